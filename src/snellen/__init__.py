@@ -1,0 +1,1 @@
+"""Snellen: open data, train a model, understand it, use it."""

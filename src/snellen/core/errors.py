@@ -1,0 +1,67 @@
+"""Every error a user can meet: one line of cause with path and value, one line of remedy, one exit code.
+
+Anything that is not a `SnellenError` is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SnellenError(Exception):
+    """An expected failure.
+
+    Args:
+        cause: what went wrong, with the path and the value.
+        remedy: what the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n{self.remedy}" if self.remedy else self.cause
+
+
+class UsageError(SnellenError):
+    """The command or call itself is wrong: unknown name, impossible setting."""
+
+    exit_code = 2
+
+
+class DataError(SnellenError):
+    """The data is wrong: unreadable, inconsistent, empty."""
+
+    exit_code = 3
+
+
+class EnvironmentProblem(SnellenError):
+    """The machine is in the way: disk full, folder not writable, package or device missing, no memory."""
+
+    exit_code = 4
+
+
+class Diverged(SnellenError):
+    """The numbers left the finite: NaN or infinity in a loss or a prediction."""
+
+    exit_code = 5
+
+
+class Stopped(SnellenError):
+    """A signal ended the run after it was saved. `exit_code` follows the shell's 128 + signal."""
+
+    def __init__(self, cause: str, remedy: str = "", *, signal: int) -> None:
+        super().__init__(cause, remedy)
+        self.exit_code = 128 + signal
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A sentence naming what `word` may have meant, or all that is known."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"Known: {', '.join(known)}." if known else "None is known."

@@ -1,0 +1,221 @@
+"""The one module that writes files. A file is there whole, or as it was before.
+
+Every write goes to a temporary file in the same folder, is flushed to the disk, and then takes the place of the old
+one in one step. Tensors are Safetensors, everything else strict JSON: no file can name code to run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from snellen.core.errors import DataError, EnvironmentProblem
+
+Packed = tuple[dict[str, Tensor], Any]
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Writes `content` so that a crash at any instant leaves the old file or the new one.
+
+    Raises:
+        EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, len(content), error) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` last; a system without folder handles has nothing to do."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cannot_write(path: Path, needed: int, error: OSError) -> EnvironmentProblem:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    remedy = "Give another folder with --out, or mend its permissions."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = f"Make room for {needed:,} bytes there, or give another folder with --out."
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(path.parent).free
+            remedy = f"{needed:,} bytes are needed and {free:,} are free: make room, or give another --out."
+    elif error.errno == errno.EIO:
+        remedy = f"The device failed while {needed:,} bytes were written: check it, or give another --out."
+    return EnvironmentProblem(f"Cannot write {path}: {reason} ({needed:,} bytes)", remedy)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json_text(value))
+
+
+def read_json(path: Path) -> Any:
+    """Raises DataError naming the file when it is missing, cut short or not strict JSON."""
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again or restore it.") from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not strict JSON")
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) -> str:
+    """Writes a Safetensors file; tensors that share memory are written once. Returns its SHA-256.
+
+    Args:
+        tensors: any device and dtype that Safetensors knows.
+        about: plain data that goes into the header.
+    """
+    unique: dict[str, Tensor] = {}
+    same: dict[str, str] = {}
+    seen: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and place in seen:
+            same[name] = seen[place]
+            continue
+        seen[place] = name
+        unique[name] = tensor.detach().to("cpu").contiguous()
+    # Safetensors refuses overlapping memory: what is a part of another tensor becomes a copy.
+    storages: set[int] = set()
+    for name, tensor in unique.items():
+        if tensor.numel() and tensor.untyped_storage().data_ptr() in storages:
+            unique[name] = tensor.clone()
+        storages.add(tensor.untyped_storage().data_ptr())
+    content = safetensors_bytes(unique, {"snellen": json.dumps({"about": about, "same": same}, allow_nan=False)})
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The inverse of `write_tensors`. Raises DataError when the file is not a whole Safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            header = json.loads((file.metadata() or {}).get("snellen", "{}"), parse_constant=_no_constant)
+        if not isinstance(header, dict):
+            raise ValueError("its header is no object")
+        for name, other in header.get("same", {}).items():
+            tensors[name] = tensors[other]
+        return tensors, header.get("about")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError, AttributeError) as error:
+        raise DataError(f"{path} is not a whole Safetensors file: {error}",
+                        "The file is damaged; train again or restore it.") from error
+
+
+def pack(state: Any) -> Packed:
+    """Any nest of dicts, lists, tuples, tensors and plain values as tensors beside tagged strict JSON.
+
+    Optimizer states have integer keys, tuples and infinities, which JSON has not: each gets a tag.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            name = f"t{len(tensors)}"
+            tensors[name] = value
+            return {"tensor": name}
+        if isinstance(value, bool | str) or value is None or isinstance(value, int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else {"float": repr(value)}
+        if isinstance(value, Mapping):
+            return {"dict": [[walk(key), walk(entry)] for key, entry in value.items()]}
+        if isinstance(value, tuple):
+            return {"tuple": [walk(entry) for entry in value]}
+        if isinstance(value, Sequence):
+            return [walk(entry) for entry in value]
+        raise TypeError(f"{type(value).__name__} cannot be kept in a run: tensors and plain values can")
+
+    return tensors, walk(state)
+
+
+def unpack(packed: Packed) -> Any:
+    """The inverse of `pack`."""
+    tensors, tree = packed
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, list):
+            return [walk(entry) for entry in value]
+        if not isinstance(value, dict):
+            return value
+        ((tag, content),) = value.items()
+        if tag == "tensor":
+            return tensors[content]
+        if tag == "float":
+            return float(content)
+        if tag == "tuple":
+            return tuple(walk(entry) for entry in content)
+        if tag == "dict":
+            return {walk(key): walk(entry) for key, entry in content}
+        raise DataError(f"unknown tag {tag!r} in a saved state", "The file was written by another version of Snellen.")
+
+    return walk(tree)
+
+
+def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """`load_state_dict` with errors in our words: names and shapes must agree.
+
+    Tensors whose length is known only after fitting (k-NN's data) are named in the module's `grows` and take the
+    shape of the file.
+    """
+    for owner, name in ((m, n) for m in model.modules() for n in getattr(m, "grows", ())):
+        prefix = next(p for p, m in model.named_modules() if m is owner)
+        full = f"{prefix}.{name}" if prefix else name
+        if full in tensors:
+            setattr(owner, name, torch.empty_like(tensors[full]))
+    try:
+        model.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise DataError(f"{where} does not fit the model: {detail}", "Was it written by another model?") from error

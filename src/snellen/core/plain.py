@@ -1,0 +1,115 @@
+"""Frozen dataclasses to strict JSON and back. Nothing in a file ever names code to import.
+
+Where a field may hold one of several dataclasses, the object carries its class name under "is", looked up among
+the classes that the field's own annotation lists. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from snellen.core.errors import DataError
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, mappings and sequences as dicts, lists, strings, numbers, booleans and None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"is": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise ValueError(f"{value} has no place in strict JSON: use None with a reason")
+    if isinstance(value, Sequence | frozenset | set):
+        return [to_plain(entry) for entry in value]
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass, resolved, without `Annotated`."""
+    return typing.get_type_hints(cls)
+
+
+def from_plain(kind: Any, plain: Any, where: str = "") -> Any:
+    """The inverse of `to_plain` for the annotated type `kind`.
+
+    Raises:
+        DataError: for an unknown key, a missing one, or a value of the wrong type; `where` names the place.
+    """
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
+    if kind is Any:
+        return plain
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(arguments, plain, where)
+    if origin is typing.Literal:
+        if plain not in arguments:
+            raise DataError(f"{where}: {plain!r} is not one of {', '.join(map(repr, arguments))}")
+        return plain
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _instance(kind, plain, where)
+    if origin is tuple:
+        if not isinstance(plain, list):
+            raise DataError(f"{where}: a list is needed, not {plain!r}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(from_plain(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(plain))
+        if len(arguments) != len(plain):
+            raise DataError(f"{where}: {len(arguments)} values are needed, not {len(plain)}")
+        return tuple(from_plain(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, plain, strict=True)))
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(plain, dict):
+            raise DataError(f"{where}: an object is needed, not {plain!r}")
+        return {key: from_plain(arguments[1], v, f"{where}.{key}") for key, v in plain.items()}
+    if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
+        return float(plain)
+    if kind is type(None):
+        kind = types.NoneType
+    if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
+        raise DataError(f"{where}: {plain!r} is not of type {getattr(kind, '__name__', kind)}")
+    return plain
+
+
+def _one_of(kinds: tuple[Any, ...], plain: Any, where: str) -> Any:
+    if plain is None and types.NoneType in kinds:
+        return None
+    if isinstance(plain, dict) and "is" in plain:
+        for kind in kinds:
+            if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__name__ == plain["is"]:
+                return _instance(kind, plain, where)
+    for kind in kinds:
+        try:
+            return from_plain(kind, plain, where)
+        except DataError:
+            continue
+    raise DataError(f"{where}: {plain!r} fits none of the types that may stand here")
+
+
+def _instance(kind: type[T], plain: Any, where: str) -> T:
+    if not isinstance(plain, dict):
+        raise DataError(f"{where or kind.__name__}: an object is needed, not {plain!r}")
+    if plain.get("is", kind.__name__) != kind.__name__:
+        raise DataError(f"{where or kind.__name__}: found {plain['is']!r} in the place of {kind.__name__}")
+    fields: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(plain) - set(fields) - {"is"})
+    if unknown:
+        raise DataError(f"{where or kind.__name__}: unknown key {unknown[0]!r}",
+                        "The file was written by another version of Snellen, or by hand.")
+    values = {name: from_plain(hints(kind)[name], value, f"{where}.{name}".lstrip("."))
+              for name, value in plain.items() if name != "is"}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise DataError(f"{where or kind.__name__}: {error}") from error

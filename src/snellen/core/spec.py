@@ -1,0 +1,91 @@
+"""What a dataset holds, as plain data: named inputs, the target, how many samples. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table as the model sees it: one number, or one 0/1 entry per category."""
+
+    name: str
+    categories: tuple[str, ...] | None = None
+    fill: float | None = None  # what stands in for a missing cell; None: a missing cell is an error
+
+    @property
+    def width(self) -> int:
+        return 1 if self.categories is None else len(self.categories)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One named input. `shape` is that of a sample: (D,) for vectors, (C, H, W) for images; None where it varies."""
+
+    modality: Modality
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
+    columns: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classes:
+    """One class per sample. `counts` are those of the training split."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Any number of labels per sample, as (K,) zeros and ones."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """One or several numbers per sample, in the user's units."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...] = ()
+
+
+Target = Classes | Labels | Numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The contract between data and model, saved with every run."""
+
+    name: str
+    inputs: Mapping[str, Input]
+    target: Target | None
+    sizes: Mapping[str, int] = field(default_factory=dict)  # samples of each split
+
+    @property
+    def input(self) -> Input:
+        """The input, where there is just one; else the first."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def modality(self) -> Modality:
+        return self.input.modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the files become what the model is given: belongs to the model and is saved with it.
+
+    `size` is (height, width) in pixels; None keeps the source's own. Values stay at the source's depth.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    resample: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    pages: Literal["first", "max", "each", "volume"] | None = None

@@ -1,0 +1,47 @@
+"""A task: what is asked of a model, how the answer is scored, and what is to be seen. It knows no learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from snellen.core.run import Run
+from snellen.core.spec import Spec
+from snellen.core.views import Metric, View
+
+X_contra = TypeVar("X_contra", contravariant=True)  # experience: Dataset[Labelled], an environment ...
+P_contra = TypeVar("P_contra", contravariant=True)  # the task's Protocol; never bound to nn.Module
+
+Answer = dict[str, Any]  # plain data: what `predict` prints and `serve` sends
+Predictions = Mapping[str, Tensor]  # what the model said of every sample of a split, beside the truth; kept in a file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[X_contra, P_contra]):
+    """One question. The model is asked once a split; metrics and views are functions of what it said.
+
+    Args:
+        name, question: "classify", "Which class is this?".
+        default: the learner that plain `train` takes for this data, by name.
+        headline: the one metric quoted and ranked by for this data.
+        asks: whether data of this kind asks this question; the first task that says yes is taken.
+        predict: what the model says of a split ("train", "val", "test"), with the truth and the sample ids.
+        measure: predictions to metrics with their intervals.
+        answer: one batch of raw inputs to plain data.
+        views: predictions to what the report shows.
+        adopt: makes a learner of a plain `nn.Module` and says what it must return.
+    """
+
+    name: str
+    question: str
+    default: Callable[[Spec], str]
+    headline: Callable[[Spec], str]
+    asks: Callable[[Spec], bool]
+    predict: Callable[[P_contra, X_contra, str, Run], Predictions]
+    measure: Callable[[Predictions, Spec], dict[str, Metric]]
+    answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
+    views: Callable[[Predictions, X_contra, Spec], list[View]]
+    adopt: Callable[[nn.Module], Any]

@@ -1,0 +1,140 @@
+"""What tasks and learners want shown, as plain data. Drawn by report, page, notebook and terminal; never here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measured figure. `value` is None where it is undefined, and `reason` then says why.
+
+    `low` and `high` bound the 95 % interval `over` samples, seeds or folds. `percent` figures are fractions, shown
+    times a hundred. `unit` is the user's own.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    over: str = ""
+    higher_is_better: bool = True
+    percent: bool = False
+    unit: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"undefined: {self.reason}"
+        scale = 100 if self.percent else 1
+        unit = " %" if self.percent else f" {self.unit}" if self.unit else ""
+        if self.low is None or self.high is None:
+            return f"{_digits(self.value * scale)}{unit}"
+        half = (self.high - self.low) / 2 * scale
+        return f"{_digits(self.value * scale, half)} ± {_digits(half, half)}{unit}"
+
+
+def _digits(value: float, half: float | None = None) -> str:
+    """As many digits as the interval bears out: two figures of the half-width."""
+    import math
+
+    if half is None or half <= 0 or not math.isfinite(half):
+        return f"{value:.4g}"
+    places = max(0, 1 - math.floor(math.log10(half)))
+    return f"{value:.{min(places, 10)}f}" if value < 1e6 else f"{value:.4g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A line, or points. `low` and `high` draw a band or error bars."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Sentences. `level` is "good", "warning" or "" and gives the colour."""
+
+    title: str
+    lines: Sequence[str]
+    level: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Lines or points over two axes. `style`: "line", "points" or "bars"; `diagonal` draws y = x."""
+
+    title: str
+    x: str
+    y: str
+    series: Sequence[Series]
+    style: str = "line"
+    log_x: bool = False
+    log_y: bool = False
+    diagonal: bool = False
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Counts by row and column, as in a confusion matrix: rows are the truth."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float]]
+    x: str = ""
+    y: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """(C, H, W) values with the range that is drawn from black to white."""
+
+    values: Tensor
+    low: float
+    high: float
+    caption: str = ""
+    good: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    title: str
+    items: Sequence[Picture]
+    caption: str = ""
+
+
+View = Text | Table | Plot | Matrix | Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One sentence about data or run, with what to try. `where` names the first files or rows, `count` all."""
+
+    kind: str
+    message: str
+    remedy: str = ""
+    severity: str = "warning"  # "error", "warning", "note"
+    where: tuple[str, ...] = ()
+    count: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)

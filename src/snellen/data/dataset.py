@@ -1,0 +1,239 @@
+"""A dataset: samples in splits with their spec. Nothing here knows how it lies on the disk; `formats/` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Classes, Input, Labels, Reading, Spec, Target
+from snellen.core.views import Finding
+
+S_co = TypeVar("S_co", covariant=True)
+
+SPLITS = ("train", "val", "test")
+
+
+class Labelled(NamedTuple):
+    """A batch whose every sample has one input and one target.
+
+    x: (B, ...) at the depth of the source (uint8, uint16, float32, float64).
+    y: (B,) int64 classes, (B, K) float32 zeros and ones for labels, or (B, T) float64 numbers.
+    ids: (B,) int64, which samples of the dataset these are.
+    """
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+
+
+class BadSamples(DataError):
+    """Samples that cannot be read. `problems` maps the sample's id to the reason."""
+
+    def __init__(self, problems: Mapping[int, str], names: Mapping[int, str]) -> None:
+        first = [f"{names[i]}: {reason}" for i, reason in list(problems.items())[:5]]
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        super().__init__(f"{len(problems)} of the samples cannot be read: {'; '.join(first)}{more}",
+                         "Mend or remove them, or leave them out with --quarantine.")
+        self.problems = dict(problems)
+
+
+class Source(Protocol):
+    """Where raw inputs come from: an array in memory, an array file, a list of picture files."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+        """(B, ...) inputs of the samples `ids` at their own depth, as `reading` wants them. Thread-safe.
+
+        Raises:
+            BadSamples: naming every sample of `ids` that cannot be read.
+        """
+
+    def all(self, reading: Reading) -> Tensor | None:
+        """All inputs where they lie in memory already and need no change, else None."""
+
+    def name(self, id: int) -> str:
+        """What the user knows the sample by: its file, or its row."""
+
+    def key(self) -> str | None:
+        """Changes whenever the content does (paths, sizes and times of the files); None: not to be cached."""
+
+
+class Array:
+    """A source whose samples lie in memory.
+
+    Args:
+        values: (N, ...) tensor.
+        names: one per sample, or what stands before the number ("row", "image").
+    """
+
+    def __init__(self, values: Tensor, names: Sequence[str] | str = "sample") -> None:
+        self.values = values
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+        return as_read(self.values[torch.from_numpy(ids)], reading)
+
+    def all(self, reading: Reading) -> Tensor | None:
+        shape = self.values.shape
+        size = len(shape) != 4 or reading.size is None or tuple(shape[-2:]) == reading.size
+        channels = len(shape) != 4 or reading.channels is None or shape[1] == reading.channels
+        return self.values if size and channels else None
+
+    def name(self, id: int) -> str:
+        return f"{self.names} {id}" if isinstance(self.names, str) else self.names[id]
+
+    def key(self) -> str | None:
+        return None
+
+
+def as_read(x: Tensor, reading: Reading) -> Tensor:
+    """(B, C, H, W) pictures in the size and channels of `reading`, at their own depth; other shapes as they are."""
+    if x.ndim != 4:
+        return x
+    if reading.channels is not None and x.shape[1] != reading.channels:
+        if x.shape[1] == 1:
+            x = x.expand(-1, reading.channels, -1, -1)
+        elif reading.channels == 1 and x.shape[1] == 3:
+            weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
+            x = _at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
+        else:
+            raise DataError(f"the picture has {x.shape[1]} channels, the model reads {reading.channels}",
+                            "Convert it first.")
+    if reading.size is not None and tuple(x.shape[-2:]) != reading.size:
+        smooth = reading.resample != "nearest"
+        resized = torch.nn.functional.interpolate(
+            x.float(), size=reading.size, mode=reading.resample, antialias=smooth,
+            align_corners=False if smooth else None)  # fmt: skip
+        x = _at_depth(resized, x.dtype)
+    return x
+
+
+def _at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype.is_floating_point:
+        return x.to(dtype)
+    info = torch.iinfo(dtype)
+    return x.round().clamp(info.min, info.max).to(dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What a format found, before splits are made and contents are checked.
+
+    Args:
+        source: the inputs.
+        inputs, target: what the spec will say; counts are filled in later.
+        truth: (N,) int64 classes, (N, K) float32 labels, (N, T) float64 numbers, or None.
+        given: (N,) int64 index into SPLITS where the folder has its own splits, else None.
+        groups: (N,) int64; samples of one group stay in one split. None: each its own.
+        taken_for: one sentence: what the folder was taken for and how to say otherwise.
+        same: train, val and test are the same samples (xor).
+        files: how many files were found, used, set aside, and known to be no data.
+    """
+
+    source: Source
+    inputs: Mapping[str, Input]
+    target: Target | None
+    truth: Tensor | None
+    taken_for: str
+    given: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    same: bool = False
+    findings: tuple[Finding, ...] = ()
+    files: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Generic[S_co]):
+    """Samples in splits.
+
+    Args:
+        spec: shapes, classes, units, sizes.
+        source: where the inputs come from.
+        truth: all targets, see `Draft`.
+        splits: "train", "val", "test" -> ids.
+        taken_for: what the data was taken for.
+        findings: what the check found worth saying.
+        origin: plain data from which `dataset(**origin)` opens the same again; None for data made in memory.
+    """
+
+    spec: Spec
+    source: Source
+    truth: Tensor
+    splits: Mapping[str, Tensor]
+    taken_for: str = ""
+    findings: tuple[Finding, ...] = ()
+    origin: Mapping[str, Any] | None = None
+    files: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(len(ids) for ids in self.splits.values())
+
+    def samples(self, split: str, reading: Reading, device: torch.device | str = "cpu") -> Samples:
+        """The samples of a split, read as the model wants them."""
+        from snellen.data.cache import resident
+
+        ids = self.splits[split]
+        return Samples(self.source, ids, self.truth[ids], reading, resident(self.source, ids, reading), device)
+
+    def name(self, id: int) -> str:
+        return self.source.name(int(id))
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:,}</td></tr>" for k, v in self.spec.sizes.items())
+        return f"<p>{html.escape(self.taken_for)}</p><table>{rows}</table>"
+
+
+class Samples:
+    """The samples of one split. Position 0 … n-1 here, `ids` there in the dataset.
+
+    Args:
+        values: (n, ...) all inputs where they fit in memory, else None: then each batch is read from the source.
+    """
+
+    def __init__(self, source: Source, ids: Tensor, y: Tensor, reading: Reading, values: Tensor | None,
+                 device: torch.device | str = "cpu") -> None:  # fmt: skip
+        self.source = source
+        self.device = torch.device(device)
+        self.reading = reading
+        self.ids = ids.to(self.device)
+        self.y = y.to(self.device)
+        self.values = None if values is None else values.to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, positions: Tensor) -> Labelled:
+        """(B,) positions to the batch, on the device."""
+        positions = positions.to(self.device)
+        ids, y = self.ids[positions], self.y[positions]
+        if self.values is not None:
+            return Labelled(self.values.index_select(0, positions), y, ids)
+        x = self.source.read(ids.cpu().numpy(), self.reading)
+        return Labelled(x.to(self.device), y, ids)
+
+    def in_order(self, size: int = 256) -> Iterator[Labelled]:
+        """Every sample once, in batches."""
+        for start in range(0, len(self), size):
+            yield self.take(torch.arange(start, min(start + size, len(self))))
+
+
+def counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:
+    """How many samples have each class or label."""
+    if isinstance(target, Classes):
+        return tuple(torch.bincount(truth, minlength=len(target.names)).tolist())
+    if isinstance(target, Labels):
+        return tuple(int(n) for n in truth.sum(0).tolist())
+    return ()
+

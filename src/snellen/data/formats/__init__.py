@@ -1,0 +1,51 @@
+"""One file per way in which data lies on a disk. The first format that recognises a path opens it.
+
+To add a format: one file here with `NAME`, `recognises` and `open_draft`, and its line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from snellen.data.dataset import Draft
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user said about the data beside its path.
+
+    Args:
+        format: take the path for this format instead of recognising it.
+        target: the columns or arrays that are the target.
+        group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
+        impute: "median" fills missing cells of numbers.
+        pages: what a stack of pages means.
+        quarantine: leave bad samples out and write them to a list instead of stopping.
+        allow_loss: quarantine may leave out more than one sample in a hundred.
+    """
+
+    format: str | None = None
+    target: tuple[str, ...] = ()
+    group: str | None = None
+    impute: str | None = None
+    pages: str | None = None
+    quarantine: bool = False
+    allow_loss: bool = False
+
+
+class Format(NamedTuple):
+    """`recognises` looks at names only and answers in milliseconds."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+    open_draft: Callable[[Path, Asked], Draft]
+
+
+def formats() -> dict[str, Format]:
+    """All formats by name, the most telling first."""
+    from snellen.data.formats import idx
+
+    return {format.name: format for format in (idx.FORMAT,)}
