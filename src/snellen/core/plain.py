@@ -107,7 +107,8 @@ def _instance(kind: type[T], plain: Any, where: str) -> T:
     if unknown:
         raise DataError(f"{where or kind.__name__}: unknown key {unknown[0]!r}",
                         "The file was written by another version of Snellen, or by hand.")
-    values = {name: from_plain(hints(kind)[name], value, f"{where}.{name}".lstrip("."))
+    annotations = hints(kind)  # type: ignore[arg-type]
+    values = {name: from_plain(annotations[name], value, f"{where}.{name}".lstrip("."))
               for name, value in plain.items() if name != "is"}
     try:
         return kind(**values)

@@ -42,7 +42,7 @@ def reseed(value: int) -> None:
     torch.default_generator.manual_seed(value)
     np.random.seed(value & 0xFFFFFFFF)
     random.seed(value)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(value)
 
 
@@ -50,7 +50,8 @@ def reseed(value: int) -> None:
 def drawing(seed: int, *purpose: int | str) -> Iterator[None]:
     """Inside, the default generators follow from the arguments; after it they stand where they stood before."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.get_rng_state_all() if used else []
     reseed(key(seed, *purpose))
     try:
         yield

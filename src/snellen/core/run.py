@@ -318,7 +318,7 @@ class Run:
 
         before: dict[int, Any] = {}
         with contextlib.suppress(ValueError):  # only the main thread may listen
-            for which in (signals.SIGINT, signals.SIGTERM):
+            for which in (int(signals.SIGINT), int(signals.SIGTERM)):
                 before[which] = signals.getsignal(which)
                 signals.signal(which, heard)
         try:
@@ -341,8 +341,8 @@ def _manifest(folder: Path) -> list[dict[str, str]]:
 
 
 def _numpy_state() -> Any:
-    kind, keys, *rest = np.random.get_state()
-    return [str(kind), torch.from_numpy(keys.astype(np.int64)), *rest]  # type: ignore[union-attr, arg-type]
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
 
 
 def _from_numpy_state(state: Any) -> Any:
