@@ -145,18 +145,21 @@ def settings(cls: type[C]) -> type[C]:
 
 def annotation(hint: Any) -> tuple[Kind, bool, bool, tuple[str, ...], Limit | None]:
     """(kind, many, optional, choices, limit) of an annotation."""
-    limit = None
-    if typing.get_origin(hint) is typing.Annotated:
-        hint, *extras = typing.get_args(hint)
-        limit = next((e for e in extras if isinstance(e, Limit)), None)
-    optional = False
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        parts = [a for a in typing.get_args(hint) if a is not types.NoneType]
-        optional = len(parts) < len(typing.get_args(hint))
-        (hint,) = parts
-    many = typing.get_origin(hint) is tuple
-    if many:
-        hint = typing.get_args(hint)[0]
+    limit: Limit | None = None
+    optional = many = False
+    while True:  # peel Annotated, None and tuple off in whatever order they come
+        origin = typing.get_origin(hint)
+        if origin is typing.Annotated:
+            hint, *extras = typing.get_args(hint)
+            limit = next((e for e in extras if isinstance(e, Limit)), limit)
+        elif origin in (typing.Union, types.UnionType):
+            optional = True
+            (hint,) = (a for a in typing.get_args(hint) if a is not types.NoneType)
+        elif origin is tuple:
+            many = True
+            hint = typing.get_args(hint)[0]
+        else:
+            break
     if typing.get_origin(hint) is Literal:
         return "choice", many, optional, typing.get_args(hint), limit
     names: dict[Any, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}

@@ -27,14 +27,15 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
     """
     asked = asked or Asked()
     name = str(data)
+    path = Path(data).expanduser()
     if name in BUILTIN:
         draft = BUILTIN[name](seed)
     else:
-        path = find_named(name) if name in NAMED else Path(data).expanduser()
+        path = find_named(name) if name in NAMED else path
         draft = _draft(path, asked)
         name = name if name in NAMED else path.resolve().name
-    origin = {"data": str(data) if str(data) in BUILTIN or str(data) in NAMED else str(Path(data).expanduser().resolve()),
-              "seed": seed, "asked": asked}
+    known = str(data) in BUILTIN or str(data) in NAMED
+    origin = {"data": str(data) if known else str(path.resolve()), "seed": seed, "asked": asked}
     return assemble(draft, name, seed, origin)
 
 
@@ -61,4 +62,5 @@ def _draft(path: Path, asked: Asked) -> Draft:
     for format in known.values():
         if format.recognises(path):
             return format.open_draft(path, asked)
-    raise DataError(f"{path} holds nothing that Snellen knows", f"It reads {', '.join(known)}; say which with --format.")
+    raise DataError(f"{path} holds nothing that Snellen knows",
+                    f"It reads {', '.join(known)}; say which with --format.")

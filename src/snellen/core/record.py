@@ -1,0 +1,72 @@
+"""`run.json`: all that is known about a run, as strict JSON."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from snellen.core import files
+from snellen.core.errors import DataError
+from snellen.core.plain import from_plain, to_plain
+from snellen.core.spec import Reading, Spec
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What `run.json` holds.
+
+    Args:
+        learner, task: looked up by name in a dict that the process already holds; never code to import.
+        settings, sources: every setting by its flat name, and where its value came from.
+        data: how to open the data again (`Dataset.origin`), or None.
+        span: the range of values given with `--range`.
+        source_hash: of the learner's source, where it is the user's own.
+        loss: the name of the user's own loss.
+        files: SHA-256 of the finished files.
+    """
+
+    schema: int = SCHEMA
+    status: Literal["training", "finished"] = "training"
+    learner: str
+    task: str
+    settings: Mapping[str, Any]
+    sources: Mapping[str, str]
+    spec: Spec
+    reading: Reading
+    data: Mapping[str, Any] | None
+    seed: int
+    device: str
+    threads: int
+    versions: Mapping[str, str]
+    command: str = ""
+    span: tuple[float, float] | None = None
+    source_hash: str | None = None
+    loss: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    files.write_json(folder / "run.json", to_plain(record))
+
+
+def read_record(folder: Path) -> Record:
+    """Raises DataError when the folder is no run, or of another schema."""
+    plain = files.read_json(folder / "run.json")
+    if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
+        raise DataError(f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads {SCHEMA}",
+                        "Open it with the version that wrote it.")
+    record: Record = from_plain(Record, plain, str(folder / "run.json"))
+    return record
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bits of a result."""
+    from importlib.metadata import version
+
+    names = ("snellen", "torch", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,1 @@
+"""Learning by descent: optimizers, schedules and the one loop that everything with one loss shares."""

@@ -1,0 +1,88 @@
+"""Learning from inputs with targets by descent: what classifying and regressing share."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.run import Run
+from snellen.data.augment import Augment
+from snellen.data.batches import Batches
+from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.fitting.descend import descend
+from snellen.fitting.descent import Descent
+from snellen.nn.layers import Standardize
+
+M = TypeVar("M", bound=nn.Module)
+M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
+
+MOST_FOR_STATISTICS = 5000  # samples from which mean, deviation and range are taken
+
+
+class Scheme(Protocol[M_contra]):
+    """What differs between tasks: the loss of a batch, the validation score, how often samples are drawn."""
+
+    def loss(self, model: M_contra, batch: Labelled) -> Tensor: ...
+    def score(self, model: M_contra, samples: Samples) -> float: ...
+    def weights(self, samples: Samples) -> Tensor | None: ...
+
+
+def batch_size(how: Descent, count: int) -> int:
+    """The batch size asked for, or one that suits the number of training samples."""
+    if how.batch_size is not None:
+        return how.batch_size
+    return 32 if count < 2_000 else 64 if count < 100_000 else 128
+
+
+def some(samples: Samples, most: int = MOST_FOR_STATISTICS) -> Labelled:
+    """At most `most` samples, spread evenly over the split."""
+    count = len(samples)
+    return samples.take(torch.linspace(0, count - 1, min(count, most)).round().long())
+
+
+def learn(model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: Augment) -> None:
+    """Standardises the inputs by the training split, then descends on `scheme`'s loss.
+
+    Args:
+        model: its first `Standardize` takes the statistics; on `run.device` afterwards.
+        vary: augmentation, for pictures.
+    """
+    train = data.samples("train", run.device)
+    model.to(run.device)
+    standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
+    span = (0.0, 255.0)
+    if standardize is not None:
+        standardize.learn(some(train).x, data.span)
+        span = (float(standardize.low), float(standardize.high))
+        if standardize.deep:
+            run.say(f"Values from {span[0]:g} to {span[1]:g} are used (0.1 % to 99.9 % of the training set).")
+    if how.overfit:
+        how, train = _by_heart(how, train)
+        vary = Augment()
+    batches = Batches(train, batch_size(how, len(train)), run.seed, vary, span, scheme.weights(train))
+    validation = None if how.overfit else data.samples("val", run.device)
+    if any(isinstance(m, nn.Conv2d) for m in model.modules()):
+        model.to(memory_format=torch.channels_last)
+
+    def losses(batch: Labelled) -> dict[str, Tensor]:
+        return {"loss": scheme.loss(model, batch)}
+
+    def validate(judged: nn.Module) -> float:
+        return scheme.score(judged, validation)  # type: ignore[arg-type]
+
+    descend(model, losses, batches, run, how, validate=validate if validation is not None and len(validation) else None)
+
+
+def _by_heart(how: Descent, train: Samples) -> tuple[Descent, Samples]:
+    """One batch, again and again, with nothing that would keep the loss from reaching zero."""
+    size = min(batch_size(how, len(train)), 32, len(train))
+    few = copy.copy(train)
+    chosen = torch.linspace(0, len(train) - 1, size).round().long()
+    batch = train.take(chosen)
+    few.values, few.y, few.ids = batch.x, batch.y, batch.ids
+    return dataclasses.replace(how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None,
+                               average=None), few

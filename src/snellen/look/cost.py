@@ -1,0 +1,66 @@
+"""What a model costs: weights, multiply-adds, time, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from snellen.core.spec import Spec
+from snellen.core.task import Task
+from snellen.data.dataset import Dataset, Labelled
+
+
+class Cost:
+    """Seconds and memory of learning, of this process so far."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds = time.monotonic() - started
+
+    @staticmethod
+    def peak() -> int:
+        """Bytes of memory the process held at most."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def cost_of(
+    model: nn.Module, task: Task[Any, Any], data: Dataset[Labelled], spec: Spec, learning: Cost
+) -> dict[str, Any]:
+    """Plain figures: parameters, multiply-adds a sample, seconds of learning, milliseconds a prediction, bytes."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    split = "val" if len(data.splits["val"]) else "train"
+    x = data.samples(split, device).take(torch.zeros(1, dtype=torch.int64)).x
+    with FlopCounterMode(display=False) as flops:
+        task.answer(model, x, spec)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        task.answer(model, x, spec)
+        times.append(time.perf_counter() - started)
+    weights = sum(p.numel() for p in model.parameters())
+    if not weights:
+        weights = sum(b.numel() for name, b in model.named_buffers() if "standardize" not in name)
+    return {
+        "parameters": weights,
+        "multiply_adds": flops.get_total_flops() // 2,
+        "seconds_learning": round(learning.seconds, 3),
+        "milliseconds_a_prediction": round(1000 * statistics.median(times), 3),
+        "peak_memory_bytes": Cost.peak(),
+    }

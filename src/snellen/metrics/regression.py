@@ -1,0 +1,49 @@
+"""How far numbers are from the truth, in the user's units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from snellen.core.views import Metric
+from snellen.metrics.intervals import bootstrap
+
+SAMPLES = "samples"
+
+
+def mean_absolute_error(truth: Tensor, said: Tensor, unit: str = "") -> Metric:
+    """Mean of |t − y|.
+
+    Args:
+        truth, said: (N,) float64.
+    """
+    errors = (truth - said).abs().double()
+    low, high = bootstrap(lambda rows: errors[rows].mean(1), len(errors))
+    return Metric(value=float(errors.mean()), low=low, high=high, over=SAMPLES, higher_is_better=False, unit=unit)
+
+
+def root_mean_squared_error(truth: Tensor, said: Tensor, unit: str = "") -> Metric:
+    """√ of the mean of (t − y)²."""
+    squares = (truth - said).double().square()
+    low, high = bootstrap(lambda rows: squares[rows].mean(1).sqrt(), len(squares))
+    value = float(squares.mean().sqrt())
+    return Metric(value=value, low=low, high=high, over=SAMPLES, higher_is_better=False, unit=unit)
+
+
+def r2(truth: Tensor, said: Tensor) -> Metric:
+    """1 − Σ(t − y)² / Σ(t − t̄)²: the share of the variance explained, averaged over targets; 0 for the mean.
+
+    Args:
+        truth, said: (N, T) float64.
+    """
+    if len(truth) < 2 or bool((truth == truth[:1]).all(0).any()):
+        return Metric(value=None, reason="a target does not vary in this split")
+
+    def statistic(rows: Tensor) -> Tensor:
+        t, y = truth[rows], said[rows]  # (R, N, T)
+        spread = (t - t.mean(1, keepdim=True)).square().sum(1)
+        explained: Tensor = 1 - (t - y).square().sum(1) / spread
+        return torch.where(spread > 0, explained, torch.zeros_like(explained)).mean(1)
+
+    low, high = bootstrap(statistic, len(truth))
+    return Metric(value=float(statistic(torch.arange(len(truth))[None])[0]), low=low, high=high, over=SAMPLES)

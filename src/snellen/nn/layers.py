@@ -1,0 +1,87 @@
+"""Layers that several networks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.spec import Input
+
+
+class Standardize(nn.Module):
+    """Raw inputs of any depth to zero mean and unit variance: the first layer of every network, saved with it.
+
+    Vectors are standardised by column, pictures by channel. Sources deeper than 8 bits are first cut to the robust
+    range [low, high] of the training set, so that one hot pixel does not set the scale.
+
+    Args:
+        input: decides how many means there are: D columns or C channels.
+        channels: pictures are read with so many channels; default those of the source.
+    """
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, input: Input, channels: int | None = None) -> None:
+        super().__init__()
+        count = channels or input.shape[0]
+        assert count is not None
+        self.rank = len(input.shape)
+        self.deep = input.dtype != "uint8" and self.rank > 1
+        self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))
+        self.register_buffer("std", torch.ones(count, dtype=torch.float64))
+        self.register_buffer("low", torch.tensor(0.0))
+        self.register_buffer("high", torch.tensor(255.0 if input.dtype == "uint8" else 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) or (B, D) of any dtype to float32 of the same shape."""
+        shape = (-1,) + (1,) * (self.rank - 1)
+        if x.dtype == torch.float64:
+            # A large offset with small differences would be lost in float32: subtract first.
+            if self.deep:
+                x = x.clamp(self.low.double(), self.high.double())
+            return ((x - self.mean.view(shape)) / self.std.view(shape)).float()
+        x = x.float()
+        if self.deep:
+            x = x.clamp(self.low, self.high)
+        scale = (1 / self.std).float().view(shape)
+        return torch.addcmul((-self.mean / self.std).float().view(shape), x, scale)
+
+    def learn(self, x: Tensor, span: tuple[float, float] | None = None) -> None:
+        """Takes mean, deviation and range from training inputs.
+
+        Args:
+            x: (N, C, ...) or (N, D), a fair part of the training split.
+            span: the range to use instead of the robust one of `x`.
+        """
+        values = x.double()
+        if self.deep:
+            low, high = span or robust_range(values)
+            values = values.clamp(low, high)
+        else:
+            low, high = span or (float(values.min()), float(values.max())) if self.rank == 1 else (0.0, 255.0)
+        dims = [d for d in range(values.ndim) if d != 1]
+        std = values.std(dim=dims, correction=0)
+        self.mean.copy_(values.mean(dim=dims))
+        self.std.copy_(torch.where(std > 1e-12, std, torch.ones_like(std)))  # a constant column stays zero
+        self.low.fill_(low)
+        self.high.fill_(high)
+
+
+def robust_range(x: Tensor) -> tuple[float, float]:
+    """The 0.1 % and 99.9 % quantiles, from at most a million values."""
+    flat = x.flatten()
+    flat = flat[:: max(1, flat.numel() // 1_000_000)]
+    low, high = torch.quantile(flat, torch.tensor([0.001, 0.999], dtype=flat.dtype)).tolist()
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def activation(name: str) -> nn.Module:
+    """"relu", "tanh", "sigmoid", "leaky-relu" (slope 0.1, as in lecture 003) or "linear"."""
+    made: dict[str, nn.Module] = {
+        "relu": nn.ReLU(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "leaky-relu": nn.LeakyReLU(0.1),
+        "linear": nn.Identity(),
+    }  # fmt: skip
+    return made[name]

@@ -1,0 +1,14 @@
+"""What can be asked, and every way to answer it. A registry is a dict you can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.core.learner import Learner
+from snellen.core.task import Task
+from snellen.tasks import classify, regress
+
+TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (classify.TASK, regress.TASK)}
+
+# Simplest first: the order of the ladder.
+LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {"classify": classify.LEARNERS, "regress": regress.LEARNERS}

@@ -1,0 +1,22 @@
+"""Which class is this? Learners, simplest first: one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.core.learner import Learner
+from snellen.tasks.classify import baseline, lenet, mlp, perceptron, resnet, softmax, task
+
+TASK = task.TASK
+
+LEARNERS: dict[str, Learner[Any, Any, Any]] = {
+    learner.name: learner
+    for learner in (
+        baseline.LEARNER,
+        perceptron.LEARNER,
+        softmax.LEARNER,
+        mlp.LEARNER,
+        lenet.LEARNER,
+        resnet.LEARNER,
+    )
+}

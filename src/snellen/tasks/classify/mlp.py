@@ -1,0 +1,89 @@
+"""The multi-layer perceptron of any depth.
+
+Source: lectures 001 to 004; Rumelhart, Hinton and Williams 1986.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from torch import Tensor
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import Because, Limit, settings
+from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.data.augment import Augment
+from snellen.data.dataset import Dataset, Labelled
+from snellen.fitting.descent import Descent
+from snellen.fitting.supervised import learn
+from snellen.nn.layers import Standardize
+from snellen.nn.mlp import MLP, cross_entropy
+from snellen.tasks.classify.reading import fixed_size, flat_size
+from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.tasks.classify.task import TASK
+
+
+@settings
+class MLPSettings:
+    """Depth and width, and how it learns."""
+
+    hidden: Annotated[tuple[int, ...], Limit(least=1)] = (120,)
+    """Units of each hidden layer."""
+    act: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "relu"
+    """The activation between layers."""
+    dropout: Annotated[float, Limit(least=0, below=1)] = 0.0
+    """The share of hidden units left out of each training step."""
+    backward: Literal["auto", "written", "autograd"] = "auto"
+    """Who computes gradients: our written-out backward pass (faster, for ReLU without dropout), or autograd."""
+    image_size: Annotated[int, Limit(least=1)] | None = None
+    """Pixels a side that pictures are resized to; auto: their own, at most 64."""
+    descent: Descent = Descent(epochs=15, lr=0.002)
+    weighting: Weighting = Weighting()
+
+
+def suggest(spec: Spec) -> dict[str, Because]:
+    count = spec.sizes.get("train", 0)
+    if count < 1000:
+        return {"epochs": Because(value=200, why=f"few samples ({count}): more passes"),
+                "lr": Because(value=0.01, why="few samples: few steps, so larger ones")}
+    if count < 5000:
+        return {"epochs": Because(value=60, why=f"{count:,} samples: more passes")}
+    return {}
+
+
+def build(c: MLPSettings, spec: Spec) -> Network:
+    assert isinstance(spec.target, Classes | Labels)
+    reading = reads(c, spec)
+    sizes = (flat_size(spec, reading), *c.hidden, len(spec.target.names))
+    return Network(Standardize(spec.input, reading.channels), MLP(sizes, c.act, c.dropout))
+
+
+def reads(c: MLPSettings, spec: Spec) -> Reading:
+    return fixed_size(spec, most=64, asked=c.image_size)
+
+
+def _written(model: Network, x: Tensor, y: Tensor) -> Tensor:
+    assert isinstance(model.body, MLP)
+    return cross_entropy(model.body, model.standardize(x), y)
+
+
+def fit(c: MLPSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+    body = model.body
+    assert isinstance(body, MLP)
+    fast = _written if c.backward != "autograd" and body.explicit else None
+    learn(model, ByCrossEntropy(data.spec, c.weighting, run, fast), data, run, c.descent, Augment())
+
+
+LEARNER = Learner[MLPSettings, Dataset[Labelled], Network](
+    name="mlp",
+    summary="Linear layers with an activation between them, any depth.",
+    source="Rumelhart, Hinton and Williams 1986; lectures 001 to 004",
+    task=TASK,
+    accepts=frozenset({"vector", "image"}),
+    settings=MLPSettings,
+    suggest=suggest,
+    reads=reads,
+    build=build,
+    fit=fit,
+)

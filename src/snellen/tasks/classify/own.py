@@ -1,0 +1,65 @@
+"""A plain `nn.Module` of the user's as a learner."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import Because, settings
+from snellen.core.spec import Reading, Spec
+from snellen.data.augment import Augment
+from snellen.data.dataset import Dataset, Labelled
+from snellen.fitting.descent import Descent
+from snellen.fitting.supervised import learn
+from snellen.nn.layers import Standardize
+from snellen.tasks.classify.reading import fixed_size
+from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.tasks.classify.task import TASK
+
+
+@settings
+class OwnSettings:
+    """How a network of one's own learns."""
+
+    image_size: int | None = None
+    """Pixels a side that pictures are resized to; auto: their own, at most 128."""
+    descent: Descent = Descent(epochs=20)
+    augment: Augment = Augment()
+    weighting: Weighting = Weighting()
+
+
+def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Network]:
+    """A learner around a module that takes standardised (B, ...) float inputs and returns (B, K) logits.
+
+    The module itself is left as it is; every training starts from a copy.
+    """
+
+    def reads(c: OwnSettings, spec: Spec) -> Reading:
+        return fixed_size(spec, most=128, asked=c.image_size)
+
+    def build(c: OwnSettings, spec: Spec) -> Network:
+        return Network(Standardize(spec.input, reads(c, spec).channels), copy.deepcopy(module))
+
+    def fit(c: OwnSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+        learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
+
+    def suggest(spec: Spec) -> dict[str, Because]:
+        return {}
+
+    made: Any = Learner[OwnSettings, Dataset[Labelled], Network](
+        name=type(module).__name__,
+        summary="A module of the user's own.",
+        source="the user",
+        task=TASK,
+        accepts=frozenset({"vector", "image"}),
+        settings=OwnSettings,
+        suggest=suggest,
+        reads=reads,
+        build=build,
+        fit=fit,
+    )
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+"""Softmax regression: one linear layer under cross-entropy; logistic regression where there are two classes.
+
+Source: lecture 001, y = Ax + a and ∇ = Σ(σ(wᵀx) − t) x; lecture 004; Bishop 2006, section 4.3.4.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.data.augment import Augment
+from snellen.data.dataset import Dataset, Labelled
+from snellen.fitting.descent import Descent
+from snellen.fitting.supervised import learn
+from snellen.nn.layers import Standardize
+from snellen.tasks.classify.reading import fixed_size, flat_size
+from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.tasks.classify.task import TASK
+
+
+@settings
+class SoftmaxSettings:
+    """A linear layer has nothing to set but how it learns."""
+
+    descent: Descent = Descent(epochs=15, lr=0.002)
+    weighting: Weighting = Weighting()
+
+
+def build(c: SoftmaxSettings, spec: Spec) -> Network:
+    assert isinstance(spec.target, Classes | Labels)
+    linear = nn.Linear(flat_size(spec, reads(c, spec)), len(spec.target.names))
+    nn.init.zeros_(linear.weight)  # the loss is convex: any start leads to the same end
+    nn.init.zeros_(linear.bias)
+    return Network(Standardize(spec.input, reads(c, spec).channels), nn.Sequential(nn.Flatten(), linear))
+
+
+def reads(c: SoftmaxSettings, spec: Spec) -> Reading:
+    return fixed_size(spec, most=64)
+
+
+def fit(c: SoftmaxSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+    learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, Augment())
+
+
+LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], Network](
+    name="softmax",
+    summary="Softmax (logistic) regression: one linear layer, a convex loss.",
+    source="Bishop 2006, 4.3.4; lectures 001, 003, 004",
+    task=TASK,
+    accepts=frozenset({"vector", "image"}),
+    settings=SoftmaxSettings,
+    reads=reads,
+    build=build,
+    fit=fit,
+)

@@ -1,0 +1,14 @@
+"""How much? Learners, simplest first: one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.core.learner import Learner
+from snellen.tasks.regress import baseline, least_squares, task
+
+TASK = task.TASK
+
+LEARNERS: dict[str, Learner[Any, Any, Any]] = {
+    learner.name: learner for learner in (baseline.LEARNER, least_squares.LEARNER)
+}
