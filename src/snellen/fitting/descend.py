@@ -86,7 +86,7 @@ def descend(
                 terms = losses(batches.at(step * how.accumulate + part))
                 total = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
             share = total / how.accumulate if how.accumulate > 1 else total
-            (scaler.scale(share) if scaler else share).backward()  # type: ignore[no-untyped-call]
+            (scaler.scale(share) if scaler else share).backward()
         if how.clip is not None:
             if scaler:
                 scaler.unscale_(optimizer)
