@@ -1,1 +1,96 @@
-"""Snellen: open data, train a model, understand it, use it."""
+"""Snellen: point it at a folder, and get the truth about data and model.
+
+    data = snellen.dataset("photos/")
+    run = snellen.train(data, model="resnet18", epochs=20, seed=0)
+    run.metrics["accuracy"]; run.predict("cat.jpg"); run.report()
+
+The public words are imported when they are first used: importing snellen does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snellen.cli.main import main
+    from snellen.contest.ladder import ladder
+    from snellen.core.errors import (
+        DataError,
+        Diverged,
+        EnvironmentProblem,
+        SnellenError,
+        Stopped,
+        UsageError,
+    )
+    from snellen.core.learner import Learner
+    from snellen.core.run import Run
+    from snellen.core.settings import Because, Limit, settings
+    from snellen.core.spec import Spec
+    from snellen.core.task import Task
+    from snellen.data.dataset import Dataset, Labelled
+    from snellen.data.opening import dataset
+    from snellen.entry import Machine, Trained, load, resume, train
+
+_HOMES = {
+    "Because": "snellen.core.settings",
+    "DataError": "snellen.core.errors",
+    "Dataset": "snellen.data.dataset",
+    "Diverged": "snellen.core.errors",
+    "EnvironmentProblem": "snellen.core.errors",
+    "Labelled": "snellen.data.dataset",
+    "Learner": "snellen.core.learner",
+    "Limit": "snellen.core.settings",
+    "Machine": "snellen.entry",
+    "Run": "snellen.core.run",
+    "SnellenError": "snellen.core.errors",
+    "Spec": "snellen.core.spec",
+    "Stopped": "snellen.core.errors",
+    "Task": "snellen.core.task",
+    "Trained": "snellen.entry",
+    "UsageError": "snellen.core.errors",
+    "dataset": "snellen.data.opening",
+    "ladder": "snellen.contest.ladder",
+    "load": "snellen.entry",
+    "main": "snellen.cli.main",
+    "resume": "snellen.entry",
+    "settings": "snellen.core.settings",
+    "train": "snellen.entry",
+}
+
+__all__ = [
+    "Because",
+    "DataError",
+    "Dataset",
+    "Diverged",
+    "EnvironmentProblem",
+    "Labelled",
+    "Learner",
+    "Limit",
+    "Machine",
+    "Run",
+    "SnellenError",
+    "Spec",
+    "Stopped",
+    "Task",
+    "Trained",
+    "UsageError",
+    "dataset",
+    "ladder",
+    "load",
+    "main",
+    "resume",
+    "settings",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"snellen has no {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -74,25 +74,34 @@ def train(
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
     opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
-    asked = find_task(task, opened.spec)
-    learner = find_learner(model, asked, opened.spec)
-    why_not = refusal(learner, opened.spec)
+    learner = find_learner(model, find_task(task, opened.spec), opened.spec)
+    folder = prepare(opened, learner, seed=seed, out=out, loss=loss, machine=machine, command=command, **settings)
+    return _learn(folder, read_record(folder), learner, opened, machine, loss, resume=False)
+
+
+def prepare(
+    data: Dataset[Labelled], learner: AnyLearner, *, seed: int = 0, out: str | Path | None = None,
+    loss: Callable[..., Tensor] | None = None, machine: Machine = Machine(), command: str = "", **settings: object,
+) -> Path:  # fmt: skip
+    """Writes the folder of a run that has not begun: all choices made, nothing learned. `resume` begins it."""
+    why_not = refusal(learner, data.spec)
     if why_not:
-        raise UsageError(f"{learner.name} {why_not}", f"Learners of {asked.name}: {', '.join(LEARNERS[asked.name])}.")
-    chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(opened.spec))
-    folder = Path(out) if out is not None else new_folder(f"{learner.name}-{opened.spec.name}")
+        others = ", ".join(LEARNERS[learner.task.name])
+        raise UsageError(f"{learner.name} {why_not}", f"Learners of {learner.task.name}: {others}.")
+    chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
+    folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
     if (folder / "run.json").exists():
         raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")
     record = Record(
-        learner=learner.name, task=asked.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
-        spec=opened.spec, reading=learner.reads(chosen, opened.spec), seed=seed, span=opened.span,
-        data=None if opened.origin is None else to_plain(opened.origin), device=find_device(machine.device),
+        learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
+        spec=data.spec, reading=learner.reads(chosen, data.spec), seed=seed, span=data.span,
+        data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
         threads=machine.threads or torch.get_num_threads(), versions=versions(), command=command,
         source_hash=None if is_ours(learner) else source_hash(learner.fit),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )  # fmt: skip
     write_record(folder, record)
-    return _learn(folder, record, learner, opened, machine, loss, resume=False)
+    return folder
 
 
 def resume(
@@ -224,6 +233,27 @@ class Trained:
             run = Run(self.folder, resume=True, device=self.record.device)
             said = self.task.predict(self.model, opened, split, run)
         return self.task.measure(said, opened.spec)
+
+    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None) -> Iterator[Answer]:
+        """What the model says of files, folders, globs or tables, one record a sample, in their order.
+
+        Args:
+            draw: a folder in which each picture is written with its answer.
+        """
+        from snellen.data.inputs import inputs
+
+        for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
+            for name, answer in zip(names, self.ask(x), strict=True):
+                yield {"input": name, **answer}
+
+    def predict(self, what: str | Path | Tensor) -> Answer | list[Answer]:
+        """The answer for one file or one sample; the answers for a folder, a glob, a table or a batch."""
+        if isinstance(what, Tensor):
+            single = what.ndim == len(self.spec.input.shape)
+            answers = self.ask(what[None] if single else what)
+            return answers[0] if single else answers
+        answers = list(self.answers([what]))
+        return answers[0] if len(answers) == 1 and Path(what).is_file() else answers
 
     def ask(self, x: Tensor) -> list[Answer]:
         """(B, ...) raw inputs, read as `record.reading` says, to answers."""

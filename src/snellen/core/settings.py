@@ -73,7 +73,7 @@ class Setting:
         if self.many:
             noun = {"int": "whole numbers", "float": "numbers"}.get(self.kind, noun) + " separated by commas"
         limit = f" {self.limit}" if self.limit else ""
-        return noun + limit + (", or none" if self.optional else "")
+        return noun + limit + (", or auto" if self.optional else "")
 
     def check(self, value: Any) -> Any:
         """The value in its type, or an error that names setting, value and what may stand there."""
@@ -100,7 +100,7 @@ class Setting:
 
     def parse(self, text: str) -> Any:
         """The value that a word on the command line stands for."""
-        if self.optional and text.lower() == "none":
+        if self.optional and text.lower() in ("none", "auto"):
             return None
         parts = [part for part in text.split(",") if part] if self.many else [text]
         values = tuple(self._parse_one(part) for part in parts)

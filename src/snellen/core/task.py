@@ -31,6 +31,8 @@ class Task(Generic[X_contra, P_contra]):
         predict: what the model says of a split ("train", "val", "test"), with the truth and the sample ids.
         measure: predictions to metrics with their intervals.
         answer: one batch of raw inputs to plain data.
+        errors: (N,) how wrong each answer is, so that its mean ranks models as the headline does; what is compared
+            pair by pair.
         views: predictions to what the report shows.
         adopt: makes a learner of a plain `nn.Module` and says what it must return.
     """
@@ -43,5 +45,6 @@ class Task(Generic[X_contra, P_contra]):
     predict: Callable[[P_contra, X_contra, str, Run], Predictions]
     measure: Callable[[Predictions, Spec], dict[str, Metric]]
     answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
+    errors: Callable[[Predictions, Spec], Tensor]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
     adopt: Callable[[nn.Module], Any]

@@ -36,9 +36,13 @@ class ResNetSettings:
 
 
 def suggest(spec: Spec) -> dict[str, Because]:
+    suggested = {}
     if isinstance(spec.target, Classes) and set(spec.target.names) <= set("0123456789"):
-        return {"flip": Because(value=False, why="digits change their meaning in a mirror")}
-    return {}
+        suggested["flip"] = Because(value=False, why="digits change their meaning in a mirror")
+    side = min(spec.input.shape[1] or 128, spec.input.shape[2] or 128)
+    if side < 32:
+        suggested["crop"] = Because(value=side // 8, why=f"pictures of {side} pixels: shift them less")
+    return suggested
 
 
 def reads(c: ResNetSettings, spec: Spec) -> Reading:

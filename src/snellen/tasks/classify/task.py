@@ -118,6 +118,20 @@ def _measure_labels(scores: Tensor, truth: Tensor) -> dict[str, Metric]:
     }
 
 
+def errors(said: Predictions, spec: Spec) -> Tensor:
+    """0 or 1, right or wrong, weighted by the rarity of the class where the headline is balanced; for several labels
+    the share of labels that are wrong.
+    """
+    scores, truth = said["scores"], said["truth"]
+    if isinstance(spec.target, Labels):
+        return ((scores > 0) != (truth > 0.5)).double().mean(1)
+    wrong = (scores.argmax(1) != truth).double()
+    if headline(spec) == "balanced accuracy":
+        counts = torch.bincount(truth, minlength=scores.shape[1])
+        wrong = wrong * (len(truth) / (int((counts > 0).sum()) * counts[truth]))
+    return wrong
+
+
 def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
     """A batch of raw inputs to {"class", "probabilities"} or {"labels", "probabilities"} or {"class", "scores"}."""
     target = spec.target
@@ -153,6 +167,7 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     predict=predict,
     measure=measure,
     answer=answer,
+    errors=errors,
     views=views.views,
     adopt=adopt,
 )

@@ -62,6 +62,14 @@ def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
     return metrics
 
 
+def errors(said: Predictions, spec: Spec) -> Tensor:
+    """The absolute error, each target in units of its own spread, averaged over targets."""
+    scale = said["truth"].std(0, correction=0).clamp(min=1e-12)
+    if len(said["truth"][0]) == 1:
+        scale = torch.ones_like(scale)
+    return ((said["said"] - said["truth"]).abs() / scale).mean(1)
+
+
 def answer(model: Regressor, x: Tensor, spec: Spec) -> list[Answer]:
     """A batch of raw inputs to {target: number}."""
     assert isinstance(spec.target, Numbers)
@@ -112,6 +120,7 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     predict=predict,
     measure=measure,
     answer=answer,
+    errors=errors,
     views=views,
     adopt=adopt,
 )

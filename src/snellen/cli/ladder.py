@@ -1,0 +1,73 @@
+"""`snellen DATA` and `snellen ladder DATA`: check, climb, write the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from snellen.cli import terminal
+from snellen.cli.main import parser
+from snellen.cli.options import Own, add_data, add_machine, machine, open_data
+from snellen.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from snellen.contest.ladder import Ladder
+
+
+def run(words: Sequence[str], own: Own) -> int:
+    made = parser("ladder", "Train every model that fits DATA within a time budget, smallest first, and compare them.")
+    made.add_argument("data", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
+    made.add_argument("--budget", metavar="TIME", help="for everything: 90s, 10m, 1h (default 10m)")
+    made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
+    made.add_argument("--out", metavar="FOLDER", help="the ladder's folder; an unfinished climb there is gone on with")
+    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
+    made.add_argument("--json", action="store_true", help="print one JSON line a model")
+    add_data(made)
+    add_machine(made)
+    given = made.parse_args(list(words))
+    try:
+        budget = terminal.seconds(vars(given).get("budget", "10m"))
+    except ValueError:
+        raise UsageError(f"--budget cannot be {given.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
+
+    from snellen.contest.ladder import ladder
+    from snellen.core.plain import to_plain
+
+    watch = terminal.Progress(quiet="json" in given)
+    try:
+        data = open_data(given)
+        watch.say(f"{given.data}: {data.taken_for}")
+        for finding in data.findings:
+            watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+        climbed = ladder(data, budget=budget, task=vars(given).get("task"), seed=vars(given).get("seed", 0),
+                         out=vars(given).get("out"), learners=own, machine=machine(given, watch=watch))
+    finally:
+        watch.end()
+    if "json" in given:
+        for rung in climbed.rungs:
+            terminal.line(to_plain(rung))
+    else:
+        print(shown(climbed, given.format))
+        print(f"\n{climbed.advice}")
+        page = climbed.folder / "report.html"
+        if page.exists():
+            print(f"\npage: {page}")
+    return 0
+
+
+def shown(climbed: Ladder, form: str) -> str:
+    """The table: figures, cost, and why a model has none."""
+    rows = []
+    for rung in climbed.rungs:
+        cost = rung.cost
+        rows.append([
+            ("* " if rung.frontier else "  ") + rung.name,
+            "" if rung.test is None else str(rung.test),
+            terminal.amount(cost["parameters"]) if cost else "",
+            terminal.amount(cost["multiply_adds"]) if cost else "",
+            terminal.duration(cost["seconds_learning"]) if cost else "",
+            terminal.duration(cost["milliseconds_a_prediction"] / 1000) if cost else "",
+            rung.reason if rung.status in ("done", "no time") else f"{rung.status}: {rung.reason}",
+        ])  # fmt: skip
+    columns = ["  model", f"{climbed.headline} (test)", "weights", "mult-adds", "learned in", "a prediction", ""]
+    return terminal.table(columns, rows, form)

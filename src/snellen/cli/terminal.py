@@ -1,0 +1,146 @@
+"""What is printed and how: tables in four forms, JSON lines, progress, messages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+FORMATS = ("text", "csv", "markdown", "latex")
+
+Row = Sequence[str | float | int | None]
+
+
+def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> str:
+    """A table as text, CSV, Markdown or LaTeX (booktabs)."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if form == "csv":
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([columns, *cells])
+        return out.getvalue().rstrip("\n")
+    if form == "markdown":
+        escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+        head = f"| {' | '.join(columns)} |\n|{'|'.join(' --- ' for _ in columns)}|"
+        return "\n".join([head, *(f"| {' | '.join(row)} |" for row in escaped)])
+    if form == "latex":
+        body = " \\\\\n".join(" & ".join(map(_latex, row)) for row in [list(columns), *cells])
+        head, _, rest = body.partition(" \\\\\n")
+        return (f"\\begin{{tabular}}{{{'l' * len(columns)}}}\n\\toprule\n{head} \\\\\n\\midrule\n{rest} \\\\\n"
+                "\\bottomrule\n\\end{tabular}")
+    widths = [max(len(row[k]) for row in [list(columns), *cells]) for k in range(len(columns))]
+    numeric = [all(_is_number(row[k]) for row in cells if row[k]) for k in range(len(columns))]
+    lines = []
+    for row in [list(columns), *cells]:
+        parts = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True)]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def _latex(cell: str) -> str:
+    replaced = cell.replace("±", "$\\pm$")
+    for sign in "%&_#":
+        replaced = replaced.replace(sign, "\\" + sign)
+    return replaced
+
+
+def _is_number(cell: str) -> bool:
+    return cell[:1].isdigit() or cell[:1] in "+-−."
+
+
+def line(value: Any) -> None:
+    """One JSON line on stdout."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def say(message: str) -> None:
+    """A message for people, on stderr: stdout is for results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Progress on a terminal, with rate and time left; nothing but messages elsewhere.
+
+    Args:
+        quiet: say nothing at all.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.live = sys.stderr.isatty() and not quiet
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._prefix = ""
+
+    def begin(self, name: str) -> None:
+        """What the loops that follow belong to."""
+        self._prefix = f"{name} "
+        self.end()
+
+    def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
+        if not self.live:
+            return
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+        name = self._prefix + loop
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=total, figures="")
+        figures = "  ".join(f"{key} {value:.4g}" for key, value in scalars.items() if key != "lr")
+        self._bar.update(self._tasks[name], completed=step, figures=figures)
+        if step >= total:
+            self.end()
+
+    def say(self, message: str) -> None:
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(message, markup=False, highlight=False)
+        else:
+            say(message)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar, self._tasks = None, {}
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TextColumn("{task.fields[figures]}"), TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def seconds(text: str) -> float:
+    """"90", "90s", "10m", "1h" or "1h30m" in seconds; raises ValueError else."""
+    import re
+
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(text)
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + rest
+
+
+def duration(value: float) -> str:
+    """Seconds as people say them."""
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def amount(value: float) -> str:
+    """A large count with its prefix: 61.7 k, 11.2 M."""
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:g}"
+
+

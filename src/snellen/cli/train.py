@@ -1,0 +1,119 @@
+"""`snellen train DATA`: one model, from data to a report."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from snellen.cli import terminal
+from snellen.cli.main import parser
+from snellen.cli.options import (
+    Own,
+    add_data,
+    add_machine,
+    all_settings,
+    machine,
+    open_data,
+    parse_settings,
+    settings_help,
+    shown,
+    take_settings,
+)
+from snellen.core import catalog
+from snellen.core.errors import UsageError, nearest
+
+
+def run(words: Sequence[str], own: Own) -> int:
+    made = parser("train", "Train one model on DATA, judge it on the test split, and write its report.")
+    made.add_argument("data", nargs="?", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
+    made.add_argument("--model", metavar="NAME", help="the learner (default: what suits the data; snellen list models)")
+    made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
+    made.add_argument("--out", metavar="FOLDER", help="the run's folder (default: a new one under runs/)")
+    made.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
+    made.add_argument("--keep-test-closed", action="store_true", help="judge on validation only, for now")
+    made.add_argument("--explain", action="store_true", help="show every setting and where it comes from, then train")
+    made.add_argument("--json", action="store_true", help="print the result as one JSON line")
+    add_data(made)
+    add_machine(made)
+    known = all_settings(own)
+    typed, rest = take_settings(words, known)
+    if "-h" in rest or "--help" in rest:
+        return _help(made, rest, own)
+    given = made.parse_args(rest)
+
+    from snellen import entry
+    from snellen.core.record import read_record
+    from snellen.core.settings import flat, resolve
+
+    watch = terminal.Progress(quiet="json" in given)
+    where = machine(given, watch=watch, open_test="keep_test_closed" not in given)
+    ours = {learner.name: learner for learner in own}
+    try:
+        if "resume" in given:
+            if typed or "data" in given or "model" in given:
+                raise UsageError("--resume goes on with the settings of the run", "Give --resume RUN alone.")
+            trained = entry.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner),
+                                   machine=where)
+        else:
+            if "data" not in given:
+                raise UsageError("snellen train needs data", "snellen train DATA; see snellen list data.")
+            data = open_data(given)
+            watch.say(f"{given.data}: {data.taken_for}")
+            for finding in data.findings:
+                watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+            task = entry.find_task(vars(given).get("task"), data.spec)
+            name = vars(given).get("model")
+            learner = ours[name] if name in ours else entry.find_learner(name, task, data.spec)
+            values = parse_settings(typed, learner, known)
+            watch.say(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
+            if "explain" in given:
+                chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
+                rows = [[s.flag, shown(s.default), sources[s.name], s.help] for s in flat(learner.settings, chosen)]
+                terminal.say(terminal.table(["setting", "value", "because", "meaning"], rows))
+            trained = entry.train(data, learner, task=task.name, seed=vars(given).get("seed", 0),
+                                  out=vars(given).get("out"), machine=where, command=entry.command_line(), **values)
+    finally:
+        watch.end()
+    show(trained, as_json="json" in given)
+    return 0
+
+
+def show(trained: object, *, as_json: bool) -> None:
+    """The headline, the metrics and the way to the report."""
+    from snellen.core.plain import to_plain
+    from snellen.entry import Trained
+
+    assert isinstance(trained, Trained)
+    metrics = trained.metrics
+    if as_json:
+        terminal.line({"run": str(trained.folder), "learner": trained.record.learner, "headline": trained.headline,
+                       "metrics": {name: to_plain(metric) for name, metric in metrics.items()}})
+        return
+    order = [trained.headline, *(name for name in metrics if name != trained.headline)]
+    print(terminal.table(["metric", "test, ± 95 % over samples"], [[name, str(metrics[name])] for name in order]))
+    report = trained.folder / "report.html"
+    print(f"\nrun:    {trained.folder}")
+    if report.exists():
+        print(f"report: {report}")
+
+
+def _help(made: argparse.ArgumentParser, rest: Sequence[str], own: Own) -> int:
+    print(made.format_help())
+    model = next((b for a, b in itertools.pairwise(rest) if a == "--model"), None)
+    if model is None:
+        print("Settings depend on the model: snellen train --model NAME --help lists them.")
+        return 0
+    from snellen.core.settings import flat
+
+    mine = {learner.name: tuple(flat(learner.settings)) for learner in own}
+    found = {task: tuple(settings.values()) for task, settings in catalog.settings_of(model).items()}
+    if model in mine:
+        found["your own"] = mine[model]
+    if not found:
+        names = [entry.name for task in catalog.tasks().values() for entry in task.learners] + list(mine)
+        raise UsageError(f"No learner is called {model!r}", nearest(model, names))
+    for task, settings in found.items():
+        print(f"settings of {model} ({task}):\n{settings_help(settings) or '  none'}\n")
+    return 0

@@ -1,0 +1,245 @@
+"""The ladder: every learner that fits the data, smallest first, in one honest table.
+
+Choices are made on validation. The test split is opened once, for all models together, when all have learned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from snellen.core import files
+from snellen.core.errors import SnellenError, Stopped, UsageError
+from snellen.core.learner import Learner
+from snellen.core.plain import from_plain, to_plain
+from snellen.core.run import Run
+from snellen.core.views import Metric
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.opening import dataset
+from snellen.entry import Machine, Trained, find_task, load, new_folder, prepare, refusal, resume
+from snellen.metrics.intervals import Z
+from snellen.tasks import LEARNERS
+
+AnyLearner = Learner[Any, Any, Any]
+
+LEAST = 2.0  # seconds: with less a rung is not begun
+RESERVE = 0.06  # of the budget, for judging and the page
+CHILD = 5_000_000  # numbers in the training split from which a method that cannot be stopped gets its own process
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One model's line in the table; `reason` says why it has no figures.
+
+    Args:
+        validation, test: the headline on the two splits.
+        cost: parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes.
+        frontier: no model that needs fewer multiply-adds is as good on validation.
+    """
+
+    name: str
+    status: Literal["done", "refused", "failed", "no time"]
+    reason: str = ""
+    folder: str = ""
+    validation: Metric | None = None
+    test: Metric | None = None
+    cost: dict[str, float] = dataclasses.field(default_factory=dict)
+    frontier: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """The whole climb. `best` is the best on validation, `advised` the simplest that is not told from it."""
+
+    folder: Path
+    task: str
+    headline: str
+    rungs: tuple[Rung, ...]
+    best: str | None
+    advised: str | None
+    advice: str
+
+    def rung(self, name: str) -> Rung:
+        return next(r for r in self.rungs if r.name == name)
+
+
+def ladder(
+    data: str | Path | Dataset[Labelled], *, budget: float = 600.0, task: str | None = None, seed: int = 0,
+    out: str | Path | None = None, learners: Sequence[AnyLearner] = (), machine: Machine = Machine(),
+) -> Ladder:  # fmt: skip
+    """Climbs: trains each learner within its share of the time, judges all, and gives advice.
+
+    Args:
+        data: a dataset, a name or a path.
+        budget: seconds for everything. What a rung leaves of its share goes to those after it.
+        out: the ladder's folder; one that holds an unfinished climb is gone on with.
+        learners: of the caller's own, after ours.
+    """
+    started = time.monotonic()
+    opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
+    asked = find_task(task, opened.spec)
+    folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
+    spent = _begin(folder, opened, budget, seed)
+    candidates = [*LEARNERS[asked.name].values(), *(own for own in learners if own.task.name == asked.name)]
+    fitting = [learner for learner in candidates if not refusal(learner, opened.spec)]
+    rungs = {learner.name: Rung(name=learner.name, status="refused", reason=refusal(learner, opened.spec) or "")
+             for learner in candidates}
+    end = started + (budget - spent) * (1 - RESERVE)
+    trained: dict[str, Trained] = {}
+    for place, learner in enumerate(fitting):
+        share = (end - time.monotonic()) / (len(fitting) - place)
+        limits = dataclasses.replace(machine, seconds=share, open_test=False)
+        rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
+        rungs[learner.name] = rung
+        if one is not None:
+            trained[learner.name] = one
+        files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"),
+                                                  "spent": spent + time.monotonic() - started})
+    headline = asked.headline(opened.spec)
+    best, advised, advice = _choose(trained, headline)
+    for name, one in trained.items():
+        one.judge(("test",), Run(one.folder, resume=True, device=one.record.device))
+        rungs[name] = dataclasses.replace(rungs[name], test=one.metrics[headline])
+    made = Ladder(folder=folder, task=asked.name, headline=headline, rungs=_with_frontier(list(rungs.values())),
+                  best=best, advised=advised, advice=advice)
+    files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"), "finished": to_plain(
+        {"rungs": made.rungs, "best": best, "advised": advised, "advice": advice})})
+    return made
+
+
+def _begin(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
+    """Writes what the climb is, or reads it where one was begun; returns the seconds already spent."""
+    path = folder / "ladder.json"
+    about = {"data": to_plain(data.spec), "seed": seed}
+    if not path.exists():
+        files.write_json(path, {**about, "budget": budget, "spent": 0.0})
+        return 0.0
+    plain = files.read_json(path)
+    if {key: plain.get(key) for key in about} != about:
+        raise UsageError(f"{folder} holds a climb of other data or another seed", "Give another --out.")
+    return min(float(plain["spent"]), 0.9 * budget)
+
+
+def _climb(
+    learner: AnyLearner, data: Dataset[Labelled], folder: Path, seed: int, machine: Machine
+) -> tuple[Rung, Trained | None]:
+    """One rung. Whatever goes wrong with it ends it alone, with its reason in the table."""
+    name = learner.name
+    if machine.watch is not None:
+        machine.watch.begin(name)
+    own = None if learner is LEARNERS[learner.task.name].get(name) else learner
+    try:
+        finished = (folder / "metrics.json").exists()
+        if finished:
+            return _done(load(folder, learner=own, device=machine.device), data), load(folder, learner=own)
+        if machine.seconds is not None and machine.seconds < LEAST:
+            return Rung(name=name, status="no time", reason="the budget was spent before it"), None
+        if not (folder / "run.json").exists():
+            prepare(data, learner, out=folder, seed=seed, machine=machine)
+        if _own_process(learner, own, data):
+            _in_a_child(folder, machine)
+            one = load(folder, device=machine.device)
+        else:
+            one = resume(folder, learner=own, data=data, machine=machine)
+        return _done(one, data), one
+    except (Stopped, KeyboardInterrupt):
+        raise
+    except SnellenError as error:
+        return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
+    except Exception as error:  # a learner of anyone's may fail in any way; the others go on
+        return Rung(name=name, status="failed", reason=f"{type(error).__name__}: {error}", folder=str(folder)), None
+
+
+def _done(one: Trained, data: Dataset[Labelled]) -> Rung:
+    plain = files.read_json(one.folder / "metrics.json")
+    value = from_plain(Metric, plain["splits"]["val"][one.headline])
+    fitted = plain["notes"].get("fitted") or plain["notes"].get("cut")
+    reason = f"time allowed {fitted.get('steps', fitted.get('step')):,} of {fitted['of']:,} steps" if fitted else ""
+    return Rung(name=one.record.learner, status="done", folder=str(one.folder), validation=value, cost=plain["cost"],
+                reason=reason)
+
+
+def _own_process(learner: AnyLearner, own: AnyLearner | None, data: Dataset[Labelled]) -> bool:
+    """A method that cannot be stopped, on data on which it may take long."""
+    numbers = data.spec.sizes["train"] * math.prod(side or 1 for side in data.spec.input.shape)
+    return not learner.stoppable and own is None and data.origin is not None and numbers > CHILD
+
+
+def _in_a_child(folder: Path, machine: Machine) -> None:
+    """Trains a prepared run in a process of its own, ended when its time is over."""
+    command = [sys.executable, "-m", "snellen", "train", "--resume", str(folder), "--keep-test-closed", "--json",
+               "--device", machine.device]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=machine.seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise SnellenError(f"stopped after {machine.seconds:.0f} s, its share of the budget") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise SnellenError(lines[0].removeprefix("snellen: ") if lines else f"ended with code {done.returncode}")
+
+
+def _choose(trained: dict[str, Trained], headline: str) -> tuple[str | None, str | None, str]:
+    """The best on validation, the simplest that is not told from it there, and a sentence of advice."""
+    values: dict[str, float] = {}
+    for name, one in trained.items():
+        plain = files.read_json(one.folder / "metrics.json")["splits"]["val"][headline]
+        if plain["value"] is not None:
+            values[name] = plain["value"] if plain["higher_is_better"] else -plain["value"]
+    if not values:
+        return None, None, "No model could be judged."
+    best = max(values, key=lambda name: values[name])
+    errors = {name: trained[name].task.errors(trained[name].predictions("val"), trained[name].spec) for name in values}
+    same = [name for name in values if name == best or not told_apart(errors[name], errors[best])]
+    simplest = same[0]  # the order of the registry: simplest first
+    names = list(values)
+    if simplest == "baseline":
+        advice = "No model is told from the baseline on validation: nothing to learn here, or too little data."
+    elif simplest == best and best == names[-1] and len(names) > 1:
+        advice = f"{best} is the best and is told from every simpler model on validation: take it."
+    elif simplest == best:
+        advice = f"{best} is the best on validation and no simpler model comes near: take it."
+    else:
+        advice = f"{best} is the best on validation but not distinguishable from {simplest}: take the simpler."
+    return best, simplest, advice
+
+
+def told_apart(first: Tensor, second: Tensor) -> bool:
+    """Whether paired errors differ in their mean at the 5 % level, by the normal interval of their difference.
+
+    Args:
+        first, second: (N,) errors of two models on the same samples.
+    """
+    difference = (first - second).double()
+    spread = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
+    mean = abs(float(difference.mean()))
+    return mean > Z * spread if spread > 0 else mean > 0
+
+
+def _with_frontier(rungs: list[Rung]) -> tuple[Rung, ...]:
+    """Marks the models that no cheaper one equals on validation."""
+    placed = [(rung.cost["multiply_adds"], value) for rung in rungs if (value := _value(rung)) is not None]
+
+    def on_it(rung: Rung) -> bool:
+        value = _value(rung)
+        if value is None:
+            return False
+        cost = rung.cost["multiply_adds"]
+        return not any((c < cost and v >= value) or (c == cost and v > value) for c, v in placed)
+
+    return tuple(dataclasses.replace(rung, frontier=on_it(rung)) for rung in rungs)
+
+
+def _value(rung: Rung) -> float | None:
+    metric = rung.validation
+    if metric is None or metric.value is None:
+        return None
+    return metric.value if metric.higher_is_better else -metric.value
+

@@ -1,0 +1,16 @@
+"""Names of data that need no path. Imports nothing, so that the command line can look a word up at once."""
+
+from __future__ import annotations
+
+BUILTIN_NAMES = ("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock")
+
+FORMATS: dict[str, str] = {  # what `snellen.data.formats` reads; a test holds the two equal
+    "idx": "IDX pictures with labels, as MNIST has them",
+}
+
+NAMED: dict[str, tuple[str, ...]] = {  # name -> where it lies under the data folder, as torchvision puts it
+    "mnist": ("MNIST",),
+    "fashion-mnist": ("FashionMNIST",),
+    "cifar10": ("cifar-10-batches-py",),
+    "cifar100": ("cifar-100-python",),
+}
