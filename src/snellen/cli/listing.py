@@ -12,12 +12,12 @@ from snellen.core import catalog
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("list", "Tasks, models and data there are.")
-    made.add_argument("what", nargs="?", choices=["tasks", "models", "data"], help="default: all three")
+    made.add_argument("what", nargs="?", choices=["tasks", "models", "data"], default=None, help="default: all three")
     made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the tables (default text)")
     made.add_argument("--json", action="store_true", help="print JSON lines")
     given = made.parse_args(list(words))
     tables = {"tasks": _tasks, "models": _models, "data": _data}
-    for place, what in enumerate([given.what] if "what" in given and given.what else list(tables)):
+    for place, what in enumerate([given.what] if given.what else list(tables)):
         columns, rows = tables[what](own)
         if "json" in given:
             for row in rows:
@@ -45,6 +45,6 @@ def _data(own: Own) -> Listed:
     from snellen.data.names import BUILTIN_NAMES, FORMATS, NAMED
 
     rows = [[name, "built in", ""] for name in BUILTIN_NAMES]
-    rows += [[name, "public set", f"in $SNELLEN_DATA/{'/'.join(place)}; snellen get {name}"] for name, place in NAMED.items()]
+    rows += [[name, "public set", f"$SNELLEN_DATA/{place[0]}; snellen get {name}"] for name, place in NAMED.items()]
     rows += [[name, "format", summary] for name, summary in FORMATS.items()]
     return ["name", "kind", "what"], rows

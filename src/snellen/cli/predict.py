@@ -11,7 +11,7 @@ from snellen.cli.options import Own, given_run
 
 
 def run(words: Sequence[str], own: Own) -> int:
-    made = parser("predict", "What RUN (default: the newest) says of pictures, folders, globs, tables; '-' reads paths.")
+    made = parser("predict", "What RUN (default: the newest) says of files, folders, globs, tables; - reads paths.")
     made.add_argument("what", nargs="+", metavar="WHAT", help="[RUN] and what to predict")
     made.add_argument("--csv", action="store_true", help="a table instead of JSON lines")
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
