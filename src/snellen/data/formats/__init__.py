@@ -46,6 +46,6 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import cifar, idx, table
+    from snellen.data.formats import arrays, cifar, idx, table
 
-    return {format.name: format for format in (idx.FORMAT, cifar.FORMAT, table.FORMAT)}
+    return {format.name: format for format in (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT)}
