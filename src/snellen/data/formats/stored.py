@@ -249,8 +249,6 @@ class Slices:
 def _rows(entry: Any, places: np.ndarray) -> np.ndarray:
     """Rows of an HDF5 array; a dense stretch is read as one slice, which is many times faster."""
     first, last = int(places[0]), int(places[-1])
-    if last - first < 4 * len(places):
-        block: np.ndarray = entry[first:last + 1]
-        return block[places - first]
-    rows: np.ndarray = entry[places]
+    dense = last - first < 4 * len(places)
+    rows: np.ndarray = entry[first:last + 1][places - first] if dense else entry[places]
     return rows
