@@ -88,10 +88,8 @@ def report(name: str, cells: Cells, problems: Problems, impute: bool = False) ->
     if cells.bad:
         problems.cells(name, cells.bad, "{} is no finite number", "Mend the cells, or take out the column.")
     missing = np.nonzero(cells.missing)[0].tolist()
-    if missing and len(missing) == len(cells.missing):
-        problems.column(f"column {name!r} is empty", "Take the empty column out of the table.")
-    elif missing and not impute:
-        problems.cells(name, missing, "missing", "Fill the cells, or give --impute median.")
+    if missing and not impute:
+        problems.cells(name, missing, "missing", "Fill the cells, or train with --impute median.")
 
 
 def learn(name: str, text: Sequence[str], cells: Cells, rows: np.ndarray | None, impute: bool) -> Column:
@@ -108,7 +106,8 @@ def learn(name: str, text: Sequence[str], cells: Cells, rows: np.ndarray | None,
         return Column(name=name)
     seen = cells.values if rows is None else cells.values[rows]
     seen = seen[~np.isnan(seen)]
-    return Column(name=name, fill=float(np.median(seen if len(seen) else cells.values[~np.isnan(cells.values)])))
+    seen = seen if len(seen) else cells.values[~np.isnan(cells.values)]
+    return Column(name=name, fill=2 * float(np.median(seen / 2)))  # halved: the sum of two middles may overflow
 
 
 def encode(grid: Grid, columns: Sequence[Column], known: Mapping[str, Cells] | None = None) -> Tensor:

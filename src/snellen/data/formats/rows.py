@@ -96,7 +96,8 @@ def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
     delimiter = sniff(text)
     rows: list[list[str]] = []
     lines: list[int] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    # Strict, for else a quote that is never closed would swallow the rest of the table.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     before = 0
     try:
         for row in reader:
@@ -105,7 +106,7 @@ def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
                 lines.append(before + 1)
             before = reader.line_num
     except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}: {error}", "Is a quote left open there?") from error
+        raise DataError(f"{where}, line {reader.line_num}: {error}", "Close every quote, and write a quote within quotes twice.") from error
     width = len(rows[0])
     ragged = [place for place, row in enumerate(rows) if len(row) != width]
     if ragged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,19 +141,19 @@ def _picture_column(grid: Grid, names: Sequence[str]) -> str | None:
 
 
 def _pictures(file: Path, grid: Grid, column: str, names: Sequence[str], problems: Problems, asked: Asked) -> Inputs:
-    from snellen.data.decode import PictureFiles
-
     root = file.parent
     cells = grid.column(column)
-    outside = [k for k, cell in enumerate(cells) if _leaves(PurePosixPath(cell))]
+    outside = {k: None for k, cell in enumerate(cells) if _leaves(PurePosixPath(cell))}
     if outside:
-        problems.cells(column, outside, "{} lies outside the folder of the table", "Put the pictures beside the table.")
+        problems.cells(column, list(outside), "{} lies outside the folder of the table", "Put the pictures beside the table.")
     known: dict[str, bool] = {}
     absent = [k for k, cell in enumerate(cells)
-              if k not in set(outside) and not known.setdefault(cell, bool(cell) and (root / cell).is_file())]
+              if k not in outside and not known.setdefault(cell, os.path.isfile(root / cell))]
     if absent:
         problems.cells(column, absent, "{} is not there", f"Names are looked for from {root}.")
     problems.finish()
+    from snellen.data.decode import PictureFiles
+
     source = PictureFiles(root, list(cells), asked.pages)
     shape, dtype = source.describe_headers()
     findings = []
@@ -201,6 +202,9 @@ def _vectors(grid: Grid, names: Sequence[str], problems: Problems, asked: Asked,
             findings.append(left_out)
             continue
         before = problems.count
+        if bool(cells.missing.all()):
+            problems.column(f"column {name!r} is empty", "Take the empty column out of the table.")
+            continue
         report(name, cells, problems, impute)
         if problems.count > before:
             continue
@@ -243,8 +247,8 @@ def _left_out(grid: Grid, name: str, cells: Cells) -> Finding | None:
     """Why a column is no input: texts that are all different, too many, or a count of the rows."""
     text = grid.column(name)
     if cells.values is not None:
-        counts = len(text) > 2 and not cells.bad and bool((np.diff(cells.values) == 1).all())
-        if not counts or name.lower() not in _COUNTS_ROWS:
+        counting = cells.values[0] + np.arange(len(text))
+        if name.lower() not in _COUNTS_ROWS or len(text) < 3 or not np.array_equal(cells.values, counting):
             return None
         message, remedy = f"Column {name!r} only counts the rows and is left out.", "Rename it if it is a measurement."
     else:
