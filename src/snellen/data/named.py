@@ -89,7 +89,7 @@ def weights_names() -> list[str]:
     names: list[str] = []
     for file in sorted(file for place in places or () for file in Path(place).glob("models/**/*.py")):
         if "quantization" not in file.parts:
-            names += re.findall(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", file.read_text("utf-8"), re.MULTILINE)
+            names += re.findall(r"^@register_model\(\)\n(?:(?!def ).*\n)*?def (\w+)", file.read_text("utf-8"), re.M)
     return names
 
 

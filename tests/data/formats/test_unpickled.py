@@ -62,7 +62,8 @@ def test_nothing_in_a_pickle_is_executed(tmp_path, protocol):
 
 @pytest.mark.parametrize("content", [
     b"", b".", b"(.", b"N.", b"]q\0.", b"cbuiltins\neval\n.", b"\x80\x02}q\0(U\x01a", b"}(]K\x01u.", b"h\x07.",
-    b"R.", b"b.", b"}(K\x01u.", b"\x80\x02cnumpy\nndarray\n)R.", b"I" + b"9" * 5000 + b"\n.", b"cnumpy\ndtype\n(U\x02O8tR.",
+    b"R.", b"b.", b"}(K\x01u.", b"\x80\x02cnumpy\nndarray\n)R.", b"I" + b"9" * 5000 + b"\n.",
+    b"cnumpy\ndtype\n(U\x02O8tR.",
     b"}(" + b"(" * 100_000 + b"t" * 100_000 + b"K\x01u.",
 ])  # fmt: skip
 def test_what_is_no_dictionary_of_plain_data_is_a_data_error(tmp_path, content):

@@ -106,7 +106,8 @@ def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
                 lines.append(before + 1)
             before = reader.line_num
     except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}: {error}", "Close every quote, and write a quote within quotes twice.") from error
+        raise DataError(f"{where}, line {reader.line_num}: {error}",
+                        "Close every quote, and write a quote within quotes twice.") from error
     width = len(rows[0])
     ragged = [place for place, row in enumerate(rows) if len(row) != width]
     if ragged:

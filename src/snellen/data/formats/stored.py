@@ -131,7 +131,9 @@ def _open_hdf5(path: Path) -> ArrayFile:
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, np.dtype[Any]] = {}
 
-    def visit(name: str, entry: Any) -> None:
+    def visit(name: str | bytes, entry: Any) -> None:
+        if isinstance(name, bytes):
+            raise ValueError(f"the name {name!r} is not UTF-8")
         if isinstance(entry, h5py.Dataset) and entry.shape is not None and not entry.external and not entry.is_virtual:
             shapes[name], dtypes[name] = tuple(entry.shape), entry.dtype
 

@@ -145,7 +145,8 @@ def _pictures(file: Path, grid: Grid, column: str, names: Sequence[str], problem
     cells = grid.column(column)
     outside = {k: None for k, cell in enumerate(cells) if _leaves(PurePosixPath(cell))}
     if outside:
-        problems.cells(column, list(outside), "{} lies outside the folder of the table", "Put the pictures beside the table.")
+        problems.cells(column, list(outside), "{} lies outside the folder of the table",
+                       "Put the pictures beside the table.")
     known: dict[str, bool] = {}
     absent = [k for k, cell in enumerate(cells)
               if k not in outside and not known.setdefault(cell, os.path.isfile(root / cell))]

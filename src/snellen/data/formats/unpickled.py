@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +56,9 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """
     try:
         content = path.read_bytes()
-        found = _walk(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a damaged text may hold an unknown escape
+            found = _walk(content)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}", "Fetch the file again.") from error
     except _Refused as error:
