@@ -1,0 +1,264 @@
+"""Pickles read without executing them: dicts, lists, texts, bytes, numbers and NumPy arrays, nothing else.
+
+`pickle.load` calls whatever the file names. Here the file's opcodes are walked by hand: the only names they may hold
+are those that stand for an array, and these are never looked up.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from snellen.core.errors import DataError
+
+_DTYPE = re.compile(r"[biuf][1248]")
+_NAMES = {
+    "numpy.core.multiarray _reconstruct": "array", "numpy._core.multiarray _reconstruct": "array",
+    "numpy ndarray": "class", "numpy dtype": "dtype", "_codecs encode": "bytes",
+}  # fmt: skip
+_WRONG = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
+
+
+class _Name(NamedTuple):
+    """What a name in the file stands for: a value of `_NAMES`."""
+
+    role: str
+
+
+class _Dtype:
+    """A NumPy type under construction."""
+
+    def __init__(self, code: str) -> None:
+        self.code, self.order = code, "="
+
+
+class _Array:
+    """An array under construction; the file gives its content after it has put it where it belongs."""
+
+    def __init__(self) -> None:
+        self.values: np.ndarray | None = None
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle.
+
+    Returns:
+        name -> text, bytes, number, list or array; names and texts that were bytes stay text (Latin-1).
+    Raises:
+        DataError: when the file names anything beyond an array, or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a damaged text may hold an unknown escape
+            found = _walk(content)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}", "Fetch the file again.") from error
+    except _Refused as error:
+        raise DataError(f"{path} {error}", "It may be made to harm: use the file from the set's own home.") from error
+    except _WRONG as error:
+        raise DataError(f"{path} is no whole pickle of arrays and lists: {error}", "Fetch the file again.") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no dictionary", "Fetch the file again.")
+    plain = {}
+    for key, value in found.items():
+        name = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+        plain[name] = value.values if isinstance(value, _Array) else value
+    return plain
+
+
+class _Refused(ValueError):
+    """The pickle holds something that would have to be executed."""
+
+
+class _Machine:
+    """The stack that the opcodes work on. `marks` are the stacks set aside by MARK."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def since_mark(self) -> list[Any]:
+        top, self.stack = self.stack, self.marks.pop()
+        return top
+
+    def take(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise ValueError("it takes from an empty stack")
+        top = self.stack[len(self.stack) - count:]
+        del self.stack[len(self.stack) - count:]
+        return top
+
+
+def _walk(content: bytes) -> Any:
+    machine = _Machine()
+    for opcode, argument, _ in pickletools.genops(content):
+        name = opcode.name
+        if name == "STOP":
+            return machine.take(1)[0]
+        if name in _IGNORED:
+            continue
+        if name in _CONSTANTS:
+            machine.stack.append(_CONSTANTS[name])
+        elif name in _LITERALS:
+            machine.stack.append(argument)
+        elif name in _STEPS:
+            _STEPS[name](machine, argument)
+        else:
+            raise _Refused(f"holds a step {name} that is not plain data")
+    raise ValueError("it is cut short")
+
+
+def _mark(machine: _Machine, _: Any) -> None:
+    machine.marks.append(machine.stack)
+    machine.stack = []
+
+
+def _put(machine: _Machine, place: Any) -> None:
+    machine.memo[len(machine.memo) if place is None else int(place)] = machine.stack[-1]
+
+
+def _get(machine: _Machine, place: Any) -> None:
+    machine.stack.append(machine.memo[int(place)])
+
+
+def _append(machine: _Machine, _: Any) -> None:
+    (value,) = machine.take(1)
+    _extend(machine.stack[-1], [value])
+
+
+def _appends(machine: _Machine, _: Any) -> None:
+    values = machine.since_mark()
+    _extend(machine.stack[-1], values)
+
+
+def _extend(onto: Any, values: list[Any]) -> None:
+    if not isinstance(onto, list):
+        raise ValueError("it appends to what is no list")
+    onto.extend(values)
+
+
+def _setitems(machine: _Machine, _: Any) -> None:
+    entries = machine.since_mark()
+    _update(machine.stack[-1], entries)
+
+
+def _setitem(machine: _Machine, _: Any) -> None:
+    entries = machine.take(2)
+    _update(machine.stack[-1], entries)
+
+
+def _update(onto: Any, entries: list[Any]) -> None:
+    # Keys are of four plain types: hashing a tuple nested a million deep would overflow the stack.
+    plain = len(entries) % 2 == 0 and all(isinstance(key, str | bytes | int) for key in entries[::2])
+    if not isinstance(onto, dict) or not plain:
+        raise ValueError("it sets entries of what is no dictionary of names")
+    onto.update(zip(entries[::2], entries[1::2], strict=True))
+
+
+def _name(machine: _Machine, argument: Any) -> None:
+    if argument is None:  # STACK_GLOBAL
+        argument = " ".join(str(part)[:60] for part in machine.take(2))
+    if argument not in _NAMES:
+        raise _Refused(f"names {argument[:80]!r}, which would be executed")
+    machine.stack.append(_Name(_NAMES[argument]))
+
+
+def _reduce(machine: _Machine, _: Any) -> None:
+    called, arguments = machine.take(2)
+    if not isinstance(called, _Name) or not isinstance(arguments, tuple):
+        raise _Refused("calls what stands for no array")
+    if called.role == "array":
+        machine.stack.append(_Array())
+    elif called.role == "bytes":
+        text, coding = arguments
+        if not isinstance(text, str) or coding != "latin1":
+            raise ValueError("its bytes are not Latin-1")
+        machine.stack.append(text.encode("latin-1"))
+    elif called.role == "dtype":
+        code = arguments[0]
+        code = code.decode("latin-1") if isinstance(code, bytes) else code
+        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
+            raise ValueError(f"it has an array of {str(code)[:20]!r}")
+        machine.stack.append(_Dtype(code))
+    else:
+        raise _Refused("calls what stands for no array")
+
+
+def _build(machine: _Machine, _: Any) -> None:
+    (state,) = machine.take(1)
+    made = machine.stack[-1]
+    if isinstance(made, _Dtype) and isinstance(state, tuple):
+        order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
+        made.order = {"<": "<", ">": ">", "|": "=", "=": "="}[order]
+    elif isinstance(made, _Array) and isinstance(state, tuple):
+        _, shape, dtype, fortran, content = state
+        made.values = _filled(shape, dtype, bool(fortran), content)
+    else:
+        raise _Refused("gives a state to what is no array")
+
+
+def _filled(shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarray:
+    if isinstance(content, str):
+        content = content.encode("latin-1")
+    if not isinstance(dtype, _Dtype) or not isinstance(content, bytes) or not isinstance(shape, tuple):
+        raise ValueError("an array is not whole")
+    if len(shape) > 8 or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError("an array has no shape")
+    type_ = np.dtype(dtype.order + dtype.code)
+    if math.prod(shape) * type_.itemsize != len(content):
+        raise ValueError(f"an array of {shape} has {len(content):,} bytes")
+    return np.frombuffer(content, type_).reshape(shape, order="F" if fortran else "C")
+
+
+def _collect(kind: Callable[[list[Any]], Any]) -> Callable[[_Machine, Any], None]:
+    def step(machine: _Machine, _: Any) -> None:
+        entries = machine.since_mark()
+        machine.stack.append(kind(entries))
+
+    return step
+
+
+def _tuple(count: int) -> Callable[[_Machine, Any], None]:
+    def step(machine: _Machine, _: Any) -> None:
+        machine.stack.append(tuple(machine.take(count)))
+
+    return step
+
+
+def _made(kind: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
+    def step(machine: _Machine, _: Any) -> None:
+        machine.stack.append(kind())
+
+    return step
+
+
+def _dict(entries: list[Any]) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
+    _update(made, entries)
+    return made
+
+
+_IGNORED = frozenset(("PROTO", "FRAME"))
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_LITERALS = frozenset((
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8",
+))  # fmt: skip
+_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+    "MARK": _mark, "PUT": _put, "BINPUT": _put, "LONG_BINPUT": _put, "MEMOIZE": _put,
+    "GET": _get, "BINGET": _get, "LONG_BINGET": _get,
+    "APPEND": _append, "APPENDS": _appends, "SETITEM": _setitem, "SETITEMS": _setitems,
+    "EMPTY_LIST": _made(list), "EMPTY_DICT": _made(dict), "LIST": _collect(list), "DICT": _collect(_dict),
+    "TUPLE": _collect(tuple), "TUPLE1": _tuple(1), "TUPLE2": _tuple(2), "TUPLE3": _tuple(3),
+    "GLOBAL": _name, "STACK_GLOBAL": _name, "REDUCE": _reduce, "BUILD": _build,
+}  # fmt: skip

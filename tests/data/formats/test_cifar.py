@@ -1,0 +1,89 @@
+"""CIFAR folders made here, in the layout and the protocol of the real ones."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Classes
+from snellen.data.dataset import Array
+from snellen.data.formats import Asked, formats
+from snellen.data.formats.cifar import open_draft, recognises
+from snellen.data.opening import dataset
+
+
+def dump(path: Path, content: object) -> None:
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def make(folder: Path, hundred: bool = False) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    names = ["train", "test"] if hundred else [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
+    made = {}
+    for name in names:
+        made[name] = rng.integers(0, 256, (4, 3072), dtype=np.uint8)
+        labels = {"fine_labels" if hundred else "labels": [0, 1, 2, 1]}
+        coarse = {"coarse_labels": [0, 0, 0, 0]} if hundred else {}
+        dump(folder / name, {"data": made[name], **labels, **coarse})
+    key = "fine_label_names" if hundred else "label_names"
+    names = {key: ["cat", "dog", "owl"], "coarse_label_names": ["animal"]}
+    dump(folder / ("meta" if hundred else "batches.meta"), names)
+    return made
+
+
+@pytest.mark.parametrize(("hundred", "title"), [(False, "CIFAR-10"), (True, "CIFAR-100")])
+def test_pictures_labels_names_and_splits_are_those_of_the_files(tmp_path, hundred, title):
+    made = make(tmp_path, hundred)
+    assert recognises(tmp_path)
+    draft = open_draft(tmp_path, Asked())
+    assert isinstance(draft.source, Array)
+    expected = np.concatenate(list(made.values())).reshape(-1, 3, 32, 32)
+    assert np.array_equal(draft.source.values.numpy(), expected)
+    assert draft.target == Classes(names=("cat", "dog", "owl"))
+    assert draft.truth.tolist() == [0, 1, 2, 1] * len(made)
+    assert draft.given.tolist() == [0] * (len(made) * 4 - 4) + [2] * 4
+    assert f"{title} (" in draft.taken_for
+    assert dataset(tmp_path).spec.sizes["test"] == 4
+
+
+def test_the_folder_is_known_by_its_files(tmp_path):
+    assert not recognises(tmp_path)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "meta").touch()
+    assert not recognises(tmp_path)
+    assert "cifar" in formats()
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ({"labels": [0, 1]}, "no data"),
+    ({"data": np.zeros((2, 3072)), "labels": [0, 1]}, "no data"),
+    ({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}, "no data"),
+    ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, "no labels for its 2 pictures"),
+    ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 0.5]}, "no labels"),
+    ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 3]}, "picture 1 has label 3, there are 3 classes"),
+    ({"data": np.zeros((2, 3072), np.uint8), "labels": [-1, 1]}, "picture 0 has label -1"),
+    ([1, 2], "no dictionary"),
+])  # fmt: skip
+def test_a_wrong_batch_is_named(tmp_path, content, words):
+    make(tmp_path)
+    dump(tmp_path / "data_batch_2", content)
+    with pytest.raises(DataError) as caught:
+        open_draft(tmp_path, Asked())
+    assert words in caught.value.cause
+    assert "data_batch_2" in caught.value.cause
+    assert caught.value.remedy
+
+
+def test_names_and_training_pictures_are_needed(tmp_path):
+    make(tmp_path)
+    for k in range(1, 6):
+        (tmp_path / f"data_batch_{k}").unlink()
+    with pytest.raises(DataError, match="no training pictures"):
+        open_draft(tmp_path, Asked())
+    dump(tmp_path / "batches.meta", {"label_names": [1]})
+    with pytest.raises(DataError, match="no label_names"):
+        open_draft(tmp_path, Asked())

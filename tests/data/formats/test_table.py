@@ -1,0 +1,423 @@
+"""Tables: what is read, how it is taken, and every way in which a table can be wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import string
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from snellen.core.errors import DataError, SnellenError, UsageError
+from snellen.core.spec import Classes, Labels, Numbers
+from snellen.data.dataset import Array, Draft
+from snellen.data.formats import Asked, formats
+from snellen.data.formats.rows import has_header, read_grid, sniff
+from snellen.data.formats.table import open_draft, read_rows, recognises
+from snellen.data.formats.targets import split_unit
+from snellen.data.opening import assemble, dataset
+
+FLOWERS = "length [mm],width,colour,species\n" + "".join(
+    f"{k / 4},{k % 3},{('red', 'blue')[k % 2]},{('rose', 'iris')[k % 2]}\n" for k in range(20))
+
+
+def write(folder: Path, text: str | bytes, name: str = "table.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def opened(folder: Path, text: str | bytes, name: str = "table.csv", **asked: object) -> Draft:
+    return open_draft(write(folder, text, name), Asked(**asked))  # type: ignore[arg-type]
+
+
+def values(draft: Draft) -> torch.Tensor:
+    assert isinstance(draft.source, Array)
+    return draft.source.values
+
+
+def spec_of(draft: Draft):
+    return assemble(draft, "table", 0, None).spec
+
+
+def test_numbers_and_categories_become_one_vector(tmp_path):
+    draft = opened(tmp_path, FLOWERS)
+    assert draft.inputs["vector"].shape == (4,)
+    assert [(c.name, c.categories) for c in draft.inputs["vector"].columns] == [
+        ("length [mm]", None), ("width", None), ("colour", ("blue", "red"))]
+    assert values(draft)[1].tolist() == [0.25, 1.0, 1.0, 0.0]
+    assert values(draft).dtype == torch.float32
+    assert draft.target == Classes(names=("iris", "rose"))
+    assert draft.truth.tolist()[:4] == [1, 0, 1, 0]
+    assert draft.source.name(16) == "row 17"
+    assert "'species' (the last column) as 2 classes" in draft.taken_for
+    assert "--target" in draft.taken_for
+
+
+def test_values_that_float32_does_not_hold_are_kept_in_float64(tmp_path):
+    draft = opened(tmp_path, "a,y\n0.1,p\n0.5,q\n16777217,p\n")
+    assert values(draft).dtype == torch.float64
+    assert values(draft)[:, 0].tolist() == [0.1, 0.5, 16777217.0]
+    assert draft.inputs["vector"].dtype == "float64"
+
+
+@pytest.mark.parametrize(("text", "delimiter"), [
+    ("a,b\n1,2\n", ","), ("a;b\n1;2\n", ";"), ("a\tb\n1\t2\n", "\t"), ("a;b\n1,5;2,5\n", ";"),
+    ("file,tags\na.png,x;y\nb.png,x\n", ","), ('a,b\n"1;2;3",4\n', ","), ("a\n1\n", ","),
+])  # fmt: skip
+def test_the_delimiter_is_the_one_that_cuts_all_rows_alike(text, delimiter):
+    assert sniff(text) == delimiter
+
+
+@pytest.mark.parametrize(("first", "second", "header"), [
+    (["a", "b"], ["1", "2"], True), (["1", "2"], ["3", "4"], False), (["a.png", "cat"], ["b.png", "dog"], False),
+    (["5.1", "3.5", "iris"], ["4.9", "3.0", "iris"], False), (["label", "0", "1"], ["7", "3", "4"], True),
+    (["name", "2010", "2015"], ["5", "1.5", "2"], True), (["NA", "2010"], ["5", "1"], False),
+])  # fmt: skip
+def test_a_header_is_told_from_a_first_row(first, second, header):
+    assert has_header([first, second]) is header
+
+
+def test_a_byte_order_mark_line_ends_quotes_and_empty_lines_are_read(tmp_path):
+    text = b'\xef\xbb\xbfa,"b,c",y\r\n1,"x\r\ny",p\r\n\r\n2,"say ""no""",q\r\n1,"x\r\ny",p\r\n2,z,q\r\n2,z,q\r\n'
+    grid = read_grid(write(tmp_path, text))
+    assert grid.names == ("a", "b,c", "y")
+    assert grid.column("b,c")[:2] == ("x\r\ny", 'say "no"')
+    assert list(grid.lines) == [2, 5, 6, 8, 9]
+
+
+def test_a_table_without_names_counts_its_columns(tmp_path):
+    draft = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
+    assert draft.target == Classes(names=("0", "1"))
+    assert [c.name for c in draft.inputs["vector"].columns] == ["column 2", "column 3"]
+
+
+def test_jsonl_is_read_like_csv(tmp_path):
+    rows = [{"a": k, "b": f"c{k % 2}", "ok": k % 2 == 0, "tags": ["x", "y"] if k % 2 else ["x"]} for k in range(6)]
+    draft = opened(tmp_path, "\n".join(map(json.dumps, rows)), "table.jsonl", target=("tags",))
+    assert draft.target == Labels(names=("x", "y"))
+    assert values(draft).shape == (6, 5)
+    assert values(draft)[1].tolist() == [1, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("header", "name", "unit"), [
+    ("height [mm]", "height", "mm"), ("height (m/s)", "height", "m/s"), ("height", "height", ""), ("f(x)", "f(x)", ""),
+    ("a (b) [kg]", "a (b)", "kg"),
+])  # fmt: skip
+def test_units_are_read_from_the_header(header, name, unit):
+    assert split_unit(header) == (name, unit)
+
+
+def test_several_target_columns_are_numbers_with_units(tmp_path):
+    draft = opened(tmp_path, "a,x [px],y (px)\n1,2,3\n2,3.5,4\n3,9,1\n", target=("x", "y (px)"))
+    assert draft.target == Numbers(names=("x", "y"), units=("px", "px"))
+    assert draft.truth.tolist() == [[2, 3], [3.5, 4], [9, 1]]
+    assert draft.truth.dtype == torch.float64
+
+
+@pytest.mark.parametrize(("cells", "kind"), [
+    (["0", "1"] * 5, Classes), (["0", "1", "2"] * 5, Classes), (["1.0", "2.0"] * 3, Classes),
+    (["1.5", "2"] * 5, Numbers),
+    ([str(k) for k in range(30)], Numbers), (["3", "4", "5", "6"] * 2, Numbers), (["cat", "dog"] * 3, Classes),
+    (["a;b", "a", ";"], Labels), (["true", "false"] * 2, Classes),
+])  # fmt: skip
+def test_the_kind_of_target_follows_from_its_cells(tmp_path, cells, kind):
+    text = "x,target\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
+    assert isinstance(opened(tmp_path, text).target, kind)
+
+
+def test_whole_numbers_can_be_taken_the_other_way_and_it_is_said_how(tmp_path):
+    text = "x,grade\n" + "".join(f"{k * k},{k % 3}\n" for k in range(30))
+    draft = opened(tmp_path, text)
+    assert draft.target == Classes(names=("0", "1", "2"))
+    assert "numbers: --target grade:numbers" in draft.taken_for
+    assert opened(tmp_path, text, target=("grade:numbers",)).target == Numbers(names=("grade",))
+    assert "classes: --target x:classes" in opened(tmp_path, text, target=("x",)).taken_for
+
+
+def test_classes_of_whole_numbers_are_sorted_as_numbers(tmp_path):
+    text = "x,y\n" + "".join(f"{k % 7},{(2, 10, 9)[k % 3]}\n" for k in range(30))
+    draft = opened(tmp_path, text)
+    assert draft.target == Classes(names=("2", "9", "10"))
+    assert draft.truth[:3].tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["target", "Label", "CLASS", "y"])
+def test_the_target_is_the_column_with_a_usual_name(tmp_path, name):
+    draft = opened(tmp_path, f"{name},a,b\np,1,2\nq,2,3\np,4,4\n")
+    assert f"target '{name}' (by its name)" in draft.taken_for
+
+
+def test_several_labels_a_row(tmp_path):
+    draft = opened(tmp_path, "a,y\n1,red; round\n2,red\n3,;\n4,round;red;\n")
+    assert draft.target == Labels(names=("red", "round"))
+    assert draft.truth.tolist() == [[1, 1], [1, 0], [0, 0], [1, 1]]
+
+
+def test_a_split_column_is_respected(tmp_path):
+    rows = "".join(f"{k},{'pq'[k % 2]},{('train', 'Test', 'valid')[k % 3]}\n" for k in range(12))
+    draft = opened(tmp_path, "a,y,split\n" + rows)
+    assert draft.given.tolist() == [0, 2, 1] * 4
+    assert [c.name for c in draft.inputs["vector"].columns] == ["a"]
+    assert dataset(tmp_path / "table.csv").spec.sizes == {"train": 4, "val": 4, "test": 4}
+
+
+def test_a_group_column_is_no_input(tmp_path):
+    rows = "".join(f"{k},{'pq'[k % 2]},g{k // 3}\n" for k in range(12))
+    draft = opened(tmp_path, "a,y,slide\n" + rows, group="slide")
+    assert draft.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert [c.name for c in draft.inputs["vector"].columns] == ["a"]
+
+
+MISSING = "a,b,y\n1,u,p\n,v,q\n3,NA,p\n5,v,q\n"
+
+
+def test_a_missing_cell_is_an_error_that_names_row_and_column(tmp_path):
+    with pytest.raises(DataError) as caught:
+        opened(tmp_path, MISSING)
+    assert "row 3, column 'a': missing" in caught.value.cause
+    assert "row 4, column 'b': missing" in caught.value.cause
+    assert "--impute median" in caught.value.remedy
+
+
+def test_missing_cells_are_filled_where_asked(tmp_path):
+    draft = opened(tmp_path, MISSING, impute="median")
+    assert values(draft)[:, 0].tolist() == [1, 3, 3, 5]
+    assert draft.inputs["vector"].columns[0].fill == 3
+    assert draft.inputs["vector"].columns[1].categories == ("u", "v", "missing")
+    (finding,) = draft.findings
+    assert (finding.kind, finding.count) == ("imputed", 2)
+    names, rows = read_rows(write(tmp_path, "a,b\nNA,null\n", "new.csv"), spec_of(draft))
+    assert (names, rows.tolist()) == (["row 1"], [[3, 0, 0, 1]])
+
+
+def test_the_median_is_that_of_the_training_rows(tmp_path):
+    draft = opened(tmp_path, "a,y,split\n1,p,train\n3,q,train\n,p,train\n99,q,test\n", impute="median")
+    assert draft.inputs["vector"].columns[0].fill == 2
+
+
+def test_all_problems_are_listed_at_once_and_counted(tmp_path):
+    rows = "".join(f"{k if k % 3 else 'x'},{k},{'pq'[k % 2]}\n" for k in range(30))
+    with pytest.raises(DataError) as caught:
+        opened(tmp_path, "a,b,y\n" + rows)
+    assert caught.value.cause.count("is no finite number") == 5
+    assert "row 2, column 'a': 'x'" in caught.value.cause
+    assert "(and 5 more)" in caught.value.cause
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "is empty"),
+    ("  \n\n", "is empty"),
+    ("a,b,y\n", "has names but no rows"),
+    ("a,a,y\n1,2,p\n2,3,q\n", "'a' more than once"),
+    ("a,b,y\n1,2,p\n1,2\n1,2,3,4\n", "row 3 has 2, row 4 has 4"),
+    ('a,y\n1,p\n2,"q\n3,p\n4,q\n', "line 5: unexpected end"),
+    ("a,y\n1,p\n2,p\n", "'p' in every row"),
+    ("a,y\n1,2.5\n2,2.5\n", "2.5 in every row"),
+    ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "row 3, column 'b': 'abc' is no finite number"),
+    ("a,y\n1,p\ninf,q\n3,p\n", "row 3, column 'a': 'inf'"),
+    ("a,y\n1,p\n1e999,q\n3,p\n", "row 3, column 'a': '1e999'"),
+    ("a,y\n1,p\n1_0,q\n3,p\n", "row 3, column 'a': '1_0'"),
+    ("a,y\n1,p\n2,\n3,q\n", "row 3, column 'y': the target is missing"),
+    ("a,b,y\n1,,p\n2,,q\n", "column 'b' is empty"),
+    ("y\np\nq\n", "no column beside 'y'"),
+    ("name,y\nann,p\nbob,q\ncid,p\n", "leaves no input"),
+    (b"a,y\n1,caf\xe9\n2,q\n", "line 2: byte 0xe9 is not UTF-8"),
+    ("a,y\n1,p\n".encode("utf-16"), "is UTF-16"),
+    (b"a,y\n1,p\0\n", "line 2: holds a zero byte"),
+    ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 different values in 30 rows"),
+    ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' says train"),
+    ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is no split"),
+    ("file,y\na.png,p\nb.png,q\n", "'a.png' is not there"),
+    ("file,y\n../a.png,p\n/b.png,q\n", "'../a.png' lies outside"),
+    ('{"a": 1, "y": "p"}\n{"a": 2', "line 2"),
+    ('{"a": 1, "y": "p"}\n[1]', "line 2: holds no object"),
+    ('{"a": {"b": 1}, "y": "p"}\n', "which is no cell"),
+    ('{"a": NaN, "y": "p"}\n', "not strict JSON"),
+    ('{"a": 1, "a": 2}\n', "a name stands twice"),
+    ("{}\n{}\n", "only empty objects"),
+])  # fmt: skip
+def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
+    with pytest.raises(DataError) as caught:
+        opened(tmp_path, text)
+    assert words in caught.value.cause
+    assert "table.csv" in caught.value.cause
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("asked", "words"), [
+    ({"target": ("specie",)}, "species"), ({"group": "colours"}, "colour"), ({"impute": "mean"}, "median"),
+    ({"target": ("length", "species:classes")}, "Name one column"),
+])  # fmt: skip
+def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, asked, words):
+    with pytest.raises(UsageError) as caught:
+        opened(tmp_path, FLOWERS, **asked)
+    assert words in caught.value.remedy
+
+
+def test_what_says_nothing_about_a_row_is_left_out_and_said(tmp_path):
+    rows = "".join(f"{k},n{k},{'pqr'[k % 3]},7,t{k % 66},{k % 5}\n" for k in range(99))
+    draft = opened(tmp_path, "id,name,y,same,text,a\n" + rows, target=("y",))
+    assert [c.name for c in draft.inputs["vector"].columns] == ["same", "a"]
+    assert [(f.kind, f.where) for f in draft.findings] == [
+        ("ignored-column", ("id",)), ("ignored-column", ("name",)), ("constant-column", ("same",)),
+        ("ignored-column", ("text",))]
+    assert all(finding.remedy for finding in draft.findings)
+
+
+class StandIn:
+    """What tables ask of picture files."""
+
+    def __init__(self, root: Path, names: Sequence[str], pages: str | None = None) -> None:
+        self.root, self.names, self.pages = root, names, pages
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def describe_headers(self):
+        return (3, 6, 5), "uint8"
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    if importlib.util.find_spec("snellen.data.decode") is None:
+        module = types.ModuleType("snellen.data.decode")
+        module.PictureFiles = StandIn
+        monkeypatch.setitem(sys.modules, "snellen.data.decode", module)
+    (tmp_path / "pics").mkdir()
+    for k in range(6):
+        Image.new("RGB", (5, 6), (k, 0, 0)).save(tmp_path / "pics" / f"{k}.png")
+    return tmp_path
+
+
+def test_a_column_of_picture_names_is_the_input(pictures):
+    rows = "".join(f"pics/{k}.png,{k},{k / 2},{k * k}\n" for k in range(6))
+    path = write(pictures, "file,age,x [mm],y [mm]\n" + rows)
+    for place in (path, pictures):
+        assert recognises(place)
+        draft = open_draft(place, Asked(target=("x", "y")))
+        assert len(draft.source) == 6
+        assert draft.inputs["image"].shape == (3, 6, 5)
+        assert draft.inputs["image"].dtype == "uint8"
+        assert draft.target == Numbers(names=("x", "y"), units=("mm", "mm"))
+        assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("age",))]
+        assert draft.files == {"found": 7, "used": 7}
+
+
+def test_a_folder_is_a_table_only_where_its_one_table_names_its_files(tmp_path):
+    path = write(tmp_path, FLOWERS)
+    assert recognises(tmp_path)
+    (tmp_path / "class").mkdir()
+    assert not recognises(tmp_path)
+    assert recognises(path)
+    assert not recognises(tmp_path / "class")
+    assert not recognises(write(tmp_path, FLOWERS, "notes.txt"))
+
+
+def test_the_table_format_is_registered():
+    assert "table" in formats()
+
+
+def test_new_rows_are_encoded_as_in_training(tmp_path):
+    draft = opened(tmp_path, FLOWERS)
+    text = "colour,extra,width,length [mm]\nred,x,1.5,0.1\nblue,y,2,3\n"
+    for source in (write(tmp_path, text, "new.csv"), io.StringIO(text)):
+        names, rows = read_rows(source, spec_of(draft))
+        assert names == ["row 1", "row 2"]
+        assert rows.dtype == torch.float32
+        torch.testing.assert_close(rows, torch.tensor([[0.1, 1.5, 0, 1], [3, 2, 1, 0]]))
+    assert torch.equal(read_rows(tmp_path / "table.csv", spec_of(draft))[1], values(draft))
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("length [mm],width\n1,2\n", "lacks column 'colour'"),
+    ("length [mm],width,colour\n1,2,green\n", "row 2, column 'colour': 'green' was not in the training data"),
+    ("length [mm],width,colour\n1,tall,red\n", "row 2, column 'width': 'tall' is no finite number"),
+    ("length [mm],width,colour\n1,,red\n", "column 'width'"),
+    ("length [mm],width,colour\n1,2,\n", "row 2, column 'colour': missing"),
+])  # fmt: skip
+def test_wrong_new_rows_are_named(tmp_path, text, words):
+    spec = spec_of(opened(tmp_path, FLOWERS))
+    with pytest.raises(DataError) as caught:
+        read_rows(write(tmp_path, text, "new.csv"), spec)
+    assert words in caught.value.cause
+    assert caught.value.remedy
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(finite, finite), min_size=3, max_size=20, unique=True))
+def test_numbers_round_trip_exactly(tmp_path_factory, pairs):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    path.write_text("a,b,y\n" + "".join(f"{a!r},{b!r},{'pq'[k % 2]}\n" for k, (a, b) in enumerate(pairs)))
+    assert values(open_draft(path, Asked())).tolist() == [list(pair) for pair in pairs]
+
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1).map(str.strip).filter(bool)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(words, words), min_size=1, max_size=10), st.sampled_from(",;\t"))
+def test_texts_round_trip_through_quotes(tmp_path_factory, rows, delimiter):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    lines = [("one", "two"), *rows]
+    quoted = [['"' + cell.replace('"', '""') + '"' for cell in row] for row in lines]
+    path.write_text("".join(delimiter.join(row) + "\n" for row in quoted), "utf-8")
+    if sniff(path.read_text("utf-8")) == delimiter:
+        grid = read_grid(path)
+        assert list(zip(*grid.columns, strict=True)) == rows
+
+
+def random_table(rng: np.random.Generator, name: str) -> bytes:
+    """A table with something wrong with it, more often than not."""
+    cells = ["1", "2.5", "-3e4", "a", "b", "", "NA", "inf", "nan", "x;y", "a.png", "é", '"', "{", "1e400", " 7 "]
+    delimiter = str(rng.choice([",", ";", "\t"]))
+    width, height = int(rng.integers(1, 6)), int(rng.integers(0, 12))
+    if name.endswith("jsonl") and rng.random() < 0.8:
+        entries = [1, 2.5, "a", "b", None, True, ["a", "b"], ["a"], {}, [1], "3", "", 10**30, float("inf")]
+        usual = entries[:2] if rng.random() < 0.6 else entries
+        rows = [{f"c{k}": usual[int(rng.integers(len(usual)))] for k in range(width)} for _ in range(height)]
+        return "\n".join(map(json.dumps, rows)).encode()
+    picked = rng.choice(cells, (height, width)) if rng.random() < 0.4 else rng.choice(cells[:2], (height, width))
+    names = rng.permutation(list(string.ascii_lowercase))[:width].tolist()
+    rows = [delimiter.join(names)] if rng.random() < 0.8 else []
+    rows += [delimiter.join(row.tolist()) + (delimiter if rng.random() < 0.03 else "") for row in picked]
+    text = bytearray(str(rng.choice(["\n", "\r\n"])).join(rows).encode())
+    if text and rng.random() < 0.2:
+        text[int(rng.integers(len(text)))] = int(rng.integers(256))
+    return bytes(text)
+
+
+def outcome(path: Path):
+    """The error that opening ends with, or the data; any other exception is a bug."""
+    try:
+        return None, dataset(path)
+    except SnellenError as error:
+        return error, None
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_any_table_opens_or_says_what_is_wrong(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    name = str(rng.choice(["table.csv", "table.tsv", "table.jsonl"]))
+    path = write(tmp_path, random_table(rng, name), name)
+    failed, data = outcome(path)
+    if failed is not None:
+        assert str(path) in failed.cause
+        assert failed.remedy
+    else:
+        assert data.taken_for
+        assert len(data.truth) == len(data.source)
+        assert bool(torch.isfinite(values(data)).all())  # type: ignore[arg-type]
