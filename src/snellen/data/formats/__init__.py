@@ -46,6 +46,6 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import idx
+    from snellen.data.formats import folder, idx
 
-    return {format.name: format for format in (idx.FORMAT,)}
+    return {format.name: format for format in (idx.FORMAT, folder.FORMAT)}
