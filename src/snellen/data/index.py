@@ -42,7 +42,7 @@ class Listing(NamedTuple):
 
 
 def walk(root: Path) -> Listing:
-    """Every file below `root`, sorted by path, hidden ones too. Links to folders are followed after all real folders."""
+    """Every file below `root`, sorted by path, hidden ones too. Links to folders come after all real folders."""
     listing = Listing([], [], [])
     waiting, links, seen = [""], list[str](), set[tuple[int, int]]()
     while waiting or links:

@@ -70,7 +70,8 @@ class PictureFiles:
         first = good[0].shape if good else (self.channels or 1, 0, 0)
         for id, picture in zip(ids.tolist(), good, strict=True):
             if picture.shape != first:
-                raise DataError(f"{self.name(int(ids[0]))} has {_shape(first)}, {self.name(id)} {_shape(picture.shape)}",
+                other = self.name(int(ids[0]))
+                raise DataError(f"{other} has {_shape(first)}, {self.name(id)} {_shape(picture.shape)}",
                                 "Read all at one size with --image-size, and one number of channels.")
         return torch.stack(good) if good else torch.zeros(0, *first, dtype=dtype)  # (B, C, H, W)
 

@@ -25,6 +25,7 @@ class Asked:
         pages: what a stack of pages means.
         quarantine: leave bad samples out and write them to a list instead of stopping.
         allow_loss: quarantine may leave out more than one sample in a hundred.
+        full: look at the contents and copies of all pictures, however many.
     """
 
     format: str | None = None
@@ -34,6 +35,7 @@ class Asked:
     pages: str | None = None
     quarantine: bool = False
     allow_loss: bool = False
+    full: bool = False
 
 
 class Format(NamedTuple):

@@ -103,7 +103,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if len(names) < 2:
         raise DataError(f"{path} has one class only ({names[0]}): there is nothing to tell apart",
                         "Add a folder for a second class.")
-    findings = [*_empty(listing, splits, used), *_stray(found.aside)]
+    findings = [*_empty(listing, splits, used), *_stray(found.aside), *_unreadable(found.aside)]
     findings += [homeless_finding(homeless)] if homeless else []
     place = {name: k for k, name in enumerate(names)}
     given = np.array([split for _, split, _ in used], np.int64)
@@ -175,17 +175,34 @@ def _empty(listing: Listing, splits: dict[str, int], used: list[tuple[File, int,
         unseen = sorted({label for _, _, label in used} - {label for _, split, label in used if split == 0})
         if unseen:
             findings.append(Finding(
-                kind="empty-class", message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:5])}",
+                kind="empty-class",
+                message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:5])}",
                 remedy="Add training pictures of them, or remove them.", where=tuple(unseen), count=len(unseen)))
     return findings
 
 
 def _stray(aside: list[Aside]) -> list[Finding]:
-    if not aside:
+    """What is not used but hides no picture."""
+    stray = [entry for entry in aside if not _hides_pictures(entry)]
+    if not stray:
         return []
-    first = "; ".join(f"{a.path} {a.reason}" for a in aside[:3])
-    return [Finding(kind="stray", message=f"{len(aside)} files are not used: {first}", remedy=aside[0].remedy,
-                    where=tuple(a.path for a in aside), count=len(aside))]
+    first = "; ".join(f"{entry.path} {entry.reason}" for entry in stray[:3])
+    return [Finding(kind="stray", message=f"{len(stray)} files are not used: {first}", remedy=stray[0].remedy,
+                    where=tuple(entry.path for entry in stray), count=len(stray))]
+
+
+def _unreadable(aside: list[Aside]) -> list[Finding]:
+    lost = [entry for entry in aside if _hides_pictures(entry)]
+    if not lost:
+        return []
+    first = "; ".join(f"{entry.path} {entry.reason}" for entry in lost[:5])
+    return [Finding(kind="unreadable", severity="error", count=len(lost), where=tuple(entry.path for entry in lost),
+                    message=f"{len(lost)} pictures or folders cannot be read: {first}", remedy=lost[0].remedy)]
+
+
+def _hides_pictures(entry: Aside) -> bool:
+    return "is a folder that cannot" in entry.reason or (
+        "link to a folder" not in entry.reason and is_picture_name(entry.path.rpartition("/")[2]))
 
 
 def group_ids(paths: list[str], pattern: str) -> np.ndarray:
