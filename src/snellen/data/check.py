@@ -19,7 +19,7 @@ from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, 
 from snellen.data.dataset import Array, Aside, Draft
 from snellen.data.findings import SHOWN, few, imbalance, more, of_copies, of_groups, of_headers
 from snellen.data.formats import Asked
-from snellen.data.header import Header, Unusable
+from snellen.data.header import Unusable
 from snellen.data.pictures import PictureFiles
 
 ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out

@@ -112,7 +112,7 @@ def of_headers(source: object) -> list[Finding]:
     depths = Counter(header.dtype for header in headers)
     if len(depths) > 1:
         mix = ", ".join(f"{n} {depth}" for depth, n in depths.most_common())
-        findings.append(Finding(kind="depths", message=f"the pictures have several depths ({mix}); values stay the same",
+        findings.append(Finding(kind="depths", message=f"the pictures have several depths ({mix}); values are kept",
                                 remedy="Save all at one depth if their grey levels are to mean the same."))
     return [*findings, *_range(source)] if source.dtype != "uint8" else findings
 
@@ -143,7 +143,8 @@ def imbalance(draft: Draft) -> list[Finding]:
     if counts[least] >= UNEVEN * counts[most]:
         return []
     names = draft.target.names
-    return [Finding(kind="imbalance", message=f"{names[least]} has {counts[least]} samples, {names[most]} {counts[most]}",
+    return [Finding(kind="imbalance",
+                    message=f"{names[least]} has {counts[least]} samples, {names[most]} {counts[most]}",
                     remedy="Judge by balanced accuracy; --class-weights or more samples of the rare class help.",
                     where=(names[least],), extra={"least": int(counts[least]), "most": int(counts[most])})]
 

@@ -16,6 +16,7 @@ from snellen.data.header import Header, Unusable, too_large
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
+_DECODED = (1, 8, 32946, 32773, 34925)  # none, deflate, PackBits, LZMA: what tifffile decodes by itself
 _FOR_PILLOW = ("PALETTE", "YCBCR", "SEPARATED", "CIELAB", "MINISWHITE")  # 8-bit pictures, not measurements
 
 
@@ -35,16 +36,18 @@ def _tifffile() -> Any:
 
 @contextlib.contextmanager
 def opened(file: IO[bytes]) -> Iterator[Any]:
-    """The open TIFF, or None where Pillow reads it better: 8 bits in the colours of photographs."""
+    """The open TIFF, or None where Pillow reads it better: 8 bits in the colours of photographs, LZW."""
     with _tifffile().TiffFile(file) as tif:
-        yield None if _is_photograph(tif) else tif
+        yield None if _is_for_pillow(tif) else tif
     file.seek(0)
 
 
-def _is_photograph(tif: Any) -> bool:
+def _is_for_pillow(tif: Any) -> bool:
     page = tif.pages.first
     if len(tif.series) > 1 or tif.series[0].shape != page.shape:
         return False
+    if page.samplesperpixel == 1 and int(page.compression) not in _DECODED:
+        return True
     bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
     if bits > 8 or page.sampleformat not in (None, 1):
         return False
