@@ -18,15 +18,9 @@ from snellen.core.errors import DataError, EnvironmentProblem, UsageError, neare
 from snellen.core.files import sync_folder
 from snellen.data import toys
 from snellen.data.dataset import Draft
+from snellen.data.names import NAMED
 
 BUILTIN: dict[str, Callable[[int], Draft]] = toys.TOYS
-
-NAMED: dict[str, tuple[str, ...]] = {  # name -> where it lies under the data folder
-    "mnist": ("MNIST",),
-    "fashion-mnist": ("FashionMNIST",),
-    "cifar10": ("cifar-10-batches-py",),
-    "cifar100": ("cifar-100-python",),
-}
 
 _HOMES = {  # where the sets are fetched from, as far as it must be known before torchvision is imported
     "mnist": "https://ossci-datasets.s3.amazonaws.com",

@@ -9,6 +9,7 @@ import torch
 
 from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Classes, Labels, Spec
+from snellen.data.check import check
 from snellen.data.dataset import Dataset, Draft, Labelled, counts
 from snellen.data.formats import Asked, formats
 from snellen.data.named import BUILTIN, NAMED, find_named
@@ -36,7 +37,7 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
         name = name if name in NAMED else path.resolve().name
     known = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if known else str(path.resolve()), "seed": seed, "asked": asked}
-    return assemble(draft, name, seed, origin)
+    return assemble(check(draft, asked), name, seed, origin)
 
 
 def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | None) -> Dataset[Labelled]:
@@ -48,7 +49,7 @@ def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | Non
         target = dataclasses.replace(target, counts=counts(target, truth[splits["train"]]))
     spec = Spec(name=name, inputs=draft.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
     return Dataset(spec=spec, source=draft.source, truth=truth, splits=splits, taken_for=draft.taken_for,
-                   findings=draft.findings, origin=origin, files=draft.files)
+                   findings=draft.findings, origin=origin, files=draft.files, aside=draft.aside)
 
 
 def _draft(path: Path, asked: Asked) -> Draft:

@@ -25,6 +25,7 @@ class Asked:
         pages: what a stack of pages means.
         quarantine: leave bad samples out and write them to a list instead of stopping.
         allow_loss: quarantine may leave out more than one sample in a hundred.
+        full: look at the contents and copies of all pictures, however many.
     """
 
     format: str | None = None
@@ -34,6 +35,7 @@ class Asked:
     pages: str | None = None
     quarantine: bool = False
     allow_loss: bool = False
+    full: bool = False
 
 
 class Format(NamedTuple):
@@ -46,6 +48,7 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import arrays, cifar, idx, table
+    from snellen.data.formats import arrays, cifar, folder, idx, table
 
-    return {format.name: format for format in (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT)}
+    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT, folder.FORMAT)
+    return {format.name: format for format in known}

@@ -1,0 +1,167 @@
+"""What is wrong with the data, said before anything is learned: all problems at once, each with its remedy.
+
+Headers and names are looked at always; contents and copies where there are few enough pictures, else as they are
+first decoded, and a finding says so. Strict by default; quarantine sets bad samples aside and lists them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Classes
+from snellen.core.views import Finding
+from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, groups_of
+from snellen.data.dataset import Array, Aside, Draft
+from snellen.data.findings import SHOWN, few, imbalance, more, of_copies, of_groups, of_headers
+from snellen.data.formats import Asked
+from snellen.data.header import Unusable
+from snellen.data.pictures import PictureFiles
+
+ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out
+
+
+class Rejected(DataError):
+    """Data that is refused. `findings` has all that the check found, `aside` every bad sample with its reason."""
+
+    def __init__(self, cause: str, remedy: str, findings: tuple[Finding, ...], aside: tuple[Aside, ...]) -> None:
+        super().__init__(cause, remedy)
+        self.findings = findings
+        self.aside = aside
+
+
+def check(draft: Draft, asked: Asked) -> Draft:
+    """The draft with findings added, bad samples set aside where that is asked for, and copies in one group.
+
+    Raises:
+        Rejected: for samples that cannot be used, unless `asked.quarantine`; for too many of them even then.
+    """
+    if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
+        return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+    copies = _copies(draft.source, asked.full)
+    bad = _bad(draft.source, copies)
+    copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
+    same, torn = _under_two_labels(draft, copies.exact)
+    findings = [*draft.findings, *_of_bad(bad), *torn]
+    if isinstance(draft.source, PictureFiles):
+        bad.update({id: Aside(draft.source.name(id), "lies under two labels", _ONE_LABEL) for id in same})
+    draft = dataclasses.replace(draft, findings=tuple(findings))
+    if any(finding.severity == "error" for finding in findings):
+        draft = _quarantined(draft, bad, asked)
+    keep = np.array([id for id in range(len(draft.source)) if id not in bad], np.int64)
+    if len(keep) < len(draft.source):
+        draft, copies = _keep(draft, keep), _renumbered(copies, keep)
+    pairs = [*copies.exact, *copies.near]
+    findings = [*of_copies(draft, copies), *of_groups(draft), *of_headers(draft.source), *imbalance(draft)]
+    groups = groups_of(len(draft.source), pairs, draft.groups) if pairs else draft.groups
+    draft = dataclasses.replace(draft, groups=groups, findings=(*draft.findings, *findings))
+    return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+
+
+_ONE_LABEL = "Decide for one label, or leave the picture out with --quarantine."
+_MEND = "Mend or remove them, or leave them out with --quarantine."
+
+
+def _copies(source: object, full: bool) -> Copies:
+    if isinstance(source, PictureFiles):
+        return copies_of_files(source, full)
+    if isinstance(source, Array):
+        return copies_of_array(source, full)
+    return Copies([], [], {}, True)
+
+
+def _bad(source: object, copies: Copies) -> dict[int, Aside]:
+    """Samples whose header or content cannot be read."""
+    if not isinstance(source, PictureFiles):
+        return {}
+    problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, Unusable)} | copies.bad
+    return {id: Aside(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
+
+
+def _of_bad(bad: dict[int, Aside]) -> list[Finding]:
+    if not bad:
+        return []
+    first = "; ".join(f"{aside.path} {aside.reason}" for aside in list(bad.values())[:SHOWN])
+    remedies = {aside.remedy for aside in bad.values()}
+    remedy = remedies.pop() if len(remedies) == 1 else _MEND
+    unopened = {"is not there", "is a link to nothing", "may not be read", "is no regular file"}
+    kind = "unreadable" if all(aside.reason in unopened for aside in bad.values()) else "corrupt"
+    return [Finding(kind=kind, message=f"{len(bad)} pictures cannot be read: {first}{more(len(bad))}", remedy=remedy,
+                    severity="error", where=tuple(aside.path for aside in bad.values()), count=len(bad))]
+
+
+def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], list[Finding]]:
+    """Exact copies with different classes: an error among files, which can be mended; in ready arrays a warning."""
+    if draft.truth is None or not isinstance(draft.target, Classes):
+        return [], []
+    torn = [(a, b) for a, b in exact if draft.truth[a] != draft.truth[b]]
+    if not torn:
+        return [], []
+    among = {a for a, _ in torn}
+    ids = sorted({id for a, b in exact if a in among for id in (a, b)})
+    names = [draft.source.name(id) for id in ids]
+    first = "; ".join(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn[:SHOWN])
+    severity = "error" if isinstance(draft.source, PictureFiles) else "warning"
+    return ids, [Finding(kind="two-labels", remedy=_ONE_LABEL,
+                         message=f"{len(torn)} pictures lie under two labels: {first}{more(len(torn))}",
+                         severity=severity, where=tuple(names), count=len(ids))]
+
+
+def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
+    """Turns errors into warnings where quarantine is asked for and leaves out no more than it may."""
+    errors = [finding for finding in draft.findings if finding.severity == "error"]
+    where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles) else ""
+    aside = (*draft.aside, *bad.values())
+    cause = where + "; ".join(finding.message for finding in errors)
+    if not asked.quarantine:
+        remedy = errors[0].remedy if len(errors) == 1 else _MEND
+        raise Rejected(cause, remedy, draft.findings, aside)
+    lost = sum(finding.count for finding in errors)
+    total = len(draft.source) + lost - len(bad)
+    if lost == total or (lost > ALLOWED_LOSS * total and not asked.allow_loss):
+        raise Rejected(f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
+                       "Mend them, or allow the loss with --allow-loss." if lost < total else "None would be left.",
+                       draft.findings, aside)
+    softer = tuple(dataclasses.replace(finding, severity="warning") if finding.severity == "error" else finding
+                   for finding in draft.findings)
+    files = dict(draft.files)
+    if files:
+        files["used"] = files.get("used", 0) - len(bad)
+        files["set aside"] = files.get("set aside", 0) + len(bad)
+    return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
+
+
+def _keep(draft: Draft, ids: np.ndarray) -> Draft:
+    """The draft with these samples only; a class of which nothing is left goes too."""
+    assert isinstance(draft.source, PictureFiles)
+    source = draft.source.subset(ids)
+    place = torch.from_numpy(ids)
+    truth = draft.truth[place] if draft.truth is not None else None
+    target, findings = draft.target, list(draft.findings)
+    if isinstance(target, Classes) and truth is not None:
+        left = torch.unique(truth)
+        gone = [name for k, name in enumerate(target.names) if k not in set(left.tolist())]
+        if gone:
+            if len(left) < 2:
+                raise DataError(f"{source.root}: one class is left ({target.names[int(left[0])]}) without bad pictures",
+                                "Mend the pictures of the others.")
+            findings.append(Finding(kind="empty-class", message=f"nothing is left of {', '.join(gone[:SHOWN])}",
+                                    remedy="Mend their pictures.", where=tuple(gone), count=len(gone)))
+            truth = torch.searchsorted(left, truth)
+            target = Classes(names=tuple(target.names[k] for k in left.tolist()))
+    inputs = {name: source.input() for name in draft.inputs}
+    return dataclasses.replace(draft, source=source, truth=truth, target=target, inputs=inputs,
+                               findings=tuple(findings),
+                               given=None if draft.given is None else draft.given[ids],
+                               groups=None if draft.groups is None else draft.groups[ids])
+
+
+def _renumbered(copies: Copies, ids: np.ndarray) -> Copies:
+    place = {int(old): new for new, old in enumerate(ids)}
+    exact, near = ([(place[a], place[b]) for a, b in pairs if a in place and b in place]
+                   for pairs in (copies.exact, copies.near))
+    return copies._replace(exact=exact, near=near, bad={})

@@ -1,0 +1,96 @@
+"""Picture files for tests: good ones, and one of each kind that is nasty."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+
+def scene(seed: int, size: tuple[int, int] = (48, 40), channels: int = 3) -> np.ndarray:
+    """(H, W, 3) or (H, W) uint8: smooth blobs with some texture, another picture for each seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (5, 5, channels), dtype=np.uint8)
+    layers = [Image.fromarray(coarse[..., c]).resize(size, Image.Resampling.BICUBIC) for c in range(channels)]
+    smooth = np.stack([np.asarray(layer, np.float64) for layer in layers], -1)
+    picture = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+    return picture if channels > 1 else picture[..., 0]
+
+
+def save(path: Path, values: np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, **options)
+    return path
+
+
+def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+
+
+def png(rows: bytes, width: int, height: int, depth: int, colour: int) -> bytes:
+    """A PNG of unfiltered rows, for kinds that Pillow does not write."""
+    start = b"\x89PNG\r\n\x1a\n" + png_header(width, height, depth, colour)
+    return start + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_16(path: Path, values: np.ndarray) -> Path:
+    """(H, W, C) uint16 with C = 3 or 4."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    path.write_bytes(png(rows, width, height, 16, {3: 2, 4: 6}[channels]))
+    return path
+
+
+def encoded(values: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def tiff(path: Path, values: np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, values, **options)
+    return path
+
+
+def class_folders(root: Path, classes: dict[str, int], seed: int = 0, suffix: str = ".png") -> Path:
+    """An image folder with so many different pictures of each class."""
+    for label, count in classes.items():
+        for k in range(count):
+            seed += 1
+            save(root / label / f"{k:03d}{suffix}", scene(seed))
+    return root
+
+
+def nasty(folder: Path) -> dict[str, str]:
+    """Writes one bad file of each kind; name -> a word of the reason that must be given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole_png, whole_jpeg = encoded(scene(900)), encoded(scene(901), "JPEG")
+    contents = {
+        "zero.png": (b"", "0 bytes"),
+        "page.jpg": (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
+        "cut.jpg": (whole_jpeg[: len(whole_jpeg) // 2], "truncated"),
+        "cut.png": (whole_png[: len(whole_png) // 2], "truncated"),
+        "noise.png": (bytes(range(256)) * 4, "no picture"),
+        "bomb.png": (b"\x89PNG\r\n\x1a\n" + png_header(60_000, 60_000) + _chunk(b"IDAT", b""), "pixels"),
+    }
+    for name, (content, _) in contents.items():
+        (folder / name).write_bytes(content)
+    values = np.ones((8, 8), np.float32)
+    values[2, 3] = np.nan
+    tiff(folder / "nan.tif", values)
+    tiff(folder / "stack.tif", np.zeros((3, 8, 8), np.uint16), photometric="minisblack")
+    whole = tiff(folder / "short.tif", scene(902, channels=1).astype(np.uint16)).read_bytes()
+    (folder / "short.tif").write_bytes(whole[:-100])
+    (folder / "gone.png").symlink_to(folder / "nothing.png")
+    return {name: word for name, (_, word) in contents.items()} | {
+        "nan.tif": "NaN", "stack.tif": "pages", "short.tif": "cut short", "gone.png": "link to nothing"}
