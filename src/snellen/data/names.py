@@ -6,6 +6,10 @@ BUILTIN_NAMES = ("digits", "xor", "moons", "rings", "spirals", "gaussians", "lin
 
 FORMATS: dict[str, str] = {  # what `snellen.data.formats` reads; a test holds the two equal
     "idx": "IDX pictures with labels, as MNIST has them",
+    "cifar": "the python pickles of CIFAR-10 and CIFAR-100, read without executing them",
+    "arrays": "NPZ and HDF5 files of named inputs and targets",
+    "table": "CSV and JSON lines of numbers and categories, or of picture names with their targets",
+    "folder": "pictures in folders, one a class, with or without train, val and test",
 }
 
 NAMED: dict[str, tuple[str, ...]] = {  # name -> where it lies under the data folder, as torchvision puts it

@@ -12,7 +12,8 @@ from snellen.core.spec import Classes, Labels, Spec
 from snellen.data.check import check
 from snellen.data.dataset import Dataset, Draft, Labelled, counts
 from snellen.data.formats import Asked, formats
-from snellen.data.named import BUILTIN, NAMED, find_named
+from snellen.data.named import BUILTIN, find_named
+from snellen.data.names import NAMED
 from snellen.data.split import divide
 
 

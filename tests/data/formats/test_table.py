@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import string
-import sys
-import types
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -275,25 +271,8 @@ def test_what_says_nothing_about_a_row_is_left_out_and_said(tmp_path):
     assert all(finding.remedy for finding in draft.findings)
 
 
-class StandIn:
-    """What tables ask of picture files."""
-
-    def __init__(self, root: Path, names: Sequence[str], pages: str | None = None) -> None:
-        self.root, self.names, self.pages = root, names, pages
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def describe_headers(self):
-        return (3, 6, 5), "uint8"
-
-
 @pytest.fixture
-def pictures(tmp_path, monkeypatch):
-    if importlib.util.find_spec("snellen.data.decode") is None:
-        module = types.ModuleType("snellen.data.decode")
-        module.PictureFiles = StandIn
-        monkeypatch.setitem(sys.modules, "snellen.data.decode", module)
+def pictures(tmp_path):
     (tmp_path / "pics").mkdir()
     for k in range(6):
         Image.new("RGB", (5, 6), (k, 0, 0)).save(tmp_path / "pics" / f"{k}.png")

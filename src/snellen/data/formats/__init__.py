@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from snellen.data.dataset import Draft
+
+Pages = Literal["first", "max", "each", "volume"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Asked:
     target: tuple[str, ...] = ()
     group: str | None = None
     impute: str | None = None
-    pages: str | None = None
+    pages: Pages | None = None
     quarantine: bool = False
     allow_loss: bool = False
     full: bool = False

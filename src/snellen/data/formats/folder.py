@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from snellen.data.dataset import Aside, Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.header import SUFFIXES
 from snellen.data.index import File, Listing, walk
-from snellen.data.pictures import Pages, open_pictures
+from snellen.data.pictures import open_pictures
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 _NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})
@@ -108,7 +108,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     place = {name: k for k, name in enumerate(names)}
     given = np.array([split for _, split, _ in used], np.int64)
     files = [file for file, _, _ in used]
-    source = open_pictures(path, files, cast(Pages | None, asked.pages))
+    source = open_pictures(path, files, asked.pages)
     groups = group_ids([file.path for file in files], asked.group) if asked.group else None
     return Draft(
         source=source,

@@ -153,10 +153,9 @@ def _pictures(file: Path, grid: Grid, column: str, names: Sequence[str], problem
     if absent:
         problems.cells(column, absent, "{} is not there", f"Names are looked for from {root}.")
     problems.finish()
-    from snellen.data.decode import PictureFiles
+    from snellen.data.pictures import named_pictures
 
-    source = PictureFiles(root, list(cells), asked.pages)
-    shape, dtype = source.describe_headers()
+    source = named_pictures(root, list(cells), asked.pages)
     findings = []
     ignored = [name for name in names if name != column]
     if ignored:
@@ -169,8 +168,7 @@ def _pictures(file: Path, grid: Grid, column: str, names: Sequence[str], problem
                                 count=twice, where=tuple(_repeated(cells)[:5]),
                                 remedy=f"Keep copies together with --group {shlex.quote(column)}."))
     used = {"found": 1 + len(known), "used": 1 + len(known)}
-    input = Input(modality="image", shape=shape, dtype=dtype)
-    return Inputs(source=source, input=input, name="image", said=f"pictures named in column {column!r}",
+    return Inputs(source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}",
                   findings=tuple(findings), files=used)
 
 
