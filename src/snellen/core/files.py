@@ -110,6 +110,8 @@ def sha256(path: Path) -> str:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) -> str:
     """Writes a Safetensors file; tensors that share memory are written once. Returns its SHA-256.
 
+    Safetensors knows no order of memory, but fused optimizers and convolutions do: channels-last is remembered.
+
     Args:
         tensors: any device and dtype that Safetensors knows.
         about: plain data that goes into the header.
@@ -124,13 +126,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) 
             continue
         seen[place] = name
         unique[name] = tensor.detach().to("cpu").contiguous()
+    last = [name for name in unique if is_channels_last(tensors[name])]
     # Safetensors refuses overlapping memory: what is a part of another tensor becomes a copy.
     storages: set[int] = set()
     for name, tensor in unique.items():
         if tensor.numel() and tensor.untyped_storage().data_ptr() in storages:
             unique[name] = tensor.clone()
         storages.add(tensor.untyped_storage().data_ptr())
-    content = safetensors_bytes(unique, {"snellen": json.dumps({"about": about, "same": same}, allow_nan=False)})
+    header = {"about": about, "same": same, "channels_last": last}
+    content = safetensors_bytes(unique, {"snellen": json.dumps(header, allow_nan=False)})
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -143,6 +147,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
             header = json.loads((file.metadata() or {}).get("snellen", "{}"), parse_constant=_no_constant)
         if not isinstance(header, dict):
             raise ValueError("its header is no object")
+        for name in header.get("channels_last", []):
+            tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
         for name, other in header.get("same", {}).items():
             tensors[name] = tensors[other]
         return tensors, header.get("about")
@@ -151,6 +157,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError, AttributeError) as error:
         raise DataError(f"{path} is not a whole Safetensors file: {error}",
                         "The file is damaged; train again or restore it.") from error
+
+
+def is_channels_last(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def pack(state: Any) -> Packed:
@@ -214,6 +224,8 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
         full = f"{prefix}.{name}" if prefix else name
         if full in tensors:
             setattr(owner, name, torch.empty_like(tensors[full]))
+    if any(is_channels_last(tensor) for tensor in tensors.values()):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         model.load_state_dict(dict(tensors))
     except RuntimeError as error:

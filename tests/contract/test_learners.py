@@ -1,0 +1,172 @@
+"""What every registered learner must do, on a small set of its task: tested by being registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import snellen
+from snellen.core import files
+from snellen.core.learner import Learner
+from snellen.core.settings import flat
+from snellen.core.spec import Classes, Input, Numbers
+from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.opening import assemble
+from snellen.entry import Machine, refusal
+from snellen.tasks import LEARNERS
+
+ALL = [pytest.param(learner, id=f"{task}-{name}")
+       for task, known in LEARNERS.items() for name, learner in known.items()]
+
+QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 1}
+
+
+def pictures(regress: bool) -> Dataset[Labelled]:
+    """A bright bar somewhere in noise: is it wide or tall, and how long is it? The same in a mirror."""
+    drawn = torch.Generator().manual_seed(0)
+    count, side = 240, 16
+    x = torch.randint(0, 80, (count, 1, side, side), generator=drawn, dtype=torch.uint8)
+    tall = torch.randint(0, 2, (count,), generator=drawn)
+    length = torch.randint(6, 13, (count,), generator=drawn)
+    place = torch.randint(0, 3, (count, 2), generator=drawn)
+    for k, (down, right) in enumerate(place.tolist()):
+        height, width = (int(length[k]), 3) if tall[k] else (3, int(length[k]))
+        x[k, :, down + 1 : down + 1 + height, right + 1 : right + 1 + width] = 255
+    target = Numbers(names=("length",), units=("px",)) if regress else Classes(names=("wide", "tall"))
+    truth = length[:, None].double() if regress else tall
+    image = Input(modality="image", shape=(1, side, side), dtype="uint8")
+    draft = Draft(source=Array(x, "picture"), inputs={"image": image}, target=target, truth=truth, taken_for="bars")
+    return assemble(draft, "bars", 0, None)
+
+
+def vectors(regress: bool) -> Dataset[Labelled]:
+    """Two columns; the class is the side of a line, the number a plane, both with a little noise."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 2, generator=drawn)
+    height = 3 * x[:, 0] - 2 * x[:, 1] + 0.1 * torch.randn(300, generator=drawn)
+    target = Numbers(names=("height",), units=("m",)) if regress else Classes(names=("below", "above"))
+    truth = height[:, None].double() if regress else (height > 0).long()
+    plane = Input(modality="vector", shape=(2,))
+    draft = Draft(source=Array(x, "row"), inputs={"x": plane}, target=target, truth=truth, taken_for="a line")
+    return assemble(draft, "line", 0, None)
+
+
+def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
+    regress = learner.task.name == "regress"
+    return (vectors if "vector" in learner.accepts else pictures)(regress)
+
+
+def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
+    return {s.name: QUICK[s.name] for s in flat(learner.settings) if s.name in QUICK}
+
+
+def trained(learner: Learner[Any, Any, Any], out: Path, **more: Any) -> snellen.Trained:
+    machine = Machine(threads=1, **more)
+    return snellen.train(data_for(learner), learner, out=out, machine=machine, **settings_for(learner))
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_it_learns_and_beats_the_baseline(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
+    run = trained(learner, tmp_path / "run")
+    headline = run.metrics[run.headline]
+    assert headline.value is not None
+    baseline = trained(LEARNERS[learner.task.name]["baseline"], tmp_path / "baseline")
+    simplest = snellen.train(data_for(learner), LEARNERS[learner.task.name]["baseline"], out=tmp_path / "same",
+                             machine=Machine(threads=1)).metrics[run.headline]
+    assert baseline.record.learner == "baseline"
+    assert simplest.value is not None
+    gain = headline.value - simplest.value if headline.higher_is_better else simplest.value - headline.value
+    assert gain == 0 if learner.name == "baseline" else gain > 0
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_the_same_seed_gives_the_same_bits(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
+    for name in "ab":
+        trained(learner, tmp_path / name)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    for name in ("history.jsonl",):
+        first, second = ((tmp_path / run / name) for run in "ab")
+        assert first.exists() == second.exists()
+        assert not first.exists() or first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_it_reloads_to_the_same_answers(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
+    run = trained(learner, tmp_path / "run")
+    again = snellen.load(tmp_path / "run")
+    batch = data_for(learner).samples("test").take(torch.arange(20))
+    assert run.ask(batch.x) == again.ask(batch.x)
+    assert again.metrics == run.metrics
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_one_by_one_it_says_what_it_says_of_a_batch(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
+    run = trained(learner, tmp_path / "run")
+    x = data_for(learner).samples("test").take(torch.arange(20)).x
+    together = run.ask(x)
+    alone = [run.ask(x[k : k + 1])[0] for k in range(len(x))]
+    for first, second in zip(together, alone, strict=True):
+        assert numbers(first) == pytest.approx(numbers(second), rel=1e-4, abs=1e-5)
+
+
+def numbers(answer: Any) -> list[float]:
+    if isinstance(answer, dict):
+        return [n for value in answer.values() for n in numbers(value)]
+    return [float(answer)] if isinstance(answer, int | float) else []
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_it_resumes_to_the_same_bits(
+    learner: Learner[Any, Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(learner, tmp_path / "whole")
+    state = tmp_path / "whole" / "state"
+    if not state.exists():
+        assert not any((tmp_path / "whole").glob("history.jsonl"))  # a closed form has no steps to resume
+        return
+    saves = 0
+    original: Callable[..., str] = files.write_tensors
+
+    def stop_at_the_third(path: Path, *arguments: Any) -> str:
+        nonlocal saves
+        saves += path.parent.name == "state"
+        if saves == 4:
+            raise KeyboardInterrupt
+        return original(path, *arguments)
+
+    monkeypatch.setattr(files, "write_tensors", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        trained(learner, tmp_path / "cut", save_every=0.0)
+    monkeypatch.undo()
+    torch.set_num_threads(1)
+    snellen.resume(tmp_path / "cut", data=data_for(learner), machine=Machine(threads=1))
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+    assert (tmp_path / "whole" / "history.jsonl").read_bytes() == (tmp_path / "cut" / "history.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_its_metrics_are_strict_json_with_intervals(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
+    run = trained(learner, tmp_path / "run")
+    plain = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    headline = plain["splits"]["test"][run.headline]
+    assert headline["low"] <= headline["value"] <= headline["high"]
+    for name, metric in plain["splits"]["test"].items():
+        assert (metric["value"] is None) == bool(metric["reason"]), name
+
+
+@pytest.mark.parametrize("learner", ALL)
+def test_it_says_what_it_is(learner: Learner[Any, Any, Any]) -> None:
+    assert learner.summary.endswith(".")
+    assert learner.source
+    assert LEARNERS[learner.task.name][learner.name] is learner
+    assert all(because.why for because in learner.suggest(data_for(learner).spec).values())
+    assert refusal(learner, data_for(learner).spec) is None
