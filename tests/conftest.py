@@ -1,5 +1,21 @@
-"""Small tensors: two threads on two cores were many times slower than one."""
+"""Shared by all tests: one thread, no network, caches and data folders of their own."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 import torch
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two threads on tiny tensors are slower than one; a user's own data and caches are no part of a test."""
+    torch.set_num_threads(1)
+    home: Path = tmp_path_factory.getbasetemp() / "home"
+    monkeypatch.setenv("SNELLEN_DATA", str(home / "data"))
+    monkeypatch.setenv("SNELLEN_CACHE", str(home / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    yield

@@ -125,6 +125,14 @@ def _at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.round().clamp(info.min, info.max).to(dtype)
 
 
+class Aside(NamedTuple):
+    """A file or sample that is not used, with the reason and the remedy."""
+
+    path: str
+    reason: str
+    remedy: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Draft:
     """What a format found, before splits are made and contents are checked.
@@ -137,7 +145,8 @@ class Draft:
         groups: (N,) int64; samples of one group stay in one split. None: each its own.
         taken_for: one sentence: what the folder was taken for and how to say otherwise.
         same: train, val and test are the same samples (xor).
-        files: how many files were found, used, set aside, and known to be no data.
+        files: how many files were "found", "used", "set aside", and known to be "no data".
+        aside: the files and samples that were set aside, each with its reason.
     """
 
     source: Source
@@ -150,6 +159,7 @@ class Draft:
     same: bool = False
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
+    aside: tuple[Aside, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +184,7 @@ class Dataset(Generic[S_co]):
     findings: tuple[Finding, ...] = ()
     origin: Mapping[str, Any] | None = None
     files: Mapping[str, int] = field(default_factory=dict)
+    aside: tuple[Aside, ...] = ()
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in self.splits.values())

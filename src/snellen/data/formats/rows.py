@@ -16,7 +16,8 @@ from snellen.core.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # in lower case
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
+PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm",
+            ".pnm", ".avif", ".jp2")
 _DELIMITERS = (",", ";", "\t")
 _LOOKED_AT = 200  # rows from which delimiter and header are judged
 _SAVE_AS = "Save the table as CSV in UTF-8 with one row of names first."
