@@ -98,6 +98,21 @@ def test_a_table_without_names_counts_its_columns(tmp_path):
     assert [c.name for c in draft.inputs["vector"].columns] == ["column 2", "column 3"]
 
 
+def test_rows_without_names_are_counted_without_the_target_too(tmp_path):
+    draft = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
+    for text in ("1.5,2.5\n", "7,1.5,2.5\n"):
+        assert read_rows(write(tmp_path, text, "new.csv"), spec_of(draft))[1].tolist() == [[1.5, 2.5]]
+
+
+def test_decimal_commas_are_read_and_said(tmp_path):
+    draft = opened(tmp_path, "a;b;y\n1,5;x,y;2,5\n2;x,y;-1,25e1\n2,5;z;0,5\n")
+    assert values(draft)[:, 0].tolist() == [1.5, 2, 2.5]
+    assert draft.inputs["vector"].columns[1].categories == ("x,y", "z")
+    assert draft.truth.tolist() == [[2.5], [-12.5], [0.5]]
+    assert "commas in numbers are read as decimal points" in draft.taken_for
+    assert "commas" not in opened(tmp_path, FLOWERS).taken_for
+
+
 def test_jsonl_is_read_like_csv(tmp_path):
     rows = [{"a": k, "b": f"c{k % 2}", "ok": k % 2 == 0, "tags": ["x", "y"] if k % 2 else ["x"]} for k in range(6)]
     draft = opened(tmp_path, "\n".join(map(json.dumps, rows)), "table.jsonl", target=("tags",))
@@ -251,7 +266,7 @@ def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
 
 @pytest.mark.parametrize(("asked", "words"), [
     ({"target": ("specie",)}, "species"), ({"group": "colours"}, "colour"), ({"impute": "mean"}, "median"),
-    ({"target": ("length", "species:classes")}, "Name one column"),
+    ({"target": ("length", "species:classes")}, "Name one column"), ({"group": "{slide}_*"}, "Name a column"),
 ])  # fmt: skip
 def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, asked, words):
     with pytest.raises(UsageError) as caught:
@@ -295,8 +310,15 @@ def test_a_column_of_picture_names_is_the_input(pictures):
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(pictures):
-    with pytest.raises(DataError, match="row 2, column 'file': '../a.png' lies outside"):
+    with pytest.raises(DataError, match=r"row 2, column 'file': '\.\./a\.png' lies outside"):
         opened(pictures, "file,y\n../a.png,p\n/b.png,q\n")
+
+
+def test_a_column_of_pictures_is_the_input_wherever_it_stands(pictures):
+    rows = "".join(f"{'pq'[k % 2]},pics/{k}.png\n" for k in range(6))
+    draft = opened(pictures, "kind,file\n" + rows)
+    assert draft.target == Classes(names=("p", "q"))
+    assert len(draft.source) == 6
 
 
 def test_files_that_the_table_does_not_name_are_said(pictures):
@@ -312,7 +334,7 @@ def test_files_that_the_table_does_not_name_are_said(pictures):
 def test_pictures_that_are_not_there_are_named_by_row_or_quarantined(pictures):
     path = write(pictures, PICTURE_ROWS)
     (pictures / "pics" / "2.png").unlink()
-    with pytest.raises(DataError, match="row 4, column 'file': 'pics/2.png' is not there"):
+    with pytest.raises(DataError, match=r"row 4, column 'file': 'pics/2\.png' is not there"):
         dataset(path)
     data = dataset(path, asked=Asked(target=("x",), quarantine=True, allow_loss=True))
     assert sum(data.spec.sizes.values()) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from snellen.data.dataset import SPLITS, Array, Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.columns import MOST_CATEGORIES, Cells, Problems, encode, learn, look, report
 from snellen.data.formats.rows import SUFFIXES, Grid, is_picture, read_grid
-from snellen.data.formats.table_pictures import Inputs, picture_column, picture_inputs
+from snellen.data.formats.table_pictures import Inputs, is_file, picture_column, picture_inputs
 from snellen.data.formats.targets import choose, read_target
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -35,16 +36,19 @@ def _table_in(path: Path) -> Path | None:
         return path if path.suffix.lower() in SUFFIXES else None
     if not path.is_dir():
         return None
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    tables = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
-    if len(tables) != 1:
+    try:
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        tables = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+        if len(tables) != 1:
+            return None
+        if not any(is_picture(entry.name) or entry.is_dir() for entry in entries):
+            return tables[0]
+        with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
+            start = [file.readline(1 << 14) for _ in range(3)]
+    except OSError:
         return None
-    if not any(is_picture(entry.name) or entry.is_dir() for entry in entries):
-        return tables[0]
-    with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
-        start = [file.readline(1 << 14) for _ in range(3)]
     cells = "".join(start[-2:]).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
-    return tables[0] if any(is_picture(cell) and (path / cell.strip()).is_file() for cell in cells) else None
+    return tables[0] if any(is_picture(cell) and is_file(path / cell.strip()) for cell in cells) else None
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:
@@ -65,17 +69,20 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if asked.group is not None and "{" not in asked.group:
         groups = _groups(grid, asked.group)
         reserved.append(asked.group)
-    chosen = choose(grid.names, asked.target, reserved)
+    named = picture_column(grid, [name for name in grid.names if name not in reserved])
+    chosen = choose(grid.names, asked.target, [*reserved, *([named] if named is not None else [])])
     rest = [name for name in grid.names if name not in chosen.names and name not in reserved]
     if not rest or not chosen.names:
         raise DataError(f"{file} has no column beside {', '.join(map(repr, (*chosen.names, *reserved)))}",
                         "A table needs at least one input and one target.")
     problems = Problems(grid)
     target = read_target(grid, chosen, problems)
-    pictures = picture_column(grid, rest)
-    if pictures is not None:
+    if named in rest:
         problems.finish()
-        inputs = picture_inputs(path, file, grid, pictures, rest, asked)
+        inputs = picture_inputs(path, file, grid, named, rest, asked)
+    elif asked.group is not None and groups is None:
+        raise UsageError(f"--group {asked.group!r} is a pattern of file names, and the table names no pictures",
+                         f"Name a column: {', '.join(grid.names[:8])}.")
     else:
         inputs = _vectors(grid, rest, problems, asked, None if given is None else given == 0)
     assert target is not None  # a missing target is a problem, and those have ended it
@@ -83,6 +90,8 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             f"({chosen.why}) as {target[2]}"  # fmt: skip
     if not asked.target:
         taken += f"; another with --target {shlex.quote(rest[-1])}"
+    if grid.commas:
+        taken += "; commas in numbers are read as decimal points"
     if given is not None:
         taken += f"; splits by column {split!r}"
     return Draft(source=inputs.source, inputs={inputs.name: inputs.input}, target=target[0], truth=target[1],
@@ -213,6 +222,8 @@ def read_rows(path: Path | TextIO, spec: Spec) -> tuple[list[str], Tensor]:
         raise DataError(f"The model reads no table but {spec.modality}", "Give it what it was trained on.")
     needed = [column.name for column in columns]
     grid = read_grid(path, needed)
+    if not grid.header and len(grid.names) == len(needed) and all(name.startswith("column ") for name in needed):
+        grid = dataclasses.replace(grid, names=tuple(needed))  # the target's column is not there to be counted
     absent = [name for name in needed if name not in grid.names]
     if absent:
         raise DataError(f"{grid.where} lacks column {', '.join(map(repr, absent[:5]))}"

@@ -66,7 +66,7 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
     if outside:
         problems.cells(column, outside, "{} lies outside the folder of the table", "Put the pictures beside it.")
     there: dict[str, bool] = {}
-    absent = [k for k, cell in enumerate(cells) if not there.setdefault(cell, _is_file(root / cell))]
+    absent = [k for k, cell in enumerate(cells) if not there.setdefault(cell, is_file(root / cell))]
     if absent and not outside and not asked.quarantine:
         problems.cells(column, absent, "{} is not there",
                        f"Names are looked for from {root}; leave them out with --quarantine.")
@@ -85,7 +85,7 @@ def _leads_out(name: PurePosixPath) -> bool:
     return name.is_absolute() or ".." in name.parts
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name too long, a zero byte
