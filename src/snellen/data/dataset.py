@@ -174,6 +174,8 @@ class Dataset(Generic[S_co]):
         taken_for: what the data was taken for.
         findings: what the check found worth saying.
         origin: plain data from which `dataset(**origin)` opens the same again; None for data made in memory.
+        reading: how the model wants its inputs.
+        span: the range of values the user set (`--range`); None: the robust range of the training split.
     """
 
     spec: Spec
@@ -184,20 +186,27 @@ class Dataset(Generic[S_co]):
     findings: tuple[Finding, ...] = ()
     origin: Mapping[str, Any] | None = None
     files: Mapping[str, int] = field(default_factory=dict)
+    reading: Reading = Reading()
+    span: tuple[float, float] | None = None
     aside: tuple[Aside, ...] = ()
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in self.splits.values())
 
-    def samples(self, split: str, reading: Reading, device: torch.device | str = "cpu") -> Samples:
-        """The samples of a split, read as the model wants them."""
+    def samples(self, split: str, device: torch.device | str = "cpu") -> Samples:
+        """The samples of a split, read as `reading` says."""
         from snellen.data.cache import resident
 
         ids = self.splits[split]
-        return Samples(self.source, ids, self.truth[ids], reading, resident(self.source, ids, reading), device)
+        values = resident(self.source, ids, self.reading)
+        return Samples(self.source, ids, self.truth[ids], self.reading, values, device)
 
     def name(self, id: int) -> str:
         return self.source.name(int(id))
+
+    def picture(self, id: int) -> Tensor:
+        """(C, H, W) one input as the model reads it."""
+        return self.source.read(np.array([id]), self.reading)[0]
 
     def _repr_html_(self) -> str:
         import html

@@ -280,7 +280,7 @@ def outcome(path: Path):
     """The error that opening ends with, or the data; any other exception is a bug."""
     try:
         data = dataset(path)
-        data.samples("train", Reading())
+        data.samples("train")
         return None, data
     except SnellenError as error:
         return error, None

@@ -286,7 +286,6 @@ def test_what_says_nothing_about_a_row_is_left_out_and_said(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path) -> Path:
-    pytest.importorskip("snellen.data.pictures")
     (tmp_path / "pics").mkdir()
     for k in range(6):
         Image.fromarray(np.random.default_rng(k).integers(0, 256, (6, 5, 3), np.uint8)).save(tmp_path / f"pics/{k}.png")

@@ -44,10 +44,10 @@ def _table_in(path: Path) -> Path | None:
         if not any(is_picture(entry.name) or entry.is_dir() for entry in entries):
             return tables[0]
         with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
-            start = [file.readline(1 << 14) for _ in range(3)]
+            start = [file.readline(1 << 14) for _ in range(20)]
     except OSError:
         return None
-    cells = "".join(start[-2:]).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
+    cells = "".join(start).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
     return tables[0] if any(is_picture(cell) and is_file(path / cell.strip()) for cell in cells) else None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import cast
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
         DataError: names that lead out of the folder, or, unless quarantined, to nothing.
     """
     from snellen.data.formats.folder import group_ids
-    from snellen.data.pictures import Pages, named_pictures
+    from snellen.data.pictures import named_pictures
 
     root, cells = file.parent, [cell.replace("\\", "/") for cell in grid.column(column)]
     problems = Problems(grid)
@@ -71,7 +70,7 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
         problems.cells(column, absent, "{} is not there",
                        f"Names are looked for from {root}; leave them out with --quarantine.")
     problems.finish()
-    source = named_pictures(root, cells, cast(Pages | None, asked.pages))
+    source = named_pictures(root, cells, asked.pages)
     aside, no_data = _beside(root, file, set(there)) if path.is_dir() else ((), 0)
     used = 1 + len(there)
     return Inputs(
