@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snellen.core.errors import DataError, SnellenError, UsageError
-from snellen.core.spec import Classes, Labels, Numbers
+from snellen.core.spec import Classes, Input, Labels, Numbers, Reading
 from snellen.data.dataset import Array, Draft
 from snellen.data.formats import Asked, formats
 from snellen.data.formats.rows import has_header, read_grid, sniff
@@ -96,6 +96,21 @@ def test_a_table_without_names_counts_its_columns(tmp_path):
     draft = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
     assert draft.target == Classes(names=("0", "1"))
     assert [c.name for c in draft.inputs["vector"].columns] == ["column 2", "column 3"]
+
+
+def test_rows_without_names_are_counted_without_the_target_too(tmp_path):
+    draft = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
+    for text in ("1.5,2.5\n", "7,1.5,2.5\n"):
+        assert read_rows(write(tmp_path, text, "new.csv"), spec_of(draft))[1].tolist() == [[1.5, 2.5]]
+
+
+def test_decimal_commas_are_read_and_said(tmp_path):
+    draft = opened(tmp_path, "a;b;y\n1,5;x,y;2,5\n2;x,y;-1,25e1\n2,5;z;0,5\n")
+    assert values(draft)[:, 0].tolist() == [1.5, 2, 2.5]
+    assert draft.inputs["vector"].columns[1].categories == ("x,y", "z")
+    assert draft.truth.tolist() == [[2.5], [-12.5], [0.5]]
+    assert "commas in numbers are read as decimal points" in draft.taken_for
+    assert "commas" not in opened(tmp_path, FLOWERS).taken_for
 
 
 def test_jsonl_is_read_like_csv(tmp_path):
@@ -234,8 +249,6 @@ def test_all_problems_are_listed_at_once_and_counted(tmp_path):
     ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 different values in 30 rows"),
     ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' says train"),
     ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is no split"),
-    ("file,y\na.png,p\nb.png,q\n", "'a.png' is not there"),
-    ("file,y\n../a.png,p\n/b.png,q\n", "'../a.png' lies outside"),
     ('{"a": 1, "y": "p"}\n{"a": 2', "line 2"),
     ('{"a": 1, "y": "p"}\n[1]', "line 2: holds no object"),
     ('{"a": {"b": 1}, "y": "p"}\n', "which is no cell"),
@@ -253,7 +266,7 @@ def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
 
 @pytest.mark.parametrize(("asked", "words"), [
     ({"target": ("specie",)}, "species"), ({"group": "colours"}, "colour"), ({"impute": "mean"}, "median"),
-    ({"target": ("length", "species:classes")}, "Name one column"),
+    ({"target": ("length", "species:classes")}, "Name one column"), ({"group": "{slide}_*"}, "Name a column"),
 ])  # fmt: skip
 def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, asked, words):
     with pytest.raises(UsageError) as caught:
@@ -272,25 +285,65 @@ def test_what_says_nothing_about_a_row_is_left_out_and_said(tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def pictures(tmp_path) -> Path:
     (tmp_path / "pics").mkdir()
     for k in range(6):
-        Image.new("RGB", (5, 6), (k, 0, 0)).save(tmp_path / "pics" / f"{k}.png")
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (6, 5, 3), np.uint8)).save(tmp_path / f"pics/{k}.png")
     return tmp_path
 
 
+PICTURE_ROWS = "file,age,x [mm],y [mm]\n" + "".join(f"pics/{k}.png,{k},{k / 2},{k * k}\n" for k in range(6))
+
+
 def test_a_column_of_picture_names_is_the_input(pictures):
-    rows = "".join(f"pics/{k}.png,{k},{k / 2},{k * k}\n" for k in range(6))
-    path = write(pictures, "file,age,x [mm],y [mm]\n" + rows)
+    path = write(pictures, PICTURE_ROWS)
     for place in (path, pictures):
         assert recognises(place)
         draft = open_draft(place, Asked(target=("x", "y")))
-        assert len(draft.source) == 6
-        assert draft.inputs["image"].shape == (3, 6, 5)
-        assert draft.inputs["image"].dtype == "uint8"
+        assert draft.inputs["image"] == Input(modality="image", shape=(3, 6, 5), dtype="uint8")
+        assert draft.source.read(np.array([4]), Reading())[0, 0].tolist() == np.asarray(
+            Image.open(pictures / "pics/4.png"))[:, :, 0].tolist()
         assert draft.target == Numbers(names=("x", "y"), units=("mm", "mm"))
         assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("age",))]
-        assert draft.files == {"found": 7, "used": 7}
+        assert draft.files == {"found": 7, "used": 7, "set aside": 0, "no data": 0}
+
+
+def test_names_that_lead_out_of_the_folder_are_refused(pictures):
+    with pytest.raises(DataError, match=r"row 2, column 'file': '\.\./a\.png' lies outside"):
+        opened(pictures, "file,y\n../a.png,p\n/b.png,q\n")
+
+
+def test_a_column_of_pictures_is_the_input_wherever_it_stands(pictures):
+    rows = "".join(f"{'pq'[k % 2]},pics/{k}.png\n" for k in range(6))
+    draft = opened(pictures, "kind,file\n" + rows)
+    assert draft.target == Classes(names=("p", "q"))
+    assert len(draft.source) == 6
+
+
+def test_files_that_the_table_does_not_name_are_said(pictures):
+    (pictures / "README.md").write_text("about")
+    (pictures / "pics" / "notes.doc").write_text("about")
+    write(pictures, "\n".join(PICTURE_ROWS.splitlines()[:-1]))
+    draft = open_draft(pictures, Asked(target=("x",)))
+    assert draft.files == {"found": 9, "used": 6, "set aside": 2, "no data": 1}
+    assert [entry.path for entry in draft.aside] == ["pics/5.png", "pics/notes.doc"]
+    assert [f.kind for f in draft.findings] == ["ignored-column", "stray"]
+
+
+def test_pictures_that_are_not_there_are_named_by_row_or_quarantined(pictures):
+    path = write(pictures, PICTURE_ROWS)
+    (pictures / "pics" / "2.png").unlink()
+    with pytest.raises(DataError, match=r"row 4, column 'file': 'pics/2\.png' is not there"):
+        dataset(path)
+    data = dataset(path, asked=Asked(target=("x",), quarantine=True, allow_loss=True))
+    assert sum(data.spec.sizes.values()) == 5
+
+
+def test_a_pattern_of_file_names_makes_groups(pictures):
+    for k in range(6):
+        (pictures / "pics" / f"{k}.png").rename(pictures / "pics" / f"{k % 2}_{k}.png")
+    rows = "".join(f"pics/{k % 2}_{k}.png,{k % 3}\n" for k in range(6))
+    assert open_draft(write(pictures, "file,y\n" + rows), Asked(group="{slide}_*")).groups.tolist() == [0, 1] * 3
 
 
 def test_a_folder_is_a_table_only_where_its_one_table_names_its_files(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,8 +17,10 @@ from snellen.core.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # in lower case
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
+PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm",
+            ".pnm", ".avif", ".jp2")
 _DELIMITERS = (",", ";", "\t")
+_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _LOOKED_AT = 200  # rows from which delimiter and header are judged
 _SAVE_AS = "Save the table as CSV in UTF-8 with one row of names first."
 
@@ -32,6 +35,7 @@ class Grid:
         columns: the cells of each column, without white space around them; a missing JSONL entry is "".
         lines: the line of the file on which each row starts, counted from 1.
         header: whether the names stood in the file; else they are "column 1", "column 2" ...
+        commas: whether decimal commas were read as points.
     """
 
     where: str
@@ -39,6 +43,7 @@ class Grid:
     columns: tuple[Sequence[str], ...]
     lines: Sequence[int]
     header: bool = True
+    commas: bool = False
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -123,7 +128,18 @@ def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
     if len(rows) == start:
         raise DataError(f"{where} has names but no rows", "Add the rows, one sample each.")
     columns = tuple(tuple(map(str.strip, column)) for column in zip(*rows[start:], strict=True))
-    return Grid(where=where, names=tuple(heads), columns=columns, lines=lines[start:], header=header)
+    pointed = columns if delimiter == "," else tuple(map(_with_points, columns))
+    return Grid(where=where, names=tuple(heads), columns=pointed, lines=lines[start:], header=header,
+                commas=any(a is not b for a, b in zip(columns, pointed, strict=True)))
+
+
+def _with_points(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """A column of numbers with decimal commas, as spreadsheets of many countries write them, with points."""
+    if not any("," in cell for cell in cells):
+        return cells
+    if all(_COMMA.fullmatch(cell) or is_number(cell) or cell.lower() in MISSING for cell in cells):
+        return tuple(cell.replace(",", ".") for cell in cells)
+    return cells
 
 
 def sniff(text: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 import numpy as np
@@ -16,26 +15,15 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
-from snellen.data.dataset import SPLITS, Array, Draft, Source
+from snellen.data.dataset import SPLITS, Array, Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.columns import MOST_CATEGORIES, Cells, Problems, encode, learn, look, report
 from snellen.data.formats.rows import SUFFIXES, Grid, is_picture, read_grid
+from snellen.data.formats.table_pictures import Inputs, is_file, picture_column, picture_inputs
 from snellen.data.formats.targets import choose, read_target
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 _COUNTS_ROWS = ("id", "index", "row", "no", "nr", "unnamed: 0", "column 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The inputs found in a table, the columns they came from, and what was left out."""
-
-    source: Source
-    input: Input
-    name: str
-    said: str
-    findings: tuple[Finding, ...] = ()
-    files: Mapping[str, int] | None = None
 
 
 def recognises(path: Path) -> bool:
@@ -48,16 +36,19 @@ def _table_in(path: Path) -> Path | None:
         return path if path.suffix.lower() in SUFFIXES else None
     if not path.is_dir():
         return None
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    tables = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
-    if len(tables) != 1:
+    try:
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        tables = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+        if len(tables) != 1:
+            return None
+        if not any(is_picture(entry.name) or entry.is_dir() for entry in entries):
+            return tables[0]
+        with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
+            start = [file.readline(1 << 14) for _ in range(20)]
+    except OSError:
         return None
-    if not any(is_picture(entry.name) or entry.is_dir() for entry in entries):
-        return tables[0]
-    with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
-        start = [file.readline(1 << 14) for _ in range(3)]
-    cells = "".join(start[-2:]).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
-    return tables[0] if any(is_picture(cell) and (path / cell.strip()).is_file() for cell in cells) else None
+    cells = "".join(start).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
+    return tables[0] if any(is_picture(cell) and is_file(path / cell.strip()) for cell in cells) else None
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:
@@ -75,19 +66,23 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     given = _splits(grid, split) if split is not None else None
     reserved = [split] if split is not None and given is not None else []
     groups = None
-    if asked.group is not None:
+    if asked.group is not None and "{" not in asked.group:
         groups = _groups(grid, asked.group)
         reserved.append(asked.group)
-    chosen = choose(grid.names, asked.target, reserved)
+    named = picture_column(grid, [name for name in grid.names if name not in reserved])
+    chosen = choose(grid.names, asked.target, [*reserved, *([named] if named is not None else [])])
     rest = [name for name in grid.names if name not in chosen.names and name not in reserved]
     if not rest or not chosen.names:
         raise DataError(f"{file} has no column beside {', '.join(map(repr, (*chosen.names, *reserved)))}",
                         "A table needs at least one input and one target.")
     problems = Problems(grid)
     target = read_target(grid, chosen, problems)
-    pictures = _picture_column(grid, rest)
-    if pictures is not None:
-        inputs = _pictures(file, grid, pictures, rest, problems, asked)
+    if named in rest:
+        problems.finish()
+        inputs = picture_inputs(path, file, grid, named, rest, asked)
+    elif asked.group is not None and groups is None:
+        raise UsageError(f"--group {asked.group!r} is a pattern of file names, and the table names no pictures",
+                         f"Name a column: {', '.join(grid.names[:8])}.")
     else:
         inputs = _vectors(grid, rest, problems, asked, None if given is None else given == 0)
     assert target is not None  # a missing target is a problem, and those have ended it
@@ -95,11 +90,13 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             f"({chosen.why}) as {target[2]}"  # fmt: skip
     if not asked.target:
         taken += f"; another with --target {shlex.quote(rest[-1])}"
+    if grid.commas:
+        taken += "; commas in numbers are read as decimal points"
     if given is not None:
         taken += f"; splits by column {split!r}"
     return Draft(source=inputs.source, inputs={inputs.name: inputs.input}, target=target[0], truth=target[1],
-                 given=given, groups=groups, taken_for=taken, findings=inputs.findings,
-                 files=inputs.files or {"found": 1, "used": 1})  # fmt: skip
+                 given=given, groups=groups if inputs.groups is None else inputs.groups, taken_for=taken,
+                 findings=inputs.findings, files=dict(inputs.files), aside=inputs.aside)  # fmt: skip
 
 
 def _splits(grid: Grid, name: str) -> np.ndarray | None:
@@ -129,61 +126,6 @@ def _groups(grid: Grid, name: str) -> np.ndarray:
     problems.finish()
     place: dict[str, int] = {}
     return np.array([place.setdefault(cell, len(place)) for cell in grid.column(name)], dtype=np.int64)
-
-
-def _picture_column(grid: Grid, names: Sequence[str]) -> str | None:
-    """The first column most of whose cells end like pictures."""
-    for name in names:
-        cells = grid.column(name)[:200]
-        if 2 * sum(map(is_picture, cells)) > len(cells):
-            return name
-    return None
-
-
-def _pictures(file: Path, grid: Grid, column: str, names: Sequence[str], problems: Problems, asked: Asked) -> Inputs:
-    root = file.parent
-    cells = grid.column(column)
-    outside = {k: None for k, cell in enumerate(cells) if _leaves(PurePosixPath(cell))}
-    if outside:
-        problems.cells(column, list(outside), "{} lies outside the folder of the table",
-                       "Put the pictures beside the table.")
-    known: dict[str, bool] = {}
-    absent = [k for k, cell in enumerate(cells)
-              if k not in outside and not known.setdefault(cell, os.path.isfile(root / cell))]
-    if absent:
-        problems.cells(column, absent, "{} is not there", f"Names are looked for from {root}.")
-    problems.finish()
-    from snellen.data.pictures import named_pictures
-
-    source = named_pictures(root, list(cells), asked.pages)
-    findings = []
-    ignored = [name for name in names if name != column]
-    if ignored:
-        findings.append(Finding(kind="ignored-column", severity="note", where=tuple(ignored), count=len(ignored),
-                                message=f"The pictures are the input, so {_columns(ignored)} not used.",
-                                remedy="Take the file names out of the table to learn from the other columns."))
-    twice = len(cells) - len(known)
-    if twice:
-        findings.append(Finding(kind="copies", message=f"{twice} rows name a picture that another row names too.",
-                                count=twice, where=tuple(_repeated(cells)[:5]),
-                                remedy=f"Keep copies together with --group {shlex.quote(column)}."))
-    used = {"found": 1 + len(known), "used": 1 + len(known)}
-    return Inputs(source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}",
-                  findings=tuple(findings), files=used)
-
-
-def _leaves(name: PurePosixPath) -> bool:
-    return name.is_absolute() or ".." in name.parts
-
-
-def _repeated(cells: Sequence[str]) -> list[str]:
-    seen: set[str] = set()
-    return [cell for cell in cells if cell in seen or seen.add(cell)]  # type: ignore[func-returns-value]
-
-
-def _columns(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"column {shown} is" if len(names) == 1 else f"columns {shown} are"
 
 
 def _vectors(grid: Grid, names: Sequence[str], problems: Problems, asked: Asked, train: np.ndarray | None) -> Inputs:
@@ -280,6 +222,8 @@ def read_rows(path: Path | TextIO, spec: Spec) -> tuple[list[str], Tensor]:
         raise DataError(f"The model reads no table but {spec.modality}", "Give it what it was trained on.")
     needed = [column.name for column in columns]
     grid = read_grid(path, needed)
+    if not grid.header and len(grid.names) == len(needed) and all(name.startswith("column ") for name in needed):
+        grid = dataclasses.replace(grid, names=tuple(needed))  # the target's column is not there to be counted
     absent = [name for name in needed if name not in grid.names]
     if absent:
         raise DataError(f"{grid.where} lacks column {', '.join(map(repr, absent[:5]))}"

@@ -1,0 +1,120 @@
+"""Tables whose rows name pictures: the files are the input, and the other columns only the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from snellen.core.spec import Input
+from snellen.core.views import Finding
+from snellen.data.dataset import Aside, Source
+from snellen.data.formats import Asked
+from snellen.data.formats.columns import Problems
+from snellen.data.formats.rows import Grid, is_picture
+
+_NOT_NAMED = "is not named in the table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The inputs found in a table, what they are taken for, and what was left out.
+
+    Args:
+        name: of the input in the spec.
+        groups: (N,) int64 where a pattern of file names makes them.
+    """
+
+    source: Source
+    input: Input
+    name: str
+    said: str
+    findings: tuple[Finding, ...] = ()
+    files: tuple[tuple[str, int], ...] = (("found", 1), ("used", 1))
+    aside: tuple[Aside, ...] = ()
+    groups: np.ndarray | None = None
+
+
+def picture_column(grid: Grid, names: Sequence[str]) -> str | None:
+    """The first column most of whose cells end like pictures."""
+    for name in names:
+        cells = grid.column(name)[:200]
+        if 2 * sum(map(is_picture, cells)) > len(cells):
+            return name
+    return None
+
+
+def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Sequence[str], asked: Asked) -> Inputs:
+    """The pictures that `column` names, relative to the folder of the table.
+
+    Args:
+        path: what the user gave: the table, or its folder, whose other files are then accounted for.
+        file: the table.
+        names: the columns that are neither target, split nor group.
+    Raises:
+        DataError: names that lead out of the folder, or, unless quarantined, to nothing.
+    """
+    from snellen.data.formats.folder import group_ids
+    from snellen.data.pictures import named_pictures
+
+    root, cells = file.parent, [cell.replace("\\", "/") for cell in grid.column(column)]
+    problems = Problems(grid)
+    outside = [k for k, cell in enumerate(cells) if _leads_out(PurePosixPath(cell))]
+    if outside:
+        problems.cells(column, outside, "{} lies outside the folder of the table", "Put the pictures beside it.")
+    there: dict[str, bool] = {}
+    absent = [k for k, cell in enumerate(cells) if not there.setdefault(cell, is_file(root / cell))]
+    if absent and not outside and not asked.quarantine:
+        problems.cells(column, absent, "{} is not there",
+                       f"Names are looked for from {root}; leave them out with --quarantine.")
+    problems.finish()
+    source = named_pictures(root, cells, asked.pages)
+    aside, no_data = _beside(root, file, set(there)) if path.is_dir() else ((), 0)
+    used = 1 + len(there)
+    return Inputs(
+        source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}", aside=aside,
+        findings=(*_ignored([name for name in names if name != column]), *_stray(aside)),
+        files=(("found", used + len(aside) + no_data), ("used", used), ("set aside", len(aside)), ("no data", no_data)),
+        groups=group_ids(cells, asked.group) if asked.group is not None and "{" in asked.group else None)  # fmt: skip
+
+
+def _leads_out(name: PurePosixPath) -> bool:
+    return name.is_absolute() or ".." in name.parts
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, a zero byte
+        return False
+
+
+def _beside(root: Path, file: Path, named: set[str]) -> tuple[tuple[Aside, ...], int]:
+    """The files of the folder that the table does not name, and how many others are known to be no data."""
+    from snellen.data.formats.folder import sort_files
+    from snellen.data.index import walk
+
+    found = sort_files(walk(root))
+    unnamed = [Aside(picture.path, _NOT_NAMED, "Add its row, or move it away.") for picture in found.pictures
+               if picture.path not in named]  # fmt: skip
+    others = [entry for entry in found.aside if entry.path != file.name and entry.path not in named]
+    return (*unnamed, *others), found.no_data
+
+
+def _ignored(names: Sequence[str]) -> list[Finding]:
+    if not names:
+        return []
+    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [Finding(kind="ignored-column", severity="note", where=tuple(names), count=len(names),
+                    message=f"The pictures are the input; not used: {shown}.",
+                    remedy="Take the file names out of the table to learn from the other columns.")]
+
+
+def _stray(aside: Sequence[Aside]) -> list[Finding]:
+    if not aside:
+        return []
+    first = "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
+    return [Finding(kind="stray", message=f"{len(aside)} files are not used: {first}", remedy=aside[0].remedy,
+                    where=tuple(entry.path for entry in aside), count=len(aside))]
