@@ -134,7 +134,8 @@ def test_leakage_between_given_splits_is_reported_and_respected(tmp_path: Path) 
 
 
 def test_groups_torn_by_given_splits_are_reported(tmp_path: Path) -> None:
-    for k, (split, label, slide) in enumerate([("train", "a", 1), ("train", "b", 2), ("test", "a", 1), ("test", "b", 3)]):
+    places = [("train", "a", 1), ("train", "b", 2), ("test", "a", 1), ("test", "b", 3)]
+    for k, (split, label, slide) in enumerate(places):
         save(tmp_path / split / label / f"s{slide}_{k}.png", scene(k))
     assert found(checked(tmp_path, Asked(group="{slide}_*")), "group-torn").count == 1
 
