@@ -81,7 +81,8 @@ def _decode_all(source: Source, ids: np.ndarray, reading: Reading, first: Tensor
             continue
         if x.shape[1:] != first.shape[1:]:
             shapes = tuple(first.shape[1:]), tuple(x.shape[1:])
-            raise DataError(f"{source.name(int(ids[0]))} has shape {shapes[0]}, {source.name(int(part[0]))} {shapes[1]}",
+            names = source.name(int(ids[0])), source.name(int(part[0]))
+            raise DataError(f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}",
                             "Read all at one size with --image-size.")
         if not problems:
             take(start, x)
