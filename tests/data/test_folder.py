@@ -159,8 +159,7 @@ def test_groups_and_copies_stay_in_one_split(tmp_path: Path) -> None:
     for label in ("a", "b"):
         for slide in range(12):
             for tile in range(3):
-                picture = scene(10 * slide + tile + (500 if label == "b" else 0))
-                save(tmp_path / label / f"{label}{slide}_{tile}.png", picture)
+                save(tmp_path / label / f"{label}{slide}_{tile}.png", scene(10 * slide + tile + 500 * (label == "b")))
     data = dataset(tmp_path, asked=Asked(group="{slide}_*"))
     for split, ids in data.splits.items():
         slides = {data.name(int(i)).rpartition("_")[0] for i in ids}

@@ -1,32 +1,186 @@
-"""Decoded inputs in memory, or in a file beside no user's data, so that each picture is decoded once."""
+"""Decoded inputs in memory, or in a file beside no user's data, so that each picture is decoded once.
+
+What fits in a quarter of the free memory lies there. What does not is decoded once into a file in the cache folder,
+where that takes no more than a tenth of the free disk or what the user allows, and is read from there batch by batch;
+else every batch is decoded anew. Either way memory stays flat however large the data is.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shutil
+import weakref
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError
+from snellen.core.files import written
 from snellen.core.spec import Reading
-from snellen.data.dataset import Source
+from snellen.data.dataset import BadSamples, Source
+from snellen.data.index import cache_folder
+
+SHARE_OF_MEMORY = 4  # a quarter of what is free
+SHARE_OF_DISK = 10  # a tenth of what is free
+_CHUNK = 256  # samples decoded at a time
+
+Announce = Callable[[str], None]
 
 
 def memory() -> int:
-    """Bytes of memory that are free for use."""
+    """Bytes of memory that can be had without swapping."""
     try:
+        with open("/proc/meminfo") as file:
+            found = re.search(r"MemAvailable:\s+(\d+) kB", file.read())
+        if found:
+            return int(found[1]) * 1024
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return 4 << 30
 
 
 def resident(source: Source, ids: Tensor, reading: Reading) -> Tensor | None:
-    """All inputs of `ids` as one tensor where they fit in a quarter of the free memory, else None."""
+    """All inputs of `ids` as one tensor where they fit in a quarter of the free memory, else None.
+
+    Raises:
+        BadSamples: naming every sample that cannot be read.
+        DataError: when the inputs have several sizes and the reading asks for none.
+    """
     whole = source.all(reading)
     if whole is not None:
         return whole if len(ids) == len(whole) and bool((ids[1:] > ids[:-1]).all()) else whole[ids]
     if not len(ids):
         return None
     first = source.read(ids[:1].numpy().astype(np.int64), reading)
-    if first.numel() * first.element_size() * len(ids) > memory() // 4:
+    if first.numel() * first.element_size() * len(ids) > memory() // SHARE_OF_MEMORY:
         return None
-    return source.read(ids.numpy().astype(np.int64), reading)
+    values = first.new_empty(len(ids), *first.shape[1:])
+    _decode_all(source, ids.numpy().astype(np.int64), reading, first, lambda start, x: _put(values, start, x))
+    return values
+
+
+def _put(values: Tensor, start: int, x: Tensor) -> None:
+    values[start : start + len(x)] = x
+
+
+def _decode_all(source: Source, ids: np.ndarray, reading: Reading, first: Tensor,
+                take: Callable[[int, Tensor], object]) -> None:  # fmt: skip
+    """Hands all inputs to `take` in chunks; what cannot be read is named all at once."""
+    problems: dict[int, str] = {}
+    for start in range(0, len(ids), _CHUNK):
+        part = ids[start : start + _CHUNK]
+        try:
+            x = source.read(part, reading)
+        except BadSamples as error:
+            problems.update(error.problems)
+            continue
+        if x.shape[1:] != first.shape[1:]:
+            shapes = tuple(first.shape[1:]), tuple(x.shape[1:])
+            names = source.name(int(ids[0])), source.name(int(part[0]))
+            raise DataError(f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}",
+                            "Read all at one size with --image-size.")
+        if not problems:
+            take(start, x)
+    if problems:
+        raise BadSamples(problems, {id: source.name(id) for id in problems})
+
+
+class Decoded:
+    """A source whose inputs lie decoded in a file, one after the other, for one reading."""
+
+    def __init__(self, source: Source, reading: Reading, path: Path, first: Tensor) -> None:
+        self.source = source
+        self.reading = reading
+        self.shape, self.dtype = first.shape[1:], first.numpy().dtype
+        self._row = first.numel() * first.element_size()  # bytes
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+        if reading != self.reading:
+            return self.source.read(ids, reading)
+        rows = [np.frombuffer(os.pread(self._file, self._row, int(id) * self._row), self.dtype) for id in ids]
+        stacked = np.stack(rows) if rows else np.empty(0, self.dtype)
+        return torch.from_numpy(stacked.reshape(len(ids), *self.shape))
+
+    def all(self, reading: Reading) -> Tensor | None:
+        return None
+
+    def name(self, id: int) -> str:
+        return self.source.name(id)
+
+    def key(self) -> str | None:
+        return self.source.key()
+
+
+def decoded(source: Source, reading: Reading, cache: str = "auto", announce: Announce = lambda line: None) -> Source:
+    """The source over a file of its decoded inputs; the source itself where there is to be no such file.
+
+    Args:
+        cache: "off" or "ram": no file; a size such as "20G": at most that; "auto": a tenth of the free disk.
+        announce: told in one line where the file lies and how large it is, or why there is none.
+    Raises:
+        UsageError: when `cache` is none of these.
+        BadSamples: naming every sample that cannot be read.
+    """
+    allowed = allowance(cache)
+    key = source.key()
+    if allowed == 0 or key is None or not len(source):
+        return source
+    first = source.read(np.zeros(1, np.int64), reading)
+    size = first.numel() * first.element_size() * len(source)
+    folder = cache_folder() / "decoded"
+    path = folder / hashlib.blake2b(f"1 {key} {reading}".encode(), digest_size=12).hexdigest()
+    try:
+        if not (path.exists() and path.stat().st_size == size):
+            _make_room(folder, size, allowed)
+            announce(f"decoding {len(source):,} inputs once into {path} ({size / 1e6:,.0f} MB)")
+            ids = np.arange(len(source))
+            with written(path, size) as file:
+                _decode_all(source, ids, reading, first, lambda start, x: file.write(x.contiguous().numpy().data))
+        os.utime(path)
+        return Decoded(source, reading, path, first)
+    except (EnvironmentProblem, OSError) as error:
+        announce(f"no decoded inputs are kept: {error.cause if isinstance(error, EnvironmentProblem) else error}")
+        return source
+
+
+def allowance(cache: str) -> int | None:
+    """Bytes that a file may take: 0 for none, None for a tenth of the free disk."""
+    if cache in ("off", "ram"):
+        return 0
+    if cache == "auto":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", cache)
+    if not found:
+        raise UsageError(f"--cache {cache} is no size", "Write off, ram, or a size such as 20G.")
+    return int(float(found[1]) * 10 ** (3 * " kMGT".index(found[2] or " ")))
+
+
+def _make_room(folder: Path, size: int, allowed: int | None) -> None:
+    """Removes the files longest unused until a new one of `size` bytes may be written.
+
+    Raises:
+        EnvironmentProblem: when it may not even then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")),
+                  key=lambda entry: entry.stat().st_mtime)  # fmt: skip
+    total = sum(entry.stat().st_size for entry in held)
+    limit = (shutil.disk_usage(folder).free + total) // SHARE_OF_DISK if allowed is None else allowed
+    if size > limit:
+        raise EnvironmentProblem(f"they take {size:,} bytes and {limit:,} are allowed in {folder}",
+                                 "Allow more with --cache SIZE.")
+    for entry in held:
+        if total + size <= limit:
+            break
+        total -= entry.stat().st_size
+        entry.unlink()

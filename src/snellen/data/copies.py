@@ -36,6 +36,7 @@ AT_ONCE = 20_000  # pictures that are compared with each other before the first 
 PIXELS_AT_ONCE = 2_000_000_000  # pixels that are decoded for it
 BYTES_AT_ONCE = 1 << 30  # of an array in memory whose rows are hashed
 _PART = 4096  # bytes read at the start, the middle and the end of a file to tell files of equal size apart
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the part of colour that JPEG keeps best
 _SHARED = 4  # pictures' worth of doubt about what all pictures share, so that two copies alone keep their content
 
 Pair = tuple[int, int]
@@ -146,13 +147,15 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
     known = index.known(kind, files)
     wanted = [f.path for f, h in zip(source.files, source.headers, strict=True) if isinstance(h, Header)]
     missing = [path for path in wanted if path not in known]
-    reading = Reading(size=(2 * SIDE, 2 * SIDE), pages=source.pages)
+    large = {f.path for f, h in zip(source.files, source.headers, strict=True)
+             if isinstance(h, Header) and min(h.height, h.width) > 8 * SIDE}
     fresh: dict[str, bytes] = {}
     bad: dict[int, Unusable] = {}
 
     def work(path: str) -> bytes | Unusable:
         try:
-            picture = decode.decode(source.root / path, reading)
+            size = (4 * SIDE, 4 * SIDE) if path in large else None
+            picture = decode.decode(source.root / path, Reading(size=size, pages=source.pages))
         except Unusable as error:
             return error
         return _thumbs(picture[None]).numpy().astype(np.float32).tobytes()
@@ -177,8 +180,7 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
 
 def _thumbs(pictures: Tensor) -> Tensor:
     """(B, C, H, W) of any depth to (B, 3, 16, 16) float32; any other number of channels than 3 is averaged."""
-    x = as_read(pictures.float(), Reading(size=(2 * SIDE, 2 * SIDE)))
-    x = torch.nn.functional.avg_pool2d(x, 2)
+    x = as_read(pictures.float(), Reading(size=(SIDE, SIDE)))
     return x if x.shape[1] == 3 else x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
@@ -190,7 +192,7 @@ def near_pairs(thumbs: Tensor, sizes: np.ndarray, skip: set[int] = frozenset()) 
         sizes: (N, 2) height and width of the pictures, pixels.
         skip: ids that are exact copies of others: one of them is enough.
     """
-    grey = thumbs.mean(1).flatten(1)  # (N, 256)
+    grey = (thumbs * torch.tensor(_LUMA).view(1, 3, 1, 1)).sum(1).flatten(1)  # (N, 256)
     step = torch.where(thumbs.flatten(1).abs().amax(1) > 2, 1.0, 1 / 255)  # one grey level; floats may lie in 0 ... 1
     fit = (torch.from_numpy(sizes).amin(1) >= SMALLEST) & (grey.std(1) > step / 2)
     fit[list(skip)] = False
@@ -237,7 +239,7 @@ def _unit(x: Tensor, centre: bool = True) -> Tensor:
 def agree_in_detail(source: PictureFiles, sizes: np.ndarray, pair: Pair) -> bool:
     """Whether large pictures agree in what a thumbnail cannot show: what a half of their resolution adds to it.
 
-    The difference may be a third of the detail, or one grey level: what encoding leaves.
+    The difference may be a third of the detail, or two and a half of 255 grey levels: what a JPEG of quality 75 takes.
     """
     side = min(4 * SIDE, int(sizes[list(pair)].min()) // 2)
     if side < 2 * SIDE:
@@ -251,8 +253,8 @@ def agree_in_detail(source: PictureFiles, sizes: np.ndarray, pair: Pair) -> bool
     level = float(torch.maximum(a, b).max() - torch.minimum(a, b).min()) / 255 if deep else 1.0
     a, b = (x - as_read(as_read(x, Reading(size=(SIDE, SIDE))), Reading(size=(side, side))) for x in (a, b))
     gain = float((a * b).sum() / (a * a).sum().clamp(min=1e-12))
-    allowed = max(0.33 * float(b.std()), level)
-    return gain > 0 and float((gain * a - b).std()) <= allowed
+    left = float((gain * a - b).std())
+    return left <= 2.5 * level or (gain > 0 and left <= 0.33 * float(b.std()))
 
 
 def groups_of(count: int, pairs: Iterable[Pair], groups: np.ndarray | None = None) -> np.ndarray:

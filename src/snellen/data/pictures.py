@@ -87,6 +87,7 @@ class PictureFiles:
     @functools.cached_property
     def _key(self) -> str:
         digest = hashlib.blake2b(os.fsencode(self.root.resolve()), digest_size=16)
+        digest.update(f"{self.dtype} {self.channels} {self.pages}\n".encode())
         for file in self.files:
             digest.update(f"{file.path}\0{file.size}\0{file.mtime_ns}\n".encode())
         return digest.hexdigest()

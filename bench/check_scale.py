@@ -1,0 +1,67 @@
+"""How long a folder of many tiny pictures takes to open, the first time and again.
+
+    python bench/check_scale.py [--files 100000] [--classes 10] [--folder FOLDER]
+
+The pictures are made in a temporary folder (or in FOLDER, which is kept), with an index of their own. Each opening is a
+process of its own, so that nothing is remembered but the index. The figures are printed last as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+OPEN = """
+import resource, sys, time
+from snellen.data.opening import dataset
+start = time.perf_counter()
+data = dataset(sys.argv[1])
+seconds = time.perf_counter() - start
+print(seconds, len(data.source), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, sep="\\t")
+for finding in data.findings:
+    print(finding.severity, finding.message[:200], file=sys.stderr)
+"""
+
+
+def make(folder: Path, files: int, classes: int) -> None:
+    """Different 8 x 8 PNGs in class folders."""
+    rng = np.random.default_rng(0)
+    for k in range(classes):
+        (folder / f"class{k}").mkdir(parents=True, exist_ok=True)
+    for i in range(files):
+        values = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(values).save(folder / f"class{i % classes}" / f"{i:06d}.png", compress_level=0)
+
+
+def opened(folder: Path, cache: Path) -> dict[str, float]:
+    done = subprocess.run([sys.executable, "-c", OPEN, str(folder)], capture_output=True, text=True, check=True,
+                          env={**os.environ, "SNELLEN_CACHE": str(cache)})
+    seconds, samples, megabytes = done.stdout.split()
+    print(f"{float(seconds):8.2f} s  {samples} samples  {megabytes} MiB at most\n{done.stderr.strip()}")
+    return {"seconds": float(seconds), "samples": int(samples), "MiB": int(megabytes)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time to open a folder of many tiny pictures.")
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--folder", type=Path, help="where the pictures are made, or lie already")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary) / "data"
+        if not folder.exists():
+            make(folder, given.files, given.classes)
+        cache = Path(temporary) / "cache"
+        print(json.dumps({"first": opened(folder, cache), "again": opened(folder, cache)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What a user asks a trained model about: files, folders, globs and paths on standard input, read in batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Reading, Spec
+from snellen.data.dataset import BadSamples
+from snellen.data.decode import decode
+from snellen.data.formats.folder import sort_files
+from snellen.data.header import DEPTHS, Unusable
+from snellen.data.index import walk
+from snellen.data.pictures import in_threads
+
+BATCH = 64
+
+Named = tuple[list[str], Tensor]
+
+
+def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named]:
+    """Names and inputs, at most 64 at a time and all of one shape, in the order of the words.
+
+    Args:
+        words: files; folders, with all pictures below them; globs; "-" for paths on standard input, one a line.
+        spec: of the model's data; tables are read by its columns.
+        reading: the model's. Pictures come at their own depth, or at the data's where that is deeper.
+    Raises:
+        DataError: when a word leads to nothing.
+        BadSamples: after everything else was yielded: all files that could not be read.
+    """
+    problems: dict[str, str] = {}
+    paths = list(_paths(words, problems))
+    if spec.modality == "vector":
+        from snellen.data.formats.table import read_rows
+
+        for path in paths:
+            names, rows = read_rows(path, spec)
+            for start in range(0, len(names), BATCH):
+                yield names[start : start + BATCH], rows[start : start + BATCH]
+    else:
+        channels = reading.channels or spec.input.shape[0]
+        yield from _pictures(paths, dataclasses.replace(reading, channels=channels), spec.input.dtype, problems)
+    if problems:
+        names = list(problems)
+        raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)))
+
+
+def outside_range(x: Tensor, low: float, high: float) -> float:
+    """The fraction of the values of `x` that lie below `low` or above `high`."""
+    values = x.double()
+    return float(((values < low) | (values > high)).double().mean()) if values.numel() else 0.0
+
+
+def _paths(words: Iterable[str], problems: dict[str, str]) -> Iterator[Path]:
+    for word in words:
+        if word == "-":
+            lines = (line.rstrip("\r\n") for line in sys.stdin)
+            yield from _paths((line for line in lines if line and line != "-"), problems)
+            continue
+        path = Path(word).expanduser()
+        if path.is_dir():
+            yield from _below(path, problems)
+        elif path.exists() or path.is_symlink():
+            yield path
+        elif glob.has_magic(word):
+            matches = sorted(glob.glob(str(path), recursive=True))
+            if not matches:
+                raise DataError(f"{word} fits no file", "Mend the pattern; quote it so that the shell leaves it alone.")
+            yield from (Path(match) for match in matches if not Path(match).is_dir())
+        else:
+            raise DataError(f"{word} is not there", "Give files, folders, globs, or - for paths on standard input.")
+
+
+def _below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    """All pictures of a folder; what else lies there and is no mere sidecar is named among the problems."""
+    found = sort_files(walk(folder))
+    if not found.pictures and not found.aside:
+        raise DataError(f"{folder} holds no picture", "Give a folder with pictures, or the files themselves.")
+    problems.update({str(folder / entry.path): entry.reason for entry in found.aside})
+    yield from (folder / file.path for file in found.pictures)
+
+
+def _pictures(paths: Sequence[Path], reading: Reading, least: str, problems: dict[str, str]) -> Iterator[Named]:
+    def read(path: Path) -> Tensor | Unusable:
+        try:
+            x = decode(path, reading)
+        except Unusable as error:
+            return error
+        deepest = max(DEPTHS.index(least), DEPTHS.index(str(x.dtype).removeprefix("torch.")))
+        return x.to(getattr(torch, DEPTHS[deepest]))
+
+    for start in range(0, len(paths), BATCH):
+        part = paths[start : start + BATCH]
+        good: list[tuple[str, Tensor]] = []
+        for path, x in zip(part, in_threads(read, part), strict=True):
+            if isinstance(x, Unusable):
+                problems[str(path)] = x.cause
+            else:
+                good.append((str(path), x))
+        for _, alike in groupby(good, key=lambda item: (item[1].shape, item[1].dtype)):
+            batch = list(alike)
+            yield [name for name, _ in batch], torch.stack([x for _, x in batch])  # (B, C, H, W)

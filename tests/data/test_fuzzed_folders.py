@@ -1,0 +1,164 @@
+"""Random folders open, or end with one line that names what is wrong and how to mend it (R5).
+
+`SNELLEN_FUZZ=1000 pytest tests/data/test_fuzzed_folders.py` runs a thousand of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_makers import encoded, nasty, save, scene, tiff
+from PIL import Image
+
+from snellen.core.errors import SnellenError
+from snellen.core.spec import Reading
+from snellen.data.formats import Asked
+from snellen.data.opening import dataset
+
+COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
+NAMES = ("a", "b", "cat", "Dog", "ein Hund", "粒", "x.jpg", "train", "test", "val", ".hidden", "__MACOSX", "a'b\"c")
+
+
+def test_random_folders_open_or_say_what_is_wrong(tmp_path: Path) -> None:
+    opened = 0
+    for seed in range(COUNT):
+        draw = random.Random(seed)
+        root = tmp_path / str(seed)
+        root.mkdir()
+        draw.choice(MAKERS)(root, draw)
+        opened += opens_or_says_why(root, draw, seed)
+    assert 0.1 * COUNT < opened < 0.9 * COUNT
+
+
+def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
+    asked = Asked(quarantine=draw.random() < 0.6, allow_loss=draw.random() < 0.7,
+                  pages=draw.choice([None, "first", "max"]), group=draw.choice([None, None, None, "{slide}_*"]))
+    try:
+        data = dataset(root, seed=seed, asked=asked)
+        if data.files:
+            adds_up = data.files["used"] + data.files.get("set aside", 0) + data.files.get("no data", 0)
+            assert adds_up == data.files["found"], (seed, data.files)
+            assert len(data.aside) == data.files.get("set aside", 0), seed
+        ids = sorted(int(i) for split in data.splits.values() for i in split)
+        assert ids == list(range(len(data.source))), seed
+        for split in data.splits.values():
+            assert len(data.source.read(split.numpy(), Reading(size=(8, 8)))) == len(split)
+        return True
+    except SnellenError as error:
+        refused = error
+    paths = [str(root), *(p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir())]
+    assert any(path in refused.cause for path in paths), (seed, refused.cause)
+    assert refused.remedy, (seed, refused.cause)
+    assert "\n" not in refused.cause, seed
+    return False
+
+
+def pictures_in_classes(root: Path, draw: random.Random) -> None:
+    """Class folders, some with splits, with good pictures, damaged ones and strays."""
+    tops = draw.choice([[""], ["train", "test"], ["train", "val", "test"], ["train"], ["test"], ["train", "extra"]])
+    labels = draw.sample(NAMES, draw.randint(1, 4))
+    for top in tops:
+        for label in labels:
+            folder = root / top / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for k in range(draw.choice([0, 1, 3, 8])):
+                picture(folder / f"s{draw.randint(0, 3)}_{k}", draw)
+    if draw.random() < 0.5:
+        spoil(root, draw)
+
+
+def picture(path: Path, draw: random.Random) -> None:
+    values = scene(draw.randint(0, 30), draw.choice([(12, 10), (12, 10), (20, 16)]), draw.choice([1, 3, 3, 3, 4]))
+    kind = draw.choice(["png", "png", "jpg", "tif", "deep", "gif", "bmp", "webp"])
+    if kind == "deep":
+        tiff(path.with_suffix(".tif"), values.astype(draw.choice(["uint16", "float32", "int32"])),
+             photometric="minisblack", planarconfig="contig" if values.ndim == 3 else None)
+    elif kind in ("jpg", "bmp"):
+        Image.fromarray(values).convert("RGB").save(path.with_suffix("." + kind))
+    else:
+        Image.fromarray(values).save(path.with_suffix("." + kind))
+
+
+def spoil(root: Path, draw: random.Random) -> None:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    for _ in range(draw.randint(1, 4)):
+        folder = draw.choice(folders)
+        match draw.randint(0, 6):
+            case 0:
+                nasty(folder / draw.choice(["", "more"]))
+            case 1 if files:
+                damage(draw.choice(files), draw)
+            case 2:
+                (folder / draw.choice(["notes.docx", "Thumbs.db", ".DS_Store", "a.json", "clip.mp4"])).write_bytes(b"x")
+            case 3:
+                link = folder / f"link{draw.randint(0, 9)}{draw.choice(['', '.png'])}"
+                if not link.is_symlink():
+                    link.symlink_to(draw.choice([*folders, *files, root / "nothing"]))
+            case 4:
+                name = folder / f"s_{draw.randint(0, 9)}.jpg"
+                if not name.exists() and not name.is_symlink():
+                    name.mkdir()
+            case 5 if files:
+                (folder / f"s9_{draw.randint(0, 9)}.png").write_bytes(draw.choice(files).read_bytes())
+            case _:
+                save(folder / f"s5_{draw.randint(0, 99)}.png", np.full((1, 1), 3, np.uint8))
+
+
+def damage(path: Path, draw: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    if not content:
+        return
+    for _ in range(draw.choice([1, 1, 5, 50])):
+        content[draw.randrange(len(content))] = draw.randrange(256)
+    path.write_bytes(content[: draw.choice([len(content), len(content) // 2, 10])])
+
+
+def flat_or_nearly_empty(root: Path, draw: random.Random) -> None:
+    for k in range(draw.randint(0, 3)):
+        (root / f"s1_{k}{draw.choice(['.png', '.jpg', '.txt', '', '.npy'])}").write_bytes(
+            draw.choice([b"", b"x", encoded(scene(k)), draw.randbytes(300)]))
+    for k in range(draw.randint(0, 2)):
+        (root / f"empty{k}").mkdir()
+
+
+def idx_files(root: Path, draw: random.Random) -> None:
+    for part, count in (("train", 30), ("t10k", 12)):
+        rng = np.random.default_rng(draw.randint(0, 99))
+        x = rng.integers(0, 256, (count, 6, 6), dtype=np.uint8)
+        y = rng.integers(0, 3, count, dtype=np.uint8)
+        (root / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">BBBBIII", 0, 0, 8, 3, count, 6, 6) + x.tobytes())
+        (root / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, count) + y.tobytes())
+    if draw.random() < 0.5:
+        damage(draw.choice(sorted(root.iterdir())), draw)
+
+
+MAKERS: list[Callable[[Path, random.Random], None]] = [
+    pictures_in_classes, pictures_in_classes, pictures_in_classes, pictures_in_classes, flat_or_nearly_empty, idx_files]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "deep"])
+def test_damaged_pictures_end_as_unusable_and_nothing_else(tmp_path: Path, kind: str) -> None:
+    from snellen.data.decode import decode, header
+    from snellen.data.header import Unusable
+
+    path = tmp_path / "picture"
+    if kind == "deep":
+        tiff(path, scene(1, (20, 16), 1).astype(np.uint16))
+        whole = path.read_bytes()
+    else:
+        whole = encoded(scene(1, (20, 16)), kind)
+    draw = random.Random(0)
+    for _ in range(COUNT):
+        path.write_bytes(whole)
+        damage(path, draw)
+        for read in (header, lambda path: decode(path, Reading(size=(4, 4)))):
+            with contextlib.suppress(Unusable):
+                read(path)
