@@ -15,12 +15,13 @@ from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size, flat_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP, cross_entropy
-from snellen.tasks.classify.reading import fixed_size, flat_size
-from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
 
 
@@ -52,30 +53,30 @@ def suggest(spec: Spec) -> dict[str, Because]:
     return {}
 
 
-def build(c: MLPSettings, spec: Spec) -> Network:
+def build(c: MLPSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
     reading = reads(c, spec)
     sizes = (flat_size(spec, reading), *c.hidden, len(spec.target.names))
-    return Network(Standardize(spec.input, reading.channels), MLP(sizes, c.act, c.dropout))
+    return Logits(Network(Standardize(spec.input, reading.channels), MLP(sizes, c.act, c.dropout)))
 
 
 def reads(c: MLPSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=64, asked=c.image_size)
 
 
-def _written(model: Network, x: Tensor, y: Tensor) -> Tensor:
-    assert isinstance(model.body, MLP)
-    return cross_entropy(model.body, model.standardize(x), y)
+def _written(model: Logits, x: Tensor, y: Tensor) -> Tensor:
+    assert isinstance(model.network.body, MLP)
+    return cross_entropy(model.network.body, model.network.standardize(x), y)
 
 
-def fit(c: MLPSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
-    body = model.body
+def fit(c: MLPSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
+    body = model.network.body
     assert isinstance(body, MLP)
     fast = _written if c.backward != "autograd" and body.explicit else None
     learn(model, ByCrossEntropy(data.spec, c.weighting, run, fast), data, run, c.descent, Augment())
 
 
-LEARNER = Learner[MLPSettings, Dataset[Labelled], Network](
+LEARNER = Learner[MLPSettings, Dataset[Labelled], Logits](
     name="mlp",
     summary="Linear layers with an activation between them, any depth.",
     source="Rumelhart, Hinton and Williams 1986; lectures 001 to 004",

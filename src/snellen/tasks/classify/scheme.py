@@ -13,7 +13,7 @@ from snellen.core.settings import settings
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.data.dataset import Samples
 from snellen.metrics.classification import confusion
-from snellen.nn.layers import Standardize
+from snellen.nn.network import Network
 from snellen.tasks.classify.task import headline
 
 
@@ -27,25 +27,17 @@ class Weighting:
     """Draw every sample once an epoch, or every class equally often."""
 
 
-class Network(nn.Module):
-    """A classifier whose scores are logits: raw inputs, standardised, through any network.
-
-    Args:
-        body: (B, C, H, W) or (B, D) float to (B, K) logits.
-    """
+class Logits(nn.Module):
+    """A network whose outputs are logits, as a classifier."""
 
     probabilistic = True
 
-    def __init__(self, standardize: Standardize, body: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.standardize = standardize
-        self.body = body
+        self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.standardize(x)
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        y: Tensor = self.body(x)
+        y: Tensor = self.network(x)
         return y
 
     def scores(self, x: Tensor) -> Tensor:
@@ -63,7 +55,7 @@ class ByCrossEntropy:
     """
 
     def __init__(self, spec: Spec, weighting: Weighting, run: Run,
-                 fast: Callable[[Network, Tensor, Tensor], Tensor] | None = None) -> None:  # fmt: skip
+                 fast: Callable[[Logits, Tensor, Tensor], Tensor] | None = None) -> None:  # fmt: skip
         self.spec = spec
         self.weighting = weighting
         self.own = run.loss
@@ -76,7 +68,7 @@ class ByCrossEntropy:
             counts = torch.tensor(spec.target.counts, dtype=torch.float32).clamp(min=1)
             self.class_weights = ((spec.sizes["train"] - counts) / counts).to(run.device)
 
-    def loss(self, model: Network, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def loss(self, model: Logits, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         x, y, _ = batch
         if self.own is not None:
             return self.own(model.scores(x), y)
@@ -86,7 +78,7 @@ class ByCrossEntropy:
             return self.fast(model, x, y)
         return nn.functional.cross_entropy(model.scores(x), y, self.class_weights)
 
-    def score(self, model: Network, samples: Samples) -> float:
+    def score(self, model: Logits, samples: Samples) -> float:
         """The headline on validation, as fast as may be and without its interval; minus the log loss for labels."""
         right = torch.zeros((), dtype=torch.float64)
         count = len(self.spec.target.names) if self.spec.target else 0
