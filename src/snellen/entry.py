@@ -58,7 +58,8 @@ class Machine:
 
 def train(
     data: str | Path | Dataset[Labelled], model: str | nn.Module | AnyLearner | None = None, *,
-    task: str | None = None, seed: int = 0, out: str | Path | None = None, loss: Callable[..., Tensor] | None = None,
+    task: str | None = None, seed: int = 0, out: str | Path | None = None,
+    loss: str | Callable[..., Tensor] | None = None,
     machine: Machine = Machine(), command: str = "", **settings: object,
 ) -> Trained:  # fmt: skip
     """Learns a model from data, judges it, and writes the run's folder with its report.
@@ -68,7 +69,8 @@ def train(
         model: a learner's name, a `Learner`, or a plain module; None: what suits the data.
         task: a task's name; None: what the data asks.
         out: the run's folder; None: a new one under `runs/`.
-        loss: a callable (scores or numbers, targets) -> scalar in place of the learner's own.
+        loss: a callable (scores or numbers, targets) -> scalar in place of the learner's own, or one of the learner's
+            losses by name.
         settings: any setting of the learner by name.
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
@@ -79,6 +81,8 @@ def train(
     why_not = refusal(learner, opened.spec)
     if why_not:
         raise UsageError(f"{learner.name} {why_not}", f"Learners of {asked.name}: {', '.join(LEARNERS[asked.name])}.")
+    if isinstance(loss, str):
+        settings, loss = {**settings, "loss": loss}, None
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(opened.spec))
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{opened.spec.name}")
     if (folder / "run.json").exists():

@@ -16,13 +16,11 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.reading import fixed_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
-from snellen.nn.convnets.lenet import LeNet
+from snellen.nn.convnets.lenet import LEAST, LeNet
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
-
-LEAST = 12  # pixels a side: below, the second convolution has nothing left
 
 
 @settings

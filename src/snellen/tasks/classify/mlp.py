@@ -35,8 +35,12 @@ class MLPSettings:
     """The activation between layers."""
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.0
     """The share of hidden units left out of each training step."""
+    batch_norm: bool = False
+    """Normalise what each hidden layer gives over the batch."""
+    init: Literal["auto", "he", "lecun", "small"] = "auto"
+    """Deviation of the first weights: √(2/n), 1/√n or 0.01 for n inputs; auto: he under ReLU, else torch's own."""
     backward: Literal["auto", "written", "autograd"] = "auto"
-    """Who computes gradients: our written-out backward pass (faster, for ReLU without dropout), or autograd."""
+    """Who computes gradients: our written-out backward pass (faster, for plain ReLU layers), or autograd."""
     image_size: Annotated[int, Limit(least=1)] | None = None
     """Pixels a side that pictures are resized to; auto: their own, at most 64."""
     descent: Descent = Descent(epochs=15, lr=0.002)
@@ -57,7 +61,8 @@ def build(c: MLPSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
     reading = reads(c, spec)
     sizes = (flat_size(spec, reading), *c.hidden, len(spec.target.names))
-    return Logits(Network(Standardize(spec.input, reading.channels), MLP(sizes, c.act, c.dropout)))
+    body = MLP(sizes, c.act, c.dropout, c.init, c.batch_norm)
+    return Logits(Network(Standardize(spec.input, reading.channels), body))
 
 
 def reads(c: MLPSettings, spec: Spec) -> Reading:

@@ -10,12 +10,12 @@ from torch import nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Because, settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.reading import fixed_size
 from snellen.fitting.descent import Descent
-from snellen.fitting.supervised import learn
+from snellen.fitting.supervised import check_outputs, learn
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
@@ -46,6 +46,8 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
         return Logits(Network(Standardize(spec.input, reads(c, spec).channels), copy.deepcopy(module)))
 
     def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
+        assert isinstance(data.spec.target, Classes | Labels)
+        check_outputs(model, len(data.spec.target.names), data, run)
         learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
 
     def suggest(spec: Spec) -> dict[str, Because]:

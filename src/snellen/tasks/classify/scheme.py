@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from snellen.core.run import Run
-from snellen.core.settings import settings
+from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.data.dataset import Samples
+from snellen.fitting.supervised import hardest
 from snellen.metrics.classification import confusion
 from snellen.nn.network import Network
 from snellen.tasks.classify.task import headline
@@ -19,12 +20,14 @@ from snellen.tasks.classify.task import headline
 
 @settings
 class Weighting:
-    """What is done about rare classes."""
+    """Which samples count more: rare classes, hard examples."""
 
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh each class in the loss by the inverse of its share."""
     sampling: Literal["each", "balanced"] = "each"
     """Draw every sample once an epoch, or every class equally often."""
+    hard: Annotated[float, Limit(above=0, most=1)] = 1.0
+    """The share of each batch, by largest loss, that is learned from."""
 
 
 class Logits(nn.Module):
@@ -72,11 +75,21 @@ class ByCrossEntropy:
         x, y, _ = batch
         if self.own is not None:
             return self.own(model.scores(x), y)
+        if self.weighting.hard < 1:
+            return hardest(self._losses(model.scores(x), y), self.weighting.hard)
         if isinstance(self.spec.target, Labels):
-            return nn.functional.binary_cross_entropy_with_logits(model.scores(x), y, pos_weight=self.class_weights)
+            return self._losses(model.scores(x), y).mean()
         if self.fast is not None and self.class_weights is None:
             return self.fast(model, x, y)
         return nn.functional.cross_entropy(model.scores(x), y, self.class_weights)
+
+    def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
+        """(B,) one a sample."""
+        if isinstance(self.spec.target, Labels):
+            weights = self.class_weights
+            each = nn.functional.binary_cross_entropy_with_logits(scores, y, pos_weight=weights, reduction="none")
+            return each.mean(1)
+        return nn.functional.cross_entropy(scores, y, self.class_weights, reduction="none")
 
     def score(self, model: Logits, samples: Samples) -> float:
         """The headline on validation, as fast as may be and without its interval; minus the log loss for labels."""
