@@ -58,7 +58,8 @@ class Machine:
 
 def train(
     data: str | Path | Dataset[Labelled], model: str | nn.Module | AnyLearner | None = None, *,
-    task: str | None = None, seed: int = 0, out: str | Path | None = None, loss: Callable[..., Tensor] | None = None,
+    task: str | None = None, seed: int = 0, out: str | Path | None = None,
+    loss: str | Callable[..., Tensor] | None = None,
     machine: Machine = Machine(), command: str = "", **settings: object,
 ) -> Trained:  # fmt: skip
     """Learns a model from data, judges it, and writes the run's folder with its report.
@@ -68,13 +69,16 @@ def train(
         model: a learner's name, a `Learner`, or a plain module; None: what suits the data.
         task: a task's name; None: what the data asks.
         out: the run's folder; None: a new one under `runs/`.
-        loss: a callable (scores or numbers, targets) -> scalar in place of the learner's own.
+        loss: a callable (scores or numbers, targets) -> scalar in place of the learner's own, or one of the learner's
+            losses by name.
         settings: any setting of the learner by name.
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
     opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
+    if isinstance(loss, str):
+        settings, loss = {**settings, "loss": loss}, None
     folder = prepare(opened, learner, seed=seed, out=out, loss=loss, machine=machine, command=command, **settings)
     return _learn(folder, read_record(folder), learner, opened, machine, loss, resume=False)
 

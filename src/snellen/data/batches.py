@@ -15,7 +15,8 @@ class Batches:
 
     Args:
         samples: what is drawn from.
-        size: samples a batch; the last of an epoch may be smaller.
+        size: samples a batch; the last of an epoch may be smaller, but a lone last sample, of which no variance can
+            be taken, joins the batch before it.
         seed: decides order and augmentation.
         augment: how pictures are varied; `span` is their range of values.
         weights: (N,) how often each sample is drawn, relative to others; None: each once an epoch.
@@ -33,7 +34,8 @@ class Batches:
 
     def __len__(self) -> int:
         """Steps an epoch."""
-        return -(-len(self.samples) // self.size)
+        full, left = divmod(len(self.samples), self.size)
+        return full + (left > 1)
 
     def positions(self, step: int) -> Tensor:
         """(B,) the positions in `samples` of a step's batch."""
@@ -46,7 +48,7 @@ class Batches:
                 drawn = generator(self.seed, "order", epoch)
                 order = torch.multinomial(self.weights.double(), count, replacement=True, generator=drawn)
             self._epoch, self._order = epoch, order.to(self.samples.device)
-        return self._order[place * self.size : (place + 1) * self.size]
+        return self._order[place * self.size : (place + 1) * self.size if place + 1 < len(self) else None]
 
     def at(self, step: int) -> Labelled:
         """The batch of a step: the same whenever and however often it is asked for."""

@@ -40,8 +40,9 @@ class Best:
         self.epoch = 0
 
     def offer(self, score: float, weights: Mapping[str, Tensor], epoch: int) -> None:
-        if score >= self.score:  # of equals the later one, which saw more
+        if score > self.score:
             self.score, self.epoch = score, epoch
+        if score == self.score:  # of equals the later weights, which saw more; but patience is not renewed
             self.weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def state_dict(self) -> dict[str, Any]:

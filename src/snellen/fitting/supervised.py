@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.data.augment import Augment
 from snellen.data.batches import Batches
@@ -44,6 +45,31 @@ def some(samples: Samples, most: int = MOST_FOR_STATISTICS) -> Labelled:
     return samples.take(torch.linspace(0, count - 1, min(count, most)).round().long())
 
 
+def hardest(losses: Tensor, share: float) -> Tensor:
+    """The mean of the largest losses of a batch: hard examples, mined as they turn up.
+
+    Args:
+        losses: (B,) one a sample.
+        share: of the samples that count, in (0, 1]; at least one does.
+    Returns:
+        A scalar; the other samples have no gradient.
+    Source: Shrivastava, Gupta and Girshick 2016; lecture 004.
+    """
+    return losses.topk(max(1, round(share * len(losses)))).values.mean()
+
+
+def check_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run: Run) -> None:
+    """Raises UsageError where a network of the user's own does not give `outputs` numbers a sample."""
+    network.to(run.device).eval()
+    train = data.samples("train", run.device)
+    x = train.take(torch.arange(min(2, len(train)))).x
+    with torch.no_grad():
+        shape = tuple(network(x).shape)
+    if shape != (len(x), outputs):
+        raise UsageError(f"The module makes {shape} of {len(x)} samples, not ({len(x)}, {outputs})",
+                         f"Give its last layer {outputs} outputs a sample.")
+
+
 def learn(model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: Augment) -> None:
     """Standardises the inputs by the training split, then descends on `scheme`'s loss.
 
@@ -64,6 +90,8 @@ def learn(model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: D
         how, train = _by_heart(how, train)
         vary = Augment()
     batches = Batches(train, batch_size(how, len(train)), run.seed, vary, span, scheme.weights(train))
+    if batches.size == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        raise UsageError("Batch normalisation needs more than one sample a batch", "Take a larger --batch-size.")
     validation = None if how.overfit else data.samples("val", run.device)
     if any(isinstance(m, nn.Conv2d) for m in model.modules()):
         model.to(memory_format=torch.channels_last)

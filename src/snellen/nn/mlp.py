@@ -6,6 +6,7 @@ Source: lecture 001, "Backpropagation"; lecture 003, a_L = h_L(... h_1(x)); Rume
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,24 +23,33 @@ class MLP(nn.Module):
         sizes: units from the input to the output, (D, H1, ..., K).
         act: name of the activation after each hidden layer.
         dropout: the share of hidden units set to zero in training; inverted, so that evaluation needs no scaling.
+        init: see `initialise`; "auto" is "he" for the layers under ReLU, and torch's own for all others.
+        batch_norm: normalise what each hidden layer gives, before its activation.
     """
 
-    def __init__(self, sizes: Sequence[int], act: str = "relu", dropout: float = 0.0) -> None:
+    def __init__(self, sizes: Sequence[int], act: str = "relu", dropout: float = 0.0, init: str = "auto",
+                 batch_norm: bool = False) -> None:  # fmt: skip
         super().__init__()
         self.act = act
         self.dropout = dropout
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(units) for units in sizes[1:-1] if batch_norm)
         self.activation = activation(act)
-        for layer in self.layers[:-1]:
-            if act in ("relu", "leaky-relu"):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if init != "auto":
+            for layer in self.layers:
+                initialise(layer, init)
+        elif act in ("relu", "leaky-relu"):
+            for layer in self.layers[:-1]:
+                initialise(layer, "he")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to (B, K)."""
         x = x.flatten(1)
-        for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
+        for depth, layer in enumerate(self.layers[:-1]):
+            x = layer(x)
+            if self.norms:
+                x = self.norms[depth](x)
+            x = self.activation(x)
             if self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
         y: Tensor = self.layers[-1](x)
@@ -47,8 +57,22 @@ class MLP(nn.Module):
 
     @property
     def explicit(self) -> bool:
-        """Whether `cross_entropy` below serves this network: ReLU, no dropout."""
-        return self.act == "relu" and not self.dropout
+        """Whether `cross_entropy` below serves this network: ReLU, neither dropout nor batch normalisation."""
+        return self.act == "relu" and not self.dropout and not self.norms
+
+
+def initialise(layer: nn.Module, how: str) -> None:
+    """Normal weights and zero biases for a linear layer of n inputs.
+
+    Args:
+        how: "he", deviation √(2/n), which keeps the size of signals through ReLU; "lecun", 1/√n, which keeps it
+            through linear layers and tanh near 0; "small", 0.01.
+    Source: He et al. 2015; LeCun, Bottou, Orr and Müller 1998; lecture 002, whose code divides by √(2/n) by mistake.
+    """
+    assert isinstance(layer, nn.Linear)
+    deviation = {"he": math.sqrt(2 / layer.in_features), "lecun": 1 / math.sqrt(layer.in_features), "small": 0.01}[how]
+    nn.init.normal_(layer.weight, std=deviation)
+    nn.init.zeros_(layer.bias)
 
 
 class _CrossEntropyOfMLP(torch.autograd.Function):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+LEAST = 12  # pixels a side: below, the second convolution has nothing left
+
 
 class LeNet(nn.Module):
     """Two convolutions and three linear layers: 61,706 weights for 28x28 grey pictures and ten classes.

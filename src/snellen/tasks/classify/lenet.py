@@ -13,15 +13,14 @@ from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
-from snellen.nn.convnets.lenet import LeNet
+from snellen.nn.convnets.lenet import LEAST, LeNet
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.reading import fixed_size
-from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
-
-LEAST = 12  # pixels a side: below, the second convolution has nothing left
 
 
 @settings
@@ -51,20 +50,20 @@ def reads(c: LeNetSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=64, asked=c.image_size)
 
 
-def build(c: LeNetSettings, spec: Spec) -> Network:
+def build(c: LeNetSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
     reading = reads(c, spec)
     assert reading.size is not None
     assert reading.channels is not None
     body = LeNet(reading.channels, reading.size, len(spec.target.names))
-    return Network(Standardize(spec.input, reading.channels), body)
+    return Logits(Network(Standardize(spec.input, reading.channels), body))
 
 
-def fit(c: LeNetSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+def fit(c: LeNetSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
     learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
 
 
-LEARNER = Learner[LeNetSettings, Dataset[Labelled], Network](
+LEARNER = Learner[LeNetSettings, Dataset[Labelled], Logits](
     name="lenet",
     summary="LeNet-5: two convolutions, pooling, three linear layers.",
     source="LeCun et al. 1998; lectures 002, 004",

@@ -15,12 +15,13 @@ from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size, flat_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP, cross_entropy
-from snellen.tasks.classify.reading import fixed_size, flat_size
-from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
 
 
@@ -34,8 +35,12 @@ class MLPSettings:
     """The activation between layers."""
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.0
     """The share of hidden units left out of each training step."""
+    batch_norm: bool = False
+    """Normalise what each hidden layer gives over the batch."""
+    init: Literal["auto", "he", "lecun", "small"] = "auto"
+    """Deviation of the first weights: √(2/n), 1/√n or 0.01 for n inputs; auto: he under ReLU, else torch's own."""
     backward: Literal["auto", "written", "autograd"] = "auto"
-    """Who computes gradients: our written-out backward pass (faster, for ReLU without dropout), or autograd."""
+    """Who computes gradients: our written-out backward pass (faster, for plain ReLU layers), or autograd."""
     image_size: Annotated[int, Limit(least=1)] | None = None
     """Pixels a side that pictures are resized to; auto: their own, at most 64."""
     descent: Descent = Descent(epochs=15, lr=0.002)
@@ -52,30 +57,31 @@ def suggest(spec: Spec) -> dict[str, Because]:
     return {}
 
 
-def build(c: MLPSettings, spec: Spec) -> Network:
+def build(c: MLPSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
     reading = reads(c, spec)
     sizes = (flat_size(spec, reading), *c.hidden, len(spec.target.names))
-    return Network(Standardize(spec.input, reading.channels), MLP(sizes, c.act, c.dropout))
+    body = MLP(sizes, c.act, c.dropout, c.init, c.batch_norm)
+    return Logits(Network(Standardize(spec.input, reading.channels), body))
 
 
 def reads(c: MLPSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=64, asked=c.image_size)
 
 
-def _written(model: Network, x: Tensor, y: Tensor) -> Tensor:
-    assert isinstance(model.body, MLP)
-    return cross_entropy(model.body, model.standardize(x), y)
+def _written(model: Logits, x: Tensor, y: Tensor) -> Tensor:
+    assert isinstance(model.network.body, MLP)
+    return cross_entropy(model.network.body, model.network.standardize(x), y)
 
 
-def fit(c: MLPSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
-    body = model.body
+def fit(c: MLPSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
+    body = model.network.body
     assert isinstance(body, MLP)
     fast = _written if c.backward != "autograd" and body.explicit else None
     learn(model, ByCrossEntropy(data.spec, c.weighting, run, fast), data, run, c.descent, Augment())
 
 
-LEARNER = Learner[MLPSettings, Dataset[Labelled], Network](
+LEARNER = Learner[MLPSettings, Dataset[Labelled], Logits](
     name="mlp",
     summary="Linear layers with an activation between them, any depth.",
     source="Rumelhart, Hinton and Williams 1986; lectures 001 to 004",

@@ -10,14 +10,15 @@ from torch import nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Because, settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size
 from snellen.fitting.descent import Descent
-from snellen.fitting.supervised import learn
+from snellen.fitting.supervised import check_outputs, learn
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.reading import fixed_size
-from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
 
 
@@ -32,7 +33,7 @@ class OwnSettings:
     weighting: Weighting = Weighting()
 
 
-def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Network]:
+def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
     """A learner around a module that takes standardised (B, ...) float inputs and returns (B, K) logits.
 
     The module itself is left as it is; every training starts from a copy.
@@ -41,16 +42,18 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Network]
     def reads(c: OwnSettings, spec: Spec) -> Reading:
         return fixed_size(spec, most=128, asked=c.image_size)
 
-    def build(c: OwnSettings, spec: Spec) -> Network:
-        return Network(Standardize(spec.input, reads(c, spec).channels), copy.deepcopy(module))
+    def build(c: OwnSettings, spec: Spec) -> Logits:
+        return Logits(Network(Standardize(spec.input, reads(c, spec).channels), copy.deepcopy(module)))
 
-    def fit(c: OwnSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+    def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
+        assert isinstance(data.spec.target, Classes | Labels)
+        check_outputs(model, len(data.spec.target.names), data, run)
         learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
 
     def suggest(spec: Spec) -> dict[str, Because]:
         return {}
 
-    made: Any = Learner[OwnSettings, Dataset[Labelled], Network](
+    made: Any = Learner[OwnSettings, Dataset[Labelled], Logits](
         name=type(module).__name__,
         summary="A module of the user's own.",
         source="the user",

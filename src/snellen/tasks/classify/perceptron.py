@@ -17,9 +17,9 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Reading, Spec
 from snellen.data.batches import Batches
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size, flat_size
 from snellen.fitting.supervised import some
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.reading import fixed_size, flat_size
 from snellen.tasks.classify.task import TASK
 
 

@@ -13,12 +13,13 @@ from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
 from snellen.nn.convnets.resnet import resnet18
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.reading import fixed_size
-from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
 
 
@@ -49,20 +50,20 @@ def reads(c: ResNetSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=128, asked=c.image_size)
 
 
-def build(c: ResNetSettings, spec: Spec) -> Network:
+def build(c: ResNetSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
     reading = reads(c, spec)
     assert reading.size is not None
     assert reading.channels is not None
     body = resnet18(reading.channels, len(spec.target.names), small=max(reading.size) <= 64)
-    return Network(Standardize(spec.input, reading.channels), body)
+    return Logits(Network(Standardize(spec.input, reading.channels), body))
 
 
-def fit(c: ResNetSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+def fit(c: ResNetSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
     learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
 
 
-LEARNER = Learner[ResNetSettings, Dataset[Labelled], Network](
+LEARNER = Learner[ResNetSettings, Dataset[Labelled], Logits](
     name="resnet18",
     summary="ResNet-18: residual units, for pictures of any size.",
     source="He et al. 2016; lecture 003",

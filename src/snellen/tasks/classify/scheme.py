@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from snellen.core.run import Run
-from snellen.core.settings import settings
+from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.data.dataset import Samples
+from snellen.fitting.supervised import hardest
 from snellen.metrics.classification import confusion
-from snellen.nn.layers import Standardize
+from snellen.nn.network import Network
 from snellen.tasks.classify.task import headline
 
 
 @settings
 class Weighting:
-    """What is done about rare classes."""
+    """Which samples count more: rare classes, hard examples."""
 
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh each class in the loss by the inverse of its share."""
     sampling: Literal["each", "balanced"] = "each"
     """Draw every sample once an epoch, or every class equally often."""
+    hard: Annotated[float, Limit(above=0, most=1)] = 1.0
+    """The share of each batch, by largest loss, that is learned from."""
 
 
-class Network(nn.Module):
-    """A classifier whose scores are logits: raw inputs, standardised, through any network.
-
-    Args:
-        body: (B, C, H, W) or (B, D) float to (B, K) logits.
-    """
+class Logits(nn.Module):
+    """A network whose outputs are logits, as a classifier."""
 
     probabilistic = True
 
-    def __init__(self, standardize: Standardize, body: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.standardize = standardize
-        self.body = body
+        self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.standardize(x)
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        y: Tensor = self.body(x)
+        y: Tensor = self.network(x)
         return y
 
     def scores(self, x: Tensor) -> Tensor:
@@ -63,7 +58,7 @@ class ByCrossEntropy:
     """
 
     def __init__(self, spec: Spec, weighting: Weighting, run: Run,
-                 fast: Callable[[Network, Tensor, Tensor], Tensor] | None = None) -> None:  # fmt: skip
+                 fast: Callable[[Logits, Tensor, Tensor], Tensor] | None = None) -> None:  # fmt: skip
         self.spec = spec
         self.weighting = weighting
         self.own = run.loss
@@ -76,17 +71,27 @@ class ByCrossEntropy:
             counts = torch.tensor(spec.target.counts, dtype=torch.float32).clamp(min=1)
             self.class_weights = ((spec.sizes["train"] - counts) / counts).to(run.device)
 
-    def loss(self, model: Network, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def loss(self, model: Logits, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         x, y, _ = batch
         if self.own is not None:
             return self.own(model.scores(x), y)
+        if self.weighting.hard < 1:
+            return hardest(self._losses(model.scores(x), y), self.weighting.hard)
         if isinstance(self.spec.target, Labels):
-            return nn.functional.binary_cross_entropy_with_logits(model.scores(x), y, pos_weight=self.class_weights)
+            return self._losses(model.scores(x), y).mean()
         if self.fast is not None and self.class_weights is None:
             return self.fast(model, x, y)
         return nn.functional.cross_entropy(model.scores(x), y, self.class_weights)
 
-    def score(self, model: Network, samples: Samples) -> float:
+    def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
+        """(B,) one a sample."""
+        if isinstance(self.spec.target, Labels):
+            weights = self.class_weights
+            each = nn.functional.binary_cross_entropy_with_logits(scores, y, pos_weight=weights, reduction="none")
+            return each.mean(1)
+        return nn.functional.cross_entropy(scores, y, self.class_weights, reduction="none")
+
+    def score(self, model: Logits, samples: Samples) -> float:
         """The headline on validation, as fast as may be and without its interval; minus the log loss for labels."""
         right = torch.zeros((), dtype=torch.float64)
         count = len(self.spec.target.names) if self.spec.target else 0

@@ -13,11 +13,12 @@ from snellen.core.settings import settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size, flat_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.reading import fixed_size, flat_size
-from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
 
 
@@ -29,23 +30,23 @@ class SoftmaxSettings:
     weighting: Weighting = Weighting()
 
 
-def build(c: SoftmaxSettings, spec: Spec) -> Network:
+def build(c: SoftmaxSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
     linear = nn.Linear(flat_size(spec, reads(c, spec)), len(spec.target.names))
     nn.init.zeros_(linear.weight)  # the loss is convex: any start leads to the same end
     nn.init.zeros_(linear.bias)
-    return Network(Standardize(spec.input, reads(c, spec).channels), nn.Sequential(nn.Flatten(), linear))
+    return Logits(Network(Standardize(spec.input, reads(c, spec).channels), nn.Sequential(nn.Flatten(), linear)))
 
 
 def reads(c: SoftmaxSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=64)
 
 
-def fit(c: SoftmaxSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+def fit(c: SoftmaxSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
     learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, Augment())
 
 
-LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], Network](
+LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], Logits](
     name="softmax",
     summary="Softmax (logistic) regression: one linear layer, a convex loss.",
     source="Bishop 2006, 4.3.4; lectures 001, 003, 004",

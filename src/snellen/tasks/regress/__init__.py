@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, least_squares, task
+from snellen.tasks.regress import baseline, least_squares, lenet, mlp, resnet, task
 
 TASK = task.TASK
 
 LEARNERS: dict[str, Learner[Any, Any, Any]] = {
-    learner.name: learner for learner in (baseline.LEARNER, least_squares.LEARNER)
+    learner.name: learner
+    for learner in (
+        baseline.LEARNER,
+        least_squares.LEARNER,
+        mlp.LEARNER,
+        lenet.LEARNER,
+        resnet.LEARNER,
+    )
 }

@@ -1,0 +1,282 @@
+"""Rows A1, A5, A10 and A12 of the lectures: least squares, logistic regression, perceptron, many classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drafts import classes, numbers, seeded
+from torch import Tensor, nn
+
+from snellen.core.run import Run
+from snellen.core.spec import Classes, Input, Spec
+from snellen.data.opening import assemble
+from snellen.data.toys import digits
+from snellen.entry import train
+from snellen.fitting.descend import descend
+from snellen.fitting.descent import Descent
+from snellen.nn.mlp import MLP, cross_entropy
+from snellen.tasks.classify import softmax
+from snellen.tasks.classify.perceptron import passing, with_one
+from snellen.tasks.regress.least_squares import solve
+
+
+class Whole:
+    """Full-batch descent: every step sees all samples."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return 1
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.x, self.y
+
+    def names(self, step: int) -> str:
+        return "all samples"
+
+
+# -- A1 linear least squares -----------------------------------------------------------------------------------------
+
+
+def line(count: int = 40) -> tuple[Tensor, Tensor]:
+    x = torch.randn(count, 3, generator=seeded(), dtype=torch.float64)
+    t = x @ torch.tensor([[1.5, 0.0], [-2.0, 1.0], [0.5, 4.0]], dtype=torch.float64) + torch.tensor([3.0, -1.0])
+    return x, t + 0.3 * torch.randn(count, 2, generator=seeded(1), dtype=torch.float64)
+
+
+def normal_equations(x: Tensor, t: Tensor) -> np.ndarray:
+    """w = (XᵀX)⁻¹ Xᵀt, with a column of ones last."""
+    X = np.hstack([x.numpy(), np.ones((len(x), 1))])
+    return np.linalg.solve(X.T @ X, X.T @ t.numpy()).T
+
+
+def test_a1_the_closed_form_solves_the_normal_equations() -> None:
+    x, t = line()
+    assert np.allclose(solve(x, t).numpy(), normal_equations(x, t), atol=1e-12)
+    far = x * torch.tensor([1e-4, 1.0, 1e4]) + 1e5  # columns of unlike size and offset
+    w = solve(far, t)
+    assert np.allclose((far @ w[:, :-1].T + w[:, -1]).numpy(), (x @ solve(x, t)[:, :-1].T + solve(x, t)[:, -1]).numpy(),
+                       atol=1e-5)
+
+
+def test_a1_gradient_descent_ends_where_the_normal_equations_do(tmp_path: Path) -> None:
+    x, t = line()
+    model = MLP((3, 2)).double()
+
+    def half_sum_of_squares(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        x, t = batch
+        return {"loss": 0.5 * (t - model(x)).square().sum()}
+
+    how = Descent(epochs=500, optimizer="sgd", lr=0.015, schedule="constant")
+    descend(model, half_sum_of_squares, Whole(x, t), Run(tmp_path), how)
+    found = torch.cat([model.layers[0].weight, model.layers[0].bias[:, None]], dim=1).detach().numpy()  # type: ignore[arg-type, index]
+    assert np.abs(found - normal_equations(x, t)).max() < 1e-6
+
+
+def test_a1_the_gradient_is_that_of_the_lecture() -> None:
+    """∇J = −Σ (t − xᵀw) x, against automatic differentiation and finite differences."""
+    x, t = line(7)
+    w = torch.randn(3, 2, generator=seeded(2), dtype=torch.float64, requires_grad=True)
+
+    def cost(w: Tensor) -> Tensor:
+        return 0.5 * (t - x @ w).square().sum()
+
+    (gradient,) = torch.autograd.grad(cost(w), w)
+    assert torch.allclose(gradient, -x.T @ (t - x @ w), atol=1e-12)
+    assert torch.autograd.gradcheck(cost, (w,))
+
+
+def test_a1_the_learner_says_what_the_normal_equations_say(tmp_path: Path) -> None:
+    x, t = line(80)
+    data = numbers(x, t, names=("a", "b"))
+    run = train(data, model="least-squares", out=tmp_path / "run")
+    ids = data.splits["train"]
+    w = normal_equations(x[ids], t[ids])
+    test = data.splits["test"]
+    expected = x[test].numpy() @ w[:, :-1].T + w[:, -1]
+    assert np.allclose(run.predictions("test")["said"].numpy(), expected, atol=1e-9)
+
+
+# -- A5 logistic regression ------------------------------------------------------------------------------------------
+
+
+def overlapping(count: int = 300) -> tuple[Tensor, Tensor]:
+    """Two Gaussians that no line parts."""
+    y = torch.arange(count) % 2
+    x = torch.randn(count, 2, generator=seeded(), dtype=torch.float64) + 1.5 * y[:, None]
+    return x, y
+
+
+def logistic(x: Tensor, y: Tensor, folder: Path, start: int) -> tuple[np.ndarray, float]:
+    """Softmax regression of two classes from a start of its own, as w and b of σ(w·x + b)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(start)
+        model = MLP((2, 2)).double()
+    how = Descent(epochs=1500, optimizer="sgd", lr=1.0, schedule="constant")
+    descend(model, lambda batch: {"loss": cross_entropy(model, *batch)}, Whole(x, y), Run(folder), how)
+    weight, bias = model.layers[0].weight.detach().numpy(), model.layers[0].bias.detach().numpy()  # type: ignore[union-attr, operator]
+    return weight[1] - weight[0], float(bias[1] - bias[0])
+
+
+def test_a5_softmax_of_two_classes_is_logistic_regression_with_one_optimum(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = overlapping()
+    oracle = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x.numpy(), y.numpy())
+    for start in (0, 1):
+        w, b = logistic(x, y, tmp_path / str(start), start)
+        assert np.allclose(w, oracle.coef_[0], atol=1e-5)
+        assert b == pytest.approx(float(oracle.intercept_[0]), abs=1e-5)
+
+
+def test_a5_the_gradient_is_that_of_the_lecture() -> None:
+    """∇ = Σ (σ(wᵀx) − t) x."""
+    x, t = overlapping(9)
+    w = torch.randn(2, generator=seeded(3), dtype=torch.float64, requires_grad=True)
+
+    def cost(w: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(x @ w, t.double(), reduction="sum")
+
+    (gradient,) = torch.autograd.grad(cost(w), w)
+    assert torch.allclose(gradient, x.T @ (torch.sigmoid(x @ w) - t), atol=1e-12)
+    assert torch.autograd.gradcheck(cost, (w,))
+
+
+def test_a5_the_answer_is_the_class_whose_probability_is_over_a_half(tmp_path: Path) -> None:
+    x, y = overlapping()
+    run = train(classes(x, y, 2), model="softmax", out=tmp_path / "run")
+    for answer in run.ask(x[:50]):
+        sure = answer["probabilities"]["class 1"]
+        assert answer["class"] == ("class 1" if sure > 0.5 else "class 0")
+
+
+def test_a5_a_few_outliers_move_the_boundary_little(tmp_path: Path) -> None:
+    """Least squares on the labels is drawn to points far on the right side; the logistic loss hardly is."""
+    x, y = overlapping()
+    far = torch.full((10, 2), 40.0, dtype=torch.float64)
+    more_x, more_y = torch.cat([x, far]), torch.cat([y, torch.ones(10, dtype=torch.int64)])
+    for name, least, most in (("logistic", 0.0, 0.02), ("least squares", 0.05, 1.0)):
+        wrong = []
+        for part, (a, b) in enumerate([(x, y), (more_x, more_y)]):
+            if name == "logistic":
+                w, offset = logistic((a - x.mean(0)) / x.std(0), b, tmp_path / f"{part}", 0)
+                said = ((x - x.mean(0)) / x.std(0)).numpy() @ w + offset > 0
+            else:
+                solved = solve(a, b[:, None].double())[0]
+                said = (x @ solved[:-1] + solved[-1] > 0.5).numpy()
+            wrong.append(float((said != y.numpy()).mean()))
+        assert least <= wrong[1] - wrong[0] <= most, name
+
+
+# -- A10 perceptron --------------------------------------------------------------------------------------------------
+
+
+def separable(seed: int, count: int = 60, margin: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, 3) samples with their one, at least `margin` from a hyperplane; their class; the unit normal."""
+    drawn = seeded(seed)
+    normal = torch.randn(3, generator=drawn)
+    normal = normal / normal.norm()
+    x = with_one(torch.randn(4 * count, 2, generator=drawn))
+    x = x[(x @ normal).abs() > margin][:count]
+    return x, (x @ normal > 0).float(), normal
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a10_perceptron_makes_at_most_the_novikoff_number_of_updates(seed: int) -> None:
+    x, y, normal = separable(seed)
+    w = torch.zeros(1, 3)
+    updates = 0
+    for _ in range(10_000):
+        made = passing(w, x, y[:, None], rate=1.0)
+        updates += made
+        if not made:
+            break
+    assert torch.equal((x @ w[0] > 0).float(), y)  # no error is left
+    margin = float((x @ normal).abs().min())
+    radius = float(x.norm(dim=1).max())
+    assert 0 < updates <= (radius / margin) ** 2
+
+
+def test_a10_an_update_moves_the_weights_by_the_rule_even_where_inputs_are_negative() -> None:
+    """w += ρ (y − ŷ) x, with the step function ŷ = [wᵀx > 0]."""
+    w = torch.tensor([[0.5, -1.0]])
+    assert passing(w, torch.tensor([[-2.0, 1.0]]), torch.tensor([[1.0]]), rate=0.1) == 1  # says 0, is 1
+    assert torch.allclose(w, torch.tensor([[0.3, -0.9]]))
+    assert passing(w, torch.tensor([[1.0, -3.0]]), torch.tensor([[0.0]]), rate=0.1) == 1  # says 1, is 0
+    assert torch.allclose(w, torch.tensor([[0.2, -0.6]]))
+    assert passing(w, torch.tensor([[1.0, -3.0]]), torch.tensor([[1.0]]), rate=0.1) == 0
+    assert torch.allclose(w, torch.tensor([[0.2, -0.6]]))
+
+
+def test_a10_any_start_converges_on_separable_data() -> None:
+    x, y, _ = separable(3)
+    for seed in range(5):
+        w = 5 * torch.randn(1, 3, generator=seeded(seed))
+        while passing(w, x, y[:, None], rate=1.0):
+            pass
+        assert torch.equal((x @ w[0] > 0).float(), y)
+
+
+def test_a10_the_learner_stops_after_a_pass_without_a_mistake(tmp_path: Path) -> None:
+    x, y, _ = separable(0, count=200)
+    train(classes(x[:, :2], y, 2), model="perceptron", out=tmp_path / "run", passes=500)
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert len(history) < 500
+    assert '"mistakes": 0.0' in history[-1]
+
+
+def test_a10_xor_is_reported_as_not_converged(tmp_path: Path) -> None:
+    x = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    heard: list[str] = []
+
+    class Listener:
+        def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+        def say(self, message: str) -> None:
+            heard.append(message)
+
+    from snellen.core import files
+    from snellen.entry import Machine
+
+    data = classes(x, torch.tensor([0, 1, 1, 0]), 2, same=True)
+    run = train(data, model="perceptron", out=tmp_path / "run", passes=200, machine=Machine(watch=Listener()))
+    assert files.read_json(tmp_path / "run" / "metrics.json")["notes"]["converged"] is False
+    assert any("did not converge" in line for line in heard)
+    assert run.metrics["accuracy"].value is not None
+    assert run.metrics["accuracy"].value < 1
+
+
+# -- A12 linear multi-class ------------------------------------------------------------------------------------------
+
+
+def test_a12_the_answer_is_the_argmax_of_a_linear_map() -> None:
+    """y = Ax + a, L* = argmax; the standardisation before it is linear too."""
+    spec = Spec(name="s", inputs={"x": Input(modality="vector", shape=(4,))}, target=Classes(names=("a", "b", "c")))
+    model = softmax.build(softmax.SoftmaxSettings(), spec)
+    linear = model.network.body[1]  # type: ignore[index]
+    nn.init.normal_(linear.weight, generator=seeded())
+    x = torch.randn(50, 4, generator=seeded(1)) * 3 + 1
+    model.network.standardize.learn(x)
+    mean, std = x.double().numpy().mean(0), x.double().numpy().std(0)
+    A = linear.weight.detach().double().numpy() / std
+    a = linear.bias.detach().double().numpy() - A @ mean
+    assert np.allclose(model.scores(x).detach().numpy(), x.numpy() @ A.T + a, atol=1e-5)
+
+
+def test_a12_softmax_regression_reads_digits_as_well_as_scikit_learns(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    data = assemble(digits(0), "digits", 0, None)
+    run = train(data, model="softmax", out=tmp_path / "run")
+    train_ids, test_ids = data.splits["train"], data.splits["test"]
+    x = data.source.read(np.arange(len(data)), data.reading).flatten(1).numpy() / 255.0
+    oracle = LogisticRegression(max_iter=500).fit(x[train_ids], data.truth[train_ids])
+    theirs = float(oracle.score(x[test_ids], data.truth[test_ids]))
+    ours = run.metrics["accuracy"]
+    assert ours.low is not None
+    assert ours.high is not None
+    assert ours.low <= theirs <= ours.high
+    assert theirs > 0.9
