@@ -306,12 +306,21 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
         full = f"{prefix}.{name}" if prefix else name
         if full in tensors:
             setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
-    types = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    try:
-        wrong = next((n for n, t in tensors.items() if t.dtype != types.get(n, t.dtype)), None)
-        if wrong is not None:
-            raise RuntimeError(f"\n{wrong} is {tensors[wrong].dtype}, not {types[wrong]}")
-        model.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        detail = "; ".join(line.strip()[:200] for line in str(error).splitlines()[1:3])
-        raise DataError(f"{where} does not fit the model: {detail}", "Was it written by another model?") from error
+    refuse_misfits(model, tensors, where)
+    model.load_state_dict(dict(tensors))
+
+
+def refuse_misfits(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raises DataError unless `tensors` are those of `model` by name, shape and type; what grows may have any shape."""
+    growing = {f"{p}.{n}" if p else n for p, m in model.named_modules() for n in getattr(m, "grows", ())}
+    own = model.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in tensors]
+    wrong += [f"{shown(name)} is not one of its tensors" for name in tensors if name not in own]
+    for name in own.keys() & tensors.keys():
+        there, wanted = tensors[name], own[name]
+        if there.dtype != wanted.dtype or (there.shape != wanted.shape and name not in growing):
+            wrong.append(f"{name} is {there.dtype} {tuple(there.shape)}, not {wanted.dtype} {tuple(wanted.shape)}")
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise DataError(f"{where} do not fit the model: {'; '.join(sorted(wrong)[:3])}{more}",
+                        "Were they written by another model?")
