@@ -6,8 +6,11 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import os
 import re
+import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 
 from snellen.core import files
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, nearest
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, nearest, shown
 from snellen.core.learner import Learner
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.random import drawing
@@ -54,6 +57,15 @@ class Machine:
     seconds: float | None = None
     watch: Watch | None = None
     open_test: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """How a run's data was opened: the arguments of `dataset`."""
+
+    data: str
+    seed: int
+    asked: Asked
 
 
 def train(
@@ -94,14 +106,14 @@ def prepare(
         raise UsageError(f"{learner.name} {why_not}", f"Learners of {learner.task.name}: {others}.")
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
-    if (folder / "run.json").exists():
+    if os.path.lexists(folder / "run.json"):
         raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")
     record = Record(
         learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
         spec=data.spec, reading=learner.reads(chosen, data.spec), seed=seed, span=data.span,
         data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
         threads=machine.threads or torch.get_num_threads(), versions=versions(), command=command,
-        source_hash=None if is_ours(learner) else source_hash(learner.fit),
+        source_hash=None if is_ours(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )  # fmt: skip
     write_record(folder, record)
@@ -122,14 +134,23 @@ def resume(
     record = read_record(folder)
     found = learner_of(record, learner)
     if (record.loss is None) != (loss is None):
-        raise UsageError(f"{folder} was trained with {record.loss or 'its learner'}", "Give the same loss.")
+        raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its learner'}", "Give the same loss.")
     opened = data if data is not None else reopen(record)
     if to_plain(opened.spec) != to_plain(record.spec):
         raise DataError(f"The data of {folder} has changed since it was trained on", "Train anew.")
     now = versions()
     different = [f"{k} {v} is now {now.get(k)}" for k, v in record.versions.items() if now.get(k) != v]
-    if different and machine.watch is not None:
-        machine.watch.say(f"Resuming under other versions ({'; '.join(different)}): the bits may differ.")
+    device = find_device(record.device if machine.device == "auto" else machine.device)
+    if device != record.device:
+        different.append(f"device {record.device} is now {device}")
+    count = record.threads if machine.threads is None else machine.threads
+    if count != record.threads or count > most_threads():
+        different.append(f"{record.threads} threads are now {min(count, most_threads())}")
+    if different:
+        tell(machine.watch, f"Resuming under other conditions ({'; '.join(different)}): the bits may differ.")
+    if source_changed(record, found):
+        tell(machine.watch, f"The source of {found.name} has changed since {folder} began: the bits may differ.")
+    record = dataclasses.replace(record, device=device, threads=count)
     return _learn(folder, record, found, opened, machine, loss, resume=True)
 
 
@@ -141,11 +162,10 @@ def _learn(
     data = dataclasses.replace(data, reading=record.reading)
     run = Run(folder, seed=record.seed, device=record.device, resume=resume, save_every=machine.save_every,
               seconds=machine.seconds, watch=machine.watch, loss=loss)  # fmt: skip
-    with drawing(record.seed, "build"):
-        model = learner.build(chosen, data.spec)
+    model = build(learner, chosen, record)
     with threads(record.threads, model), run.listening():
         cost = Cost()
-        with cost.watching():
+        with cost.watching(), drawing(record.seed, "fit"):
             learner.fit(chosen, data, model, run)
         run.flush()
         model.eval()
@@ -195,9 +215,9 @@ class Trained:
     @property
     def metrics(self) -> dict[str, Metric]:
         """Of the test split, or of validation where the test split has not been opened."""
-        plain = files.read_json(self.folder / "metrics.json")
-        split = "test" if "test" in plain["splits"] else "val"
-        return {name: from_plain(Metric, value, name) for name, value in plain["splits"][split].items()}
+        splits = read_measured(self.folder / "metrics.json")["splits"]
+        split = "test" if "test" in splits else "val"
+        return {name: from_plain(Metric, value, name) for name, value in splits.get(split, {}).items()}
 
     def predictions(self, split: str) -> Predictions:
         """What the model said of a split, as it was kept."""
@@ -208,7 +228,7 @@ class Trained:
         path = self.folder / "metrics.json"
         plain: dict[str, Any] = {"headline": self.headline, "splits": {}, "cost": {}, "notes": {}}
         if path.exists():
-            plain = files.read_json(path)
+            plain = read_measured(path)
         for split in splits:
             said = self.task.predict(self.model, self.data, split, run)
             files.write_tensors(self.folder / "predictions" / f"{split}.safetensors", said)
@@ -234,7 +254,7 @@ class Trained:
             raise DataError(f"The targets of {opened.spec.name} are {theirs}, the model's {ours}", "Give data like it.")
         opened = dataclasses.replace(opened, reading=self.record.reading)
         with threads(self.record.threads, self.model):
-            run = Run(self.folder, resume=True, device=self.record.device)
+            run = Run(self.folder, resume=None, device=self.record.device)
             said = self.task.predict(self.model, opened, split, run)
         return self.task.measure(said, opened.spec)
 
@@ -264,7 +284,7 @@ class Trained:
         return self.task.answer(self.model, x.to(self.record.device), self.spec)
 
     def __repr__(self) -> str:
-        figure = f"{self.headline} {self.metrics[self.headline]}"
+        figure = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"
         return f"<run {self.folder}: {self.record.learner} on {self.spec.name}, {figure}>"
 
 
@@ -278,18 +298,66 @@ def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, d
     record = dataclasses.replace(read_record(folder), device=find_device(device))
     found = learner_of(record, learner)
     path = folder / "model.safetensors"
-    if not path.exists():
-        raise DataError(f"{folder} has no trained model yet", f"Go on with: snellen train --resume {folder}")
+    if not os.path.lexists(path):
+        raise DataError(f"{folder} has no trained model yet",
+                        f"Go on with: snellen train --resume {shlex.quote(str(folder))}")
     expected = record.files.get("model.safetensors")
     if expected is not None and files.sha256(path) != expected:
         raise DataError(f"{path} is not what was written: its SHA-256 differs", "Restore it, or train again.")
     tensors, _ = files.read_tensors(path)
+    if source_changed(record, found):
+        tell(None, f"The source of {found.name} has changed since {folder} was trained.")
     chosen = core_settings.make(found.settings, read_settings(found, record.settings))
-    with drawing(record.seed, "build"):
-        model = found.build(chosen, record.spec)
-    files.load_weights(model, tensors, str(path))
+    model = build(found, chosen, record, tensors)
+    files.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
     return Trained(folder, record, found, model)
+
+
+def read_measured(path: Path) -> dict[str, Any]:
+    """`metrics.json`: headline, splits -> name -> metric, cost, notes."""
+    plain = files.read_json(path)
+    right = isinstance(plain, dict) and all(isinstance(plain.get(key), dict) for key in ("splits", "cost", "notes"))
+    if not right or not all(isinstance(split, dict) for split in plain["splits"].values()):
+        raise DataError(f"{path} is not what was written", "Judge the run anew: snellen evaluate.")
+    return dict(plain)
+
+
+def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """The untrained model of a run, planned without memory first: a record may ask for more than there is.
+
+    Args:
+        tensors: the weights it is built for; a plan of other shapes is not carried out.
+    Raises:
+        EnvironmentProblem: where memory is too small.
+        DataError: where the record describes no model, or not that of `tensors`.
+    """
+    plan = None
+    try:
+        with drawing(record.seed, "build"), torch.device("meta"):
+            plan = learner.build(chosen, record.spec)
+    except Exception as error:  # what a damaged record leads to; a build of the user's own may need real values
+        if is_ours(learner):
+            raise DataError(f"{learner.name} cannot be built for {record.spec.name}: {first_line(error)}",
+                            "Do its settings suit the data?") from error
+    if plan is not None:
+        needed = sum(t.numel() * t.element_size() for t in plan.state_dict().values())
+        if needed > physical_memory():
+            raise EnvironmentProblem(f"{learner.name} would need {needed:,} bytes, more memory than there is",
+                                     "Take a smaller model or smaller pictures.")
+        if tensors is not None:
+            files.refuse_misfits(plan, tensors, f"The weights of the run, learned by {learner.name},")
+    with drawing(record.seed, "build"):
+        made: nn.Module = learner.build(chosen, record.spec)
+    return made
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine; where it does not say, more than any has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 60
 
 
 # -- finding ---------------------------------------------------------------------------------------------------------
@@ -332,15 +400,18 @@ def refusal(learner: AnyLearner, spec: Spec) -> str | None:
 
 def learner_of(record: Record, given: AnyLearner | nn.Module | None) -> AnyLearner:
     """The learner of a run: by its name among ours, else the one given again."""
+    if record.task not in TASKS:
+        raise DataError(f"The run's task is {shown(record.task)}, which is not known", f"Known: {', '.join(TASKS)}.")
     if isinstance(given, nn.Module):
         given = cast(AnyLearner, TASKS[record.task].adopt(given))
     if given is not None:
-        if given.name != record.learner:
-            raise UsageError(f"The run was learned by {record.learner!r}, not {given.name!r}", "Give that learner.")
+        if (given.name, given.task.name) != (record.learner, record.task):
+            raise UsageError(f"The run was learned by {record.learner!r} ({record.task}), not {given.name!r}",
+                             "Give that learner.")
         return given
     known = LEARNERS.get(record.task, {})
     if record.learner not in known or record.source_hash is not None:
-        raise UsageError(f"The run was learned by {record.learner!r}, which is not one of ours",
+        raise UsageError(f"The run was learned by {shown(record.learner)}, which is not one of ours",
                          "Give it again: snellen.load(run, learner=MY_LEARNER).")
     return known[record.learner]
 
@@ -349,11 +420,33 @@ def is_ours(learner: AnyLearner) -> bool:
     return LEARNERS.get(learner.task.name, {}).get(learner.name) is learner
 
 
-def source_hash(function: Callable[..., Any]) -> str:
-    try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    except (OSError, TypeError):
-        return "unknown"
+def source_hash(learner: AnyLearner) -> str:
+    """Of the source of what decides how a learner of the user's own learns; "unknown" where none is at hand."""
+    text = []
+    for part in (learner.settings, learner.build, learner.fit, *learner.parts):
+        try:
+            code = part if inspect.isroutine(part) or inspect.isclass(part) else type(part)
+            text.append(inspect.getsource(code))
+        except (OSError, TypeError):
+            return "unknown"
+        if isinstance(part, nn.Module):
+            text.append(repr(part))  # its layers
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()
+
+
+def source_changed(record: Record, learner: AnyLearner) -> bool:
+    """Whether the user's own learner has other source than when the run began, as far as can be known."""
+    if record.source_hash in (None, "unknown"):
+        return False
+    return source_hash(learner) not in (record.source_hash, "unknown")
+
+
+def tell(watch: Watch | None, message: str) -> None:
+    """A line to whoever watches, else a warning of Python's."""
+    if watch is not None:
+        watch.say(message)
+    else:
+        warnings.warn(message, stacklevel=3)
 
 
 def read_settings(learner: AnyLearner, plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -364,8 +457,8 @@ def reopen(record: Record) -> Dataset[Labelled]:
     """The data of a run, opened again as it was."""
     if record.data is None:
         raise UsageError("The run's data was made in memory", "Give it again: data=...")
-    origin = dict(record.data)
-    return dataset(origin["data"], seed=origin["seed"], asked=from_plain(Asked, origin["asked"], "asked"))
+    origin: Origin = from_plain(Origin, dict(record.data), "data")
+    return dataset(origin.data, seed=origin.seed, asked=origin.asked)
 
 
 def find_device(name: str) -> str:
@@ -386,11 +479,15 @@ def threads(count: int, model: nn.Module) -> Iterator[None]:
     """So many threads while computing; one for a tiny network, where handing work over costs more than the work."""
     before = torch.get_num_threads()
     tiny = sum(p.numel() for p in model.parameters()) < 20_000
-    torch.set_num_threads(1 if tiny else count)
+    torch.set_num_threads(1 if tiny else min(count, most_threads()))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def most_threads() -> int:
+    return os.cpu_count() or 1
 
 
 def new_folder(stem: str) -> Path:
@@ -411,6 +508,4 @@ def newest() -> Path:
 
 
 def command_line() -> str:
-    import shlex
-
     return shlex.join(["snellen", *sys.argv[1:]])

@@ -5,6 +5,8 @@ Anything that is not a `SnellenError` is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import reprlib
+
 
 class SnellenError(Exception):
     """An expected failure.
@@ -55,6 +57,21 @@ class Stopped(SnellenError):
     def __init__(self, cause: str, remedy: str = "", *, signal: int) -> None:
         super().__init__(cause, remedy)
         self.exit_code = 128 + signal
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: on one line, and never the whole of a large one."""
+    return _SHORT.repr(value)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def nearest(word: str, known: list[str]) -> str:

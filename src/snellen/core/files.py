@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from snellen.core.errors import DataError, EnvironmentProblem
+from snellen.core.errors import DataError, EnvironmentProblem, first_line, shown
 
 Packed = tuple[dict[str, Tensor], Any]
 
@@ -34,22 +34,64 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise _cannot_write(path, len(content), error) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with _writing(path, len(content)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def append_bytes(path: Path, content: bytes, length: int) -> None:
+    """Adds `content` to a file of `length` bytes; where that fails, the file keeps its length.
+
+    Raises:
+        EnvironmentProblem: as `write_bytes`.
+    """
+    with _writing(path, len(content)):
+        try:
+            with open(path, "ab") as file:
+                file.write(content)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.truncate(path, length)
+            raise
+
+
+def sync(path: Path, length: int) -> None:
+    """Makes what was added to a file of now `length` bytes last."""
+    with _writing(path, length), open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def cut(path: Path, length: int) -> None:
+    """Shortens a file to `length` bytes."""
+    with _writing(path, length):
+        os.truncate(path, length)
+
+
+def remove(path: Path) -> None:
+    """Removes a file if it is there."""
+    with _writing(path, 0):
+        path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    with _writing(path, 0):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed process had begun to write in `folder`."""
+    for part in folder.glob(".*.part"):
+        remove(part)
 
 
 @contextlib.contextmanager
@@ -84,8 +126,20 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems have no such thing
+            raise
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _writing(path: Path, needed: int) -> Iterator[None]:
+    """Turns what the system says of a failed write into our words."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, needed, error) from error
 
 
 def _cannot_write(path: Path, needed: int, error: OSError) -> EnvironmentProblem:
@@ -106,7 +160,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def json_text(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name in no encoding: only escapes can write it
+        text = json.dumps(value, allow_nan=False, indent=1) + "\n"
+    return text
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -116,7 +175,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Raises DataError naming the file when it is missing, cut short or not strict JSON."""
     try:
-        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+        _refuse_device(path)
+        return json.loads(path.read_bytes(), parse_constant=_no_constant, parse_float=_finite)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except (ValueError, RecursionError, OSError) as error:
@@ -127,15 +187,34 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not strict JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is beyond what a number can hold")
+    return value
+
+
+def _refuse_device(path: Path) -> None:
+    """A pipe or a device would be waited for, or never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no plain file")
+
+
 def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Raises DataError when the file cannot be read."""
+    try:
+        _refuse_device(path)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again or restore it.") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) -> str:
     """Writes a Safetensors file; tensors that share memory are written once. Returns its SHA-256.
 
-    Safetensors knows no order of memory, but fused optimizers and convolutions do: channels-last is remembered.
+    Safetensors knows no order of memory, but it is kept: fused optimizers walk weights and moments side by side through
+    memory, and moments that came back in another order would be taken for those of other weights.
 
     Args:
         tensors: any device and dtype that Safetensors knows.
@@ -143,6 +222,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) 
     """
     unique: dict[str, Tensor] = {}
     same: dict[str, str] = {}
+    orders: dict[str, list[int]] = {}
     seen: dict[tuple[Any, ...], str] = {}
     for name, tensor in tensors.items():
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
@@ -150,15 +230,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) 
             same[name] = seen[place]
             continue
         seen[place] = name
-        unique[name] = tensor.detach().to("cpu").contiguous()
-    last = [name for name in unique if is_channels_last(tensors[name])]
+        unique[name] = tensor.detach().to("cpu")
+        order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+        if not tensor.is_contiguous() and tensor.permute(order).is_contiguous():
+            orders[name] = order
+            unique[name] = unique[name].permute(order)
+        unique[name] = unique[name].contiguous()
     # Safetensors refuses overlapping memory: what is a part of another tensor becomes a copy.
     storages: set[int] = set()
     for name, tensor in unique.items():
         if tensor.numel() and tensor.untyped_storage().data_ptr() in storages:
             unique[name] = tensor.clone()
         storages.add(tensor.untyped_storage().data_ptr())
-    header = {"about": about, "same": same, "channels_last": last}
+    header = {"about": about, "same": same, "orders": orders}
     content = safetensors_bytes(unique, {"snellen": json.dumps(header, allow_nan=False)})
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
@@ -167,19 +251,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     """The inverse of `write_tensors`. Raises DataError when the file is not a whole Safetensors file."""
     try:
+        _refuse_device(path)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             header = json.loads((file.metadata() or {}).get("snellen", "{}"), parse_constant=_no_constant)
         if not isinstance(header, dict):
             raise ValueError("its header is no object")
-        for name in header.get("channels_last", []):
-            tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
+        for name, order in header.get("orders", {}).items():
+            tensors[name] = tensors[name].permute(sorted(range(len(order)), key=order.__getitem__))
         for name, other in header.get("same", {}).items():
             tensors[name] = tensors[other]
         return tensors, header.get("about")
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError) as error:
         raise DataError(f"{path} is not a whole Safetensors file: {error}",
                         "The file is damaged; train again or restore it.") from error
 
@@ -216,7 +301,7 @@ def pack(state: Any) -> Packed:
 
 
 def unpack(packed: Packed) -> Any:
-    """The inverse of `pack`."""
+    """The inverse of `pack`. Raises DataError for what `pack` has not made."""
     tensors, tree = packed
 
     def walk(value: Any) -> Any:
@@ -233,9 +318,13 @@ def unpack(packed: Packed) -> Any:
             return tuple(walk(entry) for entry in content)
         if tag == "dict":
             return {walk(key): walk(entry) for key, entry in content}
-        raise DataError(f"unknown tag {tag!r} in a saved state", "The file was written by another version of Snellen.")
+        raise ValueError(f"the tag {shown(tag)} is unknown")
 
-    return walk(tree)
+    try:
+        return walk(tree)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+        raise DataError(f"A saved state is damaged: {first_line(error)}",
+                        "It was written by another version of Snellen, or by hand.") from error
 
 
 def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -248,11 +337,24 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
         prefix = next(p for p, m in model.named_modules() if m is owner)
         full = f"{prefix}.{name}" if prefix else name
         if full in tensors:
-            setattr(owner, name, torch.empty_like(tensors[full]))
+            setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
+    refuse_misfits(model, tensors, where)
     if any(is_channels_last(tensor) for tensor in tensors.values()):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        model.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
-        raise DataError(f"{where} does not fit the model: {detail}", "Was it written by another model?") from error
+    model.load_state_dict(dict(tensors))
+
+
+def refuse_misfits(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raises DataError unless `tensors` are those of `model` by name, shape and type; what grows may have any shape."""
+    growing = {f"{p}.{n}" if p else n for p, m in model.named_modules() for n in getattr(m, "grows", ())}
+    own = model.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in tensors]
+    wrong += [f"{shown(name)} is not one of its tensors" for name in tensors if name not in own]
+    for name in own.keys() & tensors.keys():
+        there, wanted = tensors[name], own[name]
+        if there.dtype != wanted.dtype or (there.shape != wanted.shape and name not in growing):
+            wrong.append(f"{name} is {there.dtype} {tuple(there.shape)}, not {wanted.dtype} {tuple(wanted.shape)}")
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise DataError(f"{where} do not fit the model: {'; '.join(sorted(wrong)[:3])}{more}",
+                        "Were they written by another model?")

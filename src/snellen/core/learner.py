@@ -49,6 +49,7 @@ class Learner(Generic[C, X, M]):
         build: the model, untrained; reads no file and no pretrained weights.
         fit: learns in place, in whatever way the method does.
         inside: filters, hyperplanes, feature maps: what is to be seen in the model.
+        parts: what it is made of besides its functions (a module it was given): its source counts as the learner's.
         stoppable: whether `fit` counts its work by `run.steps`, and so can keep a time budget. What cannot is run
             in a process of its own when there is one to keep.
     """
@@ -65,4 +66,5 @@ class Learner(Generic[C, X, M]):
     refuses: Callable[[Spec], str | None] = nothing_refused
     reads: Callable[[C, Spec], Reading] = as_it_is
     inside: Callable[[M, Tensor], list[View]] = nothing_inside
+    parts: tuple[object, ...] = ()
     stoppable: bool = True

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, shown
 
 T = TypeVar("T")
 
@@ -32,7 +32,9 @@ def to_plain(value: Any) -> Any:
         if math.isfinite(value):
             return value
         raise ValueError(f"{value} has no place in strict JSON: use None with a reason")
-    if isinstance(value, Sequence | frozenset | set):
+    if isinstance(value, frozenset | set):
+        return [to_plain(entry) for entry in sorted(value)]
+    if isinstance(value, Sequence):
         return [to_plain(entry) for entry in value]
     raise TypeError(f"{type(value).__name__} is not plain data")
 
@@ -57,13 +59,13 @@ def from_plain(kind: Any, plain: Any, where: str = "") -> Any:
         return _one_of(arguments, plain, where)
     if origin is typing.Literal:
         if plain not in arguments:
-            raise DataError(f"{where}: {plain!r} is not one of {', '.join(map(repr, arguments))}")
+            raise DataError(f"{where}: {shown(plain)} is not one of {', '.join(map(repr, arguments))}")
         return plain
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _instance(kind, plain, where)
     if origin is tuple:
         if not isinstance(plain, list):
-            raise DataError(f"{where}: a list is needed, not {plain!r}")
+            raise DataError(f"{where}: a list is needed, not {shown(plain)}")
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(from_plain(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(plain))
         if len(arguments) != len(plain):
@@ -71,14 +73,17 @@ def from_plain(kind: Any, plain: Any, where: str = "") -> Any:
         return tuple(from_plain(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, plain, strict=True)))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(plain, dict):
-            raise DataError(f"{where}: an object is needed, not {plain!r}")
+            raise DataError(f"{where}: an object is needed, not {shown(plain)}")
         return {key: from_plain(arguments[1], v, f"{where}.{key}") for key, v in plain.items()}
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
-        return float(plain)
+        try:
+            return float(plain)
+        except OverflowError:
+            raise DataError(f"{where}: {shown(plain)} is beyond what a number can hold") from None
     if kind is type(None):
         kind = types.NoneType
     if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
-        raise DataError(f"{where}: {plain!r} is not of type {getattr(kind, '__name__', kind)}")
+        raise DataError(f"{where}: {shown(plain)} is not of type {getattr(kind, '__name__', kind)}")
     return plain
 
 
@@ -94,23 +99,23 @@ def _one_of(kinds: tuple[Any, ...], plain: Any, where: str) -> Any:
             return from_plain(kind, plain, where)
         except DataError:
             continue
-    raise DataError(f"{where}: {plain!r} fits none of the types that may stand here")
+    raise DataError(f"{where}: {shown(plain)} fits none of the types that may stand here")
 
 
 def _instance(kind: type[T], plain: Any, where: str) -> T:
     if not isinstance(plain, dict):
-        raise DataError(f"{where or kind.__name__}: an object is needed, not {plain!r}")
+        raise DataError(f"{where or kind.__name__}: an object is needed, not {shown(plain)}")
     if plain.get("is", kind.__name__) != kind.__name__:
-        raise DataError(f"{where or kind.__name__}: found {plain['is']!r} in the place of {kind.__name__}")
+        raise DataError(f"{where or kind.__name__}: found {shown(plain['is'])} in the place of {kind.__name__}")
     fields: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(plain) - set(fields) - {"is"})
     if unknown:
-        raise DataError(f"{where or kind.__name__}: unknown key {unknown[0]!r}",
+        raise DataError(f"{where or kind.__name__}: unknown key {shown(unknown[0])}",
                         "The file was written by another version of Snellen, or by hand.")
     annotations = hints(kind)  # type: ignore[arg-type]
     values = {name: from_plain(annotations[name], value, f"{where}.{name}".lstrip("."))
               for name, value in plain.items() if name != "is"}
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"{where or kind.__name__}: {error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -44,6 +44,16 @@ def reseed(value: int) -> None:
     random.seed(value)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(value)
+
+
+def seeders(device: torch.device) -> tuple[Callable[[int], object], ...]:
+    """What seeds the default generators of torch that a step on `device` draws from, at a microsecond each."""
+    default = torch.default_generator.manual_seed
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return default, torch.cuda.default_generators[index].manual_seed
+    return (default, torch.mps.manual_seed) if device.type == "mps" else (default,)
 
 
 @contextmanager

@@ -49,6 +49,12 @@ class Record:
     loss: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads is {self.threads}, the least is 1")
+        if not self.spec.inputs:
+            raise ValueError("its spec has no input")
+
 
 def write_record(folder: Path, record: Record) -> None:
     files.write_json(folder / "run.json", to_plain(record))

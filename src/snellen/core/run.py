@@ -7,9 +7,8 @@ Exact resume rests on three things: randomness is a function of (seed, loop, ste
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import random
+import shlex
 import signal as signals
 import time
 from collections.abc import Callable, Iterator
@@ -19,20 +18,15 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snellen.core import files
-from snellen.core.errors import DataError, Diverged, EnvironmentProblem, Stopped
-from snellen.core.random import key
+from snellen.core.errors import DataError, Diverged, Stopped, first_line
+from snellen.core.history import History
+from snellen.core.random import drawing, key, reseed, seeders
+from snellen.core.state import State, Stateful, from_numpy_state, numpy_state, read_state, restore, write_state
 
 T = TypeVar("T")
-
-_BLOCK = 256  # log rows read back from the device at once
-
-
-class Stateful(Protocol):
-    def state_dict(self) -> Any: ...
-    def load_state_dict(self, state: Any, /) -> Any: ...
 
 
 class Watch(Protocol):
@@ -49,7 +43,7 @@ class Run:
     Args:
         folder: where state and history go.
         seed, rank, device: as they sound.
-        resume: take up `folder`'s state where it is.
+        resume: take up `folder`'s state where it is; False: begin anew; None: only look, `folder` stays as it is.
         save_every: seconds between saves inside a loop; 0 saves after every step.
         seconds: how long `fit` may take in all; loops end early when it is over.
         loss: a loss the caller brought (`snellen.train(..., loss=callable)`); learners with a loss use it.
@@ -57,8 +51,8 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, *, seed: int = 0, device: str = "cpu", resume: bool = False, save_every: float = 30.0,
-        seconds: float | None = None, watch: Watch | None = None, rank: int = 0,
+        self, folder: Path, *, seed: int = 0, device: str = "cpu", resume: bool | None = False,
+        save_every: float = 30.0, seconds: float | None = None, watch: Watch | None = None, rank: int = 0,
         loss: Callable[..., Tensor] | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
@@ -72,25 +66,29 @@ class Run:
         self.started = time.monotonic()
         self.signal: int | None = None
         self.notes: dict[str, Any] = {}
+        self.history = History(folder / "history.jsonl")
         self._kept: dict[str, Stateful] = {}
         self._made: dict[str, Any] = {}
-        self._done: dict[str, int] = {}  # loop -> steps done; once ended, the loop is in `_ended`
+        self._done: dict[str, int] = {}  # loop -> steps done; once over, the loop is in `_ended`
         self._ended: set[str] = set()
-        self._enough = False
+        self._inside = self._enough = False
         self._loop, self._step = "", 0
         self._about: Callable[[int], str] | None = None
-        self._pending: list[tuple[str, int, dict[str, Tensor | float]]] = []
-        self._latest: dict[str, float] = {}
-        self._history_length = 0
+        self._between = 0  # rows logged outside loops
+        self._restored = State()
         self._generation = 0
         self._saved_at = time.monotonic()
-        self._restored: dict[str, Any] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        if resume is None:
+            return
+        files.make_folder(folder)
+        for place in (folder, folder / "state", folder / "predictions"):
+            _refuse_links(place)
+            files.sweep(place)
         if resume:
             self._restore()
         else:
-            with contextlib.suppress(FileNotFoundError):
-                (folder / "history.jsonl").unlink()
+            self.history.clear()
+            files.remove(folder / "state" / "manifest.json")
 
     # -- what fit calls ---------------------------------------------------------------------------------------------
 
@@ -102,23 +100,30 @@ class Run:
         Args:
             about: names the samples of a step, for the error when its numbers are not finite.
         """
+        if self._inside:
+            raise RuntimeError(f"loop {name!r} begins inside {self._loop!r}: the loops of a run do not nest")
         start = self._done.get(name, 0)
-        if name in self._ended or start >= total:
-            return
-        self._loop, self._enough, self._about = name, False, about
-        seed = torch.default_generator.manual_seed
         base = key(self.seed, name, self.rank)
+        self._loop, self._step, self._about = name, start - 1, about
+        if name in self._ended or start >= total:
+            self._ended.add(name)
+            reseed(base)
+            return
         if start == 0:
             np.random.seed(base & 0xFFFFFFFF)
             random.seed(base)
         else:
             self._restore_generators(name)
-        # A key by hashing costs more than the reseed itself; steps of one loop are told apart by a full-period step.
+        self._inside, self._enough = True, False
+        seeds = seeders(self.device)
         watched = time.monotonic()
         limit = None if self.seconds is None else self.started + self.seconds
         for step in range(start, total):
             self._step = step
-            seed((base + step * 0x9E3779B97F4A7C15) & 0x7FFFFFFFFFFFFFFF)
+            # A key by hashing costs more than the reseed itself; a full period tells the steps of a loop apart.
+            value = (base + step * 0x9E3779B97F4A7C15) & 0x7FFFFFFFFFFFFFFF
+            for seed in seeds:
+                seed(value)
             yield step
             self._done[name] = step + 1
             now = time.monotonic()
@@ -134,36 +139,46 @@ class Run:
             if self.watch is not None and now - watched > 0.25:
                 watched = now
                 self.flush()
-                self.watch.progress(name, step + 1, total, self._latest)
+                self.watch.progress(name, step + 1, total, self.history.latest)
         self._ended.add(name)
         self.save()
         if self.watch is not None:
-            self.watch.progress(name, self._done.get(name, 0), total, self._latest)
+            self.watch.progress(name, self._done[name], total, self.history.latest)
+        self._inside = False
         if self.signal is not None:
             self._stop()
+        reseed(base)  # what follows draws the same numbers whether or not the loop has just run
 
     def enough(self) -> None:
         """Ends the current loop after this step."""
         self._enough = True
 
     def keep(self, **stateful: Stateful) -> None:
-        """Restores each now if the run is resumed, and saves it from now on."""
+        """Restores each now if the run is resumed, and saves it from now on.
+
+        Raises:
+            DataError: when what was saved does not fit.
+        """
         for name, entry in stateful.items():
-            if name in self._restored.get("kept", {}):
-                entry.load_state_dict(self._restored["kept"][name])
+            if name in self._restored.kept:
+                restore(name, entry, self._restored.kept[name], self.folder)
             self._kept[name] = entry
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What is computed one time in the run's life: tensors and plain values. A resumed run reads it back."""
         if name not in self._made:
-            self._made[name] = make()
+            with drawing(self.seed, "once", name):
+                self._made[name] = make()
         value: T = self._made[name]
         return value
 
     def log(self, **scalars: Tensor | float) -> None:
         """Remembers scalars of the current step. Tensors are read back in blocks, so this never waits."""
-        self._pending.append((self._loop, self._step, scalars))
-        if len(self._pending) >= _BLOCK:
+        if not self._inside:
+            self._between += 1
+            if self._between <= self._restored.between:
+                return  # `fit` came past here before it was killed, and the row is there
+        if self.history.add(self._loop, self._step, scalars):
             self.flush()
 
     def say(self, message: str) -> None:
@@ -184,125 +199,64 @@ class Run:
         Raises:
             Diverged: when one is not finite, with the step and what `about` says of it.
         """
-        if not self._pending:
-            return
-        pending, self._pending = self._pending, []
-        tensors = [v.detach().reshape(()) for _, _, row in pending for v in row.values() if isinstance(v, Tensor)]
-        read = iter(torch.stack([t.double() for t in tensors]).tolist() if tensors else [])
-        lines = []
-        bad: tuple[str, int, str, float] | None = None
-        for loop, step, row in pending:
-            numbers = {name: next(read) if isinstance(v, Tensor) else float(v) for name, v in row.items()}
-            wrong = next((n for n, v in numbers.items() if v - v != 0), None)
-            if wrong is not None:
-                bad = (loop, step, wrong, numbers[wrong])
-                break
-            self._latest.update(numbers)
-            lines.append(json.dumps({"loop": loop, "step": step, **numbers}, allow_nan=False) + "\n")
-        self._append("".join(lines).encode())
+        bad = self.history.flush()
         if bad is not None:
-            loop, step, name, value = bad
-            about = f"; its batch: {self._about(step)}" if self._about is not None else ""
-            raise Diverged(
-                f"{name} became {value} at step {step} of {loop!r}{about}",
-                "Try a smaller --lr, --clip 1, or --precision float32; the last good state is kept.",
-            )
+            raise self._diverged(f"{bad.name} became {bad.value}", bad.loop, bad.step)
 
-    def _append(self, content: bytes) -> None:
-        if not content:
-            return
-        path = self.folder / "history.jsonl"
-        try:
-            with open(path, "ab") as file:
-                file.write(content)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(path, self._history_length)
-            raise EnvironmentProblem(
-                f"Cannot write {path}: {os.strerror(error.errno or 0)} ({len(content):,} bytes)",
-                "Make room on that disk, or give another folder with --out; the last good state is kept.",
-            ) from error
-        self._history_length += len(content)
+    def _diverged(self, what: str, loop: str, step: int) -> Diverged:
+        batch = f"; its batch: {self._about(step)}" if self._about is not None else ""
+        kept = f"the last good state is kept in {self.folder / 'state'}" if self._generation else "none was saved yet"
+        return Diverged(f"{what} at step {step} of {loop!r}{batch}",
+                        f"Try a smaller --lr, --clip 1, or --precision float32; {kept}.")
 
     def save(self) -> None:
-        """Writes everything kept. The history comes first, so no state follows a value that is not finite."""
+        """Writes everything kept. No state follows a value that is not finite, in the history or in the weights."""
         self.flush()
-        history = self.folder / "history.jsonl"
-        try:
-            if history.exists():
-                with open(history, "rb") as file:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise EnvironmentProblem(f"Cannot write {history}: {error.strerror}", "Check the disk.") from error
-        state = {
-            "kept": {name: entry.state_dict() for name, entry in self._kept.items()},
-            "made": self._made,
-            "done": self._done,
-            "ended": sorted(self._ended),
-            "loop": self._loop,
-            "history": self._history_length,
-            "notes": self.notes,
-            "numpy": _numpy_state(),
-            "python": random.getstate(),
-        }
-        tensors, tree = files.pack(state)
-        folder = self.folder / "state"
+        for name, entry in self._kept.items():
+            if isinstance(entry, nn.Module) and not all(bool(torch.isfinite(p).all()) for p in entry.parameters()):
+                raise self._diverged(f"A weight of {name!r} became NaN or infinite", self._loop, self._step)
+        self.history.sync()
+        state = State(
+            kept={name: entry.state_dict() for name, entry in self._kept.items()}, made=self._made, done=self._done,
+            ended=sorted(self._ended), loop=self._loop, step=self._step, history=self.history.length,
+            between=max(self._between, self._restored.between), notes=self.notes, numpy=numpy_state(),
+            python=random.getstate(),
+        )  # fmt: skip
+        write_state(self.folder / "state", self._generation + 1, state)
         self._generation += 1
-        path = folder / f"{self._generation:08d}.safetensors"
-        digest = files.write_tensors(path, tensors, tree)
-        entry = {"file": path.name, "sha256": digest}
-        before = _manifest(folder)[:1]
-        files.write_json(folder / "manifest.json", [entry, *before])
-        wanted = {entry["file"], *(e["file"] for e in before)}
-        for old in folder.glob("*.safetensors"):
-            if old.name not in wanted:
-                old.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        folder = self.folder / "state"
-        problems = []
-        for entry in _manifest(folder):
-            path = folder / entry["file"]
-            try:
-                if files.sha256(path) != entry["sha256"]:
-                    raise DataError(f"{path} is damaged")
-                state = files.unpack(files.read_tensors(path))
-                break
-            except (DataError, OSError) as error:
-                problems.append(str(error).splitlines()[0])
-        else:
-            if problems:
-                raise DataError(f"No saved state of {self.folder} can be read: {'; '.join(problems)}",
-                                "Train again without --resume.")
-            # Killed before the first save: the run starts over, which is where it stood.
-            with contextlib.suppress(FileNotFoundError):
-                (self.folder / "history.jsonl").unlink()
+        found = read_state(self.folder / "state")
+        if found is None:  # killed before the first save: the run starts over, which is where it stood
+            self.history.clear()
             return
+        self._generation, state = found
         self._restored = state
-        self._generation = max(int(p.stem) for p in folder.glob("*.safetensors"))
-        self._made = state["made"]
-        self._done = state["done"]
-        self._ended = set(state["ended"])
-        self._history_length = state["history"]
-        self.notes = state["notes"]
-        history = self.folder / "history.jsonl"
-        if self._history_length and (not history.exists() or history.stat().st_size < self._history_length):
-            raise DataError(f"{history} is shorter than its state remembers", "Train again without --resume.")
-        if history.exists():
-            os.truncate(history, self._history_length)
+        self._made, self._done, self._ended, self.notes = state.made, state.done, set(state.ended), state.notes
+        self.history.cut(state.history)
 
     def _restore_generators(self, name: str) -> None:
-        if self._restored.get("loop") == name:
-            np.random.set_state(_from_numpy_state(self._restored["numpy"]))
-            random.setstate(self._restored["python"])
+        if self._restored.loop != name:
+            return
+        try:
+            np.random.set_state(from_numpy_state(self._restored.numpy))
+            random.setstate(self._restored.python)
+        except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
+            raise DataError(f"The saved generators of {self.folder} are damaged: {first_line(error)}",
+                            "Train anew.") from error
+
+    # -- signals ----------------------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
         self.save()
         assert self.signal is not None
         name = signals.Signals(self.signal).name
         raise Stopped(f"Stopped by {name} at step {self._done.get(self._loop, 0)} of {self._loop!r}; the run is saved.",
-                      f"Go on with: snellen train --resume {self.folder}", signal=self.signal)
+                      self._how_to_go_on(), signal=self.signal)
+
+    def _how_to_go_on(self) -> str:
+        return f"Go on with: snellen train --resume {shlex.quote(str(self.folder))}"
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -312,10 +266,9 @@ class Run:
             self.signal = number
             for which, handler in before.items():
                 signals.signal(which, handler)
-            if not self._loop or self._loop in self._ended:
-                # Not inside a loop: nothing to finish first.
-                raise Stopped(f"Stopped by {signals.Signals(number).name} between two loops.",
-                              f"Go on with: snellen train --resume {self.folder}", signal=number)
+            if not self._inside:  # nothing to finish first
+                raise Stopped(f"Stopped by {signals.Signals(number).name} outside the steps of learning.",
+                              self._how_to_go_on(), signal=number)
 
         before: dict[int, Any] = {}
         with contextlib.suppress(ValueError):  # only the main thread may listen
@@ -329,23 +282,9 @@ class Run:
                 signals.signal(which, handler)
 
 
-def _manifest(folder: Path) -> list[dict[str, str]]:
-    if not (folder / "manifest.json").exists():
-        return []
-    entries = files.read_json(folder / "manifest.json")
-    right = isinstance(entries, list) and all(
-        isinstance(e, dict) and isinstance(e.get("file"), str) and Path(e["file"]).name == e["file"] for e in entries
-    )
-    if not right:
-        raise DataError(f"{folder / 'manifest.json'} is damaged", "Train again without --resume.")
-    return list(entries)
-
-
-def _numpy_state() -> Any:
-    kind, keys, *rest = np.random.get_state(legacy=True)
-    return [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
-
-
-def _from_numpy_state(state: Any) -> Any:
-    kind, keys, *rest = state
-    return (kind, keys.numpy().astype(np.uint32), *rest)
+def _refuse_links(folder: Path) -> None:
+    """What a run writes, cuts and removes lies in its own folder: a link would lead elsewhere."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_symlink():
+            raise DataError(f"{entry} is a link: a run writes into its own folder only",
+                            "Put the files themselves there.")

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, dataclass_transform
 
-from snellen.core.errors import UsageError, nearest
+from snellen.core.errors import UsageError, nearest, shown
 
 C = TypeVar("C")
 Kind = Literal["int", "float", "bool", "text", "choice"]
@@ -86,16 +86,17 @@ class Setting:
         return self._check_one(value)
 
     def _check_one(self, value: Any) -> Any:
-        if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        huge = isinstance(value, int) and abs(value) >= 1 << 63  # beyond what a tensor can count, or a float hold
+        if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool) and not huge:
             value = float(value)
         wanted: type = {"int": int, "float": float, "bool": bool, "text": str, "choice": str}[self.kind]
         wrong_type = not isinstance(value, wanted) or (isinstance(value, bool) and self.kind != "bool")
-        wrong = wrong_type or (self.kind == "choice" and value not in self.choices)
+        wrong = huge or wrong_type or (self.kind == "choice" and value not in self.choices)
         if not wrong and isinstance(value, int | float):
             wrong = not math.isfinite(value) or (self.limit is not None and value not in self.limit)
         if wrong:
             hint = nearest(value, list(self.choices)) if self.kind == "choice" and isinstance(value, str) else ""
-            raise UsageError(f"{self.flag} cannot be {value!r}: it takes {self.describes}", hint)
+            raise UsageError(f"{self.flag} cannot be {shown(value)}: it takes {self.describes}", hint)
         return value
 
     def parse(self, text: str) -> Any:
@@ -115,7 +116,7 @@ class Setting:
             if self.kind == "bool":
                 return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
         except (ValueError, KeyError):
-            raise UsageError(f"{self.flag} cannot be {text!r}: it takes {self.describes}") from None
+            raise UsageError(f"{self.flag} cannot be {shown(text)}: it takes {self.describes}") from None
         return text
 
     @property
@@ -234,7 +235,7 @@ def make(cls: type[C], given: Mapping[str, Any]) -> C:
     known = {setting.name: setting for setting in flat(cls)}
     for name in given:
         if name not in known:
-            raise UsageError(f"{cls.__name__} has no setting {name!r}", nearest(name, sorted(known)))
+            raise UsageError(f"{cls.__name__} has no setting {shown(name)}", nearest(name, sorted(known)))
     return _filled(cls(), given)
 
 

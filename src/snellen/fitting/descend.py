@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from snellen.core.errors import Diverged, EnvironmentProblem
+from snellen.core.files import load_weights
 from snellen.core.run import Run
 from snellen.fitting.descent import Descent
 from snellen.fitting.optimizers import optimizer as make_optimizer
@@ -49,7 +51,10 @@ class Best:
         return {"score": self.score, "weights": self.weights, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.score, self.weights, self.epoch = state["score"], state["weights"], state["epoch"]
+        self.score, self.epoch = float(state["score"]), int(state["epoch"])
+        if not all(isinstance(weight, Tensor) for weight in state["weights"].values()):
+            raise TypeError("the best weights are no tensors")
+        self.weights = dict(state["weights"])
 
 
 def descend(
@@ -69,7 +74,9 @@ def descend(
         Diverged: with step and batch, when a loss is not finite.
         EnvironmentProblem: when memory runs out, with the largest batch that fits.
     """
-    lr = how.lr if how.lr is not None else run.once("lr", lambda: find_rate(model, losses, batches, run, how))
+    memory = _memory(batches, losses, model)
+    with memory:
+        lr = how.lr if how.lr is not None else run.once("lr", lambda: find_rate(model, losses, batches, run, how))
     optimizer = make_optimizer(how.optimizer, model, lr, how.momentum, how.weight_decay)
     context, scaler = precision(how, model, run.device)
     if how.compile:
@@ -103,7 +110,7 @@ def descend(
         return total.detach()
 
     epoch = max(1, len(batches) // how.accumulate)
-    with _memory(batches, losses, model):
+    with memory:
         wanted = epoch * how.epochs
         steps = run.once("steps", lambda: affordable(wanted, epoch, update, model, optimizer, run, validate))
     optimizer.zero_grad(set_to_none=True)
@@ -117,8 +124,12 @@ def descend(
         run.keep(scaler=scaler)
     factor = make_schedule(how.schedule, steps, how.warmup)
     model.train()
-    with _memory(batches, losses, model):
-        for step in run.steps(steps, about=lambda step: batches.names(step * how.accumulate)):
+
+    def about(step: int) -> str:
+        return "; ".join(batches.names(step * how.accumulate + part) for part in range(how.accumulate))
+
+    with memory:
+        for step in run.steps(steps, about=about):
             rate = lr * factor(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -133,7 +144,7 @@ def descend(
                     run.enough()
                 model.train()
     if best.weights:
-        model.load_state_dict(best.weights)
+        load_weights(model, best.weights, f"The best weights of {run.folder}")
     elif average is not None:
         model.load_state_dict(average.module.state_dict())
     model.eval()
@@ -260,32 +271,39 @@ class _memory:  # noqa: N801 (used as a context)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if error is None or not out_of_memory(error):
             return
-        self.model.zero_grad(set_to_none=True)
-        fits = self._largest()
+        traceback.clear_frames(trace)  # they hold what the failed step had computed
+        size: int = getattr(self.batches, "size", 0)
+        if size and self._fits(size):
+            raise EnvironmentProblem("Memory ran out beside the training step, which fits by itself",
+                                     "Take a smaller model or --image-size.") from error
+        fits = self._largest(size)
         raise EnvironmentProblem(
-            "Memory ran out in a training step" + (f" with {self._size()} samples a batch" if self._size() else ""),
+            "Memory ran out in a training step" + (f" with {size} samples a batch" if size else ""),
             f"Take --batch-size {fits}: the largest that fits." if fits else "Take a smaller model or --image-size.",
         ) from error
 
-    def _size(self) -> int:
-        return getattr(self.batches, "size", 0)
+    def _largest(self, size: int) -> int:
+        """The largest batch below `size`, which does not fit, that goes through; 0 where none does."""
+        fits, fails = 0, size
+        while fails - fits > 1:
+            middle = (fits + fails) // 2
+            fits, fails = (middle, fails) if self._fits(middle) else (fits, middle)
+        return fits
 
-    def _largest(self) -> int:
-        """Halves the batch until a step goes through."""
-        size = self._size() // 2
-        while size >= 1:
-            try:
-                batch = self.batches.at(0)
-                part = type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
-                sum(self.losses(part).values(), start=torch.zeros(())).backward()  # type: ignore[no-untyped-call]
-                return size
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                size //= 2
-            finally:
-                self.model.zero_grad(set_to_none=True)
-        return 0
+    def _fits(self, size: int) -> bool:
+        """Whether a step with `size` samples goes through."""
+        try:
+            batch = self.batches.at(0)
+            part = type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
+            torch.stack(list(self.losses(part).values())).sum().backward()  # type: ignore[no-untyped-call]
+            return True
+        except (RuntimeError, MemoryError) as failure:
+            if not out_of_memory(failure):
+                raise
+            traceback.clear_frames(failure.__traceback__)
+            return False
+        finally:
+            self.model.zero_grad(set_to_none=True)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -64,5 +64,6 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
         reads=reads,
         build=build,
         fit=fit,
+        parts=(module,),
     )
     return made  # type: ignore[no-any-return]
