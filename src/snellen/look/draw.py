@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snellen.core.views import Cell, Matrix, Picture, Pictures, Plot, Table, Text, View
 from snellen.look import palette, plots
-from snellen.look.words import clean, escaped, name, number
+from snellen.look.words import clean, escaped, name, number, unbroken
 
 MOST_SIDE = 160  # pixels of a picture on the page: two dozen stay below 3 MB even when they are noise
 SMALL = 64  # pixels; such pictures are enlarged in crisp squares, not smoothed
@@ -39,19 +39,20 @@ def html(view: View) -> str:
 def figure(kind: str, title: str, body: str, caption: str) -> str:
     """A figure with its title above and its caption below."""
     head = f"<h3>{escaped(title)}</h3>" if title else ""
-    tail = f"<figcaption>{escaped(caption)}</figcaption>" if caption else ""
+    tail = f"<figcaption>{unbroken(caption)}</figcaption>" if caption else ""
     return f'<figure class="{kind}">{head}{body}{tail}</figure>'
 
 
 def _text(view: Text) -> str:
     level = f" {view.level}" if view.level in ("good", "warning") else ""
-    lines = "".join(f"<p>{escaped(line)}</p>" for line in view.lines)
+    lines = "".join(f"<p>{unbroken(line)}</p>" for line in view.lines)
     head = f"<h3>{escaped(view.title)}</h3>" if view.title else ""
     return f'<div class="note{level}">{head}{lines}</div>'
 
 
 def _table(view: Table) -> str:
-    right = [_is_numeric([row[place] for row in view.rows]) for place in range(len(view.columns))]
+    # Names stand in the first column, though the name of a class may be a figure.
+    right = [_is_numeric([row[place] for row in view.rows], names=not place) for place in range(len(view.columns))]
     align = [' class="n"' if numeric else "" for numeric in right]
     head = "".join(f"<th{a}>{name(c)}</th>" for a, c in zip(align, view.columns, strict=True))
     rows = "".join(
@@ -62,11 +63,11 @@ def _table(view: Table) -> str:
     return figure("table", view.title, body, view.caption)
 
 
-def _is_numeric(cells: Sequence[Cell]) -> bool:
+def _is_numeric(cells: Sequence[Cell], names: bool) -> bool:
     """Whether a column holds figures alone, as numbers or as "97.1 ± 1.2 %"."""
     there = [cell for cell in cells if cell is not None]
     return bool(there) and all(
-        isinstance(cell, int | float) or _NUMERIC.fullmatch(cell) is not None for cell in there
+        isinstance(cell, int | float) or (not names and _NUMERIC.fullmatch(cell) is not None) for cell in there
     )
 
 
@@ -90,18 +91,19 @@ def _matrix(view: Matrix) -> str:
         total = sum(values) or 1
         cells = []
         for across, value in enumerate(values):
-            right = label == view.columns[across] and (place == across or len(view.rows) != len(view.columns))
+            right = place == across if view.rows == view.columns else label == view.columns[across]
             # The root lets a few errors in a thousand still be seen.
-            tint = f"--t:{100 * math.sqrt(value / total):.0f}%" if value else ""
-            kind = f' class="{"ok" if right else "bad"}"' if value else ""
-            title = f' title="{escaped(f"{label} → {view.columns[across]}: {number(value)}")}"' if value else ""
-            cells.append(f'<td{kind} style="{tint}"{title}>{number(value) if counted and value else ""}</td>'
+            tint = f"--t:{100 * math.sqrt(max(value, 0) / total):.0f}%"
+            told = escaped(f"{label} → {view.columns[across]}: {number(value)}")
+            shown = number(value) if counted else ""
+            cells.append(f'<td class="{"ok" if right else "bad"}" style="{tint}" title="{told}">{shown}</td>'
                          if value else "<td></td>")
         rows.append(f'<tr><th scope="row">{name(label)}</th>{"".join(cells)}</tr>')
     axes = f'<p class="axes">rows: {escaped(view.y)}; columns: {escaped(view.x)}</p>' if view.x or view.y else ""
     size = "counted" if counted else "dense"
     long = " turned" if max((len(c) for c in view.columns), default=0) > 3 else ""
-    table = f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    table = (f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
+             f'<tbody>{"".join(rows)}</tbody></table>')
     return figure("table", view.title, f'{axes}<div class="wide">{table}</div>', view.caption)
 
 

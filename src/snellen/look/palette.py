@@ -6,13 +6,15 @@ Series colours are those of Okabe and Ito 2008, told apart by the colour-blind.
 from __future__ import annotations
 
 INK = "#010101"  # axes and words: the colour of the text around
-FAINT = "#020202"  # grid and diagonals
+FAINT = "#020202"  # grid
+QUIET = "#030303"  # diagonals, frontiers and their like
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DARK = ("#56b4e9", "#f08a4b", "#3fc79a", "#dfa2c4", "#efc15a", "#9ad2f2")  # the same on a dark page
 
 CSS = {
     INK: "currentColor",
     FAINT: "var(--faint, #9995)",
+    QUIET: "var(--quiet, #888)",
     **{colour: f"var(--c{place + 1}, {colour})" for place, colour in enumerate(SERIES)},
 }
 

@@ -78,7 +78,7 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
     else:
         if band:
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(x, y, color=colour)
+        axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else None, markersize=3.5, markeredgewidth=0)
     for across, up, label in zip(x, y, line.labels, strict=False):
         if math.isfinite(up):
             axes.annotate(words.clean(label), (across, up), xytext=(4, 4), textcoords="offset points", fontsize=8)
@@ -87,14 +87,24 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
 def _frame(axes: Any, plot: Plot) -> None:
     if plot.log_x and any(v > 0 for line in plot.series for v in line.x):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: _power(value))
     if plot.log_y and any(v is not None and v > 0 for line in plot.series for v in line.y):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: _power(value))
     if plot.diagonal:
         low = max(axes.get_xlim()[0], axes.get_ylim()[0])
         high = min(axes.get_xlim()[1], axes.get_ylim()[1])
-        axes.plot([low, high], [low, high], color=palette.FAINT, linewidth=1.2, zorder=0)
+        axes.plot([low, high], [low, high], color=palette.QUIET, linewidth=0.9, linestyle="--", zorder=0)
     axes.set_xlabel(words.clean(plot.x))
     axes.set_ylabel(words.clean(plot.y))
+
+
+def _power(value: float) -> str:
+    """A tick of a logarithmic axis: 0.01, 100, 10⁶."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if -4 < exponent < 4 or not math.isclose(value, 10.0**exponent):
+        return f"{value:g}"
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

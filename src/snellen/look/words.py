@@ -29,6 +29,12 @@ def escaped(text: str) -> str:
     return html.escape(clean(text), quote=True)
 
 
+def unbroken(text: str) -> str:
+    """Escaped prose in which a figure stays on one line with its ± and its unit."""
+    spaced = clean(text).replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+    return html.escape(spaced, quote=True)
+
+
 def name(text: str) -> str:
     """A name of the user's in HTML, kept from turning the direction of the words around it."""
     return f"<bdi>{escaped(text)}</bdi>"

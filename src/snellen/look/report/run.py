@@ -10,7 +10,7 @@ from snellen.look.report.page import page
 from snellen.look.report.sections import data_section, model_sections, record_sections
 from snellen.look.report.sentences import headline, interval, verdict
 from snellen.look.report.told import Told
-from snellen.look.words import escaped
+from snellen.look.words import unbroken
 
 
 def statement(told: Told) -> str:
@@ -19,8 +19,8 @@ def statement(told: Told) -> str:
     said, level = verdict(told.headline, told.figure, told.baseline.get(told.headline), spec)
     unopened = "" if told.split == "test" else " The test split has not been opened."
     return (f"<h1>{headline(told.headline, told.figure, told.split, spec)}</h1>"
-            + (f'<p class="verdict {level}">{escaped(said)}</p>' if said else "")
-            + f'<p class="small">{escaped(interval(told.figure) + unopened)}</p>')
+            + (f'<p class="verdict {level}">{unbroken(said)}</p>' if said else "")
+            + f'<p class="small">{unbroken(interval(told.figure) + unopened)}</p>')
 
 
 def report(told: Told) -> str:

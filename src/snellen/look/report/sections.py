@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
 from snellen.core.spec import Classes, Labels
@@ -14,7 +15,7 @@ from snellen.look.curves import curves
 from snellen.look.report.page import Section, together
 from snellen.look.report.sentences import SPLITS as SPLIT_WORDS
 from snellen.look.report.told import Told
-from snellen.look.words import duration, escaped, large, name, number, size
+from snellen.look.words import duration, escaped, large, name, number, size, unbroken
 
 MOST_CLASSES = 40  # in the table of counts; beyond, the rarest and the most frequent are shown
 LOOKED_FOR = (
@@ -27,9 +28,11 @@ def model_sections(told: Told) -> str:
     """Diagnosis, worst errors, curves, what the task shows, cost: all that is said of the model itself."""
     worst = [view for view in told.views if is_worst(view)]
     others = [view for view in told.views if not is_worst(view)]
+    lead = worst[0].caption if worst else ""
+    worst = [dataclasses.replace(view, title="" if len(worst) == 1 else view.title, caption="") for view in worst]
     return together([
         Section(title="Diagnosis", body=diagnosis(told.findings, told.notes)),
-        Section(title="Where it fails", body="".join(map(draw.html, worst))),
+        Section(title="Where it fails", body="".join(map(draw.html, worst)), lead=lead),
         Section(title="Learning", body=plots(curves(told.history)), lead=ending(told.notes)),
         Section(title="In detail", body=views(others)),
         Section(title="Inside the model", body=views(told.inside)),
@@ -42,7 +45,7 @@ def record_sections(told: Told) -> str:
         Section(title="Cost", body=cost(told.cost)),
         Section(title="Settings", body=settings(told)),
         Section(title="All figures", body=figures(told.metrics, told.baseline, told.split)),
-        Section(title="Once more", body=again(told)),
+        Section(title="To run it again", body=again(told)),
     ])  # fmt: skip
 
 
@@ -55,7 +58,7 @@ def data_section(data: Dataset[Labelled]) -> str:
     return Section(title="Data", body=taken + files + _splits(data) + found).html()
 
 
-def is_worst(view: View) -> bool:
+def is_worst(view: View) -> TypeGuard[Pictures | Table]:
     """Pictures, and tables of errors: what people look at first."""
     return isinstance(view, Pictures) or (isinstance(view, Table) and view.title.lower().startswith("worst"))
 
@@ -89,12 +92,12 @@ def findings(found: Sequence[Finding]) -> str:
     """Each finding as a sentence, what to try, and the first places it was seen in."""
     items = []
     for finding in found:
-        remedy = f"<p>{escaped(finding.remedy)}</p>" if finding.remedy else ""
+        remedy = f"<p>{unbroken(finding.remedy)}</p>" if finding.remedy else ""
         places = "; ".join(name(place) for place in finding.where[:5])
         more = f" and {number(finding.count - 5)} more" if len(finding.where) > 5 and finding.count > 5 else ""
         where = f'<p class="where">{places}{more}</p>' if places else ""
         level = finding.severity if finding.severity in ("error", "warning") else "note"
-        items.append(f'<li class="{level}"><p>{escaped(finding.message)}</p>{remedy}{where}</li>')
+        items.append(f'<li class="{level}"><p>{unbroken(finding.message)}</p>{remedy}{where}</li>')
     return f'<ul class="findings">{"".join(items)}</ul>'
 
 
@@ -125,16 +128,16 @@ def settings(told: Told) -> str:
     """Every setting, its value, where that came from, and what it does."""
     helps = {setting.name: setting.help for setting in core_settings.flat(told.learner.settings)}
     rows: list[list[Cell]] = [
-        [key, _value(value), told.record.sources.get(key, ""), helps.get(key, "")]
+        [key, _value(value, helps.get(key, "")), told.record.sources.get(key, ""), helps.get(key, "")]
         for key, value in told.record.settings.items()
     ]
     rows.append(["seed", str(told.record.seed), "", "Decides every random draw."])
     return draw.html(Table(title="", columns=["setting", "value", "from", "what it does"], rows=rows))
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, help: str = "") -> str:
     if value is None:
-        return "auto"
+        return "auto" if "auto:" in help else "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -150,7 +153,8 @@ def figures(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[str, 
         [key, *(_figure(metrics[s].get(key)) for s in splits), _figure(baseline.get(key))] for key in names
     ]
     columns = ["figure", *(SPLIT_WORDS[s] for s in splits), f"baseline, {SPLIT_WORDS[split]}"]
-    return draw.html(Table(title="", columns=columns, rows=rows, caption="± is half of the 95 % interval over samples."))
+    caption = "± is half of the 95 % interval over samples."
+    return draw.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
 def _figure(metric: Metric | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from snellen.core.spec import Numbers, Spec
 from snellen.core.views import Metric
 from snellen.look import judged
-from snellen.look.words import escaped, number
+from snellen.look.words import escaped, number, unbroken
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -31,7 +31,7 @@ def headline(name: str, metric: Metric, split: str, spec: Spec) -> str:
     if metric.value is None:
         return f"{escaped(name)} is undefined over {where}: {escaped(metric.reason)}"
     pattern = _HEADLINES.get(name, "{m} " + escaped(name) + " over {n} {s} {w}")
-    words = pattern.format(m=f"<b>{escaped(str(metric))}</b>", n=count, s=SPLITS[split], w=things(spec))
+    words = pattern.format(m=f"<b>{unbroken(str(metric))}</b>", n=count, s=SPLITS[split], w=things(spec))
     return words[0].upper() + words[1:]
 
 
@@ -49,7 +49,7 @@ def verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec) -> tuple
     said = f"The baseline, which {knows}, reaches {_plain(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if judged.beats(ours, theirs):
-        return f"{said}: it is clearly beaten, {_times(name, ours, theirs)}.", "good"
+        return f"{said}. It is clearly beaten: {_times(name, ours, theirs)}.", "good"
     if better:
         return f"{said}: the difference is within the interval, so it may be chance.", "warning"
     return f"{said}: it is not beaten.", "warning"
@@ -65,8 +65,8 @@ def _times(name: str, ours: Metric, theirs: Metric) -> str:
     assert ours.value is not None
     assert theirs.value is not None
     if not ours.higher_is_better:
-        return f"{number(theirs.value / ours.value)} times the error" if ours.value > 0 else "without an error left"
+        return f"its error is {theirs.value / ours.value:.2g} times as large" if ours.value > 0 else "no error is left"
     if "accuracy" in name and ours.value < 1:
-        return f"with {number((1 - theirs.value) / (1 - ours.value))} times the errors"
+        return f"it makes {float(f'{(1 - theirs.value) / (1 - ours.value):.2g}'):g} times as many errors"
     step = 100 * (ours.value - theirs.value) if ours.percent else ours.value - theirs.value
     return f"by {step:.3g} points" if ours.percent else f"by {step:.3g}"
