@@ -33,6 +33,10 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import Asked
 from snellen.data.opening import dataset
 from snellen.look.cost import Cost, cost_of
+from snellen.look.curves import read_history
+from snellen.look.notebook import html_of_run
+from snellen.look.report.run import write_report
+from snellen.look.report.told import Told, tell
 from snellen.tasks import LEARNERS, TASKS
 
 AnyLearner = Learner[Any, Any, Any]
@@ -238,6 +242,7 @@ class Trained:
         plain["notes"] = {**plain["notes"], **run.notes}
         files.write_json(path, plain)
         self._finish()
+        self.report()
 
     def _finish(self) -> None:
         names = ["model.safetensors", "metrics.json", "history.jsonl",
@@ -245,6 +250,15 @@ class Trained:
         hashes = {name: files.sha256(self.folder / name) for name in names if (self.folder / name).exists()}
         self.record = dataclasses.replace(self.record, status="finished", files=hashes)
         write_record(self.folder, self.record)
+
+    def told(self) -> Told:
+        """All that is known of the run, with its diagnosis: what the page is made from."""
+        return tell(self.folder, self.record, self.learner, self.model, self.data)
+
+    def report(self) -> Path:
+        """Writes the page and the model card anew; returns the page's path."""
+        with threads(self.record.threads, self.model):
+            return write_report(self.folder, self.told())
 
     def evaluate(self, data: str | Path | Dataset[Labelled] | None = None, split: str = "test") -> dict[str, Metric]:
         """Metrics on a split of the run's data, or of other data with the same classes or targets."""
@@ -282,6 +296,10 @@ class Trained:
     def ask(self, x: Tensor) -> list[Answer]:
         """(B, ...) raw inputs, read as `record.reading` says, to answers."""
         return self.task.answer(self.model, x.to(self.record.device), self.spec)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.record.learner} on {self.spec.name}"
+        return html_of_run(title, self.headline, self.metrics, read_history(self.folder))
 
     def __repr__(self) -> str:
         figure = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"

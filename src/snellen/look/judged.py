@@ -1,0 +1,60 @@
+"""Figures beside those of the run: what the baseline reaches, and what the model says of what it learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from snellen.core.run import Run
+from snellen.core.task import Predictions, Task
+from snellen.core.views import Metric
+from snellen.data.dataset import Dataset, Labelled
+from snellen.tasks import LEARNERS
+
+MOST_TRAINING = 2000  # training samples that are asked again: enough for a figure to ± 2 points
+
+
+def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
+    """The task's baseline, learned from the training split; None where the task has none."""
+    learner = LEARNERS.get(task.name, {}).get("baseline")
+    if learner is None:
+        return None
+    settings = learner.settings()
+    model: nn.Module = learner.build(settings, data.spec)
+    with tempfile.TemporaryDirectory() as folder:
+        learner.fit(settings, data, model, Run(Path(folder)))
+    return model.eval()
+
+
+def few(data: Dataset[Labelled], split: str, most: int = MOST_TRAINING) -> Dataset[Labelled]:
+    """The same data with at most `most` samples in a split, spread evenly over it."""
+    ids = data.splits[split]
+    chosen = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), most)).round().long()]
+    return dataclasses.replace(data, splits={**data.splits, split: chosen})
+
+
+def ask(task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str,
+        device: torch.device | str = "cpu") -> Predictions:  # fmt: skip
+    """What a model says of a split, outside any run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return task.predict(model, data, split, Run(Path(folder), device=str(device)))
+
+
+def figures(task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str,
+            device: torch.device | str = "cpu") -> dict[str, Metric]:  # fmt: skip
+    """The metrics of a model on a split."""
+    return task.measure(ask(task, model, data, split, device), data.spec)
+
+
+def beats(ours: Metric, theirs: Metric) -> bool | None:
+    """Whether a figure is better than another that lies outside its interval; None where either is undefined."""
+    if ours.value is None or theirs.value is None:
+        return None
+    if ours.higher_is_better:
+        return (ours.value if ours.low is None else ours.low) > theirs.value
+    return (ours.value if ours.high is None else ours.high) < theirs.value

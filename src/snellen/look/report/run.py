@@ -1,0 +1,37 @@
+"""The page of one run, and the files it lies in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snellen.core import files
+from snellen.look.report.card import card
+from snellen.look.report.page import page
+from snellen.look.report.sections import data_section, model_sections, record_sections
+from snellen.look.report.sentences import headline, interval, verdict
+from snellen.look.report.told import Told
+from snellen.look.words import unbroken
+
+
+def statement(told: Told) -> str:
+    """HTML of the header: the figure in words, what ± means, and the verdict against the baseline."""
+    spec = told.record.spec
+    said, level = verdict(told.headline, told.figure, told.baseline.get(told.headline), spec)
+    unopened = "" if told.split == "test" else " The test split has not been opened."
+    return (f"<h1>{headline(told.headline, told.figure, told.split, spec)}</h1>"
+            + (f'<p class="verdict {level}">{unbroken(said)}</p>' if said else "")
+            + f'<p class="small">{unbroken(interval(told.figure) + unopened)}</p>')
+
+
+def report(told: Told) -> str:
+    """A whole page on one run, in one string that needs nothing outside itself."""
+    over = f"{told.record.learner} on {told.record.spec.name} · {told.task.question}"
+    body = "\n".join([model_sections(told), data_section(told.data), record_sections(told)])
+    return page(f"{told.record.learner} on {told.record.spec.name}", over, statement(told), body)
+
+
+def write_report(folder: Path, told: Told) -> Path:
+    """Writes `report.html` and the model card into the run's folder; returns the page's path."""
+    files.write_text(folder / "report.html", report(told))
+    files.write_text(folder / "README.md", card(told))
+    return folder / "report.html"
