@@ -160,5 +160,5 @@ def test_importing_the_package_imports_nothing_heavy_and_changes_nothing() -> No
 
 def test_every_file_is_read_in_one_sitting() -> None:
     long = {str(path.relative_to(PACKAGE)): n for path in PACKAGE.rglob("*.py")
-            if (n := len(path.read_text(encoding="utf-8").splitlines())) > 420}
+            if (n := len(path.read_text(encoding="utf-8").splitlines())) > 450}
     assert not long

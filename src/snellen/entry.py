@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -95,13 +96,14 @@ def train(
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
-    folder = prepare(opened, learner, seed=seed, out=out, loss=loss, machine=machine, command=command, **settings)
+    folder = prepare(opened, learner, settings, seed=seed, out=out, loss=loss, machine=machine, command=command)
     return _learn(folder, read_record(folder), learner, opened, machine, loss, resume=False)
 
 
 def prepare(
-    data: Dataset[Labelled], learner: AnyLearner, *, seed: int = 0, out: str | Path | None = None,
-    loss: Callable[..., Tensor] | None = None, machine: Machine = Machine(), command: str = "", **settings: object,
+    data: Dataset[Labelled], learner: AnyLearner, settings: Mapping[str, Any] = MappingProxyType({}), *, seed: int = 0,
+    out: str | Path | None = None, loss: Callable[..., Tensor] | None = None, machine: Machine = Machine(),
+    command: str = "",
 ) -> Path:  # fmt: skip
     """Writes the folder of a run that has not begun: all choices made, nothing learned. `resume` begins it."""
     why_not = refusal(learner, data.spec)
@@ -151,9 +153,9 @@ def resume(
     if count != record.threads or count > most_threads():
         different.append(f"{record.threads} threads are now {min(count, most_threads())}")
     if different:
-        tell(machine.watch, f"Resuming under other conditions ({'; '.join(different)}): the bits may differ.")
+        warn(machine.watch, f"Resuming under other conditions ({'; '.join(different)}): the bits may differ.")
     if source_changed(record, found):
-        tell(machine.watch, f"The source of {found.name} has changed since {folder} began: the bits may differ.")
+        warn(machine.watch, f"The source of {found.name} has changed since {folder} began: the bits may differ.")
     record = dataclasses.replace(record, device=device, threads=count)
     return _learn(folder, record, found, opened, machine, loss, resume=True)
 
@@ -324,7 +326,7 @@ def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, d
         raise DataError(f"{path} is not what was written: its SHA-256 differs", "Restore it, or train again.")
     tensors, _ = files.read_tensors(path)
     if source_changed(record, found):
-        tell(None, f"The source of {found.name} has changed since {folder} was trained.")
+        warn(None, f"The source of {found.name} has changed since {folder} was trained.")
     chosen = core_settings.make(found.settings, read_settings(found, record.settings))
     model = build(found, chosen, record, tensors)
     files.load_weights(model, tensors, f"The weights of {path}")
@@ -459,7 +461,7 @@ def source_changed(record: Record, learner: AnyLearner) -> bool:
     return source_hash(learner) not in (record.source_hash, "unknown")
 
 
-def tell(watch: Watch | None, message: str) -> None:
+def warn(watch: Watch | None, message: str) -> None:
     """A line to whoever watches, else a warning of Python's."""
     if watch is not None:
         watch.say(message)

@@ -24,6 +24,8 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem, first_line, shown
 
+_UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
+
 Packed = tuple[dict[str, Tensor], Any]
 
 
@@ -213,8 +215,8 @@ def sha256(path: Path) -> str:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) -> str:
     """Writes a Safetensors file; tensors that share memory are written once. Returns its SHA-256.
 
-    Safetensors knows no order of memory, but it is kept: fused optimizers walk weights and moments side by side through
-    memory, and moments that came back in another order would be taken for those of other weights.
+    Safetensors knows no order of memory, but it is kept: fused optimizers walk weights and moments side by side
+    through memory, and moments that came back in another order would be taken for those of other weights.
 
     Args:
         tensors: any device and dtype that Safetensors knows.
@@ -264,7 +266,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         return tensors, header.get("about")
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path} is not a whole Safetensors file: {error}",
                         "The file is damaged; train again or restore it.") from error
 
@@ -340,7 +342,7 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
             setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
     refuse_misfits(model, tensors, where)
     if any(is_channels_last(tensor) for tensor in tensors.values()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     model.load_state_dict(dict(tensors))
 
 

@@ -162,9 +162,14 @@ def _refuse_misfits(optimizer: torch.optim.Optimizer) -> None:
         for weight in group["params"] if group.get("fused") else ():
             for name, value in optimizer.state.get(weight, {}).items():
                 if isinstance(value, torch.Tensor) and value.ndim and (
-                    value.shape != weight.shape or value.stride() != weight.stride() or value.dtype != weight.dtype
+                    value.shape != weight.shape or _layout(value) != _layout(weight) or value.dtype != weight.dtype
                 ):  # fmt: skip
                     raise ValueError(f"{name} is not laid out as its weights")
+
+
+def _layout(tensor: torch.Tensor) -> list[int]:
+    """The strides that count: a dimension of length one is walked in no steps."""
+    return [stride for stride, length in zip(tensor.stride(), tensor.shape, strict=True) if length > 1]
 
 
 def numpy_state() -> Any:
