@@ -140,7 +140,7 @@ def restore(name: str, entry: Stateful, saved: Any, folder: Path) -> None:
             after = _signature(entry)
             if any(now.get(key) != kind for was, now in zip(before, after, strict=True) for key, kind in was.items()):
                 raise ValueError("its settings are of other kinds")
-            _refuse_misfits(entry)
+            _lay_out(entry)
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
         raise DataError(f"The saved {name} of {folder} does not fit: {first_line(error)}",
                         "Was the learner or its code changed? Then train anew.") from error
@@ -156,20 +156,18 @@ def _signature(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     return [{key: kind(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
 
-def _refuse_misfits(optimizer: torch.optim.Optimizer) -> None:
-    """Fused kernels trust that moments have the size and place in memory of their weights."""
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Fused kernels walk weights and moments side by side through memory: size and strides must be the same."""
     for group in optimizer.param_groups:
         for weight in group["params"] if group.get("fused") else ():
-            for name, value in optimizer.state.get(weight, {}).items():
-                if isinstance(value, torch.Tensor) and value.ndim and (
-                    value.shape != weight.shape or _layout(value) != _layout(weight) or value.dtype != weight.dtype
-                ):  # fmt: skip
-                    raise ValueError(f"{name} is not laid out as its weights")
-
-
-def _layout(tensor: torch.Tensor) -> list[int]:
-    """The strides that count: a dimension of length one is walked in no steps."""
-    return [stride for stride, length in zip(tensor.stride(), tensor.shape, strict=True) if length > 1]
+            state = optimizer.state.get(weight, {})
+            for name, value in state.items():
+                if not isinstance(value, torch.Tensor) or not value.ndim:
+                    continue
+                if value.shape != weight.shape or value.dtype != weight.dtype:
+                    raise ValueError(f"{name} is {tuple(value.shape)}, its weights {tuple(weight.shape)}")
+                if value.stride() != weight.stride():  # a dimension of length one has any stride
+                    state[name] = torch.empty_like(weight).copy_(value)
 
 
 def numpy_state() -> Any:

@@ -1,0 +1,176 @@
+"""One small training of each kind that a run must carry through kills, faults and signals to the same bits."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snellen import entry
+from snellen.core import files
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Classes, Input, Spec
+from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.opening import assemble
+from snellen.entry import Machine, Trained
+from snellen.fitting.supervised import some
+from snellen.nn.layers import Standardize
+from snellen.tasks.classify.scheme import Network
+from snellen.tasks.classify.task import TASK
+
+
+def pictures(count: int = 150, side: int = 12, seed: int = 3) -> Dataset[Labelled]:
+    """Pictures with a bright bar: upright, lying, or none. In memory, so there is no place to open them from."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 160, (count, 1, side, side), generator=draw)
+    y = torch.arange(count) % 3
+    x[y == 0, :, :, 4:7] += 90
+    x[y == 1, :, 4:7, :] += 90
+    draft = Draft(source=Array(x.to(torch.uint8), "bar"), truth=y, taken_for="bars",
+                  inputs={"image": Input(modality="image", shape=(1, side, side), dtype="uint8")},
+                  target=Classes(names=("upright", "lying", "none")))  # fmt: skip
+    return assemble(draft, "bars", seed, None)
+
+
+class Small(nn.Module):
+    """A convnet with all that has state or draws: batch normalisation and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2),
+            nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(200, 3),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y
+
+
+def smooth(scores: Tensor, y: Tensor) -> Tensor:
+    """A loss of the user's own."""
+    return nn.functional.cross_entropy(scores, y, label_smoothing=0.1)
+
+
+@settings
+class OwnSettings:
+    """How long it learns."""
+
+    rounds: int = 14
+    """Steps of each loop."""
+
+
+class Tally:
+    """State of the user's own, with what JSON has not: integer keys, tuples and infinities."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, int] = {}
+        self.lowest = (math.inf, -1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen, "lowest": self.lowest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen, self.lowest = state["seen"], state["lowest"]
+
+
+def build(c: OwnSettings, spec: Spec) -> Network:
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(144, 16), nn.ReLU(), nn.Linear(16, 3))
+    return Network(Standardize(spec.input), layers)
+
+
+def fit(c: OwnSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+    """Two loops; draws from every generator in them and between them; rows between them; values made once."""
+    train = data.samples("train", run.device)
+    model.standardize.learn(some(train).x)
+    nn.init.normal_(model.body[1].weight, std=0.05 + 0.05 * float(torch.rand(())))
+    scale = run.once("scale", lambda: torch.rand(3) + np.random.rand() + random.random())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    tally = Tally()
+    run.keep(model=model, optimizer=optimizer, tally=tally)
+    run.log(before=torch.rand(()))
+
+    def step_on(step: int, noise: float) -> Tensor:
+        batch = train.take(torch.randint(len(train), (16,)))
+        for y in batch.y.tolist():
+            tally.seen[y] = tally.seen.get(y, 0) + 1
+        x = batch.x.float() + noise * torch.from_numpy(np.random.normal(size=batch.x.shape)).float()
+        loss = nn.functional.cross_entropy(model(x) * scale, batch.y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        tally.lowest = min(tally.lowest, (float(loss.detach()), step))
+        return loss
+
+    for step in run.steps(c.rounds, "loud"):
+        run.log(loss=step_on(step, 40 * random.random()), lowest=tally.lowest[0])
+    run.log(drawn=torch.rand(()), numpy=np.random.rand(), python=random.random())
+    pause = run.once("pause", lambda: {"length": random.randint(2, 5), "at": (np.random.rand(), math.inf)})
+    for step in run.steps(c.rounds, "quiet"):
+        run.log(loss=step_on(step, pause["at"][0]))
+        if step == c.rounds - pause["length"]:
+            run.enough()
+    run.log(seen=tally.seen.get(0, 0), after=torch.rand(()))
+
+
+OWN = Learner[OwnSettings, Dataset[Labelled], Network](
+    name="own-loop", summary="Learns in its own way.", source="the user", task=TASK,
+    accepts=frozenset({"image"}), settings=OwnSettings, build=build, fit=fit,
+)  # fmt: skip
+
+
+class Family(NamedTuple):
+    """What is trained, on what, and how. `data` is "digits", or "bars" in memory."""
+
+    data: str
+    model: Any
+    settings: Mapping[str, Any]
+    loss: Any = None
+
+    def train(self, folder: Path, seed: int = 0, **machine: Any) -> Trained:
+        data = pictures() if self.data == "bars" else self.data
+        return entry.train(data, self.model, out=folder, seed=seed, loss=self.loss,
+                           machine=Machine(**{"threads": 1, "save_every": 0, **machine}), **self.settings)  # fmt: skip
+
+    def resume(self, folder: Path, **machine: Any) -> Trained:
+        own = None if isinstance(self.model, str) else self.model
+        return entry.resume(folder, learner=own, data=pictures() if self.data == "bars" else None, loss=self.loss,
+                            machine=Machine(**{"threads": 1, "save_every": 0, **machine}))  # fmt: skip
+
+    def load(self, folder: Path) -> Trained:
+        return entry.load(folder, learner=None if isinstance(self.model, str) else self.model)
+
+
+def own_module() -> nn.Module:
+    """The user builds it anew in each process."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return Small()
+
+
+FAMILIES: dict[str, Family] = {
+    "baseline": Family("digits", "baseline", {}),
+    "perceptron": Family("digits", "perceptron", {"passes": 8}),
+    "softmax": Family("digits", "softmax", {"epochs": 2, "batch_size": 64, "optimizer": "adagrad", "lr": None}),
+    "mlp": Family("digits", "mlp", {"epochs": 4, "hidden": (24, 12), "dropout": 0.2, "optimizer": "nesterov",
+                                    "lr": 0.05, "batch_size": 64, "average": 0.8, "patience": 3, "accumulate": 2,
+                                    "clip": 1.0, "weight_decay": 1e-3}),
+    "lenet": Family("bars", "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "flip": True, "noise": 0.02}),
+    "own module": Family("bars", own_module(), {"epochs": 4, "batch_size": 16, "optimizer": "adamw", "average": 0.7,
+                                                "sampling": "balanced", "schedule": "cosine", "lr": 0.01}, smooth),
+    "own loop": Family("bars", OWN, {}),
+}  # fmt: skip
+
+
+def result(folder: Path) -> dict[str, str]:
+    """SHA-256 of all that must be the same whatever happened on the way."""
+    names = ("model.safetensors", "history.jsonl", "predictions/val.safetensors", "predictions/test.safetensors")
+    return {name: files.sha256(folder / name) for name in names if (folder / name).exists()}

@@ -1,0 +1,201 @@
+"""Kills trainings at random instants, many of them inside a save, and resumes them: the bits must be the same.
+
+The whole count, 200 kills for each family of learners, at least 60 of them inside a save:
+
+    python tests/reliability/killing.py --kills 200
+
+Every training runs in a fork of this process, which has imported and tried everything before: a kill costs as long as
+the training lived. Half of the kills come from outside after a random time. The others are made to fall inside a
+save: the fork counts what it does to files and kills itself at a random one of these operations, before it, in its
+midst (half of the bytes written), or after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+torch.set_num_threads(1)
+
+from families import FAMILIES, Family, result  # noqa: E402
+
+from snellen.core import files, state  # noqa: E402
+
+
+class Operations:
+    """Counts what this process does to files, and dies at one of them.
+
+    Args:
+        fatal: the operation to die at; 0: none.
+        when: "before" it, "amid" it or "after" it.
+    """
+
+    def __init__(self, fatal: int = 0, when: str = "after") -> None:
+        self.count = 0
+        self.fatal, self.when = fatal, when
+
+    def install(self) -> None:
+        """Only this fork's modules are changed."""
+        os.fsync = self.counted(os.fsync)
+        os.replace = self.counted(os.replace)
+        files.open = self.opening  # type: ignore[attr-defined]  # stands before the built-in one
+
+    def counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*arguments: Any) -> Any:
+            self.count += 1
+            if self.count == self.fatal and self.when != "after":
+                die()
+            value = real(*arguments)
+            if self.count == self.fatal:
+                die()
+            return value
+
+        return operation
+
+    def opening(self, path: Path, mode: str) -> Any:
+        file = builtins.open(path, mode)  # noqa: SIM115 (the caller closes it)
+        if "w" in mode or "a" in mode:
+            write = file.write
+
+            def half(content: bytes) -> None:
+                write(bytes(content)[: len(content) // 2])
+                file.flush()
+                die()
+
+            self.count += 1
+            if self.count == self.fatal:
+                return Stub(file, half)
+        return file
+
+
+class Stub:
+    """A file whose write is the last thing that happens."""
+
+    def __init__(self, file: Any, write: Callable[[bytes], None]) -> None:
+        self.file, self.write = file, write
+
+    def __enter__(self) -> Stub:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Runs `work` in a fork; returns its process id."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def finish(process: int) -> int:
+    """0 where the fork finished, 9 where it was killed."""
+    _, status = os.waitpid(process, 0)
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status)
+    if os.WEXITSTATUS(status):
+        raise SystemExit("a training ended with an error, see above")
+    return 0
+
+
+def live(family: Family, folder: Path, fatal: int, when: str) -> None:
+    """Begins a run or takes it up, to die at an operation or to finish."""
+    Operations(fatal, when).install()
+    if (folder / "run.json").exists():
+        family.resume(folder)
+    else:
+        family.train(folder)
+
+
+def progress(folder: Path) -> int:
+    """Steps that the newest whole state remembers; it must be readable at every instant."""
+    found = state.read_state(folder / "state")
+    return 0 if found is None else sum(found[1].done.values())
+
+
+def campaign(name: str, family: Family, kills: int, folder: Path, seed: int) -> dict[str, Any]:
+    """Kills one family so many times and compares each finished run with the one that nothing happened to."""
+    draw = random.Random(seed)
+    whole = folder / "whole"
+    report = folder / "operations"
+
+    def uninterrupted() -> None:
+        operations = Operations()
+        operations.install()
+        family.train(whole)
+        report.write_text(str(operations.count))
+
+    started = time.monotonic()
+    finish(fork(uninterrupted))
+    seconds, operations = time.monotonic() - started, int(report.read_text())
+    expected = result(whole)
+    hurt = folder / "hurt"
+    done = inside = runs = lost = different = 0
+    while done < kills or hurt.exists():
+        before = progress(hurt)
+        # After the last kill a life is let live; before it, one that ends by itself is followed by a new run.
+        last = done >= kills
+        aimed = not last and draw.random() < 0.5
+        fatal = draw.randint(1, operations) if aimed else 0
+        process = fork(functools.partial(live, family, hurt, fatal, draw.choice(["before", "amid", "after"])))
+        if not last and not aimed:
+            time.sleep(draw.uniform(0, seconds))
+            os.kill(process, signal.SIGKILL)
+        if finish(process) == signal.SIGKILL:
+            done += 1
+            inside += aimed
+            lost += progress(hurt) < before
+        else:
+            runs += 1
+            different += result(hurt) != expected or bool(list(hurt.rglob("*.part")))
+            shutil.rmtree(hurt)
+    return {"family": name, "kills": done, "inside a save": inside, "runs": runs, "different": different, "lost": lost}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a kill loses nothing that was given to the system
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        for name in asked.families:  # everything is imported and tried once here, so that forks start warm
+            folder = Path(place) / "warm"
+            FAMILIES[name].train(folder)
+            shutil.rmtree(folder)
+        for name in asked.families:
+            folder = Path(place) / name.replace(" ", "-")
+            folder.mkdir()
+            print(json.dumps(campaign(name, FAMILIES[name], asked.kills, folder, asked.seed)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

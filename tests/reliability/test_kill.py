@@ -1,0 +1,41 @@
+"""R1: a run that is killed, however often and wherever, ends with the bits of one that was not.
+
+Twenty kills for each family here (SNELLEN_KILLS sets another number); the whole count of 200 is
+
+    python tests/reliability/killing.py --kills 200
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from families import FAMILIES
+
+KILLS = int(os.environ.get("SNELLEN_KILLS", "20"))
+
+
+@pytest.fixture(scope="module")
+def campaigns() -> dict[str, dict[str, Any]]:
+    """All families in one process of its own, which forks."""
+    script = Path(__file__).with_name("killing.py")
+    ended = subprocess.run([sys.executable, script, "--kills", str(KILLS)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    reports = [json.loads(line) for line in ended.stdout.splitlines()]
+    return {report["family"]: report for report in reports}
+
+
+@pytest.mark.timeout(60 + 60 * KILLS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_killed_runs_end_with_the_bits_of_the_whole_one(campaigns: dict[str, dict[str, Any]], family: str) -> None:
+    report = campaigns[family]
+    assert report["kills"] >= KILLS
+    assert report["inside a save"] >= 0.3 * KILLS - 2
+    assert report["runs"] >= 1
+    assert report["different"] == 0
+    assert report["lost"] == 0
