@@ -8,6 +8,7 @@ import torch
 from drafts import seeded
 from sklearn import metrics as oracle
 
+from snellen.core.random import generator
 from snellen.metrics.regression import mean_absolute_error, r2, root_mean_squared_error
 
 
@@ -47,3 +48,12 @@ def test_errors_carry_their_unit_and_an_interval() -> None:
         assert metric.low is not None
         assert metric.high is not None
         assert metric.low < metric.value < metric.high
+
+
+def test_the_interval_of_explained_variance_is_that_of_plain_resampling() -> None:
+    truth = torch.randn(60, 2, generator=seeded(), dtype=torch.float64) + 5
+    said = truth + 0.5 * torch.randn(60, 2, generator=seeded(1), dtype=torch.float64)
+    rows = torch.randint(60, (1000, 60), generator=generator(0, "bootstrap"))
+    values = [oracle.r2_score(truth[row], said[row]) for row in rows]
+    metric = r2(truth, said)
+    assert (metric.low, metric.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-9)

@@ -47,6 +47,16 @@ def test_a_constant_column_becomes_zero_and_not_nan() -> None:
     assert bool(torch.isfinite(layer(x + 1)).all())
 
 
+def test_columns_in_tiny_units_are_not_taken_for_constant() -> None:
+    """Farads, metres of light: 1e-15 is a spread like any other, and 0.1 repeated is none."""
+    x = torch.stack([1e-15 * torch.arange(101).double(), torch.full((101,), 0.1).double()], dim=1)
+    layer = vector(2)
+    layer.learn(x)
+    y = layer(x)
+    assert float(y[:, 0].std(correction=0)) == pytest.approx(1, rel=1e-6)
+    assert float(y[:, 1].abs().max()) < 1e-12
+
+
 def test_pictures_of_8_bits_are_standardised_by_channel() -> None:
     x = torch.randint(256, (40, 3, 8, 8), generator=seeded(), dtype=torch.uint8)
     x[:, 1] //= 10
