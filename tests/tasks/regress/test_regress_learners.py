@@ -202,3 +202,12 @@ def test_the_default_suits_the_data(modality: str, shape: tuple[int | None, ...]
 def test_lenet_refuses_pictures_that_are_too_small() -> None:
     assert LEARNERS["lenet"].refuses(spec("image", (1, 11, 40))) == "needs 12 pixels a side, these are 40x11"
     assert LEARNERS["lenet"].refuses(spec("image", (1, 12, 12))) is None
+
+
+def test_a_constant_column_does_least_squares_no_harm(tmp_path: Path) -> None:
+    x = torch.randn(101, 2, generator=seeded(), dtype=torch.float64)
+    x[:, 1] = 0.1  # whose mean is not 0.1 to the last bit
+    run = train(numbers(x, 3 * x[:, 0] + 1), model="least-squares", out=tmp_path / "run")
+    assert run.metrics["mean absolute error"].value == pytest.approx(0, abs=1e-12)
+    (answer,) = run.ask(torch.tensor([[2.0, 0.1]], dtype=torch.float64))
+    assert answer["y"] == pytest.approx(7, abs=1e-12)
