@@ -42,7 +42,7 @@ def balanced_accuracy(table: Tensor) -> Metric:
 
 
 def f1_macro(table: Tensor) -> Metric:
-    """The mean over classes of 2TP / (2TP + FP + FN); 0 for a class never said and never there."""
+    """The mean over classes of 2TP / (2TP + FP + FN), without classes never said and never there."""
     true_positive = table.diagonal().double()
     total = table.sum(0) + table.sum(1)
     there = total > 0

@@ -39,11 +39,16 @@ def r2(truth: Tensor, said: Tensor) -> Metric:
     if len(truth) < 2 or bool((truth == truth[:1]).all(0).any()):
         return Metric(value=None, reason="a target does not vary in this split")
 
-    def statistic(rows: Tensor) -> Tensor:
-        t, y = truth[rows], said[rows]  # (R, N, T)
-        spread = (t - t.mean(1, keepdim=True)).square().sum(1)
-        explained: Tensor = 1 - (t - y).square().sum(1) / spread
-        return torch.where(spread > 0, explained, torch.zeros_like(explained)).mean(1)
+    count = len(truth)
+    errors, spread = (truth - said).square(), truth - truth.mean(0)  # (N, T)
 
-    low, high = bootstrap(statistic, len(truth))
-    return Metric(value=float(statistic(torch.arange(len(truth))[None])[0]), low=low, high=high, over=SAMPLES)
+    def statistic(rows: Tensor) -> Tensor:
+        often = torch.zeros(len(rows), count, dtype=torch.float64)  # (R, N) how often a resample has each sample
+        often.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+        total = often @ spread.square() - (often @ spread).square() / count  # (R, T), by Steiner
+        explained = 1 - (often @ errors) / total
+        return torch.where(total > 1e-12 * spread.square().sum(0), explained, torch.zeros_like(explained)).mean(1)
+
+    value = float((1 - errors.sum(0) / spread.square().sum(0)).mean())
+    low, high = bootstrap(statistic, count)
+    return Metric(value=value, low=low, high=high, over=SAMPLES)

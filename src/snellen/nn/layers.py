@@ -65,7 +65,8 @@ class Standardize(nn.Module):
         dims = [d for d in range(values.ndim) if d != 1]
         std = values.std(dim=dims, correction=0)
         self.mean.copy_(values.mean(dim=dims))
-        self.std.copy_(torch.where(std > 1e-12, std, torch.ones_like(std)))  # a constant column stays zero
+        varies = (values.amax(dim=dims) > values.amin(dim=dims)) & (std > 0)  # whatever its unit
+        self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant column stays zero
         self.low.fill_(low)
         self.high.fill_(high)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snellen.core.errors import UsageError
 from snellen.core.spec import Input, Numbers, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.entry import load, resume, train
+from snellen.entry import Machine, load, resume, train
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.regress import LEARNERS, TASK
@@ -202,3 +202,39 @@ def test_the_default_suits_the_data(modality: str, shape: tuple[int | None, ...]
 def test_lenet_refuses_pictures_that_are_too_small() -> None:
     assert LEARNERS["lenet"].refuses(spec("image", (1, 11, 40))) == "needs 12 pixels a side, these are 40x11"
     assert LEARNERS["lenet"].refuses(spec("image", (1, 12, 12))) is None
+
+
+def test_a_constant_column_does_least_squares_no_harm(tmp_path: Path) -> None:
+    x = torch.randn(101, 2, generator=seeded(), dtype=torch.float64)
+    x[:, 1] = 0.1  # whose mean is not 0.1 to the last bit
+    run = train(numbers(x, 3 * x[:, 0] + 1), model="least-squares", out=tmp_path / "run")
+    assert run.metrics["mean absolute error"].value == pytest.approx(0, abs=1e-12)
+    (answer,) = run.ask(torch.tensor([[2.0, 0.1]], dtype=torch.float64))
+    assert answer["y"] == pytest.approx(7, abs=1e-12)
+
+
+class Crashing:
+    """Half the squared error, until it breaks at one of its calls, as a machine may."""
+
+    def __init__(self, at: int | None) -> None:
+        self.left = at
+
+    def __call__(self, said: Tensor, truth: Tensor) -> Tensor:
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise RuntimeError("the power is gone")
+        return (said - truth).square().mean() / 2
+
+
+@pytest.mark.parametrize(("model", "more"), [("mlp", {"dropout": 0.2, "batch_norm": True}), ("lenet", {"noise": 0.05})])
+def test_a_crashed_run_resumes_to_the_same_bits(model: str, more: dict[str, float], tmp_path: Path) -> None:
+    data = wave(60) if model == "mlp" else spots(60, 12, 1)
+    settings: dict[str, object] = {"epochs": 6, "batch_size": 8, "average": 0.9, **more}
+    train(data, model=model, out=tmp_path / "whole", loss=Crashing(None), **settings)
+    machine = Machine(save_every=0)
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        train(data, model=model, out=tmp_path / "cut", loss=Crashing(23), machine=machine, **settings)
+    resume(tmp_path / "cut", data=data, loss=Crashing(None), machine=machine)
+    for name in ("model.safetensors", "history.jsonl", "predictions/test.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -9,7 +9,7 @@ from torch import nn
 
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import settings
+from snellen.core.settings import Because, settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
@@ -28,6 +28,14 @@ class SoftmaxSettings:
 
     descent: Descent = Descent(epochs=15, lr=0.002)
     weighting: Weighting = Weighting()
+
+
+def suggest(spec: Spec) -> dict[str, Because]:
+    count = spec.sizes.get("train", 0)
+    if count < 10_000:  # the loss is convex: large steps do no harm
+        return {"epochs": Because(value=100 if count < 1000 else 40, why=f"{count:,} samples: more passes"),
+                "lr": Because(value=0.03 if count < 1000 else 0.01, why="few samples: few steps, so larger ones")}
+    return {}
 
 
 def build(c: SoftmaxSettings, spec: Spec) -> Logits:
@@ -53,6 +61,7 @@ LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], Logits](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=SoftmaxSettings,
+    suggest=suggest,
     reads=reads,
     build=build,
     fit=fit,

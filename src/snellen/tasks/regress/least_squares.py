@@ -43,7 +43,8 @@ def solve(x: Tensor, t: Tensor) -> Tensor:
         (T, D + 1).
     """
     mean, scale = x.mean(0), x.std(0, correction=0)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    varies = (x.amax(0) > x.amin(0)) & (scale > 0)  # rounding gives a constant column a deviation too
+    scale = torch.where(varies, scale, torch.ones_like(scale))
     standard = (x - mean) / scale  # columns of like size: the solution is found to more digits
     w = torch.linalg.lstsq(standard, t - t.mean(0), driver="gelsd").solution.T / scale  # (T, D)
     return torch.cat([w, (t.mean(0) - w @ mean)[:, None]], dim=1)

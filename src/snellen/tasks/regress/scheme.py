@@ -53,7 +53,8 @@ class Scaled(nn.Module):
         """Takes mean and deviation from training targets, (N, T) float64."""
         self.mean.copy_(y.mean(0))
         std = y.std(0, correction=0)
-        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))  # a constant target is its mean
+        varies = (y.amax(0) > y.amin(0)) & (std > 0)
+        self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant target is its mean
 
 
 class ByError:
