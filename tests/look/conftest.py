@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from snellen.core.spec import Classes, Input, Numbers
+from snellen.core.spec import Classes, Input, Labels, Numbers
 from snellen.data.dataset import Array, Dataset, Draft, Labelled
 from snellen.data.opening import assemble
 from snellen.entry import Trained, train
@@ -71,6 +71,24 @@ def numbers() -> Dataset[Labelled]:
               target=Numbers(names=("depth",), units=("mm",)), truth=t, taken_for="a table"),
         "wells", 0, None,
     )  # fmt: skip
+
+
+def several_labels() -> Dataset[Labelled]:
+    """Rows with two labels, each decided by one of the numbers, and a third that is rare."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4, generator=drawn, dtype=torch.float64)
+    truth = (x[:, :3] > torch.tensor([0.0, 0.5, 1.5], dtype=torch.float64)).float()
+    return assemble(
+        Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
+              target=Labels(names=("warm", "wet", "windy")), truth=truth, taken_for="a table"),
+        "weather", 0, None,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def labels_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.set_num_threads(1)
+    return train(several_labels(), "softmax", out=tmp_path_factory.mktemp("runs") / "labels", epochs=60, lr=0.02)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,24 @@ def test_a_healthy_regression_has_no_finding(numbers_run: Trained) -> None:
     assert numbers_run.told().findings == []
 
 
+def test_a_healthy_run_on_several_labels_has_no_finding(labels_run: Trained) -> None:
+    assert labels_run.told().findings == []
+
+
+def test_labels_that_are_never_said_are_found_out(labels_run: Trained) -> None:
+    evidence = evidence_of(labels_run)
+    said = {**evidence.said, "scores": torch.full_like(evidence.said["scores"], -1.0)}
+    assert [f.kind for f in diagnose(dataclasses.replace(evidence, said=said), {})] == ["one-class"]
+
+
+def test_the_baseline_needs_no_input_to_be_read(digits_run: Trained, numbers_run: Trained) -> None:
+    for run in (digits_run, numbers_run):
+        model = judged.baseline(run.task, run.data)
+        assert model is not None
+        read = judged.figures(run.task, model, run.data, "test")
+        assert judged.baseline_figures(run.task, run.data, "test") == read
+
+
 def test_gradients_vanish_in_ten_sigmoid_layers_and_nothing_is_learned(tmp_path: Path) -> None:
     run = learned(tmp_path, "mlp", act="sigmoid", hidden=(30,) * 10, epochs=3)
     assert {"vanishing", "at-chance", "one-class", "baseline"} <= kinds(run)

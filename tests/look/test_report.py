@@ -30,7 +30,7 @@ def headings(page: str) -> list[str]:
     return re.findall(r"<h2>(.*?)</h2>", page)
 
 
-@pytest.mark.parametrize("name", ["digits_run", "hostile_run", "numbers_run"])
+@pytest.mark.parametrize("name", ["digits_run", "hostile_run", "numbers_run", "labels_run"])
 def test_a_page_needs_nothing_outside_itself(
     name: str, request: pytest.FixtureRequest, seen: Any
 ) -> None:
@@ -87,6 +87,12 @@ def test_a_regression_is_reported_in_its_unit(numbers_run: Trained) -> None:
     page = page_of(numbers_run)
     assert re.search(r"<h1>Off by <b>[^<]* mm</b> on average, over 45 test rows</h1>", page)
     assert "depth: said against true" in page
+
+
+def test_several_labels_are_reported_by_label(labels_run: Trained, seen: Any) -> None:
+    page = page_of(labels_run)
+    assert re.search(r"<h1><b>[^<]* %</b> average precision over \d+ test rows</h1>".replace(" %", "\u00a0%"), page)
+    assert {"warm", "wet", "windy"} <= set(seen(page).words)
 
 
 def test_a_test_split_that_was_not_opened_is_said_to_be_so(digits_run: Trained) -> None:

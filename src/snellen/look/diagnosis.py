@@ -80,9 +80,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     learned = judged.few(e.data, "train")
     if len(learned.splits["train"]):
         train = judged.figures(e.task, e.model, learned, "train", e.device)
-        known_nothing = judged.baseline(e.task, e.data)
-        if known_nothing is not None:
-            found += _chance(train, judged.figures(e.task, known_nothing, learned, "train"), e.headline)
+        found += _chance(train, judged.baseline_figures(e.task, learned, "train"), e.headline)
         found += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     return [*found, *_one_class(e), *_unbeaten(e, baseline)]
 
@@ -151,7 +149,9 @@ def _dead(e: Evidence) -> list[Finding]:
 
 def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], headline: str) -> list[Finding]:
     """Nothing was learned: on training samples it is no better than the baseline, in its loss nor in its answers."""
-    ours, theirs = train[headline], known_nothing[headline]
+    ours, theirs = train.get(headline), known_nothing.get(headline)
+    if ours is None or theirs is None:
+        return []
     gained = _gained(ours, theirs)
     if gained is None or gained > SKILL:
         return []
