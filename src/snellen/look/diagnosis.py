@@ -18,7 +18,8 @@ from snellen.look.curves import Row, scalar, smooth
 from snellen.look.inner import gradients, silent_units
 
 # Thresholds, each with its reason.
-CHANCE = 0.02  # a log loss less than 2 % below the baseline's: what a network shows that has only found the shares
+CHANCE = 0.02  # of the baseline's log loss: a network that has only found the classes' shares is no further below it
+SKILL = 0.05  # of what the baseline leaves to be desired: weights drawn at random reach 3 % of it by luck
 ONE_CLASS = 0.99  # of the answers; the rest may be noise of a network that is about to say nothing else
 COMMON = 0.90  # of the samples: where one class is as frequent as that, to say it often is right
 GAP = 0.05  # five points: below that, a gap is what every network shows and no remedy mends
@@ -79,9 +80,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     learned = judged.few(e.data, "train")
     if len(learned.splits["train"]):
         train = judged.figures(e.task, e.model, learned, "train", e.device)
-        known_nothing = judged.baseline(e.task, e.data)
-        if known_nothing is not None:
-            found += _chance(train, judged.figures(e.task, known_nothing, learned, "train"), e.headline)
+        found += _chance(train, judged.baseline_figures(e.task, learned, "train"), e.headline)
         found += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     return [*found, *_one_class(e), *_unbeaten(e, baseline)]
 
@@ -150,19 +149,32 @@ def _dead(e: Evidence) -> list[Finding]:
 
 def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], headline: str) -> list[Finding]:
     """Nothing was learned: on training samples it is no better than the baseline, in its loss nor in its answers."""
-    ours, theirs = train[headline], known_nothing[headline]
-    if judged.beats(ours, theirs) is not False:
+    ours, theirs = train.get(headline), known_nothing.get(headline)
+    if ours is None or theirs is None:
         return []
+    gained = _gained(ours, theirs)
+    if gained is None or gained > SKILL:
+        return []
+    figures = f"its {headline} is {ours}, that of the baseline {theirs}"
     loss, chance = train.get("log loss"), known_nothing.get("log loss")
-    if loss is not None and chance is not None and loss.value is not None and chance.value:
-        if loss.value < (1 - CHANCE) * chance.value:
+    if loss is not None and chance is not None:
+        below = _gained(loss, chance)
+        if below is not None and below > CHANCE:
             return []
-        figures = f"its loss is {loss.value:.3g}, that of chance {chance.value:.3g}"
-    else:
-        figures = f"its {headline} is {ours}, that of the baseline {theirs}"
+        if below is not None:
+            figures = f"its loss is {loss.value:.3g}, that of chance {chance.value:.3g}"
     return [Finding(kind="at-chance", message=f"Nothing was learned: even on its training samples {figures}.",
                     remedy="Try --overfit: if one batch cannot be learned by heart, look at the labels; if it can, "
                     "change --lr or train longer.")]
+
+
+def _gained(ours: Metric, theirs: Metric) -> float | None:
+    """The share of what a figure leaves to be desired that another makes good: of its error, or of its way to one."""
+    if ours.value is None or theirs.value is None:
+        return None
+    left = 1 - theirs.value if theirs.higher_is_better else theirs.value
+    better = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value
+    return better / left if left > 0 else None
 
 
 def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) -> list[Finding]:
@@ -170,7 +182,7 @@ def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) 
     seen, unseen = train.get(headline), val.get(headline)
     if seen is None or unseen is None or seen.value is None or unseen.value is None:
         return []
-    worse = judged.beats(seen, unseen) and judged.beats(seen, _far_end(unseen))
+    worse = judged.beats(seen, _far_end(unseen))
     if seen.higher_is_better:
         far = seen.value - unseen.value > GAP
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 import re
 from collections.abc import Sequence
 
@@ -92,8 +91,8 @@ def _matrix(view: Matrix) -> str:
         cells = []
         for across, value in enumerate(values):
             right = place == across if view.rows == view.columns else label == view.columns[across]
-            # The root lets a few errors in a thousand still be seen.
-            tint = f"--t:{100 * math.sqrt(max(value, 0) / total):.0f}%"
+            # The power lets a few errors in a thousand still be seen.
+            tint = f"--t:{100 * (max(value, 0) / total) ** 0.4:.0f}%"
             told = escaped(f"{label} → {view.columns[across]}: {number(value)}")
             shown = number(value) if counted else ""
             cells.append(f'<td class="{"ok" if right else "bad"}" style="{tint}" title="{told}">{shown}</td>'

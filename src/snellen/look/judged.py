@@ -7,13 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snellen.core.run import Run
+from snellen.core.spec import Reading
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.dataset import Dataset, Labelled, Source
 from snellen.tasks import LEARNERS
 
 MOST_TRAINING = 2000  # training samples that are asked again: enough for a figure to ± 2 points
@@ -29,6 +31,35 @@ def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
     with tempfile.TemporaryDirectory() as folder:
         learner.fit(settings, data, model, Run(Path(folder)))
     return model.eval()
+
+
+class _Blank:
+    """Stands for inputs that no one looks at: the baseline's answers need no picture to be read."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+        return torch.zeros(len(ids), 1)
+
+    def all(self, reading: Reading) -> Tensor | None:
+        return None
+
+    def name(self, id: int) -> str:
+        return self.source.name(id)
+
+    def key(self) -> str | None:
+        return None
+
+
+def baseline_figures(task: Task[Any, Any], data: Dataset[Labelled], split: str) -> dict[str, Metric]:
+    """The metrics of the task's baseline on a split; empty where the task has none."""
+    model = baseline(task, data)
+    unread = dataclasses.replace(data, source=_Blank(data.source))
+    return {} if model is None else figures(task, model, unread, split)
 
 
 def few(data: Dataset[Labelled], split: str, most: int = MOST_TRAINING) -> Dataset[Labelled]:

@@ -27,7 +27,7 @@ def card(told: Told) -> str:
     rows = "".join(f"| {plain(key)} | {plain(str(metric))} |\n" for key, metric in told.metrics[told.split].items())
     concerns = "".join(f"- {plain(finding.message)} {plain(finding.remedy)}\n"
                        for finding in [*told.findings, *told.data.findings])
-    weights = f", {large(told.cost['parameters'])} parameters" if told.cost.get("parameters") else ""
+    weights = f"{large(told.cost['parameters'])} parameters. " if told.cost.get("parameters") else ""
     sizes = ", ".join(f"{number(count)} for {SPLITS[split]}" for split, count in spec.sizes.items())
     return f"""---
 {front_matter(told)}---
@@ -36,7 +36,7 @@ def card(told: Told) -> str:
 
 {plain(told.learner.summary)} {plain(told.task.question)}{_answers(told)}
 
-Source: {plain(told.learner.source)}{weights}.
+{weights}Source: {plain(told.learner.source)}.
 
 ## Data
 

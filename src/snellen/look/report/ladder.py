@@ -42,13 +42,12 @@ def ladder_page(title: str, rungs: Sequence[Rung], advice: str, best_sections: s
         title: "The ladder on mnist".
         rungs: smallest first, those that failed among them.
         advice: which to take and why, in a sentence.
-        best_sections, data_sections: HTML, from `model_sections` of the best run and `data_section`.
+        best_sections, data_sections: HTML, from `closer` of the best run and `data_section`.
     """
     climbed = sum(rung.headline is not None for rung in rungs)
     over = f"{climbed} model{'s' if climbed != 1 else ''}, smallest first"
     statement = f'<h1>{escaped(title)}</h1><p class="verdict">{unbroken(advice)}</p>'
-    best = f'<div class="best">{best_sections}</div>' if best_sections else ""
-    return page(title, over, statement, "\n".join([ladder_sections(rungs), best, data_sections]))
+    return page(title, over, statement, "\n".join([ladder_sections(rungs), best_sections, data_sections]))
 
 
 def ladder_sections(rungs: Sequence[Rung]) -> str:
@@ -87,7 +86,7 @@ def against(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
                                  labels=[rung.name for _, rung in chosen]))
     first = known[0][1].headline
     unit = "%" if first is not None and first.percent else first.unit if first is not None else ""
-    return Plot(title=f"Against {axis}", x=axis, y=f"headline [{unit}]" if unit else "headline", style="points",
+    return Plot(title=f"Against {axis}", x=axis, y=f"result [{unit}]" if unit else "result", style="points",
                 log_x=True, series=series)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snellen.core import files
 from snellen.look.report.card import card
-from snellen.look.report.page import page
+from snellen.look.report.page import Section, page
 from snellen.look.report.sections import data_section, model_sections, record_sections
 from snellen.look.report.sentences import headline, interval, verdict
 from snellen.look.report.told import Told
@@ -28,6 +28,12 @@ def report(told: Told) -> str:
     over = f"{told.record.learner} on {told.record.spec.name} · {told.task.question}"
     body = "\n".join([model_sections(told), data_section(told.data), record_sections(told)])
     return page(f"{told.record.learner} on {told.record.spec.name}", over, statement(told), body)
+
+
+def closer(told: Told) -> str:
+    """The sections of one model for a page that has a header of its own: a ladder's best."""
+    lines = statement(told).replace("<h1>", '<p class="figure">').replace("</h1>", "</p>")
+    return Section(title=f"{told.record.learner}, looked at closely", body=lines).html() + model_sections(told)
 
 
 def write_report(folder: Path, told: Told) -> Path:

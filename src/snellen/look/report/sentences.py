@@ -66,7 +66,7 @@ def _times(name: str, ours: Metric, theirs: Metric) -> str:
     assert theirs.value is not None
     if not ours.higher_is_better:
         return f"its error is {theirs.value / ours.value:.2g} times as large" if ours.value > 0 else "no error is left"
-    if "accuracy" in name and ours.value < 1:
+    if "accuracy" in name and 0.5 < ours.value < 1:
         return f"it makes {float(f'{(1 - theirs.value) / (1 - ours.value):.2g}'):g} times as many errors"
     step = 100 * (ours.value - theirs.value) if ours.percent else ours.value - theirs.value
     return f"by {step:.3g} points" if ours.percent else f"by {step:.3g}"

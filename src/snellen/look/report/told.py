@@ -84,8 +84,7 @@ def tell(
     split = "test" if "test" in metrics else "val"
     said: Predictions = files.read_tensors(folder / "predictions" / f"{split}.safetensors")[0]
     history = read_history(folder)
-    knows_nothing = judged.baseline(learner.task, data)
-    figures = judged.figures(learner.task, knows_nothing, data, split) if knows_nothing is not None else {}
+    figures = judged.baseline_figures(learner.task, data, split)
     evidence = Evidence(task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics)
     empty = not len(said["ids"])
     x = judged.few(data, "train", SHOWN_INSIDE).samples("train", evidence.device)
