@@ -153,6 +153,9 @@ def few(draft: Draft) -> list[Finding]:
     """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
     if draft.same or not isinstance(draft.target, Classes) or draft.truth is None:
         return []
+    counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
+    if draft.given is None and len(draft.source) >= FEW and int(counts.min()) >= 10 * FEW_OF_A_CLASS:
+        return []
     test = divide(draft)["test"]
     of_class = torch.bincount(draft.truth[test], minlength=len(draft.target.names))
     rarest = int(of_class.argmin())
