@@ -20,6 +20,7 @@ from snellen.data.dataset import Array, Dataset, Draft, Labelled
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import open_draft
 from snellen.data.opening import dataset
+from snellen.data.pictures import named_pictures
 
 STRICT, QUARANTINE = Asked(), Asked(quarantine=True, allow_loss=True)
 
@@ -118,6 +119,19 @@ def test_copies_share_a_group_and_never_cross_a_split_we_make(tmp_path: Path) ->
     for label in "ab":
         for k in range(10):
             assert where[f"{label}/exact{k}.png"] == where[f"{label}/{k:03d}.png"] == where[f"{label}/near{k}.jpg"]
+
+
+def test_one_file_in_several_rows_stays_in_one_split_and_is_bad_in_each(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 6})
+    (tmp_path / "cut.png").write_bytes(encoded(scene(50))[:2000])
+    names = ["a/000.png", "cut.png", "a/001.png", "a/000.png", "cut.png"]
+    draft = Draft(source=named_pictures(tmp_path, names), inputs={"image": Input(modality="image", shape=(3, 40, 48))},
+                  target=Classes(names=("a", "b")), truth=torch.tensor([0, 0, 1, 0, 1]), taken_for="a table")
+    with pytest.raises(Rejected, match=r"2 pictures cannot be read: cut\.png .*; cut\.png "):
+        check(draft, STRICT)
+    draft = check(draft, QUARANTINE)
+    assert draft.groups is not None
+    assert draft.groups.tolist() == [0, 1, 0]
 
 
 def test_leakage_between_given_splits_is_reported_and_respected(tmp_path: Path) -> None:

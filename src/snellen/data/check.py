@@ -41,7 +41,7 @@ def check(draft: Draft, asked: Asked) -> Draft:
         Rejected: for samples that cannot be used, unless `asked.quarantine`; for too many of them even then.
     """
     if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
-        return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+        return dataclasses.replace(draft, findings=(*draft.findings, *of_groups(draft), *imbalance(draft), *few(draft)))
     copies = _copies(draft.source, asked.full)
     bad = _bad(draft.source, copies)
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
@@ -115,7 +115,8 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
     """Turns errors into warnings where quarantine is asked for and leaves out no more than it may."""
     errors = [finding for finding in draft.findings if finding.severity == "error"]
     where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles) else ""
-    aside = (*draft.aside, *bad.values())
+    gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
+    aside = (*draft.aside, *gone)
     cause = where + "; ".join(finding.message for finding in errors)
     if not asked.quarantine:
         remedy = errors[0].remedy if len(errors) == 1 else _MEND
@@ -130,8 +131,8 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
                    for finding in draft.findings)
     files = dict(draft.files)
     if files:
-        files["used"] = files.get("used", 0) - len(bad)
-        files["set aside"] = files.get("set aside", 0) + len(bad)
+        files["used"] = files.get("used", 0) - len(gone)
+        files["set aside"] = files.get("set aside", 0) + len(gone)
     return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
 
 

@@ -143,14 +143,14 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
     """(N, 3, 16, 16) float32 of every picture, from the index where it is known, and what cannot be decoded."""
     kind = f"thumb {source.pages}"
     index, files = Index(source.root), {f.path: f for f in source.files}
-    place = {file.path: id for id, file in enumerate(source.files)}
     known = index.known(kind, files)
-    wanted = [f.path for f, h in zip(source.files, source.headers, strict=True) if isinstance(h, Header)]
-    missing = [path for path in wanted if path not in known]
+    wanted = {id: f.path for id, (f, h) in enumerate(zip(source.files, source.headers, strict=True))
+              if isinstance(h, Header)}
+    missing = sorted(set(wanted.values()) - set(known))
     large = {f.path for f, h in zip(source.files, source.headers, strict=True)
              if isinstance(h, Header) and min(h.height, h.width) > 8 * SIDE}
     fresh: dict[str, bytes] = {}
-    bad: dict[int, Unusable] = {}
+    failed: dict[str, Unusable] = {}
 
     def work(path: str) -> bytes | Unusable:
         try:
@@ -164,17 +164,20 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
         if isinstance(result, bytes):
             fresh[path] = result
         else:
-            bad[place[path]] = result
+            failed[path] = result
             if result.kind != "unreadable":
                 fresh[path] = json.dumps([result.kind, result.cause, result.remedy]).encode()
     index.learn(kind, files, fresh)
     thumbs = np.zeros((len(source), 3, SIDE, SIDE), np.float32)
-    for path in wanted:
+    bad: dict[int, Unusable] = {}
+    for id, path in wanted.items():
         fact = known.get(path) or fresh.get(path, b"")
-        if len(fact) == thumbs[0].nbytes:
-            thumbs[place[path]] = np.frombuffer(fact, np.float32).reshape(thumbs.shape[1:])
-        elif fact:
-            bad[place[path]] = Unusable(*json.loads(fact))
+        if path in failed:
+            bad[id] = failed[path]
+        elif len(fact) == thumbs[0].nbytes:
+            thumbs[id] = np.frombuffer(fact, np.float32).reshape(thumbs.shape[1:])
+        else:
+            bad[id] = Unusable(*json.loads(fact))
     return torch.from_numpy(thumbs), bad
 
 

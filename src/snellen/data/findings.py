@@ -20,6 +20,7 @@ from snellen.data.split import divide
 SHOWN = 5  # names in a message; `Finding.where` has all
 UNEVEN = 0.2  # a class with a smaller share of the largest class is worth a word
 FEW, FEW_OF_A_CLASS = 1000, 20  # samples in all, and of any class in the test split
+_FOLDS = "--folds 5 tests on every sample once."
 _RANGE_OF = 64  # deep pictures whose range is looked at
 
 
@@ -78,14 +79,14 @@ def of_groups(draft: Draft) -> list[Finding]:
     """Groups that the given splits tear apart."""
     if draft.groups is None or draft.given is None:
         return []
-    low = np.full(int(draft.groups.max()) + 1, len(SPLITS))
-    high = np.full(len(low), -1)
-    np.minimum.at(low, draft.groups, draft.given)
-    np.maximum.at(high, draft.groups, draft.given)
-    torn = np.nonzero((high > low) & (high >= 0))[0]
+    found, start, inverse = np.unique(draft.groups, return_index=True, return_inverse=True)
+    low, high = np.full(len(found), len(SPLITS)), np.full(len(found), -1)
+    np.minimum.at(low, inverse, draft.given)
+    np.maximum.at(high, inverse, draft.given)
+    torn = np.nonzero(high > low)[0]
     if not len(torn):
         return []
-    first = [draft.source.name(int(np.nonzero(draft.groups == group)[0][0])) for group in torn[:SHOWN]]
+    first = [draft.source.name(int(start[group])) for group in torn[:SHOWN]]
     return [Finding(kind="group-torn", message=f"{len(torn)} groups lie in several given splits: {'; '.join(first)}",
                     remedy="Make the splits by group, or remove them and let --group make them.", where=tuple(first),
                     count=len(torn))]
@@ -151,8 +152,12 @@ def imbalance(draft: Draft) -> list[Finding]:
 
 def few(draft: Draft) -> list[Finding]:
     """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
-    if draft.same or not isinstance(draft.target, Classes) or draft.truth is None:
+    if draft.same or draft.truth is None:
         return []
+    if not isinstance(draft.target, Classes):
+        message = f"{len(draft.source)} samples, {len(divide(draft)['test'])} to test on"
+        few_in_all = len(draft.source) < FEW
+        return [Finding(kind="few-samples", message=message, remedy=_FOLDS, severity="note")] if few_in_all else []
     counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
     if draft.given is None and len(draft.source) >= FEW and int(counts.min()) >= 10 * FEW_OF_A_CLASS:
         return []
@@ -164,7 +169,7 @@ def few(draft: Draft) -> list[Finding]:
     half = _half_width(test)
     return [Finding(kind="few-samples", message=f"{len(draft.source)} samples, {len(test)} to test on, "
                     f"{of_class[rarest]} of them {draft.target.names[rarest]}: 90 % right would read 90 ± {half:.1f} %",
-                    remedy="--folds 5 tests on every sample once.", severity="note",
+                    remedy=_FOLDS, severity="note",
                     extra={"test": len(test), "half_width": half})]
 
 
