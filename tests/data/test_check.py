@@ -15,8 +15,8 @@ from PIL import Image
 
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding
-from snellen.data.check import Rejected, check
-from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.check import Rejected, check, late_check
+from snellen.data.dataset import Array, BadSamples, Dataset, Draft, Labelled
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import open_draft
 from snellen.data.opening import dataset
@@ -202,6 +202,22 @@ def test_many_pictures_defer_their_contents_and_say_so(tmp_path: Path, monkeypat
     monkeypatch.setattr(copies, "AT_ONCE", 5)
     assert "not looked at yet" in found(checked(tmp_path), "near-copies").message
     assert found(checked(tmp_path, dataclasses.replace(STRICT, full=True)), "near-copies").count == 1
+
+
+def test_what_was_put_off_is_looked_at_before_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snellen.data import copies
+
+    class_folders(tmp_path / "train", {"a": 3, "b": 3})
+    class_folders(tmp_path / "test", {"a": 3, "b": 3}, seed=50)
+    with Image.open(tmp_path / "train" / "a" / "000.png") as image:
+        image.save(tmp_path / "test" / "a" / "near.jpg")
+    assert late_check(dataset(tmp_path)) == []
+    monkeypatch.setattr(copies, "AT_ONCE", 5)
+    (leak,) = late_check(dataset(tmp_path))
+    assert leak.where == ("test/a/near.jpg",)
+    (tmp_path / "test" / "b" / "cut.png").write_bytes(encoded(scene(50))[:2000])
+    with pytest.raises(BadSamples, match=r"test/b/cut\.png"):
+        late_check(dataset(tmp_path))
 
 
 def biologist(root: Path, counts: tuple[int, int] = (54, 6)) -> Path:

@@ -16,12 +16,13 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, groups_of
-from snellen.data.dataset import Array, Aside, Draft
-from snellen.data.findings import SHOWN, few, imbalance, more, of_copies, of_groups, of_headers
+from snellen.data.dataset import SPLITS, Array, Aside, BadSamples, Dataset, Draft, Labelled
+from snellen.data.findings import PUT_OFF, SHOWN, few, imbalance, leakage, more, of_copies, of_groups, of_headers
 from snellen.data.formats import Asked
 from snellen.data.header import Unusable
 from snellen.data.pictures import PictureFiles
 
+LATEST = 200_000  # pictures; comparing more with each other takes longer than training
 ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out
 
 
@@ -60,6 +61,28 @@ def check(draft: Draft, asked: Asked) -> Draft:
     groups = groups_of(len(draft.source), pairs, draft.groups) if pairs else draft.groups
     draft = dataclasses.replace(draft, groups=groups, findings=(*draft.findings, *findings))
     return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+
+
+def late_check(data: Dataset[Labelled]) -> list[Finding]:
+    """What `check` put off, for the splits as they are: to be called before the test split is opened.
+
+    Returns:
+        nothing where nothing was put off.
+    Raises:
+        BadSamples: naming every picture that cannot be decoded.
+    """
+    if not any(finding.message.startswith(PUT_OFF) for finding in data.findings):
+        return []
+    if len(data.source) > LATEST:
+        return [Finding(kind="near-copies", message=f"{len(data.source):,} pictures are too many to look for near copies",
+                        remedy="Leakage by exact copies is known; compare a part of the data for the others.")]
+    copies = _copies(data.source, True)
+    if copies.bad:
+        raise BadSamples({id: p.cause for id, p in copies.bad.items()}, {id: data.name(id) for id in copies.bad})
+    given = np.empty(len(data.source), np.int64)
+    for place, name in enumerate(SPLITS):
+        given[data.splits[name].numpy()] = place
+    return leakage(data.source, given, copies)
 
 
 _ONE_LABEL = "Decide for one label, or leave the picture out with --quarantine."
