@@ -74,7 +74,7 @@ def late_check(data: Dataset[Labelled]) -> list[Finding]:
     if not any(finding.message.startswith(PUT_OFF) for finding in data.findings):
         return []
     if len(data.source) > LATEST:
-        return [Finding(kind="near-copies", message=f"{len(data.source):,} pictures are too many to look for near copies",
+        return [Finding(kind="near-copies", message=f"{len(data.source):,} pictures are too many for near copies",
                         remedy="Leakage by exact copies is known; compare a part of the data for the others.")]
     copies = _copies(data.source, True)
     if copies.bad:
