@@ -15,11 +15,12 @@ from PIL import Image
 
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding
-from snellen.data.check import Rejected, check
-from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.check import Rejected, check, late_check
+from snellen.data.dataset import Array, BadSamples, Dataset, Draft, Labelled
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import open_draft
 from snellen.data.opening import dataset
+from snellen.data.pictures import named_pictures
 
 STRICT, QUARANTINE = Asked(), Asked(quarantine=True, allow_loss=True)
 
@@ -120,6 +121,19 @@ def test_copies_share_a_group_and_never_cross_a_split_we_make(tmp_path: Path) ->
             assert where[f"{label}/exact{k}.png"] == where[f"{label}/{k:03d}.png"] == where[f"{label}/near{k}.jpg"]
 
 
+def test_one_file_in_several_rows_stays_in_one_split_and_is_bad_in_each(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 6})
+    (tmp_path / "cut.png").write_bytes(encoded(scene(50))[:2000])
+    names = ["a/000.png", "cut.png", "a/001.png", "a/000.png", "cut.png"]
+    draft = Draft(source=named_pictures(tmp_path, names), inputs={"image": Input(modality="image", shape=(3, 40, 48))},
+                  target=Classes(names=("a", "b")), truth=torch.tensor([0, 0, 1, 0, 1]), taken_for="a table")
+    with pytest.raises(Rejected, match=r"2 pictures cannot be read: cut\.png .*; cut\.png "):
+        check(draft, STRICT)
+    draft = check(draft, QUARANTINE)
+    assert draft.groups is not None
+    assert draft.groups.tolist() == [0, 1, 0]
+
+
 def test_leakage_between_given_splits_is_reported_and_respected(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 10, "b": 10})
     class_folders(tmp_path / "test", {"a": 5, "b": 5}, seed=100)
@@ -188,6 +202,22 @@ def test_many_pictures_defer_their_contents_and_say_so(tmp_path: Path, monkeypat
     monkeypatch.setattr(copies, "AT_ONCE", 5)
     assert "not looked at yet" in found(checked(tmp_path), "near-copies").message
     assert found(checked(tmp_path, dataclasses.replace(STRICT, full=True)), "near-copies").count == 1
+
+
+def test_what_was_put_off_is_looked_at_before_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snellen.data import copies
+
+    class_folders(tmp_path / "train", {"a": 3, "b": 3})
+    class_folders(tmp_path / "test", {"a": 3, "b": 3}, seed=50)
+    with Image.open(tmp_path / "train" / "a" / "000.png") as image:
+        image.save(tmp_path / "test" / "a" / "near.jpg")
+    assert late_check(dataset(tmp_path)) == []
+    monkeypatch.setattr(copies, "AT_ONCE", 5)
+    (leak,) = late_check(dataset(tmp_path))
+    assert leak.where == ("test/a/near.jpg",)
+    (tmp_path / "test" / "b" / "cut.png").write_bytes(encoded(scene(50))[:2000])
+    with pytest.raises(BadSamples, match=r"test/b/cut\.png"):
+        late_check(dataset(tmp_path))
 
 
 def biologist(root: Path, counts: tuple[int, int] = (54, 6)) -> Path:

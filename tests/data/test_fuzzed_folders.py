@@ -53,7 +53,8 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
         return True
     except SnellenError as error:
         refused = error
-    paths = [str(root), *(p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir())]
+    files = [path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()]
+    paths = [str(root), *files, "outside.png", "nowhere.png", "/dev/null"]
     assert any(path in refused.cause for path in paths), (seed, refused.cause)
     assert refused.remedy, (seed, refused.cause)
     assert "\n" not in refused.cause, seed
@@ -75,6 +76,7 @@ def pictures_in_classes(root: Path, draw: random.Random) -> None:
 
 
 def picture(path: Path, draw: random.Random) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     values = scene(draw.randint(0, 30), draw.choice([(12, 10), (12, 10), (20, 16)]), draw.choice([1, 3, 3, 3, 4]))
     kind = draw.choice(["png", "png", "jpg", "tif", "deep", "gif", "bmp", "webp"])
     if kind == "deep":
@@ -140,8 +142,22 @@ def idx_files(root: Path, draw: random.Random) -> None:
         damage(draw.choice(sorted(root.iterdir())), draw)
 
 
+def table_of_names(root: Path, draw: random.Random) -> None:
+    """Pictures with a table that names them, some of them wrongly."""
+    for k in range(draw.choice([2, 10, 30])):
+        picture(root / "pictures" / f"s{k % 4}_{k}", draw)
+    names = sorted(path.relative_to(root).as_posix() for path in (root / "pictures").iterdir())
+    if draw.random() < 0.5:
+        names += draw.sample([*names, "pictures/nowhere.png", "../outside.png", "/dev/null"], 2)
+    rows = [f"{name},{draw.choice(['cat', 'dog', 'cat', draw.choice(['', 'bird'])])}" for name in names]
+    (root / "labels.csv").write_text("\n".join(["file,class", *rows]) + "\n")
+    if draw.random() < 0.5:
+        spoil(root, draw)
+
+
 MAKERS: list[Callable[[Path, random.Random], None]] = [
-    pictures_in_classes, pictures_in_classes, pictures_in_classes, pictures_in_classes, flat_or_nearly_empty, idx_files]
+    pictures_in_classes, pictures_in_classes, pictures_in_classes, pictures_in_classes, table_of_names,
+    flat_or_nearly_empty, idx_files]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "deep"])

@@ -27,7 +27,7 @@ from snellen.data.index import cache_folder
 
 SHARE_OF_MEMORY = 4  # a quarter of what is free
 SHARE_OF_DISK = 10  # a tenth of what is free
-_CHUNK = 256  # samples decoded at a time
+_CHUNK, _CHUNK_BYTES = 256, 1 << 27  # samples decoded at a time
 
 Announce = Callable[[str], None]
 
@@ -72,8 +72,9 @@ def _decode_all(source: Source, ids: np.ndarray, reading: Reading, first: Tensor
                 take: Callable[[int, Tensor], object]) -> None:  # fmt: skip
     """Hands all inputs to `take` in chunks; what cannot be read is named all at once."""
     problems: dict[int, str] = {}
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    size = max(1, min(_CHUNK, _CHUNK_BYTES // max(first.numel() * first.element_size(), 1)))
+    for start in range(0, len(ids), size):
+        part = ids[start : start + size]
         try:
             x = source.read(part, reading)
         except BadSamples as error:
@@ -107,9 +108,12 @@ class Decoded:
     def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
         if reading != self.reading:
             return self.source.read(ids, reading)
-        rows = [np.frombuffer(os.pread(self._file, self._row, int(id) * self._row), self.dtype) for id in ids]
-        stacked = np.stack(rows) if rows else np.empty(0, self.dtype)
-        return torch.from_numpy(stacked.reshape(len(ids), *self.shape))
+        rows = np.empty((len(ids), *self.shape), self.dtype)
+        for row, id in zip(rows, ids, strict=True):
+            if os.preadv(self._file, [row.reshape(-1).view(np.uint8).data], int(id) * self._row) != self._row:
+                raise EnvironmentProblem(f"the decoded inputs of {self.name(int(id))} are cut short",
+                                         "Run again: they are decoded anew.")
+        return torch.from_numpy(rows)
 
     def all(self, reading: Reading) -> Tensor | None:
         return None

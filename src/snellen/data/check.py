@@ -16,12 +16,13 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, groups_of
-from snellen.data.dataset import Array, Aside, Draft
-from snellen.data.findings import SHOWN, few, imbalance, more, of_copies, of_groups, of_headers
+from snellen.data.dataset import SPLITS, Array, Aside, BadSamples, Dataset, Draft, Labelled
+from snellen.data.findings import PUT_OFF, SHOWN, few, imbalance, leakage, more, of_copies, of_groups, of_headers
 from snellen.data.formats import Asked
 from snellen.data.header import Unusable
 from snellen.data.pictures import PictureFiles
 
+LATEST = 200_000  # pictures; comparing more with each other takes longer than training
 ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out
 
 
@@ -41,7 +42,7 @@ def check(draft: Draft, asked: Asked) -> Draft:
         Rejected: for samples that cannot be used, unless `asked.quarantine`; for too many of them even then.
     """
     if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
-        return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+        return dataclasses.replace(draft, findings=(*draft.findings, *of_groups(draft), *imbalance(draft), *few(draft)))
     copies = _copies(draft.source, asked.full)
     bad = _bad(draft.source, copies)
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
@@ -60,6 +61,28 @@ def check(draft: Draft, asked: Asked) -> Draft:
     groups = groups_of(len(draft.source), pairs, draft.groups) if pairs else draft.groups
     draft = dataclasses.replace(draft, groups=groups, findings=(*draft.findings, *findings))
     return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+
+
+def late_check(data: Dataset[Labelled]) -> list[Finding]:
+    """What `check` put off, for the splits as they are: to be called before the test split is opened.
+
+    Returns:
+        nothing where nothing was put off.
+    Raises:
+        BadSamples: naming every picture that cannot be decoded.
+    """
+    if not any(finding.message.startswith(PUT_OFF) for finding in data.findings):
+        return []
+    if len(data.source) > LATEST:
+        return [Finding(kind="near-copies", message=f"{len(data.source):,} pictures are too many for near copies",
+                        remedy="Leakage by exact copies is known; compare a part of the data for the others.")]
+    copies = _copies(data.source, True)
+    if copies.bad:
+        raise BadSamples({id: p.cause for id, p in copies.bad.items()}, {id: data.name(id) for id in copies.bad})
+    given = np.empty(len(data.source), np.int64)
+    for place, name in enumerate(SPLITS):
+        given[data.splits[name].numpy()] = place
+    return leakage(data.source, given, copies)
 
 
 _ONE_LABEL = "Decide for one label, or leave the picture out with --quarantine."
@@ -115,7 +138,8 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
     """Turns errors into warnings where quarantine is asked for and leaves out no more than it may."""
     errors = [finding for finding in draft.findings if finding.severity == "error"]
     where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles) else ""
-    aside = (*draft.aside, *bad.values())
+    gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
+    aside = (*draft.aside, *gone)
     cause = where + "; ".join(finding.message for finding in errors)
     if not asked.quarantine:
         remedy = errors[0].remedy if len(errors) == 1 else _MEND
@@ -130,8 +154,8 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
                    for finding in draft.findings)
     files = dict(draft.files)
     if files:
-        files["used"] = files.get("used", 0) - len(bad)
-        files["set aside"] = files.get("set aside", 0) + len(bad)
+        files["used"] = files.get("used", 0) - len(gone)
+        files["set aside"] = files.get("set aside", 0) + len(gone)
     return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
 
 

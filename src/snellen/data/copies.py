@@ -45,14 +45,14 @@ Pair = tuple[int, int]
 class Copies(NamedTuple):
     """Pairs of sample ids, the smaller first. `bad` are the pictures that could not be decoded on the way.
 
-    `looked` says whether near copies were looked for; else `why_not`.
+    `looked` says whether near copies were looked for; else `left` says what was not.
     """
 
     exact: list[Pair]
     near: list[Pair]
     bad: dict[int, Unusable]
     looked: bool
-    why_not: str = ""
+    left: str = ""
 
 
 def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
@@ -61,7 +61,7 @@ def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
     good = [h for h in source.headers if isinstance(h, Header)]
     pixels = sum(h.height * h.width for h in good)
     if not full and (len(good) > AT_ONCE or pixels > PIXELS_AT_ONCE):
-        return Copies(exact, [], {}, False, f"{len(good):,} pictures of {pixels / 1e6:,.0f} megapixels")
+        return Copies(exact, [], {}, False, f"contents and near copies of {len(good):,} pictures")
     thumbs, bad = thumbnails(source)
     sizes = np.array([(h.height, h.width) if isinstance(h, Header) else (0, 0) for h in source.headers])
     again = {b for _, b in exact}
@@ -73,10 +73,10 @@ def copies_of_array(source: Array, full: bool = False) -> Copies:
     """Copies among pictures (N, C, H, W) in memory."""
     values = source.values
     if not full and values.numel() * values.element_size() > BYTES_AT_ONCE:
-        return Copies([], [], {}, False, f"{len(values):,} pictures in memory")
+        return Copies([], [], {}, False, f"copies among {len(values):,} pictures in memory")
     exact = exact_rows(values)
     if not full and len(values) > AT_ONCE:
-        return Copies(exact, [], {}, False, f"{len(values):,} pictures in memory")
+        return Copies(exact, [], {}, False, f"near copies among {len(values):,} pictures in memory")
     thumbs = torch.cat([_thumbs(part) for part in torch.split(values, 1024)])
     sizes = np.tile(np.array(values.shape[2:]), (len(values), 1))
     return Copies(exact, near_pairs(thumbs, sizes, {b for _, b in exact}), {}, True)
@@ -143,14 +143,14 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
     """(N, 3, 16, 16) float32 of every picture, from the index where it is known, and what cannot be decoded."""
     kind = f"thumb {source.pages}"
     index, files = Index(source.root), {f.path: f for f in source.files}
-    place = {file.path: id for id, file in enumerate(source.files)}
     known = index.known(kind, files)
-    wanted = [f.path for f, h in zip(source.files, source.headers, strict=True) if isinstance(h, Header)]
-    missing = [path for path in wanted if path not in known]
+    wanted = {id: f.path for id, (f, h) in enumerate(zip(source.files, source.headers, strict=True))
+              if isinstance(h, Header)}
+    missing = sorted(set(wanted.values()) - set(known))
     large = {f.path for f, h in zip(source.files, source.headers, strict=True)
              if isinstance(h, Header) and min(h.height, h.width) > 8 * SIDE}
     fresh: dict[str, bytes] = {}
-    bad: dict[int, Unusable] = {}
+    failed: dict[str, Unusable] = {}
 
     def work(path: str) -> bytes | Unusable:
         try:
@@ -164,17 +164,20 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
         if isinstance(result, bytes):
             fresh[path] = result
         else:
-            bad[place[path]] = result
+            failed[path] = result
             if result.kind != "unreadable":
                 fresh[path] = json.dumps([result.kind, result.cause, result.remedy]).encode()
     index.learn(kind, files, fresh)
     thumbs = np.zeros((len(source), 3, SIDE, SIDE), np.float32)
-    for path in wanted:
+    bad: dict[int, Unusable] = {}
+    for id, path in wanted.items():
         fact = known.get(path) or fresh.get(path, b"")
-        if len(fact) == thumbs[0].nbytes:
-            thumbs[place[path]] = np.frombuffer(fact, np.float32).reshape(thumbs.shape[1:])
-        elif fact:
-            bad[place[path]] = Unusable(*json.loads(fact))
+        if path in failed:
+            bad[id] = failed[path]
+        elif len(fact) == thumbs[0].nbytes:
+            thumbs[id] = np.frombuffer(fact, np.float32).reshape(thumbs.shape[1:])
+        else:
+            bad[id] = Unusable(*json.loads(fact))
     return torch.from_numpy(thumbs), bad
 
 

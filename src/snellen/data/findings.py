@@ -12,7 +12,7 @@ from torch import Tensor
 from snellen.core.spec import Classes, Reading
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, groups_of
-from snellen.data.dataset import SPLITS, BadSamples, Draft
+from snellen.data.dataset import SPLITS, BadSamples, Draft, Source
 from snellen.data.header import Header
 from snellen.data.pictures import PictureFiles
 from snellen.data.split import divide
@@ -20,6 +20,8 @@ from snellen.data.split import divide
 SHOWN = 5  # names in a message; `Finding.where` has all
 UNEVEN = 0.2  # a class with a smaller share of the largest class is worth a word
 FEW, FEW_OF_A_CLASS = 1000, 20  # samples in all, and of any class in the test split
+PUT_OFF = "not looked at yet: "
+_FOLDS = "--folds 5 tests on every sample once."
 _RANGE_OF = 64  # deep pictures whose range is looked at
 
 
@@ -41,18 +43,20 @@ def of_copies(draft: Draft, copies: Copies) -> list[Finding]:
                 remedy="Look at them: one of the labels may be wrong.",
                 where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn), count=len(torn)))
     if draft.given is not None:
-        findings += _leakage(draft, copies)
+        findings += leakage(draft.source, draft.given, copies)
     if not copies.looked:
         findings.append(Finding(kind="near-copies", severity="note",
-                                message=f"contents and near copies are not looked at yet: {copies.why_not}",
+                                message=f"{PUT_OFF}{copies.left}",
                                 remedy="snellen data DATA --full looks at all of them."))
     return findings
 
 
-def _leakage(draft: Draft, copies: Copies) -> list[Finding]:
-    """Samples of a later split whose copy, direct or over other copies, lies in an earlier one."""
-    given = draft.given
-    assert given is not None
+def leakage(source: Source, given: np.ndarray, copies: Copies) -> list[Finding]:
+    """Samples of a later split whose copy, direct or over other copies, lies in an earlier one.
+
+    Args:
+        given: (N,) index into SPLITS.
+    """
     pairs = [*copies.exact, *copies.near]
     groups = groups_of(len(given), pairs)
     earliest = np.full(len(given), len(SPLITS))
@@ -65,12 +69,12 @@ def _leakage(draft: Draft, copies: Copies) -> list[Finding]:
     np.minimum.at(earliest_exact, exact, given)
     counts = {SPLITS[split]: int((given[leaked] == split).sum()) for split in (1, 2)}
     exactly = int((given[leaked] > earliest_exact[exact[leaked]]).sum())
-    shown = "; ".join(draft.source.name(int(id)) for id in leaked[:SHOWN])
+    shown = "; ".join(source.name(int(id)) for id in leaked[:SHOWN])
     part = " and ".join(f"{n} of {split}" for split, n in counts.items() if n)
     return [Finding(kind="leakage", message=f"{part} lie in an earlier split too ({exactly} exactly): "
                     f"{shown}{more(len(leaked))}",
                     remedy="Remove them from one split: the test is easier than it looks.",
-                    where=tuple(draft.source.name(int(id)) for id in leaked), count=len(leaked),
+                    where=tuple(source.name(int(id)) for id in leaked), count=len(leaked),
                     extra={"exact": exactly, "near": len(leaked) - exactly, **counts})]
 
 
@@ -78,14 +82,14 @@ def of_groups(draft: Draft) -> list[Finding]:
     """Groups that the given splits tear apart."""
     if draft.groups is None or draft.given is None:
         return []
-    low = np.full(int(draft.groups.max()) + 1, len(SPLITS))
-    high = np.full(len(low), -1)
-    np.minimum.at(low, draft.groups, draft.given)
-    np.maximum.at(high, draft.groups, draft.given)
-    torn = np.nonzero((high > low) & (high >= 0))[0]
+    found, start, inverse = np.unique(draft.groups, return_index=True, return_inverse=True)
+    low, high = np.full(len(found), len(SPLITS)), np.full(len(found), -1)
+    np.minimum.at(low, inverse, draft.given)
+    np.maximum.at(high, inverse, draft.given)
+    torn = np.nonzero(high > low)[0]
     if not len(torn):
         return []
-    first = [draft.source.name(int(np.nonzero(draft.groups == group)[0][0])) for group in torn[:SHOWN]]
+    first = [draft.source.name(int(start[group])) for group in torn[:SHOWN]]
     return [Finding(kind="group-torn", message=f"{len(torn)} groups lie in several given splits: {'; '.join(first)}",
                     remedy="Make the splits by group, or remove them and let --group make them.", where=tuple(first),
                     count=len(torn))]
@@ -151,7 +155,14 @@ def imbalance(draft: Draft) -> list[Finding]:
 
 def few(draft: Draft) -> list[Finding]:
     """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
-    if draft.same or not isinstance(draft.target, Classes) or draft.truth is None:
+    if draft.same or draft.truth is None:
+        return []
+    if not isinstance(draft.target, Classes):
+        message = f"{len(draft.source)} samples, {len(divide(draft)['test'])} to test on"
+        few_in_all = len(draft.source) < FEW
+        return [Finding(kind="few-samples", message=message, remedy=_FOLDS, severity="note")] if few_in_all else []
+    counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
+    if draft.given is None and len(draft.source) >= FEW and int(counts.min()) >= 10 * FEW_OF_A_CLASS:
         return []
     test = divide(draft)["test"]
     of_class = torch.bincount(draft.truth[test], minlength=len(draft.target.names))
@@ -161,7 +172,7 @@ def few(draft: Draft) -> list[Finding]:
     half = _half_width(test)
     return [Finding(kind="few-samples", message=f"{len(draft.source)} samples, {len(test)} to test on, "
                     f"{of_class[rarest]} of them {draft.target.names[rarest]}: 90 % right would read 90 ± {half:.1f} %",
-                    remedy="--folds 5 tests on every sample once.", severity="note",
+                    remedy=_FOLDS, severity="note",
                     extra={"test": len(test), "half_width": half})]
 
 

@@ -173,6 +173,7 @@ def _to_bytes(header: Header | Unusable) -> bytes:
     return to_bytes(list(header))
 
 
+@functools.lru_cache(4096)  # most pictures of a set have the header of many others
 def _from_bytes(fact: bytes) -> Header | Unusable:
     plain: list[Any] = json.loads(fact)
     if isinstance(plain[0], str):

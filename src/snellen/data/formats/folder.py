@@ -233,8 +233,9 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
     fits = [compiled.fullmatch(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
     strangers = [path for path, fit in zip(paths, fits, strict=True) if fit is None]
     if strangers:
-        raise DataError(f"{len(strangers)} of {len(paths)} names do not fit --group {pattern!r}: "
-                        f"{', '.join(strangers[:3])}", "Mend the pattern or the names.")
+        first = ", ".join(name or "(an empty name)" for name in strangers[:3])
+        raise DataError(f"{len(strangers)} of {len(paths)} names do not fit --group {pattern!r}: {first}",
+                        "Mend the pattern or the names.")
     ids: dict[tuple[str, ...], int] = {}
     return np.array([ids.setdefault(fit.groups(), len(ids)) for fit in fits if fit is not None], np.int64)
 
