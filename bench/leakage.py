@@ -21,9 +21,9 @@ from pathlib import Path
 from PIL import Image
 
 from snellen.data.copies import copies_of_array, copies_of_files
-from snellen.data.dataset import Array
 from snellen.data.formats import Asked, folder, idx
 from snellen.data.pictures import PictureFiles
+from snellen.data.source import Array
 
 Edit = Callable[[Path, Path], Path]
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
-from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Draft, Labelled
 from snellen.data.opening import assemble
+from snellen.data.source import Array
 
 
 def numbers(x: Tensor, y: Tensor, names: Sequence[str] = ("y",), units: Sequence[str] = ()) -> Dataset[Labelled]:

@@ -13,9 +13,9 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Reading
 from snellen.data import cache, decode
 from snellen.data.cache import Decoded, allowance, decoded, resident
-from snellen.data.dataset import BadSamples, Source
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import open_draft
+from snellen.data.source import BadSamples, Source
 
 SMALL = Reading(size=(8, 10))
 

@@ -16,11 +16,12 @@ from PIL import Image
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding
 from snellen.data.check import Rejected, check, late_check
-from snellen.data.dataset import Array, BadSamples, Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Draft, Labelled
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import open_draft
 from snellen.data.opening import dataset
 from snellen.data.pictures import named_pictures
+from snellen.data.source import Array, BadSamples
 
 STRICT, QUARANTINE = Asked(), Asked(quarantine=True, allow_loss=True)
 

@@ -15,10 +15,10 @@ from picture_makers import save, scene
 from PIL import Image
 
 from snellen.data.copies import copies_of_array, copies_of_files, groups_of
-from snellen.data.dataset import Array
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import open_draft
 from snellen.data.pictures import PictureFiles
+from snellen.data.source import Array
 
 
 def source_of(root: Path) -> PictureFiles:

@@ -12,11 +12,12 @@ from picture_makers import class_folders, nasty, save, scene
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes, Reading
-from snellen.data.dataset import BadSamples, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import FORMAT, group_ids, open_draft
 from snellen.data.opening import dataset
 from snellen.data.pictures import PictureFiles, named_pictures
+from snellen.data.source import BadSamples
 
 ASKED = Asked()
 

@@ -11,8 +11,8 @@ from picture_makers import class_folders, nasty, save, scene
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Reading, Spec
-from snellen.data.dataset import BadSamples
 from snellen.data.inputs import inputs, outside_range
+from snellen.data.source import BadSamples
 
 SPEC = Spec(name="pictures", inputs={"image": Input(modality="image", shape=(3, 40, 48), dtype="uint8")}, target=None)
 

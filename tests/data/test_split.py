@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Input, Numbers
-from snellen.data.dataset import SPLITS, Array, Draft
+from snellen.data.dataset import SPLITS, Draft
+from snellen.data.source import Array
 from snellen.data.split import SHARES, divide
 
 

@@ -10,8 +10,9 @@ import torch
 from scipy.optimize import rosen
 
 from snellen.core.spec import Classes, Numbers
-from snellen.data.dataset import Array, Draft
+from snellen.data.dataset import Draft
 from snellen.data.opening import dataset
+from snellen.data.source import Array
 from snellen.data.toys import LINEAR_BIAS, LINEAR_WEIGHTS, TOYS, valley
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from snellen.core.spec import Classes, Input, Labels, Numbers
-from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Draft, Labelled
 from snellen.data.opening import assemble
+from snellen.data.source import Array
 from snellen.entry import Trained, train
 
 HOSTILE = (

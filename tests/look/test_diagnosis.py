@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding, Metric
-from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Draft, Labelled
 from snellen.data.opening import assemble, dataset
+from snellen.data.source import Array
 from snellen.entry import Trained, train
 from snellen.look import judged
 from snellen.look.diagnosis import Evidence, diagnose

@@ -18,8 +18,9 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Classes, Input, Spec
-from snellen.data.dataset import Array, Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Draft, Labelled
 from snellen.data.opening import assemble
+from snellen.data.source import Array
 from snellen.entry import Machine, Trained
 from snellen.fitting.supervised import some
 from snellen.nn.layers import Standardize

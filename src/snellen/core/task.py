@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from snellen.core.run import Run
 from snellen.core.spec import Spec
@@ -34,7 +34,6 @@ class Task(Generic[X_contra, P_contra]):
         errors: (N,) how wrong each answer is, so that its mean ranks models as the headline does; what is compared
             pair by pair.
         views: predictions to what the report shows.
-        adopt: makes a learner of a plain `nn.Module` and says what it must return.
     """
 
     name: str
@@ -47,4 +46,3 @@ class Task(Generic[X_contra, P_contra]):
     answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
     errors: Callable[[Predictions, Spec], Tensor]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
-    adopt: Callable[[nn.Module], Any]

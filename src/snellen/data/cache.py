@@ -22,8 +22,8 @@ from torch import Tensor
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.files import written
 from snellen.core.spec import Reading
-from snellen.data.dataset import BadSamples, Source
 from snellen.data.index import cache_folder
+from snellen.data.source import BadSamples, Source
 
 SHARE_OF_MEMORY = 4  # a quarter of what is free
 SHARE_OF_DISK = 10  # a tenth of what is free

@@ -16,11 +16,12 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, groups_of
-from snellen.data.dataset import SPLITS, Array, Aside, BadSamples, Dataset, Draft, Labelled
+from snellen.data.dataset import SPLITS, Dataset, Draft, Labelled
 from snellen.data.findings import PUT_OFF, SHOWN, few, imbalance, leakage, more, of_copies, of_groups, of_headers
 from snellen.data.formats import Asked
 from snellen.data.header import Unusable
 from snellen.data.pictures import PictureFiles
+from snellen.data.source import Array, Aside, BadSamples
 
 LATEST = 200_000  # pictures; comparing more with each other takes longer than training
 ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from snellen.core.spec import Reading
 from snellen.data import decode
-from snellen.data.dataset import Array, as_read
 from snellen.data.header import Header, Unusable
 from snellen.data.index import Index
 from snellen.data.pictures import PictureFiles, in_threads
+from snellen.data.source import Array, as_read
 
 SIDE = 16  # of a thumbnail, pixels
 ALIKE = 0.996  # correlation of copies at 16 x 16

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input, Labels, Reading, Spec, Target
 from snellen.core.views import Finding
+from snellen.data.cache import resident
+from snellen.data.source import Aside, Source
 
 S_co = TypeVar("S_co", covariant=True)
 
@@ -30,107 +31,6 @@ class Labelled(NamedTuple):
     x: Tensor
     y: Tensor
     ids: Tensor
-
-
-class BadSamples(DataError):
-    """Samples that cannot be read. `problems` maps the sample's id to the reason."""
-
-    def __init__(self, problems: Mapping[int, str], names: Mapping[int, str]) -> None:
-        first = [f"{names[i]}: {reason}" for i, reason in list(problems.items())[:5]]
-        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        super().__init__(f"{len(problems)} of the samples cannot be read: {'; '.join(first)}{more}",
-                         "Mend or remove them, or leave them out with --quarantine.")
-        self.problems = dict(problems)
-
-
-class Source(Protocol):
-    """Where raw inputs come from: an array in memory, an array file, a list of picture files."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        """(B, ...) inputs of the samples `ids` at their own depth, as `reading` wants them. Thread-safe.
-
-        Raises:
-            BadSamples: naming every sample of `ids` that cannot be read.
-        """
-
-    def all(self, reading: Reading) -> Tensor | None:
-        """All inputs where they lie in memory already and need no change, else None."""
-
-    def name(self, id: int) -> str:
-        """What the user knows the sample by: its file, or its row."""
-
-    def key(self) -> str | None:
-        """Changes whenever the content does (paths, sizes and times of the files); None: not to be cached."""
-
-
-class Array:
-    """A source whose samples lie in memory.
-
-    Args:
-        values: (N, ...) tensor.
-        names: one per sample, or what stands before the number ("row", "image").
-    """
-
-    def __init__(self, values: Tensor, names: Sequence[str] | str = "sample") -> None:
-        self.values = values
-        self.names = names
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        return as_read(self.values[torch.from_numpy(ids)], reading)
-
-    def all(self, reading: Reading) -> Tensor | None:
-        shape = self.values.shape
-        size = len(shape) != 4 or reading.size is None or tuple(shape[-2:]) == reading.size
-        channels = len(shape) != 4 or reading.channels is None or shape[1] == reading.channels
-        return self.values if size and channels else None
-
-    def name(self, id: int) -> str:
-        return f"{self.names} {id}" if isinstance(self.names, str) else self.names[id]
-
-    def key(self) -> str | None:
-        return None
-
-
-def as_read(x: Tensor, reading: Reading) -> Tensor:
-    """(B, C, H, W) pictures in the size and channels of `reading`, at their own depth; other shapes as they are."""
-    if x.ndim != 4:
-        return x
-    if reading.channels is not None and x.shape[1] != reading.channels:
-        if x.shape[1] == 1:
-            x = x.expand(-1, reading.channels, -1, -1)
-        elif reading.channels == 1 and x.shape[1] == 3:
-            weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
-            x = _at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
-        else:
-            raise DataError(f"the picture has {x.shape[1]} channels, the model reads {reading.channels}",
-                            "Convert it first.")
-    if reading.size is not None and tuple(x.shape[-2:]) != reading.size:
-        smooth = reading.resample != "nearest"
-        resized = torch.nn.functional.interpolate(
-            x.float(), size=reading.size, mode=reading.resample, antialias=smooth,
-            align_corners=False if smooth else None)  # fmt: skip
-        x = _at_depth(resized, x.dtype)
-    return x
-
-
-def _at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
-    if dtype.is_floating_point:
-        return x.to(dtype)
-    info = torch.iinfo(dtype)
-    return x.round().clamp(info.min, info.max).to(dtype)
-
-
-class Aside(NamedTuple):
-    """A file or sample that is not used, with the reason and the remedy."""
-
-    path: str
-    reason: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +95,6 @@ class Dataset(Generic[S_co]):
 
     def samples(self, split: str, device: torch.device | str = "cpu") -> Samples:
         """The samples of a split, read as `reading` says."""
-        from snellen.data.cache import resident
-
         ids = self.splits[split]
         values = resident(self.source, ids, self.reading)
         return Samples(self.source, ids, self.truth[ids], self.reading, values, device)

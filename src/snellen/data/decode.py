@@ -25,8 +25,8 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Reading
 from snellen.data import tiff
-from snellen.data.dataset import as_read
 from snellen.data.header import PIXELS, Header, Unusable, too_large
+from snellen.data.source import as_read
 
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _ORIENTATION = 274

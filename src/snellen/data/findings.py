@@ -12,9 +12,10 @@ from torch import Tensor
 from snellen.core.spec import Classes, Reading
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, groups_of
-from snellen.data.dataset import SPLITS, BadSamples, Draft, Source
+from snellen.data.dataset import SPLITS, Draft
 from snellen.data.header import Header
 from snellen.data.pictures import PictureFiles
+from snellen.data.source import BadSamples, Source
 from snellen.data.split import divide
 
 SHOWN = 5  # names in a message; `Finding.where` has all

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from snellen.data.dataset import Aside
+from snellen.data.source import Aside
 
 VERSION = 1
 

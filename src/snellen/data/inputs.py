@@ -14,12 +14,12 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Reading, Spec
-from snellen.data.dataset import BadSamples
 from snellen.data.decode import decode
 from snellen.data.formats.folder import sort_files
 from snellen.data.header import DEPTHS, Unusable
 from snellen.data.index import walk
 from snellen.data.pictures import in_threads
+from snellen.data.source import BadSamples
 
 BATCH = 64
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Reading
 from snellen.data import decode, tiff
-from snellen.data.dataset import BadSamples
 from snellen.data.header import DEPTHS, Header, Unusable
 from snellen.data.index import File, Index, to_bytes
+from snellen.data.source import BadSamples
 
 Pages = Literal["first", "max", "each", "volume"]
 T = TypeVar("T")

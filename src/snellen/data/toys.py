@@ -10,7 +10,8 @@ from torch import Tensor
 
 from snellen.core.random import generator
 from snellen.core.spec import Classes, Column, Input, Numbers
-from snellen.data.dataset import Array, Draft
+from snellen.data.dataset import Draft
+from snellen.data.source import Array
 
 
 def digits(seed: int) -> Draft:

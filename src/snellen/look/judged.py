@@ -15,7 +15,8 @@ from snellen.core.run import Run
 from snellen.core.spec import Reading
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
-from snellen.data.dataset import Dataset, Labelled, Source
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.source import Source
 from snellen.tasks import LEARNERS
 
 MOST_TRAINING = 2000  # training samples that are asked again: enough for a figure to ± 2 points

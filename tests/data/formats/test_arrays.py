@@ -17,10 +17,11 @@ from hypothesis.extra import numpy as hnp
 
 from snellen.core.errors import DataError, EnvironmentProblem, SnellenError, UsageError
 from snellen.core.spec import Classes, Labels, Numbers, Reading
-from snellen.data.dataset import BadSamples, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, formats
 from snellen.data.formats.arrays import open_draft, recognises, role
 from snellen.data.opening import dataset
+from snellen.data.source import BadSamples
 
 RNG = np.random.default_rng(0)
 Y = np.arange(12) % 3

@@ -10,10 +10,10 @@ import pytest
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes
-from snellen.data.dataset import Array
 from snellen.data.formats import Asked, formats
 from snellen.data.formats.cifar import open_draft, recognises
 from snellen.data.opening import dataset
+from snellen.data.source import Array
 
 
 def dump(path: Path, content: object) -> None:

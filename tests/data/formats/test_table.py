@@ -16,12 +16,13 @@ from PIL import Image
 
 from snellen.core.errors import DataError, SnellenError, UsageError
 from snellen.core.spec import Classes, Input, Labels, Numbers, Reading
-from snellen.data.dataset import Array, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, formats
 from snellen.data.formats.rows import has_header, read_grid, sniff
 from snellen.data.formats.table import open_draft, read_rows, recognises
 from snellen.data.formats.targets import split_unit
 from snellen.data.opening import assemble, dataset
+from snellen.data.source import Array
 
 FLOWERS = "length [mm],width,colour,species\n" + "".join(
     f"{k / 4},{k % 3},{('red', 'blue')[k % 2]},{('rose', 'iris')[k % 2]}\n" for k in range(20))

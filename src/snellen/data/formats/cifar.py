@@ -13,9 +13,10 @@ import torch
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
-from snellen.data.dataset import Array, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.unpickled import read_pickle
+from snellen.data.source import Array
 
 _SIDE = 32
 

@@ -19,11 +19,12 @@ import torch
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
-from snellen.data.dataset import Aside, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.header import SUFFIXES
 from snellen.data.index import File, Listing, walk
 from snellen.data.pictures import open_pictures
+from snellen.data.source import Aside
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 _NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})

@@ -15,8 +15,9 @@ import torch
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
-from snellen.data.dataset import Array, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
+from snellen.data.source import Array
 
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _PARTS = (("train", 0), ("t10k", 2), ("test", 2))  # file name -> place in SPLITS

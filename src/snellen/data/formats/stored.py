@@ -19,8 +19,8 @@ from torch import Tensor
 from snellen.core.errors import DataError, EnvironmentProblem
 from snellen.core.spec import Reading
 from snellen.data.cache import memory
-from snellen.data.dataset import BadSamples, as_read
 from snellen.data.formats.columns import as_exact
+from snellen.data.source import BadSamples, as_read
 
 NPZ = (".npz",)
 HDF5 = (".h5", ".hdf5", ".hdf")

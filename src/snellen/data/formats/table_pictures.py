@@ -10,10 +10,10 @@ import numpy as np
 
 from snellen.core.spec import Input
 from snellen.core.views import Finding
-from snellen.data.dataset import Aside, Source
 from snellen.data.formats import Asked
 from snellen.data.formats.columns import Problems
 from snellen.data.formats.rows import Grid, is_picture
+from snellen.data.source import Aside, Source
 
 _NOT_NAMED = "is not named in the table"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, lenet, mlp, perceptron, resnet, softmax, task
+from snellen.tasks.classify import baseline, lenet, mlp, own, perceptron, resnet, softmax, task
 
 TASK = task.TASK
+adopt = own.adopt
 
 LEARNERS: dict[str, Learner[Any, Any, Any]] = {
     learner.name: learner

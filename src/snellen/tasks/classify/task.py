@@ -152,12 +152,6 @@ def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
     return answers
 
 
-def adopt(module: nn.Module) -> Any:
-    from snellen.tasks.classify.own import adopt as make
-
-    return make(module)
-
-
 TASK: Task[Dataset[Labelled], Classifier] = Task(
     name="classify",
     question="Which class is this?",
@@ -169,5 +163,4 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     answer=answer,
     errors=errors,
     views=views.views,
-    adopt=adopt,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, least_squares, lenet, mlp, resnet, task
+from snellen.tasks.regress import baseline, least_squares, lenet, mlp, own, resnet, task
 
 TASK = task.TASK
+adopt = own.adopt
 
 LEARNERS: dict[str, Learner[Any, Any, Any]] = {
     learner.name: learner

@@ -118,12 +118,6 @@ def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
     return shown
 
 
-def adopt(module: nn.Module) -> Any:
-    from snellen.tasks.regress.own import adopt as make
-
-    return make(module)
-
-
 TASK: Task[Dataset[Labelled], Regressor] = Task(
     name="regress",
     question="How much?",
@@ -135,5 +129,4 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     answer=answer,
     errors=errors,
     views=views,
-    adopt=adopt,
 )
