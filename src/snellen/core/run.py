@@ -186,8 +186,7 @@ class Run:
         if not self._pending:
             return
         pending, self._pending = self._pending, []
-        tensors = [v.detach().reshape(()) for _, _, row in pending for v in row.values() if isinstance(v, Tensor)]
-        read = iter(torch.stack([t.double() for t in tensors]).tolist() if tensors else [])
+        read = iter(_read_back([v for _, _, row in pending for v in row.values() if isinstance(v, Tensor)]))
         lines = []
         bad: tuple[str, int, str, float] | None = None
         for loop, step, row in pending:
@@ -197,7 +196,10 @@ class Run:
                 bad = (loop, step, wrong, numbers[wrong])
                 break
             self._latest.update(numbers)
-            lines.append(json.dumps({"loop": loop, "step": step, **numbers}, allow_nan=False) + "\n")
+            # All are finite floats, so these are the words of json.dumps, in a third of its time.
+            told = [f'"loop": {json.dumps(loop)}', f'"step": {step}',
+                    *(f"{json.dumps(name)}: {value!r}" for name, value in numbers.items())]
+            lines.append("{" + ", ".join(told) + "}\n")
         self._append("".join(lines).encode())
         if bad is not None:
             loop, step, name, value = bad
@@ -326,6 +328,16 @@ class Run:
         finally:
             for which, handler in before.items():
                 signals.signal(which, handler)
+
+
+def _read_back(scalars: list[Tensor]) -> list[float]:
+    """The numbers of scalars with one wait for the device, exact in double precision."""
+    if not scalars:
+        return []
+    alike = all(s.dtype == scalars[0].dtype and s.ndim == 0 for s in scalars)
+    together = torch.stack(scalars if alike else [s.double().reshape(()) for s in scalars])
+    numbers: list[float] = together.detach().double().tolist()
+    return numbers
 
 
 def _manifest(folder: Path) -> list[dict[str, str]]:

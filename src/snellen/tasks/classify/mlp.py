@@ -18,7 +18,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
-from snellen.nn.mlp import MLP, cross_entropy
+from snellen.nn.mlp import MLP, backpropagate
 from snellen.tasks.classify.reading import fixed_size, flat_size
 from snellen.tasks.classify.scheme import ByCrossEntropy, Network, Weighting
 from snellen.tasks.classify.task import TASK
@@ -63,16 +63,17 @@ def reads(c: MLPSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=64, asked=c.image_size)
 
 
-def _written(model: Network, x: Tensor, y: Tensor) -> Tensor:
+def _gradients(model: Network, batch: Labelled) -> Tensor:
     assert isinstance(model.body, MLP)
-    return cross_entropy(model.body, model.standardize(x), y)
+    return backpropagate(model.body, model.standardize(batch.x), batch.y)
 
 
 def fit(c: MLPSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
     body = model.body
     assert isinstance(body, MLP)
-    fast = _written if c.backward != "autograd" and body.explicit else None
-    learn(model, ByCrossEntropy(data.spec, c.weighting, run, fast), data, run, c.descent, Augment())
+    scheme = ByCrossEntropy(data.spec, c.weighting, run)
+    written = c.backward != "autograd" and body.explicit and scheme.plain
+    learn(model, scheme, data, run, c.descent, Augment(), _gradients if written else None)
 
 
 LEARNER = Learner[MLPSettings, Dataset[Labelled], Network](

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -59,15 +58,12 @@ class ByCrossEntropy:
 
     Args:
         own: a loss the caller brought, called with (scores, target).
-        fast: computes the loss of a batch in a way of the learner's own, where no weights are asked for.
     """
 
-    def __init__(self, spec: Spec, weighting: Weighting, run: Run,
-                 fast: Callable[[Network, Tensor, Tensor], Tensor] | None = None) -> None:  # fmt: skip
+    def __init__(self, spec: Spec, weighting: Weighting, run: Run) -> None:
         self.spec = spec
         self.weighting = weighting
         self.own = run.loss
-        self.fast = fast
         self.class_weights: Tensor | None = None
         if weighting.class_weights == "balanced" and isinstance(spec.target, Classes):
             counts = torch.tensor(spec.target.counts, dtype=torch.float32).clamp(min=1)
@@ -76,14 +72,17 @@ class ByCrossEntropy:
             counts = torch.tensor(spec.target.counts, dtype=torch.float32).clamp(min=1)
             self.class_weights = ((spec.sizes["train"] - counts) / counts).to(run.device)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is softmax cross-entropy and nothing more."""
+        return self.own is None and self.class_weights is None and isinstance(self.spec.target, Classes)
+
     def loss(self, model: Network, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         x, y, _ = batch
         if self.own is not None:
             return self.own(model.scores(x), y)
         if isinstance(self.spec.target, Labels):
             return nn.functional.binary_cross_entropy_with_logits(model.scores(x), y, pos_weight=self.class_weights)
-        if self.fast is not None and self.class_weights is None:
-            return self.fast(model, x, y)
         return nn.functional.cross_entropy(model.scores(x), y, self.class_weights)
 
     def score(self, model: Network, samples: Samples) -> float:
