@@ -38,7 +38,8 @@ class Batches:
             self._many = 1
         else:
             self._many = max(1, BLOCK // (self.size * values[0].numel() * values.element_size()))
-        self._at, self._block = (-1, -1), Labelled(*[torch.empty(0)] * 3)
+        self._at = (-1, -1)
+        self._block: list[Labelled] = []
 
     def __len__(self) -> int:
         """Steps an epoch."""
@@ -67,11 +68,10 @@ class Batches:
         block, place = divmod(place, self._many)
         start = block * self._many * self.size
         if self._at != (epoch, block):
-            self._block = self.samples.take(self._ordered(epoch)[start : start + self._many * self.size])
+            drawn = self.samples.take(self._ordered(epoch)[start : start + self._many * self.size])
+            self._block = [Labelled(*parts) for parts in zip(*(torch.split(t, self.size) for t in drawn), strict=True)]
             self._at = (epoch, block)
-        x, y, ids = self._block
-        a, b = place * self.size, (place + 1) * self.size
-        return Labelled(x[a:b], y[a:b], ids[a:b])
+        return self._block[place]
 
     def at(self, step: int) -> Labelled:
         """The batch of a step: the same whenever and however often it is asked for."""

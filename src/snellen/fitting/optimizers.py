@@ -28,7 +28,7 @@ def optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_de
     device = learning[0].device.type
     fused = device in ("cpu", "cuda") and all(p.is_floating_point() for p in learning)
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, fused=fused)
+        return torch.optim.SGD(groups, lr=lr)  # one operation a weight: fusing costs more than it saves
     if name in ("momentum", "nesterov"):
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused)
     if name == "adagrad":
