@@ -135,7 +135,7 @@ class Samples:
     def take(self, positions: Tensor) -> Labelled:
         """(B,) positions to the batch, on the device."""
         positions = positions.to(self.device)
-        ids, y = self.ids[positions], self.y[positions]
+        ids, y = self.ids.index_select(0, positions), self.y.index_select(0, positions)
         if self.values is not None:
             return Labelled(self.values.index_select(0, positions), y, ids)
         x = self.source.read(ids.cpu().numpy(), self.reading)

@@ -59,7 +59,7 @@ class Best:
 
 def descend(
     model: nn.Module, losses: Callable[[B], Mapping[str, Tensor]], batches: Order[B], run: Run, how: Descent, *,
-    validate: Callable[[nn.Module], float] | None = None,
+    validate: Callable[[nn.Module], float] | None = None, gradients: Callable[[B], Tensor] | None = None,
 ) -> None:  # fmt: skip
     """Brings the sum of `losses` down, in place, and leaves the chosen weights in `model`.
 
@@ -70,6 +70,8 @@ def descend(
         how: see `Descent`.
         validate: called after every epoch with the model to judge (the average where one is kept); higher is better.
             The best weights by it are kept.
+        gradients: puts the gradients of a batch into `.grad` and returns its loss, where a learner has its backward
+            pass written out; called in place of `losses` and autograd in float32 without accumulation.
     Raises:
         Diverged: with step and batch, when a loss is not finite.
         EnvironmentProblem: when memory runs out, with the largest batch that fits.
@@ -86,15 +88,21 @@ def descend(
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(how.average), use_buffers=True)  # type: ignore[no-untyped-call]
     judged = model if average is None else average.module
     best = Best()
+    learning = [p for group in optimizer.param_groups for p in group["params"]]
+    if context is not nullcontext or how.accumulate > 1:
+        gradients = None
 
-    def update(step: int) -> Tensor:
-        total = torch.zeros(())
+    def differentiate(step: int) -> Tensor:
         for part in range(how.accumulate):
             with context():
                 terms = losses(batches.at(step * how.accumulate + part))
                 total = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
             share = total / how.accumulate if how.accumulate > 1 else total
             (scaler.scale(share) if scaler else share).backward()
+        return total.detach()
+
+    def update(step: int) -> Tensor:
+        total = differentiate(step) if gradients is None else gradients(batches.at(step))
         if how.clip is not None:
             if scaler:
                 scaler.unscale_(optimizer)
@@ -104,10 +112,11 @@ def descend(
             scaler.update()
         else:
             optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for p in learning:  # what zero_grad does, without its bookkeeping
+            p.grad = None
         if average is not None:
             average.update_parameters(model)
-        return total.detach()
+        return total
 
     epoch = max(1, len(batches) // how.accumulate)
     with memory:
@@ -123,6 +132,7 @@ def descend(
     if scaler:
         run.keep(scaler=scaler)
     factor = make_schedule(how.schedule, steps, how.warmup)
+    current = None
     model.train()
 
     def about(step: int) -> str:
@@ -131,8 +141,9 @@ def descend(
     with memory:
         for step in run.steps(steps, about=about):
             rate = lr * factor(step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            if rate != current:
+                for group in optimizer.param_groups:
+                    group["lr"] = current = rate
             run.log(loss=update(step))
             if validate is not None and ((step + 1) % epoch == 0 or step + 1 == steps):
                 run.flush()  # no score is taken from weights that are not finite

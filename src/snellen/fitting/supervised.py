@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
@@ -70,12 +72,17 @@ def check_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run
                          f"Give its last layer {outputs} outputs a sample.")
 
 
-def learn(model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: Augment) -> None:
+def learn(
+    model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: Augment,
+    gradients: Callable[[M, Labelled], Tensor] | None = None,
+) -> None:  # fmt: skip
     """Standardises the inputs by the training split, then descends on `scheme`'s loss.
 
     Args:
         model: its first `Standardize` takes the statistics; on `run.device` afterwards.
         vary: augmentation, for pictures.
+        gradients: the loss of a batch with its gradients put into `.grad`, where the learner has its backward pass
+            written out; it must be that of `scheme`.
     """
     train = data.samples("train", run.device)
     model.to(run.device)
@@ -102,7 +109,9 @@ def learn(model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: D
     def validate(judged: nn.Module) -> float:
         return scheme.score(judged, validation)  # type: ignore[arg-type]
 
-    descend(model, losses, batches, run, how, validate=validate if validation is not None and len(validation) else None)
+    descend(model, losses, batches, run, how,
+            validate=validate if validation is not None and len(validation) else None,
+            gradients=None if gradients is None else partial(gradients, model))
 
 
 def _by_heart(how: Descent, train: Samples) -> tuple[Descent, Samples]:

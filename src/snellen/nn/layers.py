@@ -23,6 +23,8 @@ class Standardize(nn.Module):
     std: Tensor
     low: Tensor
     high: Tensor
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, input: Input, channels: int | None = None) -> None:
         super().__init__()
@@ -34,11 +36,24 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.ones(count, dtype=torch.float64))
         self.register_buffer("low", torch.tensor(0.0))
         self.register_buffer("high", torch.tensor(255.0 if input.dtype == "uint8" else 1.0))
+        self.register_buffer("scale", torch.empty(0), persistent=False)  # x · scale + shift, in float32
+        self.register_buffer("shift", torch.empty(0), persistent=False)
+        self._prepare()
+        self.register_load_state_dict_post_hook(Standardize._loaded)  # type: ignore[no-untyped-call]
+
+    def _loaded(self, _: object) -> None:
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What each batch needs of mean and deviation, as numbers where there is one channel."""
+        shape = (-1,) + (1,) * (self.rank - 1) if len(self.mean) > 1 else ()
+        self.scale = (1 / self.std).float().reshape(shape)
+        self.shift = (-self.mean / self.std).float().reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) or (B, D) of any dtype to float32 of the same shape."""
-        shape = (-1,) + (1,) * (self.rank - 1)
         if x.dtype == torch.float64:
+            shape = (-1,) + (1,) * (self.rank - 1)
             # A large offset with small differences would be lost in float32: subtract first.
             if self.deep:
                 x = x.clamp(self.low.double(), self.high.double())
@@ -46,8 +61,9 @@ class Standardize(nn.Module):
         x = x.float()
         if self.deep:
             x = x.clamp(self.low, self.high)
-        scale = (1 / self.std).float().view(shape)
-        return torch.addcmul((-self.mean / self.std).float().view(shape), x, scale)
+        if self.shift.ndim == 0:  # one channel: a number, which costs half of a broadcast
+            return (x * self.scale).add_(self.shift)
+        return torch.addcmul(self.shift, x, self.scale)
 
     def learn(self, x: Tensor, span: tuple[float, float] | None = None) -> None:
         """Takes mean, deviation and range from training inputs.
@@ -69,6 +85,7 @@ class Standardize(nn.Module):
         self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant column stays zero
         self.low.fill_(low)
         self.high.fill_(high)
+        self._prepare()
 
 
 def robust_range(x: Tensor) -> tuple[float, float]:

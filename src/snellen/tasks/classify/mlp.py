@@ -19,7 +19,7 @@ from snellen.data.reading import fixed_size, flat_size
 from snellen.fitting.descent import Descent
 from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
-from snellen.nn.mlp import MLP, cross_entropy
+from snellen.nn.mlp import MLP, backpropagate
 from snellen.nn.network import Network
 from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
@@ -69,16 +69,17 @@ def reads(c: MLPSettings, spec: Spec) -> Reading:
     return fixed_size(spec, most=64, asked=c.image_size)
 
 
-def _written(model: Logits, x: Tensor, y: Tensor) -> Tensor:
+def _gradients(model: Logits, batch: Labelled) -> Tensor:
     assert isinstance(model.network.body, MLP)
-    return cross_entropy(model.network.body, model.network.standardize(x), y)
+    return backpropagate(model.network.body, model.network.standardize(batch.x), batch.y)
 
 
 def fit(c: MLPSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
     body = model.network.body
     assert isinstance(body, MLP)
-    fast = _written if c.backward != "autograd" and body.explicit else None
-    learn(model, ByCrossEntropy(data.spec, c.weighting, run, fast), data, run, c.descent, Augment())
+    scheme = ByCrossEntropy(data.spec, c.weighting, run)
+    written = c.backward != "autograd" and body.explicit and scheme.plain
+    learn(model, scheme, data, run, c.descent, Augment(), _gradients if written else None)
 
 
 LEARNER = Learner[MLPSettings, Dataset[Labelled], Logits](

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -54,15 +53,12 @@ class ByCrossEntropy:
 
     Args:
         own: a loss the caller brought, called with (scores, target).
-        fast: computes the loss of a batch in a way of the learner's own, where no weights are asked for.
     """
 
-    def __init__(self, spec: Spec, weighting: Weighting, run: Run,
-                 fast: Callable[[Logits, Tensor, Tensor], Tensor] | None = None) -> None:  # fmt: skip
+    def __init__(self, spec: Spec, weighting: Weighting, run: Run) -> None:
         self.spec = spec
         self.weighting = weighting
         self.own = run.loss
-        self.fast = fast
         self.class_weights: Tensor | None = None
         if weighting.class_weights == "balanced" and isinstance(spec.target, Classes):
             counts = torch.tensor(spec.target.counts, dtype=torch.float32).clamp(min=1)
@@ -70,6 +66,12 @@ class ByCrossEntropy:
         if weighting.class_weights == "balanced" and isinstance(spec.target, Labels):
             counts = torch.tensor(spec.target.counts, dtype=torch.float32).clamp(min=1)
             self.class_weights = ((spec.sizes["train"] - counts) / counts).to(run.device)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is softmax cross-entropy and nothing more."""
+        weighted = self.class_weights is not None or self.weighting.hard < 1
+        return self.own is None and not weighted and isinstance(self.spec.target, Classes)
 
     def loss(self, model: Logits, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         x, y, _ = batch
@@ -79,8 +81,6 @@ class ByCrossEntropy:
             return hardest(self._losses(model.scores(x), y), self.weighting.hard)
         if isinstance(self.spec.target, Labels):
             return self._losses(model.scores(x), y).mean()
-        if self.fast is not None and self.class_weights is None:
-            return self.fast(model, x, y)
         return nn.functional.cross_entropy(model.scores(x), y, self.class_weights)
 
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:

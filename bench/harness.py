@@ -1,0 +1,357 @@
+"""What all benches share: one process a peer, rounds in the order A B A B, equal output first, a table, a JSON file.
+
+A bench is a script that defines a `Bench` and calls `main`. The script runs itself again as each peer's process with
+`--work PEER`; that process prepares (imports, data, one warm-up round), then does one round for each line it is sent.
+Only one process computes at a time. No ratio is printed for a peer whose output differs.
+
+    python bench/NAME.py [--rounds 7] [--device cpu|cuda] [--peers a,b] [--threads 1]
+
+Peers that are not part of the product live in a virtual environment of their own (bench/requirements.txt), named by
+SNELLEN_BENCH_PYTHON; without it, peers that cannot be imported are reported as not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+Output = Mapping[str, float]
+Round = Callable[[], Callable[[], Output]]
+"""Does the work once, under the clock. What it returns tells, off the clock, figures of the output (accuracy, loss);
+among them may be `seconds`, `cpu` and `peak` where the round measured these itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a worker is told."""
+
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What is to be at most `most`: the median of ours divided by the peer's, ours less the peer's, or ours alone."""
+
+    ours: str
+    peer: str = ""
+    most: float
+    kind: Literal["ratio", "difference", "value"] = "ratio"
+    of: Literal["seconds", "cpu"] = "seconds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One bench.
+
+    Args:
+        name: of the script and of its results.
+        work: what is measured, one sentence.
+        ours, peers: name -> makes a round, in a process of its own.
+        bars: what is to be reached.
+        same: the outputs of one of ours and of a peer (means over the rounds) -> why they differ, or None.
+        unit: of the times.
+        threads: of each process, unless told otherwise.
+
+    A name may begin with a group ("lenet: torch eager"); only members of one group are compared. An entry of `peers`
+    called "limit" measures the physical limit of its group.
+    """
+
+    name: str
+    work: str
+    ours: Mapping[str, Callable[[Options], Round]]
+    peers: Mapping[str, Callable[[Options], Round]]
+    bars: Sequence[Bar]
+    same: Callable[[Output, Output], str | None]
+    unit: str = "s"
+    threads: int = 1
+
+
+@dataclass
+class Measured:
+    """What a peer's process reported: one entry a round."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    outputs: list[dict[str, float]] = field(default_factory=list)
+    peak: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    trouble: str | None = None
+
+    def output(self) -> dict[str, float]:
+        return {k: statistics.fmean(o[k] for o in self.outputs) for k in self.outputs[0]} if self.outputs else {}
+
+
+# -- the worker ------------------------------------------------------------------------------------------------------
+
+
+def work(make: Callable[[Options], Round], options: Options) -> None:
+    """Answers each line of standard input with one round, as a line of JSON on the real standard output."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to standard error
+
+    def say(**what: Any) -> None:
+        out.write(json.dumps(what) + "\n")
+        out.flush()
+
+    try:
+        once = make(options)
+        once()()  # warm-up
+    except Exception as error:  # any peer may fail in any way; the table says how
+        say(trouble=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200])
+        return
+    say(ready=True, versions=versions())
+    for _ in sys.stdin:
+        started, burnt = time.perf_counter(), time.process_time()
+        tell = once()
+        seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+        output = dict(tell())
+        say(seconds=output.pop("seconds", seconds), cpu=output.pop("cpu", cpu), output=output,
+            peak=int(output.pop("peak", 0)) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that are loaded."""
+    known = ("torch", "numpy", "sklearn", "lightning", "fastai", "keras", "jax")
+    found = {name: getattr(sys.modules[name], "__version__", "?") for name in known if name in sys.modules}
+    return {name: str(version) for name, version in found.items()}
+
+
+class Process:
+    """A peer's process."""
+
+    def __init__(self, script: Path, peer: str, python: str, options: Options) -> None:
+        threads = str(options.threads)
+        path = [str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+            "KERAS_BACKEND": peer.split("/")[-1], "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        }  # fmt: skip
+        if options.device == "cpu":
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        if options.threads == 1:
+            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        command = [python, str(script), "--work", peer, "--device", options.device, "--threads", str(options.threads)]
+        self.measured = Measured()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True, env=environment)
+        self._listen()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        answer = json.loads(line) if line else {"trouble": f"ended with status {self.process.wait()}"}
+        self.measured.trouble = answer.get("trouble")
+        self.measured.versions.update(answer.get("versions", {}))
+        if "seconds" in answer:
+            self.measured.seconds.append(answer["seconds"])
+            self.measured.cpu.append(answer["cpu"])
+            self.measured.outputs.append(answer["output"])
+            self.measured.peak = answer["peak"]
+
+    def once(self) -> None:
+        if self.measured.trouble is None:
+            assert self.process.stdin is not None
+            self.process.stdin.write("once\n")
+            self.process.stdin.flush()
+            self._listen()
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(bench: Bench, script: Path, wanted: Sequence[str], rounds: int, options: Options) -> dict[str, Measured]:
+    """Every entry's rounds, interleaved."""
+    theirs = os.environ.get("SNELLEN_BENCH_PYTHON", sys.executable)
+    processes = {}
+    for name in wanted:
+        print(f"  preparing {name}", file=sys.stderr, flush=True)
+        processes[name] = Process(script, name, sys.executable if name in bench.ours else theirs, options)
+    try:
+        for number in range(rounds):
+            print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+            for process in processes.values():
+                process.once()
+    finally:
+        for process in processes.values():
+            process.end()
+    return {name: process.measured for name, process in processes.items()}
+
+
+# -- the result ------------------------------------------------------------------------------------------------------
+
+
+def ratios(ours: Measured, peer: Measured, what: str = "seconds") -> list[float]:
+    """Ours over the peer, round by round: neighbours in time, so that a busy minute strikes both."""
+    return [a / b for a, b in zip(getattr(ours, what), getattr(peer, what), strict=True)]
+
+
+def compare(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Rows: each peer against each of ours, with a ratio only where the output is the same."""
+    rows = []
+    for name in bench.ours:
+        ours = measured.get(name)
+        if ours is None or ours.trouble is not None:
+            continue
+        for other, peer in measured.items():
+            if other in bench.ours or group(other) != group(name) or is_limit(other):
+                continue
+            row: dict[str, Any] = {"ours": name, "peer": other}
+            why = peer.trouble or bench.same(ours.output(), peer.output())
+            if why is not None:
+                rows.append({**row, "no_ratio": why})
+                continue
+            each = ratios(ours, peer)
+            row |= {"ratio": statistics.median(each), "low": min(each), "high": max(each),
+                    "cpu_ratio": statistics.median(ratios(ours, peer, "cpu")) if all(peer.cpu) else None}
+            rows.append(row)
+    return rows
+
+
+def judge(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Rows: each bar with what was measured, where it was."""
+    rows = []
+    for bar in bench.bars:
+        ours, peer = measured.get(bar.ours), measured.get(bar.peer)
+        row = {"ours": bar.ours, "peer": bar.peer, "kind": bar.kind, "of": bar.of, "most": bar.most}
+        if ours is None or ours.trouble or (bar.peer and (peer is None or peer.trouble)):
+            continue
+        here = getattr(ours, bar.of)
+        there = getattr(peer, bar.of) if peer is not None else [0.0] * len(here)
+        if peer is not None and bench.same(ours.output(), peer.output()) is not None:
+            continue
+        each = [a / b if bar.kind == "ratio" else a - b for a, b in zip(here, there, strict=True)]
+        value = statistics.median(each)
+        rows.append({**row, "value": value, "reached": value <= bar.most})
+    return rows
+
+
+def group(name: str) -> str:
+    return name.split(": ")[0] if ": " in name else ""
+
+
+def is_limit(name: str) -> bool:
+    return name.split(": ")[-1] == "limit"
+
+
+def entries(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Rows: what each entry took."""
+    floors = {group(n): statistics.median(m.seconds) for n, m in measured.items() if is_limit(n) and m.seconds}
+    rows = []
+    for name, m in measured.items():
+        floor = floors.get(group(name))
+        if m.trouble is not None or not m.seconds:
+            rows.append({"name": name, "not_run": m.trouble or "no rounds"})
+            continue
+        median = statistics.median(m.seconds)
+        rows.append({
+            "name": name, "median": median, "min": min(m.seconds), "max": max(m.seconds),
+            "cpu": statistics.median(m.cpu), "peak_bytes": m.peak, "output": m.output(),
+            "share_of_limit": None if floor is None else floor / median, "versions": m.versions,
+        })  # fmt: skip
+    return rows
+
+
+def hardware() -> dict[str, Any]:
+    """Of this machine, without its name."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    flags = ""
+    if info.exists():
+        lines = info.read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+        flags = next((line for line in lines if line.startswith("flags")), "")
+    wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "instructions": wide,
+            "memory_bytes": memory, "load_average": os.getloadavg()[0]}
+
+
+def write(bench: Bench, result: Mapping[str, Any]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{bench.name}.json"
+    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def about(name: str, work: str, rounds: int, threads: int) -> dict[str, Any]:
+    """What stands at the head of a result."""
+    git = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    return {"bench": name, "work": work, "commit": git.stdout.strip() or "unknown",
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "command": shlex.join(["python", f"bench/{name}.py", *sys.argv[1:]]),
+            "hardware": hardware(), "python": platform.python_version(), "rounds": rounds, "threads": threads}
+
+
+def show(result: Mapping[str, Any], unit: str) -> None:
+    """The two tables, the worst ratio last."""
+    print(f"{result['bench']}: {result['work']}\n{result['rounds']} rounds, {result['threads']} threads, "
+          f"{result['hardware']['processor']}, {result['hardware']['cores']} cores\n")
+    print(f"{'entry':28s}{'median':>10s}{'min':>10s}{'max':>10s}{'CPU':>10s}{'peak MB':>9s}{'limit':>7s}  output")
+    for row in result["entries"]:
+        if "not_run" in row:
+            print(f"{row['name']:28s}  not run: {row['not_run']}")
+            continue
+        share = "" if row["share_of_limit"] is None else f"{row['share_of_limit']:.0%}"
+        output = " ".join(f"{k} {v:.4g}" for k, v in row["output"].items())
+        times = "".join(f"{row[k]:10.4g}" for k in ("median", "min", "max", "cpu"))
+        print(f"{row['name']:28s}{times}{row['peak_bytes'] / 1e6:9.0f}{share:>7s}  {output}")
+    print(f"(times in {unit}; limit: the share of the physical limit measured in the same run)\n")
+    print(f"{'ours':28s}{'peer':28s}{'ratio':>7s}{'from':>7s}{'to':>7s}{'CPU':>7s}")
+    for row in result["ratios"]:
+        if "no_ratio" in row:
+            print(f"{row['ours']:28s}{row['peer']:28s}  no ratio: {row['no_ratio']}")
+            continue
+        cpu = f"{row['cpu_ratio']:7.2f}" if row["cpu_ratio"] is not None else " " * 7
+        print(f"{row['ours']:28s}{row['peer']:28s}{row['ratio']:7.2f}{row['low']:7.2f}{row['high']:7.2f}{cpu}")
+    for row in result["bars"]:
+        against = {"ratio": " / ", "difference": " − ", "value": ""}[row["kind"]] + row["peer"]
+        verdict = "reached" if row["reached"] else "MISSED"
+        print(f"bar: {row['ours']}{against} ({row['of']}) {row['value']:.3g}, at most {row['most']:g}: {verdict}")
+    worst = max((row for row in result["ratios"] if "ratio" in row), key=lambda row: row["ratio"], default=None)
+    if worst is not None:
+        print(f"worst ratio: {worst['ratio']:.2f} ({worst['ours']} / {worst['peer']})")
+
+
+def main(bench: Bench, script: str) -> None:
+    """The command line of every bench."""
+    parser = argparse.ArgumentParser(description=bench.work)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--peers", default="", help="names separated by commas; default all: " + ", ".join(bench.peers))
+    parser.add_argument("--threads", type=int, default=bench.threads)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    options = Options(device=given.device, threads=given.threads)
+    if given.work:
+        work({**bench.ours, **bench.peers}[given.work], options)
+        return
+    peers = [name for name in given.peers.split(",") if name] or list(bench.peers)
+    unknown = [name for name in peers if name not in bench.peers]
+    if unknown:
+        parser.error(f"no peer is called {unknown[0]!r}: {', '.join(bench.peers)}")
+    peers += [name for name in bench.peers if is_limit(name) and name not in peers]
+    head = about(bench.name, bench.work, given.rounds, given.threads)
+    measured = measure(bench, Path(script).resolve(), [*bench.ours, *peers], given.rounds, options)
+    result = {**head, "unit": bench.unit, "entries": entries(bench, measured), "ratios": compare(bench, measured),
+              "bars": judge(bench, measured)}
+    write(bench, result)
+    show(result, bench.unit)

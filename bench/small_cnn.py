@@ -1,0 +1,174 @@
+"""S2: the training step of small convolutional networks: LeNet on 28x28, batch 64, and ResNet-18 on 32x32, batch 32.
+
+All start from the same weights and see the same pictures in the same order, so the loss after the last step is the
+same but for rounding.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness import Bar, Bench, Options, Output, Round, main
+from limits import products
+
+BATCH = {"lenet": 64, "resnet18": 32}
+STEPS = {"lenet": 150, "resnet18": 6}
+MULTIPLY_ADDS = {"lenet": 416_520, "resnet18": 555_422_720}  # of one picture, forward
+RATE = {"lenet": 0.05, "resnet18": 0.01}
+
+
+def network(name: str) -> Any:
+    import torch
+
+    from snellen.nn.convnets.lenet import LeNet
+    from snellen.nn.convnets.resnet import resnet18
+
+    torch.manual_seed(0)
+    return LeNet(1, (28, 28), 10) if name == "lenet" else resnet18(3, 10, small=True)
+
+
+def pictures(name: str) -> tuple[Any, Any]:
+    """(N, C, H, W) uint8 smooth random pictures, whose class is the brightest of ten places, and (N,) int64."""
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    channels, side = (1, 28) if name == "lenet" else (3, 32)
+    coarse = torch.rand(BATCH[name] * STEPS[name], channels, 5, 5, generator=draw)
+    x = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return (x * 255).to(torch.uint8), coarse.mean(1).flatten(1)[:, :10].argmax(1)
+
+
+def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callable[[Options], Round]:
+    """Through `learn`'s parts with everything on, as `snellen train` does it."""
+
+    def make(options: Options) -> Round:
+        import torch
+        from torch import Tensor, nn
+
+        from snellen.core.allocator import tune
+        from snellen.core.run import Run
+        from snellen.core.spec import Input, Reading
+        from snellen.data.batches import Batches
+        from snellen.data.dataset import Array, Labelled, Samples
+        from snellen.fitting.descend import descend
+        from snellen.fitting.descent import Descent
+        from snellen.nn.layers import Standardize
+        from snellen.tasks.classify.scheme import Network
+
+        if tuned:
+            tune()
+        torch.set_num_threads(options.threads)
+        x, y = pictures(name)
+        train = Samples(Array(x), torch.arange(len(x)), y, Reading(), x, options.device)
+        standardize = Standardize(Input(modality="image", shape=tuple(x.shape[1:]), dtype="uint8"))
+        standardize.learn(x)
+        how = Descent(epochs=1, batch_size=BATCH[name], optimizer="sgd", lr=RATE[name], schedule="constant",
+                      precision=precision)  # type: ignore[arg-type]
+
+        def once() -> Callable[[], Output]:
+            model = Network(standardize, network(name)).to(options.device)
+            model.to(memory_format=torch.channels_last)
+            passed: list[Tensor] = []
+
+            def losses(batch: Labelled) -> dict[str, Tensor]:
+                passed.append(nn.functional.cross_entropy(model(batch.x), batch.y))
+                return {"loss": passed[-1]}
+
+            with tempfile.TemporaryDirectory() as folder:
+                run = Run(Path(folder), device=options.device)
+                started, burnt = time.perf_counter(), time.process_time()
+                descend(model, losses, Batches(train, BATCH[name], 0), run, how)
+                seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+            return lambda: told(name, seconds, cpu, passed)
+
+        return once
+
+    return make
+
+
+def told(name: str, seconds: float, cpu: float, losses: list[Any]) -> Output:
+    """Per step, with the mean loss of the last third."""
+    last = losses[-max(1, len(losses) // 3) :]
+    loss = sum(float(value.detach()) for value in last) / len(last)
+    return {"seconds": seconds / STEPS[name], "cpu": cpu / STEPS[name], "loss": loss}
+
+
+def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False) -> Callable[[Options], Round]:
+    """The plain loop on float pictures in memory, in the order that ours has too."""
+
+    def make(options: Options) -> Round:
+        import torch
+        from torch import nn
+
+        from snellen.core.random import permutation
+
+        torch.set_num_threads(options.threads)
+        x, y = pictures(name)
+        values = x.float()
+        x = (values - values.mean((0, 2, 3), keepdim=True)) / values.std((0, 2, 3), keepdim=True, correction=0)
+        x, y = x.to(options.device), y.to(options.device)
+        order = permutation(len(x), 0, "order", 0).to(options.device).split(BATCH[name])
+
+        def loss_of(model: nn.Module, a: Any, b: Any) -> Any:
+            return nn.functional.cross_entropy(model(a), b)
+
+        step = torch.compile(loss_of) if compiled else loss_of
+
+        def once() -> Callable[[], Output]:
+            model = network(name).to(options.device)
+            if channels_last:
+                model.to(memory_format=torch.channels_last)
+            optimizer = torch.optim.SGD(model.parameters(), lr=RATE[name])
+            passed = []
+            started, burnt = time.perf_counter(), time.process_time()
+            for chosen in order:
+                a = x[chosen]
+                if channels_last:
+                    a = a.contiguous(memory_format=torch.channels_last)
+                optimizer.zero_grad()
+                loss = step(model, a, y[chosen])
+                loss.backward()
+                optimizer.step()
+                passed.append(loss)
+            seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+            return lambda: told(name, seconds, cpu, passed)
+
+        return once
+
+    return make
+
+
+def same(ours: Output, peer: Output) -> str | None:
+    apart = abs(ours["loss"] - peer["loss"]) / peer["loss"]
+    return None if apart <= 0.03 else f"loss differs by {apart:.1%}"
+
+
+def flops(name: str) -> float:
+    """Of a step: the forward pass, and twice as much for the backward pass."""
+    return 3 * 2 * MULTIPLY_ADDS[name] * BATCH[name]
+
+
+BENCH = Bench(
+    name="small_cnn",
+    work="A training step of LeNet (28x28, batch 64) and ResNet-18 (32x32, batch 32).",
+    ours={"lenet: snellen": snellen("lenet"), "resnet18: snellen": snellen("resnet18"),
+          "resnet18: snellen bf16": snellen("resnet18", "bfloat16")},
+    peers={"lenet: torch eager": torch_loop("lenet"),
+           "lenet: torch channels_last": torch_loop("lenet", channels_last=True),
+           "lenet: torch.compile": torch_loop("lenet", compiled=True), "lenet: limit": products(flops("lenet")),
+           "resnet18: torch eager": torch_loop("resnet18"),
+           "resnet18: torch channels_last": torch_loop("resnet18", channels_last=True),
+           "resnet18: limit": products(flops("resnet18"))},
+    bars=[Bar(ours="lenet: snellen", peer="lenet: torch eager", most=0.7),
+          Bar(ours="resnet18: snellen", peer="resnet18: torch eager", most=0.8),
+          Bar(ours="resnet18: snellen bf16", peer="resnet18: torch eager", most=0.5)],
+    same=same,
+    unit="s a step",
+)  # fmt: skip
+
+if __name__ == "__main__":
+    main(BENCH, __file__)

@@ -1,0 +1,72 @@
+"""Where and under which limits a run computes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from snellen.core.errors import EnvironmentProblem, UsageError, nearest
+from snellen.core.run import Watch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and under which limits a run computes.
+
+    Args:
+        device: "auto", "cpu", "cuda", "mps".
+        threads: of the CPU; None: chosen by the size of the network.
+        save_every: seconds between saves; 0: after every step.
+        seconds: how long learning may take; None: as long as the settings say.
+        watch: who is told of progress.
+        open_test: whether the test split is judged at the end; a ladder opens it once for all.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    save_every: float = 30.0
+    seconds: float | None = None
+    watch: Watch | None = None
+    open_test: bool = True
+
+
+def find_device(name: str) -> str:
+    """Raises EnvironmentProblem when the device is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
+    base = name.split(":")[0]
+    if base not in there:
+        raise UsageError(f"No device is called {name!r}", nearest(name, ["auto", *there]))
+    if not there[base]:
+        raise EnvironmentProblem(f"There is no {name} on this machine", "Take --device auto.")
+    return name
+
+
+@contextlib.contextmanager
+def threads(count: int, model: nn.Module) -> Iterator[None]:
+    """So many threads while computing; one for a tiny network, where handing work over costs more than the work."""
+    before = torch.get_num_threads()
+    tiny = sum(p.numel() for p in model.parameters()) < 20_000
+    torch.set_num_threads(1 if tiny else min(count, most_threads()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def most_threads() -> int:
+    return os.cpu_count() or 1
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine; where it does not say, more than any has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 60

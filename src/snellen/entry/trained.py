@@ -1,0 +1,222 @@
+"""A finished run, and reading one back."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core import files
+from snellen.core import settings as core_settings
+from snellen.core.errors import DataError, EnvironmentProblem, first_line
+from snellen.core.plain import from_plain, to_plain
+from snellen.core.random import drawing
+from snellen.core.record import Record, read_record, write_record
+from snellen.core.run import Run
+from snellen.core.spec import Spec
+from snellen.core.task import Answer, Predictions, Task
+from snellen.core.views import Metric
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.opening import dataset
+from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
+from snellen.entry.machine import find_device, physical_memory, threads
+from snellen.look.curves import read_history
+from snellen.look.notebook import html_of_run
+from snellen.look.report.run import write_report
+from snellen.look.report.told import Told, tell
+
+
+class Trained:
+    """A finished run: its model can be asked, evaluated, looked at.
+
+    Args:
+        folder: the run's folder.
+        record: what `run.json` says.
+        model: in evaluation mode.
+        data: the dataset it was trained on, where it is at hand.
+    """
+
+    def __init__(self, folder: Path, record: Record, learner: AnyLearner, model: nn.Module,
+                 data: Dataset[Labelled] | None = None) -> None:  # fmt: skip
+        self.folder = folder
+        self.record = record
+        self.learner = learner
+        self.model = model
+        self._data = data
+
+    @property
+    def task(self) -> Task[Any, Any]:
+        return self.learner.task
+
+    @property
+    def spec(self) -> Spec:
+        return self.record.spec
+
+    @property
+    def data(self) -> Dataset[Labelled]:
+        if self._data is None:
+            self._data = dataclasses.replace(reopen(self.record), reading=self.record.reading)
+        return self._data
+
+    @property
+    def headline(self) -> str:
+        return self.task.headline(self.spec)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Of the test split, or of validation where the test split has not been opened."""
+        splits = read_measured(self.folder / "metrics.json")["splits"]
+        split = "test" if "test" in splits else "val"
+        return {name: from_plain(Metric, value, name) for name, value in splits.get(split, {}).items()}
+
+    def predictions(self, split: str) -> Predictions:
+        """What the model said of a split, as it was kept."""
+        return files.read_tensors(self.folder / "predictions" / f"{split}.safetensors")[0]
+
+    def judge(self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None) -> None:
+        """Asks the model of whole splits, keeps what it says, measures, and writes metrics and report."""
+        path = self.folder / "metrics.json"
+        plain: dict[str, Any] = {"headline": self.headline, "splits": {}, "cost": {}, "notes": {}}
+        if path.exists():
+            plain = read_measured(path)
+        for split in splits:
+            said = self.task.predict(self.model, self.data, split, run)
+            files.write_tensors(self.folder / "predictions" / f"{split}.safetensors", said)
+            plain["splits"][split] = {n: to_plain(m) for n, m in self.task.measure(said, self.spec).items()}
+        if cost is not None:
+            plain["cost"] = cost
+        plain["notes"] = {**plain["notes"], **run.notes}
+        files.write_json(path, plain)
+        self._finish()
+        self.report()
+
+    def _finish(self) -> None:
+        names = ["model.safetensors", "metrics.json", "history.jsonl",
+                 *(f"predictions/{p.name}" for p in sorted((self.folder / "predictions").glob("*.safetensors")))]
+        hashes = {name: files.sha256(self.folder / name) for name in names if (self.folder / name).exists()}
+        self.record = dataclasses.replace(self.record, status="finished", files=hashes)
+        write_record(self.folder, self.record)
+
+    def told(self) -> Told:
+        """All that is known of the run, with its diagnosis: what the page is made from."""
+        return tell(self.folder, self.record, self.learner, self.model, self.data)
+
+    def report(self) -> Path:
+        """Writes the page and the model card anew; returns the page's path."""
+        with threads(self.record.threads, self.model):
+            return write_report(self.folder, self.told())
+
+    def evaluate(self, data: str | Path | Dataset[Labelled] | None = None, split: str = "test") -> dict[str, Metric]:
+        """Metrics on a split of the run's data, or of other data with the same classes or targets."""
+        opened = self.data if data is None else data if isinstance(data, Dataset) else dataset(data)
+        theirs, ours = (getattr(spec.target, "names", None) for spec in (opened.spec, self.spec))
+        if theirs != ours:
+            raise DataError(f"The targets of {opened.spec.name} are {theirs}, the model's {ours}", "Give data like it.")
+        opened = dataclasses.replace(opened, reading=self.record.reading)
+        with threads(self.record.threads, self.model):
+            run = Run(self.folder, resume=None, device=self.record.device)
+            said = self.task.predict(self.model, opened, split, run)
+        return self.task.measure(said, opened.spec)
+
+    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None) -> Iterator[Answer]:
+        """What the model says of files, folders, globs or tables, one record a sample, in their order.
+
+        Args:
+            draw: a folder in which each picture is written with its answer.
+        """
+        from snellen.data.inputs import inputs
+
+        for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
+            for name, answer in zip(names, self.ask(x), strict=True):
+                yield {"input": name, **answer}
+
+    def predict(self, what: str | Path | Tensor) -> Answer | list[Answer]:
+        """The answer for one file or one sample; the answers for a folder, a glob, a table or a batch."""
+        if isinstance(what, Tensor):
+            single = what.ndim == len(self.spec.input.shape)
+            answers = self.ask(what[None] if single else what)
+            return answers[0] if single else answers
+        answers = list(self.answers([what]))
+        return answers[0] if len(answers) == 1 and Path(what).is_file() else answers
+
+    def ask(self, x: Tensor) -> list[Answer]:
+        """(B, ...) raw inputs, read as `record.reading` says, to answers."""
+        return self.task.answer(self.model, x.to(self.record.device), self.spec)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.record.learner} on {self.spec.name}"
+        return html_of_run(title, self.headline, self.metrics, read_history(self.folder))
+
+    def __repr__(self) -> str:
+        figure = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"
+        return f"<run {self.folder}: {self.record.learner} on {self.spec.name}, {figure}>"
+
+
+def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, device: str = "auto") -> Trained:
+    """Reads a run back, its weights checked against their SHA-256; nothing in the folder can run code.
+
+    Args:
+        learner: again, where it is the user's own.
+    """
+    folder = Path(folder)
+    record = dataclasses.replace(read_record(folder), device=find_device(device))
+    found = learner_of(record, learner)
+    path = folder / "model.safetensors"
+    if not os.path.lexists(path):
+        raise DataError(f"{folder} has no trained model yet",
+                        f"Go on with: snellen train --resume {shlex.quote(str(folder))}")
+    expected = record.files.get("model.safetensors")
+    if expected is not None and files.sha256(path) != expected:
+        raise DataError(f"{path} is not what was written: its SHA-256 differs", "Restore it, or train again.")
+    tensors, _ = files.read_tensors(path)
+    if source_changed(record, found):
+        warn(None, f"The source of {found.name} has changed since {folder} was trained.")
+    chosen = core_settings.make(found.settings, read_settings(found, record.settings))
+    model = build(found, chosen, record, tensors)
+    files.load_weights(model, tensors, f"The weights of {path}")
+    model.to(record.device).eval()
+    return Trained(folder, record, found, model)
+
+
+def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """The untrained model of a run, planned without memory first: a record may ask for more than there is.
+
+    Args:
+        tensors: the weights it is built for; a plan of other shapes is not carried out.
+    Raises:
+        EnvironmentProblem: where memory is too small.
+        DataError: where the record describes no model, or not that of `tensors`.
+    """
+    plan = None
+    try:
+        with drawing(record.seed, "build"), torch.device("meta"):
+            plan = learner.build(chosen, record.spec)
+    except Exception as error:  # what a damaged record leads to; a build of the user's own may need real values
+        if is_ours(learner):
+            raise DataError(f"{learner.name} cannot be built for {record.spec.name}: {first_line(error)}",
+                            "Do its settings suit the data?") from error
+    if plan is not None:
+        needed = sum(t.numel() * t.element_size() for t in plan.state_dict().values())
+        if needed > physical_memory():
+            raise EnvironmentProblem(f"{learner.name} would need {needed:,} bytes, more memory than there is",
+                                     "Take a smaller model or smaller pictures.")
+        if tensors is not None:
+            files.refuse_misfits(plan, tensors, f"The weights of the run, learned by {learner.name},")
+    with drawing(record.seed, "build"):
+        made: nn.Module = learner.build(chosen, record.spec)
+    return made
+
+
+def read_measured(path: Path) -> dict[str, Any]:
+    """`metrics.json`: headline, splits -> name -> metric, cost, notes."""
+    plain = files.read_json(path)
+    right = isinstance(plain, dict) and all(isinstance(plain.get(key), dict) for key in ("splits", "cost", "notes"))
+    if not right or not all(isinstance(split, dict) for split in plain["splits"].values()):
+        raise DataError(f"{path} is not what was written", "Judge the run anew: snellen evaluate.")
+    return dict(plain)
