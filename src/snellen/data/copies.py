@@ -3,8 +3,8 @@
 A copy keeps what is coarse; encoding and resampling disturb only what is fine. So pictures are compared as
 thumbnails of 16 x 16, where each pixel averages enough of the picture that a JPEG of quality 75 or a resize by a half
 moves almost nothing: without what all pictures of the set share, and at unit length, two copies agree to more than
-0.996, which other pictures reach in practice never. Pairs that agree must agree in colour too, and, where both are
-large, in detail.
+0.996, which other pictures hardly reach (4 of MNIST's 70,000). Pairs that agree must agree in colour too, and, where
+both are large, in detail. The limits were set on CIFAR-100's training pictures and the first 30,000 of MNIST.
 """
 
 from __future__ import annotations
