@@ -87,13 +87,14 @@ def descend(
     best = Best()
 
     def update(step: int) -> Tensor:
-        total = torch.zeros(())
+        mean: Tensor | None = None  # of the parts: each must be finite
         for part in range(how.accumulate):
             with context():
                 terms = losses(batches.at(step * how.accumulate + part))
                 total = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
             share = total / how.accumulate if how.accumulate > 1 else total
             (scaler.scale(share) if scaler else share).backward()
+            mean = share.detach() if mean is None else mean + share.detach()
         if how.clip is not None:
             if scaler:
                 scaler.unscale_(optimizer)
@@ -106,7 +107,8 @@ def descend(
         optimizer.zero_grad(set_to_none=True)
         if average is not None:
             average.update_parameters(model)
-        return total.detach()
+        assert mean is not None
+        return mean
 
     epoch = max(1, len(batches) // how.accumulate)
     with memory:
