@@ -58,7 +58,7 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
         assert batches.names(7 * accumulate + part) in caught.value.cause
     assert is_whole(folder)["done"] == 7
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(7))
+    assert [row["step"] for row in rows if "loss" in row] == list(range(7))
     assert not (folder / "model.safetensors").exists()
     assert not (folder / "metrics.json").exists()
     with pytest.raises(DataError, match="no trained model yet"):
