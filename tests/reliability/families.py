@@ -24,7 +24,8 @@ from snellen.data.source import Array
 from snellen.entry import Machine, Trained
 from snellen.fitting.supervised import some
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.scheme import Network
+from snellen.nn.network import Network
+from snellen.tasks.classify.scheme import Logits
 from snellen.tasks.classify.task import TASK
 
 
@@ -83,16 +84,16 @@ class Tally:
         self.seen, self.lowest = state["seen"], state["lowest"]
 
 
-def build(c: OwnSettings, spec: Spec) -> Network:
+def build(c: OwnSettings, spec: Spec) -> Logits:
     layers = nn.Sequential(nn.Flatten(), nn.Linear(144, 16), nn.ReLU(), nn.Linear(16, 3))
-    return Network(Standardize(spec.input), layers)
+    return Logits(Network(Standardize(spec.input), layers))
 
 
-def fit(c: OwnSettings, data: Dataset[Labelled], model: Network, run: Run) -> None:
+def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
     """Two loops; draws from every generator in them and between them; rows between them; values made once."""
     train = data.samples("train", run.device)
-    model.standardize.learn(some(train).x)
-    nn.init.normal_(model.body[1].weight, std=0.05 + 0.05 * float(torch.rand(())))
+    model.network.standardize.learn(some(train).x)
+    nn.init.normal_(model.network.body[1].weight, std=0.05 + 0.05 * float(torch.rand(())))
     scale = run.once("scale", lambda: torch.rand(3) + np.random.rand() + random.random())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     tally = Tally()
@@ -122,7 +123,7 @@ def fit(c: OwnSettings, data: Dataset[Labelled], model: Network, run: Run) -> No
     run.log(seen=tally.seen.get(0, 0), after=torch.rand(()))
 
 
-OWN = Learner[OwnSettings, Dataset[Labelled], Network](
+OWN = Learner[OwnSettings, Dataset[Labelled], Logits](
     name="own-loop", summary="Learns in its own way.", source="the user", task=TASK,
     accepts=frozenset({"image"}), settings=OwnSettings, build=build, fit=fit,
 )  # fmt: skip

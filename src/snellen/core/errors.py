@@ -20,8 +20,8 @@ class SnellenError(Exception):
 
     def __init__(self, cause: str, remedy: str = "") -> None:
         super().__init__(cause)
-        self.cause = cause
-        self.remedy = remedy
+        self.cause = printable(" ".join(cause.split("\n")))
+        self.remedy = printable(remedy)
 
     def __str__(self) -> str:
         return f"{self.cause}\n{self.remedy}" if self.remedy else self.cause
@@ -61,6 +61,13 @@ class Stopped(SnellenError):
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def printable(text: str) -> str:
+    """Names from files may hold anything: what a terminal would obey, or could not print, is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: object) -> str:

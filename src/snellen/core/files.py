@@ -178,7 +178,7 @@ def read_json(path: Path) -> Any:
     """Raises DataError naming the file when it is missing, cut short or not strict JSON."""
     try:
         _refuse_device(path)
-        return json.loads(path.read_bytes(), parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except (ValueError, RecursionError, OSError) as error:

@@ -84,6 +84,8 @@ def from_plain(kind: Any, plain: Any, where: str = "") -> Any:
         kind = types.NoneType
     if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
         raise DataError(f"{where}: {shown(plain)} is not of type {getattr(kind, '__name__', kind)}")
+    if isinstance(plain, int) and abs(plain) >= 1 << 63:
+        raise DataError(f"{where}: {shown(plain)} is beyond what a tensor can count")
     return plain
 
 

@@ -93,13 +93,15 @@ def descend(
         gradients = None
 
     def differentiate(step: int) -> Tensor:
+        parts = []  # each must be finite
         for part in range(how.accumulate):
             with context():
                 terms = losses(batches.at(step * how.accumulate + part))
                 total = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
             share = total / how.accumulate if how.accumulate > 1 else total
             (scaler.scale(share) if scaler else share).backward()
-        return total.detach()
+            parts.append(share.detach())
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def update(step: int) -> Tensor:
         total = differentiate(step) if gradients is None else gradients(batches.at(step))

@@ -1,0 +1,231 @@
+"""Files are written whole or not at all, and what was packed comes back as it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from snellen.core import files
+from snellen.core.errors import DataError, EnvironmentProblem
+from snellen.fitting.optimizers import optimizer
+
+NAMES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal to the last bit, and of the same types and memory order."""
+    if isinstance(one, Tensor):
+        return (isinstance(other, Tensor) and one.dtype == other.dtype and one.shape == other.shape
+                and one.stride() == other.stride() and torch.equal(one.nan_to_num(7), other.nan_to_num(7)))  # fmt: skip
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other) or (one != one and other != other)
+
+
+def through_a_file(state: Any, path: Path) -> Any:
+    tensors, tree = files.pack(state)
+    files.write_tensors(path, tensors, tree)
+    return files.unpack(files.read_tensors(path))
+
+
+plain = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(),
+    lambda inner: some.lists(inner) | some.lists(inner).map(tuple)
+    | some.dictionaries(some.text() | some.integers() | some.tuples(some.integers(), some.text()), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(plain)
+@settings(max_examples=200, deadline=None)
+def test_plain_values_come_back_through_strict_json(state: Any) -> None:
+    tensors, tree = files.pack(state)
+    text = json.dumps(tree, allow_nan=False)
+    assert not tensors
+    assert same(files.unpack((tensors, json.loads(text))), state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_optimizers_go_on_to_the_same_bits(name: str, memory: torch.memory_format, tmp_path: Path) -> None:
+    """Also where weights lie in another order in memory, which fused kernels rely on."""
+    def begin() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).to(memory_format=memory)
+        return model, optimizer(name, model, 0.05, 0.9, 1e-3)
+
+    def step(model: nn.Module, rule: torch.optim.Optimizer, number: int) -> None:
+        torch.manual_seed(number)
+        x = torch.randn(2, 3, 8, 8).contiguous(memory_format=memory)
+        rule.zero_grad()
+        model(x).square().mean().backward()
+        rule.step()
+
+    model, rule = begin()
+    for number in range(3):
+        step(model, rule, number)
+    state = {"model": model.state_dict(), "rule": rule.state_dict()}
+    back = through_a_file(state, tmp_path / "state.safetensors")
+    assert same(back["rule"], rule.state_dict())
+    other, again = begin()
+    other.load_state_dict(back["model"])
+    again.load_state_dict(back["rule"])
+    for number in range(3, 6):
+        step(model, rule, number)
+        step(other, again, number)
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_tensors_of_all_kinds_come_back(tmp_path: Path) -> None:
+    base = torch.arange(24.0)
+    state = {
+        "scalar": torch.tensor(2.5, dtype=torch.float64), "empty": torch.zeros(0, 3), "flag": torch.tensor([True]),
+        "half": torch.ones(3, dtype=torch.bfloat16), "ids": torch.tensor([1 << 62]), "view": base[4:9],
+        "last": torch.arange(48.0).view(2, 3, 2, 4).contiguous(memory_format=torch.channels_last),
+        "turned": base.view(4, 6).t(), "inf": torch.tensor([math.inf, -math.inf, math.nan]),
+    }  # fmt: skip
+    assert same(through_a_file(state, tmp_path / "x.safetensors"), state)
+    strided = through_a_file({"every": base[::3]}, tmp_path / "y.safetensors")["every"]
+    assert torch.equal(strided, base[::3])
+
+
+def test_tied_tensors_are_written_once_and_overlapping_ones_apart(tmp_path: Path) -> None:
+    weight = torch.randn(50, 40)
+    path = tmp_path / "tied.safetensors"
+    files.write_tensors(path, {"a": weight, "b": weight, "part": weight[:10]})
+    with safe_open(path, framework="pt") as file:
+        assert sorted(file.keys()) == ["a", "part"]
+    back, _ = files.read_tensors(path)
+    assert torch.equal(back["a"], weight)
+    assert back["b"] is back["a"]
+    assert torch.equal(back["part"], weight[:10])
+    back["part"].zero_()
+    assert torch.equal(back["a"], weight)
+
+
+def test_what_cannot_be_kept_is_refused_by_its_type() -> None:
+    with pytest.raises(TypeError, match="object cannot be kept"):
+        files.pack({"x": object()})
+
+
+@pytest.mark.parametrize("tree", [
+    {"tensor": "t9"}, {"tuple": 3}, {"dict": [[1]]}, {"dict": [[{"dict": []}, 1]]}, {"float": "x"}, {"what": 1}, {},
+    {"tensor": "t0", "float": "1"}, {"permuted": ["t0", [9]]}, {"permuted": 3}, {"tensor": []},
+])  # fmt: skip
+def test_a_tree_that_nothing_packed_is_an_error_of_the_data(tree: Any) -> None:
+    with pytest.raises(DataError, match="A saved state is damaged"):
+        files.unpack(({"t0": torch.zeros(2, 2)}, tree))
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "", "{", "[1,]", '{"a": 1} x', "[" * 5000, "\xff",
+                                  "1" * 9000])  # fmt: skip
+def test_json_is_strict(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"x\.json cannot be read"):
+        files.read_json(tmp_path / "x.json")
+
+
+def test_json_of_a_name_in_no_encoding_comes_back(tmp_path: Path) -> None:
+    """File names may hold bytes that are no UTF-8; Python stands surrogates for them."""
+    names = ["häuser", "caf\udce9"]
+    files.write_json(tmp_path / "x.json", names)
+    assert files.read_json(tmp_path / "x.json") == names
+    files.write_json(tmp_path / "y.json", names[:1])
+    assert "häuser" in (tmp_path / "y.json").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "z.json", [math.nan])
+    assert not (tmp_path / "z.json").exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    files.write_bytes(path, b"old")
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, name, refuse)
+            with pytest.raises(EnvironmentProblem, match=r"No space left on device \(3 bytes\)"):
+                files.write_bytes(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            files.write_bytes(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_append_that_fails_leaves_the_length(tmp_path: Path) -> None:
+    path = tmp_path / "h"
+    files.append_bytes(path, b"one\n", 0)
+    files.append_bytes(path, b"two\n", 4)
+    assert path.read_bytes() == b"one\ntwo\n"
+    files.cut(path, 4)
+    assert path.read_bytes() == b"one\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 7, b"\xff" * 100, (1 << 60).to_bytes(8, "little") + b"{}",
+                                     (2).to_bytes(8, "little") + b"[]"])  # fmt: skip
+def test_a_file_that_is_no_safetensors_is_an_error_of_the_data(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(DataError, match="not a whole Safetensors file"):
+        files.read_tensors(tmp_path / "x")
+
+
+@pytest.mark.parametrize("header", ["[]", "3", '{"same": 3}', '{"same": {"b": "z"}}', '{"same": {"b": []}}', "NaN"])
+def test_a_header_that_is_not_ours_is_an_error_of_the_data(header: str, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "x", {"snellen": header})
+    with pytest.raises(DataError, match="not a whole Safetensors file"):
+        files.read_tensors(tmp_path / "x")
+
+
+def test_weights_of_another_model_are_named() -> None:
+    model = nn.Linear(3, 2)
+    good = model.state_dict()
+    for change, says in [({"weight": torch.zeros(2, 4)}, r"\(2, 4\), not torch.float32 \(2, 3\)"),
+                         ({"weight": torch.zeros(2, 3).double()}, "torch.float64"),
+                         ({"more": torch.zeros(1)}, "'more' is not one of its tensors")]:  # fmt: skip
+        with pytest.raises(DataError, match=says):
+            files.load_weights(model, {**good, **change}, "The weights")
+    with pytest.raises(DataError, match="bias is missing"):
+        files.load_weights(model, {"weight": good["weight"]}, "The weights")
+
+
+def test_tensors_that_grow_take_the_length_of_the_file() -> None:
+    class Neighbours(nn.Module):
+        grows = ("x",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("x", torch.zeros(0, 2))
+
+    model = nn.Sequential(Neighbours())
+    files.load_weights(model, {"0.x": torch.ones(5, 2)}, "The weights")
+    assert torch.equal(model.state_dict()["0.x"], torch.ones(5, 2))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(DataError, match="no plain file"):
+        files.read_json(tmp_path / "run.json")
+    with pytest.raises(DataError, match="no plain file"):
+        files.sha256(tmp_path / "run.json")

@@ -1,0 +1,304 @@
+"""Run folders as a stranger might hand them over: damaged at random, or made to do harm.
+
+    python tests/reliability/mutating.py --count 100000
+
+Each is loaded and resumed; the outcome is a result or a `SnellenError`, never another exception, and nothing is
+started, connected to, imported or written elsewhere on the way. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import difflib  # noqa: F401 (imported when an error names what is near: before the hook is set)
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+torch.set_num_threads(1)
+
+from families import FAMILIES, Family  # noqa: E402
+
+from snellen.core import files  # noqa: E402
+from snellen.core.errors import SnellenError  # noqa: E402
+
+SHORT = {
+    "softmax": Family("digits", "softmax", {"epochs": 1, "batch_size": 400}),
+    "mlp": Family("digits", "mlp", {"epochs": 1, "batch_size": 400, "hidden": (8,), "average": 0.9}),
+    "own loop": FAMILIES["own loop"]._replace(settings={"rounds": 5}),
+}
+DEEP: Any = json.loads("[" * 900 + "]" * 900)
+HOSTILE: list[Any] = [
+    None, True, False, 0, -1, 1, 2, 1 << 31, 1 << 63, 10**30, 10**400, -(10**400), 0.5, -0.0, 1e308, "", "x",
+    "a" * 100_000, "../../x", "/etc/passwd", "\x00", "\ud800", "__import__('os').system('true')", "os.system", "nan",
+    [], {}, [None], [[]], {"is": "Record"}, {"is": "os"}, {"is": 3}, {"is": []}, {"a": {"b": 1}}, DEEP, [1, 2, 3],
+    [-1, -1], [1 << 40, 1 << 40], "cuda", "line\nline",
+]  # fmt: skip
+RAW = [b"", b"{}", b"[]", b"null", b"NaN", b"1e999", b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b"{" * 10, b'"',
+       b"1" * 10_000, b"\x00" * 64, b"[1,]", b'{"schema": 1}', b'{"schema": 2}', "[]".encode("utf-16")]  # fmt: skip
+
+Mutation = Callable[[Path, random.Random], str]
+
+
+def some_file(folder: Path, draw: random.Random) -> Path:
+    return draw.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+def flip_bits(folder: Path, draw: random.Random) -> str:
+    path = some_file(folder, draw)
+    content = bytearray(path.read_bytes())
+    for _ in range(draw.choice([1, 1, 1, 8, 200])):
+        if content:
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    return path.name
+
+
+def flip_header(folder: Path, draw: random.Random) -> str:
+    """Bits of the first bytes of a tensor file, where its names, shapes and offsets stand."""
+    path = draw.choice(sorted(folder.rglob("*.safetensors")))
+    content = bytearray(path.read_bytes())
+    for _ in range(draw.choice([1, 2, 5])):
+        content[draw.randrange(min(len(content), 600))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    sign(folder)
+    return path.name
+
+
+def cut_short(folder: Path, draw: random.Random) -> str:
+    path = some_file(folder, draw)
+    content = path.read_bytes()
+    path.write_bytes(content[: draw.randrange(len(content) + 1)])
+    return path.name
+
+
+def swap(folder: Path, draw: random.Random) -> str:
+    one, other = some_file(folder, draw), some_file(folder, draw)
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    if draw.random() < 0.5:
+        sign(folder)
+    return f"{one.name} and {other.name}"
+
+
+def remove(folder: Path, draw: random.Random) -> str:
+    path = some_file(folder, draw)
+    path.unlink()
+    if draw.random() < 0.3:
+        path.mkdir()
+    return path.name
+
+
+def raw_json(folder: Path, draw: random.Random) -> str:
+    path = draw.choice(sorted(folder.rglob("*.json")))
+    path.write_bytes(draw.choice(RAW))
+    return path.name
+
+
+def change_json(folder: Path, draw: random.Random) -> str:
+    """A key taken away, added, or given another value, somewhere in a JSON file."""
+    path = draw.choice(sorted(folder.rglob("*.json")))
+    plain = json.loads(path.read_bytes())
+    where = change(plain, draw)
+    path.write_text(json.dumps(plain))
+    return f"{path.name} {where}"
+
+
+def change(plain: Any, draw: random.Random) -> str:
+    """Changes one place of nested dicts and lists."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(value: Any) -> None:
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            places.append((value, key))
+            if isinstance(value[key], dict | list):
+                walk(value[key])
+
+    walk(plain)
+    if not places:
+        return "nothing"
+    holder, key = draw.choice(places)
+    kind = draw.random()
+    if kind < 0.7:
+        holder[key] = draw.choice(HOSTILE)
+    elif kind < 0.85:
+        del holder[key]
+    elif isinstance(holder, dict):
+        holder[draw.choice(["new", "../x", "is", "__class__", "\ud800", "a\nb\x1b[2J"])] = draw.choice(HOSTILE)
+    return str(key)[:40]
+
+
+def change_state(folder: Path, draw: random.Random) -> str:
+    """The plain part of a saved state, with its SHA-256 made right again. What `once` made belongs to the learner."""
+    path = draw.choice(sorted((folder / "state").glob("*.safetensors")))
+    tensors, tree = files.read_tensors(path)
+    assert tree is not None
+    entries = [entry for entry in tree["dict"] if entry[0] != "made"]
+    where = change(entries, draw)
+    tree = {"dict": entries + [entry for entry in tree["dict"] if entry[0] == "made"]}
+    try:
+        files.write_tensors(path, tensors, tree)
+    except ValueError:
+        return "nothing"
+    sign(folder)
+    return f"{path.name} {where}"
+
+
+def change_tensor(folder: Path, draw: random.Random) -> str:
+    """Another shape, type or value of one tensor, with its SHA-256 made right again."""
+    path = draw.choice(sorted(folder.rglob("*.safetensors")))
+    tensors, tree = files.read_tensors(path)
+    name = draw.choice(sorted(tensors))
+    tensor = tensors[name]
+    tensors[name] = draw.choice([
+        lambda: torch.zeros(0), lambda: torch.zeros(1 << 16), lambda: tensor[None], lambda: tensor.flatten()[:1],
+        lambda: tensor.to(torch.complex64), lambda: tensor.bool(), lambda: tensor.double(), lambda: tensor.half(),
+        lambda: tensor.to(torch.int8), lambda: torch.full_like(tensor, -1), lambda: torch.tensor(3.0),
+    ])()  # fmt: skip
+    if draw.random() < 0.2:
+        del tensors[name]
+    files.write_tensors(path, tensors, tree)
+    sign(folder)
+    return f"{path.name} {name}"
+
+
+def link(folder: Path, draw: random.Random) -> str:
+    path = some_file(folder, draw)
+    path.unlink()
+    path.symlink_to(draw.choice(["/dev/zero", "/etc/passwd", ".", path.name, "/nowhere", "../canary"]))
+    return path.name
+
+
+def sign(folder: Path) -> None:
+    """Makes every SHA-256 right, as one would who means harm."""
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+    for path, base in ((folder / "state" / "manifest.json", folder / "state"), (folder / "run.json", folder)):
+        try:
+            plain = json.loads(path.read_bytes())
+            if base == folder:
+                plain["files"] = {name: digest(folder / name) for name in plain["files"]}
+            else:
+                plain = [{**entry, "sha256": digest(base / entry["file"])} for entry in plain]
+            path.write_text(json.dumps(plain))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+
+
+MUTATIONS: list[Mutation] = [flip_bits, flip_header, cut_short, swap, remove, raw_json, change_json, change_json,
+                             change_state, change_state, change_tensor, link]  # fmt: skip
+FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn", "socket.connect",
+             "socket.getaddrinfo", "socket.bind", "pickle.find_class", "marshal.loads", "ctypes.dlopen"}  # fmt: skip
+WITHIN = ""  # the only folder that may be written, while a run is loaded and resumed
+
+
+def forbid(event: str, arguments: tuple[Any, ...]) -> None:
+    """The hook that ends the process with what it was about to do."""
+    if not WITHIN:
+        return
+    if event in FORBIDDEN:
+        refuse(f"{event} {arguments!r}")
+    if event == "import" and arguments[0].split(".")[0] not in sys.modules:
+        refuse(f"import of {arguments[0]}")
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if (writes or event in ("os.remove", "os.truncate", "os.rename", "os.mkdir")) and not isinstance(arguments[0], int):
+        path = os.path.abspath(os.fsdecode(arguments[0]))
+        if not path.startswith(WITHIN):
+            refuse(f"{event} of {path}")
+
+
+def unwatched() -> None:
+    global WITHIN
+    WITHIN = ""
+
+
+def refuse(what: str) -> None:
+    print(f"forbidden: {what}", file=sys.stderr, flush=True)
+    traceback.print_stack()
+    os._exit(3)
+
+
+def attempt(family: Family, folder: Path) -> str:
+    """Loads and resumes; the name of the outcome."""
+    global WITHIN
+    outcome = []
+    WITHIN = str(folder)
+    for act in (family.load, lambda folder: family.resume(folder, save_every=30)):
+        error = None
+        try:
+            repr(act(folder))
+        except SnellenError as caught:
+            error = caught
+        if error is not None and ("\n" in error.cause or len(str(error)) > 2000):
+            raise AssertionError(f"more than a line of cause and one of remedy: {str(error)[:3000]}")
+        outcome.append("works" if error is None else type(error).__name__)
+    unwatched()
+    return ", ".join(outcome)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="the number of one case, which is told in full")
+    asked = parser.parse_args()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    warnings.simplefilter("ignore")
+    outcomes: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        base = Path(place)
+        (base / "canary").write_text("untouched")
+        for name, family in SHORT.items():
+            family.train(base / "good" / name)
+            attempt(family, base / "good" / name)  # imports all that is ever needed
+        sys.addaudithook(forbid)
+        limit = 6 << 30  # more than all of it needs
+        resource.setrlimit(resource.RLIMIT_AS, (limit + rss(), resource.RLIM_INFINITY))
+        for number in range(asked.count) if asked.only is None else [asked.only]:
+            draw = random.Random(f"{asked.seed} {number}")
+            name = draw.choice(sorted(SHORT))
+            folder = base / "case" / "run"
+            shutil.copytree(base / "good" / name, folder)
+            told = []
+            for _ in range(draw.choice([1, 1, 1, 2, 4])):
+                mutation = draw.choice(MUTATIONS)
+                try:
+                    told.append(f"{mutation.__name__} {mutation(folder, draw)}")
+                except (SnellenError, IndexError, KeyError, TypeError, ValueError, OSError, AssertionError):
+                    told.append(f"{mutation.__name__} of what is broken already")
+                if mutation is link:  # what it leads to may have no end
+                    break
+            try:
+                outcome = attempt(SHORT[name], folder)
+            except BaseException:
+                unwatched()
+                print(f"case {number} of seed {asked.seed} ({name}): {'; '.join(told)}", file=sys.stderr)
+                raise
+            if asked.only is not None:
+                print(told, outcome, file=sys.stderr)
+            outcomes[outcome] += 1
+            shutil.rmtree(base / "case")
+            assert (base / "canary").read_text() == "untouched"
+    print(json.dumps({"cases": sum(outcomes.values()), "outcomes": outcomes, "peak": rss()}))
+
+
+def rss() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A training in a process of its own, for signals: `signalled.py FOLDER long|stuck`."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from families import OWN, Family, pictures
+
+from snellen import entry
+from snellen.core.errors import SnellenError
+from snellen.core.run import Run
+
+LONG = Family("bars", "mlp", {"epochs": 60, "batch_size": 16, "dropout": 0.2})
+
+
+def stuck(c: Any, data: Any, model: Any, run: Run) -> None:
+    """Its third step takes a minute."""
+    run.keep(model=model)
+    for step in run.steps(6):
+        run.log(step=float(step))
+        if step == 2:
+            print("stuck", flush=True)
+            time.sleep(60)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell left
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    try:
+        if kind == "long":
+            LONG.train(folder, save_every=0.05)
+        else:
+            entry.train(pictures(), dataclasses.replace(OWN, fit=stuck), out=folder,
+                        machine=entry.Machine(threads=1, save_every=0))  # fmt: skip
+    except SnellenError as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

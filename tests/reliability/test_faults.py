@@ -1,0 +1,260 @@
+"""R2: every opening, write, fsync and rename is made to fail in turn. The last state stays and the run goes on.
+
+SNELLEN_FAULTS=all tries every kind of error at every operation; without it they take turns.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from families import FAMILIES, Family, pictures, result
+
+from snellen import entry
+from snellen.core import files
+from snellen.core.errors import EnvironmentProblem
+from snellen.core.state import read_state
+
+ERRORS = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error",
+          errno.EROFS: "Read-only file system"}  # fmt: skip
+SHORT = Family("bars", "softmax", {"epochs": 1, "batch_size": 40})
+
+
+class Faults:
+    """Counts the operations of one kind and lets one of them fail, a write after half of its bytes.
+
+    Args:
+        kind: "open", "write", "fsync" or "replace".
+        at: the operation that fails; 0: none. Those after it fail too, as on a full disk, unless it is `once`.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str, at: int = 0, number: int = errno.ENOSPC) -> None:
+        self.kind, self.at, self.number, self.count = kind, at, number, 0
+        monkeypatch.setattr(os, "fsync", self.failing("fsync", os.fsync))
+        monkeypatch.setattr(os, "replace", self.failing("replace", os.replace))
+        monkeypatch.setattr(files, "open", self.opening, raising=False)
+
+    def fails(self, kind: str) -> bool:
+        if kind != self.kind:
+            return False
+        self.count += 1
+        return 0 < self.at <= self.count
+
+    def failing(self, kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*arguments: Any) -> Any:
+            if self.fails(kind):
+                raise OSError(self.number, os.strerror(self.number))
+            return real(*arguments)
+
+        return operation
+
+    def opening(self, path: Path, mode: str) -> Any:
+        writes = "w" in mode or "a" in mode
+        if writes and self.fails("open"):
+            raise OSError(self.number, os.strerror(self.number))
+        file = builtins.open(path, mode)  # noqa: SIM115 (the caller closes it)
+        return HalfWritten(file, self.number) if writes and self.fails("write") else file
+
+
+class HalfWritten:
+    """A file on a disk that is full after half of what is written."""
+
+    def __init__(self, file: Any, number: int) -> None:
+        self.file, self.number = file, number
+
+    def __enter__(self) -> HalfWritten:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, content: bytes) -> None:
+        self.file.write(bytes(content)[: len(content) // 2])
+        self.file.flush()
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faults") / "whole"
+    SHORT.train(folder)
+    return folder
+
+
+def cases(count: int) -> Iterator[tuple[int, int]]:
+    """(operation, error) pairs."""
+    for at in range(1, count + 1):
+        numbers = list(ERRORS)
+        for number in numbers if os.environ.get("SNELLEN_FAULTS") == "all" else [numbers[at % len(numbers)]]:
+            yield at, number
+
+
+@pytest.mark.parametrize("kind", ["open", "write", "fsync", "replace"])
+def test_a_failing_disk_ends_the_run_and_keeps_its_last_state(kind: str, whole: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        counting = Faults(patch, kind)
+        SHORT.train(tmp_path / "counted")
+    assert counting.count > 10
+    for at, number in cases(counting.count):
+        folder = tmp_path / f"{at}-{number}"
+        with pytest.MonkeyPatch.context() as patch:
+            Faults(patch, kind, at, number)
+            with pytest.raises(EnvironmentProblem) as caught:
+                SHORT.train(folder)
+        assert caught.value.exit_code == 4
+        assert ERRORS[number] in caught.value.cause
+        assert "bytes" in caught.value.cause
+        assert caught.value.remedy
+        assert not list(folder.rglob("*.part"))
+        if (folder / "state" / "manifest.json").exists():
+            assert read_state(folder / "state") is not None
+        if (folder / "run.json").exists():
+            SHORT.resume(folder)
+        else:
+            SHORT.train(folder)
+        assert result(folder) == result(whole), (kind, at, number)
+        shutil.rmtree(folder)
+
+
+def test_the_state_before_a_fault_is_the_one_that_is_read(tmp_path: Path) -> None:
+    """Whatever operation of the save of step n fails, the state of step n or n − 1 is there, whole."""
+    for kind in ("open", "write", "fsync", "replace"):
+        for late in range(1, 4):
+            folder = tmp_path / f"{kind}-{late}"
+            with pytest.MonkeyPatch.context() as patch:
+                faults = Faults(patch, kind)
+                seen: list[int] = []
+
+                def spy(step: int, folder: Path = folder, seen: list[int] = seen, faults: Faults = faults,
+                        late: int = late) -> None:  # fmt: skip
+                    found = read_state(folder / "state")
+                    seen.append(0 if found is None else found[1].done["train"])
+                    if step == 2:
+                        faults.at = faults.count + late
+
+                own = spying(spy)
+                with pytest.raises(EnvironmentProblem):
+                    entry.train(pictures(), own, out=folder, machine=entry.Machine(save_every=0, threads=1), rounds=9)
+            assert seen[:3] == [0, 1, 2]
+            found = read_state(folder / "state")
+            assert found is not None
+            assert found[1].done["train"] >= seen[-1]
+
+
+def spying(spy: Callable[[int], None]) -> Any:
+    """The learner with a loop of its own, which tells of every step before it is taken."""
+    import dataclasses
+
+    from snellen.core.run import Run
+
+    def fit(c: Any, data: Any, model: Any, run: Run) -> None:
+        run.keep(model=model)
+        for step in run.steps(c.rounds):
+            spy(step)
+            run.log(step=float(step))
+
+    return dataclasses.replace(FAMILIES["own loop"].model, fit=fit)
+
+
+def test_a_fault_while_resuming_leaves_the_run_as_it_was(whole: Path, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    with open(folder / "history.jsonl", "ab") as file:
+        file.write(b'{"loop": "train", "step"')  # what a killed process had begun
+    (folder / "state" / ".00000009.safetensors.77.part").write_bytes(b"begun")
+    broken = OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "truncate", refuse)
+        with pytest.raises(EnvironmentProblem, match="Read-only"):
+            SHORT.resume(folder)
+    (folder / "state" / ".00000009.safetensors.77.part").write_bytes(b"begun")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(EnvironmentProblem, match="Read-only"):
+            SHORT.resume(folder)
+    SHORT.resume(folder)
+    assert result(folder) == result(whole)
+    assert not list(folder.rglob("*.part"))
+
+
+def test_folders_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for out in (tmp_path / "file" / "run", Path("/proc/snellen"), tmp_path / ("x" * 300), Path("/dev/full/run")):
+        with pytest.raises(EnvironmentProblem) as caught:
+            SHORT.train(out)
+        assert str(out) in caught.value.cause
+        assert "\n" not in caught.value.cause
+
+
+def test_a_device_that_is_full(tmp_path: Path) -> None:
+    """A real write that fails: the device takes no byte."""
+    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+        files.append_bytes(Path("/dev/full"), b"x" * 100, 0)
+    SHORT.train(tmp_path / "run")
+    (tmp_path / "run" / "state").rename(tmp_path / "away")
+    (tmp_path / "run" / "history.jsonl").unlink()
+    (tmp_path / "run" / "state").symlink_to("/dev")
+    with pytest.raises(files.DataError, match="is a link"):
+        SHORT.resume(tmp_path / "run")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a hundred kilobytes, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    ended = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder], capture_output=True)
+    if not ended or ended.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
+    wide = Family("bars", "mlp", {"epochs": 1, "batch_size": 40, "hidden": (300,)})  # 178 kB of weights
+    with pytest.raises(EnvironmentProblem) as caught:
+        wide.train(small_disk / "run")
+    assert caught.value.cause.startswith(f"Cannot write {small_disk / 'run' / 'state'}")
+    assert "No space left on device" in caught.value.cause
+    assert "bytes are needed and" in caught.value.remedy
+    assert not list(small_disk.rglob("*.part"))
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    wide.resume(small_disk / "run")
+    wide.train(tmp_path / "run")
+    assert result(small_disk / "run") == result(tmp_path / "run")
+
+
+def test_nothing_is_written_outside_the_run(tmp_path: Path) -> None:
+    """A run folder of a stranger may hold links: none is followed by what writes, cuts or removes."""
+    SHORT.train(tmp_path / "run")
+    (tmp_path / "mine.txt").write_text("precious")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "00000001.safetensors").write_text("precious")
+    for name, target in (("history.jsonl", tmp_path / "mine.txt"), ("state", tmp_path / "models"),
+                         ("predictions", tmp_path / "models")):  # fmt: skip
+        folder = tmp_path / f"with-{name}"
+        shutil.copytree(tmp_path / "run", folder)
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+        (folder / name).symlink_to(target)
+        with pytest.raises(files.DataError, match="is a link"):
+            SHORT.resume(folder)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert (tmp_path / "models" / "00000001.safetensors").read_text() == "precious"
+
+
+if sys.platform != "linux":
+    pytestmark = pytest.mark.skip(reason="devices and file systems of Linux")

@@ -1,0 +1,123 @@
+"""R3: the first Ctrl-C or SIGTERM saves and stops, the second acts at once; nothing is lost or half-written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from families import result
+from signalled import LONG
+
+from snellen.core.errors import Stopped
+from snellen.core.run import Run
+from snellen.core.state import read_state
+
+PATIENCE = 120  # seconds until a child is taken for hung
+
+
+class Child:
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder = folder
+        script = Path(__file__).with_name("signalled.py")
+        self.process = subprocess.Popen([sys.executable, script, folder, kind], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+    @property
+    def learns(self) -> bool:
+        return (self.folder / "state" / "manifest.json").exists()
+
+    def end(self) -> tuple[int, str]:
+        _, said = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, said
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]]:
+    """Started together, since most of their time is spent on imports."""
+    place = tmp_path_factory.mktemp("signals")
+    kinds = {"SIGINT": "long", "SIGTERM": "long", "SIGINT twice": "stuck", "SIGTERM twice": "stuck"}
+    started = {name: Child(place / f"a run for {name}", kind) for name, kind in kinds.items()}
+    waiting = {name for name, kind in kinds.items() if kind == "long"}
+    until = time.monotonic() + PATIENCE
+    while waiting and time.monotonic() < until:  # each long one is stopped as soon as it learns
+        for name in [name for name in waiting if started[name].learns]:
+            started[name].process.send_signal(signal.Signals[name])
+            waiting.remove(name)
+        time.sleep(0.01)
+    yield started
+    for child in started.values():
+        child.process.kill()
+        child.process.communicate()
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_the_first_signal_saves_and_says_how_to_go_on(children: dict[str, Child], name: str, code: int,
+                                                      tmp_path: Path) -> None:  # fmt: skip
+    child = children[name]
+    returned, said = child.end()
+    assert returned == code, said
+    cause, remedy = said.strip().splitlines()
+    assert cause.startswith(f"Stopped by {name} at step ")
+    assert remedy == f"Go on with: snellen train --resume '{child.folder}'"  # quoted: its name has spaces
+    found = read_state(child.folder / "state")
+    assert found is not None
+    done = found[1].done["train"]
+    assert f"at step {done} of 'train'" in cause
+    assert not list(child.folder.rglob("*.part"))
+    LONG.resume(child.folder, save_every=30)
+    LONG.train(tmp_path / "whole", save_every=30)
+    assert result(child.folder) == result(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_second_signal_acts_at_once(children: dict[str, Child], name: str) -> None:
+    child = children[f"{name} twice"]
+    assert child.process.stdout is not None
+    assert child.process.stdout.readline() == "stuck\n"
+    child.process.send_signal(signal.Signals[name])
+    time.sleep(0.3)
+    assert child.process.poll() is None  # it wants to end the step first
+    child.process.send_signal(signal.Signals[name])
+    code, _ = child.end()
+    assert code == -signal.Signals[name]  # which a shell shows as 130 or 143
+    found = read_state(child.folder / "state")
+    assert found is not None
+    assert found[1].done["train"] == 2
+    assert not list(child.folder.rglob("*.part"))
+
+
+def test_a_signal_outside_steps_stops_at_once_and_gives_the_handlers_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run = Run(tmp_path)
+
+    def learn() -> None:
+        for _ in run.steps(2):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    with pytest.raises(Stopped) as caught, run.listening():
+        learn()
+    assert caught.value.exit_code == 143
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_signal_in_the_last_step_is_not_lost(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+
+    def learn() -> None:
+        for step in run.steps(3):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Stopped) as caught, run.listening():
+        learn()
+    assert caught.value.exit_code == 130
+    again = Run(tmp_path, resume=True)
+    assert list(again.steps(3)) == []
