@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
+from snellen.cli.main import STARTED, parser
 from snellen.cli.options import Own, add_data, add_machine, machine, open_data
 from snellen.core.errors import UsageError
 
@@ -39,7 +40,8 @@ def run(words: Sequence[str], own: Own) -> int:
         watch.say(f"{given.data}: {data.taken_for}")
         for finding in data.findings:
             watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
-        climbed = ladder(data, budget=budget, task=vars(given).get("task"), seed=vars(given).get("seed", 0),
+        left = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
+        climbed = ladder(data, budget=left, task=vars(given).get("task"), seed=vars(given).get("seed", 0),
                          out=vars(given).get("out"), learners=own, machine=machine(given, watch=watch))
     finally:
         watch.end()
@@ -59,15 +61,18 @@ def shown(climbed: Ladder, form: str) -> str:
     """The table: figures, cost, and why a model has none."""
     rows = []
     for rung in climbed.rungs:
-        cost = rung.cost
         rows.append([
-            ("* " if rung.frontier else "  ") + rung.name,
-            "" if rung.test is None else str(rung.test),
-            terminal.amount(cost["parameters"]) if cost else "",
-            terminal.amount(cost["multiply_adds"]) if cost else "",
-            terminal.duration(cost["seconds_learning"]) if cost else "",
-            terminal.duration(cost["milliseconds_a_prediction"] / 1000) if cost else "",
+            ("* " if rung.on_frontier else "  ") + rung.name,
+            "" if rung.headline is None else str(rung.headline),
+            _said(rung.parameters, terminal.amount),
+            _said(rung.multiply_adds, terminal.amount),
+            _said(rung.seconds_learning, terminal.duration),
+            _said(rung.milliseconds_a_prediction, lambda value: terminal.duration(value / 1000)),
             rung.reason if rung.status in ("done", "no time") else f"{rung.status}: {rung.reason}",
         ])  # fmt: skip
     columns = ["  model", f"{climbed.headline} (test)", "weights", "mult-adds", "learned in", "a prediction", ""]
     return terminal.table(columns, rows, form)
+
+
+def _said(value: float | None, words: Callable[[float], str]) -> str:
+    return "" if value is None else words(value)

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +15,8 @@ from snellen.core.errors import SnellenError, UsageError, nearest
 
 if TYPE_CHECKING:
     from snellen.core.learner import Learner
+
+STARTED = time.monotonic()  # when this process began its work
 
 # Verb -> (module under snellen.cli, one line for the help). Only what works is listed.
 VERBS: dict[str, tuple[str, str]] = {
@@ -60,6 +63,9 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
         if debug:
             raise
         print(f"snellen: {error.cause}", file=sys.stderr)
+        for finding in getattr(error, "findings", ()):
+            if finding.severity == "error":
+                print(f"  - {finding.message}: {', '.join(finding.where)}", file=sys.stderr)
         if error.remedy:
             print(f"  {error.remedy}", file=sys.stderr)
         return error.exit_code

@@ -28,6 +28,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--impute", choices=["median"], help="fill missing numbers with the column's median")
     group.add_argument("--pages", choices=["first", "max", "each", "volume"], help="what a stack of pages means")
     group.add_argument("--range", metavar="LOW,HIGH", help="the values drawn from black to white, for deep pictures")
+    group.add_argument("--cache", metavar="auto|ram|off|SIZE", help="where decoded pictures are kept (default auto)")
     group.add_argument("--quarantine", action="store_true", help="leave bad samples out and list them in a file")
     group.add_argument("--allow-loss", action="store_true", help="quarantine may leave out more than 1 in 100")
 
@@ -45,6 +46,7 @@ def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
     """The dataset that the words name."""
     import dataclasses
 
+    from snellen.data.cache import allowance
     from snellen.data.formats import Asked
     from snellen.data.opening import dataset
 
@@ -53,9 +55,12 @@ def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
     asked = Asked(
         format=given.get("as_format"), target=tuple(target.split(",")) if target else (), group=given.get("group"),
         impute=given.get("impute"), pages=given.get("pages"), quarantine=given.get("quarantine", False),
-        allow_loss=given.get("allow_loss", False),
+        allow_loss=given.get("allow_loss", False), full=given.get("full", False),
     )  # fmt: skip
     opened = dataset(words.data, seed=given.get("seed", 0), asked=asked)
+    if "cache" in given:
+        allowance(given["cache"])  # a wrong one is told now
+        opened = dataclasses.replace(opened, cache=given["cache"])
     if "range" not in given:
         return opened
     try:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -25,34 +25,17 @@ from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry import Machine, Trained, find_task, load, new_folder, prepare, refusal, resume
+from snellen.look.report.ladder import Rung, ladder_page
+from snellen.look.report.run import closer
+from snellen.look.report.sections import data_section
 from snellen.metrics.intervals import Z
 from snellen.tasks import LEARNERS
 
 AnyLearner = Learner[Any, Any, Any]
 
 LEAST = 2.0  # seconds: with less a rung is not begun
-RESERVE = 0.06  # of the budget, for judging and the page
+RESERVE = 4.0  # seconds for the page; what else follows learning is a part of each rung's share
 CHILD = 5_000_000  # numbers in the training split from which a method that cannot be stopped gets its own process
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rung:
-    """One model's line in the table; `reason` says why it has no figures.
-
-    Args:
-        validation, test: the headline on the two splits.
-        cost: parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes.
-        frontier: no model that needs fewer multiply-adds is as good on validation.
-    """
-
-    name: str
-    status: Literal["done", "refused", "failed", "no time"]
-    reason: str = ""
-    folder: str = ""
-    validation: Metric | None = None
-    test: Metric | None = None
-    cost: dict[str, float] = dataclasses.field(default_factory=dict)
-    frontier: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,11 +75,11 @@ def ladder(
     fitting = [learner for learner in candidates if not refusal(learner, opened.spec)]
     rungs = {learner.name: Rung(name=learner.name, status="refused", reason=refusal(learner, opened.spec) or "")
              for learner in candidates}
-    end = started + (budget - spent) * (1 - RESERVE)
+    end = started + budget - spent - min(RESERVE, 0.2 * budget)
     trained: dict[str, Trained] = {}
     for place, learner in enumerate(fitting):
         share = (end - time.monotonic()) / (len(fitting) - place)
-        limits = dataclasses.replace(machine, seconds=share, open_test=False)
+        limits = dataclasses.replace(machine, seconds=share, open_test=False, report=False)
         rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
         rungs[learner.name] = rung
         if one is not None:
@@ -106,13 +89,21 @@ def ladder(
     headline = asked.headline(opened.spec)
     best, advised, advice = _choose(trained, headline)
     for name, one in trained.items():
-        one.judge(("test",), Run(one.folder, resume=True, device=one.record.device))
-        rungs[name] = dataclasses.replace(rungs[name], test=one.metrics[headline])
+        one.judge(("test",), Run(one.folder, resume=None, device=one.record.device), report=name == best)
+        rungs[name] = dataclasses.replace(rungs[name], headline=one.metrics[headline])
     made = Ladder(folder=folder, task=asked.name, headline=headline, rungs=_with_frontier(list(rungs.values())),
                   best=best, advised=advised, advice=advice)
     files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"), "finished": to_plain(
         {"rungs": made.rungs, "best": best, "advised": advised, "advice": advice})})
+    _write_page(made, opened, trained.get(best or ""))
     return made
+
+
+def _write_page(made: Ladder, data: Dataset[Labelled], best: Trained | None) -> None:
+    """`report.html` of the whole climb: the table and its plots, the best model looked at closely, the data."""
+    about = closer(best.told()) if best is not None else ""
+    page = ladder_page(f"The ladder on {data.spec.name}", made.rungs, made.advice, about, data_section(data))
+    files.write_text(made.folder / "report.html", page)
 
 
 def _begin(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
@@ -163,8 +154,7 @@ def _done(one: Trained, data: Dataset[Labelled]) -> Rung:
     value = from_plain(Metric, plain["splits"]["val"][one.headline])
     fitted = plain["notes"].get("fitted") or plain["notes"].get("cut")
     reason = f"time allowed {fitted.get('steps', fitted.get('step')):,} of {fitted['of']:,} steps" if fitted else ""
-    return Rung(name=one.record.learner, status="done", folder=str(one.folder), validation=value, cost=plain["cost"],
-                reason=reason)
+    return Rung(name=one.record.learner, folder=str(one.folder), validation=value, reason=reason, **plain["cost"])
 
 
 def _own_process(learner: AnyLearner, own: AnyLearner | None, data: Dataset[Labelled]) -> bool:
@@ -225,16 +215,16 @@ def told_apart(first: Tensor, second: Tensor) -> bool:
 
 def _with_frontier(rungs: list[Rung]) -> tuple[Rung, ...]:
     """Marks the models that no cheaper one equals on validation."""
-    placed = [(rung.cost["multiply_adds"], value) for rung in rungs if (value := _value(rung)) is not None]
+    placed = [(rung.multiply_adds or 0, value) for rung in rungs if (value := _value(rung)) is not None]
 
     def on_it(rung: Rung) -> bool:
         value = _value(rung)
         if value is None:
             return False
-        cost = rung.cost["multiply_adds"]
+        cost = rung.multiply_adds or 0
         return not any((c < cost and v >= value) or (c == cost and v > value) for c, v in placed)
 
-    return tuple(dataclasses.replace(rung, frontier=on_it(rung)) for rung in rungs)
+    return tuple(dataclasses.replace(rung, on_frontier=on_it(rung)) for rung in rungs)
 
 
 def _value(rung: Rung) -> float | None:

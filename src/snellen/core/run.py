@@ -61,6 +61,7 @@ class Run:
         self.device = torch.device(device)
         self.loss = loss
         self.watch = watch
+        self.aftermath = 0.0  # what follows `fit` within `seconds`, in passes over the validation split
         self.save_every = save_every
         self.seconds = seconds
         self.started = time.monotonic()

@@ -32,6 +32,10 @@ _CHUNK, _CHUNK_BYTES = 256, 1 << 27  # samples decoded at a time
 Announce = Callable[[str], None]
 
 
+def quietly(line: str) -> None:
+    """Tells no one."""
+
+
 def memory() -> int:
     """Bytes of memory that can be had without swapping."""
     try:
@@ -42,6 +46,10 @@ def memory() -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return 4 << 30
+
+
+# What was decoded into memory serves every model that reads the same pictures in the same way.
+_RESIDENT: weakref.WeakKeyDictionary[Source, dict[tuple[Reading, bytes], Tensor]] = weakref.WeakKeyDictionary()
 
 
 def resident(source: Source, ids: Tensor, reading: Reading) -> Tensor | None:
@@ -56,11 +64,18 @@ def resident(source: Source, ids: Tensor, reading: Reading) -> Tensor | None:
         return whole if len(ids) == len(whole) and bool((ids[1:] > ids[:-1]).all()) else whole[ids]
     if not len(ids):
         return None
+    key = (reading, hashlib.blake2b(ids.numpy().tobytes(), digest_size=16).digest())
+    known = _RESIDENT.setdefault(source, {})
+    if key in known:
+        return known[key]
     first = source.read(ids[:1].numpy().astype(np.int64), reading)
     if first.numel() * first.element_size() * len(ids) > memory() // SHARE_OF_MEMORY:
         return None
     values = first.new_empty(len(ids), *first.shape[1:])
     _decode_all(source, ids.numpy().astype(np.int64), reading, first, lambda start, x: _put(values, start, x))
+    if sum(v.nbytes for v in known.values()) + values.nbytes > memory() // SHARE_OF_MEMORY:
+        known.clear()
+    known[key] = values
     return values
 
 
@@ -125,7 +140,7 @@ class Decoded:
         return self.source.key()
 
 
-def decoded(source: Source, reading: Reading, cache: str = "auto", announce: Announce = lambda line: None) -> Source:
+def decoded(source: Source, reading: Reading, cache: str = "auto", announce: Announce = quietly) -> Source:
     """The source over a file of its decoded inputs; the source itself where there is to be no such file.
 
     Args:

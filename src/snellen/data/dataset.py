@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snellen.core.spec import Classes, Input, Labels, Reading, Spec, Target
 from snellen.core.views import Finding
-from snellen.data.cache import resident
+from snellen.data.cache import Announce, decoded, quietly, resident
 from snellen.data.source import Aside, Source
 
 S_co = TypeVar("S_co", covariant=True)
@@ -75,6 +75,7 @@ class Dataset(Generic[S_co]):
         findings: what the check found worth saying.
         origin: plain data from which `dataset(**origin)` opens the same again; None for data made in memory.
         reading: how the model wants its inputs.
+        cache: where decoded inputs are kept: "auto", "ram", "off", or the most bytes of disk, such as "20G".
         span: the range of values the user set (`--range`); None: the robust range of the training split.
     """
 
@@ -89,15 +90,21 @@ class Dataset(Generic[S_co]):
     reading: Reading = Reading()
     span: tuple[float, float] | None = None
     aside: tuple[Aside, ...] = ()
+    cache: str = "auto"
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in self.splits.values())
 
-    def samples(self, split: str, device: torch.device | str = "cpu") -> Samples:
-        """The samples of a split, read as `reading` says."""
+    def samples(self, split: str, device: torch.device | str = "cpu", announce: Announce = quietly) -> Samples:
+        """The samples of a split, read as `reading` says: from memory, from a file of decoded ones, or from the source.
+
+        Args:
+            announce: told in a line where decoded inputs are kept, if they are.
+        """
         ids = self.splits[split]
-        values = resident(self.source, ids, self.reading)
-        return Samples(self.source, ids, self.truth[ids], self.reading, values, device)
+        values = None if self.cache == "off" else resident(self.source, ids, self.reading)
+        source = self.source if values is not None else decoded(self.source, self.reading, self.cache, announce)
+        return Samples(source, ids, self.truth[ids], self.reading, values, device)
 
     def name(self, id: int) -> str:
         return self.source.name(int(id))

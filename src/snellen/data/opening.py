@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from snellen.core.errors import DataError, UsageError, nearest
-from snellen.core.spec import Classes, Labels, Spec
+from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.check import check
 from snellen.data.dataset import Dataset, Draft, Labelled, counts
 from snellen.data.formats import Asked, formats
@@ -38,7 +38,8 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
         name = name if name in NAMED else path.resolve().name
     known = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if known else str(path.resolve()), "seed": seed, "asked": asked}
-    return assemble(check(draft, asked), name, seed, origin)
+    opened = assemble(check(draft, asked), name, seed, origin)
+    return dataclasses.replace(opened, reading=Reading(pages=asked.pages))
 
 
 def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | None) -> Dataset[Labelled]:

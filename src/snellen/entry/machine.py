@@ -25,6 +25,7 @@ class Machine:
         seconds: how long learning may take; None: as long as the settings say.
         watch: who is told of progress.
         open_test: whether the test split is judged at the end; a ladder opens it once for all.
+        report: whether the page is written at the end.
     """
 
     device: str = "auto"
@@ -33,6 +34,7 @@ class Machine:
     seconds: float | None = None
     watch: Watch | None = None
     open_test: bool = True
+    report: bool = True
 
 
 def find_device(name: str) -> str:

@@ -22,6 +22,7 @@ from snellen.core.run import Run
 from snellen.core.spec import Spec
 from snellen.core.task import Answer, Predictions, Task
 from snellen.core.views import Metric
+from snellen.data.check import late_check
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
@@ -79,12 +80,15 @@ class Trained:
         """What the model said of a split, as it was kept."""
         return files.read_tensors(self.folder / "predictions" / f"{split}.safetensors")[0]
 
-    def judge(self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None) -> None:
+    def judge(self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None, *,
+              report: bool = True) -> None:  # fmt: skip
         """Asks the model of whole splits, keeps what it says, measures, and writes metrics and report."""
         path = self.folder / "metrics.json"
         plain: dict[str, Any] = {"headline": self.headline, "splits": {}, "cost": {}, "notes": {}}
         if path.exists():
             plain = read_measured(path)
+        if "test" in splits and "test" not in plain["splits"]:
+            self._look_late(run)
         for split in splits:
             said = self.task.predict(self.model, self.data, split, run)
             files.write_tensors(self.folder / "predictions" / f"{split}.safetensors", said)
@@ -94,7 +98,16 @@ class Trained:
         plain["notes"] = {**plain["notes"], **run.notes}
         files.write_json(path, plain)
         self._finish()
-        self.report()
+        if report:
+            self.report()
+
+    def _look_late(self, run: Run) -> None:
+        """Contents and copies that the check put off are looked at before the test split is opened."""
+        late = late_check(self.data)
+        for finding in late:
+            run.say(f"{finding.severity}: {finding.message}")
+        if late:
+            self._data = dataclasses.replace(self.data, findings=(*self.data.findings, *late))
 
     def _finish(self) -> None:
         names = ["model.safetensors", "metrics.json", "history.jsonl",

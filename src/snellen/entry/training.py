@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ from snellen.entry.finding import (
 from snellen.entry.machine import Machine, find_device, most_threads, threads
 from snellen.entry.trained import Trained, build
 from snellen.look.cost import Cost, cost_of
+from snellen.look.judged import MOST_TRAINING
 from snellen.tasks import LEARNERS
 
 
@@ -84,13 +86,17 @@ def prepare(
         raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")
     record = Record(
         learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
-        spec=data.spec, reading=learner.reads(chosen, data.spec), seed=seed, span=data.span,
+        spec=data.spec, seed=seed, span=data.span,
+        reading=dataclasses.replace(learner.reads(chosen, data.spec), pages=data.reading.pages),
         data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
         threads=machine.threads or torch.get_num_threads(), versions=versions(), command=command,
         source_hash=None if is_ours(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )  # fmt: skip
     write_record(folder, record)
+    if data.aside:
+        lines = [json.dumps(aside._asdict(), ensure_ascii=False) + "\n" for aside in data.aside]
+        files.write_text(folder / "quarantine.jsonl", "".join(lines))
     return folder
 
 
@@ -136,6 +142,8 @@ def _learn(
     data = dataclasses.replace(data, reading=record.reading)
     run = Run(folder, seed=record.seed, device=record.device, resume=resume, save_every=machine.save_every,
               seconds=machine.seconds, watch=machine.watch, loss=loss)  # fmt: skip
+    sizes = data.spec.sizes
+    run.aftermath = 1 + (sizes["test"] + MOST_TRAINING) / max(sizes["val"], 1)
     model = build(learner, chosen, record)
     with threads(record.threads, model), run.listening():
         cost = Cost()
@@ -146,5 +154,5 @@ def _learn(
         files.write_tensors(folder / "model.safetensors", model.state_dict())
         trained = Trained(folder, record, learner, model, data)
         measured = cost_of(model, learner.task, data, record.spec, cost)
-        trained.judge(("val", "test") if machine.open_test else ("val",), run, measured)
+        trained.judge(("val", "test") if machine.open_test else ("val",), run, measured, report=machine.report)
     return trained

@@ -220,10 +220,11 @@ def affordable(
     if validate is not None:
         started = time.monotonic()
         _judge(model, validate)
-        judging = (time.monotonic() - started) / epoch
+        judging = time.monotonic() - started
     model.load_state_dict(weights)
     optimizer.state.clear()
-    steps = max(1, min(wanted, int(0.92 * run.left / (pace + judging))))
+    left = 0.95 * run.left - run.aftermath * judging
+    steps = max(1, min(wanted, int(left / (pace + judging / epoch))))
     if steps < wanted:
         run.say(f"Time allows {steps:,} of {wanted:,} steps; the schedule is fitted to them.")
         run.notes["fitted"] = {"steps": steps, "of": wanted}

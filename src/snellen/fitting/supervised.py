@@ -84,7 +84,7 @@ def learn(
         gradients: the loss of a batch with its gradients put into `.grad`, where the learner has its backward pass
             written out; it must be that of `scheme`.
     """
-    train = data.samples("train", run.device)
+    train = data.samples("train", run.device, run.say)
     model.to(run.device)
     standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
     span = (0.0, 255.0)

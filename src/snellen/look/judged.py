@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,7 @@ def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
         return None
     settings = learner.settings()
     model: nn.Module = learner.build(settings, data.spec)
-    with tempfile.TemporaryDirectory() as folder:
-        learner.fit(settings, data, model, Run(Path(folder)))
+    learner.fit(settings, data, model, _nowhere())
     return model.eval()
 
 
@@ -73,8 +71,12 @@ def few(data: Dataset[Labelled], split: str, most: int = MOST_TRAINING) -> Datas
 def ask(task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str,
         device: torch.device | str = "cpu") -> Predictions:  # fmt: skip
     """What a model says of a split, outside any run."""
-    with tempfile.TemporaryDirectory() as folder:
-        return task.predict(model, data, split, Run(Path(folder), device=str(device)))
+    return task.predict(model, data, split, _nowhere(device))
+
+
+def _nowhere(device: torch.device | str = "cpu") -> Run:
+    """A run that only tells the device and writes nothing."""
+    return Run(Path(), resume=None, device=str(device))
 
 
 def figures(task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str,

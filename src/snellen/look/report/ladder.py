@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from snellen.core.views import Metric, Plot, Series
 from snellen.look import draw
@@ -16,15 +17,19 @@ class Rung:
     """One model on the ladder.
 
     Args:
-        headline: the figure all are ranked by; None where it failed or was refused.
-        reason: why it failed or was refused, else "".
+        status: how it ended; "no time" where the budget was spent before it.
+        headline: the figure all are ranked by, on the test split; None where it failed or was refused.
+        validation: the same on validation, by which choices are made.
+        reason: why it failed or was refused, or what else is to be known.
         parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes: what it costs.
         on_frontier: no other rung is both better and cheaper.
         folder: of its run, as the user would type it; "" where there is none.
     """
 
     name: str
+    status: Literal["done", "refused", "failed", "no time"] = "done"
     headline: Metric | None = None
+    validation: Metric | None = None
     reason: str = ""
     parameters: int | None = None
     multiply_adds: int | None = None
