@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from snellen.core.errors import DataError, Diverged, EnvironmentProblem, SnellenError, Stopped, UsageError, nearest, shown
+from snellen.core.errors import (
+    DataError,
+    Diverged,
+    EnvironmentProblem,
+    SnellenError,
+    Stopped,
+    UsageError,
+    nearest,
+    shown,
+)
 
 
 def test_exit_codes_are_those_of_the_table() -> None:
