@@ -125,10 +125,6 @@ def resume(
     opened = data if data is not None else reopen(record)
     if to_plain(opened.spec) != to_plain(record.spec):
         raise DataError(f"The data of {folder} has changed since it was trained on", "Train anew.")
-    reading = found.reads(core_settings.make(found.settings, read_settings(found, record.settings)), opened.spec)
-    if reading != record.reading:
-        raise DataError(f"{found.name} now reads its inputs as {reading}, {folder} began with {record.reading}",
-                        "Train anew.")
     now = versions()
     different = [f"{k} {v} is now {now.get(k)}" for k, v in record.versions.items() if now.get(k) != v]
     device = find_device(record.device if machine.device == "auto" else machine.device)
