@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 from families import FAMILIES, Family  # noqa: E402
 
 from snellen.core import files  # noqa: E402
-from snellen.core.errors import SnellenError  # noqa: E402
+from snellen.core.errors import SnellenError, printable  # noqa: E402
 
 SHORT = {
     "softmax": Family("digits", "softmax", {"epochs": 1, "batch_size": 400}),
@@ -265,6 +265,7 @@ def main() -> None:
         for name, family in SHORT.items():
             family.train(base / "good" / name)
             attempt(family, base / "good" / name)  # imports all that is ever needed
+        printable("\x00")
         sys.addaudithook(forbid)
         limit = 6 << 30  # more than all of it needs
         resource.setrlimit(resource.RLIMIT_AS, (limit + rss(), resource.RLIM_INFINITY))
@@ -278,7 +279,8 @@ def main() -> None:
                 mutation = draw.choice(MUTATIONS)
                 try:
                     told.append(f"{mutation.__name__} {mutation(folder, draw)}")
-                except (SnellenError, IndexError, KeyError, TypeError, ValueError, OSError, AssertionError):
+                except (SnellenError, IndexError, KeyError, TypeError, ValueError, OSError, AssertionError,
+                        RecursionError):  # fmt: skip
                     told.append(f"{mutation.__name__} of what is broken already")
                 if mutation is link:  # what it leads to may have no end
                     break

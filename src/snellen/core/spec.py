@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+MOST_PIXELS = 1 << 28  # of a picture: about what Pillow takes for a bomb
+MOST_CHANNELS = 1 << 16
+
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
 
 
@@ -89,3 +92,8 @@ class Reading:
     channels: int | None = None
     resample: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
     pages: Literal["first", "max", "each", "volume"] | None = None
+
+    def __post_init__(self) -> None:
+        height, width = self.size or (1, 1)
+        if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= (self.channels or 1) <= MOST_CHANNELS:
+            raise ValueError(f"pictures of {height}x{width} pixels in {self.channels} channels cannot be read")
