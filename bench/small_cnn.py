@@ -16,7 +16,7 @@ from harness import Bar, Bench, Options, Output, Round, main
 from limits import products
 
 BATCH = {"lenet": 64, "resnet18": 32}
-STEPS = {"lenet": 150, "resnet18": 6}
+STEPS = {"lenet": 400, "resnet18": 6}
 MULTIPLY_ADDS = {"lenet": 416_520, "resnet18": 555_422_720}  # of one picture, forward
 RATE = {"lenet": 0.05, "resnet18": 0.01}
 
