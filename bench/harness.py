@@ -174,8 +174,10 @@ class Process:
 
     def end(self) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def measure(bench: Bench, script: Path, wanted: Sequence[str], rounds: int, options: Options) -> dict[str, Measured]:
