@@ -8,17 +8,21 @@ import sys
 import pytest
 
 PAGES = """
-import resource, sys, torch
-torch.set_num_threads(1)
+import ctypes, resource, sys
 from snellen.core.allocator import tune
 if sys.argv[1] == "tuned" and not tune():
     print(-1)
     sys.exit()
-for _ in range(10):  # until the heap has found its size
-    torch.empty(40 << 20, dtype=torch.uint8).fill_(1)
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def step():
+    block = libc.malloc(40 << 20)
+    ctypes.memset(block, 1, 40 << 20)
+    libc.free(block)
+step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
-    torch.empty(40 << 20, dtype=torch.uint8).fill_(1)
+    step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
