@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from snellen.core import allocator, files
+from snellen.core import files
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, nearest
 from snellen.core.learner import Learner
@@ -130,7 +130,6 @@ def _learn(
               seconds=machine.seconds, watch=machine.watch, loss=loss)  # fmt: skip
     with drawing(record.seed, "build"):
         model = learner.build(chosen, data.spec)
-    allocator.tune()
     with threads(record.threads, model), run.listening():
         cost = Cost()
         with cost.watching():
