@@ -53,11 +53,11 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         from snellen.core.run import Run
         from snellen.core.spec import Input, Reading
         from snellen.data.batches import Batches
-        from snellen.data.dataset import Array, Labelled, Samples
+        from snellen.data.dataset import Labelled, Samples
+        from snellen.data.source import Array
         from snellen.fitting.descend import descend
         from snellen.fitting.descent import Descent
         from snellen.nn.layers import Standardize
-        from snellen.tasks.classify.scheme import Network
 
         if tuned:
             tune()
@@ -70,7 +70,7 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
                       precision=precision)  # type: ignore[arg-type]
 
         def once() -> Callable[[], Output]:
-            model = Network(standardize, network(name)).to(options.device)
+            model = nn.Sequential(standardize, network(name)).to(options.device)
             model.to(memory_format=torch.channels_last)
             passed: list[Tensor] = []
 

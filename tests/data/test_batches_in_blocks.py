@@ -9,7 +9,8 @@ from snellen.core.random import permutation
 from snellen.core.spec import Reading
 from snellen.data import batches as module
 from snellen.data.batches import Batches
-from snellen.data.dataset import Array, Samples
+from snellen.data.dataset import Samples
+from snellen.data.source import Array
 
 
 def samples(count: int) -> Samples:
