@@ -174,8 +174,10 @@ class Process:
 
     def end(self) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def measure(bench: Bench, script: Path, wanted: Sequence[str], rounds: int, options: Options) -> dict[str, Measured]:
@@ -292,10 +294,19 @@ def write(bench: Bench, result: Mapping[str, Any]) -> Path:
     return path
 
 
+def commit() -> str:
+    """Of this checkout; with a + where files under src or bench differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=HERE.parent).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "bench/*.py")
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
+
+
 def about(name: str, work: str, rounds: int, threads: int) -> dict[str, Any]:
     """What stands at the head of a result."""
-    git = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    return {"bench": name, "work": work, "commit": git.stdout.strip() or "unknown",
+    return {"bench": name, "work": work, "commit": commit(),
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "command": shlex.join(["python", f"bench/{name}.py", *sys.argv[1:]]),
             "hardware": hardware(), "python": platform.python_version(), "rounds": rounds, "threads": threads}

@@ -51,7 +51,8 @@ def snellen(options: Options) -> Round:
     from snellen.core.run import Run
     from snellen.core.spec import Reading
     from snellen.data.batches import Batches
-    from snellen.data.dataset import Array, Labelled, Samples
+    from snellen.data.dataset import Labelled, Samples
+    from snellen.data.source import Array
     from snellen.fitting.descend import descend
     from snellen.fitting.descent import Descent
 

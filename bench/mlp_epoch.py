@@ -30,7 +30,8 @@ def snellen(written: bool) -> Callable[[Options], Round]:
         from snellen.core.run import Run
         from snellen.core.spec import Input, Reading
         from snellen.data.batches import Batches
-        from snellen.data.dataset import Array, Labelled, Samples
+        from snellen.data.dataset import Labelled, Samples
+        from snellen.data.source import Array
         from snellen.fitting.descend import descend
         from snellen.fitting.descent import Descent
         from snellen.nn.layers import Standardize

@@ -16,7 +16,7 @@ from harness import Bar, Bench, Options, Output, Round, main
 from limits import products
 
 BATCH = {"lenet": 64, "resnet18": 32}
-STEPS = {"lenet": 150, "resnet18": 6}
+STEPS = {"lenet": 400, "resnet18": 6}
 MULTIPLY_ADDS = {"lenet": 416_520, "resnet18": 555_422_720}  # of one picture, forward
 RATE = {"lenet": 0.05, "resnet18": 0.01}
 
@@ -53,11 +53,11 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         from snellen.core.run import Run
         from snellen.core.spec import Input, Reading
         from snellen.data.batches import Batches
-        from snellen.data.dataset import Array, Labelled, Samples
+        from snellen.data.dataset import Labelled, Samples
+        from snellen.data.source import Array
         from snellen.fitting.descend import descend
         from snellen.fitting.descent import Descent
         from snellen.nn.layers import Standardize
-        from snellen.tasks.classify.scheme import Network
 
         if tuned:
             tune()
@@ -70,7 +70,7 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
                       precision=precision)  # type: ignore[arg-type]
 
         def once() -> Callable[[], Output]:
-            model = Network(standardize, network(name)).to(options.device)
+            model = nn.Sequential(standardize, network(name)).to(options.device)
             model.to(memory_format=torch.channels_last)
             passed: list[Tensor] = []
 

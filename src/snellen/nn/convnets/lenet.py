@@ -22,9 +22,9 @@ class LeNet(nn.Module):
 
     def __init__(self, channels: int, size: tuple[int, int], outputs: int) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        self.features = nn.Sequential(  # max and ReLU may change places: after pooling, a quarter is left to do
+            nn.Conv2d(channels, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(),
         )  # fmt: skip
         height, width = ((side // 2 - 4) // 2 for side in size)
         self.classifier = nn.Sequential(
@@ -33,5 +33,16 @@ class LeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K)."""
-        y: Tensor = self.classifier(torch.flatten(self.features(x), 1))
+        if self.training and blocked(x):
+            features = self.features(x.to_mkldnn()).to_dense()
+        else:
+            features = self.features(x)
+        y: Tensor = self.classifier(torch.flatten(features, 1))
         return y
+
+
+def blocked(x: Tensor) -> bool:
+    """Whether oneDNN's own memory layout serves: its max pooling of few channels takes a third of torch's time."""
+    traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    fits = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return fits and torch._C._has_mkldnn and not traced

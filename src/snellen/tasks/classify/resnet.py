@@ -30,7 +30,7 @@ class ResNetSettings:
     image_size: Annotated[int, Limit(least=8)] | None = None
     """Pixels a side that pictures are resized to; auto: their own, at most 128."""
     descent: Descent = Descent(
-        epochs=20, batch_size=64, optimizer="nesterov", lr=0.05, weight_decay=0.0005, schedule="one-cycle"
+        epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
     augment: Augment = Augment(flip=True, crop=4)
     weighting: Weighting = Weighting()
