@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snellen.core import files
+from snellen.core import allocator, files
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, UsageError
 from snellen.core.plain import to_plain
@@ -142,6 +142,7 @@ def _learn(
     data = dataclasses.replace(data, reading=record.reading)
     run = Run(folder, seed=record.seed, device=record.device, resume=resume, save_every=machine.save_every,
               seconds=machine.seconds, watch=machine.watch, loss=loss)  # fmt: skip
+    allocator.tune()
     sizes = data.spec.sizes
     run.aftermath = 1 + (sizes["test"] + MOST_TRAINING) / max(sizes["val"], 1)
     model = build(learner, chosen, record)
