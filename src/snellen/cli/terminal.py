@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,12 +73,13 @@ class Progress:
         self.live = sys.stderr.isatty() and not quiet
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
-        self._prefix = ""
+        self._loop = ("", 0, 0.0)
+        self._climb: tuple[str, int, int] | None = None
 
-    def begin(self, name: str) -> None:
-        """What the loops that follow belong to."""
-        self._prefix = f"{name} "
-        self.end()
+    def begin(self, name: str, place: int, of: int) -> None:
+        """The loops that follow belong to the model at this place of so many: one bar shows the whole climb."""
+        self._climb = (name, place, of)
+        self.progress("", 0, 1, {})
 
     def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
         if not self.live:
@@ -85,13 +87,28 @@ class Progress:
         if self._bar is None:
             self._bar = _bar()
             self._bar.start()
-        name = self._prefix + loop
-        if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(name, total=total, figures="")
-        figures = "  ".join(f"{key} {value:.4g}" for key, value in scalars.items() if key != "lr")
-        self._bar.update(self._tasks[name], completed=step, figures=figures)
+        figures = "  ".join([self._rate(loop, step), *(f"{k} {v:.4g}" for k, v in scalars.items() if k != "lr")])
+        if self._climb is not None:
+            name, place, of = self._climb
+            if not self._tasks:
+                self._tasks[""] = self._bar.add_task("", total=of, figures="")
+            done = round(place + step / total, 2)
+            words = f"{place + 1} of {of}: {name}"
+            self._bar.update(self._tasks[""], description=words, completed=done, figures=figures)
+            return
+        if loop not in self._tasks:
+            self._tasks[loop] = self._bar.add_task(loop, total=total, figures="")
+        self._bar.update(self._tasks[loop], completed=step, figures=figures)
         if step >= total:
             self.end()
+
+    def _rate(self, loop: str, step: int) -> str:
+        """Steps a second since the loop was first told of."""
+        if loop != self._loop[0] or step < self._loop[1]:
+            self._loop = (loop, step, time.monotonic())
+        _, first, since = self._loop
+        passed = time.monotonic() - since
+        return f"{(step - first) / passed:.4g} steps/s" if step > first and passed > 0 else ""
 
     def say(self, message: str) -> None:
         if self.quiet:

@@ -78,9 +78,16 @@ def ladder(
     end = started + budget - spent - min(RESERVE, 0.2 * budget)
     trained: dict[str, Trained] = {}
     for place, learner in enumerate(fitting):
+        if machine.watch is not None:
+            machine.watch.begin(learner.name, place, len(fitting))
         share = (end - time.monotonic()) / (len(fitting) - place)
         limits = dataclasses.replace(machine, seconds=share, open_test=False, report=False)
-        rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
+        try:
+            rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
+        except Stopped as stopped:
+            cause = f"{stopped.cause.rstrip('.')}, in {learner.name}."
+            raise Stopped(cause, f"Go on with the same words and --out {folder}",
+                          signal=stopped.exit_code - 128) from stopped
         rungs[learner.name] = rung
         if one is not None:
             trained[learner.name] = one
@@ -124,8 +131,6 @@ def _climb(
 ) -> tuple[Rung, Trained | None]:
     """One rung. Whatever goes wrong with it ends it alone, with its reason in the table."""
     name = learner.name
-    if machine.watch is not None:
-        machine.watch.begin(name)
     own = None if learner is LEARNERS[learner.task.name].get(name) else learner
     try:
         finished = (folder / "metrics.json").exists()

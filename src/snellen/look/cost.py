@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,24 +22,32 @@ from snellen.data.dataset import Dataset, Labelled
 
 
 class Cost:
-    """Seconds and memory of learning, of this process so far."""
+    """Seconds and memory of learning."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.peak = 0  # bytes the process held at most
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):  # Linux alone can forget an earlier peak
+            Path("/proc/self/clear_refs").write_text("5")
         started = time.monotonic()
         try:
             yield
         finally:
             self.seconds = time.monotonic() - started
+            self.peak = _peak()
 
-    @staticmethod
-    def peak() -> int:
-        """Bytes of memory the process held at most."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+def _peak() -> int:
+    """Bytes of memory the process held at most since the peak was last forgotten, else in its whole life."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        if found:
+            return int(found[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def cost_of(
@@ -62,5 +72,5 @@ def cost_of(
         "multiply_adds": flops.get_total_flops() // 2,
         "seconds_learning": round(learning.seconds, 3),
         "milliseconds_a_prediction": round(1000 * statistics.median(times), 3),
-        "peak_memory_bytes": Cost.peak(),
+        "peak_memory_bytes": learning.peak,
     }
