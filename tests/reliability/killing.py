@@ -5,8 +5,8 @@ The whole count, 200 kills for each family of learners, at least 60 of them insi
     python tests/reliability/killing.py --kills 200
 
 Every training runs in a fork of this process, which has imported and tried everything before: a kill costs as long as
-the training lived. Half of the kills come from outside after a random time. The others are made to fall inside a
-save: the fork counts what it does to files and kills itself at a random one of these operations, before it, in its
+the training lived. Three in ten of the kills come from outside after a random time. The others are made to fall inside
+a save: the fork counts what it does to files and kills itself at a random one of these operations, before it, in its
 midst (half of the bytes written), or after it.
 """
 
@@ -162,7 +162,7 @@ def campaign(name: str, family: Family, kills: int, folder: Path, seed: int) -> 
         before = progress(hurt)
         # After the last kill a life is let live; before it, one that ends by itself is followed by a new run.
         last = done >= kills
-        aimed = not last and draw.random() < 0.5
+        aimed = not last and draw.random() < 0.7
         fatal = draw.randint(1, operations) if aimed else 0
         process = fork(functools.partial(live, family, hurt, fatal, draw.choice(["before", "amid", "after"])))
         if not last and not aimed:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from snellen import entry
 from snellen.core.errors import DataError, Diverged, EnvironmentProblem
+from snellen.core.plain import to_plain
 from snellen.core.run import Run
 from snellen.core.state import read_state
 from snellen.core.views import Metric
@@ -142,7 +143,7 @@ def test_metrics_hold_no_nan_and_say_why_one_is_undefined(tmp_path: Path) -> Non
         for metric in split.values():
             assert metric["value"] is not None or metric["reason"]
     with pytest.raises(ValueError, match="no place in strict JSON"):
-        entry.to_plain(Metric(value=float("nan")))
+        to_plain(Metric(value=float("nan")))
 
 
 @pytest.mark.parametrize(("limit", "says"), [(1, "1"), (13, "13"), (31, "31"), (0, "")])

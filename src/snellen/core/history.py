@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from snellen.core import files
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, first_line
 
 BLOCK = 256  # rows read back from the device at once
 
@@ -38,6 +39,7 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.length = 0  # bytes
+        self._digest = hashlib.sha256()  # of all that has been appended
         self.latest: dict[str, float] = {}
         self._pending: list[tuple[str, int, Mapping[str, Tensor | float]]] = []
 
@@ -69,6 +71,7 @@ class History:
             content = "".join(lines).encode()
             files.append_bytes(self.path, content, self.length)
             self.length += len(content)
+            self._digest.update(content)
         return bad
 
     def sync(self) -> None:
@@ -76,22 +79,55 @@ class History:
         if self.length:
             files.sync(self.path, self.length)
 
-    def cut(self, length: int) -> None:
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def cut(self, length: int, digest: str) -> None:
         """Takes up a history of `length` bytes; what a killed run appended after its last save goes.
 
         Raises:
-            DataError: when the file is shorter.
+            DataError: when it is shorter, or not what was written.
         """
-        there = self.path.stat().st_size if self.path.exists() else 0
-        if there < length:
-            raise DataError(f"{self.path} has {there:,} bytes, its saved state remembers {length:,}", "Train anew.")
-        if there > length:
+        self.length, self._digest = 0, hashlib.sha256()
+        if self.path.is_file():
+            with open(self.path, "rb") as file:
+                while self.length < length and (part := file.read(min(length - self.length, 1 << 20))):
+                    self._digest.update(part)
+                    self.length += len(part)
+        if (self.length, self.digest) != (length, digest):
+            difference = "its SHA-256 differs" if self.length == length else f"{self.length:,} bytes, not {length:,}"
+            raise DataError(f"{self.path} is not what was written: {difference}", "Train anew, or restore it.")
+        if self.path.exists() and self.path.stat().st_size > length:
             files.cut(self.path, length)
-        self.length = length
 
     def clear(self) -> None:
         files.remove(self.path)
-        self.length = 0
+        self.length, self._digest = 0, hashlib.sha256()
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The rows of a history: `loop`, `step`, and finite scalars by name.
+
+    Raises:
+        DataError: naming the line that is not one.
+    """
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, start=1):
+            row = json.loads(line)
+            right = isinstance(row, dict) and isinstance(row.get("loop"), str) and all(
+                isinstance(v, int | float) and not isinstance(v, bool) and v - v == 0
+                for name, v in row.items() if name != "loop"
+            )  # fmt: skip
+            if not right or not isinstance(row.get("step"), int):
+                raise ValueError(f"line {number} is no row of scalars")
+            rows.append(row)
+    except (ValueError, OSError, RecursionError, OverflowError) as error:
+        raise DataError(f"{path} cannot be read: {first_line(error)}",
+                        "The file is damaged; train again or restore it.") from error
+    return rows
 
 
 def _read(tensors: list[Tensor]) -> list[float]:

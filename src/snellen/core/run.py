@@ -219,7 +219,8 @@ class Run:
         self.history.sync()
         state = State(
             kept={name: entry.state_dict() for name, entry in self._kept.items()}, made=self._made, done=self._done,
-            ended=sorted(self._ended), loop=self._loop, step=self._step, history=self.history.length,
+            ended=sorted(self._ended), loop=self._loop, step=self._step,
+            history=self.history.length, digest=self.history.digest,
             between=max(self._between, self._restored.between), notes=self.notes, numpy=numpy_state(),
             python=random.getstate(),
         )  # fmt: skip
@@ -235,7 +236,7 @@ class Run:
         self._generation, state = found
         self._restored = state
         self._made, self._done, self._ended, self.notes = state.made, state.done, set(state.ended), state.notes
-        self.history.cut(state.history)
+        self.history.cut(state.history, state.digest)
 
     def _restore_generators(self, name: str) -> None:
         if self._restored.loop != name:

@@ -34,7 +34,7 @@ class State:
         made: what `once` made, by name.
         done, ended: steps done of each loop, and the loops that are over.
         loop, step: the loop that ran last, and its last step.
-        history: bytes of the history.
+        history, digest: bytes of the history, and their SHA-256.
         between: rows logged outside loops so far.
         notes: plain data about the run.
         numpy, python: the states of these generators.
@@ -47,6 +47,7 @@ class State:
     loop: str = ""
     step: int = 0
     history: int = 0
+    digest: str = ""
     between: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
     numpy: Any = None
@@ -119,7 +120,7 @@ def _checked(plain: Any, path: Path) -> State:
                 for name in ("kept", "made", "done", "notes"))
         and all(count(steps) for steps in plain["done"].values())
         and isinstance(plain["ended"], list) and all(isinstance(name, str) for name in plain["ended"])
-        and isinstance(plain["loop"], str) and isinstance(plain["step"], int)
+        and isinstance(plain["loop"], str) and isinstance(plain["digest"], str) and isinstance(plain["step"], int)
         and count(plain["history"]) and count(plain["between"])
     )  # fmt: skip
     if not right:
