@@ -13,8 +13,8 @@ from snellen.cli.options import Own, given_run
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("predict", "What RUN (default: the newest) says of files, folders, globs and tables.")
-    made.add_argument("what", nargs="+", metavar="WHAT", help="[RUN] and what to predict; - reads paths, one a line, or "
-                      "the table itself where the model reads tables")  # fmt: skip
+    made.add_argument("what", nargs="+", metavar="WHAT", help="[RUN] and what to predict; - reads paths, one a line, "
+                      "or the table itself where the model reads tables")  # fmt: skip
     made.add_argument("--csv", action="store_true", help="a table instead of JSON lines")
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")

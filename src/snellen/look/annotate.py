@@ -73,7 +73,7 @@ def lines(answer: Answer, spec: Spec) -> list[str]:
         return [f"{name} {answer[name]:.4g} {unit}".rstrip() for name, unit in named]
     sure: dict[str, Any] = answer.get("probabilities", {})
     said = answer["labels"] if "labels" in answer else [answer["class"]]
-    return [f"{name} {100 * sure[name]:.0f} %" if name in sure else name for name in said] or ["no label"]
+    return [f"{name} ({100 * sure[name]:.0f} %)" if name in sure else name for name in said] or ["no label"]
 
 
 def annotated(values: Tensor, span: tuple[float, float], words: list[str]) -> Image.Image:
