@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snellen.cli.main import main
+    from snellen.contest.folds import cross_validate
     from snellen.contest.ladder import ladder
     from snellen.core.errors import (
         DataError,
@@ -48,6 +49,7 @@ _HOMES = {
     "Task": "snellen.core.task",
     "Trained": "snellen.entry",
     "UsageError": "snellen.core.errors",
+    "cross_validate": "snellen.contest.folds",
     "dataset": "snellen.data.opening",
     "ladder": "snellen.contest.ladder",
     "load": "snellen.entry",
@@ -74,6 +76,7 @@ __all__ = [
     "Task",
     "Trained",
     "UsageError",
+    "cross_validate",
     "dataset",
     "ladder",
     "load",

@@ -1,9 +1,10 @@
-"""`snellen predict [RUN] WHAT...`: what a run says of files, folders, globs, tables, or paths on stdin."""
+"""`snellen predict [RUN] WHAT...`: what a run says of files, folders, globs, tables, or of standard input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from snellen.cli import terminal
 from snellen.cli.main import parser
@@ -11,35 +12,49 @@ from snellen.cli.options import Own, given_run
 
 
 def run(words: Sequence[str], own: Own) -> int:
-    made = parser("predict", "What RUN (default: the newest) says of files, folders, globs, tables; - reads paths.")
-    made.add_argument("what", nargs="+", metavar="WHAT", help="[RUN] and what to predict")
+    made = parser("predict", "What RUN (default: the newest) says of files, folders, globs and tables.")
+    made.add_argument("what", nargs="+", metavar="WHAT", help="[RUN] and what to predict; - reads paths, one a line, "
+                      "or the table itself where the model reads tables")  # fmt: skip
     made.add_argument("--csv", action="store_true", help="a table instead of JSON lines")
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     given = made.parse_args(list(words))
-    if (Path(given.what[0]) / "run.json").exists() and len(given.what) > 1:
+    if (Path(given.what[0]) / "run.json").exists():
         given.run = given.what.pop(0)
+    if not given.what:
+        from snellen.core.errors import UsageError
+
+        raise UsageError("snellen predict needs something to predict", f"snellen predict {given.run} FILE...")
     trained = given_run(given, own)
-    header: list[str] = []
-    for record in trained.answers(given.what, draw=vars(given).get("draw")):
-        if "csv" not in given:
-            terminal.line(record)
-            continue
-        row = _flat(record)
-        if not header:
-            header = list(row)
-            print(terminal.table(header, [], "csv"))
-        print(terminal.table([str(row.get(name, "")) for name in header], [], "csv"))
+
+    from snellen.data.source import BadSamples
+
+    watch = terminal.Progress()
+    begun = False
+    try:
+        for record in trained.answers(given.what, draw=vars(given).get("draw"), watch=watch):
+            if "csv" not in given:
+                terminal.line(record)
+                continue
+            row = _flat(record)  # every answer of a model has the same keys
+            if not begun:
+                print(terminal.csv_row(list(row)))
+            begun = True
+            print(terminal.csv_row([str(value) for value in row.values()]))
+    except BadSamples as error:
+        if len(error.problems) > 5:  # more than the error itself names
+            for id, problem in error.problems.items():
+                terminal.say(f"{error.names[id]}: {problem}")
+        raise
     return 0
 
 
-def _flat(record: dict[str, object]) -> dict[str, object]:
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """A nested answer as one row: probabilities become columns of their own."""
-    row: dict[str, object] = {}
+    row: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, dict):
             row.update({f"{key}[{name}]": entry for name, entry in value.items()})
         else:
             row[key] = ";".join(map(str, value)) if isinstance(value, list) else value
     return row
-

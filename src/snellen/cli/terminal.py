@@ -19,9 +19,7 @@ def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> st
     """A table as text, CSV, Markdown or LaTeX (booktabs)."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if form == "csv":
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows([columns, *cells])
-        return out.getvalue().rstrip("\n")
+        return "\n".join(map(csv_row, [columns, *cells]))
     if form == "markdown":
         escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
         head = f"| {' | '.join(columns)} |\n|{'|'.join(' --- ' for _ in columns)}|"
@@ -38,6 +36,13 @@ def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> st
         parts = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True)]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
+
+
+def csv_row(cells: Sequence[str]) -> str:
+    """One line of CSV, without its end."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
 
 
 def _latex(cell: str) -> str:
@@ -159,5 +164,3 @@ def amount(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:g}"
-
-

@@ -6,6 +6,7 @@ import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import parser
@@ -24,6 +25,9 @@ from snellen.cli.options import (
 from snellen.core import catalog
 from snellen.core.errors import UsageError, nearest
 
+if TYPE_CHECKING:
+    from snellen.contest.folds import Folds
+
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("train", "Train one model on DATA, judge it on the test split, and write its report.")
@@ -32,6 +36,7 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
     made.add_argument("--out", metavar="FOLDER", help="the run's folder (default: a new one under runs/)")
     made.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
+    made.add_argument("--folds", type=int, metavar="K", help="train K times, each time tested on another part")
     made.add_argument("--keep-test-closed", action="store_true", help="judge on validation only, for now")
     made.add_argument("--explain", action="store_true", help="show every setting and where it comes from, then train")
     made.add_argument("--json", action="store_true", help="print the result as one JSON line")
@@ -52,7 +57,7 @@ def run(words: Sequence[str], own: Own) -> int:
     ours = {learner.name: learner for learner in own}
     try:
         if "resume" in given:
-            if typed or "data" in given or "model" in given:
+            if typed or "data" in given or "model" in given or "folds" in given:
                 raise UsageError("--resume goes on with the settings of the run", "Give --resume RUN alone.")
             trained = entry.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner),
                                    machine=where)
@@ -72,6 +77,14 @@ def run(words: Sequence[str], own: Own) -> int:
                 chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
                 rows = [[s.flag, shown(s.default), sources[s.name], s.help] for s in flat(learner.settings, chosen)]
                 terminal.say(terminal.table(["setting", "value", "because", "meaning"], rows))
+            if "folds" in given:
+                from snellen.contest.folds import cross_validate
+
+                crossed = cross_validate(data, learner, given.folds, out=vars(given).get("out"), settings=values,
+                                         machine=where, command=entry.command_line())
+                watch.end()
+                show_folds(crossed, as_json="json" in given)
+                return 0
             trained = entry.train(data, learner, task=task.name, seed=vars(given).get("seed", 0),
                                   out=vars(given).get("out"), machine=where, command=entry.command_line(), **values)
     finally:
@@ -97,6 +110,19 @@ def show(trained: object, *, as_json: bool) -> None:
     print(f"\nrun:    {trained.folder}")
     if report.exists():
         print(f"report: {report}")
+
+
+def show_folds(crossed: Folds, *, as_json: bool) -> None:
+    """The headline of every fold, their mean and its interval."""
+    from snellen.core.plain import to_plain
+
+    if as_json:
+        terminal.line({"folder": str(crossed.folder), "learner": crossed.learner, "headline": crossed.headline,
+                       "folds": to_plain(crossed.each), "mean": to_plain(crossed.mean)})
+        return
+    rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(crossed.each, 1)]
+    print(terminal.table(["fold", f"{crossed.headline} (test), ± 95 % over samples"], rows))
+    print(f"\nmean: {crossed.mean}, ± 95 % over {len(rows)} folds\n\nruns: {crossed.folder}")
 
 
 def _help(made: argparse.ArgumentParser, rest: Sequence[str], own: Own) -> int:

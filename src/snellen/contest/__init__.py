@@ -1,1 +1,1 @@
-"""Models against each other: the ladder."""
+"""Models against each other, and one against chance: the ladder and folds."""

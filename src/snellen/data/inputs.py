@@ -1,13 +1,15 @@
-"""What a user asks a trained model about: files, folders, globs and paths on standard input, read in batches."""
+"""What a user asks a trained model about: files, folders, globs, tables and standard input, read in batches."""
 
 from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from torch import Tensor
@@ -24,34 +26,32 @@ from snellen.data.source import BadSamples
 BATCH = 64
 
 Named = tuple[list[str], Tensor]
+Inside = Callable[[Path, dict[str, str]], Iterator[Path]]
 
 
 def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named]:
     """Names and inputs, at most 64 at a time and all of one shape, in the order of the words.
 
     Args:
-        words: files; folders, with all pictures below them; globs; "-" for paths on standard input, one a line.
+        words: files; folders, with all pictures or tables in them; globs; "-" for standard input: paths, one a line,
+            or the table itself for a model of tables.
         spec: of the model's data; tables are read by its columns.
         reading: the model's. Pictures come at their own depth, or at the data's where that is deeper.
     Raises:
-        DataError: when a word leads to nothing.
+        DataError: when a word leads to nothing; what is wrong with the table where there is one only.
         BadSamples: after everything else was yielded: all files that could not be read.
     """
     problems: dict[str, str] = {}
-    paths = list(_paths(words, problems))
     if spec.modality == "vector":
-        from snellen.data.formats.table import read_rows
-
-        for path in paths:
-            names, rows = read_rows(path, spec)
-            for start in range(0, len(names), BATCH):
-                yield names[start : start + BATCH], rows[start : start + BATCH]
+        yield from _rows(words, spec, problems)
     else:
+        paths = list(_paths(words, problems, _below))
         channels = reading.channels or spec.input.shape[0]
         yield from _pictures(paths, dataclasses.replace(reading, channels=channels), spec.input.dtype, problems)
     if problems:
         names = list(problems)
-        raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)))
+        raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)),
+                         "Mend them, or leave them out; all others are answered.")
 
 
 def outside_range(x: Tensor, low: float, high: float) -> float:
@@ -60,15 +60,59 @@ def outside_range(x: Tensor, low: float, high: float) -> float:
     return float(((values < low) | (values > high)).double().mean()) if values.numel() else 0.0
 
 
-def _paths(words: Iterable[str], problems: dict[str, str]) -> Iterator[Path]:
+def _rows(words: Sequence[str], spec: Spec, problems: dict[str, str]) -> Iterator[Named]:
+    """The rows of tables; where there are several, each goes before the number of the row."""
+    from snellen.data.formats.table import read_rows
+
+    tables: list[Path | TextIO] = []
+    for word in words:
+        tables += [sys.stdin] if word == "-" else _paths([word], problems, _tables_in)
+    for table in tables:
+        try:
+            names, rows = read_rows(table, spec)
+        except DataError as error:
+            if len(tables) == 1:
+                raise
+            problems[_called(table)] = error.cause
+            continue
+        if len(tables) > 1:
+            names = [f"{_called(table)}, {name}" for name in names]
+        for start in range(0, len(names), BATCH):
+            yield names[start : start + BATCH], rows[start : start + BATCH]
+
+
+def _called(table: Path | TextIO) -> str:
+    return str(table) if isinstance(table, Path) else "standard input"
+
+
+def _tables_in(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    from snellen.data.formats.rows import SUFFIXES
+
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise DataError(f"{folder} holds no table", f"Tables end in {', '.join(SUFFIXES)}.")
+    return iter(found)
+
+
+def _standard_input(problems: dict[str, str]) -> Iterator[str]:
+    """The paths on standard input; one that leads nowhere is a problem among others, as a program wrote the list."""
+    for line in sys.stdin:
+        word = line.rstrip("\r\n")
+        if word and not glob.has_magic(word) and not os.path.lexists(Path(word).expanduser()):
+            problems[word] = "is not there"
+        elif word and word != "-":
+            yield word
+
+
+def _paths(words: Iterable[str], problems: dict[str, str], inside: Inside) -> Iterator[Path]:
+    """The files that words lead to; `inside` finds those of a folder."""
     for word in words:
         if word == "-":
-            lines = (line.rstrip("\r\n") for line in sys.stdin)
-            yield from _paths((line for line in lines if line and line != "-"), problems)
+            yield from _paths(_standard_input(problems), problems, inside)
             continue
         path = Path(word).expanduser()
         if path.is_dir():
-            yield from _below(path, problems)
+            yield from inside(path, problems)
         elif path.exists() or path.is_symlink():
             yield path
         elif glob.has_magic(word):
@@ -77,7 +121,7 @@ def _paths(words: Iterable[str], problems: dict[str, str]) -> Iterator[Path]:
                 raise DataError(f"{word} fits no file", "Mend the pattern; quote it so that the shell leaves it alone.")
             yield from (Path(match) for match in matches if not Path(match).is_dir())
         else:
-            raise DataError(f"{word} is not there", "Give files, folders, globs, or - for paths on standard input.")
+            raise DataError(f"{word} is not there", "Give files, folders, globs, or - for standard input.")
 
 
 def _below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:

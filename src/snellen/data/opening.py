@@ -38,13 +38,14 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
         name = name if name in NAMED else path.resolve().name
     known = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if known else str(path.resolve()), "seed": seed, "asked": asked}
-    opened = assemble(check(draft, asked), name, seed, origin)
+    opened = assemble(check(draft, asked), name, seed, origin, asked)
     return dataclasses.replace(opened, reading=Reading(pages=asked.pages))
 
 
-def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | None) -> Dataset[Labelled]:
+def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | None,
+             asked: Asked | None = None) -> Dataset[Labelled]:  # fmt: skip
     """Splits a draft and counts it."""
-    splits = divide(draft, seed)
+    splits = divide(draft, seed, asked.folds, asked.fold) if asked is not None else divide(draft, seed)
     truth = draft.truth if draft.truth is not None else torch.zeros(len(draft.source), 0)
     target = draft.target
     if isinstance(target, Classes | Labels):

@@ -12,16 +12,18 @@ from torch import Tensor
 from snellen.core.errors import DataError
 from snellen.core.spec import Reading
 
+_LEAVE_OUT = "Mend or remove them, or leave them out with --quarantine."
+
 
 class BadSamples(DataError):
-    """Samples that cannot be read. `problems` maps the sample's id to the reason."""
+    """Samples that cannot be read. `problems` maps the sample's id to the reason, `names` to what the user calls it."""
 
-    def __init__(self, problems: Mapping[int, str], names: Mapping[int, str]) -> None:
+    def __init__(self, problems: Mapping[int, str], names: Mapping[int, str], remedy: str = _LEAVE_OUT) -> None:
         first = [f"{names[i]}: {reason}" for i, reason in list(problems.items())[:5]]
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        super().__init__(f"{len(problems)} of the samples cannot be read: {'; '.join(first)}{more}",
-                         "Mend or remove them, or leave them out with --quarantine.")
+        super().__init__(f"{len(problems)} of the samples cannot be read: {'; '.join(first)}{more}", remedy)
         self.problems = dict(problems)
+        self.names = dict(names)
 
 
 class Source(Protocol):

@@ -31,10 +31,10 @@ def divide(draft: Draft, seed: int = 0, folds: int | None = None, fold: int = 0)
     """
     count = len(draft.source)
     everything = torch.arange(count)
-    if draft.same:
-        return dict.fromkeys(SPLITS, everything)
     if folds is not None:
         return _folded(draft, everything, seed, folds, fold)
+    if draft.same:
+        return dict.fromkeys(SPLITS, everything)
     if draft.given is None:
         return _ranked(draft, everything, dict(zip(SPLITS, SHARES, strict=True)), seed)
     given = torch.from_numpy(draft.given)
@@ -49,8 +49,8 @@ def divide(draft: Draft, seed: int = 0, folds: int | None = None, fold: int = 0)
 
 def _folded(draft: Draft, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
     if not 2 <= folds <= len(ids) or not 0 <= fold < folds:
-        raise UsageError(f"fold {fold} of {folds} cannot be made of {len(ids)} samples", "Write --folds 5.")
-    if draft.given is not None and (draft.given != 0).any():
+        raise UsageError(f"{folds} folds cannot be made of {len(ids)} samples", "Write for example --folds 5.")
+    if draft.same or (draft.given is not None and (draft.given != 0).any()):
         raise UsageError("--folds does not go with data that has splits of its own",
                          "Leave --folds out, or put all samples into one split.")
     parts = _ranked(draft, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, fill=False)

@@ -18,8 +18,8 @@ from snellen.core.errors import DataError, EnvironmentProblem, first_line
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.random import drawing
 from snellen.core.record import Record, read_record, write_record
-from snellen.core.run import Run
-from snellen.core.spec import Spec
+from snellen.core.run import Run, Watch
+from snellen.core.spec import Classes, Labels, Spec
 from snellen.core.task import Answer, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.check import late_check
@@ -27,10 +27,15 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
 from snellen.entry.machine import find_device, physical_memory, threads
+from snellen.look.annotate import Annotated
 from snellen.look.curves import read_history
 from snellen.look.notebook import html_of_run
 from snellen.look.report.run import write_report
 from snellen.look.report.told import Told, tell
+from snellen.nn.layers import Standardize
+from snellen.tasks.classify.views import worst as worst_classified
+
+OUTSIDE = 0.05  # of a picture's values: of those that were learned from, 0.002 lie outside
 
 
 class Trained:
@@ -137,17 +142,60 @@ class Trained:
             said = self.task.predict(self.model, opened, split, run)
         return self.task.measure(said, opened.spec)
 
-    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None) -> Iterator[Answer]:
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
+        standardize = next((m for m in self.model.modules() if isinstance(m, Standardize)), None)
+        if standardize is None or self.spec.modality != "image":
+            return None
+        return float(standardize.low), float(standardize.high)
+
+    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None,
+                watch: Watch | None = None) -> Iterator[Answer]:  # fmt: skip
         """What the model says of files, folders, globs or tables, one record a sample, in their order.
 
         Args:
             draw: a folder in which each picture is written with its answer.
+            watch: who is told, once, of values outside the range that the model learned from.
         """
         from snellen.data.inputs import inputs
 
+        drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.reading)
+        called = "input" if "input" not in getattr(self.spec.target, "names", ()) else "sample"
+        span, warned = self.span, False
         for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
+            if span is not None and not warned:
+                warned = self._outside(names, x, span, watch)
             for name, answer in zip(names, self.ask(x), strict=True):
-                yield {"input": name, **answer}
+                if drawn is not None:
+                    drawn.write(Path(name), span, answer)
+                yield {called: name, **answer}
+
+    def _outside(self, names: Sequence[str], x: Tensor, span: tuple[float, float], watch: Watch | None) -> bool:
+        """Warns of the first picture whose values lie where the model has seen none."""
+        from snellen.data.inputs import outside_range
+
+        for name, values in zip(names, x, strict=True):
+            share = outside_range(values, *span)
+            if share > OUTSIDE:
+                warn(watch, f"{name}: {share:.0%} of the values lie outside {span[0]:g} … {span[1]:g}, the range the "
+                     "model learned from. Was it taken or saved in another way? (Said once.)")
+                return True
+        return False
+
+    def worst(self, count: int = 9, split: str = "test") -> list[Answer]:
+        """The samples most wrong, worst first: name, truth and answer of each; fewer where fewer are wrong."""
+        said = self.predictions(split)
+        if "scores" in said:
+            rows = worst_classified(said, count)
+        else:
+            rows = torch.argsort(self.task.errors(said, self.spec), descending=True)[:count]
+        if not len(rows):
+            return []
+        ids = said["ids"][rows].numpy()
+        answers = self.ask(self.data.source.read(ids, self.record.reading))
+        return [{"name": self.data.name(id), "truth": in_words(truth, self.spec), "answer": answer}
+                for id, truth, answer in zip(ids.tolist(), said["truth"][rows], answers, strict=True)]
 
     def predict(self, what: str | Path | Tensor) -> Answer | list[Answer]:
         """The answer for one file or one sample; the answers for a folder, a glob, a table or a batch."""
@@ -169,6 +217,17 @@ class Trained:
     def __repr__(self) -> str:
         figure = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"
         return f"<run {self.folder}: {self.record.learner} on {self.spec.name}, {figure}>"
+
+
+def in_words(truth: Tensor, spec: Spec) -> Any:
+    """The truth of one sample as an answer would say it: a class, a list of labels, or numbers by name."""
+    target = spec.target
+    if isinstance(target, Classes):
+        return target.names[int(truth)]
+    if isinstance(target, Labels):
+        return [name for name, there in zip(target.names, truth.tolist(), strict=True) if there > 0.5]
+    assert target is not None
+    return dict(zip(target.names, truth.tolist(), strict=True))
 
 
 def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, device: str = "auto") -> Trained:

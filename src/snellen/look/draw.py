@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ MOST_SIDE = 160  # pixels of a picture on the page: two dozen stay below 3 MB ev
 SMALL = 64  # pixels; such pictures are enlarged in crisp squares, not smoothed
 MOST_CHANNELS = 6  # drawn side by side where a picture is neither grey nor RGB
 COUNTS_SHOWN = 25  # columns of a matrix beyond which its cells carry colour alone
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _NUMERIC = re.compile(r"[-−+]?\d[\d,.]*( ± [\d.,]+)?( ?%)?( \w{1,5})?")
 
@@ -120,20 +124,27 @@ def _picture(item: Picture) -> str:
             f"<p>{words}</p></li>")
 
 
+def image(values: Tensor, low: float, high: float) -> Image.Image:
+    """(C, H, W) values drawn from `low`, black, to `high`, white; channels that are no RGB side by side in grey."""
+    from PIL import Image
+
+    pixels = as_bytes(values, low, high)  # (C, H, W) uint8
+    if pixels.shape[0] not in (1, 3):
+        # No mixture of colours would be true.
+        pixels = torch.cat(list(pixels[:MOST_CHANNELS]), dim=1)[None]  # (1, H, C * W)
+    array = pixels.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
 def _png(item: Picture) -> str:
     """Base64 of a PNG of at most MOST_SIDE pixels a side."""
     from PIL import Image
 
-    pixels = as_bytes(item.values, item.low, item.high)  # (C, H, W) uint8
-    if pixels.shape[0] not in (1, 3):
-        # Side by side in grey: no mixture of colours would be true.
-        pixels = torch.cat(list(pixels[:MOST_CHANNELS]), dim=1)[None]  # (1, H, C * W)
-    array = pixels.permute(1, 2, 0).contiguous().numpy()
-    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    if max(image.size) > MOST_SIDE:
-        image.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
+    drawn = image(item.values, item.low, item.high)
+    if max(drawn.size) > MOST_SIDE:
+        drawn.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
     written = io.BytesIO()
-    image.save(written, format="PNG", optimize=True)
+    drawn.save(written, format="PNG", optimize=True)
     return base64.b64encode(written.getvalue()).decode()
 
 

@@ -28,6 +28,7 @@ class Asked:
         quarantine: leave bad samples out and write them to a list instead of stopping.
         allow_loss: quarantine may leave out more than one sample in a hundred.
         full: look at the contents and copies of all pictures, however many.
+        folds: into how many parts to divide the data, each of which is the test split once; fold: which one is now.
     """
 
     format: str | None = None
@@ -38,6 +39,8 @@ class Asked:
     quarantine: bool = False
     allow_loss: bool = False
     full: bool = False
+    folds: int | None = None
+    fold: int = 0
 
 
 class Format(NamedTuple):
