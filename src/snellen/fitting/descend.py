@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
 import traceback
@@ -88,6 +89,7 @@ def descend(
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(how.average), use_buffers=True)  # type: ignore[no-untyped-call]
     judged = model if average is None else average.module
     best = Best()
+    advance = inspect.unwrap(type(optimizer).step)  # without torch's hooks around it, a tenth of a small step
     learning = [p for group in optimizer.param_groups for p in group["params"]]
     if context is not nullcontext or how.accumulate > 1:
         gradients = None
@@ -113,7 +115,8 @@ def descend(
             scaler.step(optimizer)
             scaler.update()
         else:
-            optimizer.step()
+            with torch.no_grad():
+                advance(optimizer)
         for p in learning:  # what zero_grad does, without its bookkeeping
             p.grad = None
         if average is not None:
