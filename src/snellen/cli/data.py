@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from snellen.cli import terminal
 from snellen.cli.main import parser
-from snellen.cli.options import Own, add_data, open_data
+from snellen.cli.options import Own, add_data, open_data, whole
 
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("data", "Check DATA: what it is taken for, counts, shapes, and what is wrong with it.")
     made.add_argument("data", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
     made.add_argument("--full", action="store_true", help="read every content now, not only names and headers")
-    made.add_argument("--seed", type=int, help="of the splits (default 0)")
+    made.add_argument("--seed", type=whole(0), help="of the splits (default 0)")
     made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the tables (default text)")
     made.add_argument("--json", action="store_true", help="print one JSON object")
     add_data(made)
@@ -25,28 +25,28 @@ def run(words: Sequence[str], own: Own) -> int:
         terminal.line({"taken_for": data.taken_for, "spec": to_plain(data.spec), "files": dict(data.files),
                        "findings": [to_plain(finding) for finding in data.findings]})
         return 0
-    print(f"{given.data}: {data.taken_for}")
+    terminal.tell(f"{given.data}: {data.taken_for}")
     spec = data.spec
     for name, one in spec.inputs.items():
         shape = " x ".join("any" if side is None else str(side) for side in one.shape)
-        print(f"input {name}: {one.modality}, {shape}, {one.dtype}")
+        terminal.tell(f"input {name}: {one.modality}, {shape}, {one.dtype}")
     if data.files:
-        print("files: " + ", ".join(f"{count:,} {what}" for what, count in data.files.items()))
+        terminal.tell("files: " + ", ".join(f"{count:,} {what}" for what, count in data.files.items()))
     names = getattr(spec.target, "names", ())
     counts = getattr(spec.target, "counts", ())
-    print("\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], given.format))
+    terminal.tell("\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], given.format))
     if counts:
         rows = [[name, count] for name, count in zip(names, counts, strict=True)]
-        print("\n" + terminal.table(["class", "training samples"], rows, given.format))
+        terminal.tell("\n" + terminal.table(["class", "training samples"], rows, given.format))
     elif names:
-        print(f"\ntargets: {', '.join(names)}")
+        terminal.tell(f"\ntargets: {', '.join(names)}")
     for finding in data.findings:
-        print(f"\n{finding.severity}: {finding.message}")
+        terminal.tell(f"\n{finding.severity}: {finding.message}")
         if finding.where:
             more = f" and {finding.count - len(finding.where)} more" if finding.count > len(finding.where) else ""
-            print("  " + ", ".join(finding.where) + more)
+            terminal.tell("  " + ", ".join(finding.where) + more)
         if finding.remedy:
-            print(f"  {finding.remedy}")
+            terminal.tell(f"  {finding.remedy}")
     if not data.findings:
-        print("\nNothing to object to.")
+        terminal.tell("\nNothing to object to.")
     return 0

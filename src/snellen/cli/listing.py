@@ -21,7 +21,7 @@ def run(words: Sequence[str], own: Own) -> int:
         columns, rows = tables[what](own)
         if "json" in given:
             for row in rows:
-                terminal.line({"kind": what, **dict(zip(columns, row, strict=True))})
+                terminal.line({"list": what, **dict(zip(columns, row, strict=True))})
             continue
         print(("\n" if place else "") + terminal.table(columns, rows, given.format))
     return 0

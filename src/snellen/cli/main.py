@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 import time
@@ -44,6 +46,9 @@ snellen VERB --help tells more; --version prints the version; --debug keeps trac
 
 def script() -> NoReturn:
     """The installed command."""
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold what no encoding can write
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())
 
 
@@ -58,7 +63,9 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _dispatch(words, learners)
+        code = _dispatch(words, learners)
+        sys.stdout.flush()
+        return code
     except SnellenError as error:
         if debug:
             raise
@@ -73,10 +80,21 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
         print("snellen: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone: nothing is left to say, also not at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()  # its reader has gone
         return 141
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # what else the system refuses is told by files.py
+            raise
+        _close_stdout()
+        print("snellen: The results cannot be written: no space left", file=sys.stderr)
+        print("  Make room where the output goes.", file=sys.stderr)
+        return 4
+
+
+def _close_stdout() -> None:
+    """What is still to be written goes nowhere, so that it raises no error at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(words: list[str], learners: Sequence[Learner[Any, Any, Any]]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from snellen.core import catalog
@@ -36,10 +36,36 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Where and how a run computes."""
     group = parser.add_argument_group("machine")
-    group.add_argument("--seed", type=int, help="of everything that is drawn (default 0)")
+    group.add_argument("--seed", type=whole(0), help="of everything that is drawn (default 0)")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, mps (default auto)")
-    group.add_argument("--threads", type=int, help="of the CPU (default: by the size of the network)")
-    group.add_argument("--save-every", type=float, metavar="SECONDS", help="between saves (default 30; 0: every step)")
+    group.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: by the size of the network)")
+    group.add_argument("--save-every", type=_seconds, metavar="SECONDS",
+                       help="between saves (default 30; 0: every step)")
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least `least` that 64 bits hold."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value < 1 << 63:
+            raise argparse.ArgumentTypeError(f"takes a whole number of at least {least}, not {text!r}")
+        return value
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"takes seconds, 0 or more, not {text!r}")
+    return value
 
 
 def open_data(words: argparse.Namespace) -> Dataset[Labelled]:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from snellen.core.errors import printable
+
 FORMATS = ("text", "csv", "markdown", "latex")
 
 Row = Sequence[str | float | int | None]
@@ -20,6 +22,7 @@ def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> st
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if form == "csv":
         return "\n".join(map(csv_row, [columns, *cells]))
+    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in cells]
     if form == "markdown":
         escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
         head = f"| {' | '.join(columns)} |\n|{'|'.join(' --- ' for _ in columns)}|"
@@ -45,11 +48,12 @@ def csv_row(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
+_LATEX = {**{sign: "\\" + sign for sign in "%&_#${}"}, "±": "$\\pm$", "×": "$\\times$", "\\": "\\textbackslash{}",
+          "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}  # fmt: skip
+
+
 def _latex(cell: str) -> str:
-    replaced = cell.replace("±", "$\\pm$")
-    for sign in "%&_#":
-        replaced = replaced.replace(sign, "\\" + sign)
-    return replaced
+    return "".join(_LATEX.get(sign, sign) for sign in cell)
 
 
 def _is_number(cell: str) -> bool:
@@ -63,7 +67,12 @@ def line(value: Any) -> None:
 
 def say(message: str) -> None:
     """A message for people, on stderr: stdout is for results."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """A result for people, on stdout; what a terminal would obey is escaped, as names of files may hold anything."""
+    print(printable(text))
 
 
 class Progress:
@@ -119,7 +128,7 @@ class Progress:
         if self.quiet:
             return
         if self._bar is not None:
-            self._bar.console.print(message, markup=False, highlight=False)
+            self._bar.console.print(printable(message), markup=False, highlight=False)
         else:
             say(message)
 

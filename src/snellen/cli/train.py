@@ -21,6 +21,7 @@ from snellen.cli.options import (
     settings_help,
     shown,
     take_settings,
+    whole,
 )
 from snellen.core import catalog
 from snellen.core.errors import UsageError, nearest
@@ -36,7 +37,7 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
     made.add_argument("--out", metavar="FOLDER", help="the run's folder (default: a new one under runs/)")
     made.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
-    made.add_argument("--folds", type=int, metavar="K", help="train K times, each time tested on another part")
+    made.add_argument("--folds", type=whole(2), metavar="K", help="train K times, each time tested on another part")
     made.add_argument("--keep-test-closed", action="store_true", help="judge on validation only, for now")
     made.add_argument("--explain", action="store_true", help="show every setting and where it comes from, then train")
     made.add_argument("--json", action="store_true", help="print the result as one JSON line")
@@ -46,7 +47,11 @@ def run(words: Sequence[str], own: Own) -> int:
     typed, rest = take_settings(words, known)
     if "-h" in rest or "--help" in rest:
         return _help(made, rest, own)
-    given = made.parse_args(rest)
+    given, unknown = made.parse_known_args(rest)
+    if unknown:
+        flags = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
+        raise UsageError(f"snellen train does not know {unknown[0]}",
+                         nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]))
 
     from snellen import entry
     from snellen.core.record import read_record

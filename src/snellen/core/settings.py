@@ -96,7 +96,7 @@ class Setting:
             wrong = not math.isfinite(value) or (self.limit is not None and value not in self.limit)
         if wrong:
             hint = nearest(value, list(self.choices)) if self.kind == "choice" and isinstance(value, str) else ""
-            raise UsageError(f"{self.flag} cannot be {shown(value)}: it takes {self.describes}", hint)
+            raise UsageError(f"{self.flag} cannot be {shown(value)}", f"It takes {self.describes}. {hint}".rstrip())
         return value
 
     def parse(self, text: str) -> Any:
@@ -116,7 +116,7 @@ class Setting:
             if self.kind == "bool":
                 return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
         except (ValueError, KeyError):
-            raise UsageError(f"{self.flag} cannot be {shown(text)}: it takes {self.describes}") from None
+            raise UsageError(f"{self.flag} cannot be {shown(text)}", f"It takes {self.describes}.") from None
         return text
 
     @property

@@ -150,7 +150,7 @@ def imbalance(draft: Draft) -> list[Finding]:
     names = draft.target.names
     return [Finding(kind="imbalance",
                     message=f"{names[least]} has {counts[least]} samples, {names[most]} {counts[most]}",
-                    remedy="Judge by balanced accuracy; --class-weights or more samples of the rare class help.",
+                    remedy="Judge by balanced accuracy; --class-weights balanced, or more samples of it, may help.",
                     where=(names[least],), extra={"least": int(counts[least]), "most": int(counts[most])})]
 
 

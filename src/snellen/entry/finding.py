@@ -44,6 +44,10 @@ def find_task(name: str | None, spec: Spec) -> Task[Any, Any]:
     if name is not None:
         if name not in TASKS:
             raise UsageError(f"No task is called {name!r}", nearest(name, list(TASKS)))
+        if not TASKS[name].asks(spec):
+            others = [task.name for task in TASKS.values() if task.asks(spec)]
+            raise UsageError(f"{spec.name} has no target for {name}",
+                             f"It asks for {' or '.join(others) or 'none of the tasks'}; see --target.")
         return TASKS[name]
     for task in TASKS.values():
         if task.asks(spec):

@@ -17,6 +17,7 @@ from snellen.core.task import Answer
 from snellen.data.decode import decode
 from snellen.look.draw import image
 from snellen.look.words import clean
+from snellen.nn.layers import robust_range
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -47,7 +48,7 @@ class Annotated:
 
         Args:
             path: of the picture that was asked about.
-            span: the values drawn black and white where they are deeper than 8 bits; None: its own.
+            span: the values drawn black and white where they are deeper than 8 bits; None: all but its outermost.
         """
         if path.resolve().parent == self.folder.resolve():
             raise UsageError(f"{path} lies in the folder of --draw", "Give a folder of its own.")
@@ -58,7 +59,7 @@ class Annotated:
         self._taken.add(name)
         values = decode(path, self.reading)
         if span is None:
-            span = (float(values.min()), float(values.max())) if values.dtype != torch.uint8 else (0.0, 255.0)
+            span = (0.0, 255.0) if values.dtype == torch.uint8 else robust_range(values.double())
         written = io.BytesIO()
         annotated(values, span, lines(answer, self.spec)).save(written, format="PNG")
         files.write_bytes(self.folder / name, written.getvalue())

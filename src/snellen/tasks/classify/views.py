@@ -11,6 +11,7 @@ from snellen.core.views import Cell, Matrix, Picture, Pictures, Plot, Series, Ta
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics.classification import calibration, confusion
 from snellen.metrics.intervals import wilson
+from snellen.nn.layers import robust_range
 
 WORST = 24
 MOST_IN_MATRIX = 40  # classes; beyond, the most confused ones are shown
@@ -116,7 +117,7 @@ def _with_inputs(title: str, data: Dataset[Labelled], ids: Tensor, captions: lis
     items = []
     for i, name, caption in zip(ids.tolist(), names, captions, strict=True):
         x = data.picture(i)
-        low, high = (0.0, 255.0) if str(x.dtype) == "torch.uint8" else (float(x.min()), float(x.max()))
+        low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         items.append(Picture(values=x, low=low, high=high, caption=f"{caption}\n{name}", good=False))
     return Pictures(title=title, items=items, caption="The wrong answers the model was surest of.")
 

@@ -1,0 +1,168 @@
+"""A folder as a biologist might have it: checked, split without leakage, learned, and judged with an honest interval.
+
+    python bench/biologist.py [--common 270] [--rare 30] [--side 96] [--folder FOLDER] [--seed 0]
+
+Two classes of cells under a fluorescence microscope, 12 bits deep in 16-bit TIFFs. The rare class is 20 grey levels
+brighter; exposure and background vary from picture to picture, and photons and the camera make noise. Among them lie
+exact copies, near copies (saved with a coarser step, resized, cut), one picture under two labels, and files that are no
+pictures. Whatever should hold is asserted; the figures are printed last as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from snellen.cli.main import main as snellen
+from snellen.data.formats import Asked
+from snellen.data.opening import dataset
+from snellen.entry import load
+
+STEP = 20  # grey levels between the classes
+DEPTH = 4095
+LENIENT = ("--quarantine", "--allow-loss")  # the loss is over 1 in 100 where there are fewer than 200 pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """What was put into the folder on purpose, by names relative to it."""
+
+    copies: tuple[tuple[str, str], ...]
+    near: tuple[tuple[str, str], ...]
+    two_labels: tuple[str, str]
+
+
+def cells(rng: np.random.Generator, side: int, bright: bool) -> np.ndarray:
+    """(side, side) uint16 of 12 bits: cells on an uneven background, seen through a camera.
+
+    Grey levels: background about 300, cells 200 to 600 above it, and `STEP` on everything for the bright class.
+    Between pictures the background varies with a standard deviation of 4.
+    """
+    y, x = np.mgrid[:side, :side] / side
+    slope = rng.normal(0, 15, 2)
+    scene = 300 + rng.normal(0, 4) + slope[0] * (x - 0.5) + slope[1] * (y - 0.5) + STEP * bright
+    for _ in range(rng.integers(4, 9)):
+        row, column = rng.uniform(0, 1, 2)
+        long, wide, turn = rng.uniform(0.04, 0.1), rng.uniform(0.03, 0.07), rng.uniform(0, np.pi)
+        along = (x - column) * np.cos(turn) + (y - row) * np.sin(turn)
+        across = (y - row) * np.cos(turn) - (x - column) * np.sin(turn)
+        scene = scene + rng.uniform(200, 600) * np.exp(-((along / long) ** 2 + (across / wide) ** 2) ** 2)
+    photons = rng.poisson(scene / 2) * 2.0  # two grey levels a photon
+    return np.clip(np.rint(photons + rng.normal(0, 8, scene.shape)), 0, DEPTH).astype(np.uint16)
+
+
+def write(path: Path, values: np.ndarray, **options: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, values, **options)
+    return path
+
+
+def resized(values: np.ndarray, side: int) -> np.ndarray:
+    from PIL import Image
+
+    picture = Image.fromarray(values.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    return np.clip(np.rint(np.asarray(picture)), 0, DEPTH).astype(np.uint16)
+
+
+def make(folder: Path, common: int, rare: int, side: int, seed: int = 0, resize: bool = True) -> Planted:
+    """Writes the folder: so many different pictures a class, and beside them what should not be there.
+
+    Args:
+        resize: some near copies have another size.
+    """
+    rng = np.random.default_rng(seed)
+    names: dict[str, list[Path]] = {"control": [], "treated": []}
+    for name, count in (("control", common), ("treated", rare)):
+        names[name] = [write(folder / name / f"{name[0]}{k:04d}.tif", cells(rng, side, name == "treated"))
+                       for k in range(count)]
+    copies, near = [], []
+    for paths in names.values():
+        for k in range(3):
+            copy = paths[k].with_name(f"{paths[k].stem} (copy).tif")
+            shutil.copy(paths[k], copy)
+            copies.append((paths[k], copy))
+        edits = [tifffile.imread(paths[4]) // 4 * 4, tifffile.imread(paths[5]) // 8 * 8]
+        if resize:
+            edits += [resized(tifffile.imread(paths[k]), size) for k, size in ((6, 2 * side // 3), (7, 3 * side // 2))]
+        for path, values in zip(paths[4:], edits, strict=False):
+            near.append((path, write(path.with_name(f"{path.stem}_edited.tif"), values, compression="zlib")))
+    twice = folder / "treated" / "which one.tif"
+    shutil.copy(names["control"][9], twice)
+    (folder / "notes.docx").write_bytes(b"PK")
+    (folder / "control" / "Thumbs.db").write_bytes(b"\0")
+    (folder / "control" / "._c0001.tif").write_bytes(b"\0")
+    (folder / "settings.txt").write_text("exposure 80 ms\n")
+
+    def told(pairs: list[tuple[Path, Path]]) -> tuple[tuple[str, str], ...]:
+        return tuple((a.relative_to(folder).as_posix(), b.relative_to(folder).as_posix()) for a, b in pairs)
+
+    return Planted(told(copies), told(near), told([(names["control"][9], twice)])[0])
+
+
+def command(words: list[str]) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = snellen(words)
+    print(f"$ snellen {' '.join(words)}\n{err.getvalue()}{out.getvalue()}")
+    return code, out.getvalue(), err.getvalue()
+
+
+def check(folder: Path, planted: Planted) -> None:
+    """Strict mode names the picture under two labels; quarantine goes on, and no copy crosses a split."""
+    code, _, said = command(["data", str(folder)])
+    assert code == 3, code
+    assert all(name in said for name in planted.two_labels), said
+    code, said, _ = command(["data", str(folder), *LENIENT])
+    assert code == 0, code
+    assert "notes.docx" in said
+    data = dataset(folder, asked=Asked(quarantine=True, allow_loss=True))
+    place = {data.name(id): split for split, ids in data.splits.items() for id in ids.tolist()}
+    assert not set(planted.two_labels) & set(place)
+    torn = [pair for pair in (*planted.copies, *planted.near) if place[pair[0]] != place[pair[1]]]
+    assert not torn, torn
+    assert data.spec.input.dtype == "uint16"
+
+
+def learn(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
+    """Trains what the data suggests and returns the figures of the test split."""
+    started = time.monotonic()
+    code, _, _ = command(["train", str(folder), *LENIENT, "--seed", str(seed), "--out", str(out)])
+    assert code == 0, code
+    run = load(out)
+    assert run.headline == "balanced accuracy", run.headline
+    figure = run.metrics["balanced accuracy"]
+    assert figure.value is not None
+    assert figure.low is not None
+    assert figure.low > 0.5, figure
+    return {"learner": run.record.learner, "balanced accuracy": figure.value, "low": figure.low, "high": figure.high,
+            "accuracy": run.metrics["accuracy"].value, "test": run.spec.sizes["test"],
+            "seconds": time.monotonic() - started}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A folder as a biologist might have it.")
+    parser.add_argument("--common", type=int, default=270)
+    parser.add_argument("--rare", type=int, default=30)
+    parser.add_argument("--side", type=int, default=96, help="pixels")
+    parser.add_argument("--folder", type=Path, help="where the pictures are made, and kept")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary) / "cells"
+        planted = make(folder, given.common, given.rare, given.side, given.seed)
+        check(folder, planted)
+        print(json.dumps(learn(folder, Path(temporary) / "run", given.seed)))
+
+
+if __name__ == "__main__":
+    main()

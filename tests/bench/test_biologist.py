@@ -1,0 +1,25 @@
+"""A folder as a biologist might have it, in small: refused with reasons, then split without leakage and learned."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench" / "biologist.py"
+
+
+def test_a_folder_a_biologist_might_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("biologist", BENCH)
+    assert spec is not None
+    assert spec.loader is not None
+    biologist = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "biologist", biologist)
+    spec.loader.exec_module(biologist)
+    monkeypatch.chdir(tmp_path)
+    planted = biologist.make(tmp_path / "cells", common=110, rare=16, side=24, resize=False)
+    biologist.check(tmp_path / "cells", planted)
+    figures = biologist.learn(tmp_path / "cells", tmp_path / "run")
+    assert figures["learner"] == "lenet"

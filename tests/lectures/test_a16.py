@@ -1,0 +1,74 @@
+"""Row A16 of the lectures: classes of pictures in folders, and a small table of numbers and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from snellen.core.spec import Classes, Numbers
+from snellen.data.opening import dataset
+from snellen.entry import train
+
+
+def scenery(rng: np.random.Generator, beach: bool) -> np.ndarray:
+    """(16, 24, 3) uint8: sky over sand and sea, or over meadow and trees."""
+    picture = np.empty((16, 24, 3))
+    horizon = rng.integers(5, 9)
+    picture[:horizon] = (130, 180, 230)
+    picture[horizon:] = (60, 110, 50)
+    if beach:
+        sand = rng.integers(horizon + 2, 13)
+        picture[horizon:sand] = (30, 90, 150)
+        picture[sand:] = (220, 200, 150)
+    light = rng.uniform(0.7, 1.1)
+    return np.clip(picture * light + rng.normal(0, 15, picture.shape), 0, 255).astype(np.uint8)
+
+
+def test_a16_pictures_of_the_beach_and_of_no_beach_are_loaded_learned_and_told_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("beach", "no-beach"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(30):
+            Image.fromarray(scenery(rng, name == "beach")).save(tmp_path / "photos" / name / f"{k}.jpg", quality=95)
+    data = dataset(tmp_path / "photos")
+    assert isinstance(data.spec.target, Classes)
+    assert data.spec.target.names == ("beach", "no-beach")
+    assert data.spec.input.shape == (3, 16, 24)
+    run = train(data, "softmax", out=tmp_path / "run")
+    assert run.metrics["accuracy"].low is not None
+    assert run.metrics["accuracy"].low > 0.6
+    for name in ("beach", "no-beach"):
+        Image.fromarray(scenery(rng, name == "beach")).save(tmp_path / "new.png")
+        answer = run.predict(tmp_path / "new.png")
+        assert isinstance(answer, dict)
+        assert answer["class"] == name
+
+
+def test_a16_a_table_of_22_rows_and_9_columns_of_numbers_and_words_is_loaded_learned_and_asked(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    head = "subject,sex,group,age,height [cm],weight [kg],hours,errors,score"
+    rows = []
+    for k in range(22):
+        sex, group = ("f", "m")[k % 2], ("a", "b", "c")[k % 3]
+        age, hours = rng.integers(19, 40), round(rng.uniform(0, 10), 1)
+        height, weight, errors = round(rng.normal(172, 8), 1), round(rng.normal(70, 9), 1), rng.integers(0, 9)
+        score = 50 + 4 * hours + 6 * (group == "b") + rng.normal(0, 0.5)
+        rows.append(f"P{k + 1:02d},{sex},{group},{age},{height},{weight},{hours},{errors},{score:.2f}")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join([head, *rows]) + "\n")
+    data = dataset(table)
+    assert len(data) == 22
+    assert isinstance(data.spec.target, Numbers)
+    columns = {column.name: column.categories for column in data.spec.input.columns}
+    assert len(columns) == 7  # of 9 columns one is the target and one the name of the row
+    assert (columns["sex"], columns["group"], columns["age"]) == (("f", "m"), ("a", "b", "c"), None)
+    run = train(data, "least-squares", out=tmp_path / "run")
+    assert run.metrics["R2"].value is not None
+    answers = run.predict(table)
+    assert isinstance(answers, list)
+    truth = [float(row.rsplit(",", 1)[1]) for row in rows]
+    assert [answer["score"] for answer in answers] == pytest.approx(truth, abs=6)
+    assert np.corrcoef([answer["score"] for answer in answers], truth)[0, 1] > 0.95
