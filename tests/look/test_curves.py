@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from snellen.core.errors import DataError
 from snellen.core.views import Plot
-from snellen.look.curves import MOST_POINTS, curves, read_history, smooth
+from snellen.look.curves import MOST_POINTS, curves, smooth
 
 
 def test_smoothing_is_the_running_mean() -> None:
@@ -30,9 +27,3 @@ def test_each_scalar_is_a_curve_the_known_ones_first() -> None:
     assert loss.series[0].x[-1] == 4000, "the end is always shown"
     assert curves([]) == []
 
-
-def test_a_damaged_history_is_named(tmp_path: Path) -> None:
-    assert read_history(tmp_path) == []
-    (tmp_path / "history.jsonl").write_text('{"loss": 1}\n{"lo')
-    with pytest.raises(DataError, match=r"history\.jsonl"):
-        read_history(tmp_path)

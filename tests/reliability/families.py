@@ -129,6 +129,11 @@ OWN = Learner[OwnSettings, Dataset[Labelled], Logits](
 )  # fmt: skip
 
 
+def machine_of(more: Mapping[str, Any]) -> Machine:
+    """One thread, a save after every step, and no page, which has tests of its own."""
+    return Machine(**{"threads": 1, "save_every": 0, "report": False, **more})
+
+
 class Family(NamedTuple):
     """What is trained, on what, and how. `data` is "digits", or "bars" in memory."""
 
@@ -140,12 +145,12 @@ class Family(NamedTuple):
     def train(self, folder: Path, seed: int = 0, **machine: Any) -> Trained:
         data = pictures() if self.data == "bars" else self.data
         return entry.train(data, self.model, out=folder, seed=seed, loss=self.loss,
-                           machine=Machine(**{"threads": 1, "save_every": 0, **machine}), **self.settings)  # fmt: skip
+                           machine=machine_of(machine), **self.settings)  # fmt: skip
 
     def resume(self, folder: Path, **machine: Any) -> Trained:
         own = None if isinstance(self.model, str) else self.model
         return entry.resume(folder, learner=own, data=pictures() if self.data == "bars" else None, loss=self.loss,
-                            machine=Machine(**{"threads": 1, "save_every": 0, **machine}))  # fmt: skip
+                            machine=machine_of(machine))  # fmt: skip
 
     def load(self, folder: Path) -> Trained:
         return entry.load(folder, learner=None if isinstance(self.model, str) else self.model)

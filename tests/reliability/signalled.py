@@ -39,7 +39,7 @@ def main() -> None:
             LONG.train(folder, save_every=0.05)
         else:
             entry.train(pictures(), dataclasses.replace(OWN, fit=stuck), out=folder,
-                        machine=entry.Machine(threads=1, save_every=0))  # fmt: skip
+                        machine=entry.Machine(threads=1, save_every=0, report=False))  # fmt: skip
     except SnellenError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

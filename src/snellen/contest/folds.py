@@ -70,7 +70,7 @@ def cross_validate(
     for fold in range(folds):
         place = folder / f"fold-{fold + 1}"
         if machine.watch is not None:
-            machine.watch.begin(f"fold {fold + 1} of {folds}")
+            machine.watch.begin(f"fold {fold + 1}", fold, folds)
         part = first if fold == 0 else _fold_of(opened, folds, fold)
         if not (place / "run.json").exists():
             prepare(part, learner, settings, seed=seed, out=place, machine=machine, command=command)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from snellen.core import files
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, EnvironmentProblem, first_line
+from snellen.core.history import read_history
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.random import drawing
 from snellen.core.record import Record, read_record, write_record
@@ -28,7 +29,6 @@ from snellen.data.opening import dataset
 from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
 from snellen.entry.machine import find_device, physical_memory, threads
 from snellen.look.annotate import Annotated
-from snellen.look.curves import read_history
 from snellen.look.notebook import html_of_run
 from snellen.look.report.run import write_report
 from snellen.look.report.told import Told, tell
@@ -212,7 +212,7 @@ class Trained:
 
     def _repr_html_(self) -> str:
         title = f"{self.record.learner} on {self.spec.name}"
-        return html_of_run(title, self.headline, self.metrics, read_history(self.folder))
+        return html_of_run(title, self.headline, self.metrics, read_history(self.folder / "history.jsonl"))
 
     def __repr__(self) -> str:
         figure = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from snellen.core.errors import DataError
 from snellen.core.views import Plot, Series, View
 
 MOST_POINTS = 300  # of a line: more cannot be seen
@@ -21,23 +19,6 @@ TITLES = {  # scalar -> title, axis, what to read from it
     "mistakes": ("Mistakes", "mistakes in a pass", ""),
     "updates": ("Updates", "updates in all", ""),
 }
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of `history.jsonl`, or none where the learner logs nothing.
-
-    Raises:
-        DataError: when a line is not JSON.
-    """
-    import json
-
-    path = folder / "history.jsonl"
-    if not path.exists():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again.") from error
 
 
 def scalar(history: Sequence[Row], key: str) -> tuple[list[float], list[float]]:

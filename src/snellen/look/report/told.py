@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from snellen.core import files
+from snellen.core.history import read_history
 from snellen.core.learner import Learner
 from snellen.core.plain import from_plain
 from snellen.core.record import Record
@@ -17,7 +18,7 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.look import judged
-from snellen.look.curves import Row, read_history
+from snellen.look.curves import Row
 from snellen.look.diagnosis import Evidence, diagnose
 
 SHOWN_INSIDE = 16  # samples whose way through the model a learner may draw
@@ -83,7 +84,7 @@ def tell(
                for split, named in kept["splits"].items()}
     split = "test" if "test" in metrics else "val"
     said: Predictions = files.read_tensors(folder / "predictions" / f"{split}.safetensors")[0]
-    history = read_history(folder)
+    history = read_history(folder / "history.jsonl")
     figures = judged.baseline_figures(learner.task, data, split)
     evidence = Evidence(task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics)
     empty = not len(said["ids"])

@@ -61,5 +61,6 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Scaled]:
         reads=reads,
         build=build,
         fit=fit,
+        parts=(module,),
     )
     return made  # type: ignore[no-any-return]
