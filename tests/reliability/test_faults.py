@@ -141,8 +141,8 @@ def test_the_state_before_a_fault_is_the_one_that_is_read(tmp_path: Path) -> Non
                         faults.at = faults.count + late
 
                 own = spying(spy)
+                quick = entry.Machine(save_every=0, threads=1, report=False)
                 with pytest.raises(EnvironmentProblem):
-                    quick = entry.Machine(save_every=0, threads=1, report=False)
                     entry.train(pictures(), own, out=folder, machine=quick, rounds=9)
             assert seen[:3] == [0, 1, 2]
             found = read_state(folder / "state")
