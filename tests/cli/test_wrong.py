@@ -76,12 +76,12 @@ def _wrong_data(here: Path) -> None:
 
 
 def complaint(done: Said) -> tuple[str, str]:
-    """The one line of cause and the one of remedy on stderr, after which only bad samples may be listed."""
+    """The one line of cause and the one of remedy on stderr; between them only bad samples may be listed."""
     assert "Traceback" not in done.err
     assert done.out == ""
     lines = done.err.splitlines()
     (place,) = [k for k, line in enumerate(lines) if line.startswith("snellen: ")]
-    cause, remedy, *listed = lines[place:]
+    cause, *listed, remedy = lines[place:]
     assert remedy.startswith("  ")
     assert len(remedy.strip()) > 8
     assert all(line.startswith("  - ") for line in listed)
