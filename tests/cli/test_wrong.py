@@ -76,14 +76,15 @@ def _wrong_data(here: Path) -> None:
 
 
 def complaint(done: Said) -> tuple[str, str]:
-    """The cause and the remedy, which must be the last two lines on stderr."""
+    """The one line of cause and the one of remedy on stderr; between them only bad samples may be listed."""
     assert "Traceback" not in done.err
     assert done.out == ""
-    *before, cause, remedy = done.err.splitlines()
-    assert cause.startswith("snellen: ")
+    lines = done.err.splitlines()
+    (place,) = [k for k, line in enumerate(lines) if line.startswith("snellen: ")]
+    cause, *listed, remedy = lines[place:]
     assert remedy.startswith("  ")
     assert len(remedy.strip()) > 8
-    assert not [line for line in before if line.startswith("snellen: ")]
+    assert all(line.startswith("  - ") for line in listed)
     return cause, remedy
 
 
