@@ -141,7 +141,8 @@ class Process:
         path = [str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-            "KERAS_BACKEND": peer.split("/")[-1], "PYTHONPATH": os.pathsep.join(filter(None, path)),
+            "KERAS_BACKEND": peer.split("/")[1] if "/" in peer else "torch",
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
         }  # fmt: skip
         if options.device == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
