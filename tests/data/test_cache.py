@@ -36,8 +36,9 @@ def test_what_fits_is_resident(source: Source, monkeypatch: pytest.MonkeyPatch) 
     values = resident(source, ids, SMALL)
     assert values is not None
     assert torch.equal(values, source.read(ids.numpy(), SMALL))
+    assert resident(source, ids, SMALL) is values, "what was decoded serves the next model"
     monkeypatch.setattr(cache, "memory", lambda: 4 * 5 * 3 * 80 - 1)
-    assert resident(source, ids, SMALL) is None
+    assert resident(source, torch.arange(5), SMALL) is None
 
 
 def test_a_file_serves_the_same_inputs_without_decoding(source: Source, tmp_path: Path,

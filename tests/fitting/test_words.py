@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from snellen.cli.main import main
+from snellen.core.history import read_history
 from snellen.core.record import read_record
 from snellen.entry import load
 from snellen.fitting.descend import has_bfloat16
-from snellen.look.curves import read_history
 
 WORDS: list[tuple[list[str], dict[str, Any]]] = [
     (["--overfit"], {"overfit": True}),
@@ -42,7 +42,7 @@ def test_a_word_trains_and_is_recorded(words: list[str], kept: dict[str, Any], t
     record = read_record(tmp_path / "r")
     assert {name: record.settings[name] for name in kept} == kept
     assert {record.sources[name] for name in kept} == {"given"}
-    losses = [row["loss"] for row in read_history(tmp_path / "r") if "loss" in row]
+    losses = [row["loss"] for row in read_history(tmp_path / "r" / "history.jsonl") if "loss" in row]
     assert sum(losses[-10:]) < sum(losses[:10])
 
 
