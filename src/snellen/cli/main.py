@@ -70,9 +70,9 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
         if debug:
             raise
         print(f"snellen: {error.cause}", file=sys.stderr)
-        for finding in getattr(error, "findings", ()):
-            if finding.severity == "error":
-                print(f"  - {finding.message}: {', '.join(finding.where)}", file=sys.stderr)
+        errors = [finding for finding in getattr(error, "findings", ()) if finding.severity == "error"]
+        for finding in errors if len(errors) > 1 else ():  # one alone is the cause
+            print(f"  - {finding.message}: {', '.join(finding.where)}", file=sys.stderr)
         if error.remedy:
             print(f"  {error.remedy}", file=sys.stderr)
         return error.exit_code

@@ -26,7 +26,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--group", metavar="COLUMN|PATTERN",
                        help="samples of one group stay in one split: a column, or a pattern such as '{slide}_*'")
     group.add_argument("--impute", choices=["median"], help="fill missing numbers with the column's median")
-    group.add_argument("--pages", choices=["first", "max", "each", "volume"], help="what a stack of pages means")
+    group.add_argument("--pages", choices=["first", "max"], help="what a stack of pages means")
     group.add_argument("--range", metavar="LOW,HIGH", help="the values drawn from black to white, for deep pictures")
     group.add_argument("--cache", metavar="auto|ram|off|SIZE", help="where decoded pictures are kept (default auto)")
     group.add_argument("--quarantine", action="store_true", help="leave bad samples out and list them in a file")

@@ -31,6 +31,8 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
     name = str(data)
     path = Path(data).expanduser()
     if name in BUILTIN:
+        if asked.format is not None:
+            raise UsageError(f"{name} is built in and of no format", "Leave --as out.")
         draft = BUILTIN[name](seed)
     else:
         path = find_named(name) if name in NAMED else path
@@ -67,4 +69,4 @@ def _draft(path: Path, asked: Asked) -> Draft:
         if format.recognises(path):
             return format.open_draft(path, asked)
     raise DataError(f"{path} holds nothing that Snellen knows",
-                    f"It reads {', '.join(known)}; say which with --format.")
+                    f"It reads {', '.join(known)}; say which with --as.")

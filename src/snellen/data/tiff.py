@@ -115,7 +115,7 @@ def values(tif: Any, reading: Reading) -> np.ndarray:
 
 def stack(pages: int) -> Unusable:
     return Unusable("pages", f"is a stack of {pages} pages",
-                    "Say what they mean with --pages first|max|each|volume.")
+                    "Say what they mean with --pages first or --pages max.")
 
 
 def not_yet(pages: str) -> UsageError:
