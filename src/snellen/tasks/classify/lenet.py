@@ -29,7 +29,7 @@ class LeNetSettings:
 
     image_size: Annotated[int, Limit(least=12)] | None = None
     """Pixels a side that pictures are resized to; auto: their own, at most 64."""
-    descent: Descent = Descent(epochs=20, lr=0.002)
+    descent: Descent = Descent(epochs=30, lr=0.002)
     augment: Augment = Augment(rotate=10.0, zoom=0.1, shift=0.07)
     weighting: Weighting = Weighting()
 
