@@ -20,7 +20,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mnist import MEAN, STD, pictures
 
-EPOCHS = {"softmax": 15, "mlp": 15, "lenet": 20}
+EPOCHS = {"softmax": 15, "mlp": 15, "lenet": 30}
 
 
 def network(name: str) -> nn.Module:
