@@ -22,6 +22,7 @@ from snellen.core.learner import Learner
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.run import Run
 from snellen.core.views import Metric
+from snellen.data.check import looked_late
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry import Machine, Trained, find_task, load, new_folder, prepare, refusal, resume
@@ -75,6 +76,10 @@ def ladder(
     fitting = [learner for learner in candidates if not refusal(learner, opened.spec)]
     rungs = {learner.name: Rung(name=learner.name, status="refused", reason=refusal(learner, opened.spec) or "")
              for learner in candidates}
+    opened, late = looked_late(opened)  # once for all, and within the budget
+    for finding in late:
+        if machine.watch is not None:
+            machine.watch.say(f"{finding.severity}: {finding.message}")
     end = started + budget - spent - min(RESERVE, 0.2 * budget)
     trained: dict[str, Trained] = {}
     for place, learner in enumerate(fitting):
@@ -135,17 +140,18 @@ def _climb(
     try:
         finished = (folder / "metrics.json").exists()
         if finished:
-            return _done(load(folder, learner=own, device=machine.device), data), load(folder, learner=own)
+            one = load(folder, learner=own, device=machine.device, data=data)
+            return _done(one), one
         if machine.seconds is not None and machine.seconds < LEAST:
             return Rung(name=name, status="no time", reason="the budget was spent before it"), None
         if not (folder / "run.json").exists():
             prepare(data, learner, out=folder, seed=seed, machine=machine)
         if _own_process(learner, own, data):
             _in_a_child(folder, machine)
-            one = load(folder, device=machine.device)
+            one = load(folder, device=machine.device, data=data)
         else:
             one = resume(folder, learner=own, data=data, machine=machine)
-        return _done(one, data), one
+        return _done(one), one
     except (Stopped, KeyboardInterrupt):
         raise
     except SnellenError as error:
@@ -154,7 +160,7 @@ def _climb(
         return Rung(name=name, status="failed", reason=f"{type(error).__name__}: {error}", folder=str(folder)), None
 
 
-def _done(one: Trained, data: Dataset[Labelled]) -> Rung:
+def _done(one: Trained) -> Rung:
     plain = files.read_json(one.folder / "metrics.json")
     value = from_plain(Metric, plain["splits"]["val"][one.headline])
     fitted = plain["notes"].get("fitted") or plain["notes"].get("cut")

@@ -64,6 +64,13 @@ def check(draft: Draft, asked: Asked) -> Draft:
     return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
 
 
+def looked_late(data: Dataset[Labelled]) -> tuple[Dataset[Labelled], list[Finding]]:
+    """The data with what `check` put off looked at, and what that found; see `late_check`."""
+    late = late_check(data)
+    kept = [finding for finding in data.findings if not finding.message.startswith(PUT_OFF)]
+    return dataclasses.replace(data, findings=(*kept, *late)), late
+
+
 def late_check(data: Dataset[Labelled]) -> list[Finding]:
     """What `check` put off, for the splits as they are: to be called before the test split is opened.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,9 @@ PIXELS_AT_ONCE = 2_000_000_000  # pixels that are decoded for it
 BYTES_AT_ONCE = 1 << 30  # of an array in memory whose rows are hashed
 _PART = 4096  # bytes read at the start, the middle and the end of a file to tell files of equal size apart
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the part of colour that JPEG keeps best
+BLOCK = 1024  # pictures compared with all others at once
+_TILE, _DIRECTIONS = 2048, 32  # of the comparison's first look
+_ROUNDING = 1e-5  # of float32 in it
 _SHARED = 4  # pictures' worth of doubt about what all pictures share, so that two copies alone keep their content
 
 Pair = tuple[int, int]
@@ -209,14 +212,15 @@ def near_pairs(thumbs: Tensor, sizes: np.ndarray, skip: set[int] = frozenset()) 
     one_size = bool((extent == extent[0]).all())
     least = ALIKE if one_size or int(extent.amin()) >= 2 * SIDE else MAYBE
     pairs: list[Pair] = []
-    for start in range(0, len(ids), 1024):
-        alike = torch.triu(unit[start : start + 1024] @ unit[start:].T, 1)  # (B, N - start)
-        a, b = torch.nonzero(alike >= least, as_tuple=True)
-        if len(a) > 64 * len(alike):  # a crowd of look-alikes: each one's best few tie it together as well
-            best = alike.topk(min(8, alike.shape[1]), dim=1)
+    screen = _screen(unit)
+    for start in range(0, len(ids), BLOCK):
+        a, b = screen(start, least)
+        if len(a) > 64 * BLOCK:  # a crowd of look-alikes: each one's best few tie it together as well
+            best = torch.triu(unit[start : start + BLOCK] @ unit[start:].T, 1).topk(min(8, len(ids) - start), dim=1)
             row, column = torch.nonzero(best.values >= least, as_tuple=True)
-            a, b = row, best.indices[row, column]
-        r, a, b = alike[a, b], a + start, b + start
+            a, b = row + start, best.indices[row, column] + start
+        r = (unit[a] * unit[b]).sum(1)
+        a, b, r = a[r >= least], b[r >= least], r[r >= least]
         resized = (extent[a] != extent[b]).any(1) & (torch.minimum(extent[a], extent[b]).amin(1) < 2 * SIDE)
         same = torch.where(resized, (coarse[a] * coarse[b]).sum(1) >= ALIKE_COARSELY, r >= ALIKE)
         same &= (colour[a] * colour[b]).sum(1) >= MAYBE
@@ -226,6 +230,40 @@ def near_pairs(thumbs: Tensor, sizes: np.ndarray, skip: set[int] = frozenset()) 
         same &= aspect <= 2 * one_pixel + 0.02
         pairs += zip(ids[a[same]].tolist(), ids[b[same]].tolist(), strict=True)
     return pairs
+
+
+def _screen(unit: Tensor) -> Callable[[int, float], tuple[Tensor, Tensor]]:
+    """Which pairs may agree, found without comparing all that is known of each.
+
+    Two unit vectors that agree to r lie √(2 − 2r) apart, and their projections no further: so pairs whose projections
+    onto the few directions of most variance lie further apart are none. Nothing that agrees is missed.
+
+    Args:
+        unit: (N, D) at unit length.
+    Returns:
+        a function of the first row of a block and r: (P,) and (P,) the rows of pairs, the first in the block and
+        smaller.
+    """
+    few = unit[:: max(1, len(unit) // 20_000)]
+    directions = torch.linalg.eigh(few.T @ few).eigenvectors[:, -_DIRECTIONS:]
+    flat = unit @ directions  # (N, 32)
+    half = flat.square().sum(1, keepdim=True) / 2
+    one = torch.ones_like(half)
+    rows, columns = torch.cat([flat, -half, one], 1), torch.cat([flat, one, -half], 1)  # their product: −½ distance²
+
+    def near(start: int, least: float) -> tuple[Tensor, Tensor]:
+        found = []
+        block = rows[start : start + BLOCK]
+        for left in range(start, len(columns), _TILE):  # so small that it stays in the processor's cache
+            maybe = block @ columns[left : left + _TILE].T >= least - 1 - _ROUNDING
+            if bool(maybe.any()):
+                a, b = torch.nonzero(maybe, as_tuple=True)
+                a, b = a + start, b + left
+                found.append(torch.stack([a[b > a], b[b > a]]))
+        a, b = torch.cat(found, 1) if found else torch.empty(2, 0, dtype=torch.int64)
+        return a, b
+
+    return near
 
 
 def _distinct(x: Tensor) -> Tensor:

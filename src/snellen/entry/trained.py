@@ -23,7 +23,7 @@ from snellen.core.run import Run, Watch
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.core.task import Answer, Predictions, Task
 from snellen.core.views import Metric
-from snellen.data.check import late_check
+from snellen.data.check import looked_late
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
@@ -108,11 +108,9 @@ class Trained:
 
     def _look_late(self, run: Run) -> None:
         """Contents and copies that the check put off are looked at before the test split is opened."""
-        late = late_check(self.data)
+        self._data, late = looked_late(self.data)
         for finding in late:
             run.say(f"{finding.severity}: {finding.message}")
-        if late:
-            self._data = dataclasses.replace(self.data, findings=(*self.data.findings, *late))
 
     def _finish(self) -> None:
         names = ["model.safetensors", "metrics.json", "history.jsonl",
@@ -230,11 +228,13 @@ def in_words(truth: Tensor, spec: Spec) -> Any:
     return dict(zip(target.names, truth.tolist(), strict=True))
 
 
-def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, device: str = "auto") -> Trained:
+def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, device: str = "auto",
+         data: Dataset[Labelled] | None = None) -> Trained:  # fmt: skip
     """Reads a run back, its weights checked against their SHA-256; nothing in the folder can run code.
 
     Args:
         learner: again, where it is the user's own.
+        data: again, where it was made in memory or is open already.
     """
     folder = Path(folder)
     record = dataclasses.replace(read_record(folder), device=find_device(device))
@@ -253,7 +253,7 @@ def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, d
     model = build(found, chosen, record, tensors)
     files.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
-    return Trained(folder, record, found, model)
+    return Trained(folder, record, found, model, data and dataclasses.replace(data, reading=record.reading))
 
 
 def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
