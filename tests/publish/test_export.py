@@ -170,12 +170,47 @@ def own(module: nn.Module, folder: Path) -> Trained:
     return train(classes(x, (x[:, 0] > 0).long(), 2), module, epochs=1, out=folder, **QUICK)
 
 
-def test_a_module_of_ones_own_leaves_too(tmp_path: Path) -> None:
+def test_a_module_of_ones_own_leaves_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = own(Own(), tmp_path / "r")
+    capfd.readouterr()
     x, path = rows(9), made.export()
+    assert capfd.readouterr() == ("", "")
     for size in (1, 9):
         expected = torch.tensor([list(a["probabilities"].values()) for a in made.ask(x[:size])])
         torch.testing.assert_close(said(path, x[:size])["probabilities"], expected.float(), rtol=0, atol=1e-5)
+
+
+class Near(Own):
+    """Distances to five points, and the order of what has many ties."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        points = torch.arange(15.0).reshape(5, 3) / 7
+        first = torch.cdist(super().forward(x).repeat(1, 2)[:, :3], points, compute_mode="donot_use_mm_for_euclid_dist")
+        places = (x[:, [0, 0, 1, 1]] > 0).float().sort(dim=1, stable=True).indices
+        return first[:, :2] + 0.1 * places[:, [0, 3]]
+
+
+def test_distances_and_stable_sorting_leave_too(tmp_path: Path) -> None:
+    made = own(Near(), tmp_path / "r")
+    x, path = rows(30), made.export()
+    expected = torch.tensor([list(a["probabilities"].values()) for a in made.ask(x)])
+    torch.testing.assert_close(said(path, x)["probabilities"], expected.float(), rtol=0, atol=1e-5)
+
+
+class Determined(Own):
+    """Something that ONNX has not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.linalg.eigvalsh(x[:, :, None] * x[:, None])[:, :1]
+
+
+def test_what_onnx_has_not_is_named(tmp_path: Path) -> None:
+    made = own(Determined(), tmp_path / "r")
+    with pytest.raises(UsageError, match=r"no form in ONNX: .*eigh") as caught:
+        made.export()
+    assert caught.value.remedy == "Take --to torch."
+    assert "\x1b" not in caught.value.cause
+    assert made.export("torch").exists()
 
 
 @pytest.mark.parametrize("to", ["onnx", "torch"])
@@ -205,10 +240,13 @@ def test_an_older_file_survives_a_refused_one(run: Trained, tmp_path: Path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["a.onnx"]
 
 
-def test_what_cannot_be_traced_says_so(tmp_path: Path) -> None:
+def test_what_cannot_be_traced_says_so_and_nothing_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    made = own(Deciding(), tmp_path / "r")
+    capfd.readouterr()
     with pytest.raises(UsageError, match="Deciding cannot be traced") as caught:
-        own(Deciding(), tmp_path / "r").export()
+        made.export()
     assert "same way" in caught.value.remedy
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_is_written_over_only_where_it_is_named(run: Trained, tmp_path: Path) -> None:

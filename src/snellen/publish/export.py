@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +122,7 @@ def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedPr
     Running its code shows most of it, but `len(x)` is then a fixed number; reading its bytecode shows that too.
     """
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _silence():
             try:
                 return torch.export.export(module, (x,), dynamic_shapes=axes, strict=False)
             except Exception:  # a module of the user's own may fail in any way; then the other way tells why
@@ -127,6 +130,18 @@ def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedPr
     except Exception as error:
         raise UsageError(f"{learner} cannot be traced: {first_line(error)}",
                          "Its forward must compute the same way whatever the values are; see torch.export.") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What torch logs and prints of a graph that it gives up, pages of it, is kept from the user: the error tells."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,

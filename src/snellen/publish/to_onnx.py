@@ -17,6 +17,21 @@ MOST = (1 << 31) - (1 << 24)  # bytes of weights: one file holds 2 GB, the graph
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
+def _distances(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
+    """`torch.cdist`: (..., B, D) and (..., M, D) to (..., B, M)."""
+    return torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, dim=-1)
+
+
+def _sorted(x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+    """`torch.sort(stable=True)`: ONNX's TopK puts the lower index first among equals."""
+    values, indices = torch.topk(x, x.shape[dim], dim=dim, largest=descending)
+    return values, indices
+
+
+# What torch does not write as ONNX by itself, in terms of what it does.
+WRITTEN_OUT: dict[Any, Any] = {torch.ops.aten.cdist.default: _distances, torch.ops.aten.sort.stable: _sorted}
+
+
 def needs() -> None:
     """Raises EnvironmentProblem where a package is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
@@ -35,11 +50,16 @@ def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[s
                if isinstance(t, Tensor))
     if size > MOST:
         raise UsageError(f"The model has {size:,} bytes of weights, one ONNX file holds {MOST:,}", "Take --to torch.")
+    if any(node.target in WRITTEN_OUT for node in program.graph.nodes):
+        program = program.run_decompositions(WRITTEN_OUT)
     try:
         made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs),
                                  dynamic_shapes=axes, verbose=False)
     except torch.onnx.errors.OnnxExporterError as error:
-        raise UsageError(f"The model has no form in ONNX: {first_line(error)}", "Take --to torch.") from error
+        root: BaseException = error
+        while root.__cause__ is not None:  # the last names the operator
+            root = root.__cause__
+        raise UsageError(f"The model has no form in ONNX: {first_line(root)}", "Take --to torch.") from error
     assert made is not None
     return made.model_proto
 
