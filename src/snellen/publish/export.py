@@ -83,7 +83,7 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
     kind = KINDS[to]
     path = _place(folder, kind.suffix, out)
     kind.needs()
-    module = copy.deepcopy(exported.module).cpu().eval()
+    module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
     x, origin = hundred(record, module, data)
     batches = torch.split(x, list(BATCHES))
     with torch.no_grad():
