@@ -8,6 +8,7 @@ from snellen.core.errors import (
     DataError,
     Diverged,
     EnvironmentProblem,
+    Mismatch,
     SnellenError,
     Stopped,
     UsageError,
@@ -17,7 +18,7 @@ from snellen.core.errors import (
 
 
 def test_exit_codes_are_those_of_the_table() -> None:
-    codes = {UsageError: 2, DataError: 3, EnvironmentProblem: 4, Diverged: 5}
+    codes = {UsageError: 2, DataError: 3, EnvironmentProblem: 4, Diverged: 5, Mismatch: 5}
     assert {kind: kind("x").exit_code for kind in codes} == codes
     assert [Stopped("x", signal=number).exit_code for number in (2, 15)] == [130, 143]
     assert all(issubclass(kind, SnellenError) for kind in codes)

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "one model, from data to a report"),
     "evaluate": ("evaluate", "metrics of a run, on its own test split or on other data"),
     "predict": ("predict", "what a run says of files, folders, tables"),
+    "export": ("export", "a run as one file that works without this program: ONNX or torch"),
     "report": ("report", "write a run's page again"),
     "ladder": ("ladder", "every model that fits, smallest first, one table with intervals"),
     "list": ("listing", "tasks, models and data there are"),

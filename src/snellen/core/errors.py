@@ -51,6 +51,12 @@ class Diverged(SnellenError):
     exit_code = 5
 
 
+class Mismatch(SnellenError):
+    """Two computations that should agree do not: an exported model and its run."""
+
+    exit_code = 5
+
+
 class Stopped(SnellenError):
     """A signal ended the run after it was saved. `exit_code` follows the shell's 128 + signal."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from snellen.core.run import Run
 from snellen.core.spec import Spec
@@ -17,6 +17,32 @@ P_contra = TypeVar("P_contra", contravariant=True)  # the task's Protocol; never
 
 Answer = dict[str, Any]  # plain data: what `predict` prints and `serve` sends
 Predictions = Mapping[str, Tensor]  # what the model said of every sample of a split, beside the truth; kept in a file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One named output of an exported model, (B, K).
+
+    Args:
+        columns: what each of the K numbers is called.
+        units: of each column, "" where none is known; none at all where the columns share one scale.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A model as it leaves Snellen.
+
+    Args:
+        module: (B, ...) raw inputs to a dict of tensors, one for each of `outputs` and in their order.
+    """
+
+    module: nn.Module
+    outputs: tuple[Output, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +60,7 @@ class Task(Generic[X_contra, P_contra]):
         errors: (N,) how wrong each answer is, so that its mean ranks models as the headline does; what is compared
             pair by pair.
         views: predictions to what the report shows.
+        exported: a model with its answers as named tensors, for use without Snellen.
     """
 
     name: str
@@ -46,3 +73,4 @@ class Task(Generic[X_contra, P_contra]):
     answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
     errors: Callable[[Predictions, Spec], Tensor]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
+    exported: Callable[[P_contra, Spec], Exported]

@@ -32,7 +32,8 @@ from snellen.look.annotate import Annotated
 from snellen.look.notebook import html_of_run
 from snellen.look.report.run import write_report
 from snellen.look.report.told import Told, tell
-from snellen.nn.layers import Standardize
+from snellen.publish.export import Published, export
+from snellen.publish.inputs import value_range
 from snellen.tasks.classify.views import worst as worst_classified
 
 OUTSIDE = 0.05  # of a picture's values: of those that were learned from, 0.002 lie outside
@@ -128,6 +129,23 @@ class Trained:
         with threads(self.record.threads, self.model):
             return write_report(self.folder, self.told())
 
+    def publish(self, to: str = "onnx", out: str | Path | None = None) -> Published:
+        """As `export`; returns also what stands in the file about itself, with how far it agrees with the run."""
+        with threads(self.record.threads, self.model):
+            return export(self.folder, self.record, self.task.exported(self.model, self.spec), lambda: self.data,
+                          to, out)  # fmt: skip
+
+    def export(self, to: str = "onnx", out: str | Path | None = None) -> Path:
+        """Writes the model as one file that works without Snellen; returns its path.
+
+        Args:
+            to: "onnx", or "torch" for a program of torch.export.
+            out: the file; None: `model.onnx` or `model.pt2` in the run's folder.
+        Raises:
+            Mismatch: where the file would say other than the run on 100 inputs; nothing is written.
+        """
+        return self.publish(to, out).path
+
     def evaluate(self, data: str | Path | Dataset[Labelled] | None = None, split: str = "test") -> dict[str, Metric]:
         """Metrics on a split of the run's data, or of other data with the same classes or targets."""
         opened = self.data if data is None else data if isinstance(data, Dataset) else dataset(data)
@@ -143,10 +161,7 @@ class Trained:
     @property
     def span(self) -> tuple[float, float] | None:
         """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
-        standardize = next((m for m in self.model.modules() if isinstance(m, Standardize)), None)
-        if standardize is None or self.spec.modality != "image":
-            return None
-        return float(standardize.low), float(standardize.high)
+        return value_range(self.model, self.spec)
 
     def answers(self, words: Sequence[str | Path], draw: str | Path | None = None,
                 watch: Watch | None = None) -> Iterator[Answer]:  # fmt: skip

@@ -29,7 +29,7 @@ class Prior(nn.Module):
         self.register_buffer("logits", torch.zeros(classes))
 
     def scores(self, x: Tensor) -> Tensor:
-        return self.logits.expand(len(x), -1)
+        return self.logits.expand(x.shape[0], -1)
 
 
 def build(c: BaselineSettings, spec: Spec) -> Prior:

@@ -54,7 +54,7 @@ class Perceptron(nn.Module):
 def with_one(x: Tensor) -> Tensor:
     """(B, ...) to (B, D + 1): flattened, with a one for the offset."""
     flat = x.flatten(1)
-    return torch.cat([flat, flat.new_ones(len(flat), 1)], dim=1)
+    return torch.cat([flat, flat.new_ones(flat.shape[0], 1)], dim=1)
 
 
 def passing(w: Tensor, x: Tensor, y: Tensor, rate: float) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
-from snellen.core.task import Answer, Predictions, Task
+from snellen.core.task import Answer, Exported, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import classification
@@ -152,6 +152,34 @@ def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
     return answers
 
 
+class Outward(nn.Module):
+    """Scores, and probabilities where the model gives any, as named tensors.
+
+    Args:
+        several: whether a sample has several labels: then each has a probability of its own.
+    """
+
+    def __init__(self, model: Classifier, several: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.several = several
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, ...) raw inputs to "scores" (B, K) and "probabilities" (B, K)."""
+        scores = self.model.scores(x)
+        if not self.model.probabilistic:
+            return {"scores": scores}
+        return {"scores": scores, "probabilities": scores.sigmoid() if self.several else scores.softmax(1)}
+
+
+def exported(model: Classifier, spec: Spec) -> Exported:
+    target = spec.target
+    assert isinstance(target, Classes | Labels)
+    words = ("scores", "probabilities") if model.probabilistic else ("scores",)
+    return Exported(module=Outward(model, isinstance(target, Labels)),
+                    outputs=tuple(Output(name=word, columns=target.names) for word in words))
+
+
 TASK: Task[Dataset[Labelled], Classifier] = Task(
     name="classify",
     question="Which class is this?",
@@ -163,4 +191,5 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     answer=answer,
     errors=errors,
     views=views.views,
+    exported=exported,
 )

@@ -28,7 +28,7 @@ class Mean(nn.Module):
         self.register_buffer("mean", torch.zeros(targets, dtype=torch.float64))
 
     def predict(self, x: Tensor) -> Tensor:
-        return self.mean.expand(len(x), -1)
+        return self.mean.expand(x.shape[0], -1)
 
 
 def build(c: BaselineSettings, spec: Spec) -> Mean:

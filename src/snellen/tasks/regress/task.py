@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
-from snellen.core.task import Answer, Predictions, Task
+from snellen.core.task import Answer, Exported, Output, Predictions, Task
 from snellen.core.views import Metric, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import regression
@@ -118,6 +118,25 @@ def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
     return shown
 
 
+class Outward(nn.Module):
+    """The numbers in the user's units, as a named tensor."""
+
+    def __init__(self, model: Regressor) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, ...) raw inputs to "numbers" (B, T)."""
+        return {"numbers": self.model.predict(x)}
+
+
+def exported(model: Regressor, spec: Spec) -> Exported:
+    assert isinstance(spec.target, Numbers)
+    names = spec.target.names
+    numbers = Output(name="numbers", columns=names, units=spec.target.units or ("",) * len(names))
+    return Exported(module=Outward(model), outputs=(numbers,))
+
+
 TASK: Task[Dataset[Labelled], Regressor] = Task(
     name="regress",
     question="How much?",
@@ -129,4 +148,5 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     answer=answer,
     errors=errors,
     views=views,
+    exported=exported,
 )

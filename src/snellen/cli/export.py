@@ -1,0 +1,54 @@
+"""`snellen export [RUN] --to onnx|torch`: the model as one file that works without Snellen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from snellen.cli import terminal
+from snellen.cli.main import parser
+from snellen.cli.options import Own, given_run
+
+
+def run(words: Sequence[str], own: Own) -> int:
+    made = parser("export", "Write the model of RUN (default: the newest) as one file that works without Snellen, "
+                  "preprocessing inside. It is compared with the run on 100 inputs and refused where they differ.")
+    made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
+    made.add_argument("--to", choices=["onnx", "torch"], required=True, help="ONNX, or a program of torch.export")
+    made.add_argument("--out", metavar="FILE", help="written over if it is there (default: model.onnx or model.pt2 in "
+                      "the run's folder, never written over)")  # fmt: skip
+    made.add_argument("--json", action="store_true", help="print one JSON object")
+    made.set_defaults(device="cpu")
+    given = made.parse_args(list(words))
+    published = given_run(given, own).publish(given.to, vars(given).get("out"))
+    if "json" in given:
+        terminal.line({"file": str(published.path), **published.about})
+        return 0
+    for name, text in [("file", str(published.path)), *_told(published.about)]:
+        terminal.tell(f"{name:<9}{text}")
+    return 0
+
+
+def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What stands in the file about itself, in lines."""
+    given, parity = about["input"], about["parity"]
+    text = f"{given['name']}: {given['dtype']} ({', '.join(map(str, given['shape']))})"
+    if "range" in given:
+        low, high = given["range"]
+        text += f", values {low:g} … {high:g}"
+    if "reading" in given:
+        text += f", resized {given['reading']['resample']}" if given["reading"]["size"] else ""
+    lines = [("model", f"{about['learner']} on {about['data']} ({about['task']}), snellen {about['snellen']}"),
+             ("sha256", f"{about['sha256']} of its weights"), ("input", text)]  # fmt: skip
+    if "columns" in given:
+        lines.append(("columns", ", ".join(column["name"] for column in given["columns"])))
+    for output in about["outputs"]:
+        units = output.get("units", [""] * len(output["columns"]))
+        columns = ", ".join(f"{c} [{u}]" if u else c for c, u in zip(output["columns"], units, strict=True))
+        lines.append(("output", f"{output['name']}: {output['dtype']} (batch, {len(units)}): {columns}"))
+    lines.append(("parity", f"{parity['inputs']} inputs, {parity['from']}, in batches of "
+                  f"{', '.join(map(str, parity['batches']))}"))  # fmt: skip
+    for name, largest in parity["absolute"].items():
+        lines.append(("", f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
+                      f"({parity['allowed']:g} allowed)"))  # fmt: skip
+    return lines

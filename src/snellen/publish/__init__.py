@@ -1,0 +1,1 @@
+"""A trained model out of the door: one file that answers without Snellen."""

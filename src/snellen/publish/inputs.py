@@ -1,0 +1,79 @@
+"""What an exported model is given: the shape and type of its input, and the hundred it is compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.errors import SnellenError
+from snellen.core.record import Record
+from snellen.core.spec import Reading, Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.nn.layers import Standardize
+
+COUNT = 100
+ANY = 32  # pixels a side of drawn pictures where the model takes any size
+
+
+def input_shape(spec: Spec, reading: Reading) -> tuple[int | None, ...]:
+    """Of one sample as the model is given it: (C, H, W) or (D,); None where it may vary."""
+    if spec.modality != "image":
+        return spec.input.shape
+    channels, *sides = spec.input.shape
+    return (reading.channels or channels, *(reading.size or sides))
+
+
+def standardizer(model: nn.Module) -> Standardize | None:
+    return next((m for m in model.modules() if isinstance(m, Standardize)), None)
+
+
+def value_range(model: nn.Module, spec: Spec) -> tuple[float, float] | None:
+    """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
+    found = standardizer(model)
+    return None if found is None or spec.modality != "image" else (float(found.low), float(found.high))
+
+
+def hundred(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[Tensor, str]:
+    """Inputs of the run's validation and test splits; drawn ones where these are fewer, or cannot be read.
+
+    Returns:
+        (100, ...) raw inputs, and where they are from.
+    """
+    shape = input_shape(record.spec, record.reading)
+    try:
+        opened = data()
+        ids = torch.cat([opened.splits["val"], opened.splits["test"]])
+        ids = ids[torch.linspace(0, len(ids) - 1, COUNT).round().long()] if len(ids) > COUNT else ids
+        x = opened.source.read(ids.cpu().numpy(), record.reading)
+    except SnellenError as error:
+        return _drawn(record, model, shape, COUNT), f"drawn at random: {error.cause}"
+    fits = all(known in (None, side) for known, side in zip(shape, x.shape[1:], strict=True))
+    if not fits or x.dtype != _dtype(record) or not len(x):
+        return _drawn(record, model, shape, COUNT), "drawn at random: the run's data is no longer what it was"
+    if len(x) == COUNT:
+        return x, "of the validation and test splits"
+    more = _drawn(record, model, tuple(x.shape[1:]), COUNT - len(x))
+    return torch.cat([x, more]), f"{len(x)} of the validation and test splits, {len(more)} drawn at random"
+
+
+def _dtype(record: Record) -> torch.dtype:
+    found: torch.dtype = getattr(torch, record.spec.input.dtype)
+    return found
+
+
+def _drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...], count: int) -> Tensor:
+    """Pictures: uniform over the range of values; columns: normal, as the training data was."""
+    generator = torch.Generator().manual_seed(record.seed)
+    sizes = (count, *(ANY if side is None else side for side in shape))
+    dtype = _dtype(record)
+    if record.spec.modality == "image":
+        low, high = value_range(model, record.spec) or (0.0, 1.0 if dtype.is_floating_point else 255.0)
+        x = low + (high - low) * torch.rand(sizes, generator=generator, dtype=torch.float64)
+    else:
+        found = standardizer(model)
+        x = torch.randn(sizes, generator=generator, dtype=torch.float64)
+        if found is not None:
+            x = x * found.std.cpu() + found.mean.cpu()
+    return x.to(dtype) if dtype.is_floating_point else x.round().to(torch.int64).to(dtype)
