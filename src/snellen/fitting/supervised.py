@@ -89,7 +89,8 @@ def learn(
     standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
     span = (0.0, 255.0)
     if standardize is not None:
-        standardize.learn(some(train).x, data.span)
+        if not standardize.known:
+            standardize.learn(some(train).x, data.span)
         span = (float(standardize.low), float(standardize.high))
         if standardize.deep:
             run.say(f"Values from {span[0]:g} to {span[1]:g} are used (0.1 % to 99.9 % of the training set).")

@@ -30,6 +30,7 @@ class Standardize(nn.Module):
         super().__init__()
         count = channels or input.shape[0]
         assert count is not None
+        self.known = False  # whether it came with pretrained weights, and is not to be learned anew
         self.rank = len(input.shape)
         self.deep = input.dtype != "uint8" and self.rank > 1
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))

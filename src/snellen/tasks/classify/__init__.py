@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, lenet, mlp, own, perceptron, resnet, softmax, task
+from snellen.tasks.classify import baseline, mlp, networks, own, perceptron, softmax, task
 
 TASK = task.TASK
 adopt = own.adopt
@@ -17,7 +17,6 @@ LEARNERS: dict[str, Learner[Any, Any, Any]] = {
         perceptron.LEARNER,
         softmax.LEARNER,
         mlp.LEARNER,
-        lenet.LEARNER,
-        resnet.LEARNER,
+        *networks.LEARNERS,
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, least_squares, lenet, mlp, own, resnet, task
+from snellen.tasks.regress import baseline, least_squares, mlp, networks, own, task
 
 TASK = task.TASK
 adopt = own.adopt
@@ -16,7 +16,6 @@ LEARNERS: dict[str, Learner[Any, Any, Any]] = {
         baseline.LEARNER,
         least_squares.LEARNER,
         mlp.LEARNER,
-        lenet.LEARNER,
-        resnet.LEARNER,
+        *networks.LEARNERS,
     )
 }
