@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, lenet, mlp, own, perceptron, resnet, softmax, task
+from snellen.tasks.classify import baseline, knn, lda, lenet, mlp, own, perceptron, resnet, softmax, task
 
 TASK = task.TASK
 adopt = own.adopt
@@ -15,7 +15,9 @@ LEARNERS: dict[str, Learner[Any, Any, Any]] = {
     for learner in (
         baseline.LEARNER,
         perceptron.LEARNER,
+        lda.LEARNER,
         softmax.LEARNER,
+        knn.LEARNER,
         mlp.LEARNER,
         lenet.LEARNER,
         resnet.LEARNER,

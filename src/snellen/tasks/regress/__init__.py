@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, least_squares, lenet, mlp, own, resnet, task
+from snellen.tasks.regress import baseline, knn, least_squares, lenet, mlp, own, resnet, task
 
 TASK = task.TASK
 adopt = own.adopt
@@ -15,6 +15,7 @@ LEARNERS: dict[str, Learner[Any, Any, Any]] = {
     for learner in (
         baseline.LEARNER,
         least_squares.LEARNER,
+        knn.LEARNER,
         mlp.LEARNER,
         lenet.LEARNER,
         resnet.LEARNER,
