@@ -1,0 +1,169 @@
+"""Support vector machine: the widest margin between each two classes.
+
+scikit-learn (libsvm) finds the support vectors; they are kept as tensors, and the vote is taken here.
+
+Source: Boser, Guyon and Vapnik 1992; Cortes and Vapnik 1995; Chang and Lin 2011; lecture 004, "SVM: 98.6".
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.learner import Learner
+from snellen.core.random import key
+from snellen.core.run import Run
+from snellen.core.settings import Limit, settings
+from snellen.core.spec import Classes, Input, Reading, Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size, read_shape
+from snellen.fitting.supervised import everything, some
+from snellen.nn.layers import Standardize
+from snellen.tasks.classify.task import TASK, one_class
+
+AT_ONCE = 256  # inputs whose kernel with all support vectors is in memory at once
+CACHE = 500  # MB of the kernel that libsvm keeps
+
+
+@settings
+class SVMSettings:
+    """The kernel, and what a sample inside the margin costs."""
+
+    kernel: Literal["rbf", "linear"] = "rbf"
+    """k(x, z): rbf, exp(−γ‖x − z‖²), or linear, x·z."""
+    C: Annotated[float, Limit(above=0)] = 10.0
+    """What a sample inside the margin or on the wrong side costs, per unit of margin."""
+    gamma: Annotated[float, Limit(above=0)] | None = None
+    """γ of rbf, for columns standardised and pictures from 0 to 1; auto: 1.5 over the sum of the inputs' variances."""
+
+
+class SupportVectors(nn.Module):
+    """What libsvm found, as tensors, and its vote of one class against one.
+
+    x: (S, ...) support vectors at the depth of the source. owner: (S,) their classes. coefficients: (S, K − 1), that
+    of a vector of class i against class j < i in column j, against j > i in column j − 1. offsets: (P,), one for each
+    pair of classes, in the order (0, 1), (0, 2), ... (1, 2), ...
+    """
+
+    probabilistic = False
+    grows = ("x", "owner", "coefficients")
+    x: Tensor
+    owner: Tensor
+    coefficients: Tensor
+    offsets: Tensor
+    gamma: Tensor
+
+    def __init__(self, input: Input, shape: tuple[int, ...], classes: int, kernel: str) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.pairs = list(itertools.combinations(range(classes), 2))
+        self.classes = classes
+        self.standardize = Standardize(input, shape[0])
+        self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
+        self.register_buffer("owner", torch.empty(0, dtype=torch.int64))
+        self.register_buffer("coefficients", torch.empty(0, classes - 1, dtype=torch.float64))
+        self.register_buffer("offsets", torch.zeros(len(self.pairs), dtype=torch.float64))
+        self.register_buffer("gamma", torch.zeros((), dtype=torch.float64))
+
+    def decisions(self, x: Tensor) -> Tensor:
+        """(B, ...) raw inputs to (B, P): above zero where the first class of the pair is meant, else the second."""
+        return torch.cat([self._decisions(part) for part in x.split(AT_ONCE)])
+
+    def _decisions(self, x: Tensor) -> Tensor:
+        values = self._kernel(self.flat(x), self.flat(self.x))  # (B, S)
+        sums = [values[:, own] @ self.coefficients[own]  # (B, K − 1), over the support vectors of one class
+                for own in (self.owner == k for k in range(self.classes))]  # fmt: skip
+        pairs = [sums[i][:, j - 1] + sums[j][:, i] for i, j in self.pairs]
+        return (torch.stack(pairs, dim=1) if pairs else values.new_empty(len(x), 0)) + self.offsets
+
+    def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
+        products = a @ b.T
+        if self.kernel == "linear":
+            return products
+        square = a.square().sum(1)[:, None] - 2 * products + b.square().sum(1)
+        return torch.exp(-self.gamma * square.clamp(min=0))
+
+    def flat(self, x: Tensor) -> Tensor:
+        """(B, ...) raw inputs to (B, D) float64 as the kernel sees them."""
+        return self.standardize(x).flatten(1).double()
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Votes, of equally many the first class; of two classes the distance from the margin's middle, either way."""
+        decisions = self.decisions(x)
+        if self.classes == 2:
+            # An answer of exactly zero is the second class's.
+            first = torch.where(decisions > 0, decisions, decisions.clamp(max=-torch.finfo(torch.float32).tiny))
+            return torch.cat([first, -first], dim=1)
+        votes = decisions.new_zeros(len(x), self.classes)
+        for k, (i, j) in enumerate(self.pairs):
+            votes[:, i] += decisions[:, k] > 0
+            votes[:, j] += decisions[:, k] <= 0
+        return votes
+
+
+def build(c: SVMSettings, spec: Spec) -> SupportVectors:
+    assert isinstance(spec.target, Classes)
+    return SupportVectors(spec.input, read_shape(spec, reads(c, spec)), len(spec.target.names), c.kernel)
+
+
+def reads(c: SVMSettings, spec: Spec) -> Reading:
+    return fixed_size(spec, most=32)
+
+
+def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run) -> None:
+    """One call of libsvm, which cannot be stopped."""
+    train = data.samples("train")
+    model.standardize.learn(some(train).x, data.span, alike=True)
+    raw, y, _ = everything(train)
+    x = model.flat(raw)
+    variance = float(x.var(0, correction=0).sum())
+    model.gamma.fill_(c.gamma if c.gamma is not None else 1.5 / variance if variance > 0 else 1.0)
+    seen = y.unique()
+    # A class without a sample loses against each that has some.
+    there = torch.isin(torch.arange(model.classes), seen)
+    model.offsets.copy_(torch.tensor([float(there[i]) - float(there[j]) or 1.0 for i, j in model.pairs]))
+    if len(seen) > 1:
+        _solve(c, model, raw, x, y, run.seed)
+    run.notes["support vectors"] = len(model.x)
+    model.to(run.device)
+
+
+def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor, seed: int) -> None:
+    """Fits libsvm to (N, D) inputs and takes over what it found."""
+    from sklearn.svm import SVC
+
+    solved = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), decision_function_shape="ovo", cache_size=CACHE,
+                 random_state=key(seed, "svm") & 0x7FFFFFFF).fit(x.numpy(), y.numpy())  # fmt: skip
+    support = torch.from_numpy(solved.support_).long()
+    classes = torch.from_numpy(solved.classes_).long()  # those that have samples
+    dual = torch.from_numpy(solved.dual_coef_).T.double()  # (S, classes − 1)
+    offsets = torch.from_numpy(solved.intercept_).double()
+    if len(classes) == 2:  # there scikit-learn turns the sign, so that above zero is the second class
+        dual, offsets = -dual, -offsets
+    model.x, model.owner = raw[support].to(model.x.dtype), y[support]
+    model.coefficients = torch.zeros(len(support), model.classes - 1, dtype=torch.float64)
+    for k in classes.tolist():
+        own = model.owner == k
+        others = [other for other in classes.tolist() if other != k]
+        columns = torch.tensor([other if other < k else other - 1 for other in others])
+        model.coefficients[own.nonzero(), columns] = dual[own]
+    for k, pair in enumerate(itertools.combinations(classes.tolist(), 2)):
+        model.offsets[model.pairs.index(pair)] = offsets[k]
+
+
+LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
+    name="svm",
+    summary="Support vector machine: the widest margin between each two classes, by a kernel.",
+    source="Cortes and Vapnik 1995; Chang and Lin 2011; lecture 004",
+    task=TASK,
+    accepts=frozenset({"vector", "image"}),
+    settings=SVMSettings,
+    refuses=one_class,
+    reads=reads,
+    build=build,
+    fit=fit,
+    stoppable=False,
+)
