@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, knn, lda, lenet, mlp, own, perceptron, resnet, softmax, svm, task
+from snellen.tasks.classify import baseline, bases, knn, lda, lenet, mlp, own, perceptron, resnet, softmax, svm, task
 
 TASK = task.TASK
 adopt = own.adopt
@@ -17,6 +17,7 @@ LEARNERS: dict[str, Learner[Any, Any, Any]] = {
         perceptron.LEARNER,
         lda.LEARNER,
         softmax.LEARNER,
+        bases.LEARNER,
         knn.LEARNER,
         svm.LEARNER,
         mlp.LEARNER,

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, knn, least_squares, lenet, mlp, own, resnet, task
+from snellen.tasks.regress import (
+    baseline,
+    bases,
+    knn,
+    least_squares,
+    lenet,
+    mlp,
+    own,
+    polynomial,
+    resnet,
+    ridge,
+    task,
+)
 
 TASK = task.TASK
 adopt = own.adopt
@@ -15,6 +27,9 @@ LEARNERS: dict[str, Learner[Any, Any, Any]] = {
     for learner in (
         baseline.LEARNER,
         least_squares.LEARNER,
+        ridge.LEARNER,
+        polynomial.LEARNER,
+        bases.LEARNER,
         knn.LEARNER,
         mlp.LEARNER,
         lenet.LEARNER,
