@@ -17,7 +17,7 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.regress import least_squares
-from snellen.tasks.regress.ridge import left_out, parts, scored
+from snellen.tasks.regress.ridge import left_out, parts, scored, weights
 from snellen.tasks.regress.scheme import targets
 from snellen.tasks.regress.task import TASK
 
@@ -64,7 +64,7 @@ class Polynomial(nn.Module):
 
         Many digits of high powers are lost in them: predictions use those of −1 … 1.
         """
-        drawn = self.w[:, :-1].reshape(len(self.w), self.order, -1).transpose(1, 2)  # (T, D, M)
+        drawn = self.w[:, :-1].reshape(len(self.w), self.order, len(self.middle)).transpose(1, 2)  # (T, D, M)
         found = torch.zeros(*drawn.shape[:2], self.order + 1, dtype=torch.float64)
         for t, d in np.ndindex(*drawn.shape[:2]):
             own = np.concatenate([[float(self.w[t, -1]) if d == 0 else 0.0], drawn[t, d].numpy()])
@@ -100,7 +100,7 @@ def fit(c: PolynomialSettings, data: Dataset[Labelled], model: Polynomial, run: 
         run.notes["left-one-out errors"] = errors
         run.say(f"Order {order} has the least error on samples left out one by one.")
     run.notes["order"] = order
-    w = least_squares.solve(model.powers(x, order), t)  # (T, order · D + 1)
+    w = weights(parts(model.powers(x, order)), t, 0.0)  # (T, order · D + 1)
     model.w.zero_()
     model.w[:, : w.shape[1] - 1] = w[:, :-1]  # powers above the order keep the weight 0
     model.w[:, -1] = w[:, -1]

@@ -43,7 +43,8 @@ class Parts(NamedTuple):
 
 def parts(x: Tensor) -> Parts:
     """Of (N, D) float64; directions in which nothing varies are left out."""
-    mean, scale = x.mean(0), x.std(0, correction=0)
+    mean = x.mean(0)
+    scale = (x - mean).square().mean(0).sqrt()
     varies = (x.amax(0) > x.amin(0)) & (scale > 0)  # rounding gives a constant column a deviation too
     scale = torch.where(varies, scale, torch.ones_like(scale))
     standard = torch.where(varies, (x - mean) / scale, torch.zeros_like(x))
