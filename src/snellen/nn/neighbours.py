@@ -15,6 +15,7 @@ from snellen.nn.layers import Standardize
 
 QUERIES = 256  # inputs asked about at once
 NUMBERS = 1 << 22  # of remembered samples compared at once, so that memory stays small
+MIDDLE = 1000  # remembered samples whose mean is taken for the middle of all
 SPARE = 8  # candidates beyond k, so that rounding in the products loses none
 NARROW = 64  # columns up to which the products are taken in float64
 
@@ -55,10 +56,12 @@ class Neighbours(nn.Module):
         ‖q − s‖² = ‖q‖² − 2 q·s + ‖s‖² is one matrix product, but loses digits where the two are close: it chooses
         candidates, which are then put in order by the differences themselves.
         """
-        query = self._flat(x)  # (B, D)
+        middle = self._flat(self.x[:MIDDLE]).mean(0)  # about which the products are small
+        query = self._flat(x) - middle  # (B, D)
         best = query.new_empty(len(query), 0)
         found = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
         for start, block in self._blocks():
+            block -= middle
             square = torch.addmm(block.square().sum(1), query, block.T, alpha=-2)  # (B, n), less ‖q‖²
             near = square.topk(min(k + SPARE, len(block)), largest=False)
             best = torch.cat([best, near.values], dim=1)
@@ -66,7 +69,8 @@ class Neighbours(nn.Module):
             keep = best.topk(min(k + SPARE, best.shape[1]), largest=False).indices
             best, found = best.gather(1, keep), found.gather(1, keep)
         found = found.sort(1).values
-        difference = self._flat(self.x[found.flatten()]).view(*found.shape, -1).double() - query[:, None].double()
+        kept = self._flat(self.x[found.flatten()]).view(*found.shape, -1)  # (B, k + SPARE, D)
+        difference = kept.double() - self._flat(x)[:, None].double()
         order = difference.square().sum(2).sort(dim=1, stable=True).indices  # (B, k + SPARE)
         return found.gather(1, order[:, :k])
 

@@ -7,7 +7,6 @@ Source: Boser, Guyon and Vapnik 1992; Cortes and Vapnik 1995; Chang and Lin 2011
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Literal
 
 import torch
@@ -59,14 +58,18 @@ class SupportVectors(nn.Module):
     def __init__(self, input: Input, shape: tuple[int, ...], classes: int, kernel: str) -> None:
         super().__init__()
         self.kernel = kernel
-        self.pairs = list(itertools.combinations(range(classes), 2))
         self.classes = classes
         self.standardize = Standardize(input, shape[0])
         self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
         self.register_buffer("owner", torch.empty(0, dtype=torch.int64))
         self.register_buffer("coefficients", torch.empty(0, classes - 1, dtype=torch.float64))
-        self.register_buffer("offsets", torch.zeros(len(self.pairs), dtype=torch.float64))
+        self.register_buffer("offsets", torch.zeros(classes * (classes - 1) // 2, dtype=torch.float64))
         self.register_buffer("gamma", torch.zeros((), dtype=torch.float64))
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """The classes of each pair, (P,) and (P,), the first the smaller."""
+        first, second = torch.triu_indices(self.classes, self.classes, 1, device=self.offsets.device)
+        return first, second
 
     def decisions(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, P): above zero where the first class of the pair is meant, else the second."""
@@ -74,10 +77,10 @@ class SupportVectors(nn.Module):
 
     def _decisions(self, x: Tensor) -> Tensor:
         values = self._kernel(self.flat(x), self.flat(self.x))  # (B, S)
-        sums = [values[:, own] @ self.coefficients[own]  # (B, K − 1), over the support vectors of one class
-                for own in (self.owner == k for k in range(self.classes))]  # fmt: skip
-        pairs = [sums[i][:, j - 1] + sums[j][:, i] for i, j in self.pairs]
-        return (torch.stack(pairs, dim=1) if pairs else values.new_empty(len(x), 0)) + self.offsets
+        owned = [(self.owner == k).nonzero()[:, 0] for k in range(self.classes)]
+        sums = torch.stack([values[:, own] @ self.coefficients[own] for own in owned], dim=1)  # (B, K, K − 1)
+        first, second = self.pairs()
+        return sums[:, first, second - 1] + sums[:, second, first] + self.offsets
 
     def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
         products = a @ b.T
@@ -97,11 +100,10 @@ class SupportVectors(nn.Module):
             # An answer of exactly zero is the second class's.
             first = torch.where(decisions > 0, decisions, decisions.clamp(max=-torch.finfo(torch.float32).tiny))
             return torch.cat([first, -first], dim=1)
+        first, second = self.pairs()
         votes = decisions.new_zeros(len(x), self.classes)
-        for k, (i, j) in enumerate(self.pairs):
-            votes[:, i] += decisions[:, k] > 0
-            votes[:, j] += decisions[:, k] <= 0
-        return votes
+        votes.index_add_(1, first, (decisions > 0).to(votes))
+        return votes.index_add_(1, second, (decisions <= 0).to(votes))
 
 
 def build(c: SVMSettings, spec: Spec) -> SupportVectors:
@@ -124,7 +126,8 @@ def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run
     seen = y.unique()
     # A class without a sample loses against each that has some.
     there = torch.isin(torch.arange(model.classes), seen)
-    model.offsets.copy_(torch.tensor([float(there[i]) - float(there[j]) or 1.0 for i, j in model.pairs]))
+    first, second = model.pairs()
+    model.offsets.copy_(there[first].double() - there[second].double())
     if len(seen) > 1:
         _solve(c, model, raw, x, y, run.seed)
     run.notes["support vectors"] = len(model.x)
@@ -150,8 +153,8 @@ def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Ten
         others = [other for other in classes.tolist() if other != k]
         columns = torch.tensor([other if other < k else other - 1 for other in others])
         model.coefficients[own.nonzero(), columns] = dual[own]
-    for k, pair in enumerate(itertools.combinations(classes.tolist(), 2)):
-        model.offsets[model.pairs.index(pair)] = offsets[k]
+    first, second = model.pairs()
+    model.offsets[torch.isin(first, classes) & torch.isin(second, classes)] = offsets
 
 
 LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
