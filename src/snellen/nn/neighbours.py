@@ -48,7 +48,7 @@ class Neighbours(nn.Module):
 
     def of(self, x: Tensor, k: int) -> Tensor:
         """(B, ...) raw inputs to the targets of the k nearest, nearest first, (B, k) or (B, k, T)."""
-        return self.y[torch.cat([self._nearest(part, k) for part in x.split(QUERIES)])]
+        return self.y[torch.cat([self._nearest(part, k) for part in torch.split(x, QUERIES)])]
 
     def _nearest(self, x: Tensor, k: int) -> Tensor:
         """(B, k) positions; of samples equally far the one remembered first.
@@ -61,7 +61,7 @@ class Neighbours(nn.Module):
         best = query.new_empty(len(query), 0)
         found = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
         for start, block in self._blocks():
-            block -= middle
+            block = block - middle  # (n, D)
             square = torch.addmm(block.square().sum(1), query, block.T, alpha=-2)  # (B, n), less ‖q‖²
             near = square.topk(min(k + SPARE, len(block)), largest=False)
             best = torch.cat([best, near.values], dim=1)

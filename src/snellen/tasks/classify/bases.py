@@ -81,9 +81,11 @@ def fit(c: BasesSettings, data: Dataset[Labelled], model: Logits, run: Run) -> N
     network.standardize.learn(sample, data.span)
 
     def centres() -> Tensor:
+        raw = sample if c.at is None else torch.tensor(c.at, dtype=torch.float64).view(-1, *sample.shape[1:])
+        standard: Tensor = network.standardize(raw)
         if c.at is not None:
-            return network.standardize(torch.tensor(c.at).double().view(-1, *sample.shape[1:])).flatten(1)
-        return middles(network.standardize(sample).flatten(1), len(bases.centres), key(run.seed, "k-means"))
+            return standard.flatten(1)
+        return middles(standard.flatten(1), len(bases.centres), key(run.seed, "k-means"))
 
     bases.place(run.once("centres", centres), c.width)
     learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, Augment())

@@ -46,7 +46,8 @@ class Discriminant(nn.Module):
         self.register_buffer("w0", torch.zeros(classes, dtype=torch.float64))
 
     def scores(self, x: Tensor) -> Tensor:
-        return self.standardize(x).flatten(1).double() @ self.w.T + self.w0
+        standard: Tensor = self.standardize(x)
+        return standard.flatten(1).double() @ self.w.T + self.w0
 
 
 def discriminant(means: Tensor, covariance: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,7 @@ class SupportVectors(nn.Module):
 
     def decisions(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, P): above zero where the first class of the pair is meant, else the second."""
-        return torch.cat([self._decisions(part) for part in x.split(AT_ONCE)])
+        return torch.cat([self._decisions(part) for part in torch.split(x, AT_ONCE)])
 
     def _decisions(self, x: Tensor) -> Tensor:
         values = self._kernel(self.flat(x), self.flat(self.x))  # (B, S)
@@ -91,7 +91,8 @@ class SupportVectors(nn.Module):
 
     def flat(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, D) float64 as the kernel sees them."""
-        return self.standardize(x).flatten(1).double()
+        values: Tensor = self.standardize(x)
+        return values.flatten(1).double()
 
     def scores(self, x: Tensor) -> Tensor:
         """Votes, of equally many the first class; of two classes the distance from the margin's middle, either way."""
@@ -123,7 +124,7 @@ def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run
     x = model.flat(raw)
     variance = float(x.var(0, correction=0).sum())
     model.gamma.fill_(c.gamma if c.gamma is not None else 1.5 / variance if variance > 0 else 1.0)
-    seen = y.unique()
+    seen = torch.unique(y)
     # A class without a sample loses against each that has some.
     there = torch.isin(torch.arange(model.classes), seen)
     first, second = model.pairs()
