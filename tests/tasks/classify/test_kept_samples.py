@@ -223,3 +223,35 @@ def test_the_memory_plan_of_a_run_counts_what_is_kept_as_nothing_before_fitting(
         with torch.device("meta"):
             model = LEARNERS[name].build(LEARNERS[name].settings(), spec)
         assert sum(t.numel() for t in model.state_dict().values()) < 20
+
+
+def test_a_stop_does_not_wait_for_libsvm() -> None:
+    """The main thread only waits, and so hears a signal at once."""
+    import signal
+    import threading
+    import time
+
+    class Heard(Exception):
+        pass
+
+    def hear(number: int, frame: object) -> None:
+        raise Heard
+
+    over = threading.Event()
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        threading.Thread(target=lambda: (time.sleep(0.05), signal.raise_signal(signal.SIGUSR1)), daemon=True).start()
+        with pytest.raises(Heard):
+            svm._waiting(lambda: over.wait(60))
+        assert not over.is_set()
+    finally:
+        over.set()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_goes_wrong_beside_is_raised_here() -> None:
+    def fail() -> None:
+        raise ValueError("no solution")
+
+    with pytest.raises(ValueError, match="no solution"):
+        svm._waiting(fail)

@@ -7,13 +7,14 @@ Source: Boser, Guyon and Vapnik 1992; Cortes and Vapnik 1995; Chang and Lin 2011
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from snellen.core.learner import Learner
-from snellen.core.random import key
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Input, Reading, Spec
@@ -130,17 +131,17 @@ def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run
     first, second = model.pairs()
     model.offsets.copy_(there[first].double() - there[second].double())
     if len(seen) > 1:
-        _solve(c, model, raw, x, y, run.seed)
+        _solve(c, model, raw, x, y)
     run.notes["support vectors"] = len(model.x)
     model.to(run.device)
 
 
-def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor, seed: int) -> None:
+def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor) -> None:
     """Fits libsvm to (N, D) inputs and takes over what it found."""
     from sklearn.svm import SVC
 
-    solved = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), decision_function_shape="ovo", cache_size=CACHE,
-                 random_state=key(seed, "svm") & 0x7FFFFFFF).fit(x.numpy(), y.numpy())  # fmt: skip
+    solved = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), cache_size=CACHE)
+    _waiting(lambda: solved.fit(x.numpy(), y.numpy()))
     support = torch.from_numpy(solved.support_).long()
     classes = torch.from_numpy(solved.classes_).long()  # those that have samples
     dual = torch.from_numpy(solved.dual_coef_).T.double()  # (S, classes − 1)
@@ -156,6 +157,23 @@ def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Ten
         model.coefficients[own.nonzero(), columns] = dual[own]
     first, second = model.pairs()
     model.offsets[torch.isin(first, classes) & torch.isin(second, classes)] = offsets
+
+
+def _waiting(work: Callable[[], object]) -> None:
+    """Does the work in a thread that ends with the process: libsvm hears no Ctrl-C, who waits for it does."""
+    wrong: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    thread.join()
+    if wrong:
+        raise wrong[0]
 
 
 LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
