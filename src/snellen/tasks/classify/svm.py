@@ -171,7 +171,8 @@ def _waiting(work: Callable[[], object]) -> None:
 
     thread = threading.Thread(target=do, daemon=True)
     thread.start()
-    thread.join()
+    while thread.is_alive():
+        thread.join(0.5)  # seconds after which a signal is heard that another thread was given
     if wrong:
         raise wrong[0]
 
