@@ -12,6 +12,7 @@ from drafts import classes, numbers, seeded
 from torch import Tensor
 
 from snellen.core import files
+from snellen.core.errors import UsageError
 from snellen.core.spec import Input, Numbers, Spec
 from snellen.entry import train
 from snellen.tasks.classify.lda import Discriminant, discriminant, ledoit_wolf
@@ -289,6 +290,8 @@ def test_a6_the_shrinkage_is_that_of_ledoit_and_wolf() -> None:
 def test_a6_a_singular_covariance_is_no_obstacle(tmp_path: Path) -> None:
     x, y = gaussian_classes(60)
     wide = torch.cat([x, x, torch.ones(60, 200, dtype=torch.float64)], dim=1)  # copies, and columns that never change
+    with pytest.raises(UsageError, match="covariance of 206 columns has no inverse with --shrinkage 0"):
+        train(classes(wide, y, 3), model="lda", shrinkage=0.0, out=tmp_path / "none")
     run = train(classes(wide, y, 3), model="lda", out=tmp_path / "run")
     plain = train(classes(x, y, 3), model="lda", out=tmp_path / "plain")
     assert run.metrics["accuracy"].value == pytest.approx(plain.metrics["accuracy"].value or 0, abs=0.25)

@@ -25,9 +25,9 @@ class GaussianBases(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) float32 to (B, M) in 0 … 1."""
-        # A product x·c in place of differences would lose digits where the two are close.
-        distance = torch.cdist(x.flatten(1), self.centres, compute_mode="donot_use_mm_for_euclid_dist")
-        return torch.exp(-distance.square() / (2 * self.width.square()))
+        x, centres = x.flatten(1).double(), self.centres.double()  # in float32 ‖x‖² − 2 x·c + ‖c‖² would lose digits
+        square = x.square().sum(1)[:, None] - 2 * x @ centres.T + centres.square().sum(1)  # (B, M)
+        return torch.exp(-square.clamp(min=0) / (2 * self.width.double().square())).float()
 
     def place(self, centres: Tensor, width: float | None) -> None:
         """Takes (M, D) centres, and a width, or twice the mean distance from a centre to the next where it is None."""

@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
@@ -122,7 +123,11 @@ def fit(c: LDASettings, data: Dataset[Labelled], model: Discriminant, run: Run) 
     if shrinkage is None:
         shrinkage = max(ledoit_wolf(covariance, fourth, len(train)), LEAST_SHRINKAGE)
     run.notes["shrinkage"] = shrinkage
-    w, w0 = discriminant(means, shrunk(covariance, shrinkage), (counts / len(train)).clamp(min=LEAST_PRIOR))
+    try:
+        w, w0 = discriminant(means, shrunk(covariance, shrinkage), (counts / len(train)).clamp(min=LEAST_PRIOR))
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise UsageError(f"The covariance of {len(model.w[0]):,} columns has no inverse with --shrinkage {shrinkage:g}",
+                         "Give a larger --shrinkage, or leave it to auto.") from error
     model.w.copy_(w)
     model.w0.copy_(w0)
 
