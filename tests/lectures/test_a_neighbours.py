@@ -48,7 +48,7 @@ def two_clusters(count: int = 800) -> tuple[Tensor, Tensor]:
 def test_a7_what_a_line_cannot_part_is_linear_in_two_gaussian_bases(tmp_path: Path) -> None:
     data = classes(*two_clusters(), 2)
     linear = right(train(data, model="softmax", out=tmp_path / "linear"))
-    assert 0.45 <= linear <= 0.77
+    assert 0.5 <= linear <= 0.75
     placed = train(data, model="bases", at=(-1.5, -1.5, 1.5, 1.5), width=0.5, out=tmp_path / "placed")
     found = train(data, model="bases", out=tmp_path / "found")
     assert right(placed) > 0.95
