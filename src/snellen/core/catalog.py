@@ -52,7 +52,7 @@ def tasks() -> dict[str, TaskEntry]:
 
 def _learners(folder: Path, task: str) -> Iterator[Entry]:
     """The learners of a task: one in a file, or every architecture with the settings that the task adds."""
-    for module, constant in _ordered(folder / "__init__.py", "LEARNERS"):
+    for module, constant in _ordered(folder / "__init__.py", "_ORDERED"):
         path = folder / f"{module}.py"
         if constant == "LEARNER":
             yield _entry(path, constant, task)
