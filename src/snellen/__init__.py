@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snellen.cli.main import main
+    from snellen.contest.comparison import compare
     from snellen.contest.folds import cross_validate
     from snellen.contest.ladder import ladder
     from snellen.core.errors import (
@@ -49,6 +50,7 @@ _HOMES = {
     "Task": "snellen.core.task",
     "Trained": "snellen.entry",
     "UsageError": "snellen.core.errors",
+    "compare": "snellen.contest.comparison",
     "cross_validate": "snellen.contest.folds",
     "dataset": "snellen.data.opening",
     "ladder": "snellen.contest.ladder",
@@ -76,6 +78,7 @@ __all__ = [
     "Task",
     "Trained",
     "UsageError",
+    "compare",
     "cross_validate",
     "dataset",
     "ladder",

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "metrics of a run, on its own test split or on other data"),
     "predict": ("predict", "what a run says of files, folders, tables"),
     "report": ("report", "write a run's page again"),
+    "compare": ("compare", "runs on the same test samples, with a verdict"),
     "ladder": ("ladder", "every model that fits, smallest first, one table with intervals"),
     "list": ("listing", "tasks, models and data there are"),
     "get": ("get", "fetch a public set, or weights"),
