@@ -214,3 +214,32 @@ def test_names_in_no_encoding_are_answered(tmp_path: Path, home: Path) -> None:
     done = process(["predict", os.fsdecode(name)])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["input"] == os.fsdecode(name)
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory, home: Path) -> str:
+    run = tmp_path_factory.mktemp("compared") / "baseline"
+    assert said(["train", "digits", "--model", "baseline", "--out", str(run)]).code == 0
+    return str(run)
+
+
+def test_compare_gives_a_verdict_in_every_form(baseline: str) -> None:
+    words = ["compare", baseline, "runs/softmax-digits-1"]
+    done = said(words)
+    assert re.search(r"^runs/softmax-digits-1 +softmax .* the best here$", done.out, re.MULTILINE)
+    assert re.search(r"^runs/softmax-digits-1 is better than \S+ by [\d.]+ ± [\d.]+ points over 269 samples\.$", done.out,
+                     re.MULTILINE)
+    assert "± is a 95 % interval over 269 samples; p is by McNemar's test." in done.out
+    (line,) = said([*words, "--json"]).lines
+    assert (line["first"], line["second"], line["better"]) == ("runs/softmax-digits-1", baseline, True)
+    assert line["difference"]["low"] > 0
+    rows = list(csv.reader(io.StringIO(said([*words, "--format", "csv"]).out)))
+    assert [row[1] for row in rows] == ["model", "softmax", "baseline"]
+    assert said([*words, "--format", "markdown"]).out.startswith("| run | model |")
+    assert "\\begin{tabular}" in said([*words, "--format", "latex"]).out
+
+
+def test_compare_tells_other_test_data_apart() -> None:
+    done = said(["compare", "runs/softmax-digits-1", "runs/least-squares-rows.csv-1"])
+    assert done.code == 2
+    assert "the task 'classify' and 'regress'" in done.err
