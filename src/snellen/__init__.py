@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snellen.contest.comparison import compare
     from snellen.contest.folds import cross_validate
     from snellen.contest.ladder import ladder
+    from snellen.contest.study import study
     from snellen.core.errors import (
         DataError,
         Diverged,
@@ -58,6 +59,7 @@ _HOMES = {
     "main": "snellen.cli.main",
     "resume": "snellen.entry",
     "settings": "snellen.core.settings",
+    "study": "snellen.contest.study",
     "train": "snellen.entry",
 }
 
@@ -86,6 +88,7 @@ __all__ = [
     "main",
     "resume",
     "settings",
+    "study",
     "train",
 ]
 

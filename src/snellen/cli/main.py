@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "data": ("data", "the check alone: format, counts, shapes, findings"),
     "train": ("train", "one model, from data to a report"),
     "evaluate": ("evaluate", "metrics of a run, on its own test split or on other data"),
+    "study": ("study", "settings varied: means over seeds with intervals, what matters, the best"),
     "predict": ("predict", "what a run says of files, folders, tables"),
     "report": ("report", "write a run's page again"),
     "compare": ("compare", "runs on the same test samples, with a verdict"),

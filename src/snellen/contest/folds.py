@@ -87,21 +87,31 @@ def cross_validate(
 
 
 def over_folds(each: Sequence[Metric]) -> Metric:
-    """The mean of a figure with its 95 % interval over folds, by Student's t.
+    """The mean of a figure with its 95 % interval over folds.
 
     The folds share training samples, so that the interval is narrower than that of new data would be.
 
-    Source: Student 1908; Bengio and Grandvalet 2004 on what the interval leaves out.
+    Source: Bengio and Grandvalet 2004 on what the interval leaves out.
+    """
+    return mean_over(each, "folds")
+
+
+def mean_over(each: Sequence[Metric], over: str) -> Metric:
+    """The mean of a figure with its 95 % interval over seeds or folds, by Student's t; without one where it is alone.
+
+    Source: Student 1908.
     """
     from scipy.special import stdtrit  # torch has no quantile of t
 
     found = [metric.value for metric in each if metric.value is not None]
     if len(found) < len(each):
         reason = next(metric.reason for metric in each if metric.value is None)
-        return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in a fold: {reason}")
+        return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in one: {reason}")
     mean = statistics.fmean(found)
+    if len(found) == 1:
+        return dataclasses.replace(each[0], low=None, high=None, over="")
     half = float(stdtrit(len(found) - 1, 0.975)) * statistics.stdev(found) / math.sqrt(len(found))
-    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over="folds")
+    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over)
 
 
 def _fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:

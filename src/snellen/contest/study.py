@@ -1,0 +1,327 @@
+"""A study: settings varied over a grid or a range, each cell trained with the same seeds, all in one fair table.
+
+The splits are those of the data's seed and the same for all; the training seeds are 0 ... n-1 in every cell, and with
+them the order of the samples, so that cells are paired. Choices are made on validation. The test split is opened once,
+at the end, for the runs of the chosen cell alone.
+
+Grids train every cell with one seed before any gets the next, so that a spent budget costs all cells alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from snellen.contest import search
+from snellen.contest.folds import cross_validate, mean_over
+from snellen.contest.outcome import Row, Study, Training, write
+from snellen.contest.timing import trial_seconds
+from snellen.contest.varied import AnyLearner, Axis, Between, Cell, axes, cell, grid, text, varying
+from snellen.core import files
+from snellen.core.errors import EnvironmentProblem, SnellenError, Stopped, UsageError, first_line
+from snellen.core.plain import from_plain, to_plain
+from snellen.core.record import read_record
+from snellen.core.run import Run
+from snellen.core.views import Metric
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.opening import dataset
+from snellen.entry import Machine, Trained, load, new_folder, prepare, resume
+from snellen.entry.finding import is_ours
+from snellen.look.words import duration
+from snellen.metrics.effects import main_effects
+
+RESERVE = 4.0  # seconds for the test split and the page
+clock = time.monotonic
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What does not change while a study runs."""
+
+    data: Dataset[Labelled]
+    folder: Path
+    learners: list[AnyLearner]
+    axes: list[Axis]
+    seeds: int
+    folds: int | None
+    trials: int
+    machine: Machine
+    headline: str
+
+    @property
+    def searched(self) -> bool:
+        return any(isinstance(axis, Between) for axis in self.axes)
+
+    @property
+    def labels(self) -> list[str]:
+        return [f"fold-{k + 1}" for k in range(self.folds)] if self.folds else [f"seed-{k}" for k in range(self.seeds)]
+
+
+def study(
+    data: str | Path | Dataset[Labelled], vary: Mapping[str, Any], *, seeds: int = 5, folds: int | None = None,
+    trials: int = 20, out: str | Path | None = None, machine: Machine = Machine(),
+) -> Study:  # fmt: skip
+    """Trains every cell of a grid, or as many cells of a search as asked, and says which is the best on validation.
+
+    Args:
+        data: a dataset, a name or a path.
+        vary: setting -> list of its values; or text as at the prompt: "0.001,0.01", a range "1e-4..0.1", and for
+            settings of several numbers "60,60+60". What has one value is fixed. "model" names learners, or holds them.
+        seeds: trainings of each cell, with the seeds 0 ... seeds - 1.
+        folds: cross-validate each cell instead of training it with several seeds.
+        trials: cells of a search.
+        out: the study's folder; one that holds an unfinished study is gone on with.
+        machine: its `seconds` are the budget of the whole study: no training is begun that does not fit.
+    Raises:
+        UsageError: for what cannot be varied, or a folder that holds another study.
+    """
+    started = clock()
+    opened = data if isinstance(data, Dataset) else dataset(data)
+    learners, given = axes(vary, opened.spec)
+    if seeds < 1 or trials < 1:
+        raise UsageError(f"A study of {seeds} seeds and {trials} trials trains nothing", "Give at least one of each.")
+    folder = Path(out) if out is not None else new_folder(f"study-{opened.spec.name}")
+    plan = _Plan(data=opened, folder=folder, learners=learners, axes=given, seeds=seeds, folds=folds, trials=trials,
+                 machine=dataclasses.replace(machine, seconds=None, open_test=False, report=False),
+                 headline=learners[0].task.headline(opened.spec))
+    cells = [] if plan.searched else list(grid(learners, given, opened.spec))
+    if plan.searched:
+        search.need()
+    kept = _begin(plan, cells)
+    if "finished" not in kept:
+        spent = float(kept["spent"])
+        budget = machine.seconds
+        end = math.inf if budget is None else started + budget - spent - min(RESERVE, 0.2 * budget)
+        _Work(plan, kept, cells, started - spent, end).all()
+    return _told(plan, kept, _restored(plan, kept) if plan.searched else cells)
+
+
+def _begin(plan: _Plan, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What is kept of the study, `study.json`: written where it begins, compared with the words where it goes on."""
+    vary = {axis.name: f"{text(axis.low)}..{text(axis.high)}" if isinstance(axis, Between) else
+            [text(value) for value in axis.values] for axis in plan.axes}
+    about = to_plain({"data": plan.data.origin, "spec": plan.data.spec, "vary": vary, "folds": plan.folds,
+                      "models": [learner.name for learner in plan.learners],
+                      "seeds": None if plan.folds else plan.seeds, "trials": plan.trials if plan.searched else None})
+    path = plan.folder / "study.json"
+    if not path.exists():
+        kept: dict[str, Any] = {"about": about, "spent": 0.0, "trainings": {}, "cells": []}
+        files.write_json(path, kept)
+        return kept
+    kept = files.read_json(path)
+    there = kept.get("about", {})
+    if there != about:
+        other = [key for key in about if there.get(key) != about[key]]
+        raise UsageError(f"{plan.folder} holds a study of other {', '.join(other)}",
+                         "Give the words it was begun with, or another --out.")
+    return kept
+
+
+def _restored(plan: _Plan, kept: Mapping[str, Any]) -> list[Cell]:
+    """The cells that a search has begun, as they were kept."""
+    by_name = {learner.name: learner for learner in plan.learners}
+    shown = varying(plan.learners, plan.axes)
+    return [cell(number, by_name[one["model"]],
+                 {name: tuple(value) if isinstance(value, list) else value for name, value in one["settings"].items()},
+                 shown, plan.data.spec)
+            for number, one in enumerate(kept["cells"], 1)]
+
+
+class _Work:
+    """The trainings of a study, one after the other, within the budget; all that is known goes to `study.json`."""
+
+    def __init__(self, plan: _Plan, kept: dict[str, Any], cells: list[Cell], since: float, end: float) -> None:
+        self.plan = plan
+        self.kept = kept
+        self.cells = _restored(plan, kept) if plan.searched else cells
+        self.since = since
+        self.end = end
+        self.estimates: dict[str, float | None] = {}  # learner -> seconds of one training, before any is done
+        self.place = 0
+
+    def all(self) -> None:
+        """Trains, chooses, and opens the test split for the chosen."""
+        plan = self.plan
+        self.of = (plan.trials if plan.searched else len(self.cells)) * len(plan.labels)
+        self._announce()
+        if plan.searched:
+            for number in range(1, plan.trials + 1):
+                if number > len(self.cells):
+                    if clock() >= self.end:
+                        break
+                    told = [(row.cell, _better(row.validation)) for row in _rows(plan, self.kept, self.cells)
+                            if row.validation is not None and row.validation.value is not None]
+                    one = search.suggested(told, number, plan.learners, plan.axes, plan.data.spec)
+                    self.cells.append(one)
+                    self.kept["cells"].append({"model": one.learner.name, "settings": to_plain(dict(one.settings))})
+                    self._write()
+                for labels in self._units():
+                    self._train(self.cells[number - 1], labels)
+        else:
+            for labels in self._units():
+                for one in self.cells:
+                    self._train(one, labels)
+        chosen = _chosen(_rows(plan, self.kept, self.cells))
+        if chosen is not None:
+            for training in _rows(plan, self.kept, self.cells)[chosen - 1].trainings:
+                if training.status == "done":
+                    self._open(self.cells[chosen - 1], Path(training.folder))
+        self.kept["finished"] = {"chosen": chosen}
+        self._write()
+
+    def _units(self) -> list[list[str]]:
+        """What is trained in one go: one seed, or all folds."""
+        return [self.plan.labels] if self.plan.folds else [[label] for label in self.plan.labels]
+
+    def _announce(self) -> None:
+        """How many trainings there are and how long they may take, from a short trial of each learner."""
+        plan = self.plan
+        for learner in plan.learners:
+            tried = [one.settings for one in self.cells if one.learner is learner] or [search.middle(plan.axes)]
+            self.estimates[learner.name] = None
+            for settings in tried[:1] + tried[1:][-1:]:  # the first and the last: of the smallest and the largest
+                took = trial_seconds(plan.data, learner, settings, plan.machine)
+                if took is not None:
+                    self.estimates[learner.name] = max(took, self.estimates[learner.name] or 0.0)
+        known = [seconds for seconds in self.estimates.values() if seconds is not None]
+        count = plan.trials if plan.searched else len(self.cells)
+        cells = f"{count} {'trials' if plan.searched else 'cells'} × {len(plan.labels)} {self._over}"
+        time_ = f"about {duration(max(known) * self.of)} at most, by a short trial" if len(known) == len(
+            self.estimates) else "their time is known when the first is done"
+        if plan.machine.watch is not None:
+            plan.machine.watch.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
+
+    @property
+    def _over(self) -> str:
+        return "folds" if self.plan.folds else "seeds"
+
+    def _seconds(self, one: Cell) -> float:
+        """What a training of this cell is expected to take: the longest of its own, else of its learner's, else the
+        trial's; 0 where nothing is known yet."""
+        took: dict[str, list[float]] = {
+            n: [t["seconds"] for key, t in self.kept["trainings"].items()
+                if key.startswith(f"{n}/") and t["seconds"] is not None] for n in (c.name for c in self.cells)}
+        if took[one.name]:
+            return max(took[one.name])
+        alike = [s for c in self.cells if c.learner is one.learner for s in took[c.name]]
+        return max([*alike, self.estimates[one.learner.name] or 0.0])
+
+    def _train(self, one: Cell, labels: Sequence[str]) -> None:
+        """One seed, or all folds, of a cell; left out where it is done, has failed or does not fit."""
+        keys = [f"{one.name}/{label}" for label in labels]
+        self.place += len(keys)
+        if all(key in self.kept["trainings"] for key in keys):
+            return
+        if clock() + self._seconds(one) * len(keys) > self.end:
+            return
+        machine = self.plan.machine
+        if machine.watch is not None:
+            machine.watch.begin(f"{one.words} {labels[0]}", self.place - len(keys), self.of)
+        before = clock()
+        reason = ""
+        try:
+            if self.plan.folds:
+                cross_validate(self.plan.data, one.learner, self.plan.folds, out=self.plan.folder / one.name,
+                               settings=one.settings, machine=machine)
+            else:
+                self._one(one, labels[0])
+        except Stopped as stopped:
+            self._write()
+            raise Stopped(f"{stopped.cause.rstrip('.')}, in {one.words}.",
+                          f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
+                          signal=stopped.exit_code - 128) from stopped
+        except (EnvironmentProblem, UsageError):
+            raise
+        except SnellenError as error:
+            reason = error.cause
+        except Exception as error:  # a learner may fail in any way; the other cells go on
+            reason = f"{type(error).__name__}: {first_line(error)}"
+        took = (clock() - before) / len(keys)
+        for key in keys:
+            self.kept["trainings"][key] = {"reason": reason, "seconds": None if reason else round(took, 3)}
+        self._write()
+
+    def _one(self, one: Cell, label: str) -> None:
+        place = self.plan.folder / one.name / label
+        own = None if is_ours(one.learner) else one.learner
+        if not (place / "run.json").exists():
+            prepare(self.plan.data, one.learner, one.settings, seed=int(label.removeprefix("seed-")), out=place,
+                    machine=self.plan.machine)
+        if read_record(place).status != "finished":
+            resume(place, learner=own, data=self.plan.data, machine=self.plan.machine)
+
+    def _open(self, one: Cell, place: Path) -> None:
+        """Judges one run on the test split, unless that was done before a kill."""
+        trained = load(place, learner=None if is_ours(one.learner) else one.learner, device=self.plan.machine.device)
+        if "test" in files.read_json(place / "metrics.json")["splits"]:
+            return
+        data = trained.data if self.plan.folds else dataclasses.replace(self.plan.data, reading=trained.record.reading)
+        trained = Trained(place, trained.record, trained.learner, trained.model, data)
+        trained.judge(("test",), Run(place, resume=None, device=trained.record.device), report=False)
+
+    def _write(self) -> None:
+        self.kept["spent"] = round(clock() - self.since, 3)
+        files.write_json(self.plan.folder / "study.json", self.kept)
+
+
+def _rows(plan: _Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> list[Row]:
+    """Every cell with what is known of its trainings, read from the runs themselves."""
+    over = "folds" if plan.folds else "seeds"
+    rows = []
+    for one in cells:
+        trainings = [_training(plan, kept, one, label) for label in plan.labels]
+        done = [t for t in trainings if t.status == "done"]
+        failed = any(t.status == "failed" for t in trainings)
+        figures = [t.validation for t in done if t.validation is not None]
+        tested = [t.test for t in done if t.test is not None]
+        rows.append(Row(cell=one, trainings=tuple(trainings),
+                        validation=mean_over(figures, over) if figures and not failed else None,
+                        test=mean_over(tested, over) if tested else None))
+    return rows
+
+
+def _training(plan: _Plan, kept: Mapping[str, Any], one: Cell, label: str) -> Training:
+    known = kept["trainings"].get(f"{one.name}/{label}")
+    if known is None:
+        return Training(cell=one.number, label=label, status="not run", reason="the budget was spent before it")
+    if known["reason"]:
+        return Training(cell=one.number, label=label, status="failed", reason=known["reason"])
+    place = plan.folder / one.name / label
+    splits = files.read_json(place / "metrics.json")["splits"]
+    figures = {split: from_plain(Metric, splits[split][plan.headline]) for split in ("val", "test") if split in splits}
+    return Training(cell=one.number, label=label, status="done", validation=figures["val"], test=figures.get("test"),
+                    seconds=known["seconds"], folder=str(place))
+
+
+def _chosen(rows: Sequence[Row]) -> int | None:
+    """The number of the cell that is the best on validation, among those with the most trainings done."""
+    judged = [row for row in rows if row.validation is not None and row.validation.value is not None]
+    most = max((row.done for row in judged), default=0)
+    judged = [row for row in judged if row.done == most]
+    return max(judged, key=lambda row: _better(row.validation)).cell.number if judged else None
+
+
+def _better(metric: Metric | None) -> float:
+    """A figure of which more is better."""
+    assert metric is not None
+    assert metric.value is not None
+    return metric.value if metric.higher_is_better else -metric.value
+
+
+def _told(plan: _Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> Study:
+    rows = _rows(plan, kept, cells)
+    judged = [(row.cell, _better(row.validation)) for row in rows
+              if row.validation is not None and row.validation.value is not None]
+    if plan.searched:
+        weights = search.importance(judged, plan.learners, plan.axes)
+    else:
+        weights = main_effects([({k: text(v) for k, v in one.values.items()}, figure) for one, figure in judged])
+    found = Study(folder=plan.folder, headline=plan.headline, over="folds" if plan.folds else "seeds", rows=tuple(rows),
+                 chosen=kept["finished"]["chosen"], importance=weights, searched=plan.searched)
+    write(found)
+    return found
