@@ -58,7 +58,7 @@ def cross_validate(
         UsageError: where the data has splits of its own or was made in memory, or `out` holds other folds.
     """
     opened = data if isinstance(data, Dataset) else dataset(data)
-    first = _fold_of(opened, folds, 0)
+    first = fold_of(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
     seed = int((first.origin or {})["seed"])
     headline = learner.task.headline(first.spec)
@@ -71,7 +71,7 @@ def cross_validate(
         place = folder / f"fold-{fold + 1}"
         if machine.watch is not None:
             machine.watch.begin(f"fold {fold + 1}", fold, folds)
-        part = first if fold == 0 else _fold_of(opened, folds, fold)
+        part = first if fold == 0 else fold_of(opened, folds, fold)
         if not (place / "run.json").exists():
             prepare(part, learner, settings, seed=seed, out=place, machine=machine, command=command)
         try:
@@ -114,7 +114,8 @@ def mean_over(each: Sequence[Metric], over: str) -> Metric:
     return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over)
 
 
-def _fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
+def fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
+    """The data opened again with one of its folds as the test split."""
     if data.origin is None:
         raise UsageError("Data made in memory cannot be opened again for each fold", "Give its name or its path.")
     asked = dataclasses.replace(data.origin["asked"], folds=folds, fold=fold)

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from snellen.contest import search
-from snellen.contest.folds import cross_validate, mean_over
+from snellen.contest.folds import cross_validate, fold_of, mean_over
 from snellen.contest.outcome import Row, Study, Training, write
 from snellen.contest.timing import trial_seconds
 from snellen.contest.varied import AnyLearner, Axis, Between, Cell, axes, cell, grid, text, varying
 from snellen.core import files
-from snellen.core.errors import EnvironmentProblem, SnellenError, Stopped, UsageError, first_line
+from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.record import read_record
 from snellen.core.run import Run
@@ -85,6 +85,8 @@ def study(
     learners, given = axes(vary, opened.spec)
     if seeds < 1 or trials < 1:
         raise UsageError(f"A study of {seeds} seeds and {trials} trials trains nothing", "Give at least one of each.")
+    if folds is not None:
+        fold_of(opened, folds, 0)  # what cannot be folded is told before anything is written
     folder = Path(out) if out is not None else new_folder(f"study-{opened.spec.name}")
     plan = _Plan(data=opened, folder=folder, learners=learners, axes=given, seeds=seeds, folds=folds, trials=trials,
                  machine=dataclasses.replace(machine, seconds=None, open_test=False, report=False),
@@ -190,15 +192,13 @@ class _Work:
                     self.estimates[learner.name] = max(took, self.estimates[learner.name] or 0.0)
         known = [seconds for seconds in self.estimates.values() if seconds is not None]
         count = plan.trials if plan.searched else len(self.cells)
-        cells = f"{count} {'trials' if plan.searched else 'cells'} × {len(plan.labels)} {self._over}"
+        many = len(plan.labels)
+        over = "fold" if plan.folds else "seed"
+        cells = f"{count} {'trials' if plan.searched else 'cells'} × {many} {over}{'s' if many > 1 else ''}"
         time_ = f"about {duration(max(known) * self.of)} at most, by a short trial" if len(known) == len(
             self.estimates) else "their time is known when the first is done"
         if plan.machine.watch is not None:
             plan.machine.watch.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
-
-    @property
-    def _over(self) -> str:
-        return "folds" if self.plan.folds else "seeds"
 
     def _seconds(self, one: Cell) -> float:
         """What a training of this cell is expected to take: the longest of its own, else of its learner's, else the
@@ -235,16 +235,19 @@ class _Work:
             raise Stopped(f"{stopped.cause.rstrip('.')}, in {one.words}.",
                           f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
                           signal=stopped.exit_code - 128) from stopped
-        except (EnvironmentProblem, UsageError):
-            raise
         except SnellenError as error:
             reason = error.cause
         except Exception as error:  # a learner may fail in any way; the other cells go on
             reason = f"{type(error).__name__}: {first_line(error)}"
-        took = (clock() - before) / len(keys)
+        took = (clock() - before) / len(keys) if reason else max((clock() - before) / len(keys), self._learning(keys))
         for key in keys:
             self.kept["trainings"][key] = {"reason": reason, "seconds": None if reason else round(took, 3)}
         self._write()
+
+    def _learning(self, keys: Sequence[str]) -> float:
+        """The longest time of learning: of a run that was finished before a kill, this session has seen little."""
+        costs = [files.read_json(self.plan.folder / key / "metrics.json")["cost"] for key in keys]
+        return max(float(cost.get("seconds_learning", 0.0)) for cost in costs)
 
     def _one(self, one: Cell, label: str) -> None:
         place = self.plan.folder / one.name / label

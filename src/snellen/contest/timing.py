@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.core import files
-from snellen.core.errors import EnvironmentProblem, SnellenError, Stopped
+from snellen.core.errors import Stopped
 from snellen.core.learner import Learner
 from snellen.data.dataset import Dataset, Labelled
 from snellen.entry import Machine, prepare, resume
@@ -35,10 +35,10 @@ def trial_seconds(
         try:
             prepare(data, learner, settings, out=place, machine=limits)
             resume(place, learner=None if is_ours(learner) else learner, data=data, machine=limits)
-        except (Stopped, EnvironmentProblem):
+        except Stopped:
             raise
-        except SnellenError:
-            return None  # the training itself will say why
+        except Exception:  # whatever is wrong, the training itself will say
+            return None
         took = time.monotonic() - started
         plain = files.read_json(place / "metrics.json")
     cut = plain["notes"].get("fitted") or plain["notes"].get("cut")
