@@ -84,7 +84,7 @@ def _spaces(optuna: Any, learners: Sequence[AnyLearner], given: Sequence[Axis]) 
 
 
 def _study(optuna: Any, told: Told, spaces: Mapping[str, Any], seed: int) -> Any:
-    sampler = optuna.samplers.TPESampler(seed=key(seed, "search") & 0xFFFFFFFF)
+    sampler = optuna.samplers.TPESampler(seed=key(seed, "trial") & 0xFFFFFFFF)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for tried, figure in told:
         params = {name: tried.values[name] if isinstance(tried.values[name], int | float)

@@ -36,6 +36,7 @@ from snellen.look.words import duration
 from snellen.metrics.effects import main_effects
 
 RESERVE = 4.0  # seconds for the test split and the page
+WARM_UP = 0.25  # seconds of a trial that only loads what is loaded once
 clock = time.monotonic
 
 
@@ -183,9 +184,11 @@ class _Work:
     def _announce(self) -> None:
         """How many trainings there are and how long they may take, from a short trial of each learner."""
         plan = self.plan
-        for learner in plan.learners:
+        for place, learner in enumerate(plan.learners):
             tried = [one.settings for one in self.cells if one.learner is learner] or [search.middle(plan.axes)]
             self.estimates[learner.name] = None
+            if place == 0:
+                trial_seconds(plan.data, learner, tried[0], plan.machine, WARM_UP)
             for settings in tried[:1] + tried[1:][-1:]:  # the first and the last: of the smallest and the largest
                 took = trial_seconds(plan.data, learner, settings, plan.machine)
                 if took is not None:

@@ -20,15 +20,20 @@ TRIAL = 2.0  # seconds of a trial
 
 
 def trial_seconds(
-    data: Dataset[Labelled], learner: Learner[Any, Any, Any], settings: Mapping[str, Any], machine: Machine
-) -> float | None:
+    data: Dataset[Labelled], learner: Learner[Any, Any, Any], settings: Mapping[str, Any], machine: Machine,
+    trial: float = TRIAL,
+) -> float | None:  # fmt: skip
     """Seconds of a whole training, by one that is cut short; None where it cannot be cut short, or fails.
 
-    Learning is taken to be as long as its steps are many; what surrounds it is counted as it was.
+    Learning is taken to be as long as its steps are many; what surrounds it is counted as it was. The first trial of a
+    process pays for what is loaded once, and says too much.
+
+    Args:
+        trial: seconds it may take.
     """
     if not learner.stoppable:
         return None
-    limits = dataclasses.replace(machine, seconds=TRIAL, open_test=False, report=False, watch=None)
+    limits = dataclasses.replace(machine, seconds=trial, open_test=False, report=False, watch=None)
     with tempfile.TemporaryDirectory(prefix="snellen-trial-") as temporary:
         place = Path(temporary, "run")
         started = time.monotonic()
