@@ -183,7 +183,7 @@ def test_no_training_is_begun_that_does_not_fit_and_those_left_out_are_named(
     assert [t.status for row in found.rows for t in row.trainings].count("not run") == 3
     assert found.chosen == 1  # of those with the most trainings
     assert "not run: seed-2" in (tmp_path / "s" / "study.md").read_text()
-    assert "3 of the trainings were not run: the budget was spent." in found.verdict
+    assert "3 of 6 trainings were not run: the budget was spent." in found.verdict
 
 
 def test_what_a_killed_study_has_spent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,12 +191,52 @@ def test_what_a_killed_study_has_spent_counts(tmp_path: Path, monkeypatch: pytes
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
     limited = dataclasses.replace(ONE, seconds=40.0)
     with monkeypatch.context() as patch:
-        patch.setattr(work, "_chosen", lambda rows: (_ for _ in ()).throw(Killed()))
+        patch.setattr(work, "best_of", lambda rows: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             snellen.study("moons", vary, seeds=2, out=tmp_path / "s", machine=limited)
     assert json.loads((tmp_path / "s" / "study.json").read_text())["spent"] == 30.0
     snellen.study("moons", vary, seeds=2, out=tmp_path / "s", machine=limited)
     assert now[0] == 30.0
+
+
+def test_a_search_ends_when_no_training_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    with_clock(monkeypatch, 10.0)
+    vary = {"model": "softmax", "lr": "1e-3..1e-1", "epochs": 1}
+    found = snellen.study("moons", vary, seeds=2, trials=9, out=tmp_path / "s",
+                          machine=dataclasses.replace(ONE, seconds=40.0))
+    assert [row.done for row in found.rows] == [2, 1]
+    assert "15 of 18 trainings were not run" in found.verdict
+
+
+def test_a_stop_in_the_trial_says_how_to_go_on_with_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(*words: Any) -> float:
+        raise snellen.Stopped("Stopped.", "Go on with the trial", signal=15)
+
+    monkeypatch.setattr(work, "trial_seconds", stops)
+    with pytest.raises(snellen.Stopped) as caught:
+        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", machine=ONE)
+    assert caught.value.remedy == f"Go on with the same words and --out {tmp_path / 's'}"
+    assert caught.value.exit_code == 143
+
+
+def test_a_choice_stands_once_the_test_split_is_being_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = with_clock(monkeypatch, 10.0)
+    vary = {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}
+    limited = dataclasses.replace(ONE, seconds=18.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(work._Work, "_open", lambda *a: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            snellen.study("moons", vary, seeds=1, out=tmp_path / "s", machine=limited)
+    found = snellen.study("moons", vary, seeds=1, out=tmp_path / "s", machine=dataclasses.replace(ONE, seconds=900.0))
+    assert (found.chosen, now[0]) == (1, 10.0)
+    assert found.rows[0].test is not None
+
+
+def test_a_damaged_study_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"about": {}, "spent": "much"}')
+    with pytest.raises(snellen.DataError, match="not what was written"):
+        snellen.study("moons", VARY, out=tmp_path, machine=ONE)
 
 
 def test_the_number_and_the_time_are_told_before_the_first_training(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
+from snellen.cli.main import STARTED, parser
 from snellen.cli.options import Own, add_data, add_machine, all_settings, machine, open_data, take_settings, whole
 from snellen.core.errors import UsageError, nearest
 
@@ -54,6 +55,8 @@ def run(words: Sequence[str], own: Own) -> int:
         watch.say(f"{given.data}: {data.taken_for}")
         for finding in data.findings:
             watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+        if budget is not None:
+            budget = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
         found = study(data, vary, seeds=vars(given).get("seeds", 5), folds=vars(given).get("folds"),
                       trials=vars(given).get("trials", 20), out=vars(given).get("out"),
                       machine=machine(given, watch=watch, seconds=budget))

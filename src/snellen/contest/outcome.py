@@ -47,11 +47,19 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """All cells in their order, the one chosen on validation, and how much each setting matters."""
+    """All cells in their order, the one chosen on validation, and how much each setting matters.
+
+    Args:
+        over: "seeds" or "folds".
+        of: the trainings there were to be.
+        chosen: the number of a cell, from 1; None where none could be judged.
+        importance: setting -> share.
+    """
 
     folder: Path
     headline: str
     over: str
+    of: int
     rows: tuple[Row, ...]
     chosen: int | None
     importance: Mapping[str, float] | None
@@ -64,8 +72,8 @@ class Study:
     @property
     def verdict(self) -> str:
         """Which cell was chosen, and what the test split says of it."""
-        left = sum(training.status == "not run" for row in self.rows for training in row.trainings)
-        more = f" {left} of the trainings were not run: the budget was spent." if left else ""
+        left = self.of - sum(training.status != "not run" for row in self.rows for training in row.trainings)
+        more = f" {left} of {self.of} trainings were not run: the budget was spent." if left else ""
         if self.chosen is None:
             return f"No cell could be judged.{more}"
         row = self.rows[self.chosen - 1]
@@ -174,9 +182,10 @@ def against(found: Study, name: str) -> Plot | None:
               if row.validation is not None and row.validation.value is not None]
     if len(judged) < 2:
         return None
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value, _ in judged)
-    words = list(dict.fromkeys(text(value) for value, _ in judged))
-    x = [float(value) if numeric else float(words.index(text(value)) + 1) for value, _ in judged]
+    values = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value, _ in judged]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    words = list(dict.fromkeys(map(text, values)))
+    x = [float(value) if numeric else float(words.index(text(value)) + 1) for value in values]
     metrics = [metric for _, metric in judged]
     scale = 100 if metrics[0].percent else 1
     unit = "%" if metrics[0].percent else metrics[0].unit
@@ -187,7 +196,8 @@ def against(found: Study, name: str) -> Plot | None:
     series = Series(name="cells", x=x, y=scaled([m.value for m in metrics]),
                     low=scaled([m.value if m.low is None else m.low for m in metrics]),
                     high=scaled([m.value if m.high is None else m.high for m in metrics]),
-                    labels=[] if numeric else [text(value) for value, _ in judged])
-    return Plot(title=f"Against {name}", x=name, y=f"{found.headline} (val) [{unit}]" if unit else
-                f"{found.headline} (val)", series=[series], style="points",
-                log_x=numeric and min(x) > 0 and max(x) > 10 * min(x))
+                    labels=[] if numeric else [text(value) for value in values])
+    axis = name if numeric else f"{name}, in the order given"
+    figure = f"{found.headline} (val)"
+    return Plot(title=f"Against {name}", x=axis, y=f"{figure} [{unit}]" if unit else figure, series=[series],
+                style="points", log_x=numeric and min(x) > 0 and max(x) >= 9.99 * min(x))

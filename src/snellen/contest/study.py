@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from snellen.contest import search
-from snellen.contest.folds import cross_validate, fold_of, mean_over
-from snellen.contest.outcome import Row, Study, Training, write
+from snellen.contest.folds import cross_validate, fold_of
+from snellen.contest.outcome import Study, write
+from snellen.contest.plan import Plan, begin, best_of, figure, restored, rows_of
 from snellen.contest.timing import trial_seconds
-from snellen.contest.varied import AnyLearner, Axis, Between, Cell, axes, cell, grid, text, varying
+from snellen.contest.varied import Cell, axes, grid, text
 from snellen.core import files
 from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
-from snellen.core.plain import from_plain, to_plain
+from snellen.core.plain import to_plain
 from snellen.core.record import read_record
 from snellen.core.run import Run
-from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry import Machine, Trained, load, new_folder, prepare, resume
@@ -38,29 +38,6 @@ from snellen.metrics.effects import main_effects
 RESERVE = 4.0  # seconds for the test split and the page
 WARM_UP = 0.25  # seconds of a trial that only loads what is loaded once
 clock = time.monotonic
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """What does not change while a study runs."""
-
-    data: Dataset[Labelled]
-    folder: Path
-    learners: list[AnyLearner]
-    axes: list[Axis]
-    seeds: int
-    folds: int | None
-    trials: int
-    machine: Machine
-    headline: str
-
-    @property
-    def searched(self) -> bool:
-        return any(isinstance(axis, Between) for axis in self.axes)
-
-    @property
-    def labels(self) -> list[str]:
-        return [f"fold-{k + 1}" for k in range(self.folds)] if self.folds else [f"seed-{k}" for k in range(self.seeds)]
 
 
 def study(
@@ -89,93 +66,70 @@ def study(
     if folds is not None:
         fold_of(opened, folds, 0)  # what cannot be folded is told before anything is written
     folder = Path(out) if out is not None else new_folder(f"study-{opened.spec.name}")
-    plan = _Plan(data=opened, folder=folder, learners=learners, axes=given, seeds=seeds, folds=folds, trials=trials,
+    plan = Plan(data=opened, folder=folder, learners=learners, axes=given, seeds=seeds, folds=folds, trials=trials,
                  machine=dataclasses.replace(machine, seconds=None, open_test=False, report=False),
                  headline=learners[0].task.headline(opened.spec))
     cells = [] if plan.searched else list(grid(learners, given, opened.spec))
     if plan.searched:
         search.need()
-    kept = _begin(plan, cells)
+    kept = begin(plan)
     if "finished" not in kept:
         spent = float(kept["spent"])
         budget = machine.seconds
         end = math.inf if budget is None else started + budget - spent - min(RESERVE, 0.2 * budget)
         _Work(plan, kept, cells, started - spent, end).all()
-    return _told(plan, kept, _restored(plan, kept) if plan.searched else cells)
-
-
-def _begin(plan: _Plan, cells: Sequence[Cell]) -> dict[str, Any]:
-    """What is kept of the study, `study.json`: written where it begins, compared with the words where it goes on."""
-    vary = {axis.name: f"{text(axis.low)}..{text(axis.high)}" if isinstance(axis, Between) else
-            [text(value) for value in axis.values] for axis in plan.axes}
-    about = to_plain({"data": plan.data.origin, "spec": plan.data.spec, "vary": vary, "folds": plan.folds,
-                      "models": [learner.name for learner in plan.learners],
-                      "seeds": None if plan.folds else plan.seeds, "trials": plan.trials if plan.searched else None})
-    path = plan.folder / "study.json"
-    if not path.exists():
-        kept: dict[str, Any] = {"about": about, "spent": 0.0, "trainings": {}, "cells": []}
-        files.write_json(path, kept)
-        return kept
-    kept = files.read_json(path)
-    there = kept.get("about", {})
-    if there != about:
-        other = [key for key in about if there.get(key) != about[key]]
-        raise UsageError(f"{plan.folder} holds a study of other {', '.join(other)}",
-                         "Give the words it was begun with, or another --out.")
-    return kept
-
-
-def _restored(plan: _Plan, kept: Mapping[str, Any]) -> list[Cell]:
-    """The cells that a search has begun, as they were kept."""
-    by_name = {learner.name: learner for learner in plan.learners}
-    shown = varying(plan.learners, plan.axes)
-    return [cell(number, by_name[one["model"]],
-                 {name: tuple(value) if isinstance(value, list) else value for name, value in one["settings"].items()},
-                 shown, plan.data.spec)
-            for number, one in enumerate(kept["cells"], 1)]
+    return _told(plan, kept, restored(plan, kept) if plan.searched else cells)
 
 
 class _Work:
     """The trainings of a study, one after the other, within the budget; all that is known goes to `study.json`."""
 
-    def __init__(self, plan: _Plan, kept: dict[str, Any], cells: list[Cell], since: float, end: float) -> None:
+    def __init__(self, plan: Plan, kept: dict[str, Any], cells: list[Cell], since: float, end: float) -> None:
         self.plan = plan
         self.kept = kept
-        self.cells = _restored(plan, kept) if plan.searched else cells
+        self.cells = restored(plan, kept) if plan.searched else cells
         self.since = since
         self.end = end
         self.estimates: dict[str, float | None] = {}  # learner -> seconds of one training, before any is done
         self.place = 0
+        self.of = plan.of(self.cells)
 
     def all(self) -> None:
         """Trains, chooses, and opens the test split for the chosen."""
+        if "chosen" not in self.kept:
+            self._train_all()
+            self.kept["chosen"] = best_of(rows_of(self.plan, self.kept, self.cells))
+            self._write()  # from here on the choice stands: a study killed while it opens the test split opens no other
+        if self.kept["chosen"] is not None:
+            for training in rows_of(self.plan, self.kept, self.cells)[self.kept["chosen"] - 1].trainings:
+                if training.status == "done":
+                    self._open(self.cells[self.kept["chosen"] - 1], Path(training.folder))
+        self.kept["finished"] = True
+        self._write()
+
+    def _train_all(self) -> None:
         plan = self.plan
-        self.of = (plan.trials if plan.searched else len(self.cells)) * len(plan.labels)
-        self._announce()
-        if plan.searched:
-            for number in range(1, plan.trials + 1):
-                if number > len(self.cells):
-                    if clock() >= self.end:
-                        break
-                    told = [(row.cell, _better(row.validation)) for row in _rows(plan, self.kept, self.cells)
-                            if row.validation is not None and row.validation.value is not None]
-                    one = search.suggested(told, number, plan.learners, plan.axes, plan.data.spec)
-                    self.cells.append(one)
-                    self.kept["cells"].append({"model": one.learner.name, "settings": to_plain(dict(one.settings))})
-                    self._write()
-                for labels in self._units():
-                    self._train(self.cells[number - 1], labels)
-        else:
+        try:
+            self._announce()
+        except Stopped as stopped:
+            raise self._stopped(stopped, "the trial of how long a training takes") from stopped
+        if not plan.searched:
             for labels in self._units():
                 for one in self.cells:
                     self._train(one, labels)
-        chosen = _chosen(_rows(plan, self.kept, self.cells))
-        if chosen is not None:
-            for training in _rows(plan, self.kept, self.cells)[chosen - 1].trainings:
-                if training.status == "done":
-                    self._open(self.cells[chosen - 1], Path(training.folder))
-        self.kept["finished"] = {"chosen": chosen}
-        self._write()
+            return
+        for number in range(1, plan.trials + 1):
+            if number > len(self.cells):
+                if clock() + self._most() * len(self._units()[0]) > self.end:
+                    break
+                told = [(row.cell, figure(row.validation)) for row in rows_of(plan, self.kept, self.cells)
+                        if row.validation is not None and row.validation.value is not None]
+                one = search.suggested(told, number, plan.learners, plan.axes, plan.data.spec)
+                self.cells.append(one)
+                self.kept["cells"].append({"model": one.learner.name, "settings": to_plain(dict(one.settings))})
+                self._write()
+            for labels in self._units():
+                self._train(self.cells[number - 1], labels)
 
     def _units(self) -> list[list[str]]:
         """What is trained in one go: one seed, or all folds."""
@@ -194,7 +148,7 @@ class _Work:
                 if took is not None:
                     self.estimates[learner.name] = max(took, self.estimates[learner.name] or 0.0)
         known = [seconds for seconds in self.estimates.values() if seconds is not None]
-        count = plan.trials if plan.searched else len(self.cells)
+        count = self.of // len(plan.labels)
         many = len(plan.labels)
         over = "fold" if plan.folds else "seed"
         cells = f"{count} {'trials' if plan.searched else 'cells'} × {many} {over}{'s' if many > 1 else ''}"
@@ -202,6 +156,11 @@ class _Work:
             self.estimates) else "their time is known when the first is done"
         if plan.machine.watch is not None:
             plan.machine.watch.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
+
+    def _most(self) -> float:
+        """The longest that a training has taken, else the trial's."""
+        took = [t["seconds"] for t in self.kept["trainings"].values() if t["seconds"] is not None]
+        return float(max(took or [seconds or 0.0 for seconds in self.estimates.values()]))
 
     def _seconds(self, one: Cell) -> float:
         """What a training of this cell is expected to take: the longest of its own, else of its learner's, else the
@@ -235,9 +194,7 @@ class _Work:
                 self._one(one, labels[0])
         except Stopped as stopped:
             self._write()
-            raise Stopped(f"{stopped.cause.rstrip('.')}, in {one.words}.",
-                          f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
-                          signal=stopped.exit_code - 128) from stopped
+            raise self._stopped(stopped, one.words) from stopped
         except SnellenError as error:
             reason = error.cause
         except Exception as error:  # a learner may fail in any way; the other cells go on
@@ -246,6 +203,12 @@ class _Work:
         for key in keys:
             self.kept["trainings"][key] = {"reason": reason, "seconds": None if reason else round(took, 3)}
         self._write()
+
+    def _stopped(self, stopped: Stopped, where: str) -> Stopped:
+        """The same, with how to go on with the whole study."""
+        return Stopped(f"{stopped.cause.rstrip('.')}, in {where}.",
+                       f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
+                       signal=stopped.exit_code - 128)
 
     def _learning(self, keys: Sequence[str]) -> float:
         """The longest time of learning: of a run that was finished before a kill, this session has seen little."""
@@ -275,59 +238,16 @@ class _Work:
         files.write_json(self.plan.folder / "study.json", self.kept)
 
 
-def _rows(plan: _Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> list[Row]:
-    """Every cell with what is known of its trainings, read from the runs themselves."""
-    over = "folds" if plan.folds else "seeds"
-    rows = []
-    for one in cells:
-        trainings = [_training(plan, kept, one, label) for label in plan.labels]
-        done = [t for t in trainings if t.status == "done"]
-        failed = any(t.status == "failed" for t in trainings)
-        figures = [t.validation for t in done if t.validation is not None]
-        tested = [t.test for t in done if t.test is not None]
-        rows.append(Row(cell=one, trainings=tuple(trainings),
-                        validation=mean_over(figures, over) if figures and not failed else None,
-                        test=mean_over(tested, over) if tested else None))
-    return rows
-
-
-def _training(plan: _Plan, kept: Mapping[str, Any], one: Cell, label: str) -> Training:
-    known = kept["trainings"].get(f"{one.name}/{label}")
-    if known is None:
-        return Training(cell=one.number, label=label, status="not run", reason="the budget was spent before it")
-    if known["reason"]:
-        return Training(cell=one.number, label=label, status="failed", reason=known["reason"])
-    place = plan.folder / one.name / label
-    splits = files.read_json(place / "metrics.json")["splits"]
-    figures = {split: from_plain(Metric, splits[split][plan.headline]) for split in ("val", "test") if split in splits}
-    return Training(cell=one.number, label=label, status="done", validation=figures["val"], test=figures.get("test"),
-                    seconds=known["seconds"], folder=str(place))
-
-
-def _chosen(rows: Sequence[Row]) -> int | None:
-    """The number of the cell that is the best on validation, among those with the most trainings done."""
-    judged = [row for row in rows if row.validation is not None and row.validation.value is not None]
-    most = max((row.done for row in judged), default=0)
-    judged = [row for row in judged if row.done == most]
-    return max(judged, key=lambda row: _better(row.validation)).cell.number if judged else None
-
-
-def _better(metric: Metric | None) -> float:
-    """A figure of which more is better."""
-    assert metric is not None
-    assert metric.value is not None
-    return metric.value if metric.higher_is_better else -metric.value
-
-
-def _told(plan: _Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> Study:
-    rows = _rows(plan, kept, cells)
-    judged = [(row.cell, _better(row.validation)) for row in rows
+def _told(plan: Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> Study:
+    rows = rows_of(plan, kept, cells)
+    judged = [(row.cell, figure(row.validation)) for row in rows
               if row.validation is not None and row.validation.value is not None]
     if plan.searched:
         weights = search.importance(judged, plan.learners, plan.axes)
     else:
-        weights = main_effects([({k: text(v) for k, v in one.values.items()}, figure) for one, figure in judged])
-    found = Study(folder=plan.folder, headline=plan.headline, over="folds" if plan.folds else "seeds", rows=tuple(rows),
-                 chosen=kept["finished"]["chosen"], importance=weights, searched=plan.searched)
+        weights = main_effects([({k: text(v) for k, v in one.values.items()}, value) for one, value in judged])
+    found = Study(folder=plan.folder, headline=plan.headline, over="folds" if plan.folds else "seeds",
+                  of=plan.of(cells), rows=tuple(rows), chosen=kept["chosen"], importance=weights,
+                  searched=plan.searched)
     write(found)
     return found
