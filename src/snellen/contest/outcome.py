@@ -78,7 +78,7 @@ class Study:
             return f"No cell could be judged.{more}"
         row = self.rows[self.chosen - 1]
         return (f"{row.cell.words} is the best on validation. On the test split, opened once and for it alone: "
-                f"{self.headline} {row.test}, over {row.done} {self.over}.{more}")
+                f"{self.headline} {row.test}, over {row.done} {self.over if row.done > 1 else self.over[:-1]}.{more}")
 
 
 def means(found: Study) -> tuple[list[str], list[Cells]]:
