@@ -26,10 +26,10 @@ def network(name: str) -> Any:
     import torch
 
     from snellen.nn.convnets.lenet import LeNet
-    from snellen.nn.convnets.resnet import resnet18
+    from snellen.architectures.resnet import resnet
 
     torch.manual_seed(0)
-    return LeNet(1, (28, 28), 10) if name == "lenet" else resnet18(3, 10, small=True)
+    return LeNet(1, (28, 28), 10) if name == "lenet" else resnet(18, (3, 32, 32), 10)
 
 
 def pictures(name: str) -> tuple[Any, Any]:

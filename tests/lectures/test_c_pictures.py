@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from snellen.core.spec import Classes, Input, Spec
 from snellen.nn.convnets.lenet import LEAST, LeNet
-from snellen.tasks.classify import lenet
+from snellen.tasks.classify import LEARNERS
 from snellen.tasks.classify.lenet import LeNetSettings
 
 
