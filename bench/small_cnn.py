@@ -25,8 +25,8 @@ RATE = {"lenet": 0.05, "resnet18": 0.01}
 def network(name: str) -> Any:
     import torch
 
-    from snellen.nn.convnets.lenet import LeNet
     from snellen.architectures.resnet import resnet
+    from snellen.nn.convnets.lenet import LeNet
 
     torch.manual_seed(0)
     return LeNet(1, (28, 28), 10) if name == "lenet" else resnet(18, (3, 32, 32), 10)
