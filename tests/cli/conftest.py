@@ -19,7 +19,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs/softmax-digits-1, runs/least-squares-rows.csv-1 and what they can be asked about."""
+    """A folder with runs/softmax-digits-1, runs/least-squares-rows-1 and what they can be asked about."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:

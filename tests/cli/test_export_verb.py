@@ -17,12 +17,12 @@ def _home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_prints_what_stands_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.onnx"
-    done = said(["export", "runs/least-squares-rows.csv-1", "--to", "onnx", "--out", str(path)])
+    done = said(["export", "runs/least-squares-rows-1", "--to", "onnx", "--out", str(path)])
     assert (done.code, done.err) == (0, "")
     told = [line[9:] for line in done.out.splitlines()]
     assert told[0] == str(path)
     assert "least-squares on rows.csv (regress), snellen " in told[1]
-    assert told[2].startswith(sha256(Path("runs/least-squares-rows.csv-1/model.safetensors")))
+    assert told[2].startswith(sha256(Path("runs/least-squares-rows-1/model.safetensors")))
     assert told[3].startswith("input: float")
     assert told[4:6] == ["a, b", "numbers: float64 (batch, 1): height [mm]"]
     assert told[6].startswith("100 inputs, ")

@@ -97,7 +97,7 @@ def test_files_folders_globs_and_paths_on_stdin_get_the_same_answers(monkeypatch
 
 
 def test_a_table_and_a_table_on_stdin_get_the_same_answers(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    run = "runs/least-squares-rows.csv-1"
+    run = "runs/least-squares-rows-1"
     monkeypatch.setattr("sys.stdin", io.StringIO((home / "rows.csv").read_text()))
     first, second = said(["predict", run, "rows.csv"]), said(["predict", run, "-"])
     assert first.lines == second.lines
@@ -109,7 +109,7 @@ def test_csv_has_the_same_columns_in_every_row() -> None:
     rows = list(csv.reader(io.StringIO(said(["predict", "photos", "--csv"]).out)))
     assert rows[0] == ["input", "class", *(f"probabilities[{k}]" for k in range(10))]
     assert [len(row) for row in rows] == [12] * 4
-    rows = list(csv.reader(io.StringIO(said(["predict", "runs/least-squares-rows.csv-1", "rows.csv", "--csv"]).out)))
+    rows = list(csv.reader(io.StringIO(said(["predict", "runs/least-squares-rows-1", "rows.csv", "--csv"]).out)))
     assert (rows[0], len(rows)) == (["input", "height"], 61)
 
 
@@ -126,7 +126,7 @@ def test_good_files_are_answered_and_all_bad_ones_named(tmp_path: Path, home: Pa
 def test_predict_draws(tmp_path: Path) -> None:
     assert said(["predict", "photos", "--draw", str(tmp_path / "drawn")]).code == 0
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"{k}.png.png" for k in range(3)]
-    done = said(["predict", "runs/least-squares-rows.csv-1", "rows.csv", "--draw", str(tmp_path / "none")])
+    done = said(["predict", "runs/least-squares-rows-1", "rows.csv", "--draw", str(tmp_path / "none")])
     assert done.code == 2
     assert not (tmp_path / "none").exists()
 
@@ -240,7 +240,7 @@ def test_compare_gives_a_verdict_in_every_form(baseline: str) -> None:
 
 
 def test_compare_tells_other_test_data_apart() -> None:
-    done = said(["compare", "runs/softmax-digits-1", "runs/least-squares-rows.csv-1"])
+    done = said(["compare", "runs/softmax-digits-1", "runs/least-squares-rows-1"])
     assert done.code == 2
     assert "the task 'classify' and 'regress'" in done.err
 

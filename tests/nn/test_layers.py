@@ -7,7 +7,7 @@ import torch
 from drafts import seeded
 
 from snellen.core.spec import Input
-from snellen.nn.layers import Standardize, robust_range
+from snellen.nn.layers import Standardize, activation, robust_range
 
 
 def vector(columns: int, dtype: str = "float64") -> Standardize:
@@ -114,3 +114,19 @@ def test_the_robust_range_is_that_of_torchs_quantiles_and_never_empty() -> None:
     assert robust_range(torch.full((10,), 3.0)) == (3.0, 4.0)
     low, high = robust_range(torch.linspace(0, 1, 3_000_001))  # more than quantile takes at once
     assert (low, high) == (pytest.approx(0.001, abs=1e-4), pytest.approx(0.999, abs=1e-4))
+
+
+def test_maxout_takes_the_larger_of_two_lines_and_its_gradient_goes_to_that_one() -> None:
+    x = torch.tensor([[1.0, 3.0, -2.0, -5.0]], dtype=torch.float64, requires_grad=True)
+    y = activation("maxout")(x)
+    assert y.tolist() == [[3.0, -2.0]]
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0, 1.0, 1.0, 0.0]]
+    apart = torch.tensor([[0.3, 0.1, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(activation("maxout"), apart)
+
+
+def test_step_is_the_heaviside_function() -> None:
+    x = torch.tensor([-1000.0, -0.5, 0.0, 0.5, 1000.0])
+    assert torch.equal(activation("step")(x), torch.heaviside(x, torch.tensor(0.0)))

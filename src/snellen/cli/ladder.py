@@ -52,12 +52,12 @@ def run(words: Sequence[str], own: Own) -> int:
             terminal.line(to_plain(rung))
     else:
         print(shown(climbed, given.format))
-        print(f"\n{climbed.advice}")
+        terminal.tell(f"\n{climbed.advice}")
         if climbed.untried:
-            print(f"Not tried: {', '.join(climbed.untried)} (--models all).")
+            terminal.tell(f"Not tried: {', '.join(climbed.untried)} (--models all).")
         page = climbed.folder / "report.html"
         if page.exists():
-            print(f"\npage: {page}")
+            terminal.tell(f"\npage: {page}")
     return 0
 
 

@@ -36,6 +36,10 @@ class Metric:
         if self.low is None or self.high is None:
             return f"{_digits(self.value * scale)}{unit}"
         half = (self.high - self.low) / 2 * scale
+        below, above = self.value - self.low, self.high - self.value
+        if min(below, above) < max(below, above) / 3:  # at the end of a scale: ± would promise what cannot be
+            low, high = (_digits(end * scale, half) for end in (self.low, self.high))
+            return f"{_digits(self.value * scale, half)} ({low} to {high}){unit}"
         return f"{_digits(self.value * scale, half)} ± {_digits(half, half)}{unit}"
 
 

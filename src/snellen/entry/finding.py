@@ -143,7 +143,7 @@ def warn(watch: Watch | None, message: str) -> None:
 
 def new_folder(stem: str) -> Path:
     """The first free `runs/STEM-N`."""
-    stem = re.sub(r"[^\w.-]+", "_", stem)
+    stem = re.sub(r"\.\w{1,5}$", "", re.sub(r"[^\w.-]+", "_", stem))  # without the suffix of a table's file
     number = 1
     while Path("runs", f"{stem}-{number}").exists():
         number += 1
