@@ -1,0 +1,97 @@
+"""Transfer: 300 pictures of ten classes, learned from scratch, from the weights of a run, and by a probe of that run.
+
+    python bench/transfer.py FOLDER [--encoder RUN] [--pictures 300] [--seeds 5] [--seconds 2400] [--threads 1]
+
+FOLDER is an image folder with train and test, 32 pixels a side. Without --encoder a resnet20 is first trained on
+CIFAR-100 (under $SNELLEN_DATA) in at most --seconds. Every seed draws other pictures; the test split is whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from accuracy import interval
+from harness import RESULTS, about
+
+import snellen
+from snellen.entry import Machine
+
+MODEL = "resnet20"
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "from scratch": (MODEL, {"from_scratch": True, "epochs": 60}),
+    "begun with the run": (MODEL, {"epochs": 60}),
+    "probe, logistic regression": ("probe", {"encoder": MODEL}),
+    "probe, neighbours": ("probe", {"encoder": MODEL, "head": "neighbours"}),
+}
+
+
+def drawn(folder: Path, count: int, seed: int, to: Path) -> Path:
+    """A folder of links: `count` training pictures, as many of each class, and all test pictures."""
+    for split in ("train", "test"):
+        for kind in sorted((folder / split).iterdir()):
+            files = sorted(kind.iterdir())
+            if split == "train":
+                files = random.Random(f"{seed} {kind.name}").sample(files, count // 10)
+            (to / split / kind.name).mkdir(parents=True)
+            for file in files:
+                os.symlink(file.resolve(), to / split / kind.name / file.name)
+    return to
+
+
+def learned(given: argparse.Namespace, seed: int, encoder: Path) -> dict[str, float]:
+    """Test accuracy of each arm, %."""
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        data = snellen.dataset(drawn(given.folder, given.pictures, seed, Path(scratch, "data")), seed=seed)
+        for arm, (model, settings) in ARMS.items():
+            start = {} if settings.get("from_scratch") else {"pretrained": str(encoder)}
+            run = snellen.train(data, model, out=Path(scratch, arm.replace(" ", "-")), seed=seed, **settings, **start)
+            value = run.metrics["accuracy"].value
+            assert value is not None
+            found[arm] = 100 * value
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--pictures", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2400)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    encoder = given.encoder
+    if encoder is None:
+        encoder = Path(tempfile.mkdtemp(), "encoder")
+        snellen.train("cifar100", MODEL, out=encoder, epochs=12, precision="bfloat16",
+                      machine=Machine(threads=given.threads, seconds=given.seconds))  # fmt: skip
+    known = snellen.load(encoder)
+    head = {**about("transfer", "Few pictures, with and without what another set taught.", given.seeds, given.threads),
+            "pictures": given.pictures, "encoder": {
+                "data": known.spec.name, "accuracy": 100 * (known.metrics["accuracy"].value or 0),
+                "notes": json.loads((encoder / "metrics.json").read_text())["notes"]}}
+    each = []
+    for seed in range(given.seeds):
+        each.append(learned(given, seed, encoder))
+        print(seed, {arm: round(value, 2) for arm, value in each[-1].items()}, flush=True)
+    rows = []
+    for arm in ARMS:
+        values = [found[arm] for found in each]
+        better = [found[arm] - found["from scratch"] for found in each]
+        rows.append({"name": arm, "accuracy": sum(values) / len(values), "interval": interval(values), "each": values,
+                     "over scratch": sum(better) / len(better), "interval over scratch": interval(better)})
+    (RESULTS / "transfer.json").write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")
+    for row in rows:
+        print(f"{row['name']:28s} {row['accuracy']:.1f} ± {row['interval'] or 0:.1f} %  over scratch "
+              f"{row['over scratch']:+.1f} ± {row['interval over scratch'] or 0:.1f} points")
+
+
+if __name__ == "__main__":
+    main()
