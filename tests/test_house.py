@@ -25,7 +25,7 @@ PACKAGE = Path(snellen.__file__).parent
 
 # A room may import rooms of a lower floor; rooms of one floor only themselves.
 FLOORS = {"core": 0, "data": 1, "nn": 1, "metrics": 1, "fitting": 2, "tasks": 3, "look": 4, "publish": 5, "entry": 6,
-          "contest": 7, "cli": 8}  # fmt: skip
+          "contest": 7, "reproduce": 8, "cli": 9}  # fmt: skip
 
 
 def modules() -> list[str]:

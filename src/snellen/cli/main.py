@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export", "a run as one file that works without this program: ONNX or torch"),
     "report": ("report", "write a run's page again"),
     "ladder": ("ladder", "every model that fits, smallest first, one table with intervals"),
+    "reproduce": ("reproduce", "published tables: what was printed beside what is measured here"),
     "list": ("listing", "tasks, models and data there are"),
     "get": ("get", "fetch a public set, or weights"),
     "doctor": ("doctor", "what this machine has, and what is missing"),
