@@ -25,7 +25,7 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--seeds", type=whole(1), metavar="N", help="how many are taken (default: the table's own)")
     made.add_argument("--quick", action="store_true", help="smaller, faster: figures that are scaled down say so")
     made.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, mps (default auto)")
-    made.add_argument("--save", metavar="FOLDER", help="keep what was measured there, as NAME.json")
+    made.add_argument("--out", metavar="FOLDER", help="keep what was measured there, as NAME.json")
     made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
     made.add_argument("--json", action="store_true", help="print one JSON line a row")
     given = made.parse_args(list(words))
@@ -61,7 +61,7 @@ def _measured(table: Table, how: How, watch: terminal.Progress, asked: dict[str,
 
     watch.say(f"{table.name}: {how.seeds} seed{'s' * (how.seeds > 1)} on {how.device}, "
               f"about {terminal.duration(table.seconds(how))}")  # fmt: skip
-    folder = Path(str(asked["save"])) if "save" in asked else None
+    folder = Path(str(asked["out"])) if "out" in asked else None
 
     def keep(result: Result) -> None:
         if folder is not None:
