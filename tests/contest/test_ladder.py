@@ -79,8 +79,8 @@ def test_figures_have_intervals_and_costs(climbed: Ladder) -> None:
 def test_the_best_on_validation_is_advised_where_it_is_told_from_the_simpler(climbed: Ladder) -> None:
     values = {r.name: r.validation.value for r in climbed.rungs if r.validation is not None}
     assert values[climbed.best or ""] == max(v for v in values.values() if v is not None)
-    assert climbed.best == climbed.advised == "mlp"
-    assert "mlp" in climbed.advice
+    assert climbed.best == climbed.advised == "bases"
+    assert "bases" in climbed.advice
 
 
 def test_the_frontier_holds_no_model_that_a_cheaper_one_equals(climbed: Ladder) -> None:

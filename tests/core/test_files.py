@@ -210,17 +210,49 @@ def test_weights_of_another_model_are_named() -> None:
         files.load_weights(model, {"weight": good["weight"]}, "The weights")
 
 
+class Remembering(nn.Module):
+    """Samples and their targets, of any number."""
+
+    grows = ("x", "y")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("x", torch.zeros(0, 2))
+        self.register_buffer("y", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("k", torch.zeros(3))
+
+
+GROWN = {"0.x": torch.ones(5, 2), "0.y": torch.arange(5), "0.k": torch.ones(3)}
+
+
 def test_tensors_that_grow_take_the_length_of_the_file() -> None:
-    class Neighbours(nn.Module):
-        grows = ("x",)
+    model = nn.Sequential(Remembering())
+    files.load_weights(model, GROWN, "The weights")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, GROWN[name])
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("x", torch.zeros(0, 2))
 
-    model = nn.Sequential(Neighbours())
-    files.load_weights(model, {"0.x": torch.ones(5, 2)}, "The weights")
-    assert torch.equal(model.state_dict()["0.x"], torch.ones(5, 2))
+@pytest.mark.parametrize(("change", "says"), [
+    ({"0.x": torch.ones(5, 3)}, r"0.x is torch.float32 \(5, 3\), not torch.float32 \(5, 2\)"),
+    ({"0.x": torch.ones(5, 2, 1)}, r"0.x is torch.float32 \(5, 2, 1\)"),
+    ({"0.x": torch.ones(5)}, r"0.x is torch.float32 \(5,\)"),
+    ({"0.x": torch.tensor(1.0)}, r"0.x is torch.float32 \(\), not torch.float32 \(0, 2\)"),
+    ({"0.x": torch.ones(5, 2).double()}, "0.x is torch.float64"),
+    ({"0.y": torch.arange(4)}, r"0.y is torch.int64 \(4,\), not torch.int64 \(5,\)"),
+    ({"0.k": torch.ones(4)}, r"0.k is torch.float32 \(4,\), not torch.float32 \(3,\)"),
+])  # fmt: skip
+def test_what_grows_has_one_length_and_its_own_type_and_other_dimensions(
+    change: dict[str, torch.Tensor], says: str
+) -> None:
+    model = nn.Sequential(Remembering())
+    with pytest.raises(DataError, match=says):
+        files.load_weights(model, {**GROWN, **change}, "The weights")
+    with torch.device("meta"):
+        plan = nn.Sequential(Remembering())
+    with pytest.raises(DataError, match=says):
+        files.refuse_misfits(plan, {**GROWN, **change}, "The weights")
+    with pytest.raises(DataError, match=r"0\.y is missing"):
+        files.load_weights(model, {name: t for name, t in GROWN.items() if name != "0.y"}, "The weights")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ SHORT = {
     "softmax": Family("digits", "softmax", {"epochs": 1, "batch_size": 400}),
     "mlp": Family("digits", "mlp", {"epochs": 1, "batch_size": 400, "hidden": (8,), "average": 0.9}),
     "own loop": FAMILIES["own loop"]._replace(settings={"rounds": 5}),
+    "knn": Family("digits", "knn", {}),
+    "svm": Family("digits", "svm", {}),
 }
 DEEP: Any = json.loads("[" * 900 + "]" * 900)
 HOSTILE: list[Any] = [

@@ -43,13 +43,26 @@ class TaskEntry:
 def tasks() -> dict[str, TaskEntry]:
     """All tasks with their learners, simplest first."""
     found = {}
-    for module in _ordered(PACKAGE / "tasks" / "__init__.py", "TASKS", "TASK"):
+    for module, _ in _ordered(PACKAGE / "tasks" / "__init__.py", "TASKS"):
         folder = PACKAGE / "tasks" / module
-        question = _text(_call(_tree(folder / "task.py"), "TASK"), "question")
-        learners = tuple(_entry(folder / f"{name}.py", module) for name in
-                         _ordered(folder / "__init__.py", "LEARNERS", "LEARNER"))
-        found[module] = TaskEntry(name=module, question=question, learners=learners)
+        question = _text(folder / "task.py", _call(_tree(folder / "task.py"), "TASK"), "question")
+        found[module] = TaskEntry(name=module, question=question, learners=tuple(_learners(folder, module)))
     return found
+
+
+def _learners(folder: Path, task: str) -> Iterator[Entry]:
+    """The learners of a task: one in a file, or every architecture with the settings that the task adds."""
+    for module, constant in _ordered(folder / "__init__.py", "_ORDERED"):
+        path = folder / f"{module}.py"
+        if constant == "LEARNER":
+            yield _entry(path, constant, task)
+            continue
+        adds = _value(_tree(path), "ADDS")
+        assert isinstance(adds, ast.Name)
+        added = tuple(_settings(path, adds.id, group=("task",)))
+        for family, name in _ordered(PACKAGE / "architectures" / "__init__.py", "ARCHITECTURES"):
+            entry = _entry(PACKAGE / "architectures" / f"{family}.py", name, task, ("network",))
+            yield replace(entry, settings=entry.settings + added)
 
 
 def settings_of(model: str) -> dict[str, dict[str, Setting]]:
@@ -63,43 +76,49 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _ordered(path: Path, registry: str, attribute: str) -> list[str]:
-    """The modules whose `attribute` stands in the definition of `registry`, in their order."""
-    for node in _tree(path).body:
-        target = node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id == registry and isinstance(node, ast.AnnAssign) and node.value:
-            inside = [n for n in ast.walk(node.value) if isinstance(n, ast.Attribute) and n.attr == attribute]
-            inside.sort(key=lambda n: (n.lineno, n.col_offset))
-            return [n.value.id for n in inside if isinstance(n.value, ast.Name)]
-    raise LookupError(f"{path} defines no {registry}")
+def _ordered(path: Path, registry: str) -> list[tuple[str, str]]:
+    """The constants of modules (`lenet.LENET`) that stand in the definition of `registry`, in their order."""
+    inside = [n for n in ast.walk(_value(_tree(path), registry)) if isinstance(n, ast.Attribute) and n.attr.isupper()]
+    inside.sort(key=lambda n: (n.lineno, n.col_offset))
+    return [(n.value.id, n.attr) for n in inside if isinstance(n.value, ast.Name)]
 
 
-def _call(tree: ast.Module, name: str) -> ast.Call:
+def _value(tree: ast.Module, name: str) -> ast.expr:
+    """What is assigned to a name of a module."""
     for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(t, ast.Name) and t.id == name for t in targets):
                 return node.value
-    raise LookupError(f"no call is assigned to {name}")
+    raise LookupError(f"nothing is assigned to {name}")
 
 
-def _argument(call: ast.Call, name: str) -> ast.expr:
-    return next(k.value for k in call.keywords if k.arg == name)
+def _call(tree: ast.Module, name: str) -> ast.Call:
+    value = _value(tree, name)
+    assert isinstance(value, ast.Call)
+    return value
 
 
-def _text(call: ast.Call, name: str) -> str:
-    return str(ast.literal_eval(_argument(call, name)))
+def _argument(call: ast.Call, name: str) -> ast.expr | None:
+    return next((k.value for k in call.keywords if k.arg == name), None)
 
 
-def _entry(path: Path, task: str) -> Entry:
-    call = _call(_tree(path), "LEARNER")
+def _text(path: Path, call: ast.Call, name: str) -> str:
+    """A text given in a call, as it stands there or as a constant of its module."""
+    node = _argument(call, name)
+    assert node is not None
+    return str(ast.literal_eval(_value(_tree(path), node.id) if isinstance(node, ast.Name) else node))
+
+
+def _entry(path: Path, constant: str, task: str, group: tuple[str, ...] = ()) -> Entry:
+    call = _call(_tree(path), constant)
     accepts = _argument(call, "accepts")
-    assert isinstance(accepts, ast.Call)  # frozenset({...})
+    reads = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) else {"image"}  # frozenset({...})
     settings = _argument(call, "settings")
     assert isinstance(settings, ast.Name)
-    return Entry(name=_text(call, "name"), task=task, summary=_text(call, "summary"), source=_text(call, "source"),
-                 accepts=tuple(sorted(ast.literal_eval(accepts.args[0]))),
-                 settings=tuple(_settings(path, settings.id)), file=str(path.relative_to(PACKAGE)))
+    name, summary, source = (_text(path, call, key) for key in ("name", "summary", "source"))
+    return Entry(name=name, task=task, summary=summary, source=source, accepts=tuple(sorted(reads)),
+                 settings=tuple(_settings(path, settings.id, group=group)), file=str(path.relative_to(PACKAGE)))
 
 
 _NAMES: dict[str, Any] = {"Annotated": Annotated, "Literal": Literal, "Limit": Limit, "int": int, "float": float,

@@ -330,33 +330,42 @@ def unpack(packed: Packed) -> Any:
 
 
 def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """`load_state_dict` with errors in our words: names and shapes must agree.
-
-    Tensors whose length is known only after fitting (k-NN's data) are named in the module's `grows` and take the
-    shape of the file.
-    """
-    for owner, name in ((m, n) for m in model.modules() for n in getattr(m, "grows", ())):
-        prefix = next(p for p, m in model.named_modules() if m is owner)
-        full = f"{prefix}.{name}" if prefix else name
-        if full in tensors:
-            setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
+    """`load_state_dict` with errors in our words: names and shapes must agree; what grows takes the file's length."""
     refuse_misfits(model, tensors, where)
+    for owner, name, full in _growing(model):
+        setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
     if any(is_channels_last(tensor) for tensor in tensors.values()):
         model.to(memory_format=torch.channels_last)
     model.load_state_dict(dict(tensors))
 
 
 def refuse_misfits(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raises DataError unless `tensors` are those of `model` by name, shape and type; what grows may have any shape."""
-    growing = {f"{p}.{n}" if p else n for p, m in model.named_modules() for n in getattr(m, "grows", ())}
+    """Raises DataError unless `tensors` are those of `model` by name, shape and type.
+
+    Tensors whose length is known only after fitting (k-NN's samples, support vectors) are named in the module's
+    `grows`. Their first dimension may be any, but one for all that a module names; the others are as built.
+    """
     own = model.state_dict()
     wrong = [f"{name} is missing" for name in own if name not in tensors]
     wrong += [f"{shown(name)} is not one of its tensors" for name in tensors if name not in own]
+    lengths: dict[torch.nn.Module, int] = {}
+    free = {}
+    for owner, _, full in _growing(model):
+        if full in tensors and tensors[full].ndim:
+            free[full] = lengths.setdefault(owner, len(tensors[full]))
     for name in own.keys() & tensors.keys():
         there, wanted = tensors[name], own[name]
-        if there.dtype != wanted.dtype or (there.shape != wanted.shape and name not in growing):
-            wrong.append(f"{name} is {there.dtype} {tuple(there.shape)}, not {wanted.dtype} {tuple(wanted.shape)}")
+        shape = (free[name], *wanted.shape[1:]) if name in free else tuple(wanted.shape)
+        if there.dtype != wanted.dtype or tuple(there.shape) != shape:
+            wrong.append(f"{name} is {there.dtype} {tuple(there.shape)}, not {wanted.dtype} {shape}")
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise DataError(f"{where} do not fit the model: {'; '.join(sorted(wrong)[:3])}{more}",
                         "Were they written by another model?")
+
+
+def _growing(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str]]:
+    """(module, tensor, its name in the state of the model) of all that is declared as growing."""
+    for prefix, owner in model.named_modules():
+        for name in getattr(owner, "grows", ()):
+            yield owner, name, f"{prefix}.{name}" if prefix else name

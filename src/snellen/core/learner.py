@@ -35,6 +35,10 @@ def nothing_inside(model: Any, x: Tensor) -> list[View]:
     return []
 
 
+def nothing_needed(settings: Any, spec: Spec) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Learner(Generic[C, X, M]):
     """Settings, network and the way it learns, for one task.
@@ -49,6 +53,9 @@ class Learner(Generic[C, X, M]):
         build: the model, untrained; reads no file and no pretrained weights.
         fit: learns in place, in whatever way the method does.
         inside: filters, hyperplanes, feature maps: what is to be seen in the model.
+        needs: raises EnvironmentProblem or UsageError where something is missing that it begins with (pretrained
+            weights); asked before anything is written.
+        climbs: whether the ladder tries it unasked; of a family of like networks one does.
         parts: what it is made of besides its functions (a module it was given): its source counts as the learner's.
         stoppable: whether `fit` counts its work by `run.steps`, and so can keep a time budget. What cannot is run
             in a process of its own when there is one to keep.
@@ -66,5 +73,7 @@ class Learner(Generic[C, X, M]):
     refuses: Callable[[Spec], str | None] = nothing_refused
     reads: Callable[[C, Spec], Reading] = as_it_is
     inside: Callable[[M, Tensor], list[View]] = nothing_inside
+    needs: Callable[[C, Spec], None] = nothing_needed
+    climbs: bool = True
     parts: tuple[object, ...] = ()
     stoppable: bool = True

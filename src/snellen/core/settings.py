@@ -221,6 +221,12 @@ def flat(cls: type, base: Any = None, group: tuple[str, ...] = ()) -> Iterator[S
             yield from flat(type(value), value, (*group, field.name))
 
 
+def joined(name: str, **groups: type) -> type[Any]:
+    """A settings class that is nothing but its groups."""
+    fields = [(field, group, dataclasses.field(default=group())) for field, group in groups.items()]
+    return dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
+
+
 def values(instance: Any) -> dict[str, Any]:
     """Every setting by its flat name."""
     return {setting.name: setting.default for setting in flat(type(instance), instance)}

@@ -23,8 +23,13 @@ def fixed_size(spec: Spec, most: int, asked: int | None = None) -> Reading:
     return Reading(size=(most, most), channels=channels or 3)
 
 
+def read_shape(spec: Spec, reading: Reading) -> tuple[int, ...]:
+    """The shape of a sample once it is read."""
+    if reading.size is not None:
+        return (reading.channels or 1, *reading.size)
+    return tuple(side or 1 for side in spec.input.shape)
+
+
 def flat_size(spec: Spec, reading: Reading) -> int:
     """How many numbers a sample has once it is flattened."""
-    if reading.size is not None:
-        return (reading.channels or 1) * reading.size[0] * reading.size[1]
-    return prod(side or 1 for side in spec.input.shape)
+    return prod(read_shape(spec, reading))

@@ -81,6 +81,7 @@ def prepare(
         others = ", ".join(LEARNERS[learner.task.name])
         raise UsageError(f"{learner.name} {why_not}", f"Learners of {learner.task.name}: {others}.")
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
+    learner.needs(chosen, data.spec)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
     if os.path.lexists(folder / "run.json"):
         raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")

@@ -11,10 +11,11 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from snellen.core.errors import UsageError
+from snellen.core.errors import EnvironmentProblem, UsageError
 from snellen.core.run import Run
 from snellen.data.augment import Augment
 from snellen.data.batches import Batches
+from snellen.data.cache import memory
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.fitting.descend import descend
 from snellen.fitting.descent import Descent
@@ -45,6 +46,21 @@ def some(samples: Samples, most: int = MOST_FOR_STATISTICS) -> Labelled:
     """At most `most` samples, spread evenly over the split."""
     count = len(samples)
     return samples.take(torch.linspace(0, count - 1, min(count, most)).round().long())
+
+
+def everything(samples: Samples) -> Labelled:
+    """All samples of a split as one batch, for methods that want them at once.
+
+    Raises:
+        EnvironmentProblem: where they take more than half of the memory that is free.
+    """
+    count, free = len(samples), memory()
+    one = samples.take(torch.arange(min(1, count))).x
+    needed = count * one.numel() * one.element_size()
+    if needed > free // 2:
+        raise EnvironmentProblem(f"All {count:,} samples at once are {needed:,} bytes, with {free:,} free",
+                                 "Take a model that learns batch by batch, or fewer samples.")
+    return samples.take(torch.arange(count))
 
 
 def hardest(losses: Tensor, share: float) -> Tensor:
@@ -89,7 +105,8 @@ def learn(
     standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
     span = (0.0, 255.0)
     if standardize is not None:
-        standardize.learn(some(train).x, data.span)
+        if not standardize.known:
+            standardize.learn(some(train).x, data.span)
         span = (float(standardize.low), float(standardize.high))
         if standardize.deep:
             run.say(f"Values from {span[0]:g} to {span[1]:g} are used (0.1 % to 99.9 % of the training set).")

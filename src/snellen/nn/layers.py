@@ -30,6 +30,7 @@ class Standardize(nn.Module):
         super().__init__()
         count = channels or input.shape[0]
         assert count is not None
+        self.known = False  # whether it came with pretrained weights, and is not to be learned anew
         self.rank = len(input.shape)
         self.deep = input.dtype != "uint8" and self.rank > 1
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))
@@ -65,12 +66,13 @@ class Standardize(nn.Module):
             return (x * self.scale).add_(self.shift)
         return torch.addcmul(self.shift, x, self.scale)
 
-    def learn(self, x: Tensor, span: tuple[float, float] | None = None) -> None:
+    def learn(self, x: Tensor, span: tuple[float, float] | None = None, *, alike: bool = False) -> None:
         """Takes mean, deviation and range from training inputs.
 
         Args:
             x: (N, C, ...) or (N, D), a fair part of the training split.
             span: the range to use instead of the robust one of `x`.
+            alike: pictures' values go to 0 … 1 by their range, all channels alike: distances keep their meaning.
         """
         values = x.double()
         if self.deep:
@@ -83,6 +85,9 @@ class Standardize(nn.Module):
         self.mean.copy_(values.mean(dim=dims))
         varies = (values.amax(dim=dims) > values.amin(dim=dims)) & (std > 0)  # whatever its unit
         self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant column stays zero
+        if alike and self.rank > 1:
+            self.mean.fill_(low)
+            self.std.fill_(high - low)
         self.low.fill_(low)
         self.high.fill_(high)
         self._prepare()

@@ -61,6 +61,32 @@ class MLP(nn.Module):
         return self.act == "relu" and not self.dropout and not self.norms
 
 
+class ResidualMLP(nn.Module):
+    """An MLP whose hidden layers, all of one width, are bypassed: h ← h + f(W h + b).
+
+    Args:
+        inputs, width, depth, outputs: D, units of a hidden layer, hidden layers, K.
+        bypass: without it the same layers one after the other, which stall when they are many.
+    Source: lecture 004, from the MLP to the ResNet.
+    """
+
+    def __init__(self, inputs: int, width: int, depth: int, outputs: int, act: str, bypass: bool = True) -> None:
+        super().__init__()
+        sizes = [inputs, *[width] * depth, outputs]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.activation = activation(act)
+        self.bypass = bypass
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to (B, K)."""
+        x = self.activation(self.layers[0](x.flatten(1)))
+        for layer in self.layers[1:-1]:
+            made = self.activation(layer(x))
+            x = x + made if self.bypass else made
+        y: Tensor = self.layers[-1](x)
+        return y
+
+
 def initialise(layer: nn.Module, how: str) -> None:
     """Normal weights and zero biases for a linear layer of n inputs.
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, lenet, mlp, own, perceptron, resnet, softmax, task
+from snellen.tasks.classify import baseline, bases, knn, lda, mlp, networks, own, perceptron, softmax, svm, task
 
 TASK = task.TASK
 adopt = own.adopt
 
-LEARNERS: dict[str, Learner[Any, Any, Any]] = {
-    learner.name: learner
-    for learner in (
-        baseline.LEARNER,
-        perceptron.LEARNER,
-        softmax.LEARNER,
-        mlp.LEARNER,
-        lenet.LEARNER,
-        resnet.LEARNER,
-    )
-}
+_ORDERED: tuple[Learner[Any, Any, Any], ...] = (
+    baseline.LEARNER,
+    perceptron.LEARNER,
+    lda.LEARNER,
+    softmax.LEARNER,
+    bases.LEARNER,
+    knn.LEARNER,
+    svm.LEARNER,
+    mlp.LEARNER,
+    *networks.LEARNERS,
+)
+
+LEARNERS = {learner.name: learner for learner in _ORDERED}

@@ -20,7 +20,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.reading import fixed_size, flat_size
 from snellen.fitting.supervised import some
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.task import TASK
+from snellen.tasks.classify.task import TASK, one_class
 
 
 @settings
@@ -123,7 +123,7 @@ LEARNER = Learner[PerceptronSettings, Dataset[Labelled], Perceptron](
     accepts=frozenset({"vector", "image"}),
     settings=PerceptronSettings,
     reads=reads,
-    refuses=lambda spec: None if isinstance(spec.target, Classes) else "has one class a sample, not several labels",
+    refuses=one_class,
     build=build,
     fit=fit,
 )

@@ -40,6 +40,11 @@ def headline(spec: Spec) -> str:
     return "balanced accuracy" if rare else "accuracy"
 
 
+def one_class(spec: Spec) -> str | None:
+    """Why a learner that gives each sample one class refuses the data, or None."""
+    return None if isinstance(spec.target, Classes) else "has one class a sample, not several labels"
+
+
 def default(spec: Spec) -> str:
     if spec.modality != "image":
         return "mlp"

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, least_squares, lenet, mlp, own, resnet, task
+from snellen.tasks.regress import baseline, bases, knn, least_squares, mlp, networks, own, polynomial, ridge, task
 
 TASK = task.TASK
 adopt = own.adopt
 
-LEARNERS: dict[str, Learner[Any, Any, Any]] = {
-    learner.name: learner
-    for learner in (
-        baseline.LEARNER,
-        least_squares.LEARNER,
-        mlp.LEARNER,
-        lenet.LEARNER,
-        resnet.LEARNER,
-    )
-}
+_ORDERED: tuple[Learner[Any, Any, Any], ...] = (
+    baseline.LEARNER,
+    least_squares.LEARNER,
+    ridge.LEARNER,
+    polynomial.LEARNER,
+    bases.LEARNER,
+    knn.LEARNER,
+    mlp.LEARNER,
+    *networks.LEARNERS,
+)
+
+LEARNERS = {learner.name: learner for learner in _ORDERED}

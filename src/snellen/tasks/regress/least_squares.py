@@ -50,15 +50,20 @@ def solve(x: Tensor, t: Tensor) -> Tensor:
     return torch.cat([w, (t.mean(0) - w @ mean)[:, None]], dim=1)
 
 
+def training(data: Dataset[Labelled]) -> tuple[Tensor, Tensor]:
+    """The columns of the training split, (N, D), and its targets, (N, T), float64."""
+    train = data.samples("train")
+    x = torch.cat([batch.x.flatten(1).double() for batch in train.in_order(4096)])
+    return x, train.y.double()
+
+
 def build(c: LeastSquaresSettings, spec: Spec) -> Linear:
     assert isinstance(spec.target, Numbers)
     return Linear(spec.input.shape[0] or 1, len(spec.target.names))
 
 
 def fit(c: LeastSquaresSettings, data: Dataset[Labelled], model: Linear, run: Run) -> None:
-    train = data.samples("train")
-    x = torch.cat([batch.x.flatten(1).double() for batch in train.in_order(4096)])
-    model.w.copy_(solve(x, train.y.double()))
+    model.w.copy_(solve(*training(data)))
     model.to(run.device)
 
 

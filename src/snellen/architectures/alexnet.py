@@ -1,0 +1,54 @@
+"""AlexNet, the network that began it: torchvision's, with a stem and a head that fit small pictures.
+
+Source: Krizhevsky, Sutskever and Hinton 2012, in the form of Krizhevsky 2014; lectures 002, 004.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from torch import nn
+
+from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
+from snellen.core.settings import Limit, settings
+from snellen.data.augment import Augment
+from snellen.fitting.descent import Descent
+
+
+@settings
+class AlexNetSettings:
+    """Dropout, where the weights start, and how it learns."""
+
+    dropout: Annotated[float, Limit(least=0, below=1)] = 0.5
+    """The share of units of the linear layers left out of each training step."""
+    start: Start = Start()
+    descent: Descent = Descent(epochs=15, batch_size=32, lr=0.0005, weight_decay=0.0005)
+    augment: Augment = Augment(flip=True, crop=4)
+
+
+def body(c: AlexNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    from torchvision.models import AlexNet
+
+    channels, height, width = shape
+    net = AlexNet(outputs, c.dropout)
+    if max(height, width) <= SMALL:  # 11x11 with a stride of 4 would leave nothing
+        net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
+        net.avgpool = nn.AdaptiveAvgPool2d(2)
+        net.classifier[1] = nn.Linear(256 * 4, 1024)
+        net.classifier[4] = nn.Linear(1024, 1024)
+        net.classifier[6] = nn.Linear(1024, outputs)
+    elif channels != 3:
+        net.features[0] = nn.Conv2d(channels, 64, 11, stride=4, padding=2)
+    return cast(nn.Module, net)
+
+
+ALEXNET = Architecture[AlexNetSettings](
+    name="alexnet",
+    summary="AlexNet: five convolutions and three linear layers with dropout.",
+    source="Krizhevsky et al. 2012, 2014; lectures 002, 004",
+    settings=AlexNetSettings,
+    body=body,
+    least=15,
+    suggest=unmirrored_digits,
+    weights="alexnet",
+)

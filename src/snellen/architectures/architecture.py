@@ -1,0 +1,132 @@
+"""An architecture: a network that answers whatever a task asks of it with so many numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+
+from torch import nn
+
+from snellen.core.learner import nothing_suggested
+from snellen.core.settings import Because, Limit, settings
+from snellen.core.spec import Classes, Modality, Reading, Spec
+from snellen.data.augment import Augment
+from snellen.data.reading import fixed_size
+from snellen.fitting.descent import Descent
+
+PUBLISHED = "published"  # the word for the weights that its authors, or torchvision, give away
+FEW = 5000  # pictures below which published weights are better than a fresh start
+SMALL = 64  # pixels a side up to which a network takes its stem for small pictures
+SIDE = 224  # pixels a side that published weights were learned at
+
+
+@settings
+class Start:
+    """Where the weights begin, and the size of what they see."""
+
+    image_size: Annotated[int, Limit(least=8)] | None = None
+    """Pixels a side that pictures are resized to; auto: their own, at most what the network usually sees."""
+    pretrained: str | None = None
+    """Weights to begin with: a run, a file, or "published"; auto: published for few, large pictures."""
+    from_scratch: bool = False
+    """Begin with random weights, whatever there is."""
+
+    @property
+    def origin(self) -> str | None:
+        """The weights to begin with, or None for random ones."""
+        return None if self.from_scratch else self.pretrained
+
+
+class NetworkSettings(Protocol):
+    """What the settings of every architecture hold beside its own."""
+
+    @property
+    def start(self) -> Start: ...
+    @property
+    def descent(self) -> Descent: ...
+    @property
+    def augment(self) -> Augment: ...
+
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Generic[C]):
+    """A network for every task that asks for numbers of a picture, or of columns.
+
+    Args:
+        name, summary, source: as in `Learner`.
+        settings: its own beside `start`, `descent` and `augment` (see `NetworkSettings`).
+        body: settings, the shape of an input ((C, H, W) or (D,)) and K to a module (B, ...) -> (B, K). Its last
+            `nn.Linear` is the head.
+        least: pixels of the shorter side that it needs.
+        most: pixels a side that larger pictures are resized to.
+        suggest: settings for this data.
+        weights: torchvision's name of its published weights.
+        climbs: whether the ladder tries it unasked; of a family the smallest does.
+    """
+
+    name: str
+    summary: str
+    source: str
+    settings: type[C]
+    body: Callable[[C, tuple[int, ...], int], nn.Module]
+    accepts: frozenset[Modality] = frozenset({"image"})
+    least: int = 1
+    most: int = 128
+    suggest: Callable[[Spec], Mapping[str, Because]] = nothing_suggested
+    weights: str | None = None
+    climbs: bool = True
+
+    def suggested(self, spec: Spec) -> dict[str, Because]:
+        """Its suggestions, and published weights where they are worth having."""
+        suggested = dict(self.suggest(spec))
+        count = spec.sizes.get("train", 0)
+        if self.weights is not None and 0 < count < FEW and large_photographs(spec):
+            why = f"{count:,} pictures are few: published weights know what pictures look like"
+            suggested["pretrained"] = Because(value=PUBLISHED, why=why)
+        return suggested
+
+    def refuses(self, spec: Spec) -> str | None:
+        if spec.modality != "image":
+            return None
+        _, height, width = spec.input.shape
+        if height is not None and width is not None and min(height, width) < self.least:
+            return f"needs {self.least} pixels a side, these are {width}x{height}"
+        return None
+
+    def reads(self, start: Start, spec: Spec) -> Reading:
+        if start.origin == PUBLISHED:
+            side = start.image_size or SIDE
+            return Reading(size=(side, side), channels=3)
+        return fixed_size(spec, most=self.most, asked=start.image_size)
+
+    def built(self, chosen: Any, spec: Spec, outputs: int) -> nn.Module:
+        """The untrained body for this data."""
+        reading = self.reads(chosen.start, spec)
+        if reading.size is None:
+            shape = tuple(side or 1 for side in spec.input.shape)
+        else:
+            assert reading.channels is not None
+            shape = (reading.channels, *reading.size)
+        return self.body(chosen, shape, outputs)
+
+
+def large_photographs(spec: Spec) -> bool:
+    """Whether pictures are like those that published weights were learned from: 8 bits, larger than a stamp."""
+    channels, height, width = spec.input.shape if spec.modality == "image" else (0, 0, 0)
+    eight_bits = spec.input.dtype == "uint8" and channels in (1, 3, None)
+    return eight_bits and (height is None or width is None or min(height, width) > SMALL)
+
+
+def unmirrored_digits(spec: Spec) -> dict[str, Because]:
+    """What suits pictures of digits, and small pictures, where a network is used to photographs."""
+    suggested = {}
+    if isinstance(spec.target, Classes) and set(spec.target.names) <= set("0123456789"):
+        suggested["flip"] = Because(value=False, why="digits change their meaning in a mirror")
+    side = min(spec.input.shape[1] or 128, spec.input.shape[2] or 128)
+    if side < 32:
+        suggested["crop"] = Because(value=side // 8, why=f"pictures of {side} pixels: shift them less")
+    return suggested

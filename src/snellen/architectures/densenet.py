@@ -1,0 +1,53 @@
+"""DenseNet: every layer sees what all layers before it made; torchvision's, with a stem that fits the picture.
+
+Source: Huang, Liu, van der Maaten and Weinberger 2017; lecture 003, "connect all pairs".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from torch import nn
+
+from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
+from snellen.core.settings import Limit, settings
+from snellen.data.augment import Augment
+from snellen.fitting.descent import Descent
+
+
+@settings
+class DenseNetSettings:
+    """Growth, where the weights start, and how it learns."""
+
+    growth: Annotated[int, Limit(least=1)] = 32
+    """k, the channels that each layer adds: layer l of a block is given k0 + k (l − 1)."""
+    start: Start = Start()
+    descent: Descent = Descent(
+        epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
+    )
+    augment: Augment = Augment(flip=True, crop=4)
+
+
+def body(c: DenseNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    from torchvision.models import DenseNet
+
+    channels, height, width = shape
+    net = DenseNet(c.growth, (6, 12, 24, 16), 2 * c.growth, num_classes=outputs)
+    if max(height, width) <= SMALL:
+        net.features.conv0 = nn.Conv2d(channels, 2 * c.growth, 3, padding=1, bias=False)
+        net.features.pool0 = nn.Identity()
+    elif channels != 3:
+        net.features.conv0 = nn.Conv2d(channels, 2 * c.growth, 7, stride=2, padding=3, bias=False)
+    return cast(nn.Module, net)
+
+
+DENSENET121 = Architecture[DenseNetSettings](
+    name="densenet121",
+    summary="DenseNet-121: every layer is joined to all before it.",
+    source="Huang et al. 2017; lecture 003",
+    settings=DenseNetSettings,
+    body=body,
+    least=8,
+    suggest=unmirrored_digits,
+    weights="densenet121",
+)

@@ -1,0 +1,46 @@
+"""LeNet-5: the network that read digits.
+
+Source: LeCun, Bottou, Bengio and Haffner 1998; lectures 002, 004.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from snellen.architectures.architecture import Architecture, Start
+from snellen.core.settings import Because, settings
+from snellen.core.spec import Spec
+from snellen.data.augment import Augment
+from snellen.fitting.descent import Descent
+from snellen.nn.convnets.lenet import LEAST, LeNet
+
+
+@settings
+class LeNetSettings:
+    """The network is what it is; what varies is where it starts and how it learns."""
+
+    start: Start = Start()
+    descent: Descent = Descent(epochs=30, lr=0.002)
+    augment: Augment = Augment(rotate=10.0, zoom=0.1, shift=0.07)
+
+
+def suggest(spec: Spec) -> dict[str, Because]:
+    count = spec.sizes.get("train", 0)
+    return {} if count >= 10_000 else {"epochs": Because(value=60, why=f"{count:,} samples: more passes")}
+
+
+def body(c: LeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    channels, height, width = shape
+    return LeNet(channels, (height, width), outputs)
+
+
+LENET = Architecture[LeNetSettings](
+    name="lenet",
+    summary="LeNet-5: two convolutions, pooling, three linear layers.",
+    source="LeCun et al. 1998; lectures 002, 004",
+    settings=LeNetSettings,
+    body=body,
+    least=LEAST,
+    most=64,
+    suggest=suggest,
+)

@@ -1,0 +1,60 @@
+"""Gaussian basis functions: how near an input is to each of some centres.
+
+Source: lecture 001, φ_j(x); Broomhead and Lowe 1988; Bishop 2006, section 3.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GaussianBases(nn.Module):
+    """φ_j(x) = exp(−‖x − c_j‖² / (2 s²)).
+
+    centres: (M, D) float32. width: s, the same for all.
+    """
+
+    centres: Tensor
+    width: Tensor
+
+    def __init__(self, count: int, inputs: int) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.zeros(count, inputs))
+        self.register_buffer("width", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) float32 to (B, M) in 0 … 1."""
+        x, centres = x.flatten(1).double(), self.centres.double()  # in float32 ‖x‖² − 2 x·c + ‖c‖² would lose digits
+        square = x.square().sum(1)[:, None] - 2 * x @ centres.T + centres.square().sum(1)  # (B, M)
+        return torch.exp(-square.clamp(min=0) / (2 * self.width.double().square())).float()
+
+    def place(self, centres: Tensor, width: float | None) -> None:
+        """Takes (M, D) centres, and a width, or twice the mean distance from a centre to the next where it is None."""
+        self.centres.copy_(centres)
+        if width is None:
+            apart = torch.cdist(centres.double(), centres.double()).fill_diagonal_(torch.inf).amin(1)
+            width = 2 * float(apart[apart.isfinite() & (apart > 0)].nan_to_num().mean())
+        self.width.fill_(width if 0 < width < torch.inf else 1.0)
+
+
+def middles(x: Tensor, count: int, seed: int) -> Tensor:
+    """The means of k-means: centres that lie where the data does.
+
+    Args:
+        x: (N, D) float32. count: at most N.
+    Returns:
+        (count, D) float32.
+    Source: Lloyd 1982; Arthur and Vassilvitskii 2007; lecture 002.
+    """
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    found = KMeans(count, n_init=1, random_state=seed & 0x7FFFFFFF)
+    with warnings.catch_warnings(), threadpool_limits(1):  # threads would add up in any order
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than centres: some coincide
+        found.fit(x.double().numpy())
+    return torch.from_numpy(found.cluster_centers_).float()

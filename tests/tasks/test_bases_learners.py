@@ -1,0 +1,71 @@
+"""Gaussian bases under logistic regression and under ridge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drafts import classes, numbers, seeded
+
+from snellen.core import files
+from snellen.core.errors import SnellenError
+from snellen.entry import load, train
+
+
+@pytest.mark.parametrize(("name", "least"), [("moons", 0.97), ("rings", 0.97), ("spirals", 0.97)])
+def test_what_no_line_parts_is_parted(name: str, least: float, tmp_path: Path) -> None:
+    run = train(name, model="bases", out=tmp_path / "run", epochs=60)
+    accuracy = run.metrics["accuracy"].value
+    assert accuracy is not None
+    assert accuracy > least
+
+
+def test_centres_of_the_users_are_in_the_datas_own_units(tmp_path: Path) -> None:
+    x = 1000 + 50 * torch.rand(100, 2, generator=seeded(), dtype=torch.float64)
+    data = classes(x, (x[:, 0] > 1025).long(), 2)
+    run = train(data, model="bases", at=(1010.0, 1020.0), out=tmp_path / "run", epochs=1)
+    near = run.model.network.body[0](run.model.network.standardize(torch.tensor([[1010.0, 1020.0]]).double()))
+    assert near.flatten().tolist() == pytest.approx([1])
+    with pytest.raises(SnellenError, match="--at has 3 coordinates for inputs of 2"):
+        train(data, model="bases", at=(1.0, 2.0, 3.0), out=tmp_path / "other")
+
+
+def test_there_are_no_more_bases_than_samples(tmp_path: Path) -> None:
+    run = train("xor", model="bases", out=tmp_path / "run", epochs=200)
+    assert run.model.network.body[0].centres.shape == (4, 2)
+    assert run.metrics["accuracy"].value == 1
+    x = torch.tensor([[0.0, 1.0]])
+    assert load(tmp_path / "run").ask(x) == run.ask(x)
+
+
+def test_numbers_on_bases_are_ridge_on_what_the_bases_say(tmp_path: Path) -> None:
+    from sklearn.linear_model import Ridge
+
+    x = torch.rand(150, 1, generator=seeded(), dtype=torch.float64)
+    t = torch.sin(2 * torch.pi * x) + 0.1 * torch.randn(150, 1, generator=seeded(1), dtype=torch.float64)
+    data = numbers(x, t)
+    run = train(data, model="bases", penalty=0.5, bases=12, width=0.4, out=tmp_path / "run")
+    ids = data.splits["train"]
+    phi = run.model.phi(x).numpy()
+    own = phi[ids.numpy()]
+    standard = (phi - own.mean(0)) / own.std(0)
+    oracle = Ridge(alpha=0.5).fit(standard[ids.numpy()], t[ids].numpy())
+    assert np.allclose(run.model.predict(x).numpy(), oracle.predict(standard).reshape(150, 1), atol=1e-8)
+    chosen = train(data, model="bases", out=tmp_path / "chosen")
+    assert files.read_json(tmp_path / "chosen" / "metrics.json")["notes"]["penalty"] > 0
+    error = chosen.metrics["mean absolute error"].value
+    assert error is not None
+    assert error < 0.2  # the noise alone costs 0.08; the baseline's is 0.64
+
+
+def test_numbers_are_found_in_pictures(tmp_path: Path) -> None:
+    place = torch.rand(200, generator=seeded()) * 6 + 1
+    columns = torch.arange(8)
+    pictures = (255 * torch.exp(-((columns - place[:, None]) ** 2) / 4))[:, None, None].expand(-1, 1, 8, -1)
+    data = numbers(pictures.to(torch.uint8).contiguous(), place)
+    for model in ("bases", "knn"):
+        error = train(data, model=model, out=tmp_path / model).metrics["mean absolute error"].value
+        assert error is not None
+        assert error < 0.1, model  # the baseline's is 1.5
