@@ -7,6 +7,7 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ Data = Dataset[Labelled]
 def whole(data: Data) -> Data:
     """With the validation samples in the training split too, where the publication holds none back: none may be chosen
     by them then."""
-    everything = torch.cat([data.splits["train"], data.splits["val"]]).unique()
+    everything = torch.cat([data.splits["train"], data.splits["val"]]).sort().values
     return _divided(data, {**data.splits, "train": everything})
 
 
@@ -44,11 +45,14 @@ def _divided(data: Data, splits: Mapping[str, torch.Tensor]) -> Data:
     if isinstance(target, Classes):
         target = dataclasses.replace(target, counts=counts(target, data.truth[splits["train"]]))
     spec = dataclasses.replace(data.spec, target=target, sizes={name: len(ids) for name, ids in splits.items()})
-    return dataclasses.replace(data, splits=dict(splits), spec=spec)
+    # Copies within a published set are its own: looking for them would take longer than many a training.
+    return dataclasses.replace(data, splits=dict(splits), spec=spec, findings=())
 
 
 @contextlib.contextmanager
-def learned(data: Data, model: str, how: How, seed: int = 0, settings: Mapping[str, Any] | None = None) -> Iterator[Trained]:
+def learned(
+    data: Data, model: str, how: How, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Trained]:
     """A model trained and judged; its run is gone when the block ends.
 
     Raises:
@@ -57,7 +61,7 @@ def learned(data: Data, model: str, how: How, seed: int = 0, settings: Mapping[s
     machine = Machine(device=how.device, watch=how.watch, report=False)
     with tempfile.TemporaryDirectory(prefix="snellen-") as folder:
         try:
-            trained = train(data, model, seed=seed, out=Path(folder) / "run", machine=machine, **(settings or {}))
+            trained = train(data, model, seed=seed, out=Path(folder) / "run", machine=machine, **settings)
         except Stopped as stopped:
             raise Stopped(f"{model} was stopped", "Rows that were done are kept where --out said; run the table again.",
                           signal=stopped.exit_code - 128) from stopped

@@ -22,10 +22,10 @@ RULES = {"SGD": "sgd", "momentum": "momentum", "Adagrad": "adagrad", "Adam": "ad
 def first_step(name: str) -> float:
     """How far our optimizer moves a weight down a gradient of 1, in learning rates."""
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
-    before = float(model.weight)
+    before = model.weight.item()
     model.weight.grad = torch.full_like(model.weight, GRADIENT)
     optimizer(name, model, RATE, momentum=0.9, weight_decay=0.0).step()
-    return (before - float(model.weight)) / RATE
+    return (before - model.weight.item()) / RATE
 
 
 def slide(beta1: float = 0.9, beta2: float = 0.999) -> float:

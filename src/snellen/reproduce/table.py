@@ -189,7 +189,8 @@ def _around(each: Sequence[float], half: float, over: str) -> Measured:
     mean = statistics.fmean(each)
     if len(each) < 2:
         return Measured(value=mean, each=tuple(each))
-    return Measured(value=mean, low=mean - half, high=mean + half, over=over, each=tuple(each) if len(each) < 30 else ())
+    few = tuple(each) if len(each) < 30 else ()
+    return Measured(value=mean, low=mean - half, high=mean + half, over=over, each=few)
 
 
 def written(value: float) -> str:
