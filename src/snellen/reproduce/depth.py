@@ -131,7 +131,7 @@ def seconds(how: How) -> float:
     if how.device.startswith("cuda") and not how.quick:
         return how.seeds * STEPS * 0.0006 * (sum(ERRORS) + sum(DEPTHS))
     pictures = 2 * 1000 if how.quick else 10 * 5000
-    return how.seeds * pictures * 0.00045 * 2 * sum(DEPTHS)
+    return how.seeds * pictures * 0.00016 * 2 * sum(DEPTHS)
 
 
 TABLE = Table(
