@@ -146,7 +146,9 @@ def commit() -> str:
 
     if not git("ls-files", here.name):
         return f"version {versions()['snellen']}"
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here.parents[1]))
+    package = here.parents[1]
+    results = f":(exclude){package / 'reproduce' / 'results'}"  # what is measured now is no change of what measures
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", str(package), results)
     return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
 
 
