@@ -10,16 +10,16 @@ from pathlib import Path
 
 from snellen.cli.terminal import table as drawn
 from snellen.reproduce import TABLES
-from snellen.reproduce.result import COLUMNS, compared, story, stored, verdicts
+from snellen.reproduce.result import COLUMNS, compared, stored, story, verdicts
 from snellen.reproduce.table import Table
 
 PAGE = Path(__file__).parent / "reproduced.md"
 
 HEAD = """# Published tables, reproduced
 
-Written by `python docs/reproduced.py` from `src/snellen/reproduce/`; do not edit. Every figure was printed by a lecture or
-a paper; beside it stands what Snellen measures, by the command that is given. [How to run them](guide/reproducing.md) says
-what a verdict means and how an interval is made.
+Written by `python docs/reproduced.py` from `src/snellen/reproduce/`; do not edit. Every figure was printed by a lecture
+or a paper; beside it stands what Snellen measures, by the command that is given. [How to run
+them](guide/reproducing.md) says what a verdict means and how an interval is made.
 """
 
 
