@@ -65,9 +65,10 @@ def test_a_printed_figure_is_all_that_rounds_to_it(text: str, low: float, high: 
     (CLAIM, measured(0.2, 0.3), "within interval"),
     (CLAIM, measured(-0.2, 0.3), "within interval"),
     (CLAIM, measured(-0.2, 0.1), "not reproduced"),
-    (between(94, 98, "here"), measured(97.9, 0.3), "match"),
-    (between(94, 98, "here"), measured(98.1, 0.3), "within interval"),
-    (between(94, 98, "here"), measured(98.4, 0.3), "not reproduced"),
+    (between("94", "98", "here"), measured(98.4, 0.3), "match"),
+    (between("94", "98", "here"), measured(98.6, 0.3), "within interval"),
+    (between("94", "98", "here"), measured(98.9, 0.3), "not reproduced"),
+    (between("94", "98", "here"), measured(93.1, 0.3), "not reproduced"),
 ])  # fmt: skip
 def test_every_verdict_is_given_where_it_is_due(printed: Published, found: Measured | None, said: str) -> None:
     assert verdict(Row(name="a", published=printed), found) == said

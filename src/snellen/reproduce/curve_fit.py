@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.random import generator
-from snellen.reproduce.table import How, Measured, Row, Table, between, figure, of_draws, over_seeds
+from snellen.reproduce.table import How, Measured, Published, Row, Table, figure, of_draws, over_seeds
 from snellen.tasks.regress.polynomial import HIGHEST, Polynomial, errors_of_orders
 from snellen.tasks.regress.ridge import parts, weights
 
@@ -85,10 +85,10 @@ TABLE = Table(
     setup="Ten samples at even steps from 0 to 1 with noise; their values are not printed in the lecture.",
     unit="coefficients, and E = ½ Σ (y − t)²",
     rows=(
-        *(Row(name=row, published=between(0, 1e-12, "[lecture] 001", "0")) for row in THROUGH),
+        *(Row(name=row, published=Published(text="0", low=0, high=1e-12, source="[lecture] 001")) for row in THROUGH),
         *(Row(name=coefficient(order, power), published=figure(text, BOOK))
           for order, printed in PRINTED.items() for power, text in enumerate(printed)),
-        Row(name=CHOSEN, published=between(3, 3, "[lecture] 001: how to determine in practice", "about 3")),
+        Row(name=CHOSEN, published=figure("3", "[lecture] 001: how to determine in practice")),
     ),
     seeds=1000,
     few=100,

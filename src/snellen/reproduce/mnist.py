@@ -26,9 +26,9 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "k-NN, k = 1": Kind("knn", {"k": 1}, "96.8", 40),
-    "k-NN, k = 3": Kind("knn", {"k": 3}, "96.8", 40),
-    "k-NN, k = 5": Kind("knn", {"k": 5}, "96.8", 40),
+    "k-NN, k = 1": Kind("knn", {"k": 1}, "96.8", 25),
+    "k-NN, k = 3": Kind("knn", {"k": 3}, "96.8", 25),
+    "k-NN, k = 5": Kind("knn", {"k": 5}, "96.8", 25),
     "SVM, RBF, C = 10, γ = 0.02": Kind("svm", {"C": 10.0, "gamma": 0.02}, "98.6", 300),
 }
 

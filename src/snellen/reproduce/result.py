@@ -159,5 +159,6 @@ def story(table: Table, result: Result | None) -> list[str]:
         return [*lines, "measured: not run"]
     machine = ", ".join(f"{value} {name}" if name == "cores" else value for name, value in result.hardware.items())
     took = sum(measured.seconds for measured in result.rows.values())
-    return [*lines, f"measured: {result.date} at {result.commit} by `{result.command}`; seeds 0 … {result.seeds - 1}; "
+    seeds = "seed 0" if result.seeds == 1 else f"seeds 0 … {result.seeds - 1}"
+    return [*lines, f"measured: {result.date} at {result.commit} by `{result.command}`; {seeds}; "
             f"{result.device} ({machine}); {took:.0f} s"]  # fmt: skip

@@ -42,9 +42,10 @@ def figure(text: str, source: str) -> Published:
     return Published(text=text, low=float(number) - half, high=float(number) + half, source=source)
 
 
-def between(low: float, high: float, source: str, text: str = "") -> Published:
-    """A printed range, or a figure that is printed with what it allows."""
-    return Published(text=text or f"{low:g} – {high:g}", low=low, high=high, source=source)
+def between(low: str, high: str, source: str, text: str = "") -> Published:
+    """A printed range, and what rounds into it: "94", "98" is 93.5 … 98.5."""
+    first, last = figure(low, source), figure(high, source)
+    return Published(text=text or f"{low} – {high}", low=first.low, high=last.high, source=source)
 
 
 def above(low: float, source: str, text: str = "") -> Published:
