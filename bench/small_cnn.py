@@ -25,11 +25,11 @@ RATE = {"lenet": 0.05, "resnet18": 0.01}
 def network(name: str) -> Any:
     import torch
 
+    from snellen.architectures.resnet import resnet
     from snellen.nn.convnets.lenet import LeNet
-    from snellen.nn.convnets.resnet import resnet18
 
     torch.manual_seed(0)
-    return LeNet(1, (28, 28), 10) if name == "lenet" else resnet18(3, 10, small=True)
+    return LeNet(1, (28, 28), 10) if name == "lenet" else resnet(18, (3, 32, 32), 10)
 
 
 def pictures(name: str) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from harness import RESULTS, group, is_limit
 
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
-ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "accuracy")
+ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "accuracy", "compare_calibration")
 
 HEAD = """# Benchmarks
 
@@ -30,7 +30,8 @@ def page() -> str:
     parts = [HEAD]
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
-        parts.append(accuracies(found[name]) if name == "accuracy" else section(found[name]))
+        made = {"accuracy": accuracies, "compare_calibration": verdicts}.get(name, section)
+        parts.append(made(found[name]))
     return "\n".join(parts)
 
 
@@ -110,6 +111,18 @@ def accuracies(result: Mapping[str, Any]) -> str:
                      f"{ours['cpu']:.0f} s | {plain['cpu']:.0f} s |")
     return "\n".join([*lines, "", "± is the 95 % interval of the mean over seeds. Our seconds count start-up, reading "
                       "and judging too; those of the plain script learning alone.", ""])
+
+
+def verdicts(result: Mapping[str, Any]) -> str:
+    lines = head(result, "pairs of each kind")
+    lines += ['| headline | "better" of equal learners | at most | of the better by 3 standard errors | at least | '
+              "of the worse |", "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        verdict = "" if row["reached"] else " **missed**"
+        lines.append(f"| {row['headline']} | {row['equal']:.1%} | {row['allowed']:.1%} | {row['apart']:.1%} | "
+                     f"{row['asked']:.0%}{verdict} | {row['wrong']:.1%} |")
+    return "\n".join([*lines, "", f"{result['samples']:,} samples a pair; at most: 5 % and two standard errors of a "
+                      "share of so many pairs.", ""])
 
 
 def figure(row: Mapping[str, Any]) -> str:

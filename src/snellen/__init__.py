@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snellen.cli.main import main
+    from snellen.contest.comparison import compare
     from snellen.contest.folds import cross_validate
     from snellen.contest.ladder import ladder
+    from snellen.contest.study import study
     from snellen.core.errors import (
         DataError,
         Diverged,
@@ -49,6 +51,7 @@ _HOMES = {
     "Task": "snellen.core.task",
     "Trained": "snellen.entry",
     "UsageError": "snellen.core.errors",
+    "compare": "snellen.contest.comparison",
     "cross_validate": "snellen.contest.folds",
     "dataset": "snellen.data.opening",
     "ladder": "snellen.contest.ladder",
@@ -56,6 +59,7 @@ _HOMES = {
     "main": "snellen.cli.main",
     "resume": "snellen.entry",
     "settings": "snellen.core.settings",
+    "study": "snellen.contest.study",
     "train": "snellen.entry",
 }
 
@@ -76,6 +80,7 @@ __all__ = [
     "Task",
     "Trained",
     "UsageError",
+    "compare",
     "cross_validate",
     "dataset",
     "ladder",
@@ -83,6 +88,7 @@ __all__ = [
     "main",
     "resume",
     "settings",
+    "study",
     "train",
 ]
 

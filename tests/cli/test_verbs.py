@@ -214,3 +214,68 @@ def test_names_in_no_encoding_are_answered(tmp_path: Path, home: Path) -> None:
     done = process(["predict", os.fsdecode(name)])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["input"] == os.fsdecode(name)
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory, home: Path) -> str:
+    run = tmp_path_factory.mktemp("compared") / "baseline"
+    assert said(["train", "digits", "--model", "baseline", "--out", str(run)]).code == 0
+    return str(run)
+
+
+def test_compare_gives_a_verdict_in_every_form(baseline: str) -> None:
+    words = ["compare", baseline, "runs/softmax-digits-1"]
+    done = said(words)
+    assert re.search(r"^runs/softmax-digits-1 +softmax .* the best here$", done.out, re.MULTILINE)
+    assert re.search(r"^runs/softmax-digits-1 is better than \S+ by [\d.]+ ± [\d.]+ points over 269 samples\.$",
+                     done.out, re.MULTILINE)
+    assert "± is a 95 % interval over 269 samples; p is by McNemar's test." in done.out
+    (line,) = said([*words, "--json"]).lines
+    assert (line["first"], line["second"], line["better"]) == ("runs/softmax-digits-1", baseline, True)
+    assert line["difference"]["low"] > 0
+    rows = list(csv.reader(io.StringIO(said([*words, "--format", "csv"]).out)))
+    assert [row[1] for row in rows] == ["model", "softmax", "baseline"]
+    assert said([*words, "--format", "markdown"]).out.startswith("| run | model |")
+    assert "\\begin{tabular}" in said([*words, "--format", "latex"]).out
+
+
+def test_compare_tells_other_test_data_apart() -> None:
+    done = said(["compare", "runs/softmax-digits-1", "runs/least-squares-rows.csv-1"])
+    assert done.code == 2
+    assert "the task 'classify' and 'regress'" in done.err
+
+
+STUDY = ["study", "moons", "--model", "softmax", "--vary", "lr=0.01,0.1", "--epochs", "1", "--seeds", "2"]
+
+
+def test_study_prints_the_means_what_matters_and_the_best(tmp_path: Path) -> None:
+    words = [*STUDY, "--out", str(tmp_path / "s")]
+    done = said(words)
+    assert done.code == 0
+    assert re.search(r"4 trainings \(2 cells × 2 seeds\), about .* by a short trial", done.err)
+    assert re.search(r"^[* ] 1 +0\.01 +[\d.]+ ± [\d.]+ % .* 2 of 2$", done.out, re.MULTILINE)
+    assert re.search(r"^lr +100 %$", done.out, re.MULTILINE)
+    assert "is the best on validation. On the test split, opened once and for it alone: accuracy" in done.out
+    lines = said([*words, "--json"]).lines
+    assert [line["label"] for line in lines if "label" in line] == ["seed-0", "seed-1"] * 2
+    (chosen,) = (line for line in lines if line.get("chosen"))
+    assert chosen["test"]["over"] == "seeds"
+    assert said([*words, "--format", "markdown"]).out.startswith("| cell | lr |")
+    assert said([*words, "--format", "latex"]).out.count("\\begin{tabular}") == 3
+    assert said([*words, "--format", "csv"]).out.startswith("cell,lr,accuracy (val)")
+
+
+def test_a_study_gone_on_with_by_other_words_is_refused(tmp_path: Path) -> None:
+    words = [*STUDY[:-1], "1", "--out", str(tmp_path / "s")]
+    assert said(words).code == 0
+    done = said([*words, "--batch-size", "16"])
+    assert done.code == 2
+    assert "holds a study of other vary" in done.err
+    assert said([*words, "--seed", "1"]).code == 2
+
+
+def test_several_numbers_are_one_value_where_a_setting_is_fixed() -> None:
+    from snellen.cli.study import varied
+
+    assert varied(["hidden=20,60+60", "batch-size=8,16"], {"milestones": "3,5"}, "mlp", ()) == {
+        "hidden": "20,60+60", "batch_size": "8,16", "milestones": "3+5", "model": ["mlp"]}

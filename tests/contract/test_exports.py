@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from test_learners import ALL, data_for, numbers, settings_for
+from test_learners import ALL, FAMILY, data_for, numbers, settings_for
 from torch import Tensor
 
 import snellen
@@ -26,7 +26,11 @@ def answers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float
     return found.tolist()  # type: ignore[no-any-return, union-attr]
 
 
-@pytest.mark.parametrize("learner", ALL)
+OTHERS = [one for one in FAMILY if one.id in {f"classify-{name}" for name in (
+    "mobilenetv2", "densenet121", "googlenet", "alexnet", "vgg11", "resnet50", "resnext50", "resnet164")}]  # fmt: skip
+
+
+@pytest.mark.parametrize("learner", ALL + OTHERS)
 def test_it_says_in_onnx_runtime_what_the_run_says(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
     run = snellen.train(data_for(learner), learner, out=tmp_path / "run", machine=Machine(threads=1, report=False),
                         **{name: SHORT.get(name, value) for name, value in settings_for(learner).items()})  # fmt: skip

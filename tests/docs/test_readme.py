@@ -81,7 +81,7 @@ def complaint(words: list[str], added: set[str]) -> str | None:
         name = flag.replace("--no-", "--", 1)
         if not flag.startswith("--") or flag in flags_of(verb):
             continue
-        if verb != "train" or name not in known or (name != flag and known[name].kind != "bool"):
+        if verb not in ("train", "study") or name not in known or (name != flag and known[name].kind != "bool"):
             return f"{verb} has no {flag}"
         try:
             if known[name].kind != "bool":

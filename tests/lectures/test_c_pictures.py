@@ -11,8 +11,7 @@ from torch.func import functional_call
 
 from snellen.core.spec import Classes, Input, Spec
 from snellen.nn.convnets.lenet import LEAST, LeNet
-from snellen.tasks.classify import lenet
-from snellen.tasks.classify.lenet import LeNetSettings
+from snellen.tasks.classify import LEARNERS
 
 
 def layers(channels: int = 1, size: tuple[int, int] = (28, 28)) -> list[nn.Conv2d]:
@@ -91,6 +90,6 @@ def test_c13_the_learner_builds_lenet_for_pictures_of_any_size(size: tuple[int, 
     names = tuple("abcdefg")
     spec = Spec(name="s", inputs={"image": Input(modality="image", shape=(channels, *size), dtype="uint8")},
                 target=Classes(names=names))  # fmt: skip
-    model = lenet.build(LeNetSettings(), spec)
+    model = LEARNERS["lenet"].build(LEARNERS["lenet"].settings(), spec)
     x = torch.randint(256, (2, channels, *size), generator=seeded(), dtype=torch.uint8)
     assert model.scores(x).shape == (2, len(names))

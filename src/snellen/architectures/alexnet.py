@@ -51,4 +51,5 @@ ALEXNET = Architecture[AlexNetSettings](
     least=15,
     suggest=unmirrored_digits,
     weights="alexnet",
+    climbs=False,
 )

@@ -50,4 +50,5 @@ DENSENET121 = Architecture[DenseNetSettings](
     least=8,
     suggest=unmirrored_digits,
     weights="densenet121",
+    climbs=False,
 )

@@ -51,4 +51,5 @@ GOOGLENET = Architecture[GoogLeNetSettings](
     body=body,
     suggest=unmirrored_digits,
     weights="googlenet",
+    climbs=False,
 )

@@ -52,4 +52,5 @@ MOBILENETV2 = Architecture[MobileNetSettings](
     body=body,
     suggest=unmirrored_digits,
     weights="mobilenet_v2",
+    climbs=False,
 )

@@ -56,6 +56,7 @@ VGG11 = Architecture[VGGSettings](
     least=32,
     suggest=unmirrored_digits,
     weights="vgg11",
+    climbs=False,
 )
 
 VGG13 = Architecture[VGGSettings](

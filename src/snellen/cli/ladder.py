@@ -19,6 +19,7 @@ def run(words: Sequence[str], own: Own) -> int:
     made = parser("ladder", "Train every model that fits DATA within a time budget, smallest first, and compare them.")
     made.add_argument("data", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
     made.add_argument("--budget", metavar="TIME", help="for everything: 90s, 10m, 1h (default 10m)")
+    made.add_argument("--models", metavar="NAME[,NAME]|all", help="who climbs (default: one of each family)")
     made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
     made.add_argument("--out", metavar="FOLDER", help="the ladder's folder; an unfinished climb there is gone on with")
     made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
@@ -40,9 +41,10 @@ def run(words: Sequence[str], own: Own) -> int:
         watch.say(f"{given.data}: {data.taken_for}")
         for finding in data.findings:
             watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+        asked = [name for name in vars(given).get("models", "").split(",") if name]
         left = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
         climbed = ladder(data, budget=left, task=vars(given).get("task"), seed=vars(given).get("seed", 0),
-                         out=vars(given).get("out"), learners=own, machine=machine(given, watch=watch))
+                         out=vars(given).get("out"), learners=[*asked, *own], machine=machine(given, watch=watch))
     finally:
         watch.end()
     if "json" in given:
@@ -51,6 +53,8 @@ def run(words: Sequence[str], own: Own) -> int:
     else:
         print(shown(climbed, given.format))
         print(f"\n{climbed.advice}")
+        if climbed.untried:
+            print(f"Not tried: {', '.join(climbed.untried)} (--models all).")
         page = climbed.folder / "report.html"
         if page.exists():
             print(f"\npage: {page}")

@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from snellen.core.errors import printable
+from snellen.look.tables import FORMATS, Row, csv_row, table
 
-FORMATS = ("text", "csv", "markdown", "latex")
-
-Row = Sequence[str | float | int | None]
-
-
-def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> str:
-    """A table as text, CSV, Markdown or LaTeX (booktabs)."""
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if form == "csv":
-        return "\n".join(map(csv_row, [columns, *cells]))
-    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in cells]
-    if form == "markdown":
-        escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-        head = f"| {' | '.join(columns)} |\n|{'|'.join(' --- ' for _ in columns)}|"
-        return "\n".join([head, *(f"| {' | '.join(row)} |" for row in escaped)])
-    if form == "latex":
-        body = " \\\\\n".join(" & ".join(map(_latex, row)) for row in [list(columns), *cells])
-        head, _, rest = body.partition(" \\\\\n")
-        return (f"\\begin{{tabular}}{{{'l' * len(columns)}}}\n\\toprule\n{head} \\\\\n\\midrule\n{rest} \\\\\n"
-                "\\bottomrule\n\\end{tabular}")
-    widths = [max(len(row[k]) for row in [list(columns), *cells]) for k in range(len(columns))]
-    numeric = [all(_is_number(row[k]) for row in cells if row[k]) for k in range(len(columns))]
-    lines = []
-    for row in [list(columns), *cells]:
-        parts = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True)]
-        lines.append("  ".join(parts).rstrip())
-    return "\n".join(lines)
-
-
-def csv_row(cells: Sequence[str]) -> str:
-    """One line of CSV, without its end."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return out.getvalue()
-
-
-_LATEX = {**{sign: "\\" + sign for sign in "%&_#${}"}, "±": "$\\pm$", "×": "$\\times$", "\\": "\\textbackslash{}",
-          "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}  # fmt: skip
-
-
-def _latex(cell: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in cell)
-
-
-def _is_number(cell: str) -> bool:
-    return cell[:1].isdigit() or cell[:1] in "+-−."
+__all__ = ["FORMATS", "Progress", "Row", "amount", "csv_row", "duration", "line", "say", "seconds", "table", "tell"]
 
 
 def line(value: Any) -> None:

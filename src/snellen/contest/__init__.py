@@ -1,1 +1,1 @@
-"""Models against each other, and one against chance: the ladder and folds."""
+"""Models against each other, and one against chance: the ladder, folds, comparisons, studies."""

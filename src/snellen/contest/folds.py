@@ -58,7 +58,7 @@ def cross_validate(
         UsageError: where the data has splits of its own or was made in memory, or `out` holds other folds.
     """
     opened = data if isinstance(data, Dataset) else dataset(data)
-    first = _fold_of(opened, folds, 0)
+    first = fold_of(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
     seed = int((first.origin or {})["seed"])
     headline = learner.task.headline(first.spec)
@@ -71,7 +71,7 @@ def cross_validate(
         place = folder / f"fold-{fold + 1}"
         if machine.watch is not None:
             machine.watch.begin(f"fold {fold + 1}", fold, folds)
-        part = first if fold == 0 else _fold_of(opened, folds, fold)
+        part = first if fold == 0 else fold_of(opened, folds, fold)
         if not (place / "run.json").exists():
             prepare(part, learner, settings, seed=seed, out=place, machine=machine, command=command)
         try:
@@ -87,24 +87,35 @@ def cross_validate(
 
 
 def over_folds(each: Sequence[Metric]) -> Metric:
-    """The mean of a figure with its 95 % interval over folds, by Student's t.
+    """The mean of a figure with its 95 % interval over folds.
 
     The folds share training samples, so that the interval is narrower than that of new data would be.
 
-    Source: Student 1908; Bengio and Grandvalet 2004 on what the interval leaves out.
+    Source: Bengio and Grandvalet 2004 on what the interval leaves out.
+    """
+    return mean_over(each, "folds")
+
+
+def mean_over(each: Sequence[Metric], over: str) -> Metric:
+    """The mean of a figure with its 95 % interval over seeds or folds, by Student's t; without one where it is alone.
+
+    Source: Student 1908.
     """
     from scipy.special import stdtrit  # torch has no quantile of t
 
     found = [metric.value for metric in each if metric.value is not None]
     if len(found) < len(each):
         reason = next(metric.reason for metric in each if metric.value is None)
-        return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in a fold: {reason}")
+        return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in one: {reason}")
     mean = statistics.fmean(found)
+    if len(found) == 1:
+        return dataclasses.replace(each[0], low=None, high=None, over="")
     half = float(stdtrit(len(found) - 1, 0.975)) * statistics.stdev(found) / math.sqrt(len(found))
-    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over="folds")
+    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over)
 
 
-def _fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
+def fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
+    """The data opened again with one of its folds as the test split."""
     if data.origin is None:
         raise UsageError("Data made in memory cannot be opened again for each fold", "Give its name or its path.")
     asked = dataclasses.replace(data.origin["asked"], folds=folds, fold=fold)

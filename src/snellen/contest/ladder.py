@@ -16,8 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
+from snellen.architectures.pretrained import MissingWeights
 from snellen.core import files
-from snellen.core.errors import SnellenError, Stopped, UsageError
+from snellen.core.errors import SnellenError, Stopped, UsageError, nearest
 from snellen.core.learner import Learner
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.run import Run
@@ -50,6 +51,7 @@ class Ladder:
     best: str | None
     advised: str | None
     advice: str
+    untried: tuple[str, ...] = ()  # ours that were not asked to climb
 
     def rung(self, name: str) -> Rung:
         return next(r for r in self.rungs if r.name == name)
@@ -57,7 +59,7 @@ class Ladder:
 
 def ladder(
     data: str | Path | Dataset[Labelled], *, budget: float = 600.0, task: str | None = None, seed: int = 0,
-    out: str | Path | None = None, learners: Sequence[AnyLearner] = (), machine: Machine = Machine(),
+    out: str | Path | None = None, learners: Sequence[str | AnyLearner] = (), machine: Machine = Machine(),
 ) -> Ladder:  # fmt: skip
     """Climbs: trains each learner within its share of the time, judges all, and gives advice.
 
@@ -65,14 +67,15 @@ def ladder(
         data: a dataset, a name or a path.
         budget: seconds for everything. What a rung leaves of its share goes to those after it.
         out: the ladder's folder; one that holds an unfinished climb is gone on with.
-        learners: of the caller's own, after ours.
+        learners: of the caller's own, after ours; or the names of those of ours that are to climb, or "all". Unnamed
+            climb those that are worth trying unasked (`Learner.climbs`).
     """
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
     asked = find_task(task, opened.spec)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     spent = _begin(folder, opened, budget, seed)
-    candidates = [*LEARNERS[asked.name].values(), *(own for own in learners if own.task.name == asked.name)]
+    candidates = _candidates(asked.name, learners)
     fitting = [learner for learner in candidates if not refusal(learner, opened.spec)]
     rungs = {learner.name: Rung(name=learner.name, status="refused", reason=refusal(learner, opened.spec) or "")
              for learner in candidates}
@@ -96,6 +99,7 @@ def ladder(
         rungs[learner.name] = rung
         if one is not None:
             trained[learner.name] = one
+            end -= _judging(one)
         files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"),
                                                   "spent": spent + time.monotonic() - started})
     headline = asked.headline(opened.spec)
@@ -104,11 +108,30 @@ def ladder(
         one.judge(("test",), Run(one.folder, resume=None, device=one.record.device), report=name == best)
         rungs[name] = dataclasses.replace(rungs[name], headline=one.metrics[headline])
     made = Ladder(folder=folder, task=asked.name, headline=headline, rungs=_with_frontier(list(rungs.values())),
-                  best=best, advised=advised, advice=advice)
+                  best=best, advised=advised, advice=advice,
+                  untried=tuple(name for name in LEARNERS[asked.name] if name not in rungs))
     files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"), "finished": to_plain(
         {"rungs": made.rungs, "best": best, "advised": advised, "advice": advice})})
     _write_page(made, opened, trained.get(best or ""))
     return made
+
+
+def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLearner]:
+    """Who climbs, smallest first."""
+    ours = LEARNERS[task]
+    names = [given for given in learners if isinstance(given, str)]
+    for name in names:
+        if name != "all" and name not in ours:
+            raise UsageError(f"No learner of {task} is called {name!r}", nearest(name, list(ours)))
+    chosen = [one for name, one in ours.items() if (one.climbs if not names else name in names or "all" in names)]
+    return chosen + [own for own in learners if not isinstance(own, str) and own.task.name == task]
+
+
+def _judging(one: Trained) -> float:
+    """Seconds that judging the test split will take, by what validation took."""
+    sizes = one.spec.sizes
+    seconds = files.read_json(one.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
+    return float(seconds) * sizes["test"] / max(sizes["val"], 1)
 
 
 def _write_page(made: Ladder, data: Dataset[Labelled], best: Trained | None) -> None:
@@ -144,20 +167,35 @@ def _climb(
             return _done(one), one
         if machine.seconds is not None and machine.seconds < LEAST:
             return Rung(name=name, status="no time", reason="the budget was spent before it"), None
+        without = ""
         if not (folder / "run.json").exists():
-            prepare(data, learner, out=folder, seed=seed, machine=machine)
+            without = _prepared(data, learner, folder, seed, machine)
         if _own_process(learner, own, data):
             _in_a_child(folder, machine)
             one = load(folder, device=machine.device, data=data)
         else:
             one = resume(folder, learner=own, data=data, machine=machine)
-        return _done(one), one
+        rung = _done(one)
+        return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, without]))), one
     except (Stopped, KeyboardInterrupt):
         raise
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
     except Exception as error:  # a learner of anyone's may fail in any way; the others go on
         return Rung(name=name, status="failed", reason=f"{type(error).__name__}: {error}", folder=str(folder)), None
+
+
+def _prepared(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, machine: Machine) -> str:
+    """Begins a rung; without published weights from scratch, where the learner can do without. Returns what to say."""
+    try:
+        prepare(data, learner, out=folder, seed=seed, machine=machine)
+        return ""
+    except MissingWeights as missing:
+        try:
+            prepare(data, learner, {"from_scratch": True}, out=folder, seed=seed, machine=machine)
+        except UsageError:  # it cannot
+            raise missing from None
+        return f"from scratch: {missing.cause}"
 
 
 def _done(one: Trained) -> Rung:

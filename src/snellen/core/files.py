@@ -13,7 +13,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -271,8 +271,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
                         "The file is damaged; train again or restore it.") from error
 
 
-def is_channels_last(tensor: Tensor) -> bool:
-    return tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+def are_channels_last(tensors: Iterable[Tensor]) -> bool:
+    """Whether a network's weights lie in that order: all that have four dimensions do. Where they are one pixel large
+    or have one channel, both orders are the same, and the network, which asks for the order's name, takes this one.
+    """
+    square = [tensor for tensor in tensors if tensor.ndim == 4]
+    return bool(square) and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in square)
 
 
 def pack(state: Any) -> Packed:
@@ -334,7 +338,7 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
     refuse_misfits(model, tensors, where)
     for owner, name, full in _growing(model):
         setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
-    if any(is_channels_last(tensor) for tensor in tensors.values()):
+    if are_channels_last(tensors.values()):
         model.to(memory_format=torch.channels_last)
     model.load_state_dict(dict(tensors))
 

@@ -59,6 +59,8 @@ class Task(Generic[X_contra, P_contra]):
         answer: one batch of raw inputs to plain data.
         errors: (N,) how wrong each answer is, so that its mean ranks models as the headline does; what is compared
             pair by pair.
+        of_rows: predictions to a function that gives the headline of resampled samples, (R, n) rows of them to (R,);
+            the interval of a difference between two models is made from it.
         views: predictions to what the report shows.
         exported: a model with its answers as named tensors, for use without Snellen.
     """
@@ -72,5 +74,6 @@ class Task(Generic[X_contra, P_contra]):
     measure: Callable[[Predictions, Spec], dict[str, Metric]]
     answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
     errors: Callable[[Predictions, Spec], Tensor]
+    of_rows: Callable[[Predictions, Spec], Callable[[Tensor], Tensor]]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
     exported: Callable[[P_contra, Spec], Exported]

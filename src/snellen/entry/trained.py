@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,10 @@ class Trained:
         if "test" in splits and "test" not in plain["splits"]:
             self._look_late(run)
         for split in splits:
+            started = time.monotonic()
             said = self.task.predict(self.model, self.data, split, run)
+            if cost is not None and split == "val":
+                cost = {**cost, "seconds_judging": round(time.monotonic() - started, 3)}
             files.write_tensors(self.folder / "predictions" / f"{split}.safetensors", said)
             plain["splits"][split] = {n: to_plain(m) for n, m in self.task.measure(said, self.spec).items()}
         if cost is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,19 @@ def balanced_accuracy(table: Tensor) -> Metric:
     low, high = mean_of_shares(right, count[there])
     value = float((right.double() / count[there].double()).mean())
     return Metric(value=value, low=low, high=high, over=SAMPLES, percent=True)
+
+
+def balanced_accuracy_of_rows(truth: Tensor, said: Tensor, classes: int) -> Callable[[Tensor], Tensor]:
+    """(R, n) rows of the samples to (R,) means of the classes' recalls."""
+    right = (truth == said).double()
+
+    def statistic(rows: Tensor) -> Tensor:
+        nothing = torch.zeros(len(rows), classes, dtype=torch.float64)
+        hits = nothing.scatter_add(1, truth[rows], right[rows])  # (R, K)
+        count = nothing.scatter_add(1, truth[rows], torch.ones_like(rows, dtype=torch.float64))
+        return (hits / count.clamp(min=1)).sum(1) / (count > 0).sum(1)
+
+    return statistic
 
 
 def f1_macro(table: Tensor) -> Metric:
@@ -107,10 +122,14 @@ def average_precision(score: Tensor, truth: Tensor) -> Metric:
     if not bool(there.any()):
         return Metric(value=None, percent=True, reason="no sample of the split has a label")
     value = average_precision_score(truth[:, there].numpy(), score[:, there].numpy(), average="macro")
-    low, high = bootstrap(lambda rows: torch.tensor([_macro_ap(score[r][:, there], truth[r][:, there]) for r in rows]),
-                          len(truth), draws=200)  # fmt: skip
+    low, high = bootstrap(average_precision_of_rows(score[:, there], truth[:, there]), len(truth), draws=200)
     value = float(value)
     return Metric(value=value, low=min(low, value), high=max(high, value), over=SAMPLES, percent=True)
+
+
+def average_precision_of_rows(score: Tensor, truth: Tensor) -> Callable[[Tensor], Tensor]:
+    """(R, n) rows of the samples to (R,) macro means over labels, as `average_precision` has them."""
+    return lambda rows: torch.tensor([_macro_ap(score[row], truth[row]) for row in rows])
 
 
 def _macro_ap(score: Tensor, truth: Tensor) -> float:

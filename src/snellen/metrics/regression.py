@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,16 +41,21 @@ def r2(truth: Tensor, said: Tensor) -> Metric:
     if len(truth) < 2 or bool((truth == truth[:1]).all(0).any()):
         return Metric(value=None, reason="a target does not vary in this split")
 
-    count = len(truth)
+    errors, spread = (truth - said).square(), truth - truth.mean(0)  # (N, T)
+    value = float((1 - errors.sum(0) / spread.square().sum(0)).mean())
+    low, high = bootstrap(r2_of_rows(truth, said), len(truth))
+    return Metric(value=value, low=low, high=high, over=SAMPLES)
+
+
+def r2_of_rows(truth: Tensor, said: Tensor) -> Callable[[Tensor], Tensor]:
+    """(R, n) rows of the samples to (R,) shares of the variance explained."""
     errors, spread = (truth - said).square(), truth - truth.mean(0)  # (N, T)
 
     def statistic(rows: Tensor) -> Tensor:
-        often = torch.zeros(len(rows), count, dtype=torch.float64)  # (R, N) how often a resample has each sample
+        often = torch.zeros(len(rows), len(truth), dtype=torch.float64)  # (R, N) how often a resample has each sample
         often.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
-        total = often @ spread.square() - (often @ spread).square() / count  # (R, T), by Steiner
+        total = often @ spread.square() - (often @ spread).square() / rows.shape[1]  # (R, T), by Steiner
         explained = 1 - (often @ errors) / total
         return torch.where(total > 1e-12 * spread.square().sum(0), explained, torch.zeros_like(explained)).mean(1)
 
-    value = float((1 - errors.sum(0) / spread.square().sum(0)).mean())
-    low, high = bootstrap(statistic, count)
-    return Metric(value=value, low=low, high=high, over=SAMPLES)
+    return statistic

@@ -21,7 +21,8 @@ class Rung:
         headline: the figure all are ranked by, on the test split; None where it failed or was refused.
         validation: the same on validation, by which choices are made.
         reason: why it failed or was refused, or what else is to be known.
-        parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes: what it costs.
+        parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes,
+            seconds_judging: what it costs; the last for validation.
         on_frontier: no other rung is both better and cheaper.
         folder: of its run, as the user would type it; "" where there is none.
     """
@@ -36,6 +37,7 @@ class Rung:
     seconds_learning: float | None = None
     milliseconds_a_prediction: float | None = None
     peak_memory_bytes: int | None = None
+    seconds_judging: float | None = None
     on_frontier: bool = False
     folder: str = ""
 

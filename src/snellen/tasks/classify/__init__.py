@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, bases, knn, lda, mlp, networks, own, perceptron, softmax, svm, task
+from snellen.tasks.classify import baseline, bases, knn, lda, mlp, networks, own, perceptron, probe, softmax, svm, task
 
 TASK = task.TASK
 adopt = own.adopt
@@ -20,6 +20,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     svm.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
+    probe.LEARNER,
 )
 
 LEARNERS = {learner.name: learner for learner in _ORDERED}

@@ -83,7 +83,7 @@ class SupportVectors(nn.Module):
         values = self._kernel(self.flat(x), self.flat(self.x))  # (B, S)
         owned = nn.functional.one_hot(self.owner, self.classes)  # (S, K)
         spread = (owned[:, :, None] * self.coefficients[:, None]).flatten(1)  # (S, K (K − 1))
-        sums = (values @ spread).unflatten(1, (self.classes, -1))  # (B, K, K − 1)
+        sums: Tensor = (values @ spread).reshape(-1, self.classes, self.classes - 1)  # (B, K, K − 1)
         first, second = self.pairs()
         return sums[:, first, second - 1] + sums[:, second, first] + self.offsets
 

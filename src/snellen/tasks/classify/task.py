@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -137,6 +138,18 @@ def errors(said: Predictions, spec: Spec) -> Tensor:
     return wrong
 
 
+def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+    """The headline of (R, n) resampled rows."""
+    scores, truth = said["scores"], said["truth"]
+    if isinstance(spec.target, Labels):
+        there = truth.sum(0) > 0
+        return classification.average_precision_of_rows(scores[:, there], truth[:, there])
+    if headline(spec) == "balanced accuracy":
+        return classification.balanced_accuracy_of_rows(truth, scores.argmax(1), scores.shape[1])
+    right = (scores.argmax(1) == truth).double()
+    return lambda rows: right[rows].mean(1)
+
+
 def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
     """A batch of raw inputs to {"class", "probabilities"} or {"labels", "probabilities"} or {"class", "scores"}."""
     target = spec.target
@@ -195,6 +208,7 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     measure=measure,
     answer=answer,
     errors=errors,
+    of_rows=of_rows,
     views=views.views,
     exported=exported,
 )

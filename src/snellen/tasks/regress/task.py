@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -92,6 +93,14 @@ def answer(model: Regressor, x: Tensor, spec: Spec) -> list[Answer]:
     return [dict(zip(names, row, strict=True)) for row in said.tolist()]
 
 
+def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+    """The headline of (R, n) resampled rows."""
+    if headline(spec) == "R2":
+        return regression.r2_of_rows(said["truth"], said["said"])
+    wrong = errors(said, spec)
+    return lambda rows: wrong[rows].mean(1)
+
+
 def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
     """Said against true, the residuals, and the worst errors."""
     assert isinstance(spec.target, Numbers)
@@ -147,6 +156,7 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     measure=measure,
     answer=answer,
     errors=errors,
+    of_rows=of_rows,
     views=views,
     exported=exported,
 )
