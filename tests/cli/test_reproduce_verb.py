@@ -77,7 +77,7 @@ def test_a_stored_result_is_shown_without_running(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("words", "cause"), [
-    (["optimisers"], "Did you mean optimizers?"),
+    (["optimisers"], "Did you mean optimizers"),
     (["optimizers", "--device", "abacus"], "No device is called 'abacus'"),
     (["optimizers", "--seeds", "0"], "at least 1"),
     (["optimizers", "--save", "a"], "--save"),
