@@ -80,6 +80,7 @@ def test_a_stored_result_is_shown_without_running(monkeypatch: pytest.MonkeyPatc
     (["optimisers"], "Did you mean optimizers"),
     (["optimizers", "--device", "abacus"], "No device is called 'abacus'"),
     (["optimizers", "--seeds", "0"], "at least 1"),
+    (["optimizers", "--seeds", "2"], "draws nothing"),
     (["optimizers", "--save", "a"], "--save"),
 ])  # fmt: skip
 def test_what_cannot_be_is_told_in_two_lines(words: list[str], cause: str) -> None:

@@ -124,17 +124,18 @@ def ran() -> Result:
 
 def test_a_result_knows_how_it_came_about_and_reads_back(tmp_path: Path) -> None:
     seen: list[int] = []
-    result = run(OPTIMIZERS, settled(OPTIMIZERS, How(seeds=2)), "words", lambda part: seen.append(len(part.rows)))
+    result = run(OPTIMIZERS, settled(OPTIMIZERS, How(seeds=1)), "words", lambda part: seen.append(len(part.rows)))
     assert seen == [1, 2, 3, 4, 5]  # it can be kept after each row
     store(result, tmp_path)
     assert stored(OPTIMIZERS, tmp_path) == result
-    assert (result.table, result.seeds, result.device, result.command) == ("optimizers", 2, "cpu", "words")
+    assert (result.table, result.seeds, result.device, result.command) == ("optimizers", 1, "cpu", "words")
     assert set(result.hardware) == {"processor", "cores", "memory"}
     assert set(result.versions) == {"python", "snellen", "torch", "numpy"}
     assert all(row.seconds >= 0 for row in result.rows.values())
     lines = story(OPTIMIZERS, result)
-    assert "seeds 0 … 1" in lines[-1]
+    assert "; seed 0; cpu" in lines[-1]
     assert result.commit in lines[-1]
+    assert "; seeds 0 … 4; " in story(OPTIMIZERS, dataclasses.replace(result, seeds=5))[-1]
 
 
 def test_the_commit_is_that_of_the_checkout_or_the_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +181,8 @@ def test_devices_are_settled_before_anything_is_measured() -> None:
     assert settled(TABLES["curve-fit"], How(quick=True)).seeds == TABLES["curve-fit"].few
     with pytest.raises((UsageError, EnvironmentProblem)):
         settled(OPTIMIZERS, How(device="abacus"))
+    with pytest.raises(UsageError, match="draws nothing"):
+        settled(OPTIMIZERS, How(seeds=2))
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,31 +44,32 @@ def run(words: Sequence[str], own: Own) -> int:
         return 0
     watch = terminal.Progress(quiet="json" in given)
     how = How(seeds=asked.get("seeds", 0), quick="quick" in asked, device=asked.get("device", "auto"), watch=watch)
+    command = shlex.join(["snellen", "reproduce", *words])
     for name in given.names or TABLES:
         table = TABLES[name]
         try:
-            result = stored(table) if "stored" in asked else _measured(table, settled(table, how), watch, asked)
+            result = stored(table) if "stored" in asked else _measured(
+                table, settled(table, how), command, watch, asked.get("out"))  # fmt: skip
         finally:
             watch.end()
         _show(table, result, given.format, "json" in given)
     return 0
 
 
-def _measured(table: Table, how: How, watch: terminal.Progress, asked: dict[str, object]) -> Result:
+def _measured(table: Table, how: How, command: str, watch: terminal.Progress, out: str | None) -> Result:
     """Runs a table; each row is kept as soon as it is measured."""
-    from snellen.entry import command_line
     from snellen.reproduce.result import run as run_table
     from snellen.reproduce.result import store
 
     watch.say(f"{table.name}: {how.seeds} seed{'s' * (how.seeds > 1)} on {how.device}, "
               f"about {terminal.duration(table.seconds(how))}")  # fmt: skip
-    folder = Path(str(asked["out"])) if "out" in asked else None
+    folder = None if out is None else Path(out)
 
     def keep(result: Result) -> None:
         if folder is not None:
             store(result, folder)
 
-    result = run_table(table, how, command_line(), keep)
+    result = run_table(table, how, command, keep)
     if folder is not None:
         watch.say(f"kept: {folder / table.name}.json")
     return result

@@ -88,7 +88,7 @@ TABLE = Table(
         *(Row(name=row, published=Published(text="0", low=0, high=1e-12, source="[lecture] 001")) for row in THROUGH),
         *(Row(name=coefficient(order, power), published=figure(text, BOOK))
           for order, printed in PRINTED.items() for power, text in enumerate(printed)),
-        Row(name=CHOSEN, published=figure("3", "[lecture] 001: how to determine in practice")),
+        Row(name=CHOSEN, published=figure("3", "[paper] Bishop 2006, section 1.1: the best of four")),
     ),
     seeds=1000,
     few=100,

@@ -56,4 +56,5 @@ TABLE = Table(
     few=1,
     seconds=lambda how: 0.0,
     measure=measure,
+    fixed=True,
 )  # fmt: skip

@@ -93,4 +93,5 @@ TABLE = Table(
     few=1,
     seconds=lambda how: 3.0,
     measure=measure,
+    fixed=True,
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from snellen.core import files
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.record import versions
 from snellen.entry import find_device
@@ -53,8 +53,11 @@ def settled(table: Table, how: How) -> How:
     """With the number of seeds and the device that are meant.
 
     Raises:
+        UsageError: for several seeds where nothing is drawn.
         UsageError, EnvironmentProblem: where there is no such device.
     """
+    if table.fixed and how.seeds > 1:
+        raise UsageError(f"{table.name} draws nothing: {how.seeds} seeds would give the same", "Leave --seeds out.")
     return replace(how, seeds=how.seeds or (table.few if how.quick else table.seeds), device=find_device(how.device))
 
 

@@ -115,6 +115,7 @@ class Table:
         seconds: about how long a run takes, on one core where there is no GPU.
         measure: yields (name of the row, what it gave) as each is done.
         deviations: from the published setup, of every row.
+        fixed: nothing is drawn: every seed would give the same.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Table:
     seconds: Callable[[How], float]
     measure: Callable[[How], Iterator[tuple[str, Measured]]]
     deviations: tuple[str, ...] = ()
+    fixed: bool = False
 
 
 def not_run(reason: str) -> Measured:
