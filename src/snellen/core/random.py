@@ -10,10 +10,12 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 _MASK = (1 << 64) - 1
 
@@ -32,6 +34,20 @@ def generator(seed: int, *purpose: int | str) -> torch.Generator:
 def permutation(count: int, seed: int, *purpose: int | str) -> Tensor:
     """(count,) int64, the order of one epoch."""
     return torch.randperm(count, generator=generator(seed, *purpose))
+
+
+class undrawn(TorchFunctionMode):  # noqa: N801 (used as a context)
+    """Inside, nothing is drawn into new tensors: for networks whose weights are about to be read from a file."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAWS:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+_DRAWS = {"normal_", "uniform_", "trunc_normal_", "erfinv_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_",
+          "xavier_uniform_", "orthogonal_"}  # fmt: skip
 
 
 def reseed(value: int) -> None:

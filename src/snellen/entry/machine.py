@@ -36,6 +36,10 @@ class Machine:
     open_test: bool = True
     report: bool = True
 
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads cannot compute", "Give a whole number of at least 1.")
+
 
 def find_device(name: str) -> str:
     """Raises EnvironmentProblem when the device is not there."""
@@ -50,16 +54,25 @@ def find_device(name: str) -> str:
     return name
 
 
-@contextlib.contextmanager
-def threads(count: int, model: nn.Module) -> Iterator[None]:
-    """So many threads while computing; one for a small network, where handing work over costs more than the work.
+def suited(model: nn.Module | None) -> int:
+    """How many threads serve a model; one for a small network, where handing work over costs more than the work.
 
     Two threads save a small network a third of its time at best, and cost it fifteen times as much where another
     process wants one of the cores: each of its many short waits then lasts a time slice.
+
+    Args:
+        model: planned or built; None where it cannot be planned.
     """
+    grows = model is None or any(hasattr(module, "grows") for module in model.modules())
+    small = model is not None and not grows and sum(p.numel() for p in model.parameters()) < 1_000_000
+    return 1 if small else torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads while computing, at most those that there are."""
     before = torch.get_num_threads()
-    small = sum(p.numel() for p in model.parameters()) < 1_000_000
-    torch.set_num_threads(1 if small else min(count, most_threads()))
+    torch.set_num_threads(min(count, most_threads()))
     try:
         yield
     finally:

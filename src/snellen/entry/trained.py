@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 
 from snellen.core import files
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, EnvironmentProblem, first_line
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.history import read_history
 from snellen.core.plain import from_plain, to_plain
-from snellen.core.random import drawing
+from snellen.core.random import drawing, undrawn
 from snellen.core.record import Record, read_record, write_record
 from snellen.core.run import Run, Watch
 from snellen.core.spec import Classes, Labels, Spec
@@ -130,12 +131,12 @@ class Trained:
 
     def report(self) -> Path:
         """Writes the page and the model card anew; returns the page's path."""
-        with threads(self.record.threads, self.model):
+        with threads(self.record.threads):
             return write_report(self.folder, self.told())
 
     def publish(self, to: str = "onnx", out: str | Path | None = None) -> Published:
         """As `export`; returns also what stands in the file about itself, with how far it agrees with the run."""
-        with threads(self.record.threads, self.model):
+        with threads(self.record.threads):
             return export(self.folder, self.record, self.task.exported(self.model, self.spec), lambda: self.data,
                           to, out)  # fmt: skip
 
@@ -157,7 +158,7 @@ class Trained:
         if theirs != ours:
             raise DataError(f"The targets of {opened.spec.name} are {theirs}, the model's {ours}", "Give data like it.")
         opened = dataclasses.replace(opened, reading=self.record.reading)
-        with threads(self.record.threads, self.model):
+        with threads(self.record.threads):
             run = Run(self.folder, resume=None, device=self.record.device)
             said = self.task.predict(self.model, opened, split, run)
         return self.task.measure(said, opened.spec)
@@ -279,19 +280,12 @@ def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str
     """The untrained model of a run, planned without memory first: a record may ask for more than there is.
 
     Args:
-        tensors: the weights it is built for; a plan of other shapes is not carried out.
+        tensors: the weights it is built for; a plan of other shapes is not carried out, and ours draw none before.
     Raises:
         EnvironmentProblem: where memory is too small.
         DataError: where the record describes no model, or not that of `tensors`.
     """
-    plan = None
-    try:
-        with drawing(record.seed, "build"), torch.device("meta"):
-            plan = learner.build(chosen, record.spec)
-    except Exception as error:  # what a damaged record leads to; a build of the user's own may need real values
-        if is_ours(learner):
-            raise DataError(f"{learner.name} cannot be built for {record.spec.name}: {first_line(error)}",
-                            "Do its settings suit the data?") from error
+    plan = planned(learner, chosen, record.spec, record.seed)
     if plan is not None:
         needed = sum(t.numel() * t.element_size() for t in plan.state_dict().values())
         if needed > physical_memory():
@@ -299,9 +293,29 @@ def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str
                                      "Take a smaller model or smaller pictures.")
         if tensors is not None:
             files.refuse_misfits(plan, tensors, f"The weights of the run, learned by {learner.name},")
-    with drawing(record.seed, "build"):
+    filled = tensors is not None and is_ours(learner)
+    with drawing(record.seed, "build"), undrawn() if filled else contextlib.nullcontext():
         made: nn.Module = learner.build(chosen, record.spec)
     return made
+
+
+def planned(learner: AnyLearner, chosen: Any, spec: Spec, seed: int) -> nn.Module | None:
+    """The model with shapes and no memory; None where a build of the user's own needs real values.
+
+    Raises:
+        DataError: where one of ours cannot be built.
+    """
+    try:
+        with drawing(seed, "build"), torch.device("meta"):
+            plan: nn.Module = learner.build(chosen, spec)
+        return plan
+    except (EnvironmentProblem, UsageError):
+        raise
+    except Exception as error:  # what a damaged record leads to
+        if is_ours(learner):
+            raise DataError(f"{learner.name} cannot be built for {spec.name}: {first_line(error)}",
+                            "Do its settings suit the data?") from error
+        return None
 
 
 def read_measured(path: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from snellen.core import allocator, files
@@ -36,8 +35,8 @@ from snellen.entry.finding import (
     source_hash,
     warn,
 )
-from snellen.entry.machine import Machine, find_device, most_threads, threads
-from snellen.entry.trained import Trained, build
+from snellen.entry.machine import Machine, find_device, most_threads, suited, threads
+from snellen.entry.trained import Trained, build, planned
 from snellen.look.cost import Cost, cost_of
 from snellen.look.judged import MOST_TRAINING
 from snellen.tasks import LEARNERS
@@ -82,15 +81,18 @@ def prepare(
         raise UsageError(f"{learner.name} {why_not}", f"Learners of {learner.task.name}: {others}.")
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
     learner.needs(chosen, data.spec)
+    plan = planned(learner, chosen, data.spec, seed)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
     if os.path.lexists(folder / "run.json"):
         raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} holds other files", "Give an empty or a new folder to --out.")
     record = Record(
         learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
         spec=data.spec, seed=seed, span=data.span,
         reading=dataclasses.replace(learner.reads(chosen, data.spec), pages=data.reading.pages),
         data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
-        threads=machine.threads or torch.get_num_threads(), versions=versions(), command=command,
+        threads=machine.threads or suited(plan), versions=versions(), command=command,
         source_hash=None if is_ours(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )  # fmt: skip
@@ -147,7 +149,7 @@ def _learn(
     sizes = data.spec.sizes
     run.aftermath = 1 + (sizes["test"] + MOST_TRAINING) / max(sizes["val"], 1)
     model = build(learner, chosen, record)
-    with threads(record.threads, model), run.listening():
+    with threads(record.threads), run.listening():
         cost = Cost()
         with cost.watching(), drawing(record.seed, "fit"):
             learner.fit(chosen, data, model, run)

@@ -102,9 +102,36 @@ def robust_range(x: Tensor) -> tuple[float, float]:
 
 
 def activation(name: str) -> nn.Module:
-    """"relu", "tanh", "sigmoid", "leaky-relu" (slope 0.1, as in lecture 003) or "linear"."""
+    """An activation by its name.
+
+    Args:
+        name: "relu", "tanh", "sigmoid", "leaky-relu" (slope 0.1, as in lecture 003), "maxout", "step" or "linear".
+    """
     made: dict[str, nn.Module] = {
         "relu": nn.ReLU(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "leaky-relu": nn.LeakyReLU(0.1),
-        "linear": nn.Identity(),
+        "maxout": Maxout(), "step": Step(), "linear": nn.Identity(),
     }  # fmt: skip
     return made[name]
+
+
+class Maxout(nn.Module):
+    """The larger of each two neighbours: max(w₁ᵀx + b₁, w₂ᵀx + b₂) where a linear layer gives twice the units.
+
+    Source: Goodfellow, Warde-Farley, Mirza, Courville and Bengio 2013; lecture 002.
+    """
+
+    PIECES = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2 N) to (B, N)."""
+        return x.reshape(x.shape[0], -1, self.PIECES).amax(2)
+
+
+class Step(nn.Module):
+    """1 above zero, else 0. Its derivative is zero, so what lies below it keeps its first weights.
+
+    Source: Rosenblatt 1958; lecture 001.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > 0).to(x)

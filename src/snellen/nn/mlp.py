@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snellen.nn.layers import activation
+from snellen.nn.layers import Maxout, activation
 
 
 class MLP(nn.Module):
@@ -32,8 +32,10 @@ class MLP(nn.Module):
         super().__init__()
         self.act = act
         self.dropout = dropout
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(units) for units in sizes[1:-1] if batch_norm)
+        pieces = Maxout.PIECES if act == "maxout" else 1
+        made = [*(pieces * units for units in sizes[1:-1]), sizes[-1]]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, made, strict=False))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(units) for units in made[:-1] if batch_norm)
         self.activation = activation(act)
         if init != "auto":
             for layer in self.layers:

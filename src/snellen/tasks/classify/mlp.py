@@ -31,7 +31,7 @@ class MLPSettings:
 
     hidden: Annotated[tuple[int, ...], Limit(least=1)] = (120,)
     """Units of each hidden layer."""
-    act: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "relu"
+    act: Literal["relu", "tanh", "sigmoid", "leaky-relu", "maxout", "step", "linear"] = "relu"
     """The activation between layers."""
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.0
     """The share of hidden units left out of each training step."""
@@ -78,6 +78,8 @@ def fit(c: MLPSettings, data: Dataset[Labelled], model: Logits, run: Run) -> Non
     body = model.network.body
     assert isinstance(body, MLP)
     scheme = ByCrossEntropy(data.spec, c.weighting, run)
+    if c.act == "step":
+        run.say("The derivative of a step is zero: only the last layer learns.")
     written = c.backward != "autograd" and body.explicit and scheme.plain
     learn(model, scheme, data, run, c.descent, Augment(), _gradients if written else None)
 

@@ -29,7 +29,7 @@ class MLPSettings:
 
     hidden: Annotated[tuple[int, ...], Limit(least=1)] = (64, 64)
     """Units of each hidden layer."""
-    act: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "tanh"
+    act: Literal["relu", "tanh", "sigmoid", "leaky-relu", "maxout", "step", "linear"] = "tanh"
     """The activation between layers."""
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.0
     """The share of hidden units left out of each training step."""
