@@ -88,3 +88,24 @@ def test_what_cannot_be_is_told_in_two_lines(words: list[str], cause: str) -> No
     assert done.code == 2
     assert cause in done.err
     assert done.out == ""
+
+
+def test_a_table_that_is_stopped_keeps_the_rows_that_were_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snellen.core.errors import Stopped
+    from snellen.data.opening import assemble
+    from snellen.data.toys import digits
+    from snellen.reproduce import learning, mnist
+
+    def train(*given: object, k: int = 0, **settings: object) -> object:
+        if k == 5:
+            raise Stopped("Stopped by SIGTERM", "Go on.", signal=15)
+        return trained(*given, k=k, **settings)
+
+    trained = learning.train
+    monkeypatch.setattr(learning, "train", train)
+    monkeypatch.setattr(mnist, "dataset", lambda name: assemble(digits(0), name, 0, None))
+    done = said(["reproduce", "mnist", "--device", "cpu", "--out", str(tmp_path)])
+    assert done.code == 143
+    assert "knn was stopped" in done.err
+    assert "Rows that were done are kept" in done.err
+    assert list(json.loads((tmp_path / "mnist.json").read_text())["rows"]) == ["k-NN, k = 1", "k-NN, k = 3"]
