@@ -155,6 +155,6 @@ def test_the_table_of_floors_is_the_one_that_is_enforced() -> None:
     (enforced,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
                    and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FLOORS")  # fmt: skip
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    told = {room: int(floor) for floor, rooms in re.findall(r"^\| (\d) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+    told = {room: int(floor) for floor, rooms in re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
             for room in re.findall(r"`(\w+)`", rooms)}
     assert told == enforced

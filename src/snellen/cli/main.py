@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("report", "write a run's page again"),
     "compare": ("compare", "runs on the same test samples, with a verdict"),
     "ladder": ("ladder", "every model that fits, smallest first, one table with intervals"),
+    "reproduce": ("reproduce", "published tables: what was printed beside what is measured here"),
     "list": ("listing", "tasks, models and data there are"),
     "get": ("get", "fetch a public set, or weights"),
     "doctor": ("doctor", "what this machine has, and what is missing"),

@@ -1,0 +1,31 @@
+"""Published tables and what they give here: one file a table, and what was measured under `results/`."""
+
+from __future__ import annotations
+
+from snellen.reproduce import (
+    curve_fit,
+    depth,
+    initialisation,
+    mnist,
+    mnist_mlp,
+    optimizers,
+    parameters,
+    resnext,
+    units,
+)
+from snellen.reproduce.table import Table
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        curve_fit.TABLE,
+        initialisation.TABLE,
+        optimizers.TABLE,
+        mnist.TABLE,
+        mnist_mlp.TABLE,
+        parameters.TABLE,
+        depth.TABLE,
+        units.TABLE,
+        resnext.TABLE,
+    )
+}
