@@ -216,6 +216,9 @@ def test_what_was_put_off_is_looked_at_before_the_test(tmp_path: Path, monkeypat
     monkeypatch.setattr(copies, "AT_ONCE", 5)
     (leak,) = late_check(dataset(tmp_path))
     assert leak.where == ("test/a/near.jpg",)
+    data = dataset(tmp_path)
+    apart = dataclasses.replace(data, splits={**data.splits, "test": data.splits["test"][:0]})
+    assert late_check(apart) == []  # a copy that lies in no split leaks into none
     (tmp_path / "test" / "b" / "cut.png").write_bytes(encoded(scene(50))[:2000])
     with pytest.raises(BadSamples, match=r"test/b/cut\.png"):
         late_check(dataset(tmp_path))

@@ -87,7 +87,7 @@ def late_check(data: Dataset[Labelled]) -> list[Finding]:
     copies = _copies(data.source, True)
     if copies.bad:
         raise BadSamples({id: p.cause for id, p in copies.bad.items()}, {id: data.name(id) for id in copies.bad})
-    given = np.empty(len(data.source), np.int64)
+    given = np.full(len(data.source), len(SPLITS), np.int64)  # those of no split stay so
     for place, name in enumerate(SPLITS):
         given[data.splits[name].numpy()] = place
     return leakage(data.source, given, copies)

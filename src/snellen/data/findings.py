@@ -56,13 +56,13 @@ def leakage(source: Source, given: np.ndarray, copies: Copies) -> list[Finding]:
     """Samples of a later split whose copy, direct or over other copies, lies in an earlier one.
 
     Args:
-        given: (N,) index into SPLITS.
+        given: (N,) index into SPLITS; len(SPLITS) for a sample of none.
     """
     pairs = [*copies.exact, *copies.near]
     groups = groups_of(len(given), pairs)
     earliest = np.full(len(given), len(SPLITS))
     np.minimum.at(earliest, groups, given)
-    leaked = np.nonzero(given > earliest[groups])[0]
+    leaked = np.nonzero((given > earliest[groups]) & (given < len(SPLITS)))[0]
     if not len(leaked):
         return []
     exact = groups_of(len(given), copies.exact)
