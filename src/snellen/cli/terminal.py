@@ -114,7 +114,7 @@ def seconds(text: str) -> float:
 def duration(value: float) -> str:
     """Seconds as people say them."""
     if value < 1:
-        return f"{1000 * value:.0f} ms"
+        return f"{1000 * value:.2g} ms" if value < 0.01 else f"{1000 * value:.0f} ms"
     if value < 120:
         return f"{value:.1f} s"
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"

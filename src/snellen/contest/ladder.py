@@ -179,6 +179,8 @@ def _climb(
         return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, without]))), one
     except (Stopped, KeyboardInterrupt):
         raise
+    except MissingWeights as missing:
+        return Rung(name=name, status="refused", reason=f"needs published weights; {missing.remedy.split(';')[0]}"), None
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
     except Exception as error:  # a learner of anyone's may fail in any way; the others go on
