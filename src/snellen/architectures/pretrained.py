@@ -23,7 +23,6 @@ from snellen.core.run import Run
 from snellen.nn.network import Network
 
 BODY, STANDARDIZE = "network.body.", "network.standardize."  # where a run's model keeps them
-PUBLISHED_MEAN, PUBLISHED_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision has them
 
 
 class MissingWeights(EnvironmentProblem):
@@ -118,10 +117,10 @@ def read(architecture: Architecture[Any], origin: str) -> Weights:
     """The weights that a run, a file or the word "published" stands for."""
     if origin == PUBLISHED:
         path = published(architecture)
-        mean = torch.tensor(PUBLISHED_MEAN, dtype=torch.float64) * 255
-        std = torch.tensor(PUBLISHED_STD, dtype=torch.float64) * 255
+        mean, std = (torch.tensor(part, dtype=torch.float64) * 255 for part in architecture.scaled)
         known = {"mean": mean, "std": std, "low": torch.tensor(0.0), "high": torch.tensor(255.0)}
-        return Weights(_torch_file(path), known, f"the published weights {path.name}")
+        body = {architecture.renamed(n): t for n, t in _torch_file(path).items()}
+        return Weights(body, known, f"the published weights {path.name}")
     path = Path(origin)
     if path.is_dir():
         path = path / "model.safetensors"
@@ -145,7 +144,7 @@ def published(architecture: Architecture[Any]) -> Path:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     from torchvision.models import get_model_weights
 
-    wanted = str(get_model_weights(name)["IMAGENET1K_V1"].url).rpartition("/")[2]
+    wanted = str(get_model_weights(name).DEFAULT.url).rpartition("/")[2]
     path = cache / wanted
     remedy = f"Fetch them: snellen get {name}; or begin without: --from-scratch"
     if not path.is_file():
