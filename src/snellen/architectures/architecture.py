@@ -68,7 +68,7 @@ class Architecture(Generic[C]):
         suggest: settings for this data.
         weights: torchvision's name of its published weights.
         scaled: mean and deviation of each channel, in 0 … 1, that they were learned with.
-        renamed: the name of a published tensor to its name in the body.
+        renamed: the name of a tensor in torchvision's file to its name in the body, or None where it has no place.
         climbs: whether the ladder tries it unasked; of a family the smallest does.
     """
 
@@ -83,7 +83,7 @@ class Architecture(Generic[C]):
     suggest: Callable[[Spec], Mapping[str, Because]] = nothing_suggested
     weights: str | None = None
     scaled: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
-    renamed: Callable[[str], str] = str
+    renamed: Callable[[str], str | None] = str
     climbs: bool = True
 
     def suggested(self, spec: Spec) -> dict[str, Because]:

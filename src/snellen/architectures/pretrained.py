@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from snellen.architectures.architecture import PUBLISHED, Architecture, Start
 from snellen.core import files
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, shown
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.nn.network import Network
@@ -96,7 +96,7 @@ def fill(body: nn.Module, weights: Weights, name: str) -> list[str]:
     """Copies weights into a body; returns the names of its head where that has another shape.
 
     Raises:
-        UsageError: where anything but the head differs.
+        UsageError: where anything but the head differs, or there is more than the body holds.
     """
     own = body.state_dict()
     last = [n for n, m in body.named_modules() if isinstance(m, nn.Linear)][-1:]
@@ -109,6 +109,10 @@ def fill(body: nn.Module, weights: Weights, name: str) -> list[str]:
         shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong].shape)} here"
         raise UsageError(f"{weights.where} does not fit {name}: {wrong} {shape}",
                          "Give weights of the same network, learned from pictures of the same channels and size.")
+    more = sorted(weights.body.keys() - own.keys())
+    if more:  # those of a deeper network may hold all that this one has
+        raise UsageError(f"{weights.where} does not fit {name}, which has no {shown(more[0])}",
+                         "Give weights of the same network.")
     body.load_state_dict({**own, **{n: t.to(own[n].dtype) for n, t in fits.items()}})
     return missing
 
@@ -119,13 +123,12 @@ def read(architecture: Architecture[Any], origin: str) -> Weights:
         path = published(architecture)
         mean, std = (torch.tensor(part, dtype=torch.float64) * 255 for part in architecture.scaled)
         known = {"mean": mean, "std": std, "low": torch.tensor(0.0), "high": torch.tensor(255.0)}
-        body = {architecture.renamed(n): t for n, t in _torch_file(path).items()}
-        return Weights(body, known, f"the published weights {path.name}")
+        return Weights(_torch_file(path, architecture), known, f"the published weights {path.name}")
     path = Path(origin)
     if path.is_dir():
         path = path / "model.safetensors"
     if path.suffix != ".safetensors":
-        return Weights(_torch_file(path), {}, str(path))
+        return Weights(_torch_file(path, architecture), {}, str(path))
     tensors, _ = files.read_tensors(path)
     body = {n.removeprefix(BODY): t for n, t in tensors.items() if n.startswith(BODY)}
     known = {n.removeprefix(STANDARDIZE): t for n, t in tensors.items() if n.startswith(STANDARDIZE)}
@@ -156,8 +159,8 @@ def published(architecture: Architecture[Any]) -> Path:
     return path
 
 
-def _torch_file(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file that torch wrote, read without running what it may name."""
+def _torch_file(path: Path, architecture: Architecture[Any]) -> dict[str, Tensor]:
+    """Tensors of a file that torch wrote, by their names in the body; read without running what it may name."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
@@ -167,4 +170,5 @@ def _torch_file(path: Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} holds no weights that can be read: {first_line(error)}",
                         "Give a .safetensors file, or a state_dict saved by torch.") from error
-    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+    named = {architecture.renamed(str(name).removeprefix("module.")): tensor for name, tensor in found.items()}
+    return {name: tensor for name, tensor in named.items() if name is not None}
