@@ -165,6 +165,17 @@ def test_names_of_densenets_file_are_those_of_its_body() -> None:
     assert [densenet.renamed(name) for name in theirs] == list(own)
 
 
+def test_the_auxiliary_classifiers_of_googlenets_file_are_left_out() -> None:
+    from torchvision.models import GoogLeNet
+
+    googlenet = ARCHITECTURES["googlenet"]
+    with torch.device("meta"):
+        own = googlenet.body(make(googlenet.settings, {}), (3, 224, 224), 1000).state_dict()
+        theirs = GoogLeNet(aux_logits=True, init_weights=False).state_dict()  # what its file holds
+    assert len(theirs) > len(own)
+    assert [name for name in map(googlenet.renamed, theirs) if name is not None] == list(own)
+
+
 def test_googlenets_weights_see_values_from_minus_one_to_one() -> None:
     """Torchvision makes ImageNet's scale into that of the weights inside its network."""
     from torchvision.models import GoogLeNet
@@ -237,6 +248,13 @@ def test_weights_that_do_not_fit_are_refused_with_the_tensor_that_differs(first:
     for network, name in ((lenet(channels=3), "features.0.weight"), (lenet(side=28), "weight is ")):
         with pytest.raises(UsageError, match=f"does not fit lenet: .*{re.escape(name)}"):
             begin(ARCHITECTURES["lenet"], Start(pretrained=str(first.folder)), network, Run(tmp_path / "run"))
+
+
+def test_weights_of_a_deeper_network_are_refused_though_they_hold_all_of_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "deeper.pth"
+    torch.save({**lenet().body.state_dict(), "features.9.weight": torch.zeros(2)}, path)
+    with pytest.raises(UsageError, match=r"deeper\.pth does not fit lenet, which has no .*features\.9\.weight"):
+        begin(ARCHITECTURES["lenet"], Start(pretrained=str(path)), lenet(), Run(tmp_path / "run"))
 
 
 def test_a_run_of_another_network_is_refused_before_anything_is_written(first: Trained, tmp_path: Path) -> None:
