@@ -189,8 +189,7 @@ def test_its_metrics_are_strict_json_with_intervals(learner: Learner[Any, Any, A
 def test_another_of_a_family_learns_a_step_and_reloads(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
     data = data_for(learner)
     few = dataclasses.replace(data, splits={name: ids[:8] for name, ids in data.splits.items()})
-    machine = Machine(threads=1, report=False)
-    run = snellen.train(few, learner, out=tmp_path, machine=machine, epochs=1, batch_size=8, lr=1e-3)
+    run = snellen.train(few, learner, out=tmp_path, machine=Machine(threads=1, report=False), epochs=1, batch_size=8, lr=1e-3)
     x = few.samples("test").take(torch.arange(4)).x
     assert snellen.load(tmp_path).ask(x) == run.ask(x)
 

@@ -54,7 +54,7 @@ DENSENET121 = Architecture[DenseNetSettings](
     settings=DenseNetSettings,
     body=body,
     least=8,
+    renamed=renamed,
     suggest=unmirrored_digits,
     weights="densenet121",
-    renamed=renamed,
 )

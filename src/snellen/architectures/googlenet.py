@@ -50,8 +50,8 @@ GOOGLENET = Architecture[GoogLeNetSettings](
     settings=GoogLeNetSettings,
     body=body,
     least=2,
-    suggest=unmirrored_digits,
-    weights="googlenet",
     renamed=lambda name: None if name.startswith("aux") else name,
     scaled=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # its weights were learned with values of −1 … 1
+    suggest=unmirrored_digits,
+    weights="googlenet",
 )
