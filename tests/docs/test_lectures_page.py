@@ -16,7 +16,8 @@ FIRST = {"C": 0}
 ROWS = [f"{part}{number}" for part, last in LAST.items() for number in range(FIRST.get(part, 1), last + 1)]
 
 # Rows that work. One may be added, none taken away.
-DONE = {"A1", "A5", "A10", "A12", "A16", *(f"B{n}" for n in (*range(1, 7), *range(8, 17), 23)), "C6", "C13"}
+DONE = {*(f"A{n}" for n in (*range(1, 11), *range(12, 17))), *(f"B{n}" for n in (*range(1, 17), 23, 24)),
+        "C6", *(f"C{n}" for n in range(13, 22))}
 
 
 def rows() -> list[tuple[str, str, str, str]]:

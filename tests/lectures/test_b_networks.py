@@ -1,15 +1,17 @@
-"""Rows B1 to B6 and B10 to B12 of the lectures: networks, losses, backpropagation, initialisation, regularisation."""
+"""Rows B1 to B6, B10 to B12 and B24 of the lectures: networks, losses, backpropagation, initialisation, depth."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from drafts import seeded
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.func import functional_call
@@ -17,7 +19,7 @@ from torch.func import functional_call
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Input, Labels, Spec
 from snellen.nn.layers import activation
-from snellen.nn.mlp import MLP, cross_entropy, initialise
+from snellen.nn.mlp import MLP, ResidualMLP, cross_entropy, initialise
 from snellen.tasks.classify.scheme import ByCrossEntropy, Weighting
 from snellen.tasks.classify.task import answer
 
@@ -361,3 +363,42 @@ def test_b12_the_share_of_units_dropped_is_that_asked_for() -> None:
     kept = seen[0] != 0
     assert float(kept.float().mean()) == pytest.approx(0.7, abs=0.02)
     assert torch.allclose(seen[0][kept], torch.tensor(1 / 0.7))
+
+
+# -- B24 the bypass --------------------------------------------------------------------------------------------------
+
+
+def test_b24_a_bypassed_layer_adds_to_what_it_was_given() -> None:
+    """h ← h + f(W h + b): with three hidden layers, written out."""
+    for bypass in (True, False):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = ResidualMLP(3, 5, 3, 4, "tanh", bypass).double()
+        (x, _), (first, second, third, last) = batch(), net.layers
+        h = first(x).tanh()
+        h = h * bypass + second(h).tanh()
+        h = h * bypass + third(h).tanh()
+        assert torch.allclose(net(x), last(h), atol=1e-12)
+        named = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
+        said = partial(lambda net, names, x, *p: functional_call(net, dict(zip(names, p, strict=True)), x), net, named)
+        assert gradcheck(partial(said, x), tuple(named.values()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_b24_twenty_layers_learn_digits_with_the_bypass_and_stall_without(seed: int) -> None:
+    """Same layers, same start, same hundred steps; who does not learn says 1/10 of each class, a loss of log 10."""
+    pictures, digits = load_digits(return_X_y=True)
+    x, y = torch.from_numpy(pictures[:400]).float() / 16 - 0.3, torch.from_numpy(digits[:400])
+    loss = {}
+    for bypass in (True, False):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            net = ResidualMLP(64, 32, 20, 10, "relu", bypass)
+        optimizer = torch.optim.Adam(net.parameters(), 0.001)
+        for _ in range(100):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        loss[bypass] = float(nn.functional.cross_entropy(net(x), y).detach())
+    assert loss[False] > math.log(10) - 0.01
+    assert loss[True] < 0.5

@@ -31,7 +31,7 @@ def body(c: AlexNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
 
     channels, height, width = shape
     net = AlexNet(outputs, c.dropout)
-    if max(height, width) <= SMALL:  # 11x11 with a stride of 4 would leave nothing
+    if min(height, width) <= SMALL:  # 11x11 with a stride of 4 would leave nothing
         net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
         net.avgpool = nn.AdaptiveAvgPool2d(2)
         net.classifier[1] = nn.Linear(256 * 4, 1024)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
+from snellen.core.errors import UsageError
 from snellen.core.learner import nothing_suggested
 from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Classes, Modality, Reading, Spec
@@ -17,8 +18,9 @@ from snellen.fitting.descent import Descent
 
 PUBLISHED = "published"  # the word for the weights that its authors, or torchvision, give away
 FEW = 5000  # pictures below which published weights are better than a fresh start
-SMALL = 64  # pixels a side up to which a network takes its stem for small pictures
+SMALL = 64  # pixels of the shorter side up to which a network takes its stem for small pictures
 SIDE = 224  # pixels a side that published weights were learned at
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of 0 … 1, as torchvision has them
 
 
 @settings
@@ -65,6 +67,8 @@ class Architecture(Generic[C]):
         most: pixels a side that larger pictures are resized to.
         suggest: settings for this data.
         weights: torchvision's name of its published weights.
+        scaled: mean and deviation of each channel, in 0 … 1, that they were learned with.
+        renamed: the name of a tensor in torchvision's file to its name in the body, or None where it has no place.
         climbs: whether the ladder tries it unasked; of a family the smallest does.
     """
 
@@ -78,6 +82,8 @@ class Architecture(Generic[C]):
     most: int = 128
     suggest: Callable[[Spec], Mapping[str, Because]] = nothing_suggested
     weights: str | None = None
+    scaled: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+    renamed: Callable[[str], str | None] = str
     climbs: bool = True
 
     def suggested(self, spec: Spec) -> dict[str, Because]:
@@ -98,6 +104,9 @@ class Architecture(Generic[C]):
         return None
 
     def reads(self, start: Start, spec: Spec) -> Reading:
+        if start.image_size is not None and start.image_size < self.least:
+            raise UsageError(f"{self.name} needs {self.least} pixels a side, not {start.image_size}",
+                             f"Take --image-size {self.least} or more.")
         if start.origin == PUBLISHED:
             side = start.image_size or SIDE
             return Reading(size=(side, side), channels=3)

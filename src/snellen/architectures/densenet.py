@@ -5,6 +5,7 @@ Source: Huang, Liu, van der Maaten and Weinberger 2017; lecture 003, "connect al
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, cast
 
 from torch import nn
@@ -33,12 +34,17 @@ def body(c: DenseNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module
 
     channels, height, width = shape
     net = DenseNet(c.growth, (6, 12, 24, 16), 2 * c.growth, num_classes=outputs)
-    if max(height, width) <= SMALL:
+    if min(height, width) <= SMALL:
         net.features.conv0 = nn.Conv2d(channels, 2 * c.growth, 3, padding=1, bias=False)
         net.features.pool0 = nn.Identity()
     elif channels != 3:
         net.features.conv0 = nn.Conv2d(channels, 2 * c.growth, 7, stride=2, padding=3, bias=False)
     return cast(nn.Module, net)
+
+
+def renamed(name: str) -> str:
+    """The file has names from before modules might not have dots in theirs: norm.1 is norm1."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
 
 DENSENET121 = Architecture[DenseNetSettings](
@@ -48,6 +54,7 @@ DENSENET121 = Architecture[DenseNetSettings](
     settings=DenseNetSettings,
     body=body,
     least=8,
+    renamed=renamed,
     suggest=unmirrored_digits,
     weights="densenet121",
     climbs=False,

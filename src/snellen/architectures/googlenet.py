@@ -34,7 +34,7 @@ def body(c: GoogLeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Modul
 
     channels, height, width = shape
     net = GoogLeNet(outputs, aux_logits=False, init_weights=False, dropout=c.dropout)
-    if max(height, width) <= SMALL:
+    if min(height, width) <= SMALL:
         net.conv1 = BasicConv2d(channels, 64, kernel_size=3, padding=1)
         net.maxpool1 = nn.Identity()
         net.maxpool2 = nn.Identity()
@@ -49,6 +49,9 @@ GOOGLENET = Architecture[GoogLeNetSettings](
     source="Szegedy et al. 2015; lectures 002, 004",
     settings=GoogLeNetSettings,
     body=body,
+    least=2,
+    renamed=lambda name: None if name.startswith("aux") else name,
+    scaled=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # its weights were learned with values of −1 … 1
     suggest=unmirrored_digits,
     weights="googlenet",
     climbs=False,

@@ -38,7 +38,7 @@ def body(c: MobileNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Modul
     first = net.features[0][0]
     if channels != 3:
         net.features[0][0] = nn.Conv2d(channels, first.out_channels, 3, stride=2, padding=1, bias=False)
-    if max(height, width) <= SMALL:  # two of the five strides are left out
+    if min(height, width) <= SMALL:  # two of the five strides are left out
         net.features[0][0].stride = (1, 1)
         net.features[2].conv[1][0].stride = (1, 1)
     return cast(nn.Module, net)

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from snellen.architectures.architecture import PUBLISHED, Architecture, Start
 from snellen.core import files
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, shown
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.nn.network import Network
 
 BODY, STANDARDIZE = "network.body.", "network.standardize."  # where a run's model keeps them
-PUBLISHED_MEAN, PUBLISHED_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision has them
 
 
 class MissingWeights(EnvironmentProblem):
@@ -97,11 +96,14 @@ def fill(body: nn.Module, weights: Weights, name: str) -> list[str]:
     """Copies weights into a body; returns the names of its head where that has another shape.
 
     Raises:
-        UsageError: where anything but the head differs.
+        UsageError: where anything but the head differs, or there is more than the body holds.
     """
     own = body.state_dict()
+    more = sorted(weights.body.keys() - own.keys())
+    taken_off = {n.rpartition(".")[0] for n in more if _was_head(body, n, weights)}  # a probe has no head
+    more = [n for n in more if n.rpartition(".")[0] not in taken_off]
     last = [n for n, m in body.named_modules() if isinstance(m, nn.Linear)][-1:]
-    head = {f"{last[0]}.{part}" for part in ("weight", "bias")} if last else set()
+    head = {f"{last[0]}.{part}" for part in ("weight", "bias")} if last and not taken_off else set()
     fits = {n: t for n, t in weights.body.items() if n in own and own[n].shape == t.shape}
     missing = [n for n in own if n not in fits]
     if set(missing) - head or (missing and set(missing) != head & set(own)):
@@ -110,23 +112,33 @@ def fill(body: nn.Module, weights: Weights, name: str) -> list[str]:
         shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong].shape)} here"
         raise UsageError(f"{weights.where} does not fit {name}: {wrong} {shape}",
                          "Give weights of the same network, learned from pictures of the same channels and size.")
+    if more:  # those of a deeper network may hold all that this one has
+        raise UsageError(f"{weights.where} does not fit {name}, which has no {shown(more[0])}",
+                         "Give weights of the same network.")
     body.load_state_dict({**own, **{n: t.to(own[n].dtype) for n, t in fits.items()}})
     return missing
+
+
+def _was_head(body: nn.Module, name: str, weights: Weights) -> bool:
+    """Whether a tensor belongs to a linear layer in whose place nothing is now."""
+    owner, _, part = name.rpartition(".")
+    matrix = weights.body.get(f"{owner}.weight")
+    there = dict(body.named_modules()).get(owner)
+    return isinstance(there, nn.Identity) and part in ("weight", "bias") and matrix is not None and matrix.ndim == 2
 
 
 def read(architecture: Architecture[Any], origin: str) -> Weights:
     """The weights that a run, a file or the word "published" stands for."""
     if origin == PUBLISHED:
         path = published(architecture)
-        mean = torch.tensor(PUBLISHED_MEAN, dtype=torch.float64) * 255
-        std = torch.tensor(PUBLISHED_STD, dtype=torch.float64) * 255
+        mean, std = (torch.tensor(part, dtype=torch.float64) * 255 for part in architecture.scaled)
         known = {"mean": mean, "std": std, "low": torch.tensor(0.0), "high": torch.tensor(255.0)}
-        return Weights(_torch_file(path), known, f"the published weights {path.name}")
+        return Weights(_torch_file(path, architecture), known, f"the published weights {path.name}")
     path = Path(origin)
     if path.is_dir():
         path = path / "model.safetensors"
     if path.suffix != ".safetensors":
-        return Weights(_torch_file(path), {}, str(path))
+        return Weights(_torch_file(path, architecture), {}, str(path))
     tensors, _ = files.read_tensors(path)
     body = {n.removeprefix(BODY): t for n, t in tensors.items() if n.startswith(BODY)}
     known = {n.removeprefix(STANDARDIZE): t for n, t in tensors.items() if n.startswith(STANDARDIZE)}
@@ -145,7 +157,7 @@ def published(architecture: Architecture[Any]) -> Path:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     from torchvision.models import get_model_weights
 
-    wanted = str(get_model_weights(name)["IMAGENET1K_V1"].url).rpartition("/")[2]
+    wanted = str(get_model_weights(name).DEFAULT.url).rpartition("/")[2]
     path = cache / wanted
     remedy = f"Fetch them: snellen get {name}; or begin without: --from-scratch"
     if not path.is_file():
@@ -157,8 +169,8 @@ def published(architecture: Architecture[Any]) -> Path:
     return path
 
 
-def _torch_file(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file that torch wrote, read without running what it may name."""
+def _torch_file(path: Path, architecture: Architecture[Any]) -> dict[str, Tensor]:
+    """Tensors of a file that torch wrote, by their names in the body; read without running what it may name."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
@@ -168,4 +180,5 @@ def _torch_file(path: Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} holds no weights that can be read: {first_line(error)}",
                         "Give a .safetensors file, or a state_dict saved by torch.") from error
-    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+    named = {architecture.renamed(str(name).removeprefix("module.")): tensor for name, tensor in found.items()}
+    return {name: tensor for name, tensor in named.items() if name is not None}

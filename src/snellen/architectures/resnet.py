@@ -58,7 +58,7 @@ def resnet(depth: int, shape: tuple[int, ...], outputs: int, groups: int = 1, wi
     unit = BasicBlock if depth < 50 else Bottleneck
     net = ResNet(unit, list(LAYERS[depth]), num_classes=outputs, groups=groups, width_per_group=width)
     channels = shape[0]
-    if max(shape[1:]) <= SMALL:
+    if min(shape[1:]) <= SMALL:
         net.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         net.maxpool = nn.Identity()
     elif channels != 3:

@@ -39,7 +39,7 @@ def vgg(depth: int, c: VGGSettings, shape: tuple[int, ...], outputs: int) -> nn.
     net = VGG(make_layers(cfgs[ROWS[depth]], batch_norm=c.batch_norm), outputs, dropout=c.dropout)
     if channels != 3:
         net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
-    if max(height, width) <= SMALL:  # one or four places are left of 32 or 64 pixels: a head of 103 M is too much
+    if min(height, width) <= SMALL:  # one or four places are left of 32 or 64 pixels: a head of 103 M is too much
         net.avgpool = nn.AdaptiveAvgPool2d(1)
         net.classifier[0] = nn.Linear(512, 512)
         net.classifier[3] = nn.Linear(512, 512)

@@ -180,7 +180,8 @@ def _climb(
     except (Stopped, KeyboardInterrupt):
         raise
     except MissingWeights as missing:
-        return Rung(name=name, status="refused", reason=f"needs published weights; {missing.remedy.split(';')[0]}"), None
+        how = missing.remedy.split(";")[0]
+        return Rung(name=name, status="refused", reason=f"needs published weights; {how}"), None
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
     except Exception as error:  # a learner of anyone's may fail in any way; the others go on

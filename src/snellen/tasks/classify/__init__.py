@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.classify import baseline, bases, knn, lda, mlp, networks, own, perceptron, probe, softmax, svm, task
+from snellen.tasks.classify import (
+    baseline,
+    bases,
+    knn,
+    lda,
+    mlp,
+    networks,
+    own,
+    perceptron,
+    probe,
+    softmax,
+    svm,
+    task,
+)
 
 TASK = task.TASK
 adopt = own.adopt
