@@ -51,6 +51,7 @@ TIMM = Architecture[ZooSettings](
     source="Wightman 2019",
     settings=ZooSettings,
     body=body,
+    least=32,  # most of them halve a picture five times
     suggest=unmirrored_digits,
     climbs=False,
 )

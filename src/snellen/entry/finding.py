@@ -141,6 +141,13 @@ def warn(watch: Watch | None, message: str) -> None:
         warnings.warn(message, stacklevel=3)
 
 
+def is_of_a_run(name: str) -> bool:
+    """Whether an entry of a folder is what a run writes, or what is left of a write that was killed."""
+    own = ("model.", "state", "history.jsonl", "metrics.json", "report.html", "README.md", "predictions",
+           "quarantine.jsonl")  # fmt: skip
+    return name.startswith((".", *own))
+
+
 def new_folder(stem: str) -> Path:
     """The first free `runs/STEM-N`."""
     stem = re.sub(r"\.\w{1,5}$", "", re.sub(r"[^\w.-]+", "_", stem))  # without the suffix of a table's file

@@ -25,6 +25,7 @@ from snellen.entry.finding import (
     AnyLearner,
     find_learner,
     find_task,
+    is_of_a_run,
     is_ours,
     learner_of,
     new_folder,
@@ -85,8 +86,9 @@ def prepare(
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
     if os.path.lexists(folder / "run.json"):
         raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} holds other files", "Give an empty or a new folder to --out.")
+    foreign = [name for name in os.listdir(folder) if not is_of_a_run(name)] if os.path.isdir(folder) else []
+    if foreign:
+        raise UsageError(f"{folder} holds other files, such as {foreign[0]}", "Give an empty or a new folder to --out.")
     record = Record(
         learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
         spec=data.spec, seed=seed, span=data.span,

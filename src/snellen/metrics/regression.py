@@ -11,7 +11,7 @@ from snellen.core.views import Metric
 from snellen.metrics.intervals import bootstrap
 
 SAMPLES = "samples"
-FEWEST = 5  # samples whose variance is worth a ratio
+FEWEST = 5  # samples that an interval can be said of
 
 
 def mean_absolute_error(truth: Tensor, said: Tensor, unit: str = "") -> Metric:
@@ -39,13 +39,13 @@ def r2(truth: Tensor, said: Tensor) -> Metric:
     Args:
         truth, said: (N, T) float64.
     """
-    if len(truth) < FEWEST:
-        return Metric(value=None, reason=f"fewer than {FEWEST} samples say nothing of a variance")
-    if bool((truth == truth[:1]).all(0).any()):
+    if len(truth) < 2 or bool((truth == truth[:1]).all(0).any()):
         return Metric(value=None, reason="a target does not vary in this split")
 
     errors, spread = (truth - said).square(), truth - truth.mean(0)  # (N, T)
     value = float((1 - errors.sum(0) / spread.square().sum(0)).mean())
+    if len(truth) < FEWEST:  # most resamples would hold one sample alone, whose variance is zero
+        return Metric(value=value)
     low, high = bootstrap(r2_of_rows(truth, said), len(truth))
     return Metric(value=value, low=low, high=high, over=SAMPLES)
 
