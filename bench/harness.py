@@ -305,11 +305,17 @@ def commit() -> str:
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
 
 
+def _portable(word: str) -> str:
+    """A word of the command without the place where the data lies on this machine."""
+    place = os.environ.get("SNELLEN_DATA")
+    return word.replace(place, "$SNELLEN_DATA") if place else shlex.quote(word)
+
+
 def about(name: str, work: str, rounds: int, threads: int) -> dict[str, Any]:
     """What stands at the head of a result."""
     return {"bench": name, "work": work, "commit": commit(),
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "command": shlex.join(["python", f"bench/{name}.py", *sys.argv[1:]]),
+            "command": " ".join(["python", f"bench/{name}.py", *map(_portable, sys.argv[1:])]),
             "hardware": hardware(), "python": platform.python_version(), "rounds": rounds, "threads": threads}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from harness import RESULTS, group, is_limit
 
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
-ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "accuracy", "compare_calibration")
+ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "accuracy", "transfer", "compare_calibration")
 
 HEAD = """# Benchmarks
 
@@ -30,7 +30,8 @@ def page() -> str:
     parts = [HEAD]
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
-        made = {"accuracy": accuracies, "compare_calibration": verdicts}.get(name, section)
+        special = {"accuracy": accuracies, "transfer": transfers, "compare_calibration": verdicts}
+        made = special.get(name, section)
         parts.append(made(found[name]))
     return "\n".join(parts)
 
@@ -111,6 +112,19 @@ def accuracies(result: Mapping[str, Any]) -> str:
                      f"{ours['cpu']:.0f} s | {plain['cpu']:.0f} s |")
     return "\n".join([*lines, "", "± is the 95 % interval of the mean over seeds. Our seconds count start-up, reading "
                       "and judging too; those of the plain script learning alone.", ""])
+
+
+def transfers(result: Mapping[str, Any]) -> str:
+    encoder = result["encoder"]
+    lines = head(result, "seeds")
+    lines += [f"{result['pictures']} training pictures of ten classes, other ones for each seed; the run begun with "
+              f"was learned from {encoder['data']} ({encoder['learned']}; {encoder['accuracy']:.1f} % there).", "",
+              "| how | accuracy | over scratch |", "|---|---|---|"]
+    for row in result["rows"]:
+        gain = f"{row['over scratch']:+.1f} ± {row['interval over scratch']:.1f} points" if row["over scratch"] else ""
+        lines.append(f"| {row['name']} | {row['accuracy']:.1f} ± {row['interval']:.1f} % | {gain} |")
+    return "\n".join([*lines, "", "± is the 95 % interval of the mean over seeds; differences are taken seed by seed.",
+                      ""])  # fmt: skip
 
 
 def verdicts(result: Mapping[str, Any]) -> str:

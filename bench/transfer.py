@@ -73,10 +73,13 @@ def main() -> None:
         snellen.train("cifar100", MODEL, out=encoder, epochs=12, precision="bfloat16",
                       machine=Machine(threads=given.threads, seconds=given.seconds))  # fmt: skip
     known = snellen.load(encoder)
+    plain = json.loads((encoder / "metrics.json").read_text())
+    settings = known.record.settings
+    how = (f"{known.record.learner}, {settings['epochs']} epochs, {settings['precision']}, "
+           f"{plain['cost']['seconds_learning'] / 60:.0f} minutes on {known.record.device}")
     head = {**about("transfer", "Few pictures, with and without what another set taught.", given.seeds, given.threads),
             "pictures": given.pictures, "encoder": {
-                "data": known.spec.name, "accuracy": 100 * (known.metrics["accuracy"].value or 0),
-                "notes": json.loads((encoder / "metrics.json").read_text())["notes"]}}
+                "data": known.spec.name, "accuracy": 100 * (known.metrics["accuracy"].value or 0), "learned": how}}
     each = []
     for seed in range(given.seeds):
         each.append(learned(given, seed, encoder))

@@ -88,7 +88,8 @@ def ladder(
     for place, learner in enumerate(fitting):
         if machine.watch is not None:
             machine.watch.begin(learner.name, place, len(fitting))
-        share = (end - time.monotonic()) / (len(fitting) - place)
+        # Shares fall evenly: a small model learns all it can in its own, a large one would not in twice as much.
+        share = 2 * (end - time.monotonic()) / (len(fitting) - place + 1)
         limits = dataclasses.replace(machine, seconds=share, open_test=False, report=False)
         try:
             rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
