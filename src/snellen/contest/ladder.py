@@ -22,6 +22,8 @@ from snellen.core.errors import SnellenError, Stopped, UsageError, nearest
 from snellen.core.learner import Learner
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.run import Run
+from snellen.core.settings import resolve
+from snellen.core.spec import Spec
 from snellen.core.views import Metric
 from snellen.data.check import looked_late
 from snellen.data.dataset import Dataset, Labelled
@@ -76,9 +78,9 @@ def ladder(
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     spent = _begin(folder, opened, budget, seed)
     candidates = _candidates(asked.name, learners)
-    fitting = [learner for learner in candidates if not refusal(learner, opened.spec)]
-    rungs = {learner.name: Rung(name=learner.name, status="refused", reason=refusal(learner, opened.spec) or "")
-             for learner in candidates}
+    refused = {learner.name: _why_not(learner, opened.spec) for learner in candidates}
+    fitting = [learner for learner in candidates if refused[learner.name] is None]
+    rungs = {name: Rung(name=name, status="refused", reason=why or "") for name, why in refused.items()}
     opened, late = looked_late(opened)  # once for all, and within the budget
     for finding in late:
         if machine.watch is not None:
@@ -180,25 +182,34 @@ def _climb(
         return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, without]))), one
     except (Stopped, KeyboardInterrupt):
         raise
-    except MissingWeights as missing:
-        how = missing.remedy.split(";")[0]
-        return Rung(name=name, status="refused", reason=f"needs published weights; {how}"), None
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
     except Exception as error:  # a learner of anyone's may fail in any way; the others go on
         return Rung(name=name, status="failed", reason=f"{type(error).__name__}: {error}", folder=str(folder)), None
 
 
+def _why_not(learner: AnyLearner, spec: Spec) -> str | None:
+    """Why a learner cannot climb, or None; what only lacks published weights climbs from scratch, if it can."""
+    why = refusal(learner, spec)
+    if why is not None:
+        return why
+    try:
+        learner.needs(resolve(learner.settings, {}, learner.suggest(spec))[0], spec)
+    except MissingWeights as missing:
+        try:
+            learner.needs(resolve(learner.settings, {"from_scratch": True}, learner.suggest(spec))[0], spec)
+        except UsageError:
+            return f"needs published weights; {missing.remedy.split(';')[0]}"
+    return None
+
+
 def _prepared(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, machine: Machine) -> str:
-    """Begins a rung; without published weights from scratch, where the learner can do without. Returns what to say."""
+    """Begins a rung; without published weights from scratch. Returns what is to be said of that."""
     try:
         prepare(data, learner, out=folder, seed=seed, machine=machine)
         return ""
     except MissingWeights as missing:
-        try:
-            prepare(data, learner, {"from_scratch": True}, out=folder, seed=seed, machine=machine)
-        except UsageError:  # it cannot
-            raise missing from None
+        prepare(data, learner, {"from_scratch": True}, out=folder, seed=seed, machine=machine)
         return f"from scratch: {missing.cause}"
 
 
