@@ -18,7 +18,7 @@ from torch import Tensor
 
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import files
-from snellen.core.errors import SnellenError, Stopped, UsageError, nearest
+from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, nearest
 from snellen.core.learner import Learner
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.run import Run
@@ -39,6 +39,7 @@ AnyLearner = Learner[Any, Any, Any]
 
 LEAST = 2.0  # seconds: with less a rung is not begun
 RESERVE = 4.0  # seconds for the page; what else follows learning is a part of each rung's share
+WORTH = 0.01  # of its steps: with fewer, what comes out says nothing of the model
 CHILD = 5_000_000  # numbers in the training split from which a method that cannot be stopped gets its own process
 
 
@@ -90,9 +91,11 @@ def ladder(
     for place, learner in enumerate(fitting):
         if machine.watch is not None:
             machine.watch.begin(learner.name, place, len(fitting))
-        # Shares fall evenly: a small model learns all it can in its own, a large one would not in twice as much.
-        share = 2 * (end - time.monotonic()) / (len(fitting) - place + 1)
-        limits = dataclasses.replace(machine, seconds=share, open_test=False, report=False)
+        # Shares fall evenly: a small model learns all it can in its own, a large one would not in twice as much. What
+        # cannot be stopped may lose all of it.
+        left, coming = end - time.monotonic(), len(fitting) - place
+        share = 2 * left / (coming + 1) if learner.stoppable else left / coming
+        limits = dataclasses.replace(machine, seconds=share, least=WORTH, open_test=False, report=False)
         try:
             rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
         except Stopped as stopped:
@@ -182,6 +185,8 @@ def _climb(
         return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, without]))), one
     except (Stopped, KeyboardInterrupt):
         raise
+    except TooLittleTime as error:
+        return Rung(name=name, status="no time", reason=error.cause), None
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
     except Exception as error:  # a learner of anyone's may fail in any way; the others go on

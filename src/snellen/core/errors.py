@@ -51,6 +51,10 @@ class Diverged(SnellenError):
     exit_code = 5
 
 
+class TooLittleTime(SnellenError):
+    """The time given is not worth beginning in."""
+
+
 class Mismatch(SnellenError):
     """Two computations that should agree do not: an exported model and its run."""
 

@@ -62,6 +62,7 @@ class Run:
         self.loss = loss
         self.watch = watch
         self.aftermath = 0.0  # what follows `fit` within `seconds`, in passes over the validation split
+        self.least = 0.0  # the share of its steps below which learning is not worth the time that is left
         self.save_every = save_every
         self.seconds = seconds
         self.started = time.monotonic()

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.core.errors import EnvironmentProblem, UsageError, nearest
 from snellen.core.run import Watch
+
+SMALL = 2_000_000  # operations for one input, below which one thread serves a network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Machine:
         threads: of the CPU; None: chosen by the size of the network.
         save_every: seconds between saves; 0: after every step.
         seconds: how long learning may take; None: as long as the settings say.
+        least: the share of its steps that must fit into `seconds`; else it is not begun (TooLittleTime).
         watch: who is told of progress.
         open_test: whether the test split is judged at the end; a ladder opens it once for all.
         report: whether the page is written at the end.
@@ -32,6 +36,7 @@ class Machine:
     threads: int | None = None
     save_every: float = 30.0
     seconds: float | None = None
+    least: float = 0.0
     watch: Watch | None = None
     open_test: bool = True
     report: bool = True
@@ -54,17 +59,24 @@ def find_device(name: str) -> str:
     return name
 
 
-def suited(model: nn.Module | None) -> int:
+def suited(model: nn.Module | None, shape: tuple[int, ...]) -> int:
     """How many threads serve a model; one for a small network, where handing work over costs more than the work.
 
     Two threads save a small network a third of its time at best, and cost it fifteen times as much where another
     process wants one of the cores: each of its many short waits then lasts a time slice.
 
     Args:
-        model: planned or built; None where it cannot be planned.
+        model: planned, on the meta device; None where it cannot be planned.
+        shape: of one input as it is read.
     """
-    grows = model is None or any(hasattr(module, "grows") for module in model.modules())
-    small = model is not None and not grows and sum(p.numel() for p in model.parameters()) < 1_000_000
+    if model is None or any(hasattr(module, "grows") for module in model.modules()):
+        return torch.get_num_threads()
+    try:
+        with FlopCounterMode(display=False) as counted:
+            model(torch.empty(1, *shape, device="meta"))
+        small = counted.get_total_flops() < SMALL
+    except Exception:  # it has no forward pass, or one that needs values
+        small = sum(p.numel() for p in model.parameters()) < SMALL // 2
     return 1 if small else torch.get_num_threads()
 
 

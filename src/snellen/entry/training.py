@@ -21,6 +21,7 @@ from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
+from snellen.data.reading import read_shape
 from snellen.entry.finding import (
     AnyLearner,
     find_learner,
@@ -89,12 +90,13 @@ def prepare(
     foreign = [name for name in os.listdir(folder) if not is_of_a_run(name)] if os.path.isdir(folder) else []
     if foreign:
         raise UsageError(f"{folder} holds other files, such as {foreign[0]}", "Give an empty or a new folder to --out.")
+    reading = dataclasses.replace(learner.reads(chosen, data.spec), pages=data.reading.pages)
     record = Record(
         learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
         spec=data.spec, seed=seed, span=data.span,
-        reading=dataclasses.replace(learner.reads(chosen, data.spec), pages=data.reading.pages),
+        reading=reading,
         data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
-        threads=machine.threads or suited(plan), versions=versions(), command=command,
+        threads=machine.threads or suited(plan, read_shape(data.spec, reading)), versions=versions(), command=command,
         source_hash=None if is_ours(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )  # fmt: skip
@@ -147,6 +149,7 @@ def _learn(
     data = dataclasses.replace(data, reading=record.reading)
     run = Run(folder, seed=record.seed, device=record.device, resume=resume, save_every=machine.save_every,
               seconds=machine.seconds, watch=machine.watch, loss=loss)  # fmt: skip
+    run.least = machine.least
     allocator.tune()
     sizes = data.spec.sizes
     run.aftermath = 1 + (sizes["test"] + MOST_TRAINING) / max(sizes["val"], 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from snellen.core.errors import Diverged, EnvironmentProblem
+from snellen.core.errors import Diverged, EnvironmentProblem, TooLittleTime
 from snellen.core.files import load_weights
 from snellen.core.run import Run
 from snellen.fitting.descent import Descent
@@ -228,6 +228,8 @@ def affordable(
     optimizer.state.clear()
     left = 0.95 * run.left - run.aftermath * judging
     steps = max(1, min(wanted, int(left / (pace + judging / epoch))))
+    if steps < run.least * wanted:
+        raise TooLittleTime(f"time allows {steps:,} of {wanted:,} steps", "Give more time, or take a smaller model.")
     if steps < wanted:
         run.say(f"Time allows {steps:,} of {wanted:,} steps; the schedule is fitted to them.")
         run.notes["fitted"] = {"steps": steps, "of": wanted}
