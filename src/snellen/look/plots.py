@@ -55,6 +55,8 @@ def svg(plot: Plot) -> str:
         for place, line in enumerate(plot.series):
             _draw(axes, plot, line, palette.series(place))
         _frame(axes, plot)
+        figure.draw_without_rendering()  # settles the limits
+        _label(axes, plot)
         written = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(written, format="svg", transparent=True, metadata=nothing)
@@ -79,9 +81,24 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
         if band:
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else None, markersize=3.5, markeredgewidth=0)
-    for across, up, label in zip(x, y, line.labels, strict=False):
-        if math.isfinite(up):
-            axes.annotate(words.clean(label), (across, up), xytext=(4, 4), textcoords="offset points", fontsize=8)
+
+
+def _label(axes: Any, plot: Plot) -> None:
+    """Writes the names of points beside them, each moved up or down until it covers no other."""
+    taken: list[tuple[float, float, float]] = []  # left, bottom and width in points
+    for across, up, label in ((a, u, n) for line in plot.series
+                              for a, u, n in zip(line.x, _numbers(line.y), line.labels, strict=False)):
+        if not math.isfinite(up):
+            continue
+        left, bottom = (v * 72 / axes.figure.dpi for v in axes.transData.transform((float(across), up)))
+        width = 4.4 * len(label)
+        for shift in (4.0, *(way * step for step in range(12, 200, 9) for way in (-1, 1))):
+            low = bottom + shift
+            if not any(abs(low - b) < 9 and left < le + w and le < left + width for le, b, w in taken):
+                break
+        taken.append((left, low, width))
+        axes.annotate(words.clean(label), (across, up), xytext=(4, low - bottom), textcoords="offset points",
+                      fontsize=8)  # fmt: skip
 
 
 def _frame(axes: Any, plot: Plot) -> None:
