@@ -79,8 +79,9 @@ def prepare(
     """Writes the folder of a run that has not begun: all choices made, nothing learned. `resume` begins it."""
     why_not = refusal(learner, data.spec)
     if why_not:
-        others = ", ".join(LEARNERS[learner.task.name])
-        raise UsageError(f"{learner.name} {why_not}", f"Learners of {learner.task.name}: {others}.")
+        others = ", ".join(name for name, other in LEARNERS[learner.task.name].items()
+                           if other.climbs and not refusal(other, data.spec))  # fmt: skip
+        raise UsageError(f"{learner.name} {why_not}", f"Take another: {others}.")
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
     learner.needs(chosen, data.spec)
     plan = planned(learner, chosen, data.spec, seed)

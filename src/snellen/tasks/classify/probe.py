@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Architecture, Start
-from snellen.architectures.pretrained import begin, there
+from snellen.architectures.pretrained import MissingWeights, begin, there
 from snellen.core.errors import UsageError, nearest
 from snellen.core.learner import Learner
 from snellen.core.run import Run
@@ -115,7 +115,10 @@ def encoder(c: ProbeSettings) -> Architecture[object]:
 def needs(c: ProbeSettings, spec: Spec) -> None:
     if c.start.origin is None:
         raise UsageError("A probe looks through a pretrained network", "Give --pretrained published, a run, or a file.")
-    there(encoder(c), c.start)
+    try:
+        there(encoder(c), c.start)
+    except MissingWeights as missing:
+        raise MissingWeights(missing.cause, f"{missing.remedy.split(';')[0]}; or give --pretrained RUN.") from None
 
 
 def reads(c: ProbeSettings, spec: Spec) -> Reading:
