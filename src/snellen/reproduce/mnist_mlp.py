@@ -65,7 +65,7 @@ TABLE = Table(
     title="N6: one hidden layer of 20 to 120 units on MNIST",
     setup="784 → H → 10 units; 60,000 training and 10,000 test pictures; how it was trained is not told.",
     unit="% right of the test samples",
-    rows=(*(Row(name=name(width), published=between("94", "98", LOST, EXPECTED)) for width in WIDTHS),
+    rows=(*(Row(name=name(width), published=between("94.0", "98.0", LOST, EXPECTED)) for width in WIDTHS),
           Row(name=RISING, published=above(0, "[lecture] 004: rising"))),
     seeds=3,
     few=1,
