@@ -59,7 +59,45 @@ class Numbers:
     units: tuple[str, ...] = ()
 
 
-Target = Classes | Labels | Numbers
+@dataclass(frozen=True, kw_only=True)
+class PixelClasses:
+    """One class for every pixel. `counts` are pixels of (a part of) the training split."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelNumbers:
+    """One or several numbers for every pixel. `kind` says what they measure, and by what they are judged."""
+
+    kind: Literal["depth", "normals", "edges", "reflectance", "flow", "numbers"]
+    names: tuple[str, ...]
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes:
+    """Any number of objects in a picture, each with a class and a box.
+
+    Args:
+        counts: objects of each class in the training split.
+        masks: whether each has a mask, too.
+        keypoints: the names of its keypoints, where it has any.
+        mirrored: pairs of keypoints that change places in a mirror (left and right eye).
+        bones: pairs of keypoints that are drawn joined.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...] = ()
+    masks: bool = False
+    keypoints: tuple[str, ...] = ()
+    mirrored: tuple[tuple[int, int], ...] = ()
+    bones: tuple[tuple[int, int], ...] = ()
+
+
+Scenic = PixelClasses | PixelNumbers | Boxes  # told of places in a picture: the truth is an `Annotations`
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes
 
 
 @dataclass(frozen=True, kw_only=True)

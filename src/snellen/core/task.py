@@ -16,7 +16,11 @@ X_contra = TypeVar("X_contra", contravariant=True)  # experience: Dataset[Labell
 P_contra = TypeVar("P_contra", contravariant=True)  # the task's Protocol; never bound to nn.Module
 
 Answer = dict[str, Any]  # plain data: what `predict` prints and `serve` sends
-Predictions = Mapping[str, Tensor]  # what the model said of every sample of a split, beside the truth; kept in a file
+
+# What the model said of every sample of a split, beside the truth; kept in a file. "ids" and "truth" are always there.
+# The first axis of each tensor is that of the samples, or of what they have any number of (objects, runs), in the order
+# of the samples and with the numbers of each sample in another tensor: so two of them put together are one again.
+Predictions = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,8 @@ class Task(Generic[X_contra, P_contra]):
             pair by pair.
         of_rows: predictions to a function that gives the headline of resampled samples, (R, n) rows of them to (R,);
             the interval of a difference between two models is made from it.
+        worst: predictions to (W,) rows of the most wrong answers, worst first, at most so many.
+        truth: the truth of a sample, by its id, as an answer would say it.
         views: predictions to what the report shows.
         exported: a model with its answers as named tensors, for use without Snellen.
     """
@@ -75,5 +81,7 @@ class Task(Generic[X_contra, P_contra]):
     answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
     errors: Callable[[Predictions, Spec], Tensor]
     of_rows: Callable[[Predictions, Spec], Callable[[Tensor], Tensor]]
+    worst: Callable[[Predictions, Spec, int], Tensor]
+    truth: Callable[[X_contra, int], Any]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
     exported: Callable[[P_contra, Spec], Exported]

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from snellen.core.objects import Region
+
 Cell = str | float | int | None
 
 
@@ -111,14 +113,42 @@ class Matrix:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Something drawn on a picture, in its pixels.
+
+    Args:
+        place: decides the colour: of a class, its place among the classes.
+        box: x1, y1, x2, y2.
+        region: a mask, laid over the picture.
+        points: x and y of keypoints; bones: pairs of their places, drawn joined.
+    """
+
+    label: str = ""
+    place: int = 0
+    box: tuple[float, float, float, float] | None = None
+    region: Region | None = None
+    points: Sequence[tuple[float, float]] = ()
+    bones: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
-    """(C, H, W) values with the range that is drawn from black to white."""
+    """(C, H, W) values with the range that is drawn from black to white.
+
+    Args:
+        marks: boxes, masks and keypoints on it.
+        classes: (H, W) int64, a class for every pixel, laid over it in colours; -1: none.
+        beside: other pictures of the same thing, drawn to its right: the truth, the answer.
+    """
 
     values: Tensor
     low: float
     high: float
     caption: str = ""
     good: bool | None = None
+    marks: Sequence[Mark] = ()
+    classes: Tensor | None = None
+    beside: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

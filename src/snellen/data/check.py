@@ -186,7 +186,8 @@ def _keep(draft: Draft, ids: np.ndarray) -> Draft:
             truth = torch.searchsorted(left, truth)
             target = Classes(names=tuple(target.names[k] for k in left.tolist()))
     inputs = {name: source.input() for name in draft.inputs}
-    return dataclasses.replace(draft, source=source, truth=truth, target=target, inputs=inputs,
+    annotations = None if draft.annotations is None else draft.annotations.subset(ids)
+    return dataclasses.replace(draft, source=source, truth=truth, target=target, inputs=inputs, annotations=annotations,
                                findings=tuple(findings),
                                given=None if draft.given is None else draft.given[ids],
                                groups=None if draft.groups is None else draft.groups[ids])

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Classes, Input, Labels, Reading, Spec, Target
+from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Reading, Spec, Target
 from snellen.core.views import Finding
+from snellen.data.annotations import Annotations
 from snellen.data.cache import Announce, decoded, quietly, resident
+from snellen.data.scenes import Scenes
 from snellen.data.source import Aside, Source
 
 S_co = TypeVar("S_co", covariant=True)
@@ -41,6 +43,7 @@ class Draft:
         source: the inputs.
         inputs, target: what the spec will say; counts are filled in later.
         truth: (N,) int64 classes, (N, K) float32 labels, (N, T) float64 numbers, or None.
+        annotations: the truth in their place where it is told of places in a picture.
         given: (N,) int64 index into SPLITS where the folder has its own splits, else None.
         groups: (N,) int64; samples of one group stay in one split. None: each its own.
         taken_for: one sentence: what the folder was taken for and how to say otherwise.
@@ -54,6 +57,7 @@ class Draft:
     target: Target | None
     truth: Tensor | None
     taken_for: str
+    annotations: Annotations | None = None
     given: np.ndarray | None = None
     groups: np.ndarray | None = None
     same: bool = False
@@ -69,7 +73,7 @@ class Dataset(Generic[S_co]):
     Args:
         spec: shapes, classes, units, sizes.
         source: where the inputs come from.
-        truth: all targets, see `Draft`.
+        truth, annotations: all targets, see `Draft`.
         splits: "train", "val", "test" -> ids.
         taken_for: what the data was taken for.
         findings: what the check found worth saying.
@@ -91,6 +95,7 @@ class Dataset(Generic[S_co]):
     span: tuple[float, float] | None = None
     aside: tuple[Aside, ...] = ()
     cache: str = "auto"
+    annotations: Annotations | None = None
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in self.splits.values())
@@ -105,6 +110,24 @@ class Dataset(Generic[S_co]):
         values = None if self.cache == "off" else resident(self.source, ids, self.reading)
         source = self.source if values is not None else decoded(self.source, self.reading, self.cache, announce)
         return Samples(source, ids, self.truth[ids], self.reading, values, device)
+
+    def scenes(self, split: str, device: torch.device | str = "cpu") -> Scenes:
+        """The pictures of a split, each at its own size with its truth, where that is told of places in it."""
+        assert self.annotations is not None
+        return Scenes(self.source, self.splits[split], self.annotations, self.reading, self.cache != "off", device)
+
+    def counts(self, split: str) -> tuple[int, ...]:
+        """Samples, objects or pixels of each class in a split; nothing where there are no classes."""
+        target, ids = self.spec.target, self.splits[split]
+        if isinstance(target, PixelClasses | Boxes) and self.annotations is not None:
+            return self.annotations.counts(ids, len(target.names))
+        return counts(target, self.truth[ids])
+
+    def example(self, split: str, device: torch.device | str = "cpu") -> Tensor:
+        """(1, ...) the first input of a split, as a model is given it."""
+        if self.annotations is not None:
+            return self.source.read(self.splits[split][:1].numpy(), self.reading).to(device)
+        return self.samples(split, device).take(torch.zeros(1, dtype=torch.int64)).x
 
     def name(self, id: int) -> str:
         return self.source.name(int(id))

@@ -156,9 +156,9 @@ def imbalance(draft: Draft) -> list[Finding]:
 
 def few(draft: Draft) -> list[Finding]:
     """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
-    if draft.same or draft.truth is None:
+    if draft.same or (draft.truth is None and draft.annotations is None):
         return []
-    if not isinstance(draft.target, Classes):
+    if not isinstance(draft.target, Classes) or draft.truth is None:
         message = f"{len(draft.source)} samples, {len(divide(draft)['test'])} to test on"
         few_in_all = len(draft.source) < FEW
         return [Finding(kind="few-samples", message=message, remedy=_FOLDS, severity="note")] if few_in_all else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from snellen.core.errors import DataError, UsageError, nearest
-from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Reading, Spec
 from snellen.data.check import check
 from snellen.data.dataset import Dataset, Draft, Labelled, counts
 from snellen.data.formats import Asked, formats
@@ -52,9 +52,12 @@ def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | Non
     target = draft.target
     if isinstance(target, Classes | Labels):
         target = dataclasses.replace(target, counts=counts(target, truth[splits["train"]]))
+    elif isinstance(target, PixelClasses | Boxes) and draft.annotations is not None:
+        target = dataclasses.replace(target, counts=draft.annotations.counts(splits["train"], len(target.names)))
     spec = Spec(name=name, inputs=draft.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
     return Dataset(spec=spec, source=draft.source, truth=truth, splits=splits, taken_for=draft.taken_for,
-                   findings=draft.findings, origin=origin, files=draft.files, aside=draft.aside)
+                   findings=draft.findings, origin=origin, files=draft.files, aside=draft.aside,
+                   annotations=draft.annotations)
 
 
 def _draft(path: Path, asked: Asked) -> Draft:

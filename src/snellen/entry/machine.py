@@ -13,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.core.errors import EnvironmentProblem, UsageError, nearest
 from snellen.core.run import Watch
+from snellen.core.spec import Reading, Scenic, Spec
+from snellen.data.reading import read_shape
 
 SMALL = 2_000_000  # operations for one input, below which one thread serves a network
 
@@ -59,7 +61,7 @@ def find_device(name: str) -> str:
     return name
 
 
-def suited(model: nn.Module | None, shape: tuple[int, ...]) -> int:
+def suited(model: nn.Module | None, spec: Spec, reading: Reading) -> int:
     """How many threads serve a model; one for a small network, where handing work over costs more than the work.
 
     Two threads save a small network a third of its time at best, and cost it fifteen times as much where another
@@ -67,8 +69,10 @@ def suited(model: nn.Module | None, shape: tuple[int, ...]) -> int:
 
     Args:
         model: planned, on the meta device; None where it cannot be planned.
-        shape: of one input as it is read.
     """
+    shape = read_shape(spec, reading)
+    if isinstance(spec.target, Scenic):  # a truth in every place is work for every core
+        return torch.get_num_threads()
     if model is None or any(hasattr(module, "grows") for module in model.modules()):
         return torch.get_num_threads()
     try:

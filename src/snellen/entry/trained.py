@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from snellen.core.plain import from_plain, to_plain
 from snellen.core.random import drawing, undrawn
 from snellen.core.record import Record, read_record, write_record
 from snellen.core.run import Run, Watch
-from snellen.core.spec import Classes, Labels, Spec
+from snellen.core.spec import Spec
 from snellen.core.task import Answer, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.check import looked_late
@@ -36,7 +37,6 @@ from snellen.look.report.run import write_report
 from snellen.look.report.told import Told, tell
 from snellen.publish.export import Published, export
 from snellen.publish.inputs import value_range
-from snellen.tasks.classify.views import worst as worst_classified
 
 OUTSIDE = 0.05  # of a picture's values: of those that were learned from, 0.002 lie outside
 
@@ -204,16 +204,9 @@ class Trained:
     def worst(self, count: int = 9, split: str = "test") -> list[Answer]:
         """The samples most wrong, worst first: name, truth and answer of each; fewer where fewer are wrong."""
         said = self.predictions(split)
-        if "scores" in said:
-            rows = worst_classified(said, count)
-        else:
-            rows = torch.argsort(self.task.errors(said, self.spec), descending=True)[:count]
-        if not len(rows):
-            return []
-        ids = said["ids"][rows].numpy()
-        answers = self.ask(self.data.source.read(ids, self.record.reading))
-        return [{"name": self.data.name(id), "truth": in_words(truth, self.spec), "answer": answer}
-                for id, truth, answer in zip(ids.tolist(), said["truth"][rows], answers, strict=True)]
+        ids = said["ids"][self.task.worst(said, self.spec, count)].tolist()
+        return [{"name": self.data.name(id), "truth": self.task.truth(self.data, id),
+                 "answer": self.ask(self.data.source.read(np.array([id]), self.record.reading))[0]} for id in ids]
 
     def predict(self, what: str | Path | Tensor) -> Answer | list[Answer]:
         """The answer for one file or one sample; the answers for a folder, a glob, a table or a batch."""
@@ -235,17 +228,6 @@ class Trained:
     def __repr__(self) -> str:
         figure = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"
         return f"<run {self.folder}: {self.record.learner} on {self.spec.name}, {figure}>"
-
-
-def in_words(truth: Tensor, spec: Spec) -> Any:
-    """The truth of one sample as an answer would say it: a class, a list of labels, or numbers by name."""
-    target = spec.target
-    if isinstance(target, Classes):
-        return target.names[int(truth)]
-    if isinstance(target, Labels):
-        return [name for name, there in zip(target.names, truth.tolist(), strict=True) if there > 0.5]
-    assert target is not None
-    return dict(zip(target.names, truth.tolist(), strict=True))
 
 
 def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, device: str = "auto",

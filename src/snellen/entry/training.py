@@ -21,7 +21,6 @@ from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
-from snellen.data.reading import read_shape
 from snellen.entry.finding import (
     AnyLearner,
     find_learner,
@@ -97,7 +96,7 @@ def prepare(
         spec=data.spec, seed=seed, span=data.span,
         reading=reading,
         data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
-        threads=machine.threads or suited(plan, read_shape(data.spec, reading)), versions=versions(), command=command,
+        threads=machine.threads or suited(plan, data.spec, reading), versions=versions(), command=command,
         source_hash=None if is_ours(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )  # fmt: skip

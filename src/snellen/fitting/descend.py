@@ -313,7 +313,7 @@ class _memory:  # noqa: N801 (used as a context)
         """Whether a step with `size` samples goes through."""
         try:
             batch = self.batches.at(0)
-            part = type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
+            part: Any = batch[:size] if isinstance(batch, list) else type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
             torch.stack(list(self.losses(part).values())).sum().backward()  # type: ignore[no-untyped-call]
             return True
         except (RuntimeError, MemoryError) as failure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from snellen.core.spec import Numbers, Reading, Spec
 from snellen.core.task import Answer
 from snellen.data.decode import decode
 from snellen.look.draw import image
+from snellen.look.overlay import font
 from snellen.look.words import clean
 from snellen.nn.layers import robust_range
 
@@ -77,8 +77,8 @@ def lines(answer: Answer, spec: Spec) -> list[str]:
     return [f"{name} ({100 * sure[name]:.0f} %)" if name in sure else name for name in said] or ["no label"]
 
 
-def annotated(values: Tensor, span: tuple[float, float], words: list[str]) -> Image.Image:
-    """The picture, enlarged where it is small, above a band with the words.
+def annotated(values: Tensor, span: tuple[float, float], told: list[str]) -> Image.Image:
+    """The picture, enlarged where it is small, above a band with what is told of it.
 
     Args:
         values: (C, H, W).
@@ -93,15 +93,15 @@ def annotated(values: Tensor, span: tuple[float, float], words: list[str]) -> Im
     picture.thumbnail((MOST, MOST), Image.Resampling.LANCZOS)
     width = max(picture.width, LEAST)
     size = max(16, width // 24)
-    font = _font(size)
-    shown = words if len(words) <= MOST_LINES else [*words[: MOST_LINES - 1], f"and {len(words) - MOST_LINES + 1} more"]
+    lettering = font(size)
+    shown = told if len(told) <= MOST_LINES else [*told[: MOST_LINES - 1], f"and {len(told) - MOST_LINES + 1} more"]
     row, margin = round(1.4 * size), size // 2
     whole = Image.new("RGB", (width, picture.height + row * len(shown) + margin), "white")
     whole.paste(picture, ((width - picture.width) // 2, 0))
     pen = ImageDraw.Draw(whole)
     for place, line in enumerate(shown):
-        pen.text((margin, picture.height + margin // 2 + place * row), _fitting(clean(line), font, width - 2 * margin),
-                 fill="black", font=font)
+        words = _fitting(clean(line), lettering, width - 2 * margin)
+        pen.text((margin, picture.height + margin // 2 + place * row), words, fill="black", font=lettering)
     return whole
 
 
@@ -113,12 +113,3 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
         kept -= 1
         shown = f"{line[: kept - kept // 2]}…{line[len(line) - kept // 2 :]}"
     return shown
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings: Pillow's own font knows few scripts."""
-    import matplotlib
-    from PIL import ImageFont
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)

@@ -56,7 +56,7 @@ def cost_of(
     """Plain figures: parameters, multiply-adds a sample, seconds of learning, milliseconds a prediction, bytes."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     split = "val" if len(data.splits["val"]) else "train"
-    x = data.samples(split, device).take(torch.zeros(1, dtype=torch.int64)).x
+    x = data.example(split, device)
     with FlopCounterMode(display=False) as flops:
         task.answer(model, x, spec)
     times = []

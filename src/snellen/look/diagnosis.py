@@ -76,7 +76,9 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     Args:
         baseline: the baseline's metrics on the split that is judged; empty where there is none.
     """
-    found = [*_leakage(e.data), *_rate(e.history), *_gradients(e), *_dead(e)]
+    found = [*_leakage(e.data), *_rate(e.history)]
+    if e.data.annotations is None:
+        found += [*_gradients(e), *_dead(e)]
     learned = judged.few(e.data, "train")
     if len(learned.splits["train"]):
         train = judged.figures(e.task, e.model, learned, "train", e.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from snellen.core.views import Cell, Matrix, Picture, Pictures, Plot, Table, Text, View
 from snellen.look import palette, plots
+from snellen.look.overlay import overlaid
 from snellen.look.words import clean, escaped, name, number, unbroken
 
 MOST_SIDE = 160  # pixels of a picture on the page: two dozen stay below 3 MB even when they are noise
@@ -120,8 +121,10 @@ def _picture(item: Picture) -> str:
     mark = {True: " right", False: " wrong", None: ""}[item.good]
     small = ' class="small"' if max(item.values.shape[-2:]) <= SMALL else ""
     words = f"<b>{name(first)}</b>" + "".join(f"<span>{name(line)}</span>" for line in others)
-    return (f'<li class="picture{mark}"><img{small} src="data:image/png;base64,{_png(item)}" alt="{escaped(first)}">'
-            f"<p>{words}</p></li>")
+    drawn = "".join(f'<img{small} src="data:image/png;base64,{_png(part)}" alt="{escaped(clean(part.caption))}">'
+                    for part in (item, *item.beside))
+    wide = " wide" if item.beside else ""
+    return f'<li class="picture{mark}{wide}">{drawn}<p>{words}</p></li>'
 
 
 def image(values: Tensor, low: float, high: float) -> Image.Image:
@@ -137,12 +140,16 @@ def image(values: Tensor, low: float, high: float) -> Image.Image:
 
 
 def _png(item: Picture) -> str:
-    """Base64 of a PNG of at most MOST_SIDE pixels a side."""
+    """Base64 of a PNG of at most MOST_SIDE pixels a side; of twice that where something is drawn on it."""
     from PIL import Image
 
     drawn = image(item.values, item.low, item.high)
-    if max(drawn.size) > MOST_SIDE:
-        drawn.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
+    marked = bool(item.marks) or item.classes is not None or bool(item.beside)
+    side = 2 * MOST_SIDE if marked else MOST_SIDE
+    if max(drawn.size) > side:
+        drawn.thumbnail((side, side), Image.Resampling.LANCZOS)
+    if marked:
+        drawn = overlaid(drawn, drawn.width / item.values.shape[-1], item.marks, item.classes)
     written = io.BytesIO()
     drawn.save(written, format="PNG", optimize=True)
     return base64.b64encode(written.getvalue()).decode()

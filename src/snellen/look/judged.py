@@ -19,6 +19,7 @@ from snellen.data.source import Source
 from snellen.tasks import LEARNERS
 
 MOST_TRAINING = 2000  # training samples that are asked again: enough for a figure to ± 2 points
+MOST_SCENES = 32  # likewise of pictures that have many truths each
 
 
 def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
@@ -57,12 +58,15 @@ class _Blank:
 def baseline_figures(task: Task[Any, Any], data: Dataset[Labelled], split: str) -> dict[str, Metric]:
     """The metrics of the task's baseline on a split; empty where the task has none."""
     model = baseline(task, data)
-    unread = dataclasses.replace(data, source=_Blank(data.source))
-    return {} if model is None else figures(task, model, unread, split)
+    if data.annotations is None:
+        data = dataclasses.replace(data, source=_Blank(data.source))
+    return {} if model is None else figures(task, model, data, split)
 
 
-def few(data: Dataset[Labelled], split: str, most: int = MOST_TRAINING) -> Dataset[Labelled]:
+def few(data: Dataset[Labelled], split: str, most: int | None = None) -> Dataset[Labelled]:
     """The same data with at most `most` samples in a split, spread evenly over it."""
+    if most is None:
+        most = MOST_TRAINING if data.annotations is None else MOST_SCENES
     ids = data.splits[split]
     chosen = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), most)).round().long()]
     return dataclasses.replace(data, splits={**data.splits, split: chosen})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
-from snellen.core.spec import Classes, Labels
+from snellen.core.spec import Boxes, Labels, Numbers, PixelClasses, PixelNumbers
 from snellen.core.views import Cell, Finding, Metric, Pictures, Plot, Table, View
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.look import draw
@@ -189,28 +189,22 @@ def _splits(data: Dataset[Labelled]) -> str:
     """Samples of each split, by class where there are classes."""
     target = data.spec.target
     splits = [s for s in SPLITS if len(data.splits[s])]
-    if not isinstance(target, Classes | Labels):
+    if target is None or isinstance(target, Numbers | PixelNumbers):
         rows: list[list[Cell]] = [[SPLIT_WORDS[s], len(data.splits[s])] for s in splits]
         return draw.html(Table(title="", columns=["split", "samples"], rows=rows))
-    tables = {s: _counts(data, s, len(target.names)) for s in splits}
+    tables = {s: data.counts(s) for s in splits}
     order = sorted(range(len(target.names)), key=lambda k: -target.counts[k] if target.counts else k)
-    caption = ""
+    caption = _COUNTED.get(type(target), "")
     if len(order) > MOST_CLASSES:
         half = MOST_CLASSES // 2
-        caption = f"The {half} most frequent and the {half} rarest of {number(len(order))} classes."
+        caption = f"The {half} most frequent and the {half} rarest of {number(len(order))} classes. {caption}".rstrip()
         order = [*order[:half], *order[-half:]]
     else:
         order = list(range(len(target.names)))
-    rows = [["all", *(len(data.splits[s]) for s in splits)]]
+    rows = [["pictures" if type(target) in _COUNTED else "all", *(len(data.splits[s]) for s in splits)]]
     rows += [[target.names[k], *(tables[s][k] for s in splits)] for k in order]
-    word = "class" if isinstance(target, Classes) else "label"
+    word = "label" if isinstance(target, Labels) else "class"
     return draw.html(Table(title="", columns=[word, *(SPLIT_WORDS[s] for s in splits)], rows=rows, caption=caption))
 
 
-def _counts(data: Dataset[Labelled], split: str, classes: int) -> list[int]:
-    import torch
-
-    truth = data.truth[data.splits[split]]
-    if truth.ndim == 1:
-        return [int(n) for n in torch.bincount(truth, minlength=classes)]
-    return [int(n) for n in truth.sum(0)]
+_COUNTED = {Boxes: "Of a class, objects are counted.", PixelClasses: "Of a class, pixels are counted."}

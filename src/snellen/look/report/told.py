@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from snellen.core import files
@@ -88,10 +89,13 @@ def tell(
     figures = judged.baseline_figures(learner.task, data, split)
     evidence = Evidence(task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics)
     empty = not len(said["ids"])
-    x = judged.few(data, "train", SHOWN_INSIDE).samples("train", evidence.device)
+    x = data.example("train", evidence.device)
+    if data.annotations is None:
+        some = judged.few(data, "train", SHOWN_INSIDE).samples("train", evidence.device)
+        x = some.take(torch.arange(len(some))).x
     return Told(
         folder=str(folder), record=record, learner=learner, data=data, metrics=metrics, baseline=figures,
         cost=kept["cost"], notes=kept["notes"], history=history, findings=diagnose(evidence, figures),
         views=[] if empty else learner.task.views(said, data, record.spec),
-        inside=learner.inside(model, next(x.in_order(SHOWN_INSIDE)).x) if len(x) else [],
+        inside=learner.inside(model, x) if len(x) else [],
     )  # fmt: skip

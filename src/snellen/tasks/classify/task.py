@@ -150,6 +150,15 @@ def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     return lambda rows: right[rows].mean(1)
 
 
+def truth(data: Dataset[Labelled], id: int) -> str | list[str]:
+    """The class of a sample, or its labels."""
+    target, true = data.spec.target, data.truth[id]
+    assert isinstance(target, Classes | Labels)
+    if isinstance(target, Classes):
+        return target.names[int(true)]
+    return [name for name, there in zip(target.names, true.tolist(), strict=True) if there > 0.5]
+
+
 def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
     """A batch of raw inputs to {"class", "probabilities"} or {"labels", "probabilities"} or {"class", "scores"}."""
     target = spec.target
@@ -209,6 +218,8 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     answer=answer,
     errors=errors,
     of_rows=of_rows,
+    worst=lambda said, spec, count: views.worst(said, count),
+    truth=truth,
     views=views.views,
     exported=exported,
 )

@@ -93,6 +93,12 @@ def answer(model: Regressor, x: Tensor, spec: Spec) -> list[Answer]:
     return [dict(zip(names, row, strict=True)) for row in said.tolist()]
 
 
+def truth(data: Dataset[Labelled], id: int) -> dict[str, float]:
+    """The numbers of a sample, by name."""
+    assert isinstance(data.spec.target, Numbers)
+    return dict(zip(data.spec.target.names, data.truth[id].tolist(), strict=True))
+
+
 def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The headline of (R, n) resampled rows."""
     if headline(spec) == "R2":
@@ -157,6 +163,8 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     answer=answer,
     errors=errors,
     of_rows=of_rows,
+    worst=lambda said, spec, count: torch.argsort(errors(said, spec), descending=True)[:count],
+    truth=truth,
     views=views,
     exported=exported,
 )
