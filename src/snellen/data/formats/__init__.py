@@ -53,7 +53,7 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import arrays, cifar, folder, idx, table
+    from snellen.data.formats import arrays, cifar, folder, idx, pairs, table
 
-    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT, folder.FORMAT)
+    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT, pairs.FORMAT, folder.FORMAT)
     return {format.name: format for format in known}
