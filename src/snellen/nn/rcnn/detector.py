@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.objects import Found, Objects
+from snellen.nn.masks import regions
 from snellen.nn.rcnn.keypoints import Keypoints
-from snellen.nn.rcnn.masks import Masks, pasted
+from snellen.nn.rcnn.masks import Masks
 from snellen.nn.rcnn.pictures import Batch, Pictures
 from snellen.nn.rcnn.proposals import Proposals
 from snellen.nn.rcnn.regions import Finds, Regions
@@ -127,8 +128,7 @@ def found(finds: Finds, k: int, image: Tensor) -> Found:
     boxes = finds.boxes[k, :there]
     masks = points = None
     if finds.masks is not None:
-        height, width = image.shape[1:]
-        masks = [pasted(mask, box, height, width) for mask, box in zip(finds.masks[k, :there], boxes, strict=True)]
+        masks = regions(finds.masks[k, :there], boxes, (image.shape[1], image.shape[2]))
     if finds.keypoints is not None:
         points = finds.keypoints[k, :there]
     return Found(boxes, finds.scores[k, :there], finds.labels[k, :there], masks, points)

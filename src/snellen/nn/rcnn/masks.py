@@ -1,4 +1,4 @@
-"""Which pixels of a box are the object's: the mask branch, and a mask back in its picture.
+"""Which pixels of a box are the object's: the mask branch.
 
 Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN"; lecture 003.
 """
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, grid_sample
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from snellen.core.objects import Objects, Region
+from snellen.core.objects import Objects
 from snellen.nn.rcnn.pictures import Batch
 from snellen.nn.rcnn.pool import Pool
 from snellen.nn.rcnn.regions import Finds, Sampled, rows_of
@@ -86,21 +86,3 @@ def wanted(masks: Tensor, of: Tensor, boxes: Tensor, side: int, aligned: bool = 
         roi = torch.cat([box.new_zeros(1), box - box.new_tensor([left, top, left, top])])[None]
         grids.append(roi_align(part[None, None], roi, (side, side), 1.0, aligned=aligned)[0])
     return torch.cat(grids)
-
-
-def pasted(mask: Tensor, box: Tensor, height: int, width: int) -> Region:
-    """A small mask as the pixels of its picture: those whose centre it calls the object's.
-
-    Args:
-        mask: (M, M) in 0 … 1. box: (4,) pixels of the picture, of height x width.
-    """
-    x1, y1, x2, y2 = box.tolist()
-    left, top = max(math.floor(x1), 0), max(math.floor(y1), 0)
-    right, bottom = min(math.ceil(x2), width), min(math.ceil(y2), height)
-    if right <= left or bottom <= top:
-        return Region(top, left, torch.zeros(0, 0, dtype=torch.bool, device=mask.device))
-    across = (torch.arange(left, right, device=mask.device) + 0.5 - x1) / max(x2 - x1, 1e-6) * 2 - 1
-    down = (torch.arange(top, bottom, device=mask.device) + 0.5 - y1) / max(y2 - y1, 1e-6) * 2 - 1
-    y, x = torch.meshgrid(down, across, indexing="ij")
-    value = grid_sample(mask[None, None], torch.stack([x, y], 2)[None], padding_mode="border", align_corners=False)
-    return Region(top, left, value[0, 0] >= 0.5)
