@@ -40,7 +40,8 @@ def run(words: Sequence[str], own: Own) -> int:
     terminal.tell("\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], given.format))
     if counts:
         rows = [[name, count] for name, count in zip(names, counts, strict=True)]
-        terminal.tell("\n" + terminal.table(["class", COUNTED.get(type(spec.target).__name__, "training samples")], rows, given.format))
+        counted = COUNTED.get(type(spec.target).__name__, "training samples")
+        terminal.tell("\n" + terminal.table(["class", counted], rows, given.format))
     elif names:
         terminal.tell(f"\ntargets: {', '.join(names)}")
     for finding in data.findings:
