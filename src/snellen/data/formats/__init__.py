@@ -53,7 +53,7 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import arrays, cifar, folder, idx, table, voc
+    from snellen.data.formats import arrays, cifar, coco, folder, idx, table, voc, yolo
 
-    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, voc.FORMAT, table.FORMAT, folder.FORMAT)
+    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, coco.FORMAT, voc.FORMAT, yolo.FORMAT, table.FORMAT, folder.FORMAT)
     return {format.name: format for format in known}
