@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BUILTIN_NAMES = ("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock")
+BUILTIN_NAMES = ("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock", "shapes")
 
 FORMATS: dict[str, str] = {  # what `snellen.data.formats` reads; a test holds the two equal
     "idx": "IDX pictures with labels, as MNIST has them",
