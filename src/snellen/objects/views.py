@@ -22,7 +22,7 @@ from snellen.objects.measure import lengths_of_masks, matched, target_of
 from snellen.objects.mistakes import KINDS, LEFT_OUT, MEANS, RIGHT, Mistakes, mistakes
 from snellen.objects.protocol import Part
 
-WORST = 12
+WORST = 8
 MOST_CURVES = 8  # classes with a curve of their own: the most frequent
 MOST_POINTS = 200  # of a curve
 MOST_CLASSES = 40  # in the table: the most frequent
