@@ -9,12 +9,20 @@ from torch import nn
 
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, regress
+from snellen.tasks import classify, regress, segment
 
-TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (classify.TASK, regress.TASK)}
+TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (classify.TASK, regress.TASK, segment.TASK)}
 
 # Simplest first: the order of the ladder.
-LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {"classify": classify.LEARNERS, "regress": regress.LEARNERS}
+LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
+    "classify": classify.LEARNERS,
+    "regress": regress.LEARNERS,
+    "segment": segment.LEARNERS,
+}
 
 # What makes a learner of a plain module, and says what the module must return.
-ADOPT: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {"classify": classify.adopt, "regress": regress.adopt}
+ADOPT: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
+    "classify": classify.adopt,
+    "regress": regress.adopt,
+    "segment": segment.adopt,
+}
