@@ -45,15 +45,17 @@ def check(draft: Draft, asked: Asked) -> Draft:
     if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
         return dataclasses.replace(draft, findings=(*draft.findings, *of_groups(draft), *imbalance(draft), *few(draft)))
     copies = _copies(draft.source, asked.full)
-    bad = _bad(draft.source, copies)
+    unread = _bad(draft.source, copies)
+    bad = {**draft.bad, **unread}
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
     same, torn = _under_two_labels(draft, copies.exact)
-    findings = [*draft.findings, *_of_bad(bad), *torn]
+    elsewhere = sum(finding.count for finding in draft.findings if finding.severity == "error")
+    findings = [*draft.findings, *draft.objections, *_of_bad(unread), *torn]
     if isinstance(draft.source, PictureFiles):
         bad.update({id: Aside(draft.source.name(id), "lies under two labels", _ONE_LABEL) for id in same})
     draft = dataclasses.replace(draft, findings=tuple(findings))
     if any(finding.severity == "error" for finding in findings):
-        draft = _quarantined(draft, bad, asked)
+        draft = _quarantined(draft, bad, elsewhere, asked)
     keep = np.array([id for id in range(len(draft.source)) if id not in bad], np.int64)
     if len(keep) < len(draft.source):
         draft, copies = _keep(draft, keep), _renumbered(copies, keep)
@@ -142,8 +144,12 @@ def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], l
                          severity=severity, where=tuple(names), count=len(ids))]
 
 
-def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
-    """Turns errors into warnings where quarantine is asked for and leaves out no more than it may."""
+def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Asked) -> Draft:
+    """Turns errors into warnings where quarantine is asked for and leaves out no more than it may.
+
+    Args:
+        elsewhere: samples that were lost before they came into the source.
+    """
     errors = [finding for finding in draft.findings if finding.severity == "error"]
     where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles) else ""
     gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
@@ -152,8 +158,8 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
     if not asked.quarantine:
         remedy = errors[0].remedy if len(errors) == 1 else _MEND
         raise Rejected(cause, remedy, draft.findings, aside)
-    lost = sum(finding.count for finding in errors)
-    total = len(draft.source) + lost - len(bad)
+    lost = len(bad) + elsewhere
+    total = len(draft.source) + elsewhere
     if lost == total or (lost > ALLOWED_LOSS * total and not asked.allow_loss):
         raise Rejected(f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
                        "Mend them, or allow the loss with --allow-loss." if lost < total else "None would be left.",

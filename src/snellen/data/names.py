@@ -8,6 +8,7 @@ FORMATS: dict[str, str] = {  # what `snellen.data.formats` reads; a test holds t
     "idx": "IDX pictures with labels, as MNIST has them",
     "cifar": "the python pickles of CIFAR-10 and CIFAR-100, read without executing them",
     "arrays": "NPZ and HDF5 files of named inputs and targets",
+    "voc": "Pascal VOC: boxes in an XML file for each picture",
     "table": "CSV and JSON lines of numbers and categories, or of picture names with their targets",
     "folder": "pictures in folders, one a class, with or without train, val and test",
 }

@@ -44,7 +44,7 @@ class Asked:
 
 
 class Format(NamedTuple):
-    """`recognises` looks at names only and answers in milliseconds."""
+    """`recognises` looks at names, at most at the start of a file or two, and answers in milliseconds."""
 
     name: str
     recognises: Callable[[Path], bool]
@@ -53,7 +53,7 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import arrays, cifar, folder, idx, table
+    from snellen.data.formats import arrays, cifar, folder, idx, table, voc
 
-    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT, folder.FORMAT)
+    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, voc.FORMAT, table.FORMAT, folder.FORMAT)
     return {format.name: format for format in known}

@@ -20,7 +20,7 @@ from snellen.look.words import duration, escaped, large, name, number, size, unb
 MOST_CLASSES = 40  # in the table of counts; beyond, the rarest and the most frequent are shown
 LOOKED_FOR = (
     "loss at chance, one class for everything, the baseline, the gap between training and validation, dead units, "
-    "vanishing and exploding gradients, the learning rate, leakage between splits"
+    "vanishing and exploding gradients, the learning rate, one batch not learned by heart, leakage between splits"
 )
 
 
