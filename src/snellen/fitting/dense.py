@@ -15,9 +15,8 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.annotations import NO_TRUTH
-from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scene_augment import varied
+from snellen.data.scene_augment import SceneAugment, varied
 from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.fitting.descend import descend
 from snellen.fitting.descent import Descent
@@ -104,7 +103,7 @@ def check_maps(network: nn.Module, outputs: int, data: Dataset[Labelled], run: R
                          f"Give its last layer {outputs} channels of the picture's size.")
 
 
-def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: Augment,
+def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: SceneAugment,
                 tile: int | None) -> None:  # fmt: skip
     """Standardises the pictures by the training split, then descends on `scheme`'s loss of random tiles.
 
@@ -126,11 +125,11 @@ def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: 
     target = data.spec.target
     size, times = how.batch_size or BATCH, visits(tile, data.spec)
     if how.overfit:
-        vary, size, times = Augment(), min(size, len(train)), 1
+        vary, size, times = SceneAugment(flip=False), min(size, len(train)), 1
         how, train = _by_heart(how, train, size)
 
     def seen(scene: Scene, visit: int) -> Scene:
-        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, tile)
+        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, None if tile is None else (tile, tile))
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
         return {"loss": scheme.loss(model, *together(batch))}

@@ -11,7 +11,7 @@ from torch import nn
 from snellen.core.run import Run
 from snellen.core.settings import Because
 from snellen.core.spec import Reading, Spec
-from snellen.data.augment import Augment
+from snellen.data.scene_augment import SceneAugment
 from snellen.fitting.dense import Sight, tile_of, visits
 from snellen.fitting.descent import Descent
 from snellen.nn.network import Network
@@ -27,7 +27,7 @@ class DenseSettings(Protocol):
     @property
     def descent(self) -> Descent: ...
     @property
-    def augment(self) -> Augment: ...
+    def augment(self) -> SceneAugment: ...
 
 
 C = TypeVar("C")

@@ -11,7 +11,7 @@ from torch import nn
 
 from snellen.architectures.dense.architecture import DenseArchitecture
 from snellen.core.settings import Limit, settings
-from snellen.data.augment import Augment
+from snellen.data.scene_augment import SceneAugment
 from snellen.fitting.dense import Sight
 from snellen.fitting.descent import Descent
 from snellen.nn.dense.unet import UNet
@@ -31,7 +31,7 @@ class UNetSettings:
     """Normalisation over the batch, or over groups of channels of one picture, for batches of one or two tiles."""
     sight: Sight = Sight()
     descent: Descent = Descent(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
-    augment: Augment = Augment(flip=True)
+    augment: SceneAugment = SceneAugment(flip=True, brightness=0.2)
 
 
 def unet(c: UNetSettings, channels: int, outputs: int, skips: bool) -> nn.Module:

@@ -12,8 +12,8 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Reading, Spec
-from snellen.data.augment import Augment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
 from snellen.fitting.dense import Sight, check_maps, learn_dense, tile_of
 from snellen.fitting.descent import Descent
 from snellen.nn.layers import Standardize
@@ -28,7 +28,7 @@ class OwnSettings:
 
     sight: Sight = Sight()
     descent: Descent = Descent(epochs=20)
-    augment: Augment = Augment()
+    augment: SceneAugment = SceneAugment()
     weighting: Weighting = Weighting()
 
 
