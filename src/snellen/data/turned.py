@@ -41,11 +41,7 @@ def orientation(path: Path) -> int:
 def turned_points(x: np.ndarray, y: np.ndarray, how: int, width: float,
                   height: float) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Points of a picture of this size before turning, where they are after. Coordinates are continuous."""
-    if how in (2, 3, 7, 8):
-        far_x = width - x
-    else:
-        far_x = x
-    far_y = height - y if how in (3, 4, 6, 7) else y
+    far_x, far_y = width - x, height - y
     return {1: (x, y), 2: (far_x, y), 3: (far_x, far_y), 4: (x, far_y), 5: (y, x), 6: (far_y, x), 7: (far_y, far_x),
             8: (y, far_x)}[how]  # fmt: skip
 
@@ -54,8 +50,8 @@ def turned_masks(masks: Tensor, how: int) -> Tensor:
     """(n, H, W) of a picture before turning to (n, H', W') after."""
     if how in (5, 6, 7, 8):
         masks = masks.transpose(1, 2)
-    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(how, ())
-    return masks.flip(flips).contiguous()
+    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(how)
+    return masks if flips is None else masks.flip(flips)
 
 
 def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Finding]]:

@@ -17,6 +17,7 @@ from snellen.core.errors import DataError, first_line, shown
 from snellen.data.formats.objects import leads_out
 from snellen.data.outlines import Outline, Runs, compressed
 
+_NUMBERS = {int, float}
 _EXPORT = "Export it again, or mend the file."
 
 
@@ -195,7 +196,7 @@ def _row(annotation: Mapping[str, Any], id: int, size: tuple[int, int],
     box = get("bbox")
     if box is None and outline is not None:
         box = _around(outline)
-    if not isinstance(box, list) or len(box) != 4 or not all(type(n) is float or type(n) is int for n in box):
+    if not isinstance(box, list) or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
         raise ValueError(f"its bbox is {shown(box)}, not [x, y, width, height]")
     if not isinstance(category, int | str) or category not in categories:
         raise _UnknownClass(f"its category_id {shown(category)} is none of the categories")
@@ -225,7 +226,7 @@ def _outline(told: Any, size: tuple[int, int]) -> Outline | None:
         for ring in told:
             if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
                 raise ValueError(f"its segmentation has a polygon {shown(ring)}, not x, y of three points or more")
-            if not all(type(n) is float or type(n) is int for n in ring):
+            if not _NUMBERS.issuperset(map(type, ring)):
                 raise ValueError("its segmentation has a polygon of other than numbers")
         return told
     size, counts = told.get("size"), told.get("counts")
