@@ -37,7 +37,8 @@ def run(words: Sequence[str], own: Own) -> int:
     terminal.tell("\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], given.format))
     if counts:
         rows = [[name, count] for name, count in zip(names, counts, strict=True)]
-        terminal.tell("\n" + terminal.table(["class", "training samples"], rows, given.format))
+        counted = {"Boxes": "objects", "PixelClasses": "pixels"}.get(type(spec.target).__name__, "samples")
+        terminal.tell("\n" + terminal.table(["class", f"training {counted}"], rows, given.format))
     elif names:
         terminal.tell(f"\ntargets: {', '.join(names)}")
     for finding in data.findings:
