@@ -22,10 +22,11 @@ from snellen.data.annotations import ObjectLists
 from snellen.data.findings import SHOWN, more
 from snellen.data.header import Header
 from snellen.data.object_table import ObjectTable, Wrong
+from snellen.data.oriented import turn, turns, unturned
 from snellen.data.outlines import Outlines
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Aside, BadSamples
-from snellen.data.turned import turn, turned_masks, turns, unturned
+from snellen.data.turning import ORIENTATIONS, turned
 
 ROUNDING = 1.0  # pixels that a box may reach out of its picture, or be thin, before it is worth a word
 
@@ -107,7 +108,7 @@ class _Drawn:
         except ValueError as error:
             raise BadSamples({picture: f"has a mask that cannot be drawn ({first_line(error)})"},
                              {picture: self.source.name(picture)}) from error
-        return turned_masks(drawn, how)
+        return drawn if how == 1 else turned(drawn, *ORIENTATIONS[how])
 
 
 def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
@@ -120,8 +121,8 @@ def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict
     """Masks of another size than their picture, and polygons that reach out of it by more than its size."""
     if table.outlines is None:
         return {}
-    turned = (how >= 5)[table.picture, None]
-    drawn_on = np.where(turned, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
+    quarter = (how >= 5)[table.picture, None]
+    drawn_on = np.where(quarter, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
     runs = table.outlines.sizes
     reach, far = table.outlines.reach(), drawn_on[:, ::-1].astype(np.float64)
     known = (far > 0).all(1)

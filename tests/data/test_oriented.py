@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from object_makers import coco, coco_told, voc_xml
 from picture_makers import scene
 from PIL import Image
@@ -18,24 +16,6 @@ from snellen.data.annotations import ObjectLists
 from snellen.data.formats import Asked
 from snellen.data.formats import coco as coco_format
 from snellen.data.formats import voc as voc_format
-from snellen.data.turned import METHODS, turned_masks, turned_points
-
-
-@given(st.integers(1, 8), st.integers(2, 12), st.integers(2, 12), st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
-def test_boxes_stay_around_what_pillow_turns(how: int, height: int, width: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x1, x2 = sorted(rng.choice(width + 1, 2, replace=False).tolist())
-    y1, y2 = sorted(rng.choice(height + 1, 2, replace=False).tolist())
-    mask = np.zeros((height, width), np.uint8)
-    mask[y1:y2, x1:x2] = 1
-    image = Image.fromarray(mask)
-    expected = np.asarray(image if how == 1 else image.transpose(METHODS[how]))
-    turned = turned_masks(torch.from_numpy(mask)[None].bool(), how)[0].numpy()
-    assert np.array_equal(turned, expected)
-    x, y = turned_points(np.array([x1, x2], float), np.array([y1, y2], float), how, width, height)
-    rows, columns = np.nonzero(expected)
-    assert (x.min(), y.min(), x.max(), y.max()) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
 def turned_picture(path: Path, how: int) -> None:
