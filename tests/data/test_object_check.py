@@ -34,6 +34,8 @@ def drafted(tmp_path: Path, *rows: dict[str, object]) -> Draft:
     ({"bbox": [10**9, 5, 4, 4]}, "outside"),
     ({"bbox": [float("nan"), 5, 4, 4]}, "not-a-number"),
     ({"bbox": [1, 5, float("inf"), 4]}, "not-a-number"),
+    ({"bbox": [float("inf"), 5, 4, 4]}, "not-a-number"),
+    ({"bbox": [1e308, 5, 1e308, 4]}, "not-a-number"),
     ({"bbox": [1, 5, 4]}, "annotation"),
     ({"bbox": [1, 5, 4, 10**400]}, "annotation"),
     ({"bbox": None}, "annotation"),

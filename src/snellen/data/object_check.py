@@ -67,8 +67,9 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
     table = turn(table, how, sizes)
     height, width = sizes[table.picture].T.astype(np.float64)
     told, finite = width > 0, np.isfinite(table.boxes).all(1)
-    x1, y1, x2, y2 = table.boxes.T
-    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))  # never with NaN
+    boxes = np.where(finite[:, None], table.boxes, 0.0)
+    x1, y1, x2, y2 = boxes.T
+    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
     reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
     errors = {"not-a-number": ~finite, "no-area": finite & ~ordered, "outside": finite & ordered & outside,
               "unknown-class": table.labels < 0, **_of_outlines(table, how, sizes)}  # fmt: skip
@@ -85,7 +86,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
                 *turned_findings, *_of_sizes(table, source, how), *_of_empty(table, source),
                 *_of_classes(table, names, given)]
     far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
-    cut = np.clip(np.where(finite[:, None], table.boxes, 0.0), 0.0, far)
+    cut = np.clip(boxes, 0.0, far)
     masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
     bad = {entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
            for entry in reversed(wrong)}  # fmt: skip
