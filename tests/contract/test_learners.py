@@ -41,7 +41,7 @@ SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
 }  # fmt: skip
 QUICK_SCENES: dict[str, dict[str, Any]] = {
     "segment": {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2},
-    **dict.fromkeys(("detect", "instances", "keypoints"), {"epochs": 4, "batch_size": 4}),
+    **{task: {"epochs": 4, "batch_size": 4} for task in ("detect", "instances", "keypoints")},
 }
 
 
