@@ -23,6 +23,8 @@ class Anchors(nn.Module):
 
     def __init__(self, sizes: Sequence[float], shapes: Sequence[float] = (0.5, 1.0, 2.0)) -> None:
         super().__init__()
+        self.shapes = tuple(shapes)
+        self.known = False  # whether they came with pretrained weights, and are not to be fitted anew
         self.register_buffer("cells", cells(sizes, shapes))
 
     def forward(self, maps: Sequence[Tensor], x: Tensor) -> list[Tensor]:
