@@ -10,6 +10,7 @@ FORMATS: dict[str, str] = {  # what `snellen.data.formats` reads; a test holds t
     "arrays": "NPZ and HDF5 files of named inputs and targets",
     "voc": "Pascal VOC: boxes in an XML file for each picture",
     "table": "CSV and JSON lines of numbers and categories, or of picture names with their targets",
+    "pairs": "pictures with a mask or a map of numbers each: classes, instances, depth, normals, edges, flow",
     "folder": "pictures in folders, one a class, with or without train, val and test",
 }
 

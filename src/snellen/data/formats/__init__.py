@@ -53,7 +53,7 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import arrays, cifar, folder, idx, table, voc
+    from snellen.data.formats import arrays, cifar, folder, idx, pairs, table, voc
 
-    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, voc.FORMAT, table.FORMAT, folder.FORMAT)
+    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, voc.FORMAT, table.FORMAT, pairs.FORMAT, folder.FORMAT)
     return {format.name: format for format in known}
