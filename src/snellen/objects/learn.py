@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,36 +13,64 @@ from torch import Tensor, nn
 from snellen.core.objects import Objects
 from snellen.core.run import Run
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scenes import Scene, SceneBatches, Scenes, Vary
+from snellen.data.scene_augment import SceneAugment, varied
+from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.fitting.descend import descend
 from snellen.fitting.descent import Descent
 from snellen.nn.layers import Standardize
 from snellen.nn.rcnn.anchors import Anchors, cells, suited
 from snellen.nn.rcnn.detector import Detector
+from snellen.objects.protocol import Part
+from snellen.objects.threshold import choose, validation
 
 PICTURES = 200  # that statistics are taken from
 PIXELS = 4096  # of each
+WATCHED = 24  # whose loss is looked at after an epoch
 
 
-def learn(model: Detector, data: Dataset[Labelled], run: Run, how: Descent, vary: Vary | None = None) -> None:
-    """Standardises by the training split, fits the anchors to its boxes, then descends on the detector's losses.
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What is learned, and from what.
 
-    The validation score is minus the loss there, batch normalisation and all else as in use.
+    Args:
+        part: of an object, by which the best weights and the threshold are chosen.
+        data: with its splits.
+        vary: how far pictures are varied.
     """
+
+    part: Part
+    data: Dataset[Labelled]
+    vary: SceneAugment
+
+
+def learn(model: Detector, lesson: Lesson, run: Run, how: Descent) -> None:
+    """Standardises by the training split, fits the anchors to its boxes, descends, and chooses the threshold.
+
+    The loss on validation pictures is computed as in use: batch normalisation does not see them.
+    """
+    data = lesson.data
     model.to(run.device)
     train, val = data.scenes("train", run.device), data.scenes("val", run.device)
     prepare(model, train, data.span, run)
-    batches = SceneBatches(train, how.batch_size or 4, run.seed, vary)
     model.to(memory_format=torch.channels_last)
+
+    def vary(scene: Scene, epoch: int) -> Scene:
+        return varied(scene, epoch, lesson.vary, run.seed, data.spec.target)
+
+    batches = SceneBatches(train, how.batch_size or 4, run.seed, vary)
+    precision = validation(lesson.part, data, run)
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
         return model.losses(*apart(batch))
 
     def validate(judged: nn.Module) -> float:
         assert isinstance(judged, Detector)
-        return -validation_loss(judged, val)
+        assert precision is not None
+        run.log(validation_loss=validation_loss(judged, val))
+        return precision(judged)
 
-    descend(model, losses, batches, run, how, validate=validate if len(val) else None)
+    descend(model, losses, batches, run, how, validate=validate if precision is not None else None)
+    choose(lesson.part, model, data, run)
 
 
 def apart(batch: Sequence[Scene]) -> tuple[list[Tensor], list[Objects]]:
@@ -52,13 +82,11 @@ def apart(batch: Sequence[Scene]) -> tuple[list[Tensor], list[Objects]]:
     return [scene.image for scene in batch], truths
 
 
-def validation_loss(model: Detector, scenes: Scenes, size: int = 4) -> float:
-    """The mean of the losses of a split."""
-    total = torch.zeros((), dtype=torch.float64)
-    for start in range(0, len(scenes), size):
-        batch = scenes.take(range(start, min(start + size, len(scenes))))
-        total += len(batch) * sum(float(loss) for loss in model.losses(*apart(batch)).values())
-    return float(total) / len(scenes)
+def validation_loss(model: Detector, scenes: Scenes) -> float:
+    """The mean of the losses of a few pictures of a split."""
+    chosen = spread(scenes, WATCHED)
+    each = [sum(float(loss) for loss in model.losses(*apart([scenes.at(position)])).values()) for position in chosen]
+    return sum(each) / len(each)
 
 
 def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, run: Run) -> None:
@@ -72,13 +100,13 @@ def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, ru
     for anchors in (module for module in model.modules() if isinstance(module, Anchors)):
         if not anchors.known:
             count = len(anchors.cells)
-            sizes = run.once("anchors", lambda count=count: suited(box_sizes(model, train), count))
+            sizes = run.once("anchors", partial(fitted, model, train, count))
             anchors.cells.copy_(cells(sizes, anchors.shapes))
 
 
-def spread(scenes: Scenes) -> list[int]:
-    """Positions of at most `PICTURES` pictures, evenly spread."""
-    count = min(PICTURES, len(scenes))
+def spread(scenes: Scenes, most: int = PICTURES) -> list[int]:
+    """Positions of at most so many pictures, evenly spread."""
+    count = min(most, len(scenes))
     places: list[int] = torch.linspace(0, len(scenes) - 1, count).round().long().tolist()
     return places
 
@@ -91,6 +119,11 @@ def statistics(standardize: Standardize, scenes: Scenes, span: tuple[float, floa
         some.append(flat[:, :: max(1, flat.shape[1] // PIXELS)])
     standardize.learn(torch.cat(some, 1)[None].to(standardize.mean.device), span)
     return standardize.state_dict()
+
+
+def fitted(model: Detector, scenes: Scenes, count: int) -> list[float]:
+    """Sizes of anchors for the boxes of some pictures."""
+    return suited(box_sizes(model, scenes), count)
 
 
 def box_sizes(model: Detector, scenes: Scenes) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from snellen.core.settings import Because, Limit, settings
-from snellen.core.spec import Spec
+from snellen.core.spec import Reading, Spec
 
 PUBLISHED = "published"  # the word for the weights that torchvision gives away
 SIDE = 256  # pixels of the shorter side that a small network looks at: a few hundred pictures in a few minutes
@@ -49,3 +49,9 @@ def suggested(spec: Spec) -> dict[str, Because]:
         return {}
     side = max(32, min(height, width))
     return {"shorter": Because(value=side, why=f"pictures of {width}x{height} pixels")}
+
+
+def reads(sight: Sight, spec: Spec) -> Reading:
+    """Pictures at their own size, in colour where they are not all alike or published weights know colour only."""
+    channels = 3 if sight.origin == PUBLISHED else spec.input.shape[0] or 3
+    return Reading(channels=channels)

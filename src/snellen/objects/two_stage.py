@@ -13,7 +13,7 @@ from snellen.nn.rcnn.detector import Detector
 from snellen.nn.rcnn.pictures import Pictures
 from snellen.nn.rcnn.proposals import Share
 from snellen.nn.rcnn.regions import Choice
-from snellen.objects.settings import PUBLISHED, Sight
+from snellen.objects.settings import PUBLISHED, Sight, reads
 
 ANCHOR = 8.0  # sides of an anchor in cells of its map, until they are fitted to the boxes
 
@@ -37,9 +37,9 @@ def detector(sight: Sight, stages: Stages, spec: Spec, masks: Literal["none", "j
     assert isinstance(target, Boxes)
     published = sight.origin == PUBLISHED
     small = sight.backbone == "small"
-    channels = spec.input.shape[0] or 3
+    channels = reads(sight, spec).channels or 3
     norm: Norm = "frozen" if published else sight.norm
-    maps = pyramid(sight.backbone, 3 if published else channels, norm, 3 if published else 5)
+    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5)
     plan = Plan(
         classes=len(target.names), masks=masks, keypoints=len(target.keypoints) if keypoints else 0, pool=stages.pool,
         aligned=not published, width=256 if small else 1024, depth=2 if small else 4,

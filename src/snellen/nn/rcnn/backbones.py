@@ -91,7 +91,8 @@ def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5) -> Pyramid:
 
     if name == "mobilenet":
         found = _mobilenet_extractor(mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm)), True, 6)
-        body, fpn, path, strides = found.body, found.fpn, 256, (32, 32, 64)
+        body, fpn, path = found.body, found.fpn, 256
+        strides: tuple[int, ...] = (32, 32, 64)
         body["0"][0] = _stem(body["0"][0], channels)
         stages = list(body.children())
         frozen = stages[: max(0, len(stages) - 3 * learned)] if learned < 5 else []

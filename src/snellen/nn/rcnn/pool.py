@@ -49,7 +49,8 @@ class Pool(nn.Module):
         strides = [2 ** round(math.log2(x.shape[2] / features.shape[2])) for features in maps]
         level = levels(regions[:, 1:], strides)  # (R,)
         if torch.compiler.is_exporting():  # a choice of rows has no fixed size: read all maps, and take one
-            every = torch.stack([self.read(one, regions, 1 / stride) for one, stride in zip(maps, strides, strict=True)])
+            each = [self.read(one, regions, 1 / stride) for one, stride in zip(maps, strides, strict=True)]
+            every = torch.stack(each)
             index = level[None, :, None, None, None].expand(1, *every.shape[1:])
             return every.gather(0, index)[0]
         if self.kind == "roi-align":
@@ -100,7 +101,7 @@ def aligned(maps: Sequence[Tensor], strides: Sequence[int], level: Tensor, regio
     channels, device = maps[0].shape[1], regions.device
     table = torch.cat([one.permute(0, 2, 3, 1).reshape(-1, channels) for one in maps])  # (Σ B·h·w, C)
     sides = torch.tensor([one.shape[2:] for one in maps], device=device)  # (L, 2)
-    starts = torch.tensor([0, *(one.shape[0] * one.shape[2] * one.shape[3] for one in maps[:-1])], device=device).cumsum(0)
+    starts = torch.tensor([0, *(one[:, 0].numel() for one in maps[:-1])], device=device).cumsum(0)
     height, width = sides[level].unbind(1)  # (R,)
     x1, y1, x2, y2 = (regions[:, 1:] / torch.tensor(strides, device=device)[level, None] - half).unbind(1)
     least = 0.0 if half else 1.0  # as published: a region was at least a cell wide
@@ -111,7 +112,8 @@ def aligned(maps: Sequence[Tensor], strides: Sequence[int], level: Tensor, regio
     place = place + column[:, None, :, None, :]  # (R, size, size, 2 POINTS, 2 POINTS)
     weight = down[:, :, None, :, None] * across[:, None, :, None, :] / POINTS**2
     rows = (len(regions) * size**2, (2 * POINTS) ** 2)
-    mixed = embedding_bag(place.reshape(rows), table.to(weight.dtype), mode="sum", per_sample_weights=weight.reshape(rows))
+    table = table.to(weight.dtype)
+    mixed = embedding_bag(place.reshape(rows), table, mode="sum", per_sample_weights=weight.reshape(rows))
     return mixed.view(len(regions), size, size, channels).permute(0, 3, 1, 2)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -144,8 +144,9 @@ class Proposals(nn.Module):
         matches = [matched(every, truth, ANCHORS) for truth in truths]
         logits, deltas = self.at(maps, [match.places for match in matches])
         there = torch.cat([match.objects for match in matches]) >= 0
-        wanted = [encoded(truth.learned.boxes[match.objects[match.objects >= 0]], every[match.places[match.objects >= 0]])
-                  for match, truth in zip(matches, truths, strict=True)]
+        wanted = []
+        for (place, of), truth in zip(matches, truths, strict=True):
+            wanted.append(encoded(truth.learned.boxes[of[of >= 0]], every[place[of >= 0]]))
         distance = smooth_l1_loss(deltas[there], torch.cat(wanted), beta=1 / 9, reduction="sum")
         losses = {"objectness": binary_cross_entropy_with_logits(logits, there.float()),
                   "proposals": distance / max(len(logits), 1)}
@@ -162,7 +163,8 @@ class Proposals(nn.Module):
         Returns:
             (S,) logits and (S, 4) offsets, of all pictures.
         """
-        conv, logit, delta = self.head.conv[0][0], self.head.cls_logits, self.head.bbox_pred
+        head: Any = self.head
+        conv, logit, delta = head.conv[0][0], head.cls_logits, head.bbox_pred
         per, channels = logit.out_channels, maps[0].shape[1]
         sides = torch.tensor([one.shape[2:] for one in maps], device=maps[0].device)  # (L, 2)
         cells = sides.prod(1)
