@@ -125,7 +125,7 @@ def points(first: Tensor, length: Tensor, cells: Tensor, size: int) -> tuple[Ten
     Returns:
         (R, size, 2 POINTS) int64 and float; the share is 0 for a point more than a cell outside.
     """
-    steps = (torch.arange(size * POINTS, device=first.device) + 0.5) / (size * POINTS)
+    steps = (torch.arange(size * POINTS, dtype=first.dtype, device=first.device) + 0.5) / (size * POINTS)
     point = first[:, None] + length[:, None] * steps  # (R, size · POINTS)
     last = (cells - 1)[:, None]
     there = (point >= -1) & (point <= cells[:, None])
