@@ -101,7 +101,7 @@ def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, ru
         if not anchors.known:
             count = len(anchors.cells)
             sizes = run.once("anchors", partial(fitted, model, train, count))
-            anchors.cells.copy_(cells(sizes, anchors.shapes))
+            anchors.cells.copy_(cells(sizes, anchors.shapes, anchors.scales))
 
 
 def spread(scenes: Scenes, most: int = PICTURES) -> list[int]:

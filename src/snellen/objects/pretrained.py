@@ -93,8 +93,8 @@ def begin(sight: Sight, known: Mapping[str, str], learner: str, model: Detector,
         standardize.load_state_dict(standardize.state_dict())  # prepares what follows from them
         standardize.known = True
         for module in model.modules():
-            if isinstance(module, Anchors) and len(module.cells) == len(SIZES):
-                module.cells.copy_(cells(SIZES, module.shapes))
+            if isinstance(module, Anchors):
+                module.cells.copy_(cells(SIZES[: len(module.cells)], module.shapes, module.scales))
                 module.known = True
 
     def take() -> bool:

@@ -55,7 +55,7 @@ class Pool(nn.Module):
             return every.gather(0, index)[0]
         if self.kind == "roi-align":
             return aligned(maps, strides, level, regions, self.size, 0.5 if self.aligned else 0.0)
-        pooled = maps[0].new_zeros(len(regions), maps[0].shape[1], self.size, self.size)
+        pooled = regions.new_zeros(len(regions), maps[0].shape[1], self.size, self.size)
         for place, (features, stride) in enumerate(zip(maps, strides, strict=True)):
             here = torch.nonzero(level == place)[:, 0]
             if len(here):
@@ -67,11 +67,12 @@ class Pool(nn.Module):
         from torchvision.ops import roi_align, roi_pool
 
         side = (self.size, self.size)
+        features = features.to(regions.dtype)  # half precision is not known to it
         read: Tensor
         if self.kind == "roi-pool":
-            read = roi_pool(features, regions.to(features), side, scale)
+            read = roi_pool(features, regions, side, scale)
         else:
-            read = roi_align(features, regions.to(features), side, scale, POINTS, self.aligned)
+            read = roi_align(features, regions, side, scale, POINTS, self.aligned)
         return read
 
 
