@@ -61,7 +61,7 @@ def region_of(lengths: np.ndarray, size: tuple[int, int]) -> Region:
 
 def text(lengths: np.ndarray, size: tuple[int, int]) -> str:
     """COCO's short form of run lengths."""
-    from pycocotools import mask
+    from faster_coco_eval.core import mask
 
     written: bytes = mask.frPyObjects({"size": list(size), "counts": lengths.tolist()}, *size)["counts"]
     return written.decode()

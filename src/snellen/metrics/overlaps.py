@@ -44,7 +44,7 @@ def of_masks(found: Sequence[object], true: Sequence[object], crowd: np.ndarray)
     Args:
         found, true: masks in COCO's short form, {"size", "counts"} each.
     """
-    from pycocotools import mask
+    from faster_coco_eval.core import mask
 
     def overlap(d: np.ndarray, m: np.ndarray) -> np.ndarray:
         shared = np.zeros((len(d), d.shape[1], m.shape[1]))

@@ -107,7 +107,7 @@ def lengths_of_masks(said: Predictions, counts: str, runs: str) -> list[np.ndarr
 
 def short_masks(said: Predictions, counts: str, runs: str, numbers: str) -> list[dict[str, object]]:
     """Masks in COCO's short form."""
-    from pycocotools import mask
+    from faster_coco_eval.core import mask
 
     sizes = said["sizes"].repeat_interleave(said[numbers], 0).tolist()
     plain = [{"size": size, "counts": lengths.tolist()}
