@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "study": ("study", "settings varied: means over seeds with intervals, what matters, the best"),
     "predict": ("predict", "what a run says of files, folders, tables"),
     "export": ("export", "a run as one file that works without this program: ONNX or torch"),
+    "serve": ("serve", "a run that answers over HTTP: POST /predict"),
     "report": ("report", "write a run's page again"),
     "compare": ("compare", "runs on the same test samples, with a verdict"),
     "ladder": ("ladder", "every model that fits, smallest first, one table with intervals"),

@@ -39,7 +39,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=whole(0), help="of everything that is drawn (default 0)")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, mps (default auto)")
     group.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: by the size of the network)")
-    group.add_argument("--save-every", type=_seconds, metavar="SECONDS",
+    group.add_argument("--save-every", type=seconds, metavar="SECONDS",
                        help="between saves (default 30; 0: every step)")
 
 
@@ -58,7 +58,7 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

@@ -42,7 +42,7 @@ def _joined(lengths: np.ndarray) -> np.ndarray:
 
 def region_of(lengths: np.ndarray, size: tuple[int, int]) -> Region:
     """The region of run lengths, cut to where it is."""
-    height, width = size
+    height = size[0]
     bounds = np.cumsum(lengths)
     starts, ends = bounds[0:-1:2], bounds[1::2]  # of the runs of ones
     there = ends > starts
@@ -61,7 +61,7 @@ def region_of(lengths: np.ndarray, size: tuple[int, int]) -> Region:
 
 def text(lengths: np.ndarray, size: tuple[int, int]) -> str:
     """COCO's short form of run lengths."""
-    from pycocotools import mask
+    from faster_coco_eval.core import mask
 
     written: bytes = mask.frPyObjects({"size": list(size), "counts": lengths.tolist()}, *size)["counts"]
     return written.decode()

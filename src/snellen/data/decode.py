@@ -25,7 +25,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Reading
 from snellen.data import tiff
-from snellen.data.header import PIXELS, Header, Unusable, too_large
+from snellen.data.header import PIXELS, Header, TooManyPixels, Unusable, too_large
 from snellen.data.source import as_read
 
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -35,9 +35,11 @@ _RESAMPLING = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling
                "bicubic": Image.Resampling.BICUBIC}
 
 
-def header(path: Path) -> Header:
+def header(path: Path | IO[bytes]) -> Header:
     """Size, channels and depth of a picture file, without decoding it.
 
+    Args:
+        path: or an open file of bytes, read from its beginning.
     Raises:
         Unusable: saying why the file is no picture.
     """
@@ -50,9 +52,11 @@ def header(path: Path) -> Header:
             return _pillow_header(image)
 
 
-def decode(path: Path, reading: Reading) -> Tensor:
+def decode(path: Path | IO[bytes], reading: Reading) -> Tensor:
     """(C, H, W) at the depth of the file, in the size and channels of `reading`.
 
+    Args:
+        path: or an open file of bytes, read from its beginning.
     Raises:
         Unusable: saying why the file cannot be read, or not as `reading` wants it.
         UsageError: for a meaning of pages that is not there yet.
@@ -100,12 +104,13 @@ def orientation(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     """The file, and every way in which reading it can fail as `Unusable`."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
             raise Unusable("unreadable", "is no regular file", "Move it out of the data.")
-        with open(path, "rb") as file:
+        with open(path, "rb") if isinstance(path, Path) else contextlib.nullcontext(path) as file:
+            file.seek(0)
             start = file.read(64).lstrip().lower()
             file.seek(0)
             if not start:
@@ -114,7 +119,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                 raise Unusable("corrupt", "is a web page or XML, not a picture", "Fetch it again.")
             yield file
     except FileNotFoundError as error:
-        gone = "is a link to nothing" if path.is_symlink() else "is not there"
+        gone = "is a link to nothing" if isinstance(path, Path) and path.is_symlink() else "is not there"
         raise Unusable("unreadable", gone, "Mend or remove it.") from error
     except PermissionError as error:
         raise Unusable("unreadable", "may not be read", "Mend its permissions.") from error
@@ -141,7 +146,7 @@ def _pillow(file: IO[bytes]) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(file, formats=_formats())
     except Image.DecompressionBombError as error:
-        raise Unusable("corrupt", f"has more than {PIXELS:,} pixels", "Cut or scale it first.") from error
+        raise TooManyPixels(f"has more than {PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise Unusable("corrupt", "is no picture in a known format", "Save it as PNG, JPEG or TIFF.") from error
     with image:

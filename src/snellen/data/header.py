@@ -20,6 +20,13 @@ class Unusable(DataError):
         self.kind = kind
 
 
+class TooManyPixels(Unusable):
+    """A picture that is larger than is read, by what its header says."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("corrupt", cause, "Cut or scale it first.")
+
+
 class Header(NamedTuple):
     """Size and depth of a picture as it will be after reading.
 
@@ -39,4 +46,4 @@ class Header(NamedTuple):
 def too_large(height: int, width: int) -> None:
     """Raises Unusable before a decompression bomb is decoded."""
     if height * width > PIXELS:
-        raise Unusable("corrupt", f"has {width:,}x{height:,} pixels, more than {PIXELS:,}", "Cut or scale it first.")
+        raise TooManyPixels(f"has {width:,}x{height:,} pixels, more than {PIXELS:,}")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 import torch
 from torch import Tensor
@@ -46,12 +46,22 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
         yield from _rows(words, spec, problems)
     else:
         paths = list(_paths(words, problems, _below))
-        channels = reading.channels or spec.input.shape[0]
-        yield from _pictures(paths, dataclasses.replace(reading, channels=channels), spec.input.dtype, problems)
+        yield from _pictures(paths, spec, reading, problems)
     if problems:
         names = list(problems)
         raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)),
                          "Mend them, or leave them out; all others are answered.")
+
+
+def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading) -> Tensor:
+    """(C, H, W) as a model is asked: its channels, and at the file's own depth or at the data's where that is deeper.
+
+    Raises:
+        Unusable: saying why the file cannot be read, or not as the model wants it.
+    """
+    x = decode(file, dataclasses.replace(reading, channels=reading.channels or spec.input.shape[0]))
+    deepest = max(DEPTHS.index(spec.input.dtype), DEPTHS.index(str(x.dtype).removeprefix("torch.")))
+    return x.to(getattr(torch, DEPTHS[deepest]))
 
 
 def outside_range(x: Tensor, low: float, high: float) -> float:
@@ -133,14 +143,12 @@ def _below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
     yield from (folder / file.path for file in found.pictures)
 
 
-def _pictures(paths: Sequence[Path], reading: Reading, least: str, problems: dict[str, str]) -> Iterator[Named]:
+def _pictures(paths: Sequence[Path], spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[Named]:
     def read(path: Path) -> Tensor | Unusable:
         try:
-            x = decode(path, reading)
+            return read_picture(path, spec, reading)
         except Unusable as error:
             return error
-        deepest = max(DEPTHS.index(least), DEPTHS.index(str(x.dtype).removeprefix("torch.")))
-        return x.to(getattr(torch, DEPTHS[deepest]))
 
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]

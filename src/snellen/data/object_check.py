@@ -13,15 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from snellen.core.errors import first_line
 from snellen.core.objects import Objects
 from snellen.core.views import Finding
 from snellen.data.annotations import ObjectLists
 from snellen.data.findings import SHOWN, more
 from snellen.data.header import Header
 from snellen.data.object_table import ObjectTable, Wrong
+from snellen.data.outlines import Outlines
 from snellen.data.pictures import PictureFiles
-from snellen.data.source import Aside
+from snellen.data.source import Aside, BadSamples
+from snellen.data.turned import turn, turned_masks, turns, unturned
 
 ROUNDING = 1.0  # pixels that a box may reach out of its picture, or be thin, before it is worth a word
 
@@ -30,6 +34,8 @@ WORDS = {  # kind of an error -> what stands after the number of pictures, and t
     "not-a-number": ("with coordinates that are no numbers", "Mend the boxes."),
     "no-area": ("with boxes that have no area", "Draw the boxes again, or remove them."),
     "outside": ("with boxes outside of the picture", "Draw the boxes again, or remove them."),
+    "mask-size": ("with masks of another size", "Draw the masks again for these files."),
+    "mask-outside": ("with masks outside of the picture", "Draw the masks again, or remove them."),
     "unknown-class": ("with objects of an unknown class", "Name the class, or mend the objects."),
 }
 _LEAVE_OUT = ", or leave the pictures out with --quarantine."
@@ -54,32 +60,54 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
         names: of the classes.
         given: (N,) places in SPLITS, or None.
     """
-    sizes = _sizes(source, table)  # (N, 2) height, width; 0 where neither the file nor the annotation tells
-    width, height = (sizes[table.picture, axis].astype(np.float64) for axis in (1, 0))
-    told = width > 0
-    boxes = table.boxes
-    finite = np.isfinite(boxes).all(1)
-    x1, y1, x2, y2 = boxes.T
-    with np.errstate(invalid="ignore"):
-        empty = finite & ((x2 <= x1) | (y2 <= y1))
-        outside = finite & ~empty & told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
-        reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
-        thin = finite & ~empty & ~outside & (np.minimum(x2 - x1, y2 - y1) <= ROUNDING) & ~table.crowd
-    overhang = finite & ~empty & ~outside & told & (reach > ROUNDING)
-    unknown = table.labels < 0
-    wrong = [*table.wrong, *_wrong(table, ~finite, "not-a-number"), *_wrong(table, empty, "no-area"),
-             *_wrong(table, outside, "outside"), *_wrong(table, unknown, "unknown-class")]
-    bad = {entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
-           for entry in reversed(wrong)}  # fmt: skip
-    findings = [*_of_objects(table, overhang, "overhang", "reach out of their picture by more than a pixel: they are "
-                             "cut", "Look whether the boxes belong to these pictures."),
-                *_of_objects(table, thin, "thin", "are no more than a pixel thin", "They may be slips of the mouse."),
+    sizes = _sizes(source, table)  # (N, 2) height, width as read; 0 where neither the file nor the annotation tells
+    ordered = (table.boxes[:, 2:] > table.boxes[:, :2]).all(1)
+    how, turned_findings = turns(source, table.sizes)
+    table = turn(table, how, sizes)
+    height, width = sizes[table.picture].T.astype(np.float64)
+    told, finite = width > 0, np.isfinite(table.boxes).all(1)
+    x1, y1, x2, y2 = table.boxes.T
+    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))  # never with NaN
+    reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
+    errors = {"not-a-number": ~finite, "no-area": finite & ~ordered, "outside": finite & ordered & outside,
+              "unknown-class": table.labels < 0, **_of_outlines(table, how, sizes)}  # fmt: skip
+    wrong = [*table.wrong]
+    for kind, which in errors.items():
+        wrong += [Wrong(int(table.picture[k]), kind, table.place(k)) for k in np.nonzero(which)[0].tolist()]
+    fine = finite & ordered & ~outside
+    findings = [*_of_objects(table, fine & told & (reach > ROUNDING), "overhang", "reach out of their picture by more "
+                             "than a pixel: they are cut", "Look whether the boxes belong to these pictures."),
+                *_of_objects(table, fine & ~table.crowd & (np.minimum(x2 - x1, y2 - y1) <= ROUNDING), "thin",
+                             "are no more than a pixel thin", "They may be slips of the mouse."),
                 *_of_objects(table, _twice(table), "duplicate-objects", "stand there twice: same picture, class and "
                              "box", "Remove one of each."),
-                *_of_sizes(table, source), *_of_empty(table, source), *_of_classes(table, names, given)]
-    limit = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
-    cut = np.clip(np.where(finite[:, None], boxes, 0.0), 0.0, limit)
-    return Checked(_lists(table, cut), findings, _objections(wrong), dict(sorted(bad.items())))
+                *turned_findings, *_of_sizes(table, source, how), *_of_empty(table, source),
+                *_of_classes(table, names, given)]
+    far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
+    cut = np.clip(np.where(finite[:, None], table.boxes, 0.0), 0.0, far)
+    masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
+    bad = {entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
+           for entry in reversed(wrong)}  # fmt: skip
+    return Checked(_lists(table, cut, masks), findings, _objections(wrong), dict(sorted(bad.items())))
+
+
+class _Drawn:
+    """Masks of a picture's objects, drawn when they are asked for."""
+
+    def __init__(self, outlines: Outlines, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
+        self.outlines = outlines
+        self.source = source
+        self.how = how
+        self.sizes = sizes
+
+    def __call__(self, picture: int, places: range) -> Tensor:
+        how, (height, width) = int(self.how[picture]), self.sizes[picture].tolist()
+        try:
+            drawn = self.outlines.masks(places, *unturned((height, width), how))
+        except ValueError as error:
+            raise BadSamples({picture: f"has a mask that cannot be drawn ({first_line(error)})"},
+                             {picture: self.source.name(picture)}) from error
+        return turned_masks(drawn, how)
 
 
 def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
@@ -88,7 +116,21 @@ def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
                     np.int64).reshape(-1, 2)  # fmt: skip
 
 
-def _lists(table: ObjectTable, boxes: np.ndarray) -> ObjectLists:
+def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks of another size than their picture, and polygons that reach out of it by more than its size."""
+    if table.outlines is None:
+        return {}
+    turned = (how >= 5)[table.picture, None]
+    drawn_on = np.where(turned, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
+    runs = table.outlines.sizes
+    reach, far = table.outlines.reach(), drawn_on[:, ::-1].astype(np.float64)
+    known = (far > 0).all(1)
+    beyond = known & ((reach[:, :2] < -far) | (reach[:, 2:] > 2 * far)).any(1)
+    return {"mask-size": known & (runs[:, 0] > 0) & (runs != drawn_on).any(1),
+            "mask-outside": beyond | ((runs[:, 0] == 0) & ~np.isfinite(reach).all(1))}  # fmt: skip
+
+
+def _lists(table: ObjectTable, boxes: np.ndarray, masks: _Drawn | None) -> ObjectLists:
     counts = np.bincount(table.picture, minlength=len(table.sizes))
     own = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     areas = np.where(np.isfinite(table.areas), table.areas, own)
@@ -96,11 +138,7 @@ def _lists(table: ObjectTable, boxes: np.ndarray) -> ObjectLists:
     objects = Objects(torch.from_numpy(boxes).float(), torch.from_numpy(np.maximum(table.labels, 0)),
                       torch.from_numpy(table.crowd), torch.from_numpy(table.ignored),
                       torch.from_numpy(areas).float(), None, points)
-    return ObjectLists(torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])), objects)
-
-
-def _wrong(table: ObjectTable, which: np.ndarray, kind: str) -> list[Wrong]:
-    return [Wrong(int(table.picture[k]), kind, table.place(k)) for k in np.nonzero(which)[0].tolist()]
+    return ObjectLists(torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])), objects, masks)
 
 
 def _remedy(kind: str) -> str:
@@ -137,11 +175,11 @@ def _twice(table: ObjectTable) -> np.ndarray:
     return same
 
 
-def _of_sizes(table: ObjectTable, source: PictureFiles) -> list[Finding]:
-    """Pictures whose size is told otherwise than it is, turned or not."""
-    differ = [k for k, (header, (height, width)) in enumerate(zip(source.headers, table.sizes.tolist(), strict=True))
-              if isinstance(header, Header) and height and width
-              and (height, width) != (header.height, header.width)]  # fmt: skip
+def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list[Finding]:
+    """Pictures whose size is told otherwise than it is."""
+    differ = [k for k, (header, told) in enumerate(zip(source.headers, table.sizes.tolist(), strict=True))
+              if isinstance(header, Header) and all(told)
+              and tuple(told) != unturned((header.height, header.width), int(how[k]))]  # fmt: skip
     if not differ:
         return []
 

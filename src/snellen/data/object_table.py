@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snellen.data.outlines import Outlines
+
 
 class Wrong(NamedTuple):
     """Something told of a picture that cannot be so.
@@ -34,6 +36,7 @@ class ObjectTable:
         crowd, ignored: (A,) bool, see `Objects`.
         areas: (A,) float64 pixels; NaN: that of the box.
         keypoints: (A, K, 3) float64, see `Objects`, or None.
+        outlines: the masks, or None where not every object has one.
         sizes: (N, 2) int64, height and width of each picture as told; 0 where it is not told.
         place: what the user knows an object by: its file and number.
         wrong: what was found wrong while reading.
@@ -48,4 +51,5 @@ class ObjectTable:
     sizes: np.ndarray
     place: Callable[[int], str]
     keypoints: np.ndarray | None = None
+    outlines: Outlines | None = None
     wrong: Sequence[Wrong] = ()

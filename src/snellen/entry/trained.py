@@ -179,27 +179,31 @@ class Trained:
         from snellen.data.inputs import inputs
 
         drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.reading)
-        called = "input" if "input" not in getattr(self.spec.target, "names", ()) else "sample"
         span, warned = self.span, False
         for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
-            if span is not None and not warned:
-                warned = self._outside(names, x, span, watch)
-            for name, answer in zip(names, self.ask(x), strict=True):
+            if not warned and (strange := self.strange(names, x, span)):
+                warn(watch, f"{strange[0]} (Said once.)")
+                warned = True
+            for record, name in zip(self.records(names, x), names, strict=True):
                 if drawn is not None:
-                    drawn.write(Path(name), span, answer)
-                yield {called: name, **answer}
+                    drawn.write(Path(name), span, record)
+                yield record
 
-    def _outside(self, names: Sequence[str], x: Tensor, span: tuple[float, float], watch: Watch | None) -> bool:
-        """Warns of the first picture whose values lie where the model has seen none."""
+    def records(self, names: Sequence[str], x: Tensor) -> list[Answer]:
+        """What `predict` prints of each sample: its name, and the answer."""
+        called = "input" if "input" not in getattr(self.spec.target, "names", ()) else "sample"
+        return [{called: name, **answer} for name, answer in zip(names, self.ask(x), strict=True)]
+
+    def strange(self, names: Sequence[str], x: Tensor, span: tuple[float, float] | None) -> list[str]:
+        """A sentence for each picture whose values lie where the model has seen none; `span` is this run's."""
         from snellen.data.inputs import outside_range
 
-        for name, values in zip(names, x, strict=True):
-            share = outside_range(values, *span)
-            if share > OUTSIDE:
-                warn(watch, f"{name}: {share:.0%} of the values lie outside {span[0]:g} … {span[1]:g}, the range the "
-                     "model learned from. Was it taken or saved in another way? (Said once.)")
-                return True
-        return False
+        if span is None or (x.dtype == torch.uint8 and span[0] <= 0 and span[1] >= 255):
+            return []
+        shares = [outside_range(values, *span) for values in x]
+        return [f"{name}: {share:.0%} of the values lie outside {span[0]:g} … {span[1]:g}, the range the model learned "
+                "from. Was it taken or saved in another way?"
+                for name, share in zip(names, shares, strict=True) if share > OUTSIDE]
 
     def worst(self, count: int = 9, split: str = "test") -> list[Answer]:
         """The samples most wrong, worst first: name, truth and answer of each; fewer where fewer are wrong."""

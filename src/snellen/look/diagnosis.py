@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from snellen.core.spec import Classes, Labels, Spec
+from snellen.core.spec import Boxes, Classes, Labels, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.look import judged
 from snellen.look.curves import Row, scalar, smooth
+from snellen.look.finds import amiss
 from snellen.look.inner import gradients, silent_units
 
 # Thresholds, each with its reason.
@@ -87,7 +88,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     learned = judged.few(e.data, "train")
     if len(learned.splits["train"]):
         train = judged.figures(e.task, e.model, learned, "train", e.device)
-        found += _chance(train, judged.baseline_figures(e.task, learned, "train"), e.headline)
+        found += _chance(train, judged.baseline_figures(e.task, e.data, "train", learned), e.headline)
         found += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     return [*found, *_one_class(e), *_unbeaten(e, baseline)]
 
@@ -224,6 +225,8 @@ def _far_end(metric: Metric) -> Metric:
 
 def _one_class(e: Evidence) -> list[Finding]:
     """The same answer to everything."""
+    if isinstance(e.spec.target, Boxes):
+        return amiss(e.said, e.spec, e.metrics[e.split][e.headline].value)
     remedy = "Try --class-weights balanced or --sampling balanced, a smaller --lr, or train longer."
     target = e.spec.target
     if isinstance(target, Labels) and len(e.said["scores"]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -12,10 +12,6 @@ from snellen.core.objects import Found
 MOST = 100  # finds a picture that are kept and scored: COCO's own number
 
 Part = Literal["boxes", "masks", "keypoints"]  # what of an object is scored
-
-PARTS: dict[str, tuple[Part, ...]] = {  # of each task, the part that is ranked by first
-    "detect": ("boxes",), "instances": ("masks", "boxes"), "keypoints": ("keypoints", "boxes"),
-}  # fmt: skip
 
 
 class Detector(Protocol):
@@ -27,3 +23,16 @@ class Detector(Protocol):
     def detect(self, images: Sequence[Tensor], /) -> list[Found]:
         """Pictures, each (C, H, W) at the depth of the source, to what is found in each: the surest first, at most 100,
         those below the threshold too; with masks where `instances` is asked, with keypoints where `keypoints` is."""
+
+
+class Padded(Protocol):
+    """What a model must answer besides to be exported: as many finds for every picture."""
+
+    def padded(self, x: Tensor, /) -> Mapping[str, Tensor]:
+        """Pictures of one size, (B, C, H, W), to the same finds as `detect`, in its order and in named tensors.
+
+        Returns:
+            boxes (B, 100, 4), scores (B, 100), labels (B, 100) int64, count (B,) int64, how many are finds: those after
+            them are zeros. With masks also masks (B, 100, S, S), probabilities within the box; with keypoints also
+            keypoints (B, 100, K, 3).
+        """

@@ -121,3 +121,15 @@ def leads_out(name: str) -> bool:
     """Whether a name of a file leads out of the folder that it is told in."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
+
+
+def mirrored(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Pairs of keypoints whose names differ in left and right, or l and r, only."""
+    swap = {"left": "right", "l": "r"}
+    place = {tuple(re.findall(r"[a-z]+|[^a-z]+", name.lower())): k for k, name in enumerate(names)}
+    pairs = []
+    for words, k in place.items():
+        other = place.get(tuple(swap.get(word, word) for word in words), k)
+        if other != k:
+            pairs.append((k, other))
+    return tuple(pairs)

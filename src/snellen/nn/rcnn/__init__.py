@@ -1,0 +1,1 @@
+"""Networks that find objects: regions that are proposed, pooled and judged, and those that answer everywhere at once."""

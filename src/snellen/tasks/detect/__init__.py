@@ -1,0 +1,16 @@
+"""What is where? Learners, simplest first: one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.core.learner import Learner
+from snellen.tasks.detect import baseline, task
+
+TASK = task.TASK
+
+_ORDERED: tuple[Learner[Any, Any, Any], ...] = (
+    baseline.LEARNER,
+)
+
+LEARNERS = {learner.name: learner for learner in _ORDERED}
