@@ -42,7 +42,8 @@ def test_random_pairs_open_or_say_what_is_wrong(tmp_path: Path) -> None:
         for _ in range(draw.choice([0, 0, 1, 3])):
             damage(draw.choice([f for f in sorted(root.rglob("*")) if f.is_file()]), draw)
         if draw.random() < 0.25:
-            spoil(root, draw)
+            with contextlib.suppress(FileExistsError):  # the same bad files in one place twice
+                spoil(root, draw)
         opened += opens_or_says_why(root, draw, seed)
     assert 0.1 * COUNT < opened < 0.9 * COUNT
 
