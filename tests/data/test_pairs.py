@@ -55,6 +55,15 @@ def test_a_mask_is_found_by_its_name(tmp_path, pictures, masks, given):
         assert {s: len(ids) for s, ids in data.splits.items()} == {"train": 2, "val": 1, "test": 1}
 
 
+@pytest.mark.parametrize("classes", [("flow", "pipe"), ("mask", "no_mask"), ("with_mask", "without_mask"),
+                                     ("depth", "width"), ("labels", "letters")])  # fmt: skip
+def test_class_folders_of_such_names_stay_class_folders(tmp_path, classes):
+    for label in classes:
+        for k in range(4):
+            save(tmp_path / label / f"{k}.png", scene(10 * len(label) + k))
+    assert next(f.name for f in formats().values() if f.recognises(tmp_path)) == "folder"
+
+
 def test_counts_are_the_pixels_of_the_training_pictures(tmp_path):
     data = dataset(pairs(tmp_path, "{s}/{k}.png", "{s}annot/{k}.png"))
     values = np.concatenate([mask(k).flatten() for k in (0, 1)])

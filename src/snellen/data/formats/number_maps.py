@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +28,7 @@ from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.number_files import numbers
 from snellen.data.formats.paired import Looking, Pairs
-from snellen.data.formats.partners import Key, Partners
+from snellen.data.formats.partners import Key, Partners, frame_names
 from snellen.data.header import Unusable
 from snellen.data.index import File
 
@@ -175,7 +174,7 @@ def _frames(root: Path, found: Partners) -> tuple[dict[Key, File], dict[Key, Fil
     maps: dict[Key, File] = {}
     seconds: dict[Key, File] = {}
     for key, file in found.maps["flow"].items():
-        pair = next((pair for pair in _frame_names(key) if all(name in found.pictures for name in pair)), None)
+        pair = next((pair for pair in frame_names(key) if all(name in found.pictures for name in pair)), None)
         if pair is None:
             maps[key] = file
         else:
@@ -184,15 +183,3 @@ def _frames(root: Path, found: Partners) -> tuple[dict[Key, File], dict[Key, Fil
         raise DataError(f"{root}: no map of flow has two frames",
                         "Name them a_img1.png, a_img2.png, a_flow.flo; or images/1.png, images/2.png, flow/1.flo.")
     return maps, seconds
-
-
-def _frame_names(key: Key) -> list[tuple[Key, Key]]:
-    """How the two frames of a map of flow may be called."""
-    *folders, stem = key
-    bare = re.sub(r"[_-]?flow$", "", stem, flags=re.IGNORECASE)
-    pairs = [((*folders, f"{bare}{mark}1"), (*folders, f"{bare}{mark}2")) for mark in ("_img", "_", "_im")]
-    for name in (stem, bare, re.sub(r"^flow", "frame", stem)):
-        if counted := re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL):
-            after = f"{counted[1]}{int(counted[2]) + 1:0{len(counted[2])}d}"
-            pairs.append(((*folders, name), (*folders, after)))
-    return pairs
