@@ -21,9 +21,8 @@ from snellen.core.views import Finding
 from snellen.data.annotations import ObjectLists
 from snellen.data.findings import SHOWN, more
 from snellen.data.header import Header
-from snellen.data.object_table import ObjectTable, Wrong
+from snellen.data.object_table import Masks, ObjectTable, Wrong
 from snellen.data.oriented import turn, turns, unturned
-from snellen.data.outlines import Outlines
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Aside, BadSamples
 from snellen.data.turning import ORIENTATIONS, turned
@@ -96,7 +95,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
 class _Drawn:
     """Masks of a picture's objects, drawn when they are asked for."""
 
-    def __init__(self, outlines: Outlines, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
+    def __init__(self, outlines: Masks, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
         self.outlines = outlines
         self.source = source
         self.how = how
