@@ -122,14 +122,14 @@ def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: 
         if standardize.deep:
             run.say(f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
                     "(0.1 % to 99.9 % of the training set).")
-    target = data.spec.target
+    target, cut = data.spec.target, None if tile is None else (tile, tile)
     size, times = how.batch_size or BATCH, visits(tile, data.spec)
     if how.overfit:
         vary, size, times = SceneAugment(flip=False), min(size, len(train)), 1
         how, train = _by_heart(how, train, size)
 
     def seen(scene: Scene, visit: int) -> Scene:
-        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, None if tile is None else (tile, tile))
+        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, cut)
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
         return {"loss": scheme.loss(model, *together(batch))}

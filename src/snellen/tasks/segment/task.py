@@ -17,6 +17,7 @@ from snellen.core.task import Answer, Exported, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import segmentation
+from snellen.nn.dense.fitted import multiple
 from snellen.nn.tiling import tiled
 from snellen.tasks.segment import views
 
@@ -143,8 +144,9 @@ class Outward(nn.Module):
 
 def exported(model: Segmenter, spec: Spec) -> Exported:
     names = classes(spec)
-    return Exported(module=Outward(model), outputs=(Output(name="scores", columns=names),
-                                                    Output(name="probabilities", columns=names)))
+    outward = Outward(model)
+    return Exported(module=outward, least=1 + multiple(outward),
+                    outputs=(Output(name="scores", columns=names), Output(name="probabilities", columns=names)))
 
 
 TASK: Task[Dataset[Labelled], Segmenter] = Task(
