@@ -180,6 +180,13 @@ def test_masks_that_do_not_fit_their_objects(tmp_path: Path) -> None:
         dataset(root, asked=Asked(target=("masks",)))
 
 
+def test_groups_follow_the_names_of_pictures(tmp_path: Path) -> None:
+    voc(tmp_path, {f"s{k // 2}_{k}": [("cat", 2, 2, 9, 9)] for k in range(6)})
+    draft = open_draft(tmp_path, Asked(group="{slide}_*"))
+    assert draft.groups is not None
+    assert draft.groups.tolist() == [0, 0, 1, 1, 2, 2]
+
+
 def test_other_xml_is_no_annotation(tmp_path: Path) -> None:
     voc(tmp_path, {"a": [("cat", 2, 2, 9, 9)], "b": []})
     (tmp_path / "Annotations" / "b.xml").write_text("<metadata/>")
