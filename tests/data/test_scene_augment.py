@@ -23,7 +23,7 @@ from snellen.data.turning import ORIENTATIONS, turned, turned_truth
 KINDS = Boxes(names=("a",), masks=True, keypoints=("left", "middle", "right"), mirrored=((0, 2),))
 STILL = SceneAugment(flip=False)
 HOWS = st.builds(SceneAugment, flip=st.booleans(), turn=st.booleans(), zoom=st.sampled_from([0.0, 0.3, 0.6]),
-                 crop=st.sampled_from([0.0, 0.4]))  # fmt: skip
+                 cut=st.sampled_from([0.0, 0.4]))  # fmt: skip
 TILES = st.sampled_from([None, (12, 20), (40, 24)])
 
 
@@ -116,7 +116,7 @@ def test_vectors_turn_as_the_places_they_point_to(target, orientation):
 
 
 @pytest.mark.parametrize("how", [SceneAugment(), SceneAugment(turn=True), SceneAugment(zoom=0.4, turn=True),
-                                 SceneAugment(crop=0.4, zoom=0.3)])  # fmt: skip
+                                 SceneAugment(cut=0.4, zoom=0.3)])  # fmt: skip
 def test_flow_still_brings_one_frame_onto_the_other(how):
     """Flow is checked on the pictures themselves: warped by it, and not against it, the second frame is the first."""
     drawn, target = Drawn(0, "flow"), TARGETS["flow"]
@@ -198,7 +198,7 @@ def test_of_an_object_that_is_cut_the_visible_share_decides():
 
 
 def test_what_happens_is_a_function_of_seed_epoch_and_sample():
-    how = SceneAugment(turn=True, zoom=0.3, crop=0.3, brightness=0.3, colour=0.2, noise=0.05)
+    how = SceneAugment(turn=True, zoom=0.3, cut=0.3, brightness=0.3, colour=0.2, noise=0.05)
     drawn, target = Drawn(0, "keypoints"), TARGETS["keypoints"]
     first = [varied(Scene(*drawn.drawn(id), id), 2, how, 5, target) for id in range(4)]
     torch.manual_seed(123)
@@ -237,7 +237,7 @@ def test_light_changes_the_picture_only_and_keeps_its_depth(how, dtype):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32, torch.float64])
 def test_pictures_of_any_depth_are_cut_turned_and_scaled(dtype):
     image = (torch.arange(120).view(2, 10, 6) * 2).to(dtype)
-    how = SceneAugment(turn=True, zoom=0.3, crop=0.3)
+    how = SceneAugment(turn=True, zoom=0.3, cut=0.3)
     for epoch in range(12):
         for tile in (None, (14, 5)):
             seen = varied(Scene(image, image[0].long(), 1), epoch, how, 0, PixelClasses(names=("a", "b")), tile)

@@ -31,7 +31,7 @@ class SceneAugment:
     """Turn by a random number of quarter turns: for pictures without an upright, of a microscope or from above."""
     zoom: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Enlarge or shrink by up to this share."""
-    crop: Annotated[float, Limit(least=0, below=1)] = 0.0
+    cut: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Cut off up to this share of each side."""
     brightness: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Brighten or darken by up to this share."""
@@ -53,7 +53,7 @@ def varied(scene: Scene, epoch: int, how: SceneAugment, seed: int, target: Targe
     Args:
         target: says which numbers are vectors, and which keypoints change places in a mirror.
         tile: (height, width) in pixels to cut out, for learning from pictures of one size; None keeps the picture's
-            size but for `crop`. What lies outside the picture is zero, and has no truth.
+            size but for `cut`. What lies outside the picture is zero, and has no truth.
     Returns:
         a scene of the same depth. Of an object that was cut the box is that of what is left; with less than 30 % left
         it is `ignored`, and with nothing it is gone.
@@ -152,7 +152,7 @@ def _gathered(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tenso
 
 
 def _window(height: int, width: int, how: SceneAugment, u: list[float], tile: tuple[int, int] | None) -> Window:
-    to = tile or (max(1, round(height * (1 - how.crop * u[3]))), max(1, round(width * (1 - how.crop * u[4]))))
+    to = tile or (max(1, round(height * (1 - how.cut * u[3]))), max(1, round(width * (1 - how.cut * u[4]))))
     scale = 1 + how.zoom * (2 * u[2] - 1)
     tall, wide = (max(1, round(side / scale)) for side in to)
     top, left = (_start(whole, part, draw) for whole, part, draw in ((height, tall, u[5]), (width, wide, u[6])))

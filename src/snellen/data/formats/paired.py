@@ -10,12 +10,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, first_line, shown
 from snellen.core.spec import Target
 from snellen.core.views import Finding
 from snellen.data import decode
 from snellen.data.annotations import Annotations
-from snellen.data.dataset import Draft
+from snellen.data.dataset import SPLITS, Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import SPLIT_NAMES, group_ids
 from snellen.data.formats.partners import Key, Partners
@@ -39,6 +39,7 @@ class Held(Protocol):
 
 H = TypeVar("H", bound=Held)
 MOST_READ = 2_000  # maps that are read before learning; of more, so many, and the others when they are learned from
+_LISTS = Path("ImageSets/Segmentation")
 _PARTNER = "Give it one of the same name, or leave the picture out with --quarantine."
 _SIZE = "A map has the size of its picture: mend one of them, or leave the picture out with --quarantine."
 
@@ -70,9 +71,9 @@ class Pairs(Generic[H]):
         self.found = found
         self.word = looking.word
         keys = sorted(found.pictures if seconds is None else seconds)
-        self.given, self.keys, unjudged = _splits(root, keys, set(maps), looking.word)
-        self.aside = [*found.aside, *(Aside(found.pictures[key].path, f"has no {looking.word}, as all of its split",
-                                            "Nothing can be judged by it.") for key in unjudged)]  # fmt: skip
+        self.given, self.keys, unjudged = _listed(root, keys) or _splits(root, keys, set(maps), looking.word)
+        unknown = f"is in no list, or has no {self.word} as all of its split", "Nothing can be judged by it."
+        self.aside = [*found.aside, *(Aside(found.pictures[key].path, *unknown) for key in unjudged)]
         self.maps = [maps.get(key) for key in self.keys]
         self.lonely = [file for key, file in maps.items() if key not in set(keys)]
         first = open_pictures(root, [found.pictures[key] for key in self.keys], asked.pages)
@@ -166,7 +167,7 @@ class Pairs(Generic[H]):
         """Of the sentence that says what the folder was taken for."""
         if self.given is None:
             return ""
-        return f" in the given splits {', '.join(dict.fromkeys(key[0] for key in self.keys))}"
+        return f" in the given splits {', '.join(SPLITS[split] for split in sorted(set(self.given.tolist())))}"
 
 
 def fits(header: Header, size: tuple[int, int]) -> bool:
@@ -192,6 +193,29 @@ def _splits(root: Path, keys: list[Key], told: set[Key], word: str) -> tuple[np.
         raise DataError(f"{root} has {', '.join(sorted(tops))} but no train folder with a {word}",
                         "Add one to learn from.")
     return given, keys, unjudged
+
+
+def _listed(root: Path, keys: list[Key]) -> tuple[np.ndarray, list[Key], list[Key]] | None:
+    """The splits that the lists of Pascal VOC tell, the pictures in their order, and those in no list."""
+    lists: dict[str, int] = {}
+    for name, place in (("train", 0), ("val", 1), ("test", 2), ("trainval", 0)):
+        file = root / _LISTS / f"{name}.txt"
+        try:
+            names = file.read_text("utf-8-sig").split() if file.is_file() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file} cannot be read ({first_line(error)})", "Mend it.") from error
+        for line in names:
+            if lists.setdefault(line, place) != place and name != "trainval":
+                raise DataError(f"{file} names {shown(line)}, which is in {SPLITS[lists[line]]} already",
+                                "A picture belongs to one split.")
+    if not lists:
+        return None
+    missing = sorted(set(lists) - {key[-1] for key in keys})
+    if missing:
+        raise DataError(f"{root / _LISTS} names {len(missing)} pictures that are not there: {shown(missing[0])}",
+                        "Add them, or take their names out of the lists.")
+    kept = [key for key in keys if key[-1] in lists]
+    return np.array([lists[key[-1]] for key in kept], np.int64), kept, [key for key in keys if key[-1] not in lists]
 
 
 def _held(root: Path, files: Sequence[File], looking: Looking[H]) -> dict[str, H | Unusable]:

@@ -53,7 +53,8 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     kind = _kind(path, found, asked)
     if kind not in MASKS:
         return open_numbers(path, found, kind, asked)
-    from_folder = "classes" if "classes" in found.maps else "instances"
+    first = "instances" if asked.target == ("instances",) or "classes" not in found.maps else "classes"
+    from_folder = first if first in found.maps else "classes"
     pairs = Pairs(path, found, found.maps[from_folder], _MASK, asked)
     kind, why = (kind, "as --target says") if asked.target else _tell(pairs, from_folder)
     return _classes(pairs, why) if kind == "classes" else _instances(pairs, why)
@@ -87,7 +88,7 @@ def _tell(pairs: Pairs[Facts], from_folder: str) -> tuple[str, str]:
     if _colours(pairs):
         return "classes", "masks of colours"
     if any((pairs.root / name).is_file() for name in NAME_FILES):
-        return "classes", "masks with a list of classes"
+        return "classes", "as listed"
     tops = [max(found.values) for found in held]
     counted = all(set(found.values) | {0} == set(range(max(found.values) + 1)) for found in held)
     if counted and len(set(tops)) > 1 and max(tops) > MOST_CLASSES:
@@ -125,19 +126,26 @@ def _classes(pairs: Pairs[Facts], why: str) -> Draft:
 
 
 def _instances(pairs: Pairs[Facts], why: str) -> Draft:
-    read = pairs.reading(lambda path: torch.from_numpy(mask_values(path, _colours(pairs))), None)
+    colours = _colours(pairs)
+    held = [None if found is None else set(_values(found, colours)) - {0} for found in pairs.held]
+    seen = set().union(*(values for values in held if values is not None))
+    # In masks of 8 bits that count objects, 255 alone beyond the count is their outline, as in Pascal VOC.
+    outline = seen > {IGNORED} and IGNORED - 1 not in seen and all(f is None or f.kind != "deep" for f in pairs.held)
+    none = {IGNORED} if outline else set()
+    read = pairs.reading(lambda path: torch.from_numpy(mask_values(path, colours)), None)
 
     def objects(k: int) -> Truth:
-        return objects_of(read(k))
+        values = read(k)
+        return objects_of(values.masked_fill(values == IGNORED, 0) if outline else values)
 
     def count(k: int) -> int:
-        found = pairs.held[k]
-        return len(objects_of(read(k)).labels) if found is None else len(set(found.values) - {0})
+        values = held[k]
+        return len(objects_of(read(k)).labels) if values is None else len(values - none)
 
-    told = sum(len(set(found.values) - {0}) for found in pairs.held if found is not None)
+    told = sum(len(values - none) for values in held if values is not None)
     taken = (f"image–mask pairs: {len(pairs.keys):,} pictures with {'more than ' if pairs.unread else ''}{told:,} "
-             f"objects ({why}): each value but 0 is one object, also where its parts do not touch{pairs.in_splits}; "
-             f"--target classes takes values for classes")
+             f"objects ({why}): each value but 0{' and 255' if outline else ''} is one object, also where its parts do "
+             f"not touch{pairs.in_splits}; --target classes takes values for classes")
     annotations = InstanceMaps(objects, count, range(len(pairs.keys)))
     return pairs.draft(Boxes(names=("object",), masks=True), annotations, taken)
 
