@@ -108,7 +108,7 @@ NASTY: dict[str, tuple[Callable[[Path], None], str]] = {
     "pixels in place of shares": (of_yolo("0 24 20 10 10"), r"outside of the picture: labels/train/b.txt line 1"),
     "no UTF-8": (of_yolo(b"\xff\xfe0"), r"b.txt is no text in UTF-8"),
     "YAML that runs code": (of_yolo(told="train: !!python/object/apply:os.system [ls]\n"), r"is no YAML of plain"),
-    "YAML that is none": (of_yolo(told="train: [\n"), r"data.yaml is no YAML of plain"),
+    "YAML that is none": (of_yolo(told="names: [a]\ntrain: [\n"), r"is no YAML of plain data \(line 3: "),
     "YAML of another shape": (of_yolo(told="train:\n"), r"data.yaml names no train, val or test"),
     "names that are truth values": (of_yolo(told="train: images/train\nnames: [no, dog]\n"), r"a class False: YAML"),
     "fewer names than classes": (of_yolo(told="train: images/train\nnames: [a, b]\nnc: 3\n"), r"2 names and nc: 3"),

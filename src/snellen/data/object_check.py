@@ -21,9 +21,8 @@ from snellen.core.views import Finding
 from snellen.data.annotations import ObjectLists
 from snellen.data.findings import SHOWN, more
 from snellen.data.header import Header
-from snellen.data.object_table import ObjectTable, Wrong
+from snellen.data.object_table import Masks, ObjectTable, Wrong
 from snellen.data.oriented import turn, turns, unturned
-from snellen.data.outlines import Outlines
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Aside, BadSamples
 from snellen.data.turning import ORIENTATIONS, turned
@@ -83,8 +82,8 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
                              "are no more than a pixel thin", "They may be slips of the mouse."),
                 *_of_objects(table, _twice(table), "duplicate-objects", "stand there twice: same picture, class and "
                              "box", "Remove one of each."),
-                *turned_findings, *_of_sizes(table, source, how), *_of_empty(table, source),
-                *_of_classes(table, names, given)]
+                *turned_findings, *_of_sizes(table, source, how),
+                *_of_empty(table, source, {entry.picture for entry in wrong}), *_of_classes(table, names, given)]
     far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
     cut = np.clip(boxes, 0.0, far)
     masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
@@ -96,7 +95,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
 class _Drawn:
     """Masks of a picture's objects, drawn when they are asked for."""
 
-    def __init__(self, outlines: Outlines, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
+    def __init__(self, outlines: Masks, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
         self.outlines = outlines
         self.source = source
         self.how = how
@@ -196,8 +195,9 @@ def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list
                     remedy="Boxes are taken as pixels of the file; annotate these pictures again if they were scaled.")]
 
 
-def _of_empty(table: ObjectTable, source: PictureFiles) -> list[Finding]:
-    empty = np.nonzero(np.bincount(table.picture, minlength=len(source)) == 0)[0].tolist()
+def _of_empty(table: ObjectTable, source: PictureFiles, bad: set[int]) -> list[Finding]:
+    none = np.nonzero(np.bincount(table.picture, minlength=len(source)) == 0)[0].tolist()
+    empty = [k for k in none if k not in bad]
     if not empty:
         return []
     return [Finding(kind="empty-pictures", severity="note", count=len(empty), message=f"{len(empty)} of "

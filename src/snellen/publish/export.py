@@ -160,8 +160,8 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
     told = []
     for output in exported.outputs:
         y = said[output.name]
-        sides: dict[str, Any] = {"shape": ["batch", y.shape[1], "height", "width"]} if y.ndim == 4 else {}
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), **sides,
+        shape: dict[str, Any] = {"shape": ["batch", y.shape[1], "height", "width"]} if y.ndim == 4 else {}
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), **shape,
                      "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -61,20 +61,18 @@ def _begins_so(path: Path) -> bool:
 
 def _candidates(path: Path) -> list[Path]:
     """JSON files in the folder, in its folders of annotations, and in folders that are named like splits."""
-    found = []
-    for folder, names in _folders(path):
-        inside = folder == path or folder.name.lower() == "annotations" or split_of(folder.name) is not None
-        found += [folder / name for name in names if inside and name.lower().endswith(".json") and name[0] != "."]
-    return sorted(found)
+    names = _names(path)
+    inner = [name for name in names if name.lower() == "annotations" or split_of(name) is not None]
+    found = [path / name for name in names] + [path / one / name for one in inner for name in _names(path / one)]
+    return sorted(file for file in found if file.suffix.lower() == ".json" and file.is_file())
 
 
-def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """The folder and those in it, each with the names of its files."""
-    for depth, (folder, folders, names) in enumerate(os.walk(path, followlinks=True)):
-        yield Path(folder), names
-        if depth:
-            folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))[:100]
+def _names(folder: Path) -> list[str]:
+    """All names in a folder that are not hidden; none where it cannot be read."""
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return []
 
 
 def _kind(file: Path) -> str:

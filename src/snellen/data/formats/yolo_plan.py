@@ -73,7 +73,9 @@ def _yaml(file: Path) -> dict[Any, Any]:
     try:
         told = yaml.safe_load(file.read_text("utf-8-sig"))
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, an impossible date
-        raise DataError(f"{file} is no YAML of plain data ({first_line(error)})", _MEND) from error
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        why = first_line(error) if mark is None or problem is None else f"line {mark.line + 1}: {problem}"
+        raise DataError(f"{file} is no YAML of plain data ({why})", _MEND) from error
     if not isinstance(told, dict):
         raise DataError(f"{file} holds no names and splits", "It has names:, train: and val:.")
     return told
