@@ -11,6 +11,7 @@ What files hold becomes numbers in one documented way; what is no truth becomes 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import PixelNumbers
+from snellen.core.views import Finding
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
@@ -39,6 +41,8 @@ _SAID = {
     "edges": "0 to 1", "reflectance": "0 to 1", "flow": "u right, v down, in pixels; what is not known is no truth",
 }  # fmt: skip
 _JSON = 'depth.json with {"scale": metres per unit} says otherwise'
+_ONE_FILM = Finding(kind="leakage", message="samples of one film share frames, and lie in several splits",
+                    remedy="Lay them into train, val and test yourself: the test is easier than it looks.")
 
 
 class Size(NamedTuple):
@@ -77,7 +81,9 @@ def open_numbers(root: Path, found: Partners, kind: str, asked: Asked) -> Draft:
     if kind == "depth":
         said += f" in metres ({scale:g} a unit, as depth.json says)" if scale else f" in the files' own units ({_JSON})"
     taken = f"image–number pairs: {len(pairs.keys):,} {said} of every pixel{pairs.in_splits}; {_SAID[kind]}"
-    return pairs.draft(target, Maps(pairs.reading(read, target), range(len(pairs.keys))), taken)
+    draft = pairs.draft(target, Maps(pairs.reading(read, target), range(len(pairs.keys))), taken)
+    one_film = kind == "flow" and pairs.given is None and pairs.groups is None
+    return dataclasses.replace(draft, findings=(*draft.findings, _ONE_FILM)) if one_film else draft
 
 
 def _target(kind: str, channels: int, scale: float | None) -> PixelNumbers:
