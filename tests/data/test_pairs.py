@@ -55,6 +55,12 @@ def test_a_mask_is_found_by_its_name(tmp_path, pictures, masks, given):
         assert {s: len(ids) for s, ids in data.splits.items()} == {"train": 2, "val": 1, "test": 1}
 
 
+def test_a_list_of_classes_may_lie_among_the_masks(tmp_path):
+    pairs(tmp_path, "images/{k}.png", "labels/{k}.png")
+    (tmp_path / "labels/classes.txt").write_text("road\ncar\nsky\n")
+    assert dataset(tmp_path).spec.target.names == ("road", "car", "sky")
+
+
 @pytest.mark.parametrize("classes", [("flow", "pipe"), ("mask", "no_mask"), ("with_mask", "without_mask"),
                                      ("depth", "width"), ("labels", "letters")])  # fmt: skip
 def test_class_folders_of_such_names_stay_class_folders(tmp_path, classes):
