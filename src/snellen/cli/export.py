@@ -45,10 +45,19 @@ def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     for output in about["outputs"]:
         units = output.get("units", [""] * len(output["columns"]))
         columns = ", ".join(f"{c} [{u}]" if u else c for c, u in zip(output["columns"], units, strict=True))
-        lines.append(("output", f"{output['name']}: {output['dtype']} (batch, {len(units)}): {columns}"))
+        shape = ", ".join(map(str, output["shape"]))
+        lines.append(("output", f"{output['name']}: {output['dtype']} ({shape}): {columns}"))
     lines.append(("parity", f"{parity['inputs']} inputs, {parity['from']}, in batches of "
-                  f"{', '.join(map(str, parity['batches']))}"))  # fmt: skip
+                  f"{', '.join(map(_size, parity['batches']))}"))  # fmt: skip
+    if "finds" in parity:
+        lines.append(("", f"the same {parity['finds']} finds, none in {parity['pictures without finds']} of them"))
     for name, largest in parity["absolute"].items():
+        allowed = parity["allowed"]
         lines.append(("", f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
-                      f"({parity['allowed']:g} allowed)"))  # fmt: skip
+                      f"({allowed[name] if isinstance(allowed, dict) else allowed:g} allowed)"))  # fmt: skip
     return lines
+
+
+def _size(batch: int | list[int]) -> str:
+    """Of a batch: how many inputs, or its whole shape where that varies."""
+    return "x".join(map(str, batch)) if isinstance(batch, list) else str(batch)

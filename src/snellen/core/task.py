@@ -43,10 +43,13 @@ class Exported:
 
     Args:
         module: (B, ...) raw inputs to a dict of tensors, one for each of `outputs` and in their order.
+        finds: whether it finds any number of objects in pictures of any size: its outputs then have as many rows for
+            every picture, (B, D, ...), and "count" (B,) says how many of them are finds.
     """
 
     module: nn.Module
     outputs: tuple[Output, ...]
+    finds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

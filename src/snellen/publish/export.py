@@ -21,7 +21,7 @@ from snellen.core.plain import to_plain
 from snellen.core.record import Record, versions
 from snellen.core.task import Exported
 from snellen.data.dataset import Dataset, Labelled
-from snellen.publish import to_onnx, to_torch
+from snellen.publish import finds, to_onnx, to_torch
 from snellen.publish.inputs import hundred, input_shape, value_range
 from snellen.publish.parity import BATCHES, compare, together
 
@@ -84,14 +84,15 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
     path = _place(folder, kind.suffix, out)
     kind.needs()
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
-    x, origin = hundred(record, module, data)
-    batches = torch.split(x, list(BATCHES))
+    batches, origin = _batches(record, exported, module, data)
     with torch.no_grad():
-        said = together([module(batch) for batch in batches])
-    axes = _axes(record)
+        said = [module(batch) for batch in batches]
+    axes = _axes(record, exported)
     made = kind.convert(_traced(module, batches[1], axes, record.learner), axes, [o.name for o in exported.outputs])
-    about = _about(folder, record, exported, module, said)
-    parity = compare(said, together(kind.ask(kind.content(made, about), batches)), exported.outputs)
+    about = _about(folder, record, exported, module, said[0])
+    asked = kind.ask(kind.content(made, about), batches)
+    parity = finds.compare(said, asked, batches, exported.outputs) if exported.finds else \
+        compare(together(said), together(asked), exported.outputs)
     about["parity"] = {**parity, "from": origin}
     files.write_bytes(path, kind.content(made, about))
     return Published(path=path, about=about)
@@ -109,10 +110,25 @@ def _place(folder: Path, suffix: str, out: str | Path | None) -> Path:
     return Path(out)
 
 
-def _axes(record: Record) -> tuple[dict[int, Any]]:
+def _batches(record: Record, exported: Exported, module: nn.Module,
+             data: Callable[[], Dataset[Labelled]]) -> tuple[Sequence[Tensor], str]:  # fmt: skip
+    """What run and file are both asked, and where it is from."""
+    if exported.finds:
+        return finds.pictures(record, module, data)
+    x, origin = hundred(record, module, data)
+    return torch.split(x, list(BATCHES)), origin
+
+
+def _shape(record: Record, exported: Exported) -> tuple[int | None, ...]:
+    """Of one input; None where it may vary. What finds objects scales pictures inside, and takes any."""
+    channels, *sides = input_shape(record.spec, record.reading)
+    return (channels, None, None) if exported.finds else (channels, *sides)
+
+
+def _axes(record: Record, exported: Exported) -> tuple[dict[int, Any]]:
     """The axes of the input that vary: the batch, and the sides of pictures where the model takes any size."""
     names = ("batch", "channels", "height", "width")
-    shape = (None, *input_shape(record.spec, record.reading))
+    shape = (None, *_shape(record, exported))
     return ({axis: Dim(names[axis]) for axis, side in enumerate(shape) if side is None},)
 
 
@@ -148,7 +164,7 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
            said: Mapping[str, Tensor]) -> dict[str, Any]:  # fmt: skip
     """What stands in the file about itself, as plain data."""
     spec = record.spec
-    sides = [side if side is not None else "any" for side in input_shape(spec, record.reading)]
+    sides = [side if side is not None else "any" for side in _shape(record, exported)]
     given: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
     if spec.modality == "image":
         given["reading"] = to_plain(record.reading)
@@ -160,7 +176,8 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
     told = []
     for output in exported.outputs:
         y = said[output.name]
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "columns": list(output.columns),
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": ["batch", *y.shape[1:]],
+                     "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {
         "snellen": versions()["snellen"], "task": record.task, "learner": record.learner, "data": spec.name,
