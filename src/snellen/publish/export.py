@@ -21,7 +21,7 @@ from snellen.core.plain import to_plain
 from snellen.core.record import Record, versions
 from snellen.core.task import Exported
 from snellen.data.dataset import Dataset, Labelled
-from snellen.publish import to_onnx, to_torch
+from snellen.publish import finds, to_onnx, to_torch
 from snellen.publish.inputs import asked, input_shape, sizes, value_range
 from snellen.publish.parity import compare
 
@@ -84,13 +84,17 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
     path = _place(folder, kind.suffix, out)
     kind.needs()
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
-    batches, origin = asked(record, module, data)
+    batches, origin = (finds.pictures if exported.finds else asked)(record, module, data)
     with torch.no_grad():
         said = [module(batch) for batch in batches]
     axes = _axes(record, exported.least)
     made = kind.convert(_traced(module, batches[1], axes, record.learner), axes, [o.name for o in exported.outputs])
     about = _about(folder, record, exported, module, said[0])
-    parity = compare(said, kind.ask(kind.content(made, about), batches), exported.outputs)
+    answers = kind.ask(kind.content(made, about), batches)
+    if exported.finds:
+        parity = finds.compare(said, answers, batches, exported.outputs)
+    else:
+        parity = compare(said, answers, exported.outputs)
     about["parity"] = {**parity, "from": origin, **sizes(batches)}
     files.write_bytes(path, kind.content(made, about))
     return Published(path=path, about=about)
@@ -148,7 +152,7 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
            said: Mapping[str, Tensor]) -> dict[str, Any]:  # fmt: skip
     """What stands in the file about itself, as plain data."""
     spec = record.spec
-    sides = [side if side is not None else "any" for side in input_shape(spec, record.reading)]
+    sides = [side if side is not None else "any" for side in _shape(record, exported)]
     given: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
     if spec.modality == "image":
         given["reading"] = to_plain(record.reading)
@@ -160,8 +164,8 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
     told = []
     for output in exported.outputs:
         y = said[output.name]
-        shape: dict[str, Any] = {"shape": ["batch", y.shape[1], "height", "width"]} if y.ndim == 4 else {}
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), **shape,
+        shape = ["batch", y.shape[1], "height", "width"] if y.ndim == 4 and not exported.finds else ["batch", *y.shape[1:]]
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": shape,
                      "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {
