@@ -24,8 +24,8 @@ from snellen.tasks import LEARNERS, TASKS
 PACKAGE = Path(snellen.__file__).parent
 
 # A room may import rooms of a lower floor; rooms of one floor only themselves.
-FLOORS = {"core": 0, "data": 1, "nn": 1, "metrics": 1, "fitting": 2, "architectures": 3, "tasks": 4, "look": 5,
-          "publish": 6, "entry": 7, "contest": 8, "serving": 8, "reproduce": 9, "cli": 10}  # fmt: skip
+FLOORS = {"core": 0, "data": 1, "nn": 1, "metrics": 1, "fitting": 2, "architectures": 3, "objects": 3, "tasks": 4,
+          "look": 5, "publish": 6, "entry": 7, "contest": 8, "serving": 8, "reproduce": 9, "cli": 10}  # fmt: skip
 
 
 def modules() -> list[str]:

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import blocks
 import pytest
+import scenes
 import torch
+from torch import Tensor
 
 import snellen
 from snellen.core import files
@@ -31,6 +34,15 @@ FAMILY = [pytest.param(learner, id=f"{task}-{name}")
           for task, known in LEARNERS.items() for name, learner in known.items() if not learner.climbs]
 
 QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 1}
+
+# Tasks whose truth is told of places in a picture: the scenes that their learners learn from, and how.
+SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
+    "segment": scenes.segmented, "detect": blocks.boxes, "instances": blocks.masked, "keypoints": blocks.posed,
+}  # fmt: skip
+QUICK_SCENES: dict[str, dict[str, Any]] = {
+    "segment": {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2},
+    **{task: {"epochs": 4, "batch_size": 4} for task in ("detect", "instances", "keypoints")},
+}
 
 
 @functools.cache
@@ -66,6 +78,8 @@ def vectors(regress: bool) -> Dataset[Labelled]:
 
 
 def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
+    if learner.task.name in SCENES:
+        return SCENES[learner.task.name]()
     regress = learner.task.name == "regress"
     if "vector" in learner.accepts:
         return vectors(regress)
@@ -75,7 +89,16 @@ def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
 def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
     if learner.name == "probe":
         return {"encoder": "resnet20", "pretrained": str(encoder())}
-    return {s.name: QUICK[s.name] for s in flat(learner.settings) if s.name in QUICK}
+    quick = QUICK_SCENES.get(learner.task.name, QUICK)
+    return {s.name: quick[s.name] for s in flat(learner.settings) if s.name in quick}
+
+
+def asked_of(learner: Learner[Any, Any, Any], count: int) -> Tensor:
+    """(B, ...) the first inputs of the test split, as the learner reads them."""
+    data = data_for(learner)
+    if data.annotations is None:
+        return data.samples("test").take(torch.arange(count)).x
+    return torch.stack([scene.image for scene in data.scenes("test").take(range(min(count, 8)))])
 
 
 @functools.cache
@@ -134,15 +157,15 @@ def test_the_same_seed_gives_the_same_bits(learner: Learner[Any, Any, Any], firs
 def test_it_reloads_to_the_same_answers(learner: Learner[Any, Any, Any], first: First) -> None:
     run = first(learner)
     again = snellen.load(run.folder)
-    batch = data_for(learner).samples("test").take(torch.arange(20))
-    assert run.ask(batch.x) == again.ask(batch.x)
+    x = asked_of(learner, 20)
+    assert run.ask(x) == again.ask(x)
     assert again.metrics == run.metrics
 
 
 @pytest.mark.parametrize("learner", ALL)
 def test_one_by_one_it_says_what_it_says_of_a_batch(learner: Learner[Any, Any, Any], first: First) -> None:
     run = first(learner)
-    x = data_for(learner).samples("test").take(torch.arange(20)).x
+    x = asked_of(learner, 20)
     together = run.ask(x)
     alone = [run.ask(x[k : k + 1])[0] for k in range(len(x))]
     for one, other in zip(together, alone, strict=True):
@@ -152,6 +175,8 @@ def test_one_by_one_it_says_what_it_says_of_a_batch(learner: Learner[Any, Any, A
 def numbers(answer: Any) -> list[float]:
     if isinstance(answer, dict):
         return [n for value in answer.values() for n in numbers(value)]
+    if isinstance(answer, list):
+        return [n for value in answer for n in numbers(value)]
     return [float(answer)] if isinstance(answer, int | float) else []
 
 
@@ -199,7 +224,7 @@ def test_another_of_a_family_learns_a_step_and_reloads(learner: Learner[Any, Any
     few = dataclasses.replace(data, splits={name: ids[:8] for name, ids in data.splits.items()})
     run = snellen.train(few, learner, out=tmp_path, machine=Machine(threads=1, report=False), epochs=1, batch_size=8,
                         lr=1e-3)  # fmt: skip
-    x = few.samples("test").take(torch.arange(4)).x
+    x = asked_of(learner, 4)
     assert snellen.load(tmp_path).ask(x) == run.ask(x)
 
 

@@ -102,6 +102,19 @@ def test_coin_tosses_learned_by_heart_show_a_gap_and_no_better_than_the_baseline
     assert kinds(run) == {"gap", "baseline"}
 
 
+def test_a_batch_whose_like_samples_have_unlike_labels_cannot_be_learned_by_heart(tmp_path: Path) -> None:
+    x = torch.ones(60, 4, dtype=torch.float64)
+    draft = Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
+                  target=Classes(names=("heads", "tails")), truth=torch.arange(60) % 2, taken_for="a table")
+    run = learned(tmp_path, "mlp", assemble(draft, "coins", 0, None), overfit=True)
+    assert "by-heart" in kinds(run)
+
+
+@pytest.mark.parametrize("model", ["softmax", "mlp"])
+def test_a_batch_that_was_learned_by_heart_has_no_finding(tmp_path: Path, model: str) -> None:
+    assert kinds(learned(tmp_path, model, overfit=True)) == set()
+
+
 def test_a_rate_of_nearly_zero_leaves_the_loss_at_chance(tmp_path: Path) -> None:
     run = learned(tmp_path, "mlp", lr=1e-9, epochs=1)
     assert "at-chance" in kinds(run)
@@ -158,7 +171,8 @@ def test_gradients_explode_where_weights_are_too_large(tmp_path: Path, gain: flo
     data, model = dataset("digits"), Deep(gain)
     said = judged.ask(TASKS["classify"], model, data, "val")
     metrics = {"val": TASKS["classify"].measure(said, data.spec)}
-    evidence = Evidence(task=TASKS["classify"], model=model, data=data, history=[], said=said, metrics=metrics)
+    evidence = Evidence(task=TASKS["classify"], model=model, data=data, history=[], said=said, metrics=metrics,
+                        notes={})
     found = {f.kind for f in diagnose(evidence, {})}
     assert ("exploding" in found) is fires
     assert "vanishing" not in found
@@ -201,5 +215,5 @@ def test_silent_units_are_those_that_are_zero_on_every_sample_in_whatever_form_r
 
 def evidence_of(run: Trained) -> Evidence:
     told = run.told()
-    return Evidence(task=told.task, model=run.model, data=run.data, history=told.history,
+    return Evidence(task=told.task, model=run.model, data=run.data, history=told.history, notes=told.notes,
                     said=run.predictions("test"), metrics=told.metrics)  # fmt: skip

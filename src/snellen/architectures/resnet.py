@@ -63,8 +63,6 @@ def resnet(depth: int, shape: tuple[int, ...], outputs: int, groups: int = 1, wi
         net.maxpool = nn.Identity()
     elif channels != 3:
         net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-    if net.conv1.weight.device.type != "meta":
-        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     return cast(nn.Module, net)
 
 

@@ -8,6 +8,9 @@ from snellen.cli import terminal
 from snellen.cli.main import parser
 from snellen.cli.options import Own, add_data, open_data, whole
 
+COUNTED = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # where not samples have a class
+SHOWN = 8  # places of a finding, before those that only --json tells
+
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("data", "Check DATA: what it is taken for, counts, shapes, and what is wrong with it.")
@@ -37,14 +40,16 @@ def run(words: Sequence[str], own: Own) -> int:
     terminal.tell("\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], given.format))
     if counts:
         rows = [[name, count] for name, count in zip(names, counts, strict=True)]
-        terminal.tell("\n" + terminal.table(["class", "training samples"], rows, given.format))
+        counted = COUNTED.get(type(spec.target).__name__, "training samples")
+        terminal.tell("\n" + terminal.table(["class", counted], rows, given.format))
     elif names:
         terminal.tell(f"\ntargets: {', '.join(names)}")
     for finding in data.findings:
         terminal.tell(f"\n{finding.severity}: {finding.message}")
         if finding.where:
-            more = f" and {finding.count - len(finding.where)} more" if finding.count > len(finding.where) else ""
-            terminal.tell("  " + ", ".join(finding.where) + more)
+            shown = finding.where[:SHOWN]
+            more = f" and {finding.count - len(shown):,} more (all with --json)" if finding.count > len(shown) else ""
+            terminal.tell("  " + ", ".join(shown) + more)
         if finding.remedy:
             terminal.tell(f"  {finding.remedy}")
     if not data.findings:

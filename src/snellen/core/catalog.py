@@ -60,9 +60,20 @@ def _learners(folder: Path, task: str) -> Iterator[Entry]:
         adds = _value(_tree(path), "ADDS")
         assert isinstance(adds, ast.Name)
         added = tuple(_settings(path, adds.id, group=("task",)))
-        for family, name in _ordered(PACKAGE / "architectures" / "__init__.py", "ARCHITECTURES"):
-            entry = _entry(PACKAGE / "architectures" / f"{family}.py", name, task, ("network",))
+        register, home = _register(path)
+        for family, name in _ordered(home / "__init__.py", register):
+            entry = _entry(home / f"{family}.py", name, task, ("network",))
             yield replace(entry, settings=entry.settings + added)
+
+
+def _register(path: Path) -> tuple[str, Path]:
+    """The dict of architectures that a file makes learners of (`... for a in DENSE.values()`), and its folder."""
+    tree = _tree(path)
+    name = next(n.value.id for n in ast.walk(_value(tree, "LEARNERS"))
+                if isinstance(n, ast.Attribute) and n.attr == "values" and isinstance(n.value, ast.Name))
+    module = next(n.module for n in tree.body if isinstance(n, ast.ImportFrom) and n.module
+                  and any(alias.name == name for alias in n.names))
+    return name, PACKAGE.joinpath(*module.split(".")[1:])
 
 
 def settings_of(model: str) -> dict[str, dict[str, Setting]]:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from snellen.core.errors import DataError, EnvironmentProblem, first_line, shown
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, shown
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
 
@@ -119,6 +119,32 @@ def written(path: Path, size: int) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Inside, no other process is: two that write one run would each cut what the other wrote. Ends with the process.
+
+    Raises:
+        UsageError: where another process is inside.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(FileNotFoundError):
+            place = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, place)
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(f"Another process is at work on {folder}",
+                                 "Wait for it, or stop it first.") from error
+            except OSError:  # a file system that knows no locks
+                pass
+        yield
 
 
 def sync_folder(folder: Path) -> None:

@@ -153,9 +153,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
+    """Pictures side by side. `legend`: what is drawn on them in which colour, each a name and its place."""
+
     title: str
     items: Sequence[Picture]
     caption: str = ""
+    legend: Sequence[tuple[str, int]] = ()
 
 
 View = Text | Table | Plot | Matrix | Pictures

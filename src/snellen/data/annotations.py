@@ -93,6 +93,32 @@ def object_lists(each: Sequence[Objects]) -> ObjectLists:
     return ObjectLists(starts, together, masks if kept and kept[0] is not None else None)
 
 
+def boxes_around(masks: Tensor) -> Tensor:
+    """(N, 4) float32, the smallest box around each of (N, H, W) bool masks; four zeros around an empty one."""
+    sides = []
+    for axis in (1, 2):  # over rows: which columns are touched; over columns: which rows
+        touched = masks.any(axis).byte()  # (N, W), then (N, H)
+        length = touched.shape[1]
+        some = touched.any(1)
+        sides += [touched.argmax(1) * some, (length - touched.flip(1).argmax(1)) * some]
+    left, right, top, bottom = sides
+    return torch.stack([left, top, right, bottom], 1).float()
+
+
+def objects_of(values: Tensor, labels: Tensor | None = None) -> Objects:
+    """The objects of a map in which every one has a number of its own; one whose parts lie apart is one object.
+
+    Args:
+        values: (H, W) int64; 0 or less is no object.
+        labels: (N,) int64 class of each, the lowest number first; None: all of the first class.
+    """
+    numbers = torch.unique(values[values > 0])
+    masks = values == numbers[:, None, None]  # (N, H, W)
+    no = torch.zeros(len(numbers), dtype=torch.bool)
+    labels = torch.zeros(len(numbers), dtype=torch.int64) if labels is None else labels
+    return Objects(boxes_around(masks), labels, no, no, masks.flatten(1).sum(1).float(), masks)
+
+
 class Maps:
     """A map for every picture, read by a function of the picture's number.
 

@@ -19,6 +19,7 @@ from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, 
 from snellen.data.dataset import SPLITS, Dataset, Draft, Labelled
 from snellen.data.findings import PUT_OFF, SHOWN, few, imbalance, leakage, more, of_copies, of_groups, of_headers
 from snellen.data.formats import Asked
+from snellen.data.frames import FramePairs
 from snellen.data.header import Unusable
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Array, Aside, BadSamples
@@ -45,15 +46,17 @@ def check(draft: Draft, asked: Asked) -> Draft:
     if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
         return dataclasses.replace(draft, findings=(*draft.findings, *of_groups(draft), *imbalance(draft), *few(draft)))
     copies = _copies(draft.source, asked.full)
-    bad = _bad(draft.source, copies)
+    unread = _bad(draft.source, copies)
+    bad = {**draft.bad, **unread}
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
     same, torn = _under_two_labels(draft, copies.exact)
-    findings = [*draft.findings, *_of_bad(bad), *torn]
+    elsewhere = sum(finding.count for finding in draft.findings if finding.severity == "error")
+    findings = [*draft.findings, *draft.objections, *_of_bad(unread), *torn]
     if isinstance(draft.source, PictureFiles):
         bad.update({id: Aside(draft.source.name(id), "lies under two labels", _ONE_LABEL) for id in same})
     draft = dataclasses.replace(draft, findings=tuple(findings))
     if any(finding.severity == "error" for finding in findings):
-        draft = _quarantined(draft, bad, asked)
+        draft = _quarantined(draft, bad, elsewhere, asked)
     keep = np.array([id for id in range(len(draft.source)) if id not in bad], np.int64)
     if len(keep) < len(draft.source):
         draft, copies = _keep(draft, keep), _renumbered(copies, keep)
@@ -107,7 +110,7 @@ def _copies(source: object, full: bool) -> Copies:
 
 def _bad(source: object, copies: Copies) -> dict[int, Aside]:
     """Samples whose header or content cannot be read."""
-    if not isinstance(source, PictureFiles):
+    if not isinstance(source, PictureFiles | FramePairs):
         return {}
     problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, Unusable)} | copies.bad
     return {id: Aside(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
@@ -142,18 +145,22 @@ def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], l
                          severity=severity, where=tuple(names), count=len(ids))]
 
 
-def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
-    """Turns errors into warnings where quarantine is asked for and leaves out no more than it may."""
+def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Asked) -> Draft:
+    """Turns errors into warnings where quarantine is asked for and leaves out no more than it may.
+
+    Args:
+        elsewhere: samples that were lost before they came into the source.
+    """
     errors = [finding for finding in draft.findings if finding.severity == "error"]
-    where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles) else ""
+    where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles | FramePairs) else ""
     gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
     aside = (*draft.aside, *gone)
     cause = where + "; ".join(finding.message for finding in errors)
     if not asked.quarantine:
         remedy = errors[0].remedy if len(errors) == 1 else _MEND
         raise Rejected(cause, remedy, draft.findings, aside)
-    lost = sum(finding.count for finding in errors)
-    total = len(draft.source) + lost - len(bad)
+    lost = len(bad) + elsewhere
+    total = len(draft.source) + elsewhere
     if lost == total or (lost > ALLOWED_LOSS * total and not asked.allow_loss):
         raise Rejected(f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
                        "Mend them, or allow the loss with --allow-loss." if lost < total else "None would be left.",
@@ -169,7 +176,7 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], asked: Asked) -> Draft:
 
 def _keep(draft: Draft, ids: np.ndarray) -> Draft:
     """The draft with these samples only; a class of which nothing is left goes too."""
-    assert isinstance(draft.source, PictureFiles)
+    assert isinstance(draft.source, PictureFiles | FramePairs)
     source = draft.source.subset(ids)
     place = torch.from_numpy(ids)
     truth = draft.truth[place] if draft.truth is not None else None

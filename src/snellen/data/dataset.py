@@ -50,6 +50,8 @@ class Draft:
         same: train, val and test are the same samples (xor).
         files: how many files were "found", "used", "set aside", and known to be "no data".
         aside: the files and samples that were set aside, each with its reason.
+        bad: samples of the source whose truth cannot be used, each with its reason.
+        objections: the errors that are about these.
     """
 
     source: Source
@@ -64,6 +66,8 @@ class Draft:
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
     aside: tuple[Aside, ...] = ()
+    bad: Mapping[int, Aside] = field(default_factory=dict)
+    objections: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

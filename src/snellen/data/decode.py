@@ -74,6 +74,35 @@ def decode(path: Path | IO[bytes], reading: Reading) -> Tensor:
             return _as_wanted(torch.from_numpy(np.ascontiguousarray(deep)), reading)
 
 
+def stored(path: Path) -> np.ndarray:
+    """(H, W) or (H, W, C) the values as the file holds them, which is how maps are read.
+
+    A palette stays indices, bits become 0 and 1, alpha is dropped, nothing is turned; NaN may be among floats.
+
+    Raises:
+        Unusable: saying why the file cannot be read.
+    """
+    with _opened(path) as file:
+        if tiff.is_tiff(file):
+            with tiff.opened(file) as tif:
+                if tif is not None:
+                    values = tiff.values(tif, Reading()).transpose(1, 2, 0)  # (H, W, C)
+                    return values[..., 0] if values.shape[2] == 1 else values
+        with _pillow(file) as image:
+            if _colour_16(image):
+                return _png_16(file)
+            known = image.mode in ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "I", "F") or image.mode.startswith("I;16")
+            plain = np.array(image if known else image.convert("RGB"))
+            plain = plain.astype(np.uint8) if image.mode == "1" else plain
+            return plain[..., 0] if image.mode in ("LA", "PA") else plain[..., :3] if plain.ndim == 3 else plain
+
+
+def orientation(path: Path) -> int:
+    """How the picture is to be turned, 1 to 8 as EXIF counts; 1 is as it is stored."""
+    with _opened(path) as file, _pillow(file) as image:
+        return _orientation(image)
+
+
 @contextlib.contextmanager
 def _opened(path: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     """The file, and every way in which reading it can fail as `Unusable`."""

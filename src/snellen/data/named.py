@@ -16,11 +16,28 @@ from urllib.parse import urlsplit
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, nearest
 from snellen.core.files import sync_folder
-from snellen.data import toys
+from snellen.data import shapes, toys
 from snellen.data.dataset import Draft
 from snellen.data.names import NAMED
 
-BUILTIN: dict[str, Callable[[int], Draft]] = toys.TOYS
+BUILTIN: dict[str, Callable[..., Draft]] = {**toys.TOYS, "shapes": shapes.shapes}  # of a seed and, of some, a target
+MANY_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # the built-in sets whose target can be chosen; the first is usual
+
+
+def built_in(name: str, seed: int, target: tuple[str, ...]) -> Draft:
+    """A built-in set with the target that was asked for, if any.
+
+    Raises:
+        UsageError: for a target that the set has not.
+    """
+    if not target:
+        return BUILTIN[name](seed)
+    wanted, known = ",".join(target), MANY_TARGETS.get(name, ())
+    if not known:
+        raise UsageError(f"{name} has one target, and {wanted!r} was asked for", "Leave --target out.")
+    if wanted not in known:
+        raise UsageError(f"{name} has no target {wanted!r}", nearest(wanted, list(known)))
+    return BUILTIN[name](seed, wanted)
 
 _HOMES = {  # where the sets are fetched from, as far as it must be known before torchvision is imported
     "mnist": "https://ossci-datasets.s3.amazonaws.com",

@@ -12,7 +12,7 @@ from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Reading, Spe
 from snellen.data.check import check
 from snellen.data.dataset import Dataset, Draft, Labelled, counts
 from snellen.data.formats import Asked, formats
-from snellen.data.named import BUILTIN, find_named
+from snellen.data.named import BUILTIN, built_in, find_named
 from snellen.data.names import NAMED
 from snellen.data.split import divide
 
@@ -33,7 +33,7 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
     if name in BUILTIN:
         if asked.format is not None:
             raise UsageError(f"{name} is built in and of no format", "Leave --as out.")
-        draft = BUILTIN[name](seed)
+        draft = built_in(name, seed, asked.target)
     else:
         path = find_named(name) if name in NAMED else path
         draft = _draft(path, asked)

@@ -90,32 +90,39 @@ class SceneBatches:
         size: scenes a batch; the last of an epoch may be smaller.
         seed: decides the order.
         vary: augmentation and cropping: a function of scene and epoch, so that a resumed run sees the same.
+        times: how often an epoch comes to each scene, where `vary` cuts a part out of it; then its second argument
+            counts these visits, not epochs.
     """
 
-    def __init__(self, scenes: Scenes, size: int, seed: int, vary: Vary | None = None) -> None:
+    def __init__(self, scenes: Scenes, size: int, seed: int, vary: Vary | None = None, times: int = 1) -> None:
         self.scenes = scenes
-        self.size = min(size, len(scenes))
+        self.times = times
+        self.size = min(size, times * len(scenes))
         self.seed = seed
         self.vary = vary
-        self._steps = -(-len(scenes) // self.size)
+        self._steps = -(-times * len(scenes) // self.size)
 
     def __len__(self) -> int:
         """Steps an epoch."""
         return self._steps
 
-    def positions(self, step: int) -> list[int]:
+    def visits(self, step: int) -> list[tuple[int, int]]:
+        """Position of each scene of a step, and how often the run has come to it before."""
         epoch, place = divmod(step, self._steps)
-        order = permutation(len(self.scenes), self.seed, "order", epoch)
+        order = permutation(self.times * len(self.scenes), self.seed, "order", epoch)
         chosen: list[int] = order[place * self.size : (place + 1) * self.size].tolist()
-        return chosen
+        return [(k % len(self.scenes), epoch * self.times + k // len(self.scenes)) for k in chosen]
+
+    def positions(self, step: int) -> list[int]:
+        return [position for position, _ in self.visits(step)]
 
     def at(self, step: int) -> list[Scene]:
         """The scenes of a step: the same whenever and however often they are asked for."""
-        scenes = self.scenes.take(self.positions(step))
+        visits = self.visits(step)
+        scenes = self.scenes.take([position for position, _ in visits])
         if self.vary is None:
             return scenes
-        epoch = step // self._steps
-        return [self.vary(scene, epoch) for scene in scenes]
+        return [self.vary(scene, visit) for scene, (_, visit) in zip(scenes, visits, strict=True)]
 
     def names(self, step: int) -> str:
         """The first samples of a step's batch, by the names the user knows."""

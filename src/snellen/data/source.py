@@ -88,7 +88,7 @@ def as_read(x: Tensor, reading: Reading) -> Tensor:
             x = x.expand(-1, reading.channels, -1, -1)
         elif reading.channels == 1 and x.shape[1] == 3:
             weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
-            x = _at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
+            x = at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
         else:
             raise DataError(f"the picture has {x.shape[1]} channels, the model reads {reading.channels}",
                             "Convert it first.")
@@ -97,11 +97,12 @@ def as_read(x: Tensor, reading: Reading) -> Tensor:
         resized = torch.nn.functional.interpolate(
             x.float(), size=reading.size, mode=reading.resample, antialias=smooth,
             align_corners=False if smooth else None)  # fmt: skip
-        x = _at_depth(resized, x.dtype)
+        x = at_depth(resized, x.dtype)
     return x
 
 
-def _at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
+def at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Values as a depth holds them: rounded and cut off at its ends, where it is one of whole numbers."""
     if dtype.is_floating_point:
         return x.to(dtype)
     info = torch.iinfo(dtype)

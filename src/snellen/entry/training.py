@@ -145,6 +145,14 @@ def _learn(
     folder: Path, record: Record, learner: AnyLearner, data: Dataset[Labelled], machine: Machine,
     loss: Callable[..., Tensor] | None, *, resume: bool,
 ) -> Trained:  # fmt: skip
+    with files.alone(folder):
+        return _learned(folder, record, learner, data, machine, loss, resume)
+
+
+def _learned(
+    folder: Path, record: Record, learner: AnyLearner, data: Dataset[Labelled], machine: Machine,
+    loss: Callable[..., Tensor] | None, resume: bool,
+) -> Trained:  # fmt: skip
     chosen = core_settings.make(learner.settings, read_settings(learner, record.settings))
     data = dataclasses.replace(data, reading=record.reading)
     run = Run(folder, seed=record.seed, device=record.device, resume=resume, save_every=machine.save_every,

@@ -113,6 +113,7 @@ def learn(
     if how.overfit:
         how, train = _by_heart(how, train)
         vary = Augment()
+        run.notes["by heart"] = len(train)
     batches = Batches(train, batch_size(how, len(train)), run.seed, vary, span, scheme.weights(train))
     if batches.size == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         raise UsageError("Batch normalisation needs more than one sample a batch", "Take a larger --batch-size.")

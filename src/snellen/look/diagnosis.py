@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from snellen.core.spec import Classes, Labels, Spec
+from snellen.core.spec import Boxes, Classes, Labels, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.look import judged
 from snellen.look.curves import Row, scalar, smooth
+from snellen.look.finds import amiss
 from snellen.look.inner import gradients, silent_units
 
 # Thresholds, each with its reason.
@@ -32,6 +33,7 @@ CLIMBED = 3.0  # the loss at its worst, to that of the first step: noise of batc
 FALLEN = 0.1  # of the first loss: before that, there is nothing to rise again from
 REBOUND = 0.3  # of the way down that the loss went up again: beyond what batches scatter once averaged
 LATE = 0.1  # the last tenth of a run is its end
+BY_HEART = 0.05  # of the first loss: a batch that was learned by heart has left less than that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Evidence:
         history: the rows of `history.jsonl`.
         said: predictions of the split that is judged.
         metrics: of the splits, by name: "val", and "test" where it was opened.
+        notes: of the run.
     """
 
     task: Task[Any, Any]
@@ -51,6 +54,7 @@ class Evidence:
     history: Sequence[Row]
     said: Predictions
     metrics: Mapping[str, Mapping[str, Metric]]
+    notes: Mapping[str, Any]
 
     @property
     def spec(self) -> Spec:
@@ -79,10 +83,12 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     found = [*_leakage(e.data), *_rate(e.history)]
     if e.data.annotations is None:
         found += [*_gradients(e), *_dead(e)]
+    if "by heart" in e.notes:  # it was not to learn anything else
+        return [*found, *_by_heart(e.history, e.notes["by heart"])]
     learned = judged.few(e.data, "train")
     if len(learned.splits["train"]):
         train = judged.figures(e.task, e.model, learned, "train", e.device)
-        found += _chance(train, judged.baseline_figures(e.task, learned, "train"), e.headline)
+        found += _chance(train, judged.baseline_figures(e.task, e.data, "train", learned), e.headline)
         found += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     return [*found, *_one_class(e), *_unbeaten(e, baseline)]
 
@@ -108,6 +114,21 @@ def _rate(history: Sequence[Row]) -> list[Finding]:
         return [Finding(kind="rate", message=f"The learning rate may be too high: the training loss fell to "
                         f"{lowest:.3g} and ended at {end:.3g}.", remedy=remedy)]
     return []
+
+
+def _by_heart(history: Sequence[Row], count: int) -> list[Finding]:
+    """One batch could not be learned by heart."""
+    _, losses = scalar(history, "loss")
+    if len(losses) < 10:
+        return []
+    start, late = losses[0], losses[-5:]
+    end = sum(late) / len(late)
+    if end <= BY_HEART * start:
+        return []
+    return [Finding(kind="by-heart", message=f"One batch of {count} samples cannot be learned by heart: its loss is "
+                    f"{end:.3g} in the end, {start:.3g} at the start.",
+                    remedy="Look at its inputs and labels: are like samples labelled unlike? Then try another --lr, "
+                    "or a larger network.")]
 
 
 def _gradients(e: Evidence) -> list[Finding]:
@@ -204,6 +225,8 @@ def _far_end(metric: Metric) -> Metric:
 
 def _one_class(e: Evidence) -> list[Finding]:
     """The same answer to everything."""
+    if isinstance(e.spec.target, Boxes):
+        return amiss(e.said, e.spec, e.metrics[e.split][e.headline].value)
     remedy = "Try --class-weights balanced or --sampling balanced, a smaller --lr, or train longer."
     target = e.spec.target
     if isinstance(target, Labels) and len(e.said["scores"]):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snellen.core.views import Cell, Matrix, Picture, Pictures, Plot, Table, Text, View
 from snellen.look import palette, plots
-from snellen.look.overlay import overlaid
+from snellen.look.overlay import colour, overlaid
 from snellen.look.words import clean, escaped, name, number, unbroken
 
 MOST_SIDE = 160  # pixels of a picture on the page: two dozen stay below 3 MB even when they are noise
@@ -113,7 +113,10 @@ def _matrix(view: Matrix) -> str:
 
 def _pictures(view: Pictures) -> str:
     items = "".join(_picture(item) for item in view.items)
-    return figure("pictures", view.title, f'<ul class="grid">{items}</ul>', view.caption)
+    inks = [(word, "#{:02x}{:02x}{:02x}".format(*colour(place))) for word, place in view.legend]
+    keys = "".join(f'<li><i style="background:{ink}"></i>{name(word)}</li>' for word, ink in inks)
+    legend = f'<ul class="legend">{keys}</ul>' if keys else ""
+    return figure("pictures", view.title, f'{legend}<ul class="grid">{items}</ul>', view.caption)
 
 
 def _picture(item: Picture) -> str:

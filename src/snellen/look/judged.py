@@ -55,12 +55,19 @@ class _Blank:
         return None
 
 
-def baseline_figures(task: Task[Any, Any], data: Dataset[Labelled], split: str) -> dict[str, Metric]:
-    """The metrics of the task's baseline on a split; empty where the task has none."""
+def baseline_figures(task: Task[Any, Any], data: Dataset[Labelled], split: str,
+                     over: Dataset[Labelled] | None = None) -> dict[str, Metric]:  # fmt: skip
+    """The metrics of the task's baseline on a split; empty where the task has none.
+
+    Args:
+        data: what the baseline learns from.
+        over: what it is judged on; None: the same data.
+    """
     model = baseline(task, data)
+    judged = data if over is None else over
     if data.annotations is None:
-        data = dataclasses.replace(data, source=_Blank(data.source))
-    return {} if model is None else figures(task, model, data, split)
+        judged = dataclasses.replace(judged, source=_Blank(judged.source))
+    return {} if model is None else figures(task, model, judged, split)
 
 
 def few(data: Dataset[Labelled], split: str, most: int | None = None) -> Dataset[Labelled]:

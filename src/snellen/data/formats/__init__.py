@@ -44,7 +44,7 @@ class Asked:
 
 
 class Format(NamedTuple):
-    """`recognises` looks at names only and answers in milliseconds."""
+    """`recognises` looks at names, at most at the start of a file or two, and answers in milliseconds."""
 
     name: str
     recognises: Callable[[Path], bool]
@@ -53,7 +53,8 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
-    from snellen.data.formats import arrays, cifar, folder, idx, table
+    from snellen.data.formats import arrays, cifar, coco, folder, idx, pairs, table, voc, yolo
 
-    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, table.FORMAT, folder.FORMAT)
+    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, coco.FORMAT, voc.FORMAT, yolo.FORMAT, table.FORMAT, pairs.FORMAT,
+             folder.FORMAT)  # fmt: skip
     return {format.name: format for format in known}

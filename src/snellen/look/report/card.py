@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from snellen.core.spec import Classes, Labels, Numbers
+from snellen.core.spec import Boxes, Classes, Labels, Numbers
 from snellen.look.report.sections import command
 from snellen.look.report.sentences import SPLITS, things, verdict
 from snellen.look.report.told import Told
@@ -15,6 +15,9 @@ PIPELINES = {  # (task, modality) -> the hubs' name for it
     ("classify", "image"): "image-classification",
     ("classify", "vector"): "tabular-classification",
     ("regress", "vector"): "tabular-regression",
+    ("detect", "image"): "object-detection",
+    ("instances", "image"): "image-segmentation",
+    ("keypoints", "image"): "keypoint-detection",
 }
 METRICS = {"accuracy": "accuracy", "macro F1": "f1", "ROC AUC": "roc_auc", "mean absolute error": "mae",
            "root mean squared error": "rmse", "R2": "r_squared"}  # fmt: skip
@@ -94,6 +97,8 @@ def _answers(told: Told) -> str:
         shown = ", ".join(map(plain, target.names[:20]))
         more = f" and {number(len(target.names) - 20)} more" if len(target.names) > 20 else ""
         return f" {'One of' if isinstance(target, Classes) else 'Any of'} {shown}{more}."
+    if isinstance(target, Boxes):
+        return f" Any number of {', '.join(map(plain, target.names[:20]))}."
     if isinstance(target, Numbers):
         return f" It says {', '.join(map(plain, target.names))}."
     return ""

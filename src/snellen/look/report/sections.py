@@ -20,7 +20,11 @@ from snellen.look.words import duration, escaped, large, name, number, size, unb
 MOST_CLASSES = 40  # in the table of counts; beyond, the rarest and the most frequent are shown
 LOOKED_FOR = (
     "loss at chance, one class for everything, the baseline, the gap between training and validation, dead units, "
-    "vanishing and exploding gradients, the learning rate, leakage between splits"
+    "vanishing and exploding gradients, the learning rate, one batch not learned by heart, leakage between splits"
+)
+LOOKED_FOR_IN_PLACES = (  # where the truth is told of places in pictures
+    "loss at chance, one class for everything, nothing found, objects too small to see, the baseline, the gap between "
+    "training and validation, the learning rate, leakage between splits"
 )
 
 
@@ -31,7 +35,7 @@ def model_sections(told: Told) -> str:
     lead = worst[0].caption if worst else ""
     worst = [dataclasses.replace(view, title="" if len(worst) == 1 else view.title, caption="") for view in worst]
     return together([
-        Section(title="Diagnosis", body=diagnosis(told.findings, told.notes)),
+        Section(title="Diagnosis", body=diagnosis(told.findings, told.notes, told.data)),
         Section(title="Where it fails", body="".join(map(draw.html, worst)), lead=lead),
         Section(title="Learning", body=plots(curves(told.history)), lead=ending(told.notes)),
         Section(title="In detail", body=views(others)),
@@ -80,12 +84,13 @@ def plots(row: Sequence[View]) -> str:
     return f'<div class="plots">{"".join(map(draw.html, row))}</div>' if row else ""
 
 
-def diagnosis(found: Sequence[Finding], notes: Mapping[str, Any]) -> str:
+def diagnosis(found: Sequence[Finding], notes: Mapping[str, Any], data: Dataset[Labelled]) -> str:
     if found:
         return findings(found)
     if notes.get("converged") is False:
         return "<p>The rule did not converge: the last pass still made mistakes.</p>"
-    return f'<p><span class="good">Nothing amiss was found.</span> Looked for: {escaped(LOOKED_FOR)}.</p>'
+    sought = LOOKED_FOR if data.annotations is None else LOOKED_FOR_IN_PLACES
+    return f'<p><span class="good">Nothing amiss was found.</span> Looked for: {escaped(sought)}.</p>'
 
 
 def findings(found: Sequence[Finding]) -> str:

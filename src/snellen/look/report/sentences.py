@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snellen.core.spec import Numbers, Spec
+from snellen.core.spec import Boxes, Numbers, Spec
 from snellen.core.views import Metric
 from snellen.look import judged
 from snellen.look.words import escaped, number, unbroken
@@ -14,6 +14,9 @@ _HEADLINES = {
     "accuracy": "{m} of {n} {s} {w} right",
     "balanced accuracy": "{m} of a class right on average, over {n} {s} {w}",
     "average precision": "{m} average precision over {n} {s} {w}",
+    "AP": "{m} average precision over {n} {s} {w}",
+    "mask AP": "{m} average precision of masks over {n} {s} {w}",
+    "keypoint AP": "{m} average precision of keypoints over {n} {s} {w}",
     "mean absolute error": "off by {m} on average, over {n} {s} {w}",
     "R2": "{m} of the variance explained, over {n} {s} {w}",
 }
@@ -45,6 +48,7 @@ def verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec) -> tuple
     if theirs is None or theirs.value is None or ours.value is None:
         return "", ""
     knows = "says the mean of the training targets" if isinstance(spec.target, Numbers) else \
+        "knows only where objects usually are" if isinstance(spec.target, Boxes) else \
         "knows only how often each class occurs"
     said = f"The baseline, which {knows}, reaches {_plain(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value

@@ -87,7 +87,8 @@ def tell(
     said: Predictions = files.read_tensors(folder / "predictions" / f"{split}.safetensors")[0]
     history = read_history(folder / "history.jsonl")
     figures = judged.baseline_figures(learner.task, data, split)
-    evidence = Evidence(task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics)
+    evidence = Evidence(task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics,
+                        notes=kept["notes"])
     empty = not len(said["ids"])
     x = data.example("train", evidence.device)
     if data.annotations is None:

@@ -1,0 +1,16 @@
+"""How, for every pixel? Networks that serve every dense task, simplest first: one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.architectures.dense import unet
+from snellen.architectures.dense.architecture import DenseArchitecture
+
+DENSE: dict[str, DenseArchitecture[Any]] = {
+    architecture.name: architecture
+    for architecture in (
+        unet.ENCODER_DECODER,
+        unet.UNET,
+    )
+}

@@ -1,0 +1,88 @@
+"""How well classes of pixels were told, from a table of counts for each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from snellen.core.views import Metric
+from snellen.metrics.intervals import bootstrap
+
+PICTURES = "pictures"
+
+
+def confusion(truth: Tensor, said: Tensor, classes: int) -> Tensor:
+    """Pixels by true class (rows) and said class; those without a truth (-1) are not counted.
+
+    Args:
+        truth, said: (H, W) int64.
+    Returns:
+        (K, K) int64.
+    """
+    there = truth >= 0
+    return torch.bincount(truth[there] * classes + said[there], minlength=classes**2).view(classes, classes)
+
+
+def sums(tables: Tensor) -> Tensor:
+    """(N, K, K) tables to (N, 3, K): pixels told rightly, truly there, and said of each class."""
+    tables = tables.double()
+    return torch.stack([tables.diagonal(dim1=-2, dim2=-1), tables.sum(-1), tables.sum(-2)], dim=-2)
+
+
+def ious(parts: Tensor) -> Tensor:
+    """Intersection over union of each class, |truth ∩ said| / |truth ∪ said|.
+
+    Args:
+        parts: (..., 3, K) as `sums` makes them, or their sums over pictures.
+    Returns:
+        (..., K); NaN for a class that is neither there nor said.
+    Source: Everingham et al. 2010, section 4.2.4 (jaccard index of pixels).
+    """
+    right, there, said = parts.unbind(-2)
+    return right / (there + said - right)
+
+
+def mean_iou(parts: Tensor) -> Tensor:
+    """(..., 3, K) to (...): over the classes that are there or were said; NaN where no pixel has a truth."""
+    return ious(parts).nanmean(-1)
+
+
+def of_rows(tables: Tensor, figure: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A figure of resampled pictures, from their counts put together.
+
+    Args:
+        tables: (N, K, K).
+        figure: (R, 3, K) to (R,) or (R, ...).
+    Returns:
+        A function of (R, n) rows of the pictures.
+    """
+    parts = sums(tables)
+    flat = parts.flatten(1)  # (N, 3K)
+
+    def resampled(rows: Tensor) -> Tensor:
+        times = torch.zeros(len(rows), len(flat), dtype=torch.float64)
+        times.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))  # (R, N)
+        return figure((times @ flat).view(-1, *parts.shape[1:]))
+
+    return resampled
+
+
+def measured(tables: Tensor, figure: Callable[[Tensor], Tensor], undefined: str) -> Metric:
+    """A share with its interval over pictures, None where it is undefined over all of them."""
+    value = float(figure(sums(tables).sum(0, keepdim=True))[0])
+    if value != value:
+        return Metric(value=None, percent=True, reason=undefined)
+    if len(tables) < 2:
+        return Metric(value=value, percent=True)
+    resampled = of_rows(tables, figure)
+    # A class may be missing from every picture of a draw; such a draw says nothing of it.
+    low, high = bootstrap(lambda rows: resampled(rows).nan_to_num(nan=value), len(tables))
+    return Metric(value=value, low=min(low, value), high=max(high, value), over=PICTURES, percent=True)
+
+
+def pixel_accuracy(parts: Tensor) -> Tensor:
+    """(..., 3, K) to (...): the share of pixels told rightly."""
+    right, there, _ = parts.unbind(-2)
+    return right.sum(-1) / there.sum(-1)

@@ -1,0 +1,82 @@
+"""Whole detectors of two stages from their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from snellen.nn.rcnn.anchors import Anchors
+from snellen.nn.rcnn.backbones import Pyramid
+from snellen.nn.rcnn.detector import TwoStage
+from snellen.nn.rcnn.keypoints import Keypoints
+from snellen.nn.rcnn.masks import Masks
+from snellen.nn.rcnn.pool import Kind, Pool
+from snellen.nn.rcnn.proposals import REGIONS, Proposals, Share
+from snellen.nn.rcnn.regions import Choice, Regions
+
+GRID, FINE = 7, 14  # parts of a region, down and across: for its class, and for its mask or keypoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked of every object, and how much is looked at.
+
+    Args:
+        classes: K, without background.
+        masks: "none", learned jointly with the boxes, or staged: without a gradient into what boxes are told from.
+        keypoints: how many, 0 for none.
+        pool: how regions are read. aligned: see `Pool`.
+        width: units of the box branch; channels of the mask branch are a quarter of it.
+        depth: convolutions of the mask branch.
+    """
+
+    classes: int
+    masks: Literal["none", "joint", "staged"] = "none"
+    keypoints: int = 0
+    pool: Kind = "roi-align"
+    aligned: bool = True
+    width: int = 1024
+    depth: int = 4
+    share: Share = REGIONS
+    choice: Choice = Choice()
+    learning: tuple[int, int] = (2000, 2000)
+    using: tuple[int, int] = (1000, 1000)
+
+
+def two_stage(pyramid: Pyramid, sizes: Sequence[float], plan: Plan) -> TwoStage:
+    """A detector that proposes and looks again.
+
+    Args:
+        sizes: of anchors, one for each map.
+    """
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+    from torchvision.models.detection.rpn import RPNHead
+
+    path = pyramid.out_channels
+    anchors = Anchors(sizes)
+    proposals = Proposals(anchors, RPNHead(path, anchors.cells.shape[1]), plan.learning, plan.using)
+    head = TwoMLPHead(path * GRID**2, plan.width)
+    regions = Regions(Pool(plan.pool, GRID, plan.aligned), head, FastRCNNPredictor(plan.width, 1 + plan.classes),
+                      plan.share, plan.choice)
+    masks = None if plan.masks == "none" else mask_branch(path, plan)
+    return TwoStage(pyramid, proposals, regions, masks, keypoint_branch(path, plan) if plan.keypoints else None)
+
+
+def mask_branch(path: int, plan: Plan) -> Masks:
+    from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+
+    width = plan.width // 4
+    head: nn.Module = MaskRCNNHeads(path, (width,) * plan.depth, 1)
+    predictor = MaskRCNNPredictor(width, width, 1 + plan.classes)
+    return Masks(Pool(plan.pool, FINE, plan.aligned), head, predictor, plan.masks == "staged")
+
+
+def keypoint_branch(path: int, plan: Plan) -> Keypoints:
+    from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+
+    width = plan.width // 2
+    head = KeypointRCNNHeads(path, (width,) * (2 * plan.depth))
+    return Keypoints(Pool(plan.pool, FINE, plan.aligned), head, KeypointRCNNPredictor(width, plan.keypoints))

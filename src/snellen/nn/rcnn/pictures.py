@@ -1,0 +1,92 @@
+"""Pictures of any size to one batch that a network takes, and its answers back into their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.objects import Objects
+from snellen.nn.layers import Standardize
+
+MULTIPLE = 32  # sides of a batch: what a network halves five times
+
+
+class Batch(NamedTuple):
+    """Pictures as the network sees them.
+
+    x: (B, C, H, W) float32, standardised, scaled, with zeros to the right and below.
+    sizes: (B, 2) float32: height and width of each picture in it.
+    ratios: (B, 2) float32: pixels of the network to a pixel of the picture, down and across.
+    """
+
+    x: Tensor
+    sizes: Tensor
+    ratios: Tensor
+
+    def inwards(self, k: int, objects: Objects) -> Objects:
+        """The objects of picture k in pixels of the network; masks stay as they are."""
+        down, across = self.ratios[k].unbind()
+        boxes = objects.boxes * torch.stack([across, down, across, down])
+        points = objects.keypoints
+        if points is not None:
+            points = points * torch.stack([across, down, torch.ones_like(down)])
+        return objects._replace(boxes=boxes, keypoints=points)
+
+
+class Pictures(nn.Module):
+    """Standardises, scales and joins pictures: the first layer of every detector.
+
+    A picture is made as large as it may be with its shorter side at most `shorter` and its longer at most `longer`.
+
+    Args:
+        shorter, longer: pixels.
+    """
+
+    def __init__(self, standardize: Standardize, shorter: int, longer: int) -> None:
+        super().__init__()
+        self.standardize = standardize
+        self.shorter = shorter
+        self.longer = longer
+
+    def forward(self, images: Sequence[Tensor]) -> Batch:
+        """(C, H, W) each, at the depth of the source, to a batch."""
+        scaled = [self.scaled(image[None]) for image in images]
+        height, width = (max(x.shape[axis] for x in scaled) for axis in (2, 3))
+        tall, wide = (side + -side % MULTIPLE for side in (height, width))
+        joined = torch.cat([nn.functional.pad(x, (0, wide - x.shape[3], 0, tall - x.shape[2])) for x in scaled])
+        joined = joined.contiguous(memory_format=torch.channels_last)
+        device = joined.device
+        before = torch.tensor([image.shape[1:] for image in images], dtype=torch.float32, device=device)
+        sizes = torch.tensor([x.shape[2:] for x in scaled], dtype=torch.float32, device=device)
+        return Batch(joined, sizes, sizes / before)
+
+    def alike(self, x: Tensor) -> Batch:
+        """Pictures of one size, (B, C, H, W) at the depth of the source, for any B, H and W."""
+        scaled = self.scaled(x)
+        height, width = scaled.shape[2:]
+        joined = nn.functional.pad(scaled, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
+        size = torch.stack([as_tensor(height), as_tensor(width)])
+        before = torch.stack([as_tensor(x.shape[2]), as_tensor(x.shape[3])])
+        size, ratio = (pair.to(x.device).expand(x.shape[0], 2) for pair in (size, size / before))
+        return Batch(joined, size, ratio)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the size that the network sees, float32."""
+        y: Tensor = self.standardize(x)
+        height, width = self.size(x.shape[2], x.shape[3])
+        return nn.functional.interpolate(y, size=(height, width), mode="bilinear")
+
+    def size(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """(height, width) of a picture to those that the network sees: whole numbers, or symbols while exporting."""
+        short, long = torch.sym_min(height, width), torch.sym_max(height, width)
+        down = torch.sym_min(height * self.shorter // short, height * self.longer // long)
+        across = torch.sym_min(width * self.shorter // short, width * self.longer // long)
+        return torch.sym_max(down, 1), torch.sym_max(across, 1)
+
+
+def as_tensor(side: Any) -> Tensor:
+    """A side, which is a symbol while exporting, as a scalar."""
+    return torch.scalar_tensor(side, dtype=torch.float32)
