@@ -35,8 +35,9 @@ FAMILY = [pytest.param(learner, id=f"{task}-{name}")
 QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 1}
 
 # Tasks whose truth is told of places in a picture: the scenes that their learners learn from, and how.
-SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {"segment": scenes.segmented}
-QUICK_SCENES: dict[str, dict[str, Any]] = {"segment": {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2}}
+SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {"segment": scenes.segmented, "pixels": scenes.measured}
+SMALL: dict[str, Any] = {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2}
+QUICK_SCENES: dict[str, dict[str, Any]] = {"segment": SMALL, "pixels": SMALL}
 
 
 @functools.cache

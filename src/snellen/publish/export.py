@@ -157,11 +157,11 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
             given["range"] = list(values)
     elif spec.input.columns:
         given["columns"] = [to_plain(column) for column in spec.input.columns]
-    told = []
+    told: list[dict[str, Any]] = []
     for output in exported.outputs:
         y = said[output.name]
-        sides: dict[str, Any] = {"shape": ["batch", y.shape[1], "height", "width"]} if y.ndim == 4 else {}
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), **sides,
+        shape: dict[str, Any] = {"shape": ["batch", y.shape[1], "height", "width"]} if y.ndim == 4 else {}
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), **shape,
                      "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {
