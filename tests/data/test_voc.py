@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from object_makers import voc, voc_xml
 from picture_makers import save, scene
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Boxes
-from snellen.data.annotations import ObjectLists
+from snellen.data.annotations import ObjectLists, boxes_around
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.voc import FORMAT, open_draft
@@ -105,6 +108,17 @@ def test_the_same_boxes_as_torchvision_reads(tmp_path: Path) -> None:
         assert boxes_of(draft, k) == expected
         assert isinstance(draft.annotations, ObjectLists)
         assert [names_of(draft)[i] for i in draft.annotations.of(k).labels] == [row["name"] for row in rows]
+
+
+@given(st.lists(st.tuples(st.integers(1, 48), st.integers(1, 40), st.integers(0, 47), st.integers(0, 39)), min_size=1))
+@settings(max_examples=15, deadline=None)
+def test_a_box_lies_around_the_pixels_that_it_names(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+    corners = [(x, y, min(x + wide, 48), min(y + high, 40)) for x, y, wide, high in rows]
+    root = voc(tmp_path_factory.mktemp("voc"), {"a": [("cat", *corner) for corner in corners]})
+    masks = torch.zeros(len(corners), 40, 48, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, corners, strict=True):
+        mask[y1 - 1 : y2, x1 - 1 : x2] = True  # pixels x1 ... x2, counted from 1, both inside
+    assert boxes_of(open_draft(root, ASKED), 0) == boxes_around(masks).tolist()
 
 
 def test_names_in_lists_must_be_there_and_in_one_split(tmp_path: Path) -> None:

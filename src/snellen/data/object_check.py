@@ -22,10 +22,11 @@ from snellen.data.annotations import ObjectLists
 from snellen.data.findings import SHOWN, more
 from snellen.data.header import Header
 from snellen.data.object_table import ObjectTable, Wrong
+from snellen.data.oriented import turn, turns, unturned
 from snellen.data.outlines import Outlines
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Aside, BadSamples
-from snellen.data.turned import turn, turned_masks, turns, unturned
+from snellen.data.turning import ORIENTATIONS, turned
 
 ROUNDING = 1.0  # pixels that a box may reach out of its picture, or be thin, before it is worth a word
 
@@ -66,8 +67,9 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
     table = turn(table, how, sizes)
     height, width = sizes[table.picture].T.astype(np.float64)
     told, finite = width > 0, np.isfinite(table.boxes).all(1)
-    x1, y1, x2, y2 = table.boxes.T
-    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))  # never with NaN
+    boxes = np.where(finite[:, None], table.boxes, 0.0)
+    x1, y1, x2, y2 = boxes.T
+    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
     reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
     errors = {"not-a-number": ~finite, "no-area": finite & ~ordered, "outside": finite & ordered & outside,
               "unknown-class": table.labels < 0, **_of_outlines(table, how, sizes)}  # fmt: skip
@@ -84,7 +86,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
                 *turned_findings, *_of_sizes(table, source, how), *_of_empty(table, source),
                 *_of_classes(table, names, given)]
     far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
-    cut = np.clip(np.where(finite[:, None], table.boxes, 0.0), 0.0, far)
+    cut = np.clip(boxes, 0.0, far)
     masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
     bad = {entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
            for entry in reversed(wrong)}  # fmt: skip
@@ -107,7 +109,7 @@ class _Drawn:
         except ValueError as error:
             raise BadSamples({picture: f"has a mask that cannot be drawn ({first_line(error)})"},
                              {picture: self.source.name(picture)}) from error
-        return turned_masks(drawn, how)
+        return drawn if how == 1 else turned(drawn, *ORIENTATIONS[how])
 
 
 def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
@@ -120,8 +122,8 @@ def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict
     """Masks of another size than their picture, and polygons that reach out of it by more than its size."""
     if table.outlines is None:
         return {}
-    turned = (how >= 5)[table.picture, None]
-    drawn_on = np.where(turned, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
+    quarter = (how >= 5)[table.picture, None]
+    drawn_on = np.where(quarter, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
     runs = table.outlines.sizes
     reach, far = table.outlines.reach(), drawn_on[:, ::-1].astype(np.float64)
     known = (far > 0).all(1)

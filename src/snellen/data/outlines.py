@@ -86,7 +86,7 @@ class Outlines:
             drawn = mask.decode([self.runs(k, height, width) for k in places])  # (H, W, n) uint8
         except RuntimeError as error:  # runs that end in the middle of a number
             raise ValueError(str(error)) from error
-        return torch.from_numpy(np.ascontiguousarray(drawn.transpose(2, 0, 1))).bool()
+        return torch.from_numpy(drawn.transpose(2, 1, 0)).view(torch.bool).transpose(1, 2)  # no copy
 
 
 def compressed(counts: Sequence[int] | str | bytes, height: int, width: int) -> Runs:

@@ -143,6 +143,8 @@ class Window(NamedTuple):
 
 def _gathered(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tensor:
     """Rows and columns of (..., H, W), those beyond it filled."""
+    if x.dtype == torch.uint16:  # for which torch has few operations
+        return _gathered(x.view(torch.int16), rows, columns, outside).view(torch.uint16)
     height, width = x.shape[-2:]
     off = ((rows < 0) | (rows >= height))[:, None] | ((columns < 0) | (columns >= width))
     cut = x[..., rows.clamp(0, height - 1), :][..., columns.clamp(0, width - 1)]
@@ -169,11 +171,11 @@ def _lit(image: Tensor, id: int, how: SceneAugment, u: list[float], seed: int, e
     if not (how.brightness or how.colour or how.noise):
         return image
     x = image.float()
+    span = x.amax() - x.amin()
     factor = x.new_tensor([(1 + how.brightness * (2 * u[7] - 1)) * (1 + how.colour * (2 * u[8 + c % 3] - 1))
                            for c in range(x.shape[0])])  # (C,)
     x = x * factor[:, None, None]
     if how.noise:
-        span = float(image.amax()) - float(image.amin())
         # Box-Muller on counter draws: one pair of uniforms a value.
         v = uniform(torch.tensor([id], device=x.device), 2 * x.numel(), seed, "scene noise", epoch)[0].view(2, -1)
         normal = torch.sqrt(-2 * torch.log1p(-v[0])) * torch.cos(2 * math.pi * v[1])

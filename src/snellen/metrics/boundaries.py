@@ -1,6 +1,6 @@
 """How well boundaries were found: precision and recall of their pixels, with a tolerance.
 
-Source: Martin, Fowlkes and Malik 2004, "Learning to detect natural image boundaries"; Arbeláez et al. 2011, section 3.1.
+Source: Martin, Fowlkes and Malik 2004, "Learning to detect natural image boundaries"; Arbeláez et al. 2011, section 3.
 """
 
 from __future__ import annotations

@@ -123,6 +123,14 @@ def leads_out(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
 
 
+def is_name(text: str) -> bool:
+    """Whether a class, or a file, can be called so: not empty, without zero bytes and halves of characters."""
+    try:
+        return bool(text.strip()) and "\0" not in text and all(len(part) < 256 for part in text.encode().split(b"/"))
+    except UnicodeEncodeError:
+        return False
+
+
 def mirrored(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Pairs of keypoints whose names differ in left and right, or l and r, only."""
     swap = {"left": "right", "l": "r"}

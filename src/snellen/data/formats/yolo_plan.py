@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, shown
 from snellen.data.formats.folder import SPLIT_NAMES
+from snellen.data.formats.objects import is_name
 from snellen.data.index import Listing
 
 YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -118,7 +119,7 @@ def _names(told: Mapping[Any, Any], file: Path) -> dict[int, str] | None:
         if isinstance(name, bool):
             raise DataError(f"{file} has a class {shown(name)}: YAML takes yes, no, on and off for truth values",
                             "Write the name in quotes.")
-        if type(number) is not int or number < 0 or not isinstance(name, str | int | float) or not str(name).strip():
+        if type(number) is not int or number < 0 or not isinstance(name, str | int | float) or not is_name(str(name)):
             raise DataError(f"{file} has a class {shown(number)}: {shown(name)}", "Give each number a name.")
     if not pairs or (type(count) is int and count != len(pairs)):
         raise DataError(f"{file} has {len(pairs)} names and nc: {shown(count)}", "Give each class its name.")

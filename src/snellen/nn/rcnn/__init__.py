@@ -1,1 +1,1 @@
-"""Networks that find objects: regions that are proposed, pooled and judged, and those that answer everywhere at once."""
+"""Networks that find objects: those that propose regions and look again, and those that answer everywhere at once."""

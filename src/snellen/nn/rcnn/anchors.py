@@ -16,14 +16,19 @@ class Anchors(nn.Module):
 
     Args:
         sizes: (L,) side of a square of the same area, in pixels of the network, for each map.
-        shapes: height over width.
+        shapes: height over width. scales: further sizes at each place, as multiples.
+        fixed: they belong to the method, and are not fitted to data.
     """
 
     cells: Tensor
 
-    def __init__(self, sizes: Sequence[float], shapes: Sequence[float] = (0.5, 1.0, 2.0)) -> None:
+    def __init__(self, sizes: Sequence[float], shapes: Sequence[float] = (0.5, 1.0, 2.0),
+                 scales: Sequence[float] = (1.0,), fixed: bool = False) -> None:  # fmt: skip
         super().__init__()
-        self.register_buffer("cells", cells(sizes, shapes))
+        self.shapes = tuple(shapes)
+        self.scales = tuple(scales)
+        self.known = fixed  # whether they belong to the method or to pretrained weights, and are not to be fitted
+        self.register_buffer("cells", cells(sizes, shapes, scales))
 
     def forward(self, maps: Sequence[Tensor], x: Tensor) -> list[Tensor]:
         """The anchors of each map, row by row, those of one place together.
@@ -44,11 +49,11 @@ class Anchors(nn.Module):
         return found
 
 
-def cells(sizes: Sequence[float], shapes: Sequence[float]) -> Tensor:
+def cells(sizes: Sequence[float], shapes: Sequence[float], scales: Sequence[float] = (1.0,)) -> Tensor:
     """(L, A, 4) anchors about the origin."""
-    side = torch.tensor(list(sizes), dtype=torch.float32)[:, None]
-    root = torch.tensor(list(shapes), dtype=torch.float32).sqrt()[None]
-    width, height = side / root, side * root  # (L, A)
+    side = torch.tensor(list(sizes), dtype=torch.float32)[:, None, None] * torch.tensor(list(scales))
+    root = torch.tensor(list(shapes), dtype=torch.float32).sqrt()[None, :, None]
+    width, height = (side / root).flatten(1), (side * root).flatten(1)  # (L, A)
     return (torch.stack([-width, -height, width, height], dim=2) / 2).round()
 
 

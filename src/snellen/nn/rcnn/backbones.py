@@ -75,23 +75,25 @@ class Pyramid(nn.Module):
         return cast("OrderedDict[str, Tensor]", self.fpn(self.body(x)))
 
 
-def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5) -> Pyramid:
+def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: bool = False) -> Pyramid:
     """The pyramid of a backbone, with one more map, half as large as the smallest.
 
     Args:
         channels: of the picture.
         learned: stages that learn, from the last; the others keep their weights.
+        coarse: two more maps and without the largest, strides 8 to 128 in place of 4 to 64, for detectors that answer at every place.
     """
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.detection.backbone_utils import _mobilenet_extractor
     from torchvision.models.mobilenetv3 import mobilenet_v3_large
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
     from torchvision.ops import FeaturePyramidNetwork
-    from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+    from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
     if name == "mobilenet":
         found = _mobilenet_extractor(mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm)), True, 6)
-        body, fpn, path, strides = found.body, found.fpn, 256, (32, 32, 64)
+        body, fpn, path = found.body, found.fpn, 256
+        strides: tuple[int, ...] = (32, 32, 64)
         body["0"][0] = _stem(body["0"][0], channels)
         stages = list(body.children())
         frozen = stages[: max(0, len(stages) - 3 * learned)] if learned < 5 else []
@@ -108,9 +110,11 @@ def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5) -> Pyramid:
             stem = ["conv1", "bn1"]
         order = ["layer4", "layer3", "layer2", "layer1", *stem]
         frozen = [getattr(whole, stage) for stage in order[learned:]] if learned < 5 else []
-        body = IntermediateLayerGetter(whole, {f"layer{k + 1}": str(k) for k in range(4)})
-        fpn = FeaturePyramidNetwork(list(widths), path, LastLevelMaxPool())
-        strides = (4, 8, 16, 32, 64)
+        first = 1 if coarse else 0
+        body = IntermediateLayerGetter(whole, {f"layer{k + 1}": str(k - first) for k in range(first, 4)})
+        more = LastLevelP6P7(path, path) if coarse else LastLevelMaxPool()
+        fpn = FeaturePyramidNetwork(list(widths[first:]), path, more)
+        strides = (8, 16, 32, 64, 128) if coarse else (4, 8, 16, 32, 64)
     for part in frozen:
         part.requires_grad_(False)
     return Pyramid(body, fpn, path, strides)

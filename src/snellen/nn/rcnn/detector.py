@@ -19,6 +19,8 @@ from snellen.nn.rcnn.pictures import Batch, Pictures
 from snellen.nn.rcnn.proposals import Proposals
 from snellen.nn.rcnn.regions import Finds, Regions
 
+MOST = 100  # finds a picture
+
 
 class Body(Protocol):
     """What finds objects in a batch that is scaled already; a module whose `forward` gives `Finds`."""
@@ -64,7 +66,7 @@ class TwoStage(nn.Module):
         maps = list(self.backbone(batch.x).values())
         proposed, sure = self.proposals(maps, batch)
         maps = pooled_from(maps)
-        finds = self.regions(maps, batch, proposed, sure)
+        finds: Finds = self.regions(maps, batch, proposed, sure)
         if self.masks is not None:
             finds = finds._replace(masks=self.masks(maps, batch, finds))
         if self.keypoints is not None:
@@ -107,9 +109,30 @@ class Detector(nn.Module):
         return [found(finds, k, image) for k, image in enumerate(images)]
 
     def forward(self, x: Tensor) -> Finds:
-        """Raw pictures of one size, (B, C, H, W), to finds in their pixels: the form that is exported."""
+        """Raw pictures of one size, (B, C, H, W), to finds in their pixels."""
         batch = self.pictures.alike(x)
         return outwards(self.body(batch), batch)
+
+    def padded(self, x: Tensor) -> dict[str, Tensor]:
+        """The finds of (B, C, H, W) as `MOST` rows for every picture, with zeros after the last: what is exported."""
+        finds = self(x)
+        there = finds.scores > 0  # (B, D)
+        said = {"boxes": finds.boxes, "scores": finds.scores, "labels": finds.labels}
+        if finds.masks is not None:
+            said["masks"] = finds.masks
+        if finds.keypoints is not None:
+            said["keypoints"] = finds.keypoints
+        rows = {name: to_rows(tensor, there) for name, tensor in said.items()}
+        count = {"count": there.sum(1)}
+        return {**{name: rows[name] for name in ("boxes", "scores", "labels")}, **count,
+                **{name: tensor for name, tensor in rows.items() if name in ("masks", "keypoints")}}
+
+
+def to_rows(values: Tensor, there: Tensor) -> Tensor:
+    """(B, D, ...) to (B, MOST, ...), with zeros where `there` (B, D) is not, and after that."""
+    shape = [*there.shape, *[1] * (values.ndim - 2)]
+    kept = torch.where(there.view(shape), values, torch.zeros((), dtype=values.dtype, device=values.device))
+    return nn.functional.pad(kept, (0, 0) * (values.ndim - 2) + (0, MOST - values.shape[1]))
 
 
 def outwards(finds: Finds, batch: Batch) -> Finds:

@@ -59,7 +59,8 @@ class Masks(nn.Module):
             return finds.boxes.new_zeros(count, 0, 1, 1)
         said = self.predictor(self.head(self.pool(maps, batch.x, rows_of(finds.boxes)))).float()
         index = (finds.labels.reshape(-1, 1, 1, 1) + 1).expand(-1, 1, *said.shape[2:])
-        return said.gather(1, index).sigmoid().view(count, per, *said.shape[2:])
+        sure: Tensor = said.gather(1, index).sigmoid()
+        return sure.view(count, per, *said.shape[2:])
 
 
 def own_pixels(boxes: Tensor, ratio: Tensor) -> Tensor:

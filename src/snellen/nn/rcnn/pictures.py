@@ -57,6 +57,7 @@ class Pictures(nn.Module):
         height, width = (max(x.shape[axis] for x in scaled) for axis in (2, 3))
         tall, wide = (side + -side % MULTIPLE for side in (height, width))
         joined = torch.cat([nn.functional.pad(x, (0, wide - x.shape[3], 0, tall - x.shape[2])) for x in scaled])
+        joined = joined.contiguous(memory_format=torch.channels_last)
         device = joined.device
         before = torch.tensor([image.shape[1:] for image in images], dtype=torch.float32, device=device)
         sizes = torch.tensor([x.shape[2:] for x in scaled], dtype=torch.float32, device=device)

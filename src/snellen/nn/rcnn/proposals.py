@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, embedding, linear, smooth_l1_loss
 
 from snellen.core.objects import Objects
 from snellen.nn.rcnn.anchors import Anchors
@@ -136,23 +136,55 @@ class Proposals(nn.Module):
         The losses are binary cross-entropy of "is something there", and the smooth L1 distance of the offsets of those
         anchors that have an object.
         """
-        said = [self._flat(logits, deltas) for logits, deltas in zip(*self.head(maps), strict=True)]
         anchors = self.anchors(maps, batch.x)
         with torch.no_grad():
-            found, scores = self.chosen([(logits.detach(), deltas.detach()) for logits, deltas in said], anchors,
-                                        batch.sizes, self.learning)
+            said = [self._flat(logits, deltas) for logits, deltas in zip(*self.head(maps), strict=True)]
+            found, scores = self.chosen(said, anchors, batch.sizes, self.learning)
         every = torch.cat(anchors)
-        logits, deltas = (torch.cat(parts, 1) for parts in zip(*said, strict=True))
         matches = [matched(every, truth, ANCHORS) for truth in truths]
-        asked = torch.cat([logits[k, match.places] for k, match in enumerate(matches)])
+        logits, deltas = self.at(maps, [match.places for match in matches])
         there = torch.cat([match.objects for match in matches]) >= 0
-        told, wanted = [], []
-        for k, (match, truth) in enumerate(zip(matches, truths, strict=True)):
-            of = match.objects >= 0
-            place = match.places[of]
-            told.append(deltas[k, place])
-            wanted.append(encoded(truth.learned.boxes[match.objects[of]], every[place]))
-        distance = smooth_l1_loss(torch.cat(told), torch.cat(wanted), beta=1 / 9, reduction="sum")
-        losses = {"objectness": binary_cross_entropy_with_logits(asked, there.float()),
-                  "proposals": distance / max(len(asked), 1)}
+        wanted = []
+        for (place, of), truth in zip(matches, truths, strict=True):
+            wanted.append(encoded(truth.learned.boxes[of[of >= 0]], every[place[of >= 0]]))
+        distance = smooth_l1_loss(deltas[there], torch.cat(wanted), beta=1 / 9, reduction="sum")
+        losses = {"objectness": binary_cross_entropy_with_logits(logits, there.float()),
+                  "proposals": distance / max(len(logits), 1)}
         return [boxes[score >= 0] for boxes, score in zip(found, scores, strict=True)], losses
+
+    def at(self, maps: Sequence[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What the head says at some anchors, with a gradient: what it says elsewhere has none.
+
+        The head sees 3 x 3 cells. Only those about the anchors that are learned from, a few hundred of many thousands,
+        are gone through again and back.
+
+        Args:
+            places: of each picture, of the anchors of all maps.
+        Returns:
+            (S,) logits and (S, 4) offsets, of all pictures.
+        """
+        head: Any = self.head
+        conv, logit, delta = head.conv[0][0], head.cls_logits, head.bbox_pred
+        per, channels = logit.out_channels, maps[0].shape[1]
+        sides = torch.tensor([one.shape[2:] for one in maps], device=maps[0].device)  # (L, 2)
+        cells = sides.prod(1)
+        ends = cells.cumsum(0)  # of the maps, in cells of one picture
+        table = torch.cat([one.permute(0, 2, 3, 1).reshape(-1, channels) for one in maps])  # (Σ B·h·w, C)
+        picture = torch.cat([torch.full_like(some, k) for k, some in enumerate(places)])  # (S,)
+        place = torch.cat(list(places))
+        cell, anchor = place // per, place % per
+        level = torch.searchsorted(ends, cell, right=True)
+        height, width = sides[level].unbind(1)
+        cell = cell - (ends - cells)[level]
+        near = torch.arange(-1, 2, device=place.device)
+        row = (cell // width)[:, None, None] + near[:, None]  # (S, 3, 1)
+        column = (cell % width)[:, None, None] + near  # (S, 1, 3)
+        inside = (row >= 0) & (row < height[:, None, None]) & (column >= 0) & (column < width[:, None, None])
+        first = (ends - cells)[level] * len(places) + picture * cells[level]
+        index = first[:, None, None] + row * width[:, None, None] + column
+        seen = embedding(index.where(inside, 0), table) * inside[..., None]  # (S, 3, 3, C)
+        hidden = linear(seen.flatten(1), conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias).relu()
+        logits = linear(hidden, logit.weight.flatten(1), logit.bias).float()  # (S, A)
+        deltas = linear(hidden, delta.weight.flatten(1), delta.bias).float().view(-1, per, 4)
+        own = anchor[:, None]
+        return logits.gather(1, own)[:, 0], deltas.gather(1, own[..., None].expand(-1, 1, 4))[:, 0]

@@ -16,7 +16,6 @@ from torch.nn.functional import cross_entropy, smooth_l1_loss
 from snellen.core.objects import Objects
 from snellen.nn.rcnn.boxes import OF_REGIONS, clipped, decoded, encoded, survivors
 from snellen.nn.rcnn.pictures import Batch
-from snellen.nn.rcnn.pool import Pool
 from snellen.nn.rcnn.proposals import REGIONS, Share, matched
 
 CANDIDATES = 1000  # pairs of region and class a picture that are looked at
@@ -60,7 +59,7 @@ class Regions(nn.Module):
     """Class and box of every region.
 
     Args:
-        pool: reads a region.
+        pool: reads a region: `Pool`, or `Crops`.
         head: (R, C, size, size) to (R, F).
         predictor: torchvision's `FastRCNNPredictor`: (R, F) to (R, 1 + K) logits, of background first, and
             (R, 4 (1 + K)) offsets.
@@ -68,7 +67,7 @@ class Regions(nn.Module):
         choice: which finds are kept.
     """
 
-    def __init__(self, pool: Pool, head: nn.Module, predictor: nn.Module, share: Share = REGIONS,
+    def __init__(self, pool: nn.Module, head: nn.Module, predictor: nn.Module, share: Share = REGIONS,
                  choice: Choice = Choice()) -> None:  # fmt: skip
         super().__init__()
         self.pool = pool

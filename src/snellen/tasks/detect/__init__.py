@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.detect import baseline, task
+from snellen.tasks.detect import baseline, fast_rcnn, faster_rcnn, fcos, rcnn, retinanet, ssdlite, task
 
 TASK = task.TASK
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,
+    rcnn.LEARNER,
+    fast_rcnn.LEARNER,
+    ssdlite.LEARNER,
+    retinanet.LEARNER,
+    fcos.LEARNER,
+    faster_rcnn.LEARNER,
 )
 
 LEARNERS = {learner.name: learner for learner in _ORDERED}

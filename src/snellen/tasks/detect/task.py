@@ -20,7 +20,7 @@ def asks(spec: Spec) -> bool:
 TASK: Task[Dataset[Labelled], Detector] = Task(
     name="detect",
     question="What is where?",
-    default=lambda spec: "baseline",
+    default=lambda spec: "faster-rcnn",
     headline=lambda spec: measure.headline(PARTS),
     asks=asks,
     predict=partial(predict.predict, PARTS),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.instances import baseline, task
+from snellen.tasks.instances import baseline, mask_rcnn, task
 
 TASK = task.TASK
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,
+    mask_rcnn.LEARNER,
 )
 
 LEARNERS = {learner.name: learner for learner in _ORDERED}

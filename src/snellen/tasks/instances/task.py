@@ -20,7 +20,7 @@ def asks(spec: Spec) -> bool:
 TASK: Task[Dataset[Labelled], Detector] = Task(
     name="instances",
     question="What is where, to the pixel?",
-    default=lambda spec: "baseline",
+    default=lambda spec: "mask-rcnn",
     headline=lambda spec: measure.headline(PARTS),
     asks=asks,
     predict=partial(predict.predict, PARTS),

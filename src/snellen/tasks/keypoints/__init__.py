@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.keypoints import baseline, task
+from snellen.tasks.keypoints import baseline, keypoint_rcnn, task
 
 TASK = task.TASK
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,
+    keypoint_rcnn.LEARNER,
 )
 
 LEARNERS = {learner.name: learner for learner in _ORDERED}

@@ -20,7 +20,7 @@ def asks(spec: Spec) -> bool:
 TASK: Task[Dataset[Labelled], Detector] = Task(
     name="keypoints",
     question="What is where, and how does it stand?",
-    default=lambda spec: "baseline",
+    default=lambda spec: "keypoint-rcnn",
     headline=lambda spec: measure.headline(PARTS),
     asks=asks,
     predict=partial(predict.predict, PARTS),

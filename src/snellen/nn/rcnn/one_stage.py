@@ -1,0 +1,101 @@
+"""Detectors that answer at every place of every map at once: RetinaNet, FCOS and SSDLite, with torchvision's heads.
+
+Source: Lin, Goyal, Girshick, He and Dollár 2017, "Focal loss for dense object detection"; Tian, Shen, Chen and He 2019,
+"FCOS"; Liu et al. 2016, "SSD"; Howard et al. 2019, "Searching for MobileNetV3".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.objects import Objects
+from snellen.nn.rcnn.anchors import Anchors
+from snellen.nn.rcnn.boxes import OF_ANCHORS, OF_REGIONS, clipped, decoded
+from snellen.nn.rcnn.pictures import Batch
+from snellen.nn.rcnn.regions import CANDIDATES, Choice, Finds, kept
+
+Kind = Literal["retinanet", "fcos", "ssdlite"]
+
+CHOICE = Choice()
+
+
+class OneStage(nn.Module):
+    """Class and box at every anchor.
+
+    Args:
+        kind: whose head and losses it has.
+        net: torchvision's `RetinaNet`, `FCOS` or `SSD`: its backbone, head and losses are used.
+        anchors: at every place of every map; None: those of `net`.
+        choice: which finds are kept.
+    """
+
+    def __init__(self, kind: Kind, net: Any, anchors: Anchors | None = None, choice: Choice = CHOICE) -> None:
+        super().__init__()
+        self.kind = kind
+        self.backbone = net.backbone
+        self.head = net.head
+        self.anchors = anchors
+        self.choice = choice
+        self._net = (net,)  # not a module of ours: it holds the same parts, and what learns lies in them
+
+    def losses(self, batch: Batch, truths: Sequence[Objects]) -> dict[str, Tensor]:
+        """Focal loss or cross-entropy of the class, and the distance of the box, at anchors that have an object."""
+        from torchvision.ops import box_iou
+
+        net: Any = self._net[0]
+        maps = list(self.backbone(batch.x).values())
+        said = {name: tensor.float() for name, tensor in self.head(maps).items()}
+        each = self.at(maps, batch)
+        anchors = [torch.cat(each)] * len(truths)
+        first = 1 if self.kind == "ssdlite" else 0  # SSD has a class for background
+        targets = [{"boxes": one.learned.boxes, "labels": one.learned.labels + first} for one in truths]
+        if self.kind == "fcos":
+            losses = net.compute_loss(targets, said, anchors, [len(one) for one in each])
+        elif self.kind == "retinanet":
+            losses = net.compute_loss(targets, said, anchors)
+        else:
+            none = torch.full((len(anchors[0]),), -1, device=batch.x.device)
+            match = [net.proposal_matcher(box_iou(target["boxes"], anchor)) if len(target["boxes"]) else none
+                     for target, anchor in zip(targets, anchors, strict=True)]
+            losses = net.compute_loss(targets, said, anchors, match)
+        return {WORDS[name]: loss for name, loss in losses.items()}
+
+    def at(self, maps: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+        """The anchors of each map."""
+        if self.anchors is not None:
+            return self.anchors(maps, batch.x)  # type: ignore[no-any-return]
+        grids = [features.shape[-2:] for features in maps]
+        made: Any = self._net[0].anchor_generator
+        boxes: Tensor = made._grid_default_boxes(grids, batch.x.shape[-2:])
+        size = torch.stack([boxes.new_full((), batch.x.shape[k]) for k in (3, 2, 3, 2)])
+        x, y, w, h = boxes.unbind(1)
+        return [torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1) * size]
+
+    def forward(self, batch: Batch) -> Finds:
+        maps = list(self.backbone(batch.x).values())
+        said = {name: tensor.float() for name, tensor in self.head(maps).items()}
+        anchors = torch.cat(self.at(maps, batch))
+        shares = said["cls_logits"].softmax(2)[..., 1:] if self.kind == "ssdlite" else said["cls_logits"].sigmoid()
+        if self.kind == "fcos":
+            shares = (shares * said["bbox_ctrness"].sigmoid()).sqrt()
+        count, places, classes = shares.shape
+        best, index = shares.reshape(count, -1).topk(torch.sym_min(CANDIDATES, places * classes), dim=1)
+        place, label = index // classes, index % classes
+        told = said["bbox_regression"].gather(1, place[:, :, None].expand(-1, -1, 4))
+        boxes = decoded_from_sides(told, anchors[place]) if self.kind == "fcos" else decoded(
+            told, anchors[place], OF_REGIONS if self.kind == "ssdlite" else OF_ANCHORS)
+        return kept(clipped(boxes, batch.sizes), best, label, classes, self.choice)
+
+
+WORDS = {"classification": "class", "bbox_regression": "box", "bbox_ctrness": "centre"}
+
+
+def decoded_from_sides(sides: Tensor, anchors: Tensor) -> Tensor:
+    """(..., 4) distances of the left, upper, right and lower side from the middle of an anchor, in its sides."""
+    first, last = anchors[..., :2], anchors[..., 2:]
+    middle, size = (first + last) / 2, last - first
+    return torch.cat([middle - sides[..., :2] * size, middle + sides[..., 2:] * size], -1)

@@ -1,0 +1,150 @@
+"""Weights for a detector to begin with: those that torchvision learned on COCO, a file of them, or a run.
+
+Source: Lin et al. 2014, "Microsoft COCO"; Yosinski, Clune, Bengio and Lipson 2014.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core import files
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
+from snellen.core.record import read_record
+from snellen.core.run import Run
+from snellen.nn.rcnn.anchors import Anchors, cells
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.settings import PUBLISHED, Sight
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of 0 … 1, as torchvision has them
+SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)  # of the anchors that published weights were learned with
+
+# The parts of torchvision's detectors by their names here; what tells of classes keeps its random weights.
+RENAMED = {"rpn.head": "body.proposals.head", "roi_heads.box_head": "body.regions.head",
+           "roi_heads.box_predictor": "body.regions.predictor", "roi_heads.mask_head": "body.masks.head",
+           "roi_heads.mask_predictor": "body.masks.predictor", "roi_heads.keypoint_head": "body.keypoints.head",
+           "roi_heads.keypoint_predictor": "body.keypoints.predictor", "backbone": "body.backbone",
+           "head": "body.head"}  # fmt: skip
+TOLD = ("predictor", "cls_logits", "classification_head", "kps_score")  # in names of what tells of classes
+
+
+def there(sight: Sight, known: Mapping[str, str], learner: str) -> None:
+    """Raises unless the weights to begin with are on this machine.
+
+    Args:
+        known: torchvision's name of its weights for each backbone that has some.
+    Raises:
+        EnvironmentProblem: with how to fetch them.
+        UsageError: where a run or a file is not what can be begun with, or none are published.
+    """
+    origin = sight.origin
+    if origin is None:
+        return
+    if origin == PUBLISHED:
+        published(sight, known, learner)
+        return
+    path = Path(origin)
+    if path.is_dir():
+        other = read_record(path).learner
+        if other != learner:
+            raise UsageError(f"--pretrained {origin} is a run of {other}, not of {learner}",
+                             f"Take --model {other}, or another run.")
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise UsageError(f"--pretrained {origin}: there is no {path}",
+                         f'Give a run, a file of weights, or "{PUBLISHED}".')
+
+
+def published(sight: Sight, known: Mapping[str, str], learner: str) -> Path:
+    """The file of torchvision's weights in torch's own cache, its name's part of the SHA-256 checked."""
+    if sight.backbone not in known:
+        some = " or ".join(known)
+        raise UsageError(f"There are no published weights of {learner} with the backbone {sight.backbone}",
+                         f"Take --backbone {some}, or begin without: --from-scratch" if known else
+                         "Begin without: --from-scratch")
+    from torchvision.models import get_model_weights
+
+    url = str(get_model_weights(known[sight.backbone]).DEFAULT.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    remedy = f"Fetch them: snellen get {known[sight.backbone]}; or begin without: --from-scratch"
+    if not path.is_file():
+        raise EnvironmentProblem(f"The published weights of {learner} are not here ({path})", remedy)
+    begins = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    if begins and not files.sha256(path).startswith(begins[1]):
+        raise EnvironmentProblem(f"{path} is not what was published: its SHA-256 does not begin with {begins[1]}",
+                                 f"Remove it. {remedy}")
+    return path
+
+
+def begin(sight: Sight, known: Mapping[str, str], learner: str, model: Detector, run: Run) -> None:
+    """Puts the weights to begin with into a detector, once; what tells of other classes keeps its random weights."""
+    origin = sight.origin
+    if origin is None:
+        return
+    if origin == PUBLISHED:
+        standardize = model.pictures.standardize
+        standardize.mean.copy_(torch.tensor(MEAN) * 255)
+        standardize.std.copy_(torch.tensor(STD) * 255)
+        standardize.load_state_dict(standardize.state_dict())  # prepares what follows from them
+        standardize.known = True
+        for module in model.modules():
+            if isinstance(module, Anchors):
+                module.cells.copy_(cells(SIZES[: len(module.cells)], module.shapes, module.scales))
+                module.known = True
+
+    def take() -> bool:
+        path = published(sight, known, learner) if origin == PUBLISHED else Path(origin)
+        new = fill(model, tensors(path), str(path))
+        head = f"; new: {', '.join(new)}" if new else ""
+        run.say(f"Begun with {path}{head}.")
+        run.notes["pretrained"] = {"from": str(path), "new": new}
+        return True
+
+    run.once("pretrained", take)
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a run or a file, by their names in a detector of ours."""
+    path = path / "model.safetensors" if path.is_dir() else path
+    if path.suffix == ".safetensors":
+        return files.read_tensors(path)[0]
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+            raise ValueError("it holds more than tensors by name")
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} holds no weights that can be read: {first_line(error)}",
+                        "Give a .safetensors file, or a state_dict saved by torch.") from error
+    return {renamed(name): tensor for name, tensor in found.items()}
+
+
+def renamed(name: str) -> str:
+    """A name in torchvision's detectors to that here."""
+    for theirs, ours in RENAMED.items():
+        if name.startswith(theirs + "."):
+            return ours + name[len(theirs) :]
+    return name
+
+
+def fill(model: nn.Module, found: Mapping[str, Tensor], where: str) -> list[str]:
+    """Copies what fits, and returns the names of what tells of classes where that has another shape.
+
+    Raises:
+        UsageError: where anything else differs.
+    """
+    own = model.state_dict()
+    learned = {name for name, _ in model.named_parameters()}
+    fits = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
+    new = [name for name in own if name in learned and name not in fits]
+    wrong = [name for name in new if not any(word in name for word in TOLD)]
+    if wrong:
+        has = found.get(wrong[0])
+        shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong[0]].shape)} here"
+        raise UsageError(f"{where} does not fit: {wrong[0]} {shape}", "Give weights of the same detector.")
+    model.load_state_dict({**own, **{name: tensor.to(own[name].dtype) for name, tensor in fits.items()}})
+    return new

@@ -1,0 +1,57 @@
+"""What the settings of detectors share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from snellen.core.settings import Because, Limit, settings
+from snellen.core.spec import Reading, Spec
+
+PUBLISHED = "published"  # the word for the weights that torchvision gives away
+SIDE = 256  # pixels of the shorter side that a small network looks at: a few hundred pictures in a few minutes
+PUBLISHED_SIDES = (800, 1333)  # at which published weights were learned
+
+
+@settings
+class Sight:
+    """The network that makes maps of a picture, and the size of what it sees."""
+
+    backbone: Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"] = "small"
+    """The network that the maps come from."""
+    shorter: Annotated[int, Limit(least=32)] | None = None
+    """Pixels that the shorter side is scaled to; auto: 256, or what published weights were learned at."""
+    longer: Annotated[int, Limit(least=32)] | None = None
+    """Pixels that the longer side may have at most; auto: 5/3 of the shorter."""
+    norm: Literal["batch", "group", "frozen"] = "batch"
+    """Normalisation: over the batch, over groups of channels, or as it came with the weights (for small batches)."""
+    pretrained: str | None = None
+    """Weights to begin with: a run, a file, or "published", those that torchvision learned on COCO."""
+    from_scratch: bool = False
+    """Begin with random weights, whatever there is."""
+
+    @property
+    def origin(self) -> str | None:
+        """The weights to begin with, or None for random ones."""
+        return None if self.from_scratch else self.pretrained
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(shorter, longer) in pixels."""
+        short, long = PUBLISHED_SIDES if self.origin == PUBLISHED else (SIDE, None)
+        short = self.shorter or short
+        return short, self.longer or (long if long and short == PUBLISHED_SIDES[0] else short * 5 // 3)
+
+
+def suggested(spec: Spec) -> dict[str, Because]:
+    """A shorter side no larger than that of the pictures."""
+    height, width = spec.input.shape[-2:]
+    if height is None or width is None or min(height, width) >= SIDE:
+        return {}
+    side = max(32, min(height, width))
+    return {"shorter": Because(value=side, why=f"pictures of {width}x{height} pixels")}
+
+
+def reads(sight: Sight, spec: Spec) -> Reading:
+    """Pictures at their own size, in colour where they are not all alike or published weights know colour only."""
+    channels = 3 if sight.origin == PUBLISHED else spec.input.shape[0] or 3
+    return Reading(channels=channels)

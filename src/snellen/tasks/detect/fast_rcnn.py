@@ -1,0 +1,60 @@
+"""Fast R-CNN: regions found by selective search, all read from one map of the picture by RoIPool.
+
+Learned in stages: the regions of every picture first, then the network. Class and box are learned together, by
+cross-entropy and smooth L1, where the first R-CNN fitted support vector machines to its features.
+
+Source: Girshick 2015, "Fast R-CNN"; lecture 003.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Reading, Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
+from snellen.fitting.descent import Descent
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.learn import Lesson
+from snellen.objects.search import needed
+from snellen.objects.searched import Given, by_one_map, in_stages
+from snellen.tasks.detect.task import TASK
+
+
+@settings
+class FastRCNNSettings:
+    """What it is given, how it looks at a region, and how it learns."""
+
+    pool: Literal["roi-pool", "roi-align"] = "roi-pool"
+    """How a region is read from the map: cut at whole cells, or between them."""
+    given: Given = Given()
+    descent: Descent = Descent(
+        epochs=12, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+    )
+    augment: SceneAugment = SceneAugment(flip=False)
+
+
+def build(c: FastRCNNSettings, spec: Spec) -> Detector:
+    return by_one_map(c.given, c.pool, spec)
+
+
+def fit(c: FastRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
+    in_stages(model, Lesson(part="boxes", data=data, vary=c.augment), run, c.descent)
+
+
+LEARNER = Learner[FastRCNNSettings, Dataset[Labelled], Detector](
+    name="fast-rcnn",
+    summary="Reads all regions of selective search from one map of the picture: class and box.",
+    source="Girshick 2015; lecture 003",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=FastRCNNSettings,
+    build=build,
+    fit=fit,
+    reads=lambda c, spec: Reading(channels=spec.input.shape[0] or 3),
+    needs=lambda c, spec: needed(),
+    climbs=False,
+)

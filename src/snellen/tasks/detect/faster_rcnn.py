@@ -1,0 +1,58 @@
+"""Faster R-CNN: a network proposes where something may be, and looks at each place again.
+
+Source: Ren, He, Girshick and Sun 2015, "Faster R-CNN"; Lin et al. 2017, "Feature pyramid networks"; lecture 003.
+"""
+
+from __future__ import annotations
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
+from snellen.fitting.descent import Descent
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.learn import Lesson, learn
+from snellen.objects.pretrained import begin, there
+from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.two_stage import Stages, detector
+from snellen.tasks.detect.task import TASK
+
+PUBLISHED = {"resnet50": "fasterrcnn_resnet50_fpn", "mobilenet": "fasterrcnn_mobilenet_v3_large_320_fpn"}
+
+
+@settings
+class FasterRCNNSettings:
+    """What it sees with, what it proposes, and how it learns."""
+
+    sight: Sight = Sight()
+    stages: Stages = Stages()
+    descent: Descent = Descent(
+        epochs=12, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+    )
+    augment: SceneAugment = SceneAugment()
+
+
+def build(c: FasterRCNNSettings, spec: Spec) -> Detector:
+    return detector(c.sight, c.stages, spec)
+
+
+def fit(c: FasterRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
+    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
+    learn(model, Lesson(part="boxes", data=data, vary=c.augment), run, c.descent)
+
+
+LEARNER = Learner[FasterRCNNSettings, Dataset[Labelled], Detector](
+    name="faster-rcnn",
+    summary="Proposes where something may be, then looks at each place again: class and box.",
+    source="Ren et al. 2015; lecture 003",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=FasterRCNNSettings,
+    build=build,
+    fit=fit,
+    suggest=suggested,
+    reads=lambda c, spec: reads(c.sight, spec),
+    needs=lambda c, spec: there(c.sight, PUBLISHED, "faster-rcnn"),
+)

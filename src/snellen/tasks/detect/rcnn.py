@@ -1,0 +1,60 @@
+"""R-CNN: regions found by selective search, each cut out, warped and given to a network.
+
+Learned in stages: the regions of every picture first, then the network. Class and box are learned together, by
+cross-entropy and smooth L1, where the first R-CNN fitted support vector machines to its features.
+
+Source: Girshick, Donahue, Darrell and Malik 2014, "Rich feature hierarchies"; lecture 003.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import Limit, settings
+from snellen.core.spec import Reading, Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
+from snellen.fitting.descent import Descent
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.learn import Lesson
+from snellen.objects.search import needed
+from snellen.objects.searched import Given, by_crops, in_stages
+from snellen.tasks.detect.task import TASK
+
+
+@settings
+class RCNNSettings:
+    """What it is given, how it looks at a region, and how it learns."""
+
+    crop: Annotated[int, Limit(least=32)] = 64
+    """Pixels a side that each region is warped to."""
+    given: Given = Given()
+    descent: Descent = Descent(
+        epochs=8, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+    )
+    augment: SceneAugment = SceneAugment(flip=False)
+
+
+def build(c: RCNNSettings, spec: Spec) -> Detector:
+    return by_crops(c.given, c.crop, spec)
+
+
+def fit(c: RCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
+    in_stages(model, Lesson(part="boxes", data=data, vary=c.augment), run, c.descent)
+
+
+LEARNER = Learner[RCNNSettings, Dataset[Labelled], Detector](
+    name="rcnn",
+    summary="Looks at each region of selective search by itself: cut out, warped, class and box.",
+    source="Girshick et al. 2014; lecture 003",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=RCNNSettings,
+    build=build,
+    fit=fit,
+    reads=lambda c, spec: Reading(channels=spec.input.shape[0] or 3),
+    needs=lambda c, spec: needed(),
+    climbs=False,
+)

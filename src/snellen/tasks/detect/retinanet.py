@@ -1,0 +1,58 @@
+"""RetinaNet: class and box at every anchor of every map at once, with a loss that heeds the hard ones.
+
+Source: Lin, Goyal, Girshick, He and Dollár 2017, "Focal loss for dense object detection".
+"""
+
+from __future__ import annotations
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
+from snellen.fitting.descent import Descent
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.learn import Lesson, learn
+from snellen.objects.one_stage import detector
+from snellen.objects.pretrained import begin, there
+from snellen.objects.settings import Sight, reads, suggested
+from snellen.tasks.detect.task import TASK
+
+PUBLISHED = {"resnet50": "retinanet_resnet50_fpn"}
+
+
+@settings
+class RetinaNetSettings:
+    """What it sees with, and how it learns."""
+
+    sight: Sight = Sight()
+    descent: Descent = Descent(
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+    )
+    augment: SceneAugment = SceneAugment()
+
+
+def build(c: RetinaNetSettings, spec: Spec) -> Detector:
+    return detector("retinanet", c.sight, spec)
+
+
+def fit(c: RetinaNetSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
+    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
+    learn(model, Lesson(part="boxes", data=data, vary=c.augment), run, c.descent)
+
+
+LEARNER = Learner[RetinaNetSettings, Dataset[Labelled], Detector](
+    name="retinanet",
+    summary="Tells class and box at every anchor at once; the focal loss heeds the hard ones.",
+    source="Lin et al. 2017",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=RetinaNetSettings,
+    build=build,
+    fit=fit,
+    suggest=suggested,
+    reads=lambda c, spec: reads(c.sight, spec),
+    needs=lambda c, spec: there(c.sight, PUBLISHED, "retinanet"),
+    climbs=False,
+)

@@ -1,0 +1,60 @@
+"""Mask R-CNN: Faster R-CNN with a third branch that tells which pixels of a box are the object's.
+
+Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN"; lectures 002 ("from box to shape") and 003.
+"""
+
+from __future__ import annotations
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
+from snellen.fitting.descent import Descent
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.learn import Lesson, learn
+from snellen.objects.pretrained import begin, there
+from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.two_stage import Stages, detector
+from snellen.tasks.instances.task import TASK
+
+PUBLISHED = {"resnet50": "maskrcnn_resnet50_fpn"}
+
+
+@settings
+class MaskRCNNSettings:
+    """What it sees with, what it proposes, and how it learns."""
+
+    staged: bool = False
+    """Learn masks from maps that are made for boxes alone: nothing of the masks' loss goes back into them."""
+    sight: Sight = Sight()
+    stages: Stages = Stages()
+    descent: Descent = Descent(
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+    )
+    augment: SceneAugment = SceneAugment()
+
+
+def build(c: MaskRCNNSettings, spec: Spec) -> Detector:
+    return detector(c.sight, c.stages, spec, masks="staged" if c.staged else "joint")
+
+
+def fit(c: MaskRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
+    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
+    learn(model, Lesson(part="masks", data=data, vary=c.augment), run, c.descent)
+
+
+LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], Detector](
+    name="mask-rcnn",
+    summary="Faster R-CNN that also tells which pixels of a box are the object's.",
+    source="He et al. 2017; lectures 002, 003",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=MaskRCNNSettings,
+    build=build,
+    fit=fit,
+    suggest=suggested,
+    reads=lambda c, spec: reads(c.sight, spec),
+    needs=lambda c, spec: there(c.sight, PUBLISHED, "mask-rcnn"),
+)

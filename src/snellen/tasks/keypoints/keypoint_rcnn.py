@@ -1,0 +1,58 @@
+"""Keypoint R-CNN: Faster R-CNN with a third branch that tells where the keypoints of an object lie in its box.
+
+Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN", section 5; lecture 003.
+"""
+
+from __future__ import annotations
+
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.scene_augment import SceneAugment
+from snellen.fitting.descent import Descent
+from snellen.nn.rcnn.detector import Detector
+from snellen.objects.learn import Lesson, learn
+from snellen.objects.pretrained import begin, there
+from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.two_stage import Stages, detector
+from snellen.tasks.keypoints.task import TASK
+
+PUBLISHED = {"resnet50": "keypointrcnn_resnet50_fpn"}
+
+
+@settings
+class KeypointRCNNSettings:
+    """What it sees with, what it proposes, and how it learns."""
+
+    sight: Sight = Sight()
+    stages: Stages = Stages()
+    descent: Descent = Descent(
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+    )
+    augment: SceneAugment = SceneAugment()
+
+
+def build(c: KeypointRCNNSettings, spec: Spec) -> Detector:
+    return detector(c.sight, c.stages, spec, keypoints=True)
+
+
+def fit(c: KeypointRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
+    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
+    learn(model, Lesson(part="keypoints", data=data, vary=c.augment), run, c.descent)
+
+
+LEARNER = Learner[KeypointRCNNSettings, Dataset[Labelled], Detector](
+    name="keypoint-rcnn",
+    summary="Faster R-CNN that also tells where the keypoints of an object lie.",
+    source="He et al. 2017; lecture 003",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=KeypointRCNNSettings,
+    build=build,
+    fit=fit,
+    suggest=suggested,
+    reads=lambda c, spec: reads(c.sight, spec),
+    needs=lambda c, spec: there(c.sight, PUBLISHED, "keypoint-rcnn"),
+)
