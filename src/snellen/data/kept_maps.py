@@ -33,7 +33,7 @@ class Worst:
             heapq.heappop(self._kept)
 
     def told(self, count: int, like: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(N, 3) sizes T, H, W, zero for pictures that are not kept, and the kept maps flat in the order of the rows."""
+        """(N, 3) sizes T, H, W, zero for what is not kept, and the kept maps flat in the order of the rows."""
         sizes, maps = torch.zeros(count, 3, dtype=torch.int64), []
         for _, row, said in sorted(self._kept, key=lambda entry: -entry[1]):
             sizes[-row] = torch.tensor(said.shape)
