@@ -152,7 +152,7 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
            said: Mapping[str, Tensor]) -> dict[str, Any]:  # fmt: skip
     """What stands in the file about itself, as plain data."""
     spec = record.spec
-    sides = [side if side is not None else "any" for side in _shape(record, exported)]
+    sides = [side if side is not None else "any" for side in input_shape(spec, record.reading)]
     given: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
     if spec.modality == "image":
         given["reading"] = to_plain(record.reading)
@@ -161,11 +161,13 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
             given["range"] = list(values)
     elif spec.input.columns:
         given["columns"] = [to_plain(column) for column in spec.input.columns]
-    told = []
+    told: list[dict[str, Any]] = []
     for output in exported.outputs:
         y = said[output.name]
-        shape = ["batch", y.shape[1], "height", "width"] if y.ndim == 4 and not exported.finds else ["batch", *y.shape[1:]]
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": shape,
+        inner: list[Any] = [*y.shape[1:]]
+        if y.ndim == 4 and not exported.finds:  # as large as the picture
+            inner[1:] = ["height", "width"]
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": ["batch", *inner],
                      "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {

@@ -83,7 +83,7 @@ def _middle(x: Tensor, height: int, width: int) -> Tensor:
 
 def _all_drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...],
                wanted: Sequence[tuple[int, tuple[int, int]]]) -> list[Tensor]:  # fmt: skip
-    return [_drawn(record, model, (shape[0], *size), count) for count, size in wanted]
+    return [drawn(record, model, (shape[0], *size), count) for count, size in wanted]
 
 
 def hundred(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[Tensor, str]:
