@@ -151,6 +151,17 @@ def test_masks_of_16_bits_hold_objects(tmp_path):
     assert dataset(tmp_path, asked=Asked(target=("classes",))).spec.target.names == ("0", "7", "1000")
 
 
+def test_what_16_bits_hold_is_told_by_the_list_of_classes(tmp_path):
+    for k in range(3):
+        save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
+        deep(tmp_path / f"masks/{k}.png", mask(k))
+    for names, target in (("cell\n", Boxes), ("a\nb\nc\n", PixelClasses), ("a\nb\n", Boxes)):
+        (tmp_path / "classes.txt").write_text(names)
+        told = dataset(tmp_path).spec.target
+        assert isinstance(told, target), names
+        assert told.names == (tuple(names.split()) if names != "a\nb\n" else ("object",))
+
+
 def test_8_bit_masks_that_count_up_are_objects_and_target_says_otherwise(tmp_path):
     for k in range(3):
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
