@@ -52,7 +52,10 @@ def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         pairs = zip(parity["batches"], parity["sizes"], strict=True)
         batches = ", ".join(f"{count} of {width}x{height}" for count, (height, width) in pairs)
     lines.append(("parity", f"{parity['inputs']} inputs, {parity['from']}, in batches of {batches}"))
+    if "finds" in parity:
+        lines.append(("", f"the same {parity['finds']} finds, none in {parity['pictures without finds']} of them"))
     for name, largest in parity["absolute"].items():
+        allowed = parity["allowed"]
         lines.append(("", f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
-                      f"({parity['allowed']:g} allowed)"))  # fmt: skip
+                      f"({allowed[name] if isinstance(allowed, dict) else allowed:g} allowed)"))  # fmt: skip
     return lines

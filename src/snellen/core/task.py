@@ -44,11 +44,14 @@ class Exported:
     Args:
         module: (B, ...) raw inputs to a dict of tensors, one for each of `outputs` and in their order.
         least: pixels a side that pictures have at least, where it takes any size.
+        finds: whether it finds any number of objects in pictures of any size: its outputs then have as many rows for
+            every picture, (B, D, ...), and "count" (B,) says how many of them are finds.
     """
 
     module: nn.Module
     outputs: tuple[Output, ...]
     least: int = 1
+    finds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

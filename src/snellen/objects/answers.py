@@ -113,4 +113,4 @@ def exported(parts: Sequence[Part], model: Detector, spec: Spec) -> Exported:
         outputs.append(Output(name="masks", columns=("inside",)))
     if "keypoints" in parts:
         outputs.append(Output(name="keypoints", columns=("x", "y", "score"), units=("px", "px", "")))
-    return Exported(module=Outward(cast(Padded, model)), outputs=tuple(outputs))
+    return Exported(module=Outward(cast(Padded, model)), outputs=tuple(outputs), finds=True)

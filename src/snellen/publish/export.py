@@ -21,7 +21,7 @@ from snellen.core.plain import to_plain
 from snellen.core.record import Record, versions
 from snellen.core.task import Exported
 from snellen.data.dataset import Dataset, Labelled
-from snellen.publish import to_onnx, to_torch
+from snellen.publish import finds, to_onnx, to_torch
 from snellen.publish.inputs import asked, input_shape, sizes, value_range
 from snellen.publish.parity import compare
 
@@ -84,13 +84,17 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
     path = _place(folder, kind.suffix, out)
     kind.needs()
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
-    batches, origin = asked(record, module, data)
+    batches, origin = (finds.pictures if exported.finds else asked)(record, module, data)
     with torch.no_grad():
         said = [module(batch) for batch in batches]
     axes = _axes(record, exported.least)
     made = kind.convert(_traced(module, batches[1], axes, record.learner), axes, [o.name for o in exported.outputs])
     about = _about(folder, record, exported, module, said[0])
-    parity = compare(said, kind.ask(kind.content(made, about), batches), exported.outputs)
+    answers = kind.ask(kind.content(made, about), batches)
+    if exported.finds:
+        parity = finds.compare(said, answers, batches, exported.outputs)
+    else:
+        parity = compare(said, answers, exported.outputs)
     about["parity"] = {**parity, "from": origin, **sizes(batches)}
     files.write_bytes(path, kind.content(made, about))
     return Published(path=path, about=about)
@@ -157,11 +161,13 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
             given["range"] = list(values)
     elif spec.input.columns:
         given["columns"] = [to_plain(column) for column in spec.input.columns]
-    told = []
+    told: list[dict[str, Any]] = []
     for output in exported.outputs:
         y = said[output.name]
-        shape: dict[str, Any] = {"shape": ["batch", y.shape[1], "height", "width"]} if y.ndim == 4 else {}
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), **shape,
+        inner: list[Any] = [*y.shape[1:]]
+        if y.ndim == 4 and not exported.finds:  # as large as the picture
+            inner[1:] = ["height", "width"]
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": ["batch", *inner],
                      "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {

@@ -83,7 +83,7 @@ def _middle(x: Tensor, height: int, width: int) -> Tensor:
 
 def _all_drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...],
                wanted: Sequence[tuple[int, tuple[int, int]]]) -> list[Tensor]:  # fmt: skip
-    return [_drawn(record, model, (shape[0], *size), count) for count, size in wanted]
+    return [drawn(record, model, (shape[0], *size), count) for count, size in wanted]
 
 
 def hundred(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[Tensor, str]:
@@ -99,13 +99,13 @@ def hundred(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelle
         ids = ids[torch.linspace(0, len(ids) - 1, COUNT).round().long()] if len(ids) > COUNT else ids
         x = opened.source.read(ids.cpu().numpy(), record.reading)
     except SnellenError as error:
-        return _drawn(record, model, shape, COUNT), f"drawn at random: {error.cause}"
+        return drawn(record, model, shape, COUNT), f"drawn at random: {error.cause}"
     fits = all(known in (None, side) for known, side in zip(shape, x.shape[1:], strict=True))
     if not fits or x.dtype != _dtype(record) or not len(x):
-        return _drawn(record, model, shape, COUNT), "drawn at random: the run's data is no longer what it was"
+        return drawn(record, model, shape, COUNT), "drawn at random: the run's data is no longer what it was"
     if len(x) == COUNT:
         return x, "of the validation and test splits"
-    more = _drawn(record, model, tuple(x.shape[1:]), COUNT - len(x))
+    more = drawn(record, model, tuple(x.shape[1:]), COUNT - len(x))
     return torch.cat([x, more]), f"{len(x)} of the validation and test splits, {len(more)} drawn at random"
 
 
@@ -114,7 +114,7 @@ def _dtype(record: Record) -> torch.dtype:
     return found
 
 
-def _drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...], count: int) -> Tensor:
+def drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...], count: int) -> Tensor:
     """Pictures: uniform over the range of values; columns: normal, as the training data was."""
     generator = torch.Generator().manual_seed(record.seed)
     sizes = (count, *(ANY if side is None else side for side in shape))
