@@ -60,8 +60,8 @@ def _tells(file: Path) -> bool:
 def _has_text(folder: Path) -> bool:
     """Whether text lies in a folder, or in one inside it."""
     names = some_names(folder)
-    return any(name.endswith(".txt") for name in itertools.chain(names, *(some_names(folder / name) for name in names
-                                                                         if "." not in name)))  # fmt: skip
+    below = (some_names(folder / name) for name in names if "." not in name)
+    return any(name.endswith(".txt") and name not in NAMES for name in itertools.chain(names, *below))
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:
