@@ -178,12 +178,10 @@ def as_coco(predictions: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     def sides(box: list[float]) -> list[float]:
         return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
+    true = zip(predictions["true_labels"].tolist(), predictions["truth"].double().tolist(),
+               predictions["areas"].double().tolist(), strict=True)
     annotations = [{"id": k + 1, "image_id": k // OBJECTS + 1, "category_id": label + 1, "bbox": sides(box),
-                    "area": area, "iscrowd": 0}
-                   for k, (label, box, area) in enumerate(zip(*(predictions[name].double().tolist() if name != "true_labels"
-                                                                else predictions[name].tolist()
-                                                                for name in ("true_labels", "truth", "areas")),
-                                                              strict=True))]  # fmt: skip
+                    "area": area, "iscrowd": 0} for k, (label, box, area) in enumerate(true)]  # fmt: skip
     answers = [{"image_id": k // FINDS + 1, "category_id": label + 1, "bbox": sides(box), "score": score}
                for k, (label, box, score) in enumerate(zip(predictions["labels"].tolist(),
                                                            predictions["boxes"].double().tolist(),
