@@ -37,10 +37,11 @@ QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 
 
 # Tasks whose truth is told of places in a picture: the scenes that their learners learn from, and how.
 SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
-    "segment": scenes.segmented, "detect": blocks.boxes, "instances": blocks.masked, "keypoints": blocks.posed,
+    "segment": scenes.segmented, "pixels": scenes.measured, "detect": blocks.boxes, "instances": blocks.masked,
+    "keypoints": blocks.posed,
 }  # fmt: skip
 QUICK_SCENES: dict[str, dict[str, Any]] = {
-    "segment": {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2},
+    **{task: {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "pixels")},
     **{task: {"epochs": 4, "batch_size": 4} for task in ("detect", "instances", "keypoints")},
 }
 

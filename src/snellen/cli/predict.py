@@ -19,6 +19,8 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
     made.add_argument("--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's "
                       "results")  # fmt: skip
+    made.add_argument("--maps", metavar="FOLDER", help="write the map of each picture there: classes as an index PNG, "
+                      "numbers as NPY")  # fmt: skip
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     given = made.parse_args(list(words))
     if (Path(given.what[0]) / "run.json").exists():
@@ -35,7 +37,7 @@ def run(words: Sequence[str], own: Own) -> int:
     begun = False
     try:
         for record in trained.answers(given.what, draw=vars(given).get("draw"), watch=watch,
-                                      coco=vars(given).get("coco")):  # fmt: skip
+                                      coco=vars(given).get("coco"), maps=vars(given).get("maps")):  # fmt: skip
             if "csv" not in given:
                 terminal.line(record)
                 continue
@@ -70,12 +72,13 @@ def _of_object(one: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """A nested answer as one row: probabilities become columns of their own."""
+def _flat(record: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """A nested answer as one row: probabilities become columns of their own. Masks and maps are no figures."""
     row: dict[str, Any] = {}
     for key, value in record.items():
+        name = f"{before}[{key}]" if before else key
         if isinstance(value, dict):
-            row.update({f"{key}[{name}]": entry for name, entry in value.items()})
+            row.update(_flat(value, name) if key not in ("segments", "map") else {})
         else:
-            row[key] = ";".join(map(str, value)) if isinstance(value, list) else value
+            row[name] = ";".join(map(str, value)) if isinstance(value, list) else value
     return row

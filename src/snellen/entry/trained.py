@@ -32,6 +32,7 @@ from snellen.data.opening import dataset
 from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
 from snellen.entry.machine import find_device, physical_memory, threads
 from snellen.look.annotate import Annotated
+from snellen.look.map_files import MapFiles
 from snellen.look.notebook import html_of_run
 from snellen.look.report.run import write_report
 from snellen.look.report.told import Told, tell
@@ -171,19 +172,21 @@ class Trained:
         return value_range(self.model, self.spec)
 
     def answers(self, words: Sequence[str | Path], draw: str | Path | None = None, watch: Watch | None = None,
-                coco: str | Path | None = None) -> Iterator[Answer]:  # fmt: skip
+                coco: str | Path | None = None, maps: str | Path | None = None) -> Iterator[Answer]:  # fmt: skip
         """What the model says of files, folders, globs or tables, one record a sample, in their order.
 
         Args:
             draw: a folder in which each picture is written with its answer.
             watch: who is told, once, of values outside the range that the model learned from.
             coco: a file that is written at the end with all that was found, below the threshold too.
+            maps: a folder in which the map of each picture is written, of a model that answers every pixel.
         """
         from snellen.data.inputs import inputs
         from snellen.data.source import BadSamples
 
         drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.reading)
         results = None if coco is None else Results(Path(coco), self.spec)
+        mapped = None if maps is None else MapFiles(Path(maps), self.spec)
         span, warned = self.span, False
         try:
             for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
@@ -193,6 +196,8 @@ class Trained:
                 for record, name in zip(self.records(names, x, results), names, strict=True):
                     if drawn is not None:
                         drawn.write(Path(name), span, record)
+                    if mapped is not None:
+                        mapped.write(Path(name), record)
                     yield record
         except BadSamples:  # all others are answered
             if results is not None:

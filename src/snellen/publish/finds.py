@@ -95,8 +95,9 @@ def compare(run: Sequence[Said], file: Sequence[Said], batches: Sequence[Tensor]
         if not difference <= ALLOWED[name]:  # NaN is no match either
             raise _mismatch(f"The {name} of the file differ from those of the run by up to {difference:.3g}, where "
                             f"{ALLOWED[name]:g} is allowed")
-    return {"inputs": sum(len(batch) for batch in batches), "batches": [list(batch.shape) for batch in batches],
-            "finds": finds, "pictures without finds": without, "absolute": absolute, "relative": relative, "allowed": ALLOWED}
+    counts = [len(batch) for batch in batches]
+    return {"inputs": sum(counts), "batches": counts, "finds": finds, "pictures without finds": without,
+            "absolute": absolute, "relative": relative, "allowed": ALLOWED}
 
 
 def _partners(mine: Said, other: Said, side: int) -> Tensor:
