@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    head = {**about("skips", "The same network with and without skips: solids of shapes against the ground, mean IoU.", given.seeds,
-                    given.threads), "epochs": given.epochs, "near": NEAR}  # fmt: skip
+    what = "The same network with and without skips: solids of shapes against the ground, mean IoU."
+    head = {**about("skips", what, given.seeds, given.threads), "epochs": given.epochs, "near": NEAR}
     each: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
     for seed in range(given.seeds):
         for arm in ARMS:
