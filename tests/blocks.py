@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from snellen.core.objects import Found, Objects, Region
@@ -41,6 +43,21 @@ def blocks(count: int = 60, *, masks: bool = False, keypoints: bool = False, see
     draft = Draft(source=Array(x, "picture"), inputs={"image": image}, target=target, truth=None, taken_for="blocks",
                   annotations=object_lists(each))
     return assemble(draft, "blocks", 0, None)
+
+
+@functools.cache
+def boxes() -> Dataset[Labelled]:
+    return blocks()
+
+
+@functools.cache
+def masked() -> Dataset[Labelled]:
+    return blocks(masks=True)
+
+
+@functools.cache
+def posed() -> Dataset[Labelled]:
+    return blocks(keypoints=True)
 
 
 def boxes_areas(boxes: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Input, PixelClasses, Target
+from snellen.core.spec import Input, PixelClasses, PixelNumbers, Target
 from snellen.data.annotations import Annotations, Maps
 from snellen.data.dataset import Dataset, Draft, Labelled
 from snellen.data.opening import assemble
@@ -49,3 +49,12 @@ def segmented(count: int = 96) -> Dataset[Labelled]:
     pictures, truth = world(count)
     names = ("ground", "square", "disc")
     return made(pictures, PixelClasses(names=names), Maps(lambda id: truth[id], range(count)))
+
+
+@functools.cache
+def measured(count: int = 96) -> Dataset[Labelled]:
+    """A depth for every pixel: the square is near, the ground far, the disc between; none along the upper edge."""
+    pictures, truth = world(count)
+    depth = torch.tensor([8.0, 2.0, 4.0, torch.nan])[truth][:, None]  # (N, 1, S, S)
+    target = PixelNumbers(kind="depth", names=("depth",), units=("m",))
+    return made(pictures, target, Maps(lambda id: depth[id], range(count)))

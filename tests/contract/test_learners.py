@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import blocks
 import pytest
 import scenes
 import torch
@@ -35,8 +36,14 @@ FAMILY = [pytest.param(learner, id=f"{task}-{name}")
 QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 1}
 
 # Tasks whose truth is told of places in a picture: the scenes that their learners learn from, and how.
-SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {"segment": scenes.segmented}
-QUICK_SCENES: dict[str, dict[str, Any]] = {"segment": {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2}}
+SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
+    "segment": scenes.segmented, "pixels": scenes.measured, "detect": blocks.boxes, "instances": blocks.masked,
+    "keypoints": blocks.posed,
+}  # fmt: skip
+QUICK_SCENES: dict[str, dict[str, Any]] = {
+    **{task: {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "pixels")},
+    **{task: {"epochs": 4, "batch_size": 4} for task in ("detect", "instances", "keypoints")},
+}
 
 
 @functools.cache

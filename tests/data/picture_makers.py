@@ -91,6 +91,7 @@ def nasty(folder: Path) -> dict[str, str]:
     tiff(folder / "stack.tif", np.zeros((3, 8, 8), np.uint16), photometric="minisblack")
     whole = tiff(folder / "short.tif", scene(902, channels=1).astype(np.uint16)).read_bytes()
     (folder / "short.tif").write_bytes(whole[:-100])
+    (folder / "gone.png").unlink(missing_ok=True)
     (folder / "gone.png").symlink_to(folder / "nothing.png")
     return {name: word for name, (_, word) in contents.items()} | {
         "nan.tif": "NaN", "stack.tif": "pages", "short.tif": "cut short", "gone.png": "link to nothing"}

@@ -6,19 +6,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from object_makers import coco_told, voc, yolo
 from picture_makers import encoded, nasty, save, scene, tiff
 from PIL import Image
 
 from snellen.core.errors import SnellenError
-from snellen.core.spec import Reading
+from snellen.core.objects import Objects
+from snellen.core.spec import Boxes, Reading
+from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import Asked
 from snellen.data.opening import dataset
 
@@ -37,6 +43,17 @@ def test_random_folders_open_or_say_what_is_wrong(tmp_path: Path) -> None:
     assert 0.1 * COUNT < opened < 0.9 * COUNT
 
 
+def test_random_sets_of_objects_open_or_say_what_is_wrong(tmp_path: Path) -> None:
+    opened = 0
+    for seed in range(COUNT):
+        draw = random.Random(seed)
+        root = tmp_path / str(seed)
+        root.mkdir()
+        SETS[seed % len(SETS)](root, draw)
+        opened += opens_or_says_why(root, draw, seed)
+    assert 0.1 * COUNT < opened < 0.9 * COUNT
+
+
 def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
     asked = Asked(quarantine=draw.random() < 0.6, allow_loss=draw.random() < 0.7,
                   pages=draw.choice([None, "first", "max"]), group=draw.choice([None, None, None, "{slide}_*"]))
@@ -50,6 +67,9 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
         assert ids == list(range(len(data.source))), seed
         for split in data.splits.values():
             assert len(data.source.read(split.numpy(), Reading(size=(8, 8)))) == len(split)
+        if data.annotations is not None:
+            for id in ids:
+                sound(data, id, seed)
         return True
     except SnellenError as error:
         refused = error
@@ -59,6 +79,19 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
     assert refused.remedy, (seed, refused.cause)
     assert "\n" not in refused.cause, seed
     return False
+
+
+def sound(data: Dataset[Labelled], id: int, seed: int) -> None:
+    """Boxes have an area inside of the picture, and every label a name."""
+    found, target = data.annotations.of(id), data.spec.target  # type: ignore[union-attr]
+    assert isinstance(found, Objects)
+    assert isinstance(target, Boxes)
+    _, height, width = data.picture(id).shape
+    x1, y1, x2, y2 = found.boxes.unbind(1)
+    assert bool(((x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height) & (x1 < x2) & (y1 < y2)).all()), (seed, found)
+    assert bool(((found.labels >= 0) & (found.labels < len(target.names))).all()), seed
+    assert found.masks is None or found.masks.shape == (len(found.boxes), height, width), seed
+    assert torch.isfinite(found.areas).all(), seed
 
 
 def pictures_in_classes(root: Path, draw: random.Random) -> None:
@@ -158,6 +191,84 @@ def table_of_names(root: Path, draw: random.Random) -> None:
 MAKERS: list[Callable[[Path, random.Random], None]] = [
     pictures_in_classes, pictures_in_classes, pictures_in_classes, pictures_in_classes, table_of_names,
     flat_or_nearly_empty, idx_files]
+
+
+ODD = [None, True, -1, 0, 10**9, 10**400, 1.5, float("nan"), float("inf"), "", "x", "../../x.png", "/dev/null", [],
+       {}, [[]], [1, 2], {"size": [3, 3], "counts": "52"}, {"size": [12, 10], "counts": [5, 5, 110]}, "a\\b.png",
+       ]  # fmt: skip
+
+
+def coco_set(root: Path, draw: random.Random) -> None:
+    """A JSON file for each split, with some values replaced by odd ones, or damaged."""
+    for split in draw.choice([[""], ["train"], ["train", "valid"], ["train", "test"]]):
+        home = root / split
+        names = [f"s{draw.randint(0, 3)}_{k}.png" for k in range(draw.choice([2, 6]))]
+        for k, name in enumerate(names):
+            save(home / name, scene(draw.randint(0, 30) + k, (12, 10)))
+        segment = draw.choice([None, [[1, 1, 6, 1, 6, 6]], {"size": [10, 12], "counts": [5, 5, 110]}])
+        rows = [{"image_id": 7 * draw.randrange(len(names)), "category_id": 3 * draw.randrange(2), "area": 9,
+                 "bbox": [draw.randint(0, 4), draw.randint(0, 4), 5.5, 5]} for _ in range(6)]  # fmt: skip
+        told: Any = coco_told(names, [{**row, "segmentation": segment} for row in rows], size=(12, 10))
+        for _ in range(draw.choice([0, 0, 1, 2])):
+            replaced(told, draw)
+        path = home / "_annotations.coco.json"
+        path.write_text(json.dumps(told))
+        if draw.random() < 0.15:
+            damage(path, draw)
+    if draw.random() < 0.3:
+        spoil(root, draw)
+
+
+def replaced(told: Any, draw: random.Random) -> None:
+    """One value, at any depth, becomes an odd one, or is left out."""
+    while True:
+        key = draw.choice(list(told) if isinstance(told, dict) else range(len(told)))
+        if isinstance(told[key], dict | list) and told[key] and draw.random() < 0.9:
+            told = told[key]
+        elif draw.random() < 0.2:
+            del told[key]
+            return
+        else:
+            told[key] = draw.choice(ODD)
+            return
+
+
+def voc_set(root: Path, draw: random.Random) -> None:
+    """XML files with lists of splits, some numbers replaced, some files damaged."""
+    names = [f"s{draw.randint(0, 3)}_{k}" for k in range(draw.choice([2, 6]))]
+    lists = draw.choice([{}, {"train": names}, {"train": names[:1], "test": names[1:]}, {"val": names}])
+    voc(root, {name: [(draw.choice(["cat", "dog"]), 1, 1, draw.randint(2, 48), draw.randint(2, 40))] for name in names},
+        lists)  # fmt: skip
+    for file in sorted((root / "Annotations").iterdir()):
+        if draw.random() < 0.15:
+            odd = draw.choice(["0", "-3", "nan", "1e9", "", "x", "&lol;", "<b/>"])
+            file.write_text(file.read_text().replace(draw.choice([">1<", ">48<", ">0<", ">cat<"]), f">{odd}<", 1))
+        elif draw.random() < 0.05:
+            damage(file, draw)
+    if draw.random() < 0.3:
+        spoil(root, draw)
+
+
+def yolo_set(root: Path, draw: random.Random) -> None:
+    """Text files with data.yaml, some words replaced, some files damaged."""
+    polygons = draw.random() < 0.4
+    row = "1 0.1 0.1 0.8 0.1 0.5 0.9\n" if polygons else "0 0.5 0.5 0.25 0.25\n"
+    splits = draw.choice([["train"], ["train", "val"], ["train", "val", "test"], ["test"]])
+    names = [f"{split}/s{k}_{split}" for split in splits for k in range(3)]
+    yolo(root, {name: draw.choice([row, row * 2, row, "", None]) for name in names})
+    for file in sorted(root.rglob("*.txt")):
+        if draw.random() < 0.1:
+            odd = draw.choice(["7", "-1", "nan", "1e9", "x", "0.5 0.5", "", "\u0663"])
+            file.write_text(file.read_text().replace(draw.choice(["0.5", "0.1", "1 ", "0 "]), odd, 1))
+        elif draw.random() < 0.05:
+            damage(file, draw)
+    if draw.random() < 0.15:
+        damage(root / "data.yaml", draw)
+    if draw.random() < 0.3:
+        spoil(root, draw)
+
+
+SETS: list[Callable[[Path, random.Random], None]] = [coco_set, voc_set, yolo_set]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "deep"])

@@ -206,6 +206,37 @@ def test_pictures_of_a_split_without_any_mask_are_left_out_and_said(tmp_path):
     assert any(f.kind == "stray" and "as all of its split" in f.message for f in data.findings)
 
 
+def test_the_lists_of_pascal_voc_say_what_is_in_which_split(tmp_path):
+    pairs(tmp_path, "JPEGImages/{k}.png", "SegmentationClass/{k}.png", 6)
+    (tmp_path / "SegmentationClass/5.png").unlink()
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n3\n4\n")
+    (lists / "val.txt").write_text("1\n2\n")
+    (lists / "trainval.txt").write_text("0\n1\n2\n3\n4\n")
+    data = dataset(tmp_path)
+    assert [data.name(id) for id in data.splits["val"]] == ["JPEGImages/1.png", "JPEGImages/2.png"]
+    assert len(data.splits["train"]) + len(data.splits["test"]) == 3
+    assert [entry.path for entry in data.aside] == ["JPEGImages/5.png"]
+    (lists / "val.txt").write_text("1\n0\n")
+    with pytest.raises(DataError, match=r"val.txt names '0', which is in train already"):
+        dataset(tmp_path)
+    (lists / "val.txt").write_text("1\n9\n")
+    with pytest.raises(DataError, match="not there: '9'"):
+        dataset(tmp_path)
+
+
+def test_objects_and_classes_of_pascal_voc_lie_side_by_side(tmp_path):
+    """SegmentationObject counts objects; 255 is their outline, which is not known."""
+    pairs(tmp_path, "JPEGImages/{k}.png", "SegmentationClass/{k}.png")
+    for k in range(4):
+        save(tmp_path / f"SegmentationObject/{k}.png", np.where(mask(k) == 2, 255, mask(k)).astype(np.uint8))
+    assert isinstance(dataset(tmp_path).spec.target, PixelClasses)
+    data = dataset(tmp_path, asked=Asked(target=("instances",)))
+    assert data.annotations.of(1).labels.tolist() == [0]
+    assert torch.equal(data.annotations.of(1).masks[0], torch.from_numpy(mask(1) == 1))
+
+
 def test_names_match_in_any_unicode_form(tmp_path):
     for k in range(3):
         save(tmp_path / f"images/Ko\u0308ln{k}.png", scene(k, SIZE[::-1]))

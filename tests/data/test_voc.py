@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from object_makers import voc, voc_xml
 from picture_makers import save, scene
+from PIL import Image
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Boxes
-from snellen.data.annotations import ObjectLists
+from snellen.data.annotations import ObjectLists, boxes_around
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.voc import FORMAT, open_draft
 from snellen.data.opening import dataset
+from snellen.data.source import BadSamples
 
 ASKED = Asked()
 
@@ -57,7 +62,7 @@ def test_lists_of_image_sets_are_the_splits(tmp_path: Path) -> None:
     draft = open_draft(tmp_path, ASKED)
     assert draft.given is not None
     assert draft.given.tolist() == [0, 0, 1, 2, 0]  # e is in trainval only; f in no list
-    assert [(e.path, e.reason) for e in draft.aside] == [("JPEGImages/f.jpg", "is in no list of ImageSets/Main")]
+    assert [(e.path, e.reason) for e in draft.aside] == [("JPEGImages/f.jpg", "is in no list of ImageSets")]
     data = dataset(tmp_path)
     assert dict(data.spec.sizes) == {"train": 3, "val": 1, "test": 1}
     assert isinstance(data.spec.target, Boxes)
@@ -107,6 +112,17 @@ def test_the_same_boxes_as_torchvision_reads(tmp_path: Path) -> None:
         assert [names_of(draft)[i] for i in draft.annotations.of(k).labels] == [row["name"] for row in rows]
 
 
+@given(st.lists(st.tuples(st.integers(1, 48), st.integers(1, 40), st.integers(0, 47), st.integers(0, 39)), min_size=1))
+@settings(max_examples=15, deadline=None)
+def test_a_box_lies_around_the_pixels_that_it_names(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+    corners = [(x, y, min(x + wide, 48), min(y + high, 40)) for x, y, wide, high in rows]
+    root = voc(tmp_path_factory.mktemp("voc"), {"a": [("cat", *corner) for corner in corners]})
+    masks = torch.zeros(len(corners), 40, 48, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, corners, strict=True):
+        mask[y1 - 1 : y2, x1 - 1 : x2] = True  # pixels x1 ... x2, counted from 1, both inside
+    assert boxes_of(open_draft(root, ASKED), 0) == boxes_around(masks).tolist()
+
+
 def test_names_in_lists_must_be_there_and_in_one_split(tmp_path: Path) -> None:
     rows = [("cat", 2, 2, 9, 9)]
     voc(tmp_path / "gone", {"a": rows}, {"train": ["a", "z"]})
@@ -115,3 +131,64 @@ def test_names_in_lists_must_be_there_and_in_one_split(tmp_path: Path) -> None:
     voc(tmp_path / "twice", {"a": rows, "b": rows}, {"train": ["a", "b"], "test": ["b"]})
     with pytest.raises(DataError, match=r"test.txt names 'b', which is in train already"):
         open_draft(tmp_path / "twice", ASKED)
+
+
+def masks_of(root: Path, values: np.ndarray, lists: dict[str, str] | None = None) -> Path:
+    """Two pictures of two and no objects, the first with a palette PNG of its objects."""
+    voc(root, {"a": [("cat", 2, 2, 9, 9), ("dog", 20, 5, 30, 15)], "b": []}, lists)
+    for name, content in (("a", values), ("b", np.zeros((40, 48), np.uint8))):
+        image = Image.fromarray(content, "P")
+        image.putpalette([k * 37 % 256 for k in range(768)])
+        (root / "SegmentationObject").mkdir(exist_ok=True)
+        image.save(root / "SegmentationObject" / f"{name}.png")
+    return root
+
+
+def test_masks_of_objects_where_they_are_asked_for(tmp_path: Path) -> None:
+    values = np.zeros((40, 48), np.uint8)
+    values[1:9, 1:9], values[4:15, 19:30], values[0] = 1, 2, 255
+    root = masks_of(tmp_path, values, {"train": "ab"})
+    (root / "ImageSets" / "Segmentation").mkdir()
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("b\n")
+    draft = open_draft(root, ASKED)
+    assert "masks: --target instances" in draft.taken_for
+    assert not draft.target.masks  # type: ignore[union-attr]
+    assert draft.files["no data"] == 5  # two masks, three lists
+    draft = open_draft(root, Asked(target=("instances",)))
+    assert draft.given is not None
+    assert draft.given.tolist() == [0, 1]
+    assert draft.files["used"] == 6
+    found = draft.annotations.of(0)  # type: ignore[union-attr]
+    assert torch.equal(found.masks, torch.from_numpy(np.stack([values == 1, values == 2])))
+    assert found.boxes.tolist() == boxes_around(found.masks).tolist()
+    assert draft.annotations.of(1).masks.shape == (0, 40, 48)  # type: ignore[union-attr]
+
+
+def test_masks_that_do_not_fit_their_objects(tmp_path: Path) -> None:
+    asked = Asked(target=("instances",))
+    draft = open_draft(masks_of(tmp_path / "more", np.full((40, 48), 3, np.uint8)), asked)
+    with pytest.raises(BadSamples, match=r"SegmentationObject/a.png has an object 3, its XML file 2"):
+        draft.annotations.of(0)  # type: ignore[union-attr]
+    with pytest.raises(DataError, match=r"masks of another size: Annotations/a.xml object 1"):
+        dataset(masks_of(tmp_path / "size", np.zeros((40, 40), np.uint8)), asked=asked)
+    root = masks_of(tmp_path / "gone", np.zeros((40, 48), np.uint8))
+    (root / "SegmentationObject" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"b.xml has no mask in SegmentationObject"):
+        dataset(root, asked=asked)
+    with pytest.raises(UsageError, match="--target masks is nothing"):
+        dataset(root, asked=Asked(target=("masks",)))
+
+
+def test_groups_follow_the_names_of_pictures(tmp_path: Path) -> None:
+    voc(tmp_path, {f"s{k // 2}_{k}": [("cat", 2, 2, 9, 9)] for k in range(6)})
+    draft = open_draft(tmp_path, Asked(group="{slide}_*"))
+    assert draft.groups is not None
+    assert draft.groups.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_other_xml_is_no_annotation(tmp_path: Path) -> None:
+    voc(tmp_path, {"a": [("cat", 2, 2, 9, 9)], "b": []})
+    (tmp_path / "Annotations" / "b.xml").write_text("<metadata/>")
+    with pytest.raises(DataError, match=r"b.xml holds <metadata>, not an annotation"):
+        dataset(tmp_path)

@@ -16,7 +16,8 @@ from snellen.data.opening import assemble, dataset
 from snellen.data.source import BadSamples
 from snellen.data.toys import digits
 from snellen.entry import Trained, load, train
-from snellen.look.annotate import annotated, lines
+from snellen.look.annotate import annotated, lines, sized
+from snellen.look.draw import image as drawn
 
 
 def picture(path: Path, values: np.ndarray) -> Path:
@@ -115,7 +116,7 @@ def test_pictures_are_drawn_with_their_answer_and_none_over_another(run: Trained
 
 def test_words_fit_the_band_of_any_picture() -> None:
     for size in ((1, 3, 500), (3, 500, 2), (1, 2000, 2400), (5, 9, 9)):
-        image = np.asarray(annotated(torch.full(size, 255.0), (0.0, 255.0), ["a very long name " * 30] * 9))
+        image = np.asarray(annotated(sized(drawn(torch.full(size, 255.0), 0.0, 255.0)), ["a very long name " * 30] * 9))
         assert image.min() < 60
         assert (image[:, -4:] == 255).all()  # no word runs over the edge
         assert (image[-4:] == 255).all()

@@ -304,20 +304,20 @@ def test_a_difference_is_allowed_up_to_its_share_of_the_scale(output: Output, er
     truth = torch.tensor([[100.0, 0.01], [50.0, 0.005]], dtype=torch.float64)  # scales 100 together; 100 and 0.01
     wrong = truth + torch.tensor([[0.0, 0.0], [0.0, error]], dtype=torch.float64)
     if agrees:
-        found = compare({"y": truth}, {"y": wrong}, [output])
+        found = compare([{"y": truth}], [{"y": wrong}], [output])
         assert found["absolute"]["y"] == pytest.approx(error)
         assert found["relative"]["y"] == pytest.approx(error / (0.01 if output.units else 100))
     else:
         with pytest.raises(Mismatch):
-            compare({"y": truth}, {"y": wrong}, [output])
+            compare([{"y": truth}], [{"y": wrong}], [output])
 
 
 def test_zeros_agree_with_zeros_and_nothing_agrees_with_nan() -> None:
     zeros = torch.zeros(4, 2)
-    assert compare({"y": zeros}, {"y": zeros}, [SHARED])["relative"] == {"y": 0}
+    assert compare([{"y": zeros}], [{"y": zeros}], [SHARED])["relative"] == {"y": 0}
     with pytest.raises(Mismatch):
-        compare({"y": zeros}, {"y": zeros + torch.nan}, [SHARED])
+        compare([{"y": zeros}], [{"y": zeros + torch.nan}], [SHARED])
     with pytest.raises(Mismatch, match=r"\(4, 1\)"):
-        compare({"y": zeros}, {"y": zeros[:, :1]}, [SHARED])
+        compare([{"y": zeros}], [{"y": zeros[:, :1]}], [SHARED])
     with pytest.raises(Diverged):
-        compare({"y": zeros + torch.inf}, {"y": zeros + torch.inf}, [SHARED])
+        compare([{"y": zeros + torch.inf}], [{"y": zeros + torch.inf}], [SHARED])

@@ -12,7 +12,7 @@ from snellen.cli.options import Own, given_run
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("export", "Write the model of RUN (default: the newest) as one file that works without Snellen, "
-                  "preprocessing inside. It is compared with the run on 100 inputs and refused where they differ.")
+                  "preprocessing inside. It is compared with the run and refused where they differ.")
     made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
     made.add_argument("--to", choices=["onnx", "torch"], required=True, help="ONNX, or a program of torch.export")
     made.add_argument("--out", metavar="FILE", help="written over if it is there (default: model.onnx or model.pt2 in "
@@ -45,10 +45,17 @@ def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     for output in about["outputs"]:
         units = output.get("units", [""] * len(output["columns"]))
         columns = ", ".join(f"{c} [{u}]" if u else c for c, u in zip(output["columns"], units, strict=True))
-        lines.append(("output", f"{output['name']}: {output['dtype']} (batch, {len(units)}): {columns}"))
-    lines.append(("parity", f"{parity['inputs']} inputs, {parity['from']}, in batches of "
-                  f"{', '.join(map(str, parity['batches']))}"))  # fmt: skip
+        shape = ", ".join(map(str, output.get("shape", ["batch", len(units)])))
+        lines.append(("output", f"{output['name']}: {output['dtype']} ({shape}): {columns}"))
+    batches = ", ".join(map(str, parity["batches"]))
+    if "sizes" in parity:
+        pairs = zip(parity["batches"], parity["sizes"], strict=True)
+        batches = ", ".join(f"{count} of {width}x{height}" for count, (height, width) in pairs)
+    lines.append(("parity", f"{parity['inputs']} inputs, {parity['from']}, in batches of {batches}"))
+    if "finds" in parity:
+        lines.append(("", f"the same {parity['finds']} finds, none in {parity['pictures without finds']} of them"))
     for name, largest in parity["absolute"].items():
+        allowed = parity["allowed"]
         lines.append(("", f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
-                      f"({parity['allowed']:g} allowed)"))  # fmt: skip
+                      f"({allowed[name] if isinstance(allowed, dict) else allowed:g} allowed)"))  # fmt: skip
     return lines

@@ -17,6 +17,10 @@ def run(words: Sequence[str], own: Own) -> int:
                       "or the table itself where the model reads tables")  # fmt: skip
     made.add_argument("--csv", action="store_true", help="a table instead of JSON lines")
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
+    made.add_argument("--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's "
+                      "results")  # fmt: skip
+    made.add_argument("--maps", metavar="FOLDER", help="write the map of each picture there: classes as an index PNG, "
+                      "numbers as NPY")  # fmt: skip
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     given = made.parse_args(list(words))
     if (Path(given.what[0]) / "run.json").exists():
@@ -32,15 +36,16 @@ def run(words: Sequence[str], own: Own) -> int:
     watch = terminal.Progress()
     begun = False
     try:
-        for record in trained.answers(given.what, draw=vars(given).get("draw"), watch=watch):
+        for record in trained.answers(given.what, draw=vars(given).get("draw"), watch=watch,
+                                      coco=vars(given).get("coco"), maps=vars(given).get("maps")):  # fmt: skip
             if "csv" not in given:
                 terminal.line(record)
                 continue
-            row = _flat(record)  # every answer of a model has the same keys
-            if not begun:
-                print(terminal.csv_row(list(row)))
-            begun = True
-            print(terminal.csv_row([str(value) for value in row.values()]))
+            for row in _rows(record):  # every answer of a model has the same keys
+                if not begun:
+                    print(terminal.csv_row(list(row)))
+                begun = True
+                print(terminal.csv_row([str(value) for value in row.values()]))
     except BadSamples as error:
         if len(error.problems) > 5:  # more than the error itself names
             for id, problem in error.problems.items():
@@ -49,12 +54,31 @@ def run(words: Sequence[str], own: Own) -> int:
     return 0
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """A nested answer as one row: probabilities become columns of their own."""
+def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for an answer; where it is a list of objects, a row for each of them."""
+    if "objects" not in record:
+        return [_flat(record)]
+    name = {key: value for key, value in record.items() if key != "objects"}
+    return [{**name, **_of_object(one)} for one in record["objects"]]
+
+
+def _of_object(one: dict[str, Any]) -> dict[str, Any]:
+    """Class, score, the corners of the box, the mask in COCO's short form, and three numbers of each keypoint."""
+    row = {"class": one["class"], "score": one["score"], **dict(zip(("x1", "y1", "x2", "y2"), one["box"], strict=True))}
+    if "mask" in one:
+        row |= {"height": one["mask"]["size"][0], "width": one["mask"]["size"][1], "mask": one["mask"]["counts"]}
+    for place, point in enumerate(one.get("keypoints", ())):
+        row |= {f"{word}[{place}]": number for word, number in zip(("x", "y", "sure"), point, strict=True)}
+    return row
+
+
+def _flat(record: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """A nested answer as one row: probabilities become columns of their own. Masks and maps are no figures."""
     row: dict[str, Any] = {}
     for key, value in record.items():
+        name = f"{before}[{key}]" if before else key
         if isinstance(value, dict):
-            row.update({f"{key}[{name}]": entry for name, entry in value.items()})
+            row.update(_flat(value, name) if key not in ("segments", "map") else {})
         else:
-            row[key] = ";".join(map(str, value)) if isinstance(value, list) else value
+            row[name] = ";".join(map(str, value)) if isinstance(value, list) else value
     return row

@@ -25,7 +25,7 @@ Predictions = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """One named output of an exported model, (B, K).
+    """One named output of an exported model, (B, K), or (B, K, H, W) with K numbers for every pixel.
 
     Args:
         columns: what each of the K numbers is called.
@@ -43,10 +43,15 @@ class Exported:
 
     Args:
         module: (B, ...) raw inputs to a dict of tensors, one for each of `outputs` and in their order.
+        least: pixels a side that pictures have at least, where it takes any size.
+        finds: whether it finds any number of objects in pictures of any size: its outputs then have as many rows for
+            every picture, (B, D, ...), and "count" (B,) says how many of them are finds.
     """
 
     module: nn.Module
     outputs: tuple[Output, ...]
+    least: int = 1
+    finds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, 
 from snellen.data.dataset import SPLITS, Dataset, Draft, Labelled
 from snellen.data.findings import PUT_OFF, SHOWN, few, imbalance, leakage, more, of_copies, of_groups, of_headers
 from snellen.data.formats import Asked
+from snellen.data.frames import FramePairs
 from snellen.data.header import Unusable
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Array, Aside, BadSamples
@@ -109,7 +110,7 @@ def _copies(source: object, full: bool) -> Copies:
 
 def _bad(source: object, copies: Copies) -> dict[int, Aside]:
     """Samples whose header or content cannot be read."""
-    if not isinstance(source, PictureFiles):
+    if not isinstance(source, PictureFiles | FramePairs):
         return {}
     problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, Unusable)} | copies.bad
     return {id: Aside(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
@@ -151,7 +152,7 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Ask
         elsewhere: samples that were lost before they came into the source.
     """
     errors = [finding for finding in draft.findings if finding.severity == "error"]
-    where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles) else ""
+    where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles | FramePairs) else ""
     gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
     aside = (*draft.aside, *gone)
     cause = where + "; ".join(finding.message for finding in errors)
@@ -175,7 +176,7 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Ask
 
 def _keep(draft: Draft, ids: np.ndarray) -> Draft:
     """The draft with these samples only; a class of which nothing is left goes too."""
-    assert isinstance(draft.source, PictureFiles)
+    assert isinstance(draft.source, PictureFiles | FramePairs)
     source = draft.source.subset(ids)
     place = torch.from_numpy(ids)
     truth = draft.truth[place] if draft.truth is not None else None

@@ -1,4 +1,4 @@
-"""What a user asks a trained model about: files, folders, globs, tables and standard input, read in batches."""
+"""What a user asks a trained model about: files, films, folders, globs, tables and standard input, read in batches."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from snellen.data.formats.folder import sort_files
 from snellen.data.header import DEPTHS, Unusable
 from snellen.data.index import walk
 from snellen.data.pictures import in_threads
-from snellen.data.source import BadSamples
+from snellen.data.source import BadSamples, as_read
+from snellen.data.video import frames, is_film, name_of
 
 BATCH = 64
 
 Named = tuple[list[str], Tensor]
+Sample = tuple[str, Tensor]
 Inside = Callable[[Path, dict[str, str]], Iterator[Path]]
 
 
@@ -33,8 +35,8 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
     """Names and inputs, at most 64 at a time and all of one shape, in the order of the words.
 
     Args:
-        words: files; folders, with all pictures or tables in them; globs; "-" for standard input: paths, one a line,
-            or the table itself for a model of tables.
+        words: files; folders, with all pictures, films or tables in them; globs; "-" for standard input: paths, one a
+            line, or the table itself for a model of tables.
         spec: of the model's data; tables are read by its columns.
         reading: the model's. Pictures come at their own depth, or at the data's where that is deeper.
     Raises:
@@ -45,8 +47,13 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
     if spec.modality == "vector":
         yield from _rows(words, spec, problems)
     else:
-        paths = list(_paths(words, problems, _below))
-        yield from _pictures(paths, spec, reading, problems)
+        for films, some in groupby(list(_paths(words, problems, _below)), key=is_film):
+            paths = list(some)
+            if films:
+                for path in paths:
+                    yield from _alike(_frames(path, spec, reading, problems))
+            else:
+                yield from _alike(_read(paths, spec, reading, problems))
     if problems:
         names = list(problems)
         raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)),
@@ -59,7 +66,15 @@ def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading) -> Tensor
     Raises:
         Unusable: saying why the file cannot be read, or not as the model wants it.
     """
-    x = decode(file, dataclasses.replace(reading, channels=reading.channels or spec.input.shape[0]))
+    return _deep_enough(decode(file, as_asked(spec, reading)), spec)
+
+
+def as_asked(spec: Spec, reading: Reading) -> Reading:
+    """The reading with the channels that the model takes."""
+    return dataclasses.replace(reading, channels=reading.channels or spec.input.shape[0])
+
+
+def _deep_enough(x: Tensor, spec: Spec) -> Tensor:
     deepest = max(DEPTHS.index(spec.input.dtype), DEPTHS.index(str(x.dtype).removeprefix("torch.")))
     return x.to(getattr(torch, DEPTHS[deepest]))
 
@@ -135,15 +150,19 @@ def _paths(words: Iterable[str], problems: dict[str, str], inside: Inside) -> It
 
 
 def _below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    """All pictures of a folder; what else lies there and is no mere sidecar is named among the problems."""
+    """All pictures and films of a folder; what else lies there and is no mere sidecar is named among the problems."""
     found = sort_files(walk(folder))
     if not found.pictures and not found.aside:
         raise DataError(f"{folder} holds no picture", "Give a folder with pictures, or the files themselves.")
-    problems.update({str(folder / entry.path): entry.reason for entry in found.aside})
+    problems.update({str(folder / entry.path): entry.reason for entry in found.aside if not is_film(entry.path)})
     yield from (folder / file.path for file in found.pictures)
+    yield from (folder / entry.path for entry in found.aside if is_film(entry.path))
 
 
-def _pictures(paths: Sequence[Path], spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[Named]:
+def _read(paths: Sequence[Path], spec: Spec, reading: Reading,
+          problems: dict[str, str]) -> Iterator[list[Sample]]:  # fmt: skip
+    """Pictures from files, so many at a time, each with its name; what cannot be read is among the problems."""
+
     def read(path: Path) -> Tensor | Unusable:
         try:
             return read_picture(path, spec, reading)
@@ -152,12 +171,33 @@ def _pictures(paths: Sequence[Path], spec: Spec, reading: Reading, problems: dic
 
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
-        good: list[tuple[str, Tensor]] = []
+        good: list[Sample] = []
         for path, x in zip(part, in_threads(read, part), strict=True):
             if isinstance(x, Unusable):
                 problems[str(path)] = x.cause
             else:
                 good.append((str(path), x))
-        for _, alike in groupby(good, key=lambda item: (item[1].shape, item[1].dtype)):
+        yield good
+
+
+def _frames(path: Path, spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[list[Sample]]:
+    """The frames of a film, so many at a time, each with its number."""
+    good: list[Sample] = []
+    try:
+        for number, frame in enumerate(frames(path)):
+            x = as_read(frame[None], as_asked(spec, reading))[0]
+            good.append((name_of(path, number), _deep_enough(x, spec)))
+            if len(good) == BATCH:
+                yield good
+                good = []
+    except Unusable as error:
+        problems[str(path)] = error.cause
+    yield good
+
+
+def _alike(read: Iterable[list[Sample]]) -> Iterator[Named]:
+    """Neighbours of one shape as batches."""
+    for part in read:
+        for _, alike in groupby(part, key=lambda item: (item[1].shape, item[1].dtype)):
             batch = list(alike)
             yield [name for name, _ in batch], torch.stack([x for _, x in batch])  # (B, C, H, W)

@@ -21,11 +21,11 @@ from snellen.core.views import Finding
 from snellen.data.annotations import ObjectLists
 from snellen.data.findings import SHOWN, more
 from snellen.data.header import Header
-from snellen.data.object_table import ObjectTable, Wrong
-from snellen.data.outlines import Outlines
+from snellen.data.object_table import Masks, ObjectTable, Wrong
+from snellen.data.oriented import turn, turns, unturned
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Aside, BadSamples
-from snellen.data.turned import turn, turned_masks, turns, unturned
+from snellen.data.turning import ORIENTATIONS, turned
 
 ROUNDING = 1.0  # pixels that a box may reach out of its picture, or be thin, before it is worth a word
 
@@ -66,8 +66,9 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
     table = turn(table, how, sizes)
     height, width = sizes[table.picture].T.astype(np.float64)
     told, finite = width > 0, np.isfinite(table.boxes).all(1)
-    x1, y1, x2, y2 = table.boxes.T
-    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))  # never with NaN
+    boxes = np.where(finite[:, None], table.boxes, 0.0)
+    x1, y1, x2, y2 = boxes.T
+    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
     reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
     errors = {"not-a-number": ~finite, "no-area": finite & ~ordered, "outside": finite & ordered & outside,
               "unknown-class": table.labels < 0, **_of_outlines(table, how, sizes)}  # fmt: skip
@@ -81,10 +82,10 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
                              "are no more than a pixel thin", "They may be slips of the mouse."),
                 *_of_objects(table, _twice(table), "duplicate-objects", "stand there twice: same picture, class and "
                              "box", "Remove one of each."),
-                *turned_findings, *_of_sizes(table, source, how), *_of_empty(table, source),
-                *_of_classes(table, names, given)]
+                *turned_findings, *_of_sizes(table, source, how),
+                *_of_empty(table, source, {entry.picture for entry in wrong}), *_of_classes(table, names, given)]
     far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
-    cut = np.clip(np.where(finite[:, None], table.boxes, 0.0), 0.0, far)
+    cut = np.clip(boxes, 0.0, far)
     masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
     bad = {entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
            for entry in reversed(wrong)}  # fmt: skip
@@ -94,7 +95,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
 class _Drawn:
     """Masks of a picture's objects, drawn when they are asked for."""
 
-    def __init__(self, outlines: Outlines, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
+    def __init__(self, outlines: Masks, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
         self.outlines = outlines
         self.source = source
         self.how = how
@@ -107,7 +108,7 @@ class _Drawn:
         except ValueError as error:
             raise BadSamples({picture: f"has a mask that cannot be drawn ({first_line(error)})"},
                              {picture: self.source.name(picture)}) from error
-        return turned_masks(drawn, how)
+        return drawn if how == 1 else turned(drawn, *ORIENTATIONS[how])
 
 
 def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
@@ -120,8 +121,8 @@ def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict
     """Masks of another size than their picture, and polygons that reach out of it by more than its size."""
     if table.outlines is None:
         return {}
-    turned = (how >= 5)[table.picture, None]
-    drawn_on = np.where(turned, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
+    quarter = (how >= 5)[table.picture, None]
+    drawn_on = np.where(quarter, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
     runs = table.outlines.sizes
     reach, far = table.outlines.reach(), drawn_on[:, ::-1].astype(np.float64)
     known = (far > 0).all(1)
@@ -194,8 +195,9 @@ def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list
                     remedy="Boxes are taken as pixels of the file; annotate these pictures again if they were scaled.")]
 
 
-def _of_empty(table: ObjectTable, source: PictureFiles) -> list[Finding]:
-    empty = np.nonzero(np.bincount(table.picture, minlength=len(source)) == 0)[0].tolist()
+def _of_empty(table: ObjectTable, source: PictureFiles, bad: set[int]) -> list[Finding]:
+    none = np.nonzero(np.bincount(table.picture, minlength=len(source)) == 0)[0].tolist()
+    empty = [k for k in none if k not in bad]
     if not empty:
         return []
     return [Finding(kind="empty-pictures", severity="note", count=len(empty), message=f"{len(empty)} of "

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-
-from snellen.data.outlines import Outlines
+from torch import Tensor
 
 
 class Wrong(NamedTuple):
@@ -23,6 +22,22 @@ class Wrong(NamedTuple):
     picture: int
     kind: str
     reason: str
+
+
+class Masks(Protocol):
+    """The masks of all objects, drawn when they are asked for.
+
+    sizes: (A, 2) int64, height and width of the picture that each is told for; 0 for polygons, which fit any.
+    """
+
+    @property
+    def sizes(self) -> np.ndarray: ...
+
+    def reach(self) -> np.ndarray:
+        """(A, 4) x1 y1 x2 y2 around polygons; NaN for other masks, and where a point is NaN."""
+
+    def masks(self, places: range, height: int, width: int) -> Tensor:
+        """(n, H, W) bool, of some objects of one picture. Raises ValueError where they do not fit it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,5 +66,5 @@ class ObjectTable:
     sizes: np.ndarray
     place: Callable[[int], str]
     keypoints: np.ndarray | None = None
-    outlines: Outlines | None = None
+    outlines: Masks | None = None
     wrong: Sequence[Wrong] = ()

@@ -72,7 +72,7 @@ class Outlines:
         joined: dict[str, Any] = mask.merge(mask.frPyObjects(rings, height, width))
         return joined
 
-    def masks(self, places: Sequence[int], height: int, width: int) -> Tensor:
+    def masks(self, places: range, height: int, width: int) -> Tensor:
         """(n, H, W) bool, the masks of some objects of one picture.
 
         Raises:
@@ -80,13 +80,13 @@ class Outlines:
         """
         from faster_coco_eval.core import mask
 
-        if not len(places):
+        if not places:
             return torch.zeros(0, height, width, dtype=torch.bool)
         try:
             drawn = mask.decode([self.runs(k, height, width) for k in places])  # (H, W, n) uint8
         except RuntimeError as error:  # runs that end in the middle of a number
             raise ValueError(str(error)) from error
-        return torch.from_numpy(np.ascontiguousarray(drawn.transpose(2, 0, 1))).bool()
+        return torch.from_numpy(drawn.transpose(2, 1, 0)).view(torch.bool).transpose(1, 2)  # no copy
 
 
 def compressed(counts: Sequence[int] | str | bytes, height: int, width: int) -> Runs:

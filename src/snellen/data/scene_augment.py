@@ -31,7 +31,7 @@ class SceneAugment:
     """Turn by a random number of quarter turns: for pictures without an upright, of a microscope or from above."""
     zoom: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Enlarge or shrink by up to this share."""
-    crop: Annotated[float, Limit(least=0, below=1)] = 0.0
+    cut: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Cut off up to this share of each side."""
     brightness: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Brighten or darken by up to this share."""
@@ -53,7 +53,7 @@ def varied(scene: Scene, epoch: int, how: SceneAugment, seed: int, target: Targe
     Args:
         target: says which numbers are vectors, and which keypoints change places in a mirror.
         tile: (height, width) in pixels to cut out, for learning from pictures of one size; None keeps the picture's
-            size but for `crop`. What lies outside the picture is zero, and has no truth.
+            size but for `cut`. What lies outside the picture is zero, and has no truth.
     Returns:
         a scene of the same depth. Of an object that was cut the box is that of what is left; with less than 30 % left
         it is `ignored`, and with nothing it is gone.
@@ -143,6 +143,8 @@ class Window(NamedTuple):
 
 def _gathered(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tensor:
     """Rows and columns of (..., H, W), those beyond it filled."""
+    if x.dtype == torch.uint16:  # for which torch has few operations
+        return _gathered(x.view(torch.int16), rows, columns, outside).view(torch.uint16)
     height, width = x.shape[-2:]
     off = ((rows < 0) | (rows >= height))[:, None] | ((columns < 0) | (columns >= width))
     cut = x[..., rows.clamp(0, height - 1), :][..., columns.clamp(0, width - 1)]
@@ -150,7 +152,7 @@ def _gathered(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tenso
 
 
 def _window(height: int, width: int, how: SceneAugment, u: list[float], tile: tuple[int, int] | None) -> Window:
-    to = tile or (max(1, round(height * (1 - how.crop * u[3]))), max(1, round(width * (1 - how.crop * u[4]))))
+    to = tile or (max(1, round(height * (1 - how.cut * u[3]))), max(1, round(width * (1 - how.cut * u[4]))))
     scale = 1 + how.zoom * (2 * u[2] - 1)
     tall, wide = (max(1, round(side / scale)) for side in to)
     top, left = (_start(whole, part, draw) for whole, part, draw in ((height, tall, u[5]), (width, wide, u[6])))
@@ -169,11 +171,11 @@ def _lit(image: Tensor, id: int, how: SceneAugment, u: list[float], seed: int, e
     if not (how.brightness or how.colour or how.noise):
         return image
     x = image.float()
+    span = x.amax() - x.amin()
     factor = x.new_tensor([(1 + how.brightness * (2 * u[7] - 1)) * (1 + how.colour * (2 * u[8 + c % 3] - 1))
                            for c in range(x.shape[0])])  # (C,)
     x = x * factor[:, None, None]
     if how.noise:
-        span = float(image.amax()) - float(image.amin())
         # Box-Muller on counter draws: one pair of uniforms a value.
         v = uniform(torch.tensor([id], device=x.device), 2 * x.numel(), seed, "scene noise", epoch)[0].view(2, -1)
         normal = torch.sqrt(-2 * torch.log1p(-v[0])) * torch.cos(2 * math.pi * v[1])

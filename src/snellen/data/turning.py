@@ -42,13 +42,13 @@ def turned_truth(truth: Truth, target: Target | None, width: int, height: int, m
 
 
 def _objects(truth: Objects, target: Target | None, width: int, height: int, mirror: bool, quarters: int) -> Objects:
-    corners = _points(truth.boxes.view(-1, 2, 2), width, height, mirror, quarters)  # (N, 2, 2)
+    corners = turned_points(truth.boxes.view(-1, 2, 2), width, height, mirror, quarters)  # (N, 2, 2)
     boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
     masks = None if truth.masks is None else turned(truth.masks, mirror, quarters)
     points = truth.keypoints
     if points is not None:
         there = points[..., 2:]
-        moved = _points(points[..., :2], width, height, mirror, quarters)
+        moved = turned_points(points[..., :2], width, height, mirror, quarters)
         points = torch.cat([torch.where(there > 0, moved, 0.0), there], -1)
         if mirror and isinstance(target, Boxes) and target.mirrored:
             order = torch.arange(points.shape[1], device=points.device)
@@ -58,8 +58,8 @@ def _objects(truth: Objects, target: Target | None, width: int, height: int, mir
     return truth._replace(boxes=boxes, masks=masks, keypoints=points)
 
 
-def _points(xy: Tensor, width: int, height: int, mirror: bool, quarters: int) -> Tensor:
-    """(..., 2) places in a picture to where they lie after turning it."""
+def turned_points(xy: Tensor, width: int | Tensor, height: int | Tensor, mirror: bool, quarters: int) -> Tensor:
+    """(..., 2) places in a picture, or in one of many of these sizes, to where they lie after turning it."""
     x, y = xy.unbind(-1)
     x = width - x if mirror else x
     for _ in range(quarters % 4):

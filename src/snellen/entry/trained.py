@@ -32,9 +32,12 @@ from snellen.data.opening import dataset
 from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
 from snellen.entry.machine import find_device, physical_memory, threads
 from snellen.look.annotate import Annotated
+from snellen.look.map_files import MapFiles
 from snellen.look.notebook import html_of_run
 from snellen.look.report.run import write_report
 from snellen.look.report.told import Told, tell
+from snellen.objects.answers import untold
+from snellen.objects.coco import Results
 from snellen.publish.export import Published, export
 from snellen.publish.inputs import value_range
 
@@ -168,31 +171,58 @@ class Trained:
         """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
         return value_range(self.model, self.spec)
 
-    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None,
-                watch: Watch | None = None) -> Iterator[Answer]:  # fmt: skip
+    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None, watch: Watch | None = None,
+                coco: str | Path | None = None, maps: str | Path | None = None) -> Iterator[Answer]:  # fmt: skip
         """What the model says of files, folders, globs or tables, one record a sample, in their order.
 
         Args:
             draw: a folder in which each picture is written with its answer.
             watch: who is told, once, of values outside the range that the model learned from.
+            coco: a file that is written at the end with all that was found, below the threshold too.
+            maps: a folder in which the map of each picture is written, of a model that answers every pixel.
         """
         from snellen.data.inputs import inputs
+        from snellen.data.source import BadSamples
 
         drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.reading)
+        results = None if coco is None else Results(Path(coco), self.spec)
+        mapped = None if maps is None else MapFiles(Path(maps), self.spec)
         span, warned = self.span, False
-        for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
-            if not warned and (strange := self.strange(names, x, span)):
-                warn(watch, f"{strange[0]} (Said once.)")
-                warned = True
-            for record, name in zip(self.records(names, x), names, strict=True):
-                if drawn is not None:
-                    drawn.write(Path(name), span, record)
-                yield record
+        try:
+            for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
+                if not warned and (strange := self.strange(names, x, span)):
+                    warn(watch, f"{strange[0]} (Said once.)")
+                    warned = True
+                for record, name in zip(self.records(names, x, results), names, strict=True):
+                    if drawn is not None:
+                        drawn.write(Path(name), span, record)
+                    if mapped is not None:
+                        mapped.write(Path(name), record)
+                    yield record
+        except BadSamples:  # all others are answered
+            if results is not None:
+                results.write()
+            raise
+        if results is not None:
+            results.write()
 
-    def records(self, names: Sequence[str], x: Tensor) -> list[Answer]:
-        """What `predict` prints of each sample: its name, and the answer."""
+    def records(self, names: Sequence[str], x: Tensor, results: Results | None = None) -> list[Answer]:
+        """What `predict` prints of each sample: its name, and the answer.
+
+        Args:
+            results: are given all that was found, below the threshold too.
+        """
         called = "input" if "input" not in getattr(self.spec.target, "names", ()) else "sample"
-        return [{called: name, **answer} for name, answer in zip(names, self.ask(x), strict=True)]
+        answers = self.ask(x) if results is None else self._all_found(names, x, results)
+        return [{called: name, **answer} for name, answer in zip(names, answers, strict=True)]
+
+    def _all_found(self, names: Sequence[str], x: Tensor, results: Results) -> list[Answer]:
+        with untold(self.model) as threshold:
+            answers = self.ask(x)
+        for name, answer in zip(names, answers, strict=True):
+            results.add(name, answer["objects"])
+        return [{**answer, "objects": [one for one in answer["objects"] if one["score"] >= threshold]}
+                for answer in answers]
 
     def strange(self, names: Sequence[str], x: Tensor, span: tuple[float, float] | None) -> list[str]:
         """A sentence for each picture whose values lie where the model has seen none; `span` is this run's."""

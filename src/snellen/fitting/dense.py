@@ -28,7 +28,7 @@ M = TypeVar("M", bound=nn.Module)
 TILE = 192  # pixels a side of what is learned from where pictures are large
 WHOLE = 256  # pixels a side up to which pictures are learned from whole
 BATCH = 8  # tiles a step
-AN_EPOCH = 1000  # tiles: pictures are visited several times an epoch only while there are fewer
+AN_EPOCH = 400  # tiles, at least: few pictures are visited several times, or validation would take most of the time
 FOR_STATISTICS = 64  # pictures from which mean, deviation and range are taken,
 PIXELS = 1 << 16  # and pixels of each
 MOST_JUDGED = 200  # validation pictures that are looked at after an epoch
@@ -58,11 +58,13 @@ def tile_of(sight: Sight, spec: Spec) -> int | None:
 
 
 def visits(tile: int | None, spec: Spec) -> int:
-    """How many tiles of a picture an epoch sees: as many as cover it, fewer where there are many pictures."""
+    """How often an epoch comes to each picture: as often as tiles cover it, but for at most 1,000 tiles in all; more
+    often where these are too few for an epoch.
+    """
     _, height, width = spec.input.shape
-    if tile is None or height is None or width is None:
-        return 1
-    return max(1, min(round(height * width / tile**2), AN_EPOCH // max(spec.sizes.get("train", 1), 1)))
+    count = max(spec.sizes.get("train", 1), 1)
+    cover = 1 if tile is None or height is None or width is None else round(height * width / tile**2)
+    return max(1, -(-AN_EPOCH // count), min(cover, 1000 // count))
 
 
 def together(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
@@ -122,14 +124,14 @@ def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: 
         if standardize.deep:
             run.say(f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
                     "(0.1 % to 99.9 % of the training set).")
-    target = data.spec.target
+    target, cut = data.spec.target, None if tile is None else (tile, tile)
     size, times = how.batch_size or BATCH, visits(tile, data.spec)
     if how.overfit:
         vary, size, times = SceneAugment(flip=False), min(size, len(train)), 1
         how, train = _by_heart(how, train, size)
 
     def seen(scene: Scene, visit: int) -> Scene:
-        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, None if tile is None else (tile, tile))
+        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, cut)
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
         return {"loss": scheme.loss(model, *together(batch))}

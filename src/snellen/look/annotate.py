@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,16 @@ from torch import Tensor
 
 from snellen.core import files
 from snellen.core.errors import UsageError
-from snellen.core.spec import Numbers, Reading, Spec
+from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Reading, Spec
 from snellen.core.task import Answer
 from snellen.data.decode import decode
+from snellen.data.video import film_of, frames
 from snellen.look.draw import image
-from snellen.look.overlay import font
+from snellen.look.marks import classes, marks, numbers
+from snellen.look.overlay import font, overlaid
 from snellen.look.words import clean
 from snellen.nn.layers import robust_range
+from snellen.tasks.pixels import views as maps
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -42,12 +46,13 @@ class Annotated:
         self.spec = spec
         self.reading = Reading(pages=reading.pages)
         self._taken: set[str] = set()
+        self._film: tuple[Path, Iterator[tuple[int, Tensor]]] | None = None  # the one that is drawn from, and its rest
 
     def write(self, path: Path, span: tuple[float, float] | None, answer: Answer) -> Path:
         """Writes one picture and returns where.
 
         Args:
-            path: of the picture that was asked about.
+            path: of the picture that was asked about; of the frame, as `data.video` names it, in its order.
             span: the values drawn black and white where they are deeper than 8 bits; None: all but its outermost.
         """
         if path.resolve().parent == self.folder.resolve():
@@ -57,17 +62,37 @@ class Annotated:
             number += 1
             name = f"{path.name}-{number}.png"
         self._taken.add(name)
-        values = decode(path, self.reading)
+        values = self._values(path)
         if span is None:
             span = (0.0, 255.0) if values.dtype == torch.uint8 else robust_range(values.double())
         written = io.BytesIO()
-        annotated(values, span, lines(answer, self.spec)).save(written, format="PNG")
+        drawn = _drawn(values, span, answer, self.spec)
+        annotated(drawn, lines(answer, self.spec)).save(written, format="PNG")
         files.write_bytes(self.folder / name, written.getvalue())
         return self.folder / name
+
+    def _values(self, path: Path) -> Tensor:
+        """(C, H, W) of a picture, or of a frame of a film."""
+        film = film_of(str(path))
+        if film is None or path.exists():
+            return decode(path, self.reading)
+        if self._film is None or self._film[0] != film[0]:
+            self._film = (film[0], enumerate(frames(film[0])))
+        return next(values for number, values in self._film[1] if number == film[1])
 
 
 def lines(answer: Answer, spec: Spec) -> list[str]:
     """An answer in words, the first line the most telling."""
+    if isinstance(spec.target, Boxes):
+        return [_counted(answer["objects"], spec.target)]
+    if isinstance(spec.target, PixelClasses):
+        shares = sorted(answer["shares"].items(), key=lambda pair: -pair[1])
+        return [", ".join(f"{name} {100 * share:.3g} %" for name, share in shares if share)]
+    if isinstance(spec.target, PixelNumbers):
+        units = spec.target.units or ("",) * len(spec.target.names)
+        told = [(name, unit, answer["numbers"][name]) for name, unit in zip(spec.target.names, units, strict=True)]
+        return [f"{name} {n['least']:.3g} … {n['most']:.3g}, mean {n['mean']:.3g} {unit}".rstrip()
+                for name, unit, n in told]  # fmt: skip
     if isinstance(spec.target, Numbers):
         units = spec.target.units or ("",) * len(spec.target.names)
         named = zip(spec.target.names, units, strict=True)
@@ -77,20 +102,52 @@ def lines(answer: Answer, spec: Spec) -> list[str]:
     return [f"{name} ({100 * sure[name]:.0f} %)" if name in sure else name for name in said] or ["no label"]
 
 
-def annotated(values: Tensor, span: tuple[float, float], told: list[str]) -> Image.Image:
-    """The picture, enlarged where it is small, above a band with what is told of it.
+def _counted(objects: Sequence[Answer], target: Boxes) -> str:
+    """"3 RBC, 1 WBC"."""
+    counts = [(sum(one["class"] == name for one in objects), name) for name in target.names]
+    return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing found"
+
+
+def _drawn(values: Tensor, span: tuple[float, float], answer: Answer, spec: Spec) -> Image.Image:
+    """The picture with its answer on it, or beside it where that is a map of numbers; enlarged where it is small.
 
     Args:
         values: (C, H, W).
         span: the values drawn black and white.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    picture = image(values, *span).convert("RGB")
+    found = numbers(answer, spec)
+    if found is not None and values.shape[0] == 6:  # of two frames, the first
+        values = values[:3]
+    picture = sized(image(values, *span).convert("RGB"))
+    if found is not None:
+        assert isinstance(spec.target, PixelNumbers)
+        (shown,) = maps.drawn([found], spec.target, ("answer",))
+        other = image(shown.values, shown.low, shown.high).convert("RGB").resize(picture.size, Image.Resampling.NEAREST)
+        both = Image.new("RGB", (2 * picture.width, picture.height))
+        both.paste(picture, (0, 0))
+        both.paste(other, (picture.width, 0))
+        return both
+    on, kinds = marks(answer, spec), classes(answer, spec)
+    return overlaid(picture, picture.width / values.shape[-1], on, kinds) if on or kinds is not None else picture
+
+
+def sized(picture: Image.Image) -> Image.Image:
+    """Enlarged in crisp squares where it is small, reduced where it is large."""
+    from PIL import Image
+
     factor = -(-LEAST // max(picture.size))
     if factor > 1:
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     picture.thumbnail((MOST, MOST), Image.Resampling.LANCZOS)
+    return picture
+
+
+def annotated(picture: Image.Image, told: list[str]) -> Image.Image:
+    """A drawn picture above a band with what is told of it."""
+    from PIL import Image, ImageDraw
+
     width = max(picture.width, LEAST)
     size = max(16, width // 24)
     lettering = font(size)

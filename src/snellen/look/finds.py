@@ -40,8 +40,8 @@ def _tiny(sides: torch.Tensor, headline: float | None) -> list[Finding]:
     share = float((sides < TINY).double().mean())
     if share < MANY or (headline is not None and headline > 0.5):
         return []
-    message = (f"Most objects may be too small to see: {100 * share:.0f} % are below {TINY:g} pixels a side (the median "
-               f"is {float(sides.median()):.1f}).")
+    message = (f"Most objects may be too small to see: {100 * share:.0f} % are below {TINY:g} pixels a side (the "
+               f"median is {float(sides.median()):.1f}).")
     return [Finding(kind="tiny", message=message,
                     remedy="Try a larger --image-size, where the model has one, or pictures of higher resolution.")]
 

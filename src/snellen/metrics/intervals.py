@@ -60,3 +60,37 @@ def bootstrap(statistic: Callable[[Tensor], Tensor], count: int, draws: int = 10
     low, high = torch.quantile(torch.cat(values).double(), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
 
+
+def of_sums(sums: Tensor, figure: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A figure of resampled samples, from what is added up over them.
+
+    Args:
+        sums: (N, ...) of each sample.
+        figure: (R, ...) sums over samples to (R,).
+    Returns:
+        A function of (R, n) rows of the samples.
+    """
+    flat = sums.double().flatten(1)  # (N, S)
+
+    def resampled(rows: Tensor) -> Tensor:
+        times = torch.zeros(len(rows), len(flat), dtype=torch.float64)
+        times.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))  # (R, N)
+        return figure((times @ flat).view(-1, *sums.shape[1:]))
+
+    return resampled
+
+
+def over_samples(sums: Tensor, figure: Callable[[Tensor], Tensor]) -> tuple[float, float, float] | None:
+    """A figure with the ends of its interval, from what is added up over samples; None where it is undefined.
+
+    Args:
+        sums: (N, ...). figure: (R, ...) to (R,), NaN where it is undefined; such a draw says nothing.
+    """
+    value = float(figure(sums.double().sum(0, keepdim=True))[0])
+    if math.isnan(value):
+        return None
+    if len(sums) < 2:
+        return value, value, value
+    resampled = of_sums(sums, figure)
+    low, high = bootstrap(lambda rows: resampled(rows).nan_to_num(nan=value), len(sums))
+    return value, min(low, value), max(high, value)

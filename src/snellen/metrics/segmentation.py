@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import bootstrap
+from snellen.metrics.intervals import over_samples
 
 PICTURES = "pictures"
 
@@ -49,37 +49,18 @@ def mean_iou(parts: Tensor) -> Tensor:
     return ious(parts).nanmean(-1)
 
 
-def of_rows(tables: Tensor, figure: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A figure of resampled pictures, from their counts put together.
+def measured(tables: Tensor, figure: Callable[[Tensor], Tensor], undefined: str) -> Metric:
+    """A share with its interval over pictures, None where it is undefined over all of them.
 
     Args:
         tables: (N, K, K).
-        figure: (R, 3, K) to (R,) or (R, ...).
-    Returns:
-        A function of (R, n) rows of the pictures.
+        figure: (R, 3, K) sums to (R,).
     """
-    parts = sums(tables)
-    flat = parts.flatten(1)  # (N, 3K)
-
-    def resampled(rows: Tensor) -> Tensor:
-        times = torch.zeros(len(rows), len(flat), dtype=torch.float64)
-        times.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))  # (R, N)
-        return figure((times @ flat).view(-1, *parts.shape[1:]))
-
-    return resampled
-
-
-def measured(tables: Tensor, figure: Callable[[Tensor], Tensor], undefined: str) -> Metric:
-    """A share with its interval over pictures, None where it is undefined over all of them."""
-    value = float(figure(sums(tables).sum(0, keepdim=True))[0])
-    if value != value:
+    found = over_samples(sums(tables), figure)
+    if found is None:
         return Metric(value=None, percent=True, reason=undefined)
-    if len(tables) < 2:
-        return Metric(value=value, percent=True)
-    resampled = of_rows(tables, figure)
-    # A class may be missing from every picture of a draw; such a draw says nothing of it.
-    low, high = bootstrap(lambda rows: resampled(rows).nan_to_num(nan=value), len(tables))
-    return Metric(value=value, low=min(low, value), high=max(high, value), over=PICTURES, percent=True)
+    value, low, high = found
+    return Metric(value=value, low=low, high=high, over=PICTURES, percent=True)
 
 
 def pixel_accuracy(parts: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,20 +15,33 @@ from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Answer, Exported, Output
 from snellen.data.dataset import Dataset, Labelled
 from snellen.objects.measure import target_of
-from snellen.objects.predict import check, first
+from snellen.objects.predict import BATCH, check, first
 from snellen.objects.protocol import Detector, Padded, Part
 
 
 def answer(parts: Sequence[Part], model: Detector, x: Tensor, spec: Spec) -> list[Answer]:
     """(B, C, H, W) to {"objects": [{"class", "score", "box", "mask", "keypoints"}]}, those above the threshold."""
+    found: list[Found] = []
     with torch.inference_mode():
-        found = model.detect(list(x))
+        for some in torch.split(x, BATCH):
+            found += model.detect(list(some))
     height, width = x.shape[-2:]
     answers: list[Answer] = []
     for place, one in enumerate(found):
         check(one, f"picture {place + 1}")
         answers.append({"objects": told(parts, first(one), (height, width), target_of(spec), float(model.threshold))})
     return answers
+
+
+@contextlib.contextmanager
+def untold(model: Any) -> Iterator[float]:
+    """Inside, a detector tells every find, whatever its score; gives the threshold that it has otherwise."""
+    threshold = model.threshold.clone()
+    model.threshold.zero_()
+    try:
+        yield float(threshold)
+    finally:
+        model.threshold.copy_(threshold)
 
 
 def told(parts: Sequence[Part], found: Found, size: tuple[int, int], target: Boxes,
@@ -99,4 +113,4 @@ def exported(parts: Sequence[Part], model: Detector, spec: Spec) -> Exported:
         outputs.append(Output(name="masks", columns=("inside",)))
     if "keypoints" in parts:
         outputs.append(Output(name="keypoints", columns=("x", "y", "score"), units=("px", "px", "")))
-    return Exported(module=Outward(cast(Padded, model)), outputs=tuple(outputs))
+    return Exported(module=Outward(cast(Padded, model)), outputs=tuple(outputs), finds=True)

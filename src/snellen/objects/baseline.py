@@ -52,6 +52,19 @@ class Usual(nn.Module):
     def detect(self, images: Sequence[Tensor]) -> list[Found]:
         return [self._in(*image.shape[-2:]) for image in images]
 
+    def padded(self, x: Tensor) -> dict[str, Tensor]:
+        """The same for (B, C, H, W), with masks as they lie in their boxes; see `protocol.Padded`."""
+        across = torch.scalar_tensor(x.shape[3]), torch.scalar_tensor(x.shape[2])
+        boxes = self.boxes * torch.stack(across * 2).to(x.device)
+        said = {"boxes": boxes, "scores": self.scores, "labels": self.labels, "count": (self.scores > 0).sum()}
+        if self.with_masks:
+            said["masks"] = self.masks[self.labels] * (self.scores > 0)[:, None, None]
+        if self.pose.shape[1]:
+            corner, side = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
+            points = corner + self.pose[self.labels] * side * (self.scores > 0)[:, None, None]
+            said["keypoints"] = torch.cat([points, self.scores[:, None, None].expand(-1, points.shape[1], 1)], 2)
+        return {name: value.expand(x.shape[0], *value.shape) for name, value in said.items()}
+
     def _in(self, height: int, width: int) -> Found:
         there = self.scores > 0
         scores, labels = self.scores[there], self.labels[there]

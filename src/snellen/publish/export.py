@@ -21,9 +21,9 @@ from snellen.core.plain import to_plain
 from snellen.core.record import Record, versions
 from snellen.core.task import Exported
 from snellen.data.dataset import Dataset, Labelled
-from snellen.publish import to_onnx, to_torch
-from snellen.publish.inputs import hundred, input_shape, value_range
-from snellen.publish.parity import BATCHES, compare, together
+from snellen.publish import finds, to_onnx, to_torch
+from snellen.publish.inputs import asked, input_shape, sizes, value_range
+from snellen.publish.parity import compare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
            to: str, out: str | Path | None = None) -> Published:  # fmt: skip
     """Writes the model of a run as one file that answers without Snellen, with its preprocessing inside.
 
-    A hundred inputs in batches of several sizes go through the run and through the file as another program reads it.
-    Only where both say the same is the file written, in one step.
+    A hundred inputs in batches of several sizes (of answers about places: ten pictures of two sizes) go through the
+    run and through the file as another program reads it. Only where both say the same is the file written, in one step.
 
     Args:
         folder: the run's.
@@ -84,15 +84,18 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
     path = _place(folder, kind.suffix, out)
     kind.needs()
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
-    x, origin = hundred(record, module, data)
-    batches = torch.split(x, list(BATCHES))
+    batches, origin = (finds.pictures if exported.finds else asked)(record, module, data)
     with torch.no_grad():
-        said = together([module(batch) for batch in batches])
-    axes = _axes(record)
+        said = [module(batch) for batch in batches]
+    axes = _axes(record, exported.least)
     made = kind.convert(_traced(module, batches[1], axes, record.learner), axes, [o.name for o in exported.outputs])
-    about = _about(folder, record, exported, module, said)
-    parity = compare(said, together(kind.ask(kind.content(made, about), batches)), exported.outputs)
-    about["parity"] = {**parity, "from": origin}
+    about = _about(folder, record, exported, module, said[0])
+    answers = kind.ask(kind.content(made, about), batches)
+    if exported.finds:
+        parity = finds.compare(said, answers, batches, exported.outputs)
+    else:
+        parity = compare(said, answers, exported.outputs)
+    about["parity"] = {**parity, "from": origin, **sizes(batches)}
     files.write_bytes(path, kind.content(made, about))
     return Published(path=path, about=about)
 
@@ -109,11 +112,12 @@ def _place(folder: Path, suffix: str, out: str | Path | None) -> Path:
     return Path(out)
 
 
-def _axes(record: Record) -> tuple[dict[int, Any]]:
+def _axes(record: Record, least: int) -> tuple[dict[int, Any]]:
     """The axes of the input that vary: the batch, and the sides of pictures where the model takes any size."""
     names = ("batch", "channels", "height", "width")
     shape = (None, *input_shape(record.spec, record.reading))
-    return ({axis: Dim(names[axis]) for axis, side in enumerate(shape) if side is None},)
+    return ({axis: Dim(names[axis], min=least if axis > 1 else None) for axis, side in enumerate(shape)
+             if side is None},)  # fmt: skip
 
 
 def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedProgram:
@@ -157,10 +161,14 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
             given["range"] = list(values)
     elif spec.input.columns:
         given["columns"] = [to_plain(column) for column in spec.input.columns]
-    told = []
+    told: list[dict[str, Any]] = []
     for output in exported.outputs:
         y = said[output.name]
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "columns": list(output.columns),
+        inner: list[Any] = [*y.shape[1:]]
+        if y.ndim == 4 and not exported.finds:  # as large as the picture
+            inner[1:] = ["height", "width"]
+        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": ["batch", *inner],
+                     "columns": list(output.columns),
                      **({"units": list(output.units)} if output.units else {})})
     return {
         "snellen": versions()["snellen"], "task": record.task, "learner": record.learner, "data": spec.name,

@@ -25,7 +25,7 @@ from snellen.serving.sent import inputs, refuse_kind
 
 _HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"),
             (b"content-security-policy", b"default-src 'none'; form-action 'self'; frame-ancestors 'none'; "
-             b"base-uri 'none'"), (b"referrer-policy", b"no-referrer")]  # fmt: skip
+             b"base-uri 'none'"), (b"referrer-policy", b"same-origin")]  # fmt: skip
 
 
 class Door:

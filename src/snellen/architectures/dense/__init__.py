@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snellen.architectures.dense import unet
+from snellen.architectures.dense import dilated, fcn, unet
 from snellen.architectures.dense.architecture import DenseArchitecture
 
 DENSE: dict[str, DenseArchitecture[Any]] = {
@@ -12,5 +12,7 @@ DENSE: dict[str, DenseArchitecture[Any]] = {
     for architecture in (
         unet.ENCODER_DECODER,
         unet.UNET,
+        dilated.DILATED,
+        fcn.FCN_ANY,
     )
 }

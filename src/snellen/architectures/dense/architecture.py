@@ -16,7 +16,7 @@ from snellen.fitting.dense import Sight, tile_of, visits
 from snellen.fitting.descent import Descent
 from snellen.nn.network import Network
 
-ENOUGH = 1500  # tiles after which a network of the usual size has learned most of what few pictures teach
+ENOUGH = 4000  # tiles: what two cores look at in two minutes, and few pictures teach little more
 
 
 class DenseSettings(Protocol):
@@ -69,7 +69,7 @@ class DenseArchitecture(Generic[C]):
         if not count:
             return {}
         an_epoch = count * visits(tile_of(Sight(), spec), spec)
-        epochs = max(10, min(60, round(ENOUGH / an_epoch)))
+        epochs = max(8, round(ENOUGH / an_epoch))
         return {"epochs": Because(value=epochs, why=f"an epoch sees {an_epoch:,} tiles of {count:,} pictures")}
 
     def reads(self, spec: Spec) -> Reading:

@@ -22,6 +22,7 @@ NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "class_names.txt")
 COLOUR_FILES = ("class_dict.csv", "classes.csv", "label_colors.txt", "labelmap.txt", "colors.txt")
 NOTHING = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored", "unknown", "dont-care", "don't care"})
 IGNORED = 255
+_LARGEST = 2**31  # above which a whole number in floats is no number of an object
 MANY = 4096  # values of a mask that are told one by one
 
 
@@ -122,8 +123,9 @@ def _grey(stored: np.ndarray) -> bool:
 
 def _whole(stored: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3) int64."""
-    if stored.dtype.kind == "f" and not (np.isfinite(stored).all() and (stored == np.rint(stored)).all()):
-        raise Unusable("corrupt", "holds fractions or NaN: it is no mask", "Save masks as whole numbers, as PNG does.")
+    if stored.dtype.kind == "f" and not ((np.abs(stored) < _LARGEST).all() and (stored == np.rint(stored)).all()):
+        raise Unusable("corrupt", "holds fractions, NaN or huge numbers: it is no mask",
+                       "Save masks as whole numbers, as PNG does.")
     if stored.ndim == 3 and (stored.shape[2] != 3 or stored.dtype != np.uint8):
         raise Unusable("corrupt", f"has {stored.shape[2]} channels of {stored.dtype}: it is no mask",
                        "Save it with one channel, or as RGB of 8 bits.")  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -61,20 +61,18 @@ def _begins_so(path: Path) -> bool:
 
 def _candidates(path: Path) -> list[Path]:
     """JSON files in the folder, in its folders of annotations, and in folders that are named like splits."""
-    found = []
-    for folder, names in _folders(path):
-        inside = folder == path or folder.name.lower() == "annotations" or split_of(folder.name) is not None
-        found += [folder / name for name in names if inside and name.lower().endswith(".json") and name[0] != "."]
-    return sorted(found)
+    names = _names(path)
+    inner = [name for name in names if name.lower() == "annotations" or split_of(name) is not None]
+    found = [path / name for name in names] + [path / one / name for one in inner for name in _names(path / one)]
+    return sorted(file for file in found if file.suffix.lower() == ".json" and file.is_file())
 
 
-def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """The folder and those in it, each with the names of its files."""
-    for depth, (folder, folders, names) in enumerate(os.walk(path, followlinks=True)):
-        yield Path(folder), names
-        if depth:
-            folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))[:100]
+def _names(folder: Path) -> list[str]:
+    """All names in a folder that are not hidden; none where it cannot be read."""
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return []
 
 
 def _kind(file: Path) -> str:
@@ -92,7 +90,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     """
     chosen, others = _chosen(path, asked)
     root = path if path.is_dir() else path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
-    files = [read(given.path) for given in chosen]
+    files = [read(given.path, root) for given in chosen]
     listing = walk(root) if path.is_dir() else None
     there: Callable[[str], bool]
     if listing is None:
@@ -108,12 +106,12 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     splits = [given.split for given, file in zip(chosen, files, strict=True) for _ in file.names]
     used = set(names) | {given.path.relative_to(root).as_posix() for given in chosen}
     aside, no_data = ([], 0) if listing is None else left_over(
-        listing, used, "is not named in " + ", ".join(given.path.name for given in chosen), "Name it, or move it away.")
+        listing, used, "is not named in " + ", ".join(file.called for file in files), "Name it, or move it away.")
     used = used if listing is None else used & {file.path for file in listing.files}
     found = len(used) + len(aside) + no_data
     note = f"{others[0]} is there too: --target {others[0]}" if others else ""
     told = Told(
-        target=target, name=f"COCO ({', '.join(given.path.name for given in chosen)})", note=note,
+        target=target, name=f"COCO ({', '.join(file.called for file in files)})", note=note,
         given=np.array(splits, np.int64) if len(chosen) > 1 else None, findings=(*findings, *stray(aside)),
         files={"found": found, "used": len(used), "set aside": len(aside), "no data": no_data}, aside=tuple(aside))
     return draft_of(source, table, told, asked)
@@ -174,7 +172,7 @@ def _table(files: Sequence[CocoFile]) -> tuple[Boxes, ObjectTable, list[Finding]
     counts = [len(of_picture) for file in files for of_picture in file.rows]
     ids = np.array([row.id for row in rows], np.int64)
     last = np.cumsum([sum(map(len, file.rows)) for file in files])  # rows up to the end of each file
-    paths = [file.path.name for file in files]
+    paths = [file.called for file in files]
     starts = np.cumsum([0, *(len(file.names) for file in files)]).tolist()
     wrong = [Wrong(start + picture, kind, reason) for start, file in zip(starts, files, strict=False)
              for picture, kind, reason in file.wrong]  # fmt: skip

@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, shown
-from snellen.data.formats.objects import leads_out
+from snellen.data.formats.objects import is_name, leads_out
 from snellen.data.outlines import Outline, Runs, compressed
 
+_NUMBERS = {int, float}
 _EXPORT = "Export it again, or mend the file."
 
 
@@ -50,6 +51,7 @@ class CocoFile:
     """What a file tells.
 
     Args:
+        called: what the user knows the file by.
         names, sizes: of each picture: its file as told, height and width (0 where not told).
         rows: of each picture.
         wrong: picture, kind of the finding, and what is wrong.
@@ -57,6 +59,7 @@ class CocoFile:
     """
 
     path: Path
+    called: str
     categories: Mapping[Any, Category]
     names: list[str]
     sizes: list[tuple[int, int]]
@@ -65,8 +68,12 @@ class CocoFile:
     homeless: list[str] = field(default_factory=list)
 
 
-def read(path: Path) -> CocoFile:
-    """Raises DataError where the file is no JSON, or not in COCO's layout."""
+def read(path: Path, root: Path) -> CocoFile:
+    """What a file below `root` tells.
+
+    Raises:
+        DataError: where it is no JSON, or not in COCO's layout.
+    """
     told = _json(path)
     pictures, categories, annotations = (_list(told, key, path) for key in ("images", "categories", "annotations"))
     known = _categories(categories, path)
@@ -76,10 +83,12 @@ def read(path: Path) -> CocoFile:
     for k, picture in enumerate(pictures):
         id, name = picture.get("id"), picture.get("file_name")
         if not isinstance(id, int | str) or not isinstance(name, str) or not name:
-            raise DataError(f"{path}: picture {k + 1} of images has {'no file_name' if name is None else 'no id'}"
-                            f" ({shown(picture)})", _EXPORT)
+            without = "id" if not isinstance(id, int | str) else "file_name"
+            raise DataError(f"{path}: picture {k + 1} of images has no {without} ({shown(picture)})", _EXPORT)
         if id in place:
             raise DataError(f"{path}: two pictures have the id {shown(id)} ({names[place[id]]}, {name})", _EXPORT)
+        if not is_name(name):
+            raise DataError(f"{path} names {shown(name)}, which no file can be called", _EXPORT)
         if leads_out(name):
             raise DataError(f"{path} names {shown(name)}, which leads out of the folder of the pictures",
                             "Name the files relative to the folder that they lie in.")
@@ -89,7 +98,8 @@ def read(path: Path) -> CocoFile:
     twice = next((name for name, first in zip(names, _firsts(names), strict=True) if not first), None)
     if twice is not None:
         raise DataError(f"{path} names {shown(twice)} twice", "A picture has one id.")
-    file = CocoFile(path=path, categories=known, names=names, sizes=sizes, rows=[[] for _ in names])
+    file = CocoFile(path=path, called=path.relative_to(root).as_posix(), categories=known, names=names, sizes=sizes,
+                    rows=[[] for _ in names])
     for k, annotation in enumerate(annotations):
         _add(file, annotation, place, k)
     return file
@@ -134,14 +144,14 @@ def _categories(told: Sequence[dict[str, Any]], path: Path) -> dict[Any, Categor
     found: dict[Any, Category] = {}
     for k, entry in enumerate(told):
         id, name = entry.get("id"), entry.get("name")
-        if not isinstance(id, int | str) or not isinstance(name, str) or not name.strip():
+        if not isinstance(id, int | str) or not isinstance(name, str) or not is_name(name):
             raise DataError(f"{path}: category {k + 1} has no {'name' if isinstance(id, int | str) else 'id'} "
                             f"({shown(entry)})", _EXPORT)
         if id in found or name in (category.name for category in found.values()):
             raise DataError(f"{path}: two categories have the {'id' if id in found else 'name'} "
                             f"{shown(id if id in found else name)}", "Give each its own.")
         points = entry.get("keypoints") or []
-        if not isinstance(points, list) or not all(isinstance(point, str) for point in points):
+        if not isinstance(points, list) or not all(isinstance(point, str) and is_name(point) for point in points):
             raise DataError(f"{path}: category {shown(name)} has keypoints {shown(points)}", "Name each keypoint.")
         found[id] = Category(name, tuple(points), _bones(entry.get("skeleton") or [], len(points), name, path))
     if not found:
@@ -174,28 +184,27 @@ def _add(file: CocoFile, annotation: dict[str, Any], place: Mapping[Any, int], k
     whose = annotation.get("image_id")
     picture = place.get(whose) if isinstance(whose, int | str) else None
     if picture is None:
-        file.homeless.append(f"{called(id)} of {file.path.name} (image_id {shown(whose)})")
+        file.homeless.append(f"{called(id)} of {file.called} (image_id {shown(whose)})")
         return
     try:
-        file.rows[picture].append(_row(annotation, id, file.sizes[picture], file.categories))
+        file.rows[picture].append(_row(annotation, id, file.categories))
     except (ValueError, TypeError, OverflowError) as error:
         kind = "unknown-class" if isinstance(error, _UnknownClass) else "annotation"
-        file.wrong.append((picture, kind, f"{called(id)} of {file.path.name}: {first_line(error)}"))
+        file.wrong.append((picture, kind, f"{called(id)} of {file.called}: {first_line(error)}"))
 
 
 class _UnknownClass(ValueError):
     """An annotation of a category that the file does not list."""
 
 
-def _row(annotation: Mapping[str, Any], id: int, size: tuple[int, int],
-         categories: Mapping[Any, Category]) -> Row:  # fmt: skip
+def _row(annotation: Mapping[str, Any], id: int, categories: Mapping[Any, Category]) -> Row:
     get = annotation.get
     category, crowd, area = get("category_id"), get("iscrowd", 0), get("area")
-    outline = _outline(get("segmentation"), size)
+    outline = _outline(get("segmentation"))
     box = get("bbox")
     if box is None and outline is not None:
         box = _around(outline)
-    if not isinstance(box, list) or len(box) != 4 or not all(type(n) is float or type(n) is int for n in box):
+    if not isinstance(box, list) or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
         raise ValueError(f"its bbox is {shown(box)}, not [x, y, width, height]")
     if not isinstance(category, int | str) or category not in categories:
         raise _UnknownClass(f"its category_id {shown(category)} is none of the categories")
@@ -217,7 +226,7 @@ def _finite(number: Any) -> float:
     return float(number)
 
 
-def _outline(told: Any, size: tuple[int, int]) -> Outline | None:
+def _outline(told: Any) -> Outline | None:
     """Polygons, or runs; None for none. Raises ValueError for what is neither."""
     if not told:
         return None
@@ -225,12 +234,14 @@ def _outline(told: Any, size: tuple[int, int]) -> Outline | None:
         for ring in told:
             if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
                 raise ValueError(f"its segmentation has a polygon {shown(ring)}, not x, y of three points or more")
-            if not all(type(n) is float or type(n) is int for n in ring):
+            if not _NUMBERS.issuperset(map(type, ring)):
                 raise ValueError("its segmentation has a polygon of other than numbers")
         return told
-    size, counts = told.get("size"), told.get("counts")
+    size, counts = (told.get("size"), told.get("counts")) if isinstance(told, dict) else (None, None)
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 1 << 20 for n in size):
         raise ValueError(f"its segmentation has the size {shown(size)}")
+    if not isinstance(counts, list | str):
+        raise ValueError(f"its segmentation has the counts {shown(counts)}")
     return compressed(counts, *size)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -15,11 +17,14 @@ from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import SPLIT_NAMES, group_ids, is_no_data, is_picture_name
+from snellen.data.header import SUFFIXES
 from snellen.data.index import Listing
 from snellen.data.object_check import checked
 from snellen.data.object_table import ObjectTable
 from snellen.data.pictures import PictureFiles
 from snellen.data.source import Aside
+
+_LOOKED_AT, _TRIED = 2000, 5  # entries of a folder, and of these names whose pictures are looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +122,34 @@ def stray(aside: Sequence[Aside]) -> list[Finding]:
                     where=tuple(entry.path for entry in aside), count=len(aside))]
 
 
+def some_names(folder: Path) -> list[str]:
+    """Names in a folder that are not hidden, the first of very many; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return [entry.name for entry in itertools.islice(found, _LOOKED_AT) if not entry.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def beside_pictures(folder: Path, suffix: str) -> bool:
+    """Whether one of the first files of this ending has the name of a picture beside it."""
+    stems = [name[: -len(suffix)] for name in some_names(folder) if name.lower().endswith(suffix)]
+    return any((folder / f"{stem}{ending}").exists() for stem in stems[:_TRIED]
+               for ending in itertools.chain.from_iterable((one, one.upper()) for one in sorted(SUFFIXES)))  # fmt: skip
+
+
 def leads_out(name: str) -> bool:
     """Whether a name of a file leads out of the folder that it is told in."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
+
+
+def is_name(text: str) -> bool:
+    """Whether a class, or a file, can be called so: not empty, without zero bytes and halves of characters."""
+    try:
+        return bool(text.strip()) and "\0" not in text and all(len(part) < 256 for part in text.encode().split(b"/"))
+    except UnicodeEncodeError:
+        return False
 
 
 def mirrored(names: Sequence[str]) -> tuple[tuple[int, int], ...]:

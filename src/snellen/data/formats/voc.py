@@ -8,37 +8,25 @@ neither learned from nor counted. Splits are those of `ImageSets/Main`, or the f
 
 from __future__ import annotations
 
-import itertools
-import os
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
 
-from snellen.core.errors import DataError, first_line, shown
+from snellen.core.errors import UsageError, first_line, shown
 from snellen.core.spec import Boxes
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.folder import is_picture_name
-from snellen.data.formats.objects import Told, draft_of, left_over, split_of, stray
-from snellen.data.index import Listing, walk
+from snellen.data.formats.objects import Told, beside_pictures, draft_of, some_names, split_of, stray
+from snellen.data.formats.voc_files import MASKS, Entry, child, entries_of, home_of, not_used
+from snellen.data.formats.voc_masks import ObjectMasks
+from snellen.data.index import walk
 from snellen.data.object_table import ObjectTable, Wrong
 from snellen.data.pictures import named_pictures
-from snellen.data.source import Aside
 
-_LOOKED_AT = 200  # entries of a folder that `recognises` looks at
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_NOT_TOLD = "has no XML file of annotations"
-_TELL = "Add one (without objects, where there are none), or move the picture away."
-
-
-class Entry(NamedTuple):
-    """A picture with its annotations: paths relative to the root. split: place in SPLITS, or None."""
-
-    picture: str
-    xml: str
-    split: int | None
 
 
 class Parsed(NamedTuple):
@@ -52,130 +40,48 @@ class Parsed(NamedTuple):
 
 def recognises(path: Path) -> bool:
     """Whether XML files lie in a folder of annotations, or beside pictures of the same names."""
-    home = _home(path)
+    home = home_of(path)
     if home is not None:
-        return any(name.lower().endswith(".xml") for name in _names(home / _child(home, "annotations")))
-    return any(_beside(path / name) for name in ("", *_names(path)) if not name or split_of(name) is not None)
-
-
-def _names(folder: Path) -> list[str]:
-    """Some names in a folder that are not hidden; none where it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            return [entry.name for entry in itertools.islice(found, _LOOKED_AT) if not entry.name.startswith(".")]
-    except OSError:
-        return []
-
-
-def _child(folder: Path, *wanted: str) -> str:
-    """The name of a folder inside, however it is written; "" where there is none."""
-    return next((name for name in sorted(_names(folder)) if name.lower() in wanted and (folder / name).is_dir()), "")
-
-
-def _home(path: Path) -> Path | None:
-    """The folder that has the annotations: `path`, or the one folder in it that does, as in VOCdevkit/VOC2012."""
-    if _child(path, "annotations"):
-        return path
-    homes = [path / name for name in _names(path) if name.startswith("VOC") and _child(path / name, "annotations")]
-    return homes[0] if len(homes) == 1 else None
-
-
-def _beside(folder: Path) -> bool:
-    names = _names(folder)
-    pictures = {os.path.splitext(name)[0] for name in names if is_picture_name(name)}
-    return any(name.lower().endswith(".xml") and name[:-4] in pictures for name in names)
+        return any(name.lower().endswith(".xml") for name in some_names(home / child(home, "annotations")))
+    return any(beside_pictures(path / name, ".xml") for name in ("", *some_names(path))
+               if not name or split_of(name) is not None)  # fmt: skip
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:
-    """Boxes of the classes that the files name.
+    """Boxes of the classes that the files name; with `--target instances` also the masks of SegmentationObject.
 
     Raises:
         DataError: when no XML file is there, or a list of a split names what is not.
+        UsageError: for another target.
     """
-    root = _home(path) or path
+    if asked.target not in ((), ("instances",)):
+        raise UsageError(f"--target {','.join(asked.target)} is nothing that Pascal VOC tells",
+                         "Write --target instances for boxes with masks, or leave it out for boxes.")
+    masks = bool(asked.target)
+    root = home_of(path) or path
     listing = walk(root)
-    entries, aside_note = _entries(root, listing)
+    entries, reasons = entries_of(root, listing, masks)
     source = named_pictures(root, [entry.picture for entry in entries], asked.pages)
     parsed, wrong = _parsed(root, entries)
     from_one, note = _counts_from_one(parsed)
     table, names = _table(entries, parsed, wrong, from_one)
-    used = {name for entry in entries for name in (entry.picture, entry.xml)} & {file.path for file in listing.files}
-    aside, no_data = _left_over(root, listing, used, aside_note)
+    if masks:
+        drawn = ObjectMasks(root, [entry.mask for entry in entries], table.picture)
+        lost = [Wrong(k, "annotation", f"{entry.xml} has no mask in {MASKS}") for k, entry in enumerate(entries)
+                if entry.mask is None]  # fmt: skip
+        table = dataclasses.replace(table, outlines=drawn, wrong=[*table.wrong, *lost])
+    elif any(file.path.startswith(f"{MASKS}/") for file in listing.files):
+        note += "; masks: --target instances"
+    there = {file.path for file in listing.files}
+    used = {name for entry in entries for name in (entry.picture, entry.xml, entry.mask) if name in there}
+    aside, no_data = not_used(listing, {name for name in used if name}, reasons)
     splits = [entry.split for entry in entries if entry.split is not None]
     told = Told(
-        target=Boxes(names=tuple(names)), name="Pascal VOC", note=note,
+        target=Boxes(names=tuple(names), masks=masks), name="Pascal VOC", note=note,
         given=np.array(splits, np.int64) if splits else None, findings=tuple(stray(aside)), aside=tuple(aside),
         files={"found": len(listing.files) + len(listing.aside), "used": len(used), "set aside": len(aside),
                "no data": no_data})  # fmt: skip
     return draft_of(source, table, told, asked)
-
-
-def _entries(root: Path, listing: Listing) -> tuple[list[Entry], dict[str, str]]:
-    """The pictures with annotations, each with its split, and why others have none: path -> reason.
-
-    Raises:
-        DataError: for no XML file at all.
-    """
-    told, shown_at = _child(root, "annotations"), _child(root, "jpegimages", "images")
-    inside, pictured = (f"{told}/" if told else ""), (f"{shown_at}/" if shown_at else "")
-    xmls = {file.path[len(inside) : -4]: file.path for file in listing.files
-            if file.path.startswith(inside) and file.path.lower().endswith(".xml") and not _hidden(file.path)}
-    if not xmls:
-        raise DataError(f"{root} holds no XML file of annotations", "Pascal VOC has one for each picture.")
-    pictures: dict[str, list[str]] = {}
-    for file in listing.files:
-        if file.path.startswith(pictured) and is_picture_name(file.path.rpartition("/")[2]):
-            pictures.setdefault(os.path.splitext(file.path[len(pictured) :])[0], []).append(file.path)
-    lists = _lists(root, listing, xmls) if told else None
-    entries: list[Entry] = []
-    reasons: dict[str, str] = {}
-    for key, xml in sorted(xmls.items()):
-        found = pictures.get(key, [])
-        split = split_of(key.partition("/")[0]) if lists is None and "/" in key else None
-        if lists is not None:
-            if key not in lists:
-                reasons |= dict.fromkeys((xml, *found), "is in no list of ImageSets/Main")
-                continue
-            split = lists[key]
-        entries.append(Entry(found[0] if found else f"{pictured}{key}.jpg", xml, split))
-        reasons |= dict.fromkeys(found[1:], "has the name of another picture but for its ending")
-    if len({entry.split is None for entry in entries}) > 1:  # some lie in folders of splits, some beside them
-        homeless = next(entry.xml for entry in entries if entry.split is None)
-        raise DataError(f"{root} has folders of splits, and {homeless} in none of them", "Move it into one of them.")
-    return entries, reasons
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
-
-
-def _lists(root: Path, listing: Listing, known: dict[str, str]) -> dict[str, int] | None:
-    """Name of a picture -> place in SPLITS, as the lists of ImageSets/Main say; None where there are none.
-
-    Raises:
-        DataError: for names without annotations, and names in two splits.
-    """
-    main = {file.path.lower(): file.path for file in listing.files if file.path.lower().startswith("imagesets/main/")}
-    lists: dict[str, int] = {}
-    for name, place in (("train", 0), ("val", 1), ("test", 2), ("trainval", 0)):
-        file = main.get(f"imagesets/main/{name}.txt")
-        if file is None:
-            continue
-        try:
-            lines = [line.strip() for line in (root / file).read_text("utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{root / file} cannot be read ({first_line(error)})", "Mend it.") from error
-        for line in filter(None, lines):
-            key = next((k for k in (line, line.split()[0], os.path.splitext(line)[0]) if k in known), None)
-            if key is None:
-                raise DataError(f"{root / file} names {shown(line)}, which has no file in Annotations",
-                                "Add it, or take the name out of the list.")
-            if name == "trainval" and key in lists:
-                continue
-            if lists.setdefault(key, place) != place:
-                raise DataError(f"{root / file} names {shown(line)}, which is in {SPLITS[lists[key]]} already",
-                                "A picture belongs to one split.")
-    return lists or None
 
 
 def _parsed(root: Path, entries: list[Entry]) -> tuple[list[Parsed], list[Wrong]]:
@@ -204,6 +110,8 @@ def _parse(path: Path) -> Parsed:
         raise _Unclear("declares entities or a type of document, which are not read") from error
     except (ParseError, ValueError, LookupError, RecursionError, OSError) as error:  # LookupError: an unknown encoding
         raise _Unclear(f"is no XML ({first_line(error)})") from error
+    if top.tag.lower() != "annotation":
+        raise _Unclear(f"holds <{top.tag}>, not an annotation")
     size = (_size(top, "size/height"), _size(top, "size/width"))
     names, boxes, difficult = [], [], []
     for k, one in enumerate(top.findall("object"), 1):
@@ -261,14 +169,6 @@ def _table(entries: list[Entry], parsed: list[Parsed], wrong: list[Wrong],
         areas=np.full(len(boxes), np.nan), sizes=np.array([one.size for one in parsed], np.int64).reshape(-1, 2),
         place=lambda k: f"{entries[picture[k]].xml} object {k - starts[picture[k]] + 1}", wrong=wrong)  # fmt: skip
     return table, names
-
-
-def _left_over(root: Path, listing: Listing, used: set[str], reasons: dict[str, str]) -> tuple[list[Aside], int]:
-    """What is not used. Masks of classes and objects belong to the set, and are no data here."""
-    aside, no_data = left_over(listing, used, _NOT_TOLD, _TELL)
-    others = [entry._replace(reason=reasons.get(entry.path, entry.reason)) for entry in aside
-              if not entry.path.lower().startswith(("segmentationclass", "segmentationobject"))]  # fmt: skip
-    return others, no_data + len(aside) - len(others)
 
 
 FORMAT = Format("voc", recognises, open_draft)

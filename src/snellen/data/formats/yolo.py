@@ -22,7 +22,7 @@ from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.folder import SPLIT_NAMES, is_picture_name
-from snellen.data.formats.objects import Told, draft_of, leads_out, left_over, stray
+from snellen.data.formats.objects import Told, beside_pictures, draft_of, leads_out, left_over, some_names, stray
 from snellen.data.formats.yolo_lines import Line, read_lines
 from snellen.data.formats.yolo_plan import NAMES, YAML, Plan, plan_of
 from snellen.data.header import Header
@@ -32,7 +32,6 @@ from snellen.data.outlines import Outlines
 from snellen.data.pictures import PictureFiles, named_pictures
 from snellen.data.source import Aside
 
-_LOOKED_AT = 200  # entries of a folder that `recognises` looks at
 _TELLS = re.compile(rb"^(names|nc|train)\s*:", re.MULTILINE)
 
 
@@ -42,12 +41,11 @@ def recognises(path: Path) -> bool:
         return path.suffix.lower() in (".yaml", ".yml") and _tells(path)
     if any(_tells(path / name) for name in YAML):
         return True
-    names = _names(path)
+    names = some_names(path)
     homes = ["", *(name for name in names if name.lower() in SPLIT_NAMES)]
     if any(_has_text(path / home / "labels") and (path / home / "images").is_dir() for home in homes):
         return True
-    pictures = {os.path.splitext(name)[0] for name in names if is_picture_name(name)}
-    return any(name in names for name in NAMES) and any(n.endswith(".txt") and n[:-4] in pictures for n in names)
+    return any((path / name).is_file() for name in NAMES) and beside_pictures(path, ".txt")
 
 
 def _tells(file: Path) -> bool:
@@ -58,18 +56,10 @@ def _tells(file: Path) -> bool:
         return False
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as found:
-            return [entry.name for entry in itertools.islice(found, _LOOKED_AT)]
-    except OSError:
-        return []
-
-
 def _has_text(folder: Path) -> bool:
     """Whether text lies in a folder, or in one inside it."""
-    names = _names(folder)
-    return any(name.endswith(".txt") for name in itertools.chain(names, *(_names(folder / name) for name in names
+    names = some_names(folder)
+    return any(name.endswith(".txt") for name in itertools.chain(names, *(some_names(folder / name) for name in names
                                                                          if "." not in name)))  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, shown
 from snellen.data.formats.folder import SPLIT_NAMES
+from snellen.data.formats.objects import is_name
 from snellen.data.index import Listing
 
 YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -72,7 +73,9 @@ def _yaml(file: Path) -> dict[Any, Any]:
     try:
         told = yaml.safe_load(file.read_text("utf-8-sig"))
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, an impossible date
-        raise DataError(f"{file} is no YAML of plain data ({first_line(error)})", _MEND) from error
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        why = first_line(error) if mark is None or problem is None else f"line {mark.line + 1}: {problem}"
+        raise DataError(f"{file} is no YAML of plain data ({why})", _MEND) from error
     if not isinstance(told, dict):
         raise DataError(f"{file} holds no names and splits", "It has names:, train: and val:.")
     return told
@@ -118,7 +121,7 @@ def _names(told: Mapping[Any, Any], file: Path) -> dict[int, str] | None:
         if isinstance(name, bool):
             raise DataError(f"{file} has a class {shown(name)}: YAML takes yes, no, on and off for truth values",
                             "Write the name in quotes.")
-        if type(number) is not int or number < 0 or not isinstance(name, str | int | float) or not str(name).strip():
+        if type(number) is not int or number < 0 or not isinstance(name, str | int | float) or not is_name(str(name)):
             raise DataError(f"{file} has a class {shown(number)}: {shown(name)}", "Give each number a name.")
     if not pairs or (type(count) is int and count != len(pairs)):
         raise DataError(f"{file} has {len(pairs)} names and nc: {shown(count)}", "Give each class its name.")

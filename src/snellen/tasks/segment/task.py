@@ -16,7 +16,10 @@ from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import Answer, Exported, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.kept_maps import Worst
 from snellen.metrics import segmentation
+from snellen.metrics.intervals import of_sums
+from snellen.nn.dense.fitted import multiple
 from snellen.nn.tiling import tiled
 from snellen.tasks.segment import views
 
@@ -41,13 +44,13 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
 
     Returns:
         confusion (N, K, K) int32, pixels by true and said class; truth (N, K) int64, pixels of each class; ids (N,);
-        and of the pictures with the lowest mean IoU, what was said: sizes (N, 2), zero for the others, and maps, one
-        after the other, flat, thinned to at most `views.SIDE` pixels a side.
+        and of the pictures with the lowest mean IoU, what was said: sizes (N, 3), zero for the others, and maps, one
+        after the other, flat, thinned to at most 640 pixels a side.
     Raises:
         Diverged: when a score is not finite.
     """
     names = classes(data.spec)
-    kept = views.Worst()
+    kept = Worst()
     tables, ids = [], []
     with torch.inference_mode():
         for row, scene in enumerate(data.scenes(split, run.device).in_order()):
@@ -58,11 +61,11 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
                                "Train again with a smaller --lr, and look at that picture.")
             said = scores.argmax(0)
             table = segmentation.confusion(scene.truth, said, len(names)).cpu()
-            kept.offer(row, float(of_picture(table[None])[0]), said)
+            kept.offer(row, float(of_picture(table[None])[0]), said[None])
             tables.append(table.to(torch.int32))
             ids.append(scene.id)
     confusion = torch.stack(tables) if tables else torch.zeros(0, len(names), len(names), dtype=torch.int32)
-    sizes, maps = kept.told(len(ids))
+    sizes, maps = kept.told(len(ids), torch.int16)
     return {"confusion": confusion, "truth": confusion.long().sum(2), "ids": torch.tensor(ids, dtype=torch.int64),
             "sizes": sizes, "maps": maps}  # fmt: skip
 
@@ -92,7 +95,7 @@ def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
 
 def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The mean IoU of (R, n) resampled pictures."""
-    return segmentation.of_rows(said["confusion"], segmentation.mean_iou)
+    return of_sums(segmentation.sums(said["confusion"]), segmentation.mean_iou)
 
 
 def answer(model: Segmenter, x: Tensor, spec: Spec) -> list[Answer]:
@@ -143,8 +146,9 @@ class Outward(nn.Module):
 
 def exported(model: Segmenter, spec: Spec) -> Exported:
     names = classes(spec)
-    return Exported(module=Outward(model), outputs=(Output(name="scores", columns=names),
-                                                    Output(name="probabilities", columns=names)))
+    outward = Outward(model)
+    return Exported(module=outward, least=1 + multiple(outward),
+                    outputs=(Output(name="scores", columns=names), Output(name="probabilities", columns=names)))
 
 
 TASK: Task[Dataset[Labelled], Segmenter] = Task(

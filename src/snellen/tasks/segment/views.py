@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-
 import torch
 from torch import Tensor
 
@@ -11,50 +9,17 @@ from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import Cell, Matrix, Picture, Pictures, Table, View
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.kept_maps import kept
 from snellen.metrics import segmentation
 from snellen.nn.layers import robust_range
 
-SHOWN = 8  # pictures whose maps are kept
-SIDE = 640  # pixels of the longer side of a kept map
 MOST_IN_MATRIX = 25  # classes; beyond, the most confused ones are shown
 
 
-class Worst:
-    """The maps of the worst pictures so far: few, however many there are."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[float, int, Tensor]] = []  # a heap: least wrong first, of equals the later row
-
-    def offer(self, row: int, error: float, said: Tensor) -> None:
-        """Args: said: (H, W) int64, thinned before it is kept."""
-        thin = max(1, -(-max(said.shape) // SIDE))
-        entry = (error, -row, said[::thin, ::thin].cpu().to(torch.int16))
-        if len(self._kept) < SHOWN:
-            heapq.heappush(self._kept, entry)
-        elif entry[:2] > self._kept[0][:2]:
-            heapq.heapreplace(self._kept, entry)
-
-    def told(self, count: int) -> tuple[Tensor, Tensor]:
-        """(N, 2) sizes, zero for pictures that are not kept, and the kept maps flat in the order of the pictures."""
-        sizes, maps = torch.zeros(count, 2, dtype=torch.int64), []
-        for _, row, said in sorted(self._kept, key=lambda entry: -entry[1]):
-            sizes[-row] = torch.tensor(said.shape)
-            maps.append(said.flatten())
-        return sizes, torch.cat(maps) if maps else torch.zeros(0, dtype=torch.int16)
-
-
-def worst(errors: Tensor, count: int = SHOWN) -> Tensor:
+def worst(errors: Tensor, count: int) -> Tensor:
     """(N,) errors to the rows of the pictures with any, worst first."""
     order = torch.argsort(errors, descending=True, stable=True)[:count]
     return order[errors[order] > 0]
-
-
-def kept(said: Predictions) -> dict[int, Tensor]:
-    """Row -> (h, w) int64, the maps that were kept."""
-    lengths = said["sizes"].prod(1)
-    rows = torch.nonzero(lengths)[:, 0].tolist()
-    parts = torch.split(said["maps"], lengths[rows].tolist())
-    return {row: part.long().view(*said["sizes"][row].tolist()) for row, part in zip(rows, parts, strict=True)}
 
 
 def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
@@ -67,7 +32,7 @@ def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
 
 def _worst(said: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -> list[View]:
     """Picture, truth and answer beside each other."""
-    maps, each = kept(said), segmentation.ious(segmentation.sums(said["confusion"]))
+    maps, each = kept(said["sizes"], said["maps"]), segmentation.ious(segmentation.sums(said["confusion"]))
     there = said["truth"] > 0
     mean = torch.where(there, each, 0.0).sum(1) / there.sum(1)
     items = []
@@ -83,12 +48,11 @@ def _worst(said: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -
         if int(there[row].sum()) > 1:
             caption += f", {names[int(lowest)]} {100 * float(each[row, lowest]):.1f} %"
         beside = (Picture(values=x, low=low, high=high, classes=true, caption="truth"),
-                  Picture(values=x, low=low, high=high, classes=maps[row], caption="answer"))
+                  Picture(values=x, low=low, high=high, classes=maps[row][0].long(), caption="answer"))
         items.append(Picture(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", beside=beside))
     if not items:
         return []
-    shown = int((said["truth"].sum(0) + said["confusion"].sum((0, 1)) > 0).sum())
-    legend = tuple((name, k) for k, name in enumerate(names)) if shown else ()
+    legend = tuple((name, k) for k, name in enumerate(names))
     return [Pictures(title="Worst pictures", items=items, legend=legend,
                      caption="Picture, truth, answer: those with the lowest mean IoU over the classes they have.")]
 

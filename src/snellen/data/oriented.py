@@ -9,53 +9,16 @@ the way of most others in the set; without others, they are turned where a size 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from torch import Tensor
+import torch
 
 from snellen.core.views import Finding
-from snellen.data.header import Header
+from snellen.data import decode
+from snellen.data.header import Header, Unusable
 from snellen.data.object_table import ObjectTable
 from snellen.data.pictures import PictureFiles
-
-_ORIENTATION = 274
-
-# What Pillow does to a picture of an orientation.
-METHODS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-           8: Image.Transpose.ROTATE_90}  # fmt: skip
-
-
-def orientation(path: Path) -> int:
-    """1 to 8, after EXIF; 1 where the file tells none, or cannot be read."""
-    try:
-        with Image.open(path) as image:
-            told = int(image.getexif().get(_ORIENTATION, 1))
-    except (OSError, ValueError, TypeError, SyntaxError):
-        return 1
-    return told if told in METHODS else 1
-
-
-def turned_points(x: np.ndarray, y: np.ndarray, how: int, width: float,
-                  height: float) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Points of a picture of this size before turning, where they are after. Coordinates are continuous."""
-    if how in (2, 3, 7, 8):
-        far_x = width - x
-    else:
-        far_x = x
-    far_y = height - y if how in (3, 4, 6, 7) else y
-    return {1: (x, y), 2: (far_x, y), 3: (far_x, far_y), 4: (x, far_y), 5: (y, x), 6: (far_y, x), 7: (far_y, far_x),
-            8: (y, far_x)}[how]  # fmt: skip
-
-
-def turned_masks(masks: Tensor, how: int) -> Tensor:
-    """(n, H, W) of a picture before turning to (n, H', W') after."""
-    if how in (5, 6, 7, 8):
-        masks = masks.transpose(1, 2)
-    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(how, ())
-    return masks.flip(flips).contiguous()
+from snellen.data.turning import ORIENTATIONS, turned_points
 
 
 def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
@@ -71,7 +34,7 @@ def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Fin
     for k, header in enumerate(source.headers):
         if not isinstance(header, Header) or "rotated" not in header.notes:
             continue
-        how[k] = orientation(source.path(k))
+        how[k] = _orientation(source, k)
         read, told = (header.height, header.width), tuple(sizes[k].tolist())
         file = read[::-1] if how[k] >= 5 else read
         if read == file or told not in (read, file):
@@ -94,6 +57,14 @@ def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Fin
                          remedy="Save the pictures upright if boxes lie wrongly.")]
 
 
+def _orientation(source: PictureFiles, k: int) -> int:
+    try:
+        told = decode.orientation(source.path(k))
+    except Unusable:  # the check says so
+        return 1
+    return told if told in ORIENTATIONS else 1
+
+
 def turn(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> ObjectTable:
     """The objects turned with their pictures.
 
@@ -101,18 +72,19 @@ def turn(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> ObjectTable:
         how: (N,) orientations.
         sizes: (N, 2) height and width of each picture after turning.
     """
-    boxes = table.boxes.copy()
-    points = None if table.keypoints is None else table.keypoints.copy()
+    boxes = torch.from_numpy(table.boxes.copy())
+    points = None if table.keypoints is None else torch.from_numpy(table.keypoints.copy())
     for one in np.unique(how[how > 1]).tolist():
-        those = np.nonzero(how[table.picture] == one)[0]
-        height, width = (sizes[table.picture[those]].T if one < 5 else sizes[table.picture[those]].T[::-1])
-        x, y = turned_points(boxes[those][:, 0::2], boxes[those][:, 1::2], one, width[:, None], height[:, None])
-        boxes[those] = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], 1)
+        those = torch.from_numpy(np.nonzero(how[table.picture] == one)[0])
+        after = torch.from_numpy(sizes[table.picture])[those, None].unbind(2)  # (n, 1) height, (n, 1) width
+        height, width = after if one < 5 else after[::-1]
+        corners = turned_points(boxes[those].view(-1, 2, 2), width, height, *ORIENTATIONS[one])  # (n, 2, 2)
+        boxes[those] = torch.cat([corners.amin(1), corners.amax(1)], 1)
         if points is not None:
-            x, y = turned_points(points[those, :, 0], points[those, :, 1], one, width[:, None], height[:, None])
-            labelled = points[those, :, 2] > 0
-            points[those, :, 0], points[those, :, 1] = np.where(labelled, x, 0.0), np.where(labelled, y, 0.0)
-    return dataclasses.replace(table, boxes=boxes, keypoints=points)
+            there = points[those, :, 2:]
+            moved = turned_points(points[those, :, :2], width, height, *ORIENTATIONS[one])
+            points[those] = torch.cat([torch.where(there > 0, moved, 0.0), there], 2)
+    return dataclasses.replace(table, boxes=boxes.numpy(), keypoints=None if points is None else points.numpy())
 
 
 def unturned(size: tuple[int, int], how: int) -> tuple[int, int]:

@@ -1,0 +1,85 @@
+"""Skips (D2): a U-Net and the same network without its skips, on the built-in shapes, at borders and away from them.
+
+    python bench/skips.py [--seeds 3] [--epochs 5] [--threads 1]
+
+Each seed trains both on the same pictures and the same tiles. Borders are the pixels within 3 of one of another class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from accuracy import interval
+from harness import RESULTS, about
+from torch import Tensor, nn
+
+import snellen
+from snellen.data.formats import Asked
+from snellen.data.opening import dataset
+from snellen.entry import Machine
+from snellen.metrics import segmentation
+from snellen.nn.tiling import tiled
+
+NEAR = 3  # pixels
+ARMS = ("encoder-decoder", "unet")
+PLACES = ("everywhere", "at borders", "elsewhere")
+
+
+def borders(truth: Tensor) -> Tensor:
+    """(H, W) bool: another class lies within `NEAR` pixels, along rows, columns and diagonals."""
+    side = 2 * NEAR + 1
+    wide = nn.functional.pad(truth[None, None].float(), (NEAR,) * 4, mode="replicate")
+    highest = nn.functional.max_pool2d(wide, side, stride=1)
+    lowest = -nn.functional.max_pool2d(-wide, side, stride=1)
+    return (highest != lowest)[0, 0]
+
+
+def learned(arm: str, given: argparse.Namespace, seed: int) -> dict[str, float]:
+    """Test mean IoU in each place, %."""
+    data = dataset("shapes", seed=0, asked=Asked(target=("pixels",)))
+    with tempfile.TemporaryDirectory() as scratch:
+        run = snellen.train(data, arm, out=Path(scratch, "run"), seed=seed, epochs=given.epochs,
+                            machine=Machine(threads=given.threads, report=False))  # fmt: skip
+        assert isinstance(run.model, nn.Module)
+        count = len(data.spec.target.names)  # type: ignore[union-attr]
+        tables = {place: torch.zeros(count, count, dtype=torch.int64) for place in PLACES}
+        with torch.inference_mode():
+            for scene in data.scenes("test").in_order():
+                assert isinstance(scene.truth, Tensor)
+                said = tiled(run.model.scores, scene.image[None])[0].argmax(0)  # type: ignore[operator]
+                near = borders(scene.truth)
+                for place, counted in zip(PLACES, (near | ~near, near, ~near), strict=True):
+                    tables[place] += segmentation.confusion(scene.truth.where(counted, -1), said, count)
+    return {place: 100 * float(segmentation.mean_iou(segmentation.sums(t))) for place, t in tables.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    head = {**about("skips", "The same network with and without skips, mean IoU on shapes.", given.seeds,
+                    given.threads), "epochs": given.epochs, "near": NEAR}  # fmt: skip
+    each: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
+    for seed in range(given.seeds):
+        for arm in ARMS:
+            each[arm].append(learned(arm, given, seed))
+            print(seed, arm, {place: round(value, 2) for place, value in each[arm][-1].items()}, flush=True)
+    rows = []
+    for place in PLACES:
+        values = {arm: [found[place] for found in each[arm]] for arm in ARMS}
+        better = [with_ - without for with_, without in zip(values["unet"], values["encoder-decoder"], strict=True)]
+        rows.append({"place": place, "each": values, "better": sum(better) / len(better),
+                     "interval": interval(better)})
+    (RESULTS / "skips.json").write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")
+    for row in rows:
+        print(f"{row['place']:12s} skips {row['better']:+.1f} ± {row['interval'] or 0:.1f} points of mean IoU")
+
+
+if __name__ == "__main__":
+    main()

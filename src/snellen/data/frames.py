@@ -1,0 +1,71 @@
+"""Two frames as one input: what flow is learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snellen.core.spec import Input, Reading
+from snellen.data.header import Header, Unusable
+from snellen.data.pictures import PictureFiles
+
+
+class FramePairs:
+    """A source whose samples are two picture files of one size, read as (2C, H, W).
+
+    Args:
+        first, second: as many of each.
+        headers: those of the first frames, or why a pair cannot be used.
+    """
+
+    def __init__(self, first: PictureFiles, second: PictureFiles,
+                 headers: list[Header | Unusable] | None = None) -> None:  # fmt: skip
+        self.first = first
+        self.second = second
+        self.headers = headers or [_both(first, second, k) for k in range(len(first))]
+        self.root = first.root
+        self.files = first.files
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+        channels = reading.channels // 2 if reading.channels else self.first.channels or self.second.channels
+        one = dataclasses.replace(reading, channels=channels)
+        return torch.cat([self.first.read(ids, one), self.second.read(ids, one)], 1)  # (B, 2C, H, W)
+
+    def all(self, reading: Reading) -> Tensor | None:
+        return None
+
+    def path(self, id: int) -> Path:
+        return self.first.path(id)
+
+    def name(self, id: int) -> str:
+        return self.first.name(id)
+
+    def key(self) -> str | None:
+        return f"{self.first.key()} {self.second.key()}"
+
+    def subset(self, ids: np.ndarray) -> FramePairs:
+        return FramePairs(self.first.subset(ids), self.second.subset(ids), [self.headers[i] for i in ids.tolist()])
+
+    def input(self) -> Input:
+        one = self.first.input()
+        channels, height, width = one.shape
+        return dataclasses.replace(one, shape=(None if channels is None else 2 * channels, height, width))
+
+
+def _both(first: PictureFiles, second: PictureFiles, k: int) -> Header | Unusable:
+    one, other = first.headers[k], second.headers[k]
+    if isinstance(one, Unusable):
+        return one
+    if isinstance(other, Unusable):
+        return Unusable(other.kind, f"has a second frame, {second.name(k)}, that {other.cause}", other.remedy)
+    if (one.height, one.width) != (other.height, other.width):
+        return Unusable("corrupt", f"is {one.width}x{one.height} pixels, its second frame {second.name(k)} "
+                        f"{other.width}x{other.height}", "Frames have one size: mend one of them.")
+    return one
