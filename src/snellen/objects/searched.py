@@ -23,7 +23,7 @@ from snellen.objects.learn import Lesson, learn, prepare
 from snellen.objects.search import SelectiveSearch, search
 
 ABOUT = 16 / 227  # of a crop's side that lies outside its region, as published
-MAP = 1  # of the pyramid that Fast R-CNN reads: stride 8
+MAP = 0  # of the pyramid that Fast R-CNN reads: stride 8
 
 
 @settings
@@ -59,7 +59,7 @@ def by_one_map(given: Given, pool: Literal["roi-align", "roi-pool"], spec: Spec)
     from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
     pictures, finder, share, channels = parts(given, spec)
-    maps = OneMap(pyramid("small", channels, "batch"), MAP)
+    maps = OneMap(pyramid("small", channels, "batch", coarse=True), MAP)
     head = TwoMLPHead(PATH * GRID**2, 256)
     return Detector(pictures, Searched(finder, maps, _regions(Pool(pool, GRID), head, 256, share, spec)))
 

@@ -81,8 +81,7 @@ def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: boo
     Args:
         channels: of the picture.
         learned: stages that learn, from the last; the others keep their weights.
-        coarse: two more maps and without the largest, strides 8 to 128 in place of 4 to 64, for detectors that answer
-            at every place.
+        coarse: strides 8 to 128 in place of 4 to 64, for detectors that answer at every place.
     """
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.detection.backbone_utils import _mobilenet_extractor

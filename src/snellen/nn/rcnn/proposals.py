@@ -114,7 +114,6 @@ class Proposals(nn.Module):
                keep: tuple[int, int]) -> tuple[Tensor, Tensor]:  # fmt: skip
         """The best of every map, without those that overlap a better one of their map."""
         boxes, scores, groups = [], [], []
-        pictures = len(sizes)
         for place, ((logits, deltas), anchor) in enumerate(zip(said, anchors, strict=True)):
             best, index = logits.topk(torch.sym_min(keep[0], logits.shape[1]), dim=1)  # (B, k)
             told = deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
@@ -122,7 +121,7 @@ class Proposals(nn.Module):
             scores.append(best.sigmoid())
             groups.append(torch.full_like(index, place))
         box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(groups, 1)
-        picture = torch.arange(pictures, device=box.device)[:, None] * len(anchors)
+        picture = torch.arange(box.shape[0], device=box.device)[:, None] * len(anchors)
         thin = ((box[..., 2:] - box[..., :2]) < self.THINNEST).any(2)
         stay = survivors(box.reshape(-1, 4), score.reshape(-1), (group + picture).reshape(-1), self.OVERLAP)
         score = score.masked_fill(~stay.view(score.shape) | thin, -1.0)

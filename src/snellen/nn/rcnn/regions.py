@@ -79,7 +79,7 @@ class Regions(nn.Module):
     def told(self, maps: Sequence[Tensor], x: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
         """(R, 5) regions to (R, 1 + K) logits and (R, 1 + K, 4) offsets, in float32."""
         logits, deltas = self.predictor(self.head(self.pool(maps, x, regions)))
-        return logits.float(), deltas.float().view(len(regions), -1, 4)
+        return logits.float(), deltas.float().view(regions.shape[0], -1, 4)
 
     def learn(self, maps: Sequence[Tensor], batch: Batch, proposals: Sequence[Tensor], truths: Sequence[Objects]
               ) -> tuple[dict[str, Tensor], Sampled]:  # fmt: skip
@@ -124,7 +124,7 @@ class Regions(nn.Module):
 
 def kept(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, choice: Choice) -> Finds:
     """The finds that remain of (B, N) candidates."""
-    count = len(scores)
+    count = scores.shape[0]
     thin = ((boxes[..., 2:] - boxes[..., :2]) < 1e-2).any(2)
     scores = scores.masked_fill(thin | (scores <= choice.least), 0.0)
     picture = torch.arange(count, device=boxes.device)[:, None] * classes
