@@ -14,8 +14,28 @@ BEGIN, END = "<!-- grid -->", "<!-- /grid -->"
 
 
 def grid() -> str:
-    """A Markdown table: a row a model, a column a task; a cell says what the model reads and leads to its file."""
-    tasks = list(catalog.tasks().values())
+    """Markdown tables, one for all tasks that share models: a row a model, a column a task; a cell says what the model
+    reads and leads to its file.
+    """
+    return "\n\n".join(table(tasks) for tasks in groups(list(catalog.tasks().values())))
+
+
+def groups(tasks: list[catalog.TaskEntry]) -> list[list[catalog.TaskEntry]]:
+    """Tasks together that share a model besides the baseline; those that share none in a group of their own."""
+    models = {task.name: {entry.name for entry in task.learners} - {"baseline"} for task in tasks}
+    together, alone = [], []
+    for task in tasks:
+        if any(task in group for group in together):
+            continue
+        like = [other for other in tasks if models[task.name] & models[other.name]]
+        if len(like) > 1:
+            together.append(like)
+        else:
+            alone.append(task)
+    return [*together, alone] if alone else together
+
+
+def table(tasks: list[catalog.TaskEntry]) -> str:
     names = list(dict.fromkeys(entry.name for task in tasks for entry in task.learners))
     found = {(entry.name, entry.task): entry for task in tasks for entry in task.learners}
     lines = ["| Model | " + " | ".join(f"{task.name}: {task.question}" for task in tasks) + " | In a sentence |",

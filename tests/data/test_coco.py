@@ -19,7 +19,6 @@ from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.coco import FORMAT, open_draft
 from snellen.data.opening import dataset
-from snellen.data.source import BadSamples
 
 ASKED = Asked()
 POLYGON = [[2.0, 3.0, 20.5, 4.0, 18.0, 30.0, 6.0, 28.5]]
@@ -179,13 +178,6 @@ def test_boxes_that_are_not_told_lie_around_the_mask(tmp_path: Path) -> None:
     rows = [{"image_id": 0, "category_id": 0, "segmentation": TWO_PARTS}]
     found = lists(open_draft(coco(tmp_path, "told.json", coco_told(["a.png"], rows)), ASKED)).of(0)
     assert found.boxes.tolist() == [[1, 1, 44, 36]]
-
-
-def test_runs_that_end_too_early_are_found_when_they_are_drawn(tmp_path: Path) -> None:
-    rows = [{**ONE, "segmentation": {"size": [40, 48], "counts": "52"}}]
-    draft = open_draft(coco(tmp_path, "told.json", coco_told(["a.png"], rows)), ASKED)
-    with pytest.raises(BadSamples, match=r"a.png: has a mask that cannot be drawn"):
-        lists(draft).of(0)
 
 
 def test_files_of_one_split_or_none_must_be_told_apart(tmp_path: Path) -> None:

@@ -207,6 +207,30 @@ def test_flow_with_a_missing_or_different_frame_is_named(tmp_path):
     assert len(dataset(tmp_path, asked=Asked(quarantine=True, allow_loss=True))) == 3
 
 
+def film(root: Path, name: str, frames: int) -> None:
+    for k in range(frames):
+        save(root / f"images/{name}/{k}.png", scene(k, (W, H)))
+        if k + 1 < frames:
+            write(root / f"flow/{name}/{k}.flo", drawn(k, H, W, 2))
+
+
+def test_samples_that_share_frames_stay_in_one_split(tmp_path):
+    for name in "abcdefgh":
+        film(tmp_path, name, 4)
+    data = dataset(tmp_path)
+    assert all(len(ids) for ids in data.splits.values())
+    films = [{data.name(id).split("/")[1] for id in ids} for ids in data.splits.values()]
+    assert sum(map(len, films)) == 8
+    assert not any(f.kind == "leakage" for f in data.findings)
+
+
+def test_that_one_film_lies_in_several_splits_is_said(tmp_path):
+    film(tmp_path, "a", 13)
+    data = dataset(tmp_path)
+    assert all(len(ids) for ids in data.splits.values())
+    assert any(f.kind == "leakage" and "share frames" in f.message for f in data.findings)
+
+
 def test_several_kinds_of_maps_need_a_word(tmp_path):
     pictures(tmp_path)
     for k in range(4):

@@ -43,6 +43,10 @@ def drafted(tmp_path: Path, *rows: dict[str, object]) -> Draft:
     ({"category_id": [1]}, "unknown-class"),
     ({"segmentation": [[1, 2, 3, 4]]}, "annotation"),
     ({"segmentation": {"size": [40, 48], "counts": [1, 2]}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": [10**400]}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": "52"}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": "52P"}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": "é"}}, "annotation"),
     ({"segmentation": {"size": [10**9, 48], "counts": "52"}}, "annotation"),
     ({"keypoints": [1, 2, 2]}, "annotation"),
 ])  # fmt: skip

@@ -55,6 +55,21 @@ def test_a_mask_is_found_by_its_name(tmp_path, pictures, masks, given):
         assert {s: len(ids) for s, ids in data.splits.items()} == {"train": 2, "val": 1, "test": 1}
 
 
+def test_a_list_of_classes_may_lie_among_the_masks(tmp_path):
+    pairs(tmp_path, "images/{k}.png", "labels/{k}.png")
+    (tmp_path / "labels/classes.txt").write_text("road\ncar\nsky\n")
+    assert dataset(tmp_path).spec.target.names == ("road", "car", "sky")
+
+
+@pytest.mark.parametrize("classes", [("flow", "pipe"), ("mask", "no_mask"), ("with_mask", "without_mask"),
+                                     ("depth", "width"), ("labels", "letters")])  # fmt: skip
+def test_class_folders_of_such_names_stay_class_folders(tmp_path, classes):
+    for label in classes:
+        for k in range(4):
+            save(tmp_path / label / f"{k}.png", scene(10 * len(label) + k))
+    assert next(f.name for f in formats().values() if f.recognises(tmp_path)) == "folder"
+
+
 def test_counts_are_the_pixels_of_the_training_pictures(tmp_path):
     data = dataset(pairs(tmp_path, "{s}/{k}.png", "{s}annot/{k}.png"))
     values = np.concatenate([mask(k).flatten() for k in (0, 1)])
@@ -134,6 +149,17 @@ def test_masks_of_16_bits_hold_objects(tmp_path):
     assert data.annotations.of(0).masks.shape == (0, *SIZE)
     assert data.annotations.counts(torch.arange(3), 1) == (4,)
     assert dataset(tmp_path, asked=Asked(target=("classes",))).spec.target.names == ("0", "7", "1000")
+
+
+def test_what_16_bits_hold_is_told_by_the_list_of_classes(tmp_path):
+    for k in range(3):
+        save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
+        deep(tmp_path / f"masks/{k}.png", mask(k))
+    for names, target in (("cell\n", Boxes), ("a\nb\nc\n", PixelClasses), ("a\nb\n", Boxes)):
+        (tmp_path / "classes.txt").write_text(names)
+        told = dataset(tmp_path).spec.target
+        assert isinstance(told, target), names
+        assert told.names == (tuple(names.split()) if names != "a\nb\n" else ("object",))
 
 
 def test_8_bit_masks_that_count_up_are_objects_and_target_says_otherwise(tmp_path):

@@ -242,3 +242,13 @@ def test_an_empty_split_has_no_figures() -> None:
     empty = dataclasses.replace(data, splits={**data.splits, "val": torch.zeros(0, dtype=torch.int64)})
     said = predict(("boxes",), Knows(data, "train"), empty, "val", NOWHERE)
     assert measure.measure(("boxes",), said, data.spec)["AP"].reason == "the split is empty"
+
+
+def test_other_data_of_the_same_classes_is_judged(tmp_path: Path) -> None:
+    run = snellen.train(blocks.blocks(40, masks=True), "baseline", out=tmp_path / "run",
+                        machine=Machine(threads=1, report=False))  # fmt: skip
+    assert run.task.name == "instances"
+    other = blocks.blocks(30, masks=True, seed=7)
+    assert run.evaluate(other)["mask AP"].value is not None
+    with pytest.raises(snellen.core.errors.DataError, match="have no masks"):
+        run.evaluate(blocks.blocks(30))

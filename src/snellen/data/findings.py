@@ -15,7 +15,7 @@ from snellen.data.copies import Copies, Pair, groups_of
 from snellen.data.dataset import SPLITS, Draft
 from snellen.data.header import Header
 from snellen.data.pictures import PictureFiles
-from snellen.data.source import BadSamples, Source
+from snellen.data.source import Aside, BadSamples, Source
 from snellen.data.split import divide
 
 SHOWN = 5  # names in a message; `Finding.where` has all
@@ -181,6 +181,15 @@ def _half_width(test: Tensor) -> float:
     """Half the 95 % interval of an accuracy of 90 %, in points. Source: Wilson 1927."""
     n, p, z = max(len(test), 1), 0.9, 1.96
     return 100 * z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+
+
+def stray(aside: Sequence[Aside]) -> list[Finding]:
+    """That files are not used, where some are not."""
+    if not aside:
+        return []
+    first = "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
+    return [Finding(kind="stray", message=f"{len(aside)} files are not used: {first}", remedy=aside[0].remedy,
+                    where=tuple(entry.path for entry in aside), count=len(aside))]
 
 
 def named(draft: Draft, pairs: Sequence[Pair]) -> str:

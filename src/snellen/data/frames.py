@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.spec import Input, Reading
+from snellen.data.copies import groups_of
 from snellen.data.header import Header, Unusable
 from snellen.data.pictures import PictureFiles
 
@@ -40,6 +41,17 @@ class FramePairs:
 
     def all(self, reading: Reading) -> Tensor | None:
         return None
+
+    def films(self) -> np.ndarray | None:
+        """(N,) int64: samples that share a frame, or are joined by others that do, have one number.
+
+        None where fewer than three films are left so: then no split could be made of whole films.
+        """
+        first_of: dict[str, int] = {}
+        pairs = [(first_of.setdefault(source.name(k), k), k) for k in range(len(self))
+                 for source in (self.first, self.second)]  # fmt: skip
+        films = groups_of(len(self), [(a, b) for a, b in pairs if a != b])
+        return films if len(np.unique(films)) >= 3 else None
 
     def path(self, id: int) -> Path:
         return self.first.path(id)

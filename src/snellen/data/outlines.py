@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snellen.core.errors import shown
+from snellen.core.rle import lengths_of, text
+from snellen.core.spec import MOST_PIXELS
+
 Ring = Sequence[float]  # x1, y1, x2, y2, ...
 
 
@@ -57,11 +61,7 @@ class Outlines:
         return around
 
     def runs(self, k: int, height: int, width: int) -> dict[str, Any]:
-        """The mask of an object as run lengths of a picture of this size, as the mask functions of COCO take them.
-
-        Raises:
-            ValueError: for runs that do not fit.
-        """
+        """The mask of an object as run lengths of a picture of this size, as the mask functions of COCO take them."""
         from faster_coco_eval.core import mask
 
         if self.sizes[k, 0]:
@@ -73,38 +73,30 @@ class Outlines:
         return joined
 
     def masks(self, places: range, height: int, width: int) -> Tensor:
-        """(n, H, W) bool, the masks of some objects of one picture.
-
-        Raises:
-            ValueError: for runs that do not add up to the picture.
-        """
+        """(n, H, W) bool, the masks of some objects of one picture, whose runs are of this size."""
         from faster_coco_eval.core import mask
 
         if not places:
             return torch.zeros(0, height, width, dtype=torch.bool)
-        try:
-            drawn = mask.decode([self.runs(k, height, width) for k in places])  # (H, W, n) uint8
-        except RuntimeError as error:  # runs that end in the middle of a number
-            raise ValueError(str(error)) from error
+        drawn = mask.decode([self.runs(k, height, width) for k in places])  # (H, W, n) uint8
         return torch.from_numpy(drawn.transpose(2, 1, 0)).view(torch.bool).transpose(1, 2)  # no copy
 
 
-def compressed(counts: Sequence[int] | str | bytes, height: int, width: int) -> Runs:
-    """Run lengths as a file tells them, in numbers or compressed.
+def compressed(counts: Sequence[int] | str, height: int, width: int) -> Runs:
+    """Run lengths as a file tells them, in numbers or in COCO's short form.
 
     Raises:
-        ValueError: where they do not fit a picture of this size; too few compressed ones are found when they are drawn.
+        ValueError: where they do not add up to a picture of this size.
     """
-    from faster_coco_eval.core import mask
-
-    if isinstance(counts, str | bytes):
-        packed = counts.encode("latin-1") if isinstance(counts, str) else counts
+    if isinstance(counts, str):
+        if not counts.isascii():
+            raise ValueError(f"its runs {shown(counts)} are none")
+        total, packed = int(lengths_of(counts).sum()), counts
     else:
-        if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != height * width:
-            raise ValueError(f"its runs are not numbers that add up to {width}x{height} pixels")
-        packed = mask.frPyObjects({"counts": list(counts), "size": [height, width]}, height, width)["counts"]
-    try:
-        mask.area({"counts": packed, "size": [height, width]})
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"its runs do not fit {width}x{height} pixels") from error
-    return Runs(packed, height, width)
+        if not all(type(n) is int and 0 <= n <= MOST_PIXELS for n in counts):
+            raise ValueError(f"its runs {shown(counts)} are not all numbers of pixels")
+        total = sum(counts)
+        packed = text(np.array(counts, np.int64), (height, width)) if total == height * width else ""
+    if total != height * width:
+        raise ValueError(f"its runs add up to {total:,} pixels, not {width}x{height}")
+    return Runs(packed.encode(), height, width)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snellen.core.spec import Boxes, Classes, Labels, Spec
+from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
@@ -234,17 +234,23 @@ def _one_class(e: Evidence) -> list[Finding]:
             return []
         return [Finding(kind="one-class", message=f"It never says any label for all {len(e.said['truth']):,} samples.",
                         remedy=remedy)]
-    if not isinstance(target, Classes) or not len(e.said["truth"]):
+    if not isinstance(target, Classes | PixelClasses) or not len(e.said["truth"]):
         return []
-    classes = len(target.names)
-    answers = torch.bincount(e.said["scores"].argmax(1), minlength=classes).double() / len(e.said["truth"])
-    truth = torch.bincount(e.said["truth"], minlength=classes).double() / len(e.said["truth"])
+    if isinstance(target, PixelClasses):
+        things, table = "pixels", e.said["confusion"].double().sum(0)
+        remedy = remedy.replace(" or --sampling balanced", "")
+        answers, truth = table.sum(0), table.sum(1)
+    else:
+        things, classes = "samples", len(target.names)
+        answers = torch.bincount(e.said["scores"].argmax(1), minlength=classes).double()
+        truth = torch.bincount(e.said["truth"], minlength=classes).double()
+    answers, truth = answers / answers.sum().clamp(min=1), truth / truth.sum().clamp(min=1)
     most = int(answers.argmax())
     said, true = float(answers[most]), float(truth[most])
     if not (said == 1 and true < 1) and not (said >= ONE_CLASS and true < COMMON):
         return []
     return [Finding(kind="one-class", message=f"It says {target.names[most]} to {100 * said:.3g} % of the "
-                    f"samples, and {100 * true:.3g} % are.", remedy=remedy)]
+                    f"{things}, and {100 * true:.3g} % are.", remedy=remedy)]
 
 
 def _unbeaten(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:

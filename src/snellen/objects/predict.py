@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.errors import Diverged, UsageError
+from snellen.core.errors import DataError, Diverged, UsageError
 from snellen.core.objects import Found, Objects, Region
 from snellen.core.rle import runs
 from snellen.core.run import Run
@@ -34,6 +34,7 @@ def predict(parts: Sequence[Part], model: Detector, data: Dataset[Labelled], spl
     Raises:
         Diverged: when a box, a score or a keypoint is not finite; NaN never scores.
     """
+    refuse(parts, data)
     pieces: list[Piece] = [empty(parts, keypoints_of(data))]
     scenes = data.scenes(split, run.device)
     with torch.inference_mode():
@@ -54,6 +55,15 @@ def _batches(count: int) -> Iterator[range]:
 
 def keypoints_of(data: Dataset[Labelled]) -> int:
     return len(getattr(data.spec.target, "keypoints", ()))
+
+
+def refuse(parts: Sequence[Part], data: Dataset[Labelled]) -> None:
+    """Raises DataError where data of the same classes has no truth for what is to be scored."""
+    target = data.spec.target
+    for part in ("masks", "keypoints"):
+        if part in parts and not getattr(target, part):
+            raise DataError(f"The objects of {data.spec.name} have no {part}, which the model is scored by",
+                            "Give data that has them.")
 
 
 def check(found: Found, name: str) -> None:

@@ -150,7 +150,7 @@ def meaning(root: Path, folders: Sequence[str], seen: Sequence[int], colours: bo
             raise DataError(f"{root}: the masks are colours, and no table says what they mean",
                             f"Add {COLOUR_FILES[0]} with the columns name, r, g, b.")
         return found
-    names = _names(root, folders)
+    names = listed_names(root, folders)
     binary = set(seen) == {0, IGNORED} and (names is None or len(names[0]) == 2)
     if names is None:
         kept = sorted(set(seen) - {IGNORED}) if not binary else [0, IGNORED]
@@ -176,7 +176,8 @@ def _without_nothing(names: Sequence[str], values: Sequence[int], nothing: Seque
     return Meaning(tuple(n for n, _ in kept), tuple(v for _, v in kept), (*gone, *nothing), said, gone_names)
 
 
-def _names(root: Path, folders: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
+def listed_names(root: Path, folders: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
+    """The names that a list tells, one a line, and its file; None where there is no list."""
     for file in _files(root, folders, NAME_FILES):
         names = tuple(line.strip() for line in _text(file).splitlines() if line.strip())
         if names:

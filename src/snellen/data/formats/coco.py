@@ -20,10 +20,11 @@ from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.dataset import Draft
+from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.coco_json import Category, CocoFile, Row, called, read
 from snellen.data.formats.folder import SPLIT_NAMES
-from snellen.data.formats.objects import Told, draft_of, left_over, mirrored, split_of, stray
+from snellen.data.formats.objects import Told, draft_of, left_over, mirrored, split_of
 from snellen.data.index import walk
 from snellen.data.object_table import ObjectTable, Wrong
 from snellen.data.outlines import Outlines

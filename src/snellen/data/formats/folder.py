@@ -20,6 +20,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.dataset import Draft
+from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
 from snellen.data.header import SUFFIXES
 from snellen.data.index import File, Listing, walk
@@ -104,7 +105,8 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if len(names) < 2:
         raise DataError(f"{path} has one class only ({names[0]}): there is nothing to tell apart",
                         "Add a folder for a second class.")
-    findings = [*_empty(listing, splits, used), *_stray(found.aside), *_unreadable(found.aside)]
+    unused = [entry for entry in found.aside if not _hides_pictures(entry)]
+    findings = [*_empty(listing, splits, used), *stray(unused), *_unreadable(found.aside)]
     findings += [homeless_finding(homeless)] if homeless else []
     place = {name: k for k, name in enumerate(names)}
     given = np.array([split for _, split, _ in used], np.int64)
@@ -180,16 +182,6 @@ def _empty(listing: Listing, splits: dict[str, int], used: list[tuple[File, int,
                 message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:5])}",
                 remedy="Add training pictures of them, or remove them.", where=tuple(unseen), count=len(unseen)))
     return findings
-
-
-def _stray(aside: list[Aside]) -> list[Finding]:
-    """What is not used but hides no picture."""
-    stray = [entry for entry in aside if not _hides_pictures(entry)]
-    if not stray:
-        return []
-    first = "; ".join(f"{entry.path} {entry.reason}" for entry in stray[:3])
-    return [Finding(kind="stray", message=f"{len(stray)} files are not used: {first}", remedy=stray[0].remedy,
-                    where=tuple(entry.path for entry in stray), count=len(stray))]
 
 
 def _unreadable(aside: list[Aside]) -> list[Finding]:

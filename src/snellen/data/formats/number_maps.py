@@ -11,9 +11,9 @@ What files hold becomes numbers in one documented way; what is no truth becomes 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,12 +24,13 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import PixelNumbers
+from snellen.core.views import Finding
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.number_files import numbers
 from snellen.data.formats.paired import Looking, Pairs
-from snellen.data.formats.partners import Key, Partners
+from snellen.data.formats.partners import Key, Partners, frame_names
 from snellen.data.header import Unusable
 from snellen.data.index import File
 
@@ -40,6 +41,8 @@ _SAID = {
     "edges": "0 to 1", "reflectance": "0 to 1", "flow": "u right, v down, in pixels; what is not known is no truth",
 }  # fmt: skip
 _JSON = 'depth.json with {"scale": metres per unit} says otherwise'
+_ONE_FILM = Finding(kind="leakage", message="samples of one film share frames, and lie in several splits",
+                    remedy="Lay them into train, val and test yourself: the test is easier than it looks.")
 
 
 class Size(NamedTuple):
@@ -78,7 +81,9 @@ def open_numbers(root: Path, found: Partners, kind: str, asked: Asked) -> Draft:
     if kind == "depth":
         said += f" in metres ({scale:g} a unit, as depth.json says)" if scale else f" in the files' own units ({_JSON})"
     taken = f"image–number pairs: {len(pairs.keys):,} {said} of every pixel{pairs.in_splits}; {_SAID[kind]}"
-    return pairs.draft(target, Maps(pairs.reading(read, target), range(len(pairs.keys))), taken)
+    draft = pairs.draft(target, Maps(pairs.reading(read, target), range(len(pairs.keys))), taken)
+    one_film = kind == "flow" and pairs.given is None and pairs.groups is None
+    return dataclasses.replace(draft, findings=(*draft.findings, _ONE_FILM)) if one_film else draft
 
 
 def _target(kind: str, channels: int, scale: float | None) -> PixelNumbers:
@@ -175,7 +180,7 @@ def _frames(root: Path, found: Partners) -> tuple[dict[Key, File], dict[Key, Fil
     maps: dict[Key, File] = {}
     seconds: dict[Key, File] = {}
     for key, file in found.maps["flow"].items():
-        pair = next((pair for pair in _frame_names(key) if all(name in found.pictures for name in pair)), None)
+        pair = next((pair for pair in frame_names(key) if all(name in found.pictures for name in pair)), None)
         if pair is None:
             maps[key] = file
         else:
@@ -184,15 +189,3 @@ def _frames(root: Path, found: Partners) -> tuple[dict[Key, File], dict[Key, Fil
         raise DataError(f"{root}: no map of flow has two frames",
                         "Name them a_img1.png, a_img2.png, a_flow.flo; or images/1.png, images/2.png, flow/1.flo.")
     return maps, seconds
-
-
-def _frame_names(key: Key) -> list[tuple[Key, Key]]:
-    """How the two frames of a map of flow may be called."""
-    *folders, stem = key
-    bare = re.sub(r"[_-]?flow$", "", stem, flags=re.IGNORECASE)
-    pairs = [((*folders, f"{bare}{mark}1"), (*folders, f"{bare}{mark}2")) for mark in ("_img", "_", "_im")]
-    for name in (stem, bare, re.sub(r"^flow", "frame", stem)):
-        if counted := re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL):
-            after = f"{counted[1]}{int(counted[2]) + 1:0{len(counted[2])}d}"
-            pairs.append(((*folders, name), (*folders, after)))
-    return pairs

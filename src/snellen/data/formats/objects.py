@@ -113,15 +113,6 @@ def left_over(listing: Listing, used: set[str], reason: str, remedy: str) -> tup
     return aside, no_data
 
 
-def stray(aside: Sequence[Aside]) -> list[Finding]:
-    """That files are not used, where some are not."""
-    if not aside:
-        return []
-    first = "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
-    return [Finding(kind="stray", message=f"{len(aside)} files are not used: {first}", remedy=aside[0].remedy,
-                    where=tuple(entry.path for entry in aside), count=len(aside))]
-
-
 def some_names(folder: Path) -> list[str]:
     """Names in a folder that are not hidden, the first of very many; none where it cannot be read."""
     try:

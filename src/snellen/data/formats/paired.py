@@ -84,6 +84,8 @@ class Pairs(Generic[H]):
             self.source = FramePairs(first, open_pictures(root, frames, asked.pages))
             self.used = len({file.path for file in [*first.files, *frames]})
         self.groups = group_ids([file.path for file in first.files], asked.group) if asked.group else None
+        if isinstance(self.source, FramePairs) and self.groups is None and self.given is None:
+            self.groups = self.source.films()
         self.held: list[H | None] = [None] * len(self.keys)
         self.unread = self._look(looking, asked.full)
 

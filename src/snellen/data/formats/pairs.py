@@ -21,10 +21,10 @@ from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.class_maps import (
     IGNORED,
-    NAME_FILES,
     STRANGER,
     Facts,
     facts,
+    listed_names,
     mask_values,
     meaning,
     stranger,
@@ -83,17 +83,33 @@ def _tell(pairs: Pairs[Facts], from_folder: str) -> tuple[str, str]:
     if from_folder == "instances":
         return "instances", "as their folder says"
     held = [found for found in pairs.held if found is not None]
-    if any(found.kind == "deep" for found in held):
-        return "instances", "masks of more than 8 bits"
     if _colours(pairs):
         return "classes", "masks of colours"
-    if any((pairs.root / name).is_file() for name in NAME_FILES):
+    names = _names(pairs)
+    largest = max((v for found in held for v in found.values if v != IGNORED), default=0)
+    if len(names) == 1:
+        return "instances", "one class is listed"
+    deep = any(found.kind == "deep" for found in held)
+    if names and (not deep or largest < len(names)):
         return "classes", "as listed"
+    if deep:
+        return "instances", "masks of more than 8 bits"
     tops = [max(found.values) for found in held]
     counted = all(set(found.values) | {0} == set(range(max(found.values) + 1)) for found in held)
     if counted and len(set(tops)) > 1 and max(tops) > MOST_CLASSES:
         return "instances", f"8-bit masks that count up to {max(tops)}, in every picture without a gap"
     return "classes", "8-bit masks of few values"
+
+
+def _folders(pairs: Pairs[Facts]) -> list[str]:
+    """Those that masks lie in: a list of classes may lie there, too."""
+    return sorted({file.path.rpartition("/")[0] for file in pairs.maps if file is not None})
+
+
+def _names(pairs: Pairs[Facts]) -> tuple[str, ...]:
+    """The classes that are listed, if any."""
+    listed = listed_names(pairs.root, _folders(pairs))
+    return listed[0] if listed is not None else ()
 
 
 def _colours(pairs: Pairs[Facts]) -> bool:
@@ -108,8 +124,7 @@ def _values(found: Facts, colours: bool) -> tuple[int, ...]:
 def _classes(pairs: Pairs[Facts], why: str) -> Draft:
     colours = _colours(pairs)
     seen = sorted({v for found in pairs.held if found is not None for v in _values(found, colours)})
-    folders = sorted({file.path.rpartition("/")[0] for file in pairs.maps if file is not None})
-    means = meaning(pairs.root, folders, seen, colours)
+    means = meaning(pairs.root, _folders(pairs), seen, colours)
     for k, (found, file) in enumerate(zip(pairs.held, pairs.maps, strict=True)):
         if found is not None and file is not None and (strange := means.strangers(_values(found, colours))):
             pairs.refuse(k, f"has a mask, {file.path}, with {stranger(strange, colours, means)}", STRANGER)
@@ -147,7 +162,8 @@ def _instances(pairs: Pairs[Facts], why: str) -> Draft:
              f"objects ({why}): each value but 0{' and 255' if outline else ''} is one object, also where its parts do "
              f"not touch{pairs.in_splits}; --target classes takes values for classes")
     annotations = InstanceMaps(objects, count, range(len(pairs.keys)))
-    return pairs.draft(Boxes(names=("object",), masks=True), annotations, taken)
+    names = _names(pairs)
+    return pairs.draft(Boxes(names=names if len(names) == 1 else ("object",), masks=True), annotations, taken)
 
 
 class InstanceMaps:

@@ -8,6 +8,7 @@ path, without it, is the same for a picture and its maps. So `images/train/a.jpg
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -76,7 +77,12 @@ def recognised(root: Path) -> bool:
         if len(files) + len(folders) > _LOOKED_AT:
             break
     found = partners(Listing(files, [], folders))
-    return any(key in found.pictures or role == "flow" for role, maps in found.maps.items() for key in maps)
+    for role, maps in found.maps.items():
+        for key in maps:
+            partners_of = frame_names(key) if role == "flow" else [(key, key)]
+            if any(a in found.pictures and b in found.pictures for a, b in partners_of):
+                return True
+    return False
 
 
 def partners(listing: Listing) -> Partners:
@@ -110,7 +116,7 @@ def _role(path: str, suffix: str, folders: set[str]) -> tuple[str | None, Key]:
     for place, folder in enumerate(above):
         word = folder.lower()
         beside = next((word.removesuffix(end) for end in _BESIDE if word.endswith(end)), "")
-        if role in (None, "flow") and word in PICTURES and role is None:
+        if role is None and word in PICTURES:
             role = "picture"
         elif word in ROLES and role in (None, "flow"):
             role = role or ROLES[word]
@@ -152,3 +158,15 @@ def _without(key: Key, ends: Iterable[str]) -> Key:
     stem = key[-1]
     end = next((end for end in ends if stem.lower().endswith(end) and len(stem) > len(end)), "")
     return (*key[:-1], stem[: len(stem) - len(end)])
+
+
+def frame_names(key: Key) -> list[tuple[Key, Key]]:
+    """How the two frames of a map of flow may be called."""
+    *folders, stem = key
+    bare = re.sub(r"[_-]?flow$", "", stem, flags=re.IGNORECASE)
+    pairs = [((*folders, f"{bare}{mark}1"), (*folders, f"{bare}{mark}2")) for mark in ("_img", "_", "_im")]
+    for name in (stem, bare, re.sub(r"^flow", "frame", stem)):
+        if counted := re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL):
+            after = f"{counted[1]}{int(counted[2]) + 1:0{len(counted[2])}d}"
+            pairs.append(((*folders, name), (*folders, after)))
+    return pairs

@@ -10,6 +10,7 @@ import numpy as np
 
 from snellen.core.spec import Input
 from snellen.core.views import Finding
+from snellen.data.findings import stray
 from snellen.data.formats import Asked
 from snellen.data.formats.columns import Problems
 from snellen.data.formats.rows import Grid, is_picture
@@ -75,7 +76,7 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
     used = 1 + len(there)
     return Inputs(
         source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}", aside=aside,
-        findings=(*_ignored([name for name in names if name != column]), *_stray(aside)),
+        findings=(*_ignored([name for name in names if name != column]), *stray(aside)),
         files=(("found", used + len(aside) + no_data), ("used", used), ("set aside", len(aside)), ("no data", no_data)),
         groups=group_ids(cells, asked.group) if asked.group is not None and "{" in asked.group else None)  # fmt: skip
 
@@ -110,11 +111,3 @@ def _ignored(names: Sequence[str]) -> list[Finding]:
     return [Finding(kind="ignored-column", severity="note", where=tuple(names), count=len(names),
                     message=f"The pictures are the input; not used: {shown}.",
                     remedy="Take the file names out of the table to learn from the other columns.")]
-
-
-def _stray(aside: Sequence[Aside]) -> list[Finding]:
-    if not aside:
-        return []
-    first = "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
-    return [Finding(kind="stray", message=f"{len(aside)} files are not used: {first}", remedy=aside[0].remedy,
-                    where=tuple(entry.path for entry in aside), count=len(aside))]

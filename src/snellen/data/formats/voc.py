@@ -18,8 +18,9 @@ import numpy as np
 from snellen.core.errors import UsageError, first_line, shown
 from snellen.core.spec import Boxes
 from snellen.data.dataset import Draft
+from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.objects import Told, beside_pictures, draft_of, some_names, split_of, stray
+from snellen.data.formats.objects import Told, beside_pictures, draft_of, some_names, split_of
 from snellen.data.formats.voc_files import MASKS, Entry, child, entries_of, home_of, not_used
 from snellen.data.formats.voc_masks import ObjectMasks
 from snellen.data.index import walk

@@ -20,9 +20,10 @@ from snellen.core.errors import DataError, first_line, shown
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, Draft
+from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.folder import SPLIT_NAMES, is_picture_name
-from snellen.data.formats.objects import Told, beside_pictures, draft_of, leads_out, left_over, some_names, stray
+from snellen.data.formats.objects import Told, beside_pictures, draft_of, leads_out, left_over, some_names
 from snellen.data.formats.yolo_lines import Line, read_lines
 from snellen.data.formats.yolo_plan import NAMES, YAML, Plan, plan_of
 from snellen.data.header import Header
@@ -59,8 +60,8 @@ def _tells(file: Path) -> bool:
 def _has_text(folder: Path) -> bool:
     """Whether text lies in a folder, or in one inside it."""
     names = some_names(folder)
-    return any(name.endswith(".txt") for name in itertools.chain(names, *(some_names(folder / name) for name in names
-                                                                         if "." not in name)))  # fmt: skip
+    below = (some_names(folder / name) for name in names if "." not in name)
+    return any(name.endswith(".txt") and name not in NAMES for name in itertools.chain(names, *below))
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:

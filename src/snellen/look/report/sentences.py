@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snellen.core.spec import Boxes, Numbers, Spec
+from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Spec
 from snellen.core.views import Metric
 from snellen.look import judged
 from snellen.look.words import escaped, number, unbroken
@@ -49,6 +49,8 @@ def verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec) -> tuple
         return "", ""
     knows = "says the mean of the training targets" if isinstance(spec.target, Numbers) else \
         "knows only where objects usually are" if isinstance(spec.target, Boxes) else \
+        "says what is usual at every pixel" if isinstance(spec.target, PixelNumbers) else \
+        "says the most frequent class at every pixel" if isinstance(spec.target, PixelClasses) else \
         "knows only how often each class occurs"
     said = f"The baseline, which {knows}, reaches {_plain(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value

@@ -44,7 +44,9 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList(twice(before, after, norm) for before, after in zip([channels, *wide], wide,
                                                                                        strict=False))
-        self.up = nn.ModuleList(upsampling(upsample, wide[k + 1], wide[k]) for k in reversed(range(depth)))
+        # Normalised, or what comes from below would be drowned by the skip beside it, at each level anew.
+        self.up = nn.ModuleList(nn.Sequential(upsampling(upsample, wide[k + 1], wide[k]), normalised(norm, wide[k]))
+                                for k in reversed(range(depth)))  # fmt: skip
         self.decoder = nn.ModuleList(twice(wide[k] * (1 + skips), wide[k], norm) for k in reversed(range(depth)))
         self.head = nn.Conv2d(width, outputs, 1)
 

@@ -56,7 +56,8 @@ class Interpolation(nn.Module):
         size = (self.factor * x.shape[-2], self.factor * x.shape[-1])  # whole numbers, for exports of any size
         corners = None if self.how == "nearest" else False
         smooth = self.how == "bicubic"  # what torch calls antialiased takes a = −1/2, which keeps ramps, not −3/4
-        given = x.float() if smooth and x.dtype in (torch.bfloat16, torch.float16) else x  # torch has no short form of it
+        short = x.dtype in (torch.bfloat16, torch.float16)
+        given = x.float() if smooth and short else x  # torch has no short form of it
         said = nn.functional.interpolate(given, size=size, mode=self.how, align_corners=corners, antialias=smooth)
         return said.to(x.dtype)
 

@@ -1,0 +1,77 @@
+"""The page on serving does what it says: what it shows is printed, what it sends is answered, its tables are those of
+the code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from snellen.cli.main import main
+from snellen.data.toys import digits
+from snellen.serving.limits import limits
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "guide" / "serve.md").read_text(encoding="utf-8")
+
+
+def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["train", "digits", "--model", "softmax", "--epochs", "5"]) == 0
+    Image.fromarray(digits(0).source.values[0, 0].numpy()).save("digit.png")  # type: ignore[attr-defined]
+    ((command, shown),) = re.findall(r"^\$ snellen (.*)\n((?:(?!```).*\n)*)", TEXT, re.M)
+    server = subprocess.Popen([sys.executable, "-m", "snellen", *command.split(), "--port", "0"], text=True,
+                              stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    try:
+        assert server.stdout is not None
+        told = "".join(server.stdout.readline() for _ in range(3))
+        port = re.findall(r":(\d+)/", told)[0]
+        assert told.replace(port, "8000") == shown
+        (code,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(code.replace("8000", port), {})
+        assert out.getvalue() == "0\n"
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert server.returncode == 143
+
+
+def test_the_refusals_are_those_of_the_code() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "snellen" / "serving").glob("*.py"))
+    raised = set(re.findall(r'Refused\((\d+), "([\w-]+)"', code)) | {("503", "busy")}  # by a connection
+    rows = re.findall(r"^\| ((?:\d+, )*\d+) \| (.+?) \|", TEXT, re.M)
+    told = {(status, word) for statuses, words in rows for word in re.findall(r"`([\w-]+)`", words)
+            for status in statuses.split(", ")}  # fmt: skip
+    assert raised <= told
+    assert {word for _, word in told} == {word for _, word in raised}
+    assert {status for status, _ in told} == {status for status, _ in raised}
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    rows = dict(re.findall(r"^\| `(--[\w-]+)` \| (.+?) \|", TEXT, re.M))
+    pictures, tables = limits("image", {}), limits("vector", {})
+    assert rows == {
+        "--most-bytes": f"{pictures.most_bytes >> 20} MiB; tables {tables.most_bytes >> 20} MiB",
+        "--most-pixels": f"{pictures.most_pixels:,}",
+        "--most-inputs": f"{pictures.most_inputs}; rows {tables.most_inputs:,}",
+        "--queue": str(pictures.queue), "--timeout": f"{pictures.timeout:g} s",
+        "--patience": f"{pictures.patience:g} s", "--connections": str(pictures.connections),
+    }  # fmt: skip
+
+
+def test_what_is_shown_of_an_answer_is_json() -> None:
+    shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", TEXT, re.M | re.S)]
+    assert [list(entry) for entry in shown] == [["answers"], ["error"]]
