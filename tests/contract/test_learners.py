@@ -42,7 +42,8 @@ SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
 }  # fmt: skip
 QUICK_SCENES: dict[str, dict[str, Any]] = {
     **{task: {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "pixels")},
-    **{task: {"epochs": 4, "batch_size": 4} for task in ("detect", "instances", "keypoints")},
+    **{task: {"epochs": 8, "batch_size": 4, "proposals": 50, "regions": 32}
+       for task in ("detect", "instances", "keypoints")},
 }
 
 

@@ -51,8 +51,8 @@ def theirs(kind: str) -> nn.Module:
 
 
 def ours(kind: str, other: nn.Module) -> Detector:
-    plan = Plan(classes=CLASSES, masks="joint" if kind == "masks" else "none", keypoints=5 if kind == "keypoints" else 0,
-                aligned=False, learning=(200, 100), using=(200, 100),
+    plan = Plan(classes=CLASSES, masks="joint" if kind == "masks" else "none",
+                keypoints=5 if kind == "keypoints" else 0, aligned=False, learning=(200, 100), using=(200, 100),
                 share=Share(count=64, positive=0.25, high=0.5, low=0.5))
     standardize = Standardize(Input(modality="image", shape=(3, None, None), dtype="float32"))
     standardize.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))

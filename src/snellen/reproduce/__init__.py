@@ -11,6 +11,7 @@ from snellen.reproduce import (
     optimizers,
     parameters,
     resnext,
+    roi_align,
     units,
 )
 from snellen.reproduce.table import Table
@@ -27,5 +28,6 @@ TABLES: dict[str, Table] = {
         depth.TABLE,
         units.TABLE,
         resnext.TABLE,
+        roi_align.TABLE,
     )
 }

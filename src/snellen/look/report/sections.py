@@ -107,7 +107,12 @@ def findings(found: Sequence[Finding]) -> str:
 
 
 def ending(notes: Mapping[str, Any]) -> str:
-    """How the run ended where it did not run its full length."""
+    """What it began with where it searched for regions, and how it ended where it did not run its full length."""
+    if "proposals" in notes:
+        found = notes["proposals"]
+        return (f"It was given {found['regions a picture']:.0f} regions a picture, which reach "
+                f"{100 * found['recall at 0.5']:.1f} % of the objects (an overlap of at least one half): "
+                "what they do not reach cannot be found.")
     if "cut" in notes:
         return f"Time ran out after {number(notes['cut']['step'])} of {number(notes['cut']['of'])} steps."
     if "fitted" in notes:

@@ -32,7 +32,7 @@ class FastRCNNSettings:
     """How a region is read from the map: cut at whole cells, or between them."""
     given: Given = Given()
     descent: Descent = Descent(
-        epochs=12, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+        epochs=12, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
     )
     augment: SceneAugment = SceneAugment(flip=False)
 

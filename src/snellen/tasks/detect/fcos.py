@@ -28,7 +28,7 @@ class FCOSSettings:
 
     sight: Sight = Sight()
     descent: Descent = Descent(
-        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
     )
     augment: SceneAugment = SceneAugment()
 

@@ -32,7 +32,7 @@ class RCNNSettings:
     """Pixels a side that each region is warped to."""
     given: Given = Given()
     descent: Descent = Descent(
-        epochs=8, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0, average=0.99
+        epochs=8, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
     )
     augment: SceneAugment = SceneAugment(flip=False)
 

@@ -1,0 +1,60 @@
+"""D8, N11 scaled down: Mask R-CNN with RoIAlign and with RoIPool, otherwise alike, with the same seeds.
+
+    python bench/roi_align.py DATA [--seeds 3] [--epochs 6] [--shorter 128]
+
+Prints mask AP on the test split of each seed, and the mean difference with its 95 % interval over seeds (Student's t);
+writes results/roi_align.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from harness import RESULTS, about
+from scipy import stats
+
+import snellen
+from snellen.entry import Machine
+
+
+def main() -> None:
+    made = argparse.ArgumentParser()
+    made.add_argument("data")
+    made.add_argument("--seeds", type=int, default=3)
+    made.add_argument("--epochs", type=int, default=6)
+    made.add_argument("--shorter", type=int, default=128)
+    given = made.parse_args()
+    data = snellen.dataset(given.data)
+    found: dict[str, list[dict[str, float]]] = {"roi-align": [], "roi-pool": []}
+    started = time.monotonic()
+    for seed in range(given.seeds):
+        for pool, rows in found.items():
+            with tempfile.TemporaryDirectory() as folder:
+                run = snellen.train(data, "mask-rcnn", out=Path(folder) / pool, seed=seed, pool=pool,
+                                    epochs=given.epochs, shorter=given.shorter,
+                                    machine=Machine(threads=1, report=False))  # fmt: skip
+                rows.append({name: metric.value for name, metric in run.metrics.items() if metric.value is not None})
+            print(pool, seed, {name: round(value, 4) for name, value in rows[-1].items() if "AP" in name}, flush=True)
+    headline = run.headline
+    apart = [a[headline] - b[headline] for a, b in zip(found["roi-align"], found["roi-pool"], strict=True)]
+    half = None
+    if len(apart) > 1:
+        half = float(stats.t.ppf(0.975, len(apart) - 1)) * statistics.stdev(apart) / math.sqrt(len(apart))
+    result = {**about("roi_align", "Mask R-CNN with RoIAlign less the same with RoIPool.", given.seeds, 1),
+              "data": data.spec.name, "epochs": given.epochs, "shorter": given.shorter, "headline": headline,
+              "difference": statistics.fmean(apart), "half_width": half, "each": apart, "metrics": found,
+              "seconds": time.monotonic() - started}  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "roi_align.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{headline}: RoIAlign is {100 * result['difference']:.2f} points above RoIPool, "
+          f"± {'?' if half is None else f'{100 * half:.2f}'} (95 %, {given.seeds} seeds)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What detectors begin with, are given, and read: weights, regions of selective search, masks cut to their box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models.detection._utils import BoxLinearCoder
+from torchvision.ops import box_iou, roi_align
+
+from snellen.core.errors import EnvironmentProblem, UsageError
+from snellen.nn.rcnn.keypoints import places, told
+from snellen.nn.rcnn.masks import wanted
+from snellen.nn.rcnn.one_stage import decoded_from_sides
+from snellen.objects.pretrained import there
+from snellen.objects.search import SelectiveSearch
+from snellen.objects.settings import Sight
+
+KNOWN = {"resnet50": "fasterrcnn_resnet50_fpn"}
+
+
+def test_published_weights_that_are_not_here_end_with_both_remedies(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(EnvironmentProblem) as problem:
+        there(Sight(backbone="resnet50", pretrained="published"), KNOWN, "faster-rcnn")
+    assert "snellen get fasterrcnn_resnet50_fpn" in str(problem.value)
+    assert "--from-scratch" in str(problem.value)
+    with pytest.raises(UsageError, match="--backbone resnet50"):
+        there(Sight(pretrained="published"), KNOWN, "faster-rcnn")
+    there(Sight(pretrained="published", from_scratch=True), KNOWN, "faster-rcnn")
+    with pytest.raises(UsageError, match="there is no"):
+        there(Sight(pretrained=str(tmp_path / "nothing.safetensors")), KNOWN, "faster-rcnn")
+
+
+def picture() -> torch.Tensor:
+    x = torch.full((3, 80, 120), -1.0)
+    x[:, 20:60, 30:90] = torch.tensor([1.5, 0.0, 0.5])[:, None, None]
+    return x + 0.02 * torch.randn(3, 80, 120, generator=torch.Generator().manual_seed(0))
+
+
+def test_selective_search_reaches_a_block_and_says_the_same_each_time() -> None:
+    pytest.importorskip("cv2")
+    one, other = SelectiveSearch(80, 300), SelectiveSearch(80, 300)
+    found = one(picture())
+    assert torch.equal(found, other(picture()))  # OpenCV's order is drawn, ours is not
+    assert float(box_iou(torch.tensor([[30.0, 20, 90, 60]]), found).max()) > 0.8
+    assert (found[:, 2:] > found[:, :2]).all()
+    assert found[:, 2].max() <= 120
+    small = SelectiveSearch(40, 5)(picture())
+    assert len(small) <= 6
+    assert float(small[-1, 2]) == 120  # the whole picture, in its own pixels
+
+
+def test_what_was_searched_comes_back_with_a_resumed_run() -> None:
+    pytest.importorskip("cv2")
+    one, other = SelectiveSearch(80, 300), SelectiveSearch(80, 300)
+    first, second = one(picture()), one(picture().flip(2))
+    other.load_state_dict(one.state_dict())
+    assert other.found.keys() == one.found.keys()
+    assert torch.equal(other(picture()), first)
+    assert torch.equal(other(picture().flip(2)), second)
+
+
+def test_the_true_mask_of_a_box_is_that_of_the_whole_picture_read_by_torchvision() -> None:
+    drawn = torch.Generator().manual_seed(1)
+    masks = torch.rand(3, 40, 50, generator=drawn) > 0.5
+    corner = torch.rand(20, 2, generator=drawn) * 40 - 6  # some lie outside
+    boxes = torch.cat([corner, corner + 3 + torch.rand(20, 2, generator=drawn) * 30], 1)
+    of = torch.randint(0, 3, (20,), generator=drawn)
+    rois = torch.cat([of[:, None], boxes], 1)
+    whole = roi_align(masks[:, None].float(), rois, (28, 28), 1.0, aligned=True)[:, 0]
+    inside = ((boxes >= 0) & (boxes <= torch.tensor([50.0, 40, 50, 40]))).all(1)
+    assert 3 < int(inside.sum()) < 20
+    torch.testing.assert_close(wanted(masks, of, boxes, 28)[inside], whole[inside], rtol=0, atol=1e-5)
+
+
+def test_sides_are_decoded_as_by_torchvision() -> None:
+    drawn = torch.Generator().manual_seed(2)
+    anchors = torch.rand(30, 2, generator=drawn).repeat(1, 2) * 50 + torch.tensor([-4.0, -4, 4, 4])
+    sides = torch.rand(30, 4, generator=drawn) * 3
+    torch.testing.assert_close(decoded_from_sides(sides, anchors), BoxLinearCoder().decode(sides, anchors))
+
+
+def test_a_keypoint_is_found_where_it_was_learned() -> None:
+    boxes = torch.tensor([[10.0, 20, 66, 76]])
+    points = torch.tensor([[[31.0, 45.0, 2], [66.0, 76.0, 1], [5.0, 30.0, 2], [30.0, 30.0, 0]]])
+    place, inside = places(points, boxes, 56)
+    assert inside.tolist() == [[True, True, False, False]]  # on the border; outside; not labelled
+    maps = torch.full((1, 4, 56 * 56), -9.0).scatter(2, place[..., None], 9.0).view(1, 4, 56, 56)
+    found = told(maps, boxes)
+    assert float((found[0, :2, :2] - points[0, :2, :2]).abs().max()) <= 1.0  # a cell is a pixel here
+    assert (found[..., 2] > 0.9).all()
