@@ -13,7 +13,7 @@ from typing import Any
 from harness import RESULTS, group, is_limit
 
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
-ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "accuracy", "transfer", "compare_calibration")
+ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "serving", "accuracy", "transfer", "compare_calibration")
 
 HEAD = """# Benchmarks
 

@@ -45,8 +45,9 @@ def says_of_any_size_what_the_run_says(run: snellen.Trained, session: onnxruntim
             assert float((torch.from_numpy(said[name]) - values).abs().max()) <= 1e-4 * scale
 
 
-OTHERS = [one for one in FAMILY if one.id in {f"classify-{name}" for name in (
-    "mobilenetv2", "densenet121", "googlenet", "alexnet", "vgg11", "resnet50", "resnext50", "resnet164")}]  # fmt: skip
+OTHERS = [one for one in FAMILY if one.id in {*(f"classify-{name}" for name in (
+    "mobilenetv2", "densenet121", "googlenet", "alexnet", "vgg11", "resnet50", "resnext50", "resnet164")),
+    "segment-fcn", "segment-dilated"}]  # fmt: skip
 
 
 @pytest.mark.parametrize("learner", ALL + OTHERS)

@@ -235,3 +235,10 @@ def test_a_view_is_of_the_centres_of_pixels():
     here: World = world(0, 1).world
     seen = look(here, np.array([10.5]), np.array([20.5]))
     assert view(here).seen.depth.reshape(SIDE, SIDE)[20, 10] == seen.depth[0]
+
+
+@pytest.mark.parametrize("target", ["depth", "normals", "edges", "reflectance", "flow"])
+def test_every_pixel_has_a_truth(target):
+    drawn = Drawn(1, target)
+    for id in range(40):
+        assert bool(drawn.drawn(id)[1].isfinite().all())

@@ -35,7 +35,7 @@ def regions(count: int) -> Tensor:
     return torch.cat([picture, corner, corner + side], 1)
 
 
-def test_one_map_serves_every_region_as_if_it_were_cut_out() -> None:
+def test_d6_one_map_serves_every_region_as_if_it_were_cut_out() -> None:
     drawn = torch.Generator().manual_seed(0)
     features = torch.randn(2, 3, 16, 16, generator=drawn)
     x = torch.zeros(2, 3, 16 * STRIDE, 16 * STRIDE)
@@ -45,7 +45,7 @@ def test_one_map_serves_every_region_as_if_it_were_cut_out() -> None:
         assert torch.equal(found, one_by_one(features[int(region[0])], region[1:], 3))
 
 
-def test_its_gradient_is_that_of_finite_differences() -> None:
+def test_d6_its_gradient_is_that_of_finite_differences() -> None:
     drawn = torch.Generator().manual_seed(1)
     # distinct values far apart: no step of the differences changes which is largest
     features = torch.randperm(2 * 2 * 8 * 8, generator=drawn).double().view(2, 2, 8, 8).requires_grad_()
@@ -54,7 +54,7 @@ def test_its_gradient_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda maps: Pool("roi-pool", 2)([maps], x, asked), features)
 
 
-def test_each_of_a_pyramid_serves_regions_of_its_size() -> None:
+def test_d6_each_of_a_pyramid_serves_regions_of_its_size() -> None:
     drawn = torch.Generator().manual_seed(2)
     large, small = torch.randn(1, 2, 64, 64, generator=drawn), torch.randn(1, 2, 32, 32, generator=drawn)
     x = torch.zeros(1, 3, 256, 256)  # strides 4 and 8

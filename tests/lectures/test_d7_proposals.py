@@ -41,7 +41,7 @@ box = st.tuples(corner, corner, side, side).map(lambda b: [b[0], b[1], b[0] + b[
 
 @settings(max_examples=200, deadline=None)
 @given(box, box)
-def test_a_box_is_found_again_from_its_offsets(one: list[float], anchor: list[float]) -> None:
+def test_d7_a_box_is_found_again_from_its_offsets(one: list[float], anchor: list[float]) -> None:
     a, b = (torch.tensor(values, dtype=torch.float64) for values in (one, anchor))
     width = (a[2:] / 1 - a[:2]) / (b[2:] - b[:2])
     if bool((width > 60).any()):  # beyond what is decoded: growth is cut at 1000/16
@@ -49,7 +49,7 @@ def test_a_box_is_found_again_from_its_offsets(one: list[float], anchor: list[fl
     torch.testing.assert_close(decoded(encoded(a, b, OF_REGIONS), b, OF_REGIONS), a, rtol=0, atol=1e-9)
 
 
-def test_offsets_are_those_of_torchvision() -> None:
+def test_d7_offsets_are_those_of_torchvision() -> None:
     boxes, anchors = drawn_boxes(50, 0), drawn_boxes(50, 1)
     theirs = BoxCoder(OF_REGIONS)
     torch.testing.assert_close(encoded(boxes, anchors, OF_REGIONS), theirs.encode_single(boxes, anchors))
@@ -57,7 +57,7 @@ def test_offsets_are_those_of_torchvision() -> None:
     torch.testing.assert_close(decoded(deltas, anchors, OF_REGIONS), theirs.decode_single(deltas, anchors))
 
 
-def test_anchors_are_those_of_torchvision_and_lie_row_by_row() -> None:
+def test_d7_anchors_are_those_of_torchvision_and_lie_row_by_row() -> None:
     maps = [torch.zeros(2, 1, 24, 40), torch.zeros(2, 1, 12, 20)]
     x = torch.zeros(2, 3, 96, 160)
     ours = torch.cat(Anchors([16, 50], [0.5, 1.0, 2.0])(maps, x))
@@ -70,14 +70,14 @@ def test_anchors_are_those_of_torchvision_and_lie_row_by_row() -> None:
         assert abs(height / width - (0.5, 1.0, 2.0)[shape]) < 0.1 * (0.5, 1.0, 2.0)[shape]  # sides are whole
 
 
-def test_sizes_of_anchors_span_those_of_the_boxes() -> None:
+def test_d7_sizes_of_anchors_span_those_of_the_boxes() -> None:
     sides = torch.logspace(1, 2, 101)  # 10 to 100 pixels
     boxes = torch.stack([torch.zeros(101), torch.zeros(101), sides, sides], 1)
     sizes = suited(boxes, 3)
     torch.testing.assert_close(torch.tensor(sizes).log10(), torch.tensor([1.1, 1.5, 1.9]), rtol=0, atol=0.01)
 
 
-def test_of_boxes_that_overlap_the_surest_stays() -> None:
+def test_d7_of_boxes_that_overlap_the_surest_stays() -> None:
     boxes, scores = drawn_boxes(200, 3), torch.rand(200, generator=torch.Generator().manual_seed(4)).double()
     groups = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(5))
     overlap = box_iou(boxes, boxes)
@@ -89,12 +89,12 @@ def test_of_boxes_that_overlap_the_surest_stays() -> None:
     assert 20 < int(stays.sum()) < 180
 
 
-def test_boxes_are_cut_at_the_border_of_their_own_picture() -> None:
+def test_d7_boxes_are_cut_at_the_border_of_their_own_picture() -> None:
     boxes = torch.tensor([[[-5.0, 3, 50, 90]], [[-5.0, 3, 50, 90]]])
     assert clipped(boxes, torch.tensor([[40.0, 60.0], [80.0, 30.0]])).tolist() == [[[0, 3, 50, 40]], [[0, 3, 30, 80]]]
 
 
-def test_what_lies_in_a_crowd_is_no_background() -> None:
+def test_d7_what_lies_in_a_crowd_is_no_background() -> None:
     true = torch.tensor([[10.0, 10, 30, 30], [50.0, 0, 100, 100]])
     boxes = torch.tensor([[11.0, 10, 30, 30], [60.0, 20, 80, 40], [0.0, 60, 20, 80], [40.0, 0, 60, 20]])
     truth = objects(true, crowd=torch.tensor([False, True]))
@@ -115,7 +115,7 @@ def network(channels: int = 4) -> tuple[Proposals, list[Tensor], Batch]:
     return Proposals(Anchors([16, 32]), head), maps, Batch(torch.zeros(2, 3, 64, 96), size, torch.ones(2, 2))
 
 
-def test_its_loss_has_the_gradient_of_the_whole_head_gone_through() -> None:
+def test_d7_its_loss_has_the_gradient_of_the_whole_head_gone_through() -> None:
     """Only the cells about the sampled anchors are gone through with a gradient: the numbers are those of all."""
     made, maps, batch = network()
     truths = [objects(torch.tensor([[5.0, 5, 30, 25], [40, 20, 90, 60]])), objects(torch.zeros(0, 4))]
@@ -143,7 +143,7 @@ def test_its_loss_has_the_gradient_of_the_whole_head_gone_through() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_proposals_are_the_surest_that_do_not_overlap() -> None:
+def test_d7_proposals_are_the_surest_that_do_not_overlap() -> None:
     made, maps, batch = network()
     with torch.no_grad():
         boxes, scores = made(maps, batch)

@@ -33,7 +33,7 @@ def bilinear(features: Tensor, y: float, x: float) -> Tensor:
     return (1 - v) * above + v * below
 
 
-def test_a_part_is_the_mean_of_four_bilinear_samples() -> None:
+def test_d8_a_part_is_the_mean_of_four_bilinear_samples() -> None:
     features = torch.randn(1, 3, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = torch.zeros(1, 3, 36, 36)
     region = torch.tensor([[0, 5.3, 7.1, 24.9, 30.2]], dtype=torch.float64)
@@ -46,7 +46,7 @@ def test_a_part_is_the_mean_of_four_bilinear_samples() -> None:
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_it_equals_torchvisions_at_any_place_of_a_pyramid(aligned: bool) -> None:
+def test_d8_it_equals_torchvisions_at_any_place_of_a_pyramid(aligned: bool) -> None:
     drawn = torch.Generator().manual_seed(1)
     maps = [torch.randn(2, 5, 256 // stride, 320 // stride, generator=drawn).double() for stride in (4, 8, 16)]
     x = torch.zeros(2, 3, 256, 320)
@@ -67,7 +67,7 @@ def test_it_equals_torchvisions_at_any_place_of_a_pyramid(aligned: bool) -> None
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-def test_its_gradient_is_that_of_finite_differences() -> None:
+def test_d8_its_gradient_is_that_of_finite_differences() -> None:
     drawn = torch.Generator().manual_seed(2)
     maps = [torch.randn(1, 2, side, side, generator=drawn, dtype=torch.float64, requires_grad=True) for side in (8, 4)]
     x = torch.zeros(1, 3, 32, 32)
@@ -81,7 +81,7 @@ def moved(kind: str, by: float) -> Tensor:
     return Pool(kind, 4)([features], torch.zeros(1, 3, 64, 64), region)  # type: ignore[arg-type]
 
 
-def test_it_moves_continuously_with_a_region_where_roi_pool_stands_still_and_jumps() -> None:
+def test_d8_it_moves_continuously_with_a_region_where_roi_pool_stands_still_and_jumps() -> None:
     steps = [k / 64 for k in range(129)]  # over two pixels, half a cell
     change = {kind: torch.tensor([float((moved(kind, b) - moved(kind, a)).abs().max())
                                   for a, b in itertools.pairwise(steps)]) for kind in ("roi-align", "roi-pool")}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, Diverged
+from snellen.core.spec import Input, Spec
 from snellen.data.inputs import Named
 from snellen.serving.asking import Desk, Question
 from snellen.serving.limits import Limits
@@ -23,6 +24,7 @@ class Slow:
     """Stands in for a run: says the sum of each input, waits where it is told to, and cannot bear 13."""
 
     span = None
+    spec = Spec(name="x", inputs={"x": Input(modality="image", shape=(1, 2, 2))}, target=None)
 
     def __init__(self) -> None:
         self.may = threading.Event()
@@ -34,6 +36,8 @@ class Slow:
         self.asked.append(sums)
         if 13 in sums:
             raise Diverged("A prediction is not finite")
+        if 55 in sums:
+            raise RuntimeError("the kernel is larger than the input")
         if 404 in sums:
             raise KeyError("a bug")
         return [{"input": name, "sum": value} for name, value in zip(names, sums, strict=True)]
@@ -102,9 +106,15 @@ def test_what_waits_is_asked_together_as_far_as_shapes_are_alike() -> None:
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_what_goes_wrong_for_one_does_so_for_no_other(batch: int, capsys: pytest.CaptureFixture[str]) -> None:
-    answers, _ = ask(batch, of(2), of(13, 5), of(3, -1), of(404), of(4))
+    answers, _ = ask(batch, of(2), of(13, 5), of(3, -1), of(404, shape=(1, 2, 2)), of(4))
     assert answers == [[1], [2], "not-finite", "unreadable", "bug", [4]]
     assert "a bug" in capsys.readouterr().err  # with its traceback, which the client is not shown
+
+
+def test_a_shape_that_the_model_does_not_take_is_no_mistake_of_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    answers, _ = ask(1, of(55, shape=(1, 1, 9)), of(55, shape=(1, 2, 2)))
+    assert answers == [[1], "unreadable", "bug"]
+    assert capsys.readouterr().err.count("\nRuntimeError: the kernel") == 1
 
 
 @pytest.mark.parametrize("batch", [1, 8])

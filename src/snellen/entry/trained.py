@@ -221,8 +221,8 @@ class Trained:
             answers = self.ask(x)
         for name, answer in zip(names, answers, strict=True):
             results.add(name, answer["objects"])
-        return [{**answer, "objects": [one for one in answer["objects"] if one["score"] >= threshold]}
-                for answer in answers]
+        return [{"objects": [one for one in answer["objects"] if one["score"] >= threshold],
+                 "threshold": round(threshold, 6)} for answer in answers]
 
     def strange(self, names: Sequence[str], x: Tensor, span: tuple[float, float] | None) -> list[str]:
         """A sentence for each picture whose values lie where the model has seen none; `span` is this run's."""

@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 TITLES = {  # scalar -> title, axis, what to read from it
     "loss": ("Training loss", "loss", "Averaged over a fiftieth of the run, as the single steps scatter."),
     "score": ("Validation score", "score", "After each pass; the weights of the best were kept."),
+    "validation_loss": ("Validation loss", "loss", "After each pass, as in use."),
     "lr": ("Learning rate", "rate", ""),
     "mistakes": ("Mistakes", "mistakes in a pass", ""),
     "updates": ("Updates", "updates in all", ""),

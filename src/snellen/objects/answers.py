@@ -20,16 +20,18 @@ from snellen.objects.protocol import Detector, Padded, Part
 
 
 def answer(parts: Sequence[Part], model: Detector, x: Tensor, spec: Spec) -> list[Answer]:
-    """(B, C, H, W) to {"objects": [{"class", "score", "box", "mask", "keypoints"}]}, those above the threshold."""
+    """(B, C, H, W) to {"objects": [{"class", "score", "box", "mask", "keypoints"}], "threshold"}, those above it."""
     found: list[Found] = []
     with torch.inference_mode():
         for some in torch.split(x, BATCH):
             found += model.detect(list(some))
     height, width = x.shape[-2:]
+    threshold = float(model.threshold)
     answers: list[Answer] = []
     for place, one in enumerate(found):
         check(one, f"picture {place + 1}")
-        answers.append({"objects": told(parts, first(one), (height, width), target_of(spec), float(model.threshold))})
+        objects = told(parts, first(one), (height, width), target_of(spec), threshold)
+        answers.append({"objects": objects, "threshold": round(threshold, 6)})
     return answers
 
 

@@ -13,7 +13,7 @@ from snellen.objects.protocol import Part
 
 NEAR = 0.1  # of the overlap: with less, a find has nothing to do with an object
 
-KINDS = ("duplicate", "wrong class", "badly placed", "wrong class, badly placed", "nothing there")
+KINDS = ("duplicate", "wrong class", "badly placed", "near another class", "nothing there")
 MEANS = ("of an object that a surer find has already", "on an object of another class",
          f"on an object of its class, but overlapping less than {HALF:g}",
          f"near an object of another class, overlapping less than {HALF:g}",

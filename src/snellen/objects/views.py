@@ -165,7 +165,7 @@ def _curves(matches: Matches, target: Boxes) -> Plot:
     """Precision over recall at an overlap of one half, of the most frequent classes."""
     counts = np.bincount(matches.truths.label[matches.counted[0]], minlength=len(target.names))
     series = []
-    for k in np.argsort(-counts, kind="stable")[:MOST_CURVES].tolist():
+    for k in sorted(np.argsort(-counts, kind="stable")[:MOST_CURVES].tolist()):  # in the colours of the boxes
         recall, precision, _ = precision_recall(matches, k)
         some = np.unique(np.linspace(0, len(recall) - 1, min(len(recall), MOST_POINTS)).round().astype(int))
         if len(some):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snellen.core.errors import DataError, first_line
 from snellen.core.task import Answer
 from snellen.data.inputs import Named
 from snellen.entry import Trained
@@ -194,7 +195,7 @@ class Desk:
                 for part in parts:
                     self._answer([part])
             else:
-                parts[0].question.failed(error)
+                parts[0].question.failed(self._of_its_shape(parts[0], error))
             return
         for part in parts:
             question = part.question
@@ -204,4 +205,13 @@ class Desk:
             question.asked -= 1
             if question.read and not question.asked:
                 question.answered()
+
+    def _of_its_shape(self, part: Part, error: Exception) -> Exception:
+        """What a model makes of a shape that it never saw is no mistake of the server's."""
+        spec, shape = self.trained.spec, tuple(part.x.shape[1:])
+        if refusal_of(error) is not None or spec.modality != "image" or shape == tuple(spec.input.shape):
+            return error
+        size = f"{shape[2]}x{shape[1]} pixels in {shape[0]} channels"
+        return DataError(f"{part.names[0]} has {size}, which the model does not take: {first_line(error)}",
+                         "Send it in the size of the pictures that the model learned from.")
 

@@ -1,0 +1,75 @@
+"""Models whose answers are of places in a picture: what is served is what `predict` says, at any size."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import blocks
+import numpy as np
+import pytest
+import scenes
+from process import FORM, form, png
+
+import snellen
+from snellen.data.dataset import Dataset, Labelled
+from snellen.entry import Machine, Trained
+from snellen.serving.asking import Desk
+from snellen.serving.limits import limits
+from snellen.serving.sent import inputs
+
+MODELS: dict[str, tuple[Callable[[], Dataset[Labelled]], dict[str, Any]]] = {
+    "unet": (scenes.segmented, {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2}),
+    "detect baseline": (blocks.boxes, {}), "instances baseline": (blocks.masked, {}),
+    "keypoints baseline": (blocks.posed, {}), "fcos": (blocks.boxes, {"epochs": 1, "batch_size": 4}),
+}  # fmt: skip
+SIZES = [(40, 40), (64, 30), (40, 40), (1, 1), (3, 90)]
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    data, settings = MODELS[request.param]
+    out = tmp_path_factory.mktemp("places") / "run"
+    made = snellen.train(data(), model=request.param.split()[-1], out=out, machine=Machine(threads=1, report=False),
+                         **settings)  # fmt: skip
+    if request.param == "fcos":  # it has learned too little to be sure of anything
+        made.model.threshold.fill_(0.0)  # type: ignore[operator, union-attr]
+    return made
+
+
+def served(trained: Trained, files: list[tuple[str, bytes]], batch: int) -> list[Any]:
+    """Each file in a request of its own, all at once."""
+    chosen = limits("image", {"batch": batch})
+
+    async def ask() -> list[Any]:
+        desk = Desk(trained, chosen)
+        try:
+            asked = [functools.partial(inputs, form([file]), FORM, trained.spec, trained.record.reading, chosen)
+                     for file in files]  # fmt: skip
+            answers = await asyncio.gather(*(desk.ask(each).done for each in asked))
+            return [json.loads(answer)["answers"][0] for answer in answers]
+        finally:
+            desk.close()
+
+    return asyncio.run(asyncio.wait_for(ask(), 60))
+
+
+def test_what_is_served_is_what_predict_says(trained: Trained, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    channels = trained.spec.input.shape[0]
+    shapes = [size if channels == 1 else (*size, 3) for size in SIZES]
+    files = [(f"{k}.png", png(draw.integers(0, 256, shape, dtype=np.uint8))) for k, shape in enumerate(shapes)]
+    for name, content in files:
+        (tmp_path / name).write_bytes(content)
+    alone = [json.loads(json.dumps(next(trained.answers([tmp_path / name])))) for name, _ in files]
+    said = [{**answer, "input": Path(answer["input"]).name} for answer in alone]
+    assert served(trained, files, batch=1) == said
+    together = served(trained, files, batch=4)
+    assert [list(answer) for answer in together] == [list(answer) for answer in said]
+    assert any(answer.get("objects") or answer.get("segments") for answer in said)
+    if "baseline" in trained.record.learner:
+        assert [len(answer["objects"]) for answer in together] == [len(answer["objects"]) for answer in said]
