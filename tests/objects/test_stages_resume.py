@@ -37,8 +37,9 @@ def test_it_goes_on_to_the_same_bits(name: str, cut: int, tmp_path: Path, monkey
         return original(path, *rest)
 
     monkeypatch.setattr(files, "write_tensors", stop)
+    machine = Machine(threads=1, report=False, save_every=0.0)
     with pytest.raises(KeyboardInterrupt):
-        snellen.train(few, name, out=tmp_path / "cut", machine=Machine(threads=1, report=False, save_every=0.0), **QUICK)
+        snellen.train(few, name, out=tmp_path / "cut", machine=machine, **QUICK)
     monkeypatch.undo()
     snellen.resume(tmp_path / "cut", data=few, machine=Machine(threads=1, report=False))
     whole, gone_on = (files.read_tensors(tmp_path / run / "model.safetensors")[0] for run in ("whole", "cut"))
