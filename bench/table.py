@@ -13,7 +13,8 @@ from typing import Any
 from harness import RESULTS, group, is_limit
 
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
-ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "serving", "accuracy", "transfer", "compare_calibration")
+ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "serving", "accuracy", "transfer", "skips",
+         "compare_calibration")
 
 HEAD = """# Benchmarks
 
@@ -30,7 +31,8 @@ def page() -> str:
     parts = [HEAD]
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
-        special = {"accuracy": accuracies, "transfer": transfers, "compare_calibration": verdicts}
+        special = {"accuracy": accuracies, "transfer": transfers, "compare_calibration": verdicts,
+                   "skips": borders}
         made = special.get(name, section)
         parts.append(made(found[name]))
     return "\n".join(parts)
@@ -123,6 +125,18 @@ def transfers(result: Mapping[str, Any]) -> str:
     for row in result["rows"]:
         gain = f"{row['over scratch']:+.1f} ± {row['interval over scratch']:.1f} points" if row["over scratch"] else ""
         lines.append(f"| {row['name']} | {row['accuracy']:.1f} ± {row['interval']:.1f} % | {gain} |")
+    return "\n".join([*lines, "", "± is the 95 % interval of the mean over seeds; differences are taken seed by seed.",
+                      ""])  # fmt: skip
+
+
+def borders(result: Mapping[str, Any]) -> str:
+    lines = head(result, "seeds")
+    lines += [f"`shapes`, {result['epochs']} epochs; at borders: within {result['near']} pixels of one.", "",
+              "| where | without skips | with skips | better by |", "|---|---|---|---|"]
+    for row in result["rows"]:
+        means = [sum(row["each"][name]) / len(row["each"][name]) for name in ("encoder-decoder", "unet")]
+        lines.append(f"| {row['place']} | {means[0]:.1f} % | {means[1]:.1f} % | {row['better']:+.1f} ± "
+                     f"{row['interval']:.1f} points |")
     return "\n".join([*lines, "", "± is the 95 % interval of the mean over seeds; differences are taken seed by seed.",
                       ""])  # fmt: skip
 
