@@ -80,7 +80,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     Args:
         baseline: the baseline's metrics on the split that is judged; empty where there is none.
     """
-    found = [*_leakage(e.data), *_rate(e.history)]
+    found = [*_leakage(e.data), *_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
     if e.data.annotations is None:
         found += [*_gradients(e), *_dead(e)]
     if "by heart" in e.notes:  # it was not to learn anything else
@@ -97,8 +97,13 @@ def _leakage(data: Dataset[Labelled]) -> list[Finding]:
     return [finding for finding in data.findings if finding.kind == "leakage"]
 
 
-def _rate(history: Sequence[Row]) -> list[Finding]:
-    """The loss climbed above where it started, or fell and rose again."""
+def _rate(history: Sequence[Row], rising: bool = False) -> list[Finding]:
+    """The loss climbed above where it started, or fell and rose again.
+
+    Args:
+        rising: the loss of a detector rises with what it finds: the more of its proposals lie on objects, the more of
+            them are judged and cut out. That says nothing of the rate.
+    """
     _, losses = scalar(history, "loss")
     if len(losses) < 10:
         return []
@@ -108,6 +113,8 @@ def _rate(history: Sequence[Row]) -> list[Finding]:
     if start > 0 and max(means) > CLIMBED * start:
         return [Finding(kind="rate", message=f"The learning rate is too high: the training loss climbed to "
                         f"{max(means):.3g} from {start:.3g} at the start.", remedy=remedy)]
+    if rising:
+        return []
     late = losses[-max(5, int(LATE * len(losses))) :]
     end, lowest = sum(late) / len(late), min(means[: -len(late)], default=start)
     if end - lowest > REBOUND * (start - lowest) and start - lowest > FALLEN * abs(start):

@@ -23,14 +23,15 @@ def marks(answer: Answer, spec: Spec) -> list[Mark]:
 
 def of_objects(objects: Sequence[Answer], target: Boxes) -> list[Mark]:
     """A mark for each object, the least sure first, so that the surest lie on top."""
-    return [_of_object(one, target) for one in reversed(objects)]
+    places = [target.names.index(one["class"]) if len(target.names) > 1 else k for k, one in enumerate(objects)]
+    return [_of_object(one, place, target) for one, place in zip(reversed(objects), reversed(places), strict=True)]
 
 
-def _of_object(one: Answer, target: Boxes) -> Mark:
+def _of_object(one: Answer, place: int, target: Boxes) -> Mark:
     mask, score = one.get("mask"), one.get("score")
     x1, y1, x2, y2 = one["box"]
     return Mark(
-        label=one["class"] if score is None else f"{one['class']} {score:.2f}", place=target.names.index(one["class"]),
+        label=one["class"] if score is None else f"{one['class']} {score:.2f}", place=place,
         box=(x1, y1, x2, y2), points=[(x, y) for x, y, _ in one.get("keypoints", ())], bones=target.bones,
         region=None if mask is None else of_text(mask["counts"], (mask["size"][0], mask["size"][1])),
     )  # fmt: skip

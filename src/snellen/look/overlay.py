@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
 _VEIL = 0.45  # of the colour, over what lies below
+FEW = 12  # marks that all have their words; of more, those whose words are no wider than their box
 _GOLDEN = 0.618034  # of the circle of hues: neighbours in a list come far apart
 
 
@@ -57,6 +58,7 @@ def overlaid(picture: Image.Image, scale: float, marks: Sequence[Mark] = (),
     pen = ImageDraw.Draw(shown)
     width = max(1, round(max(shown.size) / 250))
     lettering = font(max(10, max(shown.size) // 32))
+    few = len(marks) <= FEW
     for mark in marks:
         ink = colour(mark.place)
         if mark.box is not None:
@@ -68,7 +70,7 @@ def overlaid(picture: Image.Image, scale: float, marks: Sequence[Mark] = (),
                 pen.line((*places[a], *places[b]), fill=ink, width=width)
         for x, y in places:
             pen.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill=ink, outline="white")
-        if mark.label and mark.box is not None:
+        if mark.label and mark.box is not None and (few or _fits(mark, scale, lettering)):
             _label(pen, clean(mark.label), (scale * mark.box[0], scale * mark.box[1]), ink, lettering)
     return shown
 
@@ -82,6 +84,11 @@ def _lay(shown: Image.Image, region: Region, ink: tuple[int, int, int], scale: f
     veil = Image.fromarray((region.inside.to(torch.uint8) * round(255 * _VEIL)).cpu().numpy())
     veil = veil.resize(size, Image.Resampling.NEAREST)
     shown.paste(ink, (round(scale * region.left), round(scale * region.top)), veil)
+
+
+def _fits(mark: Mark, scale: float, lettering: ImageFont.FreeTypeFont) -> bool:
+    assert mark.box is not None
+    return lettering.getlength(clean(mark.label)) <= scale * (mark.box[2] - mark.box[0])
 
 
 def _label(pen: object, words: str, corner: tuple[float, float], ink: tuple[int, int, int],

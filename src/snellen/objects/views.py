@@ -75,7 +75,8 @@ def _marks(parts: Sequence[Part], said: Predictions, target: Boxes, true: bool) 
         places = [(x, y) for x, y, seen in points[k] if seen > 0] if points and true else \
             [(x, y) for x, y, _ in points[k]] if points else []
         whole = bool(points) and len(places) == len(points[k])
-        return Mark(label=label, place=labels[k], box=tuple(boxes[k]), region=region, points=places,
+        place = labels[k] if len(target.names) > 1 else k  # of one class, neighbours are told apart
+        return Mark(label=label, place=place, box=tuple(boxes[k]), region=region, points=places,
                     bones=target.bones if whole else ())
 
     return Marks(mark, said["objects" if true else "finds"].cumsum(0).numpy())
