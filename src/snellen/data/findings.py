@@ -158,10 +158,12 @@ def few(draft: Draft) -> list[Finding]:
     """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
     if draft.same or (draft.truth is None and draft.annotations is None):
         return []
+    parted = draft.given is not None and bool((draft.given != 0).any())  # which folds would not respect
+    remedy = "More of them would tell more." if parted else _FOLDS
     if not isinstance(draft.target, Classes) or draft.truth is None:
         message = f"{len(draft.source)} samples, {len(divide(draft)['test'])} to test on"
         few_in_all = len(draft.source) < FEW
-        return [Finding(kind="few-samples", message=message, remedy=_FOLDS, severity="note")] if few_in_all else []
+        return [Finding(kind="few-samples", message=message, remedy=remedy, severity="note")] if few_in_all else []
     counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
     if draft.given is None and len(draft.source) >= FEW and int(counts.min()) >= 10 * FEW_OF_A_CLASS:
         return []
@@ -173,7 +175,7 @@ def few(draft: Draft) -> list[Finding]:
     half = _half_width(test)
     return [Finding(kind="few-samples", message=f"{len(draft.source)} samples, {len(test)} to test on, "
                     f"{of_class[rarest]} of them {draft.target.names[rarest]}: 90 % right would read 90 ± {half:.1f} %",
-                    remedy=_FOLDS, severity="note",
+                    remedy=remedy, severity="note",
                     extra={"test": len(test), "half_width": half})]
 
 
