@@ -18,18 +18,20 @@ from snellen.core.task import Output
 from snellen.data.dataset import Dataset, Labelled
 from snellen.publish.inputs import drawn, value_range
 
-PICTURES = 5  # of each of two sizes: a batch of one and a batch of four
+PICTURES = 5  # a batch of one and a batch of four
 ALLOWED = {"boxes": 1e-3, "scores": 1e-3, "masks": 1e-2, "keypoints": 1e-2}
 """The largest difference: of places in shares of the larger side of the picture, of scores and of probabilities. A
 network that looks again where it has first found something enlarges the rounding of its first look."""
-MOST_SIDE = 480  # pixels of a picture that is compared; larger ones are cut to that
 
 Said = Mapping[str, Tensor]
 
 
-def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
-    """Batches of one and of four pictures in two sizes, and a batch of one without anything to see.
+def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]],
+             size: tuple[int, int] | None) -> tuple[list[Tensor], str]:  # fmt: skip
+    """Batches of one and of four pictures of a size, and a batch of one without anything to see.
 
+    Args:
+        size: height and width; None: those of the data, or of the largest of a few.
     Returns:
         (B, C, H, W) each, raw, and where they are from.
     """
@@ -37,7 +39,7 @@ def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labell
         opened = data()
         ids = torch.cat([opened.splits["val"], opened.splits["test"], opened.splits["train"]])[:PICTURES]
         read = [opened.source.read(ids[k : k + 1].numpy(), record.reading) for k in range(len(ids))]
-        origin = "the data of the run, cut to two sizes"
+        origin = "the data of the run"
     except SnellenError as error:
         read, origin = [], f"drawn at random: {error.cause}"
     channels = record.reading.channels or record.spec.input.shape[0]
@@ -45,14 +47,10 @@ def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labell
     if not read or any(x.shape[1] != channels or x.dtype != dtype for x in read):
         read = [drawn(record, model, (channels, 96, 128), 1)]
         origin = origin if "drawn" in origin else "drawn at random: the run's data is no longer what it was"
-    large = tuple(min(MOST_SIDE, max(x.shape[axis] for x in read)) for axis in (2, 3))
-    small = (max(large[0] * 3 // 4, 8), max(large[1] * 5 // 8, 8))
-    batches = []
-    for size in (large, small):
-        five = torch.cat([_cut(read[k % len(read)], size) for k in range(PICTURES)])
-        batches += [five[:1], five[1:]]
+    sides = size or tuple(max(x.shape[axis] for x in read) for axis in (2, 3))
+    five = torch.cat([_cut(read[k % len(read)], sides) for k in range(PICTURES)])
     low, _ = value_range(model, record.spec) or (0.0, 1.0)
-    return [*batches, torch.full_like(batches[0], low)], origin
+    return [five[:1], five[1:], torch.full_like(five[:1], low)], origin
 
 
 def _cut(x: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,11 +52,13 @@ def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[s
                if isinstance(t, Tensor))
     if size > MOST:
         raise UsageError(f"The model has {size:,} bytes of weights, one ONNX file holds {MOST:,}", "Take --to torch.")
-    if any(node.target in WRITTEN_OUT for node in program.graph.nodes):
-        program = program.run_decompositions(WRITTEN_OUT)
     try:
-        made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs),
-                                 dynamic_shapes=axes, verbose=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch, in torchvision's own code
+            if any(node.target in WRITTEN_OUT for node in program.graph.nodes):
+                program = program.run_decompositions(WRITTEN_OUT)
+            made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs),
+                                     dynamic_shapes=axes, verbose=False)
     except torch.onnx.errors.OnnxExporterError as error:
         root: BaseException = error
         while root.__cause__ is not None:  # the last names the operator
