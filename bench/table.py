@@ -13,7 +13,7 @@ from typing import Any
 from harness import RESULTS, group, is_limit
 
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
-ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "serving", "accuracy", "transfer", "skips",
+ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "serving", "accuracy", "transfer", "skips", "roi_align",
          "compare_calibration")
 
 HEAD = """# Benchmarks
@@ -32,7 +32,7 @@ def page() -> str:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
         special = {"accuracy": accuracies, "transfer": transfers, "compare_calibration": verdicts,
-                   "skips": borders}
+                   "skips": borders, "roi_align": pooled}
         made = special.get(name, section)
         parts.append(made(found[name]))
     return "\n".join(parts)
@@ -138,6 +138,19 @@ def borders(result: Mapping[str, Any]) -> str:
         lines.append(f"| {row['place']} | {means[0]:.1f} % | {means[1]:.1f} % | {row['better']:+.1f} ± "
                      f"{row['interval']:.1f} points |")
     return "\n".join([*lines, "", "± is the 95 % interval of the mean over seeds; differences are taken seed by seed.",
+                      ""])  # fmt: skip
+
+
+def pooled(result: Mapping[str, Any]) -> str:
+    lines = head(result, "seeds")
+    lines += [f"`{result['data']}`, {result['epochs']} epochs, pictures of {result['shorter']} pixels a side.", "",
+              "| figure | RoIAlign | RoIPool |", "|---|---|---|"]
+    for name in ("mask AP", "mask AP50", "mask AP75", "box AP", "box AP50", "box AP75"):
+        means = [100 * sum(seed[name] for seed in result["metrics"][how]) / result["rounds"]
+                 for how in ("roi-align", "roi-pool")]
+        lines.append(f"| {name} | {means[0]:.1f} % | {means[1]:.1f} % |")
+    return "\n".join([*lines, "", f"{result['headline']}: RoIAlign is {100 * result['difference']:.1f} ± "
+                      f"{100 * result['half_width']:.1f} points above (95 % over seeds, differences seed by seed).",
                       ""])  # fmt: skip
 
 

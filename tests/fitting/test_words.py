@@ -12,7 +12,7 @@ from snellen.cli.main import main
 from snellen.core.history import read_history
 from snellen.core.record import read_record
 from snellen.entry import load
-from snellen.fitting.descend import has_bfloat16
+from snellen.fitting.precision import has_bfloat16
 
 WORDS: list[tuple[list[str], dict[str, Any]]] = [
     (["--overfit"], {"overfit": True}),

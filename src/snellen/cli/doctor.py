@@ -34,7 +34,7 @@ def _facts() -> list[tuple[str, str]]:
 
     from snellen.data.cache import memory
     from snellen.data.named import data_folder
-    from snellen.fitting.descend import has_bfloat16
+    from snellen.fitting.precision import has_bfloat16
 
     cpu = torch.device("cpu")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

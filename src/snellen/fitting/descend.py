@@ -8,7 +8,8 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -20,6 +21,7 @@ from snellen.core.files import load_weights
 from snellen.core.run import Run
 from snellen.fitting.descent import Descent
 from snellen.fitting.optimizers import optimizer as make_optimizer
+from snellen.fitting.precision import precision, whole_kernels
 from snellen.fitting.schedules import schedule as make_schedule
 
 B = TypeVar("B")
@@ -82,6 +84,7 @@ def descend(
         lr = how.lr if how.lr is not None else run.once("lr", lambda: find_rate(model, losses, batches, run, how))
     optimizer = make_optimizer(how.optimizer, model, lr, how.momentum, how.weight_decay)
     context, scaler = precision(how, model, run.device)
+    whole = partial(whole_kernels, model) if context is not nullcontext else nullcontext
     if how.compile:
         model.compile()
     average = None
@@ -124,7 +127,7 @@ def descend(
         return total
 
     epoch = max(1, len(batches) // how.accumulate)
-    with memory:
+    with memory, whole():
         wanted = epoch * how.epochs
         steps = run.once("steps", lambda: affordable(wanted, epoch, update, model, optimizer, run, validate))
     optimizer.zero_grad(set_to_none=True)
@@ -143,7 +146,7 @@ def descend(
     def about(step: int) -> str:
         return "; ".join(batches.names(step * how.accumulate + part) for part in range(how.accumulate))
 
-    with memory:
+    with memory, whole():
         for step in run.steps(steps, about=about):
             rate = lr * factor(step)
             if rate != current:
@@ -173,36 +176,6 @@ def _judge(model: nn.Module, validate: Callable[[nn.Module], float]) -> float:
     if not math.isfinite(score):
         raise Diverged(f"The validation score became {score}", "Try a smaller --lr, or --clip 1.")
     return score
-
-
-def precision(
-    how: Descent, model: nn.Module, device: torch.device
-) -> tuple[Callable[[], AbstractContextManager[Any]], Any]:
-    """The autocast context of the arithmetic asked for, and a gradient scaler for float16.
-
-    Raises:
-        EnvironmentProblem: where the hardware lacks it.
-    """
-    name = how.precision
-    if name == "auto":
-        large = sum(p.numel() for p in model.parameters()) > 1_000_000
-        name = "bfloat16" if large and has_bfloat16(device) else "float32"
-    if name == "float32":
-        return nullcontext, None
-    if name == "bfloat16" and not has_bfloat16(device):
-        raise EnvironmentProblem(f"This {device.type} has no bfloat16", "Take --precision float32.")
-    if name == "float16" and device.type != "cuda":
-        raise EnvironmentProblem(f"float16 needs a GPU, this is {device.type}", "Take --precision bfloat16 or float32.")
-    dtype = torch.bfloat16 if name == "bfloat16" else torch.float16
-    scaler = torch.amp.GradScaler(device.type) if name == "float16" else None
-    return lambda: torch.autocast(device.type, dtype), scaler
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic is in the hardware, not emulated."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def affordable(
