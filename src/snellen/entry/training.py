@@ -39,7 +39,7 @@ from snellen.entry.finding import (
 from snellen.entry.machine import Machine, find_device, most_threads, suited, threads
 from snellen.entry.trained import Trained, build, planned
 from snellen.look.cost import Cost, cost_of
-from snellen.look.judged import MOST_TRAINING
+from snellen.look.judged import most_of
 from snellen.tasks import LEARNERS
 
 
@@ -160,7 +160,8 @@ def _learned(
     run.least = machine.least
     allocator.tune()
     sizes = data.spec.sizes
-    run.aftermath = 1 + (sizes["test"] + MOST_TRAINING) / max(sizes["val"], 1)
+    again = min(sizes["train"], most_of(data))  # training samples that the diagnosis asks about
+    run.aftermath = 1 + (sizes["test"] + again) / max(sizes["val"], 1)
     model = build(learner, chosen, record)
     with threads(record.threads), run.listening():
         cost = Cost()

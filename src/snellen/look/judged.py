@@ -70,10 +70,14 @@ def baseline_figures(task: Task[Any, Any], data: Dataset[Labelled], split: str,
     return {} if model is None else figures(task, model, judged, split)
 
 
+def most_of(data: Dataset[Labelled]) -> int:
+    """How many training samples are asked again."""
+    return MOST_TRAINING if data.annotations is None else MOST_SCENES
+
+
 def few(data: Dataset[Labelled], split: str, most: int | None = None) -> Dataset[Labelled]:
     """The same data with at most `most` samples in a split, spread evenly over it."""
-    if most is None:
-        most = MOST_TRAINING if data.annotations is None else MOST_SCENES
+    most = most_of(data) if most is None else most
     ids = data.splits[split]
     chosen = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), most)).round().long()]
     return dataclasses.replace(data, splits={**data.splits, split: chosen})
