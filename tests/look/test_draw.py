@@ -139,6 +139,12 @@ def test_ticks_of_logarithmic_axes_are_plain_words(seen: Any) -> None:
     assert "mathdefault" not in page
 
 
+def test_a_logarithmic_axis_without_a_power_of_ten_has_plain_ticks(seen: Any) -> None:
+    page = draw.html(Plot(title="", x="", y="", log_x=True, series=[Series(name="", x=[2.1e9, 2.9e9], y=[0, 1])]))
+    assert "mathdefault" not in page
+    assert any(re.fullmatch(r"2(\.\d+)?e\+09", word) for word in seen(page).words)
+
+
 @pytest.mark.parametrize("series", [[], [Series(name="", x=[], y=[])], [Series(name="", x=[1], y=[None])],
                                     [Series(name="", x=[0.0], y=[0.0])]])  # fmt: skip
 def test_a_plot_with_nothing_to_show_is_still_drawn(series: list[Series]) -> None:

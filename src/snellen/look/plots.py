@@ -104,16 +104,27 @@ def _label(axes: Any, plot: Plot) -> None:
 def _frame(axes: Any, plot: Plot) -> None:
     if plot.log_x and any(v > 0 for line in plot.series for v in line.x):
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: _power(value))
+        _label_powers(axes.xaxis)
     if plot.log_y and any(v is not None and v > 0 for line in plot.series for v in line.y):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: _power(value))
+        _label_powers(axes.yaxis)
     if plot.diagonal:
         low = max(axes.get_xlim()[0], axes.get_ylim()[0])
         high = min(axes.get_xlim()[1], axes.get_ylim()[1])
         axes.plot([low, high], [low, high], color=palette.QUIET, linewidth=0.9, linestyle="--", zorder=0)
     axes.set_xlabel(words.clean(plot.x))
     axes.set_ylabel(words.clean(plot.y))
+
+
+def _label_powers(axis: Any) -> None:
+    """Words at powers of ten; where none lies on the axis, at a few values in between."""
+    from matplotlib.ticker import MaxNLocator, NullFormatter
+
+    axis.set_major_formatter(lambda value, _: _power(value))
+    axis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    if math.ceil(math.log10(low)) > math.floor(math.log10(high)):
+        axis.set_major_locator(MaxNLocator(3))
 
 
 def _power(value: float) -> str:
