@@ -28,7 +28,8 @@ class SSDLiteSettings:
 
     sight: Sight = Sight(backbone="mobilenet", shorter=320)
     descent: Descent = Descent(
-        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0,
+        precision="float32",
     )
     augment: SceneAugment = SceneAugment()
 
