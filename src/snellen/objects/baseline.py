@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snellen.core.objects import Found, Objects
 from snellen.core.run import Run
+from snellen.core.settings import settings
 from snellen.core.spec import Boxes, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.masks import regions
@@ -23,6 +24,11 @@ IN_A_GROUP = 4  # boxes on average: one alone says nothing of where boxes usuall
 HIT = 0.5  # overlap from which a usual box counts as one that is there
 
 Seen = tuple[Objects, Tensor]  # what is true of a picture, and its (2,) width and height
+
+
+@settings
+class BaselineSettings:
+    """There is nothing to set."""
 
 
 class Usual(nn.Module):
