@@ -15,6 +15,7 @@ from typing import Any
 import mnist
 from harness import Bar, Bench, Options, Output, Round, main
 from limits import products
+from reference.mnist import network as script
 
 BATCH = {"lenet": 64, "resnet18": 32}
 STEPS = {"lenet": 400, "resnet18": 6}
@@ -30,6 +31,16 @@ def network(name: str) -> Any:
 
     torch.manual_seed(0)
     return LeNet(1, (28, 28), 10) if name == "lenet" else resnet(18, (3, 32, 32), 10)
+
+
+def textbook(name: str) -> Any:
+    """The same weights in the network as a plain script writes it: ReLU before the pooling that it commutes with."""
+    ours = network(name)
+    if name != "lenet":
+        return ours
+    plain = script("lenet")
+    plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
+    return plain
 
 
 def pictures(name: str) -> tuple[Any, Any]:
@@ -123,7 +134,7 @@ def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False
         step = torch.compile(loss_of) if compiled else loss_of
 
         def once() -> Callable[[], Output]:
-            model = network(name).to(options.device)
+            model = textbook(name).to(options.device)
             if channels_last:
                 model.to(memory_format=torch.channels_last)
             optimizer = torch.optim.SGD(model.parameters(), lr=RATE[name])

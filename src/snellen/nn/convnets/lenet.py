@@ -5,6 +5,8 @@ Source: LeCun, Bottou, Bengio and Haffner 1998, in the modern form with ReLU and
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,12 +35,36 @@ class LeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K)."""
-        if self.training and blocked(x):
-            features = self.features(x.to_mkldnn()).to_dense()
+        first = self.features[0]
+        if self.training and blocked(x) and not x.requires_grad:
+            maps = FirstConvolution.apply(x, first.weight, first.bias, first.padding)
+            features = self.features[1:](maps).to_dense()
         else:
             features = self.features(x)
         y: Tensor = self.classifier(torch.flatten(features, 1))
         return y
+
+
+class FirstConvolution(torch.autograd.Function):
+    """A convolution of pictures, which need no gradient themselves, in oneDNN's own layout.
+
+    The gradient of its weights is a convolution too, of the pictures by the gradient of the maps, with the batch in the
+    place of the channels. With a single channel that takes a third of the time of oneDNN's routine for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.padding = padding
+        return nn.functional.conv2d(x.to_mkldnn(), weight, bias, padding=padding)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        (x,) = ctx.saved_tensors
+        gradient = gradient.to_dense()  # (B, D, H, W)
+        weight = nn.functional.conv2d(x.transpose(0, 1), gradient.transpose(0, 1), padding=ctx.padding)  # (C, D, k, k)
+        return None, weight.transpose(0, 1), gradient.sum((0, 2, 3)), None
 
 
 def blocked(x: Tensor) -> bool:
