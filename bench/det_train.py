@@ -2,7 +2,8 @@
 
 Both have the same weights, pictures, objects and draws. Equal are the losses of the first step; the ratio is that of a
 step: forward, backward, update. What differs: RoIAlign as one sum of weighted rows, the region proposals' gradient only
-at the anchors that are learned from, masks cut to their box, proposals chosen before they are decoded, channels last.
+at the anchors that are learned from, masks cut to their box, proposals chosen before they are decoded, channels last, gradients of
+weights as matrix products on processors without AVX-512, freed memory kept.
 
     python bench/det_train.py [--rounds 7] [--threads 1]
 """
@@ -10,6 +11,7 @@ at the anchors that are learned from, masks cut to their box, proposals chosen b
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from harness import Bar, Bench, Options, Output, Round, main
 
@@ -86,7 +88,16 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
     def make(options: Options) -> Round:
         import torch
 
+        from snellen.core.allocator import tune
+        from snellen.fitting.convolutions import by_products
+        from snellen.fitting.precision import has_bfloat16
+
+        if own:
+            tune()  # as `snellen train` does
+
         torch.set_num_threads(options.threads)
+        if half and not has_bfloat16(torch.device(options.device)):
+            raise RuntimeError(f"this {options.device} has no bfloat16")  # it would be emulated, at a tenth of the pace
         other = torchvisions(kind)
         image, truth = scene(kind)
         with torch.no_grad():  # its anchors are made by a first look
@@ -99,7 +110,8 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
             torch.manual_seed(1)
             if own:
                 torch.empty(1).uniform_()  # torchvision draws a size of one
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            with (by_products(model, torch.device(options.device)) if own else nullcontext(),
+                  torch.autocast("cpu", torch.bfloat16, enabled=half)):  # fmt: skip
                 losses = model.losses([image], [truth]) if own else model([image], target)
                 total = sum(losses.values())
             optimizer.zero_grad()

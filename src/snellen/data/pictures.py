@@ -21,6 +21,7 @@ from snellen.core.spec import Input, Reading
 from snellen.data import decode, tiff
 from snellen.data.header import DEPTHS, Header, Unusable
 from snellen.data.index import File, Index, to_bytes
+from snellen.data.reading import usual
 from snellen.data.source import BadSamples
 
 Pages = Literal["first", "max", "each", "volume"]
@@ -101,10 +102,11 @@ class PictureFiles:
         return PictureFiles(self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages)
 
     def input(self) -> Input:
-        """Shape and depth that the headers promise; None where a length varies."""
+        """Shape and depth that the headers promise; None where a length varies, and then what is usual."""
         shapes = [(self.channels or h.channels, h.height, h.width) for h in self.headers if isinstance(h, Header)]
         common = [axis.pop() if len(axis) == 1 else None for axis in (set(a) for a in zip(*shapes, strict=True))]
-        return Input(modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype)
+        return Input(modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype,
+                     usual=usual([(height, width) for _, height, width in shapes]))
 
 
 def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None) -> PictureFiles:

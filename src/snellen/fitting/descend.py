@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from snellen.core.errors import Diverged, EnvironmentProblem, TooLittleTime
 from snellen.core.files import load_weights
 from snellen.core.run import Run
+from snellen.fitting.convolutions import by_products
 from snellen.fitting.descent import Descent
 from snellen.fitting.optimizers import optimizer as make_optimizer
 from snellen.fitting.precision import precision, whole_kernels
@@ -85,6 +86,7 @@ def descend(
     optimizer = make_optimizer(how.optimizer, model, lr, how.momentum, how.weight_decay)
     context, scaler = precision(how, model, run.device)
     whole = partial(whole_kernels, model) if context is not nullcontext else nullcontext
+    products = nullcontext if how.compile else partial(by_products, model, run.device)
     if how.compile:
         model.compile()
     average = None
@@ -127,7 +129,7 @@ def descend(
         return total
 
     epoch = max(1, len(batches) // how.accumulate)
-    with memory, whole():
+    with memory, whole(), products():
         wanted = epoch * how.epochs
         steps = run.once("steps", lambda: affordable(wanted, epoch, update, model, optimizer, run, validate))
     optimizer.zero_grad(set_to_none=True)
@@ -146,7 +148,7 @@ def descend(
     def about(step: int) -> str:
         return "; ".join(batches.names(step * how.accumulate + part) for part in range(how.accumulate))
 
-    with memory, whole():
+    with memory, whole(), products():
         for step in run.steps(steps, about=about):
             rate = lr * factor(step)
             if rate != current:
