@@ -2,8 +2,8 @@
 
 Both have the same weights, pictures, objects and draws. Equal are the losses of the first step; the ratio is that of a
 step: forward, backward, update. What differs: RoIAlign as one sum of weighted rows, the region proposals' gradient only
-at the anchors that are learned from, masks cut to their box, proposals chosen before they are decoded, channels last, gradients of
-weights as matrix products on processors without AVX-512, freed memory kept.
+at the anchors that are learned from, masks cut to their box, proposals chosen before they are decoded, channels
+last, gradients of weights as matrix products on processors without AVX-512, freed memory kept.
 
     python bench/det_train.py [--rounds 7] [--threads 1]
 """
