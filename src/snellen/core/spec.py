@@ -169,7 +169,7 @@ class Reading:
     size: tuple[int, int] | None = None
     channels: int | None = None
     resample: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-    pages: Literal["first", "max", "each", "volume"] | None = None
+    pages: Literal["first", "max", "each"] | None = None
 
     def __post_init__(self) -> None:
         height, width = self.size or (1, 1)

@@ -181,8 +181,9 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Ask
                    for finding in draft.findings)
     files = dict(draft.files)
     if files:
-        files["used"] = files.get("used", 0) - len(gone)
-        files["set aside"] = files.get("set aside", 0) + len(gone)
+        fewer = len(gone) if not isinstance(draft.source, PictureFiles) else draft.source.lost(set(bad))
+        files["used"] = files.get("used", 0) - fewer
+        files["set aside"] = files.get("set aside", 0) + fewer
     return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
 
 
