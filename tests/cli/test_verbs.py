@@ -12,8 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command import said, two_classes
+from command import pictures, said, two_classes
 
 from snellen.cli import terminal
 from snellen.cli.main import VERBS
@@ -48,6 +49,16 @@ def test_train_explains_every_setting(tmp_path: Path) -> None:
     done = said(["train", "moons", "--model", "softmax", "--epochs", "2", "--explain", "--out", str(tmp_path / "r")])
     assert re.search(r"--epochs +2 +given", done.err)
     assert re.search(r"--optimizer +adam +default", done.err)
+
+
+def test_train_explains_the_size_that_pictures_are_read_at(tmp_path: Path) -> None:
+    photos = two_classes(tmp_path / "photos")
+    pictures(photos / "dark", [np.zeros((20, 18), np.uint8)])  # in the place of the first
+    words = ["train", str(photos), "--model", "lda", "--explain", "--out", str(tmp_path / "r")]
+    done = said(words)
+    assert re.search(r"pictures +16x16 +23 of 24 pictures are 16x16 ", done.err)
+    assert "note: the pictures have 2 sizes: 23 of 16x16, 1 of 18x20" in done.err
+    assert "1 x any x any (usually 16 x 16)" in said(["data", str(photos)]).out
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "markdown", "latex"])

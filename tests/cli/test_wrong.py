@@ -41,6 +41,7 @@ WRONG = [  # words, exit code, what the cause names, what the remedy names
     (["train", "moons", "--threads", "-1"], 2, "--threads", "--help"),
     (["train", "moons", "--seed", "9" * 30], 2, "--seed", "--help"),
     (["train", "moons", "--folds", "1"], 2, "--folds", "--help"),
+    (["data", "moons", "--pages", "volume"], 2, "--pages volume needs models of volumes", "first, max or each"),
     (["train", "--resume", "nowhere"], 3, "nowhere", "folder of a run"),
     (["evaluate"], 2, "no run under runs/", "snellen train DATA"),
     (["predict", "x.png"], 2, "no run under runs/", "snellen train DATA"),

@@ -91,7 +91,7 @@ def test_a_stack_without_a_meaning_names_the_flag(tmp_path: Path) -> None:
         tiff(tmp_path / "ab"[k % 2] / f"{k}.tif", np.full((3, 8, 8), k, np.uint16), photometric="minisblack")
     with pytest.raises(Rejected, match="stack of 3 pages") as caught:
         checked(tmp_path)
-    assert "--pages first or --pages max" in caught.value.remedy
+    assert "--pages first, max, or each" in caught.value.remedy
     assert len(checked(tmp_path, Asked(pages="max")).source) == 4
 
 

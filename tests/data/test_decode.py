@@ -11,7 +11,6 @@ import torch
 from picture_makers import encoded, nasty, png_16, save, scene, tiff
 from PIL import Image
 
-from snellen.core.errors import UsageError
 from snellen.core.spec import Reading
 from snellen.data.decode import decode, header
 from snellen.data.header import Unusable
@@ -149,11 +148,14 @@ def test_pages_of_a_stack_mean_what_is_said(tmp_path: Path) -> None:
     assert header(path).pages == 3
     with pytest.raises(Unusable, match="3 pages") as caught:
         decode(path, PLAIN)
-    assert "--pages first or --pages max" in caught.value.remedy
+    assert "--pages first, max, or each" in caught.value.remedy
     assert np.array_equal(decode(path, Reading(pages="first")).numpy()[0], values[0])
     assert np.array_equal(decode(path, Reading(pages="max")).numpy()[0], values.max(0))
-    with pytest.raises(UsageError, match="not there yet"):
-        decode(path, Reading(pages="volume"))
+    with pytest.raises(Unusable, match="3 pages"):
+        decode(path, Reading(pages="each"))
+    assert [np.array_equal(decode(path, Reading(), k).numpy()[0], values[k]) for k in range(3)] == [True] * 3
+    with pytest.raises(Unusable, match="no page 4"):
+        decode(path, Reading(), 3)
 
 
 def test_photographs_in_tiff_are_read_by_pillow(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Start:
     """Where the weights begin, and the size of what they see."""
 
     image_size: Annotated[int, Limit(least=8)] | None = None
-    """Pixels a side that pictures are resized to; auto: their own, at most what the network usually sees."""
+    """Pixels a side that pictures are resized to; auto: their usual size, at most what the network usually sees."""
     pretrained: str | None = None
     """Weights to begin with: a run, a file, or "published"; auto: published for few, large pictures."""
     from_scratch: bool = False
@@ -98,9 +98,10 @@ class Architecture(Generic[C]):
     def refuses(self, spec: Spec) -> str | None:
         if spec.modality != "image":
             return None
-        _, height, width = spec.input.shape
-        if height is not None and width is not None and min(height, width) < self.least:
-            return f"needs {self.least} pixels a side, these are {width}x{height}"
+        size = spec.input.size
+        if size is not None and min(size) < self.least:
+            usually = "usually " if spec.input.usual is not None else ""
+            return f"needs {self.least} pixels a side, these are {usually}{size[1]}x{size[0]}"
         return None
 
     def reads(self, start: Start, spec: Spec) -> Reading:
@@ -125,9 +126,9 @@ class Architecture(Generic[C]):
 
 def large_photographs(spec: Spec) -> bool:
     """Whether pictures are like those that published weights were learned from: 8 bits, larger than a stamp."""
-    channels, height, width = spec.input.shape if spec.modality == "image" else (0, 0, 0)
-    eight_bits = spec.input.dtype == "uint8" and channels in (1, 3, None)
-    return eight_bits and (height is None or width is None or min(height, width) > SMALL)
+    if spec.modality != "image" or spec.input.dtype != "uint8" or spec.input.shape[0] not in (1, 3, None):
+        return False
+    return spec.input.size is None or min(spec.input.size) > SMALL
 
 
 def unmirrored_digits(spec: Spec) -> dict[str, Because]:
@@ -135,7 +136,7 @@ def unmirrored_digits(spec: Spec) -> dict[str, Because]:
     suggested = {}
     if isinstance(spec.target, Classes) and set(spec.target.names) <= set("0123456789"):
         suggested["flip"] = Because(value=False, why="digits change their meaning in a mirror")
-    side = min(spec.input.shape[1] or 128, spec.input.shape[2] or 128)
+    side = min(spec.input.size or (128, 128))
     if side < 32:
         suggested["crop"] = Because(value=side // 8, why=f"pictures of {side} pixels: shift them less")
     return suggested

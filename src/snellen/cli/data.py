@@ -32,7 +32,8 @@ def run(words: Sequence[str], own: Own) -> int:
     spec = data.spec
     for name, one in spec.inputs.items():
         shape = " x ".join("any" if side is None else str(side) for side in one.shape)
-        terminal.tell(f"input {name}: {one.modality}, {shape}, {one.dtype}")
+        usual = f" (usually {one.size[0]} x {one.size[1]})" if one.usual is not None and one.size is not None else ""
+        terminal.tell(f"input {name}: {one.modality}, {shape}{usual}, {one.dtype}")
     if data.files:
         terminal.tell("files: " + ", ".join(f"{count:,} {what}" for what, count in data.files.items()))
     names = getattr(spec.target, "names", ())

@@ -26,11 +26,21 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--group", metavar="COLUMN|PATTERN",
                        help="samples of one group stay in one split: a column, or a pattern such as '{slide}_*'")
     group.add_argument("--impute", choices=["median"], help="fill missing numbers with the column's median")
-    group.add_argument("--pages", choices=["first", "max"], help="what a stack of pages means")
+    group.add_argument("--pages", choices=["first", "max", "each"], type=_pages,
+                       help="what a stack of pages means: its first, the largest of all, or each a sample")
     group.add_argument("--range", metavar="LOW,HIGH", help="the values drawn from black to white, for deep pictures")
     group.add_argument("--cache", metavar="auto|ram|off|SIZE", help="where decoded pictures are kept (default auto)")
     group.add_argument("--quarantine", action="store_true", help="leave bad samples out and list them in a file")
     group.add_argument("--allow-loss", action="store_true", help="quarantine may leave out more than 1 in 100")
+
+
+def _pages(text: str) -> str:
+    """Refuses what has a reason, which a list of choices does not give."""
+    if text == "volume":
+        from snellen.data.pictures import meaning
+
+        meaning(text)
+    return text
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

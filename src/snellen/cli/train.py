@@ -28,6 +28,7 @@ from snellen.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from snellen.contest.folds import Folds
+    from snellen.core.spec import Reading, Spec
 
 
 def run(words: Sequence[str], own: Own) -> int:
@@ -81,6 +82,7 @@ def run(words: Sequence[str], own: Own) -> int:
             if "explain" in given:
                 chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
                 rows = [[s.flag, shown(s.default), sources[s.name], s.help] for s in flat(learner.settings, chosen)]
+                rows += _pictures(data.spec, learner.reads(chosen, data.spec))
                 terminal.say(terminal.table(["setting", "value", "because", "meaning"], rows))
             if "folds" in given:
                 from snellen.contest.folds import cross_validate
@@ -96,6 +98,16 @@ def run(words: Sequence[str], own: Own) -> int:
         watch.end()
     show(trained, as_json="json" in given)
     return 0
+
+
+def _pictures(spec: Spec, reading: Reading) -> list[list[str]]:
+    """The row that says at which size pictures are read, whatever decides it."""
+    from snellen.data.reading import why_size
+
+    if spec.modality != "image":
+        return []
+    size = "any" if reading.size is None else f"{reading.size[1]}x{reading.size[0]}"
+    return [["pictures", size, why_size(spec, reading), "Width and height at which pictures are read."]]
 
 
 def show(trained: object, *, as_json: bool) -> None:

@@ -23,11 +23,12 @@ from snellen.core.learner import Learner
 from snellen.core.plain import from_plain, to_plain
 from snellen.core.run import Run
 from snellen.core.settings import resolve
-from snellen.core.spec import Spec
+from snellen.core.spec import Reading, Spec, as_kept
 from snellen.core.views import Metric
 from snellen.data.check import looked_late
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
+from snellen.data.reading import flat_size
 from snellen.entry import Machine, Trained, find_task, load, new_folder, prepare, refusal, resume
 from snellen.look.report.ladder import Rung, ladder_page
 from snellen.look.report.run import closer
@@ -150,12 +151,12 @@ def _write_page(made: Ladder, data: Dataset[Labelled], best: Trained | None) -> 
 def _begin(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
     """Writes what the climb is, or reads it where one was begun; returns the seconds already spent."""
     path = folder / "ladder.json"
-    about = {"data": to_plain(data.spec), "seed": seed}
     if not path.exists():
-        files.write_json(path, {**about, "budget": budget, "spent": 0.0})
+        files.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
         return 0.0
     plain = files.read_json(path)
-    if {key: plain.get(key) for key in about} != about:
+    kept: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
+    if (to_plain(as_kept(data.spec, kept)), seed) != (to_plain(kept), plain.get("seed")):
         raise UsageError(f"{folder} holds a climb of other data or another seed", "Give another --out.")
     return min(float(plain["spent"]), 0.9 * budget)
 
@@ -228,7 +229,7 @@ def _done(one: Trained) -> Rung:
 
 def _own_process(learner: AnyLearner, own: AnyLearner | None, data: Dataset[Labelled]) -> bool:
     """A method that cannot be stopped, on data on which it may take long."""
-    numbers = data.spec.sizes["train"] * math.prod(side or 1 for side in data.spec.input.shape)
+    numbers = data.spec.sizes["train"] * flat_size(data.spec, Reading())
     return not learner.stoppable and own is None and data.origin is not None and numbers > CHILD
 
 

@@ -13,6 +13,7 @@ from snellen.contest.varied import AnyLearner, Axis, Between, Cell, cell, text, 
 from snellen.core import files
 from snellen.core.errors import DataError, UsageError
 from snellen.core.plain import from_plain, to_plain
+from snellen.core.spec import Spec, as_kept
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.entry import Machine
@@ -61,6 +62,8 @@ def begin(plan: Plan) -> dict[str, Any]:
     kinds = {"about": dict, "spent": float, "trainings": dict, "cells": list}
     if not isinstance(kept, dict) or any(not isinstance(kept.get(key), kind) for key, kind in kinds.items()):
         raise DataError(f"{path} is not what was written", "Give another --out.")
+    old: Spec = from_plain(Spec, kept["about"].get("spec"), f"{path}: spec")
+    kept["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_kept(plan.data.spec, old))
     if kept["about"] != about:
         other = [key for key in about if kept["about"].get(key) != about[key]]
         raise UsageError(f"{plan.folder} holds a study of other {', '.join(other)}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 MOST_PIXELS = 1 << 28  # of a picture: about what Pillow takes for a bomb
@@ -26,6 +26,30 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Usual:
+    """What to expect of pictures that have several sizes.
+
+    Args:
+        size: height and width in pixels: those of most pictures, else the middle of all heights and of all widths.
+        alike: how many pictures have just this size,
+        count: of how many.
+    """
+
+    size: tuple[int, int]
+    alike: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or not 0 <= self.alike <= self.count:
+            raise ValueError(f"{self.alike} of {self.count} pictures cannot be {self.size[1]}x{self.size[0]}")
+
+    @property
+    def of_most(self) -> bool:
+        """Whether most pictures have this size."""
+        return 2 * self.alike > self.count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Input:
     """One named input. `shape` is that of a sample: (D,) for vectors, (C, H, W) for images; None where it varies."""
 
@@ -33,6 +57,15 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
+    usual: Usual | None = None  # of pictures whose height or width varies; None, too, in runs older than the word
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of pictures, the usual ones where they vary; None where these are not known."""
+        if self.usual is not None or self.modality != "image":
+            return None if self.usual is None else self.usual.size
+        height, width = self.shape[-2:]
+        return None if height is None or width is None else (height, width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +152,13 @@ class Spec:
         return self.input.modality
 
 
+def as_kept(now: Spec, kept: Spec) -> Spec:
+    """The spec of data as it is now, without what the spec that was kept of it is too old to say."""
+    old = {name for name, one in kept.inputs.items() if one.usual is None}
+    return replace(now, inputs={name: replace(one, usual=None) if name in old else one
+                                for name, one in now.inputs.items()})  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How the files become what the model is given: belongs to the model and is saved with it.
@@ -129,7 +169,7 @@ class Reading:
     size: tuple[int, int] | None = None
     channels: int | None = None
     resample: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-    pages: Literal["first", "max", "each", "volume"] | None = None
+    pages: Literal["first", "max", "each"] | None = None
 
     def __post_init__(self) -> None:
         height, width = self.size or (1, 1)

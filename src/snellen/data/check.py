@@ -17,7 +17,18 @@ from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, copies_of_array, copies_of_files, groups_of
 from snellen.data.dataset import SPLITS, Dataset, Draft, Labelled
-from snellen.data.findings import PUT_OFF, SHOWN, few, imbalance, leakage, more, of_copies, of_groups, of_headers
+from snellen.data.findings import (
+    PUT_OFF,
+    SHOWN,
+    few,
+    imbalance,
+    leakage,
+    more,
+    of_copies,
+    of_groups,
+    of_headers,
+    of_sizes,
+)
 from snellen.data.formats import Asked
 from snellen.data.frames import FramePairs
 from snellen.data.header import Unusable
@@ -61,7 +72,8 @@ def check(draft: Draft, asked: Asked) -> Draft:
     if len(keep) < len(draft.source):
         draft, copies = _keep(draft, keep), _renumbered(copies, keep)
     pairs = [*copies.exact, *copies.near]
-    findings = [*of_copies(draft, copies), *of_groups(draft), *of_headers(draft.source), *imbalance(draft)]
+    findings = [*of_copies(draft, copies), *of_groups(draft), *of_sizes(draft), *of_headers(draft.source),
+                *imbalance(draft)]
     groups = groups_of(len(draft.source), pairs, draft.groups) if pairs else draft.groups
     draft = dataclasses.replace(draft, groups=groups, findings=(*draft.findings, *findings))
     return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
@@ -169,8 +181,9 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Ask
                    for finding in draft.findings)
     files = dict(draft.files)
     if files:
-        files["used"] = files.get("used", 0) - len(gone)
-        files["set aside"] = files.get("set aside", 0) + len(gone)
+        fewer = len(gone) if not isinstance(draft.source, PictureFiles) else draft.source.lost(set(bad))
+        files["used"] = files.get("used", 0) - fewer
+        files["set aside"] = files.get("set aside", 0) + fewer
     return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
 
 

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from snellen.core.spec import Reading
-from snellen.data import decode
 from snellen.data.header import Header, Unusable
 from snellen.data.index import Index
 from snellen.data.pictures import PictureFiles, in_threads
@@ -59,7 +58,10 @@ class Copies(NamedTuple):
 
 
 def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
-    """Exact copies among all files; near copies where there are few enough, or `full`."""
+    """Exact copies among all files; near copies where there are few enough, or `full`.
+
+    Pages are compared with those of other files only: those of one file stay together anyway, and are often alike.
+    """
     exact = exact_files(source)
     good = [h for h in source.headers if isinstance(h, Header)]
     pixels = sum(h.height * h.width for h in good)
@@ -68,8 +70,8 @@ def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
     thumbs, bad = thumbnails(source)
     sizes = np.array([(h.height, h.width) if isinstance(h, Header) else (0, 0) for h in source.headers])
     again = {b for _, b in exact}
-    pairs = [pair for pair in near_pairs(thumbs, sizes, again) if agree_in_detail(source, sizes, pair)]
-    return Copies(exact, pairs, bad, True)
+    pairs = [(a, b) for a, b in near_pairs(thumbs, sizes, again) if source.files[a].path != source.files[b].path]
+    return Copies(exact, [pair for pair in pairs if agree_in_detail(source, sizes, pair)], bad, True)
 
 
 def copies_of_array(source: Array, full: bool = False) -> Copies:
@@ -92,10 +94,14 @@ def exact_rows(values: Tensor) -> list[Pair]:
 
 
 def exact_files(source: PictureFiles) -> list[Pair]:
-    """Pairs (first, other) of files of equal content. Only files of equal size are read, first in part."""
+    """Pairs (first, other) of files of equal content, or of all their pages.
+
+    Only files of equal size are read, first in part.
+    """
     by_size = defaultdict(list)
+    stacks = _stacks(source)
     for id, file in enumerate(source.files):
-        if file.size > 0:
+        if file.size > 0 and (stacks is None or id in stacks):
             by_size[file.size].append(id)
     twins = [id for ids in by_size.values() if len(ids) > 1 for id in ids]
     parts = _digests(source, twins, "part")
@@ -106,7 +112,24 @@ def exact_files(source: PictureFiles) -> list[Pair]:
     small = [id for id in again if source.files[id].size <= 3 * _PART]
     whole = {id: parts[id] for id in small}
     whole.update(_digests(source, sorted(set(again) - set(small)), "whole"))
-    return _equal(sorted(whole.items()))
+    pairs = _equal(sorted(whole.items()))
+    if stacks is None:
+        return pairs
+    return [(stacks[a][page], id) for a, b in pairs for page, id in stacks[b].items() if page in stacks[a]]
+
+
+def _stacks(source: PictureFiles) -> dict[int, dict[int | None, int]] | None:
+    """The first sample of each stack of pages -> page -> sample; None where there are no stacks."""
+    if source.page is None:
+        return None
+    stacks: dict[int, dict[int | None, int]] = {}
+    path, pages = "", dict[int | None, int]()
+    for id, (file, page) in enumerate(zip(source.files, source.page, strict=True)):
+        if file.path != path or page in pages:  # a row of a table may name the same file again
+            path, pages = file.path, {}
+            stacks[id] = pages
+        pages[page] = id
+    return stacks
 
 
 def _equal(items: Iterable[tuple[int, bytes]]) -> list[Pair]:
@@ -145,20 +168,20 @@ def _digest(path: Path, size: int, kind: str) -> bytes:
 def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
     """(N, 3, 16, 16) float32 of every picture, from the index where it is known, and what cannot be decoded."""
     kind = f"thumb {source.pages}"
-    index, files = Index(source.root), {f.path: f for f in source.files}
+    index, files = Index(source.root), {source.name(id): f for id, f in enumerate(source.files)}
     known = index.known(kind, files)
-    wanted = {id: f.path for id, (f, h) in enumerate(zip(source.files, source.headers, strict=True))
-              if isinstance(h, Header)}
-    missing = sorted(set(wanted.values()) - set(known))
-    large = {f.path for f, h in zip(source.files, source.headers, strict=True)
-             if isinstance(h, Header) and min(h.height, h.width) > 8 * SIDE}
+    wanted = {id: source.name(id) for id, h in enumerate(source.headers) if isinstance(h, Header)}
+    of_name = {name: id for id, name in wanted.items()}
+    missing = sorted(set(of_name) - set(known))
     fresh: dict[str, bytes] = {}
     failed: dict[str, Unusable] = {}
 
-    def work(path: str) -> bytes | Unusable:
+    def work(name: str) -> bytes | Unusable:
+        header = source.headers[of_name[name]]
+        large = isinstance(header, Header) and min(header.height, header.width) > 8 * SIDE
         try:
-            size = (4 * SIDE, 4 * SIDE) if path in large else None
-            picture = decode.decode(source.root / path, Reading(size=size, pages=source.pages))
+            size = (4 * SIDE, 4 * SIDE) if large else None
+            picture = source.decoded(of_name[name], Reading(size=size, pages=source.pages))
         except Unusable as error:
             return error
         return _thumbs(picture[None]).numpy().astype(np.float32).tobytes()
@@ -287,7 +310,7 @@ def agree_in_detail(source: PictureFiles, sizes: np.ndarray, pair: Pair) -> bool
         return True
     try:
         reading = Reading(size=(side, side), pages=source.pages)
-        a, b = (decode.decode(source.path(id), reading).double().mean(0, keepdim=True)[None] for id in pair)
+        a, b = (source.decoded(id, reading).double().mean(0, keepdim=True)[None] for id in pair)
     except Unusable:
         return False
     deep = any(h.dtype != "uint8" for id in pair if isinstance(h := source.headers[id], Header))

@@ -52,20 +52,35 @@ def header(path: Path | IO[bytes]) -> Header:
             return _pillow_header(image)
 
 
-def decode(path: Path | IO[bytes], reading: Reading) -> Tensor:
-    """(C, H, W) at the depth of the file, in the size and channels of `reading`.
+def headers(path: Path | IO[bytes]) -> list[Header]:
+    """As `header`, of each page of a stack.
 
-    Args:
-        path: or an open file of bytes, read from its beginning.
     Raises:
-        Unusable: saying why the file cannot be read, or not as `reading` wants it.
-        UsageError: for a meaning of pages that is not there yet.
+        Unusable: saying why the file is no picture.
     """
     with _opened(path) as file:
         if tiff.is_tiff(file):
             with tiff.opened(file) as tif:
                 if tif is not None:
-                    return _as_wanted(torch.from_numpy(_only_numbers(tiff.values(tif, reading))), reading)
+                    return tiff.headers(tif)
+        with _pillow(file) as image:
+            return [_pillow_header(image)]
+
+
+def decode(path: Path | IO[bytes], reading: Reading, page: int | None = None) -> Tensor:
+    """(C, H, W) at the depth of the file, in the size and channels of `reading`.
+
+    Args:
+        path: or an open file of bytes, read from its beginning.
+        page: of a stack, from 0; None: what the reading makes of all.
+    Raises:
+        Unusable: saying why the file cannot be read, or not as `reading` wants it.
+    """
+    with _opened(path) as file:
+        if tiff.is_tiff(file):
+            with tiff.opened(file) as tif:
+                if tif is not None:
+                    return _as_wanted(torch.from_numpy(_only_numbers(tiff.values(tif, reading, page))), reading)
         with _pillow(file) as image:
             if _depth(image) == "uint8":
                 return _eight_bits(image, reading)

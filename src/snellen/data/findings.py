@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Classes, Reading
+from snellen.core.spec import Classes, Reading, Scenic
 from snellen.core.views import Finding
 from snellen.data.copies import Copies, Pair, groups_of
 from snellen.data.dataset import SPLITS, Draft
@@ -120,6 +120,26 @@ def of_headers(source: object) -> list[Finding]:
         findings.append(Finding(kind="depths", message=f"the pictures have several depths ({mix}); values are kept",
                                 remedy="Save all at one depth if their grey levels are to mean the same."))
     return [*findings, *_range(source)] if source.dtype != "uint8" else findings
+
+
+def of_sizes(draft: Draft) -> list[Finding]:
+    """How many pictures have which size, where they have several."""
+    if not isinstance(draft.source, PictureFiles) or (usual := draft.source.input().usual) is None:
+        return []
+    sizes = {i: (h.height, h.width) for i, h in enumerate(draft.source.headers) if isinstance(h, Header)}
+    counts, (height, width) = Counter(sizes.values()), usual.size
+    others: list[str] = []
+    if usual.of_most:
+        shown = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(SHOWN))
+        message = f"the pictures have {len(counts):,} sizes: {shown}{more(len(counts))}"
+        others = [draft.source.name(i) for i, size in sizes.items() if size != usual.size]
+    else:
+        least, most = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
+        message = f"the pictures have {len(counts):,} sizes, {least[1]}x{least[0]} to {most[1]}x{most[0]}; " \
+                  f"in the middle {width}x{height}"  # fmt: skip
+    remedy = f"Models that need one size read all at {width}x{height} or less; --image-size sets another."
+    return [Finding(kind="sizes", severity="note", message=message, where=tuple(others), count=len(others),
+                    remedy="" if isinstance(draft.target, Scenic) else remedy)]
 
 
 def _range(source: PictureFiles) -> list[Finding]:

@@ -7,7 +7,7 @@ import glob
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Reading, Spec
-from snellen.data.decode import decode
+from snellen.data.decode import decode, headers
 from snellen.data.formats.folder import sort_files
 from snellen.data.header import DEPTHS, Unusable
 from snellen.data.index import walk
-from snellen.data.pictures import in_threads
+from snellen.data.pictures import in_threads, page_name
 from snellen.data.source import BadSamples, as_read
 from snellen.data.video import frames, is_film, name_of
 
@@ -60,13 +60,25 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
                          "Mend them, or leave them out; all others are answered.")
 
 
-def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading) -> Tensor:
+def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading, page: int | None = None) -> Tensor:
     """(C, H, W) as a model is asked: its channels, and at the file's own depth or at the data's where that is deeper.
 
+    Args:
+        page: see `pages_of`.
     Raises:
         Unusable: saying why the file cannot be read, or not as the model wants it.
     """
-    return _deep_enough(decode(file, as_asked(spec, reading)), spec)
+    return _deep_enough(decode(file, as_asked(spec, reading), page), spec)
+
+
+def pages_of(file: Path | IO[bytes], name: str, reading: Reading) -> list[tuple[str, int | None]]:
+    """What each sample of a file is called, with its page from 0: the file itself, or every page of a stack.
+
+    Raises:
+        Unusable: for a file whose pages are to be counted and that is no picture.
+    """
+    count = len(headers(file)) if reading.pages == "each" else 1
+    return [(page_name(name, page), page) for page in range(count)] if count > 1 else [(name, None)]
 
 
 def as_asked(spec: Spec, reading: Reading) -> Reading:
@@ -163,21 +175,30 @@ def _read(paths: Sequence[Path], spec: Spec, reading: Reading,
           problems: dict[str, str]) -> Iterator[list[Sample]]:  # fmt: skip
     """Pictures from files, so many at a time, each with its name; what cannot be read is among the problems."""
 
-    def read(path: Path) -> Tensor | Unusable:
+    def read(one: tuple[Path, str, int | None]) -> Tensor | Unusable:
         try:
-            return read_picture(path, spec, reading)
+            return read_picture(one[0], spec, reading, one[2])
         except Unusable as error:
             return error
 
-    for start in range(0, len(paths), BATCH):
-        part = paths[start : start + BATCH]
+    samples = _each(paths, reading, problems)
+    while part := list(islice(samples, BATCH)):
         good: list[Sample] = []
-        for path, x in zip(part, in_threads(read, part), strict=True):
+        for (_, name, _), x in zip(part, in_threads(read, part), strict=True):
             if isinstance(x, Unusable):
-                problems[str(path)] = x.cause
+                problems[name] = x.cause
             else:
-                good.append((str(path), x))
+                good.append((name, x))
         yield good
+
+
+def _each(paths: Sequence[Path], reading: Reading, problems: dict[str, str]) -> Iterator[tuple[Path, str, int | None]]:
+    """The samples of files: path, name and page."""
+    for path in paths:
+        try:
+            yield from ((path, name, page) for name, page in pages_of(path, str(path), reading))
+        except Unusable as error:
+            problems[str(path)] = error.cause
 
 
 def _frames(path: Path, spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[list[Sample]]:

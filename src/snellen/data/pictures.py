@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Input, Reading
 from snellen.data import decode, tiff
 from snellen.data.header import DEPTHS, Header, Unusable
 from snellen.data.index import File, Index, to_bytes
+from snellen.data.reading import usual
 from snellen.data.source import BadSamples
 
-Pages = Literal["first", "max", "each", "volume"]
+Pages = Literal["first", "max", "each"]
 T = TypeVar("T")
+H = TypeVar("H")
 R = TypeVar("R")
 
 
@@ -36,14 +38,16 @@ class PictureFiles:
         files: one per sample.
         headers: what each promises, or why it cannot be used.
         pages: what a stack of pages means where the reading does not say.
+        page: which page of its file each sample is, from 0; None for the only one. None: all are the only ones.
     """
 
     def __init__(self, root: Path, files: Sequence[File], headers: Sequence[Header | Unusable],
-                 pages: Pages | None = None) -> None:  # fmt: skip
+                 pages: Pages | None = None, page: Sequence[int | None] | None = None) -> None:  # fmt: skip
         self.root = root
         self.files = list(files)
         self.headers = list(headers)
         self.pages = pages
+        self.page = None if page is None or not any(p is not None for p in page) else list(page)
         good = [h for h in self.headers if isinstance(h, Header)]
         self.dtype = DEPTHS[max((DEPTHS.index(h.dtype) for h in good), default=0)]
         channels = {h.channels for h in good}
@@ -62,7 +66,7 @@ class PictureFiles:
         """
         wanted = replace(reading, channels=reading.channels or self.channels, pages=reading.pages or self.pages)
         dtype = getattr(torch, self.dtype)
-        pictures = in_threads(lambda id: _try(lambda: decode.decode(self.path(int(id)), wanted)), ids.tolist())
+        pictures = in_threads(lambda id: _try(lambda: self.decoded(id, wanted)), ids.tolist())
         problems = {id: f"{p.cause}" for id, p in zip(ids.tolist(), pictures, strict=True) if isinstance(p, Unusable)}
         if problems:
             raise BadSamples(problems, {id: self.name(id) for id in problems})
@@ -81,15 +85,32 @@ class PictureFiles:
     def path(self, id: int) -> Path:
         return self.root / self.files[id].path
 
+    def decoded(self, id: int, reading: Reading) -> Tensor:
+        """(C, H, W) one sample at its file's own depth. Raises Unusable where it cannot be read."""
+        return decode.decode(self.path(id), reading, None if self.page is None else self.page[id])
+
     def name(self, id: int) -> str:
-        return self.files[id].path
+        page = None if self.page is None else self.page[id]
+        return self.files[id].path if page is None else page_name(self.files[id].path, page)
+
+    def stacks(self) -> np.ndarray | None:
+        """(N,) int64: the pages of one file have one number. None where every sample is a file of its own."""
+        if self.page is None:
+            return None
+        place: dict[str, int] = {}
+        return np.array([place.setdefault(file.path, len(place)) for file in self.files], np.int64)
+
+    def lost(self, ids: set[int]) -> int:
+        """How many files are left out with these samples: those of which no other sample is left."""
+        kept = {file.path for id, file in enumerate(self.files) if id not in ids}
+        return len({self.files[id].path for id in ids} - kept)
 
     @functools.cached_property
     def _key(self) -> str:
         digest = hashlib.blake2b(os.fsencode(self.root.resolve()), digest_size=16)
         digest.update(f"{self.dtype} {self.channels} {self.pages}\n".encode())
-        for file in self.files:
-            digest.update(f"{file.path}\0{file.size}\0{file.mtime_ns}\n".encode())
+        for id, file in enumerate(self.files):
+            digest.update(f"{self.name(id)}\0{file.size}\0{file.mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def key(self) -> str | None:
@@ -98,37 +119,91 @@ class PictureFiles:
     def subset(self, ids: np.ndarray) -> PictureFiles:
         """The same source with these samples only, renumbered."""
         chosen = ids.tolist()
-        return PictureFiles(self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages)
+        page = None if self.page is None else [self.page[i] for i in chosen]
+        return PictureFiles(self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages,
+                            page)
 
     def input(self) -> Input:
-        """Shape and depth that the headers promise; None where a length varies."""
+        """Shape and depth that the headers promise; None where a length varies, and then what is usual."""
         shapes = [(self.channels or h.channels, h.height, h.width) for h in self.headers if isinstance(h, Header)]
         common = [axis.pop() if len(axis) == 1 else None for axis in (set(a) for a in zip(*shapes, strict=True))]
-        return Input(modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype)
+        return Input(modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype,
+                     usual=usual([(height, width) for _, height, width in shapes]))
 
 
 def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None) -> PictureFiles:
     """A source of picture files, with the headers looked up in the index or in the files.
 
     Raises:
-        UsageError: for a meaning of pages that is not there yet.
+        UsageError: where every page is to be a sample: this is for those whose truth is one of files, not of pages.
     """
-    if pages in ("each", "volume"):
-        raise tiff.not_yet(pages)
+    meaning(pages)
+    if pages == "each":
+        raise UsageError("--pages each is for pictures in folders of classes and for tables that name them",
+                         "The truth of such data is told of a whole file: take --pages first or --pages max.")
+    headers = _looked_up(root, files, "header", decode.header)
+    return PictureFiles(root, files, [_with_pages(headers[file.path], pages) for file in files], pages)
+
+
+def open_pages(root: Path, files: Sequence[File], pages: Pages | None = None) -> tuple[PictureFiles, np.ndarray]:
+    """As `open_pictures`, where every page of a stack may be a sample of its own.
+
+    Returns:
+        the source, and (N,) int64 which of the files each sample is of.
+    """
+    if meaning(pages) != "each":
+        return open_pictures(root, files, pages), np.arange(len(files))
+    found = _looked_up(root, files, "pages", decode.headers)
+    which, page, headers = list[int](), list[int | None](), list[Header | Unusable]()
+    for k, file in enumerate(files):
+        of_file = found[file.path]
+        every = [of_file] if isinstance(of_file, Unusable) else of_file
+        which += [k] * len(every)
+        page += range(len(every)) if len(every) > 1 else [None]
+        headers += every
+    return PictureFiles(root, [files[k] for k in which], headers, pages, page), np.array(which, np.int64)
+
+
+def meaning(pages: str | None) -> str | None:
+    """What a stack of pages means. Raises UsageError for a meaning that there is not."""
+    if pages not in (None, "first", "max", "each"):
+        why = " needs models of volumes, which there are not yet" if pages == "volume" else " means nothing"
+        raise UsageError(f"--pages {pages}{why}", "Take --pages first, max or each.")
+    return pages
+
+
+def page_name(path: str | Path, page: int) -> str:
+    """What a page is called; the first, page 0, is "stack.tif#1", as viewers count."""
+    return f"{path}#{page + 1}"
+
+
+def page_of(name: str) -> tuple[Path, int] | None:
+    """The file and the page, from 0, by the name of a page; None for any other name."""
+    path, mark, number = name.rpartition("#")
+    there = mark and number.isascii() and number.isdigit() and int(number) > 0
+    return (Path(path), int(number) - 1) if there else None
+
+
+def _looked_up(root: Path, files: Sequence[File], kind: str, look: Callable[[Path], H]) -> dict[str, H | Unusable]:
+    """What is known of each file by its path, from the index, or looked up now and remembered."""
     index, by_path = Index(root), {file.path: file for file in files}
-    known = {path: _from_bytes(fact) for path, fact in index.known("header", by_path).items()}
+    known: dict[str, Any] = {path: _from_bytes(fact) for path, fact in index.known(kind, by_path).items()}
     missing = [path for path in by_path if path not in known]
-    found = in_threads(lambda path: _try(lambda: decode.header(root / path)), missing)
+    found = in_threads(lambda path: _try(lambda: look(root / path)), missing)
     fresh = dict(zip(missing, found, strict=True))
     # What could not be opened may be mended without a trace in size and time (permissions): it is not remembered.
-    index.learn("header", by_path, {path: _to_bytes(h) for path, h in fresh.items()
-                                    if isinstance(h, Header) or h.kind == "corrupt"})  # fmt: skip
-    headers: Mapping[str, Header | Unusable] = {**known, **fresh}
-    return PictureFiles(root, files, [_with_pages(headers[file.path], pages) for file in files], pages)
+    index.learn(kind, by_path, {path: _to_bytes(h) for path, h in fresh.items()
+                                if not isinstance(h, Unusable) or h.kind == "corrupt"})  # fmt: skip
+    return {**known, **fresh}
 
 
 def named_pictures(root: Path, names: Sequence[str], pages: Pages | None = None) -> PictureFiles:
     """A source of the files of these names, relative to `root`, in their order; what is not there is `Unusable`."""
+    return open_pictures(root, named_files(root, names), pages)
+
+
+def named_files(root: Path, names: Sequence[str]) -> list[File]:
+    """The files of these names as they are now; what is not there has the size -1."""
     files = []
     for name in names:
         try:
@@ -136,7 +211,7 @@ def named_pictures(root: Path, names: Sequence[str], pages: Pages | None = None)
             files.append(File(name, state.st_size, state.st_mtime_ns))
         except (OSError, ValueError):
             files.append(File(name, -1, 0))
-    return open_pictures(root, files, pages)
+    return files
 
 
 def in_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -167,17 +242,19 @@ def _with_pages(header: Header | Unusable, pages: Pages | None) -> Header | Unus
     return header
 
 
-def _to_bytes(header: Header | Unusable) -> bytes:
-    if isinstance(header, Unusable):
-        return to_bytes([header.kind, header.cause, header.remedy])
-    return to_bytes(list(header))
+def _to_bytes(fact: Any) -> bytes:
+    return to_bytes([fact.kind, fact.cause, fact.remedy] if isinstance(fact, Unusable) else fact)
 
 
 @functools.lru_cache(4096)  # most pictures of a set have the header of many others
-def _from_bytes(fact: bytes) -> Header | Unusable:
+def _from_bytes(fact: bytes) -> Header | Unusable | list[Header]:
     plain: list[Any] = json.loads(fact)
     if isinstance(plain[0], str):
         return Unusable(*plain)
+    return [_header(one) for one in plain] if isinstance(plain[0], list) else _header(plain)
+
+
+def _header(plain: list[Any]) -> Header:
     height, width, channels, dtype, pages, notes = plain
     return Header(height, width, channels, dtype, pages, tuple(notes))
 

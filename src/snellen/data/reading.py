@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from math import prod
+from statistics import median_low
 
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Reading, Spec, Usual
+
+
+def usual(sizes: Sequence[tuple[int, int]]) -> Usual | None:
+    """What to expect of pictures of these heights and widths; None where they all have one size."""
+    different = Counter(sizes)
+    if len(different) < 2:
+        return None
+    size, alike = different.most_common(1)[0]
+    if 2 * alike <= len(sizes):  # no size is that of most: the middles, which a few huge pictures do not move
+        height, width = (median_low(sides) for sides in zip(*sizes, strict=True))
+        size, alike = (height, width), different[height, width]
+    return Usual(size=size, alike=alike, count=len(sizes))
 
 
 def fixed_size(spec: Spec, most: int, asked: int | None = None) -> Reading:
-    """The pictures' own size where it is one and at most `most` pixels a side, else a square of `most`.
+    """The pictures' usual size where it is at most `most` pixels a side, else a square of `most`.
 
     Args:
         asked: the size the user wants, which wins.
     """
     if spec.modality != "image":
         return Reading()
-    channels, height, width = spec.input.shape
+    channels = spec.input.shape[0] or 3
     if asked is not None:
-        return Reading(size=(asked, asked), channels=channels or 3)
-    if height is not None and width is not None and max(height, width) <= most:
-        return Reading(size=(height, width), channels=channels or 3)
-    return Reading(size=(most, most), channels=channels or 3)
+        return Reading(size=(asked, asked), channels=channels)
+    size = spec.input.size
+    return Reading(size=size if size is not None and max(size) <= most else (most, most), channels=channels)
+
+
+def why_size(spec: Spec, reading: Reading) -> str:
+    """Why pictures are read at their size, for `--explain`."""
+    if reading.size is None:
+        return "each picture is looked at in its own size"
+    found, size = spec.input.usual, spec.input.size
+    if size is None:
+        return "the sizes of the pictures are not known"
+    called = f"{size[1]}x{size[0]}"
+    if found is None:
+        why = f"all pictures are {called}"
+    elif found.of_most:
+        why = f"{found.alike:,} of {found.count:,} pictures are {called}"
+    else:
+        why = f"pictures of many sizes, {called} in the middle"
+    return why if reading.size == size else f"{why}: scaled to what the model takes"
 
 
 def read_shape(spec: Spec, reading: Reading) -> tuple[int, ...]:
-    """The shape of a sample once it is read."""
+    """The shape of a sample once it is read; that of a usual picture where each keeps its own size."""
     if reading.size is not None:
         return (reading.channels or 1, *reading.size)
+    if spec.modality == "image" and spec.input.size is not None:
+        return (spec.input.shape[0] or 1, *spec.input.size)
     return tuple(side or 1 for side in spec.input.shape)
 
 

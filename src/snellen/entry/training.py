@@ -19,6 +19,7 @@ from snellen.core.plain import to_plain
 from snellen.core.random import drawing
 from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
+from snellen.core.spec import as_kept
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
 from snellen.entry.finding import (
@@ -123,6 +124,7 @@ def resume(
     if (record.loss is None) != (loss is None):
         raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its learner'}", "Give the same loss.")
     opened = data if data is not None else reopen(record)
+    opened = dataclasses.replace(opened, spec=as_kept(opened.spec, record.spec))
     if to_plain(opened.spec) != to_plain(record.spec):
         raise DataError(f"The data of {folder} has changed since it was trained on", "Train anew.")
     now = versions()

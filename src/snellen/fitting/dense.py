@@ -50,7 +50,7 @@ class DenseScheme(Protocol[M_contra]):
 
 
 def tile_of(sight: Sight, spec: Spec) -> int | None:
-    """Pixels a side of what is learned from; None: whole pictures."""
+    """Pixels a side of what is learned from; None: whole pictures, where all of them are small, the largest too."""
     if sight.tile is not None:
         return sight.tile
     _, height, width = spec.input.shape
@@ -61,9 +61,8 @@ def visits(tile: int | None, spec: Spec) -> int:
     """How often an epoch comes to each picture: as often as tiles cover it, but for at most 1,000 tiles in all; more
     often where these are too few for an epoch.
     """
-    _, height, width = spec.input.shape
-    count = max(spec.sizes.get("train", 1), 1)
-    cover = 1 if tile is None or height is None or width is None else round(height * width / tile**2)
+    count, size = max(spec.sizes.get("train", 1), 1), spec.input.size
+    cover = 1 if tile is None or size is None else round(size[0] * size[1] / tile**2)
     return max(1, -(-AN_EPOCH // count), min(cover, 1000 // count))
 
 

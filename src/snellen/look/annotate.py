@@ -15,6 +15,7 @@ from snellen.core.errors import UsageError
 from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Reading, Spec
 from snellen.core.task import Answer
 from snellen.data.decode import decode
+from snellen.data.pictures import page_of
 from snellen.data.video import film_of, frames
 from snellen.look.draw import image
 from snellen.look.marks import classes, marks, numbers
@@ -52,7 +53,7 @@ class Annotated:
         """Writes one picture and returns where.
 
         Args:
-            path: of the picture that was asked about; of the frame, as `data.video` names it, in its order.
+            path: of the picture that was asked about; of the page or frame as it is named, frames in their order.
             span: the values drawn black and white where they are deeper than 8 bits; None: all but its outermost.
         """
         if path.resolve().parent == self.folder.resolve():
@@ -72,10 +73,11 @@ class Annotated:
         return self.folder / name
 
     def _values(self, path: Path) -> Tensor:
-        """(C, H, W) of a picture, or of a frame of a film."""
+        """(C, H, W) of a picture, of a page, or of a frame of a film."""
         film = film_of(str(path))
         if film is None or path.exists():
-            return decode(path, self.reading)
+            page = page_of(str(path)) if self.reading.pages == "each" and not path.exists() else None
+            return decode(path, self.reading) if page is None else decode(page[0], self.reading, page[1])
         if self._film is None or self._film[0] != film[0]:
             self._film = (film[0], enumerate(frames(film[0])))
         return next(values for number, values in self._film[1] if number == film[1])

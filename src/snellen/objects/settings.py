@@ -43,12 +43,12 @@ class Sight:
 
 
 def suggested(spec: Spec) -> dict[str, Because]:
-    """A shorter side no larger than that of the pictures."""
-    height, width = spec.input.shape[-2:]
-    if height is None or width is None or min(height, width) >= SIDE:
+    """A shorter side no larger than that of the usual picture."""
+    size = spec.input.size
+    if size is None or min(size) >= SIDE:
         return {}
-    side = max(32, min(height, width))
-    return {"shorter": Because(value=side, why=f"pictures of {width}x{height} pixels")}
+    usually = "usually " if spec.input.usual is not None else ""
+    return {"shorter": Because(value=max(32, min(size)), why=f"pictures of {usually}{size[1]}x{size[0]} pixels")}
 
 
 def reads(sight: Sight, spec: Spec) -> Reading:

@@ -13,7 +13,7 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Reading, Spec
 from snellen.data.decode import header
 from snellen.data.header import TooManyPixels, Unusable
-from snellen.data.inputs import BATCH, Named, read_picture
+from snellen.data.inputs import BATCH, Named, pages_of, read_picture
 from snellen.serving.limits import Limits
 from snellen.serving.refused import Refused
 
@@ -130,19 +130,25 @@ def _malformed(what: str) -> NoReturn:
 
 def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limits) -> Iterator[Named]:
     problems: list[str] = []
+    left = limits.most_inputs
     for file in files:
         try:
             opened = io.BytesIO(file.content)
             _small_enough(opened, spec, reading, limits.most_pixels)
-            x = read_picture(opened, spec, reading)
+            samples = pages_of(opened, file.name, reading)
+            left -= len(samples)
+            if left < 0:
+                raise Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages",
+                              "Send them in several requests.")  # fmt: skip
+            for name, page in samples:
+                x = read_picture(opened, spec, reading, page)
+                if not problems:
+                    yield [name], x[None]  # (1, C, H, W)
         except TooManyPixels as error:
             raise TooManyPixels(f"{file.name} {error.cause}") from error
         except Unusable as error:
             problems.append(f"{file.name} {error.cause}")
             remedy = error.remedy
-            continue
-        if not problems:
-            yield [file.name], x[None]  # (1, C, H, W)
     if problems:
         raise DataError("; ".join(problems[:5]) + (f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""),
                         remedy)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from snellen.data.dataset import Draft
 
-Pages = Literal["first", "max", "each", "volume"]
+Pages = Literal["first", "max", "each"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Asked:
         target: the columns or arrays that are the target.
         group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
         impute: "median" fills missing cells of numbers.
-        pages: what a stack of pages means.
+        pages: what a stack of pages means: its first, the largest value at each place, or a sample each.
         quarantine: leave bad samples out and write them to a list instead of stopping.
         allow_loss: quarantine may leave out more than one sample in a hundred.
         full: look at the contents and copies of all pictures, however many.

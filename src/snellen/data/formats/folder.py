@@ -24,7 +24,7 @@ from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
 from snellen.data.header import SUFFIXES
 from snellen.data.index import File, Listing, walk
-from snellen.data.pictures import open_pictures
+from snellen.data.pictures import open_pages
 from snellen.data.source import Aside
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -109,18 +109,17 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     findings = [*_empty(listing, splits, used), *stray(unused), *_unreadable(found.aside)]
     findings += [homeless_finding(homeless)] if homeless else []
     place = {name: k for k, name in enumerate(names)}
-    given = np.array([split for _, split, _ in used], np.int64)
-    files = [file for file, _, _ in used]
-    source = open_pictures(path, files, asked.pages)
-    groups = group_ids([file.path for file in files], asked.group) if asked.group else None
+    source, which = open_pages(path, [file for file, _, _ in used], asked.pages)
+    given = np.array([split for _, split, _ in used], np.int64)[which]
+    groups = group_ids([file.path for file in source.files], asked.group) if asked.group else source.stacks()
     return Draft(
         source=source,
         inputs={"image": source.input()},
         target=Classes(names=tuple(names)),
-        truth=torch.tensor([place[label] for _, _, label in used]),
+        truth=torch.tensor([place[label] for _, _, label in used])[torch.from_numpy(which)],
         given=given if splits else None,
         groups=groups,
-        taken_for=_taken_for(len(used), len(names), splits),
+        taken_for=_taken_for(_counted(len(used), len(source)), len(names), splits),
         findings=tuple(findings),
         files={"found": len(listing.files) + len(listing.aside), "used": len(used),
                "set aside": len(found.aside) + len(homeless), "no data": found.no_data},
@@ -233,9 +232,13 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
     return np.array([ids.setdefault(fit.groups(), len(ids)) for fit in fits if fit is not None], np.int64)
 
 
-def _taken_for(count: int, classes: int, splits: dict[str, int]) -> str:
+def _counted(files: int, pages: int) -> str:
+    return f"{files:,} pictures" if pages == files else f"{pages:,} pages of {files:,} pictures"
+
+
+def _taken_for(counted: str, classes: int, splits: dict[str, int]) -> str:
     given = f" in the given splits {', '.join(sorted(splits, key=lambda s: splits[s]))}" if splits else ""
-    return f"an image folder: {count:,} pictures in {classes} classes{given}, one folder a class"
+    return f"an image folder: {counted} in {classes} classes{given}, one folder a class"
 
 
 FORMAT = Format("folder", recognises, open_draft)

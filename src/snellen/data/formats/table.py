@@ -87,6 +87,10 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     else:
         inputs = _vectors(grid, rest, problems, asked, None if given is None else given == 0)
     assert target is not None  # a missing target is a problem, and those have ended it
+    truth, rows = target[1], inputs.rows
+    if rows is not None:  # the pages of one file are several samples of one row
+        truth, given, groups = truth[torch.from_numpy(rows)], *(None if x is None else x[rows] for x in (given, groups))
+        groups = inputs.groups if groups is None else groups
     taken = f"a table of {len(grid):,} rows: {inputs.said}; target {', '.join(map(repr, chosen.names))} " \
             f"({chosen.why}) as {target[2]}"  # fmt: skip
     if not asked.target:
@@ -95,9 +99,9 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         taken += "; commas in numbers are read as decimal points"
     if given is not None:
         taken += f"; splits by column {split!r}"
-    return Draft(source=inputs.source, inputs={inputs.name: inputs.input}, target=target[0], truth=target[1],
-                 given=given, groups=groups if inputs.groups is None else inputs.groups, taken_for=taken,
-                 findings=inputs.findings, files=dict(inputs.files), aside=inputs.aside)  # fmt: skip
+    return Draft(source=inputs.source, inputs={inputs.name: inputs.input}, target=target[0], truth=truth, given=given,
+                 groups=groups, taken_for=taken, findings=inputs.findings, files=dict(inputs.files),
+                 aside=inputs.aside)  # fmt: skip
 
 
 def _splits(grid: Grid, name: str) -> np.ndarray | None:

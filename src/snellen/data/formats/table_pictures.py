@@ -25,7 +25,8 @@ class Inputs:
 
     Args:
         name: of the input in the spec.
-        groups: (N,) int64 where a pattern of file names makes them.
+        groups: (N,) int64 where a pattern of file names makes them, or the pages of one file.
+        rows: (N,) int64, which row of the table each sample is of, where a row may be several.
     """
 
     source: Source
@@ -36,6 +37,7 @@ class Inputs:
     files: tuple[tuple[str, int], ...] = (("found", 1), ("used", 1))
     aside: tuple[Aside, ...] = ()
     groups: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
 
 def picture_column(grid: Grid, names: Sequence[str]) -> str | None:
@@ -58,7 +60,7 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
         DataError: names that lead out of the folder, or, unless quarantined, to nothing.
     """
     from snellen.data.formats.folder import group_ids
-    from snellen.data.pictures import named_pictures
+    from snellen.data.pictures import named_files, open_pages
 
     root, cells = file.parent, [cell.replace("\\", "/") for cell in grid.column(column)]
     problems = Problems(grid)
@@ -71,14 +73,18 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
         problems.cells(column, absent, "{} is not there",
                        f"Names are looked for from {root}; leave them out with --quarantine.")
     problems.finish()
-    source = named_pictures(root, cells, asked.pages)
+    source, rows = open_pages(root, named_files(root, cells), asked.pages)
+    pattern = asked.group if asked.group is not None and "{" in asked.group else None
+    groups = source.stacks() if pattern is None else group_ids([file.path for file in source.files], pattern)
     aside, no_data = _beside(root, file, set(there)) if path.is_dir() else ((), 0)
     used = 1 + len(there)
+    pages = f", {len(source):,} pages" if source.page is not None else ""
     return Inputs(
-        source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}", aside=aside,
+        source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}{pages}",
+        aside=aside,
         findings=(*_ignored([name for name in names if name != column]), *stray(aside)),
         files=(("found", used + len(aside) + no_data), ("used", used), ("set aside", len(aside)), ("no data", no_data)),
-        groups=group_ids(cells, asked.group) if asked.group is not None and "{" in asked.group else None)  # fmt: skip
+        groups=groups, rows=rows)  # fmt: skip
 
 
 def _leads_out(name: PurePosixPath) -> bool:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Classes, Labels, Spec
+from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size
 from snellen.tasks.classify.task import TASK
 
 
@@ -30,6 +31,11 @@ class Prior(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         return self.logits.expand(x.shape[0], -1)
+
+
+def reads(c: BaselineSettings, spec: Spec) -> Reading:
+    """Pictures at one size, though nothing in them counts: whoever asks for several gets them as one batch."""
+    return fixed_size(spec, most=128)
 
 
 def build(c: BaselineSettings, spec: Spec) -> Prior:
@@ -57,6 +63,7 @@ LEARNER = Learner[BaselineSettings, Dataset[Labelled], Prior](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=BaselineSettings,
+    reads=reads,
     build=build,
     fit=fit,
 )

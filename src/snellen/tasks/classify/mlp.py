@@ -42,7 +42,7 @@ class MLPSettings:
     backward: Literal["auto", "written", "autograd"] = "auto"
     """Who computes gradients: our written-out backward pass (faster, for plain ReLU layers), or autograd."""
     image_size: Annotated[int, Limit(least=1)] | None = None
-    """Pixels a side that pictures are resized to; auto: their own, at most 64."""
+    """Pixels a side that pictures are resized to; auto: their usual size, at most 64."""
     descent: Descent = Descent(epochs=15, lr=0.002)
     weighting: Weighting = Weighting()
 

@@ -49,12 +49,12 @@ def one_class(spec: Spec) -> str | None:
 def default(spec: Spec) -> str:
     if spec.modality != "image":
         return "mlp"
-    _, height, width = spec.input.shape
-    if height is None or width is None:
+    size = spec.input.size
+    if size is None:
         return "resnet18"
-    if min(height, width) < 12:
+    if min(size) < 12:
         return "mlp"
-    return "lenet" if spec.input.shape[0] == 1 and max(height, width) <= 32 else "resnet18"
+    return "lenet" if spec.input.shape[0] == 1 and max(size) <= 32 else "resnet18"
 
 
 def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) -> Predictions:

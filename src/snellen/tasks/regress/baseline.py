@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Numbers, Spec
+from snellen.core.spec import Numbers, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.reading import fixed_size
 from snellen.tasks.regress.task import TASK
 
 
@@ -31,6 +32,11 @@ class Mean(nn.Module):
         return self.mean.expand(x.shape[0], -1)
 
 
+def reads(c: BaselineSettings, spec: Spec) -> Reading:
+    """Pictures at one size, though nothing in them counts: whoever asks for several gets them as one batch."""
+    return fixed_size(spec, most=128)
+
+
 def build(c: BaselineSettings, spec: Spec) -> Mean:
     assert isinstance(spec.target, Numbers)
     return Mean(len(spec.target.names))
@@ -48,6 +54,7 @@ LEARNER = Learner[BaselineSettings, Dataset[Labelled], Mean](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=BaselineSettings,
+    reads=reads,
     build=build,
     fit=fit,
 )

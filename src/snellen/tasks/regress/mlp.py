@@ -38,7 +38,7 @@ class MLPSettings:
     init: Literal["auto", "he", "lecun", "small"] = "auto"
     """Deviation of the first weights: √(2/n), 1/√n or 0.01 for n inputs; auto: he under ReLU, else torch's own."""
     image_size: Annotated[int, Limit(least=1)] | None = None
-    """Pixels a side that pictures are resized to; auto: their own, at most 64."""
+    """Pixels a side that pictures are resized to; auto: their usual size, at most 64."""
     descent: Descent = Descent(epochs=30, lr=0.003)
     errors: Errors = Errors()
 

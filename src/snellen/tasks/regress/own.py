@@ -27,7 +27,7 @@ class OwnSettings:
     """How a network of one's own learns."""
 
     image_size: Annotated[int, Limit(least=1)] | None = None
-    """Pixels a side that pictures are resized to; auto: their own, at most 128."""
+    """Pixels a side that pictures are resized to; auto: their usual size, at most 128."""
     descent: Descent = Descent(epochs=20)
     augment: Augment = Augment()
     errors: Errors = Errors()
