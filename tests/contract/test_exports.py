@@ -28,10 +28,9 @@ def answers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float
 
 
 def says_of_any_size_what_the_run_says(run: snellen.Trained, session: onnxruntime.InferenceSession, x: Tensor) -> None:
-    """Answers about places: batches of 1 and 4, of two sizes but for detectors, whose files take one."""
+    """Answers about places: batches of 1 and 4, of two sizes."""
     exported = run.task.exported(run.model, run.spec)
-    other = () if exported.finds else (x[:1, :, :-3, :-7], x[:4, :, :-3, :-7])
-    for part in (x[:1], x[:4], *other):
+    for part in (x[:1], x[:4], x[:1, :, :-3, :-7], x[:4, :, :-3, :-7]):
         with torch.no_grad():
             expected = exported.module(part)
         said = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": part.numpy()}),

@@ -9,8 +9,6 @@ from snellen.cli import terminal
 from snellen.cli.main import parser
 from snellen.cli.options import Own, given_run
 
-MOST = 8192  # pixels a side of what a detector is exported for
-
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("export", "Write the model of RUN (default: the newest) as one file that works without Snellen, "
@@ -19,30 +17,16 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--to", choices=["onnx", "torch"], required=True, help="ONNX, or a program of torch.export")
     made.add_argument("--out", metavar="FILE", help="written over if it is there (default: model.onnx or model.pt2 in "
                       "the run's folder, never written over)")  # fmt: skip
-    made.add_argument("--size", metavar="HEIGHTxWIDTH", help="of the pictures that the file of a detector takes "
-                      "(default: those of the run's data)")  # fmt: skip
     made.add_argument("--json", action="store_true", help="print one JSON object")
     made.set_defaults(device="cpu")
     given = made.parse_args(list(words))
-    published = given_run(given, own).publish(given.to, vars(given).get("out"), _size(vars(given).get("size")))
+    published = given_run(given, own).publish(given.to, vars(given).get("out"))
     if "json" in given:
         terminal.line({"file": str(published.path), **published.about})
         return 0
     for name, text in [("file", str(published.path)), *_told(published.about)]:
         terminal.tell(f"{name:<9}{text}")
     return 0
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """"480x640" to height and width."""
-    if text is None:
-        return None
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal() and 8 <= int(height) <= MOST and 8 <= int(width) <= MOST):
-        from snellen.core.errors import UsageError
-
-        raise UsageError(f"--size {text} is no size", f"Write height and width, 8 to {MOST} pixels: --size 480x640.")
-    return int(height), int(width)
 
 
 def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -45,7 +45,7 @@ class Exported:
         module: (B, ...) raw inputs to a dict of tensors, one for each of `outputs` and in their order.
         least: pixels a side that pictures have at least, where it takes any size.
         finds: whether it finds any number of objects: its outputs then have as many rows for every picture,
-            (B, D, ...), and "count" (B,) says how many of them are finds. Its file takes pictures of one size.
+            (B, D, ...), and "count" (B,) says how many of them are finds.
     """
 
     module: nn.Module

@@ -137,24 +137,22 @@ class Trained:
         with threads(self.record.threads):
             return write_report(self.folder, self.told())
 
-    def publish(self, to: str = "onnx", out: str | Path | None = None,
-                size: tuple[int, int] | None = None) -> Published:  # fmt: skip
+    def publish(self, to: str = "onnx", out: str | Path | None = None) -> Published:
         """As `export`; returns also what stands in the file about itself, with how far it agrees with the run."""
         with threads(self.record.threads):
-            return export(self.folder, self.record, self.task.exported(self.model, self.spec), lambda: self.data,
-                          to, out, size)  # fmt: skip
+            exported = self.task.exported(self.model, self.spec)
+            return export(self.folder, self.record, exported, lambda: self.data, to, out)
 
-    def export(self, to: str = "onnx", out: str | Path | None = None, size: tuple[int, int] | None = None) -> Path:
+    def export(self, to: str = "onnx", out: str | Path | None = None) -> Path:
         """Writes the model as one file that works without Snellen; returns its path.
 
         Args:
             to: "onnx", or "torch" for a program of torch.export.
             out: the file; None: `model.onnx` or `model.pt2` in the run's folder.
-            size: height and width of the pictures that the file of a detector takes; None: as in the run's data.
         Raises:
             Mismatch: where the file would say other than the run on 100 inputs; nothing is written.
         """
-        return self.publish(to, out, size).path
+        return self.publish(to, out).path
 
     def evaluate(self, data: str | Path | Dataset[Labelled] | None = None, split: str = "test") -> dict[str, Metric]:
         """Metrics on a split of the run's data, or of other data with the same classes or targets."""

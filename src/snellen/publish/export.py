@@ -62,10 +62,10 @@ class Published:
 
 
 def export(folder: Path, record: Record, exported: Exported, data: Callable[[], Dataset[Labelled]],
-           to: str, out: str | Path | None = None, size: tuple[int, int] | None = None) -> Published:  # fmt: skip
+           to: str, out: str | Path | None = None) -> Published:  # fmt: skip
     """Writes the model of a run as one file that answers without Snellen, with its preprocessing inside.
 
-    A hundred inputs in batches of several sizes (of answers about places: ten pictures of two sizes) go through the
+    A hundred inputs in batches of several sizes (of answers about places: a few pictures of two sizes) go through the
     run and through the file as another program reads it. Only where both say the same is the file written, in one step.
 
     Args:
@@ -74,8 +74,6 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
         data: opens the run's data; where it raises, inputs are drawn.
         to: "onnx" or "torch".
         out: the file, which is written over; None: `model.onnx` or `model.pt2` in the run's folder, if not there.
-        size: height and width of the pictures that a detector's file takes: its anchors and the sizes of its maps
-            follow from them. None: those of the run's data. All other files take what the run takes.
     Raises:
         UsageError: for another `to` or a file that cannot be meant, or a model that cannot be traced.
         EnvironmentProblem: where a package is missing, or the file cannot be written.
@@ -87,14 +85,14 @@ def export(folder: Path, record: Record, exported: Exported, data: Callable[[], 
     path = _place(folder, kind.suffix, out)
     kind.needs()
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
-    if size is not None and not exported.finds:
-        raise UsageError("A size is given for detectors only", "Leave it out: the file takes what the run takes.")
-    batches, origin = finds.pictures(record, module, data, size) if exported.finds else asked(record, module, data)
+    batches, origin = (finds.pictures if exported.finds else asked)(record, module, data)
     with torch.no_grad():
         said = [module(batch) for batch in batches]
-    axes = ({0: Dim("batch")},) if exported.finds else _axes(record, exported.least)
-    made = kind.convert(_traced(module, batches[1], axes, record.learner), axes, [o.name for o in exported.outputs])
-    about = _about(folder, record, exported, module, (batches[0], said[0]))
+    axes = _axes(record, exported.least)
+    with _silence():
+        program = _traced(module, batches[1], axes, record.learner)
+        made = kind.convert(program, axes, [output.name for output in exported.outputs])
+    about = _about(folder, record, exported, module, said[0])
     answers = kind.ask(kind.content(made, about), batches)
     if exported.finds:
         parity = finds.compare(said, answers, batches, exported.outputs)
@@ -131,7 +129,7 @@ def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedPr
     Running its code shows most of it, but `len(x)` is then a fixed number; reading its bytecode shows that too.
     """
     try:
-        with torch.no_grad(), _silence():
+        with torch.no_grad():
             try:
                 return torch.export.export(module, (x,), dynamic_shapes=axes, strict=False)
             except Exception:  # a module of the user's own may fail in any way; then the other way tells why
@@ -156,12 +154,10 @@ def _silence() -> Iterator[None]:
 
 
 def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
-           first: tuple[Tensor, Mapping[str, Tensor]]) -> dict[str, Any]:  # fmt: skip
-    """What stands in the file about itself, as plain data; `first` is a batch and what is said of it."""
-    batch, said = first
+           said: Mapping[str, Tensor]) -> dict[str, Any]:  # fmt: skip
+    """What stands in the file about itself, as plain data; `said` is of one batch."""
     spec = record.spec
-    shape = batch.shape[1:] if exported.finds else input_shape(spec, record.reading)
-    sides = [side if side is not None else "any" for side in shape]
+    sides = [side if side is not None else "any" for side in input_shape(spec, record.reading)]
     given: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
     if spec.modality == "image":
         given["reading"] = to_plain(record.reading)

@@ -1,4 +1,4 @@
-"""Whether an exported detector finds what the run finds: other pictures than a hundred of one size, and other rules.
+"""Whether an exported detector finds what the run finds: a few pictures in place of a hundred, and other rules.
 
 How many finds a picture has is a number of its own, and finds of nearly the same score may change places: sums in
 another order differ in their last digits.
@@ -26,12 +26,10 @@ network that looks again where it has first found something enlarges the roundin
 Said = Mapping[str, Tensor]
 
 
-def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]],
-             size: tuple[int, int] | None) -> tuple[list[Tensor], str]:  # fmt: skip
-    """Batches of one and of four pictures of a size, and a batch of one without anything to see.
+def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
+    """Batches of one and of four pictures, in the size of the largest of a few and turned, with a quarter less; and a
+    batch of one without anything to see.
 
-    Args:
-        size: height and width; None: those of the data, or of the largest of a few.
     Returns:
         (B, C, H, W) each, raw, and where they are from.
     """
@@ -47,10 +45,13 @@ def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labell
     if not read or any(x.shape[1] != channels or x.dtype != dtype for x in read):
         read = [drawn(record, model, (channels, 96, 128), 1)]
         origin = origin if "drawn" in origin else "drawn at random: the run's data is no longer what it was"
-    sides = size or tuple(max(x.shape[axis] for x in read) for axis in (2, 3))
-    five = torch.cat([_cut(read[k % len(read)], sides) for k in range(PICTURES)])
+    height, width = (max(x.shape[axis] for x in read) for axis in (2, 3))
+    batches = []
+    for size in ((height, width), (width, -(-3 * height // 4))):
+        five = torch.cat([_cut(read[k % len(read)], size) for k in range(PICTURES)])
+        batches += [five[:1], five[1:]]
     low, _ = value_range(model, record.spec) or (0.0, 1.0)
-    return [five[:1], five[1:], torch.full_like(five[:1], low)], origin
+    return [*batches, torch.full_like(batches[0], low)], origin
 
 
 def _cut(x: Tensor, size: tuple[int, ...]) -> Tensor:

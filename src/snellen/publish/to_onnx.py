@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,12 +52,10 @@ def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[s
     if size > MOST:
         raise UsageError(f"The model has {size:,} bytes of weights, one ONNX file holds {MOST:,}", "Take --to torch.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of torch, in torchvision's own code
-            if any(node.target in WRITTEN_OUT for node in program.graph.nodes):
-                program = program.run_decompositions(WRITTEN_OUT)
-            made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs),
-                                     dynamic_shapes=axes, verbose=False)
+        if any(node.target in WRITTEN_OUT for node in program.graph.nodes):
+            program = program.run_decompositions(WRITTEN_OUT)
+        made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs),
+                                 dynamic_shapes=axes, verbose=False)
     except torch.onnx.errors.OnnxExporterError as error:
         root: BaseException = error
         while root.__cause__ is not None:  # the last names the operator

@@ -65,6 +65,23 @@ def clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
                         torch.minimum(x2, width), torch.minimum(y2, height)], dim=-1)
 
 
+def largest(values: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The largest of each row and their places, the largest first: `most`, or all where there are fewer.
+
+    While exporting always `most`, with -inf after the last: a number that follows from the size of a picture would be
+    carried on in every later size.
+
+    Args:
+        values: (B, N).
+    Returns:
+        (B, M) and (B, M) int64.
+    """
+    if not torch.compiler.is_exporting():
+        return values.topk(min(most, values.shape[1]), dim=1)
+    best, index = torch.nn.functional.pad(values, (0, most), value=-torch.inf).topk(most, dim=1)
+    return best, index.clamp(max=values.shape[1] - 1)
+
+
 def survivors(boxes: Tensor, scores: Tensor, groups: Tensor, most: float) -> Tensor:
     """Non-maximum suppression: of boxes of one group that overlap by more than `most`, the surest stays.
 
@@ -76,9 +93,11 @@ def survivors(boxes: Tensor, scores: Tensor, groups: Tensor, most: float) -> Ten
     from torchvision.ops import batched_nms, nms
 
     if torch.compiler.is_exporting():  # all at once: each group is moved to a place of its own
-        kept = nms(boxes + (groups * (boxes.detach().max() + 1)).unsqueeze(1), scores, most)
-    else:
-        kept = batched_nms(boxes, scores, groups, most)
+        apart = boxes + (groups * (boxes.detach().max() + 1)).unsqueeze(1)
+        spare = boxes.new_zeros(2, 4)  # torch.export takes it that two survive: these have no area, and always do
+        kept = nms(torch.cat([apart, spare]), torch.cat([scores, spare[:, 0]]), most)
+        return scores.new_zeros(scores.shape[0] + 2, dtype=torch.bool).index_fill(0, kept, True)[:-2]
+    kept = batched_nms(boxes, scores, groups, most)
     return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, kept, True)
 
 

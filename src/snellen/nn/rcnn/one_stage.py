@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snellen.core.objects import Objects
 from snellen.nn.rcnn.anchors import Anchors
-from snellen.nn.rcnn.boxes import OF_ANCHORS, OF_REGIONS, clipped, decoded
+from snellen.nn.rcnn.boxes import OF_ANCHORS, OF_REGIONS, clipped, decoded, largest
 from snellen.nn.rcnn.pictures import Batch
 from snellen.nn.rcnn.regions import CANDIDATES, Choice, Finds, kept
 
@@ -82,8 +82,8 @@ class OneStage(nn.Module):
         shares = said["cls_logits"].softmax(2)[..., 1:] if self.kind == "ssdlite" else said["cls_logits"].sigmoid()
         if self.kind == "fcos":
             shares = (shares * said["bbox_ctrness"].sigmoid()).sqrt()
-        count, places, classes = shares.shape
-        best, index = shares.reshape(count, -1).topk(torch.sym_min(CANDIDATES, places * classes), dim=1)
+        count, _, classes = shares.shape
+        best, index = largest(shares.reshape(count, -1), CANDIDATES)
         place, label = index // classes, index % classes
         told = said["bbox_regression"].gather(1, place[:, :, None].expand(-1, -1, 4))
         boxes = decoded_from_sides(told, anchors[place]) if self.kind == "fcos" else decoded(

@@ -53,7 +53,7 @@ class Pictures(nn.Module):
 
     def forward(self, images: Sequence[Tensor]) -> Batch:
         """(C, H, W) each, at the depth of the source, to a batch."""
-        scaled = [self.scaled(image[None]) for image in images]
+        scaled = [self.scaled(image[None], self.size(*image.shape[1:])) for image in images]
         height, width = (max(x.shape[axis] for x in scaled) for axis in (2, 3))
         tall, wide = (side + -side % MULTIPLE for side in (height, width))
         joined = torch.cat([nn.functional.pad(x, (0, wide - x.shape[3], 0, tall - x.shape[2])) for x in scaled])
@@ -65,19 +65,19 @@ class Pictures(nn.Module):
 
     def alike(self, x: Tensor) -> Batch:
         """Pictures of one size, (B, C, H, W) at the depth of the source, for any B, H and W."""
-        scaled = self.scaled(x)
-        height, width = scaled.shape[2:]
-        joined = nn.functional.pad(scaled, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
+        height, width = (whole(side, self.longer) for side in self.size(x.shape[2], x.shape[3]))
+        tall, wide = (MULTIPLE * whole((side + MULTIPLE - 1) // MULTIPLE, self.longer) for side in (height, width))
+        torch._check(height <= tall)
+        torch._check(width <= wide)
+        joined = nn.functional.pad(self.scaled(x, (height, width)), (0, wide - width, 0, tall - height))
         size = torch.stack([as_tensor(height), as_tensor(width)])
         before = torch.stack([as_tensor(x.shape[2]), as_tensor(x.shape[3])])
         size, ratio = (pair.to(x.device).expand(x.shape[0], 2) for pair in (size, size / before))
         return Batch(joined, size, ratio)
 
-    def scaled(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the size that the network sees, float32."""
-        y: Tensor = self.standardize(x)
-        height, width = self.size(x.shape[2], x.shape[3])
-        return nn.functional.interpolate(y, size=(height, width), mode="bilinear")
+    def scaled(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, C, H, W) to height and width that the network sees, float32."""
+        return nn.functional.interpolate(self.standardize(x), size=size, mode="bilinear")
 
     def size(self, height: Any, width: Any) -> tuple[Any, Any]:
         """(height, width) of a picture to those that the network sees: whole numbers, or symbols while exporting."""
@@ -90,3 +90,14 @@ class Pictures(nn.Module):
 def as_tensor(side: Any) -> Tensor:
     """A side, which is a symbol while exporting, as a scalar."""
     return torch.scalar_tensor(side, dtype=torch.float32)
+
+
+def whole(number: Any, most: int) -> Any:
+    """A number in 1 … most; while exporting, a symbol of its own, and no more how it follows from a picture's sides.
+
+    The sizes of all maps follow from it: as 16 u they are compared at once, as minima of fractions of sides in minutes.
+    """
+    found = torch.scalar_tensor(number, dtype=torch.int64).item()
+    torch._check(found >= 1)
+    torch._check(found <= most)
+    return found

@@ -43,10 +43,11 @@ class Pool(nn.Module):
         """The regions, each as (C, size, size).
 
         Args:
-            maps: (B, C, h, w) each, large to small. x: (B, C, H, W), the pictures that they are of.
+            maps: (B, C, h, w) each, large to small. x: (B, C, H, W), the pictures that they are of, whose
+                sides are multiples of the strides.
             regions: (R, 5): which picture, and x1 y1 x2 y2 in its pixels.
         """
-        strides = [2 ** round(math.log2(x.shape[2] / features.shape[2])) for features in maps]
+        strides = [int(x.shape[2] // features.shape[2]) for features in maps]
         level = levels(regions[:, 1:], strides)  # (R,)
         if torch.compiler.is_exporting():  # a choice of rows has no fixed size: read all maps, and take one
             each = [self.read(one, regions, 1 / stride) for one, stride in zip(maps, strides, strict=True)]

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, embedding, lin
 
 from snellen.core.objects import Objects
 from snellen.nn.rcnn.anchors import Anchors
-from snellen.nn.rcnn.boxes import clipped, covered, decoded, encoded, survivors
+from snellen.nn.rcnn.boxes import clipped, covered, decoded, encoded, largest, survivors
 from snellen.nn.rcnn.pictures import Batch
 
 NEUTRAL = -2  # matched with nothing, and not counted as background either
@@ -115,7 +115,7 @@ class Proposals(nn.Module):
         """The best of every map, without those that overlap a better one of their map."""
         boxes, scores, groups = [], [], []
         for place, ((logits, deltas), anchor) in enumerate(zip(said, anchors, strict=True)):
-            best, index = logits.topk(torch.sym_min(keep[0], logits.shape[1]), dim=1)  # (B, k)
+            best, index = largest(logits, keep[0])  # (B, k)
             told = deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
             boxes.append(clipped(decoded(told, anchor[index]), sizes))
             scores.append(best.sigmoid())
@@ -125,7 +125,7 @@ class Proposals(nn.Module):
         thin = ((box[..., 2:] - box[..., :2]) < self.THINNEST).any(2)
         stay = survivors(box.reshape(-1, 4), score.reshape(-1), (group + picture).reshape(-1), self.OVERLAP)
         score = score.masked_fill(~stay.view(score.shape) | thin, -1.0)
-        best, index = score.topk(torch.sym_min(keep[1], score.shape[1]), dim=1)
+        best, index = score.topk(min(keep[1], score.shape[1]), dim=1)
         return box.gather(1, index[:, :, None].expand(-1, -1, 4)), best
 
     def learn(self, maps: Sequence[Tensor], batch: Batch, truths: Sequence[Objects]

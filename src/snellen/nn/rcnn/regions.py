@@ -115,7 +115,7 @@ class Regions(nn.Module):
         logits, deltas = self.told(maps, batch.x, rows_of(proposals))
         shares = logits.softmax(1)[:, 1:].masked_fill((there < 0).reshape(-1, 1), 0.0)  # (B P, K)
         classes = shares.shape[1]
-        best, index = shares.view(count, per * classes).topk(torch.sym_min(CANDIDATES, per * classes), dim=1)
+        best, index = shares.view(count, per * classes).topk(min(CANDIDATES, per * classes), dim=1)
         region, label = index // classes, index % classes
         flat = deltas[:, 1:].reshape(count, per * classes, 4).gather(1, index[:, :, None].expand(-1, -1, 4))
         boxes = decoded(flat, proposals.gather(1, region[:, :, None].expand(-1, -1, 4)), OF_REGIONS)
@@ -136,7 +136,7 @@ def kept(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, choice: Ch
         stay[some] = survivors(boxes.view(-1, 4)[some], scores.view(-1)[some], (labels + picture).view(-1)[some],
                                choice.overlap)
     scores = scores.masked_fill(~stay.view(scores.shape), 0.0)
-    best, index = scores.topk(torch.sym_min(choice.most, scores.shape[1]), dim=1)
+    best, index = scores.topk(min(choice.most, scores.shape[1]), dim=1)
     if not torch.compiler.is_exporting():  # what none of the pictures has need not be carried on
         full = int((best > 0).sum(1).max())
         best, index = best[:, :full], index[:, :full]
