@@ -60,7 +60,7 @@ def test_d7_offsets_are_those_of_torchvision() -> None:
 def test_d7_anchors_are_those_of_torchvision_and_lie_row_by_row() -> None:
     maps = [torch.zeros(2, 1, 24, 40), torch.zeros(2, 1, 12, 20)]
     x = torch.zeros(2, 3, 96, 160)
-    ours = torch.cat(Anchors([16, 50], [0.5, 1.0, 2.0])(maps, x))
+    ours = torch.cat(Anchors([[16], [50]], [0.5, 1.0, 2.0])(maps, x))
     theirs = AnchorGenerator(((16,), (50,)), ((0.5, 1.0, 2.0),) * 2)(ImageList(x, [(96, 160)] * 2), maps)[0]
     assert torch.equal(ours, theirs)
     middle = (ours[:, :2] + ours[:, 2:]) / 2
@@ -112,7 +112,7 @@ def network(channels: int = 4) -> tuple[Proposals, list[Tensor], Batch]:
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=drawn)
     size = torch.tensor([[64.0, 96.0], [50.0, 80.0]])
-    return Proposals(Anchors([16, 32]), head), maps, Batch(torch.zeros(2, 3, 64, 96), size, torch.ones(2, 2))
+    return Proposals(Anchors([[16], [32]]), head), maps, Batch(torch.zeros(2, 3, 64, 96), size, torch.ones(2, 2))
 
 
 def test_d7_its_loss_has_the_gradient_of_the_whole_head_gone_through() -> None:

@@ -14,6 +14,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from snellen.core.objects import Objects
 from snellen.core.spec import Input
 from snellen.nn.layers import Standardize
+from snellen.nn.rcnn.anchors import Anchors
 from snellen.nn.rcnn.assembled import Plan, two_stage
 from snellen.nn.rcnn.backbones import pyramid
 from snellen.nn.rcnn.detector import Detector
@@ -58,7 +59,8 @@ def ours(kind: str, other: nn.Module) -> Detector:
     standardize.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))
     standardize.std.copy_(torch.tensor([0.229, 0.224, 0.225]))
     standardize.load_state_dict(standardize.state_dict())
-    made = Detector(Pictures(standardize, 96, 160), two_stage(pyramid("small", 3, "batch"), SIZES, plan))
+    anchors = Anchors([[size] for size in SIZES])
+    made = Detector(Pictures(standardize, 96, 160), two_stage(pyramid("small", 3, "batch"), anchors, plan))
     found = {renamed(name): tensor for name, tensor in other.state_dict().items()}
     missing = made.load_state_dict(found, strict=False)
     assert not missing.unexpected_keys

@@ -14,10 +14,11 @@ from snellen.nn.rcnn.keypoints import places, told
 from snellen.nn.rcnn.masks import wanted
 from snellen.nn.rcnn.one_stage import decoded_from_sides
 from snellen.objects.pretrained import there
+from snellen.objects.published import Published
 from snellen.objects.search import SelectiveSearch
 from snellen.objects.settings import Sight
 
-KNOWN = {"resnet50": "fasterrcnn_resnet50_fpn"}
+KNOWN = {"resnet50": Published(name="fasterrcnn_resnet50_fpn")}
 
 
 def test_published_weights_that_are_not_here_end_with_both_remedies(

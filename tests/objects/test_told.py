@@ -23,7 +23,7 @@ from snellen.entry import Machine, Trained
 from snellen.look.annotate import Annotated, lines
 from snellen.look.marks import marks
 from snellen.look.overlay import colour
-from snellen.objects.coco import Results, numbers
+from snellen.objects.coco import Numbers, Results, numbered
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,100 @@ def test_coco_s_evaluation_reads_the_results_and_says_the_same(
 
 
 def test_pictures_are_numbered_by_their_names_where_these_are_numbers() -> None:
-    assert numbers(["a/000012.jpg", "b/7.png"]) == [12, 7]
-    assert numbers(["a/000012.jpg", "b/12.png"]) == [1, 2]
-    assert numbers(["a/12.jpg", "b/x.png"]) == [1, 2]
-    assert numbers(["clip.avi#0", "clip.avi#1"]) == [1, 2]
+    assert numbered(["a/000012.jpg", "b/7.png"])[0] == [12, 7]
+    assert numbered(["a/000012.jpg", "b/12.png"])[0] == [1, 2]
+    assert numbered(["a/12.jpg", "b/x.png"])[0] == [1, 2]
+    assert numbered(["clip.avi#0", "clip.avi#1"])[0] == [1, 2]
+
+
+def test_coco_s_evaluation_takes_the_results_with_the_user_s_own_annotations(tmp_path: Path) -> None:
+    """Numbers of pictures and classes have gaps, and one class is number 0."""
+    root, held = tmp_path / "set", blocks.blocks(60)
+    files = {split: told_of(held, split, root) for split in ("train", "val", "test")}
+    run = snellen.train(str(root), "baseline", out=tmp_path / "run", machine=Machine(threads=1, report=False))
+    assert run.spec.target.ids == (0, 7)
+    again = snellen.load(tmp_path / "run")
+    list(again.answers([root / "test"], coco=tmp_path / "out.json"))
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert {one["category_id"] for one in results} == {0, 7}
+    assert {one["image_id"] for one in results} == {3 * id + 1000 for id in held.splits["test"].tolist()}
+    # Corners are written in hundredths of a pixel, which moves an overlap by less than 0.01 for sides of 8 pixels: of
+    # the finds only those as near as that to a threshold may change their side.
+    assert judged(files["test"], results) == pytest.approx(run.metrics["AP"].value, abs=0.005)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    del record["spec"]["target"]["ids"]  # a run of before
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    list(snellen.load(tmp_path / "run").answers([root / "test"], coco=tmp_path / "old.json"))
+    assert {one["category_id"] for one in json.loads((tmp_path / "old.json").read_text())} == {1, 2}
+
+
+def told_of(data: Dataset[Labelled], split: str, root: Path) -> Path:
+    """A split as COCO has it, with its pictures."""
+    images, annotations = [], []
+    for scene in data.scenes(split).in_order():
+        number = 3 * scene.id + 1000
+        (root / split).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene.image[0].to(torch.uint8).numpy()).save(root / split / f"picture {scene.id}.png")
+        images.append({"id": number, "file_name": f"picture {scene.id}.png", "height": 64, "width": 64})
+        for k, (x1, y1, x2, y2) in enumerate(scene.truth.boxes.tolist()):
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0,
+                                "category_id": 7 * int(scene.truth.labels[k]), "area": float(scene.truth.areas[k]),
+                                "bbox": [x1, y1, x2 - x1, y2 - y1]})  # fmt: skip
+    path = root / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    categories = [{"id": 7 * k, "name": name} for k, name in enumerate(blocks.NAMES)]
+    path.write_text(json.dumps({"info": {}, "images": images, "annotations": annotations, "categories": categories}))
+    return path
+
+
+def judged(truth: Path, results: list[dict[str, object]]) -> float:
+    """AP of boxes by COCO's own evaluation."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = COCO(str(truth))
+        judge = COCOeval(known, known.loadRes(results), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return float(judge.stats[0])
+
+
+def test_numbers_are_those_of_another_file_by_the_ends_of_paths(run: Trained, folder: Path, tmp_path: Path) -> None:
+    paths = sorted(folder.iterdir())
+    images = [{"id": f"n{k}", "file_name": f"{folder.name}/{path.name}"} for k, path in enumerate(paths[1:])]
+    names = {"categories": [{"id": 5, "name": "tall"}, {"id": "w", "name": "wide"}, {"id": 1, "name": "round"}]}
+    like = tmp_path / "like.json"
+    like.write_text(json.dumps({"images": images, "annotations": [], **names}))
+    said = Said()
+    list(run.answers([folder], coco=tmp_path / "out.json", like=like, watch=said))
+    results = json.loads((tmp_path / "out.json").read_text())
+    expected = {str(path): f"n{k}" for k, path in enumerate(paths[1:])} | {str(paths[0]): 1}
+    assert {one["file_name"]: one["image_id"] for one in results} == expected
+    assert {(one["category"], one["category_id"]) for one in results} == {("tall", 5), ("wide", "w")}
+    assert said.lines == [f"1 of {len(paths)} pictures are not in {like}, or came twice, and are numbered anew: "
+                          f"{paths[0]}"]  # fmt: skip
+    names["categories"].pop(1)
+    like.write_text(json.dumps({"images": images, "annotations": [], **names}))
+    with pytest.raises(UsageError, match="has no category 'wide'"):
+        list(run.answers([folder], coco=tmp_path / "out.json", like=like))
+
+
+class Said:
+    """Keeps what is told to whoever watches."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_a_picture_that_comes_twice_or_is_not_known_has_a_number_of_its_own(tmp_path: Path) -> None:
+    known = Numbers(pictures={"1.png": 40, "a/2.png": 7}, classes={}, told="it")
+    assert numbered(["x/1.png", "y/1.png", "a/2.png", "b/2.png"], known) == ([40, 41, 7, 42], ["y/1.png", "b/2.png"])
+    assert numbered(["x/3.png", "x/4.png"], known) == ([3, 4], ["x/3.png", "x/4.png"])
 
 
 def test_results_are_for_what_finds_objects(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from snellen.cli import terminal
 from snellen.cli.main import parser
 from snellen.cli.options import Own, given_run
+from snellen.core.errors import UsageError
 
 
 def run(words: Sequence[str], own: Own) -> int:
@@ -19,6 +20,8 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
     made.add_argument("--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's "
                       "results")  # fmt: skip
+    made.add_argument("--like", metavar="FILE", help="an annotation file of COCO's: --coco numbers pictures and "
+                      "classes as it does (default: as the run's data)")  # fmt: skip
     made.add_argument("--maps", metavar="FOLDER", help="write the map of each picture there: classes as an index PNG, "
                       "numbers as NPY")  # fmt: skip
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
@@ -26,9 +29,9 @@ def run(words: Sequence[str], own: Own) -> int:
     if (Path(given.what[0]) / "run.json").exists():
         given.run = given.what.pop(0)
     if not given.what:
-        from snellen.core.errors import UsageError
-
         raise UsageError("snellen predict needs something to predict", f"snellen predict {given.run} FILE...")
+    if "like" in given and "coco" not in given:
+        raise UsageError("--like is for the numbers that --coco writes", "Give --coco FILE too, or leave --like out.")
     trained = given_run(given, own)
 
     from snellen.data.source import BadSamples
@@ -37,7 +40,8 @@ def run(words: Sequence[str], own: Own) -> int:
     begun = False
     try:
         for record in trained.answers(given.what, draw=vars(given).get("draw"), watch=watch,
-                                      coco=vars(given).get("coco"), maps=vars(given).get("maps")):  # fmt: skip
+                                      coco=vars(given).get("coco"), maps=vars(given).get("maps"),
+                                      like=vars(given).get("like")):  # fmt: skip
             if "csv" not in given:
                 terminal.line(record)
                 continue

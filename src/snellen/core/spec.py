@@ -119,6 +119,7 @@ class Boxes:
         keypoints: the names of its keypoints, where it has any.
         mirrored: pairs of keypoints that change places in a mirror (left and right eye).
         bones: pairs of keypoints that are drawn joined.
+        ids: the numbers that the classes have in the user's own files, where these number them (COCO).
     """
 
     names: tuple[str, ...]
@@ -127,6 +128,7 @@ class Boxes:
     keypoints: tuple[str, ...] = ()
     mirrored: tuple[tuple[int, int], ...] = ()
     bones: tuple[tuple[int, int], ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 Scenic = PixelClasses | PixelNumbers | Boxes  # told of places in a picture: the truth is an `Annotations`

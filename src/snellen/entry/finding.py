@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -20,11 +21,13 @@ from snellen.core.learner import Learner
 from snellen.core.plain import from_plain
 from snellen.core.record import Record
 from snellen.core.run import Watch
-from snellen.core.spec import Spec
+from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import Asked
+from snellen.data.formats.coco import picture_ids
 from snellen.data.opening import dataset
+from snellen.objects.coco import Numbers, numbers_of
 from snellen.tasks import ADOPT, LEARNERS, TASKS
 
 AnyLearner = Learner[Any, Any, Any]
@@ -125,12 +128,32 @@ def read_settings(learner: AnyLearner, plain: Mapping[str, Any]) -> dict[str, An
     return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
-def reopen(record: Record) -> Dataset[Labelled]:
-    """The data of a run, opened again as it was."""
+def origin_of(record: Record) -> Origin:
+    """How the data of a run was opened."""
     if record.data is None:
         raise UsageError("The run's data was made in memory", "Give it again: data=...")
     origin: Origin = from_plain(Origin, dict(record.data), "data")
+    return origin
+
+
+def reopen(record: Record) -> Dataset[Labelled]:
+    """The data of a run, opened again as it was."""
+    origin = origin_of(record)
     return dataset(origin.data, seed=origin.seed, asked=origin.asked)
+
+
+def numbers(record: Record, like: str | Path | None) -> Numbers | None:
+    """The user's own numbers of pictures and classes: of a file in COCO's layout, or of the run's data; else None."""
+    if like is not None:
+        return numbers_of(Path(like), record.spec)
+    target = record.spec.target
+    if not isinstance(target, Boxes) or not target.ids or record.data is None:
+        return None
+    origin = origin_of(record)
+    with contextlib.suppress(DataError):  # it lies there no more: the classes have their numbers all the same
+        return Numbers(pictures=picture_ids(Path(origin.data), origin.asked), told=origin.data,
+                       classes=dict(zip(target.names, target.ids, strict=True)))
+    return None
 
 
 def warn(watch: Watch | None, message: str) -> None:

@@ -29,7 +29,7 @@ from snellen.core.views import Metric
 from snellen.data.check import looked_late
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.opening import dataset
-from snellen.entry.finding import AnyLearner, is_ours, learner_of, read_settings, reopen, source_changed, warn
+from snellen.entry.finding import AnyLearner, is_ours, learner_of, numbers, read_settings, reopen, source_changed, warn
 from snellen.entry.machine import find_device, physical_memory, threads
 from snellen.look.annotate import Annotated
 from snellen.look.map_files import MapFiles
@@ -172,7 +172,8 @@ class Trained:
         return value_range(self.model, self.spec)
 
     def answers(self, words: Sequence[str | Path], draw: str | Path | None = None, watch: Watch | None = None,
-                coco: str | Path | None = None, maps: str | Path | None = None) -> Iterator[Answer]:  # fmt: skip
+                coco: str | Path | None = None, maps: str | Path | None = None,
+                like: str | Path | None = None) -> Iterator[Answer]:  # fmt: skip
         """What the model says of files, folders, globs or tables, one record a sample, in their order.
 
         Args:
@@ -180,12 +181,14 @@ class Trained:
             watch: who is told, once, of values outside the range that the model learned from.
             coco: a file that is written at the end with all that was found, below the threshold too.
             maps: a folder in which the map of each picture is written, of a model that answers every pixel.
+            like: a file in COCO's layout whose numbers of pictures and classes `coco` takes; None: those of the run's
+                data, where they are in COCO's layout and lie where they lay.
         """
         from snellen.data.inputs import inputs
         from snellen.data.source import BadSamples
 
         drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.reading)
-        results = None if coco is None else Results(Path(coco), self.spec)
+        results = None if coco is None else Results(Path(coco), self.spec, numbers(self.record, like))
         mapped = None if maps is None else MapFiles(Path(maps), self.spec)
         span, warned = self.span, False
         try:
@@ -201,10 +204,10 @@ class Trained:
                     yield record
         except BadSamples:  # all others are answered
             if results is not None:
-                results.write()
+                results.write(watch)
             raise
         if results is not None:
-            results.write()
+            results.write(watch)
 
     def records(self, names: Sequence[str], x: Tensor, results: Results | None = None) -> list[Answer]:
         """What `predict` prints of each sample: its name, and the answer.

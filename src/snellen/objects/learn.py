@@ -18,7 +18,7 @@ from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.fitting.descend import descend
 from snellen.fitting.descent import Descent
 from snellen.nn.layers import Standardize
-from snellen.nn.rcnn.anchors import Anchors, cells, suited
+from snellen.nn.rcnn.anchors import Anchors, suited
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.protocol import Part
 from snellen.objects.threshold import choose, validation
@@ -92,8 +92,9 @@ def validation_loss(model: Detector, scenes: Scenes) -> float:
 def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, run: Run) -> None:
     """What a detector takes from the training split before it learns: the scale of its values, the sizes of anchors."""
     standardize = model.pictures.standardize
-    known = run.once("standardize", lambda: statistics(standardize, train, span))
-    standardize.load_state_dict(known)
+    if not standardize.known:
+        known = run.once("standardize", lambda: statistics(standardize, train, span))
+        standardize.load_state_dict(known)
     if standardize.deep:
         run.say(f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used (0.1 % to 99.9 % of "
                 "the training set).")
@@ -101,7 +102,7 @@ def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, ru
         if not anchors.known:
             count = len(anchors.cells)
             sizes = run.once("anchors", partial(fitted, model, train, count))
-            anchors.cells.copy_(cells(sizes, anchors.shapes, anchors.scales))
+            anchors.fit(sizes)
 
 
 def spread(scenes: Scenes, most: int = PICTURES) -> list[int]:

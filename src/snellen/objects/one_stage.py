@@ -5,41 +5,47 @@ from __future__ import annotations
 from typing import Any, cast
 
 from snellen.core.spec import Boxes, Spec
-from snellen.nn.layers import Standardize
 from snellen.nn.rcnn.anchors import Anchors
-from snellen.nn.rcnn.backbones import Norm, pyramid
+from snellen.nn.rcnn.backbones import EPSILON, Norm, pyramid
 from snellen.nn.rcnn.detector import Detector
 from snellen.nn.rcnn.one_stage import Kind, OneStage
 from snellen.nn.rcnn.pictures import Pictures
-from snellen.objects.settings import PUBLISHED, Sight, reads
+from snellen.objects.published import Known, begun, standardize
+from snellen.objects.settings import Sight, reads
 
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))  # of RetinaNet's anchors at a place
 CELLS = 4.0  # sides of RetinaNet's smallest anchor in cells of its map, until they are fitted to the boxes
 
 
-def detector(kind: Kind, sight: Sight, spec: Spec) -> Detector:
+def detector(kind: Kind, sight: Sight, spec: Spec, known: Known) -> Detector:
     """The untrained detector."""
     target = spec.target
     assert isinstance(target, Boxes)
     channels = 3 if kind == "ssdlite" else reads(sight, spec).channels or 3
-    pictures = Pictures(Standardize(spec.input, channels), *sight.sides)
+    published = begun(sight, known)
+    sides = sight.sides(spec, published.sides if published else None)
+    pictures = Pictures(standardize(spec, channels, published), *sides, square=kind == "ssdlite")
     if kind == "ssdlite":
         return Detector(pictures, OneStage(kind, ssdlite(len(target.names) + 1)))
-    published = sight.origin == PUBLISHED
     norm: Norm = "frozen" if published else sight.norm
-    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5, coarse=True)
+    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5, coarse=True,
+                   epsilon=published.epsilon if published else EPSILON)
     if kind == "fcos":
         from torchvision.models.detection.fcos import FCOS
 
-        sizes = [float(stride) for stride in maps.strides]
-        return Detector(pictures, OneStage(kind, FCOS(maps, len(target.names)), Anchors(sizes, (1.0,), fixed=True)))
+        anchors = Anchors([[float(stride)] for stride in maps.strides], (1.0,), fixed=True)
+        return Detector(pictures, OneStage(kind, FCOS(maps, len(target.names)), anchors))
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.retinanet import RetinaNet
 
     shapes = (0.5, 1.0, 2.0)
     per = AnchorGenerator(((1,) * len(SCALES),) * len(maps.strides), (shapes,) * len(maps.strides))
     net = RetinaNet(maps, len(target.names), anchor_generator=per)
-    return Detector(pictures, OneStage(kind, net, Anchors([CELLS * stride for stride in maps.strides], shapes, SCALES)))
+    if published:
+        anchors = Anchors(published.anchors, shapes, fixed=True)
+    else:
+        anchors = Anchors([[CELLS * stride * scale for scale in SCALES] for stride in maps.strides], shapes, SCALES)
+    return Detector(pictures, OneStage(kind, net, anchors))
 
 
 def ssdlite(classes: int) -> Any:

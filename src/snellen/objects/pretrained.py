@@ -17,12 +17,10 @@ from snellen.core import files
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.record import read_record
 from snellen.core.run import Run
-from snellen.nn.rcnn.anchors import Anchors, cells
+from snellen.nn.rcnn.anchors import Anchors
 from snellen.nn.rcnn.detector import Detector
+from snellen.objects.published import Known
 from snellen.objects.settings import PUBLISHED, Sight
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of 0 … 1, as torchvision has them
-SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)  # of the anchors that published weights were learned with
 
 # The parts of torchvision's detectors by their names here; what tells of classes keeps its random weights.
 RENAMED = {"rpn.head": "body.proposals.head", "roi_heads.box_head": "body.regions.head",
@@ -30,14 +28,15 @@ RENAMED = {"rpn.head": "body.proposals.head", "roi_heads.box_head": "body.region
            "roi_heads.mask_predictor": "body.masks.predictor", "roi_heads.keypoint_head": "body.keypoints.head",
            "roi_heads.keypoint_predictor": "body.keypoints.predictor", "backbone": "body.backbone",
            "head": "body.head"}  # fmt: skip
-TOLD = ("predictor", "cls_logits", "classification_head", "kps_score")  # in names of what tells of classes
+TOLD = ("regions.predictor.", "mask_fcn_logits.", "keypoints.predictor.", "classification_head.")  # tells of classes
+UNLEARNED = ("pictures.", "threshold", "anchors.cells", "num_batches_tracked")  # what a file of weights need not hold
 
 
-def there(sight: Sight, known: Mapping[str, str], learner: str) -> None:
+def there(sight: Sight, known: Known, learner: str) -> None:
     """Raises unless the weights to begin with are on this machine.
 
     Args:
-        known: torchvision's name of its weights for each backbone that has some.
+        known: the published weights for each backbone that has some.
     Raises:
         EnvironmentProblem: with how to fetch them.
         UsageError: where a run or a file is not what can be begun with, or none are published.
@@ -60,7 +59,7 @@ def there(sight: Sight, known: Mapping[str, str], learner: str) -> None:
                          f'Give a run, a file of weights, or "{PUBLISHED}".')
 
 
-def published(sight: Sight, known: Mapping[str, str], learner: str) -> Path:
+def published(sight: Sight, known: Known, learner: str) -> Path:
     """The file of torchvision's weights in torch's own cache, its name's part of the SHA-256 checked."""
     if sight.backbone not in known:
         some = " or ".join(known)
@@ -69,9 +68,9 @@ def published(sight: Sight, known: Mapping[str, str], learner: str) -> Path:
                          "Begin without: --from-scratch")
     from torchvision.models import get_model_weights
 
-    url = str(get_model_weights(known[sight.backbone]).DEFAULT.url)
+    url = str(get_model_weights(known[sight.backbone].name).DEFAULT.url)
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    remedy = f"Fetch them: snellen get {known[sight.backbone]}; or begin without: --from-scratch"
+    remedy = f"Fetch them: snellen get {known[sight.backbone].name}; or begin without: --from-scratch"
     if not path.is_file():
         raise EnvironmentProblem(f"The published weights of {learner} are not here ({path})", remedy)
     begins = re.search(r"-([0-9a-f]{8,})\.", path.name)
@@ -81,31 +80,29 @@ def published(sight: Sight, known: Mapping[str, str], learner: str) -> Path:
     return path
 
 
-def begin(sight: Sight, known: Mapping[str, str], learner: str, model: Detector, run: Run) -> None:
-    """Puts the weights to begin with into a detector, once; what tells of other classes keeps its random weights."""
+def begin(sight: Sight, known: Known, learner: str, model: Detector, run: Run) -> None:
+    """Puts the weights to begin with into a detector, once; what tells of other classes keeps its random weights.
+
+    The scale of values and the anchors that a run learned with go with its weights, and are not fitted anew.
+    """
     origin = sight.origin
     if origin is None:
         return
-    if origin == PUBLISHED:
-        standardize = model.pictures.standardize
-        standardize.mean.copy_(torch.tensor(MEAN) * 255)
-        standardize.std.copy_(torch.tensor(STD) * 255)
-        standardize.load_state_dict(standardize.state_dict())  # prepares what follows from them
-        standardize.known = True
-        for module in model.modules():
-            if isinstance(module, Anchors):
-                module.cells.copy_(cells(SIZES[: len(module.cells)], module.shapes, module.scales))
-                module.known = True
 
     def take() -> bool:
         path = published(sight, known, learner) if origin == PUBLISHED else Path(origin)
-        new = fill(model, tensors(path), str(path))
+        found = tensors(path)
+        new = fill(model, found, str(path))
         head = f"; new: {', '.join(new)}" if new else ""
         run.say(f"Begun with {path}{head}.")
         run.notes["pretrained"] = {"from": str(path), "new": new}
-        return True
+        return "pictures.standardize.mean" in found
 
-    run.once("pretrained", take)
+    if run.once("pretrained", take):
+        model.pictures.standardize.known = True
+        for module in model.modules():
+            if isinstance(module, Anchors):
+                module.known = True
 
 
 def tensors(path: Path) -> dict[str, Tensor]:
@@ -131,20 +128,33 @@ def renamed(name: str) -> str:
     return name
 
 
-def fill(model: nn.Module, found: Mapping[str, Tensor], where: str) -> list[str]:
+def fill(model: nn.Module, given: Mapping[str, Tensor], where: str) -> list[str]:
     """Copies what fits, and returns the names of what tells of classes where that has another shape.
 
     Raises:
         UsageError: where anything else differs.
     """
-    own = model.state_dict()
-    learned = {name for name, _ in model.named_parameters()}
+    own, found = model.state_dict(), modern(model, given)
     fits = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
-    new = [name for name in own if name in learned and name not in fits]
-    wrong = [name for name in new if not any(word in name for word in TOLD)]
+    new = [name for name in own if name not in fits and not any(word in name for word in UNLEARNED)]
+    wrong = [name for name in new if name not in found or not any(word in name for word in TOLD)]
     if wrong:
         has = found.get(wrong[0])
         shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong[0]].shape)} here"
         raise UsageError(f"{where} does not fit: {wrong[0]} {shape}", "Give weights of the same detector.")
     model.load_state_dict({**own, **{name: tensor.to(own[name].dtype) for name, tensor in fits.items()}})
     return new
+
+
+def modern(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by the names that torchvision's parts have today.
+
+    Most of what it publishes was saved under older names. A part knows its own when it is loaded; those that hold
+    nothing but other parts only rename, and are asked for that.
+    """
+    renamed = dict(found)
+    for name, part in model.named_modules():
+        bare = not part._parameters and not part._buffers
+        if bare and type(part)._load_from_state_dict is not nn.Module._load_from_state_dict:
+            part._load_from_state_dict(renamed, f"{name}.", {}, False, [], [], [])
+    return renamed

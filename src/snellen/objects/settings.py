@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from snellen.core.settings import Because, Limit, settings
+from snellen.core.settings import Limit, settings
 from snellen.core.spec import Reading, Spec
 
 PUBLISHED = "published"  # the word for the weights that torchvision gives away
 SIDE = 256  # pixels of the shorter side that a small network looks at: a few hundred pictures in a few minutes
-PUBLISHED_SIDES = (800, 1333)  # at which published weights were learned
 
 
 @settings
@@ -19,7 +18,7 @@ class Sight:
     backbone: Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"] = "small"
     """The network that the maps come from."""
     shorter: Annotated[int, Limit(least=32)] | None = None
-    """Pixels that the shorter side is scaled to; auto: 256, or what published weights were learned at."""
+    """Pixels that the shorter side is scaled to; auto: 256 or that of the pictures, or as published weights learned."""
     longer: Annotated[int, Limit(least=32)] | None = None
     """Pixels that the longer side may have at most; auto: 5/3 of the shorter."""
     norm: Literal["batch", "group", "frozen"] = "batch"
@@ -34,21 +33,12 @@ class Sight:
         """The weights to begin with, or None for random ones."""
         return None if self.from_scratch else self.pretrained
 
-    @property
-    def sides(self) -> tuple[int, int]:
-        """(shorter, longer) in pixels."""
-        short, long = PUBLISHED_SIDES if self.origin == PUBLISHED else (SIDE, None)
-        short = self.shorter or short
-        return short, self.longer or (long if long and short == PUBLISHED_SIDES[0] else short * 5 // 3)
-
-
-def suggested(spec: Spec) -> dict[str, Because]:
-    """A shorter side no larger than that of the usual picture."""
-    size = spec.input.size
-    if size is None or min(size) >= SIDE:
-        return {}
-    usually = "usually " if spec.input.usual is not None else ""
-    return {"shorter": Because(value=max(32, min(size)), why=f"pictures of {usually}{size[1]}x{size[0]} pixels")}
+    def sides(self, spec: Spec, published: tuple[int, int] | None = None) -> tuple[int, int]:
+        """(shorter, longer) in pixels; auto where published weights were learned, or no larger than the pictures."""
+        small = max(32, min(spec.input.size or (SIDE, SIDE)))
+        usual, most = published or (min(small, SIDE), min(small, SIDE) * 5 // 3)
+        short = self.shorter or usual
+        return short, self.longer or (most if short == usual else short * 5 // 3)
 
 
 def reads(sight: Sight, spec: Spec) -> Reading:

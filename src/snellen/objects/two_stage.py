@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
-from snellen.nn.layers import Standardize
+from snellen.nn.rcnn.anchors import Anchors
 from snellen.nn.rcnn.assembled import Plan, two_stage
-from snellen.nn.rcnn.backbones import Norm, pyramid
+from snellen.nn.rcnn.backbones import EPSILON, Norm, pyramid
 from snellen.nn.rcnn.detector import Detector
 from snellen.nn.rcnn.pictures import Pictures
 from snellen.nn.rcnn.proposals import Share
 from snellen.nn.rcnn.regions import Choice
-from snellen.objects.settings import PUBLISHED, Sight, reads
+from snellen.objects.published import Known, begun, standardize
+from snellen.objects.settings import Sight, reads
 
+PROPOSALS = 300  # regions a picture: a few objects, and a processor
 ANCHOR = 8.0  # sides of an anchor in cells of its map, until they are fitted to the boxes
 
 
@@ -22,29 +24,34 @@ ANCHOR = 8.0  # sides of an anchor in cells of its map, until they are fitted to
 class Stages:
     """What is proposed, and how it is looked at."""
 
-    proposals: Annotated[int, Limit(least=1)] = 300
-    """Regions a picture that are looked at."""
+    proposals: Annotated[int, Limit(least=1)] | None = None
+    """Regions a picture that are looked at; auto: 300, or as many as with published weights."""
     regions: Annotated[int, Limit(least=1)] = 128
     """Regions a picture that are learned from."""
     pool: Literal["roi-align", "roi-pool"] = "roi-align"
     """How a region is read from the maps: between their cells, or cut at whole ones."""
 
 
-def detector(sight: Sight, stages: Stages, spec: Spec, masks: Literal["none", "joint", "staged"] = "none",
+def detector(sight: Sight, stages: Stages, spec: Spec, known: Known, masks: Literal["none", "joint", "staged"] = "none",
              keypoints: bool = False) -> Detector:  # fmt: skip
     """The untrained detector."""
     target = spec.target
     assert isinstance(target, Boxes)
-    published = sight.origin == PUBLISHED
+    published = begun(sight, known)
     small = sight.backbone == "small"
     channels = reads(sight, spec).channels or 3
     norm: Norm = "frozen" if published else sight.norm
-    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5)
+    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5,
+                   epsilon=published.epsilon if published else EPSILON)
+    proposals = stages.proposals or (published.proposals if published else PROPOSALS)
     plan = Plan(
         classes=len(target.names), masks=masks, keypoints=len(target.keypoints) if keypoints else 0, pool=stages.pool,
         aligned=not published, width=256 if small else 1024, depth=2 if small else 4,
         share=Share(count=stages.regions, positive=0.25, high=0.5, low=0.5), choice=Choice(),
-        learning=(stages.proposals * 2, stages.proposals * 2), using=(stages.proposals, stages.proposals),
+        learning=(proposals * 2, proposals * 2), using=(proposals, proposals),
+        least=published.least if published else 0.0,
     )  # fmt: skip
-    body = two_stage(maps, [ANCHOR * stride for stride in maps.strides], plan)
-    return Detector(Pictures(Standardize(spec.input, channels), *sight.sides), body)
+    sizes = published.anchors if published else [[ANCHOR * stride] for stride in maps.strides]
+    body = two_stage(maps, Anchors(sizes, fixed=published is not None), plan)
+    sides = sight.sides(spec, published.sides if published else None)
+    return Detector(Pictures(standardize(spec, channels, published), *sides), body)

@@ -90,16 +90,11 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         UsageError: for a target that is no kind of file here.
     """
     chosen, others = _chosen(path, asked)
-    root = path if path.is_dir() else path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
+    root = _root(path)
     files = [read(given.path, root) for given in chosen]
     listing = walk(root) if path.is_dir() else None
-    there: Callable[[str], bool]
-    if listing is None:
-        there = lambda name: (root / name).exists()  # noqa: E731
-    else:
-        there = {file.path for file in listing.files}.__contains__
-    names = [f"{base}{name}" for given, file in zip(chosen, files, strict=True)
-             for base in [_base(root, given, file, there)] for name in file.names]  # fmt: skip
+    there = None if listing is None else {file.path for file in listing.files}.__contains__
+    names = _paths(root, chosen, files, there)
     if not names:
         raise DataError(f"{files[0].path} names no picture", "Export it again, or mend the file.")
     source = named_pictures(root, names, asked.pages)
@@ -116,6 +111,34 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         given=np.array(splits, np.int64) if len(chosen) > 1 else None, findings=(*findings, *stray(aside)),
         files={"found": found, "used": len(used), "set aside": len(aside), "no data": no_data}, aside=tuple(aside))
     return draft_of(source, table, told, asked)
+
+
+def picture_ids(path: Path, asked: Asked) -> dict[str, int | str]:
+    """The number of each picture, by the path of its file.
+
+    Raises:
+        DataError: when the files are no COCO, or do not fit each other.
+    """
+    root = _root(path)
+    chosen, _ = _chosen(path, asked)
+    files = [read(given.path, root) for given in chosen]
+    ids = [id for file in files for id in file.ids]
+    return {str((root / name).resolve()): id for name, id in zip(_paths(root, chosen, files), ids, strict=True)}
+
+
+def _root(path: Path) -> Path:
+    """The folder that files and pictures lie in."""
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
+
+
+def _paths(root: Path, chosen: Sequence[Given], files: Sequence[CocoFile],
+           there: Callable[[str], bool] | None = None) -> list[str]:  # fmt: skip
+    """Of each picture of all files, relative to the root. there: whether a picture lies at such a path."""
+    there = there or (lambda name: (root / name).exists())
+    return [f"{base}{name}" for given, file in zip(chosen, files, strict=True)
+            for base in [_base(root, given, file, there)] for name in file.names]  # fmt: skip
 
 
 def _chosen(path: Path, asked: Asked) -> tuple[list[Given], list[str]]:
@@ -190,8 +213,17 @@ def _table(files: Sequence[CocoFile]) -> tuple[Boxes, ObjectTable, list[Finding]
         keypoints=points, outlines=outlines, wrong=wrong)  # fmt: skip
     keypoints, bones = kinds
     target = Boxes(names=tuple(names), masks=outlines is not None, keypoints=keypoints, mirrored=mirrored(keypoints),
-                   bones=bones)
+                   bones=bones, ids=_numbers(files, names))
     return target, table, [*findings, *more_findings, *of_points]
+
+
+def _numbers(files: Sequence[CocoFile], names: Sequence[str]) -> tuple[int, ...]:
+    """The number of each class; none where one is text, or files differ."""
+    told = {(category.name, id) for file in files for id, category in file.categories.items()}
+    ids = dict(told)
+    one_each = len(told) == len(ids) == len(set(ids.values()))
+    numbers = [ids[name] for name in names]
+    return tuple(numbers) if one_each and all(type(id) is int and 0 <= id < 1 << 63 for id in numbers) else ()
 
 
 def _in_order(file: CocoFile) -> list[int | str]:

@@ -52,7 +52,7 @@ class CocoFile:
 
     Args:
         called: what the user knows the file by.
-        names, sizes: of each picture: its file as told, height and width (0 where not told).
+        ids, names, sizes: of each picture: its number, its file as told, height and width (0 where not told).
         rows: of each picture.
         wrong: picture, kind of the finding, and what is wrong.
         homeless: annotations of pictures that the file does not have.
@@ -61,6 +61,7 @@ class CocoFile:
     path: Path
     called: str
     categories: Mapping[Any, Category]
+    ids: list[int | str]
     names: list[str]
     sizes: list[tuple[int, int]]
     rows: list[list[Row]]
@@ -98,8 +99,8 @@ def read(path: Path, root: Path) -> CocoFile:
     twice = next((name for name, first in zip(names, _firsts(names), strict=True) if not first), None)
     if twice is not None:
         raise DataError(f"{path} names {shown(twice)} twice", "A picture has one id.")
-    file = CocoFile(path=path, called=path.relative_to(root).as_posix(), categories=known, names=names, sizes=sizes,
-                    rows=[[] for _ in names])
+    file = CocoFile(path=path, called=path.relative_to(root).as_posix(), categories=known, ids=list(place), names=names,
+                    sizes=sizes, rows=[[] for _ in names])
     for k, annotation in enumerate(annotations):
         _add(file, annotation, place, k)
     return file

@@ -15,20 +15,25 @@ class Anchors(nn.Module):
     """The anchors of a pyramid of maps. Their sizes are saved with the weights.
 
     Args:
-        sizes: (L,) side of a square of the same area, in pixels of the network, for each map.
-        shapes: height over width. scales: further sizes at each place, as multiples.
-        fixed: they belong to the method, and are not fitted to data.
+        sizes: (L, S) for each map, sides of squares of the same area, in pixels of the network.
+        shapes: height over width.
+        scales: (S,) sizes at a place as multiples of the first, where they are fitted to data.
+        fixed: they belong to the method or to weights, and are not fitted.
     """
 
     cells: Tensor
 
-    def __init__(self, sizes: Sequence[float], shapes: Sequence[float] = (0.5, 1.0, 2.0),
+    def __init__(self, sizes: Sequence[Sequence[float]], shapes: Sequence[float] = (0.5, 1.0, 2.0),
                  scales: Sequence[float] = (1.0,), fixed: bool = False) -> None:  # fmt: skip
         super().__init__()
         self.shapes = tuple(shapes)
         self.scales = tuple(scales)
-        self.known = fixed  # whether they belong to the method or to pretrained weights, and are not to be fitted
-        self.register_buffer("cells", cells(sizes, shapes, scales))
+        self.known = fixed
+        self.register_buffer("cells", cells(sizes, shapes))
+
+    def fit(self, sizes: Sequence[float]) -> None:
+        """(L,) the first size for each map."""
+        self.cells.copy_(cells([[size * scale for scale in self.scales] for size in sizes], self.shapes))
 
     def forward(self, maps: Sequence[Tensor], x: Tensor) -> list[Tensor]:
         """The anchors of each map, row by row, those of one place together.
@@ -49,9 +54,9 @@ class Anchors(nn.Module):
         return found
 
 
-def cells(sizes: Sequence[float], shapes: Sequence[float], scales: Sequence[float] = (1.0,)) -> Tensor:
-    """(L, A, 4) anchors about the origin."""
-    side = torch.tensor(list(sizes), dtype=torch.float32)[:, None, None] * torch.tensor(list(scales))
+def cells(sizes: Sequence[Sequence[float]], shapes: Sequence[float]) -> Tensor:
+    """(L, S) sizes to (L, A, 4) anchors about the origin, those of one shape together."""
+    side = torch.tensor([list(some) for some in sizes], dtype=torch.float32)[:, None]  # (L, 1, S)
     root = torch.tensor(list(shapes), dtype=torch.float32).sqrt()[None, :, None]
     width, height = (side / root).flatten(1), (side * root).flatten(1)  # (L, A)
     return (torch.stack([-width, -height, width, height], dim=2) / 2).round()

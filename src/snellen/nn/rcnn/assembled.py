@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +30,8 @@ class Plan:
         pool: how regions are read. aligned: see `Pool`.
         width: units of the box branch; channels of the mask branch are a quarter of it.
         depth: convolutions of the mask branch.
+        learning, using: proposals a picture, before and after those that overlap are suppressed.
+        least: how sure of a proposal, in 0 … 1.
     """
 
     classes: int
@@ -44,20 +45,17 @@ class Plan:
     choice: Choice = Choice()
     learning: tuple[int, int] = (2000, 2000)
     using: tuple[int, int] = (1000, 1000)
+    least: float = 0.0
 
 
-def two_stage(pyramid: Pyramid, sizes: Sequence[float], plan: Plan) -> TwoStage:
-    """A detector that proposes and looks again.
-
-    Args:
-        sizes: of anchors, one for each map.
-    """
+def two_stage(pyramid: Pyramid, anchors: Anchors, plan: Plan) -> TwoStage:
+    """A detector that proposes and looks again."""
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
     from torchvision.models.detection.rpn import RPNHead
 
     path = pyramid.out_channels
-    anchors = Anchors(sizes)
-    proposals = Proposals(anchors, RPNHead(path, anchors.cells.shape[1]), plan.learning, plan.using)
+    proposals = Proposals(anchors, RPNHead(path, anchors.cells.shape[1]), plan.learning, plan.using,
+                          plan.least)
     head = TwoMLPHead(path * GRID**2, plan.width)
     regions = Regions(Pool(plan.pool, GRID, plan.aligned), head, FastRCNNPredictor(plan.width, 1 + plan.classes),
                       plan.share, plan.choice)

@@ -16,6 +16,7 @@ Name = Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"]
 Norm = Literal["batch", "frozen", "group"]
 
 WIDTHS = (32, 64, 96, 128)  # channels of the stages of the small one
+EPSILON = 1e-5  # that batch normalisation adds to a variance
 PATH = 64  # channels of its pyramid; 256 for the others, as published
 
 
@@ -44,13 +45,17 @@ class Small(nn.Module):
         return x
 
 
-def norm_layer(norm: Norm) -> Callable[[int], nn.Module]:
-    """A normalisation by its name; of a group, where sixteen channels are one."""
+def norm_layer(norm: Norm, epsilon: float = EPSILON) -> Callable[[int], nn.Module]:
+    """A normalisation by its name; of a group, where sixteen channels are one.
+
+    Args:
+        epsilon: of frozen batch normalisation.
+    """
     from torchvision.ops import FrozenBatchNorm2d
 
     if norm == "group":
         return lambda channels: nn.GroupNorm(max(1, channels // 16), channels)
-    return nn.BatchNorm2d if norm == "batch" else partial(FrozenBatchNorm2d, eps=1e-5)
+    return nn.BatchNorm2d if norm == "batch" else partial(FrozenBatchNorm2d, eps=epsilon)
 
 
 class Pyramid(nn.Module):
@@ -75,13 +80,15 @@ class Pyramid(nn.Module):
         return cast("OrderedDict[str, Tensor]", self.fpn(self.body(x)))
 
 
-def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: bool = False) -> Pyramid:
+def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: bool = False,
+            epsilon: float = EPSILON) -> Pyramid:  # fmt: skip
     """The pyramid of a backbone, with one more map, half as large as the smallest.
 
     Args:
         channels: of the picture.
         learned: stages that learn, from the last; the others keep their weights.
         coarse: strides 8 to 128 in place of 4 to 64, for detectors that answer at every place.
+        epsilon: of frozen batch normalisation.
     """
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.detection.backbone_utils import _mobilenet_extractor
@@ -91,7 +98,7 @@ def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: boo
     from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
     if name == "mobilenet":
-        found = _mobilenet_extractor(mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm)), True, 6)
+        found = _mobilenet_extractor(mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm, epsilon)), True, 6)
         body, fpn, path = found.body, found.fpn, 256
         strides: tuple[int, ...] = (32, 32, 64)
         body["0"][0] = _stem(body["0"][0], channels)
@@ -104,7 +111,7 @@ def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: boo
         else:
             unit = Bottleneck if name == "resnet50" else BasicBlock
             layers = [2, 2, 2, 2] if name == "resnet18" else [3, 4, 6, 3]
-            whole = ResNet(unit, layers, norm_layer=norm_layer(norm))
+            whole = ResNet(unit, layers, norm_layer=norm_layer(norm, epsilon))
             whole.conv1 = _stem(whole.conv1, channels)
             widths, path = tuple(width * unit.expansion for width in (64, 128, 256, 512)), 256
             stem = ["conv1", "bn1"]

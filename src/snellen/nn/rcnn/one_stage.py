@@ -16,11 +16,14 @@ from snellen.core.objects import Objects
 from snellen.nn.rcnn.anchors import Anchors
 from snellen.nn.rcnn.boxes import OF_ANCHORS, OF_REGIONS, clipped, decoded, largest
 from snellen.nn.rcnn.pictures import Batch
-from snellen.nn.rcnn.regions import CANDIDATES, Choice, Finds, kept
+from snellen.nn.rcnn.regions import Choice, Finds, kept
 
 Kind = Literal["retinanet", "fcos", "ssdlite"]
 
-CHOICE = Choice()
+OF_A_MAP = 1000  # pairs of place and class that are looked at
+OF_A_CLASS = 300  # places that SSD looks at
+CHOICES: dict[Kind, Choice] = {"retinanet": Choice(), "fcos": Choice(overlap=0.6),
+                               "ssdlite": Choice(least=0.001, overlap=0.55)}  # as published  # fmt: skip
 
 
 class OneStage(nn.Module):
@@ -30,16 +33,15 @@ class OneStage(nn.Module):
         kind: whose head and losses it has.
         net: torchvision's `RetinaNet`, `FCOS` or `SSD`: its backbone, head and losses are used.
         anchors: at every place of every map; None: those of `net`.
-        choice: which finds are kept.
     """
 
-    def __init__(self, kind: Kind, net: Any, anchors: Anchors | None = None, choice: Choice = CHOICE) -> None:
+    def __init__(self, kind: Kind, net: Any, anchors: Anchors | None = None) -> None:
         super().__init__()
         self.kind = kind
         self.backbone = net.backbone
         self.head = net.head
         self.anchors = anchors
-        self.choice = choice
+        self.choice = CHOICES[kind]
         self._net = (net,)  # not a module of ours: it holds the same parts, and what learns lies in them
 
     def losses(self, batch: Batch, truths: Sequence[Objects]) -> dict[str, Tensor]:
@@ -78,17 +80,45 @@ class OneStage(nn.Module):
     def forward(self, batch: Batch) -> Finds:
         maps = list(self.backbone(batch.x).values())
         said = {name: tensor.float() for name, tensor in self.head(maps).items()}
-        anchors = torch.cat(self.at(maps, batch))
+        each = self.at(maps, batch)
+        anchors = torch.cat(each)
         shares = said["cls_logits"].softmax(2)[..., 1:] if self.kind == "ssdlite" else said["cls_logits"].sigmoid()
         if self.kind == "fcos":
             shares = (shares * said["bbox_ctrness"].sigmoid()).sqrt()
-        count, _, classes = shares.shape
-        best, index = largest(shares.reshape(count, -1), CANDIDATES)
-        place, label = index // classes, index % classes
+        if self.kind == "ssdlite":
+            best, place, label = of_classes(shares)
+        else:
+            best, place, label = of_maps(shares, [one.shape[0] for one in each])
         told = said["bbox_regression"].gather(1, place[:, :, None].expand(-1, -1, 4))
         boxes = decoded_from_sides(told, anchors[place]) if self.kind == "fcos" else decoded(
             told, anchors[place], OF_REGIONS if self.kind == "ssdlite" else OF_ANCHORS)
-        return kept(clipped(boxes, batch.sizes), best, label, classes, self.choice)
+        return kept(clipped(boxes, batch.sizes), best, label, shares.shape[2], self.choice)
+
+
+def of_maps(shares: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The surest pairs of place and class of each map.
+
+    Args:
+        shares: (B, P, K), in 0 … 1. lengths: places of each map.
+    Returns:
+        (B, N) scores, places and classes.
+    """
+    found, start, classes = [], 0, shares.shape[2]
+    for length in lengths:
+        best, index = largest(shares.narrow(1, start, length).flatten(1), OF_A_MAP)
+        found.append((best, index // classes + start, index % classes))
+        start += length
+    best, place, label = (torch.cat(part, 1) for part in zip(*found, strict=True))
+    return best, place, label
+
+
+def of_classes(shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The surest places of each class: (B, P, K) to (B, N) scores, places and classes."""
+    count, _, classes = shares.shape
+    best, place = largest(shares.transpose(1, 2).flatten(0, 1), OF_A_CLASS)
+    best, place = best.view(count, classes, -1), place.view(count, classes, -1)  # (B, K, n)
+    label = torch.arange(classes, device=shares.device)[:, None].expand_as(place)
+    return best.flatten(1), place.flatten(1), label.flatten(1)
 
 
 WORDS = {"classification": "class", "bbox_regression": "box", "bbox_ctrness": "centre"}

@@ -43,13 +43,15 @@ class Pictures(nn.Module):
 
     Args:
         shorter, longer: pixels.
+        square: every picture is warped to a square with sides of `shorter`.
     """
 
-    def __init__(self, standardize: Standardize, shorter: int, longer: int) -> None:
+    def __init__(self, standardize: Standardize, shorter: int, longer: int, square: bool = False) -> None:
         super().__init__()
         self.standardize = standardize
         self.shorter = shorter
         self.longer = longer
+        self.square = square
 
     def forward(self, images: Sequence[Tensor]) -> Batch:
         """(C, H, W) each, at the depth of the source, to a batch."""
@@ -81,6 +83,8 @@ class Pictures(nn.Module):
 
     def size(self, height: Any, width: Any) -> tuple[Any, Any]:
         """(height, width) of a picture to those that the network sees: whole numbers, or symbols while exporting."""
+        if self.square:
+            return self.shorter, self.shorter
         short, long = torch.sym_min(height, width), torch.sym_max(height, width)
         down = torch.sym_min(height * self.shorter // short, height * self.longer // long)
         across = torch.sym_min(width * self.shorter // short, width * self.longer // long)

@@ -81,19 +81,21 @@ class Proposals(nn.Module):
 
     Args:
         head: torchvision's `RPNHead`: a map to (B, A, h, w) logits and (B, 4A, h, w) offsets.
-        keep: proposals a picture, before and after those that overlap are suppressed: while learning, and in use.
+        learning, using: proposals a picture that are kept, before and after those that overlap are suppressed.
+        least: how sure of each, in 0 … 1.
     """
 
     OVERLAP = 0.7  # of two proposals, above which one goes
     THINNEST = 1e-3  # pixels of a side
 
     def __init__(self, anchors: Anchors, head: nn.Module, learning: tuple[int, int] = (2000, 2000),
-                 using: tuple[int, int] = (1000, 1000)) -> None:  # fmt: skip
+                 using: tuple[int, int] = (1000, 1000), least: float = 0.0) -> None:  # fmt: skip
         super().__init__()
         self.anchors = anchors
         self.head = head
         self.learning = learning
         self.using = using
+        self.least = least
 
     def forward(self, maps: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """The regions where something may be.
@@ -124,7 +126,7 @@ class Proposals(nn.Module):
         picture = torch.arange(box.shape[0], device=box.device)[:, None] * len(anchors)
         thin = ((box[..., 2:] - box[..., :2]) < self.THINNEST).any(2)
         stay = survivors(box.reshape(-1, 4), score.reshape(-1), (group + picture).reshape(-1), self.OVERLAP)
-        score = score.masked_fill(~stay.view(score.shape) | thin, -1.0)
+        score = score.masked_fill(~stay.view(score.shape) | thin | (score < self.least), -1.0)
         best, index = score.topk(min(keep[1], score.shape[1]), dim=1)
         return box.gather(1, index[:, :, None].expand(-1, -1, 4)), best
 

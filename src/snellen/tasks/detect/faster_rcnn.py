@@ -15,11 +15,16 @@ from snellen.fitting.descent import Descent
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.pretrained import begin, there
-from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.published import ALL, EACH, Published
+from snellen.objects.settings import Sight, reads
 from snellen.objects.two_stage import Stages, detector
 from snellen.tasks.detect.task import TASK
 
-PUBLISHED = {"resnet50": "fasterrcnn_resnet50_fpn", "mobilenet": "fasterrcnn_mobilenet_v3_large_320_fpn"}
+PUBLISHED = {
+    "resnet50": Published(name="fasterrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0),
+    "mobilenet": Published(name="fasterrcnn_mobilenet_v3_large_320_fpn", anchors=ALL, sides=(320, 640), proposals=150,
+                           least=0.05),
+}  # fmt: skip
 
 
 @settings
@@ -35,7 +40,7 @@ class FasterRCNNSettings:
 
 
 def build(c: FasterRCNNSettings, spec: Spec) -> Detector:
-    return detector(c.sight, c.stages, spec)
+    return detector(c.sight, c.stages, spec, PUBLISHED)
 
 
 def fit(c: FasterRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -52,7 +57,6 @@ LEARNER = Learner[FasterRCNNSettings, Dataset[Labelled], Detector](
     settings=FasterRCNNSettings,
     build=build,
     fit=fit,
-    suggest=suggested,
     reads=lambda c, spec: reads(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "faster-rcnn"),
 )

@@ -16,10 +16,11 @@ from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.one_stage import detector
 from snellen.objects.pretrained import begin, there
-from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.published import Published
+from snellen.objects.settings import Sight, reads
 from snellen.tasks.detect.task import TASK
 
-PUBLISHED = {"resnet50": "fcos_resnet50_fpn"}
+PUBLISHED = {"resnet50": Published(name="fcos_resnet50_fpn")}
 
 
 @settings
@@ -34,7 +35,7 @@ class FCOSSettings:
 
 
 def build(c: FCOSSettings, spec: Spec) -> Detector:
-    return detector("fcos", c.sight, spec)
+    return detector("fcos", c.sight, spec, PUBLISHED)
 
 
 def fit(c: FCOSSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -51,7 +52,6 @@ LEARNER = Learner[FCOSSettings, Dataset[Labelled], Detector](
     settings=FCOSSettings,
     build=build,
     fit=fit,
-    suggest=suggested,
     reads=lambda c, spec: reads(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "fcos"),
     climbs=False,

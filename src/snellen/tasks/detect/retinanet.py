@@ -16,10 +16,11 @@ from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.one_stage import detector
 from snellen.objects.pretrained import begin, there
-from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.published import THIRDS, Published
+from snellen.objects.settings import Sight, reads
 from snellen.tasks.detect.task import TASK
 
-PUBLISHED = {"resnet50": "retinanet_resnet50_fpn"}
+PUBLISHED = {"resnet50": Published(name="retinanet_resnet50_fpn", anchors=THIRDS, epsilon=0.0)}
 
 
 @settings
@@ -34,7 +35,7 @@ class RetinaNetSettings:
 
 
 def build(c: RetinaNetSettings, spec: Spec) -> Detector:
-    return detector("retinanet", c.sight, spec)
+    return detector("retinanet", c.sight, spec, PUBLISHED)
 
 
 def fit(c: RetinaNetSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -51,7 +52,6 @@ LEARNER = Learner[RetinaNetSettings, Dataset[Labelled], Detector](
     settings=RetinaNetSettings,
     build=build,
     fit=fit,
-    suggest=suggested,
     reads=lambda c, spec: reads(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "retinanet"),
     climbs=False,

@@ -1,10 +1,13 @@
 """SSDLite: class and box at every anchor of small maps, from a network made for telephones.
 
+A picture is warped to a square, whatever its shape: anchors are shares of it.
+
 Source: Liu et al. 2016, "SSD: single shot multibox detector"; Howard et al. 2019, "Searching for MobileNetV3".
 """
 
 from __future__ import annotations
 
+from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
@@ -16,10 +19,12 @@ from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.one_stage import detector
 from snellen.objects.pretrained import begin, there
-from snellen.objects.settings import Sight, suggested
+from snellen.objects.published import Published
+from snellen.objects.settings import Sight
 from snellen.tasks.detect.task import TASK
 
-PUBLISHED = {"mobilenet": "ssdlite320_mobilenet_v3_large"}
+HALF = (0.5, 0.5, 0.5)
+PUBLISHED = {"mobilenet": Published(name="ssdlite320_mobilenet_v3_large", sides=(320, 320), mean=HALF, std=HALF)}
 
 
 @settings
@@ -35,7 +40,17 @@ class SSDLiteSettings:
 
 
 def build(c: SSDLiteSettings, spec: Spec) -> Detector:
-    return detector("ssdlite", c.sight, spec)
+    return detector("ssdlite", c.sight, spec, PUBLISHED)
+
+
+def needs(c: SSDLiteSettings, spec: Spec) -> None:
+    """Weights to begin with, and nothing that this network is not."""
+    for flag, said, has in (("--backbone", c.sight.backbone, "mobilenet"), ("--norm", c.sight.norm, "batch"),
+                            ("--longer", c.sight.longer, None)):  # fmt: skip
+        if said != has:
+            raise UsageError(f"{flag} {said} does not go with ssdlite: MobileNetV3, batch normalisation, and pictures "
+                             "warped to a square", f"Leave {flag} out, or take --model retinanet.")
+    there(c.sight, PUBLISHED, "ssdlite")
 
 
 def fit(c: SSDLiteSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -52,8 +67,7 @@ LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], Detector](
     settings=SSDLiteSettings,
     build=build,
     fit=fit,
-    suggest=suggested,
     reads=lambda c, spec: Reading(channels=3),
-    needs=lambda c, spec: there(c.sight, PUBLISHED, "ssdlite"),
+    needs=needs,
     climbs=False,
 )

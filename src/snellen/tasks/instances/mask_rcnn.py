@@ -15,11 +15,12 @@ from snellen.fitting.descent import Descent
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.pretrained import begin, there
-from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.published import EACH, Published
+from snellen.objects.settings import Sight, reads
 from snellen.objects.two_stage import Stages, detector
 from snellen.tasks.instances.task import TASK
 
-PUBLISHED = {"resnet50": "maskrcnn_resnet50_fpn"}
+PUBLISHED = {"resnet50": Published(name="maskrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0)}
 
 
 @settings
@@ -37,7 +38,7 @@ class MaskRCNNSettings:
 
 
 def build(c: MaskRCNNSettings, spec: Spec) -> Detector:
-    return detector(c.sight, c.stages, spec, masks="staged" if c.staged else "joint")
+    return detector(c.sight, c.stages, spec, PUBLISHED, masks="staged" if c.staged else "joint")
 
 
 def fit(c: MaskRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -54,7 +55,6 @@ LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], Detector](
     settings=MaskRCNNSettings,
     build=build,
     fit=fit,
-    suggest=suggested,
     reads=lambda c, spec: reads(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "mask-rcnn"),
 )

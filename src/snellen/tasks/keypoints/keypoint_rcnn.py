@@ -15,11 +15,12 @@ from snellen.fitting.descent import Descent
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.pretrained import begin, there
-from snellen.objects.settings import Sight, reads, suggested
+from snellen.objects.published import EACH, Published
+from snellen.objects.settings import Sight, reads
 from snellen.objects.two_stage import Stages, detector
 from snellen.tasks.keypoints.task import TASK
 
-PUBLISHED = {"resnet50": "keypointrcnn_resnet50_fpn"}
+PUBLISHED = {"resnet50": Published(name="keypointrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0)}
 
 
 @settings
@@ -35,7 +36,7 @@ class KeypointRCNNSettings:
 
 
 def build(c: KeypointRCNNSettings, spec: Spec) -> Detector:
-    return detector(c.sight, c.stages, spec, keypoints=True)
+    return detector(c.sight, c.stages, spec, PUBLISHED, keypoints=True)
 
 
 def fit(c: KeypointRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -52,7 +53,6 @@ LEARNER = Learner[KeypointRCNNSettings, Dataset[Labelled], Detector](
     settings=KeypointRCNNSettings,
     build=build,
     fit=fit,
-    suggest=suggested,
     reads=lambda c, spec: reads(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "keypoint-rcnn"),
 )
