@@ -22,10 +22,10 @@ from PIL import Image
 OPEN = """
 import resource, sys, time
 from snellen.data.opening import dataset
-start = time.perf_counter()
+start, busy = time.perf_counter(), time.process_time()
 data = dataset(sys.argv[1])
-seconds = time.perf_counter() - start
-print(seconds, len(data.source), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, sep="\\t")
+seconds, busy = time.perf_counter() - start, time.process_time() - busy
+print(seconds, busy, len(data.source), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, sep="\\t")
 for finding in data.findings:
     print(finding.severity, finding.message[:200], file=sys.stderr)
 """
@@ -44,9 +44,10 @@ def make(folder: Path, files: int, classes: int) -> None:
 def opened(folder: Path, cache: Path) -> dict[str, float]:
     done = subprocess.run([sys.executable, "-c", OPEN, str(folder)], capture_output=True, text=True, check=True,
                           env={**os.environ, "SNELLEN_CACHE": str(cache)})
-    seconds, samples, megabytes = done.stdout.split()
-    print(f"{float(seconds):8.2f} s  {samples} samples  {megabytes} MiB at most\n{done.stderr.strip()}")
-    return {"seconds": float(seconds), "samples": int(samples), "MiB": int(megabytes)}
+    seconds, busy, samples, megabytes = done.stdout.split()
+    print(f"{float(seconds):8.2f} s  {float(busy):.2f} s of CPU  {samples} samples  {megabytes} MiB at most\n"
+          f"{done.stderr.strip()}")
+    return {"seconds": float(seconds), "cpu": float(busy), "samples": int(samples), "MiB": int(megabytes)}
 
 
 def main() -> None:

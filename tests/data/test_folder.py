@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from snellen.core.spec import Classes, Reading
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked
 from snellen.data.formats.folder import FORMAT, group_ids, open_draft
+from snellen.data.header import Header, Unusable
+from snellen.data.index import Index
 from snellen.data.opening import dataset
 from snellen.data.pictures import PictureFiles, named_pictures
 from snellen.data.source import BadSamples
@@ -241,3 +244,84 @@ def test_named_pictures_keep_their_order_and_name_what_is_missing(tmp_path: Path
     assert torch.equal(source.read(np.array([2]), Reading())[0], torch.from_numpy(scene(1)).permute(2, 0, 1))
     with pytest.raises(BadSamples, match=r"a/nowhere.png.*is not there"):
         source.read(np.array([0, 1]), Reading())
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose headers or contents are looked at from now on."""
+    from snellen.data import copies, decode
+
+    looked: list[str] = []
+    header, digest = decode.header, copies._digest
+    monkeypatch.setattr(decode, "header", lambda path: looked.append(path.name) or header(path))
+    monkeypatch.setattr(copies, "_digest", lambda path, *more: looked.append(path.name) or digest(path, *more))
+    return looked
+
+
+def _copies(root: Path) -> list[tuple[str, ...]]:
+    return [finding.where for finding in dataset(root).findings if finding.kind == "copies"]
+
+
+def test_an_unchanged_folder_is_known_at_one_look_and_every_change_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path / "data", {"a": 3, "b": 3})
+    shutil.copy(root / "a" / "000.png", root / "a" / "copy.png")
+    first = dataset(root)
+    looked = _asked(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "known", lambda *a: pytest.fail("asked for each file"))
+        patch.setattr("snellen.data.copies.thumbnails", lambda source: (torch.zeros(len(source), 3, 16, 16), {}))
+        again = dataset(root)
+    assert (again.spec, again.findings, again.source.key()) == (first.spec, first.findings, first.source.key())
+    assert looked == []
+    save(root / "b" / "new.png", scene(70, (60, 60)))
+    assert dataset(root).spec.input.shape == (3, None, None)
+    assert set(looked) == {"new.png"}
+    (root / "b" / "new.png").unlink()
+    assert dataset(root).spec == first.spec
+    (root / "a" / "copy.png").write_bytes((root / "a" / "001.png").read_bytes())
+    assert _copies(root) == [("a/001.png = a/copy.png",)]
+    (root / "a" / "copy.png").unlink()
+    assert _copies(root) == []
+    shutil.copy(root / "a" / "000.png", root / "b" / "copy.png")
+    with pytest.raises(DataError, match="two labels"):
+        dataset(root)
+
+
+def test_a_change_that_keeps_size_and_name_is_noticed_by_its_time(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data", {"a": 2, "b": 2}, suffix=".bmp")
+    save(root / "a" / "2.bmp", scene(60))
+    assert _copies(root) == []
+    assert _copies(root) == []
+    before = (root / "a" / "2.bmp").stat()
+    (root / "a" / "2.bmp").write_bytes((root / "a" / "000.bmp").read_bytes())
+    assert (root / "a" / "2.bmp").stat().st_size == before.st_size
+    assert _copies(root) == [("a/000.bmp = a/2.bmp",)]
+
+
+def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snellen.data import decode
+
+    root = class_folders(tmp_path / "data", {"a": 2, "b": 2})
+    header = decode.header
+
+    def closed(path: Path) -> Header:
+        if path.name == "000.png" and path.parent.name == "a":
+            raise Unusable("unreadable", "may not be read", "Mend its permissions.")
+        return header(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "header", closed)
+        for _ in range(2):
+            with pytest.raises(DataError, match="may not be read"):
+                dataset(root)
+    assert len(dataset(root).source) == 4
+
+
+def test_only_the_newest_lists_are_remembered_together(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    for k in range(9):
+        index.learn_together("header", str(k), bytes([k]))
+    index.learn_together("exact", "0", b"other")
+    assert [index.together("header", str(k)) for k in range(9)] == [None] * 5 + [bytes([k]) for k in range(5, 9)]
+    assert index.together("exact", "0") == b"other"

@@ -31,7 +31,7 @@ def of(sizes: list[tuple[int, int]], channels: int = 3) -> Spec:
     """The spec of pictures of these heights and widths."""
     sides = zip(*sizes, strict=True)
     shape = (channels, *(side.pop() if len(side) == 1 else None for side in map(set, sides)))
-    image = Input(modality="image", shape=shape, dtype="uint8", usual=usual(sizes))
+    image = Input(modality="image", shape=shape, dtype="uint8", usual=usual(Counter(sizes)))
     return Spec(name="s", inputs={"image": image}, target=Classes(names=("a", "b")), sizes={"train": len(sizes)})
 
 
@@ -54,7 +54,7 @@ def test_the_usual_size_is_that_of_most_pictures_else_the_middle_of_either_side(
     sizes = [(int(h), int(w)) for h, w in rng.integers(1, 9 if seed % 2 else 300, (count, 2))]
     alike = int(rng.integers(0, count))
     sizes[:alike] = [(7, 5)] * alike
-    found = usual(sizes)
+    found = usual(Counter(sizes))
     if len(set(sizes)) == 1:
         assert found is None
         return
@@ -66,8 +66,8 @@ def test_the_usual_size_is_that_of_most_pictures_else_the_middle_of_either_side(
 
 
 def test_pictures_of_one_size_and_none_at_all_have_no_usual_size() -> None:
-    assert usual([(4, 5)] * 3) is None
-    assert usual([]) is None
+    assert usual(Counter([(4, 5)] * 3)) is None
+    assert usual(Counter()) is None
     assert of([(4, 5)] * 3).input.size == (4, 5)
 
 

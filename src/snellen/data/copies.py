@@ -63,10 +63,9 @@ def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
     Pages are compared with those of other files only: those of one file stay together anyway, and are often alike.
     """
     exact = exact_files(source)
-    good = [h for h in source.headers if isinstance(h, Header)]
-    pixels = sum(h.height * h.width for h in good)
-    if not full and (len(good) > AT_ONCE or pixels > PIXELS_AT_ONCE):
-        return Copies(exact, [], {}, False, f"contents and near copies of {len(good):,} pictures")
+    good, pixels = source.different.total(), sum(n * h.height * h.width for h, n in source.different.items())
+    if not full and (good > AT_ONCE or pixels > PIXELS_AT_ONCE):
+        return Copies(exact, [], {}, False, f"contents and near copies of {good:,} pictures")
     thumbs, bad = thumbnails(source)
     sizes = np.array([(h.height, h.width) if isinstance(h, Header) else (0, 0) for h in source.headers])
     again = {b for _, b in exact}
@@ -96,8 +95,20 @@ def exact_rows(values: Tensor) -> list[Pair]:
 def exact_files(source: PictureFiles) -> list[Pair]:
     """Pairs (first, other) of files of equal content, or of all their pages.
 
-    Only files of equal size are read, first in part.
+    Only files of equal size are read, first in part, and none where it is known of all of them together.
     """
+    index, key = Index(source.root), source.key()
+    known = index.together("exact", key or "")
+    if known is not None:
+        return [(a, b) for a, b in np.frombuffer(known, np.int64).reshape(-1, 2).tolist()]
+    pairs, complete = _exact_files(source)
+    if complete and key is not None:
+        index.learn_together("exact", key, np.array(pairs, np.int64).tobytes())
+    return pairs
+
+
+def _exact_files(source: PictureFiles) -> tuple[list[Pair], bool]:
+    """The pairs, and whether every file that had to be could be read."""
     by_size = defaultdict(list)
     stacks = _stacks(source)
     for id, file in enumerate(source.files):
@@ -112,10 +123,12 @@ def exact_files(source: PictureFiles) -> list[Pair]:
     small = [id for id in again if source.files[id].size <= 3 * _PART]
     whole = {id: parts[id] for id in small}
     whole.update(_digests(source, sorted(set(again) - set(small)), "whole"))
+    complete = len(parts) == len(twins) and len(whole) == len(again)
     pairs = _equal(sorted(whole.items()))
     if stacks is None:
-        return pairs
-    return [(stacks[a][page], id) for a, b in pairs for page, id in stacks[b].items() if page in stacks[a]]
+        return pairs, complete
+    pages = [(stacks[a][page], id) for a, b in pairs for page, id in stacks[b].items() if page in stacks[a]]
+    return pages, complete
 
 
 def _stacks(source: PictureFiles) -> dict[int, dict[int | None, int]] | None:

@@ -105,16 +105,17 @@ def of_headers(source: object) -> list[Finding]:
     """What reading does to the pictures, and the range of deep ones."""
     if not isinstance(source, PictureFiles):
         return []
-    headers = [h for h in source.headers if isinstance(h, Header)]
-    notes = Counter(note for header in headers for note in header.notes)
+    notes, depths = Counter[str](), Counter[str]()
+    for header, count in source.different.items():
+        depths[header.dtype] += count
+        notes.update(dict.fromkeys(header.notes, count))
     findings = [Finding(kind="converted", message=f"{n} pictures {_WORDS[note]}", severity="note", count=n,
                         where=tuple(source.name(i) for i, h in enumerate(source.headers)
                                     if isinstance(h, Header) and note in h.notes)) for note, n in notes.items()]
     if source.channels == 3:
-        n = sum(h.channels == 1 for h in headers)
+        n = sum(count for header, count in source.different.items() if header.channels == 1)
         findings.append(Finding(kind="converted", severity="note", count=n,
-                                message=f"{n} of {len(headers)} pictures are grey: they are read as RGB"))
-    depths = Counter(header.dtype for header in headers)
+                                message=f"{n} of {depths.total()} pictures are grey: they are read as RGB"))
     if len(depths) > 1:
         mix = ", ".join(f"{n} {depth}" for depth, n in depths.most_common())
         findings.append(Finding(kind="depths", message=f"the pictures have several depths ({mix}); values are kept",
@@ -126,13 +127,13 @@ def of_sizes(draft: Draft) -> list[Finding]:
     """How many pictures have which size, where they have several."""
     if not isinstance(draft.source, PictureFiles) or (usual := draft.source.input().usual) is None:
         return []
-    sizes = {i: (h.height, h.width) for i, h in enumerate(draft.source.headers) if isinstance(h, Header)}
-    counts, (height, width) = Counter(sizes.values()), usual.size
+    counts, (height, width) = draft.source.sizes(), usual.size
     others: list[str] = []
     if usual.of_most:
         shown = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(SHOWN))
         message = f"the pictures have {len(counts):,} sizes: {shown}{more(len(counts))}"
-        others = [draft.source.name(i) for i, size in sizes.items() if size != usual.size]
+        others = [draft.source.name(i) for i, h in enumerate(draft.source.headers)
+                  if isinstance(h, Header) and (h.height, h.width) != usual.size]
     else:
         least, most = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
         message = f"the pictures have {len(counts):,} sizes, {least[1]}x{least[0]} to {most[1]}x{most[0]}; " \

@@ -1,7 +1,9 @@
 """Which files lie in a folder and what their headers say, remembered outside the folder.
 
 One sqlite file per data folder, under `$SNELLEN_CACHE` (else the XDG cache folder). An entry holds while path, size
-and time of change stay the same. Where the cache cannot be written everything works, only slower.
+and time of change stay the same. What is known of many files together is kept once more under a digest of the paths,
+sizes and times of all, so that a folder in which nothing has changed is one look. Where the cache cannot be written
+everything works, only slower.
 
 Outcomes: a folder is a folder whatever its name; a link to a folder is followed, one to a folder that is read already
 (so every loop) is set aside, as are links to nothing, folders that may not be read, pipes and devices, and names that
@@ -16,13 +18,16 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from snellen.data.source import Aside
 
 VERSION = 1
+_LISTS = 4  # of each kind of fact, that are kept together: the newest
 
 
 class File(NamedTuple):
@@ -67,7 +72,7 @@ def walk(root: Path) -> Listing:
             path = f"{relative}/{entry.name}" if relative else entry.name
             if _is_folder(entry, path, listing):
                 (links if entry.is_symlink() else waiting).append(path)
-    listing.files.sort()
+    listing.files.sort(key=itemgetter(0))  # no two have one path, and texts alone compare faster
     listing.folders.sort()
     return listing
 
@@ -75,7 +80,8 @@ def walk(root: Path) -> Listing:
 def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
     """Whether the entry is to be walked; a file goes to the listing."""
     try:
-        path.encode()
+        if not path.isascii():
+            path.encode()
         if entry.is_dir():
             return True
         state = entry.stat()
@@ -162,6 +168,33 @@ class Index:
             if connection is not None:
                 with connection:
                     connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
+
+
+    def together(self, kind: str, key: str) -> bytes | None:
+        """What was learned of many files together, by a digest of them."""
+        with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
+            if connection is not None:
+                found = connection.execute("SELECT fact FROM facts WHERE kind = ? AND path = ?",
+                                           (f"all {kind} {VERSION}", key)).fetchone()
+                return None if found is None else bytes(found[0])
+        return None
+
+    def learn_together(self, kind: str, key: str, fact: bytes) -> None:
+        """Remembers it, and forgets the oldest of many."""
+        kind = f"all {kind} {VERSION}"
+        with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
+            if connection is not None:
+                with connection:
+                    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, 0, ?, ?)",
+                                       (kind, key, time.time_ns(), fact))
+                    connection.execute("DELETE FROM facts WHERE kind = ? AND path NOT IN (SELECT path FROM facts WHERE "
+                                       "kind = ? ORDER BY mtime DESC LIMIT ?)", (kind, kind, _LISTS))
+
+
+def digest_of(files: Iterable[File]) -> str:
+    """Changes whenever a file is added, removed, changed or moved to another place among them."""
+    text = "\n".join([f"{path}\0{size}\0{mtime}" for path, size, mtime in files])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def to_bytes(fact: Any) -> bytes:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +21,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Input, Reading
 from snellen.data import decode, tiff
 from snellen.data.header import DEPTHS, Header, Unusable
-from snellen.data.index import File, Index, to_bytes
+from snellen.data.index import File, Index, digest_of, to_bytes
 from snellen.data.reading import usual
 from snellen.data.source import BadSamples
 
@@ -48,9 +49,9 @@ class PictureFiles:
         self.headers = list(headers)
         self.pages = pages
         self.page = None if page is None or not any(p is not None for p in page) else list(page)
-        good = [h for h in self.headers if isinstance(h, Header)]
-        self.dtype = DEPTHS[max((DEPTHS.index(h.dtype) for h in good), default=0)]
-        channels = {h.channels for h in good}
+        self.different = Counter(h for h in self.headers if isinstance(h, Header))  # most are like many others
+        self.dtype = DEPTHS[max((DEPTHS.index(h.dtype) for h in self.different), default=0)]
+        channels = {h.channels for h in self.different}
         # Grey pictures among colour ones are read as colour: the one mixture with a plain meaning.
         self.channels = 3 if channels == {1, 3} else None
 
@@ -108,9 +109,7 @@ class PictureFiles:
     @functools.cached_property
     def _key(self) -> str:
         digest = hashlib.blake2b(os.fsencode(self.root.resolve()), digest_size=16)
-        digest.update(f"{self.dtype} {self.channels} {self.pages}\n".encode())
-        for id, file in enumerate(self.files):
-            digest.update(f"{self.name(id)}\0{file.size}\0{file.mtime_ns}\n".encode())
+        digest.update(f"{self.dtype} {self.channels} {self.pages} {self.page} {digest_of(self.files)}".encode())
         return digest.hexdigest()
 
     def key(self) -> str | None:
@@ -123,12 +122,19 @@ class PictureFiles:
         return PictureFiles(self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages,
                             page)
 
+    def sizes(self) -> Counter[tuple[int, int]]:
+        """How many pictures have which height and width."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for header, count in self.different.items():
+            counts[header.height, header.width] += count
+        return counts
+
     def input(self) -> Input:
         """Shape and depth that the headers promise; None where a length varies, and then what is usual."""
-        shapes = [(self.channels or h.channels, h.height, h.width) for h in self.headers if isinstance(h, Header)]
+        shapes = {(self.channels or h.channels, h.height, h.width) for h in self.different}
         common = [axis.pop() if len(axis) == 1 else None for axis in (set(a) for a in zip(*shapes, strict=True))]
         return Input(modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype,
-                     usual=usual([(height, width) for _, height, width in shapes]))
+                     usual=usual(self.sizes()))
 
 
 def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None) -> PictureFiles:
@@ -142,7 +148,7 @@ def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None)
         raise UsageError("--pages each is for pictures in folders of classes and for tables that name them",
                          "The truth of such data is told of a whole file: take --pages first or --pages max.")
     headers = _looked_up(root, files, "header", decode.header)
-    return PictureFiles(root, files, [_with_pages(headers[file.path], pages) for file in files], pages)
+    return PictureFiles(root, files, [_with_pages(header, pages) for header in headers], pages)
 
 
 def open_pages(root: Path, files: Sequence[File], pages: Pages | None = None) -> tuple[PictureFiles, np.ndarray]:
@@ -155,8 +161,7 @@ def open_pages(root: Path, files: Sequence[File], pages: Pages | None = None) ->
         return open_pictures(root, files, pages), np.arange(len(files))
     found = _looked_up(root, files, "pages", decode.headers)
     which, page, headers = list[int](), list[int | None](), list[Header | Unusable]()
-    for k, file in enumerate(files):
-        of_file = found[file.path]
+    for k, of_file in enumerate(found):
         every = [of_file] if isinstance(of_file, Unusable) else of_file
         which += [k] * len(every)
         page += range(len(every)) if len(every) > 1 else [None]
@@ -184,17 +189,41 @@ def page_of(name: str) -> tuple[Path, int] | None:
     return (Path(path), int(number) - 1) if there else None
 
 
-def _looked_up(root: Path, files: Sequence[File], kind: str, look: Callable[[Path], H]) -> dict[str, H | Unusable]:
-    """What is known of each file by its path, from the index, or looked up now and remembered."""
-    index, by_path = Index(root), {file.path: file for file in files}
-    known: dict[str, Any] = {path: _from_bytes(fact) for path, fact in index.known(kind, by_path).items()}
-    missing = [path for path in by_path if path not in known]
-    found = in_threads(lambda path: _try(lambda: look(root / path)), missing)
-    fresh = dict(zip(missing, found, strict=True))
+def _looked_up(root: Path, files: Sequence[File], kind: str, look: Callable[[Path], H]) -> list[H | Unusable]:
+    """What is known of each file, from the index, or looked up now and remembered."""
+    index, key = Index(root), digest_of(files)
+    together = index.together(kind, key)
+    if together is not None and (kept := _apart(together, len(files))) is not None:
+        return kept
+    by_path = {file.path: file for file in files}
+    facts = index.known(kind, by_path)
+    found: dict[str, Any] = {path: _from_bytes(fact) for path, fact in facts.items()}
+    missing = [path for path in by_path if path not in found]
+    fresh = dict(zip(missing, in_threads(lambda path: _try(lambda: look(root / path)), missing), strict=True))
     # What could not be opened may be mended without a trace in size and time (permissions): it is not remembered.
-    index.learn(kind, by_path, {path: _to_bytes(h) for path, h in fresh.items()
-                                if not isinstance(h, Unusable) or h.kind == "corrupt"})  # fmt: skip
-    return {**known, **fresh}
+    lasting = {path: _to_bytes(h) for path, h in fresh.items() if not isinstance(h, Unusable) or h.kind == "corrupt"}
+    index.learn(kind, by_path, lasting)
+    facts |= lasting
+    if len(facts) == len(by_path):
+        index.learn_together(kind, key, _joined([facts[file.path] for file in files]))
+    found |= fresh
+    return [found[file.path] for file in files]
+
+
+def _joined(facts: Sequence[bytes]) -> bytes:
+    """Facts, most of which are alike: the different ones as a line of JSON, then which each is."""
+    place: dict[bytes, int] = {}
+    which = np.array([place.setdefault(fact, len(place)) for fact in facts], np.int32)
+    return to_bytes([fact.decode() for fact in place]) + b"\n" + which.tobytes()
+
+
+def _apart(together: bytes, count: int) -> list[Any] | None:
+    """What `_joined` was given, read; None where it is not of so many."""
+    line, _, which = together.partition(b"\n")
+    if len(which) != 4 * count:
+        return None
+    different = [_from_bytes(fact.encode()) for fact in json.loads(line)]
+    return [different[k] for k in np.frombuffer(which, np.int32).tolist()]
 
 
 def named_pictures(root: Path, names: Sequence[str], pages: Pages | None = None) -> PictureFiles:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from math import prod
 from statistics import median_low
 
 from snellen.core.spec import Reading, Spec, Usual
 
 
-def usual(sizes: Sequence[tuple[int, int]]) -> Usual | None:
-    """What to expect of pictures of these heights and widths; None where they all have one size."""
-    different = Counter(sizes)
-    if len(different) < 2:
+def usual(sizes: Counter[tuple[int, int]]) -> Usual | None:
+    """What to expect of so many pictures of each height and width; None where they all have one size."""
+    if len(sizes) < 2:
         return None
-    size, alike = different.most_common(1)[0]
-    if 2 * alike <= len(sizes):  # no size is that of most: the middles, which a few huge pictures do not move
-        height, width = (median_low(sides) for sides in zip(*sizes, strict=True))
-        size, alike = (height, width), different[height, width]
-    return Usual(size=size, alike=alike, count=len(sizes))
+    size, alike = sizes.most_common(1)[0]
+    if 2 * alike <= sizes.total():  # no size is that of most: the middles, which a few huge pictures do not move
+        height, width = (median_low(sides) for sides in zip(*sizes.elements(), strict=True))
+        size, alike = (height, width), sizes[height, width]
+    return Usual(size=size, alike=alike, count=sizes.total())
 
 
 def fixed_size(spec: Spec, most: int, asked: int | None = None) -> Reading:

@@ -7,6 +7,7 @@ named with reason and remedy.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import unicodedata
@@ -31,6 +32,7 @@ SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1,
 _NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})
 _NO_DATA_SUFFIXES = frozenset({".txt", ".md", ".rst", ".xml", ".json", ".yaml", ".yml", ".xmp", ".log", ".pdf",
                               ".html"})
+_ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 _LOOKED_AT = 20_000  # entries that `recognises` looks at before it gives up
 
 
@@ -65,18 +67,29 @@ def is_picture_name(name: str) -> bool:
 
 def is_no_data(path: str) -> bool:
     """Hidden files and sidecars that every folder collects."""
-    *folders, name = path.split("/")
-    stem, suffix = os.path.splitext(name.lower())
-    hidden = name.startswith(".") or any(f.startswith(".") or f == "__MACOSX" for f in folders)
-    return hidden or stem in _NO_DATA_NAMES or name.lower() in _NO_DATA_NAMES or suffix in _NO_DATA_SUFFIXES
+    folder, _, name = path.rpartition("/")
+    if name.startswith(".") or (folder and _is_hidden(folder)):
+        return True
+    lower = name.lower()
+    stem, suffix = os.path.splitext(lower)
+    return stem in _NO_DATA_NAMES or lower in _NO_DATA_NAMES or suffix in _NO_DATA_SUFFIXES
+
+
+@functools.lru_cache(4096)  # a folder holds many files
+def _is_hidden(folder: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in folder.split("/"))
 
 
 def sort_files(listing: Listing) -> Sorted:
     pictures, no_data, aside = [], 0, list(listing.aside)
     for file in listing.files:
-        if is_no_data(file.path):
+        folder, _, name = file.path.rpartition("/")
+        stem, _, ending = name.lower().rpartition(".")
+        if ending in _ENDINGS and stem and stem[0] != "." and stem not in _NO_DATA_NAMES and not _is_hidden(folder):
+            pictures.append(file)  # as most are: what follows takes longer and says the same
+        elif is_no_data(file.path):
             no_data += 1
-        elif is_picture_name(file.path.rpartition("/")[2]):
+        elif is_picture_name(name):
             pictures.append(file)
         else:
             aside.append(Aside(file.path, "is of no kind that is read as a picture", "Convert it, or move it away."))
@@ -95,33 +108,36 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         raise DataError(f"{path} holds no picture ({len(listing.files)} files found)",
                         f"Pictures end in {', '.join(sorted(SUFFIXES))}: one folder for each class.")
     splits = _split_folders(path, found.pictures)
-    placed = [_place(file.path, splits) for file in found.pictures]
-    used = [(file, *place) for file, place in zip(found.pictures, placed, strict=True) if place[1]]
+    homes = [file.path.rpartition("/")[0] for file in found.pictures]
+    place_of = {folder: _place(folder, splits) for folder in set(homes)}
+    placed = [place_of[folder] for folder in homes]
+    files = [file for file, place in zip(found.pictures, placed, strict=True) if place[1]]
+    places = [place for place in placed if place[1]]  # split and class of each of them
     homeless = [file.path for file, place in zip(found.pictures, placed, strict=True) if not place[1]]
-    if not used:
+    if not files:
         raise DataError(f"{path} has {len(homeless)} pictures in no class folder ({homeless[0]} ...)",
                         "Put them into one folder for each class, or give a table of file names and classes.")
-    names = sorted({label for _, _, label in used})
+    names = sorted({label for _, label in set(places)})
     if len(names) < 2:
         raise DataError(f"{path} has one class only ({names[0]}): there is nothing to tell apart",
                         "Add a folder for a second class.")
     unused = [entry for entry in found.aside if not _hides_pictures(entry)]
-    findings = [*_empty(listing, splits, used), *stray(unused), *_unreadable(found.aside)]
+    findings = [*_empty(listing, splits, files, set(places)), *stray(unused), *_unreadable(found.aside)]
     findings += [homeless_finding(homeless)] if homeless else []
     place = {name: k for k, name in enumerate(names)}
-    source, which = open_pages(path, [file for file, _, _ in used], asked.pages)
-    given = np.array([split for _, split, _ in used], np.int64)[which]
+    source, which = open_pages(path, files, asked.pages)
+    given = np.array([split for split, _ in places], np.int64)[which]
     groups = group_ids([file.path for file in source.files], asked.group) if asked.group else source.stacks()
     return Draft(
         source=source,
         inputs={"image": source.input()},
         target=Classes(names=tuple(names)),
-        truth=torch.tensor([place[label] for _, _, label in used])[torch.from_numpy(which)],
+        truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(which)],
         given=given if splits else None,
         groups=groups,
-        taken_for=_taken_for(_counted(len(used), len(source)), len(names), splits),
+        taken_for=_taken_for(_counted(len(files), len(source)), len(names), splits),
         findings=tuple(findings),
-        files={"found": len(listing.files) + len(listing.aside), "used": len(used),
+        files={"found": len(listing.files) + len(listing.aside), "used": len(files),
                "set aside": len(found.aside) + len(homeless), "no data": found.no_data},
         aside=(*found.aside, *(Aside(p, _HOMELESS, _HOME) for p in homeless)),
     )
@@ -153,9 +169,9 @@ def _split_folders(root: Path, pictures: list[File]) -> dict[str, int]:
     return splits
 
 
-def _place(path: str, splits: dict[str, int]) -> tuple[int, str]:
-    """The split (0 where there are none) and the class of a picture; the class is "" where it lies in no folder."""
-    *folders, _ = path.split("/")
+def _place(folder: str, splits: dict[str, int]) -> tuple[int, str]:
+    """The split (0 where there are none) and the class of a folder; the class is "" where it is the root or a split."""
+    folders = folder.split("/") if folder else []
     if splits:
         split = splits[folders[0]] if folders else 0
         folders = folders[1:]
@@ -164,9 +180,9 @@ def _place(path: str, splits: dict[str, int]) -> tuple[int, str]:
     return split, unicodedata.normalize("NFC", "/".join(folders))
 
 
-def _empty(listing: Listing, splits: dict[str, int], used: list[tuple[File, int, str]]) -> list[Finding]:
+def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: set[tuple[int, str]]) -> list[Finding]:
     """Class folders without a picture, and classes that the training part has none of."""
-    holding = {file.path.rpartition("/")[0] for file, _, _ in used}
+    holding = {file.path.rpartition("/")[0] for file in files}
     parents = {folder.rpartition("/")[0] for folder in listing.folders if folder}
     empty = [f for f in listing.folders if f and f not in parents and f not in holding and not is_no_data(f + "/x")]
     findings = []
@@ -174,7 +190,7 @@ def _empty(listing: Listing, splits: dict[str, int], used: list[tuple[File, int,
         findings.append(Finding(kind="empty-class", message=f"{len(empty)} folders hold no picture and make no class",
                                 remedy="Add pictures or remove the folders.", where=tuple(empty), count=len(empty)))
     if splits:
-        unseen = sorted({label for _, _, label in used} - {label for _, split, label in used if split == 0})
+        unseen = sorted({label for _, label in places} - {label for split, label in places if split == 0})
         if unseen:
             findings.append(Finding(
                 kind="empty-class",

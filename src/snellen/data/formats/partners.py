@@ -42,6 +42,7 @@ _NOT_READ = ("_gtfine_color", "_gtfine_instanceids", "_color")  # what Cityscape
 NUMBERS = frozenset({".npy", ".pfm", ".flo"})
 _LOOKED_AT = 20_000  # entries that are looked at to recognise a folder
 
+_MASKS = ("_mask", "_label", "_gt", "_seg", *_OF_MAP[:3])
 Key = tuple[str, ...]  # the folders and the stem that a picture shares with its maps
 
 
@@ -90,6 +91,7 @@ def partners(listing: Listing) -> Partners:
     found = Partners(aside=list(listing.aside))
     loose: dict[Key, File] = {}
     folders = {folder.lower() for folder in listing.folders}
+    above: dict[tuple[str, bool], tuple[str | None, Key]] = {}
     for file in listing.files:
         stem, suffix = os.path.splitext(file.path.rpartition("/")[2])
         if is_no_data(file.path) or stem.lower().endswith(_NOT_READ):
@@ -98,7 +100,7 @@ def partners(listing: Listing) -> Partners:
             found.aside.append(Aside(file.path, "is of no kind that is read as a picture or a map",
                                      "Convert it, or move it away."))  # fmt: skip
         else:
-            role, key = _role(file.path, suffix.lower(), folders)
+            role, key = _role(file.path, suffix.lower(), folders, above)
             place = found.pictures if role == "picture" else loose if role is None else found.maps.setdefault(role, {})
             other = place.setdefault(key, file)
             if other is not file:
@@ -107,12 +109,31 @@ def partners(listing: Listing) -> Partners:
     return found
 
 
-def _role(path: str, suffix: str, folders: set[str]) -> tuple[str | None, Key]:
-    """What the file is by its folders or its name; None where they do not say."""
-    *above, name = unicodedata.normalize("NFC", path).split("/")
+def _role(path: str, suffix: str, folders: set[str],
+          known: dict[tuple[str, bool], tuple[str | None, Key]]) -> tuple[str | None, Key]:  # fmt: skip
+    """What the file is by its folders or its name; None where they do not say.
+
+    Args:
+        known: what folders have been found to say, of flow and of other files.
+    """
+    folder, _, name = unicodedata.normalize("NFC", path).rpartition("/")
+    of = folder, suffix == ".flo"
+    if of not in known:
+        known[of] = _role_of_folder(*of, folders)
+    role, kept = known[of]
     stem = os.path.splitext(name)[0]
-    role = "flow" if suffix == ".flo" else None
+    if role is None:
+        lower = stem.lower()
+        role = "classes" if lower.endswith(_MASKS) else next(
+            (told for end, told in _OF_NUMBERS.items() if lower.endswith(end)), None)
+    return role, (*kept, stem)
+
+
+def _role_of_folder(path: str, flow: bool, folders: set[str]) -> tuple[str | None, Key]:
+    """What the files of a folder are by its name and the names of those above it, and the names that say nothing."""
+    role = "flow" if flow else None
     kept: list[str] = []
+    above = path.split("/") if path else []
     for place, folder in enumerate(above):
         word = folder.lower()
         beside = next((word.removesuffix(end) for end in _BESIDE if word.endswith(end)), "")
@@ -125,15 +146,12 @@ def _role(path: str, suffix: str, folders: set[str]) -> tuple[str | None, Key]:
             kept.append(folder[: len(beside)])
         else:
             kept.append(folder)
-    if role is None:
-        role = "classes" if stem.lower().endswith(("_mask", "_label", "_gt", "_seg", *_OF_MAP[:3])) else next(
-            (told for end, told in _OF_NUMBERS.items() if stem.lower().endswith(end)), None)
-    return role, (*kept, stem)
+    return role, tuple(kept)
 
 
 def _join(found: Partners, loose: dict[Key, File]) -> None:
     """Gives every map the key of its picture, and takes pictures that only their maps tell of from the `loose` ones."""
-    plain = {_without(key, _OF_PICTURE): key for key in [*loose, *found.pictures]}
+    plain = {_without(key, _OF_PICTURE): key for key in [*loose, *found.pictures]} if found.maps else {}
     for role, maps in found.maps.items():
         ends = (*_OF_MAP, *_OF_NUMBERS)
         found.maps[role] = {next((k for k in _candidates(key, plain, ends) if k in found.pictures or k in loose), key):
