@@ -171,7 +171,20 @@ def test_masks_are_used_only_where_every_object_has_one(tmp_path: Path) -> None:
     assert not target(draft).masks
     assert lists(draft).of(0).masks is None
     (finding,) = (f for f in draft.findings if f.kind == "some-masks")
-    assert "annotation 2" in finding.message
+    assert finding.message == ("1 of 2 objects have no mask: annotation 2 of told.json (a.png). So all are read as "
+                               "boxes only, and the masks of the other 1 are not used.")
+    assert "draw one for each of them, or take their pictures out" in finding.remedy
+
+
+def test_the_first_object_without_a_mask_is_named_with_its_file_and_picture(tmp_path: Path) -> None:
+    rows = [{**ONE, "image_id": 7 * (k % 2), "segmentation": POLYGON if k % 2 == 0 else []} for k in range(8)]
+    for split in ("train", "valid"):
+        told = coco_told(["a.png", "b.png"], rows if split == "valid" else rows[:1])
+        coco(tmp_path / split, "_annotations.coco.json", told)
+    (finding,) = (f for f in open_draft(tmp_path, ASKED).findings if f.kind == "some-masks")
+    first = "the first annotation 2 of valid/_annotations.coco.json (b.png). So all"
+    assert f"4 of 9 objects have no mask, {first}" in finding.message
+    assert (finding.count, len(finding.where)) == (4, 4)
 
 
 def test_boxes_that_are_not_told_lie_around_the_mask(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.coco_json import Category, CocoFile, Row, called, read
 from snellen.data.formats.folder import SPLIT_NAMES
-from snellen.data.formats.objects import Told, draft_of, left_over, mirrored, split_of
+from snellen.data.formats.objects import Told, draft_of, left_over, mirrored, some_masks, split_of
 from snellen.data.index import walk
 from snellen.data.object_table import ObjectTable, Wrong
 from snellen.data.outlines import Outlines
@@ -201,16 +201,21 @@ def _table(files: Sequence[CocoFile]) -> tuple[Boxes, ObjectTable, list[Finding]
     wrong = [Wrong(start + picture, kind, reason) for start, file in zip(starts, files, strict=False)
              for picture, kind, reason in file.wrong]  # fmt: skip
     findings = _homeless(files)
-    outlines, more_findings = _outlines(rows, ids)
+    names_of = [name for file in files for name in file.names]
+    picture = np.repeat(np.arange(len(counts)), counts)
+
+    def told(k: int) -> str:
+        return f"{called(int(ids[k]))} of {paths[int(np.searchsorted(last, k, 'right'))]}"
+
+    outlines, more_findings = _outlines(rows, lambda k: f"{told(k)} ({names_of[picture[k]]})")
     points, kinds, of_points = _points(rows, [category for file in files for category in file.categories.values()])
     crowd = np.array([row.crowd for row in rows], bool)
     table = ObjectTable(
-        picture=np.repeat(np.arange(len(counts)), counts), labels=labels, crowd=crowd,
+        picture=picture, labels=labels, crowd=crowd,
         boxes=np.array([row.box for row in rows], np.float64).reshape(-1, 4),
         ignored=np.array([row.ignored for row in rows], bool), areas=np.array([row.area for row in rows], np.float64),
         sizes=np.array([size for file in files for size in file.sizes], np.int64).reshape(-1, 2),
-        place=lambda k: f"{called(int(ids[k]))} of {paths[int(np.searchsorted(last, k, 'right'))]}",
-        keypoints=points, outlines=outlines, wrong=wrong)  # fmt: skip
+        place=told, keypoints=points, outlines=outlines, wrong=wrong)  # fmt: skip
     keypoints, bones = kinds
     target = Boxes(names=tuple(names), masks=outlines is not None, keypoints=keypoints, mirrored=mirrored(keypoints),
                    bones=bones, ids=_numbers(files, names))
@@ -240,17 +245,12 @@ def _homeless(files: Sequence[CocoFile]) -> list[Finding]:
                     remedy="Add the pictures to images, or remove the annotations.")]
 
 
-def _outlines(rows: Sequence[Row], ids: np.ndarray) -> tuple[Outlines | None, list[Finding]]:
-    """The masks, where every object has one."""
-    without = [int(id) for row, id in zip(rows, ids, strict=True) if row.outline is None]
+def _outlines(rows: Sequence[Row], place: Callable[[int], str]) -> tuple[Outlines | None, list[Finding]]:
+    """The masks, where every object has one. `place`: where the k-th is told."""
+    without = [k for k, row in enumerate(rows) if row.outline is None]
     if not without:
         return Outlines([row.outline or [] for row in rows]), []
-    if len(without) == len(rows):
-        return None, []
-    return None, [Finding(kind="some-masks", count=len(without), where=tuple(map(called, without[:20])),
-                          message=f"{len(without)} of {len(rows):,} objects have no mask "
-                          f"({', '.join(map(called, without[:3]))}): masks are not used",
-                          remedy="Give every object its segmentation to learn masks.")]
+    return None, [some_masks([place(k) for k in without], len(rows))] if len(without) < len(rows) else []
 
 
 def _points(rows: Sequence[Row], categories: Sequence[Category]) -> tuple[

@@ -79,6 +79,21 @@ def draft_of(source: PictureFiles, table: ObjectTable, told: Told, asked: Asked)
     )
 
 
+def some_masks(without: Sequence[str], count: int) -> Finding:
+    """That masks are not used, as some objects have none.
+
+    Args:
+        without: where these are told, each once.
+        count: of all objects.
+    """
+    few, others = f"{len(without):,} of {count:,} objects", len(without) - 1
+    told = f"{few} have no mask: {without[0]}" if not others else f"{few} have no mask, the first {without[0]}"
+    return Finding(kind="some-masks", count=len(without), where=tuple(without[:20]),
+                   message=f"{told}. So all are read as boxes only, and the masks of the other "
+                   f"{count - len(without):,} are not used.",
+                   remedy="To learn masks, draw one for each of them, or take their pictures out of the set.")
+
+
 def _taken_for(source: PictureFiles, table: ObjectTable, told: Told) -> str:
     given = "" if told.given is None else " in the given splits " + ", ".join(
         SPLITS[place] for place in np.unique(told.given).tolist())

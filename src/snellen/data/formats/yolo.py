@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,7 +23,7 @@ from snellen.data.dataset import SPLITS, Draft
 from snellen.data.findings import stray
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.folder import SPLIT_NAMES, is_picture_name
-from snellen.data.formats.objects import Told, beside_pictures, draft_of, leads_out, left_over, some_names
+from snellen.data.formats.objects import Told, beside_pictures, draft_of, leads_out, left_over, some_masks, some_names
 from snellen.data.formats.yolo_lines import Line, read_lines
 from snellen.data.formats.yolo_plan import NAMES, YAML, Plan, plan_of
 from snellen.data.header import Header
@@ -174,7 +174,11 @@ def _table(source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Se
     names = plan.names or {label: str(label) for label in sorted({line.label for line in flat})}
     place = {number: k for k, number in enumerate(sorted(names))}
     numbers = np.array([line.number for line in flat], np.int64)
-    outlines, findings = _outlines(flat, wide)
+
+    def told(k: int) -> str:
+        return f"{texts[picture[k]]} line {numbers[k]}"
+
+    outlines, findings = _outlines(flat, wide, told)
     points = None
     if plan.keypoints is not None:
         none = (0.0,) * (3 * plan.keypoints[0])
@@ -185,8 +189,7 @@ def _table(source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Se
         picture=picture, boxes=np.array([line.box for line in flat]).reshape(-1, 4) * np.tile(wide, 2),
         labels=np.array([place.get(line.label, -1) for line in flat], np.int64), crowd=np.zeros(len(flat), bool),
         ignored=np.zeros(len(flat), bool), areas=np.full(len(flat), np.nan), outlines=outlines, keypoints=points,
-        sizes=np.zeros((len(lines), 2), np.int64), wrong=wrong,
-        place=lambda k: f"{texts[picture[k]]} line {numbers[k]}")  # fmt: skip
+        sizes=np.zeros((len(lines), 2), np.int64), wrong=wrong, place=told)  # fmt: skip
     count = 0 if plan.keypoints is None else plan.keypoints[0]
     target = Boxes(names=tuple(names[number] for number in sorted(names)), masks=outlines is not None,
                    keypoints=tuple(f"point {k + 1}" for k in range(count)),
@@ -194,15 +197,14 @@ def _table(source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Se
     return target, table, findings
 
 
-def _outlines(flat: Sequence[Line], wide: np.ndarray) -> tuple[Outlines | None, list[Finding]]:
-    """The polygons in pixels, where every object has one."""
-    without = sum(line.ring is None for line in flat)
-    if without == len(flat):
-        return None, []
+def _outlines(flat: Sequence[Line], wide: np.ndarray, place: Callable[[int], str]) -> tuple[
+        Outlines | None, list[Finding]]:  # fmt: skip
+    """The polygons in pixels, where every object has one. `place`: where the k-th is told."""
+    without = [k for k, line in enumerate(flat) if line.ring is None]
     if without:
-        return None, [Finding(kind="some-masks", count=without, message=f"{without} of {len(flat):,} objects have a "
-                              "box and no polygon: masks are not used",
-                              remedy="Give every object its polygon to learn masks.")]
+        return None, [some_masks([place(k) for k in without], len(flat))] if len(without) < len(flat) else []
+    if not flat:
+        return None, []
     outlines = Outlines([[line.ring or ()] for line in flat])
     outlines.points *= np.repeat(wide, np.diff(outlines.ring_starts), axis=0)  # an object has one ring
     return outlines, []
