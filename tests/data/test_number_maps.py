@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from films import film as filmed
 from picture_makers import save, scene, tiff
 from PIL import Image
 
 from snellen.core.errors import DataError
-from snellen.core.spec import PixelNumbers, Reading
+from snellen.core.spec import Input, PixelNumbers, Reading, Spec
 from snellen.data.formats import Asked
 from snellen.data.formats.number_files import numbers
 from snellen.data.header import Unusable
+from snellen.data.inputs import inputs
 from snellen.data.opening import dataset
+from snellen.data.source import BadSamples
 
 H, W = 12, 10
 
@@ -193,6 +196,57 @@ def test_flow_has_two_frames_and_six_channels(tmp_path, frames, flows):
         assert told[:, 3, 3].isnan().all()
         expected = torch.from_numpy(np.round(16 * drawn(k, H, W, 2))).permute(2, 0, 1)
         assert torch.equal(told[:, 4:], expected[:, 4:])
+    # a model is asked about the same pairs when it is given the folder
+    ((names, x),) = inputs([str(tmp_path)], data.spec, Reading())
+    assert names == [str(data.source.path(k)) for k in range(4)]
+    assert torch.equal(x, data.source.read(np.arange(4), Reading()))
+
+
+def test_flow_is_asked_of_two_files_and_a_file_alone_is_named(tmp_path):
+    pictures(tmp_path, 4, "images/{k}.png")
+    save(tmp_path / "b" / "1.png", scene(9, (W, H)))
+    save(tmp_path / "b" / "2.png", scene(9, (W + 1, H)))
+    two = {"image": Input(modality="image", shape=(6, H, W), dtype="uint8")}
+    spec = Spec(name="x", inputs=two, target=PixelNumbers(kind="flow", names=("u", "v")))
+    zero, one, two, three = (str(tmp_path / "images" / f"{k}.png") for k in range(4))
+    ((names, x),) = inputs([three, zero], spec, Reading())  # in their order, as no name follows the other
+    assert names == [three]
+    assert torch.equal(x[0, :3], torch.from_numpy(scene(3, (W, H))).permute(2, 0, 1))
+    assert torch.equal(x[0, 3:], torch.from_numpy(scene(0, (W, H))).permute(2, 0, 1))
+    asked = inputs([zero, one, three, str(tmp_path / "b")], spec, Reading())
+    names, _ = next(asked)
+    assert names == [zero]
+    with pytest.raises(BadSamples) as caught:
+        next(asked)
+    told = dict(zip(caught.value.names.values(), caught.value.problems.values(), strict=True))
+    assert "has no second frame" in told[three]
+    first, second = (tmp_path / "b" / f"{k}.png" for k in (1, 2))
+    assert told[str(first)] == f"is {W}x{H} pixels, its second frame {second} {W + 1}x{H}"
+    with pytest.raises(BadSamples, match="has no second frame"):
+        list(inputs([zero], spec, Reading()))
+
+
+def test_flow_is_asked_of_each_two_frames_of_a_film(tmp_path):
+    path = filmed(tmp_path / "clip.avi", 4, (64, 64))
+    image = {"image": Input(modality="image", shape=(6, 64, 64), dtype="uint8")}
+    ((names, x),) = inputs([path], Spec(name="x", inputs=image, target=PixelNumbers(kind="flow", names=("u", "v"))),
+                           Reading())  # fmt: skip
+    assert names == [f"{path}#{k}" for k in range(3)]
+    assert x.shape == (3, 6, 64, 64)
+    assert torch.equal(x[0, 3:], x[1, :3])
+
+
+@pytest.mark.parametrize("kind", ["depth", "edges"])
+def test_maps_beside_pictures_are_not_asked_about(tmp_path, kind):
+    pictures(tmp_path, 3)
+    for k in range(3):
+        write(tmp_path / kind / f"{k}.npy", drawn(k, H, W))
+        save(tmp_path / "masks" / f"{k}.png", scene(k, (W, H)))
+    spec = dataset(tmp_path, asked=Asked(target=(kind,))).spec
+    ((names, _),) = inputs([str(tmp_path)], spec, Reading())
+    assert names == [str(tmp_path / "images" / f"{k}.png") for k in range(3)]
+    ((names, _),) = inputs([str(tmp_path / "masks")], spec, Reading())  # given by itself, a folder is what it is
+    assert len(names) == 3
 
 
 def test_flow_with_a_missing_or_different_frame_is_named(tmp_path):

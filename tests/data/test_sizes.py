@@ -22,7 +22,7 @@ from snellen.data.opening import dataset
 from snellen.data.reading import fixed_size, read_shape, usual, why_size
 from snellen.entry import Machine, find_learner, find_task, prepare, refusal, resume
 from snellen.fitting.dense import visits
-from snellen.objects.settings import suggested
+from snellen.objects.settings import Sight
 
 ONE = Machine(device="cpu", threads=1, report=False)
 
@@ -126,10 +126,8 @@ def test_what_is_suggested_follows_the_usual_size() -> None:
     assert find_learner("resnet20", task, small).suggest(small)["crop"].value == 3
     assert "crop" not in find_learner("resnet20", task, large).suggest(large)
     assert [large_photographs(spec) for spec in (small, large, varied)] == [False, True, True]
-    assert suggested(small)["shorter"].value == 32
-    assert suggested(varied)["shorter"].value == 104
-    assert "usually 196x104" in suggested(varied)["shorter"].why
-    assert suggested(large) == {}
+    assert [Sight().sides(spec) for spec in (small, varied, large)] == [(32, 53), (104, 173), (256, 426)]
+    assert Sight(shorter=200).sides(varied) == (200, 333)
     assert [task.default(spec) for spec in (of([(10, 12)] * 9 + [(40, 40)]), large)] == ["mlp", "resnet18"]
     assert visits(100, of([(1000, 500)] * 20 + [(90, 90)])) == 1000 // 21
     assert refusal(find_learner("vgg16", task, small), small) == "needs 32 pixels a side, these are usually 28x24"

@@ -1,8 +1,10 @@
-"""Two frames as one input: what flow is learned from."""
+"""Two frames as one input: what flow is learned from, and asked of."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,23 @@ from snellen.core.spec import Input, Reading
 from snellen.data.copies import groups_of
 from snellen.data.header import Header, Unusable
 from snellen.data.pictures import PictureFiles
+
+
+def following(name: str) -> str | None:
+    """What a file after this one is called, where names count: "left_0009" to "left_0010"; None where they do not."""
+    counted = re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL)
+    return f"{counted[1]}{int(counted[2]) + 1:0{len(counted[2])}d}" if counted else None
+
+
+def paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Every frame with the one after it in its folder, and those that are in no pair. Two files alone are a pair."""
+    there = {(path.parent, path.stem): path for path in paths}
+    after = [there.get((path.parent, following(path.stem) or "")) for path in paths]
+    pairs = [(path, other) for path, other in zip(paths, after, strict=True) if other is not None]
+    if not pairs and len(paths) == 2:
+        pairs = [(paths[0], paths[1])]
+    used = {path for pair in pairs for path in pair}
+    return pairs, [path for path in paths if path not in used]
 
 
 class FramePairs:

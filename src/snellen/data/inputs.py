@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import PixelClasses, PixelNumbers, Reading, Spec
 from snellen.data.decode import decode, headers
 from snellen.data.formats.folder import sort_files
+from snellen.data.formats.partners import without_maps
+from snellen.data.frames import paired
 from snellen.data.header import DEPTHS, Unusable
-from snellen.data.index import walk
+from snellen.data.index import Listing, walk
 from snellen.data.pictures import in_threads, page_name
 from snellen.data.source import BadSamples, as_read
 from snellen.data.video import frames, is_film, name_of
@@ -28,6 +30,7 @@ BATCH = 64
 
 Named = tuple[list[str], Tensor]
 Sample = tuple[str, Tensor]
+Asked = tuple[str, tuple[tuple[Path, int | None], ...]]  # what a sample is called, and its file and page; of flow two
 Inside = Callable[[Path, dict[str, str]], Iterator[Path]]
 
 
@@ -38,7 +41,8 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
         words: files; folders, with all pictures, films or tables in them; globs; "-" for standard input: paths, one a
             line, or the table itself for a model of tables.
         spec: of the model's data; tables are read by its columns.
-        reading: the model's. Pictures come at their own depth, or at the data's where that is deeper.
+        reading: the model's. Pictures come at their own depth, or at the data's where that is deeper. A model of flow
+            is given pairs of frames, each under the name of the first.
     Raises:
         DataError: when a word leads to nothing; what is wrong with the table where there is one only.
         BadSamples: after everything else was yielded: all files that could not be read.
@@ -47,13 +51,18 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
     if spec.modality == "vector":
         yield from _rows(words, spec, problems)
     else:
-        for films, some in groupby(list(_paths(words, problems, _below)), key=is_film):
+        inside = _asked_below if isinstance(spec.target, PixelClasses | PixelNumbers) else _below
+        pairs = isinstance(spec.target, PixelNumbers) and spec.target.kind == "flow"
+        for films, some in groupby(list(_paths(words, problems, inside)), key=is_film):
             paths = list(some)
             if films:
                 for path in paths:
-                    yield from _alike(_frames(path, spec, reading, problems))
+                    yield from _alike(_frames(path, spec, reading, problems, pairs))
+            elif pairs:
+                frames_of = _pairs(paths, problems)
+                yield from _alike(_read(frames_of, spec, _of_one_frame(spec, reading), problems))
             else:
-                yield from _alike(_read(paths, spec, reading, problems))
+                yield from _alike(_read(_each(paths, reading, problems), spec, reading, problems))
     if problems:
         names = list(problems)
         raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)),
@@ -163,7 +172,16 @@ def _paths(words: Iterable[str], problems: dict[str, str], inside: Inside) -> It
 
 def _below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
     """All pictures and films of a folder; what else lies there and is no mere sidecar is named among the problems."""
-    found = sort_files(walk(folder))
+    return _of_listing(folder, walk(folder), problems)
+
+
+def _asked_below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    """As `_below`, without the maps of pictures that lie there too: laid out as training data may be."""
+    return _of_listing(folder, without_maps(walk(folder)), problems)
+
+
+def _of_listing(folder: Path, listing: Listing, problems: dict[str, str]) -> Iterator[Path]:
+    found = sort_files(listing)
     if not found.pictures and not found.aside:
         raise DataError(f"{folder} holds no picture", "Give a folder with pictures, or the files themselves.")
     problems.update({str(folder / entry.path): entry.reason for entry in found.aside if not is_film(entry.path)})
@@ -171,20 +189,23 @@ def _below(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
     yield from (folder / entry.path for entry in found.aside if is_film(entry.path))
 
 
-def _read(paths: Sequence[Path], spec: Spec, reading: Reading,
+def _read(asked: Iterator[Asked], spec: Spec, reading: Reading,
           problems: dict[str, str]) -> Iterator[list[Sample]]:  # fmt: skip
     """Pictures from files, so many at a time, each with its name; what cannot be read is among the problems."""
 
-    def read(one: tuple[Path, str, int | None]) -> Tensor | Unusable:
+    def read(one: Asked) -> Tensor | Unusable:
         try:
-            return read_picture(one[0], spec, reading, one[2])
+            each = [read_picture(path, spec, reading, page) for path, page in one[1]]
         except Unusable as error:
             return error
+        if any(x.shape != each[0].shape for x in each):
+            return Unusable("corrupt", f"is {_shape(each[0])} pixels, its second frame {one[1][1][0]} "
+                            f"{_shape(each[1])}", "Frames have one size.")  # fmt: skip
+        return torch.cat(each)
 
-    samples = _each(paths, reading, problems)
-    while part := list(islice(samples, BATCH)):
+    while part := list(islice(asked, BATCH)):
         good: list[Sample] = []
-        for (_, name, _), x in zip(part, in_threads(read, part), strict=True):
+        for (name, _), x in zip(part, in_threads(read, part), strict=True):
             if isinstance(x, Unusable):
                 problems[name] = x.cause
             else:
@@ -192,22 +213,47 @@ def _read(paths: Sequence[Path], spec: Spec, reading: Reading,
         yield good
 
 
-def _each(paths: Sequence[Path], reading: Reading, problems: dict[str, str]) -> Iterator[tuple[Path, str, int | None]]:
-    """The samples of files: path, name and page."""
+def _shape(x: Tensor) -> str:
+    return f"{x.shape[-1]}x{x.shape[-2]}"
+
+
+def _each(paths: Sequence[Path], reading: Reading, problems: dict[str, str]) -> Iterator[Asked]:
+    """The samples of files: a picture each, or the pages of a stack."""
     for path in paths:
         try:
-            yield from ((path, name, page) for name, page in pages_of(path, str(path), reading))
+            yield from ((name, ((path, page),)) for name, page in pages_of(path, str(path), reading))
         except Unusable as error:
             problems[str(path)] = error.cause
 
 
-def _frames(path: Path, spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[list[Sample]]:
-    """The frames of a film, so many at a time, each with its number."""
+def _pairs(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[Asked]:
+    """Two frames each, under the name of the first; a file that is in no pair is among the problems."""
+    pairs, alone = paired(paths)
+    problems.update({str(path): "has no second frame: flow is asked of two files, or of files that are counted"
+                     for path in alone})  # fmt: skip
+    return ((str(first), ((first, None), (second, None))) for first, second in pairs)
+
+
+def _of_one_frame(spec: Spec, reading: Reading) -> Reading:
+    """The reading of a frame of two: half of the channels."""
+    channels = as_asked(spec, reading).channels
+    return dataclasses.replace(reading, channels=None if channels is None else channels // 2)
+
+
+def _frames(path: Path, spec: Spec, reading: Reading, problems: dict[str, str],
+            pairs: bool = False) -> Iterator[list[Sample]]:  # fmt: skip
+    """The frames of a film, so many at a time, each with its number; or each with the one after it."""
     good: list[Sample] = []
+    asked = _of_one_frame(spec, reading) if pairs else as_asked(spec, reading)
+    before: Tensor | None = None
     try:
         for number, frame in enumerate(frames(path)):
-            x = as_read(frame[None], as_asked(spec, reading))[0]
-            good.append((name_of(path, number), _deep_enough(x, spec)))
+            x = _deep_enough(as_read(frame[None], asked)[0], spec)
+            if not pairs:
+                good.append((name_of(path, number), x))
+            elif before is not None:
+                good.append((name_of(path, number - 1), torch.cat([before, x])))
+            before = x
             if len(good) == BATCH:
                 yield good
                 good = []

@@ -22,7 +22,9 @@ from snellen.core.views import Pictures
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Dataset, Labelled
 from snellen.entry import Machine
+from snellen.look.map_files import MapFiles
 from snellen.tasks import LEARNERS
+from snellen.tasks.pixels.task import told as told_in_words
 
 SMALL: dict[str, Any] = {"width": 4, "depth": 2, "epochs": 1}
 
@@ -165,6 +167,28 @@ def test_a_map_of_numbers_is_written_as_the_model_says_it(tmp_path: Path) -> Non
         expected = run.model.predict(scene.image[None])[0, 0].numpy()  # type: ignore[operator]
     step = (expected.max() - expected.min()) / 65535
     np.testing.assert_allclose(np.load(tmp_path / "maps" / "a.npy"), expected, atol=step)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "numbers"])
+def test_what_is_written_can_be_learned_from_as_it_lies_there(kind: str, tmp_path: Path) -> None:
+    told, values = told_of(kind), torch.rand(6, KINDS[kind], 32, 32, generator=seeded(1)) * 0.9 + 0.05
+    if kind == "normals":
+        values = nn.functional.normalize(values - 0.5, dim=1)
+    written = MapFiles(tmp_path / kind, told.spec)
+    (tmp_path / "images").mkdir()
+    for k in range(6):
+        picture = told.picture(k)[:3].expand(3, -1, -1).permute(1, 2, 0).numpy()
+        names = [f"{k}_img1", f"{k}_img2"] if kind == "flow" else [str(k)]
+        for name in names:
+            Image.fromarray(picture).save(tmp_path / "images" / f"{name}.png")
+        written.write(tmp_path / "images" / f"{names[0]}.png", told_in_words(values[k], told.spec.target.names))  # type: ignore[union-attr]
+    read = snellen.dataset(str(tmp_path))
+    assert read.spec.target.kind == kind  # type: ignore[union-attr]
+    assert read.files["used"] == read.files["found"] == len(list((tmp_path / "images").iterdir())) + 6
+    for k in range(6):
+        number = int(Path(read.name(k)).stem.split("_")[0])
+        step = float(values[number].max() - values[number].min()) / 65535
+        torch.testing.assert_close(read.annotations.of(k), values[number], rtol=0, atol=step)  # type: ignore[union-attr]
 
 
 def test_a_loss_that_does_not_suit_the_numbers_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snellen.data.formats.folder import is_no_data
+from snellen.data.frames import following
 from snellen.data.header import SUFFIXES
 from snellen.data.index import File, Listing
 from snellen.data.source import Aside
@@ -62,6 +63,16 @@ class Partners:
     strays: list[File] = field(default_factory=list)
     aside: list[Aside] = field(default_factory=list)
     no_data: int = 0
+
+
+def without_maps(listing: Listing) -> Listing:
+    """The pictures of a folder that also has maps of them; all that is there where it has none."""
+    found = partners(listing)
+    if not found.pictures:
+        return listing
+    maps = {file.path for some in found.maps.values() for file in some.values()}
+    maps |= {second.path for first, second in found.doubled if first.path in maps}
+    return Listing([file for file in listing.files if file.path not in maps], listing.aside, listing.folders)
 
 
 def recognised(root: Path) -> bool:
@@ -184,7 +195,6 @@ def frame_names(key: Key) -> list[tuple[Key, Key]]:
     bare = re.sub(r"[_-]?flow$", "", stem, flags=re.IGNORECASE)
     pairs = [((*folders, f"{bare}{mark}1"), (*folders, f"{bare}{mark}2")) for mark in ("_img", "_", "_im")]
     for name in (stem, bare, re.sub(r"^flow", "frame", stem)):
-        if counted := re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL):
-            after = f"{counted[1]}{int(counted[2]) + 1:0{len(counted[2])}d}"
+        if after := following(name):
             pairs.append(((*folders, name), (*folders, after)))
     return pairs
