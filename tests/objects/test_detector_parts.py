@@ -10,9 +10,12 @@ from torchvision.models.detection._utils import BoxLinearCoder
 from torchvision.ops import box_iou, roi_align
 
 from snellen.core.errors import EnvironmentProblem, UsageError
+from snellen.nn.rcnn.assembled import Plan, keypoint_branch
 from snellen.nn.rcnn.keypoints import places, told
 from snellen.nn.rcnn.masks import wanted
 from snellen.nn.rcnn.one_stage import decoded_from_sides
+from snellen.nn.rcnn.pictures import Batch
+from snellen.nn.rcnn.regions import Finds
 from snellen.objects.pretrained import there
 from snellen.objects.published import Published
 from snellen.objects.search import SelectiveSearch
@@ -34,6 +37,16 @@ def test_published_weights_that_are_not_here_end_with_both_remedies(
     there(Sight(pretrained="published", from_scratch=True), KNOWN, "faster-rcnn")
     with pytest.raises(UsageError, match="there is no"):
         there(Sight(pretrained=str(tmp_path / "nothing.safetensors")), KNOWN, "faster-rcnn")
+
+
+def test_pictures_without_and_with_finds_are_told_with_as_many_keypoints() -> None:
+    branch = keypoint_branch(8, Plan(classes=1, keypoints=5, width=32, depth=1))
+    maps = [torch.zeros(2, 8, 8, 8)]
+    batch = Batch(torch.zeros(2, 3, 32, 32), torch.full((2, 2), 32.0), torch.ones(2, 2))
+    for many in (0, 1):
+        finds = Finds(torch.tensor([[[4.0, 4.0, 20.0, 20.0]]] * 2)[:, :many], torch.ones(2, many),
+                      torch.zeros(2, many, dtype=torch.int64))  # fmt: skip
+        assert branch(maps, batch, finds).shape == (2, many, 5, 3)
 
 
 def picture() -> torch.Tensor:

@@ -77,4 +77,5 @@ def keypoint_branch(path: int, plan: Plan) -> Keypoints:
 
     width = plan.width // 2
     head = KeypointRCNNHeads(path, (width,) * (2 * plan.depth))
-    return Keypoints(Pool(plan.pool, FINE, plan.aligned), head, KeypointRCNNPredictor(width, plan.keypoints))
+    predictor = KeypointRCNNPredictor(width, plan.keypoints)
+    return Keypoints(Pool(plan.pool, FINE, plan.aligned), head, predictor, plan.keypoints)

@@ -23,10 +23,12 @@ class Keypoints(nn.Module):
     Args:
         pool: reads a region.
         head, predictor: torchvision's `KeypointRCNNHeads` and `KeypointRCNNPredictor`: (R, C, s, s) to (R, K, M, M).
+        count: K.
     """
 
-    def __init__(self, pool: Pool, head: nn.Module, predictor: nn.Module) -> None:
+    def __init__(self, pool: Pool, head: nn.Module, predictor: nn.Module, count: int) -> None:
         super().__init__()
+        self.count = count
         self.pool = pool
         self.head = head
         self.predictor = predictor
@@ -53,7 +55,7 @@ class Keypoints(nn.Module):
         count, per = finds.labels.shape
         regions = rows_of(finds.boxes)
         if not torch.compiler.is_exporting() and not per:
-            return finds.boxes.new_zeros(count, 0, 1, 3)
+            return finds.boxes.new_zeros(count, 0, self.count, 3)
         said = self.predictor(self.head(self.pool(maps, batch.x, regions))).float()
         return told(said, regions[:, 1:]).view(count, per, said.shape[1], 3)
 
