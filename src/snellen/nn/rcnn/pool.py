@@ -49,18 +49,12 @@ class Pool(nn.Module):
         """
         strides = [int(x.shape[2] // features.shape[2]) for features in maps]
         level = levels(regions[:, 1:], strides)  # (R,)
-        if torch.compiler.is_exporting():  # a choice of rows has no fixed size: read all maps, and take one
-            each = [self.read(one, regions, 1 / stride) for one, stride in zip(maps, strides, strict=True)]
-            every = torch.stack(each)
-            index = level[None, :, None, None, None].expand(1, *every.shape[1:])
-            return every.gather(0, index)[0]
-        if self.kind == "roi-align":
+        if self.kind == "roi-align" and not torch.compiler.is_exporting():
             return aligned(maps, strides, level, regions, self.size, 0.5 if self.aligned else 0.0)
-        pooled = regions.new_zeros(len(regions), maps[0].shape[1], self.size, self.size)
+        pooled = regions.new_zeros(regions.shape[0], maps[0].shape[1], self.size, self.size)
         for place, (features, stride) in enumerate(zip(maps, strides, strict=True)):
             here = torch.nonzero(level == place)[:, 0]
-            if len(here):
-                pooled = pooled.index_copy(0, here, self.read(features, regions[here], 1 / stride))
+            pooled = pooled.index_copy(0, here, self.read(features, regions[here], 1 / stride))
         return pooled
 
     def read(self, features: Tensor, regions: Tensor, scale: float) -> Tensor:
