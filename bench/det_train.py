@@ -59,21 +59,25 @@ def ours(kind: str, other):  # type: ignore[no-untyped-def]
 
     from snellen.core.spec import Input
     from snellen.nn.layers import Standardize
+    from snellen.nn.rcnn.anchors import Anchors
     from snellen.nn.rcnn.assembled import Plan, two_stage
     from snellen.nn.rcnn.backbones import pyramid
     from snellen.nn.rcnn.detector import Detector
     from snellen.nn.rcnn.pictures import Pictures
-    from snellen.objects.pretrained import MEAN, STD, renamed
+    from snellen.objects.pretrained import renamed
+    from snellen.objects.published import Published
 
     maps = pyramid("mobilenet" if kind == "faster" else "resnet50", 3, "batch")
     masks = "none" if kind == "faster" else "joint"
-    body = two_stage(maps, [1.0] * len(maps.strides), Plan(classes=CLASSES, masks=masks, aligned=False))
     cells = torch.stack([*other.rpn.anchor_generator.cell_anchors])
-    body.proposals.anchors.cells = cells
+    anchors = Anchors([[1.0]] * len(maps.strides), fixed=True)
+    anchors.cells = cells
+    body = two_stage(maps, anchors, Plan(classes=CLASSES, masks=masks, aligned=False))
     body.proposals.head = RPNHead(256, cells.shape[1])
     standardize = Standardize(Input(modality="image", shape=(3, None, None), dtype="float32"))
-    standardize.mean.copy_(torch.tensor(MEAN))
-    standardize.std.copy_(torch.tensor(STD))
+    known = Published(name="")  # mean and deviation, of values in 0 … 1 here
+    standardize.mean.copy_(torch.tensor(known.mean))
+    standardize.std.copy_(torch.tensor(known.std))
     standardize.load_state_dict(standardize.state_dict())
     model = Detector(Pictures(standardize, *SIDES[kind]), body)
     found = {renamed(name): tensor for name, tensor in other.state_dict().items()}

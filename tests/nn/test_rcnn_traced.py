@@ -9,6 +9,7 @@ from torch.export import Dim, export
 
 from snellen.core.spec import Input
 from snellen.nn.layers import Standardize
+from snellen.nn.rcnn.anchors import Anchors
 from snellen.nn.rcnn.assembled import Plan, two_stage
 from snellen.nn.rcnn.backbones import pyramid
 from snellen.nn.rcnn.boxes import largest, survivors
@@ -30,7 +31,8 @@ class Padded(nn.Module):
 def test_one_program_takes_every_size() -> None:
     torch.manual_seed(0)
     standardize = Standardize(Input(modality="image", shape=(1, None, None), dtype="float32"))
-    body = two_stage(pyramid("small", 1, "batch"), (16, 32, 64, 96, 128), Plan(classes=2, width=32, using=(40, 40)))
+    anchors = Anchors([[16], [32], [64], [96], [128]])
+    body = two_stage(pyramid("small", 1, "batch"), anchors, Plan(classes=2, width=32, using=(40, 40)))
     made = Padded(Detector(Pictures(standardize, 64, 100), body)).eval()
     for name, parameter in made.named_parameters():  # far from chance, so that it finds something
         if parameter.ndim > 1 and "predictor" in name:
