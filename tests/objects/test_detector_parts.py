@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import blocks
 import pytest
 import torch
 from torchvision.models.detection._utils import BoxLinearCoder
 from torchvision.ops import box_iou, roi_align
 
 from snellen.core.errors import EnvironmentProblem, UsageError
+from snellen.core.objects import Objects
+from snellen.nn.rcnn.anchors import Anchors, octaves, suited
 from snellen.nn.rcnn.assembled import Plan, keypoint_branch
 from snellen.nn.rcnn.keypoints import places, told
 from snellen.nn.rcnn.masks import wanted
 from snellen.nn.rcnn.one_stage import decoded_from_sides
 from snellen.nn.rcnn.pictures import Batch
 from snellen.nn.rcnn.regions import Finds
+from snellen.objects import one_stage
 from snellen.objects.pretrained import there
 from snellen.objects.published import Published
 from snellen.objects.search import SelectiveSearch
@@ -47,6 +51,40 @@ def test_pictures_without_and_with_finds_are_told_with_as_many_keypoints() -> No
         finds = Finds(torch.tensor([[[4.0, 4.0, 20.0, 20.0]]] * 2)[:, :many], torch.ones(2, many),
                       torch.zeros(2, many, dtype=torch.int64))  # fmt: skip
         assert branch(maps, batch, finds).shape == (2, many, 5, 3)
+
+
+def test_ssdlite_learns_from_one_picture_alone() -> None:
+    """The last batch of an epoch may have no more."""
+    torch.manual_seed(0)
+    held = blocks.boxes()
+    model = one_stage.detector("ssdlite", Sight(backbone="mobilenet", shorter=96), held.spec, {}).train()
+    scene = held.scenes("train").at(0)
+    image = scene.image.expand(3, -1, -1)
+    assert isinstance(scene.truth, Objects)
+    alone = model.losses([image], [scene.truth])
+    sum(alone.values()).backward()  # type: ignore[union-attr]
+    twice = model.losses([image, image], [scene.truth, scene.truth])
+    for name, loss in alone.items():
+        torch.testing.assert_close(loss, twice[name], rtol=1e-4, atol=1e-5)
+
+
+def test_objects_of_all_sizes_have_anchors_about_them_where_answers_are_told_at_every_place() -> None:
+    drawn = torch.Generator().manual_seed(7)
+    side = 20 * 3 ** torch.rand(400, 1, generator=drawn)  # 20 to 60 pixels
+    shape = 1.7 ** (torch.rand(400, 1, generator=drawn) - 0.5)
+    size = torch.cat([side * shape, side / shape], 1)
+    corner = torch.rand(400, 2, generator=drawn) * (torch.tensor([352.0, 256.0]) - size)
+    boxes = torch.cat([corner, corner + size], 1)
+    maps = [torch.empty(1, 1, 256 // stride, 352 // stride) for stride in (8, 16, 32, 64, 128)]
+    scales = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+    anchors = Anchors([[1.0] * 3] * 5, (0.5, 1.0, 2.0), scales)
+    several = []
+    for sizes in (octaves(boxes, 5), suited(boxes, 5)):
+        anchors.fit(sizes)
+        overlap = box_iou(boxes, torch.cat(anchors(maps, torch.empty(1, 3, 256, 352))))
+        several.append(float(((overlap >= 0.5).sum(1) >= 3).float().mean()))
+    assert several[0] > 0.95
+    assert several[1] < 0.85  # spread evenly over all maps, the coarse ones have small anchors far apart
 
 
 def picture() -> torch.Tensor:

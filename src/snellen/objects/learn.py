@@ -18,7 +18,7 @@ from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.fitting.descend import descend
 from snellen.fitting.descent import Descent
 from snellen.nn.layers import Standardize
-from snellen.nn.rcnn.anchors import Anchors, suited
+from snellen.nn.rcnn.anchors import Anchors, octaves, suited
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.protocol import Part
 from snellen.objects.threshold import choose, validation
@@ -100,8 +100,7 @@ def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, ru
                 "the training set).")
     for anchors in (module for module in model.modules() if isinstance(module, Anchors)):
         if not anchors.known:
-            count = len(anchors.cells)
-            sizes = run.once("anchors", partial(fitted, model, train, count))
+            sizes = run.once("anchors", partial(fitted, model, train, anchors))
             anchors.fit(sizes)
 
 
@@ -122,9 +121,10 @@ def statistics(standardize: Standardize, scenes: Scenes, span: tuple[float, floa
     return standardize.state_dict()
 
 
-def fitted(model: Detector, scenes: Scenes, count: int) -> list[float]:
+def fitted(model: Detector, scenes: Scenes, anchors: Anchors) -> list[float]:
     """Sizes of anchors for the boxes of some pictures."""
-    return suited(box_sizes(model, scenes), count)
+    boxes, count = box_sizes(model, scenes), len(anchors.cells)
+    return octaves(boxes, count) if len(anchors.scales) > 1 else suited(boxes, count)
 
 
 def box_sizes(model: Detector, scenes: Scenes) -> Tensor:

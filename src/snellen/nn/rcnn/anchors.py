@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+FINEST = 16.0  # pixels: two cells of the finest map of a detector that answers at every place
+
 
 class Anchors(nn.Module):
     """The anchors of a pyramid of maps. Their sizes are saved with the weights.
@@ -60,6 +62,21 @@ def cells(sizes: Sequence[Sequence[float]], shapes: Sequence[float]) -> Tensor:
     root = torch.tensor(list(shapes), dtype=torch.float32).sqrt()[None, :, None]
     width, height = (side / root).flatten(1), (side * root).flatten(1)  # (L, A)
     return (torch.stack([-width, -height, width, height], dim=2) / 2).round()
+
+
+def octaves(boxes: Tensor, count: int) -> list[float]:
+    """Sizes of anchors for boxes, from the small upwards, each map's twice those of the finer one.
+
+    For anchors whose scales fill an octave. A coarse map has sizes that lie as far apart as its cells, so that every
+    object has several anchors about it.
+
+    Args:
+        boxes: (N, 4) of the training split, in pixels of the network.
+        count: maps.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1).prod(1).sqrt()
+    small = float(torch.quantile(sides, 0.02).clamp(min=FINEST))
+    return [small * 2**k for k in range(count)]
 
 
 def suited(boxes: Tensor, count: int) -> list[float]:
