@@ -68,6 +68,21 @@ def test_ssdlite_learns_from_one_picture_alone() -> None:
         torch.testing.assert_close(loss, twice[name], rtol=1e-4, atol=1e-5)
 
 
+def test_what_ssdlite_knows_of_its_values_is_of_the_last_steps() -> None:
+    """A run of few pictures has some hundred steps: in use its maps are scaled as they were while it learned."""
+    held = blocks.boxes()
+    net = one_stage.detector("ssdlite", Sight(backbone="mobilenet", shorter=64), held.spec, {}).train().body
+    norm = next(module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    x = torch.randn(4, norm.num_features, 8, 8, generator=torch.Generator().manual_seed(0)) * 3 + 2
+    for _ in range(30):
+        norm(x)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    torch.testing.assert_close(norm.running_mean, x.mean((0, 2, 3)), rtol=0.1, atol=0.0)
+    torch.testing.assert_close(norm.running_var, x.var((0, 2, 3)), rtol=0.1, atol=0.0)
+    assert norm.eps == 0.001  # as the published weights have it
+
+
 def test_objects_of_all_sizes_have_anchors_about_them_where_answers_are_told_at_every_place() -> None:
     drawn = torch.Generator().manual_seed(7)
     side = 20 * 3 ** torch.rand(400, 1, generator=drawn)  # 20 to 60 pixels
