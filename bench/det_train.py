@@ -10,6 +10,7 @@ last, gradients of weights as matrix products on processors without AVX-512, fre
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -18,6 +19,7 @@ from harness import Bar, Bench, Options, Output, Round, main
 SIDES = {"faster": (320, 640), "mask": (480, 640)}  # shorter and longer, at most; Mask R-CNN's 800 takes minutes a step
 OBJECTS = 8
 CLASSES = 90
+STEPS = {"cpu": 1, "cuda": 10}  # a round
 
 
 def scene(kind: str):  # type: ignore[no-untyped-def]
@@ -93,6 +95,8 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
         import torch
 
         from snellen.core.allocator import tune
+        from snellen.data.scenes import moved_to
+        from snellen.entry.machine import same_bits
         from snellen.fitting.convolutions import by_products
         from snellen.fitting.precision import has_bfloat16
 
@@ -102,11 +106,13 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
         torch.set_num_threads(options.threads)
         if half and not has_bfloat16(torch.device(options.device)):
             raise RuntimeError(f"this {options.device} has no bfloat16")  # it would be emulated, at a tenth of the pace
+        device = torch.device(options.device)
         other = torchvisions(kind)
         image, truth = scene(kind)
         with torch.no_grad():  # its anchors are made by a first look
             other.rpn.anchor_generator.set_cell_anchors(torch.float32, torch.device("cpu"))
-        model = ours(kind, other) if own else other
+        model = (ours(kind, other) if own else other).to(device)
+        image, truth = image.to(device), moved_to(truth, device)
         target = [{"boxes": truth.boxes, "labels": truth.labels + 1, "masks": truth.masks.to(torch.uint8)}]
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9, fused=own)
 
@@ -114,14 +120,20 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
             torch.manual_seed(1)
             if own:
                 torch.empty(1).uniform_()  # torchvision draws a size of one
-            with (by_products(model, torch.device(options.device)) if own else nullcontext(),
-                  torch.autocast("cpu", torch.bfloat16, enabled=half)):  # fmt: skip
-                losses = model.losses([image], [truth]) if own else model([image], target)
-                total = sum(losses.values())
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-            return lambda: {"loss": float(total.detach())}
+            steps = STEPS[options.device]
+            started, burnt = time.perf_counter(), time.process_time()
+            with same_bits(options.device) if own else nullcontext():
+                for _ in range(steps):
+                    with (by_products(model, device) if own else nullcontext(),
+                          torch.autocast(options.device, torch.bfloat16, enabled=half)):  # fmt: skip
+                        losses = model.losses([image], [truth]) if own else model([image], target)
+                        total = sum(losses.values())
+                    optimizer.zero_grad()
+                    total.backward()
+                    optimizer.step()
+            options.wait()
+            seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+            return lambda: {"seconds": seconds / steps, "cpu": cpu / steps, "loss": float(total.detach())}
 
         return once
 

@@ -44,6 +44,13 @@ class Options:
     device: str = "cpu"
     threads: int = 1
 
+    def wait(self) -> None:
+        """Until the device has done what it was told: a GPU answers before it has computed."""
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
@@ -120,10 +127,20 @@ def work(make: Callable[[Options], Round], options: Options) -> None:
     for _ in sys.stdin:
         started, burnt = time.perf_counter(), time.process_time()
         tell = once()
+        options.wait()
         seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
         output = dict(tell())
         say(seconds=output.pop("seconds", seconds), cpu=output.pop("cpu", cpu), output=output,
-            peak=int(output.pop("peak", 0)) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            peak=int(output.pop("peak", 0)) or peak(options))
+
+
+def peak(options: Options) -> int:
+    """Bytes at most: of this process, or, where it computes on a GPU, of the memory there."""
+    if options.device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def versions() -> dict[str, str]:
@@ -273,7 +290,7 @@ def entries(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, An
     return rows
 
 
-def hardware() -> dict[str, Any]:
+def hardware(device: str = "cpu") -> dict[str, Any]:
     """Of this machine, without its name."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
@@ -284,13 +301,18 @@ def hardware() -> dict[str, Any]:
         flags = next((line for line in lines if line.startswith("flags")), "")
     wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "instructions": wide,
-            "memory_bytes": memory, "load_average": os.getloadavg()[0]}
+    found = {"processor": model, "cores": len(os.sched_getaffinity(0)), "instructions": wide,
+             "memory_bytes": memory, "load_average": os.getloadavg()[0]}
+    if device == "cuda":
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
 def write(bench: Bench, result: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{bench.name}.json"
+    path = RESULTS / f"{bench.name}{'_gpu' if 'gpu' in result['hardware'] else ''}.json"
     path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     return path
 
@@ -311,18 +333,18 @@ def _portable(word: str) -> str:
     return word.replace(place, "$SNELLEN_DATA") if place else shlex.quote(word)
 
 
-def about(name: str, work: str, rounds: int, threads: int) -> dict[str, Any]:
+def about(name: str, work: str, rounds: int, threads: int, device: str = "cpu") -> dict[str, Any]:
     """What stands at the head of a result."""
     return {"bench": name, "work": work, "commit": commit(),
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "command": " ".join(["python", f"bench/{name}.py", *map(_portable, sys.argv[1:])]),
-            "hardware": hardware(), "python": platform.python_version(), "rounds": rounds, "threads": threads}
+            "hardware": hardware(device), "python": platform.python_version(), "rounds": rounds, "threads": threads}
 
 
 def show(result: Mapping[str, Any], unit: str) -> None:
     """The two tables, the worst ratio last."""
     print(f"{result['bench']}: {result['work']}\n{result['rounds']} rounds, {result['threads']} threads, "
-          f"{result['hardware']['processor']}, {result['hardware']['cores']} cores\n")
+          f"{result['hardware'].get('gpu', result['hardware']['processor'])}, {result['hardware']['cores']} cores\n")
     print(f"{'entry':28s}{'median':>10s}{'min':>10s}{'max':>10s}{'CPU':>10s}{'peak MB':>9s}{'limit':>7s}  output")
     for row in result["entries"]:
         if "not_run" in row:
@@ -367,7 +389,7 @@ def main(bench: Bench, script: str) -> None:
     if unknown:
         parser.error(f"no peer is called {unknown[0]!r}: {', '.join(bench.peers)}")
     peers += [name for name in bench.peers if is_limit(name) and name not in peers]
-    head = about(bench.name, bench.work, given.rounds, given.threads)
+    head = about(bench.name, bench.work, given.rounds, given.threads, given.device)
     measured = measure(bench, Path(script).resolve(), [*bench.ours, *peers], given.rounds, options)
     result = {**head, "unit": bench.unit, "entries": entries(bench, measured), "ratios": compare(bench, measured),
               "bars": judge(bench, measured)}

@@ -18,7 +18,7 @@ from limits import products
 from reference.mnist import network as script
 
 BATCH = {"lenet": 64, "resnet18": 32}
-STEPS = {"lenet": 400, "resnet18": 6}
+STEPS = {"cpu": {"lenet": 400, "resnet18": 6}, "cuda": {"lenet": 400, "resnet18": 200}}
 MULTIPLY_ADDS = {"lenet": 416_520, "resnet18": 555_422_720}  # of one picture, forward
 RATE = {"lenet": 0.05, "resnet18": 0.01}
 
@@ -43,12 +43,12 @@ def textbook(name: str) -> Any:
     return plain
 
 
-def pictures(name: str) -> tuple[Any, Any]:
+def pictures(name: str, device: str) -> tuple[Any, Any]:
     """(N, C, H, W) uint8 and (N,) int64: digits of MNIST for LeNet (pooling is as fast as its comparisons can be
     foreseen, so noise would not do), smooth random colours for ResNet-18."""
     import torch
 
-    count = BATCH[name] * STEPS[name]
+    count = BATCH[name] * STEPS[device][name]
     if name == "lenet":
         x, y = map(torch.from_numpy, mnist.pictures("train"))
         return x[:count, None], y[:count]
@@ -70,6 +70,7 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
         from snellen.data.source import Array
+        from snellen.entry.machine import same_bits
         from snellen.fitting.descend import descend
         from snellen.fitting.descent import Descent
         from snellen.nn.layers import Standardize
@@ -77,7 +78,7 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         if tuned:
             tune()
         torch.set_num_threads(options.threads)
-        x, y = pictures(name)
+        x, y = pictures(name, options.device)
         train = Samples(Array(x), torch.arange(len(x)), y, Reading(), x, options.device)
         standardize = Standardize(Input(modality="image", shape=tuple(x.shape[1:]), dtype="uint8"))
         standardize.learn(x)
@@ -96,20 +97,22 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(Path(folder), device=options.device)
                 started, burnt = time.perf_counter(), time.process_time()
-                descend(model, losses, Batches(train, BATCH[name], 0), run, how)
+                with same_bits(options.device):
+                    descend(model, losses, Batches(train, BATCH[name], 0), run, how)
+                options.wait()
                 seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
-            return lambda: told(name, seconds, cpu, passed)
+            return lambda: told(len(passed), seconds, cpu, passed)
 
         return once
 
     return make
 
 
-def told(name: str, seconds: float, cpu: float, losses: list[Any]) -> Output:
+def told(steps: int, seconds: float, cpu: float, losses: list[Any]) -> Output:
     """Per step, with the mean loss of the last third."""
     last = losses[-max(1, len(losses) // 3) :]
     loss = sum(float(value.detach()) for value in last) / len(last)
-    return {"seconds": seconds / STEPS[name], "cpu": cpu / STEPS[name], "loss": loss}
+    return {"seconds": seconds / steps, "cpu": cpu / steps, "loss": loss}
 
 
 def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False) -> Callable[[Options], Round]:
@@ -122,7 +125,7 @@ def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False
         from snellen.core.random import permutation
 
         torch.set_num_threads(options.threads)
-        x, y = pictures(name)
+        x, y = pictures(name, options.device)
         values = x.float()
         x = (values - values.mean((0, 2, 3), keepdim=True)) / values.std((0, 2, 3), keepdim=True, correction=0)
         x, y = x.to(options.device), y.to(options.device)
@@ -149,8 +152,9 @@ def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False
                 loss.backward()
                 optimizer.step()
                 passed.append(loss)
+            options.wait()
             seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
-            return lambda: told(name, seconds, cpu, passed)
+            return lambda: told(len(passed), seconds, cpu, passed)
 
         return once
 

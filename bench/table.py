@@ -13,8 +13,8 @@ from typing import Any
 from harness import RESULTS, group, is_limit
 
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
-ORDER = ("mlp_epoch", "small_cnn", "loop_overhead", "startup", "serving", "accuracy", "transfer", "skips", "roi_align",
-         "compare_calibration")
+ORDER = ("mlp_epoch", "mlp_epoch_gpu", "small_cnn", "small_cnn_gpu", "det_train", "det_train_gpu", "loop_overhead",
+         "startup", "serving", "accuracy", "transfer", "skips", "roi_align", "compare_calibration")
 
 HEAD = """# Benchmarks
 
@@ -23,7 +23,8 @@ we are ahead; absolute times belong to the machine named beside them. Each peer 
 take turns (A B A B), and a ratio is the median of the ratios of neighbouring rounds, with the smallest and the largest.
 *CPU ratio* is the same of processor time, which other work on the machine disturbs less. No ratio is given where the
 output differs. *Limit* is the share of the physical limit measured in the same run: the fastest matrix products, or
-the start of Python alone. Peers are listed in `bench/requirements.txt`. On a GPU: not run, where none is named.
+the start of Python alone. Peers are listed in `bench/requirements.txt`. *Peak memory* is that of the process, on a GPU
+that which was taken there. On a GPU: not run, where none is named.
 """
 
 
@@ -42,9 +43,10 @@ def head(result: Mapping[str, Any], rounds: str) -> list[str]:
     machine = result["hardware"]
     wide = ", ".join(machine["instructions"])
     return [
-        f"## {result['bench']}", "", result["work"], "",
+        f"## {result['bench']}{' on a GPU' if 'gpu' in machine else ''}", "", result["work"], "",
         f"`{result['command']}` · {result['rounds']} {rounds} · threads {result['threads']} · {result['date']} · "
-        f"commit {result['commit']} · {machine['processor']}, {machine['cores']} cores ({wide}), "
+        f"commit {result['commit']} · {machine['gpu'] + ', ' if 'gpu' in machine else ''}"
+        f"{machine['processor']}, {machine['cores']} cores ({wide}), "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, load average {machine['load_average']:.1f} at the start", "",
     ]  # fmt: skip
 

@@ -17,3 +17,15 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SNELLEN_CACHE", str(home / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`: tests that look at one training stay in the process that made it.
+
+    A file is a group, as its fixtures serve all of it; the contract's groups are its learners.
+    """
+    for item in items:
+        parts = [item.path.name]
+        if item.path.parent.name == "contract" and hasattr(item, "callspec"):
+            parts.append(item.callspec.id)
+        item.add_marker(pytest.mark.xdist_group("-".join(parts)))

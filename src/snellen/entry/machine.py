@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 from collections.abc import Iterator
 
@@ -93,6 +94,28 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def same_bits(device: str) -> Iterator[None]:
+    """On a GPU, only kernels that add in one order: the same seed gives the same bits, as it does on a processor.
+
+    torch warns where it has none; a model made of its common layers needs no other.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS may choose another kernel each time
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # What it also does by itself, writing into all memory that is taken, serves those who read what they never wrote.
+    filling = importlib.import_module("torch.utils.deterministic")
+    filled, filling.fill_uninitialized_memory = filling.fill_uninitialized_memory, False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        filling.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def most_threads() -> int:

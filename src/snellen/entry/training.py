@@ -37,7 +37,7 @@ from snellen.entry.finding import (
     source_hash,
     warn,
 )
-from snellen.entry.machine import Machine, find_device, most_threads, suited, threads
+from snellen.entry.machine import Machine, find_device, most_threads, same_bits, suited, threads
 from snellen.entry.trained import Trained, build, planned
 from snellen.look.cost import Cost, cost_of
 from snellen.look.judged import most_of
@@ -165,7 +165,7 @@ def _learned(
     again = min(sizes["train"], most_of(data))  # training samples that the diagnosis asks about
     run.aftermath = 1 + (sizes["test"] + again) / max(sizes["val"], 1)
     model = build(learner, chosen, record)
-    with threads(record.threads), run.listening():
+    with threads(record.threads), same_bits(record.device), run.listening():
         cost = Cost()
         with cost.watching(), drawing(record.seed, "fit"):
             learner.fit(chosen, data, model, run)

@@ -135,7 +135,7 @@ def box_sizes(model: Detector, scenes: Scenes) -> Tensor:
         assert isinstance(scene.truth, Objects)
         height, width = scene.image.shape[1:]
         down = model.pictures.size(height, width)[0] / height
-        found.append(scene.truth.learned.boxes * down)
+        found.append((scene.truth.learned.boxes * down).cpu())
     boxes = torch.cat(found) if found else torch.zeros(0, 4)
     return boxes if len(boxes) else torch.tensor([[0.0, 0.0, 32.0, 32.0]])
 

@@ -80,8 +80,7 @@ def wanted(masks: Tensor, of: Tensor, boxes: Tensor, side: int, aligned: bool = 
     from torchvision.ops import roi_align
 
     grids = [boxes.new_zeros(0, side, side)]
-    for place, box in zip(of.tolist(), boxes, strict=True):
-        x1, y1, x2, y2 = box.tolist()
+    for place, box, (x1, y1, x2, y2) in zip(of.tolist(), boxes, boxes.tolist(), strict=True):
         left, top = max(math.floor(x1) - 1, 0), max(math.floor(y1) - 1, 0)
         part = masks[place, top : math.ceil(y2) + 1, left : math.ceil(x2) + 1].to(boxes.dtype)
         roi = torch.cat([box.new_zeros(1), box - box.new_tensor([left, top, left, top])])[None]

@@ -96,7 +96,8 @@ def cross_entropy(scores: Tensor, y: Tensor, weights: Tensor | None = None) -> T
     Args:
         scores: (B, K, H, W). y: (B, H, W), -1 for no truth. weights: (K,).
     """
-    total = nn.functional.cross_entropy(scores, y, weights, ignore_index=NO_TRUTH, reduction="sum")
+    each = nn.functional.cross_entropy(scores, y, weights, ignore_index=NO_TRUTH, reduction="none")
+    total = each.sum()  # torch's own sum over places has another order each time on a GPU
     there = y >= 0
     count = there.sum() if weights is None else weights[y[there]].sum()
     return total / count.clamp(min=torch.finfo(torch.float32).tiny)
