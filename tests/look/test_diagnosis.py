@@ -130,6 +130,16 @@ def test_a_model_that_always_says_one_class_is_found_out(digits_run: Trained) ->
     assert "says 3 to 100 %" in found[0].message
 
 
+def test_classes_that_are_never_said_are_named(digits_run: Trained) -> None:
+    evidence = evidence_of(digits_run)
+    scores = evidence.said["scores"].clone()
+    scores[:, [3, 8]] = scores.min() - 1
+    (found,) = diagnose(dataclasses.replace(evidence, said={**evidence.said, "scores": scores}), {})
+    assert found.kind == "never-said"
+    there = torch.isin(evidence.said["truth"], torch.tensor([3, 8])).double().mean()
+    assert found.message == f"It never says 3 or 8, and {100 * float(there):.2g} % of the samples are."
+
+
 def test_the_baseline_is_not_beaten_when_it_lies_inside_the_interval(digits_run: Trained) -> None:
     evidence = evidence_of(digits_run)
     near = Metric(value=0.97, low=0.9, high=0.99, percent=True)

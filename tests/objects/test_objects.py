@@ -227,6 +227,15 @@ def test_what_is_amiss_is_said() -> None:
     assert [finding.kind for finding in amiss(unsure, spec, 0.2)] == ["finds-nothing"]
     alike = {**healthy, "labels": torch.tensor([0, 0])}
     assert [finding.kind for finding in amiss(alike, spec, 0.2)] == ["one-class"]
+    many = {**healthy, "true_labels": torch.tensor([0, 1]).repeat_interleave(10)}
+    many |= {name: healthy[name].repeat(10) for name in ("crowd", "ignored", "areas")}
+    many |= {"labels": torch.tensor([0, 0, 0]), "scores": torch.tensor([0.9, 0.9, 0.1])}
+    rare = {**many, "labels": torch.tensor([0, 0, 1])}
+    common = dataclasses.replace(spec.target, names=("wide", "tall", "round"))
+    some = {**many, "labels": torch.tensor([0, 2, 1])}
+    assert [finding.kind for finding in amiss(rare, spec, 0.2)] == ["one-class"]
+    (never,) = amiss(some, dataclasses.replace(spec, target=common), 0.2)
+    assert never.message == "It never says tall, and 50 % of the objects are."
     tiny = made([([0.0, 0, 5, 5], 0, 0.9), ([20.0, 0, 25, 5], 1, 0.9)], [([0.0, 0, 5, 5], 0), ([20.0, 0, 25, 5], 1)])
     assert [finding.kind for finding in amiss(tiny, spec, 0.2)] == ["tiny"]
     assert amiss(tiny, spec, 0.9) == []

@@ -15,7 +15,7 @@ from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.look import judged
 from snellen.look.curves import Row, scalar, smooth
-from snellen.look.finds import amiss
+from snellen.look.finds import FEW, amiss, never_said
 from snellen.look.inner import gradients, silent_units
 
 # Thresholds, each with its reason.
@@ -23,6 +23,7 @@ CHANCE = 0.02  # of the baseline's log loss: a network that has only found the c
 SKILL = 0.05  # of what the baseline leaves to be desired: weights drawn at random reach 3 % of it by luck
 ONE_CLASS = 0.99  # of the answers; the rest may be noise of a network that is about to say nothing else
 COMMON = 0.90  # of the samples: where one class is as frequent as that, to say it often is right
+PICTURES = 3  # with a class in some of their pixels: in fewer, it may be missed by chance
 GAP = 0.05  # five points: below that, a gap is what every network shows and no remedy mends
 GAP_RATIO = 1.5  # for errors without a scale: half as large again as on the training samples
 DEAD = 0.30  # of a layer: a healthy layer loses a few units to chance and initialisation, not a third
@@ -231,7 +232,7 @@ def _far_end(metric: Metric) -> Metric:
 
 
 def _one_class(e: Evidence) -> list[Finding]:
-    """The same answer to everything."""
+    """The same answer to everything, or classes that are never answered."""
     if isinstance(e.spec.target, Boxes):
         return amiss(e.said, e.spec, e.metrics[e.split][e.headline].value)
     remedy = "Try --class-weights balanced or --sampling balanced, a smaller --lr, or train longer."
@@ -247,15 +248,16 @@ def _one_class(e: Evidence) -> list[Finding]:
         things, table = "pixels", e.said["confusion"].double().sum(0)
         remedy = remedy.replace(" or --sampling balanced", "")
         answers, truth = table.sum(0), table.sum(1)
+        enough = (e.said["truth"] > 0).sum(0) >= PICTURES
     else:
         things, classes = "samples", len(target.names)
         answers = torch.bincount(e.said["scores"].argmax(1), minlength=classes).double()
         truth = torch.bincount(e.said["truth"], minlength=classes).double()
-    answers, truth = answers / answers.sum().clamp(min=1), truth / truth.sum().clamp(min=1)
+        enough = truth >= FEW
     most = int(answers.argmax())
-    said, true = float(answers[most]), float(truth[most])
+    said, true = (float(counts[most] / counts.sum().clamp(min=1)) for counts in (answers, truth))
     if not (said == 1 and true < 1) and not (said >= ONE_CLASS and true < COMMON):
-        return []
+        return never_said(answers, truth, enough, target.names, things, remedy)
     return [Finding(kind="one-class", message=f"It says {target.names[most]} to {100 * said:.3g} % of the "
                     f"{things}, and {100 * true:.3g} % are.", remedy=remedy)]
 

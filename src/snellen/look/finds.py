@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from snellen.core.spec import Boxes, Spec
@@ -12,10 +14,12 @@ TINY = 8.0  # pixels a side: of that, a network that halves its picture three ti
 MANY = 0.5  # of the objects
 ONE_CLASS = 0.99  # of the finds that are told
 COMMON = 0.90  # of the objects: where one class is as frequent as that, to find it often is right
+MENTIONED = 6  # classes by their names
+FEW = 10  # of a class: fewer may all be missed by chance
 
 
 def amiss(said: Predictions, spec: Spec, headline: float | None) -> list[Finding]:
-    """Nothing found, one class only, or objects too small to see.
+    """Nothing found, one class only, classes that are never found, or objects too small to see.
 
     Args:
         headline: of the same predictions.
@@ -47,11 +51,31 @@ def _tiny(sides: torch.Tensor, headline: float | None) -> list[Finding]:
 
 
 def _one_class(labels: torch.Tensor, true: torch.Tensor, target: Boxes) -> list[Finding]:
-    classes = len(target.names)
-    said, there = (torch.bincount(which, minlength=classes).double() / len(which) for which in (labels, true))
+    answers, truth = (torch.bincount(which, minlength=len(target.names)).double() for which in (labels, true))
+    said, there = answers / len(labels), truth / len(true)
     most = int(said.argmax())
     if said[most] < ONE_CLASS or there[most] >= min(COMMON, float(said[most])):
-        return []
+        return never_said(answers, truth, truth >= FEW, target.names, "objects",
+                          "Try training longer, or more pictures of them.")
     return [Finding(kind="one-class", message=f"{100 * float(said[most]):.3g} % of its finds are {target.names[most]}, "
                     f"and {100 * float(there[most]):.3g} % of the objects are.",
                     remedy="Try training longer, a smaller --lr, or more pictures of the other classes.")]
+
+
+def never_said(answers: torch.Tensor, truth: torch.Tensor, enough: torch.Tensor, names: Sequence[str], things: str,
+               remedy: str) -> list[Finding]:  # fmt: skip
+    """Classes that are there and are never answered.
+
+    Args:
+        answers, truth: (K,) how often each class is said, and is there. enough: (K,) bool, often enough to expect it.
+        things: what is counted.
+    """
+    missed = torch.nonzero((answers == 0) & enough)[:, 0].tolist()
+    if not missed:
+        return []
+    shown = missed if len(missed) <= MENTIONED else missed[: MENTIONED - 1]
+    called = [names[k] for k in shown] + [f"{len(missed) - len(shown)} others"] * (len(missed) > len(shown))
+    listed = " or ".join([", ".join(called[:-1]), called[-1]] if len(called) > 1 else called)
+    share = 100 * float(truth[missed].sum() / truth.sum())
+    return [Finding(kind="never-said", message=f"It never says {listed}, and {share:.2g} % of the {things} are.",
+                    remedy=remedy)]

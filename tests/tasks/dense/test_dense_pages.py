@@ -92,6 +92,16 @@ def test_one_class_for_every_pixel_is_a_finding(tmp_path: Path) -> None:
     assert any("says ground to 100 % of the pixels" in finding.message for finding in run.told().findings)
 
 
+def test_a_class_that_no_pixel_is_said_to_be_is_named(segmenter: snellen.Trained, tmp_path: Path) -> None:
+    said = segmenter.predictions("test")["confusion"].sum((0, 1))  # after one epoch of a tiny network
+    never = [name for name, count in zip(("ground", "square", "disc"), said.tolist(), strict=True) if not count]
+    (found,) = [finding for finding in segmenter.told().findings if finding.kind == "never-said"]
+    assert found.message.startswith(f"It never says {' or '.join(never)}, and ")
+    assert "--class-weights balanced" in found.remedy
+    longer = trained(scenes.segmented(), tmp_path / "run", epochs=6, width=8)
+    assert "never-said" not in {finding.kind for finding in longer.told().findings}
+
+
 def test_a_picture_without_a_truth_counts_nowhere(tmp_path: Path) -> None:
     pictures, truth = scenes.world(24)
     truth[::5] = -1

@@ -19,12 +19,13 @@ from snellen.look.words import duration, escaped, large, name, number, size, unb
 
 MOST_CLASSES = 40  # in the table of counts; beyond, the rarest and the most frequent are shown
 LOOKED_FOR = (
-    "loss at chance, one class for everything, the baseline, the gap between training and validation, dead units, "
-    "vanishing and exploding gradients, the learning rate, one batch not learned by heart, leakage between splits"
+    "loss at chance, one class for everything, classes never said, the baseline, the gap between training and "
+    "validation, dead units, vanishing and exploding gradients, the learning rate, one batch not learned by heart, "
+    "leakage between splits"
 )
 LOOKED_FOR_IN_PLACES = (  # where the truth is told of places in pictures
-    "loss at chance, one class for everything, nothing found, objects too small to see, the baseline, the gap between "
-    "training and validation, the learning rate, leakage between splits"
+    "loss at chance, one class for everything, classes never said, nothing found, objects too small to see, the "
+    "baseline, the gap between training and validation, the learning rate, leakage between splits"
 )
 
 
