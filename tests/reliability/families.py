@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,8 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.scheme import Logits
 from snellen.tasks.classify.task import TASK
+
+sys.path.append(str(Path(__file__).parents[1]))  # scenes and blocks lie there, also for a script
 
 
 def pictures(count: int = 150, side: int = 12, seed: int = 3) -> Dataset[Labelled]:
@@ -135,25 +139,43 @@ def machine_of(more: Mapping[str, Any]) -> Machine:
 
 
 class Family(NamedTuple):
-    """What is trained, on what, and how. `data` is "digits", or "bars" in memory."""
+    """What is trained, on what, and how. `data`: by its name, or made in memory."""
 
-    data: str
+    data: str | Callable[[], Dataset[Labelled]]
     model: Any
     settings: Mapping[str, Any]
     loss: Any = None
 
     def train(self, folder: Path, seed: int = 0, **machine: Any) -> Trained:
-        data = pictures() if self.data == "bars" else self.data
+        data = self.data if isinstance(self.data, str) else self.data()
         return entry.train(data, self.model, out=folder, seed=seed, loss=self.loss,
                            machine=machine_of(machine), **self.settings)  # fmt: skip
 
     def resume(self, folder: Path, **machine: Any) -> Trained:
         own = None if isinstance(self.model, str) else self.model
-        return entry.resume(folder, learner=own, data=pictures() if self.data == "bars" else None, loss=self.loss,
-                            machine=machine_of(machine))  # fmt: skip
+        data = None if isinstance(self.data, str) else self.data()
+        return entry.resume(folder, learner=own, data=data, loss=self.loss, machine=machine_of(machine))
 
     def load(self, folder: Path) -> Trained:
         return entry.load(folder, learner=None if isinstance(self.model, str) else self.model)
+
+
+def few(data: Dataset[Labelled], train: int, others: int) -> Dataset[Labelled]:
+    """So many samples to learn from, and to judge by."""
+    sizes = {"train": train, "val": others, "test": others}
+    return dataclasses.replace(data, splits={name: ids[: sizes[name]] for name, ids in data.splits.items()})
+
+
+def segmented() -> Dataset[Labelled]:
+    import scenes
+
+    return few(scenes.segmented(), 12, 3)
+
+
+def boxes() -> Dataset[Labelled]:
+    import blocks
+
+    return few(blocks.boxes(), 8, 2)
 
 
 def own_module() -> nn.Module:
@@ -170,10 +192,13 @@ FAMILIES: dict[str, Family] = {
     "mlp": Family("digits", "mlp", {"epochs": 4, "hidden": (24, 12), "dropout": 0.2, "optimizer": "nesterov",
                                     "lr": 0.05, "batch_size": 64, "average": 0.8, "patience": 3, "accumulate": 2,
                                     "clip": 1.0, "weight_decay": 1e-3}),
-    "lenet": Family("bars", "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "flip": True, "noise": 0.02}),
-    "own module": Family("bars", own_module(), {"epochs": 4, "batch_size": 16, "optimizer": "adamw", "average": 0.7,
+    "lenet": Family(pictures, "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "flip": True, "noise": 0.02}),
+    "own module": Family(pictures, own_module(), {"epochs": 4, "batch_size": 16, "optimizer": "adamw", "average": 0.7,
                                                 "sampling": "balanced", "schedule": "cosine", "lr": 0.01}, smooth),
-    "own loop": Family("bars", OWN, {}),
+    "own loop": Family(pictures, OWN, {}),
+    "unet": Family(segmented, "unet", {"epochs": 1, "batch_size": 4, "width": 4, "depth": 1}),
+    "faster-rcnn": Family(boxes, "faster-rcnn", {"epochs": 3, "batch_size": 2, "proposals": 10, "regions": 8,
+                                                 "shorter": 32}),
 }  # fmt: skip
 
 
