@@ -115,6 +115,7 @@ def test_without_a_typed_command_the_call_from_python_is_given(digits_run: Train
     [
         (Metric(value=0.99, low=0.98, high=0.995, percent=True), Metric(value=0.9, percent=True), "good", "10 times"),
         (Metric(value=1.0, low=0.98, high=1.0, percent=True), Metric(value=0.9, percent=True), "good", "by 10 points"),
+        (Metric(value=2e-4, low=1e-4, high=6e-4, percent=True), Metric(value=4e-5, percent=True), "warning", "hardly"),
         (Metric(value=0.92, low=0.88, high=0.95, percent=True), Metric(value=0.9, percent=True), "warning", "chance"),
         (Metric(value=0.9, low=0.88, high=0.9, percent=True), Metric(value=0.9, percent=True), "warning", "not beaten"),
         (Metric(value=None, reason="empty", percent=True), Metric(value=0.9, percent=True), "", ""),

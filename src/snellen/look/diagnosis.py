@@ -20,7 +20,6 @@ from snellen.look.inner import gradients, silent_units
 
 # Thresholds, each with its reason.
 CHANCE = 0.02  # of the baseline's log loss: a network that has only found the classes' shares is no further below it
-SKILL = 0.05  # of what the baseline leaves to be desired: weights drawn at random reach 3 % of it by luck
 ONE_CLASS = 0.99  # of the answers; the rest may be noise of a network that is about to say nothing else
 COMMON = 0.90  # of the samples: where one class is as frequent as that, to say it often is right
 PICTURES = 3  # with a class in some of their pixels: in fewer, it may be missed by chance
@@ -183,13 +182,13 @@ def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], he
     ours, theirs = train.get(headline), known_nothing.get(headline)
     if ours is None or theirs is None:
         return []
-    gained = _gained(ours, theirs)
-    if gained is None or gained > SKILL:
+    gained = judged.gained(ours, theirs)
+    if gained is None or gained > judged.SKILL:
         return []
     figures = f"its {headline} is {ours}, that of the baseline {theirs}"
     loss, chance = train.get("log loss"), known_nothing.get("log loss")
     if loss is not None and chance is not None:
-        below = _gained(loss, chance)
+        below = judged.gained(loss, chance)
         if below is not None and below > CHANCE:
             return []
         if below is not None:
@@ -197,15 +196,6 @@ def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], he
     return [Finding(kind="at-chance", message=f"Nothing was learned: even on its training samples {figures}.",
                     remedy="Try --overfit: if one batch cannot be learned by heart, look at the labels; if it can, "
                     "change --lr or train longer.")]
-
-
-def _gained(ours: Metric, theirs: Metric) -> float | None:
-    """The share of what a figure leaves to be desired that another makes good: of its error, or of its way to one."""
-    if ours.value is None or theirs.value is None:
-        return None
-    left = 1 - theirs.value if theirs.higher_is_better else theirs.value
-    better = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value
-    return better / left if left > 0 else None
 
 
 def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) -> list[Finding]:

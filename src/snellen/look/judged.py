@@ -20,6 +20,7 @@ from snellen.tasks import LEARNERS
 
 MOST_TRAINING = 2000  # training samples that are asked again: enough for a figure to ± 2 points
 MOST_SCENES = 32  # likewise of pictures that have many truths each
+SKILL = 0.05  # of what the baseline leaves to be desired: weights drawn at random reach 3 % of it by luck
 
 
 def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
@@ -107,3 +108,12 @@ def beats(ours: Metric, theirs: Metric) -> bool | None:
     if ours.higher_is_better:
         return (ours.value if ours.low is None else ours.low) > theirs.value
     return (ours.value if ours.high is None else ours.high) < theirs.value
+
+
+def gained(ours: Metric, theirs: Metric) -> float | None:
+    """The share of what a figure leaves to be desired that another makes good: of its error, or of its way to one."""
+    if ours.value is None or theirs.value is None:
+        return None
+    left = 1 - theirs.value if theirs.higher_is_better else theirs.value
+    better = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value
+    return better / left if left > 0 else None

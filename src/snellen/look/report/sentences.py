@@ -55,6 +55,8 @@ def verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec) -> tuple
     said = f"The baseline, which {knows}, reaches {_plain(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if judged.beats(ours, theirs):
+        if (judged.gained(ours, theirs) or 0) <= judged.SKILL:
+            return f"{said}. It is beaten, but hardly: {_times(name, ours, theirs)}.", "warning"
         return f"{said}. It is clearly beaten: {_times(name, ours, theirs)}.", "good"
     if better:
         return f"{said}: the difference is within the interval, so it may be chance.", "warning"
