@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -17,9 +18,13 @@ from process import FORM, form, png
 
 import snellen
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.formats import Asked
+from snellen.data.opening import dataset
 from snellen.entry import Machine, Trained
 from snellen.serving.asking import Desk
 from snellen.serving.limits import limits
+from snellen.serving.page import example
+from snellen.serving.refused import Refused
 from snellen.serving.sent import inputs
 
 MODELS: dict[str, tuple[Callable[[], Dataset[Labelled]], dict[str, Any]]] = {
@@ -73,3 +78,36 @@ def test_what_is_served_is_what_predict_says(trained: Trained, tmp_path: Path) -
     assert any(answer.get("objects") or answer.get("segments") for answer in said)
     if "baseline" in trained.record.learner:
         assert [len(answer["objects"]) for answer in together] == [len(answer["objects"]) for answer in said]
+
+
+def test_flow_is_asked_of_two_files(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shapes = dataset("shapes", asked=Asked(target=("flow",)))
+    few = dataclasses.replace(shapes, splits={name: ids[:4] for name, ids in shapes.splits.items()})
+    trained = snellen.train(few, out=out, machine=Machine(threads=1, report=False), epochs=1, batch_size=4, width=4,
+                            depth=1)  # fmt: skip
+    draw = np.random.default_rng(0)
+    files = [(name, png(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8))) for name in ("a.png", "b.png", "c.png")]
+    for name, content in files:
+        (tmp_path / name).write_bytes(content)
+    (alone,) = trained.answers([tmp_path / "a.png", tmp_path / "b.png"])
+    chosen = limits("image", {})
+
+    async def ask(some: list[tuple[str, bytes]]) -> list[Any]:
+        desk = Desk(trained, chosen)
+        try:
+            asked = functools.partial(inputs, form(some), FORM, trained.spec, trained.record.reading, chosen)
+            return json.loads(await asyncio.wait_for(desk.ask(asked).done, 60))["answers"]  # type: ignore[no-any-return]
+        finally:
+            desk.close()
+
+    (said,) = asyncio.run(ask(files[:2]))
+    assert {**said, "input": str(tmp_path / "a.png")} == json.loads(json.dumps(alone))
+    several = asyncio.run(ask([*files[:2], *files[1:]]))
+    assert [answer["input"] for answer in several] == ["a.png", "b.png"]
+    with pytest.raises(Refused, match=r"c.png has no second frame"):
+        asyncio.run(ask(files))
+    small = ("d.png", png(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
+    with pytest.raises(Refused, match=r"a.png is 32x24 pixels, its second frame d.png 8x8"):
+        asyncio.run(ask([files[0], small]))
+    assert example(trained) == "-F file=@before.png -F file=@after.png"

@@ -29,7 +29,7 @@ def run(words: Sequence[str], own: Own) -> int:
         def ready() -> None:
             url = url_of(address)
             terminal.tell(f"serving {trained.record.learner} on {trained.spec.name} ({trained.record.task}) at {url}")
-            terminal.tell(f"ask     curl -F file=@{example(trained)} {url}predict")
+            terminal.tell(f"ask     curl {example(trained)} {url}predict")
             terminal.tell("stop    Ctrl-C")
             if not is_local(address):
                 terminal.say(f"Whoever reaches {url} may ask: there is no password and no encryption.")

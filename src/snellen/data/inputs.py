@@ -52,7 +52,7 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
         yield from _rows(words, spec, problems)
     else:
         inside = _asked_below if isinstance(spec.target, PixelClasses | PixelNumbers) else _below
-        pairs = isinstance(spec.target, PixelNumbers) and spec.target.kind == "flow"
+        pairs = of_pairs(spec)
         for films, some in groupby(list(_paths(words, problems, inside)), key=is_film):
             paths = list(some)
             if films:
@@ -60,7 +60,7 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
                     yield from _alike(_frames(path, spec, reading, problems, pairs))
             elif pairs:
                 frames_of = _pairs(paths, problems)
-                yield from _alike(_read(frames_of, spec, _of_one_frame(spec, reading), problems))
+                yield from _alike(_read(frames_of, spec, of_one_frame(spec, reading), problems))
             else:
                 yield from _alike(_read(_each(paths, reading, problems), spec, reading, problems))
     if problems:
@@ -78,6 +78,31 @@ def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading, page: int
         Unusable: saying why the file cannot be read, or not as the model wants it.
     """
     return _deep_enough(decode(file, as_asked(spec, reading), page), spec)
+
+
+def of_pairs(spec: Spec) -> bool:
+    """Whether a model is asked of two frames at a time."""
+    return isinstance(spec.target, PixelNumbers) and spec.target.kind == "flow"
+
+
+def of_one_frame(spec: Spec, reading: Reading) -> Reading:
+    """The reading of a frame of two: half of the channels."""
+    channels = as_asked(spec, reading).channels
+    return dataclasses.replace(reading, channels=None if channels is None else channels // 2)
+
+
+def joined(frames: Sequence[Tensor], second: object) -> Tensor:
+    """(C, H, W) each to one input, channel after channel.
+
+    Args:
+        second: the name of the second frame.
+    Raises:
+        Unusable: where they have several sizes.
+    """
+    if any(x.shape != frames[0].shape for x in frames):
+        raise Unusable("corrupt", f"is {_shape(frames[0])} pixels, its second frame {second} {_shape(frames[1])}",
+                       "Frames have one size.")
+    return torch.cat(list(frames))
 
 
 def pages_of(file: Path | IO[bytes], name: str, reading: Reading) -> list[tuple[str, int | None]]:
@@ -195,13 +220,9 @@ def _read(asked: Iterator[Asked], spec: Spec, reading: Reading,
 
     def read(one: Asked) -> Tensor | Unusable:
         try:
-            each = [read_picture(path, spec, reading, page) for path, page in one[1]]
+            return joined([read_picture(path, spec, reading, page) for path, page in one[1]], one[1][-1][0])
         except Unusable as error:
             return error
-        if any(x.shape != each[0].shape for x in each):
-            return Unusable("corrupt", f"is {_shape(each[0])} pixels, its second frame {one[1][1][0]} "
-                            f"{_shape(each[1])}", "Frames have one size.")  # fmt: skip
-        return torch.cat(each)
 
     while part := list(islice(asked, BATCH)):
         good: list[Sample] = []
@@ -234,17 +255,11 @@ def _pairs(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[Asked]:
     return ((str(first), ((first, None), (second, None))) for first, second in pairs)
 
 
-def _of_one_frame(spec: Spec, reading: Reading) -> Reading:
-    """The reading of a frame of two: half of the channels."""
-    channels = as_asked(spec, reading).channels
-    return dataclasses.replace(reading, channels=None if channels is None else channels // 2)
-
-
 def _frames(path: Path, spec: Spec, reading: Reading, problems: dict[str, str],
             pairs: bool = False) -> Iterator[list[Sample]]:  # fmt: skip
     """The frames of a film, so many at a time, each with its number; or each with the one after it."""
     good: list[Sample] = []
-    asked = _of_one_frame(spec, reading) if pairs else as_asked(spec, reading)
+    asked = of_one_frame(spec, reading) if pairs else as_asked(spec, reading)
     before: Tensor | None = None
     try:
         for number, frame in enumerate(frames(path)):

@@ -8,6 +8,7 @@ from typing import Any
 from snellen.core.plain import to_plain
 from snellen.core.record import versions
 from snellen.core.spec import Numbers, PixelNumbers
+from snellen.data.inputs import of_pairs
 from snellen.entry import Trained
 from snellen.publish.inputs import input_shape, value_range
 from snellen.serving.limits import Limits
@@ -20,6 +21,7 @@ def info(trained: Trained, sha256: str, limits: Limits) -> dict[str, Any]:
     given: dict[str, Any] = {"modality": spec.modality, "content_types": list(kinds(spec)), "dtype": spec.input.dtype}
     if spec.modality == "image":
         channels, height, width = input_shape(spec, reading)
+        given |= {"frames": 2} if of_pairs(spec) else {}
         given |= {"channels": channels, "height": height, "width": width, "resample": reading.resample}
         values = value_range(trained.model, spec)
         given |= {"range": list(values)} if values is not None else {}
@@ -100,7 +102,7 @@ _PAGE = """<!doctype html>
 <p>{question} Answers are JSON, one for each file.</p>
 <form action="/predict" method="post" enctype="multipart/form-data">
 <input type="file" name="file" multiple required> <button>Ask</button></form>
-<pre>curl -F file=@{example} {url}predict</pre>
+<pre>curl {example} {url}predict</pre>
 <p><a href="/info">/info</a>: the model, what it reads, the limits.
 <a href="/health">/health</a>: whether it answers.
 <a href="/openapi.json">/openapi.json</a>: the interface.</p>
@@ -109,7 +111,10 @@ _PAGE = """<!doctype html>
 
 
 def example(trained: Trained) -> str:
-    return "picture.png" if trained.spec.modality == "image" else "rows.csv"
+    """What curl is told to send."""
+    files = ["before.png", "after.png"] if of_pairs(trained.spec) else \
+        ["picture.png"] if trained.spec.modality == "image" else ["rows.csv"]
+    return " ".join(f"-F file=@{name}" for name in files)
 
 
 def page(trained: Trained, url: str) -> str:

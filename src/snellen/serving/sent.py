@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.parser
 import io
 import json
@@ -9,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from email.message import Message
 from typing import NamedTuple, NoReturn, TextIO
 
+from torch import Tensor
+
 from snellen.core.errors import DataError
 from snellen.core.spec import Reading, Spec
 from snellen.data.decode import header
 from snellen.data.header import TooManyPixels, Unusable
-from snellen.data.inputs import BATCH, Named, pages_of, read_picture
+from snellen.data.inputs import BATCH, Named, joined, of_one_frame, of_pairs, pages_of, read_picture
 from snellen.serving.limits import Limits
 from snellen.serving.refused import Refused
 
@@ -129,29 +132,62 @@ def _malformed(what: str) -> NoReturn:
 
 
 def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limits) -> Iterator[Named]:
+    """Each file, or each page of it; of flow each two files, under the name of the first."""
+    pairs = of_pairs(spec)
+    if pairs and len(files) % 2:
+        raise DataError(f"{files[-1].name} has no second frame: flow is asked of two files",
+                        "Send both: curl -F file=@before.png -F file=@after.png")
+    asked = [_pair(*two, spec, reading, limits) for two in zip(files[::2], files[1::2], strict=True)] if pairs else \
+        [_pages(file, spec, reading, limits) for file in files]
     problems: list[str] = []
     left = limits.most_inputs
-    for file in files:
+    for samples in asked:
         try:
-            opened = io.BytesIO(file.content)
-            _small_enough(opened, spec, reading, limits.most_pixels)
-            samples = pages_of(opened, file.name, reading)
-            left -= len(samples)
-            if left < 0:
-                raise Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages",
-                              "Send them in several requests.")  # fmt: skip
-            for name, page in samples:
-                x = read_picture(opened, spec, reading, page)
+            for name, x in samples:
+                left -= 1
+                if left < 0:
+                    raise Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages",
+                                  "Send them in several requests.")  # fmt: skip
                 if not problems:
                     yield [name], x[None]  # (1, C, H, W)
-        except TooManyPixels as error:
-            raise TooManyPixels(f"{file.name} {error.cause}") from error
+        except TooManyPixels:
+            raise
         except Unusable as error:
-            problems.append(f"{file.name} {error.cause}")
+            problems.append(error.cause)
             remedy = error.remedy
     if problems:
         raise DataError("; ".join(problems[:5]) + (f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""),
                         remedy)
+
+
+def _pages(file: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
+    with _about(file):
+        opened = io.BytesIO(file.content)
+        _small_enough(opened, spec, reading, limits.most_pixels)
+        for name, page in pages_of(opened, file.name, reading):
+            yield name, read_picture(opened, spec, reading, page)
+
+
+def _pair(first: Sent, second: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
+    frames, read = [], of_one_frame(spec, reading)
+    for file in (first, second):
+        with _about(file):
+            opened = io.BytesIO(file.content)
+            _small_enough(opened, spec, read, limits.most_pixels)
+            frames.append(read_picture(opened, spec, read))
+    with _about(first):
+        yield first.name, joined(frames, second.name)
+
+
+@contextlib.contextmanager
+def _about(file: Sent) -> Iterator[None]:
+    """What cannot be read is told with the name of its file."""
+    try:
+        yield
+    except TooManyPixels as error:
+        raise TooManyPixels(f"{file.name} {error.cause}") from error
+    except Unusable as error:
+        raise Unusable(error.kind, f"{file.name} {error.cause}", error.remedy) from error
 
 
 def _small_enough(file: io.BytesIO, spec: Spec, reading: Reading, most: int) -> None:
