@@ -16,7 +16,7 @@ from snellen import entry
 from snellen.core.errors import SnellenError
 from snellen.core.run import Run
 
-LONG = Family("bars", "mlp", {"epochs": 60, "batch_size": 16, "dropout": 0.2})
+LONG = Family(pictures, "mlp", {"epochs": 60, "batch_size": 16, "dropout": 0.2})
 
 
 def stuck(c: Any, data: Any, model: Any, run: Run) -> None:

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from families import Family
+from families import Family, pictures
 
 from snellen.core.errors import UsageError
 
-SHORT = Family("bars", "softmax", {"epochs": 1})
+SHORT = Family(pictures, "softmax", {"epochs": 1})
 HOLDING = """
 import sys
 from pathlib import Path

@@ -25,7 +25,7 @@ from snellen.core.state import read_state
 
 ERRORS = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error",
           errno.EROFS: "Read-only file system"}  # fmt: skip
-SHORT = Family("bars", "softmax", {"epochs": 1, "batch_size": 40})
+SHORT = Family(pictures, "softmax", {"epochs": 1, "batch_size": 40})
 
 
 class Faults:
@@ -226,7 +226,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
-    wide = Family("bars", "mlp", {"epochs": 1, "batch_size": 40, "hidden": (300,)})  # 178 kB of weights
+    wide = Family(pictures, "mlp", {"epochs": 1, "batch_size": 40, "hidden": (300,)})  # 178 kB of weights
     with pytest.raises(EnvironmentProblem) as caught:
         wide.train(small_disk / "run")
     assert caught.value.cause.startswith(f"Cannot write {small_disk / 'run' / 'state'}")
