@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,14 +20,17 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`: tests that look at one training stay in the process that made it.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`: tests that look at one training stay in the process that made it.
 
-    A file is a group, as its fixtures serve all of it; the contract's groups are its learners.
+    A file's tests stay together, as its fixtures serve all of it; of the contract, those of one learner.
     """
-    for item in items:
-        parts = [item.path.name]
-        if item.path.parent.name == "contract" and hasattr(item, "callspec"):
-            parts.append(item.callspec.id)
-        item.add_marker(pytest.mark.xdist_group("-".join(parts)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            return f"contract{test[test.find('['):]}" if "contract/" in file and "[" in test else file
+
+    return Together(config, log)

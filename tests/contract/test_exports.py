@@ -47,7 +47,7 @@ def says_of_any_size_what_the_run_says(run: snellen.Trained, session: onnxruntim
 
 OTHERS = [one for one in FAMILY if one.id in {*(f"classify-{name}" for name in (
     "mobilenetv2", "densenet121", "googlenet", "alexnet", "vgg11", "resnet50", "resnext50", "resnet164")),
-    "segment-fcn", "segment-dilated", "detect-fcos", "detect-retinanet"}]  # fmt: skip
+    "segment-fcn", "segment-dilated", "detect-fcos"}]  # fmt: skip
 
 
 @pytest.mark.parametrize("learner", ALL + OTHERS)
