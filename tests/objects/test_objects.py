@@ -229,7 +229,7 @@ def test_what_is_amiss_is_said() -> None:
     assert [finding.kind for finding in amiss(alike, spec, 0.2)] == ["one-class"]
     many = {**healthy, "true_labels": torch.tensor([0, 1]).repeat_interleave(10)}
     many |= {name: healthy[name].repeat(10) for name in ("crowd", "ignored", "areas")}
-    many |= {"labels": torch.tensor([0, 0, 0]), "scores": torch.tensor([0.9, 0.9, 0.1])}
+    many["scores"] = torch.tensor([0.9, 0.9, 0.1])
     rare = {**many, "labels": torch.tensor([0, 0, 1])}
     common = dataclasses.replace(spec.target, names=("wide", "tall", "round"))
     some = {**many, "labels": torch.tensor([0, 2, 1])}

@@ -146,8 +146,7 @@ def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limit
             for name, x in samples:
                 left -= 1
                 if left < 0:
-                    raise Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages",
-                                  "Send them in several requests.")  # fmt: skip
+                    raise _too_many_pages(limits)
                 if not problems:
                     yield [name], x[None]  # (1, C, H, W)
         except TooManyPixels:
@@ -164,8 +163,16 @@ def _pages(file: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator
     with _about(file):
         opened = io.BytesIO(file.content)
         _small_enough(opened, spec, reading, limits.most_pixels)
-        for name, page in pages_of(opened, file.name, reading):
+        samples = pages_of(opened, file.name, reading)
+        if len(samples) > limits.most_inputs:  # before any of them is decoded
+            raise _too_many_pages(limits)
+        for name, page in samples:
             yield name, read_picture(opened, spec, reading, page)
+
+
+def _too_many_pages(limits: Limits) -> Refused:
+    return Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages",
+                   "Send them in several requests.")  # fmt: skip
 
 
 def _pair(first: Sent, second: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
