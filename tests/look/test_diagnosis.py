@@ -19,7 +19,7 @@ from snellen.entry import Trained, train
 from snellen.look import judged
 from snellen.look.diagnosis import Evidence, diagnose
 from snellen.look.inner import gradients, silent_units
-from snellen.tasks import TASKS
+from snellen.tasks import LEARNERS, TASKS
 
 
 def kinds(run: Trained) -> set[str]:
@@ -186,6 +186,16 @@ def test_gradients_explode_where_weights_are_too_large(tmp_path: Path, gain: flo
     found = {f.kind for f in diagnose(evidence, {})}
     assert ("exploding" in found) is fires
     assert "vanishing" not in found
+
+
+def test_a_model_in_closed_form_is_where_its_buffers_are() -> None:
+    lda = LEARNERS["classify"]["lda"]
+    discriminant = lda.build(lda.settings(), dataset("digits").spec)
+    assert not list(discriminant.parameters())
+    assert judged.device_of(discriminant) == torch.device("cpu")
+    assert judged.device_of(discriminant.to("meta")) == torch.device("meta")
+    assert judged.device_of(nn.Linear(1, 1, device="meta")) == torch.device("meta")
+    assert judged.device_of(nn.Identity()) == torch.device("cpu")
 
 
 def test_layer_gradients_equal_those_of_backward(digits_run: Trained) -> None:

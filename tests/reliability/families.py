@@ -96,6 +96,7 @@ def build(c: OwnSettings, spec: Spec) -> Logits:
 def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
     """Two loops; draws from every generator in them and between them; rows between them; values made once."""
     train = data.samples("train", run.device)
+    model.to(run.device)
     model.network.standardize.learn(some(train).x)
     nn.init.normal_(model.network.body[1].weight, std=0.05 + 0.05 * float(torch.rand(())))
     scale = run.once("scale", lambda: torch.rand(3) + np.random.rand() + random.random())

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.core.spec import Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
+from snellen.look.judged import device_of
 
 
 class Cost:
@@ -54,9 +54,8 @@ def cost_of(
     model: nn.Module, task: Task[Any, Any], data: Dataset[Labelled], spec: Spec, learning: Cost
 ) -> dict[str, Any]:
     """Plain figures: parameters, multiply-adds a sample, seconds of learning, milliseconds a prediction, bytes."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     split = "val" if len(data.splits["val"]) else "train"
-    x = data.example(split, device)
+    x = data.example(split, device_of(model))
     with FlopCounterMode(display=False) as flops:
         task.answer(model, x, spec)
     times = []

@@ -70,8 +70,7 @@ class Evidence:
 
     @property
     def device(self) -> torch.device:
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        return tensors[0].device if tensors else torch.device("cpu")
+        return judged.device_of(self.model)
 
 
 def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:

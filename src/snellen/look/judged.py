@@ -23,6 +23,11 @@ MOST_SCENES = 32  # likewise of pictures that have many truths each
 SKILL = 0.05  # of what the baseline leaves to be desired: weights drawn at random reach 3 % of it by luck
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is; one in closed form has buffers only."""
+    return next((held.device for held in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
 def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
     """The task's baseline, learned from the training split; None where the task has none."""
     learner = LEARNERS.get(task.name, {}).get("baseline")

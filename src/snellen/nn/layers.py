@@ -97,7 +97,7 @@ def robust_range(x: Tensor) -> tuple[float, float]:
     """The 0.1 % and 99.9 % quantiles, from at most a million values."""
     flat = x.flatten()
     flat = flat[:: max(1, flat.numel() // 1_000_000)]
-    low, high = torch.quantile(flat, torch.tensor([0.001, 0.999], dtype=flat.dtype)).tolist()
+    low, high = torch.quantile(flat, flat.new_tensor([0.001, 0.999])).tolist()
     return (low, high) if high > low else (low, low + 1.0)
 
 

@@ -74,7 +74,7 @@ class OneStage(nn.Module):
             return self.anchors(maps, batch.x)  # type: ignore[no-any-return]
         grids = [features.shape[-2:] for features in maps]
         made: Any = self._net[0].anchor_generator
-        boxes: Tensor = made._grid_default_boxes(grids, batch.x.shape[-2:])
+        boxes: Tensor = made._grid_default_boxes(grids, batch.x.shape[-2:]).to(batch.x.device)
         size = torch.stack([boxes.new_full((), batch.x.shape[k]) for k in (3, 2, 3, 2)])
         x, y, w, h = boxes.unbind(1)
         return [torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1) * size]

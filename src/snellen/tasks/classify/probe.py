@@ -153,6 +153,7 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: Linear | Voting, run: 
     right = [float((model.vote(near, k).argmax(1) == held_y).float().sum()) for k in choices]
     model.k.fill_(choices[right.index(max(right))])
     run.notes["k"] = int(model.k)
+    model.to(run.device)
 
 
 def described(features: Features, samples: Samples) -> tuple[Tensor, Tensor]:
@@ -189,8 +190,8 @@ def _regress(c: ProbeSettings, model: Linear, train: tuple[Tensor, Tensor], held
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.fill_(-1e4)  # a class without a sample is never the answer
-        model.head.weight[seen] = (weight / std).float()
-        model.head.bias[seen] = (bias - (weight / std) @ mean).float()
+        model.head.weight[seen] = (weight / std).to(model.head.weight)
+        model.head.bias[seen] = (bias - (weight / std) @ mean).to(model.head.bias)
 
 
 LEARNER = Learner[ProbeSettings, Dataset[Labelled], Linear | Voting](

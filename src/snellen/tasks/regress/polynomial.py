@@ -67,7 +67,7 @@ class Polynomial(nn.Module):
         drawn = self.w[:, :-1].reshape(len(self.w), self.order, len(self.middle)).transpose(1, 2)  # (T, D, M)
         found = torch.zeros(*drawn.shape[:2], self.order + 1, dtype=torch.float64)
         for t, d in np.ndindex(*drawn.shape[:2]):
-            own = np.concatenate([[float(self.w[t, -1]) if d == 0 else 0.0], drawn[t, d].numpy()])
+            own = np.concatenate([[float(self.w[t, -1]) if d == 0 else 0.0], drawn[t, d].cpu().numpy()])
             low, high = float(self.middle[d] - self.radius[d]), float(self.middle[d] + self.radius[d])
             raw = np.polynomial.Polynomial(own, domain=[low, high]).convert().coef
             found[t, d, : len(raw)] = torch.from_numpy(raw)
