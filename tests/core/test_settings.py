@@ -122,6 +122,14 @@ def test_what_is_typed_wins_over_what_the_data_suggests_over_the_default() -> No
                        "rule": "default"}  # fmt: skip
 
 
+def test_what_is_suggested_beside_another_setting_holds_only_beside_it() -> None:
+    suggested = {"lr": Because(value=0.2, why="it has a name", when=lambda others: others.get("name") == "y")}
+    assert resolve(Outer, {}, suggested)[1]["lr"] == "default"
+    made, sources = resolve(Outer, {"name": "y"}, suggested)
+    assert (values(made)["lr"], sources["lr"]) == (0.2, "it has a name")
+    assert resolve(Outer, {"name": "y", "lr": 0.3}, suggested)[1]["lr"] == "given"
+
+
 def test_settings_are_frozen_and_need_defaults() -> None:
     with pytest.raises(AttributeError):
         Outer().share = 0.5  # type: ignore[misc]

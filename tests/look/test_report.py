@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from snellen.core.views import Metric
+from snellen.core.views import Finding, Metric
 from snellen.entry import Trained
 from snellen.look.report.ladder import Rung, ladder_page
 from snellen.look.report.run import closer, report
-from snellen.look.report.sections import command, data_section
+from snellen.look.report.sections import command, data_section, findings
 from snellen.look.report.sentences import headline, verdict
 from snellen.look.words import clean
 
@@ -188,3 +188,10 @@ def test_a_ladder_on_which_nothing_was_measured_is_still_a_page() -> None:
     page = ladder_page("Snellen on x", [Rung(name="lenet", reason="no memory")], "Nothing could be learned.", "", "")
     assert "no memory" in page
     assert "<svg" not in page
+
+
+def test_places_that_a_finding_names_itself_are_not_told_twice() -> None:
+    named = Finding(kind="thin", message="2 boxes are thin: a.png 3; b.png 1", where=("a.png 3", "b.png 1"), count=2)
+    counted = Finding(kind="few", message="cat has 3 samples, dog 90", where=("a.png", "cat"), count=2)
+    assert findings([named]).count("a.png 3") == 1
+    assert "<bdi>a.png</bdi>; <bdi>cat</bdi>" in findings([counted])

@@ -20,7 +20,7 @@ from torchvision.models import get_model_builder, get_model_weights
 
 from snellen.core.objects import Found
 from snellen.core.run import Run
-from snellen.core.settings import make
+from snellen.core.settings import make, resolve, values
 from snellen.core.spec import Boxes, Input, Spec
 from snellen.nn.rcnn.detector import Detector
 from snellen.nn.rcnn.keypoints import told
@@ -284,6 +284,20 @@ HEADS = {
     "retinanet": {"body.head.classification_head.cls_logits"}, "fcos": {"body.head.classification_head.cls_logits"},
     "ssdlite": {f"body.head.classification_head.module_list.{k}.1" for k in range(6)},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("learner", sorted(MODULES))
+def test_a_rate_that_does_not_undo_the_weights_is_suggested_only_beside_them(learner: str) -> None:
+    one, spec = LEARNERS[task_of(learner)][learner], spec_of(3, learner)
+
+    def rate(**typed: Any) -> Any:
+        return values(resolve(one.settings, typed, one.suggest(spec))[0])["lr"]
+
+    usual = rate()
+    assert usual == values(one.settings())["lr"]
+    assert rate(pretrained="a run") == pytest.approx(usual / 10)
+    assert rate(pretrained="a run", from_scratch=True) == usual
+    assert rate(pretrained="a run", lr=0.01) == 0.01
 
 
 @pytest.mark.parametrize(("learner", "backbone"), PAIRS)

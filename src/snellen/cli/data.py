@@ -47,8 +47,7 @@ def run(words: Sequence[str], own: Own) -> int:
         terminal.tell(f"\ntargets: {', '.join(names)}")
     for finding in data.findings:
         terminal.tell(f"\n{finding.severity}: {finding.message}")
-        if finding.where:
-            shown = finding.where[:SHOWN]
+        if shown := finding.unsaid(SHOWN):
             more = f" and {finding.count - len(shown):,} more (all with --json)" if finding.count > len(shown) else ""
             terminal.tell("  " + ", ".join(shown) + more)
         if finding.remedy:

@@ -19,7 +19,7 @@ import math
 import textwrap
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, dataclass_transform
 
@@ -126,10 +126,15 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Because:
-    """A value with the reason for it, as `--explain` shows them."""
+    """A value with the reason for it, as `--explain` shows them.
+
+    Args:
+        when: whether it holds beside what else is typed and suggested, by its flat name.
+    """
 
     value: Any
     why: str
+    when: Callable[[Mapping[str, Any]], bool] = lambda others: True
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -261,6 +266,8 @@ def resolve(
     cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Because]
 ) -> tuple[C, dict[str, str]]:
     """What was typed wins over what the data suggests, and that over the default. Returns settings and sources."""
+    others = {**{name: b.value for name, b in suggested.items()}, **typed}
+    suggested = {name: because for name, because in suggested.items() if because.when(others)}
     chosen = make(cls, {**{name: b.value for name, b in suggested.items()}, **typed})
     sources = {}
     for setting in flat(cls):

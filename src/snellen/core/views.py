@@ -175,3 +175,8 @@ class Finding:
     where: tuple[str, ...] = ()
     count: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def unsaid(self, count: int) -> tuple[str, ...]:
+        """The first so many places, or none where the message names them itself."""
+        first = self.where[:count]
+        return first if any(place not in self.message for place in first) else ()

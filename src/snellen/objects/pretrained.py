@@ -17,6 +17,8 @@ from snellen.core import files
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.record import read_record
 from snellen.core.run import Run
+from snellen.core.settings import Because
+from snellen.core.spec import Spec
 from snellen.nn.rcnn.anchors import Anchors
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.published import Known
@@ -29,6 +31,7 @@ RENAMED = {"rpn.head": "body.proposals.head", "roi_heads.box_head": "body.region
            "roi_heads.keypoint_predictor": "body.keypoints.predictor", "backbone": "body.backbone",
            "head": "body.head"}  # fmt: skip
 TOLD = ("regions.predictor.", "mask_fcn_logits.", "keypoints.predictor.", "classification_head.")  # tells of classes
+GENTLE = 0.0002  # a tenth of the rate that suits random weights
 UNLEARNED = ("pictures.", "threshold", "anchors.cells", "num_batches_tracked")  # what a file of weights need not hold
 
 
@@ -57,6 +60,12 @@ def there(sight: Sight, known: Known, learner: str) -> None:
     if not path.is_file():
         raise UsageError(f"--pretrained {origin}: there is no {path}",
                          f'Give a run, a file of weights, or "{PUBLISHED}".')
+
+
+def gentle(spec: Spec) -> Mapping[str, Because]:
+    """What a detector that begins with weights is suggested: a rate that does not undo them."""
+    return {"lr": Because(value=GENTLE, why="a tenth of the usual: the weights are learned already",
+                          when=lambda others: bool(others.get("pretrained")) and not others.get("from_scratch"))}
 
 
 def published(sight: Sight, known: Known, learner: str) -> Path:

@@ -99,7 +99,7 @@ def findings(found: Sequence[Finding]) -> str:
     items = []
     for finding in found:
         remedy = f"<p>{unbroken(finding.remedy)}</p>" if finding.remedy else ""
-        places = "; ".join(name(place) for place in finding.where[:5])
+        places = "; ".join(name(place) for place in finding.unsaid(5))
         more = f" and {number(finding.count - 5)} more" if len(finding.where) > 5 and finding.count > 5 else ""
         where = f'<p class="where">{places}{more}</p>' if places else ""
         level = finding.severity if finding.severity in ("error", "warning") else "note"

@@ -15,7 +15,7 @@ from snellen.fitting.descent import Descent
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.one_stage import detector
-from snellen.objects.pretrained import begin, there
+from snellen.objects.pretrained import begin, gentle, there
 from snellen.objects.published import Published
 from snellen.objects.settings import Sight, reads
 from snellen.tasks.detect.task import TASK
@@ -50,6 +50,7 @@ LEARNER = Learner[FCOSSettings, Dataset[Labelled], Detector](
     task=TASK,
     accepts=frozenset({"image"}),
     settings=FCOSSettings,
+    suggest=gentle,
     build=build,
     fit=fit,
     reads=lambda c, spec: reads(c.sight, spec),

@@ -18,7 +18,7 @@ from snellen.fitting.descent import Descent
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
 from snellen.objects.one_stage import detector
-from snellen.objects.pretrained import begin, there
+from snellen.objects.pretrained import begin, gentle, there
 from snellen.objects.published import Published
 from snellen.objects.settings import Sight
 from snellen.tasks.detect.task import TASK
@@ -65,6 +65,7 @@ LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], Detector](
     task=TASK,
     accepts=frozenset({"image"}),
     settings=SSDLiteSettings,
+    suggest=gentle,
     build=build,
     fit=fit,
     reads=lambda c, spec: Reading(channels=3),

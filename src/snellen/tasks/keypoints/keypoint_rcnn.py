@@ -14,7 +14,7 @@ from snellen.data.scene_augment import SceneAugment
 from snellen.fitting.descent import Descent
 from snellen.nn.rcnn.detector import Detector
 from snellen.objects.learn import Lesson, learn
-from snellen.objects.pretrained import begin, there
+from snellen.objects.pretrained import begin, gentle, there
 from snellen.objects.published import EACH, Published
 from snellen.objects.settings import Sight, reads
 from snellen.objects.two_stage import Stages, detector
@@ -51,6 +51,7 @@ LEARNER = Learner[KeypointRCNNSettings, Dataset[Labelled], Detector](
     task=TASK,
     accepts=frozenset({"image"}),
     settings=KeypointRCNNSettings,
+    suggest=gentle,
     build=build,
     fit=fit,
     reads=lambda c, spec: reads(c.sight, spec),
