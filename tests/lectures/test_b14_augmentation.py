@@ -112,6 +112,19 @@ def test_b14_a_zoom_scales_the_distance_from_the_centre() -> None:
     assert torch.allclose(scale, 1 + 0.2 * (2 * draws(count)[:, 4] - 1), atol=0.01)
 
 
+def test_b14_turn_zoom_and_shift_together_are_the_affine_map_of_torch() -> None:
+    x = torch.rand(5, 2, 20, 31, generator=torch.Generator().manual_seed(1))
+    u = draws(5)
+    angle = (2 * u[:, 3] - 1) * math.radians(30)
+    scale = 1 / (1 + 0.2 * (2 * u[:, 4] - 1))
+    right, down = (0.2 * (2 * u[:, k] - 1) for k in (5, 6))
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    matrix = torch.stack([cos, -sin * 20 / 31, right, sin * 31 / 20, cos, down], 1).view(-1, 2, 3)
+    grid = torch.nn.functional.affine_grid(matrix, [5, 2, 20, 31], align_corners=False)
+    oracle = torch.nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(varied(x, Augment(rotate=30.0, zoom=0.2, shift=0.1)), oracle, atol=2e-5, rtol=0)
+
+
 def test_b14_brightness_scales_a_picture_and_colour_its_channels() -> None:
     x = pictures(50).clamp(min=1)
     bright = varied(x, Augment(brightness=0.3)) / x

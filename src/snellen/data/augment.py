@@ -98,7 +98,12 @@ def _affine(x: Tensor, u: Tensor, how: Augment) -> Tensor:
     scale = 1 / (1 + how.zoom * (2 * u[:, 4] - 1))
     right, down = (2 * how.shift * (2 * u[:, k] - 1) for k in (5, 6))  # the grid spans 2
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    ratio = x.shape[2] / x.shape[3]  # the grid is square, the picture need not be
-    matrix = torch.stack([cos, -sin * ratio, right, sin / ratio, cos, down], dim=1).view(-1, 2, 3)
-    grid = torch.nn.functional.affine_grid(matrix, list(x.shape), align_corners=False)
+    height, width = x.shape[2:]
+    ratio = height / width  # the grid is square, the picture need not be
+    across = (2 * torch.arange(width, device=x.device) + 1) / width - 1  # centres of pixels, from edge to edge: -1 … 1
+    along = (2 * torch.arange(height, device=x.device) + 1) / height - 1
+    columns, rows = torch.stack([cos, sin / ratio]), torch.stack([-sin * ratio, cos])  # (2, B)
+    # A row's places, then its columns' share: affine_grid multiplies matrices of three and takes as long as resampling.
+    start = rows[:, :, None] * along + torch.stack([right, down])[:, :, None]  # (2, B, H)
+    grid = torch.addcmul(start[..., None], columns[..., None, None], across).permute(1, 2, 3, 0)  # (B, H, W, 2)
     return torch.nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
