@@ -150,6 +150,11 @@ def test_a_learner_with_endless_steps_is_cut_at_its_share(tmp_path: Path) -> Non
     assert "of 1,000,000,000 steps" in rung.reason
 
 
+def test_where_many_share_little_the_small_ones_still_climb(tmp_path: Path) -> None:
+    made = ladder("xor", budget=12, out=tmp_path / "xor", machine=ONE)  # even shares are below LEAST
+    assert [made.rung(name).status for name in ("baseline", "perceptron", "lda")] == ["done"] * 3
+
+
 def test_models_are_told_apart_by_paired_errors() -> None:
     drawn = torch.Generator().manual_seed(0)
     wrong = (torch.rand(1000, generator=drawn) < 0.3).double()

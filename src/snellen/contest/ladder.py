@@ -92,10 +92,7 @@ def ladder(
     for place, learner in enumerate(fitting):
         if machine.watch is not None:
             machine.watch.begin(learner.name, place, len(fitting))
-        # Shares fall evenly: a small model learns all it can in its own, a large one would not in twice as much. What
-        # cannot be stopped may lose all of it.
-        left, coming = end - time.monotonic(), len(fitting) - place
-        share = 2 * left / (coming + 1) if learner.stoppable else left / coming
+        share = _share(end - time.monotonic(), len(fitting) - place, learner.stoppable)
         limits = dataclasses.replace(machine, seconds=share, least=WORTH, open_test=False, report=False)
         try:
             rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
@@ -132,6 +129,16 @@ def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLear
             raise UsageError(f"No learner of {task} is called {name!r}", nearest(name, list(ours)))
     chosen = [one for name, one in ours.items() if (one.climbs if not names else name in names or "all" in names)]
     return chosen + [own for own in learners if not isinstance(own, str) and own.task.name == task]
+
+
+def _share(left: float, coming: int, stoppable: bool) -> float:
+    """Seconds for the next of so many rungs.
+
+    Shares fall evenly: a small model learns all it can in its own, a large one would not in twice as much. What cannot
+    be stopped may lose all of it. Where many share little, the small ones, which come first, still get what they need.
+    """
+    even = 2 * left / (coming + 1) if stoppable else left / coming
+    return max(even, min(LEAST, left))
 
 
 def _judging(one: Trained) -> float:
