@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from snellen.core.errors import UsageError
 from snellen.core.spec import Boxes, Classes, PixelClasses, PixelNumbers
 from snellen.data.formats import Asked
 from snellen.data.opening import dataset
 from snellen.data.shapes import COUNT, LEAST, TARGETS, Drawn, later, objects, view, with_keypoints, world
-from snellen.data.solids import KINDS, SIDE, Solid, World, flow, keypoints, look, projected, rays
+from snellen.data.solids import KINDS, SIDE, Solid, World, axes, flow, keypoints, look, projected, rays
 
 IDS = range(12)
 
@@ -150,6 +153,42 @@ def test_visible_keypoints_lie_in_their_mask_and_hidden_ones_behind_something(id
                 seen = look(here.world, *projected(place[None]).T)
                 nearer = seen.depth[0] < place[2] - 1e-7
                 assert nearer or not masks[k, int(y), int(x)]
+
+
+def turned(angle: float, axis: int) -> np.ndarray:
+    vector = np.zeros(3)
+    vector[axis] = angle
+    return Rotation.from_rotvec(vector).as_matrix()
+
+
+OWN = {"sphere": [Rotation.random(random_state=seed).as_matrix() for seed in range(20)],
+       "cube": list(Rotation.create_group("O").as_matrix()),
+       "cylinder": [turned(k, 1) @ turned(flip, 0) for k in np.linspace(-3, 3, 41) for flip in (0, np.pi)],
+       "cone": [turned(k, 1) for k in np.linspace(-3, 3, 41)]}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keypoints_do_not_depend_on_a_turn_that_cannot_be_seen(kind):
+    for seed in range(20):
+        turn = Rotation.random(random_state=seed).as_matrix()
+        solid = Solid(kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)),
+                      waves=np.zeros(3))  # fmt: skip
+        seen = keypoints(solid)
+        for own in OWN[kind]:
+            assert np.allclose(keypoints(dataclasses.replace(solid, turn=turn @ own)), seen, atol=1e-9)
+            assert np.trace(turn @ own) <= np.trace(axes(solid)) + 1e-9  # and no other is nearer to the viewer's
+        assert np.allclose(np.linalg.det(axes(solid)), 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_a_mirror_left_and_right_keypoints_change_places(kind):
+    mirror = np.diag([-1.0, 1, 1])
+    for seed in range(10):
+        turn = Rotation.random(random_state=seed).as_matrix()
+        solid = Solid(kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)),
+                      waves=np.zeros(3))  # fmt: skip
+        mirrored = dataclasses.replace(solid, centre=mirror @ solid.centre, turn=mirror @ turn @ mirror)
+        assert np.allclose(keypoints(mirrored), (keypoints(solid) @ mirror)[[0, 1, 3, 2, 4]], atol=1e-9)
 
 
 @pytest.mark.parametrize("id", range(3))

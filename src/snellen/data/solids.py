@@ -10,6 +10,7 @@ Source: Roth 1982, "Ray casting for modeling solids".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -141,10 +142,39 @@ def flow(seen: Seen, before: World, after: World) -> np.ndarray:
 
 
 def keypoints(solid: Solid) -> np.ndarray:
-    """(5, 3) points of the surface in the world: top, bottom, left, right, front, of the solid's own axes."""
+    """(5, 3) points of the surface in the world: top, bottom, left, right, front, of the axes that can be seen."""
     up, side = {"sphere": (1.0, 1.0), "cube": (_CUBE, _CUBE), "cylinder": (_HALF, _RADIUS), "cone": (1.0, _SLOPE)}[
         solid.kind]  # fmt: skip
-    return solid.outside(np.array([[0, -up, 0], [0, up, 0], [-side, 0, 0], [side, 0, 0], [0, 0, -side]]))
+    places = np.array([[0, -up, 0], [0, up, 0], [-side, 0, 0], [side, 0, 0], [0, 0, -side]])
+    points: np.ndarray = solid.centre + solid.size * places @ axes(solid).T
+    return points
+
+
+def axes(solid: Solid) -> np.ndarray:
+    """(3, 3) the solid's turn without what nobody can see of it.
+
+    A ball shows nothing of how it was turned, a cone nothing of how far about its axis. Of all turns that leave the
+    shape as it lies this is the one nearest to the viewer's own axes: that of the largest trace.
+    """
+    if solid.kind == "sphere":
+        return np.eye(3)
+    if solid.kind == "cube":
+        return max((solid.turn @ same for same in _CUBES_OWN), key=np.trace)
+    ends = [solid.turn, solid.turn @ np.diag([1.0, -1.0, -1.0])] if solid.kind == "cylinder" else [solid.turn]
+    return max((_spun(turn) for turn in ends), key=np.trace)
+
+
+def _spun(turn: np.ndarray) -> np.ndarray:
+    """A turn followed by that about its own y axis which brings it nearest to none."""
+    angle = np.arctan2(turn[2, 0] - turn[0, 2], turn[0, 0] + turn[2, 2])
+    cos, sin = np.cos(angle), np.sin(angle)
+    spun: np.ndarray = turn @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    return spun
+
+
+# The 24 turns that bring a cube onto itself: axes change places and directions, left and right do not.
+_CUBES_OWN = [own for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)
+              if np.linalg.det(own := np.eye(3)[list(order)] * signs) > 0]  # fmt: skip
 
 
 def _plane(start: np.ndarray, along: np.ndarray) -> Hits:
