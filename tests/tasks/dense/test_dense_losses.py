@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from drafts import seeded
 
+from snellen.core.errors import UsageError
+from snellen.core.run import Run
+from snellen.core.spec import Input, PixelClasses, Spec
+from snellen.nn.network import Network
 from snellen.tasks.pixels.scheme import balanced_cross_entropy, cosine
-from snellen.tasks.segment.scheme import cross_entropy, dice, median_frequency
+from snellen.tasks.segment.scheme import (
+    ByOverlap,
+    PixelLogits,
+    Weighting,
+    cross_entropy,
+    dice,
+    median_frequency,
+    refuse_idle,
+)
 
 
 def scores_and_truth() -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,3 +72,21 @@ def test_the_cosine_knows_no_length_and_no_pixel_without_a_truth() -> None:
     truth = torch.tensor([[[[1.0, 0.0, math.nan]], [[0.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]]]])
     said = torch.tensor([[[[5.0, 1.0, 7.0]], [[0.0, 0.0, 7.0]], [[0.0, 0.0, 7.0]]]])
     assert float(cosine(said, truth)) == pytest.approx(0.5)
+
+
+def test_weights_of_classes_weigh_cross_entropy_alone(tmp_path: Path) -> None:
+    scores, y = scores_and_truth()
+    target = PixelClasses(names=("a", "b", "c"), counts=(100, 400, 50))
+    spec = Spec(name="x", inputs={"image": Input(modality="image", shape=(3, 5, 4), dtype="uint8")}, target=target)
+    scheme = ByOverlap(spec, Weighting(class_weights="balanced"), Run(tmp_path / "run"))
+    model = PixelLogits(Network(torch.nn.Identity(), torch.nn.Identity()))
+    weights = median_frequency(target.counts)
+    expected = cross_entropy(scores.float(), y, weights) + dice(scores.float().softmax(1), y)
+    assert float(scheme.loss(model, scores, y)) == pytest.approx(float(expected))
+
+
+def test_weights_that_would_weigh_nothing_are_refused() -> None:
+    refuse_idle(Weighting(loss="dice"))
+    refuse_idle(Weighting(loss="ce", class_weights="balanced"))
+    with pytest.raises(UsageError, match="--loss dice has none"):
+        refuse_idle(Weighting(loss="dice", class_weights="balanced"))

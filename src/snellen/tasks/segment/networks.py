@@ -14,7 +14,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.fitting.dense import learn_dense, tile_of
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.segment.scheme import ByOverlap, PixelLogits, Weighting
+from snellen.tasks.segment.scheme import ByOverlap, PixelLogits, Weighting, refuse_idle
 from snellen.tasks.segment.task import TASK, classes
 
 ADDS = Weighting  # to the settings of an architecture
@@ -22,6 +22,10 @@ ADDS = Weighting  # to the settings of an architecture
 
 def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labelled], PixelLogits]:
     """The architecture with as many outputs a pixel as there are classes, under cross-entropy and Dice."""
+
+    def needs(c: Any, spec: Spec) -> None:
+        architecture.needs(c.network)
+        refuse_idle(c.task)
 
     def build(c: Any, spec: Spec) -> PixelLogits:
         body = architecture.body(c.network, channels(spec), len(classes(spec)))
@@ -40,7 +44,7 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         accepts=frozenset({"image"}),
         settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
         suggest=architecture.suggested,
-        needs=lambda c, spec: architecture.needs(c.network),
+        needs=needs,
         reads=lambda c, spec: architecture.reads(spec),
         build=build,
         fit=fit,

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import PixelClasses, Spec
@@ -24,7 +25,14 @@ class Weighting:
     loss: Literal["ce", "dice", "ce+dice"] = "ce+dice"
     """Cross-entropy of pixels, one minus the Dice overlap of classes, or their sum."""
     class_weights: Literal["none", "balanced"] = "none"
-    """Let rare classes cost more: the median of the classes' shares over the class's own."""
+    """Let rare classes cost more in cross-entropy: the median of the classes' shares over the class's own."""
+
+
+def refuse_idle(weighting: Weighting) -> None:
+    """Raises UsageError for weights that would weigh nothing."""
+    if weighting.loss == "dice" and weighting.class_weights != "none":
+        raise UsageError("--class-weights weighs cross-entropy, and --loss dice has none of it",
+                         "Leave --class-weights out: to Dice every class counts alike. Or take --loss ce+dice.")
 
 
 class PixelLogits(nn.Module):
@@ -67,8 +75,8 @@ class ByOverlap:
         if kind == "ce":
             return cross_entropy(scores, y, self.weights)
         if kind == "dice":
-            return dice(scores.softmax(1), y, self.weights)
-        return cross_entropy(scores, y, self.weights) + dice(scores.softmax(1), y, self.weights)
+            return dice(scores.softmax(1), y)
+        return cross_entropy(scores, y, self.weights) + dice(scores.softmax(1), y)
 
     def score(self, model: PixelLogits, scenes: Scenes) -> float:
         """Mean IoU over the validation pictures; 0 where none has a truth."""
@@ -103,17 +111,19 @@ def cross_entropy(scores: Tensor, y: Tensor, weights: Tensor | None = None) -> T
     return total / count.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def dice(shares: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+def dice(shares: Tensor, y: Tensor) -> Tensor:
     """1 − 2 Σ p t / (Σ p + Σ t), the mean over the classes that are in the batch; pixels without a truth left out.
 
+    Every class counts alike, however few its pixels: weights for rare ones would count their rarity twice.
+
     Args:
-        shares: (B, K, H, W), p, adding up to one over classes. y: (B, H, W) classes t, -1 for none. weights: (K,).
+        shares: (B, K, H, W), p, adding up to one over classes. y: (B, H, W) classes t, -1 for none.
     Source: Milletari, Navab and Ahmadi 2016, "V-Net" (with p in place of p²); Dice 1945.
     """
     there = (y >= 0)[:, None]
     true = nn.functional.one_hot(y.clamp(min=0), shares.shape[1]).permute(0, 3, 1, 2) * there  # (B, K, H, W)
     shares = shares * there
     both, either = (shares * true).sum((0, 2, 3)), shares.sum((0, 2, 3)) + true.sum((0, 2, 3))  # (K,)
-    known = (true.sum((0, 2, 3)) > 0).float() * (1.0 if weights is None else weights)
+    known = (true.sum((0, 2, 3)) > 0).float()
     lost = 1 - 2 * both / either.clamp(min=torch.finfo(torch.float32).tiny)
     return (lost * known).sum() / known.sum().clamp(min=torch.finfo(torch.float32).tiny)
