@@ -212,7 +212,7 @@ def _why_not(learner: AnyLearner, spec: Spec) -> str | None:
         try:
             learner.needs(resolve(learner.settings, {"from_scratch": True}, learner.suggest(spec))[0], spec)
         except UsageError:
-            return f"needs published weights; {missing.remedy.split(';')[0]}"
+            return f"needs published weights: {missing.remedy.split(';')[0].removeprefix('Fetch them: ')}"
     return None
 
 
