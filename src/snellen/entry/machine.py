@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import os
@@ -10,12 +11,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.core.errors import EnvironmentProblem, UsageError, nearest
 from snellen.core.run import Watch
 from snellen.core.spec import Reading, Scenic, Spec
 from snellen.data.reading import read_shape
+from snellen.nn.operations import Operations
 
 SMALL = 2_000_000  # operations for one input, below which one thread serves a network
 
@@ -76,12 +77,12 @@ def suited(model: nn.Module | None, spec: Spec, reading: Reading) -> int:
         return torch.get_num_threads()
     if model is None or any(hasattr(module, "grows") for module in model.modules()):
         return torch.get_num_threads()
-    try:
-        with FlopCounterMode(display=False) as counted:
-            model(torch.empty(1, *shape, device="meta"))
-        small = counted.get_total_flops() < SMALL
-    except Exception:  # it has no forward pass, or one that needs values
-        small = sum(p.numel() for p in model.parameters()) < SMALL // 2
+    small = sum(p.numel() for p in model.parameters()) < SMALL // 2  # each is multiplied once, or more often
+    if small:  # in real memory, of which it takes little: on the meta device torch would load its compiler
+        tried = copy.deepcopy(model)._apply(lambda t: torch.empty(t.shape, dtype=t.dtype)).eval()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(Exception), torch.no_grad(), Operations() as counted:  # it may have no forward pass
+            tried(torch.empty(1, *shape))
+        small = counted.count < SMALL
     return 1 if small else torch.get_num_threads()
 
 

@@ -325,7 +325,7 @@ def planned(learner: AnyLearner, chosen: Any, spec: Spec, seed: int) -> nn.Modul
         DataError: where one of ours cannot be built.
     """
     try:
-        with drawing(seed, "build"), torch.device("meta"):
+        with drawing(seed, "build"), undrawn(), torch.device("meta"):  # to draw there torch loads its whole compiler
             plan: nn.Module = learner.build(chosen, spec)
         return plan
     except (EnvironmentProblem, UsageError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import inspect
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -27,13 +28,21 @@ def optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_de
     groups = [group for group in groups if group["params"]]
     device = learning[0].device.type
     fused = device in ("cpu", "cuda") and all(p.is_floating_point() for p in learning)
+    made: Optimizer
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr)  # one operation a weight: fusing costs more than it saves
-    if name in ("momentum", "nesterov"):
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused)
-    if name == "adagrad":
-        return torch.optim.Adagrad(groups, lr=lr)
-    if name == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=lr)
-    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=lr, fused=fused)
+        made = _plain(torch.optim.SGD)(groups, lr=lr)  # one operation a weight: fusing costs more than it saves
+    elif name in ("momentum", "nesterov"):
+        made = _plain(torch.optim.SGD)(groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused)
+    elif name == "adagrad":
+        made = _plain(torch.optim.Adagrad)(groups, lr=lr)
+    elif name == "rmsprop":
+        made = _plain(torch.optim.RMSprop)(groups, lr=lr)
+    else:
+        made = _plain(torch.optim.AdamW if name == "adamw" else torch.optim.Adam)(groups, lr=lr, fused=fused)
+    return made
+
+
+def _plain(kind: Any) -> Any:
+    """The optimizer without what keeps the compiler of torch off its methods: for that it is loaded, in two seconds."""
+    methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in methods})

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.core.spec import Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
 from snellen.look.judged import device_of
+from snellen.nn.operations import Operations
 
 
 class Cost:
@@ -56,7 +56,7 @@ def cost_of(
     """Plain figures: parameters, multiply-adds a sample, seconds of learning, milliseconds a prediction, bytes."""
     split = "val" if len(data.splits["val"]) else "train"
     x = data.example(split, device_of(model))
-    with FlopCounterMode(display=False) as flops:
+    with Operations() as counted:
         task.answer(model, x, spec)
     times = []
     for _ in range(7):
@@ -68,7 +68,7 @@ def cost_of(
         weights = sum(b.numel() for name, b in model.named_buffers() if "standardize" not in name)
     return {
         "parameters": weights,
-        "multiply_adds": flops.get_total_flops() // 2,
+        "multiply_adds": counted.count // 2,
         "seconds_learning": round(learning.seconds, 3),
         "milliseconds_a_prediction": round(1000 * statistics.median(times), 3),
         "peak_memory_bytes": learning.peak,

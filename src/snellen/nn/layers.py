@@ -48,6 +48,9 @@ class Standardize(nn.Module):
     def _prepare(self) -> None:
         """What each batch needs of mean and deviation, as numbers where there is one channel."""
         shape = (-1,) + (1,) * (self.rank - 1) if len(self.mean) > 1 else ()
+        if self.mean.is_meta:  # shapes are all there is, and torch would load its compiler to divide them
+            self.scale = self.shift = self.mean.float().reshape(shape)
+            return
         self.scale = (1 / self.std).float().reshape(shape)
         self.shift = (-self.mean / self.std).float().reshape(shape)
 
