@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from snellen.core.views import Matrix, Picture, Pictures, Plot, Series, Table, Text, View
+from snellen.core.views import Mark, Matrix, Picture, Pictures, Plot, Series, Table, Text, View
 from snellen.look import draw
 from snellen.look.words import clean
 
@@ -149,3 +149,12 @@ def test_a_logarithmic_axis_without_a_power_of_ten_has_plain_ticks(seen: Any) ->
                                     [Series(name="", x=[0.0], y=[0.0])]])  # fmt: skip
 def test_a_plot_with_nothing_to_show_is_still_drawn(series: list[Series]) -> None:
     assert "<svg" in draw.html(Plot(title="", x="", y="", series=series, log_x=True, log_y=True, diagonal=True))
+
+
+def test_marks_on_small_pictures_are_drawn_finer_than_the_picture() -> None:
+    def drawn(marks: tuple[Mark, ...]) -> tuple[int, int]:
+        item = Picture(values=torch.zeros(3, 48, 96), low=0, high=1, caption="a", marks=marks)
+        return picture_of(draw.html(Pictures(title="", items=[item]))).size
+
+    assert drawn(()) == (96, 48)
+    assert drawn((Mark(box=(10, 10, 40, 40), label="cup"),)) == (288, 144)

@@ -143,7 +143,7 @@ def image(values: Tensor, low: float, high: float) -> Image.Image:
 
 
 def _png(item: Picture) -> str:
-    """Base64 of a PNG of at most MOST_SIDE pixels a side; of twice that where something is drawn on it."""
+    """Base64 of a PNG of at most MOST_SIDE pixels a side; of up to twice that where something is drawn on it."""
     from PIL import Image
 
     drawn = image(item.values, item.low, item.high)
@@ -151,6 +151,9 @@ def _png(item: Picture) -> str:
     side = 2 * MOST_SIDE if marked else MOST_SIDE
     if max(drawn.size) > side:
         drawn.thumbnail((side, side), Image.Resampling.LANCZOS)
+    elif item.marks:  # what is drawn on small pictures is drawn finer than they are
+        times = side // max(drawn.size)
+        drawn = drawn.resize((times * drawn.width, times * drawn.height), Image.Resampling.NEAREST)
     if marked:
         drawn = overlaid(drawn, drawn.width / item.values.shape[-1], item.marks, item.classes)
     written = io.BytesIO()
