@@ -247,7 +247,7 @@ def _in_a_child(folder: Path, machine: Machine) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=machine.seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise SnellenError(f"stopped after {machine.seconds:.0f} s, its share of the budget") from None
+        raise TooLittleTime(f"stopped after {machine.seconds:.0f} s, its share of the budget") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise SnellenError(lines[0].removeprefix("snellen: ") if lines else f"ended with code {done.returncode}")

@@ -52,7 +52,7 @@ class Diverged(SnellenError):
 
 
 class TooLittleTime(SnellenError):
-    """The time given is not worth beginning in."""
+    """The time given is not worth beginning in, or was over before the end."""
 
 
 class Mismatch(SnellenError):
