@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 Name = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+K = TypeVar("K", bound=Optimizer)
 
 
 def optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_decay: float) -> Optimizer:
@@ -28,21 +29,21 @@ def optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_de
     groups = [group for group in groups if group["params"]]
     device = learning[0].device.type
     fused = device in ("cpu", "cuda") and all(p.is_floating_point() for p in learning)
-    made: Optimizer
     if name == "sgd":
-        made = _plain(torch.optim.SGD)(groups, lr=lr)  # one operation a weight: fusing costs more than it saves
-    elif name in ("momentum", "nesterov"):
-        made = _plain(torch.optim.SGD)(groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused)
-    elif name == "adagrad":
-        made = _plain(torch.optim.Adagrad)(groups, lr=lr)
-    elif name == "rmsprop":
-        made = _plain(torch.optim.RMSprop)(groups, lr=lr)
-    else:
-        made = _plain(torch.optim.AdamW if name == "adamw" else torch.optim.Adam)(groups, lr=lr, fused=fused)
-    return made
+        return _plain(torch.optim.SGD)(groups, lr=lr)  # one operation a weight: fusing costs more than it saves
+    if name in ("momentum", "nesterov"):
+        return _plain(torch.optim.SGD)(groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused)
+    if name == "adagrad":
+        return _plain(torch.optim.Adagrad)(groups, lr=lr)
+    if name == "rmsprop":
+        return _plain(torch.optim.RMSprop)(groups, lr=lr)
+    if name == "adamw":
+        return _plain(torch.optim.AdamW)(groups, lr=lr, fused=fused)
+    return _plain(torch.optim.Adam)(groups, lr=lr, fused=fused)
 
 
-def _plain(kind: Any) -> Any:
+def _plain(kind: type[K]) -> type[K]:
     """The optimizer without what keeps the compiler of torch off its methods: for that it is loaded, in two seconds."""
     methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in methods})
+    made: type[K] = type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in methods})
+    return made
