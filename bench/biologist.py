@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from snellen.api import load
 from snellen.cli.main import main as snellen
 from snellen.data.formats import Asked
-from snellen.data.opening import dataset
-from snellen.entry import load
+from snellen.data.open_dataset import dataset
 
 STEP = 20  # grey levels between the classes
 DEPTH = 4095

@@ -21,7 +21,7 @@ from PIL import Image
 
 OPEN = """
 import resource, sys, time
-from snellen.data.opening import dataset
+from snellen.data.open_dataset import dataset
 start, busy = time.perf_counter(), time.process_time()
 data = dataset(sys.argv[1])
 seconds, busy = time.perf_counter() - start, time.process_time() - busy

@@ -20,8 +20,8 @@ import torch
 from harness import RESULTS, about
 from torch import Tensor
 
-from snellen.contest.comparison import Answers, Comparison, compared
 from snellen.core.spec import Classes, Input, Numbers, Spec
+from snellen.model_selection.comparison import Answers, Comparison, compared
 from snellen.tasks import TASKS
 
 CLASSES = 10

@@ -48,7 +48,7 @@ def ours(options: Options) -> Round:
     import torch
 
     from snellen.core.rle import runs
-    from snellen.nn.masks import regions
+    from snellen.nn.detection.mask_pasting import regions
 
     torch.set_num_threads(options.threads)
     masks, boxes = drawn()
@@ -128,9 +128,9 @@ def precision(options: Options) -> Round:
     import torch
 
     from snellen.core.spec import Boxes, Spec
+    from snellen.detection.evaluation import matched
     from snellen.metrics.detection import average_precision
     from snellen.metrics.matching import SIZES
-    from snellen.objects.measure import matched
 
     torch.set_num_threads(options.threads)
     spec = Spec(name="drawn", inputs={}, target=Boxes(names=tuple(map(str, range(CLASSES)))))

@@ -26,7 +26,7 @@ def scene(kind: str):  # type: ignore[no-untyped-def]
     """A picture of noise with eight objects, in both forms."""
     import torch
 
-    from snellen.core.objects import Objects
+    from snellen.core.detections import Objects
 
     drawn = torch.Generator().manual_seed(0)
     height, width = SIDES[kind][0], SIDES[kind][0] * 4 // 3
@@ -60,14 +60,14 @@ def ours(kind: str, other):  # type: ignore[no-untyped-def]
     from torchvision.models.detection.rpn import RPNHead
 
     from snellen.core.spec import Input
+    from snellen.detection.checkpoints import Published
+    from snellen.detection.pretrained import renamed
+    from snellen.nn.detection.anchors import Anchors
+    from snellen.nn.detection.backbones import pyramid
+    from snellen.nn.detection.builders import Plan, two_stage
+    from snellen.nn.detection.detector import Detector
+    from snellen.nn.detection.image_batch import Pictures
     from snellen.nn.layers import Standardize
-    from snellen.nn.rcnn.anchors import Anchors
-    from snellen.nn.rcnn.assembled import Plan, two_stage
-    from snellen.nn.rcnn.backbones import pyramid
-    from snellen.nn.rcnn.detector import Detector
-    from snellen.nn.rcnn.pictures import Pictures
-    from snellen.objects.pretrained import renamed
-    from snellen.objects.published import Published
 
     maps = pyramid("mobilenet" if kind == "faster" else "resnet50", 3, "batch")
     masks = "none" if kind == "faster" else "joint"
@@ -94,11 +94,11 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
     def make(options: Options) -> Round:
         import torch
 
+        from snellen.api.run_options import same_bits
         from snellen.core.allocator import tune
         from snellen.data.scenes import moved_to
-        from snellen.entry.machine import same_bits
-        from snellen.fitting.convolutions import by_products
-        from snellen.fitting.precision import has_bfloat16
+        from snellen.training.convolutions import by_products
+        from snellen.training.precision import has_bfloat16
 
         if own:
             tune()  # as `snellen train` does

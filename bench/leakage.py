@@ -20,9 +20,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from snellen.data.copies import copies_of_array, copies_of_files
-from snellen.data.formats import Asked, folder, idx
-from snellen.data.pictures import PictureFiles
+from snellen.data.check.duplicates import copies_of_array, copies_of_files
+from snellen.data.decode.image_files import PictureFiles
+from snellen.data.formats import Asked, idx, image_folder
 from snellen.data.source import Array
 
 Edit = Callable[[Path, Path], Path]
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     figures: dict[str, object] = {"recall": recall(given.folder, given.planted, given.seed)}
-    original = folder.open_draft(given.folder, Asked(full=True)).source
+    original = image_folder.open_draft(given.folder, Asked(full=True)).source
     assert isinstance(original, PictureFiles)
     pairs = copies_of_files(original, full=True)
     figures["called copies in the folder"] = accused(len(original), [*pairs.exact, *pairs.near])
@@ -94,10 +94,10 @@ def recall(data: Path, planted: int, seed: int) -> dict[str, float]:
                 target = root / "test" / source.parent.name / f"planted-{kind}-{source.name}"
                 made = edit(source, target)
                 partner[str(made.relative_to(root))] = (kind, str(source.relative_to(root)))
-        source = folder.open_draft(root, Asked()).source
+        source = image_folder.open_draft(root, Asked()).source
         assert isinstance(source, PictureFiles)
         copies = copies_of_files(source, full=True)
-        from snellen.data.copies import groups_of
+        from snellen.data.check.duplicates import groups_of
         group = groups_of(len(source), [*copies.exact, *copies.near])
         place = {source.name(id): int(group[id]) for id in range(len(source))}
         hits: dict[str, list[bool]] = {kind: [] for kind in EDITS}

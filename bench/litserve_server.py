@@ -10,8 +10,8 @@ from typing import Any
 import litserve
 import torch
 
-from snellen.data.inputs import read_picture
-from snellen.entry import Trained, load
+from snellen.api import Trained, load
+from snellen.data.inference_inputs import read_picture
 
 
 class Answers(litserve.LitAPI):

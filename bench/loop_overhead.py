@@ -53,8 +53,8 @@ def snellen(options: Options) -> Round:
     from snellen.data.batches import Batches
     from snellen.data.dataset import Labelled, Samples
     from snellen.data.source import Array
-    from snellen.fitting.descend import descend
-    from snellen.fitting.descent import Descent
+    from snellen.training.loop import descend
+    from snellen.training.settings import Descent
 
     torch.set_num_threads(options.threads)
     x, y = rows()

@@ -32,10 +32,10 @@ def snellen(written: bool) -> Callable[[Options], Round]:
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
         from snellen.data.source import Array
-        from snellen.fitting.descend import descend
-        from snellen.fitting.descent import Descent
         from snellen.nn.layers import Standardize
         from snellen.nn.mlp import MLP, backpropagate
+        from snellen.training.loop import descend
+        from snellen.training.settings import Descent
 
         tune()
         torch.set_num_threads(options.threads)

@@ -20,7 +20,7 @@ from harness import RESULTS, about
 from scipy import stats
 
 import snellen
-from snellen.entry import Machine
+from snellen.api import Machine
 
 
 def main() -> None:

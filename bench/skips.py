@@ -20,12 +20,12 @@ from harness import RESULTS, about
 from torch import Tensor, nn
 
 import snellen
+from snellen.api import Machine
 from snellen.core.spec import PixelClasses
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import Asked
-from snellen.data.opening import dataset
-from snellen.entry import Machine
+from snellen.data.open_dataset import dataset
 from snellen.metrics import segmentation
 from snellen.nn.tiling import tiled
 

@@ -64,16 +64,16 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         import torch
         from torch import Tensor, nn
 
+        from snellen.api.run_options import same_bits
         from snellen.core.allocator import tune
         from snellen.core.run import Run
         from snellen.core.spec import Input, Reading
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
         from snellen.data.source import Array
-        from snellen.entry.machine import same_bits
-        from snellen.fitting.descend import descend
-        from snellen.fitting.descent import Descent
         from snellen.nn.layers import Standardize
+        from snellen.training.loop import descend
+        from snellen.training.settings import Descent
 
         if tuned:
             tune()

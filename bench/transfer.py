@@ -20,7 +20,7 @@ from accuracy import interval
 from harness import RESULTS, about
 
 import snellen
-from snellen.entry import Machine
+from snellen.api import Machine
 
 MODEL = "resnet20"
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {

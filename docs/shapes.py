@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from snellen.core.objects import Objects, Region
+from snellen.core.detections import Objects, Region
 from snellen.core.spec import Boxes
 from snellen.core.views import Mark
-from snellen.data.shapes import SIDE, TARGETS, Drawn
-from snellen.look.overlay import font, overlaid
+from snellen.data.synthetic.shapes import SIDE, TARGETS, Drawn
+from snellen.report.overlay import font, overlaid
 
 OUT = Path(__file__).parent / "shapes.png"
 IDS = (3, 9, 13)

@@ -6,11 +6,11 @@ import functools
 
 import torch
 
-from snellen.core.objects import Found, Objects, Region
+from snellen.core.detections import Found, Objects, Region
 from snellen.core.spec import Boxes, Input
 from snellen.data.annotations import object_lists
 from snellen.data.dataset import Dataset, Draft, Labelled
-from snellen.data.opening import assemble
+from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
 NAMES = ("wide", "tall")

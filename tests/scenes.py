@@ -10,7 +10,7 @@ from torch import Tensor
 from snellen.core.spec import Input, PixelClasses, PixelNumbers, Target
 from snellen.data.annotations import Annotations, Maps
 from snellen.data.dataset import Dataset, Draft, Labelled
-from snellen.data.opening import assemble
+from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
 SIDE = 32

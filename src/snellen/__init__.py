@@ -12,11 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snellen.api import Machine, Trained, load, resume, train
     from snellen.cli.main import main
-    from snellen.contest.comparison import compare
-    from snellen.contest.folds import cross_validate
-    from snellen.contest.ladder import ladder
-    from snellen.contest.study import study
     from snellen.core.errors import (
         DataError,
         Diverged,
@@ -31,8 +28,11 @@ if TYPE_CHECKING:
     from snellen.core.spec import Spec
     from snellen.core.task import Task
     from snellen.data.dataset import Dataset, Labelled
-    from snellen.data.opening import dataset
-    from snellen.entry import Machine, Trained, load, resume, train
+    from snellen.data.open_dataset import dataset
+    from snellen.model_selection.comparison import compare
+    from snellen.model_selection.cross_validation import cross_validate
+    from snellen.model_selection.ladder import ladder
+    from snellen.model_selection.study import study
 
 _HOMES = {
     "Because": "snellen.core.settings",
@@ -43,24 +43,24 @@ _HOMES = {
     "Labelled": "snellen.data.dataset",
     "Learner": "snellen.core.learner",
     "Limit": "snellen.core.settings",
-    "Machine": "snellen.entry",
+    "Machine": "snellen.api",
     "Run": "snellen.core.run",
     "SnellenError": "snellen.core.errors",
     "Spec": "snellen.core.spec",
     "Stopped": "snellen.core.errors",
     "Task": "snellen.core.task",
-    "Trained": "snellen.entry",
+    "Trained": "snellen.api",
     "UsageError": "snellen.core.errors",
-    "compare": "snellen.contest.comparison",
-    "cross_validate": "snellen.contest.folds",
-    "dataset": "snellen.data.opening",
-    "ladder": "snellen.contest.ladder",
-    "load": "snellen.entry",
+    "compare": "snellen.model_selection.comparison",
+    "cross_validate": "snellen.model_selection.cross_validation",
+    "dataset": "snellen.data.open_dataset",
+    "ladder": "snellen.model_selection.ladder",
+    "load": "snellen.api",
     "main": "snellen.cli.main",
-    "resume": "snellen.entry",
+    "resume": "snellen.api",
     "settings": "snellen.core.settings",
-    "study": "snellen.contest.study",
-    "train": "snellen.entry",
+    "study": "snellen.model_selection.study",
+    "train": "snellen.api",
 }
 
 __all__ = [

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from drafts import classes, numbers, seeded
+from raw_datasets import classes, numbers, seeded
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from snellen.api import Machine, Trained, resume, train
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Start
 from snellen.architectures.pretrained import MissingWeights, begin, there
@@ -25,7 +26,6 @@ from snellen.core.run import Run
 from snellen.core.settings import make
 from snellen.core.spec import Input
 from snellen.data.dataset import Dataset, Labelled
-from snellen.entry import Machine, Trained, resume, train
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from command import pictures, said
 
-from snellen.data.toys import digits
+from snellen.data.synthetic.toys import digits
 
 
 @pytest.fixture

@@ -92,17 +92,17 @@ def test_what_cannot_be_is_told_in_two_lines(words: list[str], cause: str) -> No
 
 def test_a_table_that_is_stopped_keeps_the_rows_that_were_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snellen.core.errors import Stopped
-    from snellen.data.opening import assemble
-    from snellen.data.toys import digits
-    from snellen.reproduce import learning, mnist
+    from snellen.data.open_dataset import assemble
+    from snellen.data.synthetic.toys import digits
+    from snellen.reproduce import mnist, training
 
     def train(*given: object, k: int = 0, **settings: object) -> object:
         if k == 5:
             raise Stopped("Stopped by SIGTERM", "Go on.", signal=15)
         return trained(*given, k=k, **settings)
 
-    trained = learning.train
-    monkeypatch.setattr(learning, "train", train)
+    trained = training.train
+    monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(mnist, "dataset", lambda name: assemble(digits(0), name, 0, None))
     done = said(["reproduce", "mnist", "--device", "cpu", "--out", str(tmp_path)])
     assert done.code == 143

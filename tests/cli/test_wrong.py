@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from command import Said, said, two_classes
 
+from snellen.api import load, resume
 from snellen.core import files
 from snellen.core.record import read_record
-from snellen.entry import load, resume
 
 TRAIN = ["train", "photos", "--model", "softmax"]
 

@@ -13,9 +13,9 @@ from test_learners import ALL, FAMILY, SCENES, asked_of, data_for, numbers, sett
 from torch import Tensor
 
 import snellen
+from snellen.api import Machine
 from snellen.core.learner import Learner
-from snellen.entry import Machine
-from snellen.publish.finds import compare
+from snellen.export.detection_parity import compare
 
 SHORT = {"epochs": 1, "passes": 1}  # what was learned does not matter here
 

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 import snellen
+from snellen.api import Machine, refusal
 from snellen.core import files
 from snellen.core.learner import Learner
 from snellen.core.settings import flat
 from snellen.core.spec import Classes, Input, Numbers
 from snellen.data.dataset import Dataset, Draft, Labelled
-from snellen.data.opening import assemble
+from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
-from snellen.entry import Machine, refusal
 from snellen.tasks import LEARNERS
 
 ALL = [pytest.param(learner, id=f"{task}-{name}")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from snellen.core import files
 from snellen.core.errors import DataError, EnvironmentProblem
-from snellen.fitting.optimizers import optimizer
+from snellen.training.optimizers import optimizer
 
 NAMES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 

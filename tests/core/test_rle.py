@@ -7,7 +7,7 @@ import pytest
 import torch
 from pycocotools import mask as reference
 
-from snellen.core.objects import Region
+from snellen.core.detections import Region
 from snellen.core.rle import lengths_of, of_text, runs, text
 
 

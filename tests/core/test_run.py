@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from snellen.core.checkpoint import read_state
 from snellen.core.errors import DataError
 from snellen.core.run import Run
-from snellen.core.state import read_state
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drafts import classes, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_datasets import classes, seeded
 
-from snellen.data.augment import Augment
+from snellen.data.augment.images import Augment
 from snellen.data.batches import Batches
 from snellen.data.dataset import Samples
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from picture_makers import class_folders, save, scene
+from image_makers import class_folders, save, scene
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Reading
-from snellen.data import cache, decode
+from snellen.data import cache
 from snellen.data.cache import Decoded, allowance, decoded, resident
+from snellen.data.decode import image_decoder
 from snellen.data.formats import Asked
-from snellen.data.formats.folder import open_draft
+from snellen.data.formats.image_folder import open_draft
 from snellen.data.source import BadSamples, Source
 
 SMALL = Reading(size=(8, 10))
@@ -52,7 +53,7 @@ def test_a_file_serves_the_same_inputs_without_decoding(source: Source, tmp_path
     assert str(path) in told[0]
     assert "MB" in told[0]
     assert torch.equal(file.read(ids, Reading()), other)
-    monkeypatch.setattr(decode, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(image_decoder, "decode", lambda *_: pytest.fail("decoded again"))
     assert torch.equal(file.read(ids, SMALL), expected)
 
 

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from object_makers import coco_told, voc, yolo
-from picture_makers import encoded, nasty, save, scene, tiff
+from annotation_makers import coco_told, voc, yolo
+from image_makers import encoded, nasty, save, scene, tiff
 from PIL import Image
 
+from snellen.core.detections import Objects
 from snellen.core.errors import SnellenError
-from snellen.core.objects import Objects
 from snellen.core.spec import Boxes, Reading
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import Asked
-from snellen.data.opening import dataset
+from snellen.data.open_dataset import dataset
 
 COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
 NAMES = ("a", "b", "cat", "Dog", "ein Hund", "粒", "x.jpg", "train", "test", "val", ".hidden", "__MACOSX", "a'b\"c")
@@ -273,8 +273,8 @@ SETS: list[Callable[[Path, random.Random], None]] = [coco_set, voc_set, yolo_set
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "deep"])
 def test_damaged_pictures_end_as_unusable_and_nothing_else(tmp_path: Path, kind: str) -> None:
-    from snellen.data.decode import decode, header
-    from snellen.data.header import Unusable
+    from snellen.data.decode.header import Unusable
+    from snellen.data.decode.image_decoder import decode, header
 
     path = tmp_path / "picture"
     if kind == "deep":

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from picture_makers import save, scene
+from image_makers import save, scene
 from PIL import Image
 from test_fuzzed_folders import damage, spoil
 
+from snellen.core.detections import Objects
 from snellen.core.errors import SnellenError
-from snellen.core.objects import Objects
 from snellen.core.spec import Boxes, PixelNumbers
+from snellen.data.decode.header import Unusable
 from snellen.data.formats import Asked
-from snellen.data.formats.class_maps import facts
-from snellen.data.formats.number_files import numbers
-from snellen.data.header import Unusable
-from snellen.data.opening import dataset
+from snellen.data.formats.map_files import numbers
+from snellen.data.formats.mask_values import facts
+from snellen.data.open_dataset import dataset
 
 COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
 LAYOUTS = (("images/{k}", "masks/{k}"), ("{s}/image/{k}", "{s}/label/{k}"), ("{s}/{k}", "{s}annot/{k}"),

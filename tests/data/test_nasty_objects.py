@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from object_makers import coco, coco_told, voc, voc_xml, yolo
-from picture_makers import save, scene
+from annotation_makers import coco, coco_told, voc, voc_xml, yolo
+from image_makers import save, scene
 
 from snellen.core.errors import DataError
 from snellen.data.annotations import ObjectLists
 from snellen.data.formats import Asked
-from snellen.data.opening import dataset
+from snellen.data.open_dataset import dataset
 
 ONE = {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]}
 BOMB = ('<!DOCTYPE a [<!ENTITY a "' + "x" * 1000 + '">' + "".join(

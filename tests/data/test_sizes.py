@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from object_makers import coco, coco_told
-from picture_makers import save, scene
+from annotation_makers import coco, coco_told
+from image_makers import save, scene
 
 import snellen
+from snellen.api import Machine, find_learner, find_task, prepare, refusal, resume
 from snellen.architectures.architecture import large_photographs
-from snellen.contest.ladder import ladder
 from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Input, Reading, Spec, Usual
-from snellen.data.opening import dataset
-from snellen.data.reading import fixed_size, read_shape, usual, why_size
-from snellen.entry import Machine, find_learner, find_task, prepare, refusal, resume
-from snellen.fitting.dense import visits
-from snellen.objects.settings import Sight
+from snellen.data.image_size import fixed_size, read_shape, usual, why_size
+from snellen.data.open_dataset import dataset
+from snellen.detection.settings import Sight
+from snellen.model_selection.ladder import ladder
+from snellen.training.dense import visits
 
 ONE = Machine(device="cpu", threads=1, report=False)
 

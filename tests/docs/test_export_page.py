@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from snellen.cli.main import main
-from snellen.data.toys import digits
+from snellen.data.synthetic.toys import digits
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "export.md"
 

@@ -150,11 +150,11 @@ def test_relative_links_and_pictures_lead_somewhere(page: Path) -> None:
     assert not dead
 
 
-def test_the_table_of_floors_is_the_one_that_is_enforced() -> None:
-    tree = ast.parse((ROOT / "tests" / "test_house.py").read_text(encoding="utf-8"))
+def test_the_table_of_layers_is_the_one_that_is_enforced() -> None:
+    tree = ast.parse((ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8"))
     (enforced,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
-                   and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FLOORS")  # fmt: skip
+                   and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "LAYERS")  # fmt: skip
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    told = {room: int(floor) for floor, rooms in re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
-            for room in re.findall(r"`(\w+)`", rooms)}
-    assert told == enforced
+    table = {name: int(layer) for layer, names in re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+            for name in re.findall(r"`(\w+)`", names)}
+    assert table == enforced

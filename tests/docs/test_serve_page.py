@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from snellen.cli.main import main
-from snellen.data.toys import digits
+from snellen.data.synthetic.toys import digits
 from snellen.serving.limits import limits
 
 ROOT = Path(__file__).parents[2]

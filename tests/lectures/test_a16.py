@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from snellen.api import train
 from snellen.core.spec import Classes, Numbers
-from snellen.data.opening import dataset
-from snellen.entry import train
+from snellen.data.open_dataset import dataset
 
 
 def scenery(rng: np.random.Generator, beach: bool) -> np.ndarray:

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import classes, numbers, seeded
+from raw_datasets import classes, numbers, seeded
 from torch import Tensor, nn
 
+from snellen.api import train
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Input, Spec
-from snellen.data.opening import assemble
-from snellen.data.toys import digits
-from snellen.entry import train
-from snellen.fitting.descend import descend
-from snellen.fitting.descent import Descent
+from snellen.data.open_dataset import assemble
+from snellen.data.synthetic.toys import digits
 from snellen.nn.mlp import MLP, cross_entropy
 from snellen.tasks.classify import softmax
 from snellen.tasks.classify.perceptron import passing, with_one
 from snellen.tasks.regress.least_squares import solve
+from snellen.training.loop import descend
+from snellen.training.settings import Descent
 
 
 class Whole:
@@ -238,8 +238,8 @@ def test_a10_xor_is_reported_as_not_converged(tmp_path: Path) -> None:
         def say(self, message: str) -> None:
             heard.append(message)
 
+    from snellen.api import Machine
     from snellen.core import files
-    from snellen.entry import Machine
 
     data = classes(x, torch.tensor([0, 1, 1, 0]), 2, same=True)
     run = train(data, model="perceptron", out=tmp_path / "run", passes=200, machine=Machine(watch=Listener()))

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import classes, numbers, seeded
+from raw_datasets import classes, numbers, seeded
 from torch import Tensor
 
+from snellen.api import train
 from snellen.core import files
 from snellen.core.errors import UsageError
 from snellen.core.spec import Input, Numbers, Spec
-from snellen.entry import train
 from snellen.tasks.classify.lda import Discriminant, discriminant, ledoit_wolf
 from snellen.tasks.regress.polynomial import Polynomial, PolynomialSettings, build, errors_of_orders
 from snellen.tasks.regress.ridge import best_penalty, left_out, parts, weights

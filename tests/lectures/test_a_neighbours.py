@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import classes, seeded
+from raw_datasets import classes, seeded
 from torch import Tensor
 
+from snellen.api import Trained, train
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.opening import assemble
-from snellen.data.toys import digits
-from snellen.entry import Trained, train
-from snellen.nn.bases import middles
+from snellen.data.open_dataset import assemble
+from snellen.data.synthetic.toys import digits
+from snellen.nn.rbf import middles
 from snellen.tasks.classify.knn import Voting
 from snellen.tasks.classify.svm import SupportVectors
 

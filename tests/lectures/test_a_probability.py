@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from scipy.stats import bernoulli, entropy, norm
 
 from snellen.metrics.classification import accuracy, confusion, log_loss

@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from drafts import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_datasets import seeded
 from torch import Tensor
 
 from snellen.core.random import uniform
-from snellen.data.augment import Augment, augment
+from snellen.data.augment.images import Augment, augment
 
 SPAN = (0.0, 255.0)
 ALL = Augment(flip=True, crop=2, rotate=20.0, zoom=0.2, shift=0.1, brightness=0.2, colour=0.1, noise=0.05)

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import classes, numbers, seeded
+from raw_datasets import classes, numbers, seeded
 from torch import Tensor, nn
 
+from snellen.api import train
 from snellen.core.files import sha256
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Input, Spec
-from snellen.data.opening import assemble
-from snellen.data.toys import digits
-from snellen.entry import train
-from snellen.fitting.descend import descend
-from snellen.fitting.descent import Descent
-from snellen.fitting.optimizers import optimizer
-from snellen.fitting.supervised import hardest
+from snellen.data.open_dataset import assemble
+from snellen.data.synthetic.toys import digits
 from snellen.nn.mlp import MLP
-from snellen.tasks.classify.scheme import ByCrossEntropy, Weighting
+from snellen.tasks.classify.objective import ByCrossEntropy, Weighting
+from snellen.training.loop import descend
+from snellen.training.optimizers import optimizer
+from snellen.training.settings import Descent
+from snellen.training.supervised import hardest
 
 # -- B8 descent ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.autograd import gradcheck
@@ -20,7 +20,7 @@ from snellen.core.run import Run
 from snellen.core.spec import Classes, Input, Labels, Spec
 from snellen.nn.layers import activation
 from snellen.nn.mlp import MLP, ResidualMLP, cross_entropy, initialise
-from snellen.tasks.classify.scheme import ByCrossEntropy, Weighting
+from snellen.tasks.classify.objective import ByCrossEntropy, Weighting
 from snellen.tasks.classify.task import answer
 
 SIZES = [(3, 4), (3, 5, 4), (3, 6, 5, 4), (3, 6, 5, 5, 4)]  # depth 1 to 4

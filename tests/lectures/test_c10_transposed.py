@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from drafts import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_datasets import seeded
 
 from snellen.nn.dense.upsampling import bilinear_kernel, deconvolution
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
 from PIL import Image
+from raw_datasets import seeded
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 

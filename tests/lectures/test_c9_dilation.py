@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from torch import Tensor, nn
 
 from snellen.nn.dense.dilated import Dilated

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from drafts import classes, seeded
+from raw_datasets import classes, seeded
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Start
 from snellen.core.settings import make
-from snellen.look.cost import Cost, cost_of
 from snellen.nn.convnets.residual import CifarNet, Unit
+from snellen.report.cost import Cost, cost_of
 from snellen.tasks.classify import LEARNERS, TASK
 
 IMAGENET = (3, 224, 224)

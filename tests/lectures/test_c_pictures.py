@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from torch import Tensor, nn
 from torch.func import functional_call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from torch import nn
 
 from snellen.architectures import ARCHITECTURES

@@ -13,8 +13,8 @@ import torch
 from snellen.core.run import Run
 from snellen.data.dataset import Dataset
 from snellen.data.formats import Asked
-from snellen.data.opening import dataset
-from snellen.nn.rcnn.searched import Crops, Features
+from snellen.data.open_dataset import dataset
+from snellen.nn.detection.proposals_from_search import Crops, Features
 from snellen.tasks import LEARNERS, TASKS
 
 
@@ -69,7 +69,7 @@ def test_d4_the_regions_of_selective_search_reach_most_solids() -> None:
     pytest.importorskip("cv2")
     from torchvision.ops import box_iou
 
-    from snellen.objects.search import SelectiveSearch
+    from snellen.detection.selective_search import SelectiveSearch
 
     finder, hits = SelectiveSearch(96, 400), []
     for scene in shapes("boxes", 6).scenes("test").in_order():

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from snellen.nn.rcnn.pool import Pool
+from snellen.nn.detection.roi_pooling import Pool
 
 STRIDE = 4
 

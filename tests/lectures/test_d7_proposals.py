@@ -14,11 +14,11 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import box_iou
 
-from snellen.core.objects import Objects
-from snellen.nn.rcnn.anchors import Anchors, suited
-from snellen.nn.rcnn.boxes import OF_REGIONS, clipped, covered, decoded, encoded, survivors
-from snellen.nn.rcnn.pictures import Batch
-from snellen.nn.rcnn.proposals import NEUTRAL, Proposals, Share, matched
+from snellen.core.detections import Objects
+from snellen.nn.detection.anchors import Anchors, suited
+from snellen.nn.detection.boxes import OF_REGIONS, clipped, covered, decoded, encoded, survivors
+from snellen.nn.detection.image_batch import Batch
+from snellen.nn.detection.rpn import NEUTRAL, Proposals, Share, matched
 
 
 def drawn_boxes(count: int, seed: int, side: float = 100.0) -> Tensor:
@@ -125,7 +125,7 @@ def test_d7_its_loss_has_the_gradient_of_the_whole_head_gone_through() -> None:
     ours = torch.autograd.grad(losses["objectness"] + losses["proposals"], inputs)
     torch.manual_seed(0)
     anchors = torch.cat(made.anchors(maps, batch.x))
-    from snellen.nn.rcnn.proposals import ANCHORS
+    from snellen.nn.detection.rpn import ANCHORS
 
     matches = [matched(anchors, truth, ANCHORS) for truth in truths]
     said = [made._flat(*one) for one in zip(*made.head(maps), strict=True)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
-from snellen.nn.rcnn.pool import Pool, levels
+from snellen.nn.detection.roi_pooling import Pool, levels
 
 # An 8x8 grid as it is often printed to explain RoIPool. The region and the result of the lecture are lost, so ours are
 # rows 3-6, columns 0-6, parted at row 5 and column 3.

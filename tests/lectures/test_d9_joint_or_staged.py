@@ -7,10 +7,10 @@ from typing import Literal
 import pytest
 import torch
 
-from snellen.core.objects import Objects
+from snellen.core.detections import Objects
 from snellen.core.spec import Boxes, Input, Spec
-from snellen.objects.settings import Sight
-from snellen.objects.two_stage import Stages, detector
+from snellen.detection.settings import Sight
+from snellen.detection.two_stage import Stages, detector
 
 SPEC = Spec(name="d9", inputs={"image": Input(modality="image", shape=(3, 64, 64), dtype="uint8")},
             target=Boxes(names=("thing",), masks=True))  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snellen.core.objects import Region
+from snellen.core.detections import Region
 from snellen.core.rle import runs, text
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Predictions

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from sklearn import metrics as oracle
 from torch import Tensor
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from snellen.core.task import Predictions
-from snellen.metrics import detection, overlaps
+from snellen.detection import evaluation
+from snellen.detection.protocol import Part
+from snellen.metrics import detection, iou
 from snellen.metrics.matching import SIZES
-from snellen.objects import measure
-from snellen.objects.protocol import Part
 
 KINDS: dict[Part, str] = {"boxes": "bbox", "masks": "segm", "keypoints": "keypoints"}
 
@@ -30,17 +30,17 @@ def test_r9_average_precision_is_that_of_the_reference(part: Part, module: str) 
     said = ten_thousand()
     assert len(said["boxes"]) >= 10_000
     truth, answers = oracle.coco(said, KINDS[part])
-    sigmas = overlaps.sigmas_of(oracle.KEYPOINTS)
+    sigmas = iou.sigmas_of(oracle.KEYPOINTS)
     precision, recall = oracle.asked(module, truth, answers, KINDS[part], sigmas)
     ranges = [size for size in SIZES if not (part == "keypoints" and size == "small")]
-    matches = measure.matched(said, part, oracle.SPEC, ranges)
+    matches = evaluation.matched(said, part, oracle.SPEC, ranges)
     for place in range(len(ranges)):
         ours = [figures[0].numpy() for figures in detection.average_precision(matches, sizes=place)]
         for mine, theirs in zip(ours, (precision[:, :, place], recall[:, :, place]), strict=True):
             assert np.array_equal(np.isnan(mine), np.isnan(theirs))  # undefined for the same classes
             assert np.nanmax(np.abs(mine - theirs)) < 1e-9
     assert np.nanmax(precision) > 0.2  # there is something to agree about
-    metrics = measure.measure((part,), said, oracle.SPEC)
+    metrics = evaluation.measure((part,), said, oracle.SPEC)
     headline = metrics["AP"]
     assert headline.value == pytest.approx(np.nanmean(precision[:, :, 0]), abs=1e-9)
     assert headline.low is not None
@@ -54,23 +54,23 @@ def test_r9_average_precision_is_that_of_the_reference(part: Part, module: str) 
 def test_a_picture_of_weight_two_counts_as_two_copies() -> None:
     said = oracle.random_said(12, 60, seed=3)
     rows = torch.tensor([0, 0, 0, 1, 5, 6, 6, 9, 11, 11, 4, 4])
-    by_weight = measure.of_rows(("boxes",), said, oracle.SPEC)(rows[None])
-    matches = measure.matched(oracle.copied(said, rows.tolist()), "boxes", oracle.SPEC)
+    by_weight = evaluation.of_rows(("boxes",), said, oracle.SPEC)(rows[None])
+    matches = evaluation.matched(oracle.copied(said, rows.tolist()), "boxes", oracle.SPEC)
     assert float(by_weight[0]) == pytest.approx(float(detection.average_precision(matches)[0].nanmean()), abs=1e-12)
 
 
 def test_identity_rows_give_the_headline() -> None:
     said = ten_thousand()
-    whole = measure.measure(("boxes",), said, oracle.SPEC)["AP"].value
+    whole = evaluation.measure(("boxes",), said, oracle.SPEC)["AP"].value
     rows = torch.arange(len(said["ids"]))[None]
-    assert float(measure.of_rows(("boxes",), said, oracle.SPEC)(rows)[0]) == pytest.approx(whole, abs=1e-12)
+    assert float(evaluation.of_rows(("boxes",), said, oracle.SPEC)(rows)[0]) == pytest.approx(whole, abs=1e-12)
 
 
 def test_errors_have_the_mean_of_the_headline_but_for_the_jackknife_s_bias() -> None:
     said = oracle.random_said(60, 20, seed=1)
-    whole = measure.measure(("boxes",), said, oracle.SPEC)["AP"].value
+    whole = evaluation.measure(("boxes",), said, oracle.SPEC)["AP"].value
     assert whole is not None
-    wrong = measure.errors(("boxes",), said, oracle.SPEC)
+    wrong = evaluation.errors(("boxes",), said, oracle.SPEC)
     assert wrong.shape == (60,)
     assert 1 - float(wrong.mean()) == pytest.approx(whole, abs=0.05)
 
@@ -83,7 +83,7 @@ def test_precision_and_recall_by_hand() -> None:
             "crowd": torch.zeros(2, dtype=torch.bool), "ignored": torch.zeros(2, dtype=torch.bool),
             "areas": torch.tensor([100.0, 400.0]), "finds": torch.tensor([3]), "boxes": boxes[[0, 0, 1]],
             "scores": torch.tensor([0.9, 0.8, 0.7]), "labels": torch.zeros(3, dtype=torch.int64)}  # fmt: skip
-    matches = measure.matched(made, "boxes", oracle.SPEC)
+    matches = evaluation.matched(made, "boxes", oracle.SPEC)
     recall, precision, score = detection.precision_recall(matches, 0)
     assert recall.tolist() == [0.5, 0.5, 1.0]
     assert precision.tolist() == [1.0, 0.5, pytest.approx(2 / 3)]
@@ -98,13 +98,13 @@ def test_what_is_undefined_is_none_with_a_reason() -> None:
     said = oracle.random_said(6, 20, seed=2)
     nothing = {**said, "objects": torch.zeros(6, dtype=torch.int64),
                **{name: said[name][:0] for name in ("truth", "true_labels", "crowd", "ignored", "areas")}}
-    metrics = measure.measure(("boxes",), nothing, oracle.SPEC)
+    metrics = evaluation.measure(("boxes",), nothing, oracle.SPEC)
     assert metrics["AP"].value is None
     assert metrics["AP"].reason
     assert metrics["recall"].value is None
     unfound = {**said, "finds": torch.zeros(6, dtype=torch.int64), "boxes": said["boxes"][:0],
                "scores": said["scores"][:0], "labels": said["labels"][:0]}
-    metrics = measure.measure(("boxes",), unfound, oracle.SPEC)
+    metrics = evaluation.measure(("boxes",), unfound, oracle.SPEC)
     assert metrics["AP"].value == 0.0
     assert metrics["precision"].value is None
     assert metrics["recall"].value == 0.0
@@ -113,6 +113,6 @@ def test_what_is_undefined_is_none_with_a_reason() -> None:
 def test_coco_s_own_keypoints_have_coco_s_own_sigmas() -> None:
     from pycocotools.cocoeval import Params
 
-    ours = overlaps.sigmas_of([name.replace("_", " ") for name in overlaps.COCO_NAMES])
+    ours = iou.sigmas_of([name.replace("_", " ") for name in iou.COCO_NAMES])
     assert np.allclose(ours, Params(iouType="keypoints").kpt_oks_sigmas, rtol=1e-12)
-    assert overlaps.sigmas_of(["a", "b"]).tolist() == [overlaps.SIGMA] * 2
+    assert iou.sigmas_of(["a", "b"]).tolist() == [iou.SIGMA] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from sklearn import metrics as oracle
 
 from snellen.core.random import generator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from snellen.metrics import segmentation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 
 from snellen.core.spec import Input
 from snellen.nn.layers import Standardize, activation, robust_range

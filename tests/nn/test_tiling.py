@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drafts import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_datasets import seeded
 from torch import Tensor
 
 from snellen.nn.dense.dilated import Dilated

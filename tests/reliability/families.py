@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen import entry
+from snellen import api
+from snellen.api import Machine, Trained
 from snellen.core import files
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Classes, Input, Spec
 from snellen.data.dataset import Dataset, Draft, Labelled
-from snellen.data.opening import assemble
+from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
-from snellen.entry import Machine, Trained
-from snellen.fitting.supervised import some
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.scheme import Logits
+from snellen.tasks.classify.objective import Logits
 from snellen.tasks.classify.task import TASK
+from snellen.training.supervised import some
 
 sys.path.append(str(Path(__file__).parents[1]))  # scenes and blocks lie there, also for a script
 
@@ -149,16 +149,16 @@ class Family(NamedTuple):
 
     def train(self, folder: Path, seed: int = 0, **machine: Any) -> Trained:
         data = self.data if isinstance(self.data, str) else self.data()
-        return entry.train(data, self.model, out=folder, seed=seed, loss=self.loss,
+        return api.train(data, self.model, out=folder, seed=seed, loss=self.loss,
                            machine=machine_of(machine), **self.settings)  # fmt: skip
 
     def resume(self, folder: Path, **machine: Any) -> Trained:
         own = None if isinstance(self.model, str) else self.model
         data = None if isinstance(self.data, str) else self.data()
-        return entry.resume(folder, learner=own, data=data, loss=self.loss, machine=machine_of(machine))
+        return api.resume(folder, learner=own, data=data, loss=self.loss, machine=machine_of(machine))
 
     def load(self, folder: Path) -> Trained:
-        return entry.load(folder, learner=None if isinstance(self.model, str) else self.model)
+        return api.load(folder, learner=None if isinstance(self.model, str) else self.model)
 
 
 def few(data: Dataset[Labelled], train: int, others: int) -> Dataset[Labelled]:

@@ -33,7 +33,7 @@ torch.set_num_threads(1)
 
 from families import FAMILIES, Family, result  # noqa: E402
 
-from snellen.core import files, state  # noqa: E402
+from snellen.core import checkpoint, files  # noqa: E402
 
 
 class Operations:
@@ -136,7 +136,7 @@ def live(family: Family, folder: Path, fatal: int, when: str) -> None:
 
 def progress(folder: Path) -> int:
     """Steps that the newest whole state remembers; it must be readable at every instant."""
-    found = state.read_state(folder / "state")
+    found = checkpoint.read_state(folder / "state")
     return 0 if found is None else sum(found[1].done.values())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from families import OWN, Family, pictures
 
-from snellen import entry
+from snellen import api
 from snellen.core.errors import SnellenError
 from snellen.core.run import Run
 
@@ -38,8 +38,8 @@ def main() -> None:
         if kind == "long":
             LONG.train(folder, save_every=0.05)
         else:
-            entry.train(pictures(), dataclasses.replace(OWN, fit=stuck), out=folder,
-                        machine=entry.Machine(threads=1, save_every=0, report=False))  # fmt: skip
+            api.train(pictures(), dataclasses.replace(OWN, fit=stuck), out=folder,
+                        machine=api.Machine(threads=1, save_every=0, report=False))  # fmt: skip
     except SnellenError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

@@ -12,14 +12,14 @@ import torch
 from families import FAMILIES, pictures
 from torch import Tensor, nn
 
-from snellen import entry
+from snellen import api
+from snellen.api import Machine
+from snellen.core.checkpoint import read_state
 from snellen.core.errors import DataError, Diverged, EnvironmentProblem
-from snellen.core.plain import to_plain
 from snellen.core.run import Run
-from snellen.core.state import read_state
+from snellen.core.serialization import to_plain
 from snellen.core.views import Metric
 from snellen.data.batches import Batches
-from snellen.entry import Machine
 
 EVERY = Machine(save_every=0, threads=1)
 SELDOM = Machine(save_every=30, threads=1)
@@ -49,7 +49,7 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
     folder = tmp_path / "run"
     data = pictures()
     with pytest.raises(Diverged) as caught:
-        entry.train(data, "softmax", out=folder, loss=nan_at(7 * accumulate), machine=EVERY, batch_size=10, epochs=3,
+        api.train(data, "softmax", out=folder, loss=nan_at(7 * accumulate), machine=EVERY, batch_size=10, epochs=3,
                     accumulate=accumulate)  # fmt: skip
     assert caught.value.exit_code == 5
     assert "loss became nan at step 7 of 'train'" in caught.value.cause
@@ -63,16 +63,16 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
     assert not (folder / "model.safetensors").exists()
     assert not (folder / "metrics.json").exists()
     with pytest.raises(DataError, match="no trained model yet"):
-        entry.load(folder)
+        api.load(folder)
 
 
 def test_the_state_before_nan_is_that_of_a_run_without_it(tmp_path: Path) -> None:
     bad, good = tmp_path / "bad", tmp_path / "good"
     how = {"machine": EVERY, "batch_size": 10, "epochs": 1}
     with pytest.raises(Diverged):
-        entry.train(pictures(), "softmax", out=bad, loss=nan_at(5), **how)  # type: ignore[arg-type]
+        api.train(pictures(), "softmax", out=bad, loss=nan_at(5), **how)  # type: ignore[arg-type]
     with pytest.raises(Diverged):
-        entry.train(pictures(), "softmax", out=good, loss=nan_at(6), **how)  # type: ignore[arg-type]
+        api.train(pictures(), "softmax", out=good, loss=nan_at(6), **how)  # type: ignore[arg-type]
     (good / "state" / "00000006.safetensors").unlink()  # so that the state before it is taken
     ours, theirs = is_whole(bad), is_whole(good)
     assert ours["done"] == theirs["done"] == 5
@@ -87,14 +87,14 @@ def test_the_state_before_nan_is_that_of_a_run_without_it(tmp_path: Path) -> Non
 def test_nan_that_is_seen_late_is_dated_right(tmp_path: Path) -> None:
     """Rows are read back in blocks: the step named is that of the first bad row, and nothing was saved after it."""
     with pytest.raises(Diverged, match="loss became nan at step 3 of 'train'") as caught:
-        entry.train(pictures(), "softmax", out=tmp_path / "run", loss=nan_at(3), machine=SELDOM, batch_size=10)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=nan_at(3), machine=SELDOM, batch_size=10)
     assert "none was saved yet" in caught.value.remedy
     assert not (tmp_path / "run" / "state" / "manifest.json").exists()
 
 
 def test_a_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:
     with pytest.raises(Diverged) as caught:
-        entry.train(pictures(), "mlp", out=tmp_path / "run", machine=EVERY, optimizer="sgd", lr=1e30, epochs=3,
+        api.train(pictures(), "mlp", out=tmp_path / "run", machine=EVERY, optimizer="sgd", lr=1e30, epochs=3,
                     schedule="constant")  # fmt: skip
     assert "bar" in caught.value.cause
     assert "smaller --lr" in caught.value.remedy
@@ -154,7 +154,7 @@ def test_memory_that_runs_out_names_the_largest_batch_that_fits(limit: int, says
         return nn.functional.cross_entropy(scores, y)
 
     with pytest.raises(EnvironmentProblem) as caught:
-        entry.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32)
     assert caught.value.exit_code == 4
     assert caught.value.cause == "Memory ran out in a training step with 32 samples a batch"
     expected = f"Take --batch-size {says}: the largest that fits." if says else "Take a smaller model or --image-size."
@@ -168,7 +168,7 @@ def test_memory_that_runs_out_while_the_rate_is_sought(tmp_path: Path) -> None:
         return nn.functional.cross_entropy(scores, y)
 
     with pytest.raises(EnvironmentProblem, match="Take --batch-size 10"):
-        entry.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32, lr=None)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32, lr=None)
 
 
 def test_what_the_failed_step_held_is_free_when_the_batch_is_sought(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_what_the_failed_step_held_is_free_when_the_batch_is_sought(tmp_path: Pa
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(EnvironmentProblem, match="Memory ran out beside the training step"):
-        entry.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32)
     assert held == [False]
 
 
@@ -194,4 +194,4 @@ def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
         raise ZeroDivisionError("a bug of the user's")
 
     with pytest.raises(ZeroDivisionError, match="a bug of the user's"):
-        entry.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM)

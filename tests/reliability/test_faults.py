@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from families import FAMILIES, Family, pictures, result
 
-from snellen import entry
+from snellen import api
 from snellen.core import files
+from snellen.core.checkpoint import read_state
 from snellen.core.errors import EnvironmentProblem
-from snellen.core.state import read_state
 
 ERRORS = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error",
           errno.EROFS: "Read-only file system"}  # fmt: skip
@@ -141,9 +141,9 @@ def test_the_state_before_a_fault_is_the_one_that_is_read(tmp_path: Path) -> Non
                         faults.at = faults.count + late
 
                 own = spying(spy)
-                quick = entry.Machine(save_every=0, threads=1, report=False)
+                quick = api.Machine(save_every=0, threads=1, report=False)
                 with pytest.raises(EnvironmentProblem):
-                    entry.train(pictures(), own, out=folder, machine=quick, rounds=9)
+                    api.train(pictures(), own, out=folder, machine=quick, rounds=9)
             assert seen[:3] == [0, 1, 2]
             found = read_state(folder / "state")
             assert found is not None

@@ -14,9 +14,9 @@ import pytest
 from families import result
 from signalled import LONG
 
+from snellen.core.checkpoint import read_state
 from snellen.core.errors import Stopped
 from snellen.core.run import Run
-from snellen.core.state import read_state
 
 PATIENCE = 120  # seconds until a child is taken for hung
 

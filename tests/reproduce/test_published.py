@@ -13,9 +13,9 @@ import pytest
 import torch
 from torchvision import models
 
-from snellen.data import toys
-from snellen.data.opening import assemble
-from snellen.reproduce import TABLES, curve_fit, depth, initialisation, learning, mnist, mnist_mlp, parameters, units
+from snellen.data.open_dataset import assemble
+from snellen.data.synthetic import toys
+from snellen.reproduce import TABLES, curve_fit, depth, initialisation, mnist, mnist_mlp, parameters, training, units
 from snellen.reproduce.optimizers import RULES, first_step, slide
 from snellen.reproduce.result import Result, run, settled, verdicts
 from snellen.reproduce.table import How
@@ -155,7 +155,7 @@ def test_neighbours_and_margins_learn_from_all_that_is_for_training(digits: tupl
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC
 
-    data = learning.whole(mnist.dataset("mnist"))
+    data = training.whole(mnist.dataset("mnist"))
     assert (data.spec.sizes["train"], data.spec.sizes["test"]) == digits
     assert sum(data.spec.target.counts) == digits[0]  # type: ignore[union-attr]
     result = ran("mnist")
@@ -229,9 +229,9 @@ def test_depth_runs_on_what_there_is_and_says_so(photographs: Path) -> None:
 def test_on_a_gpu_with_the_whole_set_the_published_setup_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    from snellen.fitting.schedules import schedule
+    from snellen.training.schedules import schedule
 
-    data = learning.whole(assemble(toys.digits(0), "cifar10", 0, None))
+    data = training.whole(assemble(toys.digits(0), "cifar10", 0, None))
     spec = dataclasses.replace(data.spec, sizes={"train": 50_000, "val": 5000, "test": 10_000})
     monkeypatch.setattr(depth, "pictures", lambda: (dataclasses.replace(data, spec=spec), ()))
     made = depth.setup(How(seeds=1, device="cuda"))

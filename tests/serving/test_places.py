@@ -17,15 +17,15 @@ import scenes
 from process import FORM, form, png
 
 import snellen
+from snellen.api import Machine, Trained
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import Asked
-from snellen.data.opening import dataset
-from snellen.entry import Machine, Trained
-from snellen.serving.asking import Desk
+from snellen.data.open_dataset import dataset
+from snellen.serving.description import example
+from snellen.serving.http_errors import Refused
+from snellen.serving.inference_queue import Desk
 from snellen.serving.limits import limits
-from snellen.serving.page import example
-from snellen.serving.refused import Refused
-from snellen.serving.sent import inputs
+from snellen.serving.request import inputs
 
 MODELS: dict[str, tuple[Callable[[], Dataset[Labelled]], dict[str, Any]]] = {
     "unet": (scenes.segmented, {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2}),

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from process import png
 
-from snellen.entry import load
+from snellen.api import load
 from snellen.serving.app import Service, application
-from snellen.serving.asking import Desk
+from snellen.serving.inference_queue import Desk
 from snellen.serving.limits import Limits
 
 BODY = png(np.zeros((8, 8), np.uint8))

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import classes, numbers, seeded
+from raw_datasets import classes, numbers, seeded
 
+from snellen.api import load, train
 from snellen.core import files
 from snellen.core.errors import SnellenError
-from snellen.entry import load, train
 
 
 @pytest.mark.parametrize(("name", "least"), [("moons", 0.97), ("rings", 0.97), ("spirals", 0.97)])

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from snellen.architectures import alexnet, cifar, densenet, googlenet, lenet, mobilenet, residual_mlp, resnet, vgg, zoo
+from snellen.architectures import (
+    alexnet,
+    cifar,
+    densenet,
+    googlenet,
+    lenet,
+    mobilenet,
+    residual_mlp,
+    resnet,
+    timm_models,
+    vgg,
+)
 from snellen.architectures.architecture import Architecture
 
 ARCHITECTURES: dict[str, Architecture[Any]] = {
@@ -36,6 +47,6 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
         vgg.VGG13,
         vgg.VGG16,
         vgg.VGG19,
-        zoo.TIMM,
+        timm_models.TIMM,
     )
 }

@@ -12,9 +12,9 @@ from snellen.core.errors import UsageError
 from snellen.core.learner import nothing_suggested
 from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Classes, Modality, Reading, Spec
-from snellen.data.augment import Augment
-from snellen.data.reading import fixed_size
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images import Augment
+from snellen.data.image_size import fixed_size
+from snellen.training.settings import Descent
 
 PUBLISHED = "published"  # the word for the weights that its authors, or torchvision, give away
 FEW = 5000  # pictures below which published weights are better than a fresh start

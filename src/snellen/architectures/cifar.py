@@ -12,9 +12,9 @@ from torch import nn
 
 from snellen.architectures.architecture import Architecture, Start, unmirrored_digits
 from snellen.core.settings import settings
-from snellen.data.augment import Augment
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images import Augment
 from snellen.nn.convnets.residual import CifarNet
+from snellen.training.settings import Descent
 
 SOURCE = "He et al. 2016; lecture 003"
 

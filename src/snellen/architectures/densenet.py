@@ -12,8 +12,8 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
-from snellen.data.augment import Augment
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images import Augment
+from snellen.training.settings import Descent
 
 
 @settings

@@ -10,9 +10,9 @@ from torch import nn
 from snellen.architectures.architecture import Architecture, Start
 from snellen.core.settings import Because, settings
 from snellen.core.spec import Spec
-from snellen.data.augment import Augment
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images import Augment
 from snellen.nn.convnets.lenet import LEAST, LeNet
+from snellen.training.settings import Descent
 
 
 @settings

@@ -11,8 +11,8 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
-from snellen.data.augment import Augment
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images import Augment
+from snellen.training.settings import Descent
 
 SOURCE = "Simonyan and Zisserman 2015; lectures 002, 004"
 ROWS = {11: "A", 13: "B", 16: "D", 19: "E"}  # of the paper's table 1

@@ -10,7 +10,7 @@ from snellen.cli.main import parser
 from snellen.cli.options import Own
 
 if TYPE_CHECKING:
-    from snellen.contest.comparison import Comparison
+    from snellen.model_selection.comparison import Comparison
 
 
 def run(words: Sequence[str], own: Own) -> int:
@@ -21,8 +21,8 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--json", action="store_true", help="print one JSON line for every pair of runs")
     given = made.parse_args(list(words))
 
-    from snellen.contest.comparison import compare
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
+    from snellen.model_selection.comparison import compare
 
     found = compare(*given.runs)
     if "json" in given:

@@ -22,7 +22,7 @@ def run(words: Sequence[str], own: Own) -> int:
     add_data(made)
     given = made.parse_args(list(words))
     data = open_data(given)
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
 
     if "json" in given:
         terminal.line({"taken_for": data.taken_for, "spec": to_plain(data.spec), "files": dict(data.files),

@@ -33,8 +33,8 @@ def _facts() -> list[tuple[str, str]]:
     import torch
 
     from snellen.data.cache import memory
-    from snellen.data.named import data_folder
-    from snellen.fitting.precision import has_bfloat16
+    from snellen.data.named_datasets import data_folder
+    from snellen.training.precision import has_bfloat16
 
     cpu = torch.device("cpu")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

@@ -20,7 +20,7 @@ def run(words: Sequence[str], own: Own) -> int:
     add_data(made)
     given = made.parse_args(list(words))
     trained = given_run(given, own)
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
 
     metrics = trained.evaluate(open_data(given) if "data" in given else None, given.split)
     if "json" in given:

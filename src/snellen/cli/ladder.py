@@ -12,7 +12,7 @@ from snellen.cli.options import Own, add_data, add_machine, machine, open_data
 from snellen.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from snellen.contest.ladder import Ladder
+    from snellen.model_selection.ladder import Ladder
 
 
 def run(words: Sequence[str], own: Own) -> int:
@@ -32,8 +32,8 @@ def run(words: Sequence[str], own: Own) -> int:
     except ValueError:
         raise UsageError(f"--budget cannot be {given.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
-    from snellen.contest.ladder import ladder
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
+    from snellen.model_selection.ladder import ladder
 
     watch = terminal.Progress(quiet="json" in given)
     try:

@@ -11,9 +11,9 @@ from snellen.core.errors import UsageError, nearest
 from snellen.core.settings import Setting, flat
 
 if TYPE_CHECKING:
+    from snellen.api import Machine, Trained
     from snellen.core.learner import Learner
     from snellen.data.dataset import Dataset, Labelled
-    from snellen.entry import Machine, Trained
 
 Own = Sequence["Learner[Any, Any, Any]"]
 
@@ -37,7 +37,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def _pages(text: str) -> str:
     """Refuses what has a reason, which a list of choices does not give."""
     if text == "volume":
-        from snellen.data.pictures import meaning
+        from snellen.data.decode.image_files import meaning
 
         meaning(text)
     return text
@@ -84,7 +84,7 @@ def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
 
     from snellen.data.cache import allowance
     from snellen.data.formats import Asked
-    from snellen.data.opening import dataset
+    from snellen.data.open_dataset import dataset
 
     given = vars(words)
     target = given.get("target")
@@ -112,9 +112,9 @@ def given_run(words: argparse.Namespace, own: Own) -> Trained:
     """The run that the words name, or the newest, which is said."""
     from pathlib import Path
 
+    from snellen.api import load, newest
     from snellen.cli import terminal
     from snellen.core.record import read_record
-    from snellen.entry import load, newest
 
     folder = vars(words).get("run")
     if folder is None:
@@ -126,7 +126,7 @@ def given_run(words: argparse.Namespace, own: Own) -> Trained:
 
 def machine(words: argparse.Namespace, **more: Any) -> Machine:
     """The machine options, beside what the verb itself decides."""
-    from snellen.entry import Machine
+    from snellen.api import Machine
 
     names = ("device", "threads", "save_every")
     return Machine(**{name: vars(words)[name] for name in names if name in words}, **more)

@@ -89,7 +89,7 @@ def _show(table: Table, result: Result | None, form: str, as_json: bool) -> None
 
 
 def _lines(table: Table, result: Result | None) -> None:
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
     from snellen.reproduce.result import verdicts
 
     head = {} if result is None else {k: v for k, v in to_plain(result).items() if k not in ("is", "table", "rows")}

@@ -15,8 +15,8 @@ def run(words: Sequence[str], own: Own) -> int:
 
     import torch
 
+    from snellen.serving.description import example
     from snellen.serving.limits import limits
-    from snellen.serving.page import example
     from snellen.serving.server import bound, is_local, serve, url_of
 
     address = bound(given.host, given.port)

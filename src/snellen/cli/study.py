@@ -45,9 +45,9 @@ def run(words: Sequence[str], own: Own) -> int:
     except ValueError:
         raise UsageError(f"--budget cannot be {given.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
-    from snellen.contest.outcome import caption, effects, means, written
-    from snellen.contest.study import study
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
+    from snellen.model_selection.study import study
+    from snellen.model_selection.study_results import caption, effects, means, written
 
     watch = terminal.Progress(quiet="json" in given)
     try:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from snellen.core.errors import printable
-from snellen.look.tables import FORMATS, Row, csv_row, table
+from snellen.report.tables import FORMATS, Row, csv_row, table
 
 __all__ = ["FORMATS", "Progress", "Row", "amount", "csv_row", "duration", "line", "say", "seconds", "table", "tell"]
 

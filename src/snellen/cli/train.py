@@ -27,8 +27,8 @@ from snellen.core import catalog
 from snellen.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from snellen.contest.folds import Folds
     from snellen.core.spec import Reading, Spec
+    from snellen.model_selection.cross_validation import Folds
 
 
 def run(words: Sequence[str], own: Own) -> int:
@@ -54,7 +54,7 @@ def run(words: Sequence[str], own: Own) -> int:
         raise UsageError(f"snellen train does not know {unknown[0]}",
                          nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]))
 
-    from snellen import entry
+    from snellen import api
     from snellen.core.record import read_record
     from snellen.core.settings import flat, resolve
 
@@ -65,7 +65,7 @@ def run(words: Sequence[str], own: Own) -> int:
         if "resume" in given:
             if typed or "data" in given or "model" in given or "folds" in given:
                 raise UsageError("--resume goes on with the settings of the run", "Give --resume RUN alone.")
-            trained = entry.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner),
+            trained = api.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner),
                                    machine=where)
         else:
             if "data" not in given:
@@ -74,9 +74,9 @@ def run(words: Sequence[str], own: Own) -> int:
             watch.say(f"{given.data}: {data.taken_for}")
             for finding in data.findings:
                 watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
-            task = entry.find_task(vars(given).get("task"), data.spec)
+            task = api.find_task(vars(given).get("task"), data.spec)
             name = vars(given).get("model")
-            learner = ours[name] if name in ours else entry.find_learner(name, task, data.spec)
+            learner = ours[name] if name in ours else api.find_learner(name, task, data.spec)
             values = parse_settings(typed, learner, known)
             watch.say(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
             if "explain" in given:
@@ -85,15 +85,15 @@ def run(words: Sequence[str], own: Own) -> int:
                 rows += _pictures(data.spec, learner.reads(chosen, data.spec))
                 terminal.say(terminal.table(["setting", "value", "because", "meaning"], rows))
             if "folds" in given:
-                from snellen.contest.folds import cross_validate
+                from snellen.model_selection.cross_validation import cross_validate
 
                 crossed = cross_validate(data, learner, given.folds, out=vars(given).get("out"), settings=values,
-                                         machine=where, command=entry.command_line())
+                                         machine=where, command=api.command_line())
                 watch.end()
                 show_folds(crossed, as_json="json" in given)
                 return 0
-            trained = entry.train(data, learner, task=task.name, seed=vars(given).get("seed", 0),
-                                  out=vars(given).get("out"), machine=where, command=entry.command_line(), **values)
+            trained = api.train(data, learner, task=task.name, seed=vars(given).get("seed", 0),
+                                  out=vars(given).get("out"), machine=where, command=api.command_line(), **values)
     finally:
         watch.end()
     show(trained, as_json="json" in given)
@@ -102,7 +102,7 @@ def run(words: Sequence[str], own: Own) -> int:
 
 def _pictures(spec: Spec, reading: Reading) -> list[list[str]]:
     """The row that says at which size pictures are read, whatever decides it."""
-    from snellen.data.reading import why_size
+    from snellen.data.image_size import why_size
 
     if spec.modality != "image":
         return []
@@ -112,8 +112,8 @@ def _pictures(spec: Spec, reading: Reading) -> list[list[str]]:
 
 def show(trained: object, *, as_json: bool) -> None:
     """The headline, the metrics and the way to the report."""
-    from snellen.core.plain import to_plain
-    from snellen.entry import Trained
+    from snellen.api import Trained
+    from snellen.core.serialization import to_plain
 
     assert isinstance(trained, Trained)
     metrics = trained.metrics
@@ -131,7 +131,7 @@ def show(trained: object, *, as_json: bool) -> None:
 
 def show_folds(crossed: Folds, *, as_json: bool) -> None:
     """The headline of every fold, their mean and its interval."""
-    from snellen.core.plain import to_plain
+    from snellen.core.serialization import to_plain
 
     if as_json:
         terminal.line({"folder": str(crossed.folder), "learner": crossed.learner, "headline": crossed.headline,

@@ -45,8 +45,9 @@ def tasks() -> dict[str, TaskEntry]:
     found = {}
     for module, _ in _ordered(PACKAGE / "tasks" / "__init__.py", "TASKS"):
         folder = PACKAGE / "tasks" / module
-        question = _text(folder / "task.py", _call(_tree(folder / "task.py"), "TASK"), "question")
-        found[module] = TaskEntry(name=module, question=question, learners=tuple(_learners(folder, module)))
+        call = _call(_tree(folder / "task.py"), "TASK")
+        name, question = (_text(folder / "task.py", call, word) for word in ("name", "question"))
+        found[name] = TaskEntry(name=name, question=question, learners=tuple(_learners(folder, name)))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from snellen.core import files
 from snellen.core.errors import DataError
-from snellen.core.plain import from_plain, to_plain
+from snellen.core.serialization import from_plain, to_plain
 from snellen.core.spec import Reading, Spec
 
 SCHEMA = 1

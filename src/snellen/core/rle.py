@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from snellen.core.objects import Region
+from snellen.core.detections import Region
 
 
 def runs(region: Region, size: tuple[int, int]) -> np.ndarray:

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core import files
+from snellen.core.checkpoint import State, Stateful, from_numpy_state, numpy_state, read_state, restore, write_state
 from snellen.core.errors import DataError, Diverged, Stopped, first_line
 from snellen.core.history import History
 from snellen.core.random import drawing, key, reseed, seeders
-from snellen.core.state import State, Stateful, from_numpy_state, numpy_state, read_state, restore, write_state
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snellen.core.objects import Region
+from snellen.core.detections import Region
 
 Cell = str | float | int | None
 

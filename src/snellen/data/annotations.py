@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.objects import Objects
+from snellen.core.detections import Objects
 
 NO_TRUTH = -1  # in a map of classes: the pixel is neither learned from nor counted
 MOST_COUNTED = 500  # maps that are read to count the pixels of each class

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.random import generator, key, permutation
-from snellen.data.augment import Augment, augment
+from snellen.data.augment.images import Augment, augment
 from snellen.data.dataset import Labelled, Samples
 
 BLOCK = 4 << 20  # bytes gathered at once, so that they are still in the cache when their turn comes

@@ -22,7 +22,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.files import written
 from snellen.core.spec import Reading
-from snellen.data.index import cache_folder
+from snellen.data.file_index import cache_folder
 from snellen.data.source import BadSamples, Source
 
 SHARE_OF_MEMORY = 4  # a quarter of what is free

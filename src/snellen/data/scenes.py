@@ -14,7 +14,7 @@ from snellen.core.random import permutation
 from snellen.core.spec import Reading
 from snellen.data.annotations import Annotations, Truth
 from snellen.data.cache import SHARE_OF_MEMORY, memory
-from snellen.data.pictures import in_threads
+from snellen.data.decode.image_files import in_threads
 from snellen.data.source import Source
 
 

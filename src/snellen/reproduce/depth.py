@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, SnellenError
-from snellen.data.named import data_folder
-from snellen.data.opening import dataset
-from snellen.reproduce.learning import Data, learned, part, whole
+from snellen.data.named_datasets import data_folder
+from snellen.data.open_dataset import dataset
 from snellen.reproduce.table import How, Measured, Row, Table, above, figure, not_run, over_seeds
+from snellen.reproduce.training import Data, learned, part, whole
 from snellen.tasks import LEARNERS
 
 RECIPE: dict[str, Any] = {

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from snellen.core.errors import SnellenError
-from snellen.data.opening import dataset
-from snellen.reproduce.learning import Data, learned, part, whole
+from snellen.data.open_dataset import dataset
 from snellen.reproduce.table import How, Measured, Row, Table, figure, not_run, tried
+from snellen.reproduce.training import Data, learned, part, whole
 
 SMALLER = (5000, 1000)  # samples of training and test of a quick run
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snellen.core.errors import SnellenError
-from snellen.data.opening import dataset
-from snellen.reproduce.learning import Data, learned, part, whole
+from snellen.data.open_dataset import dataset
 from snellen.reproduce.table import How, Measured, Row, Table, above, between, not_run, over_seeds
+from snellen.reproduce.training import Data, learned, part, whole
 
 WIDTHS = (20, 40, 60, 80, 100, 120)
 EPOCHS = 15

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from snellen.fitting.optimizers import optimizer
 from snellen.reproduce.table import How, Measured, Row, Table, figure
+from snellen.training.optimizers import optimizer
 
 RATE, GRADIENT = 0.01, 1.0
 SLIDE = "Adam as on the slide, without bias correction"

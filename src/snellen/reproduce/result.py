@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
+from snellen.api import find_device
+from snellen.api.run_options import physical_memory
 from snellen.core import files
 from snellen.core.errors import DataError, UsageError
-from snellen.core.plain import from_plain, to_plain
 from snellen.core.record import versions
-from snellen.entry import find_device
-from snellen.entry.machine import physical_memory
+from snellen.core.serialization import from_plain, to_plain
 from snellen.reproduce.table import How, Measured, Row, Table, Verdict, not_run, verdict, written
 
 STORED = Path(__file__).parent / "results"  # what was measured for this version

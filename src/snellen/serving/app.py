@@ -15,13 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from snellen.api import Trained
 from snellen.core.errors import shown
-from snellen.entry import Trained
-from snellen.serving.asking import Desk, Question
+from snellen.serving.description import info, openapi, page
+from snellen.serving.http_errors import AGAIN, CLOSE, Refused, bug, stopping
+from snellen.serving.inference_queue import Desk, Question
 from snellen.serving.limits import BODIES, SLOWEST
-from snellen.serving.page import info, openapi, page
-from snellen.serving.refused import AGAIN, CLOSE, Refused, bug, stopping
-from snellen.serving.sent import inputs, refuse_kind
+from snellen.serving.request import inputs, refuse_kind
 
 _HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"),
             (b"content-security-policy", b"default-src 'none'; form-action 'self'; frame-ancestors 'none'; "

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import uvicorn
 
+from snellen.api import Trained
 from snellen.core import files
 from snellen.core.errors import EnvironmentProblem, Stopped, UsageError
-from snellen.entry import Trained
 from snellen.serving.app import Service, application
-from snellen.serving.asking import Desk
-from snellen.serving.connection import connections
+from snellen.serving.connection_limits import connections
+from snellen.serving.inference_queue import Desk
 from snellen.serving.limits import Limits
 
 GRACE = 5  # seconds for what is in flight when the server is told to stop

@@ -10,16 +10,16 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, detect, instances, keypoints, pixels, regress, segment
+from snellen.tasks import classify, dense_regress, detect, instances, keypoints, regress, segment
 
 TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (
-    classify.TASK, regress.TASK, segment.TASK, pixels.TASK, keypoints.TASK, instances.TASK, detect.TASK,
+    classify.TASK, regress.TASK, segment.TASK, dense_regress.TASK, keypoints.TASK, instances.TASK, detect.TASK,
 )}  # fmt: skip
 
 # Simplest first: the order of the ladder.
 LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "classify": classify.LEARNERS, "regress": regress.LEARNERS, "segment": segment.LEARNERS,
-    "pixels": pixels.LEARNERS, "keypoints": keypoints.LEARNERS, "instances": instances.LEARNERS,
+    "pixels": dense_regress.LEARNERS, "keypoints": keypoints.LEARNERS, "instances": instances.LEARNERS,
     "detect": detect.LEARNERS,
 }  # fmt: skip
 
@@ -32,6 +32,6 @@ def no_plain_module(module: nn.Module) -> Learner[Any, Any, Any]:
 
 # What makes a learner of a plain module, and says what the module must return.
 ADOPT: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
-    "classify": classify.adopt, "regress": regress.adopt, "segment": segment.adopt, "pixels": pixels.adopt,
+    "classify": classify.adopt, "regress": regress.adopt, "segment": segment.adopt, "pixels": dense_regress.adopt,
     "keypoints": no_plain_module, "instances": no_plain_module, "detect": no_plain_module,
 }  # fmt: skip

@@ -20,7 +20,7 @@ from snellen.core.spec import Classes, Labels, Numbers, Reading
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, formats
 from snellen.data.formats.arrays import open_draft, recognises, role
-from snellen.data.opening import dataset
+from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
 
 RNG = np.random.default_rng(0)

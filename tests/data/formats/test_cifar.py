@@ -12,7 +12,7 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.data.formats import Asked, formats
 from snellen.data.formats.cifar import open_draft, recognises
-from snellen.data.opening import dataset
+from snellen.data.open_dataset import dataset
 from snellen.data.source import Array
 
 

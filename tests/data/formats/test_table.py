@@ -18,10 +18,10 @@ from snellen.core.errors import DataError, SnellenError, UsageError
 from snellen.core.spec import Classes, Input, Labels, Numbers, Reading
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, formats
-from snellen.data.formats.rows import has_header, read_grid, sniff
 from snellen.data.formats.table import open_draft, read_rows, recognises
-from snellen.data.formats.targets import split_unit
-from snellen.data.opening import assemble, dataset
+from snellen.data.formats.table_targets import split_unit
+from snellen.data.formats.table_text import has_header, read_grid, sniff
+from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import Array
 
 FLOWERS = "length [mm],width,colour,species\n" + "".join(

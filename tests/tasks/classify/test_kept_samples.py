@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drafts import classes, labels, numbers, seeded
+from raw_datasets import classes, labels, numbers, seeded
 from torch import Tensor
 
+from snellen.api import load, train
 from snellen.core import files
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.entry import load, train
-from snellen.fitting import supervised
 from snellen.nn import neighbours
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.classify import LEARNERS, svm
+from snellen.training import supervised
 
 
 def blobs(count: int = 240, kinds: int = 4, dtype: torch.dtype = torch.float64) -> Dataset[Labelled]:

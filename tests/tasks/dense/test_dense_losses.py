@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from drafts import seeded
+from raw_datasets import seeded
 
 from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.spec import Input, PixelClasses, Spec
 from snellen.nn.network import Network
-from snellen.tasks.pixels.scheme import balanced_cross_entropy, cosine
-from snellen.tasks.segment.scheme import (
+from snellen.tasks.dense_regress.objective import balanced_cross_entropy, cosine
+from snellen.tasks.segment.objective import (
     ByOverlap,
     PixelLogits,
     Weighting,

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import scenes
 import torch
-from drafts import seeded
 from PIL import Image
+from raw_datasets import seeded
 from torch import nn
 
 import snellen
+from snellen.api import Machine
 from snellen.core.rle import of_text
 from snellen.core.spec import PixelClasses, PixelNumbers
 from snellen.core.views import Pictures
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Dataset, Labelled
-from snellen.entry import Machine
-from snellen.look.map_files import MapFiles
+from snellen.report.prediction_maps import MapFiles
 from snellen.tasks import LEARNERS
-from snellen.tasks.pixels.task import told as told_in_words
+from snellen.tasks.dense_regress.task import told as told_in_words
 
 SMALL: dict[str, Any] = {"width": 4, "depth": 2, "epochs": 1}
 

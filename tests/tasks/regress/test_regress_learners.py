@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from drafts import numbers, seeded
+from raw_datasets import numbers, seeded
 from torch import Tensor, nn
 
+from snellen.api import Machine, load, resume, train
 from snellen.core.errors import UsageError
 from snellen.core.spec import Input, Numbers, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.entry import Machine, load, resume, train
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.regress import LEARNERS, TASK
-from snellen.tasks.regress.scheme import ByError, Errors, Scaled
+from snellen.tasks.regress.objective import ByError, Errors, Scaled
 
 
 def wave(count: int = 200) -> Dataset[Labelled]:

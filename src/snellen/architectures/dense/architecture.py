@@ -11,10 +11,10 @@ from torch import nn
 from snellen.core.run import Run
 from snellen.core.settings import Because
 from snellen.core.spec import Reading, Spec
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.dense import Sight, tile_of, visits
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.network import Network
+from snellen.training.dense import Sight, tile_of, visits
+from snellen.training.settings import Descent
 
 ENOUGH = 4000  # tiles: what two cores look at in two minutes, and few pictures teach little more
 

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from snellen.architectures.dense.architecture import DenseArchitecture
 from snellen.core.settings import Limit, settings
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.dense import Sight
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.dilated import Dilated
+from snellen.training.dense import Sight
+from snellen.training.settings import Descent
 
 
 @settings

@@ -17,11 +17,11 @@ from snellen.architectures.pretrained import read, standardize, there
 from snellen.core.errors import UsageError, nearest
 from snellen.core.run import Run
 from snellen.core.settings import make, settings
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.dense import Sight
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.fcn import FCN, Frozen
 from snellen.nn.network import Network
+from snellen.training.dense import Sight
+from snellen.training.settings import Descent
 
 PICTURE = 256  # pixels a side for which the encoder is built: one for photographs, not for stamps
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from snellen.architectures.dense.architecture import DenseArchitecture
 from snellen.core.settings import Limit, settings
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.dense import Sight
-from snellen.fitting.descent import Descent
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.unet import UNet
+from snellen.training.dense import Sight
+from snellen.training.settings import Descent
 
 
 @settings

@@ -18,8 +18,8 @@ from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.stored import HDF5, NPZ, ArrayFile, Slices, arrange, at_depth, open_arrays
-from snellen.data.formats.targets import FEWEST_A_CLASS, KINDS, MOST_WHOLE_CLASSES
+from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, Slices, arrange, at_depth, open_arrays
+from snellen.data.formats.table_targets import FEWEST_A_CLASS, KINDS, MOST_WHOLE_CLASSES
 from snellen.data.source import Array, Source
 
 _INPUTS = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")

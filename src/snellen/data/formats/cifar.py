@@ -15,7 +15,7 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
 from snellen.data.dataset import Draft
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.unpickled import read_pickle
+from snellen.data.formats.safe_pickle import read_pickle
 from snellen.data.source import Array
 
 _SIDE = 32

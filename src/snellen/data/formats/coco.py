@@ -19,16 +19,16 @@ import numpy as np
 from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
+from snellen.data.check.findings import stray
 from snellen.data.dataset import Draft
-from snellen.data.findings import stray
+from snellen.data.decode.image_files import named_pictures
+from snellen.data.file_index import walk
 from snellen.data.formats import Asked, Format
 from snellen.data.formats.coco_json import Category, CocoFile, Row, called, read
-from snellen.data.formats.folder import SPLIT_NAMES
-from snellen.data.formats.objects import Told, draft_of, left_over, mirrored, some_masks, split_of
-from snellen.data.index import walk
-from snellen.data.object_table import ObjectTable, Wrong
-from snellen.data.outlines import Outlines
-from snellen.data.pictures import named_pictures
+from snellen.data.formats.image_folder import SPLIT_NAMES
+from snellen.data.formats.object_datasets import Told, draft_of, left_over, mirrored, some_masks, split_of
+from snellen.data.formats.object_table import ObjectTable, Wrong
+from snellen.data.formats.polygons import Outlines
 
 _HEAD = re.compile(rb'\s*\{\s*"(info|images|licenses?|annotations|categories|type)"')
 _OTHER_KINDS = frozenset({"captions", "image_info", "panoptic", "stuff"})  # what COCO has beside objects

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, shown
-from snellen.data.formats.objects import is_name, leads_out
-from snellen.data.outlines import Outline, Runs, compressed
+from snellen.data.formats.object_datasets import is_name, leads_out
+from snellen.data.formats.polygons import Outline, Runs, compressed
 
 _NUMBERS = {int, float}
 _EXPORT = "Export it again, or mend the file."

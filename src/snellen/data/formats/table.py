@@ -17,10 +17,10 @@ from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, Draft
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.columns import MOST_CATEGORIES, Cells, Problems, encode, learn, look, report
-from snellen.data.formats.rows import SUFFIXES, Grid, is_picture, read_grid
-from snellen.data.formats.table_pictures import Inputs, is_file, picture_column, picture_inputs
-from snellen.data.formats.targets import choose, read_target
+from snellen.data.formats.table_columns import MOST_CATEGORIES, Cells, Problems, encode, learn, look, report
+from snellen.data.formats.table_images import Inputs, is_file, picture_column, picture_inputs
+from snellen.data.formats.table_targets import choose, read_target
+from snellen.data.formats.table_text import SUFFIXES, Grid, is_picture, read_grid
 from snellen.data.source import Array
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}

@@ -17,15 +17,15 @@ import numpy as np
 
 from snellen.core.errors import UsageError, first_line, shown
 from snellen.core.spec import Boxes
+from snellen.data.check.findings import stray
 from snellen.data.dataset import Draft
-from snellen.data.findings import stray
+from snellen.data.decode.image_files import named_pictures
+from snellen.data.file_index import walk
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.objects import Told, beside_pictures, draft_of, some_names, split_of
+from snellen.data.formats.object_datasets import Told, beside_pictures, draft_of, some_names, split_of
+from snellen.data.formats.object_table import ObjectTable, Wrong
 from snellen.data.formats.voc_files import MASKS, Entry, child, entries_of, home_of, not_used
 from snellen.data.formats.voc_masks import ObjectMasks
-from snellen.data.index import walk
-from snellen.data.object_table import ObjectTable, Wrong
-from snellen.data.pictures import named_pictures
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from snellen.core.errors import DataError, first_line, shown
 from snellen.data.dataset import SPLITS
-from snellen.data.formats.folder import is_picture_name
-from snellen.data.formats.objects import left_over, some_names, split_of
-from snellen.data.index import Listing
+from snellen.data.file_index import Listing
+from snellen.data.formats.image_folder import is_picture_name
+from snellen.data.formats.object_datasets import left_over, some_names, split_of
 from snellen.data.source import Aside
 
 MASKS = "SegmentationObject"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.data import decode
-from snellen.data.header import Unusable
+from snellen.data.decode import image_decoder
+from snellen.data.decode.header import Unusable
 
 VOID = 255  # a border between objects
 
@@ -34,7 +34,7 @@ class ObjectMasks:
     def _size(self, file: str | None) -> tuple[int, int]:
         """Height and width; 1, 1 for a file that is no picture, which is then told to be of another size."""
         try:
-            header = decode.header(self.root / file) if file is not None else None
+            header = image_decoder.header(self.root / file) if file is not None else None
         except Unusable:
             header = None
         return (1, 1) if header is None else (header.height, header.width)
@@ -51,7 +51,7 @@ class ObjectMasks:
         file = self.files[k]
         assert file is not None
         try:
-            values = decode.stored(self.root / file)  # (H, W)
+            values = image_decoder.stored(self.root / file)  # (H, W)
         except Unusable as error:
             raise ValueError(f"{file} {error.cause}") from error
         if values.shape != (height, width):

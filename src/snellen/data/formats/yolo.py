@@ -19,18 +19,26 @@ import numpy as np
 from snellen.core.errors import DataError, first_line, shown
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
+from snellen.data.check.findings import stray
 from snellen.data.dataset import SPLITS, Draft
-from snellen.data.findings import stray
+from snellen.data.decode.header import Header
+from snellen.data.decode.image_files import PictureFiles, named_pictures
+from snellen.data.file_index import Listing, walk
 from snellen.data.formats import Asked, Format
-from snellen.data.formats.folder import SPLIT_NAMES, is_picture_name
-from snellen.data.formats.objects import Told, beside_pictures, draft_of, leads_out, left_over, some_masks, some_names
-from snellen.data.formats.yolo_lines import Line, read_lines
-from snellen.data.formats.yolo_plan import NAMES, YAML, Plan, plan_of
-from snellen.data.header import Header
-from snellen.data.index import Listing, walk
-from snellen.data.object_table import ObjectTable, Wrong
-from snellen.data.outlines import Outlines
-from snellen.data.pictures import PictureFiles, named_pictures
+from snellen.data.formats.image_folder import SPLIT_NAMES, is_picture_name
+from snellen.data.formats.object_datasets import (
+    Told,
+    beside_pictures,
+    draft_of,
+    leads_out,
+    left_over,
+    some_masks,
+    some_names,
+)
+from snellen.data.formats.object_table import ObjectTable, Wrong
+from snellen.data.formats.polygons import Outlines
+from snellen.data.formats.yolo_config import NAMES, YAML, Plan, plan_of
+from snellen.data.formats.yolo_labels import Line, read_lines
 from snellen.data.source import Aside
 
 _TELLS = re.compile(rb"^(names|nc|train)\s*:", re.MULTILINE)

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
-from snellen.nn.dense.fitted import cropped, padded
+from snellen.nn.dense.padding import cropped, padded
 from snellen.nn.dense.upsampling import upsampling
 
 SIDE = 256  # pixels a side of the picture on which the maps' sizes are found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snellen.nn.dense.fitted import cropped, padded
+from snellen.nn.dense.padding import cropped, padded
 from snellen.nn.dense.upsampling import upsampling
 
 

@@ -8,11 +8,11 @@ from snellen.core.learner import Learner
 from snellen.tasks.classify import (
     baseline,
     bases,
+    from_module,
     knn,
     lda,
     mlp,
     networks,
-    own,
     perceptron,
     probe,
     softmax,
@@ -21,7 +21,7 @@ from snellen.tasks.classify import (
 )
 
 TASK = task.TASK
-adopt = own.adopt
+adopt = from_module.adopt
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,

@@ -10,7 +10,7 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size
+from snellen.data.image_size import fixed_size
 from snellen.tasks.classify.task import TASK
 
 

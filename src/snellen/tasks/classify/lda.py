@@ -16,10 +16,10 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
-from snellen.data.reading import fixed_size, flat_size
-from snellen.fitting.supervised import some
+from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
 from snellen.tasks.classify.task import TASK, one_class
+from snellen.training.supervised import some
 
 LEAST_PRIOR = 1e-9  # of a class without a training sample
 LEAST_SHRINKAGE = 1e-6  # a constant column has no variance, which no inverse stands

@@ -12,11 +12,11 @@ from snellen.core.run import Run
 from snellen.core.settings import joined
 from snellen.core.spec import Classes, Labels, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
+from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
+from snellen.training.supervised import learn
 
 ADDS = Weighting  # to the settings of an architecture
 

@@ -17,10 +17,10 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Reading, Spec
 from snellen.data.batches import Batches
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size, flat_size
-from snellen.fitting.supervised import some
+from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
 from snellen.tasks.classify.task import TASK, one_class
+from snellen.training.supervised import some
 
 
 @settings

@@ -11,15 +11,15 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Because, settings
 from snellen.core.spec import Classes, Labels, Reading, Spec
-from snellen.data.augment import Augment
+from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size, flat_size
-from snellen.fitting.descent import Descent
-from snellen.fitting.supervised import learn
+from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.scheme import ByCrossEntropy, Logits, Weighting
+from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
+from snellen.training.settings import Descent
+from snellen.training.supervised import learn
 
 
 @settings

@@ -20,10 +20,10 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Input, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size, read_shape
-from snellen.fitting.supervised import everything, some
+from snellen.data.image_size import fixed_size, read_shape
 from snellen.nn.layers import Standardize
 from snellen.tasks.classify.task import TASK, one_class
+from snellen.training.supervised import everything, some
 
 AT_ONCE = 256  # inputs whose kernel with all support vectors is in memory at once
 CACHE = 500  # MB of the kernel that libsvm keeps

@@ -14,14 +14,14 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Reading, Spec
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.descent import Descent
-from snellen.nn.rcnn.detector import Detector
-from snellen.objects.learn import Lesson
-from snellen.objects.search import needed
-from snellen.objects.searched import Given, by_crops, in_stages
+from snellen.detection.proposals_from_search import Given, by_crops, in_stages
+from snellen.detection.selective_search import needed
+from snellen.detection.training import Lesson
+from snellen.nn.detection.detector import Detector
 from snellen.tasks.detect.task import TASK
+from snellen.training.settings import Descent
 
 
 @settings

@@ -9,16 +9,16 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Spec
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.descent import Descent
-from snellen.nn.rcnn.detector import Detector
-from snellen.objects.learn import Lesson, learn
-from snellen.objects.one_stage import detector
-from snellen.objects.pretrained import begin, gentle, there
-from snellen.objects.published import THIRDS, Published
-from snellen.objects.settings import Sight, reads
+from snellen.detection.checkpoints import THIRDS, Published
+from snellen.detection.one_stage import detector
+from snellen.detection.pretrained import begin, gentle, there
+from snellen.detection.settings import Sight, reads
+from snellen.detection.training import Lesson, learn
+from snellen.nn.detection.detector import Detector
 from snellen.tasks.detect.task import TASK
+from snellen.training.settings import Descent
 
 PUBLISHED = {"resnet50": Published(name="retinanet_resnet50_fpn", anchors=THIRDS, epsilon=0.0)}
 

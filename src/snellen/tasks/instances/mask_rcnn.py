@@ -9,16 +9,16 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Spec
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scene_augment import SceneAugment
-from snellen.fitting.descent import Descent
-from snellen.nn.rcnn.detector import Detector
-from snellen.objects.learn import Lesson, learn
-from snellen.objects.pretrained import begin, gentle, there
-from snellen.objects.published import EACH, Published
-from snellen.objects.settings import Sight, reads
-from snellen.objects.two_stage import Stages, detector
+from snellen.detection.checkpoints import EACH, Published
+from snellen.detection.pretrained import begin, gentle, there
+from snellen.detection.settings import Sight, reads
+from snellen.detection.training import Lesson, learn
+from snellen.detection.two_stage import Stages, detector
+from snellen.nn.detection.detector import Detector
 from snellen.tasks.instances.task import TASK
+from snellen.training.settings import Descent
 
 PUBLISHED = {"resnet50": Published(name="maskrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0)}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from snellen.core.spec import Boxes, Spec
-from snellen.objects.asked import question_about
-from snellen.objects.protocol import Part
+from snellen.detection.protocol import Part
+from snellen.detection.task_factory import question_about
 
 PARTS: tuple[Part, ...] = ("masks", "boxes")  # that are scored; it is ranked by the first
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from snellen.core.learner import Learner
 from snellen.data.dataset import Dataset, Labelled
-from snellen.objects import baseline
-from snellen.objects.baseline import BaselineSettings
+from snellen.detection import baseline
+from snellen.detection.baseline import BaselineSettings
 from snellen.tasks.keypoints.task import PARTS, TASK
 
 LEARNER = Learner[BaselineSettings, Dataset[Labelled], baseline.Usual](

@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, bases, knn, least_squares, mlp, networks, own, polynomial, ridge, task
+from snellen.tasks.regress import (
+    baseline,
+    bases,
+    from_module,
+    knn,
+    least_squares,
+    mlp,
+    networks,
+    polynomial,
+    ridge,
+    task,
+)
 
 TASK = task.TASK
-adopt = own.adopt
+adopt = from_module.adopt
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,

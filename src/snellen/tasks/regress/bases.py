@@ -16,13 +16,13 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size, flat_size
-from snellen.fitting.supervised import some
-from snellen.nn.bases import GaussianBases, middles
+from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
+from snellen.nn.rbf import GaussianBases, middles
+from snellen.tasks.regress.objective import targets
 from snellen.tasks.regress.ridge import best_penalty, parts, weights
-from snellen.tasks.regress.scheme import targets
 from snellen.tasks.regress.task import TASK
+from snellen.training.supervised import some
 
 
 @settings

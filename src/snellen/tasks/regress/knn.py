@@ -15,10 +15,10 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Numbers, Reading, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size, read_shape
-from snellen.fitting.supervised import everything, some
+from snellen.data.image_size import fixed_size, read_shape
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.regress.task import TASK
+from snellen.training.supervised import everything, some
 
 
 @settings

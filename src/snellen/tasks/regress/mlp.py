@@ -11,16 +11,16 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Because, Limit, settings
 from snellen.core.spec import Reading, Spec
-from snellen.data.augment import Augment
+from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.reading import fixed_size, flat_size
-from snellen.fitting.descent import Descent
-from snellen.fitting.supervised import learn
+from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP
 from snellen.nn.network import Network
-from snellen.tasks.regress.scheme import ByError, Errors, Scaled, learn_targets, targets
+from snellen.tasks.regress.objective import ByError, Errors, Scaled, learn_targets, targets
 from snellen.tasks.regress.task import TASK
+from snellen.training.settings import Descent
+from snellen.training.supervised import learn
 
 
 @settings

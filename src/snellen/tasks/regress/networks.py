@@ -11,13 +11,13 @@ from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Because, flat, joined
 from snellen.core.spec import Reading, Spec
-from snellen.data.augment import Augment
+from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.fitting.supervised import learn
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.regress.scheme import ByError, Errors, Scaled, learn_targets, targets
+from snellen.tasks.regress.objective import ByError, Errors, Scaled, learn_targets, targets
 from snellen.tasks.regress.task import TASK
+from snellen.training.supervised import learn
 
 ADDS = Errors  # to the settings of an architecture
 

@@ -17,8 +17,8 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.regress import least_squares
+from snellen.tasks.regress.objective import targets
 from snellen.tasks.regress.ridge import left_out, parts, scored, weights
-from snellen.tasks.regress.scheme import targets
 from snellen.tasks.regress.task import TASK
 
 HIGHEST = 9  # order that is tried

@@ -17,7 +17,7 @@ from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.regress import least_squares
 from snellen.tasks.regress.least_squares import Linear
-from snellen.tasks.regress.scheme import targets
+from snellen.tasks.regress.objective import targets
 from snellen.tasks.regress.task import TASK
 
 PENALTIES = torch.logspace(-8, 2, 41, dtype=torch.float64)  # tried, as shares of the largest eigenvalue of ΦᵀΦ

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.segment import baseline, networks, own, task
+from snellen.tasks.segment import baseline, from_module, networks, task
 
 TASK = task.TASK
-adopt = own.adopt
+adopt = from_module.adopt
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,

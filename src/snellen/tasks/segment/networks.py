@@ -11,11 +11,11 @@ from snellen.core.run import Run
 from snellen.core.settings import joined
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.fitting.dense import learn_dense, tile_of
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.segment.scheme import ByOverlap, PixelLogits, Weighting, refuse_idle
+from snellen.tasks.segment.objective import ByOverlap, PixelLogits, Weighting, refuse_idle
 from snellen.tasks.segment.task import TASK, classes
+from snellen.training.dense import learn_dense, tile_of
 
 ADDS = Weighting  # to the settings of an architecture
 

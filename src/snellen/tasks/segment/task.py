@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core import rle
+from snellen.core.detections import Region
 from snellen.core.errors import Diverged
-from snellen.core.objects import Region
 from snellen.core.run import Run
 from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import Answer, Exported, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.kept_maps import Worst
+from snellen.data.worst_maps import Worst
 from snellen.metrics import segmentation
 from snellen.metrics.intervals import of_sums
-from snellen.nn.dense.fitted import multiple
+from snellen.nn.dense.padding import multiple
 from snellen.nn.tiling import tiled
 from snellen.tasks.segment import views
 

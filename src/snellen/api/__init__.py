@@ -1,0 +1,24 @@
+"""The public verbs `train`, `resume` and `load`, and what they return."""
+
+from __future__ import annotations
+
+from snellen.api.lookup import command_line, find_learner, find_task, new_folder, newest, refusal
+from snellen.api.run_options import Machine, find_device
+from snellen.api.trained_run import Trained, load
+from snellen.api.training import prepare, resume, train
+
+__all__ = [
+    "Machine",
+    "Trained",
+    "command_line",
+    "find_device",
+    "find_learner",
+    "find_task",
+    "load",
+    "new_folder",
+    "newest",
+    "prepare",
+    "refusal",
+    "resume",
+    "train",
+]

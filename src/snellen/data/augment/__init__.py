@@ -1,0 +1,1 @@
+"""Data augmentation: of batches of images, and of images together with their masks, boxes and maps."""

@@ -1,0 +1,1 @@
+"""Checks of a dataset before training: unreadable files, duplicates, leakage, wrong annotations."""

@@ -1,0 +1,1 @@
+"""Decoders: image, TIFF and video files to tensors at their own depth."""

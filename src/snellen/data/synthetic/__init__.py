@@ -1,0 +1,1 @@
+"""Synthetic and built-in datasets: digits, toy sets, and rendered solid shapes."""

@@ -1,0 +1,1 @@
+"""Geometry without learning: the ray caster of solid shapes."""

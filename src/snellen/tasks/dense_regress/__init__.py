@@ -1,0 +1,18 @@
+"""How much is it, at every pixel? Learners, simplest first: one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.core.learner import Learner
+from snellen.tasks.dense_regress import baseline, from_module, networks, task
+
+TASK = task.TASK
+adopt = from_module.adopt
+
+_ORDERED: tuple[Learner[Any, Any, Any], ...] = (
+    baseline.LEARNER,
+    *networks.LEARNERS,
+)
+
+LEARNERS = {learner.name: learner for learner in _ORDERED}

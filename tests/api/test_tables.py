@@ -1,0 +1,77 @@
+"""Tables of picture names with two numbers, and of several labels a row: from the file to the answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from snellen.api import load, train
+from snellen.core.spec import Labels, Numbers
+from snellen.data.formats import Asked
+from snellen.data.open_dataset import dataset
+
+
+def disc(row: float, column: float, rng: np.random.Generator) -> np.ndarray:
+    """(16, 16) uint8: a light disc about (row, column), in pixels."""
+    y, x = np.mgrid[:16, :16]
+    light = 200 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 8)
+    return np.clip(light + rng.normal(20, 4, light.shape), 0, 255).astype(np.uint8)
+
+
+def test_picture_names_with_two_numbers_are_reported_in_the_users_units(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = ["file,across [mm],down [mm]"]
+    for k in range(120):
+        row, column = rng.uniform(3, 13, 2)
+        Image.fromarray(disc(row, column, rng)).save(folder / f"{k}.png")
+        lines.append(f"{k}.png,{column / 2:.3f},{100 + row / 2:.3f}")
+    (folder / "discs.csv").write_text("\n".join(lines) + "\n")
+    data = dataset(folder / "discs.csv", asked=Asked(target=("across", "down")))
+    assert data.spec.target == Numbers(names=("across", "down"), units=("mm", "mm"))
+    run = train(data, "mlp", epochs=60, out=tmp_path / "run")
+    assert run.headline == "R2"
+    error = run.metrics["mean absolute error of down"]
+    assert error.unit == "mm"
+    assert error.high is not None
+    assert error.high < 0.8  # the positions lie within 5 mm
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "across" in page
+    assert "mm" in page
+    Image.fromarray(disc(5, 10, rng)).save(tmp_path / "new.png")
+    answer = load(tmp_path / "run").predict(tmp_path / "new.png")
+    assert isinstance(answer, dict)
+    assert set(answer) == {"input", "across", "down"}
+    assert answer["across"] == pytest.approx(5.0, abs=1)
+    assert answer["down"] == pytest.approx(102.5, abs=1)
+    worst = run.worst(1)[0]
+    assert set(worst["truth"]) == set(worst["answer"]) == {"across", "down"}
+
+
+def test_a_table_with_several_labels_a_row(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    lines = ["warm,wet,windy,labels"]
+    for values in rng.normal(size=(160, 3)):
+        labels = [name for name, value in zip(("swim", "umbrella", "kite"), values, strict=True) if value > 0]
+        lines.append(",".join(f"{value:.4f}" for value in values) + "," + (";".join(labels) or ";"))
+    table = tmp_path / "weather.csv"
+    table.write_text("\n".join(lines) + "\n")
+    data = dataset(table)
+    assert isinstance(data.spec.target, Labels)
+    run = train(data, "softmax", epochs=60, lr=0.03, out=tmp_path / "run")
+    assert run.headline == "average precision"
+    assert run.metrics["average precision"].value is not None
+    assert run.metrics["average precision"].value > 0.9
+    assert "umbrella" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "new.jsonl").write_text("\n".join(json.dumps({"warm": a, "wet": b, "windy": c})
+                                                  for a, b, c in ((2, -2, -2), (-2, -2, -2), (-2, 2, 2))))
+    answers = run.predict(tmp_path / "new.jsonl")
+    assert isinstance(answers, list)
+    assert [answer["labels"] for answer in answers] == [["swim"], [], ["kite", "umbrella"]]
+    for record in run.worst(3):
+        assert record["truth"] != record["answer"]["labels"]

@@ -1,0 +1,149 @@
+"""What is wrong with objects: found in every format by the same code, all at once, and left out on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from annotation_makers import coco, coco_told, voc, voc_xml, yolo
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Boxes
+from snellen.data.annotations import ObjectLists
+from snellen.data.check.checks import Rejected
+from snellen.data.dataset import Draft
+from snellen.data.formats import Asked
+from snellen.data.formats.coco import open_draft
+from snellen.data.formats.yolo_labels import read_lines
+from snellen.data.open_dataset import dataset
+
+ONE = {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]}
+
+
+def drafted(tmp_path: Path, *rows: dict[str, object]) -> Draft:
+    return open_draft(coco(tmp_path, "told.json", coco_told(["a.png", "b.png"], [ONE, *rows])), Asked())
+
+
+@pytest.mark.parametrize(("row", "kind"), [
+    ({"bbox": [5, 5, 0, 4]}, "no-area"),
+    ({"bbox": [5, 5, 4, -4]}, "no-area"),
+    ({"bbox": [48, 5, 4, 4]}, "outside"),
+    ({"bbox": [-9, 5, 8, 4]}, "outside"),
+    ({"bbox": [10**9, 5, 4, 4]}, "outside"),
+    ({"bbox": [float("nan"), 5, 4, 4]}, "not-a-number"),
+    ({"bbox": [1, 5, float("inf"), 4]}, "not-a-number"),
+    ({"bbox": [float("inf"), 5, 4, 4]}, "not-a-number"),
+    ({"bbox": [1e308, 5, 1e308, 4]}, "not-a-number"),
+    ({"bbox": [1, 5, 4]}, "annotation"),
+    ({"bbox": [1, 5, 4, 10**400]}, "annotation"),
+    ({"bbox": None}, "annotation"),
+    ({"category_id": 1}, "unknown-class"),
+    ({"category_id": [1]}, "unknown-class"),
+    ({"segmentation": [[1, 2, 3, 4]]}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": [1, 2]}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": [10**400]}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": "52"}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": "52P"}}, "annotation"),
+    ({"segmentation": {"size": [40, 48], "counts": "é"}}, "annotation"),
+    ({"segmentation": {"size": [10**9, 48], "counts": "52"}}, "annotation"),
+    ({"keypoints": [1, 2, 2]}, "annotation"),
+])  # fmt: skip
+def test_what_cannot_be_meant_is_an_error_of_its_picture(tmp_path: Path, row: dict[str, object], kind: str) -> None:
+    draft = drafted(tmp_path, {**ONE, "image_id": 7, **row})
+    assert list(draft.bad) == [1]
+    assert "annotation 2 of told.json" in draft.bad[1].reason
+    assert [(f.kind, f.severity, f.count) for f in draft.objections] == [(kind, "error", 1)]
+    assert isinstance(draft.annotations, ObjectLists)
+    assert len(draft.annotations.of(0).boxes) == 1
+
+
+@pytest.mark.parametrize(("outline", "kind"), [
+    ({"size": [40, 40], "counts": [1600]}, "mask-size"),
+    ([[0, 0, 10**9, 0, 10**9, 10**9]], "mask-outside"),
+    ([[0, 0, float("nan"), 0, 9, 9]], "mask-outside"),
+])
+def test_masks_that_do_not_fit_their_picture(tmp_path: Path, outline: object, kind: str) -> None:
+    good = {"size": [40, 48], "counts": [10, 5, 1905]}
+    rows = [{**ONE, "segmentation": good}, {**ONE, "image_id": 7, "segmentation": outline}]
+    told = coco_told(["a.png", "b.png"], rows)
+    draft = open_draft(coco(tmp_path, "told.json", told), Asked())
+    assert list(draft.bad) == [1]
+    assert [f.kind for f in draft.objections] == [kind]
+    assert draft.annotations is not None
+    assert draft.annotations.of(0).masks is not None  # type: ignore[union-attr]
+
+
+def kinds(draft: Draft) -> dict[str, int]:
+    return {f.kind: f.count for f in draft.findings if f.kind not in ("empty-class", "empty-pictures")}
+
+
+def test_boxes_are_cut_to_their_picture_and_a_pixel_is_nothing(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, {**ONE, "bbox": [-1, 5, 50, 36]}, {**ONE, "image_id": 7, "bbox": [40, 5, 10, 20]})
+    assert isinstance(draft.annotations, ObjectLists)
+    assert draft.annotations.of(0).boxes.tolist()[1] == [0, 5, 48, 40]
+    assert draft.annotations.of(1).boxes.tolist() == [[40, 5, 48, 25]]
+    assert draft.annotations.of(1).areas.tolist() == [160]
+    assert kinds(draft) == {"overhang": 1}
+    assert "annotation 3" in draft.findings[0].message
+
+
+def test_thin_boxes_copies_sizes_and_classes_are_worth_a_word(tmp_path: Path) -> None:
+    told = coco_told(["a.png", "b.png"], [ONE, {**ONE, "bbox": [5, 5, 1, 9]}, ONE, {**ONE, "category_id": 3}])
+    told["images"][0] |= {"width": 96, "height": 80}
+    draft = open_draft(coco(tmp_path, "told.json", told), Asked())
+    assert kinds(draft) == {"thin": 1, "duplicate-objects": 1, "size-differs": 1}
+    assert "annotation 3" in next(f for f in draft.findings if f.kind == "duplicate-objects").message
+    assert "48x40 pixels, not 96x80" in next(f for f in draft.findings if f.kind == "size-differs").message
+    assert {f.kind for f in draft.findings} >= {"empty-pictures"}
+
+
+def test_all_problems_are_told_at_once_and_quarantine_leaves_their_pictures_out(tmp_path: Path) -> None:
+    rows = [("cat", 2, 2, 9, 9)]
+    voc(tmp_path, {f"{k:03d}": rows for k in range(10)})
+    for k, bad in ((3, ("cat", 9, 2, 5, 9)), (4, ("dog", 90, 2, 95, 9))):
+        (tmp_path / "Annotations" / f"{k:03d}.xml").write_text(voc_xml([*rows, bad]))
+    (tmp_path / "Annotations" / "005.xml").write_text("<annotation><object>")
+    (tmp_path / "JPEGImages" / "006.jpg").unlink()
+    with pytest.raises(Rejected) as caught:
+        dataset(tmp_path)
+    for word in ("003.xml object 2", "004.xml object 2", "005.xml is no XML", "006.jpg is not there"):
+        assert word in caught.value.cause
+    with pytest.raises(Rejected, match="leave out 4 of 10 samples"):
+        dataset(tmp_path, asked=Asked(quarantine=True))
+    data = dataset(tmp_path, asked=Asked(quarantine=True, allow_loss=True))
+    assert len(data) == 6
+    assert {entry.path for entry in data.aside} == {f"JPEGImages/{k:03d}.jpg" for k in (3, 4, 5, 6)}
+    assert data.files["found"] == data.files["used"] + data.files["set aside"] + data.files["no data"]
+    assert isinstance(data.annotations, ObjectLists)
+    assert all(data.annotations.of(k).boxes.tolist() == [[1, 1, 9, 9]] for k in range(6))
+    assert isinstance(data.spec.target, Boxes)
+
+
+def test_annotations_of_no_picture_and_labels_out_of_range(tmp_path: Path) -> None:
+    told = coco_told(["a.png"], [ONE, {**ONE, "image_id": 99}])
+    path = coco(tmp_path / "coco", "told.json", told)
+    with pytest.raises(DataError, match=r"1 annotations are of pictures .* annotation 2 of told.json \(image_id 99\)"):
+        dataset(path)
+    yolo(tmp_path / "yolo", {"train/a": "0 0.5 0.5 0.5 0.5\n", "train/b": "2 0.5 0.5 0.5 0.5\n"})
+    with pytest.raises(DataError, match=r"of an unknown class: labels/train/b.txt line 1"):
+        dataset(tmp_path / "yolo")
+
+
+def test_copies_across_given_splits_are_found(tmp_path: Path) -> None:
+    root = voc(tmp_path, {name: [("cat", 2, 2, 9, 9)] for name in "abc"}, {"train": "ab", "test": "c"})
+    (root / "JPEGImages" / "c.jpg").write_bytes((root / "JPEGImages" / "a.jpg").read_bytes())
+    assert "leakage" in {f.kind for f in dataset(root).findings}
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1, width=16)] * 4), max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_shares_of_yolo_come_back(tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "a.txt"
+    path.write_text("".join(f"{k} {' '.join(map(str, box))}\n" for k, box in enumerate(boxes)))
+    lines = read_lines(path, None)
+    assert [line.label for line in lines] == list(range(len(boxes)))
+    for line, (x, y, width, height) in zip(lines, boxes, strict=True):
+        x1, y1, x2, y2 = line.box
+        assert ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1) == pytest.approx((x, y, width, height), abs=1e-12)

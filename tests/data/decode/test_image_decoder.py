@@ -1,0 +1,212 @@
+"""Every kind of picture file has its documented outcome (R6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from image_makers import encoded, nasty, png_16, save, scene, tiff
+from PIL import Image
+
+from snellen.core.spec import Reading
+from snellen.data.decode.header import Unusable
+from snellen.data.decode.image_decoder import decode, header
+
+PLAIN = Reading()
+
+
+def test_each_nasty_file_says_why_it_cannot_be_read(tmp_path: Path) -> None:
+    for name, word in nasty(tmp_path).items():
+        with pytest.raises(Unusable, match=f"(?i){word}") as caught:
+            decode(tmp_path / name, PLAIN)
+        assert caught.value.remedy, name
+
+
+@pytest.mark.parametrize("name", ["zero.png", "page.jpg", "noise.png", "bomb.png", "gone.png"])
+def test_the_header_alone_tells_what_is_no_picture(tmp_path: Path, name: str) -> None:
+    nasty(tmp_path)
+    with pytest.raises(Unusable):
+        header(tmp_path / name)
+
+
+def test_a_folder_and_a_pipe_are_no_pictures(tmp_path: Path) -> None:
+    import os
+
+    (tmp_path / "x.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in ("x.jpg", "pipe.png"):
+        with pytest.raises(Unusable, match="no regular file"):
+            decode(tmp_path / name, PLAIN)
+
+
+def test_eight_bits_come_as_they_are(tmp_path: Path) -> None:
+    for channels in (1, 3):
+        values = scene(1, channels=channels)
+        path = save(tmp_path / f"{channels}.png", values)
+        x = decode(path, PLAIN)
+        assert x.dtype == torch.uint8
+        assert np.array_equal(x.numpy(), values[None] if channels == 1 else values.transpose(2, 0, 1))
+        assert header(path)[:4] == (40, 48, channels, "uint8")
+
+
+def test_sixteen_bit_grey_png_keeps_its_depth(tmp_path: Path) -> None:
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1001
+    path = save(tmp_path / "a.png", values)
+    assert header(path).dtype == "uint16"
+    assert np.array_equal(decode(path, PLAIN).numpy()[0], values)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_colour_png_keeps_its_depth(tmp_path: Path, channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (5, 7, channels)).astype(np.uint16)
+    values[..., 3:] = 65535
+    path = png_16(tmp_path / "a.png", values)
+    assert header(path)[:4] == (5, 7, 3, "uint16")
+    assert np.array_equal(decode(path, PLAIN).numpy(), values[..., :3].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_orientation_is_applied(tmp_path: Path, orientation: int, kind: str) -> None:
+    upright = np.zeros((16, 32), np.uint8)
+    upright[:8, :16] = 250  # bright at the upper left
+    exif = Image.Exif()
+    exif[274] = orientation
+    undo = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_270}  # fmt: skip
+    stored = Image.fromarray(upright)
+    stored = stored.transpose(undo[orientation]) if orientation in undo else stored
+    path = tmp_path / f"a.{kind}"
+    if kind == "jpg":
+        stored.save(path, quality=95, exif=exif)
+    else:
+        tiff(path, np.asarray(stored).astype(np.uint16), extratags=[(274, 3, 1, orientation, True)])
+    x = decode(path, PLAIN)
+    assert tuple(x.shape) == (1, 16, 32) == (header(path).channels, header(path).height, header(path).width)
+    assert np.abs(x[0].numpy().astype(int) - upright).max() < 20
+    assert ("rotated" in header(path).notes) == (orientation != 1)
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    values = np.zeros((2, 2, 4), np.uint8)
+    values[0, 0] = (10, 20, 30, 255)
+    values[1, 1] = (0, 0, 0, 128)
+    path = save(tmp_path / "a.png", values)
+    x = decode(path, PLAIN)
+    assert x[:, 0, 0].tolist() == [10, 20, 30]
+    assert x[:, 0, 1].tolist() == [255, 255, 255]
+    assert x[:, 1, 1].tolist() == [127, 127, 127]
+    assert "alpha" in header(path).notes
+    grey = save(tmp_path / "b.png", np.stack([np.full((2, 2), 10), np.zeros((2, 2))], -1).astype(np.uint8))
+    assert decode(grey, PLAIN).tolist() == [[[255, 255], [255, 255]]]
+
+
+def test_cmyk_palette_and_animation_are_made_plain(tmp_path: Path) -> None:
+    red = Image.new("RGB", (8, 8), "red")
+    red.convert("CMYK").save(tmp_path / "c.jpg", quality=95)
+    red.convert("P").save(tmp_path / "p.png")
+    red.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")])
+    for name, note in (("c.jpg", "cmyk"), ("p.png", "palette"), ("a.gif", "animation")):
+        x = decode(tmp_path / name, PLAIN)
+        assert tuple(x.shape) == (3, 8, 8)
+        assert (x[:, 4, 4].int() - torch.tensor([255, 0, 0])).abs().max() < 12, name
+        assert note in header(tmp_path / name).notes
+
+
+def test_a_single_pixel_is_a_picture(tmp_path: Path) -> None:
+    path = save(tmp_path / "ein Körnchen 粒.png", np.full((1, 1), 7, np.uint8))
+    assert decode(path, Reading(size=(4, 4), channels=3)).tolist() == [[[7] * 4] * 4] * 3
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("uint8", "uint8"), ("uint16", "uint16"), (">u2", "uint16"),
+                                             ("int16", "float32"), ("float16", "float32"), ("float32", "float32"),
+                                             ("int32", "float64"), ("float64", "float64")])
+def test_tiff_keeps_its_depth_and_channels(tmp_path: Path, dtype: str, kept: str) -> None:
+    values = np.arange(5 * 6 * 7).reshape(5, 6, 7).astype(dtype)
+    path = tiff(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    assert header(path)[:4] == (5, 6, 7, kept)
+    x = decode(path, PLAIN)
+    assert str(x.dtype) == f"torch.{kept}"
+    assert np.array_equal(x.numpy(), values.transpose(2, 0, 1).astype(kept))
+
+
+def test_imagej_channels_are_channels_not_pages(tmp_path: Path) -> None:
+    values = np.arange(2 * 6 * 7).reshape(2, 6, 7).astype(np.uint16)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, imagej=True, metadata={"axes": "CYX"})
+    assert header(path)[:5] == (6, 7, 2, "uint16", 1)
+    assert np.array_equal(decode(path, PLAIN).numpy(), values)
+
+
+def test_pages_of_a_stack_mean_what_is_said(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (3, 6, 7)).astype(np.uint16)
+    path = tiff(tmp_path / "a.tif", values, photometric="minisblack")
+    assert header(path).pages == 3
+    with pytest.raises(Unusable, match="3 pages") as caught:
+        decode(path, PLAIN)
+    assert "--pages first, max, or each" in caught.value.remedy
+    assert np.array_equal(decode(path, Reading(pages="first")).numpy()[0], values[0])
+    assert np.array_equal(decode(path, Reading(pages="max")).numpy()[0], values.max(0))
+    with pytest.raises(Unusable, match="3 pages"):
+        decode(path, Reading(pages="each"))
+    assert [np.array_equal(decode(path, Reading(), k).numpy()[0], values[k]) for k in range(3)] == [True] * 3
+    with pytest.raises(Unusable, match="no page 4"):
+        decode(path, Reading(), 3)
+
+
+def test_photographs_in_tiff_are_read_by_pillow(tmp_path: Path) -> None:
+    values = scene(3)
+    Image.fromarray(values).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    assert np.array_equal(decode(tmp_path / "lzw.tif", PLAIN).numpy(), values.transpose(2, 0, 1))
+    rgba = np.dstack([values, np.zeros(values.shape[:2], np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "alpha.tif")
+    assert bool((decode(tmp_path / "alpha.tif", PLAIN) == 255).all())
+
+
+def test_deep_tiff_in_a_compression_that_only_pillow_has(tmp_path: Path) -> None:
+    values = scene(3, channels=1).astype(np.uint16) * 200
+    Image.fromarray(values).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    assert np.array_equal(decode(tmp_path / "lzw.tif", PLAIN).numpy()[0], values)
+
+
+def test_channels_are_converted_or_refused(tmp_path: Path) -> None:
+    values = scene(4)
+    colour, grey = save(tmp_path / "c.png", values), save(tmp_path / "g.png", values[..., 0])
+    luma = values @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(decode(colour, Reading(channels=1)).numpy()[0] - luma).max() <= 1
+    assert bool((decode(grey, Reading(channels=3)) == decode(grey, PLAIN)).all())
+    with pytest.raises(Unusable, match="3 channels"):
+        decode(colour, Reading(channels=5))
+
+
+def test_resizing_is_antialiased_and_keeps_depth(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([0, 200], np.uint16), (64, 32))  # one pixel wide: must become even grey
+    for name, values in (("a.png", stripes.astype(np.uint8)), ("b.png", stripes * 100)):
+        x = decode(save(tmp_path / name, values), Reading(size=(16, 16))).double()
+        assert x.shape == (1, 16, 16)
+        assert float(x[..., 1:-1].std()) < 0.001 * float(x.mean())
+        assert float(x.mean()) == pytest.approx(values.mean(), rel=0.02)
+
+
+def test_a_large_jpeg_is_decoded_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import JpegImagePlugin
+
+    sizes = []
+    load = JpegImagePlugin.JpegImageFile.load
+
+    def spy(self: JpegImagePlugin.JpegImageFile) -> object:
+        sizes.append(self.size)
+        return load(self)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", spy)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(scene(5, (800, 640)), "JPEG", quality=95))
+    x = decode(path, Reading(size=(80, 100)))
+    assert sizes[0] == (100, 80)
+    with Image.open(path) as image:
+        whole = np.asarray(image.resize((100, 80), Image.Resampling.BILINEAR), np.float64)
+    assert np.abs(x.permute(1, 2, 0).numpy() - whole).mean() < 2

@@ -1,0 +1,48 @@
+"""D5, D6: detectors that are learned in stages go on to the same bits, stopped within a stage or after one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import blocks
+import pytest
+import torch
+
+import snellen
+from snellen.api import Machine
+from snellen.core import files
+
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 2, "shorter": 64, "regions": 16, "most": 40}
+
+
+@pytest.mark.parametrize("cut", [4, 14], ids=["among the regions", "in the network"])
+@pytest.mark.parametrize("name", ["rcnn", "fast-rcnn"])
+def test_it_goes_on_to_the_same_bits(name: str, cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    torch.set_num_threads(1)
+    data = blocks.boxes()
+    few = dataclasses.replace(data, splits={split: ids[:6] for split, ids in data.splits.items()})
+    snellen.train(few, name, out=tmp_path / "whole", machine=Machine(threads=1, report=False), **QUICK)
+    original: Callable[..., str] = files.write_tensors
+    saves = 0
+
+    def stop(path: Path, *rest: Any) -> str:
+        nonlocal saves
+        saves += path.parent.name == "state"
+        if saves == cut:
+            raise KeyboardInterrupt
+        return original(path, *rest)
+
+    monkeypatch.setattr(files, "write_tensors", stop)
+    machine = Machine(threads=1, report=False, save_every=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        snellen.train(few, name, out=tmp_path / "cut", machine=machine, **QUICK)
+    monkeypatch.undo()
+    snellen.resume(tmp_path / "cut", data=few, machine=Machine(threads=1, report=False))
+    whole, gone_on = (files.read_tensors(tmp_path / run / "model.safetensors")[0] for run in ("whole", "cut"))
+    assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
+    one, other = (tmp_path / run / "history.jsonl" for run in ("whole", "cut"))
+    assert one.read_bytes() == other.read_bytes()

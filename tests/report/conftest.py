@@ -1,0 +1,112 @@
+"""Small runs that the tests of the page share."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+import torch
+
+from snellen.api import Trained, train
+from snellen.core.spec import Classes, Input, Labels, Numbers
+from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.open_dataset import assemble
+from snellen.data.source import Array
+
+HOSTILE = (
+    "<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>", "two\nlines\tand\x00more", "\u202egnp.exe",
+    "$\\frac{1}{", "_hidden", "שלום & \u65e5\u672c", "--><b>]]>' d=\"1.23456\"",
+    "https://example.org/a.png", "{x}%s %(y)s",
+)  # fmt: skip
+
+
+class Seen(HTMLParser):
+    """The tags, attributes and words of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="session")
+def hostile() -> tuple[str, ...]:
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def seen() -> type[Seen]:
+    return Seen
+
+
+def hostile_pictures() -> Dataset[Labelled]:
+    """Noise that cannot be learned, under names that would break a careless page."""
+    drawn = torch.Generator().manual_seed(0)
+    truth = torch.arange(200) % len(HOSTILE)
+    return assemble(
+        Draft(
+            source=Array(torch.randint(0, 256, (200, 3, 8, 8), generator=drawn, dtype=torch.uint8),
+                         [f"{HOSTILE[int(k)]}/{i}<i>.png" for i, k in enumerate(truth)]),
+            inputs={"image": Input(modality="image", shape=(3, 8, 8), dtype="uint8")},
+            target=Classes(names=HOSTILE), truth=truth, taken_for="pictures of <b>bold</b> origin",
+        ),
+        "<img src=y>", 0, None,
+    )  # fmt: skip
+
+
+def numbers() -> Dataset[Labelled]:
+    """Rows whose target is linear but for a little noise."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 3, generator=drawn, dtype=torch.float64)
+    noise = 0.1 * torch.randn(300, generator=drawn, dtype=torch.float64)
+    t = (x @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + noise)[:, None]
+    return assemble(
+        Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(3,), dtype="float64")},
+              target=Numbers(names=("depth",), units=("mm",)), truth=t, taken_for="a table"),
+        "wells", 0, None,
+    )  # fmt: skip
+
+
+def several_labels() -> Dataset[Labelled]:
+    """Rows with two labels, each decided by one of the numbers, and a third that is rare."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4, generator=drawn, dtype=torch.float64)
+    truth = (x[:, :3] > torch.tensor([0.0, 0.5, 1.5], dtype=torch.float64)).float()
+    return assemble(
+        Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
+              target=Labels(names=("warm", "wet", "windy")), truth=truth, taken_for="a table"),
+        "weather", 0, None,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def labels_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.set_num_threads(1)
+    return train(several_labels(), "softmax", out=tmp_path_factory.mktemp("runs") / "labels", epochs=60, lr=0.02)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A healthy network on the built-in digits."""
+    torch.set_num_threads(1)
+    return train("digits", "mlp", out=tmp_path_factory.mktemp("runs") / "mlp", epochs=30)
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.set_num_threads(1)
+    return train(hostile_pictures(), "softmax", out=tmp_path_factory.mktemp("runs") / "hostile", epochs=2)
+
+
+@pytest.fixture(scope="session")
+def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.set_num_threads(1)
+    return train(numbers(), "least-squares", out=tmp_path_factory.mktemp("runs") / "numbers")
+

@@ -1,0 +1,60 @@
+"""Pages in a real browser without a network: nothing is asked for, nothing complains, nothing sticks out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from snellen.api import Trained
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["digits_run", "hostile_run", "numbers_run"])
+def test_a_page_opens_offline_in_silence_at_any_width(
+    browser: Any, name: str, scheme: str, request: pytest.FixtureRequest
+) -> None:
+    run: Trained = request.getfixturevalue(name)
+    context = browser.new_context(java_script_enabled=True, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    heard: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("dialog", lambda dialog: heard.append("a dialog opened"))
+    page.on("request", lambda request: asked.append(request.url))
+    address = (run.folder / "report.html").resolve().as_uri()
+    page.goto(address)
+    assert heard == []
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    for width in (1200, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("h1").is_visible()
+    ink, paper = page.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.documentElement))")
+    assert (luminance(ink) < luminance(paper)) is (scheme == "light")
+    axis = page.locator("svg text").first.evaluate("e => getComputedStyle(e).fill")
+    assert axis == ink, "the words of a plot have the colour of the page's"
+    assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+    context.close()
+
+
+def luminance(colour: str) -> int:
+    """Of "rgb(29, 28, 26)", roughly."""
+    return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))

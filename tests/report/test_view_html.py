@@ -1,0 +1,161 @@
+"""Views as HTML: true to their figures, safe from names, quiet about the outside."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from snellen.core.views import Mark, Matrix, Picture, Pictures, Plot, Series, Table, Text, View
+from snellen.report import view_html
+from snellen.report.html_text import clean
+
+MANY = tuple(f"class {k}" for k in range(40))
+
+
+def picture_of(page: str) -> Image.Image:
+    (data,) = re.findall(r"base64,([^\"]+)", page)
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def one(values: torch.Tensor, low: float, high: float) -> str:
+    return view_html.html(Pictures(title="", items=[Picture(values=values, low=low, high=high, caption="a\nb.png")]))
+
+
+def hostile_views(names: tuple[str, ...]) -> list[View]:
+    square = torch.ones(len(names), len(names)).tolist()
+    lines = [Series(name=n, x=[1, 2], y=[1.0, None], labels=(n, n)) for n in names]
+    noise = torch.rand(1, 4, 4)
+    return [
+        Text(title=names[0], lines=names, level="warning"),
+        Table(title=names[1], columns=names, rows=[names, [None] * len(names)], caption=names[0]),
+        Matrix(title=names[0], rows=names, columns=names, values=square, x=names[1], y=names[0], caption=names[1]),
+        Pictures(title=names[0], items=[Picture(values=noise, low=0, high=1, caption=n, good=False) for n in names]),
+        *(Plot(title=n, x=m, y=k, style="points", caption=m, series=lines)
+          for n, m, k in zip(names[::3], names[1::3], names[2::3], strict=False)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Text, Table, Matrix, Pictures, Plot])
+def test_hostile_names_stay_words(kind: type[Any], hostile: tuple[str, ...], seen: Any) -> None:
+    views = [view for view in hostile_views(hostile) if isinstance(view, kind)]
+    for page in map(view_html.html, views):
+        for tag, attributes in seen(page).tags:
+            assert tag not in ("script", "iframe", "object", "link", "style", "b>")
+            assert not [name for name in attributes if name.startswith("on")]
+            if tag == "img":
+                assert str(attributes["src"]).startswith("data:image/png;base64,")
+            assert str(attributes.get("href", "#")).startswith("#")
+        assert not set("\u202e\x00") & set(page)
+    words = " ".join(word for page in map(view_html.html, views) for word in seen(page).words).replace("\u00a0", " ")
+    assert not [name for name in hostile if clean(name) not in words]
+
+
+def test_a_table_shows_every_cell_and_sets_figures_to_the_right(seen: Any) -> None:
+    found = seen(view_html.html(Table(title="t", columns=["class", "samples", "recall", "taken for"],
+                                rows=[["7", 1135, "99.2 ± 0.5 %", "2 (3)"], ["8", None, None, ""]])))
+    assert [word for word in found.words if word.strip()] == [
+        "t", "class", "samples", "recall", "taken for", "7", "1,135", "99.2 ± 0.5 %", "2 (3)", "8", "–", "–"]
+    aligned = [attributes.get("class") for tag, attributes in found.tags if tag == "th"]
+    assert aligned == [None, "n", "n", None]
+
+
+def test_a_matrix_marks_right_and_wrong_and_counts(seen: Any) -> None:
+    found = seen(view_html.html(Matrix(title="m", rows=["a", "b"], columns=["a", "b"], values=[[8, 2], [0, 5]])))
+    cells = [attributes for tag, attributes in found.tags if tag == "td" and "class" in attributes]
+    assert [(c["class"], c["title"]) for c in cells] == [("ok", "a → a: 8"), ("bad", "a → b: 2"), ("ok", "b → b: 5")]
+
+
+def test_a_large_matrix_carries_colour_alone(seen: Any) -> None:
+    page = view_html.html(Matrix(title="m", rows=MANY, columns=MANY, values=(torch.eye(40) * 9).tolist()))
+    assert "9" not in [word.strip() for word in seen(page).words]
+    assert 'title="class 3 → class 3: 9"' in page
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "expected"),
+    [
+        (torch.tensor([[[0, 255]]], dtype=torch.uint8), 0, 255, [0, 255]),
+        (torch.tensor([[[1000, 1128, 1255]]], dtype=torch.int32).to(torch.uint16), 1000, 1255, [0, 128, 255]),
+        (torch.tensor([[[-1.0, 0.0, 1.0]]], dtype=torch.float64), -1, 1, [0, 128, 255]),
+        (torch.tensor([[[float("nan"), float("inf"), -float("inf")]]]), 0, 1, [0, 255, 0]),
+        (torch.tensor([[[5.0, 5.0]]]), 5, 5, [0, 0]),
+    ],
+)  # fmt: skip
+def test_pictures_of_any_depth_are_scaled_by_their_range(
+    values: torch.Tensor, low: float, high: float, expected: list[int]
+) -> None:
+    assert np.asarray(picture_of(one(values, low, high))).ravel().tolist() == expected
+
+
+def test_colour_and_channels_are_drawn_as_they_are() -> None:
+    colour = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    assert np.array_equal(np.asarray(picture_of(one(colour, 0, 255))), colour.permute(1, 2, 0).numpy())
+    five = torch.randint(0, 256, (5, 4, 6), dtype=torch.uint8)
+    drawn = np.asarray(picture_of(one(five, 0, 255)))
+    assert drawn.shape == (4, 30), "five channels side by side"
+    assert np.array_equal(drawn[:, 6:12], five[1].numpy())
+
+
+def test_large_pictures_are_shrunk_and_small_ones_stay_crisp() -> None:
+    large, small = one(torch.rand(3, 900, 600), 0, 1), one(torch.rand(3, 28, 28), 0, 1)
+    assert picture_of(large).size == (107, 160)
+    assert 'class="small"' in small
+    assert 'class="small"' not in large
+
+
+def test_two_dozen_pictures_of_noise_stay_below_three_megabytes() -> None:
+    items = [Picture(values=torch.rand(3, 300, 300), low=0, high=1) for _ in range(24)]
+    assert len(view_html.html(Pictures(title="", items=items))) < 3_000_000
+
+
+@pytest.mark.parametrize("style", ["line", "points", "bars"])
+def test_a_plot_is_one_svg_in_the_colours_of_the_page(style: str, seen: Any) -> None:
+    view = Plot(title="p", x="step", y="loss", style=style, log_x=True, log_y=True, diagonal=True,
+                series=[Series(name=n, x=[1, 10, 99], y=[1.0, 0.01, 0.5], low=[0.9, 0.001, 0.4], high=[1.1, 0.02, 0.6])
+                        for n in ("one", "two")])
+    page = view_html.html(view)
+    found = seen(page)
+    assert [tag for tag, _ in found.tags].count("svg") == 1
+    assert "http" not in page
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}
+    assert "currentColor" in page
+    assert not re.search(r"#0[123]0[123]0[123]", page), "a marker colour was left"
+    assert {"step", "loss", "one", "two"} <= set(found.words)
+    assert view_html.html(view) == page, "the same plot has the same bytes"
+
+
+def test_ticks_of_logarithmic_axes_are_plain_words(seen: Any) -> None:
+    series = [Series(name="", x=[1e-6, 1, 1e6], y=[0, 1, 2])]
+    page = view_html.html(Plot(title="", x="", y="", log_x=True, series=series))
+    words = set(seen(page).words)
+    assert "10⁶" in words
+    assert "10⁻⁶" in words
+    assert "mathdefault" not in page
+
+
+def test_a_logarithmic_axis_without_a_power_of_ten_has_plain_ticks(seen: Any) -> None:
+    page = view_html.html(Plot(title="", x="", y="", log_x=True, series=[Series(name="", x=[2.1e9, 2.9e9], y=[0, 1])]))
+    assert "mathdefault" not in page
+    assert any(re.fullmatch(r"2(\.\d+)?e\+09", word) for word in seen(page).words)
+
+
+@pytest.mark.parametrize("series", [[], [Series(name="", x=[], y=[])], [Series(name="", x=[1], y=[None])],
+                                    [Series(name="", x=[0.0], y=[0.0])]])  # fmt: skip
+def test_a_plot_with_nothing_to_show_is_still_drawn(series: list[Series]) -> None:
+    assert "<svg" in view_html.html(Plot(title="", x="", y="", series=series, log_x=True, log_y=True, diagonal=True))
+
+
+def test_marks_on_small_pictures_are_drawn_finer_than_the_picture() -> None:
+    def drawn(marks: tuple[Mark, ...]) -> tuple[int, int]:
+        item = Picture(values=torch.zeros(3, 48, 96), low=0, high=1, caption="a", marks=marks)
+        return picture_of(view_html.html(Pictures(title="", items=[item]))).size
+
+    assert drawn(()) == (96, 48)
+    assert drawn((Mark(box=(10, 10, 40, 40), label="cup"),)) == (288, 144)

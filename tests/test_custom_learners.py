@@ -1,0 +1,222 @@
+"""A learner, or a module and a loss, of the user's own: from a script outside the package, end to end."""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from snellen import api
+from snellen.api import Machine
+from snellen.core.errors import DataError, UsageError
+
+LEARNER = '''
+import torch
+from torch import nn
+
+from snellen.core.learner import Learner
+from snellen.core.settings import settings
+from snellen.tasks.classify.task import TASK
+
+
+@settings
+class Mine:
+    rate: float = 0.1
+
+
+class Linear(nn.Module):
+    """What a classifier must answer: scores, here log-probabilities up to a constant."""
+
+    probabilistic = True
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def scores(self, x):
+        return self.linear(x.flatten(1).float() / 255 - 0.3)
+
+
+def build(c, spec):
+    return Linear()
+
+
+def fit(c, data, model, run):
+    train = data.samples("train", run.device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=c.rate, momentum=0.9)
+    run.keep(model=model, optimizer=optimizer)
+    for step in run.steps(40):
+        batch = train.take(torch.randint(len(train), (32,)))
+        loss = nn.functional.cross_entropy(model.scores(batch.x), batch.y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        run.log(loss=loss)
+        at(step)
+
+
+def at(step):
+    """What a test wants to happen."""
+
+
+MINE = Learner(name="mine", summary="A test.", source="me", task=TASK, accepts=frozenset({"image"}), settings=Mine,
+               build=build, fit=fit)
+
+
+class Layers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Dropout(0.1), nn.Linear(20, 10))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Margin:
+    """A loss that is any callable."""
+
+    def __call__(self, scores, y):
+        at(0)
+        return nn.functional.multi_margin_loss(scores, y)
+'''
+
+SCRIPT = LEARNER + '''
+import os, signal, sys
+from pathlib import Path
+import snellen.api as entry
+from snellen.core import files
+
+torch.set_num_threads(1)
+MACHINE = api.Machine(threads=1, save_every=0)
+calls = 0
+
+
+def die_at(number):
+    def at(step):
+        global calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return at
+
+
+def both(folder, act, own):
+    """The same whole, and killed after 15 steps and resumed."""
+    act(folder / "whole")
+    process = os.fork()
+    if not process:
+        globals()["at"] = die_at(15)
+        act(folder / "hurt")
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    trained = api.resume(folder / "hurt", machine=MACHINE, **own)
+    for name in ("model.safetensors", "history.jsonl"):
+        assert files.sha256(folder / "whole" / name) == files.sha256(folder / "hurt" / name), name
+    print(trained)
+
+
+place = Path(sys.argv[1])
+both(place / "learner", lambda out: api.train("digits", MINE, out=out, machine=MACHINE, rate=0.05), {"learner": MINE})
+torch.manual_seed(0)
+layers, loss = Layers(), Margin()
+both(place / "module", lambda out: api.train("digits", layers, out=out, machine=MACHINE, loss=loss, epochs=1),
+     {"learner": layers, "loss": loss})
+'''
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of a script, each also killed and resumed."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "script.py").write_text(SCRIPT)
+    ended = subprocess.run([sys.executable, folder / "script.py", folder], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("on digits, accuracy") == 2
+    return folder
+
+
+def module(folder: Path, source: str = LEARNER) -> Any:
+    """The user's file, imported."""
+    path = folder / "mine.py"
+    path.write_text(source)
+    linecache.clearcache()
+    spec = importlib.util.spec_from_file_location("mine", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules["mine"] = made
+    exec(compile(source, str(path), "exec"), made.__dict__)  # nothing cached by the time of the file
+    return made
+
+
+def test_an_own_learner_is_read_back_with_its_code_given_again(place: Path, tmp_path: Path) -> None:
+    mine = module(tmp_path)
+    trained = api.load(place / "learner" / "hurt", learner=mine.MINE)
+    assert trained.record.learner == "mine"
+    assert trained.record.settings == {"rate": 0.05}
+    accuracy = trained.metrics["accuracy"].value
+    assert accuracy is not None
+    assert accuracy > 0.7
+    assert trained.evaluate()["accuracy"].value == accuracy
+
+
+def test_an_own_module_with_an_own_loss_is_read_back(place: Path, tmp_path: Path) -> None:
+    mine = module(tmp_path)
+    folder = place / "module" / "hurt"
+    trained = api.load(folder, learner=mine.Layers())
+    assert trained.record.loss == "Margin"
+    x = trained.data.samples("test").take(torch.arange(4)).x
+    assert {answer["class"] for answer in trained.ask(x)} <= set("0123456789")
+    with pytest.raises(UsageError, match="was trained with Margin"):
+        api.resume(folder, learner=mine.Layers())
+
+
+@pytest.mark.parametrize(("run", "name"), [("learner", "mine"), ("module", "Layers")])
+def test_without_its_code_a_run_says_what_to_give(run: str, name: str, place: Path) -> None:
+    for act in (api.load, api.resume):
+        with pytest.raises(UsageError) as caught:
+            act(place / run / "hurt")
+        assert caught.value.cause == f"The run was learned by '{name}', which is not one of ours"
+        assert caught.value.remedy == "Give it again: snellen.load(run, learner=MY_LEARNER)."
+
+
+def test_another_learner_is_refused(place: Path, tmp_path: Path) -> None:
+    mine = module(tmp_path)
+    with pytest.raises(UsageError, match=r"learned by 'mine' \(classify\), not 'Layers'"):
+        api.load(place / "learner" / "hurt", learner=mine.Layers())
+
+
+@pytest.mark.parametrize("change", [("momentum=0.9", "momentum=0.8"), ("rate: float = 0.1", "rate: float = 0.2")])
+def test_changed_source_is_told(change: tuple[str, str], place: Path, tmp_path: Path) -> None:
+    mine = module(tmp_path, LEARNER.replace(*change))
+    with pytest.warns(UserWarning, match="The source of mine has changed since"):
+        api.load(place / "learner" / "hurt", learner=mine.MINE)
+    said: list[str] = []
+
+    class Listener:
+        def begin(self, name: str, place: int, of: int) -> None: ...
+        def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    api.resume(place / "learner" / "hurt", learner=mine.MINE, machine=Machine(threads=1, watch=Listener()))
+    assert [line for line in said if "source of mine has changed" in line]
+
+
+def test_changed_layers_are_refused_by_name(place: Path, tmp_path: Path) -> None:
+    mine = module(tmp_path, LEARNER.replace("nn.Linear(64, 20)", "nn.Linear(64, 30)").replace("20, 10", "30, 10"))
+    with (pytest.warns(UserWarning, match="source of Layers has changed"),
+          pytest.raises(DataError, match=r"layers.1.bias is torch.float32 \(20,\), not")):
+        api.load(place / "module" / "hurt", learner=mine.Layers())
+
+
+def test_other_conditions_are_told(place: Path, tmp_path: Path) -> None:
+    mine = module(tmp_path)
+    with pytest.warns(UserWarning, match="Resuming under other conditions .1 threads are now 2"):
+        api.resume(place / "learner" / "whole", learner=mine.MINE, machine=Machine(threads=2))

@@ -1,0 +1,59 @@
+"""Every word that says how to descend trains, and is found in run.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from snellen.api import load
+from snellen.cli.main import main
+from snellen.core.history import read_history
+from snellen.core.record import read_record
+from snellen.training.precision import has_bfloat16
+
+WORDS: list[tuple[list[str], dict[str, Any]]] = [
+    (["--overfit"], {"overfit": True}),
+    (["--lr", "auto"], {"lr": None}),
+    (["--batch-size", "auto"], {"batch_size": None}),
+    (["--class-weights", "balanced"], {"class_weights": "balanced"}),
+    (["--sampling", "balanced"], {"sampling": "balanced"}),
+    (["--average", "0.99"], {"average": 0.99}),
+    (["--accumulate", "2"], {"accumulate": 2}),
+    (["--clip", "1"], {"clip": 1.0}),
+    (["--patience", "3"], {"patience": 3}),
+    (["--warmup", "0.2"], {"warmup": 0.2}),
+    (["--weight-decay", "0.01"], {"weight_decay": 0.01}),
+    (["--hard", "0.5"], {"hard": 0.5}),
+    *((["--schedule", name], {"schedule": name}) for name in ("constant", "step", "cosine", "one-cycle")),
+    *((["--optimizer", name], {"optimizer": name})
+      for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")),
+]
+
+
+@pytest.mark.parametrize(("words", "kept"), WORDS, ids=[" ".join(words) for words, _ in WORDS])
+def test_a_word_trains_and_is_recorded(words: list[str], kept: dict[str, Any], tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr("snellen.api.trained_run.write_report", lambda folder, told: folder)
+    epochs = [] if "--overfit" in words else ["--epochs", "3"]
+    assert main(["train", "moons", "--model", "softmax", *epochs, *words, "--out", str(tmp_path / "r"), "--json"]) == 0
+    record = read_record(tmp_path / "r")
+    assert {name: record.settings[name] for name in kept} == kept
+    assert {record.sources[name] for name in kept} == {"given"}
+    losses = [row["loss"] for row in read_history(tmp_path / "r" / "history.jsonl") if "loss" in row]
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_a_precision_trains_or_says_that_the_machine_lacks_it(name: str, tmp_path: Path,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    words = ["train", "moons", "--model", "mlp", "--epochs", "1", "--precision", name, "--device", "cpu"]
+    there = name == "float32" or (name == "bfloat16" and has_bfloat16(torch.device("cpu")))
+    assert main([*words, "--out", str(tmp_path / "r")]) == (0 if there else 4)
+    assert read_record(tmp_path / "r").settings["precision"] == name
+    if there:
+        assert load(tmp_path / "r").metrics["accuracy"].value is not None
+    else:
+        assert "Take --precision" in capsys.readouterr().err
