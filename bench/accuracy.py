@@ -32,8 +32,12 @@ print(json.dumps({"accuracy": 100 * run.metrics["accuracy"].value, "cpu": time.p
 
 def once(*command: str) -> dict[str, float]:
     path = os.pathsep.join(filter(None, [str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""})
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+    )
     if done.returncode:
         raise SystemExit(f"{command[0]} failed:\n{done.stderr}")
     answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -68,13 +72,20 @@ def compared(name: str, seeds: int, threads: int) -> dict[str, Any]:
     for seed in range(seeds):
         here.append(ours(name, seed, threads))
         there.append(plain(name, seed, threads))
-        print(f"  {name} seed {seed}: ours {here[-1]['accuracy']:.2f} %, plain {there[-1]['accuracy']:.2f} %",
-              file=sys.stderr, flush=True)
+        print(
+            f"  {name} seed {seed}: ours {here[-1]['accuracy']:.2f} %, plain {there[-1]['accuracy']:.2f} %",
+            file=sys.stderr,
+            flush=True,
+        )
     row: dict[str, Any] = {"name": name, "seeds": seeds, "allowed": APART[name]}
     for who, said in (("ours", here), ("plain", there)):
         accuracies = [s["accuracy"] for s in said]
-        row[who] = {"accuracy": statistics.fmean(accuracies), "interval": interval(accuracies),
-                    "each": accuracies, "cpu": statistics.median(s["cpu"] for s in said)}
+        row[who] = {
+            "accuracy": statistics.fmean(accuracies),
+            "interval": interval(accuracies),
+            "each": accuracies,
+            "cpu": statistics.median(s["cpu"] for s in said),
+        }
     row["apart"] = row["ours"]["accuracy"] - row["plain"]["accuracy"]
     row["reached"] = row["apart"] >= -APART[name]
     return row
@@ -99,8 +110,10 @@ def main() -> None:
         path.write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")
     for row in rows:
         verdict = "reached" if row["reached"] else "MISSED"
-        print(f"{row['name']:10s} ours {row['ours']['accuracy']:.2f} %  plain {row['plain']['accuracy']:.2f} %  "
-              f"apart {row['apart']:+.2f}, allowed -{row['allowed']}: {verdict}")
+        print(
+            f"{row['name']:10s} ours {row['ours']['accuracy']:.2f} %  plain {row['plain']['accuracy']:.2f} %  "
+            f"apart {row['apart']:+.2f}, allowed -{row['allowed']}: {verdict}"
+        )
     print(f"worst difference: {min(row['apart'] for row in rows):+.2f} points")
 
 

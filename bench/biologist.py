@@ -56,7 +56,7 @@ def cells(rng: np.random.Generator, side: int, bright: bool) -> np.ndarray:
         long, wide, turn = rng.uniform(0.04, 0.1), rng.uniform(0.03, 0.07), rng.uniform(0, np.pi)
         along = (x - column) * np.cos(turn) + (y - row) * np.sin(turn)
         across = (y - row) * np.cos(turn) - (x - column) * np.sin(turn)
-        scene = scene + rng.uniform(200, 600) * np.exp(-((along / long) ** 2 + (across / wide) ** 2) ** 2)
+        scene = scene + rng.uniform(200, 600) * np.exp(-(((along / long) ** 2 + (across / wide) ** 2) ** 2))
     photons = rng.poisson(scene / 2) * 2.0  # two grey levels a photon
     return np.clip(np.rint(photons + rng.normal(0, 8, scene.shape)), 0, DEPTH).astype(np.uint16)
 
@@ -83,8 +83,9 @@ def make(folder: Path, common: int, rare: int, side: int, seed: int = 0, resize:
     rng = np.random.default_rng(seed)
     names: dict[str, list[Path]] = {"control": [], "treated": []}
     for name, count in (("control", common), ("treated", rare)):
-        names[name] = [write(folder / name / f"{name[0]}{k:04d}.tif", cells(rng, side, name == "treated"))
-                       for k in range(count)]
+        names[name] = [
+            write(folder / name / f"{name[0]}{k:04d}.tif", cells(rng, side, name == "treated")) for k in range(count)
+        ]
     copies, near = [], []
     for paths in names.values():
         for k in range(3):
@@ -144,9 +145,15 @@ def learn(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
     assert figure.value is not None
     assert figure.low is not None
     assert figure.low > 0.5, figure
-    return {"learner": run.record.learner, "balanced accuracy": figure.value, "low": figure.low, "high": figure.high,
-            "accuracy": run.metrics["accuracy"].value, "test": run.spec.sizes["test"],
-            "seconds": time.monotonic() - started}
+    return {
+        "learner": run.record.learner,
+        "balanced accuracy": figure.value,
+        "low": figure.low,
+        "high": figure.high,
+        "accuracy": run.metrics["accuracy"].value,
+        "test": run.spec.sizes["test"],
+        "seconds": time.monotonic() - started,
+    }
 
 
 def main() -> None:

@@ -42,11 +42,18 @@ def make(folder: Path, files: int, classes: int) -> None:
 
 
 def opened(folder: Path, cache: Path) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-c", OPEN, str(folder)], capture_output=True, text=True, check=True,
-                          env={**os.environ, "SNELLEN_CACHE": str(cache)})
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SNELLEN_CACHE": str(cache)},
+    )
     seconds, busy, samples, megabytes = done.stdout.split()
-    print(f"{float(seconds):8.2f} s  {float(busy):.2f} s of CPU  {samples} samples  {megabytes} MiB at most\n"
-          f"{done.stderr.strip()}")
+    print(
+        f"{float(seconds):8.2f} s  {float(busy):.2f} s of CPU  {samples} samples  {megabytes} MiB at most\n"
+        f"{done.stderr.strip()}"
+    )
     return {"seconds": float(seconds), "cpu": float(busy), "samples": int(samples), "MiB": int(megabytes)}
 
 

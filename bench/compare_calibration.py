@@ -27,10 +27,14 @@ from snellen.tasks import TASKS
 CLASSES = 10
 APART = 3.0  # standard errors
 INPUT = {"x": Input(modality="vector", shape=(1,))}
-EQUAL_CLASSES = Spec(name="drawn", inputs=INPUT, target=Classes(
-    names=tuple(map(str, range(CLASSES))), counts=(100,) * CLASSES))
-RARE_CLASSES = Spec(name="drawn", inputs=INPUT, target=Classes(
-    names=tuple(map(str, range(CLASSES))), counts=(100,) * (CLASSES - 1) + (5,)))
+EQUAL_CLASSES = Spec(
+    name="drawn", inputs=INPUT, target=Classes(names=tuple(map(str, range(CLASSES))), counts=(100,) * CLASSES)
+)
+RARE_CLASSES = Spec(
+    name="drawn",
+    inputs=INPUT,
+    target=Classes(names=tuple(map(str, range(CLASSES))), counts=(100,) * (CLASSES - 1) + (5,)),
+)
 NUMBERS = Spec(name="drawn", inputs=INPUT, target=Numbers(names=("y",)))
 SEVERAL = Spec(name="drawn", inputs=INPUT, target=Numbers(names=("y", "z")))
 
@@ -57,8 +61,9 @@ def classified(draw: torch.Generator, count: int, apart: float, spec: Spec) -> C
         said = torch.where(right, truth, (truth + 1 + torch.randint(CLASSES - 1, (count,), generator=draw)) % CLASSES)
         return torch.nn.functional.one_hot(said, CLASSES).float()
 
-    return _compared("classify", spec, truth, {"scores": (scores(p + step), scores(p)),
-                                               "probabilistic": (torch.tensor(False),) * 2})
+    return _compared(
+        "classify", spec, truth, {"scores": (scores(p + step), scores(p)), "probabilistic": (torch.tensor(False),) * 2}
+    )
 
 
 def regressed(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Comparison:
@@ -92,13 +97,26 @@ def regressed(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Co
 
 def _compared(task: str, spec: Spec, truth: Tensor, said: dict[str, tuple[Tensor, Tensor]]) -> Comparison:
     ids = torch.arange(len(truth))
-    return compared([Answers(name=name, learner=name, task=TASKS[task], spec=spec,
-                             said={"truth": truth, "ids": ids, **{key: both[k] for key, both in said.items()}})
-                     for k, name in enumerate(("first", "second"))])
+    return compared(
+        [
+            Answers(
+                name=name,
+                learner=name,
+                task=TASKS[task],
+                spec=spec,
+                said={"truth": truth, "ids": ids, **{key: both[k] for key, both in said.items()}},
+            )
+            for k, name in enumerate(("first", "second"))
+        ]
+    )
 
 
-KINDS = {"accuracy": (classified, EQUAL_CLASSES), "balanced accuracy": (classified, RARE_CLASSES),
-         "mean absolute error": (regressed, NUMBERS), "R2": (regressed, SEVERAL)}  # fmt: skip
+KINDS = {
+    "accuracy": (classified, EQUAL_CLASSES),
+    "balanced accuracy": (classified, RARE_CLASSES),
+    "mean absolute error": (regressed, NUMBERS),
+    "R2": (regressed, SEVERAL),
+}
 
 
 def shares(kind: str, pairs: int, samples: int, seed: int) -> dict[str, float]:
@@ -108,9 +126,11 @@ def shares(kind: str, pairs: int, samples: int, seed: int) -> dict[str, float]:
     equal = [make(draw, samples, 0.0, spec).pairs[0] for _ in range(pairs)]
     apart = [make(draw, samples, APART, spec).pairs[0] for _ in range(pairs)]
     assert make(draw, samples, 0.0, spec).headline == kind
-    return {"equal": sum(p.better for p in equal) / pairs,
-            "apart": sum(p.better and p.first == "first" for p in apart) / pairs,
-            "wrong": sum(p.better and p.first == "second" for p in apart) / pairs}
+    return {
+        "equal": sum(p.better for p in equal) / pairs,
+        "apart": sum(p.better and p.first == "first" for p in apart) / pairs,
+        "wrong": sum(p.better and p.first == "second" for p in apart) / pairs,
+    }
 
 
 def allowed(pairs: int) -> float:
@@ -126,16 +146,21 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     work = 'How often compare says "better" of simulated pairs: of equal learners, and of 3 standard errors.'
-    result: dict[str, Any] = {**about("compare_calibration", work, given.pairs, 1), "samples": given.samples,
-                              "rows": []}
+    result: dict[str, Any] = {
+        **about("compare_calibration", work, given.pairs, 1),
+        "samples": given.samples,
+        "rows": [],
+    }
     print(f"{'headline':22s}{'equal':>8s}{'allowed':>9s}{'apart':>8s}{'asked':>7s}{'wrong':>7s}")
     for kind in KINDS:
         found = shares(kind, given.pairs, given.samples, given.seed)
         bar = {"allowed": allowed(given.pairs), "asked": 0.8}
         reached = found["equal"] <= bar["allowed"] and found["apart"] >= bar["asked"]
         result["rows"].append({"headline": kind, **found, **bar, "reached": reached})
-        print(f"{kind:22s}{found['equal']:8.1%}{bar['allowed']:9.1%}{found['apart']:8.1%}{0.8:7.0%}"
-              f"{found['wrong']:7.1%}  {'reached' if reached else 'MISSED'}")
+        print(
+            f"{kind:22s}{found['equal']:8.1%}{bar['allowed']:9.1%}{found['apart']:8.1%}{0.8:7.0%}"
+            f"{found['wrong']:7.1%}  {'reached' if reached else 'MISSED'}"
+        )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "compare_calibration.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
 

@@ -71,8 +71,10 @@ def differing(masks: Any, boxes: Any, found: Any) -> float:
     """The share of all pixels that torchvision puts on the other side, a mask at a time."""
     from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-    wrong = sum(int(((paste_masks_in_image(mask[None, None], box[None], PICTURE)[0, 0] > 0.5)
-                     != region.full(*PICTURE)).sum()) for mask, box, region in zip(masks, boxes, found, strict=True))
+    wrong = sum(
+        int(((paste_masks_in_image(mask[None, None], box[None], PICTURE)[0, 0] > 0.5) != region.full(*PICTURE)).sum())
+        for mask, box, region in zip(masks, boxes, found, strict=True)
+    )
     return wrong / (MASKS * PICTURE[0] * PICTURE[1])
 
 
@@ -116,11 +118,21 @@ def said() -> Any:
     scores = rand(PICTURES, FINDS)
     none = torch.zeros(PICTURES * OBJECTS, dtype=torch.bool)
     flat = truth.flatten(0, 1)
-    return {"ids": torch.arange(PICTURES), "sizes": torch.full((PICTURES, 2), 600),
-            "finds": torch.full((PICTURES,), FINDS), "objects": torch.full((PICTURES,), OBJECTS),
-            "boxes": boxes.flatten(0, 1), "scores": scores.flatten(), "labels": classes.flatten(), "truth": flat,
-            "true_labels": labels.flatten(), "crowd": none, "ignored": none,
-            "areas": (flat[:, 2:] - flat[:, :2]).prod(1), "threshold": torch.tensor(0.5)}  # fmt: skip
+    return {
+        "ids": torch.arange(PICTURES),
+        "sizes": torch.full((PICTURES, 2), 600),
+        "finds": torch.full((PICTURES,), FINDS),
+        "objects": torch.full((PICTURES,), OBJECTS),
+        "boxes": boxes.flatten(0, 1),
+        "scores": scores.flatten(),
+        "labels": classes.flatten(),
+        "truth": flat,
+        "true_labels": labels.flatten(),
+        "crowd": none,
+        "ignored": none,
+        "areas": (flat[:, 2:] - flat[:, :2]).prod(1),
+        "threshold": torch.tensor(0.5),
+    }
 
 
 def precision(options: Options) -> Round:
@@ -139,8 +151,11 @@ def precision(options: Options) -> Round:
     def once() -> Callable[[], Output]:
         matches = matched(predictions, "boxes", spec, list(SIZES))
         figures = [average_precision(matches, sizes=place) for place in range(len(SIZES))]
-        return lambda: {"AP": float(figures[0][0].nanmean()), "AP small": float(figures[1][0].nanmean()),
-                        "AR": float(figures[0][1].nanmean())}
+        return lambda: {
+            "AP": float(figures[0][0].nanmean()),
+            "AP small": float(figures[1][0].nanmean()),
+            "AR": float(figures[0][1].nanmean()),
+        }
 
     return once
 
@@ -178,16 +193,40 @@ def as_coco(predictions: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     def sides(box: list[float]) -> list[float]:
         return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
-    true = zip(predictions["true_labels"].tolist(), predictions["truth"].double().tolist(),
-               predictions["areas"].double().tolist(), strict=True)
-    annotations = [{"id": k + 1, "image_id": k // OBJECTS + 1, "category_id": label + 1, "bbox": sides(box),
-                    "area": area, "iscrowd": 0} for k, (label, box, area) in enumerate(true)]  # fmt: skip
-    answers = [{"image_id": k // FINDS + 1, "category_id": label + 1, "bbox": sides(box), "score": score}
-               for k, (label, box, score) in enumerate(zip(predictions["labels"].tolist(),
-                                                           predictions["boxes"].double().tolist(),
-                                                           predictions["scores"].double().tolist(), strict=True))]
-    return {"images": [{"id": k + 1, "width": 600, "height": 600} for k in range(PICTURES)], "info": {},
-            "categories": [{"id": k + 1, "name": str(k)} for k in range(CLASSES)], "annotations": annotations}, answers
+    true = zip(
+        predictions["true_labels"].tolist(),
+        predictions["truth"].double().tolist(),
+        predictions["areas"].double().tolist(),
+        strict=True,
+    )
+    annotations = [
+        {
+            "id": k + 1,
+            "image_id": k // OBJECTS + 1,
+            "category_id": label + 1,
+            "bbox": sides(box),
+            "area": area,
+            "iscrowd": 0,
+        }
+        for k, (label, box, area) in enumerate(true)
+    ]
+    answers = [
+        {"image_id": k // FINDS + 1, "category_id": label + 1, "bbox": sides(box), "score": score}
+        for k, (label, box, score) in enumerate(
+            zip(
+                predictions["labels"].tolist(),
+                predictions["boxes"].double().tolist(),
+                predictions["scores"].double().tolist(),
+                strict=True,
+            )
+        )
+    ]
+    return {
+        "images": [{"id": k + 1, "width": 600, "height": 600} for k in range(PICTURES)],
+        "info": {},
+        "categories": [{"id": k + 1, "name": str(k)} for k in range(CLASSES)],
+        "annotations": annotations,
+    }, answers
 
 
 def same(ours: Output, peer: Output) -> str | None:
@@ -204,14 +243,19 @@ ENTRIES: Mapping[str, Callable[[Options], Round]] = {"masks: snellen": ours, "pr
 BENCH = Bench(
     name="det_post",
     work=f"{MASKS} masks at {PICTURE[0]}x{PICTURE[1]}; average precision of {PICTURES} pictures with "
-         f"{PICTURES * FINDS:,} finds in {CLASSES} classes",
+    f"{PICTURES * FINDS:,} finds in {CLASSES} classes",
     ours=ENTRIES,
-    peers={"masks: torchvision": torchvision_masks, "precision: faster-coco-eval": reference("faster_coco_eval"),
-           "precision: pycocotools": reference("pycocotools")},
-    bars=(Bar(ours="masks: snellen", peer="masks: torchvision", most=0.05),
-          Bar(ours="precision: snellen", peer="precision: faster-coco-eval", most=1.0)),
+    peers={
+        "masks: torchvision": torchvision_masks,
+        "precision: faster-coco-eval": reference("faster_coco_eval"),
+        "precision: pycocotools": reference("pycocotools"),
+    },
+    bars=(
+        Bar(ours="masks: snellen", peer="masks: torchvision", most=0.05),
+        Bar(ours="precision: snellen", peer="precision: faster-coco-eval", most=1.0),
+    ),
     same=same,
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

@@ -47,8 +47,9 @@ def torchvisions(kind: str):  # type: ignore[no-untyped-def]
 
     torch.manual_seed(0)
     make = fasterrcnn_mobilenet_v3_large_320_fpn if kind == "faster" else maskrcnn_resnet50_fpn
-    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=SIDES[kind][0],
-                 max_size=SIDES[kind][1])  # fmt: skip
+    model = make(
+        weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=SIDES[kind][0], max_size=SIDES[kind][1]
+    )
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and "rpn" in name:  # scores that are apart
             torch.nn.init.normal_(parameter, std=0.05)
@@ -124,8 +125,10 @@ def step(kind: str, own: bool, half: bool = False) -> Callable[[Options], Round]
             started, burnt = time.perf_counter(), time.process_time()
             with same_bits(options.device) if own else nullcontext():
                 for _ in range(steps):
-                    with (by_products(model, device) if own else nullcontext(),
-                          torch.autocast(options.device, torch.bfloat16, enabled=half)):  # fmt: skip
+                    with (
+                        by_products(model, device) if own else nullcontext(),
+                        torch.autocast(options.device, torch.bfloat16, enabled=half),
+                    ):
                         losses = model.losses([image], [truth]) if own else model([image], target)
                         total = sum(losses.values())
                     optimizer.zero_grad()
@@ -148,14 +151,20 @@ def same(one: Output, other: Output) -> str | None:
 BENCH = Bench(
     name="det_train",
     work="A training step of one picture: Faster R-CNN MobileNetV3 at 320x426, Mask R-CNN ResNet-50 at 480x640.",
-    ours={"faster: snellen": step("faster", own=True), "faster: snellen bf16": step("faster", own=True, half=True),
-          "mask: snellen": step("mask", own=True), "mask: snellen bf16": step("mask", own=True, half=True)},
+    ours={
+        "faster: snellen": step("faster", own=True),
+        "faster: snellen bf16": step("faster", own=True, half=True),
+        "mask: snellen": step("mask", own=True),
+        "mask: snellen bf16": step("mask", own=True, half=True),
+    },
     peers={"faster: torchvision": step("faster", own=False), "mask: torchvision": step("mask", own=False)},
-    bars=[Bar(ours="faster: snellen", peer="faster: torchvision", most=0.8),
-          Bar(ours="mask: snellen", peer="mask: torchvision", most=0.8)],
+    bars=[
+        Bar(ours="faster: snellen", peer="faster: torchvision", most=0.8),
+        Bar(ours="mask: snellen", peer="mask: torchvision", most=0.8),
+    ],
     same=same,
     unit="s a step",
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

@@ -130,8 +130,12 @@ def work(make: Callable[[Options], Round], options: Options) -> None:
         options.wait()
         seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
         output = dict(tell())
-        say(seconds=output.pop("seconds", seconds), cpu=output.pop("cpu", cpu), output=output,
-            peak=int(output.pop("peak", 0)) or peak(options))
+        say(
+            seconds=output.pop("seconds", seconds),
+            cpu=output.pop("cpu", cpu),
+            output=output,
+            peak=int(output.pop("peak", 0)) or peak(options),
+        )
 
 
 def peak(options: Options) -> int:
@@ -157,18 +161,27 @@ class Process:
         threads = str(options.threads)
         path = [str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")]
         environment = {
-            **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+            **os.environ,
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
             "KERAS_BACKEND": peer.split("/")[1] if "/" in peer else "torch",
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        }  # fmt: skip
+        }
         if options.device == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
         if options.threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         command = [python, str(script), "--work", peer, "--device", options.device, "--threads", str(options.threads)]
         self.measured = Measured()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True, env=environment)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
         self._listen()
 
     def _listen(self) -> None:
@@ -240,8 +253,12 @@ def compare(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, An
                 rows.append({**row, "no_ratio": why})
                 continue
             each = ratios(ours, peer)
-            row |= {"ratio": statistics.median(each), "low": min(each), "high": max(each),
-                    "cpu_ratio": statistics.median(ratios(ours, peer, "cpu")) if all(peer.cpu) else None}
+            row |= {
+                "ratio": statistics.median(each),
+                "low": min(each),
+                "high": max(each),
+                "cpu_ratio": statistics.median(ratios(ours, peer, "cpu")) if all(peer.cpu) else None,
+            }
             rows.append(row)
     return rows
 
@@ -282,11 +299,19 @@ def entries(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, An
             rows.append({"name": name, "not_run": m.trouble or "no rounds"})
             continue
         median = statistics.median(m.seconds)
-        rows.append({
-            "name": name, "median": median, "min": min(m.seconds), "max": max(m.seconds),
-            "cpu": statistics.median(m.cpu), "peak_bytes": m.peak, "output": m.output(),
-            "share_of_limit": None if floor is None else floor / median, "versions": m.versions,
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "median": median,
+                "min": min(m.seconds),
+                "max": max(m.seconds),
+                "cpu": statistics.median(m.cpu),
+                "peak_bytes": m.peak,
+                "output": m.output(),
+                "share_of_limit": None if floor is None else floor / median,
+                "versions": m.versions,
+            }
+        )
     return rows
 
 
@@ -301,8 +326,13 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
         flags = next((line for line in lines if line.startswith("flags")), "")
     wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = {"processor": model, "cores": len(os.sched_getaffinity(0)), "instructions": wide,
-             "memory_bytes": memory, "load_average": os.getloadavg()[0]}
+    found = {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "instructions": wide,
+        "memory_bytes": memory,
+        "load_average": os.getloadavg()[0],
+    }
     if device == "cuda":
         import torch
 
@@ -335,16 +365,25 @@ def _portable(word: str) -> str:
 
 def about(name: str, work: str, rounds: int, threads: int, device: str = "cpu") -> dict[str, Any]:
     """What stands at the head of a result."""
-    return {"bench": name, "work": work, "commit": commit(),
-            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "command": " ".join(["python", f"bench/{name}.py", *map(_portable, sys.argv[1:])]),
-            "hardware": hardware(device), "python": platform.python_version(), "rounds": rounds, "threads": threads}
+    return {
+        "bench": name,
+        "work": work,
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join(["python", f"bench/{name}.py", *map(_portable, sys.argv[1:])]),
+        "hardware": hardware(device),
+        "python": platform.python_version(),
+        "rounds": rounds,
+        "threads": threads,
+    }
 
 
 def show(result: Mapping[str, Any], unit: str) -> None:
     """The two tables, the worst ratio last."""
-    print(f"{result['bench']}: {result['work']}\n{result['rounds']} rounds, {result['threads']} threads, "
-          f"{result['hardware'].get('gpu', result['hardware']['processor'])}, {result['hardware']['cores']} cores\n")
+    print(
+        f"{result['bench']}: {result['work']}\n{result['rounds']} rounds, {result['threads']} threads, "
+        f"{result['hardware'].get('gpu', result['hardware']['processor'])}, {result['hardware']['cores']} cores\n"
+    )
     print(f"{'entry':28s}{'median':>10s}{'min':>10s}{'max':>10s}{'CPU':>10s}{'peak MB':>9s}{'limit':>7s}  output")
     for row in result["entries"]:
         if "not_run" in row:
@@ -391,7 +430,12 @@ def main(bench: Bench, script: str) -> None:
     peers += [name for name in bench.peers if is_limit(name) and name not in peers]
     head = about(bench.name, bench.work, given.rounds, given.threads, given.device)
     measured = measure(bench, Path(script).resolve(), [*bench.ours, *peers], given.rounds, options)
-    result = {**head, "unit": bench.unit, "entries": entries(bench, measured), "ratios": compare(bench, measured),
-              "bars": judge(bench, measured)}
+    result = {
+        **head,
+        "unit": bench.unit,
+        "entries": entries(bench, measured),
+        "ratios": compare(bench, measured),
+        "bars": judge(bench, measured),
+    }
     write(bench, result)
     show(result, bench.unit)

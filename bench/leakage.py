@@ -33,6 +33,7 @@ def jpeg(quality: int) -> Edit:
         with Image.open(source) as image:
             image.convert("RGB").save(target.with_suffix(".jpg"), quality=quality)
         return target.with_suffix(".jpg")
+
     return save
 
 
@@ -42,6 +43,7 @@ def resize(factor: float, how: Image.Resampling) -> Edit:
             size = round(image.width * factor), round(image.height * factor)
             image.convert("RGB").resize(size, how).save(target.with_suffix(".png"))
         return target.with_suffix(".png")
+
     return save
 
 
@@ -50,8 +52,11 @@ def exact(source: Path, target: Path) -> Path:
 
 
 EDITS: dict[str, Edit] = {"exact": exact, **{f"jpeg {q}": jpeg(q) for q in (75, 85, 95)}}
-EDITS |= {f"x{factor} {how.name.lower()}": resize(factor, how) for factor in (0.5, 0.7, 1.5, 2)
-          for how in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)}
+EDITS |= {
+    f"x{factor} {how.name.lower()}": resize(factor, how)
+    for factor in (0.5, 0.7, 1.5, 2)
+    for how in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+}
 
 
 def main() -> None:
@@ -77,8 +82,11 @@ def main() -> None:
 
 
 def accused(count: int, pairs: list[tuple[int, int]]) -> dict[str, float]:
-    return {"pictures": count, "accused": len({id for pair in pairs for id in pair}),
-            "rate": len({id for pair in pairs for id in pair}) / count}
+    return {
+        "pictures": count,
+        "accused": len({id for pair in pairs for id in pair}),
+        "rate": len({id for pair in pairs for id in pair}) / count,
+    }
 
 
 def recall(data: Path, planted: int, seed: int) -> dict[str, float]:
@@ -98,6 +106,7 @@ def recall(data: Path, planted: int, seed: int) -> dict[str, float]:
         assert isinstance(source, PictureFiles)
         copies = copies_of_files(source, full=True)
         from snellen.data.check.duplicates import groups_of
+
         group = groups_of(len(source), [*copies.exact, *copies.near])
         place = {source.name(id): int(group[id]) for id in range(len(source))}
         hits: dict[str, list[bool]] = {kind: [] for kind in EDITS}

@@ -128,8 +128,14 @@ def lightning(options: Options) -> Round:
         model = Model()
         batches = list(x.split(BATCH))
         with tempfile.TemporaryDirectory() as folder:
-            trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", devices=1, default_root_dir=folder,
-                                        enable_progress_bar=False, enable_model_summary=False)
+            trainer = lightning.Trainer(
+                max_epochs=1,
+                accelerator="cpu",
+                devices=1,
+                default_root_dir=folder,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
             started, burnt = time.perf_counter(), time.process_time()
             trainer.fit(model, batches)
             seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
@@ -156,11 +162,13 @@ BENCH = Bench(
     work="A step of a model that does nothing with every feature on, and of LeNet (batch 64), against the bare loop.",
     ours={"nothing: snellen": snellen, "lenet: snellen": small_cnn.snellen("lenet")},
     peers={"nothing: bare loop": bare, "nothing: lightning": lightning, "lenet: bare loop": lenet_bare},
-    bars=[Bar(ours="nothing: snellen", peer="nothing: bare loop", most=10e-6, kind="difference", of="cpu"),
-          Bar(ours="lenet: snellen", peer="lenet: bare loop", most=1.05)],
+    bars=[
+        Bar(ours="nothing: snellen", peer="nothing: bare loop", most=10e-6, kind="difference", of="cpu"),
+        Bar(ours="lenet: snellen", peer="lenet: bare loop", most=1.05),
+    ],
     same=same,
     unit="s a step",
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

@@ -140,8 +140,17 @@ def scikit_learn(options: Options) -> Round:
     seeds = iter(range(1000))
 
     def once() -> Callable[[], Output]:
-        model = MLPClassifier((HIDDEN,), solver="sgd", alpha=0.0, batch_size=BATCH, learning_rate_init=RATE,
-                              momentum=0.0, nesterovs_momentum=False, max_iter=1, random_state=next(seeds))
+        model = MLPClassifier(
+            (HIDDEN,),
+            solver="sgd",
+            alpha=0.0,
+            batch_size=BATCH,
+            learning_rate_init=RATE,
+            momentum=0.0,
+            nesterovs_momentum=False,
+            max_iter=1,
+            random_state=next(seeds),
+        )
         model.fit(x, y)
         return lambda: {"accuracy": 100 * model.score(test_x, test_y)}
 
@@ -177,8 +186,14 @@ def lightning(options: Options) -> Round:
     def once() -> Callable[[], Output]:
         model = Model()
         with tempfile.TemporaryDirectory() as folder:
-            trainer = lightning.Trainer(max_epochs=1, accelerator=options.device, devices=1, default_root_dir=folder,
-                                        enable_progress_bar=False, enable_model_summary=False)
+            trainer = lightning.Trainer(
+                max_epochs=1,
+                accelerator=options.device,
+                devices=1,
+                default_root_dir=folder,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
             trainer.fit(model, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), BATCH, shuffle=True))
         return lambda: {"accuracy": _share(model.net.to(x.device), test_x, test_y)}
 
@@ -222,8 +237,9 @@ def keras(options: Options) -> Round:
     test_x, test_y = standardised("t10k")
 
     def once() -> Callable[[], Output]:
-        model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(HIDDEN, activation="relu"),
-                                  keras.layers.Dense(10)])
+        model = keras.Sequential(
+            [keras.layers.Flatten(), keras.layers.Dense(HIDDEN, activation="relu"), keras.layers.Dense(10)]
+        )
         model.compile(keras.optimizers.SGD(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0)
         return lambda: {"accuracy": 100 * float((model.predict(test_x, 1000, verbose=0).argmax(1) == test_y).mean())}
@@ -258,8 +274,12 @@ def jax(options: Options) -> Round:
 
     def once() -> Callable[[], Output]:
         draw = np.random.default_rng(next(seeds))
-        w = [jnp.asarray(draw.normal(0, (2 / 784) ** 0.5, (784, HIDDEN)), jnp.float32), jnp.zeros(HIDDEN),
-             jnp.asarray(draw.normal(0, 0.1, (HIDDEN, 10)), jnp.float32), jnp.zeros(10)]
+        w = [
+            jnp.asarray(draw.normal(0, (2 / 784) ** 0.5, (784, HIDDEN)), jnp.float32),
+            jnp.zeros(HIDDEN),
+            jnp.asarray(draw.normal(0, 0.1, (HIDDEN, 10)), jnp.float32),
+            jnp.zeros(10),
+        ]
         order = jnp.asarray(draw.permutation(60_000)[:whole].reshape(-1, BATCH))
         w, values = epoch(w, order)
         values.block_until_ready()
@@ -279,13 +299,24 @@ BENCH = Bench(
     name="mlp_epoch",
     work="One epoch of an MLP 784-100-10 on 60,000 pictures of MNIST, batch 64, SGD.",
     ours={"snellen autograd": snellen(written=False), "snellen written": snellen(written=True)},
-    peers={"torch DataLoader": torch_loop("loader"), "torch indexed": torch_loop("indexed"),
-           "torch.compile": torch_loop("loader", compiled=True), "scikit-learn": scikit_learn, "lightning": lightning,
-           "fastai": fastai, "keras/torch": keras, "keras/jax": keras, "jax scan": jax, "limit": products(FLOPS)},
-    bars=[Bar(ours="snellen autograd", peer="torch DataLoader", most=0.85),
-          Bar(ours="snellen written", peer="torch DataLoader", most=0.55)],
+    peers={
+        "torch DataLoader": torch_loop("loader"),
+        "torch indexed": torch_loop("indexed"),
+        "torch.compile": torch_loop("loader", compiled=True),
+        "scikit-learn": scikit_learn,
+        "lightning": lightning,
+        "fastai": fastai,
+        "keras/torch": keras,
+        "keras/jax": keras,
+        "jax scan": jax,
+        "limit": products(FLOPS),
+    },
+    bars=[
+        Bar(ours="snellen autograd", peer="torch DataLoader", most=0.85),
+        Bar(ours="snellen written", peer="torch DataLoader", most=0.55),
+    ],
     same=same,
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

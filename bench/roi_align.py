@@ -36,9 +36,16 @@ def main() -> None:
     for seed in range(given.seeds):
         for pool, rows in found.items():
             with tempfile.TemporaryDirectory() as folder:
-                run = snellen.train(data, "mask-rcnn", out=Path(folder) / pool, seed=seed, pool=pool,
-                                    epochs=given.epochs, shorter=given.shorter,
-                                    machine=Machine(threads=1, report=False))  # fmt: skip
+                run = snellen.train(
+                    data,
+                    "mask-rcnn",
+                    out=Path(folder) / pool,
+                    seed=seed,
+                    pool=pool,
+                    epochs=given.epochs,
+                    shorter=given.shorter,
+                    machine=Machine(threads=1, report=False),
+                )
                 rows.append({name: metric.value for name, metric in run.metrics.items() if metric.value is not None})
             print(pool, seed, {name: round(value, 4) for name, value in rows[-1].items() if "AP" in name}, flush=True)
     headline = run.headline
@@ -46,14 +53,24 @@ def main() -> None:
     half = None
     if len(apart) > 1:
         half = float(stats.t.ppf(0.975, len(apart) - 1)) * statistics.stdev(apart) / math.sqrt(len(apart))
-    result = {**about("roi_align", "Mask R-CNN with RoIAlign less the same with RoIPool.", given.seeds, 1),
-              "data": data.spec.name, "epochs": given.epochs, "shorter": given.shorter, "headline": headline,
-              "difference": statistics.fmean(apart), "half_width": half, "each": apart, "metrics": found,
-              "seconds": time.monotonic() - started}  # fmt: skip
+    result = {
+        **about("roi_align", "Mask R-CNN with RoIAlign less the same with RoIPool.", given.seeds, 1),
+        "data": data.spec.name,
+        "epochs": given.epochs,
+        "shorter": given.shorter,
+        "headline": headline,
+        "difference": statistics.fmean(apart),
+        "half_width": half,
+        "each": apart,
+        "metrics": found,
+        "seconds": time.monotonic() - started,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "roi_align.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{headline}: RoIAlign is {100 * result['difference']:.2f} points above RoIPool, "
-          f"± {'?' if half is None else f'{100 * half:.2f}'} (95 %, {given.seeds} seeds)")
+    print(
+        f"{headline}: RoIAlign is {100 * result['difference']:.2f} points above RoIPool, "
+        f"± {'?' if half is None else f'{100 * half:.2f}'} (95 %, {given.seeds} seeds)"
+    )
 
 
 if __name__ == "__main__":

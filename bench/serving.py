@@ -45,8 +45,19 @@ for name, low in (("dark", 0), ("light", 60)):
         picture = Image.fromarray(coarse.squeeze()).resize((side, side), Image.Resampling.BICUBIC)
         picture.save(Path({str(folder)!r}, "photos", name, f"{{k}}." + ("png" if channels == 1 else "jpg")))
 """
-    words = ["train", str(folder / "photos"), "--model", model, "--epochs", "1", "--from-scratch", "--image-size",
-             str(SIDES[model][0]), "--out", str(folder / "run")]  # fmt: skip
+    words = [
+        "train",
+        str(folder / "photos"),
+        "--model",
+        model,
+        "--epochs",
+        "1",
+        "--from-scratch",
+        "--image-size",
+        str(SIDES[model][0]),
+        "--out",
+        str(folder / "run"),
+    ]
     for command in (["-c", code], ["-m", "snellen", *words]):
         subprocess.run([sys.executable, *command], check=True, capture_output=True)
     return folder / "run", [path.read_bytes() for path in sorted((folder / "photos").rglob("*.*g"))]
@@ -66,8 +77,12 @@ def encoded(number: int, picture: bytes, port: int) -> bytes:
 
 
 def message(body: bytes, kind: bytes, port: int) -> bytes:
-    return b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" \
-        % (port, kind, len(body), body)  # fmt: skip
+    return b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        port,
+        kind,
+        len(body),
+        body,
+    )
 
 
 async def client(port: int, requests: Iterator[bytes], took: list[float], said: dict[str, float]) -> None:
@@ -86,8 +101,9 @@ async def client(port: int, requests: Iterator[bytes], took: list[float], said: 
     writer.close()
 
 
-async def load(requests: list[bytes], port: int, clients: int,
-               count: int) -> tuple[float, list[float], dict[str, float]]:  # fmt: skip
+async def load(
+    requests: list[bytes], port: int, clients: int, count: int
+) -> tuple[float, list[float], dict[str, float]]:
     """Seconds in all, of each request, and what was said of each picture."""
     sent = iter([requests[k % len(requests)] for k in range(count)])
     took: list[float] = []
@@ -115,16 +131,18 @@ def memory(process: int) -> int:
     return sum(int(line.split()[1]) << 10 for text in texts for line in text.splitlines() if line.startswith("Pss:"))
 
 
-def served(model: str, command: Callable[[Path, int], list[str]], how: Callable[[int, bytes, int], bytes],
-           options: Options) -> Round:  # fmt: skip
+def served(
+    model: str, command: Callable[[Path, int], list[str]], how: Callable[[int, bytes, int], bytes], options: Options
+) -> Round:
     place = tempfile.TemporaryDirectory()
     run, pictures = trained(model, Path(place.name))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     requests = [how(number, picture, port) for number, picture in enumerate(pictures)]
-    server = subprocess.Popen(command(run, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              start_new_session=True)  # fmt: skip
+    server = subprocess.Popen(
+        command(run, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     atexit.register(os.killpg, server.pid, signal.SIGKILL)
     until = time.monotonic() + 120
     while True:
@@ -143,11 +161,17 @@ def served(model: str, command: Callable[[Path, int], list[str]], how: Callable[
         cpu = burnt(server.pid) - before
         parts, few = statistics.quantiles(took, n=100), statistics.quantiles(alone, n=100)
         figures = {
-            "seconds": seconds / REQUESTS[model], "cpu": cpu / REQUESTS[model], "peak": float(memory(server.pid)),
-            "requests/s": REQUESTS[model] / seconds, "p50 ms": 1e3 * parts[49], "p99 ms": 1e3 * parts[98],
-            "alone p50 ms": 1e3 * few[49], "alone p99 ms": 1e3 * few[98], "said": sum(said.values()),
+            "seconds": seconds / REQUESTS[model],
+            "cpu": cpu / REQUESTS[model],
+            "peak": float(memory(server.pid)),
+            "requests/s": REQUESTS[model] / seconds,
+            "p50 ms": 1e3 * parts[49],
+            "p99 ms": 1e3 * parts[98],
+            "alone p50 ms": 1e3 * few[49],
+            "alone p99 ms": 1e3 * few[98],
+            "said": sum(said.values()),
             "said alone": sum(first.values()),
-        }  # fmt: skip
+        }
         return lambda: figures
 
     once.kept = place, server  # type: ignore[attr-defined]
@@ -181,14 +205,20 @@ def same(ours: Output, peer: Output) -> str | None:
 BENCH = Bench(
     name="serving",
     work="Answering pictures over HTTP: LeNet (28x28 PNG) and ResNet-18 (224x224 JPEG), 16 clients.",
-    ours={f"{model}: {name}": functools.partial(served, model, command, form) for model in SIDES
-          for name, command in (("snellen", ours), ("snellen --batch 16", batched))},
-    peers={f"{model}: {name}": functools.partial(served, model, command, encoded) for model in SIDES
-           for name, command in (("litserve", theirs), ("litserve zmq", zmq))},
+    ours={
+        f"{model}: {name}": functools.partial(served, model, command, form)
+        for model in SIDES
+        for name, command in (("snellen", ours), ("snellen --batch 16", batched))
+    },
+    peers={
+        f"{model}: {name}": functools.partial(served, model, command, encoded)
+        for model in SIDES
+        for name, command in (("litserve", theirs), ("litserve zmq", zmq))
+    },
     bars=[Bar(ours=f"{model}: snellen", peer=f"{model}: litserve", most=1.0) for model in SIDES],
     same=same,
     unit="s a request",
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

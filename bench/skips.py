@@ -63,8 +63,14 @@ def learned(arm: str, given: argparse.Namespace, seed: int) -> dict[str, float]:
     """Test mean IoU in each place, %."""
     data = solids()
     with tempfile.TemporaryDirectory() as scratch:
-        run = snellen.train(data, arm, out=Path(scratch, "run"), seed=seed, epochs=given.epochs,
-                            machine=Machine(threads=given.threads, report=False))  # fmt: skip
+        run = snellen.train(
+            data,
+            arm,
+            out=Path(scratch, "run"),
+            seed=seed,
+            epochs=given.epochs,
+            machine=Machine(threads=given.threads, report=False),
+        )
         assert isinstance(run.model, nn.Module)
         count = 2
         tables = {place: torch.zeros(count, count, dtype=torch.int64) for place in PLACES}
@@ -95,8 +101,7 @@ def main() -> None:
     for place in PLACES:
         values = {arm: [found[place] for found in each[arm]] for arm in ARMS}
         better = [with_ - without for with_, without in zip(values["unet"], values["encoder-decoder"], strict=True)]
-        rows.append({"place": place, "each": values, "better": sum(better) / len(better),
-                     "interval": interval(better)})
+        rows.append({"place": place, "each": values, "better": sum(better) / len(better), "interval": interval(better)})
     (RESULTS / "skips.json").write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")
     for row in rows:
         print(f"{row['place']:12s} skips {row['better']:+.1f} ± {row['interval'] or 0:.1f} points of mean IoU")

@@ -82,8 +82,9 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         train = Samples(Array(x), torch.arange(len(x)), y, Reading(), x, options.device)
         standardize = Standardize(Input(modality="image", shape=tuple(x.shape[1:]), dtype="uint8"))
         standardize.learn(x)
-        how = Descent(epochs=1, batch_size=BATCH[name], optimizer="sgd", lr=RATE[name], schedule="constant",
-                      precision=precision)  # type: ignore[arg-type]
+        how = Descent(
+            epochs=1, batch_size=BATCH[name], optimizer="sgd", lr=RATE[name], schedule="constant", precision=precision
+        )  # type: ignore[arg-type]
 
         def once() -> Callable[[], Output]:
             model = nn.Sequential(standardize, network(name)).to(options.device)
@@ -174,20 +175,28 @@ def flops(name: str) -> float:
 BENCH = Bench(
     name="small_cnn",
     work="A training step of LeNet (28x28, batch 64) and ResNet-18 (32x32, batch 32).",
-    ours={"lenet: snellen": snellen("lenet"), "resnet18: snellen": snellen("resnet18"),
-          "resnet18: snellen bf16": snellen("resnet18", "bfloat16")},
-    peers={"lenet: torch eager": torch_loop("lenet"),
-           "lenet: torch channels_last": torch_loop("lenet", channels_last=True),
-           "lenet: torch.compile": torch_loop("lenet", compiled=True), "lenet: limit": products(flops("lenet")),
-           "resnet18: torch eager": torch_loop("resnet18"),
-           "resnet18: torch channels_last": torch_loop("resnet18", channels_last=True),
-           "resnet18: limit": products(flops("resnet18"))},
-    bars=[Bar(ours="lenet: snellen", peer="lenet: torch eager", most=0.7),
-          Bar(ours="resnet18: snellen", peer="resnet18: torch eager", most=0.8),
-          Bar(ours="resnet18: snellen bf16", peer="resnet18: torch eager", most=0.5)],
+    ours={
+        "lenet: snellen": snellen("lenet"),
+        "resnet18: snellen": snellen("resnet18"),
+        "resnet18: snellen bf16": snellen("resnet18", "bfloat16"),
+    },
+    peers={
+        "lenet: torch eager": torch_loop("lenet"),
+        "lenet: torch channels_last": torch_loop("lenet", channels_last=True),
+        "lenet: torch.compile": torch_loop("lenet", compiled=True),
+        "lenet: limit": products(flops("lenet")),
+        "resnet18: torch eager": torch_loop("resnet18"),
+        "resnet18: torch channels_last": torch_loop("resnet18", channels_last=True),
+        "resnet18: limit": products(flops("resnet18")),
+    },
+    bars=[
+        Bar(ours="lenet: snellen", peer="lenet: torch eager", most=0.7),
+        Bar(ours="resnet18: snellen", peer="resnet18: torch eager", most=0.8),
+        Bar(ours="resnet18: snellen bf16", peer="resnet18: torch eager", most=0.5),
+    ],
     same=same,
     unit="s a step",
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

@@ -30,8 +30,12 @@ def run(*command: str) -> Callable[[Options], Round]:
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 raise RuntimeError(f"{program} {' '.join(rest)} ended with status {process.returncode}")
-            return lambda: {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss * 1024,
-                            "exit": 0.0}
+            return lambda: {
+                "seconds": seconds,
+                "cpu": used.ru_utime + used.ru_stime,
+                "peak": used.ru_maxrss * 1024,
+                "exit": 0.0,
+            }
 
         return once
 
@@ -41,21 +45,29 @@ def run(*command: str) -> Callable[[Options], Round]:
 BENCH = Bench(
     name="startup",
     work="From the start of a process to the end of its --help, or of importing the package.",
-    ours={"help: snellen": run("python", "-m", "snellen", "--help"),
-          "import: snellen": run("python", "-c", "import snellen")},
-    peers={"help: limit": run("python", "-c", "pass"),
-           "help: argparse": run("python", "-c", "import argparse; argparse.ArgumentParser().format_help()"),
-           "help: yolo": run("yolo", "help"), "help: torchrun": run("torchrun", "--help"),
-           "import: limit": run("python", "-c", "pass"), "import: torch": run("python", "-c", "import torch"),
-           "import: torchvision": run("python", "-c", "import torchvision"),
-           "import: sklearn": run("python", "-c", "import sklearn"),
-           "import: lightning": run("python", "-c", "import lightning"),
-           "import: fastai": run("python", "-c", "import fastai.vision.all"),
-           "import: keras": run("python", "-c", "import keras")},
-    bars=[Bar(ours="help: snellen", most=0.100, kind="value", of="cpu"),
-          Bar(ours="import: snellen", most=0.050, kind="value", of="cpu")],
+    ours={
+        "help: snellen": run("python", "-m", "snellen", "--help"),
+        "import: snellen": run("python", "-c", "import snellen"),
+    },
+    peers={
+        "help: limit": run("python", "-c", "pass"),
+        "help: argparse": run("python", "-c", "import argparse; argparse.ArgumentParser().format_help()"),
+        "help: yolo": run("yolo", "help"),
+        "help: torchrun": run("torchrun", "--help"),
+        "import: limit": run("python", "-c", "pass"),
+        "import: torch": run("python", "-c", "import torch"),
+        "import: torchvision": run("python", "-c", "import torchvision"),
+        "import: sklearn": run("python", "-c", "import sklearn"),
+        "import: lightning": run("python", "-c", "import lightning"),
+        "import: fastai": run("python", "-c", "import fastai.vision.all"),
+        "import: keras": run("python", "-c", "import keras"),
+    },
+    bars=[
+        Bar(ours="help: snellen", most=0.100, kind="value", of="cpu"),
+        Bar(ours="import: snellen", most=0.050, kind="value", of="cpu"),
+    ],
     same=lambda ours, peer: None if ours["exit"] == peer["exit"] else "it failed",
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(BENCH, __file__)

@@ -70,16 +70,26 @@ def main() -> None:
     encoder = given.encoder
     if encoder is None:
         encoder = Path(tempfile.mkdtemp(), "encoder")
-        snellen.train("cifar100", MODEL, out=encoder, epochs=12, precision="bfloat16",
-                      machine=Machine(threads=given.threads, seconds=given.seconds))  # fmt: skip
+        snellen.train(
+            "cifar100",
+            MODEL,
+            out=encoder,
+            epochs=12,
+            precision="bfloat16",
+            machine=Machine(threads=given.threads, seconds=given.seconds),
+        )
     known = snellen.load(encoder)
     plain = json.loads((encoder / "metrics.json").read_text())
     settings = known.record.settings
-    how = (f"{known.record.learner}, {settings['epochs']} epochs, {settings['precision']}, "
-           f"{plain['cost']['seconds_learning'] / 60:.0f} minutes on {known.record.device}")
-    head = {**about("transfer", "Few pictures, with and without what another set taught.", given.seeds, given.threads),
-            "pictures": given.pictures, "encoder": {
-                "data": known.spec.name, "accuracy": 100 * (known.metrics["accuracy"].value or 0), "learned": how}}
+    how = (
+        f"{known.record.learner}, {settings['epochs']} epochs, {settings['precision']}, "
+        f"{plain['cost']['seconds_learning'] / 60:.0f} minutes on {known.record.device}"
+    )
+    head = {
+        **about("transfer", "Few pictures, with and without what another set taught.", given.seeds, given.threads),
+        "pictures": given.pictures,
+        "encoder": {"data": known.spec.name, "accuracy": 100 * (known.metrics["accuracy"].value or 0), "learned": how},
+    }
     each = []
     for seed in range(given.seeds):
         each.append(learned(given, seed, encoder))
@@ -88,12 +98,22 @@ def main() -> None:
     for arm in ARMS:
         values = [found[arm] for found in each]
         better = [found[arm] - found["from scratch"] for found in each]
-        rows.append({"name": arm, "accuracy": sum(values) / len(values), "interval": interval(values), "each": values,
-                     "over scratch": sum(better) / len(better), "interval over scratch": interval(better)})
+        rows.append(
+            {
+                "name": arm,
+                "accuracy": sum(values) / len(values),
+                "interval": interval(values),
+                "each": values,
+                "over scratch": sum(better) / len(better),
+                "interval over scratch": interval(better),
+            }
+        )
     (RESULTS / "transfer.json").write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")
     for row in rows:
-        print(f"{row['name']:28s} {row['accuracy']:.1f} ± {row['interval'] or 0:.1f} %  over scratch "
-              f"{row['over scratch']:+.1f} ± {row['interval over scratch'] or 0:.1f} points")
+        print(
+            f"{row['name']:28s} {row['accuracy']:.1f} ± {row['interval'] or 0:.1f} %  over scratch "
+            f"{row['over scratch']:+.1f} ± {row['interval over scratch'] or 0:.1f} points"
+        )
 
 
 if __name__ == "__main__":

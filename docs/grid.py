@@ -1,6 +1,6 @@
 """Writes the grid of tasks and models into README.md, between its two markers, from the catalogue.
 
-    python docs/grid.py
+python docs/grid.py
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ def groups(tasks: list[catalog.TaskEntry]) -> list[list[catalog.TaskEntry]]:
 def table(tasks: list[catalog.TaskEntry]) -> str:
     names = list(dict.fromkeys(entry.name for task in tasks for entry in task.learners))
     found = {(entry.name, entry.task): entry for task in tasks for entry in task.learners}
-    lines = ["| Model | " + " | ".join(f"{task.name}: {task.question}" for task in tasks) + " | In a sentence |",
-             "|---" * (len(tasks) + 2) + "|"]
+    lines = [
+        "| Model | " + " | ".join(f"{task.name}: {task.question}" for task in tasks) + " | In a sentence |",
+        "|---" * (len(tasks) + 2) + "|",
+    ]
     for name in names:
         entries = [found.get((name, task.name)) for task in tasks]
         cells = ["" if e is None else f"[{', '.join(e.accepts)}](src/snellen/{e.file})" for e in entries]

@@ -1,6 +1,6 @@
 """Writes docs/reproduced.md from the published tables and the results that are kept of them.
 
-    python docs/reproduced.py
+python docs/reproduced.py
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ them](guide/reproducing.md) says what a verdict means and how an interval is mad
 
 def page() -> str:
     said = {name: Counter(verdicts(table, stored(table)).values()) for name, table in TABLES.items()}
-    rows = [[f"[{name}](#{name})", TABLES[name].title, ", ".join(f"{n} {what}" for what, n in counted.most_common())]
-            for name, counted in said.items()]
+    rows = [
+        [f"[{name}](#{name})", TABLES[name].title, ", ".join(f"{n} {what}" for what, n in counted.most_common())]
+        for name, counted in said.items()
+    ]
     return "\n".join([HEAD, drawn(["table", "what", "rows"], rows, "markdown"), *map(section, TABLES.values())]) + "\n"
 
 
@@ -34,9 +36,15 @@ def section(table: Table) -> str:
     result = stored(table)
     rows = compared(table, result)
     wanted = [k for k, column in enumerate(COLUMNS) if column == "row" or any(row[k] for row in rows)]
-    return "\n".join([f"\n## {table.name}\n", f"{table.title}, in {table.unit}.\n",
-                      *(f"- {line[:1].upper()}{line[1:]}" for line in story(table, result)), "",
-                      drawn([COLUMNS[k] for k in wanted], [[row[k] for k in wanted] for row in rows], "markdown")])
+    return "\n".join(
+        [
+            f"\n## {table.name}\n",
+            f"{table.title}, in {table.unit}.\n",
+            *(f"- {line[:1].upper()}{line[1:]}" for line in story(table, result)),
+            "",
+            drawn([COLUMNS[k] for k in wanted], [[row[k] for k in wanted] for row in rows], "markdown"),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Draws docs/shapes.png: some worlds of `shapes`, each with every truth that is told of it.
 
-    python docs/shapes.py
+python docs/shapes.py
 """
 
 from __future__ import annotations
@@ -34,8 +34,13 @@ def tile(target: str, id: int) -> Image.Image:
     assert isinstance(truth, Tensor)
     if target == "pixels":
         return overlaid(picture, SCALE, classes=truth - 1)
-    shown = {"depth": near_is_bright, "normals": lambda x: (x + 1) / 2, "edges": lambda x: x.expand(3, -1, -1),
-             "reflectance": lambda x: x, "flow": wheel}[target](truth)
+    shown = {
+        "depth": near_is_bright,
+        "normals": lambda x: (x + 1) / 2,
+        "edges": lambda x: x.expand(3, -1, -1),
+        "reflectance": lambda x: x,
+        "flow": wheel,
+    }[target](truth)
     values = (255 * shown.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return Image.fromarray(values).resize((SCALE * SIDE, SCALE * SIDE), Image.Resampling.NEAREST)
 
@@ -48,8 +53,16 @@ def marks(truth: Objects, target: str) -> list[Mark]:
         region = Region(0, 0, truth.masks[k]) if truth.masks is not None else None
         points = () if truth.keypoints is None else tuple((x, y) for x, y, _ in truth.keypoints[k].tolist())
         whole = truth.keypoints is not None and bool((truth.keypoints[k, :, 2] > 0).all())
-        found.append(Mark(label=spec.names[label], place=label, box=tuple(box), region=region,
-                          points=points if whole else (), bones=spec.bones if whole else ()))
+        found.append(
+            Mark(
+                label=spec.names[label],
+                place=label,
+                box=tuple(box),
+                region=region,
+                points=points if whole else (),
+                bones=spec.bones if whole else (),
+            )
+        )
     return found
 
 

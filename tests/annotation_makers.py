@@ -17,7 +17,9 @@ def voc_xml(rows: Sequence[Row], size: tuple[int, int] | None = (48, 40), diffic
     told = "" if size is None else f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     objects = "".join(
         f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
-        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>" for name, x1, y1, x2, y2 in rows)  # fmt: skip
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+        for name, x1, y1, x2, y2 in rows
+    )
     return f"<annotation><filename>x.jpg</filename>{told}{objects}</annotation>"
 
 
@@ -33,8 +35,14 @@ def voc(root: Path, pictures: dict[str, Sequence[Row]], lists: dict[str, Sequenc
     return root
 
 
-def coco(folder: Path, name: str, told: dict[str, Any], pictures: Path | None = None, size: tuple[int, int] = (48, 40),
-         seed: int = 300) -> Path:  # fmt: skip
+def coco(
+    folder: Path,
+    name: str,
+    told: dict[str, Any],
+    pictures: Path | None = None,
+    size: tuple[int, int] = (48, 40),
+    seed: int = 300,
+) -> Path:
     """A JSON file, and its pictures beside it or in another folder, where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(told))
@@ -45,8 +53,12 @@ def coco(folder: Path, name: str, told: dict[str, Any], pictures: Path | None = 
     return folder / name
 
 
-def coco_told(images: Sequence[str], annotations: Sequence[dict[str, Any]], categories: Sequence[str] = ("cat", "dog"),
-              size: tuple[int, int] = (48, 40)) -> dict[str, Any]:  # fmt: skip
+def coco_told(
+    images: Sequence[str],
+    annotations: Sequence[dict[str, Any]],
+    categories: Sequence[str] = ("cat", "dog"),
+    size: tuple[int, int] = (48, 40),
+) -> dict[str, Any]:
     """What a JSON file tells; pictures are numbered 0, 7, 14 ..., categories 0, 3, 6 ..., annotations 1, 2 ..."""
     width, height = size
     return {
@@ -56,8 +68,13 @@ def coco_told(images: Sequence[str], annotations: Sequence[dict[str, Any]], cate
     }
 
 
-def yolo(root: Path, pictures: dict[str, str | None], names: Sequence[str] = ("cat", "dog"), more: str = "",
-         splits: dict[str, str] | None = None) -> Path:  # fmt: skip
+def yolo(
+    root: Path,
+    pictures: dict[str, str | None],
+    names: Sequence[str] = ("cat", "dog"),
+    more: str = "",
+    splits: dict[str, str] | None = None,
+) -> Path:
     """A set with data.yaml: split/name -> the text of its labels, or None for no file."""
     for k, (name, text) in enumerate(pictures.items()):
         save(root / "images" / f"{name}.png", scene(500 + k))

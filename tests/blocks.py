@@ -36,12 +36,21 @@ def blocks(count: int = 60, *, masks: bool = False, keypoints: bool = False, see
         middle = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
         ends = torch.cat([middle - sides[:, None] / 2.5, middle + sides[:, None] / 2.5], 1)
         points = torch.cat([ends, torch.full((many, 2, 1), 2.0)], 2)
-        each.append(Objects(boxes, labels, none, none, boxes_areas(boxes), inside if masks else None,
-                            points if keypoints else None))
+        each.append(
+            Objects(
+                boxes, labels, none, none, boxes_areas(boxes), inside if masks else None, points if keypoints else None
+            )
+        )
     target = Boxes(names=NAMES, masks=masks, keypoints=("near", "far") if keypoints else (), bones=((0, 1),))
     image = Input(modality="image", shape=(1, SIDE, SIDE), dtype="uint8")
-    draft = Draft(source=Array(x, "picture"), inputs={"image": image}, target=target, truth=None, taken_for="blocks",
-                  annotations=object_lists(each))
+    draft = Draft(
+        source=Array(x, "picture"),
+        inputs={"image": image},
+        target=target,
+        truth=None,
+        taken_for="blocks",
+        annotations=object_lists(each),
+    )
     return assemble(draft, "blocks", 0, None)
 
 

@@ -31,6 +31,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
-            return f"contract{test[test.find('['):]}" if "contract/" in file and "[" in test else file
+            return f"contract{test[test.find('[') :]}" if "contract/" in file and "[" in test else file
 
     return Together(config, log)

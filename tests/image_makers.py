@@ -94,4 +94,8 @@ def nasty(folder: Path) -> dict[str, str]:
     (folder / "gone.png").unlink(missing_ok=True)
     (folder / "gone.png").symlink_to(folder / "nothing.png")
     return {name: word for name, (_, word) in contents.items()} | {
-        "nan.tif": "NaN", "stack.tif": "pages", "short.tif": "cut short", "gone.png": "link to nothing"}
+        "nan.tif": "NaN",
+        "stack.tif": "pages",
+        "short.tif": "cut short",
+        "gone.png": "link to nothing",
+    }

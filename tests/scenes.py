@@ -38,8 +38,14 @@ def world(count: int, side: int = SIDE, seed: int = 0) -> tuple[Tensor, Tensor]:
 def made(pictures: Tensor, target: Target, annotations: Annotations, name: str = "scenes") -> Dataset[Labelled]:
     """A dataset of (N, C, H, W) pictures told of places in them."""
     image = Input(modality="image", shape=tuple(pictures.shape[1:]), dtype=str(pictures.dtype).removeprefix("torch."))
-    draft = Draft(source=Array(pictures, "picture"), inputs={"image": image}, target=target, truth=None,
-                  annotations=annotations, taken_for="scenes of a test")
+    draft = Draft(
+        source=Array(pictures, "picture"),
+        inputs={"image": image},
+        target=target,
+        truth=None,
+        annotations=annotations,
+        taken_for="scenes of a test",
+    )
     return assemble(draft, name, 0, None)
 
 

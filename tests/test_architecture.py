@@ -24,9 +24,24 @@ from snellen.tasks import LEARNERS, TASKS
 PACKAGE = Path(snellen.__file__).parent
 
 # A package may import packages of lower layers; packages of one layer do not import each other.
-LAYERS = {"core": 0, "nn": 1, "metrics": 1, "geometry": 1, "data": 2, "training": 3, "architectures": 4, "detection": 4,
-          "tasks": 5, "report": 6, "export": 6, "api": 7, "model_selection": 8, "serving": 8, "reproduce": 9,
-          "cli": 10}  # fmt: skip
+LAYERS = {
+    "core": 0,
+    "nn": 1,
+    "metrics": 1,
+    "geometry": 1,
+    "data": 2,
+    "training": 3,
+    "architectures": 4,
+    "detection": 4,
+    "tasks": 5,
+    "report": 6,
+    "export": 6,
+    "api": 7,
+    "model_selection": 8,
+    "serving": 8,
+    "reproduce": 9,
+    "cli": 10,
+}
 
 
 def modules() -> list[str]:
@@ -132,34 +147,53 @@ def test_names_and_formats_for_the_command_line_equal_what_there_is() -> None:
     assert not (set(BUILTIN_NAMES) | set(NAMED)) & set(VERBS)
 
 
-@pytest.mark.parametrize("words", [
-    ["--help"], ["--version"], ["list"], ["train", "--help"], ["train", "--model", "mlp", "--help"],
-    *([verb, "--help"] for verb in VERBS),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["train", "--help"],
+        ["train", "--model", "mlp", "--help"],
+        *([verb, "--help"] for verb in VERBS),
+    ],
+)
 def test_words_that_only_tell_import_no_torch(words: list[str]) -> None:
-    code = ("import sys; from snellen.cli.main import main\n"
-            "try: main(sys.argv[1:])\n"
-            "except SystemExit: pass\n"
-            "heavy = {'torch', 'torchvision', 'sklearn', 'numpy', 'matplotlib', 'rich', 'PIL'} & set(sys.modules)\n"
-            "assert not heavy, heavy")
+    code = (
+        "import sys; from snellen.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'numpy', 'matplotlib', 'rich', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_the_package_imports_nothing_heavy_and_changes_nothing() -> None:
-    code = ("import os, sys, signal\n"
-            "before = dict(os.environ), signal.getsignal(signal.SIGINT), sorted(os.listdir('.'))\n"
-            "import snellen; assert 'torch' not in sys.modules\n"
-            "import snellen.api, snellen.cli.main\n"
-            "assert 'torchvision' not in sys.modules and 'matplotlib' not in sys.modules\n"
-            "assert 'sklearn' not in sys.modules and 'rich' not in sys.modules\n"
-            "assert before == (dict(os.environ), signal.getsignal(signal.SIGINT), sorted(os.listdir('.')))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                          env={**os.environ, "KMP_INIT_AT_FORK": ""})
+    code = (
+        "import os, sys, signal\n"
+        "before = dict(os.environ), signal.getsignal(signal.SIGINT), sorted(os.listdir('.'))\n"
+        "import snellen; assert 'torch' not in sys.modules\n"
+        "import snellen.api, snellen.cli.main\n"
+        "assert 'torchvision' not in sys.modules and 'matplotlib' not in sys.modules\n"
+        "assert 'sklearn' not in sys.modules and 'rich' not in sys.modules\n"
+        "assert before == (dict(os.environ), signal.getsignal(signal.SIGINT), sorted(os.listdir('.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KMP_INIT_AT_FORK": ""},
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_every_file_is_read_in_one_sitting() -> None:
-    long = {str(path.relative_to(PACKAGE)): n for path in PACKAGE.rglob("*.py")
-            if (n := len(path.read_text(encoding="utf-8").splitlines())) > 450}
+    long = {
+        str(path.relative_to(PACKAGE)): n
+        for path in PACKAGE.rglob("*.py")
+        if (n := len(path.read_text(encoding="utf-8").splitlines())) > 450
+    }
     assert not long

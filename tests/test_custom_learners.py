@@ -86,7 +86,9 @@ class Margin:
         return nn.functional.multi_margin_loss(scores, y)
 '''
 
-SCRIPT = LEARNER + '''
+SCRIPT = (
+    LEARNER
+    + '''
 import os, signal, sys
 from pathlib import Path
 import snellen.api as entry
@@ -128,6 +130,7 @@ layers, loss = Layers(), Margin()
 both(place / "module", lambda out: api.train("digits", layers, out=out, machine=MACHINE, loss=loss, epochs=1),
      {"learner": layers, "loss": loss})
 '''
+)
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +214,10 @@ def test_changed_source_is_told(change: tuple[str, str], place: Path, tmp_path: 
 
 def test_changed_layers_are_refused_by_name(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path, LEARNER.replace("nn.Linear(64, 20)", "nn.Linear(64, 30)").replace("20, 10", "30, 10"))
-    with (pytest.warns(UserWarning, match="source of Layers has changed"),
-          pytest.raises(DataError, match=r"layers.1.bias is torch.float32 \(20,\), not")):
+    with (
+        pytest.warns(UserWarning, match="source of Layers has changed"),
+        pytest.raises(DataError, match=r"layers.1.bias is torch.float32 \(20,\), not"),
+    ):
         api.load(place / "module" / "hurt", learner=mine.Layers())
 
 

@@ -29,21 +29,35 @@ def network(name: str) -> nn.Module:
     if name == "mlp":
         return nn.Sequential(nn.Flatten(), nn.Linear(784, 120), nn.ReLU(), nn.Linear(120, 10))
     return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    )
 
 
 def varied(x: Tensor) -> Tensor:
     """(B, 1, H, W) each turned by up to 10 degrees, zoomed by up to 10 %, moved by up to 7 % of its side."""
+
     def draw(most: float) -> Tensor:
         return (2 * torch.rand(len(x)) - 1) * most
 
     turn, zoom = draw(torch.pi * 10 / 180), 1 + draw(0.1)
-    matrix = torch.stack([
-        torch.stack([turn.cos() / zoom, -turn.sin() / zoom, draw(0.14)], 1),
-        torch.stack([turn.sin() / zoom, turn.cos() / zoom, draw(0.14)], 1),
-    ], 1)  # (B, 2, 3)  # fmt: skip
+    matrix = torch.stack(
+        [
+            torch.stack([turn.cos() / zoom, -turn.sin() / zoom, draw(0.14)], 1),
+            torch.stack([turn.sin() / zoom, turn.cos() / zoom, draw(0.14)], 1),
+        ],
+        1,
+    )  # (B, 2, 3)
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
 

@@ -68,8 +68,9 @@ def test_a_table_with_several_labels_a_row(tmp_path: Path) -> None:
     assert run.metrics["average precision"].value is not None
     assert run.metrics["average precision"].value > 0.9
     assert "umbrella" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    (tmp_path / "new.jsonl").write_text("\n".join(json.dumps({"warm": a, "wet": b, "windy": c})
-                                                  for a, b, c in ((2, -2, -2), (-2, -2, -2), (-2, 2, 2))))
+    (tmp_path / "new.jsonl").write_text(
+        "\n".join(json.dumps({"warm": a, "wet": b, "windy": c}) for a, b, c in ((2, -2, -2), (-2, -2, -2), (-2, 2, 2)))
+    )
     answers = run.predict(tmp_path / "new.jsonl")
     assert isinstance(answers, list)
     assert [answer["labels"] for answer in answers] == [["swim"], [], ["kite", "umbrella"]]

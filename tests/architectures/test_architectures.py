@@ -31,8 +31,11 @@ def planned(architecture: Architecture[Any], shape: tuple[int, ...], **own: obje
         return architecture.built(make(architecture.settings, own), spec(shape), 7)
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (4, 64, 64), (3, 65, 65), (3, 24, 100)],
-                         ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 32, 32), (1, 28, 28), (4, 64, 64), (3, 65, 65), (3, 24, 100)],
+    ids=lambda shape: "x".join(map(str, shape)),
+)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_pictures_of_any_size_become_as_many_numbers_as_are_asked_for(name: str, shape: tuple[int, ...]) -> None:
     architecture = ARCHITECTURES[name]
@@ -78,7 +81,8 @@ def test_small_pictures_keep_their_detail() -> None:
         net = planned(ARCHITECTURES["resnet18"], (3, side, side))
         seen: list[torch.Size] = []
         net.layer4.register_forward_hook(  # type: ignore[operator, union-attr]
-            lambda module, inputs, output, seen=seen: seen.append(output.shape))
+            lambda module, inputs, output, seen=seen: seen.append(output.shape)
+        )
         net(torch.zeros(1, 3, side, side, device="meta"))
         places[side] = seen[0][-1]
     assert places == {32: 4, 64: 8, 65: 3, 128: 4}
@@ -109,12 +113,22 @@ def test_digits_are_not_mirrored_and_pictures_of_other_things_are() -> None:
             assert architecture.suggested(digits)["crop"].value == 3  # of 28 pixels, not 4
 
 
-@pytest.mark.parametrize(("shape", "count", "dtype", "suggested"), [
-    ((3, 224, 224), 300, "uint8", True), ((3, None, None), 4999, "uint8", True), ((1, 65, 65), 300, "uint8", True),
-    ((None, None, None), 300, "uint8", True), ((3, 224, 224), 5000, "uint8", False), ((3, 64, 64), 300, "uint8", False),
-    ((3, 224, 64), 300, "uint8", False), ((4, 224, 224), 300, "uint8", False), ((3, 224, 224), 300, "uint16", False),
-    ((3, 224, 224), 300, "float32", False), ((3, 224, 224), 0, "uint8", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "count", "dtype", "suggested"),
+    [
+        ((3, 224, 224), 300, "uint8", True),
+        ((3, None, None), 4999, "uint8", True),
+        ((1, 65, 65), 300, "uint8", True),
+        ((None, None, None), 300, "uint8", True),
+        ((3, 224, 224), 5000, "uint8", False),
+        ((3, 64, 64), 300, "uint8", False),
+        ((3, 224, 64), 300, "uint8", False),
+        ((4, 224, 224), 300, "uint8", False),
+        ((3, 224, 224), 300, "uint16", False),
+        ((3, 224, 224), 300, "float32", False),
+        ((3, 224, 224), 0, "uint8", False),
+    ],
+)
 def test_published_weights_are_suggested_for_few_large_photographs(
     shape: tuple[int | None, ...], count: int, dtype: str, suggested: bool
 ) -> None:

@@ -136,8 +136,9 @@ def test_what_is_not_whole_is_told_with_its_remedies_before_anything_is_written(
     assert "--from-scratch" in caught.value.remedy
     assert ("Remove it" in caught.value.remedy) == (how != "missing")
     assert not (tmp_path / "run").exists()
-    run = train(photos(), "mobilenetv2", out=tmp_path / "run", machine=QUIET, epochs=1, image_size=32,
-                from_scratch=True)  # fmt: skip
+    run = train(
+        photos(), "mobilenetv2", out=tmp_path / "run", machine=QUIET, epochs=1, image_size=32, from_scratch=True
+    )
     assert "pretrained" not in notes(run)
 
 
@@ -195,8 +196,15 @@ def test_googlenets_weights_see_values_from_minus_one_to_one() -> None:
 def test_a_run_begins_another_with_a_new_head_and_says_so(first: Trained, tmp_path: Path) -> None:
     x, y = bars(40, 2, seed=8)
     x = (x / 2).to(torch.uint8)  # darker: statistics of its own would differ
-    run = train(classes(x, y, 2), "lenet", out=tmp_path / "second", machine=QUIET, epochs=1, lr=1e-6,
-                pretrained=str(first.folder))  # fmt: skip
+    run = train(
+        classes(x, y, 2),
+        "lenet",
+        out=tmp_path / "second",
+        machine=QUIET,
+        epochs=1,
+        lr=1e-6,
+        pretrained=str(first.folder),
+    )
     told = notes(run)["pretrained"]
     assert told["from"] == str(first.folder)
     before, _ = read_tensors(first.folder / "model.safetensors")
@@ -211,8 +219,9 @@ def test_a_run_begins_another_with_a_new_head_and_says_so(first: Trained, tmp_pa
 
 def test_a_classifier_begins_a_regressor(first: Trained, tmp_path: Path) -> None:
     x, y = bars()
-    run = train(numbers(x, y.double()), "lenet", out=tmp_path / "numbers", machine=QUIET, epochs=1,
-                pretrained=str(first.folder))  # fmt: skip
+    run = train(
+        numbers(x, y.double()), "lenet", out=tmp_path / "numbers", machine=QUIET, epochs=1, pretrained=str(first.folder)
+    )
     assert len(notes(run)["pretrained"]["new"]) == 2
 
 

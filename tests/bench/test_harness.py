@@ -13,7 +13,7 @@ import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
-SCRIPT = '''
+SCRIPT = """
 import sys
 from pathlib import Path
 from harness import Bar, Bench, main
@@ -44,7 +44,7 @@ BENCH = Bench(
 
 if __name__ == "__main__":
     main(BENCH, __file__)
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +65,22 @@ def result(harness: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         patch.syspath_prepend(str(folder))
         bench = importlib.import_module("nothing").BENCH
         measured = harness.measure(bench, script, [*bench.ours, *bench.peers], 3, harness.Options())
-    return {"entries": {row["name"]: row for row in harness.entries(bench, measured)},
-            "ratios": {row["peer"]: row for row in harness.compare(bench, measured)},
-            "bars": harness.judge(bench, measured)}
+    return {
+        "entries": {row["name"]: row for row in harness.entries(bench, measured)},
+        "ratios": {row["peer"]: row for row in harness.compare(bench, measured)},
+        "bars": harness.judge(bench, measured),
+    }
 
 
 def test_a_ratio_is_ours_over_the_peer_and_the_limit_is_a_share(result: dict[str, Any]) -> None:
     assert result["ratios"]["plain"] | {"cpu_ratio": None} == {
-        "ours": "ours", "peer": "plain", "ratio": 0.5, "low": 0.5, "high": 0.5, "cpu_ratio": None}
+        "ours": "ours",
+        "peer": "plain",
+        "ratio": 0.5,
+        "low": 0.5,
+        "high": 0.5,
+        "cpu_ratio": None,
+    }
     assert result["entries"]["plain"]["share_of_limit"] == 0.25
     assert result["entries"]["plain"]["peak_bytes"] > 0
 
@@ -101,8 +109,13 @@ def test_the_page_is_written_from_the_results(
 ) -> None:
     table = importlib.import_module("table")
     monkeypatch.setattr(table, "RESULTS", tmp_path)
-    whole = {**harness.about("nothing", "Nothing.", 3, 1), "unit": "s", "entries": list(result["entries"].values()),
-             "ratios": list(result["ratios"].values()), "bars": result["bars"]}
+    whole = {
+        **harness.about("nothing", "Nothing.", 3, 1),
+        "unit": "s",
+        "entries": list(result["entries"].values()),
+        "ratios": list(result["ratios"].values()),
+        "bars": result["bars"],
+    }
     (tmp_path / "nothing.json").write_text(json.dumps(whole))
     page = table.page()
     assert "| ours | plain | 0.50 | 0.50 – 0.50 |" in page

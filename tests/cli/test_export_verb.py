@@ -41,14 +41,17 @@ def test_as_json_it_is_one_line(tmp_path: Path) -> None:
     assert line["parity"]["inputs"] == 100
 
 
-@pytest.mark.parametrize(("words", "code", "cause"), [
-    (["--to", "onx"], 2, "'onx'"),
-    ([], 2, "--to"),
-    (["nowhere", "--to", "onnx"], 3, "nowhere"),
-    (["untrained", "--to", "onnx"], 3, "untrained has no trained model yet"),
-    (["runs/softmax-digits-1", "--to", "torch", "--out", "a.onnx"], 2, "a.onnx does not end in .pt2"),
-    (["runs/softmax-digits-1", "--to", "torch", "--out", "rows.csv/a.pt2"], 4, "rows.csv/a.pt2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "code", "cause"),
+    [
+        (["--to", "onx"], 2, "'onx'"),
+        ([], 2, "--to"),
+        (["nowhere", "--to", "onnx"], 3, "nowhere"),
+        (["untrained", "--to", "onnx"], 3, "untrained has no trained model yet"),
+        (["runs/softmax-digits-1", "--to", "torch", "--out", "a.onnx"], 2, "a.onnx does not end in .pt2"),
+        (["runs/softmax-digits-1", "--to", "torch", "--out", "rows.csv/a.pt2"], 4, "rows.csv/a.pt2"),
+    ],
+)
 def test_what_cannot_be_is_told_in_two_lines(words: list[str], code: int, cause: str) -> None:
     untrained = Path("untrained")
     untrained.mkdir(exist_ok=True)

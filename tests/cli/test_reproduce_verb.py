@@ -32,10 +32,14 @@ def test_with_a_name_it_tells_the_time_runs_and_shows_both_figures() -> None:
     assert row.split()[-5:] == ["3.162", "match", "[lecture]", "002,", "computed"]
 
 
-@pytest.mark.parametrize(("form", "start"), [
-    ("csv", "row,published,measured,verdict,published in"), ("markdown", "| row | published | measured | verdict |"),
-    ("latex", "\\begin{tabular}{lllll}"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [
+        ("csv", "row,published,measured,verdict,published in"),
+        ("markdown", "| row | published | measured | verdict |"),
+        ("latex", "\\begin{tabular}{lllll}"),
+    ],
+)
 def test_the_table_comes_in_every_form(form: str, start: str) -> None:
     done = said(["reproduce", "optimizers", "--device", "cpu", "--format", form])
     assert done.code == 0
@@ -76,13 +80,16 @@ def test_a_stored_result_is_shown_without_running(monkeypatch: pytest.MonkeyPatc
     assert "needs ImageNet" in done.out
 
 
-@pytest.mark.parametrize(("words", "cause"), [
-    (["optimisers"], "Did you mean optimizers"),
-    (["optimizers", "--device", "abacus"], "No device is called 'abacus'"),
-    (["optimizers", "--seeds", "0"], "at least 1"),
-    (["optimizers", "--seeds", "2"], "draws nothing"),
-    (["optimizers", "--save", "a"], "--save"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["optimisers"], "Did you mean optimizers"),
+        (["optimizers", "--device", "abacus"], "No device is called 'abacus'"),
+        (["optimizers", "--seeds", "0"], "at least 1"),
+        (["optimizers", "--seeds", "2"], "draws nothing"),
+        (["optimizers", "--save", "a"], "--save"),
+    ],
+)
 def test_what_cannot_be_is_told_in_two_lines(words: list[str], cause: str) -> None:
     done = said(["reproduce", *words])
     assert done.code == 2

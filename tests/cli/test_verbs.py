@@ -180,8 +180,13 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 
 
 def process(words: list[str], **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "snellen", *words], capture_output=True, text=True, check=False,
-                          env={**os.environ, **more})
+    return subprocess.run(
+        [sys.executable, "-m", "snellen", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **more},
+    )
 
 
 def test_a_real_process_off_a_terminal_writes_no_colour_and_no_bar(tmp_path: Path) -> None:
@@ -210,8 +215,9 @@ def test_a_reader_that_has_gone_ends_the_program_quietly() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_results_that_cannot_be_written_are_an_error() -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "snellen", "list"], stdout=full, stderr=subprocess.PIPE, text=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "snellen", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 4
     assert done.stderr.splitlines()[0].startswith("snellen: ")
     assert len(done.stderr.splitlines()) == 2
@@ -238,8 +244,11 @@ def test_compare_gives_a_verdict_in_every_form(baseline: str) -> None:
     words = ["compare", baseline, "runs/softmax-digits-1"]
     done = said(words)
     assert re.search(r"^runs/softmax-digits-1 +softmax .* the best here$", done.out, re.MULTILINE)
-    assert re.search(r"^runs/softmax-digits-1 is better than \S+ by [\d.]+ ± [\d.]+ points over 269 samples\.$",
-                     done.out, re.MULTILINE)
+    assert re.search(
+        r"^runs/softmax-digits-1 is better than \S+ by [\d.]+ ± [\d.]+ points over 269 samples\.$",
+        done.out,
+        re.MULTILINE,
+    )
     assert "± is a 95 % interval over 269 samples; p is by McNemar's test." in done.out
     (line,) = said([*words, "--json"]).lines
     assert (line["first"], line["second"], line["better"]) == ("runs/softmax-digits-1", baseline, True)
@@ -289,4 +298,8 @@ def test_several_numbers_are_one_value_where_a_setting_is_fixed() -> None:
     from snellen.cli.study import varied
 
     assert varied(["hidden=20,60+60", "batch-size=8,16"], {"milestones": "3,5"}, "mlp", ()) == {
-        "hidden": "20,60+60", "batch_size": "8,16", "milestones": "3+5", "model": ["mlp"]}
+        "hidden": "20,60+60",
+        "batch_size": "8,16",
+        "milestones": "3+5",
+        "model": ["mlp"],
+    }

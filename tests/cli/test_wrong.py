@@ -103,10 +103,14 @@ def complaint(done: Said) -> tuple[str, str]:
     return cause, remedy
 
 
-@pytest.mark.parametrize(("words", "code", "cause", "remedy"), WRONG, ids=lambda value: " ".join(value)[:40]
-                         if isinstance(value, list) else "")  # fmt: skip
-def test_what_is_wrong_is_named_with_its_remedy(words: list[str], code: int, cause: str, remedy: str,
-                                                here: Path) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "code", "cause", "remedy"),
+    WRONG,
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_named_with_its_remedy(
+    words: list[str], code: int, cause: str, remedy: str, here: Path
+) -> None:
     before = {path: path.stat().st_size for path in here.rglob("*") if path.is_file()}
     done = said(words)
     assert done.code == code

@@ -33,8 +33,9 @@ def says_of_any_size_what_the_run_says(run: snellen.Trained, session: onnxruntim
     for part in (x[:1], x[:4], x[:1, :, :-3, :-7], x[:4, :, :-3, :-7]):
         with torch.no_grad():
             expected = exported.module(part)
-        said = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": part.numpy()}),
-                        strict=True))  # fmt: skip
+        said = dict(
+            zip([o.name for o in session.get_outputs()], session.run(None, {"input": part.numpy()}), strict=True)
+        )
         if exported.finds:
             together = {name: torch.from_numpy(values) for name, values in said.items()}
             assert compare([expected], [together], [part], exported.outputs)["inputs"] == len(part)
@@ -45,15 +46,40 @@ def says_of_any_size_what_the_run_says(run: snellen.Trained, session: onnxruntim
             assert float((torch.from_numpy(said[name]) - values).abs().max()) <= 1e-4 * scale
 
 
-OTHERS = [one for one in FAMILY if one.id in {*(f"classify-{name}" for name in (
-    "mobilenetv2", "densenet121", "googlenet", "alexnet", "vgg11", "resnet50", "resnext50", "resnet164")),
-    "segment-fcn", "segment-dilated", "detect-fcos"}]  # fmt: skip
+OTHERS = [
+    one
+    for one in FAMILY
+    if one.id
+    in {
+        *(
+            f"classify-{name}"
+            for name in (
+                "mobilenetv2",
+                "densenet121",
+                "googlenet",
+                "alexnet",
+                "vgg11",
+                "resnet50",
+                "resnext50",
+                "resnet164",
+            )
+        ),
+        "segment-fcn",
+        "segment-dilated",
+        "detect-fcos",
+    }
+]
 
 
 @pytest.mark.parametrize("learner", ALL + OTHERS)
 def test_it_says_in_onnx_runtime_what_the_run_says(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
-    run = snellen.train(data_for(learner), learner, out=tmp_path / "run", machine=Machine(threads=1, report=False),
-                        **{name: SHORT.get(name, value) for name, value in settings_for(learner).items()})  # fmt: skip
+    run = snellen.train(
+        data_for(learner),
+        learner,
+        out=tmp_path / "run",
+        machine=Machine(threads=1, report=False),
+        **{name: SHORT.get(name, value) for name, value in settings_for(learner).items()},
+    )
     path = run.export("onnx", tmp_path / "away.onnx")
     x = asked_of(learner, 20)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

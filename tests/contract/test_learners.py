@@ -27,23 +27,36 @@ from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 from snellen.tasks import LEARNERS
 
-ALL = [pytest.param(learner, id=f"{task}-{name}")
-       for task, known in LEARNERS.items() for name, learner in known.items() if learner.climbs]
+ALL = [
+    pytest.param(learner, id=f"{task}-{name}")
+    for task, known in LEARNERS.items()
+    for name, learner in known.items()
+    if learner.climbs
+]
 # The networks that do not climb learn in the same way as those that do: a step is enough to see them whole.
-FAMILY = [pytest.param(learner, id=f"{task}-{name}")
-          for task, known in LEARNERS.items() for name, learner in known.items() if not learner.climbs]
+FAMILY = [
+    pytest.param(learner, id=f"{task}-{name}")
+    for task, known in LEARNERS.items()
+    for name, learner in known.items()
+    if not learner.climbs
+]
 
 QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 1}
 
 # Tasks whose truth is told of places in a picture: the scenes that their learners learn from, and how.
 SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
-    "segment": scenes.segmented, "pixels": scenes.measured, "detect": blocks.boxes, "instances": blocks.masked,
+    "segment": scenes.segmented,
+    "pixels": scenes.measured,
+    "detect": blocks.boxes,
+    "instances": blocks.masked,
     "keypoints": blocks.posed,
-}  # fmt: skip
+}
 QUICK_SCENES: dict[str, dict[str, Any]] = {
     **{task: {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "pixels")},
-    **{task: {"epochs": 8, "batch_size": 4, "proposals": 50, "regions": 32}
-       for task in ("detect", "instances", "keypoints")},
+    **{
+        task: {"epochs": 8, "batch_size": 4, "proposals": 50, "regions": 32}
+        for task in ("detect", "instances", "keypoints")
+    },
 }
 # Which end of a block is the near one would be the other in a mirror, and the data does not say so: unmirrored.
 QUICK_SCENES["keypoints"] |= {"epochs": 16, "flip": False}
@@ -157,8 +170,12 @@ def test_it_learns_and_beats_the_baseline(learner: Learner[Any, Any, Any], first
     run = first(learner)
     headline = run.metrics[run.headline]
     assert headline.value is not None
-    simplest = snellen.train(data_for(learner), LEARNERS[learner.task.name]["baseline"], out=tmp_path / "same",
-                             machine=Machine(threads=1, report=False)).metrics[run.headline]
+    simplest = snellen.train(
+        data_for(learner),
+        LEARNERS[learner.task.name]["baseline"],
+        out=tmp_path / "same",
+        machine=Machine(threads=1, report=False),
+    ).metrics[run.headline]
     assert simplest.value is not None
     gain = headline.value - simplest.value if headline.higher_is_better else simplest.value - headline.value
     assert gain == 0 if learner.name == "baseline" else gain > 0
@@ -243,8 +260,9 @@ def test_its_metrics_are_strict_json_with_intervals(learner: Learner[Any, Any, A
 def test_another_of_a_family_learns_a_step_and_reloads(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
     data = data_for(learner)
     few = dataclasses.replace(data, splits={name: ids[:8] for name, ids in data.splits.items()})
-    run = snellen.train(few, learner, out=tmp_path, machine=Machine(threads=1, report=False), epochs=1, batch_size=8,
-                        lr=1e-3)  # fmt: skip
+    run = snellen.train(
+        few, learner, out=tmp_path, machine=Machine(threads=1, report=False), epochs=1, batch_size=8, lr=1e-3
+    )
     x = asked_of(learner, 4)
     assert snellen.load(tmp_path).ask(x) == run.ask(x)
 

@@ -26,8 +26,13 @@ NAMES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 def same(one: Any, other: Any) -> bool:
     """Equal to the last bit, and of the same types and memory order."""
     if isinstance(one, Tensor):
-        return (isinstance(other, Tensor) and one.dtype == other.dtype and one.shape == other.shape
-                and one.stride() == other.stride() and torch.equal(one.nan_to_num(7), other.nan_to_num(7)))  # fmt: skip
+        return (
+            isinstance(other, Tensor)
+            and one.dtype == other.dtype
+            and one.shape == other.shape
+            and one.stride() == other.stride()
+            and torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+        )
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -45,10 +50,13 @@ def through_a_file(state: Any, path: Path) -> Any:
 
 plain = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(),
-    lambda inner: some.lists(inner) | some.lists(inner).map(tuple)
-    | some.dictionaries(some.text() | some.integers() | some.tuples(some.integers(), some.text()), inner),
+    lambda inner: (
+        some.lists(inner)
+        | some.lists(inner).map(tuple)
+        | some.dictionaries(some.text() | some.integers() | some.tuples(some.integers(), some.text()), inner)
+    ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @given(plain)
@@ -64,6 +72,7 @@ def test_plain_values_come_back_through_strict_json(state: Any) -> None:
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_optimizers_go_on_to_the_same_bits(name: str, memory: torch.memory_format, tmp_path: Path) -> None:
     """Also where weights lie in another order in memory, which fused kernels rely on."""
+
     def begin() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(1)
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).to(memory_format=memory)
@@ -95,11 +104,16 @@ def test_optimizers_go_on_to_the_same_bits(name: str, memory: torch.memory_forma
 def test_tensors_of_all_kinds_come_back(tmp_path: Path) -> None:
     base = torch.arange(24.0)
     state = {
-        "scalar": torch.tensor(2.5, dtype=torch.float64), "empty": torch.zeros(0, 3), "flag": torch.tensor([True]),
-        "half": torch.ones(3, dtype=torch.bfloat16), "ids": torch.tensor([1 << 62]), "view": base[4:9],
+        "scalar": torch.tensor(2.5, dtype=torch.float64),
+        "empty": torch.zeros(0, 3),
+        "flag": torch.tensor([True]),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "ids": torch.tensor([1 << 62]),
+        "view": base[4:9],
         "last": torch.arange(48.0).view(2, 3, 2, 4).contiguous(memory_format=torch.channels_last),
-        "turned": base.view(4, 6).t(), "inf": torch.tensor([math.inf, -math.inf, math.nan]),
-    }  # fmt: skip
+        "turned": base.view(4, 6).t(),
+        "inf": torch.tensor([math.inf, -math.inf, math.nan]),
+    }
     assert same(through_a_file(state, tmp_path / "x.safetensors"), state)
     strided = through_a_file({"every": base[::3]}, tmp_path / "y.safetensors")["every"]
     assert torch.equal(strided, base[::3])
@@ -124,17 +138,30 @@ def test_what_cannot_be_kept_is_refused_by_its_type() -> None:
         files.pack({"x": object()})
 
 
-@pytest.mark.parametrize("tree", [
-    {"tensor": "t9"}, {"tuple": 3}, {"dict": [[1]]}, {"dict": [[{"dict": []}, 1]]}, {"float": "x"}, {"what": 1}, {},
-    {"tensor": "t0", "float": "1"}, {"permuted": ["t0", [9]]}, {"permuted": 3}, {"tensor": []},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"tensor": "t9"},
+        {"tuple": 3},
+        {"dict": [[1]]},
+        {"dict": [[{"dict": []}, 1]]},
+        {"float": "x"},
+        {"what": 1},
+        {},
+        {"tensor": "t0", "float": "1"},
+        {"permuted": ["t0", [9]]},
+        {"permuted": 3},
+        {"tensor": []},
+    ],
+)
 def test_a_tree_that_nothing_packed_is_an_error_of_the_data(tree: Any) -> None:
     with pytest.raises(DataError, match="A saved state is damaged"):
         files.unpack(({"t0": torch.zeros(2, 2)}, tree))
 
 
-@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "", "{", "[1,]", '{"a": 1} x', "[" * 5000, "\xff",
-                                  "1" * 9000])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["NaN", "[Infinity]", "1e999", "", "{", "[1,]", '{"a": 1} x', "[" * 5000, "\xff", "1" * 9000]
+)
 def test_json_is_strict(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"x\.json cannot be read"):
@@ -183,8 +210,10 @@ def test_an_append_that_fails_leaves_the_length(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\n"
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 7, b"\xff" * 100, (1 << 60).to_bytes(8, "little") + b"{}",
-                                     (2).to_bytes(8, "little") + b"[]"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x" * 7, b"\xff" * 100, (1 << 60).to_bytes(8, "little") + b"{}", (2).to_bytes(8, "little") + b"[]"],
+)
 def test_a_file_that_is_no_safetensors_is_an_error_of_the_data(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DataError, match="not a whole Safetensors file"):
@@ -201,9 +230,11 @@ def test_a_header_that_is_not_ours_is_an_error_of_the_data(header: str, tmp_path
 def test_weights_of_another_model_are_named() -> None:
     model = nn.Linear(3, 2)
     good = model.state_dict()
-    for change, says in [({"weight": torch.zeros(2, 4)}, r"\(2, 4\), not torch.float32 \(2, 3\)"),
-                         ({"weight": torch.zeros(2, 3).double()}, "torch.float64"),
-                         ({"more": torch.zeros(1)}, "'more' is not one of its tensors")]:  # fmt: skip
+    for change, says in [
+        ({"weight": torch.zeros(2, 4)}, r"\(2, 4\), not torch.float32 \(2, 3\)"),
+        ({"weight": torch.zeros(2, 3).double()}, "torch.float64"),
+        ({"more": torch.zeros(1)}, "'more' is not one of its tensors"),
+    ]:
         with pytest.raises(DataError, match=says):
             files.load_weights(model, {**good, **change}, "The weights")
     with pytest.raises(DataError, match="bias is missing"):
@@ -232,15 +263,18 @@ def test_tensors_that_grow_take_the_length_of_the_file() -> None:
         assert torch.equal(tensor, GROWN[name])
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"0.x": torch.ones(5, 3)}, r"0.x is torch.float32 \(5, 3\), not torch.float32 \(5, 2\)"),
-    ({"0.x": torch.ones(5, 2, 1)}, r"0.x is torch.float32 \(5, 2, 1\)"),
-    ({"0.x": torch.ones(5)}, r"0.x is torch.float32 \(5,\)"),
-    ({"0.x": torch.tensor(1.0)}, r"0.x is torch.float32 \(\), not torch.float32 \(0, 2\)"),
-    ({"0.x": torch.ones(5, 2).double()}, "0.x is torch.float64"),
-    ({"0.y": torch.arange(4)}, r"0.y is torch.int64 \(4,\), not torch.int64 \(5,\)"),
-    ({"0.k": torch.ones(4)}, r"0.k is torch.float32 \(4,\), not torch.float32 \(3,\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"0.x": torch.ones(5, 3)}, r"0.x is torch.float32 \(5, 3\), not torch.float32 \(5, 2\)"),
+        ({"0.x": torch.ones(5, 2, 1)}, r"0.x is torch.float32 \(5, 2, 1\)"),
+        ({"0.x": torch.ones(5)}, r"0.x is torch.float32 \(5,\)"),
+        ({"0.x": torch.tensor(1.0)}, r"0.x is torch.float32 \(\), not torch.float32 \(0, 2\)"),
+        ({"0.x": torch.ones(5, 2).double()}, "0.x is torch.float64"),
+        ({"0.y": torch.arange(4)}, r"0.y is torch.int64 \(4,\), not torch.int64 \(5,\)"),
+        ({"0.k": torch.ones(4)}, r"0.k is torch.float32 \(4,\), not torch.float32 \(3,\)"),
+    ],
+)
 def test_what_grows_has_one_length_and_its_own_type_and_other_dimensions(
     change: dict[str, torch.Tensor], says: str
 ) -> None:

@@ -19,13 +19,25 @@ def test_rows_are_read_back(tmp_path: Path) -> None:
     assert read_history(tmp_path / "absent.jsonl") == []
 
 
-@pytest.mark.parametrize("line", [
-    "{}", "[]", "3", "{",
-    '{"loop": "a"}', '{"loop": 1, "step": 1}', '{"loop": "a", "step": "1"}', '{"loop": "a", "step": true}',
-    '{"loop": "a", "step": 1, "loss": NaN}', '{"loop": "a", "step": 1, "loss": 1e999}',
-    '{"loop": "a", "step": 1, "x": "y"}',
-    '{"loop": "a", "step": 1, "x": null}', "[" * 100_000, "\xff",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[]",
+        "3",
+        "{",
+        '{"loop": "a"}',
+        '{"loop": 1, "step": 1}',
+        '{"loop": "a", "step": "1"}',
+        '{"loop": "a", "step": true}',
+        '{"loop": "a", "step": 1, "loss": NaN}',
+        '{"loop": "a", "step": 1, "loss": 1e999}',
+        '{"loop": "a", "step": 1, "x": "y"}',
+        '{"loop": "a", "step": 1, "x": null}',
+        "[" * 100_000,
+        "\xff",
+    ],
+)
 def test_what_is_no_row_is_an_error_of_the_data(line: str, tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     path.write_bytes(b'{"loop": "a", "step": 0, "loss": 1.0}\n' + line.encode("latin-1") + b"\n")

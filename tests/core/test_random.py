@@ -38,8 +38,15 @@ def test_draws_are_uniform() -> None:
 def test_draws_of_neighbours_purposes_epochs_and_columns_are_uncorrelated() -> None:
     ids = torch.arange(50_000)
     first = uniform(ids, 3, 0, "flip", 0)
-    others = [first[:, 1], first[:, 2], uniform(ids, 3, 0, "flip", 1)[:, 0], uniform(ids, 3, 1, "flip", 0)[:, 0],
-              uniform(ids, 3, 0, "crop", 0)[:, 0], first[:, 0].roll(1), first[:, 1].roll(1)]  # fmt: skip
+    others = [
+        first[:, 1],
+        first[:, 2],
+        uniform(ids, 3, 0, "flip", 1)[:, 0],
+        uniform(ids, 3, 1, "flip", 0)[:, 0],
+        uniform(ids, 3, 0, "crop", 0)[:, 0],
+        first[:, 0].roll(1),
+        first[:, 1].roll(1),
+    ]
     for other in others:
         correlation = float(torch.corrcoef(torch.stack([first[:, 0], other]))[0, 1])
         assert abs(correlation) < 5 / 50_000**0.5

@@ -38,7 +38,7 @@ def test_rows_hold_what_was_logged_though_the_tensor_has_changed_since(tmp_path:
 def test_names_of_any_kind_are_written_as_json(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for _ in run.steps(1, name='a "loop"\n'):
-        run.log(**{"größe \"1\"": 1.5})
+        run.log(**{'größe "1"': 1.5})
     assert rows(tmp_path) == [{"loop": 'a "loop"\n', "step": 0, 'größe "1"': 1.5}]
 
 
@@ -62,8 +62,9 @@ def three(run: Run, until: tuple[str, int] | None = None) -> list[tuple[float, f
 
 @pytest.mark.parametrize("until", [(name, step) for name in ("one", "two") for step in range(4)])
 @pytest.mark.parametrize("save_every", [0.0, 100.0])
-def test_draws_and_rows_are_the_same_wherever_a_run_ends(until: tuple[str, int], save_every: float,
-                                                         tmp_path: Path) -> None:  # fmt: skip
+def test_draws_and_rows_are_the_same_wherever_a_run_ends(
+    until: tuple[str, int], save_every: float, tmp_path: Path
+) -> None:
     whole = Run(tmp_path / "whole", seed=3)
     expected = three(whole)
     whole.flush()

@@ -38,11 +38,21 @@ def setting(name: str) -> Any:
 
 def test_groups_are_flat_in_the_order_of_definition_with_the_defaults_of_their_place() -> None:
     assert [(s.name, s.default, s.group) for s in flat(Outer)] == [
-        ("hidden", (20,), ()), ("share", 0.0, ()), ("flag", False, ()), ("name", "x", ()),
-        ("lr", 0.5, ("inner",)), ("rule", "sgd", ("inner",)),
-    ]  # fmt: skip
+        ("hidden", (20,), ()),
+        ("share", 0.0, ()),
+        ("flag", False, ()),
+        ("name", "x", ()),
+        ("lr", 0.5, ("inner",)),
+        ("rule", "sgd", ("inner",)),
+    ]
     assert values(Outer(inner=Inner(rule="adam"))) == {
-        "hidden": (20,), "share": 0.0, "flag": False, "name": "x", "lr": 0.1, "rule": "adam"}  # fmt: skip
+        "hidden": (20,),
+        "share": 0.0,
+        "flag": False,
+        "name": "x",
+        "lr": 0.1,
+        "rule": "adam",
+    }
 
 
 def test_the_sentence_under_a_field_is_its_help() -> None:
@@ -53,40 +63,88 @@ def test_the_sentence_under_a_field_is_its_help() -> None:
     assert setting("hidden").flag == "--hidden"
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("lr", 0), ("lr", 10.1), ("lr", float("nan")), ("lr", float("inf")), ("lr", "0.1"), ("lr", True), ("lr", 10**400),
-    ("share", 1), ("share", -0.1), ("share", None), ("hidden", (0,)), ("hidden", (1.5,)), ("hidden", "12"),
-    ("hidden", (1 << 63,)), ("hidden", (10**400,)), ("flag", 1), ("flag", "yes"), ("name", 3), ("rule", "rmsprop"),
-    ("rule", None), ("rule", ["sgd"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", 0),
+        ("lr", 10.1),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("lr", "0.1"),
+        ("lr", True),
+        ("lr", 10**400),
+        ("share", 1),
+        ("share", -0.1),
+        ("share", None),
+        ("hidden", (0,)),
+        ("hidden", (1.5,)),
+        ("hidden", "12"),
+        ("hidden", (1 << 63,)),
+        ("hidden", (10**400,)),
+        ("flag", 1),
+        ("flag", "yes"),
+        ("name", 3),
+        ("rule", "rmsprop"),
+        ("rule", None),
+        ("rule", ["sgd"]),
+    ],
+)
 def test_limits_and_types_are_enforced(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"--{name} cannot be"):
         make(Outer, {name: value})
 
 
-@pytest.mark.parametrize(("name", "value", "becomes"), [
-    ("lr", 1, 1.0), ("lr", 10, 10.0), ("lr", None, None), ("hidden", 5, (5,)), ("hidden", [3, 4], (3, 4)),
-    ("share", 0, 0.0), ("rule", "adam", "adam"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value", "becomes"),
+    [
+        ("lr", 1, 1.0),
+        ("lr", 10, 10.0),
+        ("lr", None, None),
+        ("hidden", 5, (5,)),
+        ("hidden", [3, 4], (3, 4)),
+        ("share", 0, 0.0),
+        ("rule", "adam", "adam"),
+    ],
+)
 def test_values_take_their_type(name: str, value: Any, becomes: Any) -> None:
     made = values(make(Outer, {name: value}))[name]
     assert made == becomes
     assert type(made) is type(becomes)
 
 
-@pytest.mark.parametrize(("name", "text", "becomes"), [
-    ("hidden", "3,4", (3, 4)), ("hidden", "7", (7,)), ("lr", "1e-3", 0.001), ("lr", "none", None),
-    ("flag", "yes", True),
-    ("flag", "FALSE", False), ("name", "none", "none"), ("rule", "adam", "adam"), ("share", "0.25", 0.25),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "becomes"),
+    [
+        ("hidden", "3,4", (3, 4)),
+        ("hidden", "7", (7,)),
+        ("lr", "1e-3", 0.001),
+        ("lr", "none", None),
+        ("flag", "yes", True),
+        ("flag", "FALSE", False),
+        ("name", "none", "none"),
+        ("rule", "adam", "adam"),
+        ("share", "0.25", 0.25),
+    ],
+)
 def test_words_of_the_command_line(name: str, text: str, becomes: Any) -> None:
     assert setting(name).parse(text) == becomes
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("hidden", "3;4"), ("hidden", "1e2"), ("lr", "fast"), ("lr", "nan"), ("lr", "-1"), ("flag", "maybe"),
-    ("rule", "ADAM"), ("share", ""), ("hidden", "0"), ("lr", "1" * 5000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("hidden", "3;4"),
+        ("hidden", "1e2"),
+        ("lr", "fast"),
+        ("lr", "nan"),
+        ("lr", "-1"),
+        ("flag", "maybe"),
+        ("rule", "ADAM"),
+        ("share", ""),
+        ("hidden", "0"),
+        ("lr", "1" * 5000),
+    ],
+)
 def test_words_that_mean_nothing_are_refused_in_one_line(name: str, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         setting(name).parse(text)
@@ -118,8 +176,14 @@ def test_what_is_typed_wins_over_what_the_data_suggests_over_the_default() -> No
     suggested = {"lr": Because(value=0.2, why="few samples"), "hidden": Because(value=(9,), why="small")}
     made, sources = resolve(Outer, {"lr": 0.3}, suggested)
     assert values(made) == {"hidden": (9,), "share": 0.0, "flag": False, "name": "x", "lr": 0.3, "rule": "sgd"}
-    assert sources == {"hidden": "small", "share": "default", "flag": "default", "name": "default", "lr": "given",
-                       "rule": "default"}  # fmt: skip
+    assert sources == {
+        "hidden": "small",
+        "share": "default",
+        "flag": "default",
+        "name": "default",
+        "lr": "given",
+        "rule": "default",
+    }
 
 
 def test_what_is_suggested_beside_another_setting_holds_only_beside_it() -> None:

@@ -42,8 +42,9 @@ def test_what_fits_is_resident(source: Source, monkeypatch: pytest.MonkeyPatch) 
     assert resident(source, torch.arange(5), SMALL) is None
 
 
-def test_a_file_serves_the_same_inputs_without_decoding(source: Source, tmp_path: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_serves_the_same_inputs_without_decoding(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     file = decoded(source, SMALL, announce=told.append)
     ids = np.array([7, 0, 3])
@@ -91,8 +92,9 @@ def test_a_file_that_failed_half_way_is_never_used(source: Source, tmp_path: Pat
     assert list((tmp_path / "cache" / "decoded").iterdir()) == []
 
 
-def test_where_nothing_can_be_written_batches_are_decoded(source: Source, tmp_path: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_written_batches_are_decoded(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SNELLEN_CACHE", str(tmp_path / "file"))
     told: list[str] = []
@@ -109,6 +111,13 @@ def test_several_sizes_are_named(source: Source, tmp_path: Path) -> None:
 
 def test_sizes_are_read_as_written() -> None:
     assert [allowance(text) for text in ("off", "ram", "auto", "100", "2kB", "1.5G", "3 TB")] == [
-        0, 0, None, 100, 2000, 1_500_000_000, 3_000_000_000_000]
+        0,
+        0,
+        None,
+        100,
+        2000,
+        1_500_000_000,
+        3_000_000_000_000,
+    ]
     with pytest.raises(UsageError, match="lots"):
         allowance("lots")

@@ -55,8 +55,12 @@ def test_random_sets_of_objects_open_or_say_what_is_wrong(tmp_path: Path) -> Non
 
 
 def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
-    asked = Asked(quarantine=draw.random() < 0.6, allow_loss=draw.random() < 0.7,
-                  pages=draw.choice([None, "first", "max"]), group=draw.choice([None, None, None, "{slide}_*"]))
+    asked = Asked(
+        quarantine=draw.random() < 0.6,
+        allow_loss=draw.random() < 0.7,
+        pages=draw.choice([None, "first", "max"]),
+        group=draw.choice([None, None, None, "{slide}_*"]),
+    )
     try:
         data = dataset(root, seed=seed, asked=asked)
         if data.files:
@@ -113,8 +117,12 @@ def picture(path: Path, draw: random.Random) -> None:
     values = scene(draw.randint(0, 30), draw.choice([(12, 10), (12, 10), (20, 16)]), draw.choice([1, 3, 3, 3, 4]))
     kind = draw.choice(["png", "png", "jpg", "tif", "deep", "gif", "bmp", "webp"])
     if kind == "deep":
-        tiff(path.with_suffix(".tif"), values.astype(draw.choice(["uint16", "float32", "int32"])),
-             photometric="minisblack", planarconfig="contig" if values.ndim == 3 else None)
+        tiff(
+            path.with_suffix(".tif"),
+            values.astype(draw.choice(["uint16", "float32", "int32"])),
+            photometric="minisblack",
+            planarconfig="contig" if values.ndim == 3 else None,
+        )
     elif kind in ("jpg", "bmp"):
         Image.fromarray(values).convert("RGB").save(path.with_suffix("." + kind))
     else:
@@ -159,7 +167,8 @@ def damage(path: Path, draw: random.Random) -> None:
 def flat_or_nearly_empty(root: Path, draw: random.Random) -> None:
     for k in range(draw.randint(0, 3)):
         (root / f"s1_{k}{draw.choice(['.png', '.jpg', '.txt', '', '.npy'])}").write_bytes(
-            draw.choice([b"", b"x", encoded(scene(k)), draw.randbytes(300)]))
+            draw.choice([b"", b"x", encoded(scene(k)), draw.randbytes(300)])
+        )
     for k in range(draw.randint(0, 2)):
         (root / f"empty{k}").mkdir()
 
@@ -189,13 +198,38 @@ def table_of_names(root: Path, draw: random.Random) -> None:
 
 
 MAKERS: list[Callable[[Path, random.Random], None]] = [
-    pictures_in_classes, pictures_in_classes, pictures_in_classes, pictures_in_classes, table_of_names,
-    flat_or_nearly_empty, idx_files]
+    pictures_in_classes,
+    pictures_in_classes,
+    pictures_in_classes,
+    pictures_in_classes,
+    table_of_names,
+    flat_or_nearly_empty,
+    idx_files,
+]
 
 
-ODD = [None, True, -1, 0, 10**9, 10**400, 1.5, float("nan"), float("inf"), "", "x", "../../x.png", "/dev/null", [],
-       {}, [[]], [1, 2], {"size": [3, 3], "counts": "52"}, {"size": [12, 10], "counts": [5, 5, 110]}, "a\\b.png",
-       ]  # fmt: skip
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    10**9,
+    10**400,
+    1.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../../x.png",
+    "/dev/null",
+    [],
+    {},
+    [[]],
+    [1, 2],
+    {"size": [3, 3], "counts": "52"},
+    {"size": [12, 10], "counts": [5, 5, 110]},
+    "a\\b.png",
+]
 
 
 def coco_set(root: Path, draw: random.Random) -> None:
@@ -206,8 +240,15 @@ def coco_set(root: Path, draw: random.Random) -> None:
         for k, name in enumerate(names):
             save(home / name, scene(draw.randint(0, 30) + k, (12, 10)))
         segment = draw.choice([None, [[1, 1, 6, 1, 6, 6]], {"size": [10, 12], "counts": [5, 5, 110]}])
-        rows = [{"image_id": 7 * draw.randrange(len(names)), "category_id": 3 * draw.randrange(2), "area": 9,
-                 "bbox": [draw.randint(0, 4), draw.randint(0, 4), 5.5, 5]} for _ in range(6)]  # fmt: skip
+        rows = [
+            {
+                "image_id": 7 * draw.randrange(len(names)),
+                "category_id": 3 * draw.randrange(2),
+                "area": 9,
+                "bbox": [draw.randint(0, 4), draw.randint(0, 4), 5.5, 5],
+            }
+            for _ in range(6)
+        ]
         told: Any = coco_told(names, [{**row, "segmentation": segment} for row in rows], size=(12, 10))
         for _ in range(draw.choice([0, 0, 1, 2])):
             replaced(told, draw)
@@ -237,8 +278,11 @@ def voc_set(root: Path, draw: random.Random) -> None:
     """XML files with lists of splits, some numbers replaced, some files damaged."""
     names = [f"s{draw.randint(0, 3)}_{k}" for k in range(draw.choice([2, 6]))]
     lists = draw.choice([{}, {"train": names}, {"train": names[:1], "test": names[1:]}, {"val": names}])
-    voc(root, {name: [(draw.choice(["cat", "dog"]), 1, 1, draw.randint(2, 48), draw.randint(2, 40))] for name in names},
-        lists)  # fmt: skip
+    voc(
+        root,
+        {name: [(draw.choice(["cat", "dog"]), 1, 1, draw.randint(2, 48), draw.randint(2, 40))] for name in names},
+        lists,
+    )
     for file in sorted((root / "Annotations").iterdir()):
         if draw.random() < 0.15:
             odd = draw.choice(["0", "-3", "nan", "1e9", "", "x", "&lol;", "<b/>"])

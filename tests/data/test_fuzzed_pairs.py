@@ -27,8 +27,13 @@ from snellen.data.formats.mask_values import facts
 from snellen.data.open_dataset import dataset
 
 COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
-LAYOUTS = (("images/{k}", "masks/{k}"), ("{s}/image/{k}", "{s}/label/{k}"), ("{s}/{k}", "{s}annot/{k}"),
-           ("{k}", "{k}_mask"), ("images/{s}/{k}", "labels/{s}/{k}"))  # fmt: skip
+LAYOUTS = (
+    ("images/{k}", "masks/{k}"),
+    ("{s}/image/{k}", "{s}/label/{k}"),
+    ("{s}/{k}", "{s}annot/{k}"),
+    ("{k}", "{k}_mask"),
+    ("images/{s}/{k}", "labels/{s}/{k}"),
+)
 NUMBERS = ("depth", "normals", "edges", "reflectance", "flow")
 
 
@@ -49,8 +54,11 @@ def test_random_pairs_open_or_say_what_is_wrong(tmp_path: Path) -> None:
 
 
 def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
-    asked = Asked(quarantine=draw.random() < 0.6, allow_loss=draw.random() < 0.7,
-                  target=draw.choice([(), (), (), ("classes",), ("instances",), ("depth",)]))  # fmt: skip
+    asked = Asked(
+        quarantine=draw.random() < 0.6,
+        allow_loss=draw.random() < 0.7,
+        target=draw.choice([(), (), (), ("classes",), ("instances",), ("depth",)]),
+    )
     try:
         data = dataset(root, seed=seed, asked=asked)
         assert data.annotations is not None, seed
@@ -94,8 +102,11 @@ def masks(root: Path, draw: random.Random) -> None:
         values = np.random.default_rng(k).integers(0, {"binary": 2, "deep": 900, "many": 60}.get(kind, 4), size[::-1])
         path = root / f"{told.format(k=k, s=split)}{draw.choice(['.png'] * 9 + ['.jpg', '.tif'])}"
         if draw.random() < 0.95:
-            stored = values.astype(np.uint16) if kind == "deep" else (values * (255 if kind == "binary" else 1)).astype(
-                np.uint8)  # fmt: skip
+            stored = (
+                values.astype(np.uint16)
+                if kind == "deep"
+                else (values * (255 if kind == "binary" else 1)).astype(np.uint8)
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             if kind == "colours":
                 stored = np.stack([stored * 60, 255 - stored * 60, stored], -1)

@@ -63,8 +63,9 @@ def test_without_network_it_says_so_and_leaves_nothing(folder, no_network, name)
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(("name", "remedy"), [
-    ("minst", "mnist"), ("resnet19", "resnet18"), ("digits", "snellen digits")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("minst", "mnist"), ("resnet19", "resnet18"), ("digits", "snellen digits")]
+)
 def test_a_wrong_name_gets_the_nearest(folder, name, remedy):
     with pytest.raises(UsageError) as caught:
         get(name)

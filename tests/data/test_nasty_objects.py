@@ -17,8 +17,13 @@ from snellen.data.formats import Asked
 from snellen.data.open_dataset import dataset
 
 ONE = {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]}
-BOMB = ('<!DOCTYPE a [<!ENTITY a "' + "x" * 1000 + '">' + "".join(
-    f'<!ENTITY {new} "{f"&{old};" * 50}">' for old, new in zip("abcde", "bcdef", strict=True)) + "]>")  # fmt: skip
+BOMB = (
+    '<!DOCTYPE a [<!ENTITY a "'
+    + "x" * 1000
+    + '">'
+    + "".join(f'<!ENTITY {new} "{f"&{old};" * 50}">' for old, new in zip("abcde", "bcdef", strict=True))
+    + "]>"
+)
 
 
 def of_coco(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -89,7 +94,8 @@ NASTY: dict[str, tuple[Callable[[Path], None], str]] = {
     "entities that explode": (of_voc(BOMB + voc_xml([("&f;", 2, 2, 9, 9)])), r"b.xml declares entities"),
     "a file of the system": (
         of_voc('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + voc_xml([("&x;", 2, 2, 9, 9)])),
-        r"b.xml declares entities"),
+        r"b.xml declares entities",
+    ),
     "a document type": (of_voc("<!DOCTYPE annotation>" + voc_xml([])), r"b.xml declares entities or a type"),
     "an unknown encoding": (of_voc('<?xml version="1.0" encoding="no-such"?><annotation/>'), r"b.xml is no XML"),
     "bytes of no text": (of_voc(b"\xff\xfe\x00<"), r"b.xml is no XML"),
@@ -117,8 +123,10 @@ NASTY: dict[str, tuple[Callable[[Path], None], str]] = {
     "a split from the root": (of_yolo(told="train: /etc\nnames: [a]\n"), r"'/etc', which is no folder in"),
     "a shape that is none": (of_yolo(told="train: images/train\nnames: [a]\nkpt_shape: 17\n"), r"kpt_shape: 17"),
     "a mirror that is none": (
-        of_yolo(told="train: images/train\nnames: [a]\nkpt_shape: [2, 2]\nflip_idx: [1, 1]\n"), r"flip_idx: \[1, 1\]"),
-}  # fmt: skip
+        of_yolo(told="train: images/train\nnames: [a]\nkpt_shape: [2, 2]\nflip_idx: [1, 1]\n"),
+        r"flip_idx: \[1, 1\]",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", NASTY)

@@ -80,23 +80,31 @@ def test_one_odd_picture_does_not_change_how_all_are_read(one_odd: Path, tmp_pat
     assert run.record.reading == Reading(size=(32, 32), channels=1)
     alike = of([(32, 32)] * 60, channels=1)
     assert run.model.state_dict().keys() == run.learner.build(run.learner.settings(), alike).state_dict().keys()
-    assert all(a.shape == b.shape for a, b in zip(
-        run.model.state_dict().values(), run.learner.build(run.learner.settings(), alike).state_dict().values(),
-        strict=True))  # fmt: skip
+    assert all(
+        a.shape == b.shape
+        for a, b in zip(
+            run.model.state_dict().values(),
+            run.learner.build(run.learner.settings(), alike).state_dict().values(),
+            strict=True,
+        )
+    )
     odd = run.predict(one_odd / "b" / "059.png")
     assert isinstance(odd, dict)
     assert odd["class"] in ("a", "b")
 
 
-@pytest.mark.parametrize(("sizes", "most", "size"), [
-    ([(32, 32)] * 999 + [(33, 32)], 128, (32, 32)),
-    ([(32, 32)] * 999 + [(33, 32)], 64, (32, 32)),
-    ([(480, 640)] * 5 + [(20, 20)], 128, (128, 128)),
-    ([(300 + k, 500 - k) for k in range(101)], 128, (128, 128)),
-    ([(40 + k, 90 - k) for k in range(11)], 128, (45, 85)),
-    ([(40 + k, 90 - k) for k in range(11)], 64, (64, 64)),
-    ([(28, 28)] * 3, 32, (28, 28)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sizes", "most", "size"),
+    [
+        ([(32, 32)] * 999 + [(33, 32)], 128, (32, 32)),
+        ([(32, 32)] * 999 + [(33, 32)], 64, (32, 32)),
+        ([(480, 640)] * 5 + [(20, 20)], 128, (128, 128)),
+        ([(300 + k, 500 - k) for k in range(101)], 128, (128, 128)),
+        ([(40 + k, 90 - k) for k in range(11)], 128, (45, 85)),
+        ([(40 + k, 90 - k) for k in range(11)], 64, (64, 64)),
+        ([(28, 28)] * 3, 32, (28, 28)),
+    ],
+)
 def test_pictures_are_read_at_their_usual_size_or_at_the_most_that_a_model_takes(
     sizes: list[tuple[int, int]], most: int, size: tuple[int, int]
 ) -> None:
@@ -120,8 +128,11 @@ def test_a_folder_of_photographs_of_all_sizes_is_read_at_the_most(tmp_path: Path
 
 
 def test_what_is_suggested_follows_the_usual_size() -> None:
-    small, large, varied = of([(24, 28)] * 9 + [(400, 400)]), of([(300, 400)] * 9 + [(24, 24)]), of(
-        [(100 + k, 200 - k) for k in range(9)])  # fmt: skip
+    small, large, varied = (
+        of([(24, 28)] * 9 + [(400, 400)]),
+        of([(300, 400)] * 9 + [(24, 24)]),
+        of([(100 + k, 200 - k) for k in range(9)]),
+    )
     task = find_task("classify", small)
     assert find_learner("resnet20", task, small).suggest(small)["crop"].value == 3
     assert "crop" not in find_learner("resnet20", task, large).suggest(large)

@@ -16,10 +16,15 @@ from snellen.data.splits import SHARES, divide
 
 
 def draft(truth: list[int], groups: list[int] | None = None, given_splits: list[int] | None = None) -> Draft:
-    return Draft(source=Array(torch.zeros(len(truth), 2)), inputs={"x": Input(modality="vector", shape=(2,))},
-                 target=Classes(names=tuple(str(k) for k in range(max(truth) + 1))), truth=torch.tensor(truth),
-                 groups=None if groups is None else np.array(groups), taken_for="numbers",
-                 given=None if given_splits is None else np.array(given_splits))
+    return Draft(
+        source=Array(torch.zeros(len(truth), 2)),
+        inputs={"x": Input(modality="vector", shape=(2,))},
+        target=Classes(names=tuple(str(k) for k in range(max(truth) + 1))),
+        truth=torch.tensor(truth),
+        groups=None if groups is None else np.array(groups),
+        taken_for="numbers",
+        given=None if given_splits is None else np.array(given_splits),
+    )
 
 
 labels = st.lists(st.integers(0, 3), min_size=8, max_size=80)
@@ -28,7 +33,8 @@ labels = st.lists(st.integers(0, 3), min_size=8, max_size=80)
 @settings(max_examples=60, deadline=None)
 @given(truth=labels, data=st.data(), seed=st.integers(0, 5), folds=st.sampled_from([None, 2, 3, 5]))
 def test_every_sample_is_in_one_split_and_no_group_in_two(
-        truth: list[int], data: st.DataObject, seed: int, folds: int | None) -> None:
+    truth: list[int], data: st.DataObject, seed: int, folds: int | None
+) -> None:
     groups = data.draw(st.lists(st.integers(0, 20), min_size=len(truth), max_size=len(truth)))
     for fold in range(folds or 1):
         splits = divide(draft(truth, groups), seed, folds, fold)
@@ -63,8 +69,13 @@ def test_folds_test_every_sample_once_and_evenly(truth: list[int], folds: int) -
 
 
 def test_folds_of_numbers_need_no_classes() -> None:
-    numbers = Draft(source=Array(torch.zeros(20, 2)), inputs={"x": Input(modality="vector", shape=(2,))},
-                    target=Numbers(names=("y",)), truth=torch.zeros(20, 1), taken_for="numbers")
+    numbers = Draft(
+        source=Array(torch.zeros(20, 2)),
+        inputs={"x": Input(modality="vector", shape=(2,))},
+        target=Numbers(names=("y",)),
+        truth=torch.zeros(20, 1),
+        taken_for="numbers",
+    )
     assert [len(divide(numbers, 0, 5, fold)["test"]) for fold in range(5)] == [4] * 5
 
 

@@ -48,8 +48,11 @@ def test_pictures_without_and_with_finds_are_told_with_as_many_keypoints() -> No
     maps = [torch.zeros(2, 8, 8, 8)]
     batch = Batch(torch.zeros(2, 3, 32, 32), torch.full((2, 2), 32.0), torch.ones(2, 2))
     for many in (0, 1):
-        finds = Finds(torch.tensor([[[4.0, 4.0, 20.0, 20.0]]] * 2)[:, :many], torch.ones(2, many),
-                      torch.zeros(2, many, dtype=torch.int64))  # fmt: skip
+        finds = Finds(
+            torch.tensor([[[4.0, 4.0, 20.0, 20.0]]] * 2)[:, :many],
+            torch.ones(2, many),
+            torch.zeros(2, many, dtype=torch.int64),
+        )
         assert branch(maps, batch, finds).shape == (2, many, 5, 3)
 
 

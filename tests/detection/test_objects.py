@@ -54,8 +54,10 @@ class Knows(nn.Module):
         return found
 
 
-@pytest.mark.parametrize(("task", "parts"), [("detect", ("boxes",)), ("instances", ("masks", "boxes")),
-                                             ("keypoints", ("keypoints", "boxes"))])
+@pytest.mark.parametrize(
+    ("task", "parts"),
+    [("detect", ("boxes",)), ("instances", ("masks", "boxes")), ("keypoints", ("keypoints", "boxes"))],
+)
 def test_the_truth_itself_has_the_highest_figures(task: str, parts: tuple[Part, ...]) -> None:
     data = blocks.blocks(40, masks=task == "instances", keypoints=task == "keypoints")
     assert find_task(None, data.spec).name == task
@@ -119,18 +121,34 @@ def made(finds: list[tuple[list[float], int, float]], objects: list[tuple[list[f
     """One picture: (box, class, score) of finds, (box, class) of objects."""
     truth = torch.tensor([box for box, _ in objects])
     none = torch.zeros(len(objects), dtype=torch.bool)
-    return {"ids": torch.tensor([0]), "sizes": torch.tensor([[100, 100]]), "finds": torch.tensor([len(finds)]),
-            "objects": torch.tensor([len(objects)]), "boxes": torch.tensor([box for box, _, _ in finds]),
-            "labels": torch.tensor([label for _, label, _ in finds]),
-            "scores": torch.tensor([score for _, _, score in finds]), "truth": truth,
-            "true_labels": torch.tensor([label for _, label in objects]), "crowd": none, "ignored": none,
-            "areas": blocks.boxes_areas(truth), "threshold": torch.tensor(0.5)}  # fmt: skip
+    return {
+        "ids": torch.tensor([0]),
+        "sizes": torch.tensor([[100, 100]]),
+        "finds": torch.tensor([len(finds)]),
+        "objects": torch.tensor([len(objects)]),
+        "boxes": torch.tensor([box for box, _, _ in finds]),
+        "labels": torch.tensor([label for _, label, _ in finds]),
+        "scores": torch.tensor([score for _, _, score in finds]),
+        "truth": truth,
+        "true_labels": torch.tensor([label for _, label in objects]),
+        "crowd": none,
+        "ignored": none,
+        "areas": blocks.boxes_areas(truth),
+        "threshold": torch.tensor(0.5),
+    }
 
 
 def test_mistakes_are_told_apart() -> None:
     box, other = [0.0, 0, 20, 20], [50.0, 50, 70, 70]
-    finds = [(box, 0, 0.9), (box, 0, 0.8), (other, 0, 0.8), ([0.0, 14, 20, 34], 0, 0.7), ([50.0, 60, 70, 90], 0, 0.7),
-             ([80.0, 0, 90, 10], 1, 0.6), (other, 1, 0.4)]  # fmt: skip
+    finds = [
+        (box, 0, 0.9),
+        (box, 0, 0.8),
+        (other, 0, 0.8),
+        ([0.0, 14, 20, 34], 0, 0.7),
+        ([50.0, 60, 70, 90], 0, 0.7),
+        ([80.0, 0, 90, 10], 1, 0.6),
+        (other, 1, 0.4),
+    ]
     spec = blocks.blocks(10).spec
     said = made(finds, [(box, 0), (other, 1)])
     found = mistakes(said, "boxes", spec)
@@ -254,8 +272,9 @@ def test_an_empty_split_has_no_figures() -> None:
 
 
 def test_other_data_of_the_same_classes_is_judged(tmp_path: Path) -> None:
-    run = snellen.train(blocks.blocks(40, masks=True), "baseline", out=tmp_path / "run",
-                        machine=Machine(threads=1, report=False))  # fmt: skip
+    run = snellen.train(
+        blocks.blocks(40, masks=True), "baseline", out=tmp_path / "run", machine=Machine(threads=1, report=False)
+    )
     assert run.task.name == "instances"
     other = blocks.blocks(30, masks=True, seed=7)
     assert run.evaluate(other)["mask AP"].value is not None

@@ -33,8 +33,13 @@ def data() -> Dataset[Labelled]:
 
 @pytest.fixture(scope="module")
 def run(data: Dataset[Labelled], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return snellen.train(data, "baseline", task="instances", out=tmp_path_factory.mktemp("run") / "run",
-                         machine=Machine(threads=1, report=False))  # fmt: skip
+    return snellen.train(
+        data,
+        "baseline",
+        task="instances",
+        out=tmp_path_factory.mktemp("run") / "run",
+        machine=Machine(threads=1, report=False),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +70,25 @@ def test_coco_s_evaluation_reads_the_results_and_says_the_same(
         images.append({"id": scene.id, "height": 64, "width": 64})
         for k, (x1, y1, x2, y2) in enumerate(scene.truth.boxes.tolist()):
             short = mask.encode(np.asfortranarray(scene.truth.masks[k].numpy().astype(np.uint8)))
-            annotations.append({"id": len(annotations) + 1, "image_id": scene.id, "iscrowd": 0,
-                                "category_id": int(scene.truth.labels[k]) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1],
-                                "area": float(scene.truth.areas[k]), "segmentation": short})  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": scene.id,
+                    "iscrowd": 0,
+                    "category_id": int(scene.truth.labels[k]) + 1,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": float(scene.truth.areas[k]),
+                    "segmentation": short,
+                }
+            )
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = {"images": images, "annotations": annotations, "info": {},
-                         "categories": [{"id": k + 1, "name": name} for k, name in enumerate(blocks.NAMES)]}
+        truth.dataset = {
+            "images": images,
+            "annotations": annotations,
+            "info": {},
+            "categories": [{"id": k + 1, "name": name} for k, name in enumerate(blocks.NAMES)],
+        }
         truth.createIndex()
         judge = COCOeval(truth, truth.loadRes(results), kind)
         judge.evaluate()
@@ -118,9 +135,16 @@ def told_of(data: Dataset[Labelled], split: str, root: Path) -> Path:
         Image.fromarray(scene.image[0].to(torch.uint8).numpy()).save(root / split / f"picture {scene.id}.png")
         images.append({"id": number, "file_name": f"picture {scene.id}.png", "height": 64, "width": 64})
         for k, (x1, y1, x2, y2) in enumerate(scene.truth.boxes.tolist()):
-            annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0,
-                                "category_id": 7 * int(scene.truth.labels[k]), "area": float(scene.truth.areas[k]),
-                                "bbox": [x1, y1, x2 - x1, y2 - y1]})  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "iscrowd": 0,
+                    "category_id": 7 * int(scene.truth.labels[k]),
+                    "area": float(scene.truth.areas[k]),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                }
+            )
     path = root / "annotations" / f"instances_{split}.json"
     path.parent.mkdir(exist_ok=True)
     categories = [{"id": 7 * k, "name": name} for k, name in enumerate(blocks.NAMES)]
@@ -154,8 +178,9 @@ def test_numbers_are_those_of_another_file_by_the_ends_of_paths(run: Trained, fo
     expected = {str(path): f"n{k}" for k, path in enumerate(paths[1:])} | {str(paths[0]): 1}
     assert {one["file_name"]: one["image_id"] for one in results} == expected
     assert {(one["category"], one["category_id"]) for one in results} == {("tall", 5), ("wide", "w")}
-    assert said.lines == [f"1 of {len(paths)} pictures are not in {like}, or came twice, and are numbered anew: "
-                          f"{paths[0]}"]  # fmt: skip
+    assert said.lines == [
+        f"1 of {len(paths)} pictures are not in {like}, or came twice, and are numbered anew: {paths[0]}"
+    ]
     names["categories"].pop(1)
     like.write_text(json.dumps({"images": images, "annotations": [], **names}))
     with pytest.raises(UsageError, match="has no category 'wide'"):
@@ -219,7 +244,20 @@ def test_an_object_is_a_row_of_a_table() -> None:
     mask = {"size": [4, 5], "counts": "05"}
     one = {"class": "wide", "score": 0.5, "box": [1.0, 2.0, 3.0, 4.0], "mask": mask, "keypoints": [[1.0, 2.0, 0.9]]}
     (row,) = _rows({"input": "a.png", "objects": [one]})
-    assert row == {"input": "a.png", "class": "wide", "score": 0.5, "x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0,
-                   "height": 4, "width": 5, "mask": "05", "x[0]": 1.0, "y[0]": 2.0, "sure[0]": 0.9}  # fmt: skip
+    assert row == {
+        "input": "a.png",
+        "class": "wide",
+        "score": 0.5,
+        "x1": 1.0,
+        "y1": 2.0,
+        "x2": 3.0,
+        "y2": 4.0,
+        "height": 4,
+        "width": 5,
+        "mask": "05",
+        "x[0]": 1.0,
+        "y[0]": 2.0,
+        "sure[0]": 0.9,
+    }
     assert _rows({"input": "a.png", "objects": []}) == []
     assert _rows({"input": "a.png", "class": "b"}) == [{"input": "a.png", "class": "b"}]

@@ -30,8 +30,14 @@ from snellen.tasks.detect import faster_rcnn, fcos, retinanet, ssdlite
 from snellen.tasks.instances import mask_rcnn
 from snellen.tasks.keypoints import keypoint_rcnn
 
-MODULES = {"faster-rcnn": faster_rcnn, "fcos": fcos, "retinanet": retinanet, "ssdlite": ssdlite,
-           "mask-rcnn": mask_rcnn, "keypoint-rcnn": keypoint_rcnn}  # fmt: skip
+MODULES = {
+    "faster-rcnn": faster_rcnn,
+    "fcos": fcos,
+    "retinanet": retinanet,
+    "ssdlite": ssdlite,
+    "mask-rcnn": mask_rcnn,
+    "keypoint-rcnn": keypoint_rcnn,
+}
 PAIRS = [(learner, backbone) for learner, module in MODULES.items() for backbone in module.PUBLISHED]
 BACKGROUND = {"retinanet": 0, "fcos": 0}  # classes before the first; these two give it a place of its own, unused
 SIDES = (160, 256)  # in place of 800 and 1333, for time
@@ -54,8 +60,9 @@ def pictures() -> list[Tensor]:
     for height, width in PICTURES:
         x = torch.randint(0, 120, (3, height, width), generator=drawn)
         for _ in range(6):
-            y, z, r = (int(torch.randint(low, high, (1,), generator=drawn))
-                       for low, high in ((0, height), (0, width), (8, 40)))  # fmt: skip
+            y, z, r = (
+                int(torch.randint(low, high, (1,), generator=drawn)) for low, high in ((0, height), (0, width), (8, 40))
+            )
             disc = (torch.arange(height)[:, None] - y) ** 2 + (torch.arange(width) - z) ** 2 <= r * r
             x[:, disc] += torch.randint(0, 135, (3, 1), generator=drawn)
         made.append(x.to(torch.uint8))
@@ -68,12 +75,19 @@ def small(name: str) -> dict[str, int]:
     return {**sides, "box_detections_per_img": MOST} if name.startswith(("mask", "keypoint")) else sides
 
 
-LAST = {"rpn.head.cls_logits": 1.5, "rpn.head.bbox_pred": 0.3, "roi_heads.box_predictor.cls_score": 3.0,
-        "roi_heads.box_predictor.bbox_pred": 1.0, "roi_heads.mask_predictor.mask_fcn_logits": 2.0,
-        "roi_heads.keypoint_predictor.kps_score_lowres": 2.0, "head.classification_head.cls_logits": 0.6,
-        "head.regression_head.bbox_reg": 0.3, "head.regression_head.bbox_ctrness": 1.0,
-        **{f"head.classification_head.module_list.{k}.1": 2.0 for k in range(6)},
-        **{f"head.regression_head.module_list.{k}.1": 1.0 for k in range(6)}}  # deviations of what they say
+LAST = {
+    "rpn.head.cls_logits": 1.5,
+    "rpn.head.bbox_pred": 0.3,
+    "roi_heads.box_predictor.cls_score": 3.0,
+    "roi_heads.box_predictor.bbox_pred": 1.0,
+    "roi_heads.mask_predictor.mask_fcn_logits": 2.0,
+    "roi_heads.keypoint_predictor.kps_score_lowres": 2.0,
+    "head.classification_head.cls_logits": 0.6,
+    "head.regression_head.bbox_reg": 0.3,
+    "head.regression_head.bbox_ctrness": 1.0,
+    **{f"head.classification_head.module_list.{k}.1": 2.0 for k in range(6)},
+    **{f"head.regression_head.module_list.{k}.1": 1.0 for k in range(6)},
+}  # deviations of what they say
 
 
 def drawn(name: str) -> nn.Module:
@@ -219,8 +233,11 @@ def same(one: dict[str, Tensor], two: Found, before: int) -> list[tuple[int, int
     assert len(two.scores) >= count
     pairs = []
     for k in torch.nonzero(wide & (one["scores"] > last + 1e-4))[:, 0].tolist():
-        alike = ((two.labels == one["labels"][k] - before) & ((two.scores - one["scores"][k]).abs() < 1e-4)
-                 & ((two.boxes - one["boxes"][k]).abs().amax(1) < 0.02))  # fmt: skip
+        alike = (
+            (two.labels == one["labels"][k] - before)
+            & ((two.scores - one["scores"][k]).abs() < 1e-4)
+            & ((two.boxes - one["boxes"][k]).abs().amax(1) < 0.02)
+        )
         assert bool(alike.any()), f"{one['labels'][k]} at {one['boxes'][k]}, {one['scores'][k]}"
         pairs.append((k, int(torch.nonzero(alike)[0, 0])))
     assert len(pairs) > 2
@@ -266,7 +283,10 @@ def test_it_is_used_as_torchvision_uses_it(learner: str, backbone: str) -> None:
         assert (proposals.least, proposals.OVERLAP) == (rpn.score_thresh, rpn.nms_thresh)
         choice = model.body.regions.choice
         assert (choice.least, choice.overlap, choice.most) == (
-            theirs.roi_heads.score_thresh, theirs.roi_heads.nms_thresh, theirs.roi_heads.detections_per_img)
+            theirs.roi_heads.score_thresh,
+            theirs.roi_heads.nms_thresh,
+            theirs.roi_heads.detections_per_img,
+        )
     else:
         choice = model.body.choice
         assert (choice.overlap, choice.least <= theirs.score_thresh) == (theirs.nms_thresh, True)
@@ -277,13 +297,20 @@ def test_it_is_used_as_torchvision_uses_it(learner: str, backbone: str) -> None:
 
 HEADS = {
     "faster-rcnn": {"body.regions.predictor.cls_score", "body.regions.predictor.bbox_pred"},
-    "mask-rcnn": {"body.regions.predictor.cls_score", "body.regions.predictor.bbox_pred",
-                  "body.masks.predictor.mask_fcn_logits"},
-    "keypoint-rcnn": {"body.regions.predictor.cls_score", "body.regions.predictor.bbox_pred",
-                      "body.keypoints.predictor.kps_score_lowres"},
-    "retinanet": {"body.head.classification_head.cls_logits"}, "fcos": {"body.head.classification_head.cls_logits"},
+    "mask-rcnn": {
+        "body.regions.predictor.cls_score",
+        "body.regions.predictor.bbox_pred",
+        "body.masks.predictor.mask_fcn_logits",
+    },
+    "keypoint-rcnn": {
+        "body.regions.predictor.cls_score",
+        "body.regions.predictor.bbox_pred",
+        "body.keypoints.predictor.kps_score_lowres",
+    },
+    "retinanet": {"body.head.classification_head.cls_logits"},
+    "fcos": {"body.head.classification_head.cls_logits"},
     "ssdlite": {f"body.head.classification_head.module_list.{k}.1" for k in range(6)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("learner", sorted(MODULES))

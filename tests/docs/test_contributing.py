@@ -27,8 +27,9 @@ def test_the_diff_applies_and_its_learner_learns(tmp_path: Path) -> None:
     alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent), "PYTHONPATH": str(tmp_path / "src")}
     subprocess.run(["git", "apply", "-"], input=diff(), text=True, check=True, cwd=tmp_path, env=alone)
     words = ["train", "digits", "--model", "nearest-mean", "--out", str(tmp_path / "run"), "--threads", "1", "--json"]
-    done = subprocess.run([sys.executable, "-m", "snellen", *words], capture_output=True, text=True, check=False,
-                          cwd=tmp_path, env=alone)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "snellen", *words], capture_output=True, text=True, check=False, cwd=tmp_path, env=alone
+    )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["learner"] == "nearest-mean"

@@ -16,8 +16,13 @@ FIRST = {"C": 0}
 ROWS = [f"{part}{number}" for part, last in LAST.items() for number in range(FIRST.get(part, 1), last + 1)]
 
 # Rows that work. One may be added, none taken away.
-DONE = {*(f"A{n}" for n in (*range(1, 11), *range(12, 17))), *(f"B{n}" for n in (*range(1, 17), 23, 24)),
-        "C6", *(f"C{n}" for n in (*range(9, 12), *range(13, 22))), *(f"D{n}" for n in range(1, 10))}
+DONE = {
+    *(f"A{n}" for n in (*range(1, 11), *range(12, 17))),
+    *(f"B{n}" for n in (*range(1, 17), 23, 24)),
+    "C6",
+    *(f"C{n}" for n in (*range(9, 12), *range(13, 22))),
+    *(f"D{n}" for n in range(1, 10)),
+}
 
 
 def rows() -> list[tuple[str, str, str, str]]:
@@ -65,6 +70,10 @@ def test_what_a_row_names_exists(row: tuple[str, str, str, str]) -> None:
 
 def test_every_test_of_a_row_belongs_to_one_that_is_said_to_work() -> None:
     working = {id.lower() for id, _, lives, _ in rows() if lives != "not yet"}
-    tested = {match[1] for path in (ROOT / "tests" / "lectures").glob("test_*.py")
-              for name in functions(str(path.relative_to(ROOT))) if (match := re.match(r"test_([a-h]\d+)_", name))}
+    tested = {
+        match[1]
+        for path in (ROOT / "tests" / "lectures").glob("test_*.py")
+        for name in functions(str(path.relative_to(ROOT)))
+        if (match := re.match(r"test_([a-h]\d+)_", name))
+    }
     assert tested == working

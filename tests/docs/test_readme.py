@@ -125,10 +125,20 @@ def test_the_pages_that_show_commands_are_read() -> None:
     assert all(shown[page.name] for page in (ROOT / "docs" / "guide").glob("*.md") if page.name != "your-own.md")
 
 
-@pytest.mark.parametrize("words", [
-    "play xor", "train digits --model mpl", "train digits --hiden 3", "train digits --model perceptron --hidden 3",
-    "digits --epochs 3", "evaluate --seeds 3", "frobnicate", "train digits --no-lr 1", "train digits --lr -1",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        "play xor",
+        "train digits --model mpl",
+        "train digits --hiden 3",
+        "train digits --model perceptron --hidden 3",
+        "digits --epochs 3",
+        "evaluate --seeds 3",
+        "frobnicate",
+        "train digits --no-lr 1",
+        "train digits --lr -1",
+    ],
+)
 def test_a_wrong_command_would_be_found(words: str) -> None:
     assert complaint(words.split(), set()) is not None
 
@@ -152,9 +162,15 @@ def test_relative_links_and_pictures_lead_somewhere(page: Path) -> None:
 
 def test_the_table_of_layers_is_the_one_that_is_enforced() -> None:
     tree = ast.parse((ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8"))
-    (enforced,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
-                   and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "LAYERS")  # fmt: skip
+    (enforced,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "LAYERS"
+    )
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = {name: int(layer) for layer, names in re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
-            for name in re.findall(r"`(\w+)`", names)}
+    table = {
+        name: int(layer)
+        for layer, names in re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+        for name in re.findall(r"`(\w+)`", names)
+    }
     assert table == enforced

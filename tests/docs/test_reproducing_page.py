@@ -36,8 +36,10 @@ def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     text = GUIDE.read_text(encoding="utf-8")
     ((words, shown),) = re.findall(r"^\$ (snellen .*)\n((?:(?!```).*\n)*)", text, re.M)
-    timeless = [re.sub(r"^measured: \S+ at .* by (`.*`; seed 0); .*", r"\1", said, flags=re.M)
-                for said in (printed(words.split()[1:]), shown)]  # without date, commit and machine
+    timeless = [
+        re.sub(r"^measured: \S+ at .* by (`.*`; seed 0); .*", r"\1", said, flags=re.M)
+        for said in (printed(words.split()[1:]), shown)
+    ]  # without date, commit and machine
     assert timeless[0] == timeless[1]
     assert "`; seed 0" in timeless[1]
     (told,) = re.findall(r"```sh\n(.*?)```", text, re.S)

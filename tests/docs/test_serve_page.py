@@ -31,8 +31,12 @@ def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert main(["train", "digits", "--model", "softmax", "--epochs", "5"]) == 0
     Image.fromarray(digits(0).source.values[0, 0].numpy()).save("digit.png")  # type: ignore[attr-defined]
     ((command, shown),) = re.findall(r"^\$ snellen (.*)\n((?:(?!```).*\n)*)", TEXT, re.M)
-    server = subprocess.Popen([sys.executable, "-m", "snellen", *command.split(), "--port", "0"], text=True,
-                              stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    server = subprocess.Popen(
+        [sys.executable, "-m", "snellen", *command.split(), "--port", "0"],
+        text=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     try:
         assert server.stdout is not None
         told = "".join(server.stdout.readline() for _ in range(3))
@@ -53,8 +57,12 @@ def test_the_refusals_are_those_of_the_code() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "snellen" / "serving").glob("*.py"))
     raised = set(re.findall(r'Refused\((\d+), "([\w-]+)"', code)) | {("503", "busy")}  # by a connection
     rows = re.findall(r"^\| ((?:\d+, )*\d+) \| (.+?) \|", TEXT, re.M)
-    told = {(status, word) for statuses, words in rows for word in re.findall(r"`([\w-]+)`", words)
-            for status in statuses.split(", ")}  # fmt: skip
+    told = {
+        (status, word)
+        for statuses, words in rows
+        for word in re.findall(r"`([\w-]+)`", words)
+        for status in statuses.split(", ")
+    }
     assert raised <= told
     assert {word for _, word in told} == {word for _, word in raised}
     assert {status for status, _ in told} == {status for status, _ in raised}
@@ -67,9 +75,11 @@ def test_the_limits_are_those_of_the_code() -> None:
         "--most-bytes": f"{pictures.most_bytes >> 20} MiB; tables {tables.most_bytes >> 20} MiB",
         "--most-pixels": f"{pictures.most_pixels:,}",
         "--most-inputs": f"{pictures.most_inputs}; rows {tables.most_inputs:,}",
-        "--queue": str(pictures.queue), "--timeout": f"{pictures.timeout:g} s",
-        "--patience": f"{pictures.patience:g} s", "--connections": str(pictures.connections),
-    }  # fmt: skip
+        "--queue": str(pictures.queue),
+        "--timeout": f"{pictures.timeout:g} s",
+        "--patience": f"{pictures.patience:g} s",
+        "--connections": str(pictures.connections),
+    }
 
 
 def test_what_is_shown_of_an_answer_is_json() -> None:

@@ -40,10 +40,16 @@ def test_the_same_finds_may_change_places_where_their_scores_are_alike() -> None
     assert found["relative"]["boxes"] == pytest.approx(0.05 / 100, rel=1e-3)
 
 
-@pytest.mark.parametrize(("name", "value", "cause"), [
-    ("boxes", 20 + 200 * ALLOWED["boxes"], "boxes of the file differ"), ("scores", 0.95, "is none of the file's"),
-    ("scores", 0.9 + 1.5 * ALLOWED["scores"], "scores of the file differ"), ("labels", 0, "is none of the file's"),
-    ("count", 1, "finds 1 objects in a picture, the run 2")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value", "cause"),
+    [
+        ("boxes", 20 + 200 * ALLOWED["boxes"], "boxes of the file differ"),
+        ("scores", 0.95, "is none of the file's"),
+        ("scores", 0.9 + 1.5 * ALLOWED["scores"], "scores of the file differ"),
+        ("labels", 0, "is none of the file's"),
+        ("count", 1, "finds 1 objects in a picture, the run 2"),
+    ],
+)
 def test_what_differs_is_refused(name: str, value: float, cause: str) -> None:
     other = said()
     other[name].view(-1)[2 if name == "boxes" else 0] = value

@@ -59,8 +59,9 @@ def about(path: Path) -> dict[str, Any]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
     x = rows()
-    return train(classes(x, (x[:, 0] > 0).long(), 2), "softmax", epochs=1, out=tmp_path_factory.mktemp("r") / "r",
-                 **QUICK)
+    return train(
+        classes(x, (x[:, 0] > 0).long(), 2), "softmax", epochs=1, out=tmp_path_factory.mktemp("r") / "r", **QUICK
+    )
 
 
 def test_the_file_says_what_it_is(run: Trained, tmp_path: Path) -> None:
@@ -124,15 +125,21 @@ def test_a_program_of_torch_is_read_where_snellen_is_not(run: Trained, tmp_path:
     path = run.export("torch", tmp_path / "a.pt2")
     x = rows(5)
     torch.save(x, tmp_path / "x.pt")
-    code = ("import sys, json, torch\n"
-            "sys.modules['snellen'] = None\n"
-            "told = {'snellen.json': ''}\n"
-            "program = torch.export.load(sys.argv[1], extra_files=told).module()\n"
-            "x = torch.load(sys.argv[2])\n"
-            "assert all(len(program(x[:n])['scores']) == n for n in (1, 2, 5))\n"
-            "print(json.dumps([program(x)['probabilities'].tolist(), json.loads(told['snellen.json'])]))")
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(path), str(tmp_path / "x.pt")],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    code = (
+        "import sys, json, torch\n"
+        "sys.modules['snellen'] = None\n"
+        "told = {'snellen.json': ''}\n"
+        "program = torch.export.load(sys.argv[1], extra_files=told).module()\n"
+        "x = torch.load(sys.argv[2])\n"
+        "assert all(len(program(x[:n])['scores']) == n for n in (1, 2, 5))\n"
+        "print(json.dumps([program(x)['probabilities'].tolist(), json.loads(told['snellen.json'])]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(path), str(tmp_path / "x.pt")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     probabilities, known = json.loads(done.stdout)
     for row, answer in zip(probabilities, run.ask(x), strict=True):
@@ -232,9 +239,17 @@ def test_an_older_file_survives_a_refused_one(run: Trained, tmp_path: Path, monk
     wrong = [{"scores": torch.full((n, 2), torch.nan), "probabilities": torch.zeros(n, 2)} for n in (1, 3, 32, 64)]
     from snellen.export import model_file
 
-    monkeypatch.setitem(model_file.KINDS, "onnx", model_file.Kind(
-        suffix=".onnx", needs=to_onnx.needs, convert=to_onnx.convert, content=to_onnx.content,
-        ask=lambda *arguments: wrong if ask(*arguments) else []))  # fmt: skip
+    monkeypatch.setitem(
+        model_file.KINDS,
+        "onnx",
+        model_file.Kind(
+            suffix=".onnx",
+            needs=to_onnx.needs,
+            convert=to_onnx.convert,
+            content=to_onnx.content,
+            ask=lambda *arguments: wrong if ask(*arguments) else [],
+        ),
+    )
     with pytest.raises(Mismatch):
         run.export("onnx", path)
     assert path.read_bytes() == content
@@ -289,17 +304,28 @@ def test_pictures_of_any_size_stay_pictures_of_any_size() -> None:
     varied = Spec(name="v", target=None, inputs={"x": Input(modality="image", shape=(3, None, None), dtype="uint8")})
     assert input_shape(varied, Reading()) == (3, None, None)
     assert input_shape(varied, Reading(size=(8, 9), channels=1)) == (1, 8, 9)
-    columns = Spec(name="v", target=None, inputs={"x": Input(modality="vector", shape=(2,), columns=(
-        Column(name="colour", categories=("red", "blue")),))})  # fmt: skip
+    columns = Spec(
+        name="v",
+        target=None,
+        inputs={
+            "x": Input(modality="vector", shape=(2,), columns=(Column(name="colour", categories=("red", "blue")),))
+        },
+    )
     assert input_shape(columns, Reading()) == (2,)
 
 
 SHARED, APART = Output(name="y", columns=("a", "b")), Output(name="y", columns=("a", "b"), units=("", "mm"))
 
 
-@pytest.mark.parametrize(("output", "error", "agrees"), [
-    (SHARED, 0.9e-2, True), (SHARED, 1.1e-2, False), (APART, 0.9e-6, True), (APART, 1.1e-6, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("output", "error", "agrees"),
+    [
+        (SHARED, 0.9e-2, True),
+        (SHARED, 1.1e-2, False),
+        (APART, 0.9e-6, True),
+        (APART, 1.1e-6, False),
+    ],
+)
 def test_a_difference_is_allowed_up_to_its_share_of_the_scale(output: Output, error: float, agrees: bool) -> None:
     truth = torch.tensor([[100.0, 0.01], [50.0, 0.005]], dtype=torch.float64)  # scales 100 together; 100 and 0.01
     wrong = truth + torch.tensor([[0.0, 0.0], [0.0, error]], dtype=torch.float64)

@@ -59,8 +59,9 @@ def test_a1_the_closed_form_solves_the_normal_equations() -> None:
     assert np.allclose(solve(x, t).numpy(), normal_equations(x, t), atol=1e-12)
     far = x * torch.tensor([1e-4, 1.0, 1e4]) + 1e5  # columns of unlike size and offset
     w = solve(far, t)
-    assert np.allclose((far @ w[:, :-1].T + w[:, -1]).numpy(), (x @ solve(x, t)[:, :-1].T + solve(x, t)[:, -1]).numpy(),
-                       atol=1e-5)
+    assert np.allclose(
+        (far @ w[:, :-1].T + w[:, -1]).numpy(), (x @ solve(x, t)[:, :-1].T + solve(x, t)[:, -1]).numpy(), atol=1e-5
+    )
 
 
 def test_a1_gradient_descent_ends_where_the_normal_equations_do(tmp_path: Path) -> None:

@@ -21,12 +21,16 @@ from snellen.tasks.regress.ridge import best_penalty, left_out, parts, weights
 
 # Ten samples of sin 2πx with noise: Bishop 2006, figure 1.2, and the weights of his table 1.1.
 TEN_X = torch.linspace(0, 1, 10, dtype=torch.float64)[:, None]
-TEN_T = torch.tensor([0.349486, 0.830839, 1.007332, 0.971507, 0.133066, 0.166823, -0.848307, -0.445686, -0.563567,
-                      0.261502], dtype=torch.float64)[:, None]  # fmt: skip
+TEN_T = torch.tensor(
+    [0.349486, 0.830839, 1.007332, 0.971507, 0.133066, 0.166823, -0.848307, -0.445686, -0.563567, 0.261502],
+    dtype=torch.float64,
+)[:, None]
 TABLE = {
-    0: [0.19], 1: [0.82, -1.27], 3: [0.31, 7.99, -25.43, 17.37],
+    0: [0.19],
+    1: [0.82, -1.27],
+    3: [0.31, 7.99, -25.43, 17.37],
     9: [0.35, 232.37, -5321.83, 48568.31, -231639.30, 640042.26, -1061800.52, 1042400.18, -557682.99, 125201.43],
-}  # fmt: skip
+}
 
 
 def fitted(x: Tensor, t: Tensor, order: int) -> Polynomial:
@@ -190,8 +194,9 @@ def test_a4_the_error_on_left_out_samples_is_that_of_fitting_without_them() -> N
         rest = torch.arange(len(x)) != out
         one = torch.ones(len(x), 1, dtype=torch.float64)
         design = torch.cat([phi, one], dim=1)[rest]
-        w = torch.linalg.solve(design.T @ design + 0.7 * torch.diag(torch.tensor([1.0, 1, 1, 1, 0]).double()),
-                               design.T @ t[rest])  # fmt: skip
+        w = torch.linalg.solve(
+            design.T @ design + 0.7 * torch.diag(torch.tensor([1.0, 1, 1, 1, 0]).double()), design.T @ t[rest]
+        )
         assert torch.allclose(found[out], t[out] - torch.cat([phi, one], dim=1)[out] @ w, atol=1e-9)
 
 
@@ -236,15 +241,21 @@ def test_a6_the_linear_functions_give_the_posterior_of_bayes_rule(kinds: int) ->
     residual = x - means[y]
     covariance = residual.T @ residual / len(x)
     w, w0 = discriminant(means, covariance, prior)
-    joint = np.stack([multivariate_normal(m.numpy(), covariance.numpy()).pdf(x.numpy()) * float(p)
-                      for m, p in zip(means, prior, strict=True)], axis=1)  # fmt: skip
+    joint = np.stack(
+        [
+            multivariate_normal(m.numpy(), covariance.numpy()).pdf(x.numpy()) * float(p)
+            for m, p in zip(means, prior, strict=True)
+        ],
+        axis=1,
+    )
     bayes = joint / joint.sum(1, keepdims=True)
     assert np.abs((x @ w.T + w0).softmax(1).numpy() - bayes).max() < 1e-12
     if kinds == 2:  # the lecture's form
         inverse = torch.linalg.inv(covariance)
         between = inverse @ (means[0] - means[1])
-        offset = (-0.5 * means[0] @ inverse @ means[0] + 0.5 * means[1] @ inverse @ means[1]
-                  + torch.log(prior[0] / prior[1]))  # fmt: skip
+        offset = (
+            -0.5 * means[0] @ inverse @ means[0] + 0.5 * means[1] @ inverse @ means[1] + torch.log(prior[0] / prior[1])
+        )
         assert torch.allclose(w[0] - w[1], between, atol=1e-12)
         assert np.abs(torch.sigmoid(x @ between + offset).numpy() - bayes[:, 0]).max() < 1e-12
 

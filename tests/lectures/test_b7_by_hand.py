@@ -34,8 +34,14 @@ def step(net: MLP) -> dict[str, list[float]]:
     hook.remove()
     error = 0.5 * (y - 1).square().sum()
     gradients = torch.autograd.grad(error, weights(net))
-    seen = {"h": met["h"], "prediction": y, "error": error, "delta": y - 1, "hidden": gradients[0],
-            "output": gradients[1]}  # fmt: skip
+    seen = {
+        "h": met["h"],
+        "prediction": y,
+        "error": error,
+        "delta": y - 1,
+        "hidden": gradients[0],
+        "output": gradients[1],
+    }
     with torch.no_grad():
         for weight, gradient in zip(weights(net), gradients, strict=True):
             weight -= RATE * gradient
@@ -46,9 +52,13 @@ def test_b7_every_number_of_the_step_is_that_of_the_lecture() -> None:
     net = small()
     seen = step(net)
     expected = {
-        "h": [0.85, 0.48], "prediction": [0.191], "error": [0.3272405], "delta": [-0.809],
-        "output": [-0.68765, -0.38832], "hidden": [-0.22652, -0.33978, -0.24270, -0.36405],
-    }  # fmt: skip
+        "h": [0.85, 0.48],
+        "prediction": [0.191],
+        "error": [0.3272405],
+        "delta": [-0.809],
+        "output": [-0.68765, -0.38832],
+        "hidden": [-0.22652, -0.33978, -0.24270, -0.36405],
+    }
     for name, values in expected.items():
         assert seen[name] == pytest.approx(values, abs=1e-12), name
     first, second = (weight.detach().flatten().tolist() for weight in weights(net))

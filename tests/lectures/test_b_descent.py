@@ -164,8 +164,14 @@ def adam(x: np.ndarray, dx: np.ndarray, kept: dict[str, np.ndarray], step: int) 
     return x - LR * m / (np.sqrt(v) + 1e-8)
 
 
-RULES: dict[str, Rule] = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adagrad": adagrad,
-                          "rmsprop": rmsprop, "adam": adam}  # fmt: skip
+RULES: dict[str, Rule] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+}
 
 
 def stepped(name: str, steps: int, weight_decay: float = 0.0) -> tuple[nn.Linear, np.ndarray]:

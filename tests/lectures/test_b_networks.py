@@ -82,9 +82,12 @@ def test_b1_the_forward_pass_gives_the_lectures_numbers() -> None:
 @pytest.mark.parametrize("act", ACTS)
 def test_b1_the_forward_pass_is_the_composition_of_its_layers(act: str) -> None:
     functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0),
-        "leaky-relu": lambda z: np.maximum(0.1 * z, z), "linear": lambda z: z,
-    }  # fmt: skip
+        "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+        "tanh": np.tanh,
+        "relu": lambda z: np.maximum(z, 0),
+        "leaky-relu": lambda z: np.maximum(0.1 * z, z),
+        "linear": lambda z: z,
+    }
     mlp, (x, _) = made(SIZES[3], act), batch()
     a = x.numpy()
     for depth, layer in enumerate(mlp.layers):
@@ -129,11 +132,21 @@ def test_b3_activations_have_their_values_ranges_and_derivatives(act: str) -> No
     (slope,) = torch.autograd.grad(a.sum(), z)
     assert bool(torch.isfinite(slope).all())
     assert torch.allclose(slope, DERIVATIVES[act](z.detach()), atol=1e-15)
-    low, high = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, 1000), "leaky-relu": (-100, 1000),
-                 "linear": (-1000, 1000)}[act]  # fmt: skip
+    low, high = {
+        "sigmoid": (0, 1),
+        "tanh": (-1, 1),
+        "relu": (0, 1000),
+        "leaky-relu": (-100, 1000),
+        "linear": (-1000, 1000),
+    }[act]
     assert (float(a.detach().min()), float(a.detach().max())) == (low, high)
-    expected = {"sigmoid": 1 / (1 + math.exp(0.5)), "tanh": math.tanh(-0.5), "relu": 0, "leaky-relu": -0.05,
-                "linear": -0.5}[act]  # fmt: skip
+    expected = {
+        "sigmoid": 1 / (1 + math.exp(0.5)),
+        "tanh": math.tanh(-0.5),
+        "relu": 0,
+        "leaky-relu": -0.05,
+        "linear": -0.5,
+    }[act]
     assert float(a.detach()[2]) == pytest.approx(expected, abs=1e-15)
 
 
@@ -218,7 +231,8 @@ def test_b6_the_written_backward_equals_autograd_and_finite_differences(sizes: t
     written = torch.autograd.grad(cross_entropy(mlp, x, y), list(mlp.parameters()))
     automatic = torch.autograd.grad(nn.functional.cross_entropy(mlp(x), y), list(mlp.parameters()))
     assert float(cross_entropy(mlp, x, y).detach()) == pytest.approx(
-        float(nn.functional.cross_entropy(mlp(x), y).detach()), abs=1e-14)
+        float(nn.functional.cross_entropy(mlp(x), y).detach()), abs=1e-14
+    )
     for parameter, ours, theirs in zip(mlp.parameters(), written, automatic, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-14)
         differences = finite_differences(lambda: cross_entropy(mlp, x, y), parameter)

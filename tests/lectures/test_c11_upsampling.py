@@ -71,8 +71,9 @@ def test_c11_bicubic_weighs_sixteen_pixels_by_keys_kernel(factor: int) -> None:
 
 
 @pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(("how", "theirs"), [("nearest", Image.Resampling.NEAREST),
-                                             ("bicubic", Image.Resampling.BICUBIC)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "theirs"), [("nearest", Image.Resampling.NEAREST), ("bicubic", Image.Resampling.BICUBIC)]
+)
 def test_c11_pillow_says_the_same(how: str, theirs: Image.Resampling, factor: int) -> None:
     x = torch.randn(7, 9, generator=seeded())
     expected = np.asarray(Image.fromarray(x.numpy()).resize((9 * factor, 7 * factor), theirs))

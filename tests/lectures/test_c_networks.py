@@ -54,9 +54,15 @@ def test_c14_alexnet_has_61100840_parameters() -> None:
     assert count(planned("alexnet")) == 61_100_840
 
 
-@pytest.mark.parametrize(("name", "parameters"), [
-    ("vgg11", 132_863_336), ("vgg13", 133_047_848), ("vgg16", 138_357_544), ("vgg19", 143_667_240),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("vgg11", 132_863_336),
+        ("vgg13", 133_047_848),
+        ("vgg16", 138_357_544),
+        ("vgg19", 143_667_240),
+    ],
+)
 def test_c15_vgg_has_the_parameters_of_the_paper_and_as_many_layers_as_its_name_says(
     name: str, parameters: int
 ) -> None:
@@ -85,16 +91,24 @@ def test_c16_four_branches_are_laid_side_by_side_and_1x1_convolutions_make_them_
 # -- C17 plain and residual ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("depth", "parameters"), [
-    (20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018), (110, 1_727_962),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [
+        (20, 269_722),
+        (32, 464_154),
+        (44, 658_586),
+        (56, 853_018),
+        (110, 1_727_962),
+    ],
+)
 def test_c17_the_bypass_has_no_weights(depth: int, parameters: int) -> None:
     """Plain and residual nets hold the same weights by name; 0.27, 0.46, 0.66, 0.85 and 1.7 M in the paper."""
     with torch.device("meta"):
         residual, plain = CifarNet(depth, 3, 10), CifarNet(depth, 3, 10, unit="plain")
     assert count(residual) == count(plain) == parameters
     assert [(n, t.shape) for n, t in residual.state_dict().items()] == [
-        (n, t.shape) for n, t in plain.state_dict().items()]
+        (n, t.shape) for n, t in plain.state_dict().items()
+    ]
     layers = [m for m in residual.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == depth
 
@@ -219,10 +233,14 @@ def test_c19_a_grouped_convolution_is_split_transform_and_merge() -> None:
     assert torch.allclose(unit(x), F.relu(x + norm(merged, unit.bn3)), atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "own", "parameters"), [
-    ("resnext50_32x4d", {}, 25_028_904), ("resnext101_64x4d", {"cardinality": 64}, 83_455_272),
-    ("resnext101_32x8d", {"path_width": 8}, 88_791_336),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "own", "parameters"),
+    [
+        ("resnext50_32x4d", {}, 25_028_904),
+        ("resnext101_64x4d", {"cardinality": 64}, 83_455_272),
+        ("resnext101_32x8d", {"path_width": 8}, 88_791_336),
+    ],
+)
 def test_c19_resnext_is_torchvisions_with_32_paths_with_more_and_with_wider_ones(
     name: str, own: dict[str, int], parameters: int
 ) -> None:

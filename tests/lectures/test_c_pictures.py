@@ -88,8 +88,11 @@ def test_c13_lenet_has_61706_parameters() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_c13_the_learner_builds_lenet_for_pictures_of_any_size(size: tuple[int, int], channels: int) -> None:
     names = tuple("abcdefg")
-    spec = Spec(name="s", inputs={"image": Input(modality="image", shape=(channels, *size), dtype="uint8")},
-                target=Classes(names=names))  # fmt: skip
+    spec = Spec(
+        name="s",
+        inputs={"image": Input(modality="image", shape=(channels, *size), dtype="uint8")},
+        target=Classes(names=names),
+    )
     model = LEARNERS["lenet"].build(LEARNERS["lenet"].settings(), spec)
     x = torch.randint(256, (2, channels, *size), generator=seeded(), dtype=torch.uint8)
     assert model.scores(x).shape == (2, len(names))

@@ -39,16 +39,24 @@ def test_d1_fcn_adds_the_scores_of_finer_maps_to_those_of_coarser_ones(stride: s
         seen = fcn.encoder(x)
         for k, (own, scores) in enumerate(zip(seen, fcn.scores, strict=True)):
             assert own.shape[2:] == (64 // taken[k], 96 // taken[k])
-            y = scores(own) if y is None else scores(own) + nn.functional.interpolate(
-                y, scale_factor=2, mode="bilinear", align_corners=False)  # fmt: skip
+            y = (
+                scores(own)
+                if y is None
+                else scores(own) + nn.functional.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
+            )
             maps.append(own)
         expected = nn.functional.interpolate(y, size=(64, 96), mode="bilinear", align_corners=False)
         assert torch.allclose(fcn(x), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "channels"), [
-    ("resnet18", {32: 512, 16: 256, 8: 128}), ("vgg16", {32: 512, 16: 512, 8: 512}), ("resnet20", {4: 64}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", {32: 512, 16: 256, 8: 128}),
+        ("vgg16", {32: 512, 16: 512, 8: 512}),
+        ("resnet20", {4: 64}),
+    ],
+)
 def test_d1_the_maps_of_an_encoder_are_found_by_their_size(name: str, channels: dict[int, int]) -> None:
     architecture = ARCHITECTURES[name]
     with torch.device("meta"):
@@ -63,8 +71,9 @@ def test_d1_the_encoder_of_an_fcn_computes_what_the_classifier_computes_up_to_it
     fcn = FCN(whole, 3, 2, 32, "bilinear").eval()
     x = torch.rand(1, 3, 64, 64, generator=seeded())
     with torch.no_grad():
-        last = whole.layer4(whole.layer3(whole.layer2(whole.layer1(
-            whole.maxpool(whole.relu(whole.bn1(whole.conv1(x))))))))  # type: ignore[operator]
+        last = whole.layer4(
+            whole.layer3(whole.layer2(whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(x)))))))
+        )  # type: ignore[operator]
         assert torch.allclose(fcn.encoder(x)[0], last, atol=1e-6)
     assert not any(name.startswith("encoder.fc") for name in fcn.state_dict())
 

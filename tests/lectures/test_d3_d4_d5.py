@@ -31,8 +31,10 @@ def figures(data: Dataset[Any]) -> tuple[dict[str, Any], list[tuple[np.ndarray, 
     run = Run(Path(), resume=None)
     learner.fit(learner.settings(), data, model, run)
     measured = task.measure(task.predict(model, data, "test", run), data.spec)
-    pairs = [(model.predict(scene.image[None])[0].double().numpy(), scene.truth.double().numpy())
-             for scene in data.scenes("test").in_order()]  # fmt: skip
+    pairs = [
+        (model.predict(scene.image[None])[0].double().numpy(), scene.truth.double().numpy())
+        for scene in data.scenes("test").in_order()
+    ]
     return {name: metric.value for name, metric in measured.items()}, pairs
 
 

@@ -30,8 +30,13 @@ def drawn_boxes(count: int, seed: int, side: float = 100.0) -> Tensor:
 
 def objects(boxes: Tensor, crowd: Tensor | None = None) -> Objects:
     none = torch.zeros(len(boxes), dtype=torch.bool)
-    return Objects(boxes, torch.zeros(len(boxes), dtype=torch.int64), none if crowd is None else crowd, none,
-                   (boxes[:, 2:] - boxes[:, :2]).prod(1))
+    return Objects(
+        boxes,
+        torch.zeros(len(boxes), dtype=torch.int64),
+        none if crowd is None else crowd,
+        none,
+        (boxes[:, 2:] - boxes[:, :2]).prod(1),
+    )
 
 
 corner = st.floats(-500, 500, width=32)
@@ -135,9 +140,11 @@ def test_d7_its_loss_has_the_gradient_of_the_whole_head_gone_through() -> None:
     first = matches[0]
     of = first.objects >= 0
     wanted = BoxCoder((1.0, 1.0, 1.0, 1.0)).encode_single(truths[0].boxes[first.objects[of]], anchors[first.places[of]])
-    whole = (torch.nn.functional.binary_cross_entropy_with_logits(picked, there.float())
-             + torch.nn.functional.smooth_l1_loss(deltas[0, first.places[of]], wanted, beta=1 / 9, reduction="sum")
-             / len(picked))  # fmt: skip
+    whole = torch.nn.functional.binary_cross_entropy_with_logits(
+        picked, there.float()
+    ) + torch.nn.functional.smooth_l1_loss(deltas[0, first.places[of]], wanted, beta=1 / 9, reduction="sum") / len(
+        picked
+    )
     torch.testing.assert_close(losses["objectness"] + losses["proposals"], whole)
     for one, other in zip(ours, torch.autograd.grad(whole, inputs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

@@ -13,12 +13,18 @@ from snellen.nn.detection.roi_pooling import Pool, levels
 
 # An 8x8 grid as it is often printed to explain RoIPool. The region and the result of the lecture are lost, so ours are
 # rows 3-6, columns 0-6, parted at row 5 and column 3.
-GRID = torch.tensor([
-    [0.1, 0.3, 0.2, 0.3, 0.2, 0.6, 0.8, 0.9], [0.4, 0.5, 0.1, 0.4, 0.7, 0.1, 0.4, 0.3],
-    [0.2, 0.1, 0.3, 0.8, 0.6, 0.2, 0.1, 0.1], [0.4, 0.6, 0.2, 0.1, 0.3, 0.6, 0.1, 0.2],
-    [0.1, 0.8, 0.3, 0.3, 0.5, 0.3, 0.3, 0.3], [0.2, 0.9, 0.4, 0.5, 0.1, 0.1, 0.1, 0.2],
-    [0.3, 0.1, 0.8, 0.6, 0.3, 0.3, 0.6, 0.5], [0.5, 0.5, 0.2, 0.1, 0.1, 0.2, 0.1, 0.2],
-])  # fmt: skip
+GRID = torch.tensor(
+    [
+        [0.1, 0.3, 0.2, 0.3, 0.2, 0.6, 0.8, 0.9],
+        [0.4, 0.5, 0.1, 0.4, 0.7, 0.1, 0.4, 0.3],
+        [0.2, 0.1, 0.3, 0.8, 0.6, 0.2, 0.1, 0.1],
+        [0.4, 0.6, 0.2, 0.1, 0.3, 0.6, 0.1, 0.2],
+        [0.1, 0.8, 0.3, 0.3, 0.5, 0.3, 0.3, 0.3],
+        [0.2, 0.9, 0.4, 0.5, 0.1, 0.1, 0.1, 0.2],
+        [0.3, 0.1, 0.8, 0.6, 0.3, 0.3, 0.6, 0.5],
+        [0.5, 0.5, 0.2, 0.1, 0.1, 0.2, 0.1, 0.2],
+    ]
+)
 
 
 def bilinear(features: Tensor, y: float, x: float) -> Tensor:
@@ -40,8 +46,10 @@ def test_d8_a_part_is_the_mean_of_four_bilinear_samples() -> None:
     found = Pool("roi-align", 2)([features], x, region)[0]
     x1, y1, x2, y2 = (float(v) / 4 - 0.5 for v in region[0, 1:])  # the middle of cell k lies at k + 1/2
     for row, column in itertools.product(range(2), range(2)):
-        samples = [bilinear(features[0], y1 + (row + a) * (y2 - y1) / 2, x1 + (column + b) * (x2 - x1) / 2)
-                   for a, b in itertools.product((0.25, 0.75), (0.25, 0.75))]
+        samples = [
+            bilinear(features[0], y1 + (row + a) * (y2 - y1) / 2, x1 + (column + b) * (x2 - x1) / 2)
+            for a, b in itertools.product((0.25, 0.75), (0.25, 0.75))
+        ]
         torch.testing.assert_close(found[:, row, column], torch.stack(samples).mean(0), rtol=0, atol=1e-12)
 
 
@@ -62,8 +70,12 @@ def test_d8_it_equals_torchvisions_at_any_place_of_a_pyramid(aligned: bool) -> N
         found = torch.cat([found[regions[:, 0] == k] for k in (0, 1)])
     else:
         level = levels(regions[:, 1:], [4, 8, 16])
-        wanted = torch.stack([roi_align(maps[k], one[None], (7, 7), 1 / (4, 8, 16)[k], 2, True)[0]
-                              for k, one in zip(level.tolist(), regions, strict=True)])
+        wanted = torch.stack(
+            [
+                roi_align(maps[k], one[None], (7, 7), 1 / (4, 8, 16)[k], 2, True)[0]
+                for k, one in zip(level.tolist(), regions, strict=True)
+            ]
+        )
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
@@ -83,8 +95,10 @@ def moved(kind: str, by: float) -> Tensor:
 
 def test_d8_it_moves_continuously_with_a_region_where_roi_pool_stands_still_and_jumps() -> None:
     steps = [k / 64 for k in range(129)]  # over two pixels, half a cell
-    change = {kind: torch.tensor([float((moved(kind, b) - moved(kind, a)).abs().max())
-                                  for a, b in itertools.pairwise(steps)]) for kind in ("roi-align", "roi-pool")}
+    change = {
+        kind: torch.tensor([float((moved(kind, b) - moved(kind, a)).abs().max()) for a, b in itertools.pairwise(steps)])
+        for kind in ("roi-align", "roi-pool")
+    }
     whole = float((moved("roi-align", 2.0) - moved("roi-align", 0.0)).abs().max())
     assert (change["roi-align"] > 0).all()
     assert change["roi-align"].max() < 0.1 * whole  # no step is more than a small part of the way

@@ -12,8 +12,11 @@ from snellen.core.spec import Boxes, Input, Spec
 from snellen.detection.settings import Sight
 from snellen.detection.two_stage import Stages, detector
 
-SPEC = Spec(name="d9", inputs={"image": Input(modality="image", shape=(3, 64, 64), dtype="uint8")},
-            target=Boxes(names=("thing",), masks=True))  # fmt: skip
+SPEC = Spec(
+    name="d9",
+    inputs={"image": Input(modality="image", shape=(3, 64, 64), dtype="uint8")},
+    target=Boxes(names=("thing",), masks=True),
+)
 
 
 @pytest.mark.parametrize("how", ["joint", "staged"])
@@ -24,8 +27,9 @@ def test_d9_the_gradient_of_the_masks_loss(how: Literal["joint", "staged"]) -> N
     mask = torch.zeros(1, 64, 64, dtype=torch.bool)
     mask[0, 10:40, 12:50] = True
     none = torch.zeros(1, dtype=torch.bool)
-    truth = Objects(torch.tensor([[12.0, 10, 50, 40]]), torch.zeros(1, dtype=torch.int64), none, none,
-                    torch.tensor([1140.0]), mask)  # fmt: skip
+    truth = Objects(
+        torch.tensor([[12.0, 10, 50, 40]]), torch.zeros(1, dtype=torch.int64), none, none, torch.tensor([1140.0]), mask
+    )
     loss = model.losses([image], [truth])["mask"]
     loss.backward()
     of_masks = {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}

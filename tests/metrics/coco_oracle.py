@@ -17,8 +17,9 @@ from snellen.core.task import Predictions
 
 SIDE = 300
 KEYPOINTS = tuple("abcde")
-SPEC = Spec(name="random", inputs={}, target=Boxes(names=("a", "b", "c", "rare", "never"), masks=True,
-                                                   keypoints=KEYPOINTS))  # fmt: skip
+SPEC = Spec(
+    name="random", inputs={}, target=Boxes(names=("a", "b", "c", "rare", "never"), masks=True, keypoints=KEYPOINTS)
+)
 
 
 def random_said(pictures: int, most: int, seed: int) -> Predictions:
@@ -38,8 +39,9 @@ def random_said(pictures: int, most: int, seed: int) -> Predictions:
             box = _box(drawn) if near is None else _moved(own[near], drawn)
             label = labels[near] if near is not None and drawn.random() < 0.8 else int(drawn.integers(4))
             finds.append((picture, label, box))
-    boxes, truth = (torch.tensor(np.array([box for _, _, box in rows]), dtype=torch.float32)
-                    for rows in (finds, objects))
+    boxes, truth = (
+        torch.tensor(np.array([box for _, _, box in rows]), dtype=torch.float32) for rows in (finds, objects)
+    )
     areas = (truth[:, 2:] - truth[:, :2]).prod(1) * torch.from_numpy(drawn.uniform(0.4, 1, len(truth))).float()
     crowd = torch.from_numpy(drawn.random(len(truth)) < 0.08)
     ignored = torch.from_numpy(drawn.random(len(truth)) < 0.08) & ~crowd
@@ -47,12 +49,20 @@ def random_said(pictures: int, most: int, seed: int) -> Predictions:
     counts = [torch.bincount(torch.tensor([row[0] for row in rows]), minlength=pictures) for rows in (finds, objects)]
     order = _surest_first(torch.tensor([row[0] for row in finds]), scores)
     said = {
-        "ids": torch.arange(pictures), "sizes": torch.full((pictures, 2), SIDE), "finds": counts[0],
-        "objects": counts[1], "boxes": boxes[order], "scores": scores[order],
-        "labels": torch.tensor([row[1] for row in finds])[order], "truth": truth,
-        "true_labels": torch.tensor([row[1] for row in objects]), "crowd": crowd, "ignored": ignored, "areas": areas,
+        "ids": torch.arange(pictures),
+        "sizes": torch.full((pictures, 2), SIDE),
+        "finds": counts[0],
+        "objects": counts[1],
+        "boxes": boxes[order],
+        "scores": scores[order],
+        "labels": torch.tensor([row[1] for row in finds])[order],
+        "truth": truth,
+        "true_labels": torch.tensor([row[1] for row in objects]),
+        "crowd": crowd,
+        "ignored": ignored,
+        "areas": areas,
         "threshold": torch.tensor(0.4),
-    }  # fmt: skip
+    }
     for name, flat in (("", said["boxes"]), ("true_", truth)):
         lengths = [runs(_ellipse(box), (SIDE, SIDE)) for box in flat.tolist()]
         said[f"{name}runs"] = torch.tensor([len(one) for one in lengths])
@@ -98,25 +108,38 @@ def coco(said: Predictions, kind: str) -> tuple[dict[str, Any], list[dict[str, A
     classes = len(SPEC.target.names)  # type: ignore[union-attr]
     pictures = [{"id": k + 1, "width": SIDE, "height": SIDE} for k in range(len(said["ids"]))]
     whose = torch.repeat_interleave(torch.arange(len(pictures)), said["objects"])
-    masks = {name: np.split(said[f"{name}counts"].numpy(), said[f"{name}runs"].numpy().cumsum()[:-1])
-             for name in ("", "true_")}
+    masks = {
+        name: np.split(said[f"{name}counts"].numpy(), said[f"{name}runs"].numpy().cumsum()[:-1])
+        for name in ("", "true_")
+    }
     annotations = []
     for k, box in enumerate(said["truth"].double().tolist()):
         seen = said["true_keypoints"][k, :, 2]
         out = bool(said["ignored"][k])
-        annotations.append({
-            "id": k + 1, "image_id": int(whose[k]) + 1, "category_id": int(said["true_labels"][k]) + 1,
-            "bbox": _corner_and_sides(box), "iscrowd": int(said["crowd"][k]),
-            "area": 1e11 if out and kind != "keypoints" else float(said["areas"][k]),
-            "segmentation": {"size": [SIDE, SIDE], "counts": text(masks["true_"][k].astype(np.int64), (SIDE, SIDE))},
-            "keypoints": said["true_keypoints"][k].double().flatten().tolist(),
-            "num_keypoints": 0 if out else int((seen > 0).sum()),
-        })  # fmt: skip
+        annotations.append(
+            {
+                "id": k + 1,
+                "image_id": int(whose[k]) + 1,
+                "category_id": int(said["true_labels"][k]) + 1,
+                "bbox": _corner_and_sides(box),
+                "iscrowd": int(said["crowd"][k]),
+                "area": 1e11 if out and kind != "keypoints" else float(said["areas"][k]),
+                "segmentation": {
+                    "size": [SIDE, SIDE],
+                    "counts": text(masks["true_"][k].astype(np.int64), (SIDE, SIDE)),
+                },
+                "keypoints": said["true_keypoints"][k].double().flatten().tolist(),
+                "num_keypoints": 0 if out else int((seen > 0).sum()),
+            }
+        )
     answers = []
     owner = torch.repeat_interleave(torch.arange(len(pictures)), said["finds"])
     for k, box in enumerate(said["boxes"].double().tolist()):
-        one: dict[str, Any] = {"image_id": int(owner[k]) + 1, "category_id": int(said["labels"][k]) + 1,
-                               "score": float(said["scores"][k])}
+        one: dict[str, Any] = {
+            "image_id": int(owner[k]) + 1,
+            "category_id": int(said["labels"][k]) + 1,
+            "score": float(said["scores"][k]),
+        }
         if kind == "bbox":
             one["bbox"] = _corner_and_sides(box)
         if kind == "segm":
@@ -132,8 +155,9 @@ def _corner_and_sides(box: list[float]) -> list[float]:
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
 
-def asked(module: str, truth: dict[str, Any], answers: list[dict[str, Any]], kind: str,
-          sigmas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def asked(
+    module: str, truth: dict[str, Any], answers: list[dict[str, Any]], kind: str, sigmas: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(T, K, A) average precision and (T, K, A) recall of a reference implementation, NaN where it says −1."""
     with contextlib.redirect_stdout(io.StringIO()):
         if module == "pycocotools":

@@ -96,7 +96,10 @@ def test_calibration_error_by_hand() -> None:
     right = torch.tensor([True, False, True, True])
     rows, error = calibration(probability, right, bins=10)
     assert [(round(said, 9), found, count) for said, found, count in rows] == [
-        (0.55, 1.0, 1), (0.72, 1.0, 1), (0.92, 0.5, 2)]  # fmt: skip
+        (0.55, 1.0, 1),
+        (0.72, 1.0, 1),
+        (0.92, 0.5, 2),
+    ]
     assert error == pytest.approx((0.45 + 0.28 + 2 * 0.42) / 4)
     assert calibration(torch.ones(3), torch.ones(3, dtype=torch.bool))[1] == 0  # 1.0 belongs to the last bin
 

@@ -79,10 +79,19 @@ def test_precision_and_recall_by_hand() -> None:
     """Two objects; the surest find is right, the next is a copy of it, the third is right."""
     said = oracle.random_said(1, 30, seed=0)
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 70, 70]])
-    made = {**said, "objects": torch.tensor([2]), "truth": boxes, "true_labels": torch.zeros(2, dtype=torch.int64),
-            "crowd": torch.zeros(2, dtype=torch.bool), "ignored": torch.zeros(2, dtype=torch.bool),
-            "areas": torch.tensor([100.0, 400.0]), "finds": torch.tensor([3]), "boxes": boxes[[0, 0, 1]],
-            "scores": torch.tensor([0.9, 0.8, 0.7]), "labels": torch.zeros(3, dtype=torch.int64)}  # fmt: skip
+    made = {
+        **said,
+        "objects": torch.tensor([2]),
+        "truth": boxes,
+        "true_labels": torch.zeros(2, dtype=torch.int64),
+        "crowd": torch.zeros(2, dtype=torch.bool),
+        "ignored": torch.zeros(2, dtype=torch.bool),
+        "areas": torch.tensor([100.0, 400.0]),
+        "finds": torch.tensor([3]),
+        "boxes": boxes[[0, 0, 1]],
+        "scores": torch.tensor([0.9, 0.8, 0.7]),
+        "labels": torch.zeros(3, dtype=torch.int64),
+    }
     matches = evaluation.matched(made, "boxes", oracle.SPEC)
     recall, precision, score = detection.precision_recall(matches, 0)
     assert recall.tolist() == [0.5, 0.5, 1.0]
@@ -96,14 +105,22 @@ def test_precision_and_recall_by_hand() -> None:
 
 def test_what_is_undefined_is_none_with_a_reason() -> None:
     said = oracle.random_said(6, 20, seed=2)
-    nothing = {**said, "objects": torch.zeros(6, dtype=torch.int64),
-               **{name: said[name][:0] for name in ("truth", "true_labels", "crowd", "ignored", "areas")}}
+    nothing = {
+        **said,
+        "objects": torch.zeros(6, dtype=torch.int64),
+        **{name: said[name][:0] for name in ("truth", "true_labels", "crowd", "ignored", "areas")},
+    }
     metrics = evaluation.measure(("boxes",), nothing, oracle.SPEC)
     assert metrics["AP"].value is None
     assert metrics["AP"].reason
     assert metrics["recall"].value is None
-    unfound = {**said, "finds": torch.zeros(6, dtype=torch.int64), "boxes": said["boxes"][:0],
-               "scores": said["scores"][:0], "labels": said["labels"][:0]}
+    unfound = {
+        **said,
+        "finds": torch.zeros(6, dtype=torch.int64),
+        "boxes": said["boxes"][:0],
+        "scores": said["scores"][:0],
+        "labels": said["labels"][:0],
+    }
     metrics = evaluation.measure(("boxes",), unfound, oracle.SPEC)
     assert metrics["AP"].value == 0.0
     assert metrics["precision"].value is None

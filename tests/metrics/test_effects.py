@@ -14,8 +14,9 @@ def test_shares_are_the_sums_of_squares_of_least_squares() -> None:
     rng = np.random.default_rng(0)
     combinations = list(itertools.product("abc", "xy", "pqrs"))
     y = rng.normal(size=len(combinations))
-    found = main_effects([({"one": a, "two": b, "three": c}, float(v)) for (a, b, c), v in
-                          zip(combinations, y, strict=True)])
+    found = main_effects(
+        [({"one": a, "two": b, "three": c}, float(v)) for (a, b, c), v in zip(combinations, y, strict=True)]
+    )
     assert found is not None
     for place, name in enumerate(("one", "two", "three")):
         levels = sorted({c[place] for c in combinations})

@@ -31,16 +31,24 @@ QUICK = Machine(device="cpu", threads=1, report=False)
 
 def answers(task: str, target: Target, said: list[dict[str, Tensor]]) -> list[Answers]:
     spec = Spec(name="drawn", inputs={"x": Input(modality="vector", shape=(1,))}, target=target)
-    return [Answers(name=f"run {k}", learner="any", task=TASKS[task], spec=spec, said=one)
-            for k, one in enumerate(said)]
+    return [
+        Answers(name=f"run {k}", learner="any", task=TASKS[task], spec=spec, said=one) for k, one in enumerate(said)
+    ]
 
 
 def classified(rights: list[Tensor], rare: bool = False) -> list[Answers]:
     """Answers of classifiers that are right where `rights` say; of two classes."""
     count = len(rights[0])
     truth = (torch.arange(count) % (10 if rare else 2) == 0).long()
-    made = [{"scores": torch.nn.functional.one_hot(torch.where(right, truth, 1 - truth), 2).float(), "truth": truth,
-             "ids": torch.arange(count), "probabilistic": torch.tensor(False)} for right in rights]
+    made = [
+        {
+            "scores": torch.nn.functional.one_hot(torch.where(right, truth, 1 - truth), 2).float(),
+            "truth": truth,
+            "ids": torch.arange(count),
+            "probabilistic": torch.tensor(False),
+        }
+        for right in rights
+    ]
     return answers("classify", Classes(names=("a", "b"), counts=(90, 10) if rare else (50, 50)), made)
 
 
@@ -101,8 +109,12 @@ def test_several_runs_are_corrected_for_every_pair() -> None:
     assert [run.name for run in found.runs] == ["run 0", "run 1", "run 2"]
     pairs = sorted(found.pairs, key=lambda pair: pair.chance)
     assert [pair.corrected for pair in pairs] == pytest.approx(
-        [3 * pairs[0].chance, max(3 * pairs[0].chance, 2 * pairs[1].chance),
-         max(3 * pairs[0].chance, 2 * pairs[1].chance, pairs[2].chance)])
+        [
+            3 * pairs[0].chance,
+            max(3 * pairs[0].chance, 2 * pairs[1].chance),
+            max(3 * pairs[0].chance, 2 * pairs[1].chance, pairs[2].chance),
+        ]
+    )
     last = found.pair("run 1", "run 2")
     assert last.chance < 0.05 <= last.corrected
     assert not last.better
@@ -125,8 +137,10 @@ def test_several_labels_and_several_numbers_are_compared_by_their_headlines() ->
     drawn = seeded(5)
     truth = (torch.rand(120, 3, generator=drawn) < 0.4).float()
     noise = torch.randn(120, 3, generator=drawn)
-    said = [{"scores": truth + scale * noise, "truth": truth, "ids": torch.arange(120),
-             "probabilistic": torch.tensor(True)} for scale in (2.0, 0.5)]
+    said = [
+        {"scores": truth + scale * noise, "truth": truth, "ids": torch.arange(120), "probabilistic": torch.tensor(True)}
+        for scale in (2.0, 0.5)
+    ]
     found = compared(answers("classify", Labels(names=("a", "b", "c"), counts=(40, 40, 40)), said))
     assert (found.headline, found.runs[0].name, found.pairs[0].better) == ("average precision", "run 1", True)
     assert found.pairs[0].only is None
@@ -167,13 +181,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs on moons, one of them with its test split closed, and others on other data."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs")
-    for name, data, model, seed in (("softmax", "moons", "softmax", 0), ("baseline", "moons", "baseline", 0),
-                                    ("seed1", "moons", "softmax", 1), ("rings", "rings", "softmax", 0),
-                                    ("sine", "sine", "baseline", 0)):  # fmt: skip
+    for name, data, model, seed in (
+        ("softmax", "moons", "softmax", 0),
+        ("baseline", "moons", "baseline", 0),
+        ("seed1", "moons", "softmax", 1),
+        ("rings", "rings", "softmax", 0),
+        ("sine", "sine", "baseline", 0),
+    ):
         more = {"epochs": 2, "lr": 0.1} if model == "softmax" else {}
         snellen.train(data, model, seed=seed, out=folder / name, machine=QUICK, **more)
-    snellen.train("moons", "softmax", epochs=1, out=folder / "closed",
-                  machine=dataclasses.replace(QUICK, open_test=False))
+    snellen.train(
+        "moons", "softmax", epochs=1, out=folder / "closed", machine=dataclasses.replace(QUICK, open_test=False)
+    )
     return folder
 
 
@@ -186,13 +205,16 @@ def test_runs_are_compared_by_what_they_kept_and_nothing_is_written(runs: Path) 
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
 
 
-@pytest.mark.parametrize(("first", "second", "why"), [
-    ("softmax", "seed1", "moons of seed 0' and 'moons of seed 1"),
-    ("softmax", "rings", "the data 'moons"),
-    ("softmax", "sine", "the task 'classify' and 'regress'"),
-    ("softmax", "closed", "test split is still closed"),
-    ("softmax", "softmax", "given twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ("softmax", "seed1", "moons of seed 0' and 'moons of seed 1"),
+        ("softmax", "rings", "the data 'moons"),
+        ("softmax", "sine", "the task 'classify' and 'regress'"),
+        ("softmax", "closed", "test split is still closed"),
+        ("softmax", "softmax", "given twice"),
+    ],
+)
 def test_what_cannot_be_compared_is_refused_with_its_reason(runs: Path, first: str, second: str, why: str) -> None:
     with pytest.raises(snellen.UsageError) as caught:
         compare(runs / first, runs / second)
@@ -243,6 +265,8 @@ def test_other_samples_and_another_truth_are_told(runs: Path) -> None:
 def test_labels_of_a_test_split_with_a_label_that_is_never_there() -> None:
     data = labels(torch.randn(30, 2), torch.tensor([[1.0, 0.0]] * 15 + [[0.0, 0.0]] * 15))
     truth = data.truth
-    said = [{"scores": truth - 0.5 + k, "truth": truth, "ids": torch.arange(30), "probabilistic": torch.tensor(True)}
-            for k in range(2)]
+    said = [
+        {"scores": truth - 0.5 + k, "truth": truth, "ids": torch.arange(30), "probabilistic": torch.tensor(True)}
+        for k in range(2)
+    ]
     assert compared(answers("classify", Labels(names=("a", "b"), counts=(9, 0)), said)).pairs[0].better is False

@@ -62,8 +62,9 @@ def test_finished_folds_are_not_trained_again_and_others_are_refused(tmp_path: P
 
 def test_a_module_of_ones_own_and_a_seed_go_through_folds(tmp_path: Path) -> None:
     data = dataset("moons", seed=4)
-    made = cross_validate(data, adopt(torch.nn.Linear(2, 2)), 2, out=tmp_path, settings={"epochs": 1},
-                          machine=Machine(device="cpu"))
+    made = cross_validate(
+        data, adopt(torch.nn.Linear(2, 2)), 2, out=tmp_path, settings={"epochs": 1}, machine=Machine(device="cpu")
+    )
     assert (made.learner, read_record(tmp_path / "fold-1").seed) == ("Linear", 4)
 
 

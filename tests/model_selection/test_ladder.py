@@ -88,8 +88,12 @@ def test_the_best_on_validation_is_advised_where_it_is_told_from_the_simpler(cli
 def test_the_frontier_holds_no_model_that_a_cheaper_one_equals(climbed: Ladder) -> None:
     done = [r for r in climbed.rungs if r.status == "done"]
     for rung in done:
-        cheaper = [o for o in done if o.multiply_adds < rung.multiply_adds  # type: ignore[operator]
-                   and o.validation.value >= rung.validation.value]  # type: ignore[operator, union-attr]
+        cheaper = [
+            o
+            for o in done
+            if o.multiply_adds < rung.multiply_adds  # type: ignore[operator]
+            and o.validation.value >= rung.validation.value
+        ]  # type: ignore[operator, union-attr]
         assert not (rung.on_frontier and cheaper)
     assert climbed.rung("baseline").on_frontier
 
@@ -180,5 +184,3 @@ def test_equal_learners_are_told_apart_in_five_of_a_hundred() -> None:
 def test_ladder_json_is_strict(climbed: Ladder) -> None:
     plain = json.loads((climbed.folder / "ladder.json").read_text(), parse_constant=pytest.fail)
     assert plain["finished"]["best"] == climbed.best
-
-

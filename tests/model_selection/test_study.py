@@ -52,7 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_every_cell_has_the_same_seeds_and_the_same_split(made: Study) -> None:
     assert [row.cell.values for row in made.rows] == [
-        {"lr": lr, "hidden": hidden} for lr in (0.001, 0.05) for hidden in ((8,), (8, 8))]
+        {"lr": lr, "hidden": hidden} for lr in (0.001, 0.05) for hidden in ((8,), (8, 8))
+    ]
     splits = []
     for row in made.rows:
         runs = [snellen.load(training.folder) for training in row.trainings]
@@ -108,10 +109,15 @@ def test_a_finished_study_is_told_again_without_training(made: Study, monkeypatc
     assert (again.verdict, again.rows) == (made.verdict, made.rows)
 
 
-@pytest.mark.parametrize(("more", "what"), [
-    ({"seeds": 3}, "seeds"), ({"vary": {**VARY, "epochs": 2}}, "vary"), ({"data": "moons"}, "data"),
-    ({"vary": {**VARY, "model": "mlp,softmax", "hidden": 8}}, "no setting 'hidden'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"seeds": 3}, "seeds"),
+        ({"vary": {**VARY, "epochs": 2}}, "vary"),
+        ({"data": "moons"}, "data"),
+        ({"vary": {**VARY, "model": "mlp,softmax", "hidden": 8}}, "no setting 'hidden'"),
+    ],
+)
 def test_a_folder_of_another_study_is_refused(made: Study, more: dict[str, Any], what: str) -> None:
     words = {"data": dataset("moons", seed=3), "vary": VARY, "seeds": 2, **more}
     with pytest.raises(snellen.UsageError, match=what):
@@ -203,8 +209,9 @@ def test_a_search_ends_when_no_training_fits(tmp_path: Path, monkeypatch: pytest
     pytest.importorskip("optuna")
     with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": "1e-3..1e-1", "epochs": 1}
-    found = snellen.study("moons", vary, seeds=2, trials=9, out=tmp_path / "s",
-                          machine=dataclasses.replace(ONE, seconds=40.0))
+    found = snellen.study(
+        "moons", vary, seeds=2, trials=9, out=tmp_path / "s", machine=dataclasses.replace(ONE, seconds=40.0)
+    )
     assert [row.done for row in found.rows] == [2, 1]
     assert "15 of 18 trainings were not run" in found.verdict
 
@@ -258,7 +265,9 @@ def test_the_number_and_the_time_are_told_before_the_first_training(
     snellen.study("moons", vary, seeds=1, out=tmp_path / "s", machine=dataclasses.replace(ONE, watch=Watch()))
     assert said[0].startswith("2 trainings (2 cells × 1 seed), about 1 min 0 s at most")
     assert [line for line in said if line.startswith("begin")] == [
-        "begin 0 of 2: lr=0.01 seed-0", "begin 1 of 2: lr=0.1 seed-0"]
+        "begin 0 of 2: lr=0.01 seed-0",
+        "begin 1 of 2: lr=0.1 seed-0",
+    ]
 
 
 def test_a_trial_tells_the_time_of_a_whole_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -271,8 +280,12 @@ def test_a_trial_tells_the_time_of_a_whole_training(monkeypatch: pytest.MonkeyPa
     assert short is not None
     assert long is not None
     assert long > 100 * time_estimate.TRIAL > short  # 22 million steps
-    assert time_estimate.trial_seconds(data, dataclasses.replace(LEARNERS["classify"]["softmax"], stoppable=False), {},
-                                ONE) is None
+    assert (
+        time_estimate.trial_seconds(
+            data, dataclasses.replace(LEARNERS["classify"]["softmax"], stoppable=False), {}, ONE
+        )
+        is None
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -287,8 +300,9 @@ def test_the_test_split_is_opened_once_after_all_have_learned(tmp_path: Path) ->
 
     object.__setattr__(task, "predict", predict)
     try:
-        snellen.study("moons", {"model": "mlp,softmax", "lr": "0.01,0.1", "epochs": 1}, seeds=2, out=tmp_path / "s",
-                      machine=ONE)
+        snellen.study(
+            "moons", {"model": "mlp,softmax", "lr": "0.01,0.1", "epochs": 1}, seeds=2, out=tmp_path / "s", machine=ONE
+        )
     finally:
         object.__setattr__(task, "predict", honest)
     assert [split for split in asked if split != "train"] == ["val"] * 8 + ["test"] * 2
@@ -307,8 +321,9 @@ def test_a_cell_that_fails_ends_alone_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
-    found = snellen.study("moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s",
-                          machine=ONE)
+    found = snellen.study(
+        "moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s", machine=ONE
+    )
     assert found.over == "folds"
     row = found.rows[(found.chosen or 0) - 1]
     assert row.test is not None
@@ -322,20 +337,23 @@ def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(("vary", "cause", "remedy"), [
-    ({"learning_rate": "1,2"}, "mlp has no setting 'learning_rate'", ""),
-    ({"hiden": "1,2"}, "no setting 'hiden'", "hidden"),
-    ({"lr": "0.1,-1"}, "--lr cannot be -1", "above 0"),
-    ({"lr": [0.1, "fast"]}, "--lr cannot be 'fast'", "a number"),
-    ({"lr": "0.1..0.01"}, "is empty", "lower number first"),
-    ({"lr": "0..0.1"}, "--lr cannot be 0", "above 0"),
-    ({"hidden": "20..120"}, "it has no range", "List its values"),
-    ({"optimizer": "adm,sgd"}, "'adm'", "adam"),
-    ({"lr": "0.1,0.1"}, "0.1 twice", "once"),
-    ({"lr": ""}, "has no values", "a number"),
-    ({"model": "mpl"}, "'mpl'", "mlp"),
-    ({"model": "lenet,mlp"}, "lenet reads image", "Learners of classify"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("vary", "cause", "remedy"),
+    [
+        ({"learning_rate": "1,2"}, "mlp has no setting 'learning_rate'", ""),
+        ({"hiden": "1,2"}, "no setting 'hiden'", "hidden"),
+        ({"lr": "0.1,-1"}, "--lr cannot be -1", "above 0"),
+        ({"lr": [0.1, "fast"]}, "--lr cannot be 'fast'", "a number"),
+        ({"lr": "0.1..0.01"}, "is empty", "lower number first"),
+        ({"lr": "0..0.1"}, "--lr cannot be 0", "above 0"),
+        ({"hidden": "20..120"}, "it has no range", "List its values"),
+        ({"optimizer": "adm,sgd"}, "'adm'", "adam"),
+        ({"lr": "0.1,0.1"}, "0.1 twice", "once"),
+        ({"lr": ""}, "has no values", "a number"),
+        ({"model": "mpl"}, "'mpl'", "mlp"),
+        ({"model": "lenet,mlp"}, "lenet reads image", "Learners of classify"),
+    ],
+)
 def test_what_cannot_be_varied_is_refused_before_anything_is_written(
     vary: dict[str, Any], cause: str, remedy: str, tmp_path: Path
 ) -> None:
@@ -347,12 +365,16 @@ def test_what_cannot_be_varied_is_refused_before_anything_is_written(
 
 
 def test_ranges_are_logarithmic_over_more_than_a_decade_and_whole_for_whole_numbers() -> None:
-    _, given = axes({"model": "mlp", "lr": "1e-4..1e-1", "epochs": "2..9", "dropout": "0..0.5", "hidden": "20,60+60"},
-                    dataset("moons").spec)
-    assert given == [Between(name="lr", low=1e-4, high=0.1, whole=False),
-                     Between(name="epochs", low=2, high=9, whole=True),
-                     Between(name="dropout", low=0.0, high=0.5, whole=False),
-                     Choices(name="hidden", values=((20,), (60, 60)))]  # fmt: skip
+    _, given = axes(
+        {"model": "mlp", "lr": "1e-4..1e-1", "epochs": "2..9", "dropout": "0..0.5", "hidden": "20,60+60"},
+        dataset("moons").spec,
+    )
+    assert given == [
+        Between(name="lr", low=1e-4, high=0.1, whole=False),
+        Between(name="epochs", low=2, high=9, whole=True),
+        Between(name="dropout", low=0.0, high=0.5, whole=False),
+        Choices(name="hidden", values=((20,), (60, 60))),
+    ]
     assert [axis.log for axis in given if isinstance(axis, Between)] == [True, False, False]
 
 

@@ -76,9 +76,7 @@ def test_tiles_cover_every_pixel_begin_on_the_grid_and_count_as_one(length: int,
         assert 0 < stop - start <= side + GRID
         total[start:stop] += weight
         if start > 0:
-            assert not weight[: margin].any()
+            assert not weight[:margin].any()
         if stop < length:
             assert not weight[-margin:].any()
     assert torch.allclose(total, torch.ones(length), atol=1e-5)
-
-

@@ -40,9 +40,13 @@ def pictures(count: int = 150, side: int = 12, seed: int = 3) -> Dataset[Labelle
     y = torch.arange(count) % 3
     x[y == 0, :, :, 4:7] += 90
     x[y == 1, :, 4:7, :] += 90
-    draft = Draft(source=Array(x.to(torch.uint8), "bar"), truth=y, taken_for="bars",
-                  inputs={"image": Input(modality="image", shape=(1, side, side), dtype="uint8")},
-                  target=Classes(names=("upright", "lying", "none")))  # fmt: skip
+    draft = Draft(
+        source=Array(x.to(torch.uint8), "bar"),
+        truth=y,
+        taken_for="bars",
+        inputs={"image": Input(modality="image", shape=(1, side, side), dtype="uint8")},
+        target=Classes(names=("upright", "lying", "none")),
+    )
     return assemble(draft, "bars", seed, None)
 
 
@@ -52,9 +56,15 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2),
-            nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(200, 3),
-        )  # fmt: skip
+            nn.Conv2d(1, 6, 3, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Conv2d(6, 8, 3, stride=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(200, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)
@@ -129,9 +139,15 @@ def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> Non
 
 
 OWN = Learner[OwnSettings, Dataset[Labelled], Logits](
-    name="own-loop", summary="Learns in its own way.", source="the user", task=TASK,
-    accepts=frozenset({"image"}), settings=OwnSettings, build=build, fit=fit,
-)  # fmt: skip
+    name="own-loop",
+    summary="Learns in its own way.",
+    source="the user",
+    task=TASK,
+    accepts=frozenset({"image"}),
+    settings=OwnSettings,
+    build=build,
+    fit=fit,
+)
 
 
 def machine_of(more: Mapping[str, Any]) -> Machine:
@@ -149,8 +165,9 @@ class Family(NamedTuple):
 
     def train(self, folder: Path, seed: int = 0, **machine: Any) -> Trained:
         data = self.data if isinstance(self.data, str) else self.data()
-        return api.train(data, self.model, out=folder, seed=seed, loss=self.loss,
-                           machine=machine_of(machine), **self.settings)  # fmt: skip
+        return api.train(
+            data, self.model, out=folder, seed=seed, loss=self.loss, machine=machine_of(machine), **self.settings
+        )
 
     def resume(self, folder: Path, **machine: Any) -> Trained:
         own = None if isinstance(self.model, str) else self.model
@@ -190,18 +207,46 @@ FAMILIES: dict[str, Family] = {
     "baseline": Family("digits", "baseline", {}),
     "perceptron": Family("digits", "perceptron", {"passes": 8}),
     "softmax": Family("digits", "softmax", {"epochs": 2, "batch_size": 64, "optimizer": "adagrad", "lr": None}),
-    "mlp": Family("digits", "mlp", {"epochs": 4, "hidden": (24, 12), "dropout": 0.2, "optimizer": "nesterov",
-                                    "lr": 0.05, "batch_size": 64, "average": 0.8, "patience": 3, "accumulate": 2,
-                                    "clip": 1.0, "weight_decay": 1e-3}),
-    "lenet": Family(pictures, "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "flip": True,
-                                        "noise": 0.02}),
-    "own module": Family(pictures, own_module(), {"epochs": 4, "batch_size": 16, "optimizer": "adamw", "average": 0.7,
-                                                  "sampling": "balanced", "schedule": "cosine", "lr": 0.01}, smooth),
+    "mlp": Family(
+        "digits",
+        "mlp",
+        {
+            "epochs": 4,
+            "hidden": (24, 12),
+            "dropout": 0.2,
+            "optimizer": "nesterov",
+            "lr": 0.05,
+            "batch_size": 64,
+            "average": 0.8,
+            "patience": 3,
+            "accumulate": 2,
+            "clip": 1.0,
+            "weight_decay": 1e-3,
+        },
+    ),
+    "lenet": Family(
+        pictures, "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "flip": True, "noise": 0.02}
+    ),
+    "own module": Family(
+        pictures,
+        own_module(),
+        {
+            "epochs": 4,
+            "batch_size": 16,
+            "optimizer": "adamw",
+            "average": 0.7,
+            "sampling": "balanced",
+            "schedule": "cosine",
+            "lr": 0.01,
+        },
+        smooth,
+    ),
     "own loop": Family(pictures, OWN, {}),
     "unet": Family(segmented, "unet", {"epochs": 1, "batch_size": 4, "width": 4, "depth": 1}),
-    "faster-rcnn": Family(boxes, "faster-rcnn", {"epochs": 3, "batch_size": 2, "proposals": 10, "regions": 8,
-                                                 "shorter": 32}),
-}  # fmt: skip
+    "faster-rcnn": Family(
+        boxes, "faster-rcnn", {"epochs": 3, "batch_size": 2, "proposals": 10, "regions": 8, "shorter": 32}
+    ),
+}
 
 
 def result(folder: Path) -> dict[str, str]:

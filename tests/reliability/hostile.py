@@ -47,8 +47,15 @@ class Case:
     answers: int = 1
 
 
-def request(body: bytes = b"", kind: str | None = "image/png", *, method: str = "POST", path: str = "/predict",
-            length: int | None = None, headers: Mapping[str, str] | None = None) -> bytes:  # fmt: skip
+def request(
+    body: bytes = b"",
+    kind: str | None = "image/png",
+    *,
+    method: str = "POST",
+    path: str = "/predict",
+    length: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
     if kind is not None:
         lines.append(f"Content-Type: {kind}")
@@ -95,21 +102,45 @@ def truncated_form(draw: random.Random) -> Case:
 
 
 def wrong_boundary(draw: random.Random) -> Case:
-    other = draw.choice(["", "; boundary=", "; boundary=other", "; boundary=" + "b" * 71, "; boundary=\xff",
-                         '; bound="', f"; boundary={BOUNDARY}x", "; boundary*=UTF-8''%ff"])  # fmt: skip
+    other = draw.choice(
+        [
+            "",
+            "; boundary=",
+            "; boundary=other",
+            "; boundary=" + "b" * 71,
+            "; boundary=\xff",
+            '; bound="',
+            f"; boundary={BOUNDARY}x",
+            "; boundary*=UTF-8''%ff",
+        ]
+    )
     return Case(chunks=(request(field(picture(draw)) + END, "multipart/form-data" + other),), statuses=(400,))
 
 
 def odd_parts(draw: random.Random) -> Case:
     good = picture(draw)
-    body = draw.choice([
-        END, b"", b"--" + BOUNDARY.encode(), field(good), field(good) + END + field(good), field(good) + END + END,
-        field(good, "form-data") + END, field(good, "attachment; filename=x") + END, field(good, "") + END,
-        field(good, 'form-data; name="file"') + END, field(b"") + END, field(good) + field(b"") + END,
-        field(good, more="Content-Transfer-Encoding: base64\r\n") + END, field(good, more="x" * 9000 + "\r\n") + END,
-        field(good, more="\x00\x01\r\n") + END, f"--{BOUNDARY}\r\n{BOUNDARY}".encode() + END,
-        field(good).replace(b"\r\n\r\n", b"\n\n", 1) + END, field(good).replace(b"\r\n", b"\n") + END,
-    ])  # fmt: skip
+    body = draw.choice(
+        [
+            END,
+            b"",
+            b"--" + BOUNDARY.encode(),
+            field(good),
+            field(good) + END + field(good),
+            field(good) + END + END,
+            field(good, "form-data") + END,
+            field(good, "attachment; filename=x") + END,
+            field(good, "") + END,
+            field(good, 'form-data; name="file"') + END,
+            field(b"") + END,
+            field(good) + field(b"") + END,
+            field(good, more="Content-Transfer-Encoding: base64\r\n") + END,
+            field(good, more="x" * 9000 + "\r\n") + END,
+            field(good, more="\x00\x01\r\n") + END,
+            f"--{BOUNDARY}\r\n{BOUNDARY}".encode() + END,
+            field(good).replace(b"\r\n\r\n", b"\n\n", 1) + END,
+            field(good).replace(b"\r\n", b"\n") + END,
+        ]
+    )
     return Case(chunks=(request(body, FORM),), statuses=(400,))
 
 
@@ -126,18 +157,38 @@ def one_bad_among_good(draw: random.Random) -> Case:
 def nested_form(draw: random.Random) -> Case:
     inner = field(picture(draw)) + END
     body = b"--outer\r\nContent-Disposition: form-data; name=f; filename=x\r\nContent-Type: " + FORM.encode()
-    return Case(chunks=(request(body + b"\r\n\r\n" + inner + b"\r\n--outer--\r\n",
-                                "multipart/form-data; boundary=outer"),), statuses=(422,))  # fmt: skip
+    return Case(
+        chunks=(request(body + b"\r\n\r\n" + inner + b"\r\n--outer--\r\n", "multipart/form-data; boundary=outer"),),
+        statuses=(422,),
+    )
 
 
 def nasty_name(draw: random.Random) -> Case:
-    name = draw.choice(["../../../etc/passwd", "C:\\windows\\system32\\x.png", "/dev/zero", "%2e%2e%2fx", "тест.png",
-                        "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe", "\N{PILE OF POO}" * 300, "a" * 5000, "<script>", ".",
-                        "x%0d%0aX: y", "\x00", "$(reboot)", "-rf", "http://169.254.169.254/", "file:///etc/passwd",
-                        "x\tz"])  # fmt: skip
+    name = draw.choice(
+        [
+            "../../../etc/passwd",
+            "C:\\windows\\system32\\x.png",
+            "/dev/zero",
+            "%2e%2e%2fx",
+            "тест.png",
+            "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe",
+            "\N{PILE OF POO}" * 300,
+            "a" * 5000,
+            "<script>",
+            ".",
+            "x%0d%0aX: y",
+            "\x00",
+            "$(reboot)",
+            "-rf",
+            "http://169.254.169.254/",
+            "file:///etc/passwd",
+            "x\tz",
+        ]
+    )
     how = draw.choice([f'filename="{name}"', "filename*=UTF-8''" + "".join(f"%{b:02x}" for b in name.encode())])
-    return Case(chunks=(request(field(picture(draw), f'form-data; name="file"; {how}') + END, FORM),),
-                statuses=(200, 400))  # fmt: skip
+    return Case(
+        chunks=(request(field(picture(draw), f'form-data; name="file"; {how}') + END, FORM),), statuses=(200, 400)
+    )
 
 
 # -- the message -----------------------------------------------------------------------------------------------------
@@ -150,8 +201,9 @@ def short_length(draw: random.Random) -> Case:
 
 def long_length(draw: random.Random) -> Case:
     body = picture(draw)
-    return Case(chunks=(request(body, length=len(body) + draw.randint(1, 10_000)),), statuses=(408,), silent=True,
-                half=True)  # fmt: skip
+    return Case(
+        chunks=(request(body, length=len(body) + draw.randint(1, 10_000)),), statuses=(408,), silent=True, half=True
+    )
 
 
 def odd_length(draw: random.Random) -> Case:
@@ -161,30 +213,51 @@ def odd_length(draw: random.Random) -> Case:
 
 
 def two_lengths(draw: random.Random) -> Case:
-    more = draw.choice([{"Content-Length": "3"}, {"Content-Length": "5", "X": "y"}, {"Transfer-Encoding": "chunked, x"},
-                        {"Transfer-Encoding": "gzip"}, {"transfer-encoding": "identity"}])  # fmt: skip
+    more = draw.choice(
+        [
+            {"Content-Length": "3"},
+            {"Content-Length": "5", "X": "y"},
+            {"Transfer-Encoding": "chunked, x"},
+            {"Transfer-Encoding": "gzip"},
+            {"transfer-encoding": "identity"},
+        ]
+    )
     return Case(chunks=(request(b"12345", headers=more),), statuses=(400, 422), silent=True)
 
 
 def chunked_garbage(draw: random.Random) -> Case:
-    body = draw.choice([b"zz\r\nabc\r\n0\r\n\r\n", b"-1\r\n\r\n", b"fffffffffffffffffffffff\r\n", b"5\r\nabc", b"\r\n",
-                        b"5;" + b"x" * 70_000, b"3\r\nabcdef\r\n0\r\n\r\n", draw.randbytes(300)])  # fmt: skip
-    return Case(chunks=(request(body, headers={"Transfer-Encoding": "chunked"}),), statuses=(400, 408), silent=True,
-                half=True)  # fmt: skip
+    body = draw.choice(
+        [
+            b"zz\r\nabc\r\n0\r\n\r\n",
+            b"-1\r\n\r\n",
+            b"fffffffffffffffffffffff\r\n",
+            b"5\r\nabc",
+            b"\r\n",
+            b"5;" + b"x" * 70_000,
+            b"3\r\nabcdef\r\n0\r\n\r\n",
+            draw.randbytes(300),
+        ]
+    )
+    return Case(
+        chunks=(request(body, headers={"Transfer-Encoding": "chunked"}),), statuses=(400, 408), silent=True, half=True
+    )
 
 
 def too_long(draw: random.Random) -> Case:
     size = (1 << 20) + draw.randint(1, 1 << 20)
     if draw.random() < 0.5:
-        return Case(chunks=(request(draw.randbytes(1000) * (size // 1000 + 1), draw.choice(["image/png", FORM])),),
-                    statuses=(413,))  # fmt: skip
+        return Case(
+            chunks=(request(draw.randbytes(1000) * (size // 1000 + 1), draw.choice(["image/png", FORM])),),
+            statuses=(413,),
+        )
     pieces = b"".join(b"10000\r\n" + b"x" * 0x10000 + b"\r\n" for _ in range(size // 0x10000 + 1)) + b"0\r\n\r\n"
     return Case(chunks=(request(pieces, headers={"Transfer-Encoding": "chunked"}),), statuses=(413,))
 
 
 def said_too_long(draw: random.Random) -> Case:
-    return Case(chunks=(request(length=10 ** draw.randint(7, 15), headers={"Expect": "100-continue"}),),
-                statuses=(413,))  # fmt: skip
+    return Case(
+        chunks=(request(length=10 ** draw.randint(7, 15), headers={"Expect": "100-continue"}),), statuses=(413,)
+    )
 
 
 def huge_head(draw: random.Random) -> Case:
@@ -195,20 +268,37 @@ def huge_head(draw: random.Random) -> Case:
 
 def odd_head(draw: random.Random) -> Case:
     good = request(picture(draw))
-    raw = draw.choice([
-        good.replace(b"Host: 127.0.0.1\r\n", b""), good.replace(b"127.0.0.1", b"a\r\nHost: b"),
-        good.replace(b"Content-Type", b"Content Type"), good.replace(b"Content-Type: ", b"Content-Type\x00: "),
-        good.replace(b"image/png", b"image/png\x00"), good.replace(b"HTTP/1.1", b"HTTP/9.9"),
-        good.replace(b"HTTP/1.1", b""), good.replace(b"POST ", b"POST\x00"), good.replace(b"/predict", b"/pre dict"),
-        good.replace(b"Host", b" Host"), good.replace(b"\r\n\r\n", b"\r\n X: y\r\n\r\n", 1),
-    ])  # fmt: skip
+    raw = draw.choice(
+        [
+            good.replace(b"Host: 127.0.0.1\r\n", b""),
+            good.replace(b"127.0.0.1", b"a\r\nHost: b"),
+            good.replace(b"Content-Type", b"Content Type"),
+            good.replace(b"Content-Type: ", b"Content-Type\x00: "),
+            good.replace(b"image/png", b"image/png\x00"),
+            good.replace(b"HTTP/1.1", b"HTTP/9.9"),
+            good.replace(b"HTTP/1.1", b""),
+            good.replace(b"POST ", b"POST\x00"),
+            good.replace(b"/predict", b"/pre dict"),
+            good.replace(b"Host", b" Host"),
+            good.replace(b"\r\n\r\n", b"\r\n X: y\r\n\r\n", 1),
+        ]
+    )
     return Case(chunks=(raw,), statuses=(200, 400, 415, 421), silent=True, half=True)
 
 
 def noise(draw: random.Random) -> Case:
-    raw = draw.choice([draw.randbytes(draw.randint(1, 3000)), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20,
-                       b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /\r\n", b"\r\n" * 5000, b"SSH-2.0-x\r\n",
-                       b"CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n\r\n", b"\x00" * 70_000])  # fmt: skip
+    raw = draw.choice(
+        [
+            draw.randbytes(draw.randint(1, 3000)),
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"GET /\r\n",
+            b"\r\n" * 5000,
+            b"SSH-2.0-x\r\n",
+            b"CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n\r\n",
+            b"\x00" * 70_000,
+        ]
+    )
     return Case(chunks=(raw,), statuses=(400, 404, 405, 421), silent=True, half=True)
 
 
@@ -218,8 +308,21 @@ def wrong_method(draw: random.Random) -> Case:
 
 
 def wrong_path(draw: random.Random) -> Case:
-    path = draw.choice(["/../../etc/passwd", "/predict/", "/predict/../info", "/%00", "//predict", "/predict%2f",
-                        "/a" * 3000, "/..%2f..%2fetc%2fpasswd", "/predict;x=y", "/\u00e9", "*"])  # fmt: skip
+    path = draw.choice(
+        [
+            "/../../etc/passwd",
+            "/predict/",
+            "/predict/../info",
+            "/%00",
+            "//predict",
+            "/predict%2f",
+            "/a" * 3000,
+            "/..%2f..%2fetc%2fpasswd",
+            "/predict;x=y",
+            "/\u00e9",
+            "*",
+        ]
+    )
     return Case(chunks=(request(b"12345", path=path),), statuses=(400, 404), silent=True)
 
 
@@ -233,8 +336,12 @@ def elsewhere(draw: random.Random) -> Case:
 
 
 def upgrade(draw: random.Random) -> Case:
-    more = {"Connection": "Upgrade", "Upgrade": draw.choice(["websocket", "h2c"]), "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    more = {
+        "Connection": "Upgrade",
+        "Upgrade": draw.choice(["websocket", "h2c"]),
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
     return Case(chunks=(request(b"", method="GET", headers=more),), statuses=(405,))
 
 
@@ -245,9 +352,22 @@ def compressed(draw: random.Random) -> Case:
 
 
 def wrong_kind(draw: random.Random) -> Case:
-    kind = draw.choice(["text/html", "application/json", "text/csv", "application/x-www-form-urlencoded",
-                        "multipart/mixed", "video/mp4", "/", ";", "\xff", "image", "application/zip",
-                        "x" * 3000])  # fmt: skip
+    kind = draw.choice(
+        [
+            "text/html",
+            "application/json",
+            "text/csv",
+            "application/x-www-form-urlencoded",
+            "multipart/mixed",
+            "video/mp4",
+            "/",
+            ";",
+            "\xff",
+            "image",
+            "application/zip",
+            "x" * 3000,
+        ]
+    )
     return Case(chunks=(request(picture(draw), kind),), statuses=(400, 415))
 
 
@@ -264,8 +384,7 @@ def pipelined(draw: random.Random) -> Case:
     bad = draw.choice([wrong_method, wrong_kind, elsewhere, web_page, empty])(draw).chunks[0]
     good = request(picture(draw))
     several = draw.choice([[bad, good, good], [good, bad, good], [bad] * 20, [good] * 9])
-    return Case(chunks=(b"".join(several),), answers=len(several),
-                statuses=(200, 400, 403, 405, 415, 421, 422))  # fmt: skip
+    return Case(chunks=(b"".join(several),), answers=len(several), statuses=(200, 400, 403, 405, 415, 421, 422))
 
 
 def slow_head(draw: random.Random) -> Case:
@@ -287,12 +406,25 @@ def empty(draw: random.Random) -> Case:
 
 
 def web_page(draw: random.Random) -> Case:
-    body = draw.choice([b"<!doctype html><p>404", b"<html>" * 1000, b'<?xml version="1.0"?><svg onload="alert(1)"/>',
-                        b"<svg>", b"PK\x03\x04" + b"\0" * 200, b"%PDF-1.7", b"\x7fELF", b"#!/bin/sh", b"GIF89a",
-                        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\x80\x04\x95",
-                        b"RIFF\xff\xff\xff\xffWEBP"])  # fmt: skip
-    return Case(chunks=(request(body, draw.choice(["image/png", "image/jpeg", "application/octet-stream"])),),
-                statuses=(422,))  # fmt: skip
+    body = draw.choice(
+        [
+            b"<!doctype html><p>404",
+            b"<html>" * 1000,
+            b'<?xml version="1.0"?><svg onload="alert(1)"/>',
+            b"<svg>",
+            b"PK\x03\x04" + b"\0" * 200,
+            b"%PDF-1.7",
+            b"\x7fELF",
+            b"#!/bin/sh",
+            b"GIF89a",
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            b"\x80\x04\x95",
+            b"RIFF\xff\xff\xff\xffWEBP",
+        ]
+    )
+    return Case(
+        chunks=(request(body, draw.choice(["image/png", "image/jpeg", "application/octet-stream"])),), statuses=(422,)
+    )
 
 
 def bomb(draw: random.Random) -> Case:
@@ -322,11 +454,19 @@ def stacked(draw: random.Random) -> Case:
 
     written = io.BytesIO()
     if draw.random() < 0.3:
-        tifffile.imwrite(written, np.zeros((200, 200, draw.choice([2, 5, 300])), np.uint8), photometric="minisblack",
-                         planarconfig="contig", compression="zlib")  # fmt: skip
+        tifffile.imwrite(
+            written,
+            np.zeros((200, 200, draw.choice([2, 5, 300])), np.uint8),
+            photometric="minisblack",
+            planarconfig="contig",
+            compression="zlib",
+        )
     else:
-        tifffile.imwrite(written, np.zeros((draw.choice([2, 500]), 8, 8), draw.choice([np.uint8, np.float32])),
-                         photometric="minisblack")  # fmt: skip
+        tifffile.imwrite(
+            written,
+            np.zeros((draw.choice([2, 500]), 8, 8), draw.choice([np.uint8, np.float32])),
+            photometric="minisblack",
+        )
     raw = bytearray(written.getvalue())
     if draw.random() < 0.4:  # the first directory's successor is itself
         at = struct.unpack("<I", raw[4:8])[0]
@@ -336,9 +476,21 @@ def stacked(draw: random.Random) -> Case:
 
 
 def mutated(draw: random.Random) -> Case:
-    kind, mode = draw.choice([("PNG", "L"), ("PNG", "RGBA"), ("PNG", "I;16"), ("JPEG", "RGB"), ("GIF", "L"),
-                              ("BMP", "RGB"), ("WEBP", "RGB"), ("TIFF", "L"), ("TIFF", "I;16"), ("PPM", "RGB"),
-                              ("TIFF", "RGB")])  # fmt: skip
+    kind, mode = draw.choice(
+        [
+            ("PNG", "L"),
+            ("PNG", "RGBA"),
+            ("PNG", "I;16"),
+            ("JPEG", "RGB"),
+            ("GIF", "L"),
+            ("BMP", "RGB"),
+            ("WEBP", "RGB"),
+            ("TIFF", "L"),
+            ("TIFF", "I;16"),
+            ("PPM", "RGB"),
+            ("TIFF", "RGB"),
+        ]
+    )
     raw = bytearray(picture(draw, kind, mode=mode))
     how = draw.random()
     if how < 0.3:
@@ -368,27 +520,70 @@ def not_finite(draw: random.Random) -> Case:
 
 
 def bad_json(draw: random.Random) -> Case:
-    text = draw.choice([
-        "[" * 100_000, '{"rows":' * 50_000, "{", "", "null", "3", '"x"', "[]", "{}", "[[]]", "[1]", '{"rows": 3}',
-        '{"rows": []}', '[{"size": NaN, "kind": "a"}]', '[{"size": Infinity, "kind": "a"}]',
-        '{"size": 1e999, "kind": "a"}',
-        '{"size": 1, "size": 2, "kind": "a"}', '{"size": {"x": 1}, "kind": "a"}', '{"size": [1], "kind": "a"}',
-        '{"size": ' + "9" * 5000 + ', "kind": "a"}', '{"size": 1, "kind": "\\ud800"}', "\ufeff\ufeff{}", "{'size': 1}",
-        '{"size": "", "kind": "a"}', '{"size": null, "kind": "a"}', '{"size": true, "kind": "a"}',
-        "[" + "{}," * 999 + "{}]",
-    ])  # fmt: skip
+    text = draw.choice(
+        [
+            "[" * 100_000,
+            '{"rows":' * 50_000,
+            "{",
+            "",
+            "null",
+            "3",
+            '"x"',
+            "[]",
+            "{}",
+            "[[]]",
+            "[1]",
+            '{"rows": 3}',
+            '{"rows": []}',
+            '[{"size": NaN, "kind": "a"}]',
+            '[{"size": Infinity, "kind": "a"}]',
+            '{"size": 1e999, "kind": "a"}',
+            '{"size": 1, "size": 2, "kind": "a"}',
+            '{"size": {"x": 1}, "kind": "a"}',
+            '{"size": [1], "kind": "a"}',
+            '{"size": ' + "9" * 5000 + ', "kind": "a"}',
+            '{"size": 1, "kind": "\\ud800"}',
+            "\ufeff\ufeff{}",
+            "{'size': 1}",
+            '{"size": "", "kind": "a"}',
+            '{"size": null, "kind": "a"}',
+            '{"size": true, "kind": "a"}',
+            "[" + "{}," * 999 + "{}]",
+        ]
+    )
     kind = draw.choice(["application/json", "application/json", "application/x-ndjson"])
     return Case(chunks=(request(text.encode(), kind),), statuses=(400, 422), rows=True)
 
 
 def bad_table(draw: random.Random) -> Case:
-    body = draw.choice([
-        b"siize,kind\n3,a\n", b"kind\na\n", b"size,kind\n3,c\n", b"size,kind\nx,a\n", b"size,kind\n3\n", b"size,kind\n",
-        b"size,kind\nnan,a\n", b"size,kind\ninf,a\n", b"size,kind\n,a\n", b'size,kind\n"3,a\n', b"\xff\xfes\x00i\x00",
-        b"size,kind\n3,a\x00\n", b"size,size,kind\n3,3,a\n", b"\xc3\x28,kind\n3,a\n", b"size,kind\n" + b"3,a,\n" * 9,
-        b"size;kind\n3;;a\n", b"," * 100_000, b'"' * 99_999, b"\n" * 99_999, b"=cmd|' /C calc'!A0,kind\n3,a\n",
-        b"size,kind\n" + b"9" * 200_000 + b",a\n", picture(draw), b"<html><body>", b"size,kind\n1e400,a\n",
-    ])  # fmt: skip
+    body = draw.choice(
+        [
+            b"siize,kind\n3,a\n",
+            b"kind\na\n",
+            b"size,kind\n3,c\n",
+            b"size,kind\nx,a\n",
+            b"size,kind\n3\n",
+            b"size,kind\n",
+            b"size,kind\nnan,a\n",
+            b"size,kind\ninf,a\n",
+            b"size,kind\n,a\n",
+            b'size,kind\n"3,a\n',
+            b"\xff\xfes\x00i\x00",
+            b"size,kind\n3,a\x00\n",
+            b"size,size,kind\n3,3,a\n",
+            b"\xc3\x28,kind\n3,a\n",
+            b"size,kind\n" + b"3,a,\n" * 9,
+            b"size;kind\n3;;a\n",
+            b"," * 100_000,
+            b'"' * 99_999,
+            b"\n" * 99_999,
+            b"=cmd|' /C calc'!A0,kind\n3,a\n",
+            b"size,kind\n" + b"9" * 200_000 + b",a\n",
+            picture(draw),
+            b"<html><body>",
+            b"size,kind\n1e400,a\n",
+        ]
+    )
     kind = draw.choice(["text/csv", "text/csv", FORM])
     sent = field(body, 'form-data; name="file"; filename="x.csv"') + END if kind == FORM else body
     return Case(chunks=(request(sent, kind),), statuses=(400, 413, 422), rows=True)
@@ -400,9 +595,16 @@ def long_table(draw: random.Random) -> Case:
 
 
 def wrong_kind_of_table(draw: random.Random) -> Case:
-    kind = draw.choice(["image/png", "application/xml", None, "text/csv; charset=utf-16",
-                        "application/x-www-form-urlencoded",
-                        "text/" + "".join(draw.choices(string.ascii_lowercase, k=9))])  # fmt: skip
+    kind = draw.choice(
+        [
+            "image/png",
+            "application/xml",
+            None,
+            "text/csv; charset=utf-16",
+            "application/x-www-form-urlencoded",
+            "text/" + "".join(draw.choices(string.ascii_lowercase, k=9)),
+        ]
+    )
     return Case(chunks=(request(ROWS, kind),), statuses=(415,), rows=True)
 
 
@@ -412,10 +614,45 @@ def pictures_for_rows(draw: random.Random) -> Case:
 
 
 KINDS: tuple[Callable[[random.Random], Case], ...] = (
-    truncated_form, wrong_boundary, odd_parts, many_parts, one_bad_among_good, nested_form, nasty_name, short_length,
-    long_length, odd_length, two_lengths, chunked_garbage, too_long, said_too_long, huge_head, odd_head, noise,
-    wrong_method, wrong_path, elsewhere, upgrade, compressed, wrong_kind, early_close, unheard, pipelined, empty,
-    web_page, bomb, inflating, stacked, mutated, mutated, mutated, not_finite, bad_json, bad_table, long_table,
-    wrong_kind_of_table, pictures_for_rows,
-)  # fmt: skip
+    truncated_form,
+    wrong_boundary,
+    odd_parts,
+    many_parts,
+    one_bad_among_good,
+    nested_form,
+    nasty_name,
+    short_length,
+    long_length,
+    odd_length,
+    two_lengths,
+    chunked_garbage,
+    too_long,
+    said_too_long,
+    huge_head,
+    odd_head,
+    noise,
+    wrong_method,
+    wrong_path,
+    elsewhere,
+    upgrade,
+    compressed,
+    wrong_kind,
+    early_close,
+    unheard,
+    pipelined,
+    empty,
+    web_page,
+    bomb,
+    inflating,
+    stacked,
+    mutated,
+    mutated,
+    mutated,
+    not_finite,
+    bad_json,
+    bad_table,
+    long_table,
+    wrong_kind_of_table,
+    pictures_for_rows,
+)
 SLOW = (slow_head, slow_body)

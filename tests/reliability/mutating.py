@@ -44,13 +44,66 @@ SHORT = {
 }
 DEEP: Any = json.loads("[" * 900 + "]" * 900)
 HOSTILE: list[Any] = [
-    None, True, False, 0, -1, 1, 2, 1 << 31, 1 << 63, 10**30, 10**400, -(10**400), 0.5, -0.0, 1e308, "", "x",
-    "a" * 100_000, "../../x", "/etc/passwd", "\x00", "\ud800", "__import__('os').system('true')", "os.system", "nan",
-    [], {}, [None], [[]], {"is": "Record"}, {"is": "os"}, {"is": 3}, {"is": []}, {"a": {"b": 1}}, DEEP, [1, 2, 3],
-    [-1, -1], [1 << 40, 1 << 40], "cuda", "line\nline",
-]  # fmt: skip
-RAW = [b"", b"{}", b"[]", b"null", b"NaN", b"1e999", b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b"{" * 10, b'"',
-       b"1" * 10_000, b"\x00" * 64, b"[1,]", b'{"schema": 1}', b'{"schema": 2}', "[]".encode("utf-16")]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    1 << 31,
+    1 << 63,
+    10**30,
+    10**400,
+    -(10**400),
+    0.5,
+    -0.0,
+    1e308,
+    "",
+    "x",
+    "a" * 100_000,
+    "../../x",
+    "/etc/passwd",
+    "\x00",
+    "\ud800",
+    "__import__('os').system('true')",
+    "os.system",
+    "nan",
+    [],
+    {},
+    [None],
+    [[]],
+    {"is": "Record"},
+    {"is": "os"},
+    {"is": 3},
+    {"is": []},
+    {"a": {"b": 1}},
+    DEEP,
+    [1, 2, 3],
+    [-1, -1],
+    [1 << 40, 1 << 40],
+    "cuda",
+    "line\nline",
+]
+RAW = [
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"\xff\xfe",
+    b"{" * 10,
+    b'"',
+    b"1" * 10_000,
+    b"\x00" * 64,
+    b"[1,]",
+    b'{"schema": 1}',
+    b'{"schema": 2}',
+    "[]".encode("utf-16"),
+]
 
 Mutation = Callable[[Path, random.Random], str]
 
@@ -166,11 +219,21 @@ def change_tensor(folder: Path, draw: random.Random) -> str:
     tensors, tree = files.read_tensors(path)
     name = draw.choice(sorted(tensors))
     tensor = tensors[name]
-    tensors[name] = draw.choice([
-        lambda: torch.zeros(0), lambda: torch.zeros(1 << 16), lambda: tensor[None], lambda: tensor.flatten()[:1],
-        lambda: tensor.to(torch.complex64), lambda: tensor.bool(), lambda: tensor.double(), lambda: tensor.half(),
-        lambda: tensor.to(torch.int8), lambda: torch.full_like(tensor, -1), lambda: torch.tensor(3.0),
-    ])()  # fmt: skip
+    tensors[name] = draw.choice(
+        [
+            lambda: torch.zeros(0),
+            lambda: torch.zeros(1 << 16),
+            lambda: tensor[None],
+            lambda: tensor.flatten()[:1],
+            lambda: tensor.to(torch.complex64),
+            lambda: tensor.bool(),
+            lambda: tensor.double(),
+            lambda: tensor.half(),
+            lambda: tensor.to(torch.int8),
+            lambda: torch.full_like(tensor, -1),
+            lambda: torch.tensor(3.0),
+        ]
+    )()
     if draw.random() < 0.2:
         del tensors[name]
     files.write_tensors(path, tensors, tree)
@@ -187,6 +250,7 @@ def link(folder: Path, draw: random.Random) -> str:
 
 def sign(folder: Path) -> None:
     """Makes every SHA-256 right, as one would who means harm."""
+
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
@@ -202,10 +266,34 @@ def sign(folder: Path) -> None:
             continue
 
 
-MUTATIONS: list[Mutation] = [flip_bits, flip_header, cut_short, swap, remove, raw_json, change_json, change_json,
-                             change_state, change_state, change_tensor, link]  # fmt: skip
-FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn", "socket.connect",
-             "socket.getaddrinfo", "socket.bind", "pickle.find_class", "marshal.loads", "ctypes.dlopen"}  # fmt: skip
+MUTATIONS: list[Mutation] = [
+    flip_bits,
+    flip_header,
+    cut_short,
+    swap,
+    remove,
+    raw_json,
+    change_json,
+    change_json,
+    change_state,
+    change_state,
+    change_tensor,
+    link,
+]
+FORBIDDEN = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "pty.spawn",
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.bind",
+    "pickle.find_class",
+    "marshal.loads",
+    "ctypes.dlopen",
+}
 WITHIN = ""  # the only folder that may be written, while a run is loaded and resumed
 
 
@@ -283,8 +371,16 @@ def main() -> None:
                 mutation = draw.choice(MUTATIONS)
                 try:
                     told.append(f"{mutation.__name__} {mutation(folder, draw)}")
-                except (SnellenError, IndexError, KeyError, TypeError, ValueError, OSError, AssertionError,
-                        RecursionError):  # fmt: skip
+                except (
+                    SnellenError,
+                    IndexError,
+                    KeyError,
+                    TypeError,
+                    ValueError,
+                    OSError,
+                    AssertionError,
+                    RecursionError,
+                ):
                     told.append(f"{mutation.__name__} of what is broken already")
                 if mutation is link:  # what it leads to may have no end
                     break

@@ -38,8 +38,12 @@ def main() -> None:
         if kind == "long":
             LONG.train(folder, save_every=0.05)
         else:
-            api.train(pictures(), dataclasses.replace(OWN, fit=stuck), out=folder,
-                        machine=api.Machine(threads=1, save_every=0, report=False))  # fmt: skip
+            api.train(
+                pictures(),
+                dataclasses.replace(OWN, fit=stuck),
+                out=folder,
+                machine=api.Machine(threads=1, save_every=0, report=False),
+            )
     except SnellenError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

@@ -26,8 +26,9 @@ with alone(Path(sys.argv[1])):
 def test_a_run_that_another_process_is_at_work_on_is_left_alone(tmp_path: Path) -> None:
     SHORT.train(tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    holding = subprocess.Popen([sys.executable, "-c", HOLDING, tmp_path / "run"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+    holding = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holding.stdout is not None
     assert holding.stdout.readline() == "inside\n"
     with pytest.raises(UsageError, match="Another process is at work"):

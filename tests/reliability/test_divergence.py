@@ -49,8 +49,16 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
     folder = tmp_path / "run"
     data = pictures()
     with pytest.raises(Diverged) as caught:
-        api.train(data, "softmax", out=folder, loss=nan_at(7 * accumulate), machine=EVERY, batch_size=10, epochs=3,
-                    accumulate=accumulate)  # fmt: skip
+        api.train(
+            data,
+            "softmax",
+            out=folder,
+            loss=nan_at(7 * accumulate),
+            machine=EVERY,
+            batch_size=10,
+            epochs=3,
+            accumulate=accumulate,
+        )
     assert caught.value.exit_code == 5
     assert "loss became nan at step 7 of 'train'" in caught.value.cause
     assert str(folder / "state") in caught.value.remedy
@@ -94,8 +102,16 @@ def test_nan_that_is_seen_late_is_dated_right(tmp_path: Path) -> None:
 
 def test_a_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:
     with pytest.raises(Diverged) as caught:
-        api.train(pictures(), "mlp", out=tmp_path / "run", machine=EVERY, optimizer="sgd", lr=1e30, epochs=3,
-                    schedule="constant")  # fmt: skip
+        api.train(
+            pictures(),
+            "mlp",
+            out=tmp_path / "run",
+            machine=EVERY,
+            optimizer="sgd",
+            lr=1e30,
+            epochs=3,
+            schedule="constant",
+        )
     assert "bar" in caught.value.cause
     assert "smaller --lr" in caught.value.remedy
     if (tmp_path / "run" / "state" / "manifest.json").exists():

@@ -23,8 +23,11 @@ from snellen.core import files
 from snellen.core.checkpoint import read_state
 from snellen.core.errors import EnvironmentProblem
 
-ERRORS = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error",
-          errno.EROFS: "Read-only file system"}  # fmt: skip
+ERRORS = {
+    errno.ENOSPC: "No space left on device",
+    errno.EIO: "Input/output error",
+    errno.EROFS: "Read-only file system",
+}
 SHORT = Family(pictures, "softmax", {"epochs": 1, "batch_size": 40})
 
 
@@ -133,8 +136,9 @@ def test_the_state_before_a_fault_is_the_one_that_is_read(tmp_path: Path) -> Non
                 faults = Faults(patch, kind)
                 seen: list[int] = []
 
-                def spy(step: int, folder: Path = folder, seen: list[int] = seen, faults: Faults = faults,
-                        late: int = late) -> None:  # fmt: skip
+                def spy(
+                    step: int, folder: Path = folder, seen: list[int] = seen, faults: Faults = faults, late: int = late
+                ) -> None:
                     found = read_state(folder / "state")
                     seen.append(0 if found is None else found[1].done["train"])
                     if step == 2:
@@ -165,8 +169,9 @@ def spying(spy: Callable[[int], None]) -> Any:
     return dataclasses.replace(FAMILIES["own loop"].model, fit=fit)
 
 
-def test_a_fault_while_resuming_leaves_the_run_as_it_was(whole: Path, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_fault_while_resuming_leaves_the_run_as_it_was(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     with open(folder / "history.jsonl", "ab") as file:
@@ -245,8 +250,11 @@ def test_nothing_is_written_outside_the_run(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "00000001.safetensors").write_text("precious")
-    for name, target in (("history.jsonl", tmp_path / "mine.txt"), ("state", tmp_path / "models"),
-                         ("predictions", tmp_path / "models")):  # fmt: skip
+    for name, target in (
+        ("history.jsonl", tmp_path / "mine.txt"),
+        ("state", tmp_path / "models"),
+        ("predictions", tmp_path / "models"),
+    ):
         folder = tmp_path / f"with-{name}"
         shutil.copytree(tmp_path / "run", folder)
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()

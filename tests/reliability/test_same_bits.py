@@ -28,8 +28,12 @@ print(json.dumps({name: (family.train(Path(sys.argv[1]) / name), result(Path(sys
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """All families in a fresh process."""
-    ended = subprocess.run([sys.executable, "-c", _AGAIN, tmp_path_factory.mktemp("elsewhere")], capture_output=True,
-                           text=True, cwd=Path(__file__).parent)  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", _AGAIN, tmp_path_factory.mktemp("elsewhere")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
     assert ended.returncode == 0, ended.stderr
     found: dict[str, dict[str, str]] = json.loads(ended.stdout)
     return found

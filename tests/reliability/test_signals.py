@@ -25,8 +25,9 @@ class Child:
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder = folder
         script = Path(__file__).with_name("signalled.py")
-        self.process = subprocess.Popen([sys.executable, script, folder, kind], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, script, folder, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     @property
     def learns(self) -> bool:
@@ -57,8 +58,9 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Chi
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_the_first_signal_saves_and_says_how_to_go_on(children: dict[str, Child], name: str, code: int,
-                                                      tmp_path: Path) -> None:  # fmt: skip
+def test_the_first_signal_saves_and_says_how_to_go_on(
+    children: dict[str, Child], name: str, code: int, tmp_path: Path
+) -> None:
     child = children[name]
     returned, said = child.end()
     assert returned == code, said

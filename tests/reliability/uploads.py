@@ -43,8 +43,10 @@ def trained(folder: Path) -> None:
     """The runs `digits` and `rows`."""
     rows = "".join(f"{k},{'ab'[k % 2]},{2 * k + k % 2 + 0.5}\n" for k in range(60))
     (folder / "rows.csv").write_text(f"size,kind,height [mm]\n{rows}")
-    for words in (["digits", "--model", "softmax", "--epochs", "1", "--out", str(folder / "digits")],
-                  [str(folder / "rows.csv"), "--model", "least-squares", "--out", str(folder / "rows")]):  # fmt: skip
+    for words in (
+        ["digits", "--model", "softmax", "--epochs", "1", "--out", str(folder / "digits")],
+        [str(folder / "rows.csv"), "--model", "least-squares", "--out", str(folder / "rows")],
+    ):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             assert snellen(["train", *words]) == 0
 
@@ -144,8 +146,12 @@ def hostile(pictures: Watched, rows: Watched, asked: argparse.Namespace) -> dict
                 rows.look()
         for name, late, answer in slow:
             seen[name][look(late, answer.result())] += 1
-    return {"uploads": asked.uploads, "slow": len(slow), "longest": round(longest, 2),
-            "outcomes": {name: dict(counts) for name, counts in sorted(seen.items())}}  # fmt: skip
+    return {
+        "uploads": asked.uploads,
+        "slow": len(slow),
+        "longest": round(longest, 2),
+        "outcomes": {name: dict(counts) for name, counts in sorted(seen.items())},
+    }
 
 
 def crowd(watched: Watched, asked: argparse.Namespace) -> dict[str, object]:
@@ -182,8 +188,10 @@ def crowd(watched: Watched, asked: argparse.Namespace) -> dict[str, object]:
             with lock:
                 seen.update(outcomes)
 
-    threads = [threading.Thread(target=client, args=(crawling if k < asked.clients // 8 else hungry,))
-               for k in range(asked.clients)]  # fmt: skip
+    threads = [
+        threading.Thread(target=client, args=(crawling if k < asked.clients // 8 else hungry,))
+        for k in range(asked.clients)
+    ]
     for thread in threads:
         thread.start()
     memory = []
@@ -216,8 +224,11 @@ def main() -> None:
         result = hostile(pictures, rows, asked)
         warm = len(pictures.memory) // 10
         if pictures.memory:
-            result |= {"grown": pictures.grown(warm), "grown_rows": rows.grown(warm),
-                       "memory": [m >> 20 for m in pictures.memory[:: max(1, len(pictures.memory) // 20)]]}  # fmt: skip
+            result |= {
+                "grown": pictures.grown(warm),
+                "grown_rows": rows.grown(warm),
+                "memory": [m >> 20 for m in pictures.memory[:: max(1, len(pictures.memory) // 20)]],
+            }
         small = stack.enter_context(serving(folder / "digits", *limits, "--queue", "4"))
         large = request(field(picture(random.Random(1), "JPEG", (1500, 1500), "RGB")) + END, FORM)
         if asked.only is None and asked.seconds:

@@ -14,10 +14,17 @@ from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
 HOSTILE = (
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>", "two\nlines\tand\x00more", "\u202egnp.exe",
-    "$\\frac{1}{", "_hidden", "שלום & \u65e5\u672c", "--><b>]]>' d=\"1.23456\"",
-    "https://example.org/a.png", "{x}%s %(y)s",
-)  # fmt: skip
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "two\nlines\tand\x00more",
+    "\u202egnp.exe",
+    "$\\frac{1}{",
+    "_hidden",
+    "שלום & \u65e5\u672c",
+    '--><b>]]>\' d="1.23456"',
+    "https://example.org/a.png",
+    "{x}%s %(y)s",
+)
 
 
 class Seen(HTMLParser):
@@ -52,13 +59,19 @@ def hostile_pictures() -> Dataset[Labelled]:
     truth = torch.arange(200) % len(HOSTILE)
     return assemble(
         Draft(
-            source=Array(torch.randint(0, 256, (200, 3, 8, 8), generator=drawn, dtype=torch.uint8),
-                         [f"{HOSTILE[int(k)]}/{i}<i>.png" for i, k in enumerate(truth)]),
+            source=Array(
+                torch.randint(0, 256, (200, 3, 8, 8), generator=drawn, dtype=torch.uint8),
+                [f"{HOSTILE[int(k)]}/{i}<i>.png" for i, k in enumerate(truth)],
+            ),
             inputs={"image": Input(modality="image", shape=(3, 8, 8), dtype="uint8")},
-            target=Classes(names=HOSTILE), truth=truth, taken_for="pictures of <b>bold</b> origin",
+            target=Classes(names=HOSTILE),
+            truth=truth,
+            taken_for="pictures of <b>bold</b> origin",
         ),
-        "<img src=y>", 0, None,
-    )  # fmt: skip
+        "<img src=y>",
+        0,
+        None,
+    )
 
 
 def numbers() -> Dataset[Labelled]:
@@ -68,10 +81,17 @@ def numbers() -> Dataset[Labelled]:
     noise = 0.1 * torch.randn(300, generator=drawn, dtype=torch.float64)
     t = (x @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + noise)[:, None]
     return assemble(
-        Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(3,), dtype="float64")},
-              target=Numbers(names=("depth",), units=("mm",)), truth=t, taken_for="a table"),
-        "wells", 0, None,
-    )  # fmt: skip
+        Draft(
+            source=Array(x, "row"),
+            inputs={"row": Input(modality="vector", shape=(3,), dtype="float64")},
+            target=Numbers(names=("depth",), units=("mm",)),
+            truth=t,
+            taken_for="a table",
+        ),
+        "wells",
+        0,
+        None,
+    )
 
 
 def several_labels() -> Dataset[Labelled]:
@@ -80,10 +100,17 @@ def several_labels() -> Dataset[Labelled]:
     x = torch.randn(400, 4, generator=drawn, dtype=torch.float64)
     truth = (x[:, :3] > torch.tensor([0.0, 0.5, 1.5], dtype=torch.float64)).float()
     return assemble(
-        Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
-              target=Labels(names=("warm", "wet", "windy")), truth=truth, taken_for="a table"),
-        "weather", 0, None,
-    )  # fmt: skip
+        Draft(
+            source=Array(x, "row"),
+            inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
+            target=Labels(names=("warm", "wet", "windy")),
+            truth=truth,
+            taken_for="a table",
+        ),
+        "weather",
+        0,
+        None,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -109,4 +136,3 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
     return train(numbers(), "least-squares", out=tmp_path_factory.mktemp("runs") / "numbers")
-

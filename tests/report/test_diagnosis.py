@@ -36,10 +36,17 @@ def coin_tosses(count: int) -> Dataset[Labelled]:
     x = torch.randn(count, 100, generator=drawn, dtype=torch.float64)
     truth = torch.randint(0, 2, (count,), generator=drawn)
     return assemble(
-        Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(100,), dtype="float64")},
-              target=Classes(names=("heads", "tails")), truth=truth, taken_for="a table"),
-        "coins", 0, None,
-    )  # fmt: skip
+        Draft(
+            source=Array(x, "row"),
+            inputs={"row": Input(modality="vector", shape=(100,), dtype="float64")},
+            target=Classes(names=("heads", "tails")),
+            truth=truth,
+            taken_for="a table",
+        ),
+        "coins",
+        0,
+        None,
+    )
 
 
 @pytest.mark.parametrize(("model", "epochs"), [("softmax", 30), ("mlp", 30), ("perceptron", None)])
@@ -104,8 +111,13 @@ def test_coin_tosses_learned_by_heart_show_a_gap_and_no_better_than_the_baseline
 
 def test_a_batch_whose_like_samples_have_unlike_labels_cannot_be_learned_by_heart(tmp_path: Path) -> None:
     x = torch.ones(60, 4, dtype=torch.float64)
-    draft = Draft(source=Array(x, "row"), inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
-                  target=Classes(names=("heads", "tails")), truth=torch.arange(60) % 2, taken_for="a table")
+    draft = Draft(
+        source=Array(x, "row"),
+        inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
+        target=Classes(names=("heads", "tails")),
+        truth=torch.arange(60) % 2,
+        taken_for="a table",
+    )
     run = learned(tmp_path, "mlp", assemble(draft, "coins", 0, None), overfit=True)
     assert "by-heart" in kinds(run)
 
@@ -181,8 +193,9 @@ def test_gradients_explode_where_weights_are_too_large(tmp_path: Path, gain: flo
     data, model = dataset("digits"), Deep(gain)
     said = reference_metrics.ask(TASKS["classify"], model, data, "val")
     metrics = {"val": TASKS["classify"].measure(said, data.spec)}
-    evidence = Evidence(task=TASKS["classify"], model=model, data=data, history=[], said=said, metrics=metrics,
-                        notes={})
+    evidence = Evidence(
+        task=TASKS["classify"], model=model, data=data, history=[], said=said, metrics=metrics, notes={}
+    )
     found = {f.kind for f in diagnose(evidence, {})}
     assert ("exploding" in found) is fires
     assert "vanishing" not in found
@@ -235,5 +248,12 @@ def test_silent_units_are_those_that_are_zero_on_every_sample_in_whatever_form_r
 
 def evidence_of(run: Trained) -> Evidence:
     told = run.told()
-    return Evidence(task=told.task, model=run.model, data=run.data, history=told.history, notes=told.notes,
-                    said=run.predictions("test"), metrics=told.metrics)  # fmt: skip
+    return Evidence(
+        task=told.task,
+        model=run.model,
+        data=run.data,
+        history=told.history,
+        notes=told.notes,
+        said=run.predictions("test"),
+        metrics=told.metrics,
+    )

@@ -24,9 +24,18 @@ def test_marks_that_turn_the_direction_become_visible() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "–"), (1234567, "1,234,567"), (0.123456, "0.1235"), (3.0, "3"), (123456.7, "123,457"), ("a", "a"),
-     (float("inf"), "inf"), (1e-9, "1e-09"), (True, "True")],
-)  # fmt: skip
+    [
+        (None, "–"),
+        (1234567, "1,234,567"),
+        (0.123456, "0.1235"),
+        (3.0, "3"),
+        (123456.7, "123,457"),
+        ("a", "a"),
+        (float("inf"), "inf"),
+        (1e-9, "1e-09"),
+        (True, "True"),
+    ],
+)
 def test_cells_are_written_as_a_person_would(value: float | str | None, words: str) -> None:
     assert number(value) == words
 

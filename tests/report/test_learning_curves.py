@@ -19,11 +19,14 @@ def test_each_scalar_is_a_curve_the_known_ones_first() -> None:
     history = [{"loop": "train", "step": k, "accuracy of the critic": 0.5, "loss": 5.0 - k / 1000} for k in range(4001)]
     history += [{"loop": "train", "step": 4000, "score": 0.9, "lr": 0.1}]
     shown = curves(history)
-    assert [view.title for view in shown] == ["Training loss", "Validation score", "Learning rate",
-                                              "accuracy of the critic"]
+    assert [view.title for view in shown] == [
+        "Training loss",
+        "Validation score",
+        "Learning rate",
+        "accuracy of the critic",
+    ]
     loss = shown[0]
     assert isinstance(loss, Plot)
     assert len(loss.series[0].x) <= MOST_POINTS + 1
     assert loss.series[0].x[-1] == 4000, "the end is always shown"
     assert curves([]) == []
-

@@ -18,8 +18,17 @@ from snellen.report.pages.run import closer, report
 from snellen.report.pages.sections import command, data_section, findings
 from snellen.report.pages.verdicts import headline, verdict
 
-ORDER = ["Diagnosis", "Where it fails", "Learning", "In detail", "Data", "Cost", "Settings", "All figures",
-         "To run it again"]
+ORDER = [
+    "Diagnosis",
+    "Where it fails",
+    "Learning",
+    "In detail",
+    "Data",
+    "Cost",
+    "Settings",
+    "All figures",
+    "To run it again",
+]
 
 
 def page_of(run: Trained) -> str:
@@ -31,9 +40,7 @@ def headings(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["digits_run", "hostile_run", "numbers_run", "labels_run"])
-def test_a_page_needs_nothing_outside_itself(
-    name: str, request: pytest.FixtureRequest, seen: Any
-) -> None:
+def test_a_page_needs_nothing_outside_itself(name: str, request: pytest.FixtureRequest, seen: Any) -> None:
     run: Trained = request.getfixturevalue(name)
     page = page_of(run)
     assert len(page) < 3_000_000
@@ -120,7 +127,7 @@ def test_without_a_typed_command_the_call_from_python_is_given(digits_run: Train
         (Metric(value=0.9, low=0.88, high=0.9, percent=True), Metric(value=0.9, percent=True), "warning", "not beaten"),
         (Metric(value=None, reason="empty", percent=True), Metric(value=0.9, percent=True), "", ""),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_follows_from_the_interval(
     digits_run: Trained, ours: Metric, theirs: Metric, level: str, words: str
 ) -> None:
@@ -168,8 +175,14 @@ def test_a_ladder_shows_every_rung_and_the_best_model_below(
     told = digits_run.told()
     figure = Metric(value=0.9, low=0.88, high=0.92, percent=True, over="samples")
     rungs = [
-        Rung(name="baseline", headline=dataclasses.replace(figure, value=0.1, low=0.08, high=0.12), parameters=10,
-             multiply_adds=0, seconds_learning=0.1, on_frontier=True),
+        Rung(
+            name="baseline",
+            headline=dataclasses.replace(figure, value=0.1, low=0.08, high=0.12),
+            parameters=10,
+            multiply_adds=0,
+            seconds_learning=0.1,
+            on_frontier=True,
+        ),
         Rung(name="softmax", headline=figure, parameters=650, multiply_adds=640, seconds_learning=2, on_frontier=True),
         Rung(name=hostile[0], headline=figure, parameters=10_000, multiply_adds=9_000_000, seconds_learning=30.0),
         Rung(name="lenet", reason="needs 12 pixels a side, these are 8x8"),

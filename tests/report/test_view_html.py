@@ -37,9 +37,11 @@ def hostile_views(names: tuple[str, ...]) -> list[View]:
         Table(title=names[1], columns=names, rows=[names, [None] * len(names)], caption=names[0]),
         Matrix(title=names[0], rows=names, columns=names, values=square, x=names[1], y=names[0], caption=names[1]),
         Pictures(title=names[0], items=[Picture(values=noise, low=0, high=1, caption=n, good=False) for n in names]),
-        *(Plot(title=n, x=m, y=k, style="points", caption=m, series=lines)
-          for n, m, k in zip(names[::3], names[1::3], names[2::3], strict=False)),
-    ]  # fmt: skip
+        *(
+            Plot(title=n, x=m, y=k, style="points", caption=m, series=lines)
+            for n, m, k in zip(names[::3], names[1::3], names[2::3], strict=False)
+        ),
+    ]
 
 
 @pytest.mark.parametrize("kind", [Text, Table, Matrix, Pictures, Plot])
@@ -58,10 +60,29 @@ def test_hostile_names_stay_words(kind: type[Any], hostile: tuple[str, ...], see
 
 
 def test_a_table_shows_every_cell_and_sets_figures_to_the_right(seen: Any) -> None:
-    found = seen(view_html.html(Table(title="t", columns=["class", "samples", "recall", "taken for"],
-                                rows=[["7", 1135, "99.2 ± 0.5 %", "2 (3)"], ["8", None, None, ""]])))
+    found = seen(
+        view_html.html(
+            Table(
+                title="t",
+                columns=["class", "samples", "recall", "taken for"],
+                rows=[["7", 1135, "99.2 ± 0.5 %", "2 (3)"], ["8", None, None, ""]],
+            )
+        )
+    )
     assert [word for word in found.words if word.strip()] == [
-        "t", "class", "samples", "recall", "taken for", "7", "1,135", "99.2 ± 0.5 %", "2 (3)", "8", "–", "–"]
+        "t",
+        "class",
+        "samples",
+        "recall",
+        "taken for",
+        "7",
+        "1,135",
+        "99.2 ± 0.5 %",
+        "2 (3)",
+        "8",
+        "–",
+        "–",
+    ]
     aligned = [attributes.get("class") for tag, attributes in found.tags if tag == "th"]
     assert aligned == [None, "n", "n", None]
 
@@ -87,7 +108,7 @@ def test_a_large_matrix_carries_colour_alone(seen: Any) -> None:
         (torch.tensor([[[float("nan"), float("inf"), -float("inf")]]]), 0, 1, [0, 255, 0]),
         (torch.tensor([[[5.0, 5.0]]]), 5, 5, [0, 0]),
     ],
-)  # fmt: skip
+)
 def test_pictures_of_any_depth_are_scaled_by_their_range(
     values: torch.Tensor, low: float, high: float, expected: list[int]
 ) -> None:
@@ -117,9 +138,19 @@ def test_two_dozen_pictures_of_noise_stay_below_three_megabytes() -> None:
 
 @pytest.mark.parametrize("style", ["line", "points", "bars"])
 def test_a_plot_is_one_svg_in_the_colours_of_the_page(style: str, seen: Any) -> None:
-    view = Plot(title="p", x="step", y="loss", style=style, log_x=True, log_y=True, diagonal=True,
-                series=[Series(name=n, x=[1, 10, 99], y=[1.0, 0.01, 0.5], low=[0.9, 0.001, 0.4], high=[1.1, 0.02, 0.6])
-                        for n in ("one", "two")])
+    view = Plot(
+        title="p",
+        x="step",
+        y="loss",
+        style=style,
+        log_x=True,
+        log_y=True,
+        diagonal=True,
+        series=[
+            Series(name=n, x=[1, 10, 99], y=[1.0, 0.01, 0.5], low=[0.9, 0.001, 0.4], high=[1.1, 0.02, 0.6])
+            for n in ("one", "two")
+        ],
+    )
     page = view_html.html(view)
     found = seen(page)
     assert [tag for tag, _ in found.tags].count("svg") == 1
@@ -146,8 +177,10 @@ def test_a_logarithmic_axis_without_a_power_of_ten_has_plain_ticks(seen: Any) ->
     assert any(re.fullmatch(r"2(\.\d+)?e\+09", word) for word in seen(page).words)
 
 
-@pytest.mark.parametrize("series", [[], [Series(name="", x=[], y=[])], [Series(name="", x=[1], y=[None])],
-                                    [Series(name="", x=[0.0], y=[0.0])]])  # fmt: skip
+@pytest.mark.parametrize(
+    "series",
+    [[], [Series(name="", x=[], y=[])], [Series(name="", x=[1], y=[None])], [Series(name="", x=[0.0], y=[0.0])]],
+)
 def test_a_plot_with_nothing_to_show_is_still_drawn(series: list[Series]) -> None:
     assert "<svg" in view_html.html(Plot(title="", x="", y="", series=series, log_x=True, log_y=True, diagonal=True))
 

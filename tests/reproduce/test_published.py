@@ -94,12 +94,24 @@ def test_the_first_steps_are_those_of_the_formulas() -> None:
 # ── C13 to C20
 
 
-@pytest.mark.parametrize(("row", "name"), [
-    ("AlexNet", "alexnet"), ("VGG-11", "vgg11"), ("VGG-13", "vgg13"), ("VGG-16", "vgg16"), ("VGG-19", "vgg19"),
-    ("GoogLeNet", "googlenet"), ("ResNet-18", "resnet18"), ("ResNet-34", "resnet34"), ("ResNet-50", "resnet50"),
-    ("ResNet-101", "resnet101"), ("ResNeXt-50 (32×4d)", "resnext50_32x4d"), ("DenseNet-121", "densenet121"),
-    ("MobileNetV2", "mobilenet_v2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ("AlexNet", "alexnet"),
+        ("VGG-11", "vgg11"),
+        ("VGG-13", "vgg13"),
+        ("VGG-16", "vgg16"),
+        ("VGG-19", "vgg19"),
+        ("GoogLeNet", "googlenet"),
+        ("ResNet-18", "resnet18"),
+        ("ResNet-34", "resnet34"),
+        ("ResNet-50", "resnet50"),
+        ("ResNet-101", "resnet101"),
+        ("ResNeXt-50 (32×4d)", "resnext50_32x4d"),
+        ("DenseNet-121", "densenet121"),
+        ("MobileNetV2", "mobilenet_v2"),
+    ],
+)
 def test_a_documented_count_is_the_one_that_torchvision_tells(row: str, name: str) -> None:
     told = models.get_model_weights(name).DEFAULT.meta["num_params"]
     assert parameters.NETWORKS[row].weights == f"{told:,}"
@@ -162,8 +174,10 @@ def test_neighbours_and_margins_learn_from_all_that_is_for_training(digits: tupl
     pictures: torch.Tensor = data.source.values  # type: ignore[attr-defined]
     x, y = pictures.flatten(1).numpy() / 255, data.truth.numpy()
     train, test = (data.splits[split].numpy() for split in ("train", "test"))
-    for row, oracle in (("k-NN, k = 1", KNeighborsClassifier(1, algorithm="brute")),
-                        ("SVM, RBF, C = 10, γ = 0.02", SVC(C=10, gamma=0.02))):
+    for row, oracle in (
+        ("k-NN, k = 1", KNeighborsClassifier(1, algorithm="brute")),
+        ("SVM, RBF, C = 10, γ = 0.02", SVC(C=10, gamma=0.02)),
+    ):
         right = oracle.fit(x[train], y[train]).predict(x[test]) == y[test]
         assert value(result, row) == pytest.approx(100 * right.mean(), abs=1e-9)
     assert all(row.over == "200 test samples" for row in result.rows.values())
@@ -219,10 +233,17 @@ def test_depth_runs_on_what_there_is_and_says_so(photographs: Path) -> None:
     result = ran("cifar10-depth", quick=True)
     said = verdicts(TABLES["cifar10-depth"], result)
     assert {row for row, what in said.items() if what == "scaled down"} == {
-        "ResNet-20, test error", "ResNet-56, test error", depth.RESIDUAL_CLAIM, depth.PLAIN_CLAIM}
+        "ResNet-20, test error",
+        "ResNet-56, test error",
+        depth.RESIDUAL_CLAIM,
+        depth.PLAIN_CLAIM,
+    }
     assert set(said.values()) == {"scaled down", "not run"}
     assert result.rows[depth.PLAIN_CLAIM].deviations == (
-        "a part of CIFAR-10", "40 training and 16 test pictures", "2 epochs")
+        "a part of CIFAR-10",
+        "40 training and 16 test pictures",
+        "2 epochs",
+    )
     assert 0 <= value(result, "ResNet-20, test error") <= 100
 
 

@@ -40,36 +40,45 @@ def measured(value: float, half: float = 0.0) -> Measured:
     return Measured(value=value) if not half else Measured(value=value, low=value - half, high=value + half)
 
 
-@pytest.mark.parametrize(("text", "low", "high"), [
-    ("96.8", 96.75, 96.85), ("61,706", 61705.5, 61706.5), ("9e20", 8.5e20, 9.5e20), ("-5321.83", -5321.835, -5321.825),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("96.8", 96.75, 96.85),
+        ("61,706", 61705.5, 61706.5),
+        ("9e20", 8.5e20, 9.5e20),
+        ("-5321.83", -5321.835, -5321.825),
+    ],
+)
 def test_a_printed_figure_is_all_that_rounds_to_it(text: str, low: float, high: float) -> None:
     made = figure(text, "here")
     assert (made.low, made.high) == pytest.approx((low, high), rel=1e-12)
     assert made.text == text
 
 
-@pytest.mark.parametrize(("printed", "found", "said"), [
-    (PRINTED, measured(96.84), "match"),
-    (PRINTED, measured(96.84, 0.001), "match"),
-    (PRINTED, measured(96.91, 0.35), "within interval"),
-    (PRINTED, measured(96.50, 0.35), "within interval"),
-    (PRINTED, measured(96.91, 0.01), "not reproduced"),
-    (PRINTED, measured(96.91), "not reproduced"),
-    (PRINTED, measured(97.21, 0.35), "not reproduced"),
-    (PRINTED, dataclasses.replace(measured(96.8), scaled=True), "scaled down"),
-    (PRINTED, not_run("no data"), "not run"),
-    (PRINTED, None, "not run"),
-    (CLAIM, measured(2.7, 0.3), "match"),
-    (CLAIM, measured(2.7), "match"),
-    (CLAIM, measured(0.2, 0.3), "within interval"),
-    (CLAIM, measured(-0.2, 0.3), "within interval"),
-    (CLAIM, measured(-0.2, 0.1), "not reproduced"),
-    (between("94", "98", "here"), measured(98.4, 0.3), "match"),
-    (between("94", "98", "here"), measured(98.6, 0.3), "within interval"),
-    (between("94", "98", "here"), measured(98.9, 0.3), "not reproduced"),
-    (between("94", "98", "here"), measured(93.1, 0.3), "not reproduced"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("printed", "found", "said"),
+    [
+        (PRINTED, measured(96.84), "match"),
+        (PRINTED, measured(96.84, 0.001), "match"),
+        (PRINTED, measured(96.91, 0.35), "within interval"),
+        (PRINTED, measured(96.50, 0.35), "within interval"),
+        (PRINTED, measured(96.91, 0.01), "not reproduced"),
+        (PRINTED, measured(96.91), "not reproduced"),
+        (PRINTED, measured(97.21, 0.35), "not reproduced"),
+        (PRINTED, dataclasses.replace(measured(96.8), scaled=True), "scaled down"),
+        (PRINTED, not_run("no data"), "not run"),
+        (PRINTED, None, "not run"),
+        (CLAIM, measured(2.7, 0.3), "match"),
+        (CLAIM, measured(2.7), "match"),
+        (CLAIM, measured(0.2, 0.3), "within interval"),
+        (CLAIM, measured(-0.2, 0.3), "within interval"),
+        (CLAIM, measured(-0.2, 0.1), "not reproduced"),
+        (between("94", "98", "here"), measured(98.4, 0.3), "match"),
+        (between("94", "98", "here"), measured(98.6, 0.3), "within interval"),
+        (between("94", "98", "here"), measured(98.9, 0.3), "not reproduced"),
+        (between("94", "98", "here"), measured(93.1, 0.3), "not reproduced"),
+    ],
+)
 def test_every_verdict_is_given_where_it_is_due(printed: Published, found: Measured | None, said: str) -> None:
     assert verdict(Row(name="a", published=printed), found) == said
 
@@ -100,9 +109,16 @@ def test_one_seed_has_no_interval() -> None:
     assert of_draws([4.0]) == Measured(value=4.0, each=(4.0,))
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (61706.0, "61,706"), (9.5349e20, "9.535e+20"), (-0.02567, "-0.02567"), (96.91, "96.91"), (1.0, "1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (61706.0, "61,706"),
+        (9.5349e20, "9.535e+20"),
+        (-0.02567, "-0.02567"),
+        (96.91, "96.91"),
+        (1.0, "1"),
+    ],
+)
 def test_figures_are_written_with_the_digits_that_tell_them_apart(value: float, text: str) -> None:
     assert written(value) == text
 

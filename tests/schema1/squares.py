@@ -29,9 +29,19 @@ def write(folder: Path) -> None:
         Image.fromarray(depth).save(folder / "depth" / "depth" / file)
         corners = [left, top, left + side, top, left + side, top + side, left, top + side]
         images.append({"id": number, "file_name": file, "width": SIDE, "height": SIDE})
-        annotations.append({"id": number + 1, "image_id": number, "category_id": 1, "iscrowd": 0, "area": side * side,
-                            "bbox": [left, top, side, side], "segmentation": [corners], "num_keypoints": 2,
-                            "keypoints": [left, top, 2, left + side - 1, top + side - 1, 2]})  # fmt: skip
+        annotations.append(
+            {
+                "id": number + 1,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": side * side,
+                "bbox": [left, top, side, side],
+                "segmentation": [corners],
+                "num_keypoints": 2,
+                "keypoints": [left, top, 2, left + side - 1, top + side - 1, 2],
+            }
+        )
     category = {"id": 1, "name": "square"}
     points = {**category, "keypoints": ["first", "last"], "skeleton": [[1, 2]]}
     boxes = [{k: v for k, v in a.items() if "keypoints" not in k} for a in annotations]

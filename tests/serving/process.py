@@ -46,15 +46,17 @@ class Server:
         self.log = log or run.parent / f"log-{os.getpid()}-{id(self)}"
         command = [sys.executable, "-m", "snellen", "serve", str(run), "--port", "0", "--threads", "1", *words]
         with open(self.log, "wb") as err:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True,
-                                            env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=err, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            )
         assert self.process.stdout is not None
         self.told = [self.process.stdout.readline() for _ in range(3)]
         assert self.told[0].startswith("serving "), self.log.read_text()
         self.host, self.port = self.told[0].split(" at http://")[1].strip().strip("/").rsplit(":", 1)
 
-    def ask(self, method: str, path: str, body: bytes | None = None,
-            headers: Mapping[str, str] | None = None) -> Answer:  # fmt: skip
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         connection = http.client.HTTPConnection(self.host.strip("[]"), int(self.port), timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request(method, path, body, dict(headers or {}))

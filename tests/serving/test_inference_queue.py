@@ -68,8 +68,9 @@ def told(questions: Sequence[Question]) -> Callable[[], Any]:
     return wait
 
 
-async def _ask(batch: int, asked: Sequence[Callable[[], Iterator[Named]]],
-               leave: Sequence[int] = ()) -> tuple[list[Any], list[list[float]]]:  # fmt: skip
+async def _ask(
+    batch: int, asked: Sequence[Callable[[], Iterator[Named]]], leave: Sequence[int] = ()
+) -> tuple[list[Any], list[list[float]]]:
     """The first is being asked while the others come."""
     slow = Slow()
     desk = Desk(slow, Limits(batch=batch))  # type: ignore[arg-type]

@@ -29,9 +29,11 @@ from snellen.serving.request import inputs
 
 MODELS: dict[str, tuple[Callable[[], Dataset[Labelled]], dict[str, Any]]] = {
     "unet": (scenes.segmented, {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2}),
-    "detect baseline": (blocks.boxes, {}), "instances baseline": (blocks.masked, {}),
-    "keypoints baseline": (blocks.posed, {}), "fcos": (blocks.boxes, {"epochs": 1, "batch_size": 4}),
-}  # fmt: skip
+    "detect baseline": (blocks.boxes, {}),
+    "instances baseline": (blocks.masked, {}),
+    "keypoints baseline": (blocks.posed, {}),
+    "fcos": (blocks.boxes, {"epochs": 1, "batch_size": 4}),
+}
 SIZES = [(40, 40), (64, 30), (40, 40), (1, 1), (3, 90)]
 
 
@@ -39,8 +41,9 @@ SIZES = [(40, 40), (64, 30), (40, 40), (1, 1), (3, 90)]
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data, settings = MODELS[request.param]
     out = tmp_path_factory.mktemp("places") / "run"
-    made = snellen.train(data(), model=request.param.split()[-1], out=out, machine=Machine(threads=1, report=False),
-                         **settings)  # fmt: skip
+    made = snellen.train(
+        data(), model=request.param.split()[-1], out=out, machine=Machine(threads=1, report=False), **settings
+    )
     if hasattr(made.model, "threshold"):  # they have learned too little to be sure of anything
         made.model.threshold.fill_(0.0)  # type: ignore[operator, union-attr]
     return made
@@ -53,8 +56,10 @@ def served(trained: Trained, files: list[tuple[str, bytes]], batch: int) -> list
     async def ask() -> list[Any]:
         desk = Desk(trained, chosen)
         try:
-            asked = [functools.partial(inputs, form([file]), FORM, trained.spec, trained.record.reading, chosen)
-                     for file in files]  # fmt: skip
+            asked = [
+                functools.partial(inputs, form([file]), FORM, trained.spec, trained.record.reading, chosen)
+                for file in files
+            ]
             answers = await asyncio.gather(*(desk.ask(each).done for each in asked))
             return [json.loads(answer)["answers"][0] for answer in answers]
         finally:
@@ -84,8 +89,9 @@ def test_flow_is_asked_of_two_files(tmp_path: Path) -> None:
     out = tmp_path / "run"
     shapes = dataset("shapes", asked=Asked(target=("flow",)))
     few = dataclasses.replace(shapes, splits={name: ids[:4] for name, ids in shapes.splits.items()})
-    trained = snellen.train(few, out=out, machine=Machine(threads=1, report=False), epochs=1, batch_size=4, width=4,
-                            depth=1)  # fmt: skip
+    trained = snellen.train(
+        few, out=out, machine=Machine(threads=1, report=False), epochs=1, batch_size=4, width=4, depth=1
+    )
     draw = np.random.default_rng(0)
     files = [(name, png(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8))) for name in ("a.png", "b.png", "c.png")]
     for name, content in files:

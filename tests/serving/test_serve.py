@@ -50,11 +50,17 @@ def deep_tiff() -> bytes:
 
 
 PICTURES: dict[str, Callable[[], bytes]] = {
-    "grey.png": lambda: png(GREY), "colour.png": lambda: png(COLOUR), "deep.png": lambda: png(DEEP),
-    "turned.jpg": turned, "cmyk.jpg": lambda: picture("JPEG", COLOUR, "CMYK"), "deep.tif": deep_tiff,
-    "alpha.png": lambda: picture("PNG", COLOUR, "RGBA"), "palette.gif": lambda: picture("GIF", COLOUR, "P"),
-    "webp.webp": lambda: picture("WEBP", COLOUR), "lzw.tif": lambda: picture("TIFF", GREY, compression="tiff_lzw"),
-}  # fmt: skip
+    "grey.png": lambda: png(GREY),
+    "colour.png": lambda: png(COLOUR),
+    "deep.png": lambda: png(DEEP),
+    "turned.jpg": turned,
+    "cmyk.jpg": lambda: picture("JPEG", COLOUR, "CMYK"),
+    "deep.tif": deep_tiff,
+    "alpha.png": lambda: picture("PNG", COLOUR, "RGBA"),
+    "palette.gif": lambda: picture("GIF", COLOUR, "P"),
+    "webp.webp": lambda: picture("WEBP", COLOUR),
+    "lzw.tif": lambda: picture("TIFF", GREY, compression="tiff_lzw"),
+}
 
 
 def predicted(*words: object) -> list[dict[str, Any]]:
@@ -103,10 +109,12 @@ def test_the_bytes_of_an_answer_do_not_depend_on_who_else_asks(server: Server) -
 
 ROWS = [{"size": 3, "kind": "a"}, {"kind": "b", "size": 4.5, "more": None}]
 TABLES = {
-    "text/csv": b"kind,size\na,3\nb,4.5\n", "text/csv; charset=utf-8": b"\xef\xbb\xbfkind;size\r\na;3\r\nb;4,5\r\n",
-    "application/json": json.dumps({"rows": ROWS}).encode(), "application/json; x=y": json.dumps(ROWS).encode(),
+    "text/csv": b"kind,size\na,3\nb,4.5\n",
+    "text/csv; charset=utf-8": b"\xef\xbb\xbfkind;size\r\na;3\r\nb;4,5\r\n",
+    "application/json": json.dumps({"rows": ROWS}).encode(),
+    "application/json; x=y": json.dumps(ROWS).encode(),
     "application/x-ndjson": b"\n".join(json.dumps(row).encode() for row in ROWS),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -167,22 +175,32 @@ def test_the_interface_is_described(server: Server, table_server: Server) -> Non
 GOOD = png(GREY)
 
 
-@pytest.mark.parametrize(("method", "path", "body", "headers", "status", "code"), [
-    ("POST", "/predict", form([("x", GOOD)], ending="x"), {"Content-Type": FORM}, 400, "malformed-multipart"),
-    ("POST", "/predict", form([("x", GOOD)]), {"Content-Type": "multipart/form-data"}, 400, "malformed-multipart"),
-    ("POST", "/predict", form([]), {"Content-Type": FORM}, 400, "no-input"),
-    ("POST", "/predict", form([("x", b"")]), {"Content-Type": FORM}, 400, "no-input"),
-    ("POST", "/predict", b"", {"Content-Type": "image/png"}, 400, "no-input"),
-    ("GET", "/health", b"", {"Origin": "http://evil.example"}, 403, "foreign-origin"),
-    ("GET", "/nothing", b"", {}, 404, "not-found"),
-    ("GET", "/predict", b"", {}, 405, "method-not-allowed"),
-    ("POST", "/predict", form([("x", GOOD)] * 65), {"Content-Type": FORM}, 413, "too-many-inputs"),
-    ("POST", "/predict", GOOD, {"Content-Type": "application/pdf"}, 415, "unsupported-type"),
-    ("POST", "/predict", GOOD, {"Content-Type": "image/png", "Content-Encoding": "gzip"}, 415, "unsupported-encoding"),
-    ("GET", "/health", b"", {"Host": "evil.example"}, 421, "wrong-host"),
-    ("POST", "/predict", b"<html>", {"Content-Type": "image/png"}, 422, "unreadable"),
-    ("POST", "/predict", GOOD[:-30], {"Content-Type": "image/png"}, 422, "unreadable"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("POST", "/predict", form([("x", GOOD)], ending="x"), {"Content-Type": FORM}, 400, "malformed-multipart"),
+        ("POST", "/predict", form([("x", GOOD)]), {"Content-Type": "multipart/form-data"}, 400, "malformed-multipart"),
+        ("POST", "/predict", form([]), {"Content-Type": FORM}, 400, "no-input"),
+        ("POST", "/predict", form([("x", b"")]), {"Content-Type": FORM}, 400, "no-input"),
+        ("POST", "/predict", b"", {"Content-Type": "image/png"}, 400, "no-input"),
+        ("GET", "/health", b"", {"Origin": "http://evil.example"}, 403, "foreign-origin"),
+        ("GET", "/nothing", b"", {}, 404, "not-found"),
+        ("GET", "/predict", b"", {}, 405, "method-not-allowed"),
+        ("POST", "/predict", form([("x", GOOD)] * 65), {"Content-Type": FORM}, 413, "too-many-inputs"),
+        ("POST", "/predict", GOOD, {"Content-Type": "application/pdf"}, 415, "unsupported-type"),
+        (
+            "POST",
+            "/predict",
+            GOOD,
+            {"Content-Type": "image/png", "Content-Encoding": "gzip"},
+            415,
+            "unsupported-encoding",
+        ),
+        ("GET", "/health", b"", {"Host": "evil.example"}, 421, "wrong-host"),
+        ("POST", "/predict", b"<html>", {"Content-Type": "image/png"}, 422, "unreadable"),
+        ("POST", "/predict", GOOD[:-30], {"Content-Type": "image/png"}, 422, "unreadable"),
+    ],
+)
 def test_a_refusal_has_a_status_a_word_a_cause_and_a_remedy(
     server: Server, method: str, path: str, body: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
@@ -192,19 +210,22 @@ def test_a_refusal_has_a_status_a_word_a_cause_and_a_remedy(
     assert answer.plain["error"]["remedy"]
 
 
-@pytest.mark.parametrize(("body", "kind", "status", "code", "word"), [
-    (b"{", "application/json", 400, "malformed-json", "Expecting"),
-    (b'{"size": NaN, "kind": "a"}', "application/json", 400, "malformed-json", "NaN"),
-    (b"[" * 99_999, "application/json", 400, "malformed-json", "recursion"),
-    (b'{"size": 1, "kind": "c"}', "application/json", 422, "unreadable", "'c' was not in the training data"),
-    (b'{"size": 1, "kind": "\\ud800"}', "application/json", 422, "unreadable", "was not in the training data"),
-    (b'{"siize": 1, "kind": "a"}', "application/json", 422, "unreadable", "lacks column 'size'"),
-    (b"size,kind\nx,a\n", "text/csv", 422, "unreadable", "no finite number"),
-    (b"size,kind\n" + b"1,a\n" * 10_001, "text/csv", 413, "too-many-inputs", "10,000 rows"),
-    (b'size,kind\n"1",a\n' + b"1,a\n" * 10_001, "text/csv", 413, "too-many-inputs", "10,000 rows"),
-    (b"size,kind\n1,a\n", "text/csv; charset=utf-16", 415, "unsupported-type", "utf-16"),
-    (GOOD, "image/png", 415, "unsupported-type", "image/png"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code", "word"),
+    [
+        (b"{", "application/json", 400, "malformed-json", "Expecting"),
+        (b'{"size": NaN, "kind": "a"}', "application/json", 400, "malformed-json", "NaN"),
+        (b"[" * 99_999, "application/json", 400, "malformed-json", "recursion"),
+        (b'{"size": 1, "kind": "c"}', "application/json", 422, "unreadable", "'c' was not in the training data"),
+        (b'{"size": 1, "kind": "\\ud800"}', "application/json", 422, "unreadable", "was not in the training data"),
+        (b'{"siize": 1, "kind": "a"}', "application/json", 422, "unreadable", "lacks column 'size'"),
+        (b"size,kind\nx,a\n", "text/csv", 422, "unreadable", "no finite number"),
+        (b"size,kind\n" + b"1,a\n" * 10_001, "text/csv", 413, "too-many-inputs", "10,000 rows"),
+        (b'size,kind\n"1",a\n' + b"1,a\n" * 10_001, "text/csv", 413, "too-many-inputs", "10,000 rows"),
+        (b"size,kind\n1,a\n", "text/csv; charset=utf-16", 415, "unsupported-type", "utf-16"),
+        (GOOD, "image/png", 415, "unsupported-type", "image/png"),
+    ],
+)
 def test_what_is_wrong_with_rows_is_said(
     table_server: Server, body: bytes, kind: str, status: int, code: str, word: str
 ) -> None:
@@ -279,8 +300,14 @@ def test_what_cannot_be_served_is_told(home: Path, capsys: pytest.CaptureFixture
         port = str(taken.getsockname()[1])
         assert main(["serve", str(home / "digits"), "--port", port]) == 4
     assert f"Port {port} of 127.0.0.1 cannot be had" in capsys.readouterr().err
-    for words, exit_code in ((["--port", "70000"], 2), (["--port", "x"], 2), (["--host", "no.such.host.invalid"], 2),
-                             (["--queue", "0"], 2), (["--timeout", "-1"], 2), (["--batch", "0"], 2)):  # fmt: skip
+    for words, exit_code in (
+        (["--port", "70000"], 2),
+        (["--port", "x"], 2),
+        (["--host", "no.such.host.invalid"], 2),
+        (["--queue", "0"], 2),
+        (["--timeout", "-1"], 2),
+        (["--batch", "0"], 2),
+    ):
         assert main(["serve", str(home / "digits"), *words]) == exit_code
         assert len(capsys.readouterr().err.splitlines()) == 2
     assert main(["serve", str(tmp_path), "--port", "0"]) == 3

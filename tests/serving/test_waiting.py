@@ -19,9 +19,18 @@ from snellen.serving.inference_queue import Desk
 from snellen.serving.limits import Limits
 
 BODY = png(np.zeros((8, 8), np.uint8))
-SCOPE = {"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
-         "headers": [(b"host", b"localhost"), (b"content-type", b"image/png")], "asgi": {"version": "3.0"},
-         "http_version": "1.1", "scheme": "http", "root_path": ""}  # fmt: skip
+SCOPE = {
+    "type": "http",
+    "method": "POST",
+    "path": "/predict",
+    "raw_path": b"/predict",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost"), (b"content-type", b"image/png")],
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "scheme": "http",
+    "root_path": "",
+}
 
 
 async def asked(app: Any, receive: Callable[[], Awaitable[dict[str, Any]]]) -> tuple[int, dict[str, str], Any]:

@@ -11,8 +11,13 @@ from torch import nn
 from snellen.training import convolutions
 from snellen.training.convolutions import Convolution, by_products
 
-CASES = [((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((1, 3), (1, 2), (0, 1)), ((2, 2), (2, 2), (0, 0)),
-         ((5, 3), (1, 1), (2, 0))]  # fmt: skip
+CASES = [
+    ((3, 3), (1, 1), (1, 1)),
+    ((3, 3), (2, 2), (1, 1)),
+    ((1, 3), (1, 2), (0, 1)),
+    ((2, 2), (2, 2), (0, 0)),
+    ((5, 3), (1, 1), (2, 0)),
+]
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), CASES, ids=str)

@@ -31,8 +31,11 @@ SETTINGS: list[dict[str, Any]] = [
 
 def kinds() -> dict[str, Dataset[Labelled]]:
     x = torch.randn(220, 2, generator=seeded())
-    return {"classes": classes(x, (x[:, 0] > 0).long(), 2), "labels": labels(x, (x > 0).float()),
-            "numbers": numbers(x, 30 + 5 * x, names=("a", "b"))}
+    return {
+        "classes": classes(x, (x[:, 0] > 0).long(), 2),
+        "labels": labels(x, (x > 0).float()),
+        "numbers": numbers(x, 30 + 5 * x, names=("a", "b")),
+    }
 
 
 @pytest.mark.parametrize("given", SETTINGS, ids=lambda given: ",".join(given))

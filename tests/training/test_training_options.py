@@ -28,14 +28,17 @@ WORDS: list[tuple[list[str], dict[str, Any]]] = [
     (["--weight-decay", "0.01"], {"weight_decay": 0.01}),
     (["--hard", "0.5"], {"hard": 0.5}),
     *((["--schedule", name], {"schedule": name}) for name in ("constant", "step", "cosine", "one-cycle")),
-    *((["--optimizer", name], {"optimizer": name})
-      for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")),
+    *(
+        (["--optimizer", name], {"optimizer": name})
+        for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+    ),
 ]
 
 
 @pytest.mark.parametrize(("words", "kept"), WORDS, ids=[" ".join(words) for words, _ in WORDS])
-def test_a_word_trains_and_is_recorded(words: list[str], kept: dict[str, Any], tmp_path: Path,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_word_trains_and_is_recorded(
+    words: list[str], kept: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("snellen.api.trained_run.write_report", lambda folder, told: folder)
     epochs = [] if "--overfit" in words else ["--epochs", "3"]
     assert main(["train", "moons", "--model", "softmax", *epochs, *words, "--out", str(tmp_path / "r"), "--json"]) == 0
@@ -47,8 +50,9 @@ def test_a_word_trains_and_is_recorded(words: list[str], kept: dict[str, Any], t
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-def test_a_precision_trains_or_says_that_the_machine_lacks_it(name: str, tmp_path: Path,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_precision_trains_or_says_that_the_machine_lacks_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["train", "moons", "--model", "mlp", "--epochs", "1", "--precision", name, "--device", "cpu"]
     there = name == "float32" or (name == "bfloat16" and has_bfloat16(torch.device("cpu")))
     assert main([*words, "--out", str(tmp_path / "r")]) == (0 if there else 4)

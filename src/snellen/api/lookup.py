@@ -49,8 +49,10 @@ def find_task(name: str | None, spec: Spec) -> Task[Any, Any]:
             raise UsageError(f"No task is called {name!r}", nearest(name, list(TASKS)))
         if not TASKS[name].asks(spec):
             others = [task.name for task in TASKS.values() if task.asks(spec)]
-            raise UsageError(f"{spec.name} has no target for {name}",
-                             f"It asks for {' or '.join(others) or 'none of the tasks'}; see --target.")
+            raise UsageError(
+                f"{spec.name} has no target for {name}",
+                f"It asks for {' or '.join(others) or 'none of the tasks'}; see --target.",
+            )
         return TASKS[name]
     for task in TASKS.values():
         if task.asks(spec):
@@ -89,13 +91,16 @@ def learner_of(record: Record, given: AnyLearner | nn.Module | None) -> AnyLearn
         given = ADOPT[record.task](given)
     if given is not None:
         if (given.name, given.task.name) != (record.learner, record.task):
-            raise UsageError(f"The run was learned by {record.learner!r} ({record.task}), not {given.name!r}",
-                             "Give that learner.")
+            raise UsageError(
+                f"The run was learned by {record.learner!r} ({record.task}), not {given.name!r}", "Give that learner."
+            )
         return given
     known = LEARNERS.get(record.task, {})
     if record.learner not in known or record.source_hash is not None:
-        raise UsageError(f"The run was learned by {shown(record.learner)}, which is not one of ours",
-                         "Give it again: snellen.load(run, learner=MY_LEARNER).")
+        raise UsageError(
+            f"The run was learned by {shown(record.learner)}, which is not one of ours",
+            "Give it again: snellen.load(run, learner=MY_LEARNER).",
+        )
     return known[record.learner]
 
 
@@ -151,8 +156,11 @@ def numbers(record: Record, like: str | Path | None) -> Numbers | None:
         return None
     origin = origin_of(record)
     with contextlib.suppress(DataError):  # it lies there no more: the classes have their numbers all the same
-        return Numbers(pictures=picture_ids(Path(origin.data), origin.asked), told=origin.data,
-                       classes=dict(zip(target.names, target.ids, strict=True)))
+        return Numbers(
+            pictures=picture_ids(Path(origin.data), origin.asked),
+            told=origin.data,
+            classes=dict(zip(target.names, target.ids, strict=True)),
+        )
     return None
 
 
@@ -166,8 +174,16 @@ def warn(watch: Watch | None, message: str) -> None:
 
 def is_of_a_run(name: str) -> bool:
     """Whether an entry of a folder is what a run writes, or what is left of a write that was killed."""
-    own = ("model.", "state", "history.jsonl", "metrics.json", "report.html", "README.md", "predictions",
-           "quarantine.jsonl")  # fmt: skip
+    own = (
+        "model.",
+        "state",
+        "history.jsonl",
+        "metrics.json",
+        "report.html",
+        "README.md",
+        "predictions",
+        "quarantine.jsonl",
+    )
     return name.startswith((".", *own))
 
 

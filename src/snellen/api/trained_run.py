@@ -54,8 +54,9 @@ class Trained:
         data: the dataset it was trained on, where it is at hand.
     """
 
-    def __init__(self, folder: Path, record: Record, learner: AnyLearner, model: nn.Module,
-                 data: Dataset[Labelled] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, folder: Path, record: Record, learner: AnyLearner, model: nn.Module, data: Dataset[Labelled] | None = None
+    ) -> None:
         self.folder = folder
         self.record = record
         self.learner = learner
@@ -91,8 +92,9 @@ class Trained:
         """What the model said of a split, as it was kept."""
         return files.read_tensors(self.folder / "predictions" / f"{split}.safetensors")[0]
 
-    def judge(self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None, *,
-              report: bool = True) -> None:  # fmt: skip
+    def judge(
+        self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None, *, report: bool = True
+    ) -> None:
         """Asks the model of whole splits, keeps what it says, measures, and writes metrics and report."""
         path = self.folder / "metrics.json"
         plain: dict[str, Any] = {"headline": self.headline, "splits": {}, "cost": {}, "notes": {}}
@@ -122,8 +124,12 @@ class Trained:
             run.say(f"{finding.severity}: {finding.message}")
 
     def _finish(self) -> None:
-        names = ["model.safetensors", "metrics.json", "history.jsonl",
-                 *(f"predictions/{p.name}" for p in sorted((self.folder / "predictions").glob("*.safetensors")))]
+        names = [
+            "model.safetensors",
+            "metrics.json",
+            "history.jsonl",
+            *(f"predictions/{p.name}" for p in sorted((self.folder / "predictions").glob("*.safetensors"))),
+        ]
         hashes = {name: files.sha256(self.folder / name) for name in names if (self.folder / name).exists()}
         self.record = dataclasses.replace(self.record, status="finished", files=hashes)
         write_record(self.folder, self.record)
@@ -171,9 +177,15 @@ class Trained:
         """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
         return value_range(self.model, self.spec)
 
-    def answers(self, words: Sequence[str | Path], draw: str | Path | None = None, watch: Watch | None = None,
-                coco: str | Path | None = None, maps: str | Path | None = None,
-                like: str | Path | None = None) -> Iterator[Answer]:  # fmt: skip
+    def answers(
+        self,
+        words: Sequence[str | Path],
+        draw: str | Path | None = None,
+        watch: Watch | None = None,
+        coco: str | Path | None = None,
+        maps: str | Path | None = None,
+        like: str | Path | None = None,
+    ) -> Iterator[Answer]:
         """What the model says of files, folders, globs or tables, one record a sample, in their order.
 
         Args:
@@ -224,8 +236,13 @@ class Trained:
             answers = self.ask(x)
         for name, answer in zip(names, answers, strict=True):
             results.add(name, answer["objects"])
-        return [{"objects": [one for one in answer["objects"] if one["score"] >= threshold],
-                 "threshold": round(threshold, 6)} for answer in answers]
+        return [
+            {
+                "objects": [one for one in answer["objects"] if one["score"] >= threshold],
+                "threshold": round(threshold, 6),
+            }
+            for answer in answers
+        ]
 
     def strange(self, names: Sequence[str], x: Tensor, span: tuple[float, float] | None) -> list[str]:
         """A sentence for each picture whose values lie where the model has seen none; `span` is this run's."""
@@ -234,16 +251,25 @@ class Trained:
         if span is None or (x.dtype == torch.uint8 and span[0] <= 0 and span[1] >= 255):
             return []
         shares = [outside_range(values, *span) for values in x]
-        return [f"{name}: {share:.0%} of the values lie outside {span[0]:g} … {span[1]:g}, the range the model learned "
-                "from. Was it taken or saved in another way?"
-                for name, share in zip(names, shares, strict=True) if share > OUTSIDE]
+        return [
+            f"{name}: {share:.0%} of the values lie outside {span[0]:g} … {span[1]:g}, the range the model learned "
+            "from. Was it taken or saved in another way?"
+            for name, share in zip(names, shares, strict=True)
+            if share > OUTSIDE
+        ]
 
     def worst(self, count: int = 9, split: str = "test") -> list[Answer]:
         """The samples most wrong, worst first: name, truth and answer of each; fewer where fewer are wrong."""
         said = self.predictions(split)
         ids = said["ids"][self.task.worst(said, self.spec, count)].tolist()
-        return [{"name": self.data.name(id), "truth": self.task.truth(self.data, id),
-                 "answer": self.ask(self.data.source.read(np.array([id]), self.record.reading))[0]} for id in ids]
+        return [
+            {
+                "name": self.data.name(id),
+                "truth": self.task.truth(self.data, id),
+                "answer": self.ask(self.data.source.read(np.array([id]), self.record.reading))[0],
+            }
+            for id in ids
+        ]
 
     def predict(self, what: str | Path | Tensor) -> Answer | list[Answer]:
         """The answer for one file or one sample; the answers for a folder, a glob, a table or a batch."""
@@ -267,8 +293,13 @@ class Trained:
         return f"<run {self.folder}: {self.record.learner} on {self.spec.name}, {figure}>"
 
 
-def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, device: str = "auto",
-         data: Dataset[Labelled] | None = None) -> Trained:  # fmt: skip
+def load(
+    folder: str | Path,
+    *,
+    learner: AnyLearner | nn.Module | None = None,
+    device: str = "auto",
+    data: Dataset[Labelled] | None = None,
+) -> Trained:
     """Reads a run back, its weights checked against their SHA-256; nothing in the folder can run code.
 
     Args:
@@ -280,8 +311,9 @@ def load(folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, d
     found = learner_of(record, learner)
     path = folder / "model.safetensors"
     if not os.path.lexists(path):
-        raise DataError(f"{folder} has no trained model yet",
-                        f"Go on with: snellen train --resume {shlex.quote(str(folder))}")
+        raise DataError(
+            f"{folder} has no trained model yet", f"Go on with: snellen train --resume {shlex.quote(str(folder))}"
+        )
     expected = record.files.get("model.safetensors")
     if expected is not None and files.sha256(path) != expected:
         raise DataError(f"{path} is not what was written: its SHA-256 differs", "Restore it, or train again.")
@@ -308,8 +340,10 @@ def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str
     if plan is not None:
         needed = sum(t.numel() * t.element_size() for t in plan.state_dict().values())
         if needed > physical_memory():
-            raise EnvironmentProblem(f"{learner.name} would need {needed:,} bytes, more memory than there is",
-                                     "Take a smaller model or smaller pictures.")
+            raise EnvironmentProblem(
+                f"{learner.name} would need {needed:,} bytes, more memory than there is",
+                "Take a smaller model or smaller pictures.",
+            )
         if tensors is not None:
             files.refuse_misfits(plan, tensors, f"The weights of the run, learned by {learner.name},")
     filled = tensors is not None and is_ours(learner)
@@ -332,8 +366,9 @@ def planned(learner: AnyLearner, chosen: Any, spec: Spec, seed: int) -> nn.Modul
         raise
     except Exception as error:  # what a damaged record leads to
         if is_ours(learner):
-            raise DataError(f"{learner.name} cannot be built for {spec.name}: {first_line(error)}",
-                            "Do its settings suit the data?") from error
+            raise DataError(
+                f"{learner.name} cannot be built for {spec.name}: {first_line(error)}", "Do its settings suit the data?"
+            ) from error
         return None
 
 

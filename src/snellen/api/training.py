@@ -45,11 +45,17 @@ from snellen.tasks import LEARNERS
 
 
 def train(
-    data: str | Path | Dataset[Labelled], model: str | nn.Module | AnyLearner | None = None, *,
-    task: str | None = None, seed: int = 0, out: str | Path | None = None,
+    data: str | Path | Dataset[Labelled],
+    model: str | nn.Module | AnyLearner | None = None,
+    *,
+    task: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
     loss: str | Callable[..., Tensor] | None = None,
-    machine: Machine = Machine(), command: str = "", **settings: object,
-) -> Trained:  # fmt: skip
+    machine: Machine = Machine(),
+    command: str = "",
+    **settings: object,
+) -> Trained:
     """Learns a model from data, judges it, and writes the run's folder with its report.
 
     Args:
@@ -72,15 +78,24 @@ def train(
 
 
 def prepare(
-    data: Dataset[Labelled], learner: AnyLearner, settings: Mapping[str, Any] = MappingProxyType({}), *, seed: int = 0,
-    out: str | Path | None = None, loss: Callable[..., Tensor] | None = None, machine: Machine = Machine(),
+    data: Dataset[Labelled],
+    learner: AnyLearner,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    loss: Callable[..., Tensor] | None = None,
+    machine: Machine = Machine(),
     command: str = "",
-) -> Path:  # fmt: skip
+) -> Path:
     """Writes the folder of a run that has not begun: all choices made, nothing learned. `resume` begins it."""
     why_not = refusal(learner, data.spec)
     if why_not:
-        others = ", ".join(name for name, other in LEARNERS[learner.task.name].items()
-                           if other.climbs and not refusal(other, data.spec))  # fmt: skip
+        others = ", ".join(
+            name
+            for name, other in LEARNERS[learner.task.name].items()
+            if other.climbs and not refusal(other, data.spec)
+        )
         raise UsageError(f"{learner.name} {why_not}", f"Take another: {others}.")
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
     learner.needs(chosen, data.spec)
@@ -93,14 +108,22 @@ def prepare(
         raise UsageError(f"{folder} holds other files, such as {foreign[0]}", "Give an empty or a new folder to --out.")
     reading = dataclasses.replace(learner.reads(chosen, data.spec), pages=data.reading.pages)
     record = Record(
-        learner=learner.name, task=learner.task.name, settings=to_plain(core_settings.values(chosen)), sources=sources,
-        spec=data.spec, seed=seed, span=data.span,
+        learner=learner.name,
+        task=learner.task.name,
+        settings=to_plain(core_settings.values(chosen)),
+        sources=sources,
+        spec=data.spec,
+        seed=seed,
+        span=data.span,
         reading=reading,
-        data=None if data.origin is None else to_plain(data.origin), device=find_device(machine.device),
-        threads=machine.threads or suited(plan, data.spec, reading), versions=versions(), command=command,
+        data=None if data.origin is None else to_plain(data.origin),
+        device=find_device(machine.device),
+        threads=machine.threads or suited(plan, data.spec, reading),
+        versions=versions(),
+        command=command,
         source_hash=None if is_ours(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
-    )  # fmt: skip
+    )
     write_record(folder, record)
     if data.aside:
         lines = [json.dumps(aside._asdict(), ensure_ascii=False) + "\n" for aside in data.aside]
@@ -109,9 +132,13 @@ def prepare(
 
 
 def resume(
-    folder: str | Path, *, learner: AnyLearner | nn.Module | None = None, data: Dataset[Labelled] | None = None,
-    loss: Callable[..., Tensor] | None = None, machine: Machine = Machine(),
-) -> Trained:  # fmt: skip
+    folder: str | Path,
+    *,
+    learner: AnyLearner | nn.Module | None = None,
+    data: Dataset[Labelled] | None = None,
+    loss: Callable[..., Tensor] | None = None,
+    machine: Machine = Machine(),
+) -> Trained:
     """Goes on with a run where it was stopped or killed: the result has the same bits as if it had not been.
 
     Args:
@@ -144,21 +171,40 @@ def resume(
 
 
 def _learn(
-    folder: Path, record: Record, learner: AnyLearner, data: Dataset[Labelled], machine: Machine,
-    loss: Callable[..., Tensor] | None, *, resume: bool,
-) -> Trained:  # fmt: skip
+    folder: Path,
+    record: Record,
+    learner: AnyLearner,
+    data: Dataset[Labelled],
+    machine: Machine,
+    loss: Callable[..., Tensor] | None,
+    *,
+    resume: bool,
+) -> Trained:
     with files.alone(folder):
         return _learned(folder, record, learner, data, machine, loss, resume)
 
 
 def _learned(
-    folder: Path, record: Record, learner: AnyLearner, data: Dataset[Labelled], machine: Machine,
-    loss: Callable[..., Tensor] | None, resume: bool,
-) -> Trained:  # fmt: skip
+    folder: Path,
+    record: Record,
+    learner: AnyLearner,
+    data: Dataset[Labelled],
+    machine: Machine,
+    loss: Callable[..., Tensor] | None,
+    resume: bool,
+) -> Trained:
     chosen = core_settings.make(learner.settings, read_settings(learner, record.settings))
     data = dataclasses.replace(data, reading=record.reading)
-    run = Run(folder, seed=record.seed, device=record.device, resume=resume, save_every=machine.save_every,
-              seconds=machine.seconds, watch=machine.watch, loss=loss)  # fmt: skip
+    run = Run(
+        folder,
+        seed=record.seed,
+        device=record.device,
+        resume=resume,
+        save_every=machine.save_every,
+        seconds=machine.seconds,
+        watch=machine.watch,
+        loss=loss,
+    )
     run.least = machine.least
     allocator.tune()
     sizes = data.spec.sizes

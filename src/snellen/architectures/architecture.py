@@ -106,8 +106,10 @@ class Architecture(Generic[C]):
 
     def reads(self, start: Start, spec: Spec) -> Reading:
         if start.image_size is not None and start.image_size < self.least:
-            raise UsageError(f"{self.name} needs {self.least} pixels a side, not {start.image_size}",
-                             f"Take --image-size {self.least} or more.")
+            raise UsageError(
+                f"{self.name} needs {self.least} pixels a side, not {start.image_size}",
+                f"Take --image-size {self.least} or more.",
+            )
         if start.origin == PUBLISHED:
             side = start.image_size or SIDE
             return Reading(size=(side, side), channels=3)

@@ -23,9 +23,9 @@ SOURCE = "He et al. 2016; lecture 003"
 class CifarSettings:
     """The order of a unit's layers, where the weights start, and how it learns."""
 
-    unit: Literal[
-        "original", "bn-after-addition", "relu-before-addition", "relu-only-before", "all-before"
-    ] = "original"
+    unit: Literal["original", "bn-after-addition", "relu-before-addition", "relu-only-before", "all-before"] = (
+        "original"
+    )
     """Where batch normalisation and ReLU stand: the five orders of "Identity mappings", figure 4."""
     start: Start = Start()
     descent: Descent = Descent(

@@ -54,12 +54,15 @@ def there(architecture: Architecture[Any], start: Start) -> None:
     if path.is_dir():
         learner = read_record(path).learner
         if learner != architecture.name:
-            raise UsageError(f"--pretrained {origin} is a run of {learner}, not of {architecture.name}",
-                             f"Take --model {learner}, or another run.")
+            raise UsageError(
+                f"--pretrained {origin} is a run of {learner}, not of {architecture.name}",
+                f"Take --model {learner}, or another run.",
+            )
         path = path / "model.safetensors"
     if not path.is_file():
-        raise UsageError(f"--pretrained {origin}: there is no {path}",
-                         f'Give a run, a file of weights, or "{PUBLISHED}".')
+        raise UsageError(
+            f"--pretrained {origin}: there is no {path}", f'Give a run, a file of weights, or "{PUBLISHED}".'
+        )
 
 
 def begin(architecture: Architecture[Any], start: Start, network: Network, run: Run) -> None:
@@ -110,11 +113,14 @@ def fill(body: nn.Module, weights: Weights, name: str) -> list[str]:
         wrong = sorted(set(missing) - head)[0] if set(missing) - head else missing[0]
         has = weights.body.get(wrong)
         shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong].shape)} here"
-        raise UsageError(f"{weights.where} does not fit {name}: {wrong} {shape}",
-                         "Give weights of the same network, learned from pictures of the same channels and size.")
+        raise UsageError(
+            f"{weights.where} does not fit {name}: {wrong} {shape}",
+            "Give weights of the same network, learned from pictures of the same channels and size.",
+        )
     if more:  # those of a deeper network may hold all that this one has
-        raise UsageError(f"{weights.where} does not fit {name}, which has no {shown(more[0])}",
-                         "Give weights of the same network.")
+        raise UsageError(
+            f"{weights.where} does not fit {name}, which has no {shown(more[0])}", "Give weights of the same network."
+        )
     body.load_state_dict({**own, **{n: t.to(own[n].dtype) for n, t in fits.items()}})
     return missing
 
@@ -164,8 +170,9 @@ def published(architecture: Architecture[Any]) -> Path:
         raise MissingWeights(f"The published weights of {architecture.name} are not here ({path})", remedy)
     sum_ = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if sum_ and not files.sha256(path).startswith(sum_[1]):
-        raise MissingWeights(f"{path} is not what was published: its SHA-256 does not begin with {sum_[1]}",
-                             f"Remove it. {remedy}")
+        raise MissingWeights(
+            f"{path} is not what was published: its SHA-256 does not begin with {sum_[1]}", f"Remove it. {remedy}"
+        )
     return path
 
 
@@ -178,7 +185,9 @@ def _torch_file(path: Path, architecture: Architecture[Any]) -> dict[str, Tensor
         if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
             raise ValueError("it holds more than tensors by name")
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} holds no weights that can be read: {first_line(error)}",
-                        "Give a .safetensors file, or a state_dict saved by torch.") from error
+        raise DataError(
+            f"{path} holds no weights that can be read: {first_line(error)}",
+            "Give a .safetensors file, or a state_dict saved by torch.",
+        ) from error
     named = {architecture.renamed(str(name).removeprefix("module.")): tensor for name, tensor in found.items()}
     return {name: tensor for name, tensor in named.items() if name is not None}

@@ -32,8 +32,9 @@ def body(c: ZooSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise EnvironmentProblem("The learner timm needs timm, which is not installed",
-                                 'Type: pip install "snellen[zoo]"') from None
+        raise EnvironmentProblem(
+            "The learner timm needs timm, which is not installed", 'Type: pip install "snellen[zoo]"'
+        ) from None
     if c.encoder not in timm.list_models():
         raise UsageError(f"timm knows no {c.encoder!r}", nearest(c.encoder, timm.list_models()))
     channels, height, width = shape

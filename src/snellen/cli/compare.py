@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 
 def run(words: Sequence[str], own: Own) -> int:
-    made = parser("compare", "Compare runs on the same test samples: paired intervals and tests, and a verdict. "
-                             "Nothing is trained and nothing is written.")
+    made = parser(
+        "compare",
+        "Compare runs on the same test samples: paired intervals and tests, and a verdict. "
+        "Nothing is trained and nothing is written.",
+    )
     made.add_argument("runs", nargs="+", metavar="RUN", help="the folders of two runs or more")
     made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
     made.add_argument("--json", action="store_true", help="print one JSON line for every pair of runs")
@@ -45,8 +48,14 @@ def shown(found: Comparison, form: str) -> str:
             rows.append([*row, "", "", "the best here"])
             continue
         pair = found.pair(best, run.name)
-        rows.append([*row, str(pair.difference), f"{pair.corrected:.2g}",
-                     f"the best is {pair.verdict}" if pair.better else pair.verdict])
+        rows.append(
+            [
+                *row,
+                str(pair.difference),
+                f"{pair.corrected:.2g}",
+                f"the best is {pair.verdict}" if pair.better else pair.verdict,
+            ]
+        )
     return terminal.table(["run", "model", f"{found.headline} (test)", "the best is ahead by", "p", ""], rows, form)
 
 

@@ -25,8 +25,14 @@ def run(words: Sequence[str], own: Own) -> int:
     from snellen.core.serialization import to_plain
 
     if "json" in given:
-        terminal.line({"taken_for": data.taken_for, "spec": to_plain(data.spec), "files": dict(data.files),
-                       "findings": [to_plain(finding) for finding in data.findings]})
+        terminal.line(
+            {
+                "taken_for": data.taken_for,
+                "spec": to_plain(data.spec),
+                "files": dict(data.files),
+                "findings": [to_plain(finding) for finding in data.findings],
+            }
+        )
         return 0
     terminal.tell(f"{given.data}: {data.taken_for}")
     spec = data.spec

@@ -24,8 +24,13 @@ def run(words: Sequence[str], own: Own) -> int:
 
     metrics = trained.evaluate(open_data(given) if "data" in given else None, given.split)
     if "json" in given:
-        terminal.line({"run": str(trained.folder), "split": given.split,
-                       "metrics": {name: to_plain(metric) for name, metric in metrics.items()}})
+        terminal.line(
+            {
+                "run": str(trained.folder),
+                "split": given.split,
+                "metrics": {name: to_plain(metric) for name, metric in metrics.items()},
+            }
+        )
         return 0
     rows = [[name, str(metric)] for name, metric in metrics.items()]
     print(terminal.table(["metric", f"{given.split}, ± 95 % over samples"], rows, given.format))

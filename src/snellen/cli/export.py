@@ -11,12 +11,18 @@ from snellen.cli.options import Own, given_run
 
 
 def run(words: Sequence[str], own: Own) -> int:
-    made = parser("export", "Write the model of RUN (default: the newest) as one file that works without Snellen, "
-                  "preprocessing inside. It is compared with the run and refused where they differ.")
+    made = parser(
+        "export",
+        "Write the model of RUN (default: the newest) as one file that works without Snellen, "
+        "preprocessing inside. It is compared with the run and refused where they differ.",
+    )
     made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
     made.add_argument("--to", choices=["onnx", "torch"], required=True, help="ONNX, or a program of torch.export")
-    made.add_argument("--out", metavar="FILE", help="written over if it is there (default: model.onnx or model.pt2 in "
-                      "the run's folder, never written over)")  # fmt: skip
+    made.add_argument(
+        "--out",
+        metavar="FILE",
+        help="written over if it is there (default: model.onnx or model.pt2 in the run's folder, never written over)",
+    )
     made.add_argument("--json", action="store_true", help="print one JSON object")
     made.set_defaults(device="cpu")
     given = made.parse_args(list(words))
@@ -38,8 +44,11 @@ def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         text += f", values {low:g} … {high:g}"
     if "reading" in given:
         text += f", resized {given['reading']['resample']}" if given["reading"]["size"] else ""
-    lines = [("model", f"{about['learner']} on {about['data']} ({about['task']}), snellen {about['snellen']}"),
-             ("sha256", f"{about['sha256']} of its weights"), ("input", text)]  # fmt: skip
+    lines = [
+        ("model", f"{about['learner']} on {about['data']} ({about['task']}), snellen {about['snellen']}"),
+        ("sha256", f"{about['sha256']} of its weights"),
+        ("input", text),
+    ]
     if "columns" in given:
         lines.append(("columns", ", ".join(column["name"] for column in given["columns"])))
     for output in about["outputs"]:
@@ -56,6 +65,11 @@ def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("", f"the same {parity['finds']} finds, none in {parity['pictures without finds']} of them"))
     for name, largest in parity["absolute"].items():
         allowed = parity["allowed"]
-        lines.append(("", f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
-                      f"({allowed[name] if isinstance(allowed, dict) else allowed:g} allowed)"))  # fmt: skip
+        lines.append(
+            (
+                "",
+                f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
+                f"({allowed[name] if isinstance(allowed, dict) else allowed:g} allowed)",
+            )
+        )
     return lines

@@ -43,8 +43,15 @@ def run(words: Sequence[str], own: Own) -> int:
             watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
         asked = [name for name in vars(given).get("models", "").split(",") if name]
         left = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
-        climbed = ladder(data, budget=left, task=vars(given).get("task"), seed=vars(given).get("seed", 0),
-                         out=vars(given).get("out"), learners=[*asked, *own], machine=machine(given, watch=watch))
+        climbed = ladder(
+            data,
+            budget=left,
+            task=vars(given).get("task"),
+            seed=vars(given).get("seed", 0),
+            out=vars(given).get("out"),
+            learners=[*asked, *own],
+            machine=machine(given, watch=watch),
+        )
     finally:
         watch.end()
     if "json" in given:
@@ -65,15 +72,17 @@ def shown(climbed: Ladder, form: str) -> str:
     """The table: figures, cost, and why a model has none."""
     rows = []
     for rung in climbed.rungs:
-        rows.append([
-            ("* " if rung.on_frontier else "  ") + rung.name,
-            "" if rung.headline is None else str(rung.headline),
-            _said(rung.parameters, terminal.amount),
-            _said(rung.multiply_adds, terminal.amount),
-            _said(rung.seconds_learning, terminal.duration),
-            _said(rung.milliseconds_a_prediction, lambda value: terminal.duration(value / 1000)),
-            rung.reason if rung.status in ("done", "no time") else f"{rung.status}: {rung.reason}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                ("* " if rung.on_frontier else "  ") + rung.name,
+                "" if rung.headline is None else str(rung.headline),
+                _said(rung.parameters, terminal.amount),
+                _said(rung.multiply_adds, terminal.amount),
+                _said(rung.seconds_learning, terminal.duration),
+                _said(rung.milliseconds_a_prediction, lambda value: terminal.duration(value / 1000)),
+                rung.reason if rung.status in ("done", "no time") else f"{rung.status}: {rung.reason}",
+            ]
+        )
     columns = ["  model", f"{climbed.headline} (test)", "weights", "mult-adds", "learned in", "a prediction", ""]
     return terminal.table(columns, rows, form)
 

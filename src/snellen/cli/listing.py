@@ -35,8 +35,11 @@ def _tasks(own: Own) -> Listed:
 
 
 def _models(own: Own) -> Listed:
-    rows = [[entry.name, entry.task, ", ".join(entry.accepts), entry.summary]
-            for task in catalog.tasks().values() for entry in task.learners]
+    rows = [
+        [entry.name, entry.task, ", ".join(entry.accepts), entry.summary]
+        for task in catalog.tasks().values()
+        for entry in task.learners
+    ]
     rows += [[one.name, one.task.name, ", ".join(sorted(one.accepts)), one.summary] for one in own]
     return ["model", "task", "reads", "summary"], rows
 

@@ -133,8 +133,9 @@ def _is_data(word: str) -> None:
 
 def parser(verb: str, summary: str) -> argparse.ArgumentParser:
     """A parser whose errors are ours: nearest names, exit code 2."""
-    made = argparse.ArgumentParser(prog=f"snellen {verb}", description=summary, allow_abbrev=False,
-                                   argument_default=argparse.SUPPRESS)  # fmt: skip
+    made = argparse.ArgumentParser(
+        prog=f"snellen {verb}", description=summary, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
 
     def error(message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):

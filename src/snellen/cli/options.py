@@ -23,11 +23,18 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--as", dest="as_format", metavar="FORMAT", help="take it for this format (snellen list data)")
     group.add_argument("--target", metavar="COLUMN[,COLUMN]", help="the columns or arrays that are to be predicted")
-    group.add_argument("--group", metavar="COLUMN|PATTERN",
-                       help="samples of one group stay in one split: a column, or a pattern such as '{slide}_*'")
+    group.add_argument(
+        "--group",
+        metavar="COLUMN|PATTERN",
+        help="samples of one group stay in one split: a column, or a pattern such as '{slide}_*'",
+    )
     group.add_argument("--impute", choices=["median"], help="fill missing numbers with the column's median")
-    group.add_argument("--pages", choices=["first", "max", "each"], type=_pages,
-                       help="what a stack of pages means: its first, the largest of all, or each a sample")
+    group.add_argument(
+        "--pages",
+        choices=["first", "max", "each"],
+        type=_pages,
+        help="what a stack of pages means: its first, the largest of all, or each a sample",
+    )
     group.add_argument("--range", metavar="LOW,HIGH", help="the values drawn from black to white, for deep pictures")
     group.add_argument("--cache", metavar="auto|ram|off|SIZE", help="where decoded pictures are kept (default auto)")
     group.add_argument("--quarantine", action="store_true", help="leave bad samples out and list them in a file")
@@ -49,8 +56,9 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=whole(0), help="of everything that is drawn (default 0)")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, mps (default auto)")
     group.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: by the size of the network)")
-    group.add_argument("--save-every", type=seconds, metavar="SECONDS",
-                       help="between saves (default 30; 0: every step)")
+    group.add_argument(
+        "--save-every", type=seconds, metavar="SECONDS", help="between saves (default 30; 0: every step)"
+    )
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -89,10 +97,15 @@ def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
     given = vars(words)
     target = given.get("target")
     asked = Asked(
-        format=given.get("as_format"), target=tuple(target.split(",")) if target else (), group=given.get("group"),
-        impute=given.get("impute"), pages=given.get("pages"), quarantine=given.get("quarantine", False),
-        allow_loss=given.get("allow_loss", False), full=given.get("full", False),
-    )  # fmt: skip
+        format=given.get("as_format"),
+        target=tuple(target.split(",")) if target else (),
+        group=given.get("group"),
+        impute=given.get("impute"),
+        pages=given.get("pages"),
+        quarantine=given.get("quarantine", False),
+        allow_loss=given.get("allow_loss", False),
+        full=given.get("full", False),
+    )
     opened = dataset(words.data, seed=given.get("seed", 0), asked=asked)
     if "cache" in given:
         allowance(given["cache"])  # a wrong one is told now
@@ -179,8 +192,12 @@ def parse_settings(
     values = {}
     for name, text in typed.items():
         if name not in own:
-            who = [entry.name for task in catalog.tasks().values() for entry in task.learners
-                   if name in {s.name for s in entry.settings}]
+            who = [
+                entry.name
+                for task in catalog.tasks().values()
+                for entry in task.learners
+                if name in {s.name for s in entry.settings}
+            ]
             also = f" ({', '.join(dict.fromkeys(who))} has it)" if who else ""
             raise UsageError(f"{learner.name} has no setting {known[name].flag}{also}", nearest(name, sorted(own)))
         values[name] = own[name].parse(text)

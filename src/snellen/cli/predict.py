@@ -14,16 +14,26 @@ from snellen.core.errors import UsageError
 
 def run(words: Sequence[str], own: Own) -> int:
     made = parser("predict", "What RUN (default: the newest) says of files, folders, globs and tables.")
-    made.add_argument("what", nargs="+", metavar="WHAT", help="[RUN] and what to predict; - reads paths, one a line, "
-                      "or the table itself where the model reads tables")  # fmt: skip
+    made.add_argument(
+        "what",
+        nargs="+",
+        metavar="WHAT",
+        help="[RUN] and what to predict; - reads paths, one a line, or the table itself where the model reads tables",
+    )
     made.add_argument("--csv", action="store_true", help="a table instead of JSON lines")
     made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
-    made.add_argument("--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's "
-                      "results")  # fmt: skip
-    made.add_argument("--like", metavar="FILE", help="an annotation file of COCO's: --coco numbers pictures and "
-                      "classes as it does (default: as the run's data)")  # fmt: skip
-    made.add_argument("--maps", metavar="FOLDER", help="write the map of each picture there: classes as an index PNG, "
-                      "numbers as NPY")  # fmt: skip
+    made.add_argument(
+        "--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's results"
+    )
+    made.add_argument(
+        "--like",
+        metavar="FILE",
+        help="an annotation file of COCO's: --coco numbers pictures and "
+        "classes as it does (default: as the run's data)",
+    )
+    made.add_argument(
+        "--maps", metavar="FOLDER", help="write the map of each picture there: classes as an index PNG, numbers as NPY"
+    )
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     given = made.parse_args(list(words))
     if (Path(given.what[0]) / "run.json").exists():
@@ -39,9 +49,14 @@ def run(words: Sequence[str], own: Own) -> int:
     watch = terminal.Progress()
     begun = False
     try:
-        for record in trained.answers(given.what, draw=vars(given).get("draw"), watch=watch,
-                                      coco=vars(given).get("coco"), maps=vars(given).get("maps"),
-                                      like=vars(given).get("like")):  # fmt: skip
+        for record in trained.answers(
+            given.what,
+            draw=vars(given).get("draw"),
+            watch=watch,
+            coco=vars(given).get("coco"),
+            maps=vars(given).get("maps"),
+            like=vars(given).get("like"),
+        ):
             if "csv" not in given:
                 terminal.line(record)
                 continue

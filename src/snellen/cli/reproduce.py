@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 
 def run(words: Sequence[str], own: Own) -> int:
-    made = parser("reproduce", "Measure published tables: what was printed stands beside what is measured here, with "
-                  "seeds, interval, deviations and a verdict. Without NAME: which there are, and what they gave.")
+    made = parser(
+        "reproduce",
+        "Measure published tables: what was printed stands beside what is measured here, with "
+        "seeds, interval, deviations and a verdict. Without NAME: which there are, and what they gave.",
+    )
     made.add_argument("names", nargs="*", default=[], metavar="NAME", help="tables")
     made.add_argument("--stored", action="store_true", help="run nothing: show the result that is kept")
     made.add_argument("--seeds", type=whole(1), metavar="N", help="how many are taken (default: the table's own)")
@@ -48,8 +51,11 @@ def run(words: Sequence[str], own: Own) -> int:
     for name in given.names or TABLES:
         table = TABLES[name]
         try:
-            result = stored(table) if "stored" in asked else _measured(
-                table, settled(table, how), command, watch, asked.get("out"))  # fmt: skip
+            result = (
+                stored(table)
+                if "stored" in asked
+                else _measured(table, settled(table, how), command, watch, asked.get("out"))
+            )
         finally:
             watch.end()
         _show(table, result, given.format, "json" in given)
@@ -61,8 +67,10 @@ def _measured(table: Table, how: How, command: str, watch: terminal.Progress, ou
     from snellen.reproduce.result import run as run_table
     from snellen.reproduce.result import store
 
-    watch.say(f"{table.name}: {how.seeds} seed{'s' * (how.seeds > 1)} on {how.device}, "
-              f"about {terminal.duration(table.seconds(how))}")  # fmt: skip
+    watch.say(
+        f"{table.name}: {how.seeds} seed{'s' * (how.seeds > 1)} on {how.device}, "
+        f"about {terminal.duration(table.seconds(how))}"
+    )
     folder = None if out is None else Path(out)
 
     def keep(result: Result) -> None:
@@ -97,8 +105,17 @@ def _lines(table: Table, result: Result | None) -> None:
     for row in table.rows:
         measured = None if result is None or row.name not in result.rows else to_plain(result.rows[row.name])
         printed = {"text": row.published.text, "source": row.published.source}
-        terminal.line({"table": table.name, "row": row.name, "unit": table.unit, "published": printed,
-                       "measured": measured, "verdict": said[row.name], **head})  # fmt: skip
+        terminal.line(
+            {
+                "table": table.name,
+                "row": row.name,
+                "unit": table.unit,
+                "published": printed,
+                "measured": measured,
+                "verdict": said[row.name],
+                **head,
+            }
+        )
 
 
 def _list(tables: list[Table], form: str, as_json: bool) -> None:
@@ -110,8 +127,14 @@ def _list(tables: list[Table], form: str, as_json: bool) -> None:
         said = Counter(verdicts(table, result).values())
         told = ", ".join(f"{count} {what}" for what, count in said.most_common())
         if as_json:
-            terminal.line({"table": table.name, "title": table.title, "verdicts": dict(said),
-                           "measured": None if result is None else result.date})  # fmt: skip
+            terminal.line(
+                {
+                    "table": table.name,
+                    "title": table.title,
+                    "verdicts": dict(said),
+                    "measured": None if result is None else result.date,
+                }
+            )
         rows.append([table.name, table.title, told, "" if result is None else result.date])
     if not as_json:
         print(terminal.table(["table", "what", "rows", "measured"], rows, form))

@@ -39,24 +39,33 @@ def run(words: Sequence[str], own: Own) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser("serve", "Answer over HTTP what RUN (default: the newest) says of pictures or rows: POST /predict. "
-                  "GET /, /info, /health and /openapi.json tell about it.")  # fmt: skip
+    made = parser(
+        "serve",
+        "Answer over HTTP what RUN (default: the newest) says of pictures or rows: POST /predict. "
+        "GET /, /info, /health and /openapi.json tell about it.",
+    )
     made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
     made.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1: this machine)")
     made.add_argument("--port", type=_port, default=8000, help="default 8000; 0: any that is free, which is told")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     made.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: those of the machine)")
-    made.add_argument("--batch", type=whole(1), metavar="N", help="pictures asked together (default 1: the bits of an "
-                      "answer do not depend on what else is asked)")  # fmt: skip
+    made.add_argument(
+        "--batch",
+        type=whole(1),
+        metavar="N",
+        help="pictures asked together (default 1: the bits of an answer do not depend on what else is asked)",
+    )
     group = made.add_argument_group("limits")
     group.add_argument("--most-bytes", type=whole(1), metavar="N", help="of a request (default 32 MiB; tables 4 MiB)")
     group.add_argument("--most-pixels", type=whole(1), metavar="N", help="of a picture (default 50,000,000)")
-    group.add_argument("--most-inputs", type=whole(1), metavar="N",
-                       help="pictures or rows of a request (default 64; rows 10,000)")  # fmt: skip
+    group.add_argument(
+        "--most-inputs", type=whole(1), metavar="N", help="pictures or rows of a request (default 64; rows 10,000)"
+    )
     group.add_argument("--queue", type=whole(1), metavar="N", help="requests that may wait (default 64)")
     group.add_argument("--timeout", type=seconds, metavar="SECONDS", help="until a request is given up (default 30)")
-    group.add_argument("--patience", type=seconds, metavar="SECONDS",
-                       help="with a client that sends or reads slowly (default 10)")  # fmt: skip
+    group.add_argument(
+        "--patience", type=seconds, metavar="SECONDS", help="with a client that sends or reads slowly (default 10)"
+    )
     group.add_argument("--connections", type=whole(1), metavar="N", help="open at one time (default 256)")
     return made
 

@@ -13,13 +13,20 @@ from snellen.core.errors import UsageError, nearest
 
 
 def run(words: Sequence[str], own: Own) -> int:
-    made = parser("study", "Train every cell of a grid, or search a range, with the same seeds and splits for all: "
-                           "means with intervals, what matters, and the best on validation. Any setting of the learner "
-                           "may be fixed: --epochs 3.")
+    made = parser(
+        "study",
+        "Train every cell of a grid, or search a range, with the same seeds and splits for all: "
+        "means with intervals, what matters, and the best on validation. Any setting of the learner "
+        "may be fixed: --epochs 3.",
+    )
     made.add_argument("data", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
-    made.add_argument("--vary", action="append", metavar="KEY=A,B|LOW..HIGH",
-                      help="a setting and its values, or its range (then it is searched); several may be given; "
-                           "model=A,B varies the learner; 60,60+60 are two values of a setting of several numbers")
+    made.add_argument(
+        "--vary",
+        action="append",
+        metavar="KEY=A,B|LOW..HIGH",
+        help="a setting and its values, or its range (then it is searched); several may be given; "
+        "model=A,B varies the learner; 60,60+60 are two values of a setting of several numbers",
+    )
     made.add_argument("--model", metavar="NAME", help="the learner (default: what suits the data)")
     made.add_argument("--seeds", type=whole(1), metavar="N", help="trainings of each cell, seeds 0 ... N-1 (default 5)")
     made.add_argument("--folds", type=whole(2), metavar="K", help="cross-validate each cell, in place of seeds")
@@ -35,8 +42,10 @@ def run(words: Sequence[str], own: Own) -> int:
     given, unknown = made.parse_known_args(rest)
     flags = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
     if unknown:
-        raise UsageError(f"snellen study does not know {unknown[0]}",
-                         nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]))
+        raise UsageError(
+            f"snellen study does not know {unknown[0]}",
+            nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
+        )
     if "seeds" in given and "folds" in given:
         raise UsageError("--folds takes the place of --seeds", "Give one of them.")
     vary = varied(vars(given).get("vary", []), typed, vars(given).get("model"), own)
@@ -57,9 +66,15 @@ def run(words: Sequence[str], own: Own) -> int:
             watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
         if budget is not None:
             budget = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
-        found = study(data, vary, seeds=vars(given).get("seeds", 5), folds=vars(given).get("folds"),
-                      trials=vars(given).get("trials", 20), out=vars(given).get("out"),
-                      machine=machine(given, watch=watch, seconds=budget))
+        found = study(
+            data,
+            vary,
+            seeds=vars(given).get("seeds", 5),
+            folds=vars(given).get("folds"),
+            trials=vars(given).get("trials", 20),
+            out=vars(given).get("out"),
+            machine=machine(given, watch=watch, seconds=budget),
+        )
     finally:
         watch.end()
     if "json" in given:
@@ -67,8 +82,15 @@ def run(words: Sequence[str], own: Own) -> int:
             values = to_plain(row.cell.values)
             for training in row.trainings:
                 terminal.line({"values": values, **to_plain(training)})
-            terminal.line({"values": values, "cell": row.cell.number, "chosen": row.cell.number == found.chosen,
-                           "validation": to_plain(row.validation), "test": to_plain(row.test)})
+            terminal.line(
+                {
+                    "values": values,
+                    "cell": row.cell.number,
+                    "chosen": row.cell.number == found.chosen,
+                    "validation": to_plain(row.validation),
+                    "test": to_plain(row.test),
+                }
+            )
         return 0
     if given.format != "text":
         terminal.tell(written(found, given.format))
@@ -76,9 +98,11 @@ def run(words: Sequence[str], own: Own) -> int:
     terminal.tell(terminal.table(*means(found)))
     if found.importance:
         terminal.tell("\n" + terminal.table(*effects(found)))
-    terminal.tell(f"\n{found.verdict}\n\n{caption(found)}\n\n"
-                  f"study: {found.folder} (study.csv, study.md, study.tex have each training)\n"
-                  f"page:  {found.folder / 'report.html'}")
+    terminal.tell(
+        f"\n{found.verdict}\n\n{caption(found)}\n\n"
+        f"study: {found.folder} (study.csv, study.md, study.tex have each training)\n"
+        f"page:  {found.folder / 'report.html'}"
+    )
     return 0
 
 

@@ -51,8 +51,10 @@ def run(words: Sequence[str], own: Own) -> int:
     given, unknown = made.parse_known_args(rest)
     if unknown:
         flags = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
-        raise UsageError(f"snellen train does not know {unknown[0]}",
-                         nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]))
+        raise UsageError(
+            f"snellen train does not know {unknown[0]}",
+            nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
+        )
 
     from snellen import api
     from snellen.core.record import read_record
@@ -65,8 +67,7 @@ def run(words: Sequence[str], own: Own) -> int:
         if "resume" in given:
             if typed or "data" in given or "model" in given or "folds" in given:
                 raise UsageError("--resume goes on with the settings of the run", "Give --resume RUN alone.")
-            trained = api.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner),
-                                   machine=where)
+            trained = api.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner), machine=where)
         else:
             if "data" not in given:
                 raise UsageError("snellen train needs data", "snellen train DATA; see snellen list data.")
@@ -87,13 +88,28 @@ def run(words: Sequence[str], own: Own) -> int:
             if "folds" in given:
                 from snellen.model_selection.cross_validation import cross_validate
 
-                crossed = cross_validate(data, learner, given.folds, out=vars(given).get("out"), settings=values,
-                                         machine=where, command=api.command_line())
+                crossed = cross_validate(
+                    data,
+                    learner,
+                    given.folds,
+                    out=vars(given).get("out"),
+                    settings=values,
+                    machine=where,
+                    command=api.command_line(),
+                )
                 watch.end()
                 show_folds(crossed, as_json="json" in given)
                 return 0
-            trained = api.train(data, learner, task=task.name, seed=vars(given).get("seed", 0),
-                                  out=vars(given).get("out"), machine=where, command=api.command_line(), **values)
+            trained = api.train(
+                data,
+                learner,
+                task=task.name,
+                seed=vars(given).get("seed", 0),
+                out=vars(given).get("out"),
+                machine=where,
+                command=api.command_line(),
+                **values,
+            )
     finally:
         watch.end()
     show(trained, as_json="json" in given)
@@ -118,8 +134,14 @@ def show(trained: object, *, as_json: bool) -> None:
     assert isinstance(trained, Trained)
     metrics = trained.metrics
     if as_json:
-        terminal.line({"run": str(trained.folder), "learner": trained.record.learner, "headline": trained.headline,
-                       "metrics": {name: to_plain(metric) for name, metric in metrics.items()}})
+        terminal.line(
+            {
+                "run": str(trained.folder),
+                "learner": trained.record.learner,
+                "headline": trained.headline,
+                "metrics": {name: to_plain(metric) for name, metric in metrics.items()},
+            }
+        )
         return
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
     print(terminal.table(["metric", "test, ± 95 % over samples"], [[name, str(metrics[name])] for name in order]))
@@ -134,8 +156,15 @@ def show_folds(crossed: Folds, *, as_json: bool) -> None:
     from snellen.core.serialization import to_plain
 
     if as_json:
-        terminal.line({"folder": str(crossed.folder), "learner": crossed.learner, "headline": crossed.headline,
-                       "folds": to_plain(crossed.each), "mean": to_plain(crossed.mean)})
+        terminal.line(
+            {
+                "folder": str(crossed.folder),
+                "learner": crossed.learner,
+                "headline": crossed.headline,
+                "folds": to_plain(crossed.each),
+                "mean": to_plain(crossed.mean),
+            }
+        )
         return
     rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(crossed.each, 1)]
     print(terminal.table(["fold", f"{crossed.headline} (test), ± 95 % over samples"], rows))

@@ -70,17 +70,27 @@ def _learners(folder: Path, task: str) -> Iterator[Entry]:
 def _register(path: Path) -> tuple[str, Path]:
     """The dict of architectures that a file makes learners of (`... for a in DENSE.values()`), and its folder."""
     tree = _tree(path)
-    name = next(n.value.id for n in ast.walk(_value(tree, "LEARNERS"))
-                if isinstance(n, ast.Attribute) and n.attr == "values" and isinstance(n.value, ast.Name))
-    module = next(n.module for n in tree.body if isinstance(n, ast.ImportFrom) and n.module
-                  and any(alias.name == name for alias in n.names))
+    name = next(
+        n.value.id
+        for n in ast.walk(_value(tree, "LEARNERS"))
+        if isinstance(n, ast.Attribute) and n.attr == "values" and isinstance(n.value, ast.Name)
+    )
+    module = next(
+        n.module
+        for n in tree.body
+        if isinstance(n, ast.ImportFrom) and n.module and any(alias.name == name for alias in n.names)
+    )
     return name, PACKAGE.joinpath(*module.split(".")[1:])
 
 
 def settings_of(model: str) -> dict[str, dict[str, Setting]]:
     """Task -> flag name -> setting, for the learner `model` in every task that has it."""
-    return {task.name: {s.name: s for s in entry.settings}
-            for task in tasks().values() for entry in task.learners if entry.name == model}
+    return {
+        task.name: {s.name: s for s in entry.settings}
+        for task in tasks().values()
+        for entry in task.learners
+        if entry.name == model
+    }
 
 
 @functools.cache
@@ -129,16 +139,32 @@ def _entry(path: Path, constant: str, task: str, group: tuple[str, ...] = ()) ->
     settings = _argument(call, "settings")
     assert isinstance(settings, ast.Name)
     name, summary, source = (_text(path, call, key) for key in ("name", "summary", "source"))
-    return Entry(name=name, task=task, summary=summary, source=source, accepts=tuple(sorted(reads)),
-                 settings=tuple(_settings(path, settings.id, group=group)), file=str(path.relative_to(PACKAGE)))
+    return Entry(
+        name=name,
+        task=task,
+        summary=summary,
+        source=source,
+        accepts=tuple(sorted(reads)),
+        settings=tuple(_settings(path, settings.id, group=group)),
+        file=str(path.relative_to(PACKAGE)),
+    )
 
 
-_NAMES: dict[str, Any] = {"Annotated": Annotated, "Literal": Literal, "Limit": Limit, "int": int, "float": float,
-                          "bool": bool, "str": str, "tuple": tuple}  # fmt: skip
+_NAMES: dict[str, Any] = {
+    "Annotated": Annotated,
+    "Literal": Literal,
+    "Limit": Limit,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "tuple": tuple,
+}
 
 
-def _settings(path: Path, name: str, changed: dict[str, Any] | None = None,
-              group: tuple[str, ...] = ()) -> Iterator[Setting]:  # fmt: skip
+def _settings(
+    path: Path, name: str, changed: dict[str, Any] | None = None, group: tuple[str, ...] = ()
+) -> Iterator[Setting]:
     """The settings of a class, with those of its groups in the place where they stand."""
     home, tree = _class(path, name)
     helps = sentences(tree)
@@ -152,8 +178,17 @@ def _settings(path: Path, name: str, changed: dict[str, Any] | None = None,
             yield from _settings(home, node.annotation.id, defaults, (*group, field))
             continue
         kind, many, optional, choices, limit = annotation(_annotation(home, node.annotation))
-        setting = Setting(name=field, kind=kind, default=ast.literal_eval(node.value), many=many, optional=optional,
-                          choices=choices, limit=limit, help=helps.get(field, ""), group=group)
+        setting = Setting(
+            name=field,
+            kind=kind,
+            default=ast.literal_eval(node.value),
+            many=many,
+            optional=optional,
+            choices=choices,
+            limit=limit,
+            help=helps.get(field, ""),
+            group=group,
+        )
         setting = replace(setting, default=setting.check(setting.default))
         yield replace(setting, default=setting.check(changed[field])) if changed and field in changed else setting
 

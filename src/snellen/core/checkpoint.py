@@ -100,10 +100,14 @@ def _manifest(folder: Path) -> list[dict[str, str]]:
         return []
     entries = files.read_json(path)
     right = isinstance(entries, list) and all(
-        isinstance(e, dict) and set(e) == {"file", "sha256"} and all(isinstance(v, str) for v in e.values())
-        and Path(e["file"]).name == e["file"] and Path(e["file"]).stem.isdecimal() and len(e["file"]) < 40
+        isinstance(e, dict)
+        and set(e) == {"file", "sha256"}
+        and all(isinstance(v, str) for v in e.values())
+        and Path(e["file"]).name == e["file"]
+        and Path(e["file"]).stem.isdecimal()
+        and len(e["file"]) < 40
         for e in entries
-    )  # fmt: skip
+    )
     if not right:
         raise DataError(f"{path} is damaged", _ANEW)
     return list(entries)
@@ -111,18 +115,26 @@ def _manifest(folder: Path) -> list[dict[str, str]]:
 
 def _checked(plain: Any, path: Path) -> State:
     """A state whose every field is of its kind: what a file says is not trusted."""
+
     def count(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
     right = (
-        isinstance(plain, dict) and set(plain) == {f.name for f in fields(State)}
-        and all(isinstance(plain[name], dict) and all(isinstance(key, str) for key in plain[name])
-                for name in ("kept", "made", "done", "notes"))
+        isinstance(plain, dict)
+        and set(plain) == {f.name for f in fields(State)}
+        and all(
+            isinstance(plain[name], dict) and all(isinstance(key, str) for key in plain[name])
+            for name in ("kept", "made", "done", "notes")
+        )
         and all(count(steps) for steps in plain["done"].values())
-        and isinstance(plain["ended"], list) and all(isinstance(name, str) for name in plain["ended"])
-        and isinstance(plain["loop"], str) and isinstance(plain["digest"], str) and isinstance(plain["step"], int)
-        and count(plain["history"]) and count(plain["between"])
-    )  # fmt: skip
+        and isinstance(plain["ended"], list)
+        and all(isinstance(name, str) for name in plain["ended"])
+        and isinstance(plain["loop"], str)
+        and isinstance(plain["digest"], str)
+        and isinstance(plain["step"], int)
+        and count(plain["history"])
+        and count(plain["between"])
+    )
     if not right:
         raise DataError(f"{path} is no saved state of a run", "It was written by another version of Snellen.")
     return State(**plain)
@@ -143,12 +155,15 @@ def restore(name: str, entry: Stateful, saved: Any, folder: Path) -> None:
                 raise ValueError("its settings are of other kinds")
             _lay_out(entry)
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
-        raise DataError(f"The saved {name} of {folder} does not fit: {first_line(error)}",
-                        "Was the learner or its code changed? Then train anew.") from error
+        raise DataError(
+            f"The saved {name} of {folder} does not fit: {first_line(error)}",
+            "Was the learner or its code changed? Then train anew.",
+        ) from error
 
 
 def _signature(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """The names and kinds of an optimizer's settings."""
+
     def kind(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [kind(v) for v in value]

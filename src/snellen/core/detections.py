@@ -40,8 +40,15 @@ class Objects(NamedTuple):
         """The same with every tensor changed alike."""
         masks = None if self.masks is None else change(self.masks)
         keypoints = None if self.keypoints is None else change(self.keypoints)
-        return Objects(change(self.boxes), change(self.labels), change(self.crowd), change(self.ignored),
-                       change(self.areas), masks, keypoints)
+        return Objects(
+            change(self.boxes),
+            change(self.labels),
+            change(self.crowd),
+            change(self.ignored),
+            change(self.areas),
+            masks,
+            keypoints,
+        )
 
     @property
     def learned(self) -> Objects:

@@ -140,8 +140,7 @@ def alone(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UsageError(f"Another process is at work on {folder}",
-                                 "Wait for it, or stop it first.") from error
+                raise UsageError(f"Another process is at work on {folder}", "Wait for it, or stop it first.") from error
             except OSError:  # a file system that knows no locks
                 pass
         yield
@@ -293,8 +292,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except _UNREADABLE as error:
-        raise DataError(f"{path} is not a whole Safetensors file: {error}",
-                        "The file is damaged; train again or restore it.") from error
+        raise DataError(
+            f"{path} is not a whole Safetensors file: {error}", "The file is damaged; train again or restore it."
+        ) from error
 
 
 def are_channels_last(tensors: Iterable[Tensor]) -> bool:
@@ -355,8 +355,10 @@ def unpack(packed: Packed) -> Any:
     try:
         return walk(tree)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
-        raise DataError(f"A saved state is damaged: {first_line(error)}",
-                        "It was written by another version of Snellen, or by hand.") from error
+        raise DataError(
+            f"A saved state is damaged: {first_line(error)}",
+            "It was written by another version of Snellen, or by hand.",
+        ) from error
 
 
 def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -390,8 +392,9 @@ def refuse_misfits(model: torch.nn.Module, tensors: Mapping[str, Tensor], where:
             wrong.append(f"{name} is {there.dtype} {tuple(there.shape)}, not {wanted.dtype} {shape}")
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-        raise DataError(f"{where} do not fit the model: {'; '.join(sorted(wrong)[:3])}{more}",
-                        "Were they written by another model?")
+        raise DataError(
+            f"{where} do not fit the model: {'; '.join(sorted(wrong)[:3])}{more}", "Were they written by another model?"
+        )
 
 
 def _growing(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str]]:

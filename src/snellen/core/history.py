@@ -117,16 +117,22 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for number, line in enumerate(lines, start=1):
             row = json.loads(line)
-            right = isinstance(row, dict) and isinstance(row.get("loop"), str) and all(
-                isinstance(v, int | float) and not isinstance(v, bool) and v - v == 0
-                for name, v in row.items() if name != "loop"
-            )  # fmt: skip
+            right = (
+                isinstance(row, dict)
+                and isinstance(row.get("loop"), str)
+                and all(
+                    isinstance(v, int | float) and not isinstance(v, bool) and v - v == 0
+                    for name, v in row.items()
+                    if name != "loop"
+                )
+            )
             if not right or not isinstance(row.get("step"), int):
                 raise ValueError(f"line {number} is no row of scalars")
             rows.append(row)
     except (ValueError, OSError, RecursionError, OverflowError) as error:
-        raise DataError(f"{path} cannot be read: {first_line(error)}",
-                        "The file is damaged; train again or restore it.") from error
+        raise DataError(
+            f"{path} cannot be read: {first_line(error)}", "The file is damaged; train again or restore it."
+        ) from error
     return rows
 
 

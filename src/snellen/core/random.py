@@ -46,8 +46,17 @@ class undrawn(TorchFunctionMode):  # noqa: N801 (used as a context)
         return func(*args, **kwargs)
 
 
-_DRAWS = {"normal_", "uniform_", "trunc_normal_", "erfinv_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_",
-          "xavier_uniform_", "orthogonal_"}  # fmt: skip
+_DRAWS = {
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "erfinv_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "orthogonal_",
+}
 
 
 def reseed(value: int) -> None:

@@ -64,8 +64,10 @@ def read_record(folder: Path) -> Record:
     """Raises DataError when the folder is no run, or of another schema."""
     plain = files.read_json(folder / "run.json")
     if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
-        raise DataError(f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads {SCHEMA}",
-                        "Open it with the version that wrote it.")
+        raise DataError(
+            f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads {SCHEMA}",
+            "Open it with the version that wrote it.",
+        )
     record: Record = from_plain(Record, plain, str(folder / "run.json"))
     return record
 

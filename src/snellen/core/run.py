@@ -51,10 +51,18 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, *, seed: int = 0, device: str = "cpu", resume: bool | None = False,
-        save_every: float = 30.0, seconds: float | None = None, watch: Watch | None = None, rank: int = 0,
+        self,
+        folder: Path,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        resume: bool | None = False,
+        save_every: float = 30.0,
+        seconds: float | None = None,
+        watch: Watch | None = None,
+        rank: int = 0,
         loss: Callable[..., Tensor] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder = folder
         self.seed = seed
         self.rank = rank
@@ -208,8 +216,10 @@ class Run:
     def _diverged(self, what: str, loop: str, step: int) -> Diverged:
         batch = f"; its batch: {self._about(step)}" if self._about is not None else ""
         kept = f"the last good state is kept in {self.folder / 'state'}" if self._generation else "none was saved yet"
-        return Diverged(f"{what} at step {step} of {loop!r}{batch}",
-                        f"Try a smaller --lr, --clip 1, or --precision float32; {kept}.")
+        return Diverged(
+            f"{what} at step {step} of {loop!r}{batch}",
+            f"Try a smaller --lr, --clip 1, or --precision float32; {kept}.",
+        )
 
     def save(self) -> None:
         """Writes everything kept. No state follows a value that is not finite, in the history or in the weights."""
@@ -219,12 +229,19 @@ class Run:
                 raise self._diverged(f"A weight of {name!r} became NaN or infinite", self._loop, self._step)
         self.history.sync()
         state = State(
-            kept={name: entry.state_dict() for name, entry in self._kept.items()}, made=self._made, done=self._done,
-            ended=sorted(self._ended), loop=self._loop, step=self._step,
-            history=self.history.length, digest=self.history.digest,
-            between=max(self._between, self._restored.between), notes=self.notes, numpy=numpy_state(),
+            kept={name: entry.state_dict() for name, entry in self._kept.items()},
+            made=self._made,
+            done=self._done,
+            ended=sorted(self._ended),
+            loop=self._loop,
+            step=self._step,
+            history=self.history.length,
+            digest=self.history.digest,
+            between=max(self._between, self._restored.between),
+            notes=self.notes,
+            numpy=numpy_state(),
             python=random.getstate(),
-        )  # fmt: skip
+        )
         write_state(self.folder / "state", self._generation + 1, state)
         self._generation += 1
         self._saved_at = time.monotonic()
@@ -246,8 +263,9 @@ class Run:
             np.random.set_state(from_numpy_state(self._restored.numpy))
             random.setstate(self._restored.python)
         except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
-            raise DataError(f"The saved generators of {self.folder} are damaged: {first_line(error)}",
-                            "Train anew.") from error
+            raise DataError(
+                f"The saved generators of {self.folder} are damaged: {first_line(error)}", "Train anew."
+            ) from error
 
     # -- signals ----------------------------------------------------------------------------------------------------
 
@@ -255,8 +273,11 @@ class Run:
         self.save()
         assert self.signal is not None
         name = signals.Signals(self.signal).name
-        raise Stopped(f"Stopped by {name} at step {self._done.get(self._loop, 0)} of {self._loop!r}; the run is saved.",
-                      self._how_to_go_on(), signal=self.signal)
+        raise Stopped(
+            f"Stopped by {name} at step {self._done.get(self._loop, 0)} of {self._loop!r}; the run is saved.",
+            self._how_to_go_on(),
+            signal=self.signal,
+        )
 
     def _how_to_go_on(self) -> str:
         return f"Go on with: snellen train --resume {shlex.quote(str(self.folder))}"
@@ -270,8 +291,11 @@ class Run:
             for which, handler in before.items():
                 signals.signal(which, handler)
             if not self._inside:  # nothing to finish first
-                raise Stopped(f"Stopped by {signals.Signals(number).name} outside the steps of learning.",
-                              self._how_to_go_on(), signal=number)
+                raise Stopped(
+                    f"Stopped by {signals.Signals(number).name} outside the steps of learning.",
+                    self._how_to_go_on(),
+                    signal=number,
+                )
 
         before: dict[int, Any] = {}
         with contextlib.suppress(ValueError):  # only the main thread may listen
@@ -289,5 +313,6 @@ def _refuse_links(folder: Path) -> None:
     """What a run writes, cuts and removes lies in its own folder: a link would lead elsewhere."""
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_symlink():
-            raise DataError(f"{entry} is a link: a run writes into its own folder only",
-                            "Put the files themselves there.")
+            raise DataError(
+                f"{entry} is a link: a run writes into its own folder only", "Put the files themselves there."
+            )

@@ -112,11 +112,16 @@ def _instance(kind: type[T], plain: Any, where: str) -> T:
     fields: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(plain) - set(fields) - {"is"})
     if unknown:
-        raise DataError(f"{where or kind.__name__}: unknown key {shown(unknown[0])}",
-                        "The file was written by another version of Snellen, or by hand.")
+        raise DataError(
+            f"{where or kind.__name__}: unknown key {shown(unknown[0])}",
+            "The file was written by another version of Snellen, or by hand.",
+        )
     annotations = hints(kind)  # type: ignore[arg-type]
-    values = {name: from_plain(annotations[name], value, f"{where}.{name}".lstrip("."))
-              for name, value in plain.items() if name != "is"}
+    values = {
+        name: from_plain(annotations[name], value, f"{where}.{name}".lstrip("."))
+        for name, value in plain.items()
+        if name != "is"
+    }
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:

@@ -68,8 +68,13 @@ class Setting:
     @property
     def describes(self) -> str:
         """What may be given, in words: "a number above 0"."""
-        noun = {"int": "a whole number", "float": "a number", "bool": "yes or no", "text": "a text",
-                "choice": "one of " + ", ".join(self.choices)}[self.kind]
+        noun = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "yes or no",
+            "text": "a text",
+            "choice": "one of " + ", ".join(self.choices),
+        }[self.kind]
         if self.many:
             noun = {"int": "whole numbers", "float": "numbers"}.get(self.kind, noun) + " separated by commas"
         limit = f" {self.limit}" if self.limit else ""
@@ -188,8 +193,18 @@ def own(cls: type) -> tuple[Setting, ...]:
             kind, many, optional, choices, limit = annotation(hint)
             if name not in cls.__dict__:
                 raise TypeError(f"{cls.__name__}.{name} needs a default")
-            found.append(Setting(name=name, kind=kind, default=cls.__dict__[name], many=many, optional=optional,
-                                 choices=choices, limit=limit, help=helps.get(name, "")))
+            found.append(
+                Setting(
+                    name=name,
+                    kind=kind,
+                    default=cls.__dict__[name],
+                    many=many,
+                    optional=optional,
+                    choices=choices,
+                    limit=limit,
+                    help=helps.get(name, ""),
+                )
+            )
         _OWN[cls] = tuple(found)
     return _OWN[cls]
 
@@ -262,9 +277,7 @@ def _filled(base: C, given: Mapping[str, Any]) -> C:
     return dataclasses.replace(base, **changes)  # type: ignore[type-var]
 
 
-def resolve(
-    cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Because]
-) -> tuple[C, dict[str, str]]:
+def resolve(cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Because]) -> tuple[C, dict[str, str]]:
     """What was typed wins over what the data suggests, and that over the default. Returns settings and sources."""
     others = {**{name: b.value for name, b in suggested.items()}, **typed}
     suggested = {name: because for name, because in suggested.items() if because.when(others)}

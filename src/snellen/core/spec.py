@@ -157,8 +157,9 @@ class Spec:
 def as_kept(now: Spec, kept: Spec) -> Spec:
     """The spec of data as it is now, without what the spec that was kept of it is too old to say."""
     old = {name for name, one in kept.inputs.items() if one.usual is None}
-    return replace(now, inputs={name: replace(one, usual=None) if name in old else one
-                                for name, one in now.inputs.items()})  # fmt: skip
+    return replace(
+        now, inputs={name: replace(one, usual=None) if name in old else one for name, one in now.inputs.items()}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

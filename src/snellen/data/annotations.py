@@ -47,8 +47,7 @@ class ObjectLists:
         masks: picture, places of its objects -> (n, H, W) bool; None where there are none.
     """
 
-    def __init__(self, starts: Tensor, objects: Objects,
-                 masks: Callable[[int, range], Tensor] | None = None) -> None:  # fmt: skip
+    def __init__(self, starts: Tensor, objects: Objects, masks: Callable[[int, range], Tensor] | None = None) -> None:
         self.starts = starts
         self.objects = objects
         self.masks = masks
@@ -80,9 +79,15 @@ def object_lists(each: Sequence[Objects]) -> ObjectLists:
     """The objects of pictures that lie in memory, masks and all."""
     starts = torch.tensor([0, *(len(objects.boxes) for objects in each)]).cumsum(0)
     points = [objects.keypoints for objects in each if objects.keypoints is not None]
-    together = Objects(torch.cat([o.boxes for o in each]), torch.cat([o.labels for o in each]),
-                       torch.cat([o.crowd for o in each]), torch.cat([o.ignored for o in each]),
-                       torch.cat([o.areas for o in each]), None, torch.cat(points) if points else None)
+    together = Objects(
+        torch.cat([o.boxes for o in each]),
+        torch.cat([o.labels for o in each]),
+        torch.cat([o.crowd for o in each]),
+        torch.cat([o.ignored for o in each]),
+        torch.cat([o.areas for o in each]),
+        None,
+        torch.cat(points) if points else None,
+    )
     kept = [objects.masks for objects in each]
 
     def masks(picture: int, places: range) -> Tensor:

@@ -24,8 +24,15 @@ class Batches:
         weights: (N,) how often each sample is drawn, relative to others; None: each once an epoch.
     """
 
-    def __init__(self, samples: Samples, size: int, seed: int, augment: Augment | None = None,
-                 span: tuple[float, float] = (0.0, 255.0), weights: Tensor | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        samples: Samples,
+        size: int,
+        seed: int,
+        augment: Augment | None = None,
+        span: tuple[float, float] = (0.0, 255.0),
+        weights: Tensor | None = None,
+    ) -> None:
         self.samples = samples
         self.size = min(size, len(samples))
         self.seed = seed

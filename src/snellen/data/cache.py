@@ -83,8 +83,9 @@ def _put(values: Tensor, start: int, x: Tensor) -> None:
     values[start : start + len(x)] = x
 
 
-def _decode_all(source: Source, ids: np.ndarray, reading: Reading, first: Tensor,
-                take: Callable[[int, Tensor], object]) -> None:  # fmt: skip
+def _decode_all(
+    source: Source, ids: np.ndarray, reading: Reading, first: Tensor, take: Callable[[int, Tensor], object]
+) -> None:
     """Hands all inputs to `take` in chunks; what cannot be read is named all at once."""
     problems: dict[int, str] = {}
     size = max(1, min(_CHUNK, _CHUNK_BYTES // max(first.numel() * first.element_size(), 1)))
@@ -98,8 +99,9 @@ def _decode_all(source: Source, ids: np.ndarray, reading: Reading, first: Tensor
         if x.shape[1:] != first.shape[1:]:
             shapes = tuple(first.shape[1:]), tuple(x.shape[1:])
             names = source.name(int(ids[0])), source.name(int(part[0]))
-            raise DataError(f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}",
-                            "Read all at one size with --image-size.")
+            raise DataError(
+                f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}", "Read all at one size with --image-size."
+            )
         if not problems:
             take(start, x)
     if problems:
@@ -126,8 +128,9 @@ class Decoded:
         rows = np.empty((len(ids), *self.shape), self.dtype)
         for row, id in zip(rows, ids, strict=True):
             if os.preadv(self._file, [row.reshape(-1).view(np.uint8).data], int(id) * self._row) != self._row:
-                raise EnvironmentProblem(f"the decoded inputs of {self.name(int(id))} are cut short",
-                                         "Run again: they are decoded anew.")
+                raise EnvironmentProblem(
+                    f"the decoded inputs of {self.name(int(id))} are cut short", "Run again: they are decoded anew."
+                )
         return torch.from_numpy(rows)
 
     def all(self, reading: Reading) -> Tensor | None:
@@ -191,13 +194,15 @@ def _make_room(folder: Path, size: int, allowed: int | None) -> None:
         EnvironmentProblem: when it may not even then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    held = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")),
-                  key=lambda entry: entry.stat().st_mtime)  # fmt: skip
+    held = sorted(
+        (entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.stat().st_mtime
+    )
     total = sum(entry.stat().st_size for entry in held)
     limit = (shutil.disk_usage(folder).free + total) // SHARE_OF_DISK if allowed is None else allowed
     if size > limit:
-        raise EnvironmentProblem(f"they take {size:,} bytes and {limit:,} are allowed in {folder}",
-                                 "Allow more with --cache SIZE.")
+        raise EnvironmentProblem(
+            f"they take {size:,} bytes and {limit:,} are allowed in {folder}", "Allow more with --cache SIZE."
+        )
     for entry in held:
         if total + size <= limit:
             break

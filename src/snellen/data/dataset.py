@@ -154,8 +154,15 @@ class Samples:
         values: (n, ...) all inputs where they fit in memory, else None: then each batch is read from the source.
     """
 
-    def __init__(self, source: Source, ids: Tensor, y: Tensor, reading: Reading, values: Tensor | None,
-                 device: torch.device | str = "cpu") -> None:  # fmt: skip
+    def __init__(
+        self,
+        source: Source,
+        ids: Tensor,
+        y: Tensor,
+        reading: Reading,
+        values: Tensor | None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.source = source
         self.device = torch.device(device)
         self.reading = reading
@@ -188,4 +195,3 @@ def counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:
     if isinstance(target, Labels):
         return tuple(int(n) for n in truth.sum(0).tolist())
     return ()
-

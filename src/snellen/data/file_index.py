@@ -64,8 +64,9 @@ def walk(root: Path) -> Listing:
                 entries = list(found)
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno else str(error)
-            listing.aside.append(Aside(relative or ".", f"is a folder that cannot be read ({reason})",
-                                       "Mend its permissions."))
+            listing.aside.append(
+                Aside(relative or ".", f"is a folder that cannot be read ({reason})", "Mend its permissions.")
+            )
             continue
         listing.folders.append(relative)
         for entry in entries:
@@ -124,8 +125,10 @@ class Index:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=5)
-            connection.execute("CREATE TABLE IF NOT EXISTS facts (kind TEXT, path TEXT, size INTEGER, mtime INTEGER,"
-                               " fact BLOB, PRIMARY KEY (kind, path)) WITHOUT ROWID")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS facts (kind TEXT, path TEXT, size INTEGER, mtime INTEGER,"
+                " fact BLOB, PRIMARY KEY (kind, path)) WITHOUT ROWID"
+            )
         except sqlite3.DatabaseError as error:
             if connection is not None:
                 connection.close()
@@ -147,8 +150,9 @@ class Index:
             if connection is None:
                 return {}
             try:
-                rows = connection.execute("SELECT path, size, mtime, fact FROM facts WHERE kind = ?",
-                                          (f"{kind} {VERSION}",)).fetchall()
+                rows = connection.execute(
+                    "SELECT path, size, mtime, fact FROM facts WHERE kind = ?", (f"{kind} {VERSION}",)
+                ).fetchall()
             except sqlite3.DatabaseError:
                 return {}
         held = {}
@@ -162,20 +166,21 @@ class Index:
         """Remembers facts; where that is not possible, nothing happens."""
         if not facts:
             return
-        rows = [(f"{kind} {VERSION}", path, files[path].size, files[path].mtime_ns, fact)
-                for path, fact in facts.items()]
+        rows = [
+            (f"{kind} {VERSION}", path, files[path].size, files[path].mtime_ns, fact) for path, fact in facts.items()
+        ]
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
                 with connection:
                     connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
 
-
     def together(self, kind: str, key: str) -> bytes | None:
         """What was learned of many files together, by a digest of them."""
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
-                found = connection.execute("SELECT fact FROM facts WHERE kind = ? AND path = ?",
-                                           (f"all {kind} {VERSION}", key)).fetchone()
+                found = connection.execute(
+                    "SELECT fact FROM facts WHERE kind = ? AND path = ?", (f"all {kind} {VERSION}", key)
+                ).fetchone()
                 return None if found is None else bytes(found[0])
         return None
 
@@ -185,10 +190,14 @@ class Index:
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
                 with connection:
-                    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, 0, ?, ?)",
-                                       (kind, key, time.time_ns(), fact))
-                    connection.execute("DELETE FROM facts WHERE kind = ? AND path NOT IN (SELECT path FROM facts WHERE "
-                                       "kind = ? ORDER BY mtime DESC LIMIT ?)", (kind, kind, _LISTS))
+                    connection.execute(
+                        "INSERT OR REPLACE INTO facts VALUES (?, ?, 0, ?, ?)", (kind, key, time.time_ns(), fact)
+                    )
+                    connection.execute(
+                        "DELETE FROM facts WHERE kind = ? AND path NOT IN (SELECT path FROM facts WHERE "
+                        "kind = ? ORDER BY mtime DESC LIMIT ?)",
+                        (kind, kind, _LISTS),
+                    )
 
 
 def digest_of(files: Iterable[File]) -> str:

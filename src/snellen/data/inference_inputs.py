@@ -65,8 +65,11 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
                 yield from _alike(_read(_each(paths, reading, problems), spec, reading, problems))
     if problems:
         names = list(problems)
-        raise BadSamples({i: problems[name] for i, name in enumerate(names)}, dict(enumerate(names)),
-                         "Mend them, or leave them out; all others are answered.")
+        raise BadSamples(
+            {i: problems[name] for i, name in enumerate(names)},
+            dict(enumerate(names)),
+            "Mend them, or leave them out; all others are answered.",
+        )
 
 
 def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading, page: int | None = None) -> Tensor:
@@ -100,8 +103,11 @@ def joined(frames: Sequence[Tensor], second: object) -> Tensor:
         Unusable: where they have several sizes.
     """
     if any(x.shape != frames[0].shape for x in frames):
-        raise Unusable("corrupt", f"is {_shape(frames[0])} pixels, its second frame {second} {_shape(frames[1])}",
-                       "Frames have one size.")
+        raise Unusable(
+            "corrupt",
+            f"is {_shape(frames[0])} pixels, its second frame {second} {_shape(frames[1])}",
+            "Frames have one size.",
+        )
     return torch.cat(list(frames))
 
 
@@ -214,8 +220,7 @@ def _of_listing(folder: Path, listing: Listing, problems: dict[str, str]) -> Ite
     yield from (folder / entry.path for entry in found.aside if is_film(entry.path))
 
 
-def _read(asked: Iterator[Asked], spec: Spec, reading: Reading,
-          problems: dict[str, str]) -> Iterator[list[Sample]]:  # fmt: skip
+def _read(asked: Iterator[Asked], spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[list[Sample]]:
     """Pictures from files, so many at a time, each with its name; what cannot be read is among the problems."""
 
     def read(one: Asked) -> Tensor | Unusable:
@@ -250,13 +255,15 @@ def _each(paths: Sequence[Path], reading: Reading, problems: dict[str, str]) -> 
 def _pairs(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[Asked]:
     """Two frames each, under the name of the first; a file that is in no pair is among the problems."""
     pairs, alone = paired(paths)
-    problems.update({str(path): "has no second frame: flow is asked of two files, or of files that are counted"
-                     for path in alone})  # fmt: skip
+    problems.update(
+        {str(path): "has no second frame: flow is asked of two files, or of files that are counted" for path in alone}
+    )
     return ((str(first), ((first, None), (second, None))) for first, second in pairs)
 
 
-def _frames(path: Path, spec: Spec, reading: Reading, problems: dict[str, str],
-            pairs: bool = False) -> Iterator[list[Sample]]:  # fmt: skip
+def _frames(
+    path: Path, spec: Spec, reading: Reading, problems: dict[str, str], pairs: bool = False
+) -> Iterator[list[Sample]]:
     """The frames of a film, so many at a time, each with its number; or each with the one after it."""
     good: list[Sample] = []
     asked = of_one_frame(spec, reading) if pairs else as_asked(spec, reading)

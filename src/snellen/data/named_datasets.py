@@ -39,6 +39,7 @@ def built_in(name: str, seed: int, target: tuple[str, ...]) -> Draft:
         raise UsageError(f"{name} has no target {wanted!r}", nearest(wanted, list(known)))
     return BUILTIN[name](seed, wanted)
 
+
 _HOMES = {  # where the sets are fetched from, as far as it must be known before torchvision is imported
     "mnist": "https://ossci-datasets.s3.amazonaws.com",
     "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
@@ -64,8 +65,10 @@ def find_named(name: str) -> Path:
     for place in NAMED[name]:
         if (folder / place).is_dir():
             return folder / place
-    raise DataError(f"{name} is not in {folder} (looked for {', '.join(NAMED[name])})",
-                    f"Fetch it with: snellen get {name}, or say where it lies with SNELLEN_DATA.")
+    raise DataError(
+        f"{name} is not in {folder} (looked for {', '.join(NAMED[name])})",
+        f"Fetch it with: snellen get {name}, or say where it lies with SNELLEN_DATA.",
+    )
 
 
 def get(name: str) -> Path:
@@ -123,8 +126,10 @@ def _reach(home: str, name: str, folder: Path) -> None:
     threading.Thread(target=connect, daemon=True).start()
     done.wait(_PATIENCE)
     if not reached.is_set():
-        raise EnvironmentProblem(f"{name} cannot be fetched: {parts.hostname} does not answer",
-                                 f"Connect to the network, or put the files into {folder} by hand.")
+        raise EnvironmentProblem(
+            f"{name} cannot be fetched: {parts.hostname} does not answer",
+            f"Connect to the network, or put the files into {folder} by hand.",
+        )
 
 
 @contextlib.contextmanager
@@ -135,8 +140,9 @@ def _transfer(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, EOFError) as error:  # RuntimeError: a sum that is wrong
-        raise EnvironmentProblem(f"{name} could not be fetched: {error}",
-                                 "Try again; what was fetched in part is gone.") from error
+        raise EnvironmentProblem(
+            f"{name} could not be fetched: {error}", "Try again; what was fetched in part is gone."
+        ) from error
     finally:
         socket.setdefaulttimeout(before)
 

@@ -44,8 +44,9 @@ def dataset(data: str | Path, *, seed: int = 0, asked: Asked | None = None) -> D
     return dataclasses.replace(opened, reading=Reading(pages=asked.pages))
 
 
-def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | None,
-             asked: Asked | None = None) -> Dataset[Labelled]:  # fmt: skip
+def assemble(
+    draft: Draft, name: str, seed: int, origin: dict[str, object] | None, asked: Asked | None = None
+) -> Dataset[Labelled]:
     """Splits a draft and counts it."""
     splits = divide(draft, seed, asked.folds, asked.fold) if asked is not None else divide(draft, seed)
     truth = draft.truth if draft.truth is not None else torch.zeros(len(draft.source), 0)
@@ -55,9 +56,18 @@ def assemble(draft: Draft, name: str, seed: int, origin: dict[str, object] | Non
     elif isinstance(target, PixelClasses | Boxes) and draft.annotations is not None:
         target = dataclasses.replace(target, counts=draft.annotations.counts(splits["train"], len(target.names)))
     spec = Spec(name=name, inputs=draft.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
-    return Dataset(spec=spec, source=draft.source, truth=truth, splits=splits, taken_for=draft.taken_for,
-                   findings=draft.findings, origin=origin, files=draft.files, aside=draft.aside,
-                   annotations=draft.annotations)
+    return Dataset(
+        spec=spec,
+        source=draft.source,
+        truth=truth,
+        splits=splits,
+        taken_for=draft.taken_for,
+        findings=draft.findings,
+        origin=origin,
+        files=draft.files,
+        aside=draft.aside,
+        annotations=draft.annotations,
+    )
 
 
 def _draft(path: Path, asked: Asked) -> Draft:
@@ -71,5 +81,4 @@ def _draft(path: Path, asked: Asked) -> Draft:
     for format in known.values():
         if format.recognises(path):
             return format.open_draft(path, asked)
-    raise DataError(f"{path} holds nothing that Snellen knows",
-                    f"It reads {', '.join(known)}; say which with --as.")
+    raise DataError(f"{path} holds nothing that Snellen knows", f"It reads {', '.join(known)}; say which with --as.")

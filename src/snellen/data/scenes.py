@@ -35,8 +35,15 @@ class Scenes:
     Decoded pictures are kept in memory while all of them fit into a quarter of what is free.
     """
 
-    def __init__(self, source: Source, ids: Tensor, annotations: Annotations, reading: Reading,
-                 keep: bool = True, device: torch.device | str = "cpu") -> None:  # fmt: skip
+    def __init__(
+        self,
+        source: Source,
+        ids: Tensor,
+        annotations: Annotations,
+        reading: Reading,
+        keep: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.source = source
         self.ids = ids
         self.annotations = annotations

@@ -90,13 +90,18 @@ def as_read(x: Tensor, reading: Reading) -> Tensor:
             weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
             x = at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
         else:
-            raise DataError(f"the picture has {x.shape[1]} channels, the model reads {reading.channels}",
-                            "Convert it first.")
+            raise DataError(
+                f"the picture has {x.shape[1]} channels, the model reads {reading.channels}", "Convert it first."
+            )
     if reading.size is not None and tuple(x.shape[-2:]) != reading.size:
         smooth = reading.resample != "nearest"
         resized = torch.nn.functional.interpolate(
-            x.float(), size=reading.size, mode=reading.resample, antialias=smooth,
-            align_corners=False if smooth else None)  # fmt: skip
+            x.float(),
+            size=reading.size,
+            mode=reading.resample,
+            antialias=smooth,
+            align_corners=False if smooth else None,
+        )
         x = at_depth(resized, x.dtype)
     return x
 

@@ -51,8 +51,10 @@ def _folded(draft: Draft, ids: Tensor, seed: int, folds: int, fold: int) -> dict
     if not 2 <= folds <= len(ids) or not 0 <= fold < folds:
         raise UsageError(f"{folds} folds cannot be made of {len(ids)} samples", "Write for example --folds 5.")
     if draft.same or (draft.given is not None and (draft.given != 0).any()):
-        raise UsageError("--folds does not go with data that has splits of its own",
-                         "Leave --folds out, or put all samples into one split.")
+        raise UsageError(
+            "--folds does not go with data that has splits of its own",
+            "Leave --folds out, or put all samples into one split.",
+        )
     parts = _ranked(draft, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, fill=False)
     rest = torch.cat([part for k, part in parts.items() if k != f"{fold}"]).sort().values
     share = min(HELD_OUT, MOST_HELD_OUT / max(len(rest), 1))
@@ -74,7 +76,8 @@ def _ranked(draft: Draft, ids: Tensor, shares: Mapping[str, float], seed: int, f
         found, inverse = torch.unique(torch.from_numpy(draft.groups)[ids], return_inverse=True)
         sizes = torch.bincount(inverse, minlength=len(found))
         first = torch.full((len(found),), len(ids), dtype=torch.int64).scatter_reduce(
-            0, inverse, torch.arange(len(ids)), "amin")
+            0, inverse, torch.arange(len(ids)), "amin"
+        )
     group_class = classes[first] if classes is not None else torch.zeros(len(first), dtype=torch.int64)
     rank = uniform(ids[first], 1, key(seed, "split"))[:, 0]
     target = torch.full((len(first),), -1, dtype=torch.int64)

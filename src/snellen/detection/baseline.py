@@ -79,8 +79,9 @@ class Usual(nn.Module):
         points = None
         if self.pose.shape[1]:
             corner, side = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
-            points = torch.cat([corner + self.pose[labels] * side, scores[:, None, None].expand(-1, self.pose.shape[1],
-                                1)], 2)  # fmt: skip
+            points = torch.cat(
+                [corner + self.pose[labels] * side, scores[:, None, None].expand(-1, self.pose.shape[1], 1)], 2
+            )
         return Found(boxes, scores, labels, masks, points)
 
 
@@ -98,8 +99,12 @@ def fit(part: Part, data: Dataset[Labelled], model: Usual, run: Run) -> None:
     target = target_of(data.spec)
     boxes = torch.cat([objects.boxes / size.repeat(2) for objects, size in seen])  # (M, 4) in shares
     labels = torch.cat([objects.labels for objects, _ in seen])
-    found = [(usual, label) for label, most in enumerate(_shares(labels, target)) if most
-             for usual in _middles(boxes[labels == label], most)]
+    found = [
+        (usual, label)
+        for label, most in enumerate(_shares(labels, target))
+        if most
+        for usual in _middles(boxes[labels == label], most)
+    ]
     if found:
         usual, of = torch.stack([box for box, _ in found]), torch.tensor([label for _, label in found])
         scores = _how_often(usual, of, seen)
@@ -168,6 +173,8 @@ def _shapes(model: Usual, seen: Sequence[Seen]) -> None:
 def _within(mask: Tensor, box: Tensor) -> Tensor:
     """(SIDE, SIDE) zeros and ones, the mask at places spread evenly over its box."""
     step = (torch.arange(SIDE) + 0.5) / SIDE
-    rows, columns = (((start + step * (end - start)).long().clamp(0, most - 1)).numpy()
-                     for start, end, most in ((box[1], box[3], mask.shape[0]), (box[0], box[2], mask.shape[1])))
+    rows, columns = (
+        ((start + step * (end - start)).long().clamp(0, most - 1)).numpy()
+        for start, end, most in ((box[1], box[3], mask.shape[0]), (box[0], box[2], mask.shape[1]))
+    )
     return mask[np.ix_(rows, columns)].float()

@@ -90,20 +90,28 @@ class Results:
         """One entry for each object. watch: is told of pictures whose number is not known."""
         names = [name for name, _ in self.answers]
         ids, strangers = numbered(names, self.known)
-        entries = [self._entry(id, name, one) for id, (name, objects) in zip(ids, self.answers, strict=True)
-                   for one in objects]  # fmt: skip
+        entries = [
+            self._entry(id, name, one) for id, (name, objects) in zip(ids, self.answers, strict=True) for one in objects
+        ]
         written = json.dumps(entries, ensure_ascii=False, allow_nan=False)
         files.write_text(self.path, written + "\n")
         if self.known is not None and strangers and watch is not None:
             few = ", ".join(strangers[:3]) + (" ..." if len(strangers) > 3 else "")
-            watch.say(f"{len(strangers)} of {len(names)} pictures are not in {self.known.told}, or came twice, and are "
-                      f"numbered anew: {few}")
+            watch.say(
+                f"{len(strangers)} of {len(names)} pictures are not in {self.known.told}, or came twice, and are "
+                f"numbered anew: {few}"
+            )
 
     def _entry(self, id: Id, name: str, one: Mapping[str, Any]) -> dict[str, Any]:
         x1, y1, x2, y2 = one["box"]
-        entry = {"image_id": id, "file_name": name, "category_id": self.classes[one["class"]],
-                 "category": one["class"], "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
-                 "score": one["score"]}  # fmt: skip
+        entry = {
+            "image_id": id,
+            "file_name": name,
+            "category_id": self.classes[one["class"]],
+            "category": one["class"],
+            "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+            "score": one["score"],
+        }
         if "mask" in one:
             entry["segmentation"] = one["mask"]
         if "keypoints" in one:

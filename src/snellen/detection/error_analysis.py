@@ -14,10 +14,13 @@ from snellen.detection.protocol import Part
 NEAR = 0.1  # of the overlap: with less, a find has nothing to do with an object
 
 KINDS = ("duplicate", "wrong class", "badly placed", "near another class", "nothing there")
-MEANS = ("of an object that a surer find has already", "on an object of another class",
-         f"on an object of its class, but overlapping less than {HALF:g}",
-         f"near an object of another class, overlapping less than {HALF:g}",
-         f"overlapping every object by less than {NEAR:g}")  # fmt: skip
+MEANS = (
+    "of an object that a surer find has already",
+    "on an object of another class",
+    f"on an object of its class, but overlapping less than {HALF:g}",
+    f"near an object of another class, overlapping less than {HALF:g}",
+    f"overlapping every object by less than {NEAR:g}",
+)
 
 UNTOLD, LEFT_OUT, RIGHT = -3, -2, -1  # of a find; the others are places in KINDS
 
@@ -66,8 +69,13 @@ def mistakes(said: Predictions, part: Part, spec: Spec) -> Mistakes:
     taken = np.zeros(len(truths.label), bool)
     hit = matches.object[0, 0][told]
     taken[hit[hit >= 0]] = True
-    return Mistakes(kind=kind, missed=matches.counted[0] & ~taken, counted=matches.counted[0], picture=finds.picture,
-                    whose=truths.picture)
+    return Mistakes(
+        kind=kind,
+        missed=matches.counted[0] & ~taken,
+        counted=matches.counted[0],
+        picture=finds.picture,
+        whose=truths.picture,
+    )
 
 
 def _kinds(same: np.ndarray, other: np.ndarray) -> np.ndarray:

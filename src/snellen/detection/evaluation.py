@@ -23,7 +23,7 @@ HALF = 0.5  # of the overlap, at which precision, recall and kinds of error are 
 
 
 def headline(parts: Sequence[Part]) -> str:
-    """"AP" where boxes are all there is, else "mask AP" or "keypoint AP"."""
+    """ "AP" where boxes are all there is, else "mask AP" or "keypoint AP"."""
     return _word(parts, parts[0]) + "AP"
 
 
@@ -36,8 +36,13 @@ def target_of(spec: Spec) -> Boxes:
     return spec.target
 
 
-def matched(said: Predictions, part: Part, spec: Spec, sizes: Sequence[str] = ("all",),
-            thresholds: Sequence[float] | None = None) -> Matches:  # fmt: skip
+def matched(
+    said: Predictions,
+    part: Part,
+    spec: Spec,
+    sizes: Sequence[str] = ("all",),
+    thresholds: Sequence[float] | None = None,
+) -> Matches:
     """Finds assigned to objects by the overlap of their boxes, masks or keypoints.
 
     Args:
@@ -48,8 +53,14 @@ def matched(said: Predictions, part: Part, spec: Spec, sizes: Sequence[str] = ("
     if thresholds is not None:
         rules = Rules(thresholds=tuple(thresholds), ranges=rules.ranges, most=rules.most)
     target = target_of(spec)
-    return match(finds_of(said, part), truths_of(said, part), overlap_of(said, part, target), len(said["ids"]),
-                 len(target.names), rules)
+    return match(
+        finds_of(said, part),
+        truths_of(said, part),
+        overlap_of(said, part, target),
+        len(said["ids"]),
+        len(target.names),
+        rules,
+    )
 
 
 def finds_of(said: Predictions, part: Part) -> Finds:
@@ -69,8 +80,13 @@ def truths_of(said: Predictions, part: Part) -> Truths:
     ignored = said["ignored"]
     if part == "keypoints":
         ignored = ignored | ~(said["true_keypoints"][..., 2] > 0).any(1)
-    return Truths(_owners(said["objects"]), said["true_labels"].numpy(), said["crowd"].numpy(), ignored.numpy(),
-                  said["areas"].double().numpy())
+    return Truths(
+        _owners(said["objects"]),
+        said["true_labels"].numpy(),
+        said["crowd"].numpy(),
+        ignored.numpy(),
+        said["areas"].double().numpy(),
+    )
 
 
 def _owners(counts: Tensor) -> np.ndarray:
@@ -82,11 +98,19 @@ def overlap_of(said: Predictions, part: Part, target: Boxes) -> Overlap:
     """How far finds cover objects."""
     crowd = said["crowd"].numpy()
     if part == "masks":
-        return iou.of_masks(short_masks(said, "counts", "runs", "finds"),
-                                 short_masks(said, "true_counts", "true_runs", "objects"), crowd)
+        return iou.of_masks(
+            short_masks(said, "counts", "runs", "finds"),
+            short_masks(said, "true_counts", "true_runs", "objects"),
+            crowd,
+        )
     if part == "keypoints":
-        return iou.of_keypoints(said["keypoints"].numpy(), said["true_keypoints"].numpy(), said["truth"].numpy(),
-                                     said["areas"].numpy(), iou.sigmas_of(target.keypoints))
+        return iou.of_keypoints(
+            said["keypoints"].numpy(),
+            said["true_keypoints"].numpy(),
+            said["truth"].numpy(),
+            said["areas"].numpy(),
+            iou.sigmas_of(target.keypoints),
+        )
     return iou.of_boxes(said["boxes"].numpy(), said["truth"].numpy(), crowd)
 
 
@@ -110,8 +134,10 @@ def short_masks(said: Predictions, counts: str, runs: str, numbers: str) -> list
     from faster_coco_eval.core import mask
 
     sizes = said["sizes"].repeat_interleave(said[numbers], 0).tolist()
-    plain = [{"size": size, "counts": lengths.tolist()}
-             for size, lengths in zip(sizes, lengths_of_masks(said, counts, runs), strict=True)]
+    plain = [
+        {"size": size, "counts": lengths.tolist()}
+        for size, lengths in zip(sizes, lengths_of_masks(said, counts, runs), strict=True)
+    ]
     return [mask.frPyObjects(one, *one["size"]) for one in plain]
 
 
@@ -133,10 +159,14 @@ def _precisions(said: Predictions, part: Part, spec: Spec, word: str, with_inter
     whole = _mean(precision, "no object of the split is to be found")
     if with_interval and whole.value is not None:
         low, high = bootstrap(detection.mean_of_rows(matches), len(said["ids"]), draws=DRAWS)
-        whole = Metric(value=whole.value, low=min(low, whole.value), high=max(high, whole.value), over="pictures",
-                       percent=True)
-    found = {f"{word}AP": whole, f"{word}AP50": _mean(precision[:1], whole.reason),
-             f"{word}AP75": _mean(precision[5:6], whole.reason)}
+        whole = Metric(
+            value=whole.value, low=min(low, whole.value), high=max(high, whole.value), over="pictures", percent=True
+        )
+    found = {
+        f"{word}AP": whole,
+        f"{word}AP50": _mean(precision[:1], whole.reason),
+        f"{word}AP75": _mean(precision[5:6], whole.reason),
+    }
     for place, size in enumerate(ranges):
         if size != "all":
             by_size = detection.average_precision(matches, sizes=place)[0][0]
@@ -155,12 +185,19 @@ def _mean(figures: Tensor, reason: str) -> Metric:
 def _told(matches: Matches, threshold: float) -> dict[str, Metric]:
     """Of what the user is told: how much is right, and how much of what is there."""
     right, said, true = counted(matches, threshold)
-    found = {"precision": Metric(value=right / said, percent=True) if said else
-             Metric(value=None, percent=True, reason="nothing was found"),
-             "recall": Metric(value=right / true, percent=True) if true else
-             Metric(value=None, percent=True, reason="no object is there to be found")}  # fmt: skip
-    f1 = Metric(value=2 * right / (said + true), percent=True) if said + true else \
-        Metric(value=None, percent=True, reason="nothing is there and nothing was found")
+    found = {
+        "precision": Metric(value=right / said, percent=True)
+        if said
+        else Metric(value=None, percent=True, reason="nothing was found"),
+        "recall": Metric(value=right / true, percent=True)
+        if true
+        else Metric(value=None, percent=True, reason="no object is there to be found"),
+    }
+    f1 = (
+        Metric(value=2 * right / (said + true), percent=True)
+        if said + true
+        else Metric(value=None, percent=True, reason="nothing is there and nothing was found")
+    )
     return {"F1": f1, **found}
 
 
@@ -190,6 +227,7 @@ def errors(parts: Sequence[Part], said: Predictions, spec: Spec) -> Tensor:
     if count < 2:
         return (1 - whole).expand(count).clone()
     parted = [(torch.ones(count, count) - torch.eye(count))[some] for some in torch.split(torch.arange(count), 256)]
-    without = torch.cat([detection.average_precision(matches, weights)[0].nanmean((1, 2)).nan_to_num(0.0)
-                         for weights in parted])  # (N,)
+    without = torch.cat(
+        [detection.average_precision(matches, weights)[0].nanmean((1, 2)).nan_to_num(0.0) for weights in parted]
+    )  # (N,)
     return 1 - (count * whole - (count - 1) * without)

@@ -31,8 +31,14 @@ def detector(kind: Kind, sight: Sight, spec: Spec, known: Known) -> Detector:
     if kind == "ssdlite":
         return Detector(pictures, OneStage(kind, ssdlite(len(target.names) + 1)))
     norm: Norm = "frozen" if published else sight.norm
-    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5, coarse=True,
-                   epsilon=published.epsilon if published else EPSILON)
+    maps = pyramid(
+        sight.backbone,
+        channels,
+        norm,
+        3 if published else 5,
+        coarse=True,
+        epsilon=published.epsilon if published else EPSILON,
+    )
     if kind == "fcos":
         from torchvision.models.detection.fcos import FCOS
 
@@ -60,5 +66,6 @@ def ssdlite(classes: int) -> Any:
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
-    return cast(Any, ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes,
-                                                   norm_layer=norm))  # fmt: skip
+    return cast(
+        Any, ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes, norm_layer=norm)
+    )

@@ -46,15 +46,17 @@ def untold(model: Any) -> Iterator[float]:
         model.threshold.copy_(threshold)
 
 
-def told(parts: Sequence[Part], found: Found, size: tuple[int, int], target: Boxes,
-         threshold: float) -> list[Answer]:  # fmt: skip
+def told(parts: Sequence[Part], found: Found, size: tuple[int, int], target: Boxes, threshold: float) -> list[Answer]:
     """Each find in plain words, the surest first."""
     objects: list[Answer] = []
     for k, score in enumerate(found.scores.tolist()):
         if score < threshold:
             break
-        one: Answer = {"class": target.names[int(found.labels[k])], "score": score,
-                       "box": rounded(found.boxes[k].tolist())}
+        one: Answer = {
+            "class": target.names[int(found.labels[k])],
+            "score": score,
+            "box": rounded(found.boxes[k].tolist()),
+        }
         if "masks" in parts and found.masks is not None:
             one["mask"] = short(found.masks[k], size)
         if "keypoints" in parts and found.keypoints is not None:
@@ -108,9 +110,12 @@ class Outward(nn.Module):
 def exported(parts: Sequence[Part], model: Detector, spec: Spec) -> Exported:
     """Boxes, scores, labels and their number; masks and keypoints where they are asked for."""
     names = target_of(spec).names
-    outputs = [Output(name="boxes", columns=("x1", "y1", "x2", "y2"), units=("px",) * 4),
-               Output(name="scores", columns=("score",)), Output(name="labels", columns=names),
-               Output(name="count", columns=("finds",))]
+    outputs = [
+        Output(name="boxes", columns=("x1", "y1", "x2", "y2"), units=("px",) * 4),
+        Output(name="scores", columns=("score",)),
+        Output(name="labels", columns=names),
+        Output(name="count", columns=("finds",)),
+    ]
     if "masks" in parts:
         outputs.append(Output(name="masks", columns=("inside",)))
     if "keypoints" in parts:

@@ -62,16 +62,19 @@ def refuse(parts: Sequence[Part], data: Dataset[Labelled]) -> None:
     target = data.spec.target
     for part in ("masks", "keypoints"):
         if part in parts and not getattr(target, part):
-            raise DataError(f"The objects of {data.spec.name} have no {part}, which the model is scored by",
-                            "Give data that has them.")
+            raise DataError(
+                f"The objects of {data.spec.name} have no {part}, which the model is scored by",
+                "Give data that has them.",
+            )
 
 
 def check(found: Found, name: str) -> None:
     """Raises Diverged where what was found cannot be scored."""
     for what, values in (("box", found.boxes), ("score", found.scores), ("keypoint", found.keypoints)):
         if values is not None and not bool(torch.isfinite(values).all()):
-            raise Diverged(f"A {what} found in {name} is not finite",
-                           "Train again with a smaller --lr, and look at that picture.")
+            raise Diverged(
+                f"A {what} found in {name} is not finite", "Train again with a smaller --lr, and look at that picture."
+            )
 
 
 def first(found: Found, most: int = MOST) -> Found:
@@ -79,18 +82,27 @@ def first(found: Found, most: int = MOST) -> Found:
     order = torch.argsort(found.scores, descending=True, stable=True)[:most]
     masks = None if found.masks is None else [found.masks[k] for k in order.tolist()]
     points = None if found.keypoints is None else found.keypoints[order].float().cpu()
-    return Found(found.boxes[order].float().cpu(), found.scores[order].float().cpu(), found.labels[order].cpu(), masks,
-                 points)  # fmt: skip
+    return Found(
+        found.boxes[order].float().cpu(), found.scores[order].float().cpu(), found.labels[order].cpu(), masks, points
+    )
 
 
 def piece(parts: Sequence[Part], id: int, size: tuple[int, int], found: Found, truth: Objects) -> Piece:
     """One picture of the predictions."""
     made = {
-        "ids": torch.tensor([id]), "sizes": torch.tensor([size]), "finds": torch.tensor([len(found.boxes)]),
-        "objects": torch.tensor([len(truth.boxes)]), "boxes": found.boxes, "scores": found.scores,
-        "labels": found.labels, "truth": truth.boxes.cpu(), "true_labels": truth.labels.cpu(),
-        "crowd": truth.crowd.cpu(), "ignored": truth.ignored.cpu(), "areas": truth.areas.cpu(),
-    }  # fmt: skip
+        "ids": torch.tensor([id]),
+        "sizes": torch.tensor([size]),
+        "finds": torch.tensor([len(found.boxes)]),
+        "objects": torch.tensor([len(truth.boxes)]),
+        "boxes": found.boxes,
+        "scores": found.scores,
+        "labels": found.labels,
+        "truth": truth.boxes.cpu(),
+        "true_labels": truth.labels.cpu(),
+        "crowd": truth.crowd.cpu(),
+        "ignored": truth.ignored.cpu(),
+        "areas": truth.areas.cpu(),
+    }
     if "masks" in parts:
         if found.masks is None:
             raise UsageError("The model finds boxes without masks", "Train it for --task detect.")
@@ -117,9 +129,20 @@ def empty(parts: Sequence[Part], keypoints: int) -> Piece:
     """Predictions of no picture, which give every tensor its type."""
     nothing = torch.zeros(0, dtype=torch.int64)
     flags, numbers = nothing.bool(), nothing.float()
-    made = {"ids": nothing, "sizes": nothing.reshape(0, 2), "finds": nothing, "objects": nothing,
-            "boxes": numbers.reshape(0, 4), "scores": numbers, "labels": nothing, "truth": numbers.reshape(0, 4),
-            "true_labels": nothing, "crowd": flags, "ignored": flags, "areas": numbers}  # fmt: skip
+    made = {
+        "ids": nothing,
+        "sizes": nothing.reshape(0, 2),
+        "finds": nothing,
+        "objects": nothing,
+        "boxes": numbers.reshape(0, 4),
+        "scores": numbers,
+        "labels": nothing,
+        "truth": numbers.reshape(0, 4),
+        "true_labels": nothing,
+        "crowd": flags,
+        "ignored": flags,
+        "areas": numbers,
+    }
     if "masks" in parts:
         made |= {"runs": nothing, "counts": nothing.int(), "true_runs": nothing, "true_counts": nothing.int()}
     if "keypoints" in parts:

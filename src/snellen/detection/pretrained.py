@@ -25,11 +25,17 @@ from snellen.nn.detection.anchors import Anchors
 from snellen.nn.detection.detector import Detector
 
 # The parts of torchvision's detectors by their names here; what tells of classes keeps its random weights.
-RENAMED = {"rpn.head": "body.proposals.head", "roi_heads.box_head": "body.regions.head",
-           "roi_heads.box_predictor": "body.regions.predictor", "roi_heads.mask_head": "body.masks.head",
-           "roi_heads.mask_predictor": "body.masks.predictor", "roi_heads.keypoint_head": "body.keypoints.head",
-           "roi_heads.keypoint_predictor": "body.keypoints.predictor", "backbone": "body.backbone",
-           "head": "body.head"}  # fmt: skip
+RENAMED = {
+    "rpn.head": "body.proposals.head",
+    "roi_heads.box_head": "body.regions.head",
+    "roi_heads.box_predictor": "body.regions.predictor",
+    "roi_heads.mask_head": "body.masks.head",
+    "roi_heads.mask_predictor": "body.masks.predictor",
+    "roi_heads.keypoint_head": "body.keypoints.head",
+    "roi_heads.keypoint_predictor": "body.keypoints.predictor",
+    "backbone": "body.backbone",
+    "head": "body.head",
+}
 TOLD = ("regions.predictor.", "mask_fcn_logits.", "keypoints.predictor.", "classification_head.")  # tells of classes
 GENTLE = 0.0002  # a tenth of the rate that suits random weights
 UNLEARNED = ("pictures.", "threshold", "anchors.cells", "num_batches_tracked")  # what a file of weights need not hold
@@ -54,27 +60,35 @@ def there(sight: Sight, known: Known, learner: str) -> None:
     if path.is_dir():
         other = read_record(path).learner
         if other != learner:
-            raise UsageError(f"--pretrained {origin} is a run of {other}, not of {learner}",
-                             f"Take --model {other}, or another run.")
+            raise UsageError(
+                f"--pretrained {origin} is a run of {other}, not of {learner}", f"Take --model {other}, or another run."
+            )
         path = path / "model.safetensors"
     if not path.is_file():
-        raise UsageError(f"--pretrained {origin}: there is no {path}",
-                         f'Give a run, a file of weights, or "{PUBLISHED}".')
+        raise UsageError(
+            f"--pretrained {origin}: there is no {path}", f'Give a run, a file of weights, or "{PUBLISHED}".'
+        )
 
 
 def gentle(spec: Spec) -> Mapping[str, Because]:
     """What a detector that begins with weights is suggested: a rate that does not undo them."""
-    return {"lr": Because(value=GENTLE, why="a tenth of the usual: the weights are learned already",
-                          when=lambda others: bool(others.get("pretrained")) and not others.get("from_scratch"))}
+    return {
+        "lr": Because(
+            value=GENTLE,
+            why="a tenth of the usual: the weights are learned already",
+            when=lambda others: bool(others.get("pretrained")) and not others.get("from_scratch"),
+        )
+    }
 
 
 def published(sight: Sight, known: Known, learner: str) -> Path:
     """The file of torchvision's weights in torch's own cache, its name's part of the SHA-256 checked."""
     if sight.backbone not in known:
         some = " or ".join(known)
-        raise UsageError(f"There are no published weights of {learner} with the backbone {sight.backbone}",
-                         f"Take --backbone {some}, or begin without: --from-scratch" if known else
-                         "Begin without: --from-scratch")
+        raise UsageError(
+            f"There are no published weights of {learner} with the backbone {sight.backbone}",
+            f"Take --backbone {some}, or begin without: --from-scratch" if known else "Begin without: --from-scratch",
+        )
     from torchvision.models import get_model_weights
 
     url = str(get_model_weights(known[sight.backbone].name).DEFAULT.url)
@@ -84,8 +98,9 @@ def published(sight: Sight, known: Known, learner: str) -> Path:
         raise EnvironmentProblem(f"The published weights of {learner} are not here ({path})", remedy)
     begins = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if begins and not files.sha256(path).startswith(begins[1]):
-        raise EnvironmentProblem(f"{path} is not what was published: its SHA-256 does not begin with {begins[1]}",
-                                 f"Remove it. {remedy}")
+        raise EnvironmentProblem(
+            f"{path} is not what was published: its SHA-256 does not begin with {begins[1]}", f"Remove it. {remedy}"
+        )
     return path
 
 
@@ -124,8 +139,10 @@ def tensors(path: Path) -> dict[str, Tensor]:
         if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
             raise ValueError("it holds more than tensors by name")
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} holds no weights that can be read: {first_line(error)}",
-                        "Give a .safetensors file, or a state_dict saved by torch.") from error
+        raise DataError(
+            f"{path} holds no weights that can be read: {first_line(error)}",
+            "Give a .safetensors file, or a state_dict saved by torch.",
+        ) from error
     return {renamed(name): tensor for name, tensor in found.items()}
 
 

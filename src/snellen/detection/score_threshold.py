@@ -45,8 +45,12 @@ def choose(part: Part, model: Detector, data: Dataset[Labelled], run: Run) -> No
     with torch.inference_mode():
         score, f1 = best(predict((part,), model, few, split, run), part, data.spec)
     model.threshold.fill_(score)
-    run.notes["threshold"] = {"score": round(score, 6), "f1": round(f1, 6), "split": split,
-                              "pictures": len(few.splits[split])}
+    run.notes["threshold"] = {
+        "score": round(score, 6),
+        "f1": round(f1, 6),
+        "split": split,
+        "pictures": len(few.splits[split]),
+    }
 
 
 def some_of(data: Dataset[Labelled], split: str, most: int) -> Dataset[Labelled]:

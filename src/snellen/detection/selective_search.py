@@ -28,8 +28,10 @@ def needed() -> None:
 
         cv2.ximgproc.segmentation  # noqa: B018
     except (ImportError, AttributeError):
-        raise EnvironmentProblem("Selective search needs OpenCV's extra modules, which are not installed",
-                                 'Type: pip install "snellen[proposals]"') from None
+        raise EnvironmentProblem(
+            "Selective search needs OpenCV's extra modules, which are not installed",
+            'Type: pip install "snellen[proposals]"',
+        ) from None
 
 
 class SelectiveSearch:
@@ -81,8 +83,11 @@ class SelectiveSearch:
 
     def state_dict(self) -> dict[str, Any]:
         empty = torch.zeros(0, 4)
-        return {"names": ",".join(self.found), "counts": torch.tensor([len(one) for one in self.found.values()]),
-                "boxes": torch.cat([empty, *self.found.values()])}
+        return {
+            "names": ",".join(self.found),
+            "counts": torch.tensor([len(one) for one in self.found.values()]),
+            "boxes": torch.cat([empty, *self.found.values()]),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         names = [name for name in str(state["names"]).split(",") if name]
@@ -103,8 +108,10 @@ def search(model: Detector, finder: SelectiveSearch, scenes: list[Scenes], run: 
     reached = [reach(model, finder, split) for split in scenes if len(split)]
     told = run.once("recall", lambda: {"recall": reached[-1][0], "regions": reached[-1][1]})
     run.notes["proposals"] = {"recall at 0.5": round(told["recall"], 4), "regions a picture": round(told["regions"], 1)}
-    run.say(f"Selective search: {told['regions']:.0f} regions a picture reach {100 * told['recall']:.1f} % of the "
-            "objects of the validation split (overlap of at least one half).")
+    run.say(
+        f"Selective search: {told['regions']:.0f} regions a picture reach {100 * told['recall']:.1f} % of the "
+        "objects of the validation split (overlap of at least one half)."
+    )
 
 
 def regions(model: Detector, finder: SelectiveSearch, scenes: Scenes, position: int) -> Tensor:

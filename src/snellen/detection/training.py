@@ -96,8 +96,10 @@ def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, ru
         known = run.once("standardize", lambda: statistics(standardize, train, span))
         standardize.load_state_dict(known)
     if standardize.deep:
-        run.say(f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used (0.1 % to 99.9 % of "
-                "the training set).")
+        run.say(
+            f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used (0.1 % to 99.9 % of "
+            "the training set)."
+        )
     for anchors in (module for module in model.modules() if isinstance(module, Anchors)):
         if not anchors.known:
             sizes = run.once("anchors", partial(fitted, model, train, anchors))
@@ -138,5 +140,3 @@ def box_sizes(model: Detector, scenes: Scenes) -> Tensor:
         found.append((scene.truth.learned.boxes * down).cpu())
     boxes = torch.cat(found) if found else torch.zeros(0, 4)
     return boxes if len(boxes) else torch.tensor([[0.0, 0.0, 32.0, 32.0]])
-
-

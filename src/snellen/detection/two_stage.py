@@ -32,8 +32,14 @@ class Stages:
     """How a region is read from the maps: between their cells, or cut at whole ones."""
 
 
-def detector(sight: Sight, stages: Stages, spec: Spec, known: Known, masks: Literal["none", "joint", "staged"] = "none",
-             keypoints: bool = False) -> Detector:  # fmt: skip
+def detector(
+    sight: Sight,
+    stages: Stages,
+    spec: Spec,
+    known: Known,
+    masks: Literal["none", "joint", "staged"] = "none",
+    keypoints: bool = False,
+) -> Detector:
     """The untrained detector."""
     target = spec.target
     assert isinstance(target, Boxes)
@@ -41,16 +47,24 @@ def detector(sight: Sight, stages: Stages, spec: Spec, known: Known, masks: Lite
     small = sight.backbone == "small"
     channels = reads(sight, spec).channels or 3
     norm: Norm = "frozen" if published else sight.norm
-    maps = pyramid(sight.backbone, channels, norm, 3 if published else 5,
-                   epsilon=published.epsilon if published else EPSILON)
+    maps = pyramid(
+        sight.backbone, channels, norm, 3 if published else 5, epsilon=published.epsilon if published else EPSILON
+    )
     proposals = stages.proposals or (published.proposals if published else PROPOSALS)
     plan = Plan(
-        classes=len(target.names), masks=masks, keypoints=len(target.keypoints) if keypoints else 0, pool=stages.pool,
-        aligned=not published, width=256 if small else 1024, depth=2 if small else 4,
-        share=Share(count=stages.regions, positive=0.25, high=0.5, low=0.5), choice=Choice(),
-        learning=(proposals * 2, proposals * 2), using=(proposals, proposals),
+        classes=len(target.names),
+        masks=masks,
+        keypoints=len(target.keypoints) if keypoints else 0,
+        pool=stages.pool,
+        aligned=not published,
+        width=256 if small else 1024,
+        depth=2 if small else 4,
+        share=Share(count=stages.regions, positive=0.25, high=0.5, low=0.5),
+        choice=Choice(),
+        learning=(proposals * 2, proposals * 2),
+        using=(proposals, proposals),
         least=published.least if published else 0.0,
-    )  # fmt: skip
+    )
     sizes = published.anchors if published else [[ANCHOR * stride] for stride in maps.strides]
     body = two_stage(maps, Anchors(sizes, fixed=published is not None), plan)
     sides = sight.sides(spec, published.sides if published else None)

@@ -33,8 +33,14 @@ def views(parts: Sequence[Part], said: Predictions, data: Dataset[Labelled], spe
     part, target = parts[0], target_of(spec)
     matches = matched(said, part, spec, list(SIZES))
     wrong = mistakes(said, part, spec)
-    return [*_worst(parts, said, data, spec, wrong), _told(said, data), _classes(said, matches, wrong, target),
-            _mistakes(wrong), _sizes(matches), _curves(matches, target)]
+    return [
+        *_worst(parts, said, data, spec, wrong),
+        _told(said, data),
+        _classes(said, matches, wrong, target),
+        _mistakes(wrong),
+        _sizes(matches),
+        _curves(matches, target),
+    ]
 
 
 def worst(parts: Sequence[Part], said: Predictions, spec: Spec, count: int = WORST) -> Tensor:
@@ -63,8 +69,11 @@ class Marks(NamedTuple):
 def _marks(parts: Sequence[Part], said: Predictions, target: Boxes, true: bool) -> Marks:
     """Boxes with class and score; masks and keypoints where there are any."""
     boxes, labels = said["truth" if true else "boxes"].tolist(), said["true_labels" if true else "labels"].tolist()
-    masks = lengths_of_masks(said, *(("true_counts", "true_runs") if true else ("counts", "runs"))) \
-        if "masks" in parts else []
+    masks = (
+        lengths_of_masks(said, *(("true_counts", "true_runs") if true else ("counts", "runs")))
+        if "masks" in parts
+        else []
+    )
     points = said["true_keypoints" if true else "keypoints"].tolist() if "keypoints" in parts else []
     sizes = said["sizes"].repeat_interleave(said["objects" if true else "finds"], 0).tolist()
 
@@ -72,18 +81,30 @@ def _marks(parts: Sequence[Part], said: Predictions, target: Boxes, true: bool) 
         name = target.names[labels[k]]
         label = name if true else f"{name} {float(said['scores'][k]):.2f}"
         region: Region | None = region_of(masks[k].astype(np.int64), tuple(sizes[k])) if masks else None
-        places = [(x, y) for x, y, seen in points[k] if seen > 0] if points and true else \
-            [(x, y) for x, y, _ in points[k]] if points else []
+        places = (
+            [(x, y) for x, y, seen in points[k] if seen > 0]
+            if points and true
+            else [(x, y) for x, y, _ in points[k]]
+            if points
+            else []
+        )
         whole = bool(points) and len(places) == len(points[k])
         place = labels[k] if len(target.names) > 1 else k  # of one class, neighbours are told apart
-        return Mark(label=label, place=place, box=tuple(boxes[k]), region=region, points=places,
-                    bones=target.bones if whole else ())
+        return Mark(
+            label=label,
+            place=place,
+            box=tuple(boxes[k]),
+            region=region,
+            points=places,
+            bones=target.bones if whole else (),
+        )
 
     return Marks(mark, said["objects" if true else "finds"].cumsum(0).numpy())
 
 
-def _worst(parts: Sequence[Part], said: Predictions, data: Dataset[Labelled], spec: Spec,
-           wrong: Mistakes) -> list[View]:  # fmt: skip
+def _worst(
+    parts: Sequence[Part], said: Predictions, data: Dataset[Labelled], spec: Spec, wrong: Mistakes
+) -> list[View]:
     rows = _rows(wrong, len(said["ids"]), WORST)
     if not len(rows):
         return []
@@ -95,14 +116,28 @@ def _worst(parts: Sequence[Part], said: Predictions, data: Dataset[Labelled], sp
         x = data.picture(int(said["ids"][row]))
         low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         beside = Picture(values=x, low=low, high=high, caption="truth", marks=truth.of(row, there))
-        items.append(Picture(values=x, low=low, high=high, marks=answer.of(row, told), beside=[beside], good=False,
-                             caption=f"{_in_words(wrong, row)}\n{data.name(int(said['ids'][row]))}"))
-    return [Pictures(title="Worst pictures", items=items,
-                     caption="The pictures with the most mistakes: on the left what is told, on the right the truth.")]
+        items.append(
+            Picture(
+                values=x,
+                low=low,
+                high=high,
+                marks=answer.of(row, told),
+                beside=[beside],
+                good=False,
+                caption=f"{_in_words(wrong, row)}\n{data.name(int(said['ids'][row]))}",
+            )
+        )
+    return [
+        Pictures(
+            title="Worst pictures",
+            items=items,
+            caption="The pictures with the most mistakes: on the left what is told, on the right the truth.",
+        )
+    ]
 
 
 def _in_words(wrong: Mistakes, row: int) -> str:
-    """"2 missed, 1 duplicate"."""
+    """ "2 missed, 1 duplicate"."""
     missed = int(wrong.missed[wrong.whose == row].sum())
     kinds = wrong.kind[wrong.picture == row]
     counts = [(missed, "missed"), *((int((kinds == place).sum()), kind) for place, kind in enumerate(KINDS))]
@@ -113,10 +148,14 @@ def _told(said: Predictions, data: Dataset[Labelled]) -> Text:
     threshold, scores = float(said["threshold"]), said["scores"]
     split = "validation" if len(data.splits["val"]) else "training"
     told = int((scores >= threshold).sum())
-    return Text(title="", lines=[
-        f"Finds with a score of at least {threshold:.3g} are told, where F1 is highest over {split} pictures: "
-        f"{told:,} of {len(scores):,} finds here, for {len(said['truth']):,} objects. Average precision needs no "
-        "threshold: it looks at all finds."])
+    return Text(
+        title="",
+        lines=[
+            f"Finds with a score of at least {threshold:.3g} are told, where F1 is highest over {split} pictures: "
+            f"{told:,} of {len(scores):,} finds here, for {len(said['truth']):,} objects. Average precision needs no "
+            "threshold: it looks at all finds."
+        ],
+    )
 
 
 def _classes(said: Predictions, matches: Matches, wrong: Mistakes, target: Boxes) -> Table:
@@ -128,11 +167,24 @@ def _classes(said: Predictions, matches: Matches, wrong: Mistakes, target: Boxes
     for k in sorted(order.tolist()):
         told = (found == k) & (wrong.kind >= RIGHT)
         missed = int(wrong.missed[true == k].sum())
-        rows.append([target.names[k], int(counts[k]), int(told.sum()), int((told & (wrong.kind == RIGHT)).sum()),
-                     missed, _percent(precision[:, k].mean()), _percent(precision[0, k])])
+        rows.append(
+            [
+                target.names[k],
+                int(counts[k]),
+                int(told.sum()),
+                int((told & (wrong.kind == RIGHT)).sum()),
+                missed,
+                _percent(precision[:, k].mean()),
+                _percent(precision[0, k]),
+            ]
+        )
     few = f" The {MOST_CLASSES} most frequent of {len(target.names)}." if len(target.names) > MOST_CLASSES else ""
-    return Table(title="Classes", columns=["class", "objects", "told", "right", "missed", "AP", "AP50"], rows=rows,
-                 caption=f"Right: overlapping an object of its class by at least one half.{few}")
+    return Table(
+        title="Classes",
+        columns=["class", "objects", "told", "right", "missed", "AP", "AP50"],
+        rows=rows,
+        caption=f"Right: overlapping an object of its class by at least one half.{few}",
+    )
 
 
 def _percent(value: Tensor) -> str | None:
@@ -141,13 +193,20 @@ def _percent(value: Tensor) -> str | None:
 
 def _mistakes(wrong: Mistakes) -> Table:
     told = int((wrong.kind > LEFT_OUT).sum())
-    rows: list[list[Cell]] = [["right", int((wrong.kind == RIGHT).sum()), "overlapping an object of its class by at "
-                               "least one half"]]  # fmt: skip
-    rows += [[kind, int((wrong.kind == place).sum()), means]
-             for place, (kind, means) in enumerate(zip(KINDS, MEANS, strict=True))]
+    rows: list[list[Cell]] = [
+        ["right", int((wrong.kind == RIGHT).sum()), "overlapping an object of its class by at least one half"]
+    ]
+    rows += [
+        [kind, int((wrong.kind == place).sum()), means]
+        for place, (kind, means) in enumerate(zip(KINDS, MEANS, strict=True))
+    ]
     rows.append(["missed", int(wrong.missed.sum()), f"of {int(wrong.counted.sum()):,} objects, not found by any"])
-    return Table(title="Which mistakes", columns=["find", "count", "what that is"], rows=rows,
-                 caption=f"Of {told:,} finds that are told.")
+    return Table(
+        title="Which mistakes",
+        columns=["find", "count", "what that is"],
+        rows=rows,
+        caption=f"Of {told:,} finds that are told.",
+    )
 
 
 def _sizes(matches: Matches) -> Table:
@@ -156,10 +215,15 @@ def _sizes(matches: Matches) -> Table:
     for place, size in enumerate(SIZES):
         if size in sides:
             precision, recall = (figures[0].nanmean() for figures in average_precision(matches, sizes=place))
-            rows.append([f"{size}, {sides[size]}", int(matches.counted[place].sum()), _percent(precision),
-                         _percent(recall)])
-    return Table(title="By size", columns=["objects", "count", "AP", "AR"], rows=rows,
-                 caption="Sizes are those of COCO, in pixels of the picture as it lies there.")
+            rows.append(
+                [f"{size}, {sides[size]}", int(matches.counted[place].sum()), _percent(precision), _percent(recall)]
+            )
+    return Table(
+        title="By size",
+        columns=["objects", "count", "AP", "AR"],
+        rows=rows,
+        caption="Sizes are those of COCO, in pixels of the picture as it lies there.",
+    )
 
 
 def _curves(matches: Matches, target: Boxes) -> Plot:
@@ -172,5 +236,10 @@ def _curves(matches: Matches, target: Boxes) -> Plot:
         if len(some):
             series.append(Series(name=target.names[k], x=recall[some].tolist(), y=precision[some].tolist()))
     more = f" The {MOST_CURVES} most frequent classes." if len(target.names) > MOST_CURVES else ""
-    return Plot(title="Precision and recall", x="recall", y="precision", series=series,
-                caption=f"Along a curve the score falls from which finds are told; overlap at least one half.{more}")
+    return Plot(
+        title="Precision and recall",
+        x="recall",
+        y="precision",
+        series=series,
+        caption=f"Along a curve the score falls from which finds are told; overlap at least one half.{more}",
+    )

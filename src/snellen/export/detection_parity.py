@@ -61,8 +61,9 @@ def _cut(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return x
 
 
-def compare(run: Sequence[Said], file: Sequence[Said], batches: Sequence[Tensor],
-            outputs: Sequence[Output]) -> dict[str, Any]:  # fmt: skip
+def compare(
+    run: Sequence[Said], file: Sequence[Said], batches: Sequence[Tensor], outputs: Sequence[Output]
+) -> dict[str, Any]:
     """The largest differences between what the run finds and what the file finds, as plain data.
 
     Raises:
@@ -76,8 +77,9 @@ def compare(run: Sequence[Said], file: Sequence[Said], batches: Sequence[Tensor]
         side = max(batch.shape[-2:])
         for name in names:
             if not bool(torch.isfinite(ours[name]).all()):
-                raise Diverged(f"The {name} of the run are not finite",
-                               "Train again with a smaller --lr, and export that run.")
+                raise Diverged(
+                    f"The {name} of the run are not finite", "Train again with a smaller --lr, and export that run."
+                )
         for k, count in enumerate(ours["count"].tolist()):
             if int(theirs["count"][k]) != count:
                 raise _mismatch(f"The file finds {int(theirs['count'][k])} objects in a picture, the run {count}")
@@ -92,11 +94,20 @@ def compare(run: Sequence[Said], file: Sequence[Said], batches: Sequence[Tensor]
                 relative[name] = max(relative[name], difference / unit)
     for name, difference in relative.items():
         if not difference <= ALLOWED[name]:  # NaN is no match either
-            raise _mismatch(f"The {name} of the file differ from those of the run by up to {difference:.3g}, where "
-                            f"{ALLOWED[name]:g} is allowed")
+            raise _mismatch(
+                f"The {name} of the file differ from those of the run by up to {difference:.3g}, where "
+                f"{ALLOWED[name]:g} is allowed"
+            )
     counts = [len(batch) for batch in batches]
-    return {"inputs": sum(counts), "batches": counts, "finds": finds, "pictures without finds": without,
-            "absolute": absolute, "relative": relative, "allowed": ALLOWED}
+    return {
+        "inputs": sum(counts),
+        "batches": counts,
+        "finds": finds,
+        "pictures without finds": without,
+        "absolute": absolute,
+        "relative": relative,
+        "allowed": ALLOWED,
+    }
 
 
 def _partners(mine: Said, other: Said, side: int) -> Tensor:

@@ -67,8 +67,11 @@ def _scenes(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelle
     except SnellenError as error:
         return _all_drawn(record, model, shape, wanted), f"drawn at random: {error.cause}"
     height, width = (max(side) for side in zip(*SCENES, strict=True))
-    good = [x for x in pictures if x.shape[0] == shape[0] and x.shape[1] >= height and x.shape[2] >= width
-            and x.dtype == _dtype(record)]  # fmt: skip
+    good = [
+        x
+        for x in pictures
+        if x.shape[0] == shape[0] and x.shape[1] >= height and x.shape[2] >= width and x.dtype == _dtype(record)
+    ]
     if not good:
         return _all_drawn(record, model, shape, wanted), "drawn at random: the pictures are smaller than that"
     cut = [torch.stack([_middle(good[k % len(good)], *size) for k in range(count)]) for count, size in wanted]
@@ -81,8 +84,9 @@ def _middle(x: Tensor, height: int, width: int) -> Tensor:
     return x[:, top : top + height, left : left + width]
 
 
-def _all_drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...],
-               wanted: Sequence[tuple[int, tuple[int, int]]]) -> list[Tensor]:  # fmt: skip
+def _all_drawn(
+    record: Record, model: nn.Module, shape: tuple[int | None, ...], wanted: Sequence[tuple[int, tuple[int, int]]]
+) -> list[Tensor]:
     return [drawn(record, model, (shape[0], *size), count) for count, size in wanted]
 
 

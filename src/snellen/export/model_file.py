@@ -46,11 +46,13 @@ class Kind:
 
 
 KINDS = {
-    "onnx": Kind(suffix=".onnx", needs=to_onnx.needs, convert=to_onnx.convert, content=to_onnx.content,
-                 ask=to_onnx.ask),
-    "torch": Kind(suffix=".pt2", needs=to_torch.needs, convert=to_torch.convert, content=to_torch.content,
-                  ask=to_torch.ask),
-}  # fmt: skip
+    "onnx": Kind(
+        suffix=".onnx", needs=to_onnx.needs, convert=to_onnx.convert, content=to_onnx.content, ask=to_onnx.ask
+    ),
+    "torch": Kind(
+        suffix=".pt2", needs=to_torch.needs, convert=to_torch.convert, content=to_torch.content, ask=to_torch.ask
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,14 @@ class Published:
     about: Mapping[str, Any]
 
 
-def export(folder: Path, record: Record, exported: Exported, data: Callable[[], Dataset[Labelled]],
-           to: str, out: str | Path | None = None) -> Published:  # fmt: skip
+def export(
+    folder: Path,
+    record: Record,
+    exported: Exported,
+    data: Callable[[], Dataset[Labelled]],
+    to: str,
+    out: str | Path | None = None,
+) -> Published:
     """Writes the model of a run as one file that answers without Snellen, with its preprocessing inside.
 
     A hundred inputs in batches of several sizes (of answers about places: a few pictures of two sizes) go through the
@@ -119,8 +127,9 @@ def _axes(record: Record, least: int) -> tuple[dict[int, Any]]:
     """The axes of the input that vary: the batch, and the sides of pictures where the model takes any size."""
     names = ("batch", "channels", "height", "width")
     shape = (None, *input_shape(record.spec, record.reading))
-    return ({axis: Dim(names[axis], min=least if axis > 1 else None) for axis, side in enumerate(shape)
-             if side is None},)  # fmt: skip
+    return (
+        {axis: Dim(names[axis], min=least if axis > 1 else None) for axis, side in enumerate(shape) if side is None},
+    )
 
 
 def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedProgram:
@@ -135,8 +144,10 @@ def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedPr
             except Exception:  # a module of the user's own may fail in any way; then the other way tells why
                 return torch.export.export(module, (x,), dynamic_shapes=axes, strict=True)
     except Exception as error:
-        raise UsageError(f"{learner} cannot be traced: {first_line(error)}",
-                         "Its forward must compute the same way whatever the values are; see torch.export.") from error
+        raise UsageError(
+            f"{learner} cannot be traced: {first_line(error)}",
+            "Its forward must compute the same way whatever the values are; see torch.export.",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -145,16 +156,20 @@ def _silence() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with (contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
-              warnings.catch_warnings()):  # fmt: skip
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", FutureWarning)  # of torch, in torchvision's own code
             yield
     finally:
         logging.disable(before)
 
 
-def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
-           said: Mapping[str, Tensor]) -> dict[str, Any]:  # fmt: skip
+def _about(
+    folder: Path, record: Record, exported: Exported, module: nn.Module, said: Mapping[str, Tensor]
+) -> dict[str, Any]:
     """What stands in the file about itself, as plain data; `said` is of one batch."""
     spec = record.spec
     sides = [side if side is not None else "any" for side in input_shape(spec, record.reading)]
@@ -172,10 +187,21 @@ def _about(folder: Path, record: Record, exported: Exported, module: nn.Module,
         inner: list[Any] = [*y.shape[1:]]
         if y.ndim == 4 and not exported.finds:  # as large as the picture
             inner[1:] = ["height", "width"]
-        told.append({"name": output.name, "dtype": str(y.dtype).removeprefix("torch."), "shape": ["batch", *inner],
-                     "columns": list(output.columns),
-                     **({"units": list(output.units)} if output.units else {})})
+        told.append(
+            {
+                "name": output.name,
+                "dtype": str(y.dtype).removeprefix("torch."),
+                "shape": ["batch", *inner],
+                "columns": list(output.columns),
+                **({"units": list(output.units)} if output.units else {}),
+            }
+        )
     return {
-        "snellen": versions()["snellen"], "task": record.task, "learner": record.learner, "data": spec.name,
-        "sha256": files.sha256(folder / "model.safetensors"), "input": given, "outputs": told,
-    }  # fmt: skip
+        "snellen": versions()["snellen"],
+        "task": record.task,
+        "learner": record.learner,
+        "data": spec.name,
+        "sha256": files.sha256(folder / "model.safetensors"),
+        "input": given,
+        "outputs": told,
+    }

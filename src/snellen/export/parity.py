@@ -34,11 +34,14 @@ def compare(run: Sequence[Said], file: Sequence[Said], outputs: Sequence[Output]
         for one, other in zip(run, file, strict=True):
             truth, said = one[output.name].double(), other[output.name].double()
             if not bool(torch.isfinite(truth).all()):
-                raise Diverged(f"The {output.name} of the run are not finite",
-                               "Train again with a smaller --lr, and export that run.")
+                raise Diverged(
+                    f"The {output.name} of the run are not finite",
+                    "Train again with a smaller --lr, and export that run.",
+                )
             if truth.shape != said.shape:
-                raise _mismatch(f"The file says {output.name} of shape {tuple(said.shape)}, "
-                                f"the run {tuple(truth.shape)}")
+                raise _mismatch(
+                    f"The file says {output.name} of shape {tuple(said.shape)}, the run {tuple(truth.shape)}"
+                )
             over = [axis for axis in range(truth.ndim) if axis != 1]
             sizes.append(truth.abs().amax(over))
             differences.append((said - truth).abs().amax(over))
@@ -47,9 +50,11 @@ def compare(run: Sequence[Said], file: Sequence[Said], outputs: Sequence[Output]
         share = difference / scale.clamp(min=torch.finfo(torch.float64).tiny)
         absolute[output.name], relative[output.name] = float(difference.max()), float(share.max())
         if not relative[output.name] <= ALLOWED:  # NaN is no match either
-            raise _mismatch(f"The {output.name} of the file differ from those of the run by up to "
-                            f"{absolute[output.name]:.3g}, {relative[output.name]:.3g} of their scale, "
-                            f"where {ALLOWED:g} is allowed")
+            raise _mismatch(
+                f"The {output.name} of the file differ from those of the run by up to "
+                f"{absolute[output.name]:.3g}, {relative[output.name]:.3g} of their scale, "
+                f"where {ALLOWED:g} is allowed"
+            )
     counts = [len(said[outputs[0].name]) for said in run]
     return {"inputs": sum(counts), "batches": counts, "absolute": absolute, "relative": relative, "allowed": ALLOWED}
 

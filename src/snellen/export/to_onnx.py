@@ -37,8 +37,9 @@ def needs() -> None:
     """Raises EnvironmentProblem where a package is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise EnvironmentProblem(f"ONNX needs {', '.join(missing)}, which is not installed",
-                                 'pip install "snellen[onnx]"')
+        raise EnvironmentProblem(
+            f"ONNX needs {', '.join(missing)}, which is not installed", 'pip install "snellen[onnx]"'
+        )
 
 
 def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[str]) -> Any:
@@ -47,15 +48,19 @@ def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[s
     Raises:
         UsageError: where it has no form in ONNX, or is larger than one file may be.
     """
-    size = sum(t.numel() * t.element_size() for t in (*program.state_dict.values(), *program.constants.values())
-               if isinstance(t, Tensor))
+    size = sum(
+        t.numel() * t.element_size()
+        for t in (*program.state_dict.values(), *program.constants.values())
+        if isinstance(t, Tensor)
+    )
     if size > MOST:
         raise UsageError(f"The model has {size:,} bytes of weights, one ONNX file holds {MOST:,}", "Take --to torch.")
     try:
         if any(node.target in WRITTEN_OUT for node in program.graph.nodes):
             program = program.run_decompositions(WRITTEN_OUT)
-        made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs),
-                                 dynamic_shapes=axes, verbose=False)
+        made = torch.onnx.export(
+            program, dynamo=True, input_names=["input"], output_names=list(outputs), dynamic_shapes=axes, verbose=False
+        )
     except torch.onnx.errors.OnnxExporterError as error:
         root: BaseException = error
         while root.__cause__ is not None:  # the last names the operator
@@ -69,8 +74,13 @@ def content(model: Any, about: Mapping[str, Any]) -> bytes:
     """The bytes of the file, with what is known about the model among its metadata: text, or JSON."""
     import onnx
 
-    onnx.helper.set_model_props(model, {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                                        for key, value in about.items()})  # fmt: skip
+    onnx.helper.set_model_props(
+        model,
+        {
+            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in about.items()
+        },
+    )
     written: bytes = model.SerializeToString()
     return written
 
@@ -84,5 +94,6 @@ def ask(written: bytes, batches: Sequence[Tensor]) -> list[dict[str, Tensor]]:
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return [dict(zip(names, map(torch.from_numpy, session.run(names, {"input": x.numpy()})), strict=True))
-            for x in batches]
+    return [
+        dict(zip(names, map(torch.from_numpy, session.run(names, {"input": x.numpy()})), strict=True)) for x in batches
+    ]

@@ -144,7 +144,8 @@ def flow(seen: Seen, before: World, after: World) -> np.ndarray:
 def keypoints(solid: Solid) -> np.ndarray:
     """(5, 3) points of the surface in the world: top, bottom, left, right, front, of the axes that can be seen."""
     up, side = {"sphere": (1.0, 1.0), "cube": (_CUBE, _CUBE), "cylinder": (_HALF, _RADIUS), "cone": (1.0, _SLOPE)}[
-        solid.kind]  # fmt: skip
+        solid.kind
+    ]
     places = np.array([[0, -up, 0], [0, up, 0], [-side, 0, 0], [side, 0, 0], [0, 0, -side]])
     points: np.ndarray = solid.centre + solid.size * places @ axes(solid).T
     return points
@@ -173,8 +174,12 @@ def _spun(turn: np.ndarray) -> np.ndarray:
 
 
 # The 24 turns that bring a cube onto itself: axes change places and directions, left and right do not.
-_CUBES_OWN = [own for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)
-              if np.linalg.det(own := np.eye(3)[list(order)] * signs) > 0]  # fmt: skip
+_CUBES_OWN = [
+    own
+    for order in permutations(range(3))
+    for signs in product((1.0, -1.0), repeat=3)
+    if np.linalg.det(own := np.eye(3)[list(order)] * signs) > 0
+]
 
 
 def _plane(start: np.ndarray, along: np.ndarray) -> Hits:

@@ -34,8 +34,12 @@ def matched(said: Tensor, truth: Tensor, tolerance: float) -> int:
     number[truth.numpy()] = np.arange(int(truth.sum()))
     y, x = np.nonzero(said.numpy())
     reach = math.floor(tolerance)
-    near = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)
-            if dy * dy + dx * dx <= tolerance**2]  # fmt: skip
+    near = [
+        (dy, dx)
+        for dy in range(-reach, reach + 1)
+        for dx in range(-reach, reach + 1)
+        if dy * dy + dx * dx <= tolerance**2
+    ]
     ones, others = [], []
     for dy, dx in near:
         inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)

@@ -69,8 +69,14 @@ def depth(said: Tensor, truth: Tensor) -> Tensor:
     d, t = known(said, truth)
     d, t = d[:, t[0] > 0], t[:, t[0] > 0]
     close = (torch.maximum(d / t, t / d.clamp(min=torch.finfo(d.dtype).tiny)) < CLOSE) & (d > 0)
-    return torch.stack([torch.tensor(float(d.shape[1])).double(), ((d - t).abs() / t).sum(), close.double().sum(),
-                        (d - t).square().sum()])  # fmt: skip
+    return torch.stack(
+        [
+            torch.tensor(float(d.shape[1])).double(),
+            ((d - t).abs() / t).sum(),
+            close.double().sum(),
+            (d - t).square().sum(),
+        ]
+    )
 
 
 # -- normals ---------------------------------------------------------------------------------------------------------
@@ -113,8 +119,9 @@ def reflectance(said: Tensor, truth: Tensor) -> Tensor:
     """
     p, r = known(said, truth)
     scale = (p * r).sum() / p.square().sum().clamp(min=torch.finfo(p.dtype).tiny)
-    return torch.stack([torch.tensor(float(p.numel())).double(), (scale * p - r).square().sum(),
-                        (p - r).square().sum()])  # fmt: skip
+    return torch.stack(
+        [torch.tensor(float(p.numel())).double(), (scale * p - r).square().sum(), (p - r).square().sum()]
+    )
 
 
 def flow(said: Tensor, truth: Tensor) -> Tensor:
@@ -132,8 +139,9 @@ def numbers(said: Tensor, truth: Tensor) -> Tensor:
     """Pixels, then for each number Σ |e|, Σ e², Σ t and Σ t²."""
     y, t = known(said, truth)
     e = y - t
-    return torch.cat([torch.tensor([float(t.shape[1])]).double(), e.abs().sum(1), e.square().sum(1), t.sum(1),
-                      t.square().sum(1)])  # fmt: skip
+    return torch.cat(
+        [torch.tensor([float(t.shape[1])]).double(), e.abs().sum(1), e.square().sum(1), t.sum(1), t.square().sum(1)]
+    )
 
 
 def r2(sums: Tensor) -> Tensor:
@@ -145,9 +153,11 @@ def r2(sums: Tensor) -> Tensor:
 def _of_numbers(names: tuple[str, ...]) -> dict[str, Figure]:
     """One number is judged by its error; several, whose units may differ, by the variance explained."""
     if len(names) == 1:
-        return {"mean absolute error": Figure(of=_mean(1), unit=True),
-                "root mean squared error": Figure(of=lambda s: (s[..., 2] / s[..., 0]).sqrt(), unit=True),
-                "R2": Figure(of=r2, higher=True)}  # fmt: skip
+        return {
+            "mean absolute error": Figure(of=_mean(1), unit=True),
+            "root mean squared error": Figure(of=lambda s: (s[..., 2] / s[..., 0]).sqrt(), unit=True),
+            "R2": Figure(of=r2, higher=True),
+        }
     each = {f"mean absolute error of {name}": Figure(of=_mean(1 + k), unit=True) for k, name in enumerate(names)}
     return {"R2": Figure(of=r2, higher=True), **each}
 
@@ -160,22 +170,36 @@ def judge(kind: str, names: tuple[str, ...]) -> Judge:
         names: of the numbers.
     """
     if kind == "depth":
-        return Judge(sums=depth, figures={
-            "abs-rel": Figure(of=_mean(1)), "δ < 1.25": Figure(of=_mean(2), higher=True, percent=True),
-            "root mean squared error": Figure(of=lambda s: (s[..., 3] / s[..., 0]).sqrt(), unit=True)})  # fmt: skip
+        return Judge(
+            sums=depth,
+            figures={
+                "abs-rel": Figure(of=_mean(1)),
+                "δ < 1.25": Figure(of=_mean(2), higher=True, percent=True),
+                "root mean squared error": Figure(of=lambda s: (s[..., 3] / s[..., 0]).sqrt(), unit=True),
+            },
+        )
     if kind == "normals":
-        return Judge(sums=normals, figures={
-            "mean angular error": Figure(of=_mean(1), own_unit="°"),
-            "median angular error": Figure(of=median_angle, own_unit="°"),
-            "within 11.25°": Figure(of=_mean(2), higher=True, percent=True)})  # fmt: skip
+        return Judge(
+            sums=normals,
+            figures={
+                "mean angular error": Figure(of=_mean(1), own_unit="°"),
+                "median angular error": Figure(of=median_angle, own_unit="°"),
+                "within 11.25°": Figure(of=_mean(2), higher=True, percent=True),
+            },
+        )
     if kind == "edges":
-        return Judge(sums=lambda said, truth: boundary.counts(said[0], truth[0]), figures={
-            "boundary F": Figure(of=boundary.f_measure, higher=True, percent=True)})  # fmt: skip
+        return Judge(
+            sums=lambda said, truth: boundary.counts(said[0], truth[0]),
+            figures={"boundary F": Figure(of=boundary.f_measure, higher=True, percent=True)},
+        )
     if kind == "reflectance":
-        return Judge(sums=reflectance, figures={
-            "scale-invariant MSE": Figure(of=_mean(1)), "MSE": Figure(of=_mean(2))})  # fmt: skip
+        return Judge(sums=reflectance, figures={"scale-invariant MSE": Figure(of=_mean(1)), "MSE": Figure(of=_mean(2))})
     if kind == "flow":
-        return Judge(sums=flow, figures={
-            "end-point error": Figure(of=_mean(1), unit=True),
-            "off by > 3 px and 5 %": Figure(of=_mean(2), percent=True)})  # fmt: skip
+        return Judge(
+            sums=flow,
+            figures={
+                "end-point error": Figure(of=_mean(1), unit=True),
+                "off by > 3 px and 5 %": Figure(of=_mean(2), percent=True),
+            },
+        )
     return Judge(sums=numbers, figures=_of_numbers(names))

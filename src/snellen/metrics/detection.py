@@ -42,8 +42,9 @@ def average_precision(matches: Matches, weights: Tensor | None = None, sizes: in
         there = torch.nonzero(total > 0)[:, 0]
         at_once = max(1, AT_ONCE // max(part.stop - part.start, 1))
         for some in torch.split(there, at_once):
-            precision[some, :, label], recall[some, :, label] = _of_class(matches, part, weights[some], total[some],
-                                                                          sizes)  # fmt: skip
+            precision[some, :, label], recall[some, :, label] = _of_class(
+                matches, part, weights[some], total[some], sizes
+            )
     return precision, recall
 
 

@@ -55,8 +55,10 @@ def bootstrap(statistic: Callable[[Tensor], Tensor], count: int, draws: int = 10
     """
     drawn = generator(0, "bootstrap")
     rows = max(1, min(draws, 4_000_000 // max(count, 1)))
-    values = [statistic(torch.randint(count, (min(rows, draws - start), count), generator=drawn))
-              for start in range(0, draws, rows)]
+    values = [
+        statistic(torch.randint(count, (min(rows, draws - start), count), generator=drawn))
+        for start in range(0, draws, rows)
+    ]
     low, high = torch.quantile(torch.cat(values).double(), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
 

@@ -10,11 +10,44 @@ from snellen.metrics.matching import Overlap
 
 # How far people scatter who mark a keypoint, against the size of the person: nose, eyes, ears, shoulders, elbows,
 # wrists, hips, knees, ankles.
-COCO_NAMES = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-              "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee",
-              "left_ankle", "right_ankle")  # fmt: skip
-COCO_SIGMAS = (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087,
-               0.089, 0.089)  # fmt: skip
+COCO_NAMES = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+COCO_SIGMAS = (
+    0.026,
+    0.025,
+    0.025,
+    0.035,
+    0.035,
+    0.079,
+    0.079,
+    0.072,
+    0.072,
+    0.062,
+    0.062,
+    0.107,
+    0.107,
+    0.087,
+    0.087,
+    0.089,
+    0.089,
+)
 SIGMA = 0.05  # of keypoints that no one has measured: between an eye and an elbow
 
 
@@ -51,7 +84,8 @@ def of_masks(found: Sequence[object], true: Sequence[object], crowd: np.ndarray)
         for group, (rows, columns) in enumerate(zip(d, m, strict=True)):
             rows, columns = rows[rows >= 0], columns[columns >= 0]
             shared[group, : len(rows), : len(columns)] = mask.iou(
-                [found[k] for k in rows], [true[k] for k in columns], crowd[columns].tolist())
+                [found[k] for k in rows], [true[k] for k in columns], crowd[columns].tolist()
+            )
         return shared
 
     return overlap
@@ -63,8 +97,9 @@ def sigmas_of(names: Sequence[str]) -> np.ndarray:
     return np.array(COCO_SIGMAS if plain == COCO_NAMES else [SIGMA] * len(names))
 
 
-def of_keypoints(found: np.ndarray, true: np.ndarray, boxes: np.ndarray, areas: np.ndarray,
-                 sigmas: np.ndarray) -> Overlap:  # fmt: skip
+def of_keypoints(
+    found: np.ndarray, true: np.ndarray, boxes: np.ndarray, areas: np.ndarray, sigmas: np.ndarray
+) -> Overlap:
     """Object keypoint similarity: the mean over labelled keypoints of exp(−d² / (8 s² σ²)), s² the area.
 
     Of an object without labelled keypoints, it is measured how far keypoints lie outside its box made three times as

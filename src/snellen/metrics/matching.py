@@ -115,9 +115,18 @@ def match(finds: Finds, truths: Truths, overlap: Overlap, pictures: int, classes
     right = np.stack([known[a][object[a]] for a in range(len(known))]) if len(known) else object >= 0
     left_out = np.where(object >= 0, ~right, outside[:, None, :])
     final = order[np.lexsort((rank, finds.picture[order], -finds.score[order], finds.label[order]))]
-    return Matches(pictures=pictures, classes=classes, places=final, picture=finds.picture[final],
-                   label=finds.label[final], score=finds.score[final], object=object[:, :, final],
-                   left_out=left_out[:, :, final], counted=counted, truths=truths)
+    return Matches(
+        pictures=pictures,
+        classes=classes,
+        places=final,
+        picture=finds.picture[final],
+        label=finds.label[final],
+        score=finds.score[final],
+        object=object[:, :, final],
+        left_out=left_out[:, :, final],
+        counted=counted,
+        truths=truths,
+    )
 
 
 def _place_in_group(key: np.ndarray) -> np.ndarray:

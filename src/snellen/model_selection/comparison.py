@@ -71,7 +71,7 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """"better by 1.2 ± 0.4 points over 10,000 samples" or "not distinguishable"."""
+        """ "better by 1.2 ± 0.4 points over 10,000 samples" or "not distinguishable"."""
         return f"better by {self.difference} over {self.samples:,} samples" if self.better else SAME
 
 
@@ -135,8 +135,10 @@ def compare(*runs: str | Path | Trained) -> Comparison:
     for record, answers in zip(records[1:], read[1:], strict=True):
         why = differs(records[0], read[0].said, record, answers.said)
         if why:
-            raise UsageError(f"{read[0].name} and {answers.name} were tested on different data: {why}",
-                             "Compare runs that were trained on the same data with the same --seed of its splits.")
+            raise UsageError(
+                f"{read[0].name} and {answers.name} were tested on different data: {why}",
+                "Compare runs that were trained on the same data with the same --seed of its splits.",
+            )
     return compared(read)
 
 
@@ -171,18 +173,23 @@ def _source(record: Record) -> str:
 def _read(folder: Path, record: Record) -> Answers:
     """The answers that a run has kept. Raises UsageError where it has not been tested."""
     if record.task not in TASKS:
-        raise DataError(f"The task of {folder} is {shown(record.task)}, which is not known",
-                        f"Known: {', '.join(TASKS)}.")
+        raise DataError(
+            f"The task of {folder} is {shown(record.task)}, which is not known", f"Known: {', '.join(TASKS)}."
+        )
     path = folder / "predictions" / "test.safetensors"
     if record.status != "finished":
         raise UsageError(f"{folder} has not finished training", f"Go on: snellen train --resume {_quoted(folder)}")
     if not path.exists():
-        raise UsageError(f"{folder} has not been tested: its test split is still closed",
-                         f"Finish what it is a part of, or open it: snellen train --resume {_quoted(folder)}")
+        raise UsageError(
+            f"{folder} has not been tested: its test split is still closed",
+            f"Finish what it is a part of, or open it: snellen train --resume {_quoted(folder)}",
+        )
     expected = record.files.get("predictions/test.safetensors")
     if expected is not None and files.sha256(path) != expected:
-        raise DataError(f"{path} is not what was written: its SHA-256 differs",
-                        f"Judge it again: snellen train --resume {_quoted(folder)}")
+        raise DataError(
+            f"{path} is not what was written: its SHA-256 differs",
+            f"Judge it again: snellen train --resume {_quoted(folder)}",
+        )
     said = files.read_tensors(path)[0]
     task = TASKS[record.task]
     return Answers(name=str(folder), learner=record.learner, task=task, spec=record.spec, said=said)
@@ -200,15 +207,21 @@ def compared(read: Sequence[Answers]) -> Comparison:
     for answers in read:
         metric = task.measure(answers.said, spec)[headline]
         if metric.value is None:
-            raise DataError(f"The {headline} of {answers.name} is undefined: {metric.reason}",
-                            "Compare runs on a test split where it is defined.")
+            raise DataError(
+                f"The {headline} of {answers.name} is undefined: {metric.reason}",
+                "Compare runs on a test split where it is defined.",
+            )
         runs.append(Compared(name=answers.name, learner=answers.learner, headline=metric))
     sign = 1.0 if runs[0].headline.higher_is_better else -1.0
     order = sorted(range(len(runs)), key=lambda k: -sign * (runs[k].headline.value or 0.0))
     pairs = [_pair(read[a], read[b], runs[a].headline) for a, b in itertools.combinations(order, 2)]
     raised = holm([pair.chance for pair in pairs])
-    return Comparison(headline=headline, samples=len(read[0].said["ids"]), runs=tuple(runs[k] for k in order),
-                      pairs=tuple(_judged(pair, p) for pair, p in zip(pairs, raised, strict=True)))
+    return Comparison(
+        headline=headline,
+        samples=len(read[0].said["ids"]),
+        runs=tuple(runs[k] for k in order),
+        pairs=tuple(_judged(pair, p) for pair, p in zip(pairs, raised, strict=True)),
+    )
 
 
 def _judged(pair: Pair, corrected: float) -> Pair:
@@ -223,8 +236,13 @@ def _pair(first: Answers, second: Answers, like: Metric) -> Pair:
     value = float(gain(torch.arange(count)[None], torch.arange(count)[None] + count)[0])
     low, high = bootstrap(lambda rows: gain(rows, rows + count), count, draws=2000)
     scale = 100 if like.percent else 1
-    difference = Metric(value=scale * value, low=scale * low, high=scale * high, over="samples",
-                        unit="points" if like.percent else like.unit)
+    difference = Metric(
+        value=scale * value,
+        low=scale * low,
+        high=scale * high,
+        over="samples",
+        unit="points" if like.percent else like.unit,
+    )
     only = None
     if isinstance(first.spec.target, Classes):
         right, theirs = (a.said["scores"].argmax(1) == a.said["truth"] for a in (first, second))
@@ -235,8 +253,17 @@ def _pair(first: Answers, second: Answers, like: Metric) -> Pair:
         own = torch.arange(count)
         test = "exchange"
         chance = exchange(lambda swap: gain(own + count * swap, own + count * (1 - swap)), count)
-    return Pair(first=first.name, second=second.name, difference=difference, test=test, chance=chance,
-                corrected=chance, only=only, better=False, samples=count)
+    return Pair(
+        first=first.name,
+        second=second.name,
+        difference=difference,
+        test=test,
+        chance=chance,
+        corrected=chance,
+        only=only,
+        better=False,
+        samples=count,
+    )
 
 
 def _gain(first: Answers, second: Answers, higher_is_better: bool) -> Callable[[Tensor, Tensor], Tensor]:

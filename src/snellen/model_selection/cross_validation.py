@@ -43,10 +43,15 @@ class Folds:
 
 
 def cross_validate(
-    data: str | Path | Dataset[Labelled], model: str | nn.Module | AnyLearner | None = None, folds: int = 5, *,
-    out: str | Path | None = None, settings: Mapping[str, Any] = MappingProxyType({}), machine: Machine = Machine(),
+    data: str | Path | Dataset[Labelled],
+    model: str | nn.Module | AnyLearner | None = None,
+    folds: int = 5,
+    *,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    machine: Machine = Machine(),
     command: str = "",
-) -> Folds:  # fmt: skip
+) -> Folds:
     """Divides the data into folds and trains once for each, with that fold as the test split.
 
     Args:
@@ -64,8 +69,9 @@ def cross_validate(
     headline = learner.task.headline(first.spec)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{first.spec.name}-folds")
     chosen, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
-    _begin(folder, to_plain({"data": opened.origin, "folds": folds, "learner": learner.name,
-                             "settings": values(chosen)}))
+    _begin(
+        folder, to_plain({"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(chosen)})
+    )
     done: list[Metric] = []
     for fold in range(folds):
         place = folder / f"fold-{fold + 1}"
@@ -77,12 +83,20 @@ def cross_validate(
         try:
             trained = _learned(place, part, learner, machine)
         except Stopped as stopped:
-            raise Stopped(stopped.cause, f"Go on by the same command with --out {shlex.quote(str(folder))}",
-                          signal=stopped.exit_code - 128) from stopped
+            raise Stopped(
+                stopped.cause,
+                f"Go on by the same command with --out {shlex.quote(str(folder))}",
+                signal=stopped.exit_code - 128,
+            ) from stopped
         done.append(trained.metrics[headline])
     made = Folds(folder=folder, learner=learner.name, headline=headline, each=tuple(done), mean=over_folds(done))
-    files.write_json(folder / "folds.json", {**files.read_json(folder / "folds.json"), "finished": to_plain(
-        {"headline": headline, "each": made.each, "mean": made.mean})})
+    files.write_json(
+        folder / "folds.json",
+        {
+            **files.read_json(folder / "folds.json"),
+            "finished": to_plain({"headline": headline, "each": made.each, "mean": made.mean}),
+        },
+    )
     return made
 
 

@@ -63,9 +63,10 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise EnvironmentProblem("A search over a range needs optuna, which is not installed",
-                                 'Type: pip install "snellen[search]", or list the values: --vary lr=0.001,0.01'
-                                 ) from error
+        raise EnvironmentProblem(
+            "A search over a range needs optuna, which is not installed",
+            'Type: pip install "snellen[search]", or list the values: --vary lr=0.001,0.01',
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
@@ -87,9 +88,13 @@ def _study(optuna: Any, told: Told, spaces: Mapping[str, Any], seed: int) -> Any
     sampler = optuna.samplers.TPESampler(seed=key(seed, "trial") & 0xFFFFFFFF)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for tried, figure in told:
-        params = {name: tried.values[name] if isinstance(tried.values[name], int | float)
-                  and not isinstance(space, optuna.distributions.CategoricalDistribution)
-                  else text(tried.values[name]) for name, space in spaces.items()}
+        params = {
+            name: tried.values[name]
+            if isinstance(tried.values[name], int | float)
+            and not isinstance(space, optuna.distributions.CategoricalDistribution)
+            else text(tried.values[name])
+            for name, space in spaces.items()
+        }
         study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(spaces), value=figure))
     return study
 

@@ -62,9 +62,15 @@ class Ladder:
 
 
 def ladder(
-    data: str | Path | Dataset[Labelled], *, budget: float = 600.0, task: str | None = None, seed: int = 0,
-    out: str | Path | None = None, learners: Sequence[str | AnyLearner] = (), machine: Machine = Machine(),
-) -> Ladder:  # fmt: skip
+    data: str | Path | Dataset[Labelled],
+    *,
+    budget: float = 600.0,
+    task: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    learners: Sequence[str | AnyLearner] = (),
+    machine: Machine = Machine(),
+) -> Ladder:
     """Climbs: trains each learner within its share of the time, judges all, and gives advice.
 
     Args:
@@ -98,24 +104,39 @@ def ladder(
             rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
         except Stopped as stopped:
             cause = f"{stopped.cause.rstrip('.')}, in {learner.name}."
-            raise Stopped(cause, f"Go on with the same words and --out {folder}",
-                          signal=stopped.exit_code - 128) from stopped
+            raise Stopped(
+                cause, f"Go on with the same words and --out {folder}", signal=stopped.exit_code - 128
+            ) from stopped
         rungs[learner.name] = rung
         if one is not None:
             trained[learner.name] = one
             end -= _judging(one)
-        files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"),
-                                                  "spent": spent + time.monotonic() - started})
+        files.write_json(
+            folder / "ladder.json",
+            {**files.read_json(folder / "ladder.json"), "spent": spent + time.monotonic() - started},
+        )
     headline = asked.headline(opened.spec)
     best, advised, advice = _choose(trained, headline)
     for name, one in trained.items():
         one.judge(("test",), Run(one.folder, resume=None, device=one.record.device), report=name == best)
         rungs[name] = dataclasses.replace(rungs[name], headline=one.metrics[headline])
-    made = Ladder(folder=folder, task=asked.name, headline=headline, rungs=_with_frontier(list(rungs.values())),
-                  best=best, advised=advised, advice=advice,
-                  untried=tuple(name for name in LEARNERS[asked.name] if name not in rungs))
-    files.write_json(folder / "ladder.json", {**files.read_json(folder / "ladder.json"), "finished": to_plain(
-        {"rungs": made.rungs, "best": best, "advised": advised, "advice": advice})})
+    made = Ladder(
+        folder=folder,
+        task=asked.name,
+        headline=headline,
+        rungs=_with_frontier(list(rungs.values())),
+        best=best,
+        advised=advised,
+        advice=advice,
+        untried=tuple(name for name in LEARNERS[asked.name] if name not in rungs),
+    )
+    files.write_json(
+        folder / "ladder.json",
+        {
+            **files.read_json(folder / "ladder.json"),
+            "finished": to_plain({"rungs": made.rungs, "best": best, "advised": advised, "advice": advice}),
+        },
+    )
     _write_page(made, opened, trained.get(best or ""))
     return made
 
@@ -242,8 +263,18 @@ def _own_process(learner: AnyLearner, own: AnyLearner | None, data: Dataset[Labe
 
 def _in_a_child(folder: Path, machine: Machine) -> None:
     """Trains a prepared run in a process of its own, ended when its time is over."""
-    command = [sys.executable, "-m", "snellen", "train", "--resume", str(folder), "--keep-test-closed", "--json",
-               "--device", machine.device]
+    command = [
+        sys.executable,
+        "-m",
+        "snellen",
+        "train",
+        "--resume",
+        str(folder),
+        "--keep-test-closed",
+        "--json",
+        "--device",
+        machine.device,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=machine.seconds, check=False)
     except subprocess.TimeoutExpired:
@@ -309,4 +340,3 @@ def _value(rung: Rung) -> float | None:
     if metric is None or metric.value is None:
         return None
     return metric.value if metric.higher_is_better else -metric.value
-

@@ -29,8 +29,7 @@ class Choices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Between:
-    """A number and its range, both ends allowed. It is searched by its logarithm where that spans more than a decade.
-    """
+    """A range of a numeric setting, both ends included; searched on a log scale if it spans more than a decade."""
 
     name: str
     low: float
@@ -118,8 +117,10 @@ def _is_range(given: Any) -> bool:
 
 def _between(setting: Setting, given: str) -> Between:
     if setting.kind not in ("int", "float") or setting.many:
-        raise UsageError(f"{setting.flag} cannot be varied over {given!r}: it has no range",
-                         f"List its values: --vary {setting.name}=A,B. It takes {setting.describes}.")
+        raise UsageError(
+            f"{setting.flag} cannot be varied over {given!r}: it has no range",
+            f"List its values: --vary {setting.name}=A,B. It takes {setting.describes}.",
+        )
     low, high = (setting.parse(part) for part in given.split("..", 1))
     if low is None or high is None or not low < high:
         raise UsageError(f"--vary {setting.name}={given} is empty", "Give the lower number first: 1e-4..0.1")

@@ -41,9 +41,15 @@ clock = time.monotonic
 
 
 def study(
-    data: str | Path | Dataset[Labelled], vary: Mapping[str, Any], *, seeds: int = 5, folds: int | None = None,
-    trials: int = 20, out: str | Path | None = None, machine: Machine = Machine(),
-) -> Study:  # fmt: skip
+    data: str | Path | Dataset[Labelled],
+    vary: Mapping[str, Any],
+    *,
+    seeds: int = 5,
+    folds: int | None = None,
+    trials: int = 20,
+    out: str | Path | None = None,
+    machine: Machine = Machine(),
+) -> Study:
     """Trains every cell of a grid, or as many cells of a search as asked, and says which is the best on validation.
 
     Args:
@@ -66,9 +72,17 @@ def study(
     if folds is not None:
         fold_of(opened, folds, 0)  # what cannot be folded is told before anything is written
     folder = Path(out) if out is not None else new_folder(f"study-{opened.spec.name}")
-    plan = Plan(data=opened, folder=folder, learners=learners, axes=given, seeds=seeds, folds=folds, trials=trials,
-                 machine=dataclasses.replace(machine, seconds=None, open_test=False, report=False),
-                 headline=learners[0].task.headline(opened.spec))
+    plan = Plan(
+        data=opened,
+        folder=folder,
+        learners=learners,
+        axes=given,
+        seeds=seeds,
+        folds=folds,
+        trials=trials,
+        machine=dataclasses.replace(machine, seconds=None, open_test=False, report=False),
+        headline=learners[0].task.headline(opened.spec),
+    )
     cells = [] if plan.searched else list(grid(learners, given, opened.spec))
     if plan.searched:
         hyperparameter_search.need()
@@ -122,8 +136,11 @@ class _Work:
             if number > len(self.cells):
                 if clock() + self._most() * len(self._units()[0]) > self.end:
                     break
-                told = [(row.cell, figure(row.validation)) for row in rows_of(plan, self.kept, self.cells)
-                        if row.validation is not None and row.validation.value is not None]
+                told = [
+                    (row.cell, figure(row.validation))
+                    for row in rows_of(plan, self.kept, self.cells)
+                    if row.validation is not None and row.validation.value is not None
+                ]
                 one = hyperparameter_search.suggested(told, number, plan.learners, plan.axes, plan.data.spec)
                 self.cells.append(one)
                 self.kept["cells"].append({"model": one.learner.name, "settings": to_plain(dict(one.settings))})
@@ -153,8 +170,11 @@ class _Work:
         many = len(plan.labels)
         over = "fold" if plan.folds else "seed"
         cells = f"{count} {'trials' if plan.searched else 'cells'} × {many} {over}{'s' if many > 1 else ''}"
-        time_ = f"about {duration(max(known) * self.of)} at most, by a short trial" if len(known) == len(
-            self.estimates) else "their time is known when the first is done"
+        time_ = (
+            f"about {duration(max(known) * self.of)} at most, by a short trial"
+            if len(known) == len(self.estimates)
+            else "their time is known when the first is done"
+        )
         if plan.machine.watch is not None:
             plan.machine.watch.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
 
@@ -167,8 +187,13 @@ class _Work:
         """What a training of this cell is expected to take: the longest of its own, else of its learner's, else the
         trial's; 0 where nothing is known yet."""
         took: dict[str, list[float]] = {
-            n: [t["seconds"] for key, t in self.kept["trainings"].items()
-                if key.startswith(f"{n}/") and t["seconds"] is not None] for n in (c.name for c in self.cells)}
+            n: [
+                t["seconds"]
+                for key, t in self.kept["trainings"].items()
+                if key.startswith(f"{n}/") and t["seconds"] is not None
+            ]
+            for n in (c.name for c in self.cells)
+        }
         if took[one.name]:
             return max(took[one.name])
         alike = [s for c in self.cells if c.learner is one.learner for s in took[c.name]]
@@ -189,8 +214,14 @@ class _Work:
         reason = ""
         try:
             if self.plan.folds:
-                cross_validate(self.plan.data, one.learner, self.plan.folds, out=self.plan.folder / one.name,
-                               settings=one.settings, machine=machine)
+                cross_validate(
+                    self.plan.data,
+                    one.learner,
+                    self.plan.folds,
+                    out=self.plan.folder / one.name,
+                    settings=one.settings,
+                    machine=machine,
+                )
             else:
                 self._one(one, labels[0])
         except Stopped as stopped:
@@ -207,9 +238,11 @@ class _Work:
 
     def _stopped(self, stopped: Stopped, where: str) -> Stopped:
         """The same, with how to go on with the whole study."""
-        return Stopped(f"{stopped.cause.rstrip('.')}, in {where}.",
-                       f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
-                       signal=stopped.exit_code - 128)
+        return Stopped(
+            f"{stopped.cause.rstrip('.')}, in {where}.",
+            f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
+            signal=stopped.exit_code - 128,
+        )
 
     def _learning(self, keys: Sequence[str]) -> float:
         """The longest time of learning: of a run that was finished before a kill, this session has seen little."""
@@ -220,8 +253,14 @@ class _Work:
         place = self.plan.folder / one.name / label
         own = None if is_ours(one.learner) else one.learner
         if not (place / "run.json").exists():
-            prepare(self.plan.data, one.learner, one.settings, seed=int(label.removeprefix("seed-")), out=place,
-                    machine=self.plan.machine)
+            prepare(
+                self.plan.data,
+                one.learner,
+                one.settings,
+                seed=int(label.removeprefix("seed-")),
+                out=place,
+                machine=self.plan.machine,
+            )
         if read_record(place).status != "finished":
             resume(place, learner=own, data=self.plan.data, machine=self.plan.machine)
 
@@ -241,14 +280,24 @@ class _Work:
 
 def _told(plan: Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> Study:
     rows = rows_of(plan, kept, cells)
-    judged = [(row.cell, figure(row.validation)) for row in rows
-              if row.validation is not None and row.validation.value is not None]
+    judged = [
+        (row.cell, figure(row.validation))
+        for row in rows
+        if row.validation is not None and row.validation.value is not None
+    ]
     if plan.searched:
         weights = hyperparameter_search.importance(judged, plan.learners, plan.axes)
     else:
         weights = main_effects([({k: text(v) for k, v in one.values.items()}, value) for one, value in judged])
-    found = Study(folder=plan.folder, headline=plan.headline, over="folds" if plan.folds else "seeds",
-                  of=plan.of(cells), rows=tuple(rows), chosen=kept["chosen"], importance=weights,
-                  searched=plan.searched)
+    found = Study(
+        folder=plan.folder,
+        headline=plan.headline,
+        over="folds" if plan.folds else "seeds",
+        of=plan.of(cells),
+        rows=tuple(rows),
+        chosen=kept["chosen"],
+        importance=weights,
+        searched=plan.searched,
+    )
     write(found)
     return found

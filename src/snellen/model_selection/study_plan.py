@@ -48,11 +48,23 @@ class Plan:
 
 def begin(plan: Plan) -> dict[str, Any]:
     """What is kept of the study, `study.json`: written where it begins, compared with the words where it goes on."""
-    vary = {axis.name: f"{text(axis.low)}..{text(axis.high)}" if isinstance(axis, Between) else
-            [text(value) for value in axis.values] for axis in plan.axes}
-    about = to_plain({"data": plan.data.origin, "spec": plan.data.spec, "vary": vary, "folds": plan.folds,
-                      "models": [learner.name for learner in plan.learners],
-                      "seeds": None if plan.folds else plan.seeds, "trials": plan.trials if plan.searched else None})
+    vary = {
+        axis.name: f"{text(axis.low)}..{text(axis.high)}"
+        if isinstance(axis, Between)
+        else [text(value) for value in axis.values]
+        for axis in plan.axes
+    }
+    about = to_plain(
+        {
+            "data": plan.data.origin,
+            "spec": plan.data.spec,
+            "vary": vary,
+            "folds": plan.folds,
+            "models": [learner.name for learner in plan.learners],
+            "seeds": None if plan.folds else plan.seeds,
+            "trials": plan.trials if plan.searched else None,
+        }
+    )
     path = plan.folder / "study.json"
     if not path.exists():
         kept: dict[str, Any] = {"about": about, "spent": 0.0, "trainings": {}, "cells": []}
@@ -66,8 +78,10 @@ def begin(plan: Plan) -> dict[str, Any]:
     kept["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_kept(plan.data.spec, old))
     if kept["about"] != about:
         other = [key for key in about if kept["about"].get(key) != about[key]]
-        raise UsageError(f"{plan.folder} holds a study of other {', '.join(other)}",
-                         "Give the words it was begun with, or another --out.")
+        raise UsageError(
+            f"{plan.folder} holds a study of other {', '.join(other)}",
+            "Give the words it was begun with, or another --out.",
+        )
     return kept
 
 
@@ -75,10 +89,16 @@ def restored(plan: Plan, kept: Mapping[str, Any]) -> list[Cell]:
     """The cells that a search has begun, as they were kept."""
     by_name = {learner.name: learner for learner in plan.learners}
     shown = varying(plan.learners, plan.axes)
-    return [cell(number, by_name[one["model"]],
-                 {name: tuple(value) if isinstance(value, list) else value for name, value in one["settings"].items()},
-                 shown, plan.data.spec)
-            for number, one in enumerate(kept["cells"], 1)]
+    return [
+        cell(
+            number,
+            by_name[one["model"]],
+            {name: tuple(value) if isinstance(value, list) else value for name, value in one["settings"].items()},
+            shown,
+            plan.data.spec,
+        )
+        for number, one in enumerate(kept["cells"], 1)
+    ]
 
 
 def rows_of(plan: Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> list[Row]:
@@ -91,9 +111,14 @@ def rows_of(plan: Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> list[
         failed = any(t.status == "failed" for t in trainings)
         figures = [t.validation for t in done if t.validation is not None]
         tested = [t.test for t in done if t.test is not None]
-        rows.append(Row(cell=one, trainings=tuple(trainings),
-                        validation=mean_over(figures, over) if figures and not failed else None,
-                        test=mean_over(tested, over) if tested else None))
+        rows.append(
+            Row(
+                cell=one,
+                trainings=tuple(trainings),
+                validation=mean_over(figures, over) if figures and not failed else None,
+                test=mean_over(tested, over) if tested else None,
+            )
+        )
     return rows
 
 
@@ -106,8 +131,15 @@ def _training(plan: Plan, kept: Mapping[str, Any], one: Cell, label: str) -> Tra
     place = plan.folder / one.name / label
     splits = files.read_json(place / "metrics.json")["splits"]
     figures = {split: from_plain(Metric, splits[split][plan.headline]) for split in ("val", "test") if split in splits}
-    return Training(cell=one.number, label=label, status="done", validation=figures["val"], test=figures.get("test"),
-                    seconds=known["seconds"], folder=str(place))
+    return Training(
+        cell=one.number,
+        label=label,
+        status="done",
+        validation=figures["val"],
+        test=figures.get("test"),
+        seconds=known["seconds"],
+        folder=str(place),
+    )
 
 
 def best_of(rows: Sequence[Row]) -> int | None:

@@ -77,8 +77,10 @@ class Study:
         if self.chosen is None:
             return f"No cell could be judged.{more}"
         row = self.rows[self.chosen - 1]
-        return (f"{row.cell.words} is the best on validation. On the test split, opened once and for it alone: "
-                f"{self.headline} {row.test}, over {row.done} {self.over if row.done > 1 else self.over[:-1]}.{more}")
+        return (
+            f"{row.cell.words} is the best on validation. On the test split, opened once and for it alone: "
+            f"{self.headline} {row.test}, over {row.done} {self.over if row.done > 1 else self.over[:-1]}.{more}"
+        )
 
 
 def means(found: Study) -> tuple[list[str], list[Cells]]:
@@ -87,8 +89,16 @@ def means(found: Study) -> tuple[list[str], list[Cells]]:
     rows: list[Cells] = []
     for row in found.rows:
         mark = "* " if row.cell.number == found.chosen else "  "
-        rows.append([f"{mark}{row.cell.number}", *(text(value) for value in row.cell.values.values()),
-                     _said(row.validation), _said(row.test), f"{row.done} of {len(row.trainings)}", _why(row)])
+        rows.append(
+            [
+                f"{mark}{row.cell.number}",
+                *(text(value) for value in row.cell.values.values()),
+                _said(row.validation),
+                _said(row.test),
+                f"{row.done} of {len(row.trainings)}",
+                _why(row),
+            ]
+        )
     return columns, rows
 
 
@@ -101,32 +111,74 @@ def _why(row: Row) -> str:
 
 def each(found: Study) -> tuple[list[str], list[Cells]]:
     """Columns and rows: a training each."""
-    columns = ["cell", *found.names, found.over[:-1], f"{found.headline} (val)", f"{found.headline} (test)", "seconds",
-               "run"]
+    columns = [
+        "cell",
+        *found.names,
+        found.over[:-1],
+        f"{found.headline} (val)",
+        f"{found.headline} (test)",
+        "seconds",
+        "run",
+    ]
     rows: list[Cells] = []
     for row in found.rows:
         for training in row.trainings:
             why = "" if training.status == "done" else f"{training.status}: {training.reason}"
-            rows.append([row.cell.number, *(text(value) for value in row.cell.values.values()),
-                         training.label.split("-")[1], _said(training.validation) or why, _said(training.test),
-                         training.seconds, training.folder])
+            rows.append(
+                [
+                    row.cell.number,
+                    *(text(value) for value in row.cell.values.values()),
+                    training.label.split("-")[1],
+                    _said(training.validation) or why,
+                    _said(training.test),
+                    training.seconds,
+                    training.folder,
+                ]
+            )
     return columns, rows
 
 
 def numbers(found: Study) -> tuple[list[str], list[Cells]]:
     """The same for machines: a mean or a training a row, every figure in a column of its own."""
     bounds = ("value", "low", "high")
-    columns = ["cell", *found.names, found.over[:-1], "status", *(f"{split} {b}" for split in ("val", "test") for b in
-                                                                  bounds), "seconds", "run"]
+    columns = [
+        "cell",
+        *found.names,
+        found.over[:-1],
+        "status",
+        *(f"{split} {b}" for split in ("val", "test") for b in bounds),
+        "seconds",
+        "run",
+    ]
     rows: list[Cells] = []
     for row in found.rows:
         values = [text(value) for value in row.cell.values.values()]
-        rows.append([row.cell.number, *values, "mean", f"{row.done} of {len(row.trainings)}",
-                     *_bounds(row.validation), *_bounds(row.test), None, None])
+        rows.append(
+            [
+                row.cell.number,
+                *values,
+                "mean",
+                f"{row.done} of {len(row.trainings)}",
+                *_bounds(row.validation),
+                *_bounds(row.test),
+                None,
+                None,
+            ]
+        )
         for one in row.trainings:
             status = one.status if not one.reason else f"{one.status}: {one.reason}"
-            rows.append([row.cell.number, *values, one.label.split("-")[1], status, *_bounds(one.validation),
-                         *_bounds(one.test), one.seconds, one.folder])
+            rows.append(
+                [
+                    row.cell.number,
+                    *values,
+                    one.label.split("-")[1],
+                    status,
+                    *_bounds(one.validation),
+                    *_bounds(one.test),
+                    one.seconds,
+                    one.folder,
+                ]
+            )
     return columns, rows
 
 
@@ -141,8 +193,9 @@ def _said(metric: Metric | None) -> str:
 def effects(found: Study) -> tuple[list[str], list[Cells]]:
     """Columns and rows: how much each setting matters, the most important first."""
     shares = found.importance or {}
-    rows: list[Cells] = [[name, f"{100 * share:.0f} %"] for name, share in
-                         sorted(shares.items(), key=lambda entry: -entry[1])]
+    rows: list[Cells] = [
+        [name, f"{100 * share:.0f} %"] for name, share in sorted(shares.items(), key=lambda entry: -entry[1])
+    ]
     if shares and not found.searched:
         rows.append(["together, and chance", f"{100 * max(0.0, 1 - sum(shares.values())):.0f} %"])
     return ["setting", "matters"], rows
@@ -150,10 +203,15 @@ def effects(found: Study) -> tuple[list[str], list[Cells]]:
 
 def caption(found: Study) -> str:
     """What ± and the shares mean."""
-    way = ("optuna's estimate of how much of the variance each explains" if found.searched else
-           "the share of the variance between cells that each explains by itself")
-    return (f"± of a cell is a 95 % interval of the mean over {found.over} (Student's t), ± of one training over its "
-            f"samples. * is the best on validation; only it was judged on the test split. \"matters\" is {way}.")
+    way = (
+        "optuna's estimate of how much of the variance each explains"
+        if found.searched
+        else "the share of the variance between cells that each explains by itself"
+    )
+    return (
+        f"± of a cell is a 95 % interval of the mean over {found.over} (Student's t), ± of one training over its "
+        f'samples. * is the best on validation; only it was judged on the test split. "matters" is {way}.'
+    )
 
 
 def written(found: Study, form: str) -> str:
@@ -171,15 +229,23 @@ def write(found: Study) -> None:
     files.write_text(found.folder / FILES["latex"], written(found, "latex") + "\n")
     made = {"Cells": means(found), "What matters": effects(found), "Trainings": each(found)}
     tables = [Table(title=title, columns=columns, rows=rows) for title, (columns, rows) in made.items() if rows]
-    page = study_page(f"A study of {' and '.join(found.names) or 'seeds'}", found.verdict, caption(found), tables,
-                      [plot for name in found.names if (plot := against(found, name)) is not None])
+    page = study_page(
+        f"A study of {' and '.join(found.names) or 'seeds'}",
+        found.verdict,
+        caption(found),
+        tables,
+        [plot for name in found.names if (plot := against(found, name)) is not None],
+    )
     files.write_text(found.folder / "report.html", page)
 
 
 def against(found: Study, name: str) -> Plot | None:
     """The headline on validation against one setting, a point a cell; values that are no numbers stand in a row."""
-    judged = [(row.cell.values[name], row.validation) for row in found.rows
-              if row.validation is not None and row.validation.value is not None]
+    judged = [
+        (row.cell.values[name], row.validation)
+        for row in found.rows
+        if row.validation is not None and row.validation.value is not None
+    ]
     if len(judged) < 2:
         return None
     values = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value, _ in judged]
@@ -193,11 +259,21 @@ def against(found: Study, name: str) -> Plot | None:
     def scaled(values: Sequence[float | None]) -> list[float | None]:
         return [None if value is None else scale * value for value in values]
 
-    series = Series(name="cells", x=x, y=scaled([m.value for m in metrics]),
-                    low=scaled([m.value if m.low is None else m.low for m in metrics]),
-                    high=scaled([m.value if m.high is None else m.high for m in metrics]),
-                    labels=[] if numeric else [text(value) for value in values])
+    series = Series(
+        name="cells",
+        x=x,
+        y=scaled([m.value for m in metrics]),
+        low=scaled([m.value if m.low is None else m.low for m in metrics]),
+        high=scaled([m.value if m.high is None else m.high for m in metrics]),
+        labels=[] if numeric else [text(value) for value in values],
+    )
     axis = name if numeric else f"{name}, in the order given"
     figure = f"{found.headline} (val)"
-    return Plot(title=f"Against {name}", x=axis, y=f"{figure} [{unit}]" if unit else figure, series=[series],
-                style="points", log_x=numeric and min(x) > 0 and max(x) >= 9.99 * min(x))
+    return Plot(
+        title=f"Against {name}",
+        x=axis,
+        y=f"{figure} [{unit}]" if unit else figure,
+        series=[series],
+        style="points",
+        log_x=numeric and min(x) > 0 and max(x) >= 9.99 * min(x),
+    )

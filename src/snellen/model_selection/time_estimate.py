@@ -20,9 +20,12 @@ TRIAL = 2.0  # seconds of a trial
 
 
 def trial_seconds(
-    data: Dataset[Labelled], learner: Learner[Any, Any, Any], settings: Mapping[str, Any], machine: Machine,
+    data: Dataset[Labelled],
+    learner: Learner[Any, Any, Any],
+    settings: Mapping[str, Any],
+    machine: Machine,
     trial: float = TRIAL,
-) -> float | None:  # fmt: skip
+) -> float | None:
     """Seconds of a whole training, by one that is cut short; None where it cannot be cut short, or fails.
 
     Learning is taken to be as long as its steps are many; what surrounds it is counted as it was. The first trial of a

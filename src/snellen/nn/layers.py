@@ -111,9 +111,14 @@ def activation(name: str) -> nn.Module:
         name: "relu", "tanh", "sigmoid", "leaky-relu" (slope 0.1, as in lecture 003), "maxout", "step" or "linear".
     """
     made: dict[str, nn.Module] = {
-        "relu": nn.ReLU(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "leaky-relu": nn.LeakyReLU(0.1),
-        "maxout": Maxout(), "step": Step(), "linear": nn.Identity(),
-    }  # fmt: skip
+        "relu": nn.ReLU(),
+        "tanh": nn.Tanh(),
+        "sigmoid": nn.Sigmoid(),
+        "leaky-relu": nn.LeakyReLU(0.1),
+        "maxout": Maxout(),
+        "step": Step(),
+        "linear": nn.Identity(),
+    }
     return made[name]
 
 

@@ -27,8 +27,14 @@ class MLP(nn.Module):
         batch_norm: normalise what each hidden layer gives, before its activation.
     """
 
-    def __init__(self, sizes: Sequence[int], act: str = "relu", dropout: float = 0.0, init: str = "auto",
-                 batch_norm: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        act: str = "relu",
+        dropout: float = 0.0,
+        init: str = "auto",
+        batch_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.act = act
         self.dropout = dropout

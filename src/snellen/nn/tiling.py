@@ -13,8 +13,9 @@ MARGIN = 64  # pixels from the edge of a tile in which its answer is not used; b
 GRID = 32  # tiles begin at multiples of this, so that a network that halves them five times halves the same pixels
 
 
-def tiled(ask: Callable[[Tensor], Tensor], x: Tensor, whole: int = WHOLE, side: int = SIDE,
-          margin: int = MARGIN) -> Tensor:  # fmt: skip
+def tiled(
+    ask: Callable[[Tensor], Tensor], x: Tensor, whole: int = WHOLE, side: int = SIDE, margin: int = MARGIN
+) -> Tensor:
     """What `ask` says of a picture, put together from overlapping tiles where the picture is large.
 
     A pixel of a tile sees less of the picture the nearer it lies to the tile's edge. So the answers within `margin` of

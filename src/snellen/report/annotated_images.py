@@ -93,8 +93,9 @@ def lines(answer: Answer, spec: Spec) -> list[str]:
     if isinstance(spec.target, PixelNumbers):
         units = spec.target.units or ("",) * len(spec.target.names)
         told = [(name, unit, answer["numbers"][name]) for name, unit in zip(spec.target.names, units, strict=True)]
-        return [f"{name} {n['least']:.3g} … {n['most']:.3g}, mean {n['mean']:.3g} {unit}".rstrip()
-                for name, unit, n in told]  # fmt: skip
+        return [
+            f"{name} {n['least']:.3g} … {n['most']:.3g}, mean {n['mean']:.3g} {unit}".rstrip() for name, unit, n in told
+        ]
     if isinstance(spec.target, Numbers):
         units = spec.target.units or ("",) * len(spec.target.names)
         named = zip(spec.target.names, units, strict=True)
@@ -105,7 +106,7 @@ def lines(answer: Answer, spec: Spec) -> list[str]:
 
 
 def _counted(objects: Sequence[Answer], target: Boxes) -> str:
-    """"3 RBC, 1 WBC"."""
+    """ "3 RBC, 1 WBC"."""
     counts = [(sum(one["class"] == name for one in objects), name) for name in target.names]
     return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing found"
 

@@ -33,8 +33,10 @@ def amiss(said: Predictions, spec: Spec, headline: float | None) -> list[Finding
     found = [*_tiny(said["areas"][asked].sqrt(), headline)]
     if not bool(told.any()):
         sure = f"; the surest is {float(said['scores'].max()):.3g}" if len(said["scores"]) else ""
-        message = (f"It finds nothing in {len(said['ids']):,} pictures with {objects:,} objects: no score reaches its "
-                   f"threshold of {float(said['threshold']):.3g}{sure}.")
+        message = (
+            f"It finds nothing in {len(said['ids']):,} pictures with {objects:,} objects: no score reaches its "
+            f"threshold of {float(said['threshold']):.3g}{sure}."
+        )
         remedy = "Train longer or with a larger --lr; look at the boxes that it learns from with snellen data."
         return [*found, Finding(kind="finds-nothing", message=message, remedy=remedy)]
     return found + _one_class(said["labels"][told], said["true_labels"][asked], spec.target)
@@ -44,10 +46,17 @@ def _tiny(sides: torch.Tensor, headline: float | None) -> list[Finding]:
     share = float((sides < TINY).double().mean())
     if share < MANY or (headline is not None and headline > 0.5):
         return []
-    message = (f"Most objects may be too small to see: {100 * share:.0f} % are below {TINY:g} pixels a side (the "
-               f"median is {float(sides.median()):.1f}).")
-    return [Finding(kind="tiny", message=message,
-                    remedy="Try a larger --image-size, where the model has one, or pictures of higher resolution.")]
+    message = (
+        f"Most objects may be too small to see: {100 * share:.0f} % are below {TINY:g} pixels a side (the "
+        f"median is {float(sides.median()):.1f})."
+    )
+    return [
+        Finding(
+            kind="tiny",
+            message=message,
+            remedy="Try a larger --image-size, where the model has one, or pictures of higher resolution.",
+        )
+    ]
 
 
 def _one_class(labels: torch.Tensor, true: torch.Tensor, target: Boxes) -> list[Finding]:
@@ -55,15 +64,22 @@ def _one_class(labels: torch.Tensor, true: torch.Tensor, target: Boxes) -> list[
     said, there = answers / len(labels), truth / len(true)
     most = int(said.argmax())
     if said[most] < ONE_CLASS or there[most] >= min(COMMON, float(said[most])):
-        return never_said(answers, truth, truth >= FEW, target.names, "objects",
-                          "Try training longer, or more pictures of them.")
-    return [Finding(kind="one-class", message=f"{100 * float(said[most]):.3g} % of its finds are {target.names[most]}, "
-                    f"and {100 * float(there[most]):.3g} % of the objects are.",
-                    remedy="Try training longer, a smaller --lr, or more pictures of the other classes.")]
+        return never_said(
+            answers, truth, truth >= FEW, target.names, "objects", "Try training longer, or more pictures of them."
+        )
+    return [
+        Finding(
+            kind="one-class",
+            message=f"{100 * float(said[most]):.3g} % of its finds are {target.names[most]}, "
+            f"and {100 * float(there[most]):.3g} % of the objects are.",
+            remedy="Try training longer, a smaller --lr, or more pictures of the other classes.",
+        )
+    ]
 
 
-def never_said(answers: torch.Tensor, truth: torch.Tensor, enough: torch.Tensor, names: Sequence[str], things: str,
-               remedy: str) -> list[Finding]:  # fmt: skip
+def never_said(
+    answers: torch.Tensor, truth: torch.Tensor, enough: torch.Tensor, names: Sequence[str], things: str, remedy: str
+) -> list[Finding]:
     """Classes that are there and are never answered.
 
     Args:
@@ -77,5 +93,8 @@ def never_said(answers: torch.Tensor, truth: torch.Tensor, enough: torch.Tensor,
     called = [names[k] for k in shown] + [f"{len(missed) - len(shown)} others"] * (len(missed) > len(shown))
     listed = " or ".join([", ".join(called[:-1]), called[-1]] if len(called) > 1 else called)
     share = 100 * float(truth[missed].sum() / truth.sum())
-    return [Finding(kind="never-said", message=f"It never says {listed}, and {share:.2g} % of the {things} are.",
-                    remedy=remedy)]
+    return [
+        Finding(
+            kind="never-said", message=f"It never says {listed}, and {share:.2g} % of the {things} are.", remedy=remedy
+        )
+    ]

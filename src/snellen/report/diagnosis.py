@@ -110,15 +110,27 @@ def _rate(history: Sequence[Row], rising: bool = False) -> list[Finding]:
     means = smooth(losses, max(5, len(losses) // 50))
     remedy = "Try a tenth of --lr, or leave --lr to be found."
     if start > 0 and max(means) > CLIMBED * start:
-        return [Finding(kind="rate", message=f"The learning rate is too high: the training loss climbed to "
-                        f"{max(means):.3g} from {start:.3g} at the start.", remedy=remedy)]
+        return [
+            Finding(
+                kind="rate",
+                message=f"The learning rate is too high: the training loss climbed to "
+                f"{max(means):.3g} from {start:.3g} at the start.",
+                remedy=remedy,
+            )
+        ]
     if rising:
         return []
     late = losses[-max(5, int(LATE * len(losses))) :]
     end, lowest = sum(late) / len(late), min(means[: -len(late)], default=start)
     if end - lowest > REBOUND * (start - lowest) and start - lowest > FALLEN * abs(start):
-        return [Finding(kind="rate", message=f"The learning rate may be too high: the training loss fell to "
-                        f"{lowest:.3g} and ended at {end:.3g}.", remedy=remedy)]
+        return [
+            Finding(
+                kind="rate",
+                message=f"The learning rate may be too high: the training loss fell to "
+                f"{lowest:.3g} and ended at {end:.3g}.",
+                remedy=remedy,
+            )
+        ]
     return []
 
 
@@ -131,10 +143,15 @@ def _by_heart(history: Sequence[Row], count: int) -> list[Finding]:
     end = sum(late) / len(late)
     if end <= BY_HEART * start:
         return []
-    return [Finding(kind="by-heart", message=f"One batch of {count} samples cannot be learned by heart: its loss is "
-                    f"{end:.3g} in the end, {start:.3g} at the start.",
-                    remedy="Look at its inputs and labels: are like samples labelled unlike? Then try another --lr, "
-                    "or a larger network.")]
+    return [
+        Finding(
+            kind="by-heart",
+            message=f"One batch of {count} samples cannot be learned by heart: its loss is "
+            f"{end:.3g} in the end, {start:.3g} at the start.",
+            remedy="Look at its inputs and labels: are like samples labelled unlike? Then try another --lr, "
+            "or a larger network.",
+        )
+    ]
 
 
 def _gradients(e: Evidence) -> list[Finding]:
@@ -147,17 +164,28 @@ def _gradients(e: Evidence) -> list[Finding]:
     if last.gradient > 0 and first.gradient < VANISHING * last.gradient:
         ratio = f"{last.gradient / first.gradient:.1g} times smaller" if first.gradient else "zero"
         weak = next((n for n, s in enumerate(sizes) if s.gradient >= VANISHING * last.gradient), len(sizes))
-        return [Finding(kind="vanishing", count=weak, message=f"Gradients vanish: those of the first layer "
-                        f"({first.name}) are {ratio} against the last, and {weak} of {len(sizes)} layers hardly learn.",
-                        remedy="Try ReLU in place of sigmoid or tanh, fewer layers, normalisation or residual units.")]
+        return [
+            Finding(
+                kind="vanishing",
+                count=weak,
+                message=f"Gradients vanish: those of the first layer "
+                f"({first.name}) are {ratio} against the last, and {weak} of {len(sizes)} layers hardly learn.",
+                remedy="Try ReLU in place of sigmoid or tanh, fewer layers, normalisation or residual units.",
+            )
+        ]
     wild = max(sizes, key=lambda s: s.gradient / max(s.weight, 1e-12))
     too_large = wild.gradient > EXPLODING * max(wild.weight, 1e-12)
     if too_large or (last.gradient > 0 and first.gradient > EXPLODING * last.gradient):
         worst = wild if too_large else first
-        return [Finding(kind="exploding", message=f"Gradients explode: in {worst.name} they are {worst.gradient:.2g} a "
-                        f"weight, where the weights are {worst.weight:.2g} and the last layer's gradients "
-                        f"{last.gradient:.2g}.", remedy="Try --clip 1, a smaller --lr, smaller initial weights or "
-                        "normalisation.")]
+        return [
+            Finding(
+                kind="exploding",
+                message=f"Gradients explode: in {worst.name} they are {worst.gradient:.2g} a "
+                f"weight, where the weights are {worst.weight:.2g} and the last layer's gradients "
+                f"{last.gradient:.2g}.",
+                remedy="Try --clip 1, a smaller --lr, smaller initial weights or normalisation.",
+            )
+        ]
     return []
 
 
@@ -166,14 +194,22 @@ def _dead(e: Evidence) -> list[Finding]:
     split = "val" if len(e.data.splits["val"]) else "train"
     samples = reference_metrics.few(e.data, split, PROBED).samples(split, e.device)
     layers = silent_units(e.model, samples, e.spec)
-    dead = [(place + 1, int(silent.sum()), len(silent)) for place, silent in enumerate(layers)
-            if len(silent) and float(silent.double().mean()) > DEAD]
+    dead = [
+        (place + 1, int(silent.sum()), len(silent))
+        for place, silent in enumerate(layers)
+        if len(silent) and float(silent.double().mean()) > DEAD
+    ]
     if not dead:
         return []
     where = ", ".join(f"{count} of {units} in hidden layer {place}" for place, count, units in dead)
-    return [Finding(kind="dead-units", count=sum(count for _, count, _ in dead),
-                    message=f"Many ReLU units are dead, zero on all of {len(samples)} samples: {where}.",
-                    remedy="Try a smaller --lr, leaky ReLU, or fewer units.")]
+    return [
+        Finding(
+            kind="dead-units",
+            count=sum(count for _, count, _ in dead),
+            message=f"Many ReLU units are dead, zero on all of {len(samples)} samples: {where}.",
+            remedy="Try a smaller --lr, leaky ReLU, or fewer units.",
+        )
+    ]
 
 
 def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], headline: str) -> list[Finding]:
@@ -192,9 +228,14 @@ def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], he
             return []
         if below is not None:
             figures = f"its loss is {loss.value:.3g}, that of chance {chance.value:.3g}"
-    return [Finding(kind="at-chance", message=f"Nothing was learned: even on its training samples {figures}.",
-                    remedy="Try --overfit: if one batch cannot be learned by heart, look at the labels; if it can, "
-                    "change --lr or train longer.")]
+    return [
+        Finding(
+            kind="at-chance",
+            message=f"Nothing was learned: even on its training samples {figures}.",
+            remedy="Try --overfit: if one batch cannot be learned by heart, look at the labels; if it can, "
+            "change --lr or train longer.",
+        )
+    ]
 
 
 def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) -> list[Finding]:
@@ -209,9 +250,13 @@ def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) 
         far = unseen.value > GAP_RATIO * seen.value
     if not (worse and far):
         return []
-    return [Finding(kind="gap", message=f"It learns by heart: {headline} is {seen} on training samples and {unseen} on "
-                    "validation samples.", remedy="Try more data, augmentation, --weight-decay, dropout, --patience or "
-                    "a smaller model.")]
+    return [
+        Finding(
+            kind="gap",
+            message=f"It learns by heart: {headline} is {seen} on training samples and {unseen} on validation samples.",
+            remedy="Try more data, augmentation, --weight-decay, dropout, --patience or a smaller model.",
+        )
+    ]
 
 
 def _far_end(metric: Metric) -> Metric:
@@ -229,8 +274,13 @@ def _one_class(e: Evidence) -> list[Finding]:
     if isinstance(target, Labels) and len(e.said["scores"]):
         if bool((e.said["scores"] > 0).any()) or not bool((e.said["truth"] > 0.5).any()):
             return []
-        return [Finding(kind="one-class", message=f"It never says any label for all {len(e.said['truth']):,} samples.",
-                        remedy=remedy)]
+        return [
+            Finding(
+                kind="one-class",
+                message=f"It never says any label for all {len(e.said['truth']):,} samples.",
+                remedy=remedy,
+            )
+        ]
     if not isinstance(target, Classes | PixelClasses) or not len(e.said["truth"]):
         return []
     if isinstance(target, PixelClasses):
@@ -247,8 +297,13 @@ def _one_class(e: Evidence) -> list[Finding]:
     said, true = (float(counts[most] / counts.sum().clamp(min=1)) for counts in (answers, truth))
     if not (said == 1 and true < 1) and not (said >= ONE_CLASS and true < COMMON):
         return never_said(answers, truth, enough, target.names, things, remedy)
-    return [Finding(kind="one-class", message=f"It says {target.names[most]} to {100 * said:.3g} % of the "
-                    f"{things}, and {100 * true:.3g} % are.", remedy=remedy)]
+    return [
+        Finding(
+            kind="one-class",
+            message=f"It says {target.names[most]} to {100 * said:.3g} % of the {things}, and {100 * true:.3g} % are.",
+            remedy=remedy,
+        )
+    ]
 
 
 def _unbeaten(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
@@ -256,6 +311,11 @@ def _unbeaten(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     ours, theirs = e.metrics[e.split].get(e.headline), baseline.get(e.headline)
     if ours is None or theirs is None or reference_metrics.beats(ours, theirs) is not False:
         return []
-    return [Finding(kind="baseline", message=f"The baseline is not beaten: {e.headline} is {ours} against {theirs} "
-                    f"of a model that knows nothing, over {len(e.said['ids']):,} {e.split} samples.",
-                    remedy="Try training longer, another model or more data; with few samples, more to judge by.")]
+    return [
+        Finding(
+            kind="baseline",
+            message=f"The baseline is not beaten: {e.headline} is {ours} against {theirs} "
+            f"of a model that knows nothing, over {len(e.said['ids']):,} {e.split} samples.",
+            remedy="Try training longer, another model or more data; with few samples, more to judge by.",
+        )
+    ]

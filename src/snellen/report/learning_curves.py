@@ -51,8 +51,17 @@ def curves(history: Sequence[Row]) -> list[View]:
         style = "points" if len(values) == 1 else "line"
         # A loss that falls a thousandfold is a flat line on even axes.
         log = key == "loss" and min(values) > 0 and max(values) > 30 * min(values)
-        shown.append(Plot(title=title, x="step", y=axis, style=style, log_y=log, caption=caption,
-                          series=[Series(name=title, x=steps, y=values)]))
+        shown.append(
+            Plot(
+                title=title,
+                x="step",
+                y=axis,
+                style=style,
+                log_y=log,
+                caption=caption,
+                series=[Series(name=title, x=steps, y=values)],
+            )
+        )
     return shown
 
 

@@ -53,8 +53,9 @@ def silent_units(model: nn.Module, samples: Samples, spec: Spec) -> list[Tensor]
 
 def gradients(model: nn.Module, batch: Labelled, spec: Spec) -> list[Size]:
     """The size of the loss's gradient in each layer, first to last; none for a model that has no gradients."""
-    weights = {name.removesuffix(".weight"): p for name, p in model.named_parameters()
-               if p.requires_grad and p.ndim > 1}  # fmt: skip
+    weights = {
+        name.removesuffix(".weight"): p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1
+    }
     if not weights:
         return []
     with torch.enable_grad():
@@ -62,8 +63,11 @@ def gradients(model: nn.Module, batch: Labelled, spec: Spec) -> list[Size]:
         if not loss.requires_grad:
             return []
         found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    return [Size(name, _rms(gradient), _rms(weight.detach()))
-            for (name, weight), gradient in zip(weights.items(), found, strict=True) if gradient is not None]
+    return [
+        Size(name, _rms(gradient), _rms(weight.detach()))
+        for (name, weight), gradient in zip(weights.items(), found, strict=True)
+        if gradient is not None
+    ]
 
 
 def forward(model: nn.Module, x: Tensor, spec: Spec) -> Tensor:

@@ -19,9 +19,12 @@ def html_of_run(title: str, headline: str, metrics: Mapping[str, Metric], histor
         history: the rows of `history.jsonl`.
     """
     rows: list[list[Cell]] = [[key, str(metric)] for key, metric in metrics.items()]
-    plots = "".join(f'<div style="flex:1 1 16rem;max-width:24rem">{view_html.html(plot)}</div>'
-                    for plot in curves(history))
+    plots = "".join(
+        f'<div style="flex:1 1 16rem;max-width:24rem">{view_html.html(plot)}</div>' for plot in curves(history)
+    )
     figure = f"{escaped(headline)} <b>{unbroken(str(metrics[headline]))}</b>" if headline in metrics else ""
-    return (f'<div style="max-width:52rem"><p><b>{escaped(title)}</b>: {figure}</p>'
-            f'{view_html.html(Table(title="", columns=["figure", "value"], rows=rows))}'
-            f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{plots}</div></div>')
+    return (
+        f'<div style="max-width:52rem"><p><b>{escaped(title)}</b>: {figure}</p>'
+        f"{view_html.html(Table(title='', columns=['figure', 'value'], rows=rows))}"
+        f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{plots}</div></div>'
+    )

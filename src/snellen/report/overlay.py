@@ -34,8 +34,9 @@ def colour(place: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def overlaid(picture: Image.Image, scale: float, marks: Sequence[Mark] = (),
-             classes: Tensor | None = None) -> Image.Image:  # fmt: skip
+def overlaid(
+    picture: Image.Image, scale: float, marks: Sequence[Mark] = (), classes: Tensor | None = None
+) -> Image.Image:
     """The picture with marks and classes on it.
 
     Args:
@@ -91,8 +92,9 @@ def _fits(mark: Mark, scale: float, lettering: ImageFont.FreeTypeFont) -> bool:
     return lettering.getlength(clean(mark.label)) <= scale * (mark.box[2] - mark.box[0])
 
 
-def _label(pen: object, words: str, corner: tuple[float, float], ink: tuple[int, int, int],
-           lettering: ImageFont.FreeTypeFont) -> None:  # fmt: skip
+def _label(
+    pen: object, words: str, corner: tuple[float, float], ink: tuple[int, int, int], lettering: ImageFont.FreeTypeFont
+) -> None:
     """White words on the colour, above the corner of the box where there is room."""
     from PIL import ImageDraw
 

@@ -75,8 +75,16 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
             above = [max(0.0, hi - v) for v, hi in zip(y, high, strict=True)]
             axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=0.9)
         few = len(x) <= 60
-        axes.plot(x, y, linestyle="none", marker="o", markersize=4 if few else 2.5, color=colour,
-                  markeredgewidth=0, alpha=1.0 if few else 0.55)
+        axes.plot(
+            x,
+            y,
+            linestyle="none",
+            marker="o",
+            markersize=4 if few else 2.5,
+            color=colour,
+            markeredgewidth=0,
+            alpha=1.0 if few else 0.55,
+        )
     else:
         if band:
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -86,8 +94,9 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
 def _label(axes: Any, plot: Plot) -> None:
     """Writes the names of points beside them, each moved up or down until it covers no other."""
     taken: list[tuple[float, float, float]] = []  # left, bottom and width in points
-    for across, up, label in ((a, u, n) for line in plot.series
-                              for a, u, n in zip(line.x, _numbers(line.y), line.labels, strict=False)):
+    for across, up, label in (
+        (a, u, n) for line in plot.series for a, u, n in zip(line.x, _numbers(line.y), line.labels, strict=False)
+    ):
         if not math.isfinite(up):
             continue
         left, bottom = (v * 72 / axes.figure.dpi for v in axes.transData.transform((float(across), up)))
@@ -97,8 +106,9 @@ def _label(axes: Any, plot: Plot) -> None:
             if not any(abs(low - b) < 9 and left < le + w and le < left + width for le, b, w in taken):
                 break
         taken.append((left, low, width))
-        axes.annotate(html_text.clean(label), (across, up), xytext=(4, low - bottom), textcoords="offset points",
-                      fontsize=8)  # fmt: skip
+        axes.annotate(
+            html_text.clean(label), (across, up), xytext=(4, low - bottom), textcoords="offset points", fontsize=8
+        )
 
 
 def _frame(axes: Any, plot: Plot) -> None:
@@ -141,16 +151,19 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 _TAG = re.compile(r"<[^<>]+>")  # matplotlib escapes < and > in what users wrote, so tags are ours
 _LONG = re.compile(r"(\d+\.\d\d)\d+")
-_NAMED = re.compile(r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|PathCollection|LineCollection'
-                    r'|FillBetweenPolyCollection)_\d+"')  # fmt: skip
+_NAMED = re.compile(
+    r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|PathCollection|LineCollection'
+    r'|FillBetweenPolyCollection)_\d+"'
+)
 _FONT = re.compile(r"font: ([^;'\"]*?px) [^;\"]*")
 
 
 def _for_page(drawn: str, title: str) -> str:
     """The element alone, with two decimals and the page's own colours and type."""
     start = drawn.index("<svg")
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", drawn[start:],
-                  flags=re.DOTALL)
+    body = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", drawn[start:], flags=re.DOTALL
+    )
     body = re.sub(r">\s+<", "><", _TAG.sub(lambda found: _tag(found.group()), body))
     return body.replace("<svg", f'<svg role="img" aria-label="{html_text.escaped(title)}"', 1).strip()
 

@@ -31,10 +31,13 @@ def _of_object(one: Answer, place: int, target: Boxes) -> Mark:
     mask, score = one.get("mask"), one.get("score")
     x1, y1, x2, y2 = one["box"]
     return Mark(
-        label=one["class"] if score is None else f"{one['class']} {score:.2f}", place=place,
-        box=(x1, y1, x2, y2), points=[(x, y) for x, y, _ in one.get("keypoints", ())], bones=target.bones,
+        label=one["class"] if score is None else f"{one['class']} {score:.2f}",
+        place=place,
+        box=(x1, y1, x2, y2),
+        points=[(x, y) for x, y, _ in one.get("keypoints", ())],
+        bones=target.bones,
         region=None if mask is None else of_text(mask["counts"], (mask["size"][0], mask["size"][1])),
-    )  # fmt: skip
+    )
 
 
 def classes(answer: Answer, spec: Spec) -> Tensor | None:

@@ -61,8 +61,9 @@ class _Blank:
         return None
 
 
-def baseline_figures(task: Task[Any, Any], data: Dataset[Labelled], split: str,
-                     over: Dataset[Labelled] | None = None) -> dict[str, Metric]:  # fmt: skip
+def baseline_figures(
+    task: Task[Any, Any], data: Dataset[Labelled], split: str, over: Dataset[Labelled] | None = None
+) -> dict[str, Metric]:
     """The metrics of the task's baseline on a split; empty where the task has none.
 
     Args:
@@ -89,8 +90,9 @@ def few(data: Dataset[Labelled], split: str, most: int | None = None) -> Dataset
     return dataclasses.replace(data, splits={**data.splits, split: chosen})
 
 
-def ask(task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str,
-        device: torch.device | str = "cpu") -> Predictions:  # fmt: skip
+def ask(
+    task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str, device: torch.device | str = "cpu"
+) -> Predictions:
     """What a model says of a split, outside any run."""
     return task.predict(model, data, split, _nowhere(device))
 
@@ -100,8 +102,9 @@ def _nowhere(device: torch.device | str = "cpu") -> Run:
     return Run(Path(), resume=None, device=str(device))
 
 
-def figures(task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str,
-            device: torch.device | str = "cpu") -> dict[str, Metric]:  # fmt: skip
+def figures(
+    task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str, device: torch.device | str = "cpu"
+) -> dict[str, Metric]:
     """The metrics of a model on a split."""
     return task.measure(ask(task, model, data, split, device), data.spec)
 

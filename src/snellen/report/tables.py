@@ -26,8 +26,10 @@ def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> st
     if form == "latex":
         body = " \\\\\n".join(" & ".join(map(_latex, row)) for row in [list(columns), *cells])
         head, _, rest = body.partition(" \\\\\n")
-        return (f"\\begin{{tabular}}{{{'l' * len(columns)}}}\n\\toprule\n{head} \\\\\n\\midrule\n{rest} \\\\\n"
-                "\\bottomrule\n\\end{tabular}")
+        return (
+            f"\\begin{{tabular}}{{{'l' * len(columns)}}}\n\\toprule\n{head} \\\\\n\\midrule\n{rest} \\\\\n"
+            "\\bottomrule\n\\end{tabular}"
+        )
     widths = [max(len(row[k]) for row in [list(columns), *cells]) for k in range(len(columns))]
     numeric = [all(_is_number(row[k]) for row in cells if row[k]) for k in range(len(columns))]
     lines = []
@@ -44,8 +46,14 @@ def csv_row(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
-_LATEX = {**{sign: "\\" + sign for sign in "%&_#${}"}, "±": "$\\pm$", "×": "$\\times$", "\\": "\\textbackslash{}",
-          "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}  # fmt: skip
+_LATEX = {
+    **{sign: "\\" + sign for sign in "%&_#${}"},
+    "±": "$\\pm$",
+    "×": "$\\times$",
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+}
 
 
 def _latex(cell: str) -> str:

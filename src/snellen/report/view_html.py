@@ -100,14 +100,19 @@ def _matrix(view: Matrix) -> str:
             tint = f"--t:{100 * (max(value, 0) / total) ** 0.4:.0f}%"
             told = escaped(f"{label} → {view.columns[across]}: {number(value)}")
             shown = number(value) if counted else ""
-            cells.append(f'<td class="{"ok" if right else "bad"}" style="{tint}" title="{told}">{shown}</td>'
-                         if value else "<td></td>")
+            cells.append(
+                f'<td class="{"ok" if right else "bad"}" style="{tint}" title="{told}">{shown}</td>'
+                if value
+                else "<td></td>"
+            )
         rows.append(f'<tr><th scope="row">{name(label)}</th>{"".join(cells)}</tr>')
     axes = f'<p class="axes">rows: {escaped(view.y)}; columns: {escaped(view.x)}</p>' if view.x or view.y else ""
     size = "counted" if counted else "dense"
     long = " turned" if max((len(c) for c in view.columns), default=0) > 3 else ""
-    table = (f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
-             f'<tbody>{"".join(rows)}</tbody></table>')
+    table = (
+        f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
     return figure("table", view.title, f'{axes}<div class="wide">{table}</div>', view.caption)
 
 
@@ -124,8 +129,10 @@ def _picture(item: Picture) -> str:
     mark = {True: " right", False: " wrong", None: ""}[item.good]
     small = ' class="small"' if max(item.values.shape[-2:]) <= SMALL else ""
     words = f"<b>{name(first)}</b>" + "".join(f"<span>{name(line)}</span>" for line in others)
-    drawn = "".join(f'<img{small} src="data:image/png;base64,{_png(part)}" alt="{escaped(clean(part.caption))}">'
-                    for part in (item, *item.beside))
+    drawn = "".join(
+        f'<img{small} src="data:image/png;base64,{_png(part)}" alt="{escaped(clean(part.caption))}">'
+        for part in (item, *item.beside)
+    )
     wide = " wide" if item.beside else ""
     return f'<li class="picture{mark}{wide}">{drawn}<p>{words}</p></li>'
 

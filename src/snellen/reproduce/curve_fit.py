@@ -64,8 +64,13 @@ def chosen(seed: int) -> int:
 
 def measure(how: How) -> Iterator[tuple[str, Measured]]:
     for row, (order, count) in THROUGH.items():
-        yield row, Measured(value=max(error(order, count, seed) for seed in range(how.seeds)),
-                            over=f"the largest of {how.seeds:,} draws")  # fmt: skip
+        yield (
+            row,
+            Measured(
+                value=max(error(order, count, seed) for seed in range(how.seeds)),
+                over=f"the largest of {how.seeds:,} draws",
+            ),
+        )
     for order, printed in PRINTED.items():
         draws = [fitted(*samples(SAMPLES, seed), order).coefficients()[0, 0].tolist() for seed in range(how.seeds)]
         for power in range(len(printed)):
@@ -86,8 +91,11 @@ TABLE = Table(
     unit="coefficients, and E = ½ Σ (y − t)²",
     rows=(
         *(Row(name=row, published=Published(text="0", low=0, high=1e-12, source="[lecture] 001")) for row in THROUGH),
-        *(Row(name=coefficient(order, power), published=figure(text, BOOK))
-          for order, printed in PRINTED.items() for power, text in enumerate(printed)),
+        *(
+            Row(name=coefficient(order, power), published=figure(text, BOOK))
+            for order, printed in PRINTED.items()
+            for power, text in enumerate(printed)
+        ),
         Row(name=CHOSEN, published=figure("3", "[paper] Bishop 2006, section 1.1: the best of four")),
     ),
     seeds=1000,
@@ -95,4 +103,4 @@ TABLE = Table(
     seconds=lambda how: 0.02 * how.seeds,
     measure=measure,
     deviations=(f"other draws of the noise than the book's, of deviation {NOISE}: it prints the coefficients of one",),
-)  # fmt: skip
+)

@@ -18,10 +18,18 @@ from snellen.reproduce.training import Data, learned, part, whole
 from snellen.tasks import LEARNERS
 
 RECIPE: dict[str, Any] = {
-    "batch_size": 128, "optimizer": "momentum", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4,
+    "batch_size": 128,
+    "optimizer": "momentum",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
     "schedule": "step",  # a tenth after half of the steps, a hundredth after three quarters: 32,000 and 48,000
-    "warmup": 0.0, "crop": 4, "flip": True, "precision": "float32", "from_scratch": True,
-}  # fmt: skip
+    "warmup": 0.0,
+    "crop": 4,
+    "flip": True,
+    "precision": "float32",
+    "from_scratch": True,
+}
 STEPS = 64_000
 SUBSET = "cifar10-subset"  # pictures in folders, in the place of the whole set
 
@@ -90,8 +98,12 @@ def pictures() -> tuple[Data, tuple[str, ...]]:
 def measure(how: How) -> Iterator[tuple[str, Measured]]:
     try:
         made = setup(how)
-        missing = [name for kind in ("plain", "resnet") for depth in DEPTHS
-                   if (name := f"{kind}{depth}") not in LEARNERS["classify"]]  # fmt: skip
+        missing = [
+            name
+            for kind in ("plain", "resnet")
+            for depth in DEPTHS
+            if (name := f"{kind}{depth}") not in LEARNERS["classify"]
+        ]
         if missing:
             raise DataError(f"No model is called {missing[0]}")
     except SnellenError as error:  # every row waits for the same
@@ -109,8 +121,9 @@ def measure(how: How) -> Iterator[tuple[str, Measured]]:
     yield PLAIN_CLAIM, told(rise, made)
 
 
-def errors(model: str, made: Setup, how: How, seed: int,
-           settings: Mapping[str, object] = MappingProxyType({})) -> Errors:
+def errors(
+    model: str, made: Setup, how: How, seed: int, settings: Mapping[str, object] = MappingProxyType({})
+) -> Errors:
     """Of one training, without augmentation, percent."""
     with learned(made.data, model, how, seed, {**RECIPE, "epochs": made.epochs, **settings}) as trained:
         right = [trained.evaluate(split=split)["accuracy"].value for split in ("train", "test")]
@@ -140,14 +153,24 @@ TABLE = Table(
     setup="50,000 training pictures, 64,000 steps of 128, momentum 0.9, rate 0.1, a tenth after 32,000 and again after "
     "48,000 steps, weight decay 0.0001, shifted by up to 4 pixels and mirrored.",
     unit="% wrong",
-    rows=(*(Row(name=row_of(depth), published=figure(text, PAPER),
-                cannot="" if depth in DEPTHS else "only with CIFAR-10 and a GPU") for depth, text in ERRORS.items()),
-          Row(name=RESIDUAL_CLAIM, published=above(0, PAPER)),
-          Row(name=PLAIN_CLAIM, published=above(0, LECTURE))),
+    rows=(
+        *(
+            Row(
+                name=row_of(depth),
+                published=figure(text, PAPER),
+                cannot="" if depth in DEPTHS else "only with CIFAR-10 and a GPU",
+            )
+            for depth, text in ERRORS.items()
+        ),
+        Row(name=RESIDUAL_CLAIM, published=above(0, PAPER)),
+        Row(name=PLAIN_CLAIM, published=above(0, LECTURE)),
+    ),
     seeds=1,
     few=1,
     seconds=seconds,
     measure=measure,
-    deviations=("biases and the scales of normalisation are not decayed",
-                "values are standardised by channel, in the place of a mean of each pixel taken away"),
-)  # fmt: skip
+    deviations=(
+        "biases and the scales of normalisation are not decayed",
+        "values are standardised by channel, in the place of a mean of each pixel taken away",
+    ),
+)

@@ -54,9 +54,14 @@ def accuracy(kind: Kind, data: Data, how: How) -> Measured:
     assert metric.low is not None
     assert metric.high is not None
     smaller = (f"{data.spec.sizes['train']:,} training and {data.spec.sizes['test']:,} test samples",)
-    return Measured(value=100 * metric.value, low=100 * metric.low, high=100 * metric.high,
-                    over=f"{data.spec.sizes['test']:,} test samples", scaled=how.quick,
-                    deviations=smaller if how.quick else ())  # fmt: skip
+    return Measured(
+        value=100 * metric.value,
+        low=100 * metric.low,
+        high=100 * metric.high,
+        over=f"{data.spec.sizes['test']:,} test samples",
+        scaled=how.quick,
+        deviations=smaller if how.quick else (),
+    )
 
 
 TABLE = Table(

@@ -56,8 +56,15 @@ def told(each: list[float], data: Data, how: How) -> Measured:
         return found
     sizes = data.spec.sizes
     smaller = f"{sizes['train']:,} training and {sizes['test']:,} test samples, {SMALLER[2]} epochs"
-    return Measured(value=found.value, low=found.low, high=found.high, over=found.over, each=found.each, scaled=True,
-                    deviations=(smaller,))  # fmt: skip
+    return Measured(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        over=found.over,
+        each=found.each,
+        scaled=True,
+        deviations=(smaller,),
+    )
 
 
 TABLE = Table(
@@ -65,11 +72,13 @@ TABLE = Table(
     title="N6: one hidden layer of 20 to 120 units on MNIST",
     setup="784 → H → 10 units; 60,000 training and 10,000 test pictures; how it was trained is not told.",
     unit="% right of the test samples",
-    rows=(*(Row(name=name(width), published=between("94.0", "98.0", LOST, EXPECTED)) for width in WIDTHS),
-          Row(name=RISING, published=above(0, "[lecture] 004: rising"))),
+    rows=(
+        *(Row(name=name(width), published=between("94.0", "98.0", LOST, EXPECTED)) for width in WIDTHS),
+        Row(name=RISING, published=above(0, "[lecture] 004: rising")),
+    ),
     seeds=3,
     few=1,
     seconds=lambda how: len(WIDTHS) * how.seeds * (1.0 if how.quick else 6.0),
     measure=measure,
     deviations=(f"ReLU, Adam, {EPOCHS} epochs, batches of 64, one-cycle up to a rate of 0.002: ours",),
-)  # fmt: skip
+)

@@ -49,12 +49,15 @@ TABLE = Table(
     rows=(
         Row(name=SLIDE, published=figure("3.162", "[lecture] 002, computed")),
         Row(name="Adam", published=figure("1.0", "[lecture] 002 with the correction of Kingma and Ba 2015, computed")),
-        *(Row(name=row, published=figure("1.000", "[lecture] 002, by its update rule"))
-          for row in RULES if row != "Adam"),
+        *(
+            Row(name=row, published=figure("1.000", "[lecture] 002, by its update rule"))
+            for row in RULES
+            if row != "Adam"
+        ),
     ),
     seeds=1,
     few=1,
     seconds=lambda how: 0.0,
     measure=measure,
     fixed=True,
-)  # fmt: skip
+)

@@ -72,8 +72,11 @@ def count(network: Network) -> int:
     if "image_size" in {setting.name for setting in flat(learner.settings)}:
         given["image_size"] = network.shape[1]
     chosen, _ = resolve(learner.settings, given, {})
-    spec = Spec(name="counted", inputs={"x": Input(modality="image", shape=network.shape, dtype="uint8")},
-                target=Classes(names=tuple(map(str, range(network.classes)))))
+    spec = Spec(
+        name="counted",
+        inputs={"x": Input(modality="image", shape=network.shape, dtype="uint8")},
+        target=Classes(names=tuple(map(str, range(network.classes)))),
+    )
     with torch.device("meta"):
         return sum(p.numel() for p in learner.build(chosen, spec).parameters())
 

@@ -29,11 +29,17 @@ TABLE = Table(
     title="N8: cardinality on ImageNet",
     setup="ImageNet, one crop of 224 pixels from the middle.",
     unit="% wrong of the validation pictures",
-    rows=tuple(Row(name=f"{network}, {kind}", published=figure(text, "[lecture] 003"),
-                   cannot="needs ImageNet, 1.28 million pictures that are given out on request only")
-               for network, printed in ERRORS.items() for kind, text in zip(("top-1", "top-5"), printed, strict=True)),
+    rows=tuple(
+        Row(
+            name=f"{network}, {kind}",
+            published=figure(text, "[lecture] 003"),
+            cannot="needs ImageNet, 1.28 million pictures that are given out on request only",
+        )
+        for network, printed in ERRORS.items()
+        for kind, text in zip(("top-1", "top-5"), printed, strict=True)
+    ),
     seeds=1,
     few=1,
     seconds=lambda how: 0.0,
     measure=measure,
-)  # fmt: skip
+)

@@ -69,9 +69,18 @@ def run(table: Table, how: How, command: str, done: Callable[[Result], None] = l
         command: the words that were typed.
         done: called with all that is measured so far after each row.
     """
-    result = Result(table=table.name, commit=commit(), date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-                    command=command, seeds=how.seeds, quick=how.quick, device=how.device,
-                    hardware=hardware(how.device), versions=versions(), rows={})  # fmt: skip
+    result = Result(
+        table=table.name,
+        commit=commit(),
+        date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        command=command,
+        seeds=how.seeds,
+        quick=how.quick,
+        device=how.device,
+        hardware=hardware(how.device),
+        versions=versions(),
+        rows={},
+    )
     began = time.monotonic()
     for name, measured in table.measure(how):
         now = time.monotonic()
@@ -118,8 +127,9 @@ def compared(table: Table, result: Result | None) -> list[list[str]]:
 
 def _compared(row: Row, measured: Measured | None, said: Verdict) -> list[str]:
     measured = measured or not_run(row.cannot)
-    interval = "" if measured.low is None or measured.high is None else (
-        f"{written(measured.low)} … {written(measured.high)}")  # fmt: skip
+    interval = (
+        "" if measured.low is None or measured.high is None else (f"{written(measured.low)} … {written(measured.high)}")
+    )
     remarks = "; ".join([*([measured.reason] if measured.reason else []), *measured.deviations])
     value = "" if measured.value is None else written(measured.value)
     return [row.name, row.published.text, value, interval, measured.over, said, row.published.source, remarks]
@@ -163,5 +173,8 @@ def story(table: Table, result: Result | None) -> list[str]:
     machine = ", ".join(f"{value} {name}" if name == "cores" else value for name, value in result.hardware.items())
     took = sum(measured.seconds for measured in result.rows.values())
     seeds = "seed 0" if result.seeds == 1 else f"seeds 0 … {result.seeds - 1}"
-    return [*lines, f"measured: {result.date} at {result.commit} by `{result.command}`; {seeds}; "
-            f"{result.device} ({machine}); {took:.0f} s"]  # fmt: skip
+    return [
+        *lines,
+        f"measured: {result.date} at {result.commit} by `{result.command}`; {seeds}; "
+        f"{result.device} ({machine}); {took:.0f} s",
+    ]

@@ -27,11 +27,17 @@ TABLE = Table(
     title="N11: RoIPool and RoIAlign in Mask R-CNN on COCO",
     setup="Mask R-CNN, ResNet-50-C5 with stride 32, COCO trainval35k to minival.",
     unit="%",
-    rows=tuple(Row(name=f"{pooling}, {name}", published=figure(text, "[lecture] 003"),
-                   cannot="needs COCO, 115,000 pictures, and days of a GPU")
-               for pooling, printed in PRINTED.items() for name, text in zip(FIGURES, printed, strict=True)),
+    rows=tuple(
+        Row(
+            name=f"{pooling}, {name}",
+            published=figure(text, "[lecture] 003"),
+            cannot="needs COCO, 115,000 pictures, and days of a GPU",
+        )
+        for pooling, printed in PRINTED.items()
+        for name, text in zip(FIGURES, printed, strict=True)
+    ),
     seeds=1,
     few=1,
     seconds=lambda how: 0.0,
     measure=measure,
-)  # fmt: skip
+)

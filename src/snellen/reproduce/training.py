@@ -63,6 +63,9 @@ def learned(
         try:
             trained = train(data, model, seed=seed, out=Path(folder) / "run", machine=machine, **settings)
         except Stopped as stopped:
-            raise Stopped(f"{model} was stopped", "Rows that were done are kept where --out said; run the table again.",
-                          signal=stopped.exit_code - 128) from stopped
+            raise Stopped(
+                f"{model} was stopped",
+                "Rows that were done are kept where --out said; run the table again.",
+                signal=stopped.exit_code - 128,
+            ) from stopped
         yield trained

@@ -62,11 +62,14 @@ TABLE = Table(
     title="N8: orders of the residual unit on CIFAR-10",
     setup="ResNet-110 and ResNet-164 (with bottlenecks), as for depth; rate 0.01 for the first 400 steps, median of 5.",
     unit="% wrong",
-    rows=tuple(Row(name=row_of(order, depth), published=figure(text, "[lecture] 003"), cannot=NEEDS)
-               for order, (_, printed) in ORDERS.items() for depth, text in printed.items()),
+    rows=tuple(
+        Row(name=row_of(order, depth), published=figure(text, "[lecture] 003"), cannot=NEEDS)
+        for order, (_, printed) in ORDERS.items()
+        for depth, text in printed.items()
+    ),
     seeds=5,
     few=1,
     seconds=seconds,
     measure=measure,
     deviations=("no steps at the rate of 0.01 first", "the mean of the seeds in the place of the median"),
-)  # fmt: skip
+)

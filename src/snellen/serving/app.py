@@ -23,9 +23,12 @@ from snellen.serving.inference_queue import Desk, Question
 from snellen.serving.limits import BODIES, SLOWEST
 from snellen.serving.request import inputs, refuse_kind
 
-_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"),
-            (b"content-security-policy", b"default-src 'none'; form-action 'self'; frame-ancestors 'none'; "
-             b"base-uri 'none'"), (b"referrer-policy", b"same-origin")]  # fmt: skip
+_HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    (b"referrer-policy", b"same-origin"),
+]
 
 
 class Door:
@@ -61,17 +64,27 @@ class Door:
     def _refusal(self, headers: Mapping[bytes, str]) -> Refused | None:
         host = headers.get(b"host", "")
         if self.hosts is not None and without_port(host) not in self.hosts:
-            return Refused(421, "wrong-host", f"This server is not {shown(host)}",
-                           "Ask it as localhost, or let it listen elsewhere with --host.", CLOSE)  # fmt: skip
+            return Refused(
+                421,
+                "wrong-host",
+                f"This server is not {shown(host)}",
+                "Ask it as localhost, or let it listen elsewhere with --host.",
+                CLOSE,
+            )
         origin = headers.get(b"origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            return Refused(403, "foreign-origin", f"A page of {shown(origin)} may not ask this server",
-                           "Ask it from a program, or from its own page.", CLOSE)  # fmt: skip
+            return Refused(
+                403,
+                "foreign-origin",
+                f"A page of {shown(origin)} may not ask this server",
+                "Ask it from a program, or from its own page.",
+                CLOSE,
+            )
         return None
 
 
 def without_port(host: str) -> str:
-    """"localhost:8000" and "[::1]:8000" without the port, in lower case."""
+    """ "localhost:8000" and "[::1]:8000" without the port, in lower case."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower().rstrip(".")
 
@@ -103,8 +116,9 @@ class Service:
         body = bytearray()
         try:
             await self._receive(request, body)
-            question = self.desk.ask(lambda: inputs(body, kind, self.trained.spec, self.trained.record.reading,
-                                                    self.limits))  # fmt: skip
+            question = self.desk.ask(
+                lambda: inputs(body, kind, self.trained.spec, self.trained.record.reading, self.limits)
+            )
             return await self._answer(request, question)
         finally:
             self.held -= len(body)
@@ -112,8 +126,12 @@ class Service:
     async def _receive(self, request: Request, body: bytearray) -> None:
         """Takes the body in, in bounded size and time."""
         most = self.limits.most_bytes
-        too_large = Refused(413, "too-large", f"The body has more than {most:,} bytes",
-                            "Send less at once, or start the server with a higher --most-bytes.")  # fmt: skip
+        too_large = Refused(
+            413,
+            "too-large",
+            f"The body has more than {most:,} bytes",
+            "Send less at once, or start the server with a higher --most-bytes.",
+        )
         said = request.headers.get("content-length", "0")
         if int(said if said.isdecimal() else 0) > most:
             raise too_large
@@ -124,30 +142,36 @@ class Service:
                     if len(body) + len(chunk) > most:
                         raise too_large
                     if self.held + len(chunk) > BODIES * most:
-                        raise Refused(503, "no-memory", "Too much is being sent at once", "Ask again later.",
-                                      {**AGAIN, **CLOSE})  # fmt: skip
+                        raise Refused(
+                            503, "no-memory", "Too much is being sent at once", "Ask again later.", {**AGAIN, **CLOSE}
+                        )
                     self.held += len(chunk)
                     body += chunk
                     clock.reschedule(begun + self.limits.patience + len(body) / SLOWEST)
         except TimeoutError:
-            raise Refused(408, "too-slow", f"{len(body):,} bytes of the body came in time, and no more",
-                          "Send it faster, or start the server with more --patience.", CLOSE) from None  # fmt: skip
+            raise Refused(
+                408,
+                "too-slow",
+                f"{len(body):,} bytes of the body came in time, and no more",
+                "Send it faster, or start the server with more --patience.",
+                CLOSE,
+            ) from None
 
     async def _answer(self, request: Request, question: Question) -> Response:
         """Waits for the answer, as long as somebody wants it and its time is not over."""
         gone = asyncio.ensure_future(_gone(request))
         both: set[asyncio.Future[Any]] = {question.done, gone}
         try:
-            done, _ = await asyncio.wait(both, timeout=self.limits.timeout,
-                                         return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+            done, _ = await asyncio.wait(both, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
             if question.done in done:
                 said = question.done.result()
                 self.answered += 1
                 return _json(said)
             if gone in done:
                 raise ClientDisconnect
-            raise Refused(503, "timeout", f"There is no answer after {self.limits.timeout:g} s", "Ask again later.",
-                          AGAIN)  # fmt: skip
+            raise Refused(
+                503, "timeout", f"There is no answer after {self.limits.timeout:g} s", "Ask again later.", AGAIN
+            )
         finally:
             question.leave()
             gone.cancel()
@@ -171,11 +195,17 @@ class Service:
 
 def application(service: Service, hosts: frozenset[str] | None) -> ASGIApp:
     """What uvicorn is given; `hosts` are the names that it goes by, None: any."""
-    routes = [Route("/", service.page), Route("/predict", service.predict, methods=["POST"]),
-              Route("/health", service.health), Route("/info", service.info),
-              Route("/openapi.json", service.openapi)]  # fmt: skip
-    app = Starlette(routes=routes, exception_handlers={
-        Refused: _refused, HTTPException: _unrouted, ClientDisconnect: _nobody, Exception: _bug})  # fmt: skip
+    routes = [
+        Route("/", service.page),
+        Route("/predict", service.predict, methods=["POST"]),
+        Route("/health", service.health),
+        Route("/info", service.info),
+        Route("/openapi.json", service.openapi),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={Refused: _refused, HTTPException: _unrouted, ClientDisconnect: _nobody, Exception: _bug},
+    )
     app.router.redirect_slashes = False
     return Door(app, hosts)
 
@@ -206,10 +236,18 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return _as_json(Refused(405, "method-not-allowed", f"{shown(request.method)} is not for this path",
-                                "POST files to /predict.", error.headers))  # fmt: skip
-    return _as_json(Refused(404, "not-found", "There is nothing at this path",
-                            "POST files to /predict; GET / tells more."))  # fmt: skip
+        return _as_json(
+            Refused(
+                405,
+                "method-not-allowed",
+                f"{shown(request.method)} is not for this path",
+                "POST files to /predict.",
+                error.headers,
+            )
+        )
+    return _as_json(
+        Refused(404, "not-found", "There is nothing at this path", "POST files to /predict; GET / tells more.")
+    )
 
 
 async def _nobody(request: Request, error: Exception) -> Response:

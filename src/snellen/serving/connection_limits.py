@@ -104,8 +104,12 @@ class Connection(asyncio.Protocol):
 def connections(limits: Limits) -> Callable[..., Connection]:
     """What uvicorn makes of each connection."""
 
-    def made(config: Config, server_state: ServerState, app_state: dict[str, Any],
-             _loop: asyncio.AbstractEventLoop | None = None) -> Connection:  # fmt: skip
+    def made(
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Connection:
         return Connection(H11Protocol(config, server_state, app_state, _loop), limits)
 
     return made

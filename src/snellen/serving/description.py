@@ -26,37 +26,76 @@ def info(trained: Trained, sha256: str, limits: Limits) -> dict[str, Any]:
         values = value_range(trained.model, spec)
         given |= {"range": list(values)} if values is not None else {}
     else:
-        given["columns"] = [{"name": column.name, **({"categories": list(column.categories)} if column.categories else
-                             {"type": "number"})} for column in spec.input.columns]  # fmt: skip
+        given["columns"] = [
+            {
+                "name": column.name,
+                **({"categories": list(column.categories)} if column.categories else {"type": "number"}),
+            }
+            for column in spec.input.columns
+        ]
     target = spec.target
     names = list(getattr(target, "names", ()))
     said: dict[str, Any] = {"targets" if isinstance(target, Numbers | PixelNumbers) else "classes": names}
     if units := getattr(target, "units", ()):
         said["units"] = list(units)
     limited = {name: value for name, value in to_plain(limits).items() if name != "is"}
-    return {"model": trained.record.learner, "task": trained.record.task, "question": trained.task.question,
-            "data": spec.name, **said, "input": given, "sha256": sha256, "limits": limited,
-            "snellen": versions()["snellen"]}  # fmt: skip
+    return {
+        "model": trained.record.learner,
+        "task": trained.record.task,
+        "question": trained.task.question,
+        "data": spec.name,
+        **said,
+        "input": given,
+        "sha256": sha256,
+        "limits": limited,
+        "snellen": versions()["snellen"],
+    }
 
 
 def openapi(trained: Trained, limits: Limits) -> dict[str, Any]:
     """The interface in the words of OpenAPI 3.1."""
-    said = {"type": "object", "description": "The name of the file or row, and what the model says of it: the same as "
-            "`snellen predict` prints.", "properties": {"input": {"type": "string"}}}  # fmt: skip
-    answers = {"type": "object", "required": ["answers"], "properties": {
-        "answers": {"type": "array", "items": said, "description": "One for each file or row, in their order."},
-        "warnings": {"type": "array", "items": {"type": "string"}}}}  # fmt: skip
-    error = {"type": "object", "required": ["error"], "properties": {"error": {
-        "type": "object", "required": ["code", "cause", "remedy"],
-        "properties": {"code": {"type": "string"}, "cause": {"type": "string"}, "remedy": {"type": "string"}}}}}
-    files = {"type": "array", "minItems": 1, "maxItems": limits.most_inputs,
-             "items": {"type": "string", "contentMediaType": "application/octet-stream"}}  # fmt: skip
+    said = {
+        "type": "object",
+        "description": "The name of the file or row, and what the model says of it: the same as "
+        "`snellen predict` prints.",
+        "properties": {"input": {"type": "string"}},
+    }
+    answers = {
+        "type": "object",
+        "required": ["answers"],
+        "properties": {
+            "answers": {"type": "array", "items": said, "description": "One for each file or row, in their order."},
+            "warnings": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+    error = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "cause", "remedy"],
+                "properties": {"code": {"type": "string"}, "cause": {"type": "string"}, "remedy": {"type": "string"}},
+            }
+        },
+    }
+    files = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": limits.most_inputs,
+        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+    }
     bodies: dict[str, Any] = {kind: {} for kind in kinds(trained.spec)}
     bodies[FORM] = {"schema": {"type": "object", "required": ["file"], "properties": {"file": files}}}
     if "application/json" in bodies:
-        row = {"type": "object", "required": [c.name for c in trained.spec.input.columns if c.fill is None],
-               "properties": {c.name: {"enum": list(c.categories)} if c.categories else {"type": "number"}
-                              for c in trained.spec.input.columns}}  # fmt: skip
+        row = {
+            "type": "object",
+            "required": [c.name for c in trained.spec.input.columns if c.fill is None],
+            "properties": {
+                c.name: {"enum": list(c.categories)} if c.categories else {"type": "number"}
+                for c in trained.spec.input.columns
+            },
+        }
         rows = {"type": "array", "minItems": 1, "maxItems": limits.most_inputs, "items": row}
         bodies["application/json"] = {"schema": {"type": "object", "required": ["rows"], "properties": {"rows": rows}}}
 
@@ -68,18 +107,27 @@ def openapi(trained: Trained, limits: Limits) -> dict[str, Any]:
     plain = {"200": answered({"type": "object"}, "JSON"), **everywhere}
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"{trained.record.learner} on {trained.spec.name}", "version": versions()["snellen"],
-                 "description": trained.task.question, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
-        "paths": {
-            "/predict": {"post": {
-                "operationId": "predict", "summary": "What the model says of files or rows",
-                "requestBody": {"required": True, "content": bodies},
-                "responses": {"200": answered(answers, "The answers"), **refused}}},
-            "/health": {"get": {"operationId": "health", "summary": "Whether the server answers", "responses": plain}},
-            "/info": {"get": {"operationId": "info", "summary": "The model, its input, the limits",
-                              "responses": plain}},
+        "info": {
+            "title": f"{trained.record.learner} on {trained.spec.name}",
+            "version": versions()["snellen"],
+            "description": trained.task.question,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-    }  # fmt: skip
+        "paths": {
+            "/predict": {
+                "post": {
+                    "operationId": "predict",
+                    "summary": "What the model says of files or rows",
+                    "requestBody": {"required": True, "content": bodies},
+                    "responses": {"200": answered(answers, "The answers"), **refused},
+                }
+            },
+            "/health": {"get": {"operationId": "health", "summary": "Whether the server answers", "responses": plain}},
+            "/info": {
+                "get": {"operationId": "info", "summary": "The model, its input, the limits", "responses": plain}
+            },
+        },
+    }
 
 
 REFUSALS = {
@@ -112,13 +160,22 @@ _PAGE = """<!doctype html>
 
 def example(trained: Trained) -> str:
     """What curl is told to send."""
-    files = ["before.png", "after.png"] if of_pairs(trained.spec) else \
-        ["picture.png"] if trained.spec.modality == "image" else ["rows.csv"]
+    files = (
+        ["before.png", "after.png"]
+        if of_pairs(trained.spec)
+        else ["picture.png"]
+        if trained.spec.modality == "image"
+        else ["rows.csv"]
+    )
     return " ".join(f"-F file=@{name}" for name in files)
 
 
 def page(trained: Trained, url: str) -> str:
     """The page at /: how to ask, and a form to try it with. It needs no script and nothing from elsewhere."""
     title = f"{trained.record.learner} on {trained.spec.name}"
-    return _PAGE.format(title=html.escape(title), question=html.escape(trained.task.question), url=html.escape(url),
-                        example=example(trained))  # fmt: skip
+    return _PAGE.format(
+        title=html.escape(title),
+        question=html.escape(trained.task.question),
+        url=html.escape(url),
+        example=example(trained),
+    )

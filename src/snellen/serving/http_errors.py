@@ -21,8 +21,9 @@ class Refused(SnellenError):
         headers: of the answer.
     """
 
-    def __init__(self, status: int, code: str, cause: str, remedy: str = "",
-                 headers: Mapping[str, str] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, status: int, code: str, cause: str, remedy: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(cause, remedy)
         self.status = status
         self.code = code

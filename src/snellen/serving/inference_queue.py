@@ -116,8 +116,9 @@ class Desk:
         try:
             self._line.put_nowait(question)
         except queue.Full:
-            raise Refused(429, "busy", f"{self.limits.queue} requests wait already", "Ask again later.",
-                          AGAIN) from None  # fmt: skip
+            raise Refused(
+                429, "busy", f"{self.limits.queue} requests wait already", "Ask again later.", AGAIN
+            ) from None
         return question
 
     @property
@@ -212,6 +213,7 @@ class Desk:
         if refusal_of(error) is not None or spec.modality != "image" or shape == tuple(spec.input.shape):
             return error
         size = f"{shape[2]}x{shape[1]} pixels in {shape[0]} channels"
-        return DataError(f"{part.names[0]} has {size}, which the model does not take: {first_line(error)}",
-                         "Send it in the size of the pictures that the model learned from.")
-
+        return DataError(
+            f"{part.names[0]} has {size}, which the model does not take: {first_line(error)}",
+            "Send it in the size of the pictures that the model learned from.",
+        )

@@ -39,8 +39,16 @@ class Limits:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("most_bytes", 1), ("most_pixels", 1), ("most_inputs", 1), ("queue", 1), ("connections", 1),
-                            ("batch", 1), ("timeout", 0.001), ("patience", 0.001)):  # fmt: skip
+        for name, least in (
+            ("most_bytes", 1),
+            ("most_pixels", 1),
+            ("most_inputs", 1),
+            ("queue", 1),
+            ("connections", 1),
+            ("batch", 1),
+            ("timeout", 0.001),
+            ("patience", 0.001),
+        ):
             if not getattr(self, name) >= least:
                 raise UsageError(f"{name.replace('_', ' ')} cannot be {getattr(self, name)}", f"Give at least {least}.")
 

@@ -51,8 +51,12 @@ def refuse_kind(content_type: str, spec: Spec) -> None:
         raise Refused(415, "unsupported-type", f"The text is in {charset}", "Send it in UTF-8.")
     taken = kind in known or (kind.startswith("image/") and "image/*" in known)
     if not taken or (spec.modality != "image" and not content_type):
-        raise Refused(415, "unsupported-type", f"The model reads no {kind or 'body without a Content-Type'}",
-                      f"Send a form (curl -F file=@FILE) or {', '.join(known[1:])}.")  # fmt: skip
+        raise Refused(
+            415,
+            "unsupported-type",
+            f"The model reads no {kind or 'body without a Content-Type'}",
+            f"Send a form (curl -F file=@FILE) or {', '.join(known[1:])}.",
+        )
 
 
 def inputs(body: bytes | bytearray, content_type: str, spec: Spec, reading: Reading, limits: Limits) -> Iterator[Named]:
@@ -68,8 +72,12 @@ def inputs(body: bytes | bytearray, content_type: str, spec: Spec, reading: Read
         files = [Sent("body", content_type.partition(";")[0].strip().lower(), body)]
     empty = [file.name for file in files if not file.content]
     if empty or not files:
-        raise Refused(400, "no-input", f"{empty[0]} has 0 bytes" if empty else "The form holds no file",
-                      "Send a file: curl -F file=@FILE")  # fmt: skip
+        raise Refused(
+            400,
+            "no-input",
+            f"{empty[0]} has 0 bytes" if empty else "The form holds no file",
+            "Send a file: curl -F file=@FILE",
+        )
     yield from _pictures(files, spec, reading, limits) if spec.modality == "image" else _rows(files, spec, limits)
 
 
@@ -135,10 +143,15 @@ def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limit
     """Each file, or each page of it; of flow each two files, under the name of the first."""
     pairs = of_pairs(spec)
     if pairs and len(files) % 2:
-        raise DataError(f"{files[-1].name} has no second frame: flow is asked of two files",
-                        "Send both: curl -F file=@before.png -F file=@after.png")
-    asked = [_pair(*two, spec, reading, limits) for two in zip(files[::2], files[1::2], strict=True)] if pairs else \
-        [_pages(file, spec, reading, limits) for file in files]
+        raise DataError(
+            f"{files[-1].name} has no second frame: flow is asked of two files",
+            "Send both: curl -F file=@before.png -F file=@after.png",
+        )
+    asked = (
+        [_pair(*two, spec, reading, limits) for two in zip(files[::2], files[1::2], strict=True)]
+        if pairs
+        else [_pages(file, spec, reading, limits) for file in files]
+    )
     problems: list[str] = []
     left = limits.most_inputs
     for samples in asked:
@@ -155,8 +168,9 @@ def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limit
             problems.append(error.cause)
             remedy = error.remedy
     if problems:
-        raise DataError("; ".join(problems[:5]) + (f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""),
-                        remedy)
+        raise DataError(
+            "; ".join(problems[:5]) + (f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""), remedy
+        )
 
 
 def _pages(file: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
@@ -171,8 +185,9 @@ def _pages(file: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator
 
 
 def _too_many_pages(limits: Limits) -> Refused:
-    return Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages",
-                   "Send them in several requests.")  # fmt: skip
+    return Refused(
+        413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages", "Send them in several requests."
+    )
 
 
 def _pair(first: Sent, second: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
@@ -212,8 +227,9 @@ def _small_enough(file: io.BytesIO, spec: Spec, reading: Reading, most: int) -> 
 def _rows(files: Sequence[Sent], spec: Spec, limits: Limits) -> Iterator[Named]:
     from snellen.data.formats.table import read_rows
 
-    too_many = Refused(413, "too-many-inputs", f"There are more than {limits.most_inputs:,} rows",
-                       "Send them in several requests.")  # fmt: skip
+    too_many = Refused(
+        413, "too-many-inputs", f"There are more than {limits.most_inputs:,} rows", "Send them in several requests."
+    )
     if any(b'"' not in file.content and file.content.count(b"\n") > limits.most_inputs + 1 for file in files):
         raise too_many  # without a quote each line is a row, and need not be read to be counted
     left = limits.most_inputs
@@ -234,14 +250,17 @@ def _as_text(file: Sent) -> TextIO:
     try:
         plain = json.loads(file.content.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "malformed-json", f"The JSON cannot be read: {str(error)[:200]}",
-                      'Send {"rows": [{"COLUMN": VALUE, ...}, ...]}.') from error  # fmt: skip
+        raise Refused(
+            400,
+            "malformed-json",
+            f"The JSON cannot be read: {str(error)[:200]}",
+            'Send {"rows": [{"COLUMN": VALUE, ...}, ...]}.',
+        ) from error
     if isinstance(plain, dict) and list(plain) == ["rows"] and isinstance(plain["rows"], list):
         plain = plain["rows"]
     rows = plain if isinstance(plain, list) else [plain]
     if not rows or not all(isinstance(row, dict) for row in rows):
-        raise Refused(400, "malformed-json", "The JSON holds no rows",
-                      'Send {"rows": [{"COLUMN": VALUE, ...}, ...]}.')  # fmt: skip
+        raise Refused(400, "malformed-json", "The JSON holds no rows", 'Send {"rows": [{"COLUMN": VALUE, ...}, ...]}.')
     return io.StringIO("\n".join(map(json.dumps, rows)))
 
 

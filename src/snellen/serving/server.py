@@ -44,8 +44,10 @@ def bound(host: str, port: int) -> socket.socket:
         made.bind(address)
     except OSError as error:
         made.close()
-        raise EnvironmentProblem(f"Port {port} of {host} cannot be had: {error.strerror or error}",
-                                 "Take another; --port 0 finds a free one.") from error  # fmt: skip
+        raise EnvironmentProblem(
+            f"Port {port} of {host} cannot be had: {error.strerror or error}",
+            "Take another; --port 0 finds a free one.",
+        ) from error
     return made
 
 
@@ -75,10 +77,19 @@ def serve(trained: Trained, address: socket.socket, limits: Limits, ready: Calla
         sha256 = files.sha256(trained.folder / "model.safetensors")
         service = Service(trained, desk, url_of(address), sha256)
         config = uvicorn.Config(
-            application(service, hosts), loop="asyncio", http=cast(Any, connections(limits)), ws="none", lifespan="off",
-            log_config=None, log_level="critical", access_log=False, proxy_headers=False, server_header=False,
-            timeout_keep_alive=IDLE, timeout_graceful_shutdown=GRACE,
-        )  # fmt: skip
+            application(service, hosts),
+            loop="asyncio",
+            http=cast(Any, connections(limits)),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=GRACE,
+        )
         with _signals() as caught:
             asyncio.run(_serve(uvicorn.Server(config), address, ready))
     finally:

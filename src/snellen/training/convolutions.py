@@ -86,8 +86,14 @@ def _ahead(device: torch.device) -> bool:
 
 
 def _suits(conv: nn.Conv2d) -> bool:
-    return (conv.in_channels >= CHANNELS and conv.groups == 1 and conv.dilation == (1, 1) and max(conv.kernel_size) > 1
-            and conv.padding_mode == "zeros" and not isinstance(conv.padding, str))  # fmt: skip
+    return (
+        conv.in_channels >= CHANNELS
+        and conv.groups == 1
+        and conv.dilation == (1, 1)
+        and max(conv.kernel_size) > 1
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+    )
 
 
 def _forward(conv: nn.Conv2d, x: Tensor) -> Tensor:

@@ -100,12 +100,21 @@ def check_maps(network: nn.Module, outputs: int, data: Dataset[Labelled], run: R
         shape = tuple(network(image).shape)
     wanted = (1, outputs, *image.shape[-2:])
     if shape != wanted:
-        raise UsageError(f"The module makes {shape} of pictures {tuple(image.shape)}, not {wanted}",
-                         f"Give its last layer {outputs} channels of the picture's size.")
+        raise UsageError(
+            f"The module makes {shape} of pictures {tuple(image.shape)}, not {wanted}",
+            f"Give its last layer {outputs} channels of the picture's size.",
+        )
 
 
-def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: SceneAugment,
-                tile: int | None) -> None:  # fmt: skip
+def learn_dense(
+    model: M,
+    scheme: DenseScheme[M],
+    data: Dataset[Labelled],
+    run: Run,
+    how: Descent,
+    vary: SceneAugment,
+    tile: int | None,
+) -> None:
     """Standardises the pictures by the training split, then descends on `scheme`'s loss of random tiles.
 
     After each epoch the model answers whole validation pictures, with batch normalisation by its running means.
@@ -121,8 +130,10 @@ def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: 
     if standardize is not None and not standardize.known:
         learn_statistics(standardize, train, data.span)
         if standardize.deep:
-            run.say(f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
-                    "(0.1 % to 99.9 % of the training set).")
+            run.say(
+                f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
+                "(0.1 % to 99.9 % of the training set)."
+            )
     target, cut = data.spec.target, None if tile is None else (tile, tile)
     size, times = how.batch_size or BATCH, visits(tile, data.spec)
     if how.overfit:
@@ -143,13 +154,20 @@ def learn_dense(model: M, scheme: DenseScheme[M], data: Dataset[Labelled], run: 
         return scheme.score(model, judged)  # type: ignore[arg-type]
 
     model.to(memory_format=torch.channels_last)
-    descend(model, losses, SceneBatches(train, size, run.seed, seen, times), run, how,
-            validate=validate if len(few) and not how.overfit else None)
+    descend(
+        model,
+        losses,
+        SceneBatches(train, size, run.seed, seen, times),
+        run,
+        how,
+        validate=validate if len(few) and not how.overfit else None,
+    )
 
 
 def _by_heart(how: Descent, train: Scenes, size: int) -> tuple[Descent, Scenes]:
     """One batch, again and again, with nothing that would keep the loss from reaching zero."""
     few = copy.copy(train)
     few.ids = train.ids[torch.linspace(0, len(train) - 1, size).round().long()]
-    return dataclasses.replace(how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None,
-                               average=None), few
+    return dataclasses.replace(
+        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, average=None
+    ), few

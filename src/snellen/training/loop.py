@@ -62,9 +62,15 @@ class Best:
 
 
 def descend(
-    model: nn.Module, losses: Callable[[B], Mapping[str, Tensor]], batches: Order[B], run: Run, how: Descent, *,
-    validate: Callable[[nn.Module], float] | None = None, gradients: Callable[[B], Tensor] | None = None,
-) -> None:  # fmt: skip
+    model: nn.Module,
+    losses: Callable[[B], Mapping[str, Tensor]],
+    batches: Order[B],
+    run: Run,
+    how: Descent,
+    *,
+    validate: Callable[[nn.Module], float] | None = None,
+    gradients: Callable[[B], Tensor] | None = None,
+) -> None:
     """Brings the sum of `losses` down, in place, and leaves the chosen weights in `model`.
 
     Args:
@@ -181,9 +187,14 @@ def _judge(model: nn.Module, validate: Callable[[nn.Module], float]) -> float:
 
 
 def affordable(
-    wanted: int, epoch: int, update: Callable[[int], Tensor], model: nn.Module, optimizer: torch.optim.Optimizer,
-    run: Run, validate: Callable[[nn.Module], float] | None,
-) -> int:  # fmt: skip
+    wanted: int,
+    epoch: int,
+    update: Callable[[int], Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    run: Run,
+    validate: Callable[[nn.Module], float] | None,
+) -> int:
     """How many of the wanted steps fit into the time that is left, from a short trial that leaves no trace."""
     if run.left is None:
         return wanted
@@ -268,8 +279,9 @@ class _memory:  # noqa: N801 (used as a context)
         traceback.clear_frames(trace)  # they hold what the failed step had computed
         size: int = getattr(self.batches, "size", 0)
         if size and self._fits(size):
-            raise EnvironmentProblem("Memory ran out beside the training step, which fits by itself",
-                                     "Take a smaller model or --image-size.") from error
+            raise EnvironmentProblem(
+                "Memory ran out beside the training step, which fits by itself", "Take a smaller model or --image-size."
+            ) from error
         fits = self._largest(size)
         raise EnvironmentProblem(
             "Memory ran out in a training step" + (f" with {size} samples a batch" if size else ""),

@@ -22,8 +22,10 @@ def optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_de
     Source: lecture 002, update rules; Loshchilov and Hutter 2019 (adamw).
     """
     learning = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in learning if p.ndim > 1], "weight_decay": weight_decay},
-              {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0}]
+    groups = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     if not weight_decay:  # one group: half the calls of a step
         groups = [{"params": learning, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]

@@ -52,8 +52,11 @@ def whole_kernels(model: nn.Module) -> Iterator[None]:
     comes about where maps have shrunk to a pixel or so; columns of zeros to the right, as many as do not change the
     size of the answer, do away with it.
     """
-    strided = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.stride[1] > 1
-               and not isinstance(m.padding, str) and m.padding[1] > 0]  # fmt: skip
+    strided = [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d) and m.stride[1] > 1 and not isinstance(m.padding, str) and m.padding[1] > 0
+    ]
     hooks = [m.register_forward_pre_hook(_widened) for m in strided]
     try:
         yield

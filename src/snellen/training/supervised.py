@@ -58,8 +58,10 @@ def everything(samples: Samples) -> Labelled:
     one = samples.take(torch.arange(min(1, count))).x
     needed = count * one.numel() * one.element_size()
     if needed > free // 2:
-        raise EnvironmentProblem(f"All {count:,} samples at once are {needed:,} bytes, with {free:,} free",
-                                 "Take a model that learns batch by batch, or fewer samples.")
+        raise EnvironmentProblem(
+            f"All {count:,} samples at once are {needed:,} bytes, with {free:,} free",
+            "Take a model that learns batch by batch, or fewer samples.",
+        )
     return samples.take(torch.arange(count))
 
 
@@ -84,14 +86,21 @@ def check_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run
     with torch.no_grad():
         shape = tuple(network(x).shape)
     if shape != (len(x), outputs):
-        raise UsageError(f"The module makes {shape} of {len(x)} samples, not ({len(x)}, {outputs})",
-                         f"Give its last layer {outputs} outputs a sample.")
+        raise UsageError(
+            f"The module makes {shape} of {len(x)} samples, not ({len(x)}, {outputs})",
+            f"Give its last layer {outputs} outputs a sample.",
+        )
 
 
 def learn(
-    model: M, scheme: Scheme[M], data: Dataset[Labelled], run: Run, how: Descent, vary: Augment,
+    model: M,
+    scheme: Scheme[M],
+    data: Dataset[Labelled],
+    run: Run,
+    how: Descent,
+    vary: Augment,
     gradients: Callable[[M, Labelled], Tensor] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Standardises the inputs by the training split, then descends on `scheme`'s loss.
 
     Args:
@@ -127,9 +136,15 @@ def learn(
     def validate(judged: nn.Module) -> float:
         return scheme.score(judged, validation)  # type: ignore[arg-type]
 
-    descend(model, losses, batches, run, how,
-            validate=validate if validation is not None and len(validation) else None,
-            gradients=None if gradients is None else partial(gradients, model))
+    descend(
+        model,
+        losses,
+        batches,
+        run,
+        how,
+        validate=validate if validation is not None and len(validation) else None,
+        gradients=None if gradients is None else partial(gradients, model),
+    )
 
 
 def _by_heart(how: Descent, train: Samples) -> tuple[Descent, Samples]:
@@ -139,5 +154,6 @@ def _by_heart(how: Descent, train: Samples) -> tuple[Descent, Samples]:
     chosen = torch.linspace(0, len(train) - 1, size).round().long()
     batch = train.take(chosen)
     few.values, few.y, few.ids = batch.x, batch.y, batch.ids
-    return dataclasses.replace(how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None,
-                               average=None), few
+    return dataclasses.replace(
+        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, average=None
+    ), few

@@ -22,8 +22,13 @@ from snellen.data.synthetic.shapes import SIDE, TARGETS, Drawn
 
 KINDS = Boxes(names=("a",), masks=True, keypoints=("left", "middle", "right"), mirrored=((0, 2),))
 STILL = SceneAugment(flip=False)
-HOWS = st.builds(SceneAugment, flip=st.booleans(), turn=st.booleans(), zoom=st.sampled_from([0.0, 0.3, 0.6]),
-                 cut=st.sampled_from([0.0, 0.4]))  # fmt: skip
+HOWS = st.builds(
+    SceneAugment,
+    flip=st.booleans(),
+    turn=st.booleans(),
+    zoom=st.sampled_from([0.0, 0.3, 0.6]),
+    cut=st.sampled_from([0.0, 0.4]),
+)
 TILES = st.sampled_from([None, (12, 20), (40, 24)])
 
 
@@ -47,8 +52,9 @@ def scenes(draw):
     points = torch.stack([boxes[:, :2] + 0.5, middle, boxes[:, 2:] - 0.5], 1)  # (N, 3, 2)
     points = torch.cat([points, torch.full((*points.shape[:2], 1), 2.0)], -1)
     no = torch.zeros(len(held), dtype=torch.bool)
-    truth = Objects(boxes, torch.zeros(len(held), dtype=torch.int64), no, no, held.flatten(1).sum(1).float(), held,
-                    points)
+    truth = Objects(
+        boxes, torch.zeros(len(held), dtype=torch.int64), no, no, held.flatten(1).sum(1).float(), held, points
+    )
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     return Scene(torch.stack([x, y, which]), truth, draw(st.integers(0, 1000)))
 
@@ -115,8 +121,9 @@ def test_vectors_turn_as_the_places_they_point_to(target, orientation):
     assert torch.equal(moved[2:], turned(truth[2:], mirror, quarters))
 
 
-@pytest.mark.parametrize("how", [SceneAugment(), SceneAugment(turn=True), SceneAugment(zoom=0.4, turn=True),
-                                 SceneAugment(cut=0.4, zoom=0.3)])  # fmt: skip
+@pytest.mark.parametrize(
+    "how", [SceneAugment(), SceneAugment(turn=True), SceneAugment(zoom=0.4, turn=True), SceneAugment(cut=0.4, zoom=0.3)]
+)
 def test_flow_still_brings_one_frame_onto_the_other(how):
     """Flow is checked on the pictures themselves: warped by it, and not against it, the second frame is the first."""
     drawn, target = Drawn(0, "flow"), TARGETS["flow"]
@@ -141,8 +148,10 @@ def test_normals_still_are_the_slope_of_depth():
         depth, normals = (Drawn(0, kind).drawn(id)[1] for kind in ("depth", "normals"))
         image = Drawn(0, "depth").drawn(id)[0]
         how = SceneAugment(turn=True)
-        one, other = (varied(Scene(image, truth, id), 2, how, 0, TARGETS[kind]).truth.double()
-                      for kind, truth in (("depth", depth), ("normals", normals)))
+        one, other = (
+            varied(Scene(image, truth, id), 2, how, 0, TARGETS[kind]).truth.double()
+            for kind, truth in (("depth", depth), ("normals", normals))
+        )
         centre = (torch.arange(SIDE, dtype=torch.float64) + 0.5 - SIDE / 2) / 120
         ray = torch.stack([centre.expand(SIDE, -1), -centre[:, None].expand(-1, SIDE), -torch.ones(SIDE, SIDE)])
         plane = (other * ray).sum(0) * one[0]  # the distance of the surface's tangent plane
@@ -156,8 +165,10 @@ def test_maps_follow_the_picture_and_have_no_truth_beyond_it():
     y, x = torch.meshgrid(torch.arange(10), torch.arange(8), indexing="ij")
     image = (8 * y + x + 1).to(torch.uint8)[None]
     for epoch in range(20):
-        for target, truth, none in ((PixelClasses(names=("a", "b")), image[0].long(), -1),
-                                    (PixelNumbers(kind="depth", names=("d",)), image.float(), math.nan)):
+        for target, truth, none in (
+            (PixelClasses(names=("a", "b")), image[0].long(), -1),
+            (PixelNumbers(kind="depth", names=("d",)), image.float(), math.nan),
+        ):
             seen = varied(Scene(image, truth, 3), epoch, SceneAugment(turn=True), 0, target, (13, 12))
             told = seen.truth if isinstance(target, PixelClasses) else seen.truth[0]
             there = seen.image[0] > 0
@@ -167,8 +178,14 @@ def test_maps_follow_the_picture_and_have_no_truth_beyond_it():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(-3, 6), st.integers(-3, 6), st.integers(4, 12), st.integers(4, 12), st.integers(3, 20),
-       st.integers(3, 20))
+@given(
+    st.integers(-3, 6),
+    st.integers(-3, 6),
+    st.integers(4, 12),
+    st.integers(4, 12),
+    st.integers(3, 20),
+    st.integers(3, 20),
+)
 def test_a_window_is_what_torchvision_cuts_and_resizes(top, left, height, width, to_height, to_width):
     draw = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 10, 11), generator=draw, dtype=torch.uint8)
@@ -209,8 +226,10 @@ def test_what_happens_is_a_function_of_seed_epoch_and_sample():
         assert all(torch.equal(p, q) for p, q in zip(a.truth, b.truth, strict=True) if p is not None)
     for seed, epoch in ((6, 2), (5, 3)):
         other = [varied(Scene(*drawn.drawn(id), id), epoch, how, seed, target) for id in range(4)]
-        assert any(a.image.shape != b.image.shape or not torch.equal(a.image, b.image)
-                   for a, b in zip(first, other, strict=True))  # fmt: skip
+        assert any(
+            a.image.shape != b.image.shape or not torch.equal(a.image, b.image)
+            for a, b in zip(first, other, strict=True)
+        )
 
 
 def test_nothing_asked_changes_nothing():
@@ -221,8 +240,14 @@ def test_nothing_asked_changes_nothing():
     assert seen.truth is scene.truth
 
 
-@pytest.mark.parametrize("how", [SceneAugment(flip=False, brightness=0.5), SceneAugment(flip=False, colour=0.5),
-                                 SceneAugment(flip=False, noise=0.1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "how",
+    [
+        SceneAugment(flip=False, brightness=0.5),
+        SceneAugment(flip=False, colour=0.5),
+        SceneAugment(flip=False, noise=0.1),
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
 def test_light_changes_the_picture_only_and_keeps_its_depth(how, dtype):
     image = (torch.arange(6 * 5 * 4).view(6, 5, 4) * 2).to(dtype)
@@ -248,8 +273,10 @@ def test_pictures_of_any_depth_are_cut_turned_and_scaled(dtype):
 def test_mirrors_and_turns_come_about_as_often_as_they_should():
     image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
     truth = torch.zeros(2, 2, dtype=torch.int64)
-    seen = [tuple(varied(Scene(image, truth, id), 0, SceneAugment(turn=True), 0, None).image.flatten().tolist())
-            for id in range(800)]
+    seen = [
+        tuple(varied(Scene(image, truth, id), 0, SceneAugment(turn=True), 0, None).image.flatten().tolist())
+        for id in range(800)
+    ]
     counts = {way: seen.count(way) for way in set(seen)}
     assert len(counts) == 8
     assert all(60 <= count <= 140 for count in counts.values())  # 100 each, ± 4 standard deviations
@@ -260,8 +287,10 @@ def test_batches_see_the_same_whenever_they_are_asked():
 
     data = dataset("shapes")
     how = SceneAugment(zoom=0.2)
-    made = [SceneBatches(data.scenes("train"), 4, 0, lambda s, e: varied(s, e, how, 0, data.spec.target)).at(60)
-            for _ in range(2)]
+    made = [
+        SceneBatches(data.scenes("train"), 4, 0, lambda s, e: varied(s, e, how, 0, data.spec.target)).at(60)
+        for _ in range(2)
+    ]
     for a, b in zip(*made, strict=True):
         assert torch.equal(a.image, b.image)
         assert torch.equal(a.truth.boxes, b.truth.boxes)

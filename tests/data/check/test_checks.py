@@ -126,8 +126,13 @@ def test_one_file_in_several_rows_stays_in_one_split_and_is_bad_in_each(tmp_path
     class_folders(tmp_path, {"a": 6})
     (tmp_path / "cut.png").write_bytes(encoded(scene(50))[:2000])
     names = ["a/000.png", "cut.png", "a/001.png", "a/000.png", "cut.png"]
-    draft = Draft(source=named_pictures(tmp_path, names), inputs={"image": Input(modality="image", shape=(3, 40, 48))},
-                  target=Classes(names=("a", "b")), truth=torch.tensor([0, 0, 1, 0, 1]), taken_for="a table")
+    draft = Draft(
+        source=named_pictures(tmp_path, names),
+        inputs={"image": Input(modality="image", shape=(3, 40, 48))},
+        target=Classes(names=("a", "b")),
+        truth=torch.tensor([0, 0, 1, 0, 1]),
+        taken_for="a table",
+    )
     with pytest.raises(Rejected, match=r"2 pictures cannot be read: cut\.png .*; cut\.png "):
         check(draft, STRICT)
     draft = check(draft, QUARANTINE)
@@ -183,12 +188,19 @@ def test_arrays_are_checked_for_copies_with_a_warning_for_two_labels() -> None:
     pictures[7], pictures[9] = pictures[3], pictures[4]
     with Image.open(io.BytesIO(encoded(pictures[5, 0].numpy(), "JPEG", quality=75))) as image:
         pictures[20] = torch.from_numpy(np.array(image))
-    draft = Draft(source=Array(pictures, "image"), inputs={"image": Input(modality="image", shape=(1, 32, 32))},
-                  target=Classes(names=("a", "b")), truth=torch.arange(30) % 2, taken_for="an array")
+    draft = Draft(
+        source=Array(pictures, "image"),
+        inputs={"image": Input(modality="image", shape=(1, 32, 32))},
+        target=Classes(names=("a", "b")),
+        truth=torch.arange(30) % 2,
+        taken_for="an array",
+    )
     draft = check(draft, STRICT)
     assert found(draft, "copies").where == ("image 3 = image 7", "image 4 = image 9")
     assert {f.message for f in draft.findings if f.kind == "two-labels"} == {
-        "1 pictures lie under two labels: image 4 = image 9", "1 near copies have two labels: image 5 = image 20"}
+        "1 pictures lie under two labels: image 4 = image 9",
+        "1 near copies have two labels: image 5 = image 20",
+    }
     assert draft.groups is not None
     assert draft.groups[7] == draft.groups[3]
     assert draft.groups[20] == draft.groups[5]
@@ -230,8 +242,10 @@ def biologist(root: Path, counts: tuple[int, int] = (54, 6)) -> Path:
     y, x = np.mgrid[:48, :48]
     for label, count, level in (("control", counts[0], 0), ("treated", counts[1], 20)):
         for k in range(count):
-            cells = sum(rng.uniform(200, 500) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / rng.uniform(8, 30))
-                        for cx, cy in rng.uniform(4, 44, (6, 2)))  # fmt: skip
+            cells = sum(
+                rng.uniform(200, 500) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / rng.uniform(8, 30))
+                for cx, cy in rng.uniform(4, 44, (6, 2))
+            )
             picture = 800 - 0.2 * ((x - 24) ** 2 + (y - 24) ** 2) + cells + level + rng.normal(0, 8, (48, 48))
             tiff(root / label / f"s{k // 3}_{k}.tif", np.clip(picture, 0, 4095).astype(np.uint16))
     return root

@@ -128,8 +128,10 @@ def test_digits_that_look_alike_are_not_copies() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20),
-       st.lists(st.integers(0, 5), min_size=15, max_size=15))
+@given(
+    st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20),
+    st.lists(st.integers(0, 5), min_size=15, max_size=15),
+)
 def test_joined_groups_are_the_connected_components(pairs: list[tuple[int, int]], groups: list[int]) -> None:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

@@ -26,30 +26,33 @@ def drafted(tmp_path: Path, *rows: dict[str, object]) -> Draft:
     return open_draft(coco(tmp_path, "told.json", coco_told(["a.png", "b.png"], [ONE, *rows])), Asked())
 
 
-@pytest.mark.parametrize(("row", "kind"), [
-    ({"bbox": [5, 5, 0, 4]}, "no-area"),
-    ({"bbox": [5, 5, 4, -4]}, "no-area"),
-    ({"bbox": [48, 5, 4, 4]}, "outside"),
-    ({"bbox": [-9, 5, 8, 4]}, "outside"),
-    ({"bbox": [10**9, 5, 4, 4]}, "outside"),
-    ({"bbox": [float("nan"), 5, 4, 4]}, "not-a-number"),
-    ({"bbox": [1, 5, float("inf"), 4]}, "not-a-number"),
-    ({"bbox": [float("inf"), 5, 4, 4]}, "not-a-number"),
-    ({"bbox": [1e308, 5, 1e308, 4]}, "not-a-number"),
-    ({"bbox": [1, 5, 4]}, "annotation"),
-    ({"bbox": [1, 5, 4, 10**400]}, "annotation"),
-    ({"bbox": None}, "annotation"),
-    ({"category_id": 1}, "unknown-class"),
-    ({"category_id": [1]}, "unknown-class"),
-    ({"segmentation": [[1, 2, 3, 4]]}, "annotation"),
-    ({"segmentation": {"size": [40, 48], "counts": [1, 2]}}, "annotation"),
-    ({"segmentation": {"size": [40, 48], "counts": [10**400]}}, "annotation"),
-    ({"segmentation": {"size": [40, 48], "counts": "52"}}, "annotation"),
-    ({"segmentation": {"size": [40, 48], "counts": "52P"}}, "annotation"),
-    ({"segmentation": {"size": [40, 48], "counts": "é"}}, "annotation"),
-    ({"segmentation": {"size": [10**9, 48], "counts": "52"}}, "annotation"),
-    ({"keypoints": [1, 2, 2]}, "annotation"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"bbox": [5, 5, 0, 4]}, "no-area"),
+        ({"bbox": [5, 5, 4, -4]}, "no-area"),
+        ({"bbox": [48, 5, 4, 4]}, "outside"),
+        ({"bbox": [-9, 5, 8, 4]}, "outside"),
+        ({"bbox": [10**9, 5, 4, 4]}, "outside"),
+        ({"bbox": [float("nan"), 5, 4, 4]}, "not-a-number"),
+        ({"bbox": [1, 5, float("inf"), 4]}, "not-a-number"),
+        ({"bbox": [float("inf"), 5, 4, 4]}, "not-a-number"),
+        ({"bbox": [1e308, 5, 1e308, 4]}, "not-a-number"),
+        ({"bbox": [1, 5, 4]}, "annotation"),
+        ({"bbox": [1, 5, 4, 10**400]}, "annotation"),
+        ({"bbox": None}, "annotation"),
+        ({"category_id": 1}, "unknown-class"),
+        ({"category_id": [1]}, "unknown-class"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "annotation"),
+        ({"segmentation": {"size": [40, 48], "counts": [1, 2]}}, "annotation"),
+        ({"segmentation": {"size": [40, 48], "counts": [10**400]}}, "annotation"),
+        ({"segmentation": {"size": [40, 48], "counts": "52"}}, "annotation"),
+        ({"segmentation": {"size": [40, 48], "counts": "52P"}}, "annotation"),
+        ({"segmentation": {"size": [40, 48], "counts": "é"}}, "annotation"),
+        ({"segmentation": {"size": [10**9, 48], "counts": "52"}}, "annotation"),
+        ({"keypoints": [1, 2, 2]}, "annotation"),
+    ],
+)
 def test_what_cannot_be_meant_is_an_error_of_its_picture(tmp_path: Path, row: dict[str, object], kind: str) -> None:
     draft = drafted(tmp_path, {**ONE, "image_id": 7, **row})
     assert list(draft.bad) == [1]
@@ -59,11 +62,14 @@ def test_what_cannot_be_meant_is_an_error_of_its_picture(tmp_path: Path, row: di
     assert len(draft.annotations.of(0).boxes) == 1
 
 
-@pytest.mark.parametrize(("outline", "kind"), [
-    ({"size": [40, 40], "counts": [1600]}, "mask-size"),
-    ([[0, 0, 10**9, 0, 10**9, 10**9]], "mask-outside"),
-    ([[0, 0, float("nan"), 0, 9, 9]], "mask-outside"),
-])
+@pytest.mark.parametrize(
+    ("outline", "kind"),
+    [
+        ({"size": [40, 40], "counts": [1600]}, "mask-size"),
+        ([[0, 0, 10**9, 0, 10**9, 10**9]], "mask-outside"),
+        ([[0, 0, float("nan"), 0, 9, 9]], "mask-outside"),
+    ],
+)
 def test_masks_that_do_not_fit_their_picture(tmp_path: Path, outline: object, kind: str) -> None:
     good = {"size": [40, 48], "counts": [10, 5, 1905]}
     rows = [{**ONE, "segmentation": good}, {**ONE, "image_id": 7, "segmentation": outline}]

@@ -34,8 +34,18 @@ RING = [[6.0, 3.0, 16.0, 3.0, 16.0, 30.0, 6.0, 30.0]]
 @pytest.mark.parametrize("how", range(1, 9))
 def test_boxes_masks_and_keypoints_of_the_file_before_turning(tmp_path: Path, how: int) -> None:
     turned_picture(tmp_path / "a.png", how)
-    told = coco_told(["a.png"], [{"image_id": 0, "category_id": 0, "bbox": [6, 3, 10, 27], "segmentation": RING,
-                                  "keypoints": [6, 3, 2, 0, 0, 0]}])  # fmt: skip
+    told = coco_told(
+        ["a.png"],
+        [
+            {
+                "image_id": 0,
+                "category_id": 0,
+                "bbox": [6, 3, 10, 27],
+                "segmentation": RING,
+                "keypoints": [6, 3, 2, 0, 0, 0],
+            }
+        ],
+    )
     told["categories"][0]["keypoints"] = ["corner", "none"]
     draft = coco_format.open_draft(coco(tmp_path, "told.json", told), Asked())
     assert isinstance(draft.annotations, ObjectLists)

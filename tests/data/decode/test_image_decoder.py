@@ -75,9 +75,15 @@ def test_orientation_is_applied(tmp_path: Path, orientation: int, kind: str) -> 
     upright[:8, :16] = 250  # bright at the upper left
     exif = Image.Exif()
     exif[274] = orientation
-    undo = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-            8: Image.Transpose.ROTATE_270}  # fmt: skip
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
     stored = Image.fromarray(upright)
     stored = stored.transpose(undo[orientation]) if orientation in undo else stored
     path = tmp_path / f"a.{kind}"
@@ -122,9 +128,19 @@ def test_a_single_pixel_is_a_picture(tmp_path: Path) -> None:
     assert decode(path, Reading(size=(4, 4), channels=3)).tolist() == [[[7] * 4] * 4] * 3
 
 
-@pytest.mark.parametrize(("dtype", "kept"), [("uint8", "uint8"), ("uint16", "uint16"), (">u2", "uint16"),
-                                             ("int16", "float32"), ("float16", "float32"), ("float32", "float32"),
-                                             ("int32", "float64"), ("float64", "float64")])
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [
+        ("uint8", "uint8"),
+        ("uint16", "uint16"),
+        (">u2", "uint16"),
+        ("int16", "float32"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        ("int32", "float64"),
+        ("float64", "float64"),
+    ],
+)
 def test_tiff_keeps_its_depth_and_channels(tmp_path: Path, dtype: str, kept: str) -> None:
     values = np.arange(5 * 6 * 7).reshape(5, 6, 7).astype(dtype)
     path = tiff(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")

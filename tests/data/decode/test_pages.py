@@ -195,8 +195,11 @@ def test_a_table_may_name_stacks(stacks: Path) -> None:
 
 
 def test_what_is_told_of_files_refuses_pages(tmp_path: Path) -> None:
-    coco(tmp_path, "_annotations.coco.json",
-         coco_told(["0.png"], [{"image_id": 0, "category_id": 0, "bbox": [2, 2, 9, 9]}]))
+    coco(
+        tmp_path,
+        "_annotations.coco.json",
+        coco_told(["0.png"], [{"image_id": 0, "category_id": 0, "bbox": [2, 2, 9, 9]}]),
+    )
     with pytest.raises(UsageError, match="--pages each is for pictures in folders of classes"):
         dataset(tmp_path, asked=EACH)
 
@@ -212,8 +215,9 @@ def test_a_model_of_pages_answers_for_every_page(stacks: Path, tmp_path: Path) -
     said = list(again.answers([stacks / "b" / "s01.tif", stacks / "b" / "s05.tif"]))
     path = stacks / "b" / "s01.tif"
     assert [record["input"] for record in said] == [f"{path}#1", f"{path}#2", f"{path}#3", str(stacks / "b/s05.tif")]
-    x = run.data.source.read(np.array([k for k in range(52) if run.data.name(k).startswith("b/s01")]),
-                             run.record.reading)
+    x = run.data.source.read(
+        np.array([k for k in range(52) if run.data.name(k).startswith("b/s01")]), run.record.reading
+    )
     assert [one["class"] for one in run.ask(x)] == [record["class"] for record in said[:3]]
     pages = run.predict(path)
     assert isinstance(pages, list)

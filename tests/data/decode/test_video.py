@@ -15,8 +15,11 @@ from snellen.data.decode.header import Unusable
 from snellen.data.inference_inputs import inputs
 from snellen.data.source import BadSamples
 
-SPEC = Spec(name="x", inputs={"image": Input(modality="image", shape=(3, None, None), dtype="uint8")},
-            target=Classes(names=("a", "b")))  # fmt: skip
+SPEC = Spec(
+    name="x",
+    inputs={"image": Input(modality="image", shape=(3, None, None), dtype="uint8")},
+    target=Classes(names=("a", "b")),
+)
 
 
 def test_frames_come_in_their_order_as_pictures_do(tmp_path: Path) -> None:

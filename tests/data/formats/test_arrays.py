@@ -43,10 +43,18 @@ def everything(draft: Draft) -> torch.Tensor:
     return draft.source.read(np.arange(len(draft.source)), Reading())
 
 
-@pytest.mark.parametrize(("name", "split", "rest"), [
-    ("x_train", 0, "x"), ("train_images", 0, "images"), ("val/labels", 1, "labels"), ("Test-Y", 2, "y"),
-    ("data", None, "data"), ("x_validation", 1, "x"), ("training.target", 0, "target"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "split", "rest"),
+    [
+        ("x_train", 0, "x"),
+        ("train_images", 0, "images"),
+        ("val/labels", 1, "labels"),
+        ("Test-Y", 2, "y"),
+        ("data", None, "data"),
+        ("x_validation", 1, "x"),
+        ("training.target", 0, "target"),
+    ],
+)
 def test_a_name_tells_split_and_role(name, split, rest):
     assert role(name) == (split, rest)
 
@@ -71,11 +79,15 @@ def test_groups_of_hdf5_are_splits(tmp_path):
     assert open_draft(path, Asked()).given.tolist() == [0] * 12 + [1] * 3
 
 
-@pytest.mark.parametrize(("shape", "order", "said"), [
-    ((6, 5, 3), (0, 3, 1, 2), "3 channels, axes (N, H, W, C)"),
-    ((3, 6, 5), (0, 1, 2, 3), "3 channels, axes (N, C, H, W)"),
-    ((1, 6, 5), (0, 1, 2, 3), "1 channels"), ((6, 5, 4), (0, 3, 1, 2), "4 channels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "order", "said"),
+    [
+        ((6, 5, 3), (0, 3, 1, 2), "3 channels, axes (N, H, W, C)"),
+        ((3, 6, 5), (0, 1, 2, 3), "3 channels, axes (N, C, H, W)"),
+        ((1, 6, 5), (0, 1, 2, 3), "1 channels"),
+        ((6, 5, 4), (0, 3, 1, 2), "4 channels"),
+    ],
+)
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
 def test_the_channels_are_found_by_their_place(tmp_path, shape, order, said, suffix):
     x = RNG.integers(0, 60000, (12, *shape), dtype=np.uint16)
@@ -86,10 +98,20 @@ def test_the_channels_are_found_by_their_place(tmp_path, shape, order, said, suf
     assert draft.inputs["image"].shape == tuple(everything(draft).shape[1:])
 
 
-@pytest.mark.parametrize(("dtype", "kept"), [
-    ("uint8", "uint8"), ("uint16", "uint16"), ("bool", "uint8"), ("float16", "float32"), ("float32", "float32"),
-    (">f4", "float32"), ("int16", "float32"), ("float64", "float32"), ("int64", "float32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [
+        ("uint8", "uint8"),
+        ("uint16", "uint16"),
+        ("bool", "uint8"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        (">f4", "float32"),
+        ("int16", "float32"),
+        ("float64", "float32"),
+        ("int64", "float32"),
+    ],
+)
 def test_values_keep_their_depth(tmp_path, dtype, kept):
     x = (np.arange(24).reshape(12, 2) % (2 if dtype == "bool" else 99)).astype(dtype)
     draft = open_draft(save(tmp_path, x=x, y=Y), Asked())
@@ -103,14 +125,23 @@ def test_numbers_that_float32_does_not_hold_stay_float64(tmp_path):
     assert everything(draft)[:, 0].tolist() == np.linspace(0, 1, 12).tolist()
 
 
-@pytest.mark.parametrize(("y", "expected"), [
-    (Y, Classes(names=("0", "1", "2"))), (Y.astype(np.float32)[:, None], Numbers(names=("y",))),
-    (np.repeat(Y, 2)[:12].astype(float), Numbers(names=("y",))), (Y == 0, Classes(names=("0", "1"))),
-    (np.where(Y == 0, -1, 1), Classes(names=("-1", "1"))), (np.array(list("abc"))[Y], Classes(names=("a", "b", "c"))),
-    (np.array([b"a", b"b", b"c"])[Y], Classes(names=("a", "b", "c"))), (np.eye(3)[Y], Classes(names=("0", "1", "2"))),
-    (np.tri(12, 3), Labels(names=("0", "1", "2"))), (Y / 2, Numbers(names=("y",))),
-    (np.c_[Y, Y / 2], Numbers(names=("y 0", "y 1"))), (Y * 1000, Numbers(names=("y",))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        (Y, Classes(names=("0", "1", "2"))),
+        (Y.astype(np.float32)[:, None], Numbers(names=("y",))),
+        (np.repeat(Y, 2)[:12].astype(float), Numbers(names=("y",))),
+        (Y == 0, Classes(names=("0", "1"))),
+        (np.where(Y == 0, -1, 1), Classes(names=("-1", "1"))),
+        (np.array(list("abc"))[Y], Classes(names=("a", "b", "c"))),
+        (np.array([b"a", b"b", b"c"])[Y], Classes(names=("a", "b", "c"))),
+        (np.eye(3)[Y], Classes(names=("0", "1", "2"))),
+        (np.tri(12, 3), Labels(names=("0", "1", "2"))),
+        (Y / 2, Numbers(names=("y",))),
+        (np.c_[Y, Y / 2], Numbers(names=("y 0", "y 1"))),
+        (Y * 1000, Numbers(names=("y",))),
+    ],
+)
 def test_the_kind_of_target_follows_from_its_values(tmp_path, y, expected):
     assert open_draft(save(tmp_path, x=GREY, y=y), Asked()).target == expected
 
@@ -146,26 +177,29 @@ def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tm
     assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("scale",))]
 
 
-@pytest.mark.parametrize(("arrays", "words"), [
-    ({"x": GREY, "y": Y[:5]}, "lengths differ"),
-    ({"x": np.zeros((12, 2, 3, 4, 5)), "y": Y}, "has the shape (12, 2, 3, 4, 5)"),
-    ({"x": np.zeros((12, 7, 6, 5)), "y": Y}, "has the shape (12, 7, 6, 5)"),
-    ({"x": np.zeros((0, 3)), "y": np.zeros(0)}, "is empty"),
-    ({"x": np.full((12, 2), "a"), "y": Y}, "no numbers"),
-    ({"x": np.zeros((12, 2), complex), "y": Y}, "no numbers"),
-    ({"x": np.where(np.arange(12) == 4, np.nan, 0.0), "y": Y}, "NaN or infinity in 1 samples: 4"),
-    ({"x": GREY, "y": np.where(np.arange(12) == 4, np.inf, 0.0)}, "NaN or infinity in 1 samples: 4"),
-    ({"x": GREY, "y": np.zeros(12, int)}, "one class only"),
-    ({"x": GREY, "y": np.full(12, 0.5)}, "in every sample"),
-    ({"x": GREY, "y": np.zeros((12, 2, 2))}, "has the shape (12, 2, 2)"),
-    ({"x": np.zeros((30, 2)), "y": np.array([f"n{k}" for k in range(30)])}, "30 different texts in 30 samples"),
-    ({"x": GREY}, "no array that is the target"),
-    ({"y": Y}, "0 arrays that may be the input"),
-    ({"a": GREY, "b": GREY, "y": Y}, "2 arrays that may be the input"),
-    ({"x_test": GREY, "y_test": Y}, "no training arrays"),
-    ({"x_train": GREY, "y_train": Y, "x_test": GREY[:, :4], "y_test": Y}, "others (N, 6, 5)"),
-    ({}, "holds nothing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": GREY, "y": Y[:5]}, "lengths differ"),
+        ({"x": np.zeros((12, 2, 3, 4, 5)), "y": Y}, "has the shape (12, 2, 3, 4, 5)"),
+        ({"x": np.zeros((12, 7, 6, 5)), "y": Y}, "has the shape (12, 7, 6, 5)"),
+        ({"x": np.zeros((0, 3)), "y": np.zeros(0)}, "is empty"),
+        ({"x": np.full((12, 2), "a"), "y": Y}, "no numbers"),
+        ({"x": np.zeros((12, 2), complex), "y": Y}, "no numbers"),
+        ({"x": np.where(np.arange(12) == 4, np.nan, 0.0), "y": Y}, "NaN or infinity in 1 samples: 4"),
+        ({"x": GREY, "y": np.where(np.arange(12) == 4, np.inf, 0.0)}, "NaN or infinity in 1 samples: 4"),
+        ({"x": GREY, "y": np.zeros(12, int)}, "one class only"),
+        ({"x": GREY, "y": np.full(12, 0.5)}, "in every sample"),
+        ({"x": GREY, "y": np.zeros((12, 2, 2))}, "has the shape (12, 2, 2)"),
+        ({"x": np.zeros((30, 2)), "y": np.array([f"n{k}" for k in range(30)])}, "30 different texts in 30 samples"),
+        ({"x": GREY}, "no array that is the target"),
+        ({"y": Y}, "0 arrays that may be the input"),
+        ({"a": GREY, "b": GREY, "y": Y}, "2 arrays that may be the input"),
+        ({"x_test": GREY, "y_test": Y}, "no training arrays"),
+        ({"x_train": GREY, "y_train": Y, "x_test": GREY[:, :4], "y_test": Y}, "others (N, 6, 5)"),
+        ({}, "holds nothing"),
+    ],
+)
 def test_wrong_arrays_end_with_cause_and_remedy(tmp_path, arrays, words):
     path = save(tmp_path, **arrays)
     with pytest.raises(DataError) as caught:
@@ -200,8 +234,10 @@ def test_a_header_that_promises_more_than_there_is_is_refused_before_memory_is_t
 
 def test_hdf5_stays_on_the_disk_and_is_read_in_any_order(tmp_path):
     x = RNG.normal(size=(200, 3))
-    source = open_draft(save(tmp_path, ".h5", x_train=x[:150], y_train=np.arange(150) % 2, x_val=x[150:],
-                             y_val=np.arange(50) % 2), Asked()).source  # fmt: skip
+    source = open_draft(
+        save(tmp_path, ".h5", x_train=x[:150], y_train=np.arange(150) % 2, x_val=x[150:], y_val=np.arange(50) % 2),
+        Asked(),
+    ).source
     assert source.all(Reading()) is None
     for ids in ([0], [199, 3, 3, 151, 0], range(200), [7, 60, 199]):
         assert source.read(np.array(ids), Reading()).tolist() == x[list(ids)].tolist()
@@ -248,8 +284,14 @@ def test_the_format_is_registered_and_knows_its_files(tmp_path):
 
 
 @settings(max_examples=30, deadline=None)
-@given(hnp.arrays(st.sampled_from(["uint8", "uint16", "float32", "float64"]), (6, 2),
-                  elements={"allow_nan": False, "allow_infinity": False}), st.sampled_from((".npz", ".h5")))
+@given(
+    hnp.arrays(
+        st.sampled_from(["uint8", "uint16", "float32", "float64"]),
+        (6, 2),
+        elements={"allow_nan": False, "allow_infinity": False},
+    ),
+    st.sampled_from((".npz", ".h5")),
+)
 def test_values_round_trip_exactly(tmp_path_factory, x, suffix):
     path = save(tmp_path_factory.mktemp("t"), suffix, x=x, y=[0, 1] * 3)
     assert np.array_equal(everything(open_draft(path, Asked())).numpy(), x)
@@ -259,7 +301,7 @@ def random_file(rng: np.random.Generator, folder: Path) -> Path:
     """A file of arrays with something wrong with it, more often than not."""
     arrays: dict[str, object] = {}
     count = int(rng.integers(1, 9))
-    for name in ("x", "y", "x_test", "labels")[:int(rng.integers(1, 5))]:
+    for name in ("x", "y", "x_test", "labels")[: int(rng.integers(1, 5))]:
         shape = [count, *rng.integers(1, 5, int(rng.integers(0, 4)))] if name[0] == "x" else [count]
         if rng.random() < 0.1:
             shape[0] = int(rng.integers(0, 9))
@@ -267,13 +309,16 @@ def random_file(rng: np.random.Generator, folder: Path) -> Path:
         values[rng.random(shape) < 0.02] = rng.choice([np.nan, np.inf, -1e300])
         with np.errstate(all="ignore"):
             arrays[name] = values.astype(str(rng.choice(["f4", "f8", "i8", "i2", "u1", "?", "U3", "S2"])), copy=True)
-    path = save(folder, str(rng.choice([".npz", ".h5"])), **{
-        name: value.astype("S3") if value.dtype.kind == "U" else value for name, value in arrays.items()})  # fmt: skip
+    path = save(
+        folder,
+        str(rng.choice([".npz", ".h5"])),
+        **{name: value.astype("S3") if value.dtype.kind == "U" else value for name, value in arrays.items()},
+    )
     if rng.random() < 0.4:
         content = bytearray(path.read_bytes())
         for _ in range(int(rng.integers(1, 5))):
             content[int(rng.integers(len(content)))] = int(rng.integers(256))
-        path.write_bytes(content[:int(rng.integers(len(content)))] if rng.random() < 0.3 else content)
+        path.write_bytes(content[: int(rng.integers(len(content)))] if rng.random() < 0.3 else content)
     return path
 
 

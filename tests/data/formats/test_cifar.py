@@ -58,16 +58,19 @@ def test_the_folder_is_known_by_its_files(tmp_path):
     assert "cifar" in formats()
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    ({"labels": [0, 1]}, "no data"),
-    ({"data": np.zeros((2, 3072)), "labels": [0, 1]}, "no data"),
-    ({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}, "no data"),
-    ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, "no labels for its 2 pictures"),
-    ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 0.5]}, "no labels"),
-    ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 3]}, "picture 1 has label 3, there are 3 classes"),
-    ({"data": np.zeros((2, 3072), np.uint8), "labels": [-1, 1]}, "picture 0 has label -1"),
-    ([1, 2], "no dictionary"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"labels": [0, 1]}, "no data"),
+        ({"data": np.zeros((2, 3072)), "labels": [0, 1]}, "no data"),
+        ({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}, "no data"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, "no labels for its 2 pictures"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 0.5]}, "no labels"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 3]}, "picture 1 has label 3, there are 3 classes"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [-1, 1]}, "picture 0 has label -1"),
+        ([1, 2], "no dictionary"),
+    ],
+)
 def test_a_wrong_batch_is_named(tmp_path, content, words):
     make(tmp_path)
     dump(tmp_path / "data_batch_2", content)

@@ -57,10 +57,16 @@ def random_told(seed: int) -> dict[str, Any]:
         mask[y : y + 9, x : x + 11] = rng.random((9, 11)) < 0.7
         corners = np.column_stack([rng.uniform(x, x + 20, 6), rng.uniform(y, min(y + 20, 40), 6)]).ravel().tolist()
         segmentation = [[corners], [corners, corners[2:8]], runs(mask, packed=True), runs(mask, packed=False)][k % 4]
-        annotations.append({
-            "image_id": 7 * int(rng.integers(0, 4)), "category_id": 3 * int(rng.integers(0, 2)),
-            "bbox": [x, y, 11 + k / 8, 9], "area": float(rng.uniform(5, 90)), "iscrowd": int(k % 4 == 2),
-            "segmentation": segmentation})  # fmt: skip
+        annotations.append(
+            {
+                "image_id": 7 * int(rng.integers(0, 4)),
+                "category_id": 3 * int(rng.integers(0, 2)),
+                "bbox": [x, y, 11 + k / 8, 9],
+                "area": float(rng.uniform(5, 90)),
+                "iscrowd": int(k % 4 == 2),
+                "segmentation": segmentation,
+            }
+        )
     return coco_told(["a.png", "b.png", "c.png", "d.png", "empty.png"], annotations)
 
 
@@ -92,10 +98,13 @@ def test_boxes_masks_and_areas_are_those_of_pycocotools(tmp_path: Path, seed: in
 
 
 def test_ids_with_gaps_0_and_text_are_names_only(tmp_path: Path) -> None:
-    told = coco_told(["a.png", "b.png"], [
-        {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]},
-        {"image_id": "b", "category_id": "x", "bbox": [5, 6, 7, 8]},
-    ])  # fmt: skip
+    told = coco_told(
+        ["a.png", "b.png"],
+        [
+            {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]},
+            {"image_id": "b", "category_id": "x", "bbox": [5, 6, 7, 8]},
+        ],
+    )
     told["images"][1]["id"] = "b"
     told["categories"] = [{"id": 90, "name": "never"}, {"id": 0, "name": "nought"}, {"id": "x", "name": "text"}]
     draft = open_draft(coco(tmp_path, "told.json", told), ASKED)
@@ -152,9 +161,13 @@ def test_a_file_as_the_path_finds_its_pictures(tmp_path: Path) -> None:
 
 
 def test_keypoints_with_pairs_and_bones(tmp_path: Path) -> None:
-    told = coco_told(["a.png"], [
-        {**ONE, "keypoints": [1, 2, 2, 0, 0, 0, 5, 6, 1]}, {**ONE, "category_id": 3, "bbox": [2, 2, 9, 9]},
-    ])  # fmt: skip
+    told = coco_told(
+        ["a.png"],
+        [
+            {**ONE, "keypoints": [1, 2, 2, 0, 0, 0, 5, 6, 1]},
+            {**ONE, "category_id": 3, "bbox": [2, 2, 9, 9]},
+        ],
+    )
     told["categories"][0] |= {"keypoints": ["nose", "left_eye", "right_eye"], "skeleton": [[1, 2], [1, 3]]}
     draft = open_draft(coco(tmp_path, "told.json", told), ASKED)
     assert target(draft).keypoints == ("nose", "left_eye", "right_eye")
@@ -171,8 +184,10 @@ def test_masks_are_used_only_where_every_object_has_one(tmp_path: Path) -> None:
     assert not target(draft).masks
     assert lists(draft).of(0).masks is None
     (finding,) = (f for f in draft.findings if f.kind == "some-masks")
-    assert finding.message == ("1 of 2 objects have no mask: annotation 2 of told.json (a.png). So all are read as "
-                               "boxes only, and the masks of the other 1 are not used.")
+    assert finding.message == (
+        "1 of 2 objects have no mask: annotation 2 of told.json (a.png). So all are read as "
+        "boxes only, and the masks of the other 1 are not used."
+    )
     assert "draw one for each of them, or take their pictures out" in finding.remedy
 
 

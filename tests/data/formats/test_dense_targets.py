@@ -157,11 +157,17 @@ def kitti(u: np.ndarray, v: np.ndarray, known: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("frames", "flows"), [
-    ("images/{k:04d}.png", "flow/{k:04d}.flo"), ("frames/frame_{k}.png", "flow/frame_{k}.npy"),
-    ("train/images/{k}.png", "train/flow/{k}.flo"), ("frame{k:02d}.png", "flow{k:02d}.flo"),
-    ("image/{k:06d}_10.png image/{k:06d}_11.png", "flow_occ/{k:06d}_10.png"),
-    ("{k:05d}_img1.png {k:05d}_img2.png", "{k:05d}_flow.flo")])
+@pytest.mark.parametrize(
+    ("frames", "flows"),
+    [
+        ("images/{k:04d}.png", "flow/{k:04d}.flo"),
+        ("frames/frame_{k}.png", "flow/frame_{k}.npy"),
+        ("train/images/{k}.png", "train/flow/{k}.flo"),
+        ("frame{k:02d}.png", "flow{k:02d}.flo"),
+        ("image/{k:06d}_10.png image/{k:06d}_11.png", "flow_occ/{k:06d}_10.png"),
+        ("{k:05d}_img1.png {k:05d}_img2.png", "{k:05d}_flow.flo"),
+    ],
+)
 def test_flow_has_two_frames_and_six_channels(tmp_path, frames, flows):
     first, *second = frames.split()
     pictures(tmp_path, 5, first)
@@ -229,8 +235,9 @@ def test_flow_is_asked_of_two_files_and_a_file_alone_is_named(tmp_path):
 def test_flow_is_asked_of_each_two_frames_of_a_film(tmp_path):
     path = filmed(tmp_path / "clip.avi", 4, (64, 64))
     image = {"image": Input(modality="image", shape=(6, 64, 64), dtype="uint8")}
-    ((names, x),) = inputs([path], Spec(name="x", inputs=image, target=PixelNumbers(kind="flow", names=("u", "v"))),
-                           Reading())  # fmt: skip
+    ((names, x),) = inputs(
+        [path], Spec(name="x", inputs=image, target=PixelNumbers(kind="flow", names=("u", "v"))), Reading()
+    )
     assert names == [f"{path}#{k}" for k in range(3)]
     assert x.shape == (3, 6, 64, 64)
     assert torch.equal(x[0, 3:], x[1, :3])
@@ -313,19 +320,24 @@ def nasty_files() -> dict[str, tuple[bytes, str]]:
     archive = io.BytesIO()
     np.savez(archive, a=drawn(0, H, W))
     return {
-        "objects.npy": (objects.getvalue(), "Python objects"), "cut.npy": (whole.getvalue()[:200], "no NPY file"),
-        "lying.npy": (lying, "no NPY file"), "text.npy": (text.getvalue(), "no map of numbers"),
-        "empty.npy": (b"", "begin as an NPY"), "archive.npy": (archive.getvalue(), "begin as an NPY"),
+        "objects.npy": (objects.getvalue(), "Python objects"),
+        "cut.npy": (whole.getvalue()[:200], "no NPY file"),
+        "lying.npy": (lying, "no NPY file"),
+        "text.npy": (text.getvalue(), "no map of numbers"),
+        "empty.npy": (b"", "begin as an NPY"),
+        "archive.npy": (archive.getvalue(), "begin as an NPY"),
         "pickle.npy": (b"\x80\x04\x8c\x08builtins\x94\x8c\x05print\x94\x93\x94.", "begin as an NPY"),
         "huge.pfm": (b"Pf\n999999999 999999999\n-1.0\n" + b"\0" * 40, "999,999,999x999,999,999"),
         "long.pfm": (b"Pf\n" + b"9" * 100_000 + b" 2\n-1.0\n", "does not begin as a PFM"),
-        "cut.pfm": (pfm(drawn(0, H, W))[:-4], "bytes of values"), "none.pfm": (b"", "does not begin as a PFM"),
-        "zero.pfm": (b"Pf\n0 5\n-1.0\n", "0x5 pixels"), "magic.flo": (b"PIEX" + flo(drawn(0, H, W, 2))[4:], "PIEX"),
+        "cut.pfm": (pfm(drawn(0, H, W))[:-4], "bytes of values"),
+        "none.pfm": (b"", "does not begin as a PFM"),
+        "zero.pfm": (b"Pf\n0 5\n-1.0\n", "0x5 pixels"),
+        "magic.flo": (b"PIEX" + flo(drawn(0, H, W, 2))[4:], "PIEX"),
         "short.flo": (b"PIEH\1", "does not begin as a FLO"),
         "cut.flo": (flo(drawn(0, H, W, 2))[:-3], "bytes of values"),
         "negative.flo": (struct.pack("<fii", 202021.25, -3, 4), "pixels"),
         "channels.npy": (whole.getvalue().replace(b"(12, 10)", b"(12,2,5)"), "5 numbers"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", list(nasty_files()))

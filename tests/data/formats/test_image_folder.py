@@ -102,16 +102,19 @@ def test_a_class_with_nothing_to_learn_from_is_named(tmp_path: Path) -> None:
     assert ("empty-class", ("c",)) in [(f.kind, f.where) for f in draft.findings]
 
 
-@pytest.mark.parametrize(("files", "cause"), [
-    ({}, "holds no picture"),
-    ({"readme.txt": 0}, "holds no picture"),
-    ({"a.png": 1, "b.png": 2}, "in no class folder"),
-    ({"train/a.png": 1, "test/b.png": 2}, "in no class folder"),
-    ({"only/a.png": 1, "only/b.png": 2}, "one class only"),
-    ({"train/c/a.png": 1, "cats/b.png": 2}, "beside"),
-    ({"test/c/a.png": 1, "test/d/b.png": 2}, "no train"),
-    ({"val/c/a.png": 1, "valid/d/b.png": 2, "train/c/x.png": 3}, "several folders"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("files", "cause"),
+    [
+        ({}, "holds no picture"),
+        ({"readme.txt": 0}, "holds no picture"),
+        ({"a.png": 1, "b.png": 2}, "in no class folder"),
+        ({"train/a.png": 1, "test/b.png": 2}, "in no class folder"),
+        ({"only/a.png": 1, "only/b.png": 2}, "one class only"),
+        ({"train/c/a.png": 1, "cats/b.png": 2}, "beside"),
+        ({"test/c/a.png": 1, "test/d/b.png": 2}, "no train"),
+        ({"val/c/a.png": 1, "valid/d/b.png": 2, "train/c/x.png": 3}, "several folders"),
+    ],
+)
 def test_folders_that_make_no_task_say_so(tmp_path: Path, files: dict[str, int], cause: str) -> None:
     root = tmp_path / "data"
     root.mkdir()
@@ -271,8 +274,9 @@ def test_an_unchanged_folder_is_known_at_one_look_and_every_change_is_noticed(
     looked = _asked(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(Index, "known", lambda *a: pytest.fail("asked for each file"))
-        patch.setattr("snellen.data.check.duplicates.thumbnails",
-                      lambda source: (torch.zeros(len(source), 3, 16, 16), {}))
+        patch.setattr(
+            "snellen.data.check.duplicates.thumbnails", lambda source: (torch.zeros(len(source), 3, 16, 16), {})
+        )
         again = dataset(root)
     assert (again.spec, again.findings, again.source.key()) == (first.spec, first.findings, first.source.key())
     assert looked == []

@@ -34,13 +34,22 @@ def pairs(root: Path, pictures: str, masks: str, count: int = 4) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("pictures", "masks", "given"), [
-    ("images/{k}.png", "masks/{k}.png", False), ("image/{k}.png", "label/{k}.png", False),
-    ("images/{s}/{k}.png", "labels/{s}/{k}.png", True), ("{s}/image/{k}.png", "{s}/label/{k}.png", True),
-    ("{s}/{k}.png", "{s}annot/{k}.png", True), ("{s}/{k}.png", "{s}_labels/{k}_L.png", True),
-    ("{k}.png", "{k}_mask.png", False), ("images/{k}_img.png", "gt/{k}_gt.png", False),
-    ("{k}_sat.png", "{k}_mask.png", False), ("JPEGImages/{k}.png", "SegmentationClass/{k}.png", False),
-    ("leftImg8bit/{s}/a/{k}_leftImg8bit.png", "gtFine/{s}/a/{k}_gtFine_labelIds.png", True)])
+@pytest.mark.parametrize(
+    ("pictures", "masks", "given"),
+    [
+        ("images/{k}.png", "masks/{k}.png", False),
+        ("image/{k}.png", "label/{k}.png", False),
+        ("images/{s}/{k}.png", "labels/{s}/{k}.png", True),
+        ("{s}/image/{k}.png", "{s}/label/{k}.png", True),
+        ("{s}/{k}.png", "{s}annot/{k}.png", True),
+        ("{s}/{k}.png", "{s}_labels/{k}_L.png", True),
+        ("{k}.png", "{k}_mask.png", False),
+        ("images/{k}_img.png", "gt/{k}_gt.png", False),
+        ("{k}_sat.png", "{k}_mask.png", False),
+        ("JPEGImages/{k}.png", "SegmentationClass/{k}.png", False),
+        ("leftImg8bit/{s}/a/{k}_leftImg8bit.png", "gtFine/{s}/a/{k}_gtFine_labelIds.png", True),
+    ],
+)
 def test_a_mask_is_found_by_its_name(tmp_path, pictures, masks, given):
     pairs(tmp_path, pictures, masks)
     assert next(f.name for f in formats().values() if f.recognises(tmp_path)) == "pairs"
@@ -61,8 +70,10 @@ def test_a_list_of_classes_may_lie_among_the_masks(tmp_path):
     assert dataset(tmp_path).spec.target.names == ("road", "car", "sky")
 
 
-@pytest.mark.parametrize("classes", [("flow", "pipe"), ("mask", "no_mask"), ("with_mask", "without_mask"),
-                                     ("depth", "width"), ("labels", "letters")])  # fmt: skip
+@pytest.mark.parametrize(
+    "classes",
+    [("flow", "pipe"), ("mask", "no_mask"), ("with_mask", "without_mask"), ("depth", "width"), ("labels", "letters")],
+)
 def test_class_folders_of_such_names_stay_class_folders(tmp_path, classes):
     for label in classes:
         for k in range(4):
@@ -108,11 +119,15 @@ def test_a_palette_is_read_as_indices(tmp_path):
 COLOURS = np.array([[128, 0, 0], [0, 128, 0], [7, 7, 7]], np.uint8)
 
 
-@pytest.mark.parametrize(("file", "text"), [
-    ("class_dict.csv", "name,r,g,b\nroad,128,0,0\ntree,0,128,0\nvoid,7,7,7\n"),
-    ("label_colors.txt", "128 0 0\troad\n0 128 0\ttree\n7 7 7\tVoid\n"),
-    ("label_colors.txt", "128 0 0 road\n0 128 0 tree\n7 7 7 void\n"),
-    ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:128,0,0::\ntree:0,128,0::\nvoid:7,7,7::\n")])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("class_dict.csv", "name,r,g,b\nroad,128,0,0\ntree,0,128,0\nvoid,7,7,7\n"),
+        ("label_colors.txt", "128 0 0\troad\n0 128 0\ttree\n7 7 7\tVoid\n"),
+        ("label_colors.txt", "128 0 0 road\n0 128 0 tree\n7 7 7 void\n"),
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:128,0,0::\ntree:0,128,0::\nvoid:7,7,7::\n"),
+    ],
+)
 def test_colours_mean_what_the_table_says(tmp_path, file, text):
     for k in range(3):
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
@@ -195,11 +210,18 @@ def wrong(root: Path, kind: str) -> None:
             save(path, scene(77, (80, 80)))
 
 
-@pytest.mark.parametrize(("kind", "words"), [
-    ("truncated", ("masks/1.png", "cannot be decoded")), ("size", ("10x12", "9x12")),
-    ("value", ("value 9", "3 classes")), ("float", ("masks/1.tif", "fractions")), ("one pixel", ("1x1",)),
-    ("missing", ("no mask",)),
-    ("colours", ("colours",))])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("truncated", ("masks/1.png", "cannot be decoded")),
+        ("size", ("10x12", "9x12")),
+        ("value", ("value 9", "3 classes")),
+        ("float", ("masks/1.tif", "fractions")),
+        ("one pixel", ("1x1",)),
+        ("missing", ("no mask",)),
+        ("colours", ("colours",)),
+    ],
+)
 def test_what_is_wrong_with_a_mask_is_named_and_set_aside_if_asked(tmp_path, kind, words):
     pairs(tmp_path, "images/{k}.png", "masks/{k}.png", 8)
     (tmp_path / "classes.txt").write_text("a\nb\nc\n")

@@ -26,15 +26,27 @@ boxes = corner.map(lambda b: (b[0], b[1], b[2], max(b[1] + 1, b[3]), max(b[2] + 
 @settings(max_examples=20, deadline=None)
 def test_one_truth_in_three_formats(tmp_path_factory: pytest.TempPathFactory, truth: list[Box]) -> None:
     root = tmp_path_factory.mktemp("sets")
-    rows = [{"image_id": 0, "category_id": 3 * label, "bbox": [x1, y1, x2 - x1, y2 - y1],
-             "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]]} for label, x1, y1, x2, y2 in truth]  # fmt: skip
+    rows = [
+        {
+            "image_id": 0,
+            "category_id": 3 * label,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
+        }
+        for label, x1, y1, x2, y2 in truth
+    ]
     path = coco(root / "coco", "told.json", coco_told(["a.png"], rows, NAMES))
     voc(root / "voc", {"a": [(NAMES[label], x1 + 1, y1 + 1, x2, y2) for label, x1, y1, x2, y2 in truth]})
-    lines = [f"{label} {x1 / WIDTH} {y1 / HEIGHT} {x2 / WIDTH} {y1 / HEIGHT} {x2 / WIDTH} {y2 / HEIGHT}\n"
-             for label, x1, y1, x2, y2 in truth]  # fmt: skip
+    lines = [
+        f"{label} {x1 / WIDTH} {y1 / HEIGHT} {x2 / WIDTH} {y1 / HEIGHT} {x2 / WIDTH} {y2 / HEIGHT}\n"
+        for label, x1, y1, x2, y2 in truth
+    ]
     yolo(root / "yolo", {"train/a": "".join(lines)}, NAMES)
-    drafts = [coco_format.open_draft(path, Asked()), voc_format.open_draft(root / "voc", Asked()),
-              yolo_format.open_draft(root / "yolo", Asked())]  # fmt: skip
+    drafts = [
+        coco_format.open_draft(path, Asked()),
+        voc_format.open_draft(root / "voc", Asked()),
+        yolo_format.open_draft(root / "yolo", Asked()),
+    ]
     expected = torch.tensor([box for _, *box in truth], dtype=torch.float32)
     for draft in drafts:
         assert isinstance(draft.annotations, ObjectLists)
@@ -50,4 +62,5 @@ def test_one_truth_in_three_formats(tmp_path_factory: pytest.TempPathFactory, tr
             outside = (columns_of < x1 - 0.5) | (columns_of > x2 + 0.5) | (rows_of < y1 - 0.5) | (rows_of > y2 + 0.5)
             assert not bool((mask & outside).any())
     assert drafts[0].annotations.of(0).masks.flatten(1).sum(1).tolist() == [  # type: ignore[union-attr]
-        (x2 - x1) * (y2 - y1) for _, x1, y1, x2, y2 in truth]  # fmt: skip
+        (x2 - x1) * (y2 - y1) for _, x1, y1, x2, y2 in truth
+    ]

@@ -16,10 +16,14 @@ from snellen.data.formats.safe_pickle import read_pickle
 def example(seed: int = 0) -> dict[object, object]:
     rng = np.random.default_rng(seed)
     return {
-        "data": rng.integers(0, 256, (5, 7), dtype=np.uint8), "labels": [1, 2, 3, 70_000, -5], b"bytes": b"\0\xff",
-        "numbers": (1.5, None, True, 2**70), "big": rng.normal(size=(3, 2)).astype(">f8"), "nested": {"a": [[], {}]},
+        "data": rng.integers(0, 256, (5, 7), dtype=np.uint8),
+        "labels": [1, 2, 3, 70_000, -5],
+        b"bytes": b"\0\xff",
+        "numbers": (1.5, None, True, 2**70),
+        "big": rng.normal(size=(3, 2)).astype(">f8"),
+        "nested": {"a": [[], {}]},
         "order": np.asfortranarray(rng.integers(0, 9, (3, 4))),
-    }  # fmt: skip
+    }
 
 
 class Harmful:
@@ -60,12 +64,27 @@ def test_nothing_in_a_pickle_is_executed(tmp_path, protocol):
     assert mark.exists()
 
 
-@pytest.mark.parametrize("content", [
-    b"", b".", b"(.", b"N.", b"]q\0.", b"cbuiltins\neval\n.", b"\x80\x02}q\0(U\x01a", b"}(]K\x01u.", b"h\x07.",
-    b"R.", b"b.", b"}(K\x01u.", b"\x80\x02cnumpy\nndarray\n)R.", b"I" + b"9" * 5000 + b"\n.",
-    b"cnumpy\ndtype\n(U\x02O8tR.",
-    b"}(" + b"(" * 100_000 + b"t" * 100_000 + b"K\x01u.",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b".",
+        b"(.",
+        b"N.",
+        b"]q\0.",
+        b"cbuiltins\neval\n.",
+        b"\x80\x02}q\0(U\x01a",
+        b"}(]K\x01u.",
+        b"h\x07.",
+        b"R.",
+        b"b.",
+        b"}(K\x01u.",
+        b"\x80\x02cnumpy\nndarray\n)R.",
+        b"I" + b"9" * 5000 + b"\n.",
+        b"cnumpy\ndtype\n(U\x02O8tR.",
+        b"}(" + b"(" * 100_000 + b"t" * 100_000 + b"K\x01u.",
+    ],
+)
 def test_what_is_no_dictionary_of_plain_data_is_a_data_error(tmp_path, content):
     path = tmp_path / "batch"
     path.write_bytes(content)
@@ -85,7 +104,7 @@ def test_mutated_pickles_are_read_or_refused(tmp_path, protocol):
         content = bytearray(whole)
         for _ in range(int(rng.integers(1, 4))):
             content[int(rng.integers(len(content)))] = int(rng.integers(256))
-        path.write_bytes(content[:int(rng.integers(1, len(content)))] if rng.random() < 0.2 else content)
+        path.write_bytes(content[: int(rng.integers(1, len(content)))] if rng.random() < 0.2 else content)
         try:
             read_pickle(path)
         except DataError:

@@ -25,7 +25,8 @@ from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import Array
 
 FLOWERS = "length [mm],width,colour,species\n" + "".join(
-    f"{k / 4},{k % 3},{('red', 'blue')[k % 2]},{('rose', 'iris')[k % 2]}\n" for k in range(20))
+    f"{k / 4},{k % 3},{('red', 'blue')[k % 2]},{('rose', 'iris')[k % 2]}\n" for k in range(20)
+)
 
 
 def write(folder: Path, text: str | bytes, name: str = "table.csv") -> Path:
@@ -51,7 +52,10 @@ def test_numbers_and_categories_become_one_vector(tmp_path):
     draft = opened(tmp_path, FLOWERS)
     assert draft.inputs["vector"].shape == (4,)
     assert [(c.name, c.categories) for c in draft.inputs["vector"].columns] == [
-        ("length [mm]", None), ("width", None), ("colour", ("blue", "red"))]
+        ("length [mm]", None),
+        ("width", None),
+        ("colour", ("blue", "red")),
+    ]
     assert values(draft)[1].tolist() == [0.25, 1.0, 1.0, 0.0]
     assert values(draft).dtype == torch.float32
     assert draft.target == Classes(names=("iris", "rose"))
@@ -68,19 +72,34 @@ def test_values_that_float32_does_not_hold_are_kept_in_float64(tmp_path):
     assert draft.inputs["vector"].dtype == "float64"
 
 
-@pytest.mark.parametrize(("text", "delimiter"), [
-    ("a,b\n1,2\n", ","), ("a;b\n1;2\n", ";"), ("a\tb\n1\t2\n", "\t"), ("a;b\n1,5;2,5\n", ";"),
-    ("file,tags\na.png,x;y\nb.png,x\n", ","), ('a,b\n"1;2;3",4\n', ","), ("a\n1\n", ","),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "delimiter"),
+    [
+        ("a,b\n1,2\n", ","),
+        ("a;b\n1;2\n", ";"),
+        ("a\tb\n1\t2\n", "\t"),
+        ("a;b\n1,5;2,5\n", ";"),
+        ("file,tags\na.png,x;y\nb.png,x\n", ","),
+        ('a,b\n"1;2;3",4\n', ","),
+        ("a\n1\n", ","),
+    ],
+)
 def test_the_delimiter_is_the_one_that_cuts_all_rows_alike(text, delimiter):
     assert sniff(text) == delimiter
 
 
-@pytest.mark.parametrize(("first", "second", "header"), [
-    (["a", "b"], ["1", "2"], True), (["1", "2"], ["3", "4"], False), (["a.png", "cat"], ["b.png", "dog"], False),
-    (["5.1", "3.5", "iris"], ["4.9", "3.0", "iris"], False), (["label", "0", "1"], ["7", "3", "4"], True),
-    (["name", "2010", "2015"], ["5", "1.5", "2"], True), (["NA", "2010"], ["5", "1"], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first", "second", "header"),
+    [
+        (["a", "b"], ["1", "2"], True),
+        (["1", "2"], ["3", "4"], False),
+        (["a.png", "cat"], ["b.png", "dog"], False),
+        (["5.1", "3.5", "iris"], ["4.9", "3.0", "iris"], False),
+        (["label", "0", "1"], ["7", "3", "4"], True),
+        (["name", "2010", "2015"], ["5", "1.5", "2"], True),
+        (["NA", "2010"], ["5", "1"], False),
+    ],
+)
 def test_a_header_is_told_from_a_first_row(first, second, header):
     assert has_header([first, second]) is header
 
@@ -122,10 +141,16 @@ def test_jsonl_is_read_like_csv(tmp_path):
     assert values(draft)[1].tolist() == [1, 0, 1, 1, 0]
 
 
-@pytest.mark.parametrize(("header", "name", "unit"), [
-    ("height [mm]", "height", "mm"), ("height (m/s)", "height", "m/s"), ("height", "height", ""), ("f(x)", "f(x)", ""),
-    ("a (b) [kg]", "a (b)", "kg"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("header", "name", "unit"),
+    [
+        ("height [mm]", "height", "mm"),
+        ("height (m/s)", "height", "m/s"),
+        ("height", "height", ""),
+        ("f(x)", "f(x)", ""),
+        ("a (b) [kg]", "a (b)", "kg"),
+    ],
+)
 def test_units_are_read_from_the_header(header, name, unit):
     assert split_unit(header) == (name, unit)
 
@@ -137,12 +162,20 @@ def test_several_target_columns_are_numbers_with_units(tmp_path):
     assert draft.truth.dtype == torch.float64
 
 
-@pytest.mark.parametrize(("cells", "kind"), [
-    (["0", "1"] * 5, Classes), (["0", "1", "2"] * 5, Classes), (["1.0", "2.0"] * 3, Classes),
-    (["1.5", "2"] * 5, Numbers),
-    ([str(k) for k in range(30)], Numbers), (["3", "4", "5", "6"] * 2, Numbers), (["cat", "dog"] * 3, Classes),
-    (["a;b", "a", ";"], Labels), (["true", "false"] * 2, Classes),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["0", "1"] * 5, Classes),
+        (["0", "1", "2"] * 5, Classes),
+        (["1.0", "2.0"] * 3, Classes),
+        (["1.5", "2"] * 5, Numbers),
+        ([str(k) for k in range(30)], Numbers),
+        (["3", "4", "5", "6"] * 2, Numbers),
+        (["cat", "dog"] * 3, Classes),
+        (["a;b", "a", ";"], Labels),
+        (["true", "false"] * 2, Classes),
+    ],
+)
 def test_the_kind_of_target_follows_from_its_cells(tmp_path, cells, kind):
     text = "x,target\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
     assert isinstance(opened(tmp_path, text).target, kind)
@@ -227,36 +260,39 @@ def test_all_problems_are_listed_at_once_and_counted(tmp_path):
     assert "(and 5 more)" in caught.value.cause
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("", "is empty"),
-    ("  \n\n", "is empty"),
-    ("a,b,y\n", "has names but no rows"),
-    ("a,a,y\n1,2,p\n2,3,q\n", "'a' more than once"),
-    ("a,b,y\n1,2,p\n1,2\n1,2,3,4\n", "row 3 has 2, row 4 has 4"),
-    ('a,y\n1,p\n2,"q\n3,p\n4,q\n', "line 5: unexpected end"),
-    ("a,y\n1,p\n2,p\n", "'p' in every row"),
-    ("a,y\n1,2.5\n2,2.5\n", "2.5 in every row"),
-    ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "row 3, column 'b': 'abc' is no finite number"),
-    ("a,y\n1,p\ninf,q\n3,p\n", "row 3, column 'a': 'inf'"),
-    ("a,y\n1,p\n1e999,q\n3,p\n", "row 3, column 'a': '1e999'"),
-    ("a,y\n1,p\n1_0,q\n3,p\n", "row 3, column 'a': '1_0'"),
-    ("a,y\n1,p\n2,\n3,q\n", "row 3, column 'y': the target is missing"),
-    ("a,b,y\n1,,p\n2,,q\n", "column 'b' is empty"),
-    ("y\np\nq\n", "no column beside 'y'"),
-    ("name,y\nann,p\nbob,q\ncid,p\n", "leaves no input"),
-    (b"a,y\n1,caf\xe9\n2,q\n", "line 2: byte 0xe9 is not UTF-8"),
-    ("a,y\n1,p\n".encode("utf-16"), "is UTF-16"),
-    (b"a,y\n1,p\0\n", "line 2: holds a zero byte"),
-    ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 different values in 30 rows"),
-    ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' says train"),
-    ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is no split"),
-    ('{"a": 1, "y": "p"}\n{"a": 2', "line 2"),
-    ('{"a": 1, "y": "p"}\n[1]', "line 2: holds no object"),
-    ('{"a": {"b": 1}, "y": "p"}\n', "which is no cell"),
-    ('{"a": NaN, "y": "p"}\n', "not strict JSON"),
-    ('{"a": 1, "a": 2}\n', "a name stands twice"),
-    ("{}\n{}\n", "only empty objects"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("  \n\n", "is empty"),
+        ("a,b,y\n", "has names but no rows"),
+        ("a,a,y\n1,2,p\n2,3,q\n", "'a' more than once"),
+        ("a,b,y\n1,2,p\n1,2\n1,2,3,4\n", "row 3 has 2, row 4 has 4"),
+        ('a,y\n1,p\n2,"q\n3,p\n4,q\n', "line 5: unexpected end"),
+        ("a,y\n1,p\n2,p\n", "'p' in every row"),
+        ("a,y\n1,2.5\n2,2.5\n", "2.5 in every row"),
+        ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "row 3, column 'b': 'abc' is no finite number"),
+        ("a,y\n1,p\ninf,q\n3,p\n", "row 3, column 'a': 'inf'"),
+        ("a,y\n1,p\n1e999,q\n3,p\n", "row 3, column 'a': '1e999'"),
+        ("a,y\n1,p\n1_0,q\n3,p\n", "row 3, column 'a': '1_0'"),
+        ("a,y\n1,p\n2,\n3,q\n", "row 3, column 'y': the target is missing"),
+        ("a,b,y\n1,,p\n2,,q\n", "column 'b' is empty"),
+        ("y\np\nq\n", "no column beside 'y'"),
+        ("name,y\nann,p\nbob,q\ncid,p\n", "leaves no input"),
+        (b"a,y\n1,caf\xe9\n2,q\n", "line 2: byte 0xe9 is not UTF-8"),
+        ("a,y\n1,p\n".encode("utf-16"), "is UTF-16"),
+        (b"a,y\n1,p\0\n", "line 2: holds a zero byte"),
+        ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 different values in 30 rows"),
+        ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' says train"),
+        ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is no split"),
+        ('{"a": 1, "y": "p"}\n{"a": 2', "line 2"),
+        ('{"a": 1, "y": "p"}\n[1]', "line 2: holds no object"),
+        ('{"a": {"b": 1}, "y": "p"}\n', "which is no cell"),
+        ('{"a": NaN, "y": "p"}\n', "not strict JSON"),
+        ('{"a": 1, "a": 2}\n', "a name stands twice"),
+        ("{}\n{}\n", "only empty objects"),
+    ],
+)
 def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
     with pytest.raises(DataError) as caught:
         opened(tmp_path, text)
@@ -265,10 +301,16 @@ def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize(("asked", "words"), [
-    ({"target": ("specie",)}, "species"), ({"group": "colours"}, "colour"), ({"impute": "mean"}, "median"),
-    ({"target": ("length", "species:classes")}, "Name one column"), ({"group": "{slide}_*"}, "Name a column"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"target": ("specie",)}, "species"),
+        ({"group": "colours"}, "colour"),
+        ({"impute": "mean"}, "median"),
+        ({"target": ("length", "species:classes")}, "Name one column"),
+        ({"group": "{slide}_*"}, "Name a column"),
+    ],
+)
 def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, asked, words):
     with pytest.raises(UsageError) as caught:
         opened(tmp_path, FLOWERS, **asked)
@@ -280,8 +322,11 @@ def test_what_says_nothing_about_a_row_is_left_out_and_said(tmp_path):
     draft = opened(tmp_path, "id,name,y,same,text,a\n" + rows, target=("y",))
     assert [c.name for c in draft.inputs["vector"].columns] == ["same", "a"]
     assert [(f.kind, f.where) for f in draft.findings] == [
-        ("ignored-column", ("id",)), ("ignored-column", ("name",)), ("constant-column", ("same",)),
-        ("ignored-column", ("text",))]
+        ("ignored-column", ("id",)),
+        ("ignored-column", ("name",)),
+        ("constant-column", ("same",)),
+        ("ignored-column", ("text",)),
+    ]
     assert all(finding.remedy for finding in draft.findings)
 
 
@@ -302,8 +347,10 @@ def test_a_column_of_picture_names_is_the_input(pictures):
         assert recognises(place)
         draft = open_draft(place, Asked(target=("x", "y")))
         assert draft.inputs["image"] == Input(modality="image", shape=(3, 6, 5), dtype="uint8")
-        assert draft.source.read(np.array([4]), Reading())[0, 0].tolist() == np.asarray(
-            Image.open(pictures / "pics/4.png"))[:, :, 0].tolist()
+        assert (
+            draft.source.read(np.array([4]), Reading())[0, 0].tolist()
+            == np.asarray(Image.open(pictures / "pics/4.png"))[:, :, 0].tolist()
+        )
         assert draft.target == Numbers(names=("x", "y"), units=("mm", "mm"))
         assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("age",))]
         assert draft.files == {"found": 7, "used": 7, "set aside": 0, "no data": 0}
@@ -372,13 +419,16 @@ def test_new_rows_are_encoded_as_in_training(tmp_path):
     assert torch.equal(read_rows(tmp_path / "table.csv", spec_of(draft))[1], values(draft))
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("length [mm],width\n1,2\n", "lacks column 'colour'"),
-    ("length [mm],width,colour\n1,2,green\n", "row 2, column 'colour': 'green' was not in the training data"),
-    ("length [mm],width,colour\n1,tall,red\n", "row 2, column 'width': 'tall' is no finite number"),
-    ("length [mm],width,colour\n1,,red\n", "column 'width'"),
-    ("length [mm],width,colour\n1,2,\n", "row 2, column 'colour': missing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("length [mm],width\n1,2\n", "lacks column 'colour'"),
+        ("length [mm],width,colour\n1,2,green\n", "row 2, column 'colour': 'green' was not in the training data"),
+        ("length [mm],width,colour\n1,tall,red\n", "row 2, column 'width': 'tall' is no finite number"),
+        ("length [mm],width,colour\n1,,red\n", "column 'width'"),
+        ("length [mm],width,colour\n1,2,\n", "row 2, column 'colour': missing"),
+    ],
+)
 def test_wrong_new_rows_are_named(tmp_path, text, words):
     spec = spec_of(opened(tmp_path, FLOWERS))
     with pytest.raises(DataError) as caught:

@@ -45,10 +45,13 @@ def test_pixels_counted_from_1_span_to_their_far_edge(tmp_path: Path) -> None:
     assert draft.files == {"found": 4, "used": 4, "set aside": 0, "no data": 0}
 
 
-@pytest.mark.parametrize(("row", "why"), [
-    (("cat", 0, 3, 9, 9), "1 begin at 0"),
-    (("cat", 2.5, 3, 9, 9), "1 have fractions"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (("cat", 0, 3, 9, 9), "1 begin at 0"),
+        (("cat", 2.5, 3, 9, 9), "1 have fractions"),
+    ],
+)
 def test_one_box_at_0_or_at_a_fraction_says_that_all_count_from_0(tmp_path: Path, row: tuple, why: str) -> None:
     draft = open_draft(voc(tmp_path, {"a": [row], "b": [("dog", 5, 6, 10, 12)]}), ASKED)
     assert boxes_of(draft, 0) == [list(row[1:])]
@@ -57,8 +60,11 @@ def test_one_box_at_0_or_at_a_fraction_says_that_all_count_from_0(tmp_path: Path
 
 
 def test_lists_of_image_sets_are_the_splits(tmp_path: Path) -> None:
-    voc(tmp_path, {name: [("cat", 2, 2, 9, 9)] for name in "abcdef"},
-        {"train": "ab", "val": "c", "trainval": "abce", "test": "d"})
+    voc(
+        tmp_path,
+        {name: [("cat", 2, 2, 9, 9)] for name in "abcdef"},
+        {"train": "ab", "val": "c", "trainval": "abce", "test": "d"},
+    )
     draft = open_draft(tmp_path, ASKED)
     assert draft.given is not None
     assert draft.given.tolist() == [0, 0, 1, 2, 0]  # e is in trainval only; f in no list
@@ -96,17 +102,24 @@ def test_the_same_boxes_as_torchvision_reads(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     rng = np.random.default_rng(0)
     corners = [np.concatenate([rng.integers(1, 20, 2), rng.integers(21, 41, 2)]).tolist() for _ in range(9)]
-    home = voc(tmp_path / "VOCdevkit" / "VOC2012", {
-        name: [("cat" if k % 2 else "dog", *corners[3 * j + k]) for k in range(j + 1)] for j, name in enumerate(names)},
-        {"train": names})
+    home = voc(
+        tmp_path / "VOCdevkit" / "VOC2012",
+        {
+            name: [("cat" if k % 2 else "dog", *corners[3 * j + k]) for k in range(j + 1)]
+            for j, name in enumerate(names)
+        },
+        {"train": names},
+    )
     theirs = VOCDetection(str(tmp_path), year="2012", image_set="train")
     draft = open_draft(tmp_path / "VOCdevkit", ASKED)
     assert draft.source.name(0) == "JPEGImages/a.jpg"
     assert home.is_dir()
     for k, (_, told) in enumerate(theirs):
         rows = told["annotation"]["object"]
-        expected = [[int(row["bndbox"][side]) - (side in ("xmin", "ymin")) for side in ("xmin", "ymin", "xmax", "ymax")]
-                    for row in rows]
+        expected = [
+            [int(row["bndbox"][side]) - (side in ("xmin", "ymin")) for side in ("xmin", "ymin", "xmax", "ymax")]
+            for row in rows
+        ]
         assert boxes_of(draft, k) == expected
         assert isinstance(draft.annotations, ObjectLists)
         assert [names_of(draft)[i] for i in draft.annotations.of(k).labels] == [row["name"] for row in rows]

@@ -28,10 +28,13 @@ def holds(solid: Solid, points: np.ndarray) -> np.ndarray:
     """Whether points lie in a solid, told by what a solid is and not by where a ray meets it."""
     x, y, z = ((points - solid.centre) @ solid.turn / solid.size).T
     across = np.hypot(x, z)
-    return {"plane": lambda: z > 0, "sphere": lambda: x**2 + y**2 + z**2 < 1,
-            "cube": lambda: np.maximum(np.maximum(abs(x), abs(y)), abs(z)) < 0.8,
-            "cylinder": lambda: (across < 0.7) & (abs(y) < 0.9),
-            "cone": lambda: (across < 0.45 * (y + 1)) & (abs(y) < 1)}[solid.kind]()  # fmt: skip
+    return {
+        "plane": lambda: z > 0,
+        "sphere": lambda: x**2 + y**2 + z**2 < 1,
+        "cube": lambda: np.maximum(np.maximum(abs(x), abs(y)), abs(z)) < 0.8,
+        "cylinder": lambda: (across < 0.7) & (abs(y) < 0.9),
+        "cone": lambda: (across < 0.45 * (y + 1)) & (abs(y) < 1),
+    }[solid.kind]()
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -41,8 +44,9 @@ def test_depth_is_where_walking_along_the_ray_first_enters_a_solid(id):
     seen = look(here, x, y)
     along = rays(x, y)
     before, behind = seen.depth - 1e-6, seen.depth + 1e-6
-    met = np.array([holds(here.solids[k], (d * ray)[None])[0]
-                    for k, d, ray in zip(seen.which, behind, along, strict=True)])  # fmt: skip
+    met = np.array(
+        [holds(here.solids[k], (d * ray)[None])[0] for k, d, ray in zip(seen.which, behind, along, strict=True)]
+    )
     graze = ~met  # a ray that only touches an edge
     assert graze.mean() < 0.01
     for share in np.linspace(0, 1, 400):
@@ -57,8 +61,14 @@ def test_every_kind_of_solid_is_met_from_every_side():
         for _ in range(6):
             turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
             turn *= np.sign(np.linalg.det(turn))
-            solid = Solid(kind=kind, centre=np.array([0.1, -0.2, 4.0]), size=0.8, turn=turn,
-                          colours=np.zeros((2, 3)), waves=np.ones(3))
+            solid = Solid(
+                kind=kind,
+                centre=np.array([0.1, -0.2, 4.0]),
+                size=0.8,
+                turn=turn,
+                colours=np.zeros((2, 3)),
+                waves=np.ones(3),
+            )
             x, y = places(1, 100)
             depth, _ = solid.met(rays(x, y))
             steps = np.linspace(2.5, 5.5, 1501)
@@ -96,8 +106,9 @@ def test_flow_brings_the_second_frame_onto_the_first(id):
     seen = look(here, x, y)
     moved = flow(seen, here, there)
     found = look(there, x + moved[:, 0], y + moved[:, 1])
-    solids = [there.solids[k].outside(here.solids[k].inside(p[None]))[0]
-              for k, p in zip(seen.which, seen.points, strict=True)]  # fmt: skip
+    solids = [
+        there.solids[k].outside(here.solids[k].inside(p[None]))[0] for k, p in zip(seen.which, seen.points, strict=True)
+    ]
     uncovered = (found.which == seen.which) & (np.abs(found.depth - np.stack(solids)[:, 2]) < 1e-6)
     assert uncovered.mean() > 0.85
     assert np.abs(found.reflectance - seen.reflectance)[uncovered].max() < 1e-6
@@ -161,18 +172,21 @@ def turned(angle: float, axis: int) -> np.ndarray:
     return Rotation.from_rotvec(vector).as_matrix()
 
 
-OWN = {"sphere": [Rotation.random(random_state=seed).as_matrix() for seed in range(20)],
-       "cube": list(Rotation.create_group("O").as_matrix()),
-       "cylinder": [turned(k, 1) @ turned(flip, 0) for k in np.linspace(-3, 3, 41) for flip in (0, np.pi)],
-       "cone": [turned(k, 1) for k in np.linspace(-3, 3, 41)]}  # fmt: skip
+OWN = {
+    "sphere": [Rotation.random(random_state=seed).as_matrix() for seed in range(20)],
+    "cube": list(Rotation.create_group("O").as_matrix()),
+    "cylinder": [turned(k, 1) @ turned(flip, 0) for k in np.linspace(-3, 3, 41) for flip in (0, np.pi)],
+    "cone": [turned(k, 1) for k in np.linspace(-3, 3, 41)],
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_keypoints_do_not_depend_on_a_turn_that_cannot_be_seen(kind):
     for seed in range(20):
         turn = Rotation.random(random_state=seed).as_matrix()
-        solid = Solid(kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)),
-                      waves=np.zeros(3))  # fmt: skip
+        solid = Solid(
+            kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)), waves=np.zeros(3)
+        )
         seen = keypoints(solid)
         for own in OWN[kind]:
             assert np.allclose(keypoints(dataclasses.replace(solid, turn=turn @ own)), seen, atol=1e-9)
@@ -185,8 +199,9 @@ def test_in_a_mirror_left_and_right_keypoints_change_places(kind):
     mirror = np.diag([-1.0, 1, 1])
     for seed in range(10):
         turn = Rotation.random(random_state=seed).as_matrix()
-        solid = Solid(kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)),
-                      waves=np.zeros(3))  # fmt: skip
+        solid = Solid(
+            kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)), waves=np.zeros(3)
+        )
         mirrored = dataclasses.replace(solid, centre=mirror @ solid.centre, turn=mirror @ turn @ mirror)
         assert np.allclose(keypoints(mirrored), (keypoints(solid) @ mirror)[[0, 1, 3, 2, 4]], atol=1e-9)
 
@@ -198,8 +213,11 @@ def test_edges_are_pixels_beside_something_farther(id):
     told = Drawn(0, "edges").drawn(id)[1][0].numpy()
     for row in range(SIDE):
         for column in range(SIDE):
-            around = [(row + dy, column + dx) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))
-                      if 0 <= row + dy < SIDE and 0 <= column + dx < SIDE]  # fmt: skip
+            around = [
+                (row + dy, column + dx)
+                for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))
+                if 0 <= row + dy < SIDE and 0 <= column + dx < SIDE
+            ]
             edge = any(which[p] != which[row, column] and depth[p] > depth[row, column] for p in around)
             assert told[row, column] == edge
 

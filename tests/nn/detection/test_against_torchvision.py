@@ -27,19 +27,33 @@ SIZES, CLASSES = (16, 32, 64, 96, 128), 3
 
 def theirs(kind: str) -> nn.Module:
     torch.manual_seed(0)
-    how: dict[str, Any] = {"min_size": 96, "max_size": 160, "rpn_pre_nms_top_n_train": 200,
-                           "rpn_post_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 200,
-                           "rpn_post_nms_top_n_test": 100, "box_batch_size_per_image": 64}  # fmt: skip
+    how: dict[str, Any] = {
+        "min_size": 96,
+        "max_size": 160,
+        "rpn_pre_nms_top_n_train": 200,
+        "rpn_post_nms_top_n_train": 100,
+        "rpn_pre_nms_top_n_test": 200,
+        "rpn_post_nms_top_n_test": 100,
+        "box_batch_size_per_image": 64,
+    }
     anchors = AnchorGenerator(tuple((size,) for size in SIZES), ((0.5, 1.0, 2.0),) * 5)
     pool = MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2)
     fine = MultiScaleRoIAlign(["0", "1", "2", "3"], 14, 2)
     maps = pyramid("small", 3, "batch")
     if kind == "masks":
-        made: nn.Module = MaskRCNN(maps, CLASSES + 1, rpn_anchor_generator=anchors, box_roi_pool=pool,
-                                   mask_roi_pool=fine, **how)
+        made: nn.Module = MaskRCNN(
+            maps, CLASSES + 1, rpn_anchor_generator=anchors, box_roi_pool=pool, mask_roi_pool=fine, **how
+        )
     elif kind == "keypoints":
-        made = KeypointRCNN(maps, CLASSES + 1, rpn_anchor_generator=anchors, box_roi_pool=pool,
-                            keypoint_roi_pool=fine, num_keypoints=5, **how)
+        made = KeypointRCNN(
+            maps,
+            CLASSES + 1,
+            rpn_anchor_generator=anchors,
+            box_roi_pool=pool,
+            keypoint_roi_pool=fine,
+            num_keypoints=5,
+            **how,
+        )
     else:
         made = FasterRCNN(maps, CLASSES + 1, rpn_anchor_generator=anchors, box_roi_pool=pool, **how)
     for name, parameter in made.named_parameters():  # far from chance, so that no two scores are near each other
@@ -52,9 +66,15 @@ def theirs(kind: str) -> nn.Module:
 
 
 def ours(kind: str, other: nn.Module) -> Detector:
-    plan = Plan(classes=CLASSES, masks="joint" if kind == "masks" else "none",
-                keypoints=5 if kind == "keypoints" else 0, aligned=False, learning=(200, 100), using=(200, 100),
-                share=Share(count=64, positive=0.25, high=0.5, low=0.5))
+    plan = Plan(
+        classes=CLASSES,
+        masks="joint" if kind == "masks" else "none",
+        keypoints=5 if kind == "keypoints" else 0,
+        aligned=False,
+        learning=(200, 100),
+        using=(200, 100),
+        share=Share(count=64, positive=0.25, high=0.5, low=0.5),
+    )
     standardize = Standardize(Input(modality="image", shape=(3, None, None), dtype="float32"))
     standardize.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))
     standardize.std.copy_(torch.tensor([0.229, 0.224, 0.225]))
@@ -79,16 +99,23 @@ def scenes() -> tuple[list[Tensor], list[Objects]]:
         masks = torch.zeros(4, *image.shape[1:], dtype=torch.bool)
         for k, (x1, y1, x2, y2) in enumerate(boxes.long().tolist()):
             masks[k, y1 + 2 : y2, x1 : x2 - 3] = True
-        points = torch.cat([boxes[:, None, :2] + torch.rand(4, 5, 2, generator=drawn) * 14,
-                            torch.full((4, 5, 1), 2.0)], 2)  # fmt: skip
+        points = torch.cat(
+            [boxes[:, None, :2] + torch.rand(4, 5, 2, generator=drawn) * 14, torch.full((4, 5, 1), 2.0)], 2
+        )
         none = torch.zeros(4, dtype=torch.bool)
         labels = torch.randint(0, CLASSES, (4,), generator=drawn)
         truths.append(Objects(boxes, labels, none, none, masks.flatten(1).sum(1).float(), masks, points))
     return images, truths
 
 
-PAIRS = {"objectness": "loss_objectness", "proposals": "loss_rpn_box_reg", "class": "loss_classifier",
-         "box": "loss_box_reg", "mask": "loss_mask", "keypoint": "loss_keypoint"}  # fmt: skip
+PAIRS = {
+    "objectness": "loss_objectness",
+    "proposals": "loss_rpn_box_reg",
+    "class": "loss_classifier",
+    "box": "loss_box_reg",
+    "mask": "loss_mask",
+    "keypoint": "loss_keypoint",
+}
 
 
 @pytest.mark.parametrize("kind", ["boxes", "masks", "keypoints"])
@@ -99,8 +126,15 @@ def test_losses_and_gradients_are_those_of_torchvision(kind: str) -> None:
         if isinstance(module, nn.BatchNorm2d):  # over a few cells it would blow rounding up
             module.eval()
     images, truths = scenes()
-    targets = [{"boxes": one.boxes, "labels": one.labels + 1, "masks": one.masks.to(torch.uint8),  # type: ignore[union-attr]
-                "keypoints": one.keypoints} for one in truths]  # fmt: skip
+    targets = [
+        {
+            "boxes": one.boxes,
+            "labels": one.labels + 1,
+            "masks": one.masks.to(torch.uint8),  # type: ignore[union-attr]
+            "keypoints": one.keypoints,
+        }
+        for one in truths
+    ]
     torch.manual_seed(1)
     wanted = other(images, targets)
     torch.manual_seed(1)

@@ -75,5 +75,8 @@ class Survivors(nn.Module):
 def test_a_single_survivor_survives_in_a_program(groups: list[int]) -> None:
     asked = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).repeat(3, 1), torch.tensor([0.4, 0.9, 0.3]), torch.tensor(groups)
     program = export(Survivors(), asked, dynamic_shapes=({0: Dim("n")},) * 3, strict=False).module()
-    assert program(*asked).tolist() == Survivors()(*asked).tolist() == ([False, True, False] if not any(groups)
-                                                                        else [True, True, False])  # fmt: skip
+    assert (
+        program(*asked).tolist()
+        == Survivors()(*asked).tolist()
+        == ([False, True, False] if not any(groups) else [True, True, False])
+    )

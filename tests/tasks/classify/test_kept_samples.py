@@ -161,9 +161,7 @@ def test_numbers_are_the_mean_of_the_nearest_as_scikit_learn_has_it(tmp_path: Pa
 
 @pytest.mark.parametrize("kinds", [2, 3, 4])
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
-def test_votes_and_decisions_are_those_of_scikit_learn_on_every_sample(
-    kernel: str, kinds: int, tmp_path: Path
-) -> None:
+def test_votes_and_decisions_are_those_of_scikit_learn_on_every_sample(kernel: str, kinds: int, tmp_path: Path) -> None:
     from sklearn.svm import SVC
 
     data = blobs(kinds=kinds)
@@ -217,8 +215,12 @@ def test_the_width_of_the_kernel_follows_the_variance_of_pictures(tmp_path: Path
 
 
 def test_the_memory_plan_of_a_run_counts_what_is_kept_as_nothing_before_fitting() -> None:
-    spec = Spec(name="s", inputs={"x": Input(modality="image", shape=(1, 28, 28), dtype="uint8")},
-                target=Classes(names=("a", "b")), sizes={"train": 1 << 50})  # fmt: skip
+    spec = Spec(
+        name="s",
+        inputs={"x": Input(modality="image", shape=(1, 28, 28), dtype="uint8")},
+        target=Classes(names=("a", "b")),
+        sizes={"train": 1 << 50},
+    )
     for name in ("knn", "svm"):
         with torch.device("meta"):
             model = LEARNERS[name].build(LEARNERS[name].settings(), spec)

@@ -65,7 +65,8 @@ def test_edges_and_the_rest_count_alike() -> None:
     assert float(balanced_cross_entropy(torch.zeros(1, 1, 5), truth)) == pytest.approx(math.log(2))
     wrong_edge, wrong_rest = torch.tensor([[[-9.0, -9, -9, -9, 9]]]), torch.tensor([[[9.0, 9, 9, 9, 9]]])
     assert float(balanced_cross_entropy(wrong_edge, truth)) == pytest.approx(
-        float(balanced_cross_entropy(wrong_rest, truth)), rel=1e-3)
+        float(balanced_cross_entropy(wrong_rest, truth)), rel=1e-3
+    )
 
 
 def test_the_cosine_knows_no_length_and_no_pixel_without_a_truth() -> None:

@@ -158,8 +158,7 @@ def test_every_kind_of_numbers_is_learned_judged_and_shown(kind: str, tmp_path: 
     assert theirs.value is not None or kind == "numbers"
     if theirs.value is not None:
         assert (ours.value > theirs.value) == ours.higher_is_better
-    assert "Worst pictures" in str([view.title for view in run.task.views(
-        run.predictions("test"), run.data, run.spec)])
+    assert "Worst pictures" in str([view.title for view in run.task.views(run.predictions("test"), run.data, run.spec)])
     (said,) = run.ask(data.example("test"))
     for name in run.spec.target.names:  # type: ignore[union-attr]
         numbers = said["numbers"][name]
@@ -209,4 +208,5 @@ def test_a_loss_that_does_not_suit_the_numbers_is_refused(tmp_path: Path) -> Non
 
 def test_every_dense_network_serves_both_tasks() -> None:
     assert [name for name in LEARNERS["segment"] if name != "baseline"] == [
-        name for name in LEARNERS["pixels"] if name != "baseline"]
+        name for name in LEARNERS["pixels"] if name != "baseline"
+    ]

@@ -90,8 +90,11 @@ def test_losses_are_of_errors_in_standard_deviations(loss: str, tmp_path: Path) 
     scheme = ByError(Errors(loss=loss), Run(tmp_path))  # type: ignore[arg-type]
     found = scheme.loss(model, Labelled(x, y, torch.arange(50)))
     error = (model.predict(x) - y) / y.std(0, correction=0)
-    expected = {"squared": error.square(), "absolute": error.abs(),
-                "huber": torch.where(error.abs() < 1, error.square() / 2, error.abs() - 0.5)}[loss].mean()  # fmt: skip
+    expected = {
+        "squared": error.square(),
+        "absolute": error.abs(),
+        "huber": torch.where(error.abs() < 1, error.square() / 2, error.abs() - 0.5),
+    }[loss].mean()
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
@@ -123,8 +126,9 @@ def pinball(said: Tensor, truth: Tensor) -> Tensor:
 
 def test_a_loss_of_the_users_is_given_numbers_in_the_users_units(tmp_path: Path) -> None:
     y = 500 + 10 * torch.rand(600, generator=seeded(), dtype=torch.float64)
-    run = train(numbers(torch.zeros(600, 1), y), model="mlp", out=tmp_path / "run", loss=pinball, epochs=40,
-                hidden=(8,))
+    run = train(
+        numbers(torch.zeros(600, 1), y), model="mlp", out=tmp_path / "run", loss=pinball, epochs=40, hidden=(8,)
+    )
     assert run.record.loss == "pinball"
     assert float(run.predictions("test")["said"].mean()) == pytest.approx(509, abs=0.7)
 
@@ -163,8 +167,12 @@ def test_a_module_of_the_users_with_the_wrong_outputs_is_refused(tmp_path: Path)
 
 
 def test_a_constant_target_is_said_as_it_is(tmp_path: Path) -> None:
-    run = train(numbers(torch.rand(60, 2, generator=seeded()), torch.full((60,), 42.0)), model="mlp",
-                out=tmp_path / "run", epochs=30)
+    run = train(
+        numbers(torch.rand(60, 2, generator=seeded()), torch.full((60,), 42.0)),
+        model="mlp",
+        out=tmp_path / "run",
+        epochs=30,
+    )
     assert float((run.predictions("test")["said"] - 42).abs().max()) < 0.5
     assert run.metrics["R2"].value is None
 
@@ -190,10 +198,16 @@ def spec(modality: str, shape: tuple[int | None, ...]) -> Spec:
     return Spec(name="s", inputs={"x": Input(modality=modality, shape=shape)}, target=Numbers(names=("y",)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("modality", "shape", "name"), [
-    ("vector", (5,), "mlp"), ("image", (1, 28, 28), "lenet"), ("image", (1, 8, 8), "mlp"),
-    ("image", (3, 32, 32), "resnet18"), ("image", (3, None, None), "resnet18"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("modality", "shape", "name"),
+    [
+        ("vector", (5,), "mlp"),
+        ("image", (1, 28, 28), "lenet"),
+        ("image", (1, 8, 8), "mlp"),
+        ("image", (3, 32, 32), "resnet18"),
+        ("image", (3, None, None), "resnet18"),
+    ],
+)
 def test_the_default_suits_the_data(modality: str, shape: tuple[int | None, ...], name: str) -> None:
     assert TASK.default(spec(modality, shape)) == name
     assert name in LEARNERS

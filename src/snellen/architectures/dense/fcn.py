@@ -60,8 +60,9 @@ def body(c: FCNSettings, channels: int, outputs: int) -> nn.Module:
     try:
         made: nn.Module = FCN(seen, channels, outputs, int(c.stride), c.upsample)
     except (torch.fx.proxy.TraceError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{c.encoder} has no maps that could be scored: {error}",
-                         "Take --encoder resnet18.") from error
+        raise UsageError(
+            f"{c.encoder} has no maps that could be scored: {error}", "Take --encoder resnet18."
+        ) from error
     return Frozen(made) if c.frozen_norm else made
 
 
@@ -69,8 +70,10 @@ def needs(c: FCNSettings) -> None:
     """Raises where the encoder's weights are missing, or frozen ones were never learned."""
     there(encoder_of(c), Start(pretrained=c.pretrained))
     if c.frozen_norm and c.pretrained is None:
-        raise UsageError("--frozen-norm without --pretrained would freeze what was never learned",
-                         "Give --pretrained, or leave --frozen-norm out.")
+        raise UsageError(
+            "--frozen-norm without --pretrained would freeze what was never learned",
+            "Give --pretrained, or leave --frozen-norm out.",
+        )
 
 
 def begin(c: FCNSettings, network: Network, run: Run) -> None:
@@ -83,11 +86,14 @@ def begin(c: FCNSettings, network: Network, run: Run) -> None:
         fcn = network.body.body if c.frozen_norm else network.body
         assert isinstance(fcn, FCN)
         own = fcn.encoder.state_dict()
-        wrong = [name for name, tensor in own.items()
-                 if name not in weights.body or weights.body[name].shape != tensor.shape]
+        wrong = [
+            name for name, tensor in own.items() if name not in weights.body or weights.body[name].shape != tensor.shape
+        ]
         if wrong:
-            raise UsageError(f"{weights.where} does not fit {c.encoder}: {wrong[0]} is not there, or of another shape",
-                             "Give weights of the same network, learned from pictures of the same channels and size.")
+            raise UsageError(
+                f"{weights.where} does not fit {c.encoder}: {wrong[0]} is not there, or of another shape",
+                "Give weights of the same network, learned from pictures of the same channels and size.",
+            )
         fcn.encoder.load_state_dict({name: weights.body[name].to(tensor.dtype) for name, tensor in own.items()})
         run.say(f"The encoder begins with {weights.where}.")
         run.notes["pretrained"] = {"from": weights.where, "new": ["scores"]}

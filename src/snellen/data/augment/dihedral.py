@@ -14,8 +14,16 @@ from snellen.core.spec import Boxes, PixelNumbers, Target
 from snellen.data.annotations import Truth
 
 # EXIF orientation -> (mirrored left to right, then so many quarter turns against the clock).
-ORIENTATIONS = {1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3),
-                8: (False, 1)}  # fmt: skip
+ORIENTATIONS = {
+    1: (False, 0),
+    2: (True, 0),
+    3: (False, 2),
+    4: (True, 2),
+    5: (True, 1),
+    6: (False, 3),
+    7: (True, 3),
+    8: (False, 1),
+}
 
 
 def turned(x: Tensor, mirror: bool, quarters: int) -> Tensor:

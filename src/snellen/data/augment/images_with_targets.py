@@ -46,8 +46,9 @@ VISIBLE = 0.3  # of an object; of what less is left after a crop is not learned 
 _DRAWS = 12  # flip, turn, zoom, two sides, row, column, brightness, three channels, one to spare
 
 
-def varied(scene: Scene, epoch: int, how: SceneAugment, seed: int, target: Target | None,
-           tile: tuple[int, int] | None = None) -> Scene:  # fmt: skip
+def varied(
+    scene: Scene, epoch: int, how: SceneAugment, seed: int, target: Target | None, tile: tuple[int, int] | None = None
+) -> Scene:
     """The scene as it is seen in an epoch.
 
     Args:
@@ -111,8 +112,10 @@ class Window(NamedTuple):
         """The row and column of `x` for every row and column of the window, or of what it is brought to."""
         sizes = (self.height, self.width) if step is not None else (self.to_height, self.to_width)
         starts, lengths = (self.top, self.left), (self.height, self.width)
-        rows, columns = (start + ((torch.arange(size, device=x.device) + 0.5) * (length / size)).long()
-                         for start, length, size in zip(starts, lengths, sizes, strict=True))
+        rows, columns = (
+            start + ((torch.arange(size, device=x.device) + 0.5) * (length / size)).long()
+            for start, length, size in zip(starts, lengths, sizes, strict=True)
+        )
         return rows, columns
 
     def _objects(self, truth: Objects) -> Objects:
@@ -172,8 +175,9 @@ def _lit(image: Tensor, id: int, how: SceneAugment, u: list[float], seed: int, e
         return image
     x = image.float()
     span = x.amax() - x.amin()
-    factor = x.new_tensor([(1 + how.brightness * (2 * u[7] - 1)) * (1 + how.colour * (2 * u[8 + c % 3] - 1))
-                           for c in range(x.shape[0])])  # (C,)
+    factor = x.new_tensor(
+        [(1 + how.brightness * (2 * u[7] - 1)) * (1 + how.colour * (2 * u[8 + c % 3] - 1)) for c in range(x.shape[0])]
+    )  # (C,)
     x = x * factor[:, None, None]
     if how.noise:
         # Box-Muller on counter draws: one pair of uniforms a value.

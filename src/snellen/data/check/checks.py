@@ -72,8 +72,13 @@ def check(draft: Draft, asked: Asked) -> Draft:
     if len(keep) < len(draft.source):
         draft, copies = _keep(draft, keep), _renumbered(copies, keep)
     pairs = [*copies.exact, *copies.near]
-    findings = [*of_copies(draft, copies), *of_groups(draft), *of_sizes(draft), *of_headers(draft.source),
-                *imbalance(draft)]
+    findings = [
+        *of_copies(draft, copies),
+        *of_groups(draft),
+        *of_sizes(draft),
+        *of_headers(draft.source),
+        *imbalance(draft),
+    ]
     groups = groups_of(len(draft.source), pairs, draft.groups) if pairs else draft.groups
     draft = dataclasses.replace(draft, groups=groups, findings=(*draft.findings, *findings))
     return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
@@ -97,8 +102,13 @@ def late_check(data: Dataset[Labelled]) -> list[Finding]:
     if not any(finding.message.startswith(PUT_OFF) for finding in data.findings):
         return []
     if len(data.source) > LATEST:
-        return [Finding(kind="near-copies", message=f"{len(data.source):,} pictures are too many for near copies",
-                        remedy="Leakage by exact copies is known; compare a part of the data for the others.")]
+        return [
+            Finding(
+                kind="near-copies",
+                message=f"{len(data.source):,} pictures are too many for near copies",
+                remedy="Leakage by exact copies is known; compare a part of the data for the others.",
+            )
+        ]
     copies = _copies(data.source, True)
     if copies.bad:
         raise BadSamples({id: p.cause for id, p in copies.bad.items()}, {id: data.name(id) for id in copies.bad})
@@ -136,8 +146,16 @@ def _of_bad(bad: dict[int, Aside]) -> list[Finding]:
     remedy = remedies.pop() if len(remedies) == 1 else _MEND
     unopened = {"is not there", "is a link to nothing", "may not be read", "is no regular file"}
     kind = "unreadable" if all(aside.reason in unopened for aside in bad.values()) else "corrupt"
-    return [Finding(kind=kind, message=f"{len(bad)} pictures cannot be read: {first}{more(len(bad))}", remedy=remedy,
-                    severity="error", where=tuple(aside.path for aside in bad.values()), count=len(bad))]
+    return [
+        Finding(
+            kind=kind,
+            message=f"{len(bad)} pictures cannot be read: {first}{more(len(bad))}",
+            remedy=remedy,
+            severity="error",
+            where=tuple(aside.path for aside in bad.values()),
+            count=len(bad),
+        )
+    ]
 
 
 def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], list[Finding]]:
@@ -152,9 +170,16 @@ def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], l
     names = [draft.source.name(id) for id in ids]
     first = "; ".join(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn[:SHOWN])
     severity = "error" if isinstance(draft.source, PictureFiles) else "warning"
-    return ids, [Finding(kind="two-labels", remedy=_ONE_LABEL,
-                         message=f"{len(torn)} pictures lie under two labels: {first}{more(len(torn))}",
-                         severity=severity, where=tuple(names), count=len(ids))]
+    return ids, [
+        Finding(
+            kind="two-labels",
+            remedy=_ONE_LABEL,
+            message=f"{len(torn)} pictures lie under two labels: {first}{more(len(torn))}",
+            severity=severity,
+            where=tuple(names),
+            count=len(ids),
+        )
+    ]
 
 
 def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Asked) -> Draft:
@@ -174,11 +199,16 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Ask
     lost = len(bad) + elsewhere
     total = len(draft.source) + elsewhere
     if lost == total or (lost > ALLOWED_LOSS * total and not asked.allow_loss):
-        raise Rejected(f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
-                       "Mend them, or allow the loss with --allow-loss." if lost < total else "None would be left.",
-                       draft.findings, aside)
-    softer = tuple(dataclasses.replace(finding, severity="warning") if finding.severity == "error" else finding
-                   for finding in draft.findings)
+        raise Rejected(
+            f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
+            "Mend them, or allow the loss with --allow-loss." if lost < total else "None would be left.",
+            draft.findings,
+            aside,
+        )
+    softer = tuple(
+        dataclasses.replace(finding, severity="warning") if finding.severity == "error" else finding
+        for finding in draft.findings
+    )
     files = dict(draft.files)
     if files:
         fewer = len(gone) if not isinstance(draft.source, PictureFiles) else draft.source.lost(set(bad))
@@ -199,22 +229,39 @@ def _keep(draft: Draft, ids: np.ndarray) -> Draft:
         gone = [name for k, name in enumerate(target.names) if k not in set(left.tolist())]
         if gone:
             if len(left) < 2:
-                raise DataError(f"{source.root}: one class is left ({target.names[int(left[0])]}) without bad pictures",
-                                "Mend the pictures of the others.")
-            findings.append(Finding(kind="empty-class", message=f"nothing is left of {', '.join(gone[:SHOWN])}",
-                                    remedy="Mend their pictures.", where=tuple(gone), count=len(gone)))
+                raise DataError(
+                    f"{source.root}: one class is left ({target.names[int(left[0])]}) without bad pictures",
+                    "Mend the pictures of the others.",
+                )
+            findings.append(
+                Finding(
+                    kind="empty-class",
+                    message=f"nothing is left of {', '.join(gone[:SHOWN])}",
+                    remedy="Mend their pictures.",
+                    where=tuple(gone),
+                    count=len(gone),
+                )
+            )
             truth = torch.searchsorted(left, truth)
             target = Classes(names=tuple(target.names[k] for k in left.tolist()))
     inputs = {name: source.input() for name in draft.inputs}
     annotations = None if draft.annotations is None else draft.annotations.subset(ids)
-    return dataclasses.replace(draft, source=source, truth=truth, target=target, inputs=inputs, annotations=annotations,
-                               findings=tuple(findings),
-                               given=None if draft.given is None else draft.given[ids],
-                               groups=None if draft.groups is None else draft.groups[ids])
+    return dataclasses.replace(
+        draft,
+        source=source,
+        truth=truth,
+        target=target,
+        inputs=inputs,
+        annotations=annotations,
+        findings=tuple(findings),
+        given=None if draft.given is None else draft.given[ids],
+        groups=None if draft.groups is None else draft.groups[ids],
+    )
 
 
 def _renumbered(copies: Copies, ids: np.ndarray) -> Copies:
     place = {int(old): new for new, old in enumerate(ids)}
-    exact, near = ([(place[a], place[b]) for a, b in pairs if a in place and b in place]
-                   for pairs in (copies.exact, copies.near))
+    exact, near = (
+        [(place[a], place[b]) for a, b in pairs if a in place and b in place] for pairs in (copies.exact, copies.near)
+    )
     return copies._replace(exact=exact, near=near, bad={})

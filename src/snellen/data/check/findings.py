@@ -30,25 +30,40 @@ def of_copies(draft: Draft, copies: Copies) -> list[Finding]:
     findings = []
     for kind, word, pairs in (("copies", "exact", copies.exact), ("near-copies", "near", copies.near)):
         if pairs:
-            findings.append(Finding(
-                kind=kind, message=f"{len(pairs)} {word} copies: {named(draft, pairs)}",
-                remedy="They are kept in one split; remove them if they are not meant to count twice.",
-                severity="note" if kind == "copies" else "warning",
-                where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in pairs), count=len(pairs)))
+            findings.append(
+                Finding(
+                    kind=kind,
+                    message=f"{len(pairs)} {word} copies: {named(draft, pairs)}",
+                    remedy="They are kept in one split; remove them if they are not meant to count twice.",
+                    severity="note" if kind == "copies" else "warning",
+                    where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in pairs),
+                    count=len(pairs),
+                )
+            )
     labels = draft.truth if isinstance(draft.target, Classes) else None
     if labels is not None:
         torn = [(a, b) for a, b in copies.near if labels[a] != labels[b]]
         if torn:
-            findings.append(Finding(
-                kind="two-labels", message=f"{len(torn)} near copies have two labels: {named(draft, torn)}",
-                remedy="Look at them: one of the labels may be wrong.",
-                where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn), count=len(torn)))
+            findings.append(
+                Finding(
+                    kind="two-labels",
+                    message=f"{len(torn)} near copies have two labels: {named(draft, torn)}",
+                    remedy="Look at them: one of the labels may be wrong.",
+                    where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn),
+                    count=len(torn),
+                )
+            )
     if draft.given is not None:
         findings += leakage(draft.source, draft.given, copies)
     if not copies.looked:
-        findings.append(Finding(kind="near-copies", severity="note",
-                                message=f"{PUT_OFF}{copies.left}",
-                                remedy="snellen data DATA --full looks at all of them."))
+        findings.append(
+            Finding(
+                kind="near-copies",
+                severity="note",
+                message=f"{PUT_OFF}{copies.left}",
+                remedy="snellen data DATA --full looks at all of them.",
+            )
+        )
     return findings
 
 
@@ -72,11 +87,16 @@ def leakage(source: Source, given: np.ndarray, copies: Copies) -> list[Finding]:
     exactly = int((given[leaked] > earliest_exact[exact[leaked]]).sum())
     shown = "; ".join(source.name(int(id)) for id in leaked[:SHOWN])
     part = " and ".join(f"{n} of {split}" for split, n in counts.items() if n)
-    return [Finding(kind="leakage", message=f"{part} lie in an earlier split too ({exactly} exactly): "
-                    f"{shown}{more(len(leaked))}",
-                    remedy="Remove them from one split: the test is easier than it looks.",
-                    where=tuple(source.name(int(id)) for id in leaked), count=len(leaked),
-                    extra={"exact": exactly, "near": len(leaked) - exactly, **counts})]
+    return [
+        Finding(
+            kind="leakage",
+            message=f"{part} lie in an earlier split too ({exactly} exactly): {shown}{more(len(leaked))}",
+            remedy="Remove them from one split: the test is easier than it looks.",
+            where=tuple(source.name(int(id)) for id in leaked),
+            count=len(leaked),
+            extra={"exact": exactly, "near": len(leaked) - exactly, **counts},
+        )
+    ]
 
 
 def of_groups(draft: Draft) -> list[Finding]:
@@ -91,14 +111,25 @@ def of_groups(draft: Draft) -> list[Finding]:
     if not len(torn):
         return []
     first = [draft.source.name(int(start[group])) for group in torn[:SHOWN]]
-    return [Finding(kind="group-torn", message=f"{len(torn)} groups lie in several given splits: {'; '.join(first)}",
-                    remedy="Make the splits by group, or remove them and let --group make them.", where=tuple(first),
-                    count=len(torn))]
+    return [
+        Finding(
+            kind="group-torn",
+            message=f"{len(torn)} groups lie in several given splits: {'; '.join(first)}",
+            remedy="Make the splits by group, or remove them and let --group make them.",
+            where=tuple(first),
+            count=len(torn),
+        )
+    ]
 
 
-_WORDS = {"alpha": "have an alpha channel: they are laid over white", "palette": "have a palette: they become RGB",
-          "cmyk": "are CMYK: they become RGB", "colour space": "have another colour space: they become RGB",
-          "animation": "are animated: their first frame is used", "rotated": "are turned as their orientation says"}
+_WORDS = {
+    "alpha": "have an alpha channel: they are laid over white",
+    "palette": "have a palette: they become RGB",
+    "cmyk": "are CMYK: they become RGB",
+    "colour space": "have another colour space: they become RGB",
+    "animation": "are animated: their first frame is used",
+    "rotated": "are turned as their orientation says",
+}
 
 
 def of_headers(source: object) -> list[Finding]:
@@ -109,17 +140,37 @@ def of_headers(source: object) -> list[Finding]:
     for header, count in source.different.items():
         depths[header.dtype] += count
         notes.update(dict.fromkeys(header.notes, count))
-    findings = [Finding(kind="converted", message=f"{n} pictures {_WORDS[note]}", severity="note", count=n,
-                        where=tuple(source.name(i) for i, h in enumerate(source.headers)
-                                    if isinstance(h, Header) and note in h.notes)) for note, n in notes.items()]
+    findings = [
+        Finding(
+            kind="converted",
+            message=f"{n} pictures {_WORDS[note]}",
+            severity="note",
+            count=n,
+            where=tuple(
+                source.name(i) for i, h in enumerate(source.headers) if isinstance(h, Header) and note in h.notes
+            ),
+        )
+        for note, n in notes.items()
+    ]
     if source.channels == 3:
         n = sum(count for header, count in source.different.items() if header.channels == 1)
-        findings.append(Finding(kind="converted", severity="note", count=n,
-                                message=f"{n} of {depths.total()} pictures are grey: they are read as RGB"))
+        findings.append(
+            Finding(
+                kind="converted",
+                severity="note",
+                count=n,
+                message=f"{n} of {depths.total()} pictures are grey: they are read as RGB",
+            )
+        )
     if len(depths) > 1:
         mix = ", ".join(f"{n} {depth}" for depth, n in depths.most_common())
-        findings.append(Finding(kind="depths", message=f"the pictures have several depths ({mix}); values are kept",
-                                remedy="Save all at one depth if their grey levels are to mean the same."))
+        findings.append(
+            Finding(
+                kind="depths",
+                message=f"the pictures have several depths ({mix}); values are kept",
+                remedy="Save all at one depth if their grey levels are to mean the same.",
+            )
+        )
     return [*findings, *_range(source)] if source.dtype != "uint8" else findings
 
 
@@ -132,15 +183,28 @@ def of_sizes(draft: Draft) -> list[Finding]:
     if usual.of_most:
         shown = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(SHOWN))
         message = f"the pictures have {len(counts):,} sizes: {shown}{more(len(counts))}"
-        others = [draft.source.name(i) for i, h in enumerate(draft.source.headers)
-                  if isinstance(h, Header) and (h.height, h.width) != usual.size]
+        others = [
+            draft.source.name(i)
+            for i, h in enumerate(draft.source.headers)
+            if isinstance(h, Header) and (h.height, h.width) != usual.size
+        ]
     else:
         least, most = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
-        message = f"the pictures have {len(counts):,} sizes, {least[1]}x{least[0]} to {most[1]}x{most[0]}; " \
-                  f"in the middle {width}x{height}"  # fmt: skip
+        message = (
+            f"the pictures have {len(counts):,} sizes, {least[1]}x{least[0]} to {most[1]}x{most[0]}; "
+            f"in the middle {width}x{height}"
+        )
     remedy = f"Models that need one size read all at {width}x{height} or less; --image-size sets another."
-    return [Finding(kind="sizes", severity="note", message=message, where=tuple(others), count=len(others),
-                    remedy="" if isinstance(draft.target, Scenic) else remedy)]
+    return [
+        Finding(
+            kind="sizes",
+            severity="note",
+            message=message,
+            where=tuple(others),
+            count=len(others),
+            remedy="" if isinstance(draft.target, Scenic) else remedy,
+        )
+    ]
 
 
 def _range(source: PictureFiles) -> list[Finding]:
@@ -149,16 +213,23 @@ def _range(source: PictureFiles) -> list[Finding]:
     values = []
     for id in ids:
         try:
-            values.append(source.read(ids[ids == id], Reading()).flatten()[:: 7].double())
+            values.append(source.read(ids[ids == id], Reading()).flatten()[::7].double())
         except BadSamples:
             continue
     if not values:
         return []
     sample = torch.cat(values)[: 1 << 22]
     low, high = (float(v) for v in np.quantile(sample.numpy(), [0.001, 0.999]))
-    return [Finding(kind="range", message=f"{source.dtype} pictures: 99.8 % of the values lie in {low:g} ... {high:g} "
-                    f"({len(ids)} of {len(source)} looked at)", remedy="Depth is kept; --range sets another range.",
-                    severity="note", extra={"low": low, "high": high})]
+    return [
+        Finding(
+            kind="range",
+            message=f"{source.dtype} pictures: 99.8 % of the values lie in {low:g} ... {high:g} "
+            f"({len(ids)} of {len(source)} looked at)",
+            remedy="Depth is kept; --range sets another range.",
+            severity="note",
+            extra={"low": low, "high": high},
+        )
+    ]
 
 
 def imbalance(draft: Draft) -> list[Finding]:
@@ -169,10 +240,15 @@ def imbalance(draft: Draft) -> list[Finding]:
     if counts[least] >= UNEVEN * counts[most]:
         return []
     names = draft.target.names
-    return [Finding(kind="imbalance",
-                    message=f"{names[least]} has {counts[least]} samples, {names[most]} {counts[most]}",
-                    remedy="Judge by balanced accuracy; --class-weights balanced, or more samples of it, may help.",
-                    where=(names[least],), extra={"least": int(counts[least]), "most": int(counts[most])})]
+    return [
+        Finding(
+            kind="imbalance",
+            message=f"{names[least]} has {counts[least]} samples, {names[most]} {counts[most]}",
+            remedy="Judge by balanced accuracy; --class-weights balanced, or more samples of it, may help.",
+            where=(names[least],),
+            extra={"least": int(counts[least]), "most": int(counts[most])},
+        )
+    ]
 
 
 def few(draft: Draft) -> list[Finding]:
@@ -194,10 +270,16 @@ def few(draft: Draft) -> list[Finding]:
     if len(draft.source) >= FEW and int(of_class[rarest]) >= FEW_OF_A_CLASS:
         return []
     half = _half_width(test)
-    return [Finding(kind="few-samples", message=f"{len(draft.source)} samples, {len(test)} to test on, "
-                    f"{of_class[rarest]} of them {draft.target.names[rarest]}: 90 % right would read 90 ± {half:.1f} %",
-                    remedy=remedy, severity="note",
-                    extra={"test": len(test), "half_width": half})]
+    return [
+        Finding(
+            kind="few-samples",
+            message=f"{len(draft.source)} samples, {len(test)} to test on, "
+            f"{of_class[rarest]} of them {draft.target.names[rarest]}: 90 % right would read 90 ± {half:.1f} %",
+            remedy=remedy,
+            severity="note",
+            extra={"test": len(test), "half_width": half},
+        )
+    ]
 
 
 def _half_width(test: Tensor) -> float:
@@ -211,8 +293,15 @@ def stray(aside: Sequence[Aside]) -> list[Finding]:
     if not aside:
         return []
     first = "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
-    return [Finding(kind="stray", message=f"{len(aside)} files are not used: {first}", remedy=aside[0].remedy,
-                    where=tuple(entry.path for entry in aside), count=len(aside))]
+    return [
+        Finding(
+            kind="stray",
+            message=f"{len(aside)} files are not used: {first}",
+            remedy=aside[0].remedy,
+            where=tuple(entry.path for entry in aside),
+            count=len(aside),
+        )
+    ]
 
 
 def named(draft: Draft, pairs: Sequence[Pair]) -> str:

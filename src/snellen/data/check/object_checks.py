@@ -70,25 +70,51 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
     x1, y1, x2, y2 = boxes.T
     outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
     reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
-    errors = {"not-a-number": ~finite, "no-area": finite & ~ordered, "outside": finite & ordered & outside,
-              "unknown-class": table.labels < 0, **_of_outlines(table, how, sizes)}  # fmt: skip
+    errors = {
+        "not-a-number": ~finite,
+        "no-area": finite & ~ordered,
+        "outside": finite & ordered & outside,
+        "unknown-class": table.labels < 0,
+        **_of_outlines(table, how, sizes),
+    }
     wrong = [*table.wrong]
     for kind, which in errors.items():
         wrong += [Wrong(int(table.picture[k]), kind, table.place(k)) for k in np.nonzero(which)[0].tolist()]
     fine = finite & ordered & ~outside
-    findings = [*_of_objects(table, fine & told & (reach > ROUNDING), "overhang", "reach out of their picture by more "
-                             "than a pixel: they are cut", "Look whether the boxes belong to these pictures."),
-                *_of_objects(table, fine & ~table.crowd & (np.minimum(x2 - x1, y2 - y1) <= ROUNDING), "thin",
-                             "are no more than a pixel thin", "They may be slips of the mouse."),
-                *_of_objects(table, _twice(table), "duplicate-objects", "stand there twice: same picture, class and "
-                             "box", "Remove one of each."),
-                *turned_findings, *_of_sizes(table, source, how),
-                *_of_empty(table, source, {entry.picture for entry in wrong}), *_of_classes(table, names, given)]
+    findings = [
+        *_of_objects(
+            table,
+            fine & told & (reach > ROUNDING),
+            "overhang",
+            "reach out of their picture by more than a pixel: they are cut",
+            "Look whether the boxes belong to these pictures.",
+        ),
+        *_of_objects(
+            table,
+            fine & ~table.crowd & (np.minimum(x2 - x1, y2 - y1) <= ROUNDING),
+            "thin",
+            "are no more than a pixel thin",
+            "They may be slips of the mouse.",
+        ),
+        *_of_objects(
+            table,
+            _twice(table),
+            "duplicate-objects",
+            "stand there twice: same picture, class and box",
+            "Remove one of each.",
+        ),
+        *turned_findings,
+        *_of_sizes(table, source, how),
+        *_of_empty(table, source, {entry.picture for entry in wrong}),
+        *_of_classes(table, names, given),
+    ]
     far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
     cut = np.clip(boxes, 0.0, far)
     masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
-    bad = {entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
-           for entry in reversed(wrong)}  # fmt: skip
+    bad = {
+        entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
+        for entry in reversed(wrong)
+    }
     return Checked(_lists(table, cut, masks), findings, _objections(wrong), dict(sorted(bad.items())))
 
 
@@ -106,15 +132,21 @@ class _Drawn:
         try:
             drawn = self.outlines.masks(places, *unturned((height, width), how))
         except ValueError as error:
-            raise BadSamples({picture: f"has a mask that cannot be drawn ({first_line(error)})"},
-                             {picture: self.source.name(picture)}) from error
+            raise BadSamples(
+                {picture: f"has a mask that cannot be drawn ({first_line(error)})"},
+                {picture: self.source.name(picture)},
+            ) from error
         return drawn if how == 1 else turned(drawn, *ORIENTATIONS[how])
 
 
 def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
-    return np.array([(h.height, h.width) if isinstance(h, Header) else size
-                     for h, size in zip(source.headers, table.sizes.tolist(), strict=True)],
-                    np.int64).reshape(-1, 2)  # fmt: skip
+    return np.array(
+        [
+            (h.height, h.width) if isinstance(h, Header) else size
+            for h, size in zip(source.headers, table.sizes.tolist(), strict=True)
+        ],
+        np.int64,
+    ).reshape(-1, 2)
 
 
 def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
@@ -127,8 +159,10 @@ def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict
     reach, far = table.outlines.reach(), drawn_on[:, ::-1].astype(np.float64)
     known = (far > 0).all(1)
     beyond = known & ((reach[:, :2] < -far) | (reach[:, 2:] > 2 * far)).any(1)
-    return {"mask-size": known & (runs[:, 0] > 0) & (runs != drawn_on).any(1),
-            "mask-outside": beyond | ((runs[:, 0] == 0) & ~np.isfinite(reach).all(1))}  # fmt: skip
+    return {
+        "mask-size": known & (runs[:, 0] > 0) & (runs != drawn_on).any(1),
+        "mask-outside": beyond | ((runs[:, 0] == 0) & ~np.isfinite(reach).all(1)),
+    }
 
 
 def _lists(table: ObjectTable, boxes: np.ndarray, masks: _Drawn | None) -> ObjectLists:
@@ -136,9 +170,15 @@ def _lists(table: ObjectTable, boxes: np.ndarray, masks: _Drawn | None) -> Objec
     own = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     areas = np.where(np.isfinite(table.areas), table.areas, own)
     points = None if table.keypoints is None else torch.from_numpy(table.keypoints).float()
-    objects = Objects(torch.from_numpy(boxes).float(), torch.from_numpy(np.maximum(table.labels, 0)),
-                      torch.from_numpy(table.crowd), torch.from_numpy(table.ignored),
-                      torch.from_numpy(areas).float(), None, points)
+    objects = Objects(
+        torch.from_numpy(boxes).float(),
+        torch.from_numpy(np.maximum(table.labels, 0)),
+        torch.from_numpy(table.crowd),
+        torch.from_numpy(table.ignored),
+        torch.from_numpy(areas).float(),
+        None,
+        points,
+    )
     return ObjectLists(torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])), objects, masks)
 
 
@@ -153,9 +193,16 @@ def _objections(wrong: Sequence[Wrong]) -> list[Finding]:
         if those:
             count = len({entry.picture for entry in those})
             shown = "; ".join(entry.reason for entry in those[:SHOWN])
-            findings.append(Finding(kind=kind, severity="error", message=f"{count} pictures {words}: {shown}"
-                                    f"{more(len(those))}", remedy=_remedy(kind), count=count,
-                                    where=tuple(entry.reason for entry in those)))
+            findings.append(
+                Finding(
+                    kind=kind,
+                    severity="error",
+                    message=f"{count} pictures {words}: {shown}{more(len(those))}",
+                    remedy=_remedy(kind),
+                    count=count,
+                    where=tuple(entry.reason for entry in those),
+                )
+            )
     return findings
 
 
@@ -163,8 +210,15 @@ def _of_objects(table: ObjectTable, which: np.ndarray, kind: str, words: str, re
     places = [table.place(k) for k in np.nonzero(which)[0].tolist()]
     if not places:
         return []
-    return [Finding(kind=kind, message=f"{len(places)} of {len(which):,} boxes {words}: {'; '.join(places[:SHOWN])}"
-                    f"{more(len(places))}", remedy=remedy, where=tuple(places), count=len(places))]
+    return [
+        Finding(
+            kind=kind,
+            message=f"{len(places)} of {len(which):,} boxes {words}: {'; '.join(places[:SHOWN])}{more(len(places))}",
+            remedy=remedy,
+            where=tuple(places),
+            count=len(places),
+        )
+    ]
 
 
 def _twice(table: ObjectTable) -> np.ndarray:
@@ -178,9 +232,13 @@ def _twice(table: ObjectTable) -> np.ndarray:
 
 def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list[Finding]:
     """Pictures whose size is told otherwise than it is."""
-    differ = [k for k, (header, told) in enumerate(zip(source.headers, table.sizes.tolist(), strict=True))
-              if isinstance(header, Header) and all(told)
-              and tuple(told) != unturned((header.height, header.width), int(how[k]))]  # fmt: skip
+    differ = [
+        k
+        for k, (header, told) in enumerate(zip(source.headers, table.sizes.tolist(), strict=True))
+        if isinstance(header, Header)
+        and all(told)
+        and tuple(told) != unturned((header.height, header.width), int(how[k]))
+    ]
     if not differ:
         return []
 
@@ -190,9 +248,16 @@ def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list
         return f"{source.name(k)} has {header.width}x{header.height} pixels, not {width}x{height}"
 
     places = tuple(said(k) for k in differ)
-    return [Finding(kind="size-differs", message=f"{len(differ)} pictures have another size than their annotations "
-                    f"tell: {'; '.join(places[:SHOWN])}{more(len(differ))}", where=places, count=len(differ),
-                    remedy="Boxes are taken as pixels of the file; annotate these pictures again if they were scaled.")]
+    return [
+        Finding(
+            kind="size-differs",
+            message=f"{len(differ)} pictures have another size than their annotations "
+            f"tell: {'; '.join(places[:SHOWN])}{more(len(differ))}",
+            where=places,
+            count=len(differ),
+            remedy="Boxes are taken as pixels of the file; annotate these pictures again if they were scaled.",
+        )
+    ]
 
 
 def _of_empty(table: ObjectTable, source: PictureFiles, bad: set[int]) -> list[Finding]:
@@ -200,8 +265,15 @@ def _of_empty(table: ObjectTable, source: PictureFiles, bad: set[int]) -> list[F
     empty = [k for k in none if k not in bad]
     if not empty:
         return []
-    return [Finding(kind="empty-pictures", severity="note", count=len(empty), message=f"{len(empty)} of "
-                    f"{len(source):,} pictures have no object", where=tuple(source.name(k) for k in empty[:SHOWN]))]
+    return [
+        Finding(
+            kind="empty-pictures",
+            severity="note",
+            count=len(empty),
+            message=f"{len(empty)} of {len(source):,} pictures have no object",
+            where=tuple(source.name(k) for k in empty[:SHOWN]),
+        )
+    ]
 
 
 def _of_classes(table: ObjectTable, names: Sequence[str], given: np.ndarray | None) -> list[Finding]:
@@ -212,6 +284,12 @@ def _of_classes(table: ObjectTable, names: Sequence[str], given: np.ndarray | No
     unseen = [name for name, count in zip(names, counts, strict=True) if not count]
     if not unseen:
         return []
-    return [Finding(kind="empty-class", count=len(unseen), where=tuple(unseen), message=f"{len(unseen)} classes have "
-                    f"nothing to learn from: {', '.join(unseen[:SHOWN])}{more(len(unseen))}",
-                    remedy="Add training objects of them, or remove them.")]
+    return [
+        Finding(
+            kind="empty-class",
+            count=len(unseen),
+            where=tuple(unseen),
+            message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:SHOWN])}{more(len(unseen))}",
+            remedy="Add training objects of them, or remove them.",
+        )
+    ]

@@ -51,10 +51,17 @@ def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Fin
     if not turn:
         how[unclear] = 1
     done = int((how > 1).sum())
-    return how, [Finding(kind="turned-objects", severity="note", count=many, message=f"{many} pictures are turned as "
-                         f"their orientation says: the objects of {done} are turned with them, those of {many - done} "
-                         f"left ({len(unclear)} have no size that tells which)",
-                         remedy="Save the pictures upright if boxes lie wrongly.")]
+    return how, [
+        Finding(
+            kind="turned-objects",
+            severity="note",
+            count=many,
+            message=f"{many} pictures are turned as "
+            f"their orientation says: the objects of {done} are turned with them, those of {many - done} "
+            f"left ({len(unclear)} have no size that tells which)",
+            remedy="Save the pictures upright if boxes lie wrongly.",
+        )
+    ]
 
 
 def _orientation(source: PictureFiles, k: int) -> int:

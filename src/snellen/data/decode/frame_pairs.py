@@ -42,8 +42,9 @@ class FramePairs:
         headers: those of the first frames, or why a pair cannot be used.
     """
 
-    def __init__(self, first: PictureFiles, second: PictureFiles,
-                 headers: list[Header | Unusable] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, first: PictureFiles, second: PictureFiles, headers: list[Header | Unusable] | None = None
+    ) -> None:
         self.first = first
         self.second = second
         self.headers = headers or [_both(first, second, k) for k in range(len(first))]
@@ -67,8 +68,11 @@ class FramePairs:
         None where fewer than three films are left so: then no split could be made of whole films.
         """
         first_of: dict[str, int] = {}
-        pairs = [(first_of.setdefault(source.name(k), k), k) for k in range(len(self))
-                 for source in (self.first, self.second)]  # fmt: skip
+        pairs = [
+            (first_of.setdefault(source.name(k), k), k)
+            for k in range(len(self))
+            for source in (self.first, self.second)
+        ]
         films = groups_of(len(self), [(a, b) for a, b in pairs if a != b])
         return films if len(np.unique(films)) >= 3 else None
 
@@ -97,6 +101,9 @@ def _both(first: PictureFiles, second: PictureFiles, k: int) -> Header | Unusabl
     if isinstance(other, Unusable):
         return Unusable(other.kind, f"has a second frame, {second.name(k)}, that {other.cause}", other.remedy)
     if (one.height, one.width) != (other.height, other.width):
-        return Unusable("corrupt", f"is {one.width}x{one.height} pixels, its second frame {second.name(k)} "
-                        f"{other.width}x{other.height}", "Frames have one size: mend one of them.")
+        return Unusable(
+            "corrupt",
+            f"is {one.width}x{one.height} pixels, its second frame {second.name(k)} {other.width}x{other.height}",
+            "Frames have one size: mend one of them.",
+        )
     return one

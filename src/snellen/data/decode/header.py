@@ -6,8 +6,26 @@ from typing import NamedTuple
 
 from snellen.core.errors import DataError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm",
-                      ".ppm", ".pbm", ".pnm", ".avif", ".jp2"})
+SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".pgm",
+        ".ppm",
+        ".pbm",
+        ".pnm",
+        ".avif",
+        ".jp2",
+    }
+)
 PIXELS = 178_956_970  # a picture with more is taken for a decompression bomb; Pillow refuses the same number
 DEPTHS = ("uint8", "uint16", "float32", "float64")  # the shallowest first
 

@@ -31,8 +31,11 @@ from snellen.data.source import as_read
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _ORIENTATION = 274
 _OPENING = threading.Lock()  # `warnings.catch_warnings` is not thread-safe
-_RESAMPLING = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
-               "bicubic": Image.Resampling.BICUBIC}
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 
 def header(path: Path | IO[bytes]) -> Header:
@@ -176,8 +179,13 @@ def _depth(image: Image.Image) -> str:
 
 
 def _colour_16(image: Image.Image) -> bool:
-    return (image.format == "PNG" and image.mode in ("RGB", "RGBA") and isinstance(image, ImageFile.ImageFile)
-            and bool(image.tile) and ";16" in str(image.tile[0].args))
+    return (
+        image.format == "PNG"
+        and image.mode in ("RGB", "RGBA")
+        and isinstance(image, ImageFile.ImageFile)
+        and bool(image.tile)
+        and ";16" in str(image.tile[0].args)
+    )
 
 
 def _pillow_header(image: Image.Image) -> Header:
@@ -249,8 +257,11 @@ def _png_16(file: IO[bytes]) -> np.ndarray:
 
 def _only_numbers(x: np.ndarray) -> np.ndarray:
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise Unusable("corrupt", f"holds {int((~np.isfinite(x)).sum()):,} values that are NaN or infinite",
-                       "Mend the values, or leave the picture out with --quarantine.")
+        raise Unusable(
+            "corrupt",
+            f"holds {int((~np.isfinite(x)).sum()):,} values that are NaN or infinite",
+            "Mend the values, or leave the picture out with --quarantine.",
+        )
     return x
 
 

@@ -42,8 +42,14 @@ class PictureFiles:
         page: which page of its file each sample is, from 0; None for the only one. None: all are the only ones.
     """
 
-    def __init__(self, root: Path, files: Sequence[File], headers: Sequence[Header | Unusable],
-                 pages: Pages | None = None, page: Sequence[int | None] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[File],
+        headers: Sequence[Header | Unusable],
+        pages: Pages | None = None,
+        page: Sequence[int | None] | None = None,
+    ) -> None:
         self.root = root
         self.files = list(files)
         self.headers = list(headers)
@@ -76,8 +82,10 @@ class PictureFiles:
         for id, picture in zip(ids.tolist(), good, strict=True):
             if picture.shape != first:
                 other = self.name(int(ids[0]))
-                raise DataError(f"{other} has {_shape(first)}, {self.name(id)} {_shape(picture.shape)}",
-                                "Read all at one size with --image-size, and one number of channels.")
+                raise DataError(
+                    f"{other} has {_shape(first)}, {self.name(id)} {_shape(picture.shape)}",
+                    "Read all at one size with --image-size, and one number of channels.",
+                )
         return torch.stack(good) if good else torch.zeros(0, *first, dtype=dtype)  # (B, C, H, W)
 
     def all(self, reading: Reading) -> Tensor | None:
@@ -119,8 +127,9 @@ class PictureFiles:
         """The same source with these samples only, renumbered."""
         chosen = ids.tolist()
         page = None if self.page is None else [self.page[i] for i in chosen]
-        return PictureFiles(self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages,
-                            page)
+        return PictureFiles(
+            self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages, page
+        )
 
     def sizes(self) -> Counter[tuple[int, int]]:
         """How many pictures have which height and width."""
@@ -133,8 +142,9 @@ class PictureFiles:
         """Shape and depth that the headers promise; None where a length varies, and then what is usual."""
         shapes = {(self.channels or h.channels, h.height, h.width) for h in self.different}
         common = [axis.pop() if len(axis) == 1 else None for axis in (set(a) for a in zip(*shapes, strict=True))]
-        return Input(modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype,
-                     usual=usual(self.sizes()))
+        return Input(
+            modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype, usual=usual(self.sizes())
+        )
 
 
 def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None) -> PictureFiles:
@@ -145,8 +155,10 @@ def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None)
     """
     meaning(pages)
     if pages == "each":
-        raise UsageError("--pages each is for pictures in folders of classes and for tables that name them",
-                         "The truth of such data is told of a whole file: take --pages first or --pages max.")
+        raise UsageError(
+            "--pages each is for pictures in folders of classes and for tables that name them",
+            "The truth of such data is told of a whole file: take --pages first or --pages max.",
+        )
     headers = _looked_up(root, files, "header", image_decoder.header)
     return PictureFiles(root, files, [_with_pages(header, pages) for header in headers], pages)
 

@@ -178,8 +178,11 @@ def _alone(tif: Any, series: Any, number: int) -> np.ndarray | None:
 
 
 def stack(pages: int) -> Unusable:
-    return Unusable("pages", f"is a stack of {pages} pages",
-                    "Say what they mean: --pages first, max, or each (every page a sample).")
+    return Unusable(
+        "pages",
+        f"is a stack of {pages} pages",
+        "Say what they mean: --pages first, max, or each (every page a sample).",
+    )
 
 
 def _whole(tif: Any, pages: Iterable[Any]) -> None:
@@ -209,4 +212,3 @@ def _turned(x: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         x = x[:, ::-1]
     return np.ascontiguousarray(x)
-

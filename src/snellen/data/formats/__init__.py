@@ -55,6 +55,15 @@ def formats() -> dict[str, Format]:
     """All formats by name, the most telling first."""
     from snellen.data.formats import arrays, cifar, coco, idx, image_folder, image_mask, table, voc, yolo
 
-    known = (idx.FORMAT, cifar.FORMAT, arrays.FORMAT, coco.FORMAT, voc.FORMAT, yolo.FORMAT, table.FORMAT,
-             image_mask.FORMAT, image_folder.FORMAT)  # fmt: skip
+    known = (
+        idx.FORMAT,
+        cifar.FORMAT,
+        arrays.FORMAT,
+        coco.FORMAT,
+        voc.FORMAT,
+        yolo.FORMAT,
+        table.FORMAT,
+        image_mask.FORMAT,
+        image_folder.FORMAT,
+    )
     return {format.name: format for format in known}

@@ -69,8 +69,10 @@ def _open_npz(path: Path) -> ArrayFile:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             total = sum(info.file_size for info in members)
             if total > memory():
-                raise DataError(f"{path} unpacks to {total:,} bytes, {memory():,} are free",
-                                "Write it as HDF5, which is read from the disk.")
+                raise DataError(
+                    f"{path} unpacks to {total:,} bytes, {memory():,} are free",
+                    "Write it as HDF5, which is read from the disk.",
+                )
             for info in members:
                 with archive.open(info) as member:
                     shape, dtype, start = _header(member)
@@ -94,8 +96,20 @@ def _open_npz(path: Path) -> ArrayFile:
     return ArrayFile(path=path, shapes=shapes, dtypes=dtypes, lazy=False, read=read)
 
 
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error,
-           NotImplementedError, RuntimeError, MemoryError, OverflowError)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+)
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
@@ -121,8 +135,9 @@ def _h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise EnvironmentProblem("HDF5 files are read by h5py, which is not installed",
-                                 'Install it with: pip install "snellen[hdf5]"') from error
+        raise EnvironmentProblem(
+            "HDF5 files are read by h5py, which is not installed", 'Install it with: pip install "snellen[hdf5]"'
+        ) from error
     return h5py
 
 
@@ -252,5 +267,5 @@ def _rows(entry: Any, places: np.ndarray) -> np.ndarray:
     """Rows of an HDF5 array; a dense stretch is read as one slice, which is many times faster."""
     first, last = int(places[0]), int(places[-1])
     dense = last - first < 4 * len(places)
-    rows: np.ndarray = entry[first:last + 1][places - first] if dense else entry[places]
+    rows: np.ndarray = entry[first : last + 1][places - first] if dense else entry[places]
     return rows

@@ -42,7 +42,7 @@ def recognises(path: Path) -> bool:
 
 
 def role(name: str) -> tuple[int | None, str]:
-    """"x_train", "train_x", "train/x" or "xtrain" to the split and what is left of the name."""
+    """ "x_train", "train_x", "train/x" or "xtrain" to the split and what is left of the name."""
     words = [word for word in re.split(r"[_./\-\s]+", name.lower()) if word]
     split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
     rest = "_".join(word for word in words if word not in _SPLITS)
@@ -59,8 +59,10 @@ def parts_of(file: ArrayFile, asked: Sequence[str]) -> list[Part]:
     roles = {name: role(name) for name in file.shapes}
     wanted = asked or [word for word in _TARGETS if any(rest == word for _, rest in roles.values())][:1]
     if not wanted:
-        raise DataError(f"{file.path} has no array that is the target by its name; it holds {file.listing()}",
-                        f"Name it with --target. {_NAMES}")
+        raise DataError(
+            f"{file.path} has no array that is the target by its name; it holds {file.listing()}",
+            f"Name it with --target. {_NAMES}",
+        )
     parts = []
     for split in sorted({split for split, _ in roles.values()}, key=lambda split: -1 if split is None else split):
         here = {name: rest for name, (where, rest) in roles.items() if where == split}
@@ -73,14 +75,18 @@ def parts_of(file: ArrayFile, asked: Sequence[str]) -> list[Part]:
         equal = [name for name in free if file.shapes[name][:1] == length and file.is_numeric(name)]
         x = usual[:1] or (equal if len(equal) == 1 else [])
         if not x:
-            raise DataError(f"{file.path} has {len(equal)} arrays that may be the input of {y[0]!r}: {file.listing()}",
-                            f"Name the input x. {_NAMES}")
+            raise DataError(
+                f"{file.path} has {len(equal)} arrays that may be the input of {y[0]!r}: {file.listing()}",
+                f"Name the input x. {_NAMES}",
+            )
         parts.append(Part(split, x[0], y))
     found = {name for part in parts for name in part.y}
     lost = [word for word in asked if not any(word == name or word.lower() == roles[name][1] for name in found)]
     if lost or not parts:
-        raise UsageError(f"{file.path} has no array called {lost[0] if lost else wanted[0]!r}",
-                         nearest(lost[0] if lost else wanted[0], list(file.shapes)))
+        raise UsageError(
+            f"{file.path} has no array called {lost[0] if lost else wanted[0]!r}",
+            nearest(lost[0] if lost else wanted[0], list(file.shapes)),
+        )
     if any(part.split is not None for part in parts):
         parts = [part for part in parts if part.split is not None]
         if all(part.split != 0 for part in parts):
@@ -111,16 +117,30 @@ def axes(where: str, shape: Sequence[int]) -> Axes:
     if len(shape) == 2:
         return Axes(modality="vector", shape=(shape[1],), order=None, said=f"vectors of {shape[1]} numbers")
     if len(shape) == 3:
-        return Axes(modality="image", shape=(1, *shape[1:]), order=(),
-                    said=f"grey pictures of {shape[2]}x{shape[1]} pixels, axes (N, H, W)")
+        return Axes(
+            modality="image",
+            shape=(1, *shape[1:]),
+            order=(),
+            said=f"grey pictures of {shape[2]}x{shape[1]} pixels, axes (N, H, W)",
+        )
     if len(shape) == 4 and shape[3] <= 4:
-        return Axes(modality="image", shape=(shape[3], shape[1], shape[2]), order=(2, 0, 1),
-                    said=f"pictures of {shape[2]}x{shape[1]} pixels and {shape[3]} channels, axes (N, H, W, C)")
+        return Axes(
+            modality="image",
+            shape=(shape[3], shape[1], shape[2]),
+            order=(2, 0, 1),
+            said=f"pictures of {shape[2]}x{shape[1]} pixels and {shape[3]} channels, axes (N, H, W, C)",
+        )
     if len(shape) == 4 and shape[1] <= 4:
-        return Axes(modality="image", shape=tuple(shape[1:]), order=(0, 1, 2),
-                    said=f"pictures of {shape[3]}x{shape[2]} pixels and {shape[1]} channels, axes (N, C, H, W)")
-    raise DataError(f"{where} has the shape {tuple(shape)}",
-                    "Inputs are (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.")
+        return Axes(
+            modality="image",
+            shape=tuple(shape[1:]),
+            order=(0, 1, 2),
+            said=f"pictures of {shape[3]}x{shape[2]} pixels and {shape[1]} channels, axes (N, C, H, W)",
+        )
+    raise DataError(
+        f"{where} has the shape {tuple(shape)}",
+        "Inputs are (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.",
+    )
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:
@@ -145,19 +165,33 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     used = {name for part in parts for name in (part.x, *part.y)}
     ignored = [name for name in file.shapes if name not in used]
     if ignored:
-        findings.append(Finding(
-            kind="ignored-column", severity="note", where=tuple(ignored), count=len(ignored),
-            message=f"Not used: {', '.join(map(repr, ignored[:5]))}" + (" ..." if len(ignored) > 5 else "."),
-            remedy="Name another target with --target."))  # fmt: skip
+        findings.append(
+            Finding(
+                kind="ignored-column",
+                severity="note",
+                where=tuple(ignored),
+                count=len(ignored),
+                message=f"Not used: {', '.join(map(repr, ignored[:5]))}" + (" ..." if len(ignored) > 5 else "."),
+                remedy="Name another target with --target.",
+            )
+        )
     what = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
     inputs = ", ".join(repr(part.x) for part in parts)
     return Draft(
-        source=source, target=target, truth=truth, given=given if len(set(given.tolist())) > 1 else None,
-        inputs={"image" if layout.modality == "image" else "vector": Input(
-            modality=layout.modality, shape=layout.shape, dtype=dtype)},
+        source=source,
+        target=target,
+        truth=truth,
+        given=given if len(set(given.tolist())) > 1 else None,
+        inputs={
+            "image" if layout.modality == "image" else "vector": Input(
+                modality=layout.modality, shape=layout.shape, dtype=dtype
+            )
+        },
         taken_for=f"arrays: {inputs} as {len(given):,} {layout.said}; {', '.join(map(repr, parts[0].y))} as {what} "
-                  + _otherwise(y, parts[0].y, what),
-        findings=tuple(findings), files={"found": 1, "used": 1})  # fmt: skip
+        + _otherwise(y, parts[0].y, what),
+        findings=tuple(findings),
+        files={"found": 1, "used": 1},
+    )
 
 
 def _otherwise(y: np.ndarray, names: Sequence[str], what: str) -> str:
@@ -171,14 +205,20 @@ def _otherwise(y: np.ndarray, names: Sequence[str], what: str) -> str:
 def _fits(file: ArrayFile, part: Part, shape: Sequence[int]) -> None:
     for name in part.y:
         if file.shapes[name][:1] != file.shapes[part.x][:1]:
-            raise DataError(f"{file.path}: {part.x!r} has the shape {file.shapes[part.x]}, {name!r} "
-                            f"{file.shapes[name]}: their lengths differ", "Give every sample one input and one target.")
+            raise DataError(
+                f"{file.path}: {part.x!r} has the shape {file.shapes[part.x]}, {name!r} "
+                f"{file.shapes[name]}: their lengths differ",
+                "Give every sample one input and one target.",
+            )
     if tuple(file.shapes[part.x][1:]) != tuple(shape):
-        raise DataError(f"{file.path}: {part.x!r} has the shape {file.shapes[part.x]}, others (N, "
-                        f"{', '.join(map(str, shape))})", "Give the inputs of all splits one shape.")
+        raise DataError(
+            f"{file.path}: {part.x!r} has the shape {file.shapes[part.x]}, others (N, {', '.join(map(str, shape))})",
+            "Give the inputs of all splits one shape.",
+        )
     if not file.is_numeric(part.x):
-        raise DataError(f"{file.path}: {part.x!r} holds {file.dtypes[part.x]}, no numbers",
-                        "Inputs are whole numbers or floats.")
+        raise DataError(
+            f"{file.path}: {part.x!r} holds {file.dtypes[part.x]}, no numbers", "Inputs are whole numbers or floats."
+        )
 
 
 def _columns(file: ArrayFile, name: str) -> np.ndarray:
@@ -191,8 +231,9 @@ def _columns(file: ArrayFile, name: str) -> np.ndarray:
     return y
 
 
-def read_target(where: str, y: np.ndarray, names: Sequence[str],
-                kind: str | None) -> tuple[Target, Tensor, list[Finding]]:  # fmt: skip
+def read_target(
+    where: str, y: np.ndarray, names: Sequence[str], kind: str | None
+) -> tuple[Target, Tensor, list[Finding]]:
     """(N, T) values as classes (whole numbers or texts), labels (rows of zeros and ones), or numbers.
 
     Raises:
@@ -203,8 +244,9 @@ def read_target(where: str, y: np.ndarray, names: Sequence[str],
     values = y.astype(np.float64)
     bad = np.nonzero(~np.isfinite(values).all(1))[0]
     if len(bad):
-        raise DataError(f"{where} holds NaN or infinity in {len(bad):,} samples: {_first(bad)}",
-                        "Mend or remove these samples.")
+        raise DataError(
+            f"{where} holds NaN or infinity in {len(bad):,} samples: {_first(bad)}", "Mend or remove these samples."
+        )
     binary = values.shape[1] > 1 and bool(((values == 0) | (values == 1)).all())
     if binary and kind != "numbers":
         if kind != "labels" and bool((values.sum(1) == 1).all()):  # one of K
@@ -219,8 +261,11 @@ def read_target(where: str, y: np.ndarray, names: Sequence[str],
         raise DataError(f"{where} is {values[0].tolist()} in every sample", "There is nothing to learn.")
     width = values.shape[1]
     short = [role(name)[1] for name in names]
-    return Numbers(names=tuple(short if len(short) == width else (f"{short[0]} {k}" for k in range(width)))), \
-        torch.from_numpy(values), []  # fmt: skip
+    return (
+        Numbers(names=tuple(short if len(short) == width else (f"{short[0]} {k}" for k in range(width)))),
+        torch.from_numpy(values),
+        [],
+    )
 
 
 def _look_like_classes(y: np.ndarray) -> bool:
@@ -240,9 +285,15 @@ def _numbered(where: str, values: np.ndarray) -> tuple[Target, Tensor, list[Find
     names = tuple(str(int(value)) for value in different)
     target, truth_, findings = _classes(where, truth, names)
     if different[0] < 0 or different[-1] != len(different) - 1:
-        findings.append(Finding(kind="label-range", message=f"The labels are {', '.join(names[:20])}: not 0 to "
-                                f"{len(names) - 1}. Each different one was taken for a class.", where=(where,),
-                                remedy="If one of them means unknown, remove its samples."))
+        findings.append(
+            Finding(
+                kind="label-range",
+                message=f"The labels are {', '.join(names[:20])}: not 0 to "
+                f"{len(names) - 1}. Each different one was taken for a class.",
+                where=(where,),
+                remedy="If one of them means unknown, remove its samples.",
+            )
+        )
     return target, truth_, findings
 
 
@@ -259,8 +310,9 @@ def _texts(where: str, y: np.ndarray, kind: str | None) -> tuple[Target, Tensor,
     names = tuple(sorted(set(texts)))
     place = {name: k for k, name in enumerate(names)}
     if len(names) > MOST_WHOLE_CLASSES and 2 * len(names) > len(texts):
-        raise DataError(f"{where} holds {len(names):,} different texts in {len(texts):,} samples",
-                        "Give another --target.")
+        raise DataError(
+            f"{where} holds {len(names):,} different texts in {len(texts):,} samples", "Give another --target."
+        )
     return _classes(where, np.array([place[text] for text in texts]), names)
 
 
@@ -273,8 +325,10 @@ def _source(file: ArrayFile, parts: Sequence[Part], layout: Axes) -> tuple[Sourc
     if values.dtype.kind == "f":
         bad = np.nonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[0]
         if len(bad):
-            raise DataError(f"{file.path}: {parts[0].x!r} holds NaN or infinity in {len(bad):,} samples: {_first(bad)}",
-                            "Mend or remove these samples.")
+            raise DataError(
+                f"{file.path}: {parts[0].x!r} holds NaN or infinity in {len(bad):,} samples: {_first(bad)}",
+                "Mend or remove these samples.",
+            )
     tensor = at_depth(arrange(values, layout.order))
     return Array(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
 

@@ -32,17 +32,28 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = (
-    Layout("CIFAR-10", (*((f"data_batch_{k}", 0) for k in range(1, 6)), ("test_batch", 2)), "batches.meta",
-           "label_names", "labels"),
+    Layout(
+        "CIFAR-10",
+        (*((f"data_batch_{k}", 0) for k in range(1, 6)), ("test_batch", 2)),
+        "batches.meta",
+        "label_names",
+        "labels",
+    ),
     Layout("CIFAR-100", (("train", 0), ("test", 2)), "meta", "fine_label_names", "fine_labels"),
-)  # fmt: skip
+)
 
 
 def _layout(path: Path) -> Layout | None:
     if not path.is_dir():
         return None
-    return next((layout for layout in LAYOUTS if (path / layout.meta).is_file()
-                 and any((path / name).is_file() for name, _ in layout.files)), None)  # fmt: skip
+    return next(
+        (
+            layout
+            for layout in LAYOUTS
+            if (path / layout.meta).is_file() and any((path / name).is_file() for name, _ in layout.files)
+        ),
+        None,
+    )
 
 
 def recognises(path: Path) -> bool:
@@ -93,8 +104,10 @@ def _part(file: Path, content: dict[str, Any], layout: Layout, classes: int) -> 
     wrong = [k for k, label in enumerate(labels) if not 0 <= label < classes]
     if wrong:
         label = str(labels[wrong[0]])[:20]
-        raise DataError(f"{file}: picture {wrong[0]} has label {label}, there are {classes} classes",
-                        "Labels are 0 and up, below the number of class names.")
+        raise DataError(
+            f"{file}: picture {wrong[0]} has label {label}, there are {classes} classes",
+            "Labels are 0 and up, below the number of class names.",
+        )
     return x.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, dtype=np.int64)
 
 

@@ -35,7 +35,6 @@ _OTHER_KINDS = frozenset({"captions", "image_info", "panoptic", "stuff"})  # wha
 _TRIED = 50  # names of pictures by which their folder is found
 
 
-
 class Given(NamedTuple):
     """A JSON file and what its name tells. kind: "instances". split: place in SPLITS, or None."""
 
@@ -48,8 +47,10 @@ def recognises(path: Path) -> bool:
     """Whether JSON files that begin as COCO's do lie where COCO or exporters put them."""
     if path.is_file():
         return path.suffix.lower() == ".json" and _begins_so(path)
-    return any(_begins_so(file) or _kind(file) in ("instances", "person_keypoints", "annotations.coco")
-               for file in _candidates(path))  # fmt: skip
+    return any(
+        _begins_so(file) or _kind(file) in ("instances", "person_keypoints", "annotations.coco")
+        for file in _candidates(path)
+    )
 
 
 def _begins_so(path: Path) -> bool:
@@ -101,15 +102,25 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     target, table, findings = _table(files)
     splits = [given.split for given, file in zip(chosen, files, strict=True) for _ in file.names]
     used = set(names) | {given.path.relative_to(root).as_posix() for given in chosen}
-    aside, no_data = ([], 0) if listing is None else left_over(
-        listing, used, "is not named in " + ", ".join(file.called for file in files), "Name it, or move it away.")
+    aside, no_data = (
+        ([], 0)
+        if listing is None
+        else left_over(
+            listing, used, "is not named in " + ", ".join(file.called for file in files), "Name it, or move it away."
+        )
+    )
     used = used if listing is None else used & {file.path for file in listing.files}
     found = len(used) + len(aside) + no_data
     note = f"{others[0]} is there too: --target {others[0]}" if others else ""
     told = Told(
-        target=target, name=f"COCO ({', '.join(file.called for file in files)})", note=note,
-        given=np.array(splits, np.int64) if len(chosen) > 1 else None, findings=(*findings, *stray(aside)),
-        files={"found": found, "used": len(used), "set aside": len(aside), "no data": no_data}, aside=tuple(aside))
+        target=target,
+        name=f"COCO ({', '.join(file.called for file in files)})",
+        note=note,
+        given=np.array(splits, np.int64) if len(chosen) > 1 else None,
+        findings=(*findings, *stray(aside)),
+        files={"found": found, "used": len(used), "set aside": len(aside), "no data": no_data},
+        aside=tuple(aside),
+    )
     return draft_of(source, table, told, asked)
 
 
@@ -133,31 +144,47 @@ def _root(path: Path) -> Path:
     return path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
 
 
-def _paths(root: Path, chosen: Sequence[Given], files: Sequence[CocoFile],
-           there: Callable[[str], bool] | None = None) -> list[str]:  # fmt: skip
+def _paths(
+    root: Path, chosen: Sequence[Given], files: Sequence[CocoFile], there: Callable[[str], bool] | None = None
+) -> list[str]:
     """Of each picture of all files, relative to the root. there: whether a picture lies at such a path."""
     there = there or (lambda name: (root / name).exists())
-    return [f"{base}{name}" for given, file in zip(chosen, files, strict=True)
-            for base in [_base(root, given, file, there)] for name in file.names]  # fmt: skip
+    return [
+        f"{base}{name}"
+        for given, file in zip(chosen, files, strict=True)
+        for base in [_base(root, given, file, there)]
+        for name in file.names
+    ]
 
 
 def _chosen(path: Path, asked: Asked) -> tuple[list[Given], list[str]]:
     """The files to be read, those of one kind and each of another split; and the other kinds that there are."""
     if path.is_file():
         return [Given(path, _kind(path), None)], []
-    there = [Given(file, _kind(file), split_of(file.stem) if split_of(file.stem) is not None
-                   else split_of(file.parent.name) if file.parent != path else None)
-             for file in _candidates(path)]  # fmt: skip
+    there = [
+        Given(
+            file,
+            _kind(file),
+            split_of(file.stem)
+            if split_of(file.stem) is not None
+            else split_of(file.parent.name)
+            if file.parent != path
+            else None,
+        )
+        for file in _candidates(path)
+    ]
     there = [g for g in there if _begins_so(g.path) or g.kind in ("instances", "person_keypoints", "annotations.coco")]
     kinds = sorted({given.kind for given in there})
     if not kinds:
-        raise DataError(f"{path} holds no JSON file in COCO's layout",
-                        "It lies in annotations/, or beside the pictures.")
+        raise DataError(
+            f"{path} holds no JSON file in COCO's layout", "It lies in annotations/, or beside the pictures."
+        )
     objects = [kind for kind in kinds if kind not in _OTHER_KINDS] or kinds
     if asked.target:
         if len(asked.target) > 1 or asked.target[0] not in kinds:
-            raise UsageError(f"{path} has no annotations called {','.join(asked.target)!r}",
-                             nearest(asked.target[0], kinds))
+            raise UsageError(
+                f"{path} has no annotations called {','.join(asked.target)!r}", nearest(asked.target[0], kinds)
+            )
         kind = asked.target[0]
     else:
         kind = "instances" if "instances" in objects else objects[0]
@@ -167,8 +194,10 @@ def _chosen(path: Path, asked: Asked) -> tuple[list[Given], list[str]]:
     splits = [given.split for given in chosen]
     if len(chosen) > 1 and (None in splits or len(set(splits)) < len(splits)):
         names = ", ".join(given.path.relative_to(path).as_posix() for given in chosen)
-        raise DataError(f"{path} has several files {names}, which do not name different splits",
-                        "Name them train, val and test, or give one as the path.")
+        raise DataError(
+            f"{path} has several files {names}, which do not name different splits",
+            "Name them train, val and test, or give one as the path.",
+        )
     chosen.sort(key=lambda given: given.split or 0)
     return chosen, [other for other in objects if other != kind]
 
@@ -191,15 +220,20 @@ def _table(files: Sequence[CocoFile]) -> tuple[Boxes, ObjectTable, list[Finding]
     names = list(dict.fromkeys(file.categories[id].name for file in files for id in _in_order(file)))
     place = {name: k for k, name in enumerate(names)}
     rows = [row for file in files for of_picture in file.rows for row in of_picture]
-    labels = np.array([place[file.categories[row.category].name] for file in files for of_picture in file.rows
-                       for row in of_picture], np.int64)  # fmt: skip
+    labels = np.array(
+        [place[file.categories[row.category].name] for file in files for of_picture in file.rows for row in of_picture],
+        np.int64,
+    )
     counts = [len(of_picture) for file in files for of_picture in file.rows]
     ids = np.array([row.id for row in rows], np.int64)
     last = np.cumsum([sum(map(len, file.rows)) for file in files])  # rows up to the end of each file
     paths = [file.called for file in files]
     starts = np.cumsum([0, *(len(file.names) for file in files)]).tolist()
-    wrong = [Wrong(start + picture, kind, reason) for start, file in zip(starts, files, strict=False)
-             for picture, kind, reason in file.wrong]  # fmt: skip
+    wrong = [
+        Wrong(start + picture, kind, reason)
+        for start, file in zip(starts, files, strict=False)
+        for picture, kind, reason in file.wrong
+    ]
     findings = _homeless(files)
     names_of = [name for file in files for name in file.names]
     picture = np.repeat(np.arange(len(counts)), counts)
@@ -211,14 +245,27 @@ def _table(files: Sequence[CocoFile]) -> tuple[Boxes, ObjectTable, list[Finding]
     points, kinds, of_points = _points(rows, [category for file in files for category in file.categories.values()])
     crowd = np.array([row.crowd for row in rows], bool)
     table = ObjectTable(
-        picture=picture, labels=labels, crowd=crowd,
+        picture=picture,
+        labels=labels,
+        crowd=crowd,
         boxes=np.array([row.box for row in rows], np.float64).reshape(-1, 4),
-        ignored=np.array([row.ignored for row in rows], bool), areas=np.array([row.area for row in rows], np.float64),
+        ignored=np.array([row.ignored for row in rows], bool),
+        areas=np.array([row.area for row in rows], np.float64),
         sizes=np.array([size for file in files for size in file.sizes], np.int64).reshape(-1, 2),
-        place=told, keypoints=points, outlines=outlines, wrong=wrong)  # fmt: skip
+        place=told,
+        keypoints=points,
+        outlines=outlines,
+        wrong=wrong,
+    )
     keypoints, bones = kinds
-    target = Boxes(names=tuple(names), masks=outlines is not None, keypoints=keypoints, mirrored=mirrored(keypoints),
-                   bones=bones, ids=_numbers(files, names))
+    target = Boxes(
+        names=tuple(names),
+        masks=outlines is not None,
+        keypoints=keypoints,
+        mirrored=mirrored(keypoints),
+        bones=bones,
+        ids=_numbers(files, names),
+    )
     return target, table, [*findings, *more_findings, *of_points]
 
 
@@ -240,9 +287,16 @@ def _homeless(files: Sequence[CocoFile]) -> list[Finding]:
     lost = [called for file in files for called in file.homeless]
     if not lost:
         return []
-    return [Finding(kind="no-picture", severity="error", count=len(lost), where=tuple(lost), message=f"{len(lost)} "
-                    f"annotations are of pictures that the file does not list: {'; '.join(lost[:5])}",
-                    remedy="Add the pictures to images, or remove the annotations.")]
+    return [
+        Finding(
+            kind="no-picture",
+            severity="error",
+            count=len(lost),
+            where=tuple(lost),
+            message=f"{len(lost)} annotations are of pictures that the file does not list: {'; '.join(lost[:5])}",
+            remedy="Add the pictures to images, or remove the annotations.",
+        )
+    ]
 
 
 def _outlines(rows: Sequence[Row], place: Callable[[int], str]) -> tuple[Outlines | None, list[Finding]]:
@@ -253,14 +307,25 @@ def _outlines(rows: Sequence[Row], place: Callable[[int], str]) -> tuple[Outline
     return None, [some_masks([place(k) for k in without], len(rows))] if len(without) < len(rows) else []
 
 
-def _points(rows: Sequence[Row], categories: Sequence[Category]) -> tuple[
-        np.ndarray | None, tuple[tuple[str, ...], tuple[tuple[int, int], ...]], list[Finding]]:  # fmt: skip
+def _points(
+    rows: Sequence[Row], categories: Sequence[Category]
+) -> tuple[np.ndarray | None, tuple[tuple[str, ...], tuple[tuple[int, int], ...]], list[Finding]]:
     """(A, K, 3) keypoints, zeros for objects without, with their names and bones; none where categories differ."""
     kinds = list(dict.fromkeys((category.keypoints, category.bones) for category in categories if category.keypoints))
     if len({names for names, _ in kinds}) != 1 or all(row.points is None for row in rows):
         several = len(kinds) > 1
-        return None, ((), ()), [Finding(kind="keypoints", message="categories have different keypoints: they are not "
-                                        "used", remedy="Keep the categories of one kind of keypoints.")] * several
+        return (
+            None,
+            ((), ()),
+            [
+                Finding(
+                    kind="keypoints",
+                    message="categories have different keypoints: they are not used",
+                    remedy="Keep the categories of one kind of keypoints.",
+                )
+            ]
+            * several,
+        )
     names, bones = kinds[0]
     none = (0.0,) * (3 * len(names))
     numbers = chain.from_iterable(row.points or none for row in rows)

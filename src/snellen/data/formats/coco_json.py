@@ -91,16 +91,25 @@ def read(path: Path, root: Path) -> CocoFile:
         if not is_name(name):
             raise DataError(f"{path} names {shown(name)}, which no file can be called", _EXPORT)
         if leads_out(name):
-            raise DataError(f"{path} names {shown(name)}, which leads out of the folder of the pictures",
-                            "Name the files relative to the folder that they lie in.")
+            raise DataError(
+                f"{path} names {shown(name)}, which leads out of the folder of the pictures",
+                "Name the files relative to the folder that they lie in.",
+            )
         place[id] = k
         names.append(PurePosixPath(name.replace("\\", "/")).as_posix())
         sizes.append((_size(picture.get("height")), _size(picture.get("width"))))
     twice = next((name for name, first in zip(names, _firsts(names), strict=True) if not first), None)
     if twice is not None:
         raise DataError(f"{path} names {shown(twice)} twice", "A picture has one id.")
-    file = CocoFile(path=path, called=path.relative_to(root).as_posix(), categories=known, ids=list(place), names=names,
-                    sizes=sizes, rows=[[] for _ in names])
+    file = CocoFile(
+        path=path,
+        called=path.relative_to(root).as_posix(),
+        categories=known,
+        ids=list(place),
+        names=names,
+        sizes=sizes,
+        rows=[[] for _ in names],
+    )
     for k, annotation in enumerate(annotations):
         _add(file, annotation, place, k)
     return file
@@ -146,11 +155,16 @@ def _categories(told: Sequence[dict[str, Any]], path: Path) -> dict[Any, Categor
     for k, entry in enumerate(told):
         id, name = entry.get("id"), entry.get("name")
         if not isinstance(id, int | str) or not isinstance(name, str) or not is_name(name):
-            raise DataError(f"{path}: category {k + 1} has no {'name' if isinstance(id, int | str) else 'id'} "
-                            f"({shown(entry)})", _EXPORT)
+            raise DataError(
+                f"{path}: category {k + 1} has no {'name' if isinstance(id, int | str) else 'id'} ({shown(entry)})",
+                _EXPORT,
+            )
         if id in found or name in (category.name for category in found.values()):
-            raise DataError(f"{path}: two categories have the {'id' if id in found else 'name'} "
-                            f"{shown(id if id in found else name)}", "Give each its own.")
+            raise DataError(
+                f"{path}: two categories have the {'id' if id in found else 'name'} "
+                f"{shown(id if id in found else name)}",
+                "Give each its own.",
+            )
         points = entry.get("keypoints") or []
         if not isinstance(points, list) or not all(isinstance(point, str) and is_name(point) for point in points):
             raise DataError(f"{path}: category {shown(name)} has keypoints {shown(points)}", "Name each keypoint.")
@@ -165,8 +179,9 @@ def _bones(told: Any, count: int, name: str, path: Path) -> tuple[tuple[int, int
     try:
         pairs = [(int(a), int(b)) for a, b in told]
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: category {shown(name)} has a skeleton {shown(told)}", "Give pairs of keypoints."
-                        ) from error
+        raise DataError(
+            f"{path}: category {shown(name)} has a skeleton {shown(told)}", "Give pairs of keypoints."
+        ) from error
     start = 0 if any(0 in pair for pair in pairs) else 1
     if any(not start <= end < count + start for pair in pairs for end in pair):
         raise DataError(f"{path}: category {shown(name)} has a skeleton of other than its {count} keypoints", _EXPORT)
@@ -217,8 +232,16 @@ def _row(annotation: Mapping[str, Any], id: int, categories: Mapping[Any, Catego
             raise ValueError(f"its keypoints are not 3 x {count} numbers")
         points = tuple(map(_finite, points))
     told = isinstance(area, int | float) and area > 0
-    return Row(id, category, (x, y, x + width, y + height), crowd == 1, get("ignore", 0) == 1,
-               float(area) if told and area is not None else math.nan, outline, points)
+    return Row(
+        id,
+        category,
+        (x, y, x + width, y + height),
+        crowd == 1,
+        get("ignore", 0) == 1,
+        float(area) if told and area is not None else math.nan,
+        outline,
+        points,
+    )
 
 
 def _finite(number: Any) -> float:

@@ -38,11 +38,16 @@ _CHANNELS = {"depth": (1,), "normals": (3,), "edges": (1,), "reflectance": (1, 3
 _SAID = {
     "depth": "0, NaN and infinity are no truth",
     "normals": "x right, y up, z towards the viewer, brought to length 1; black and NaN are no truth",
-    "edges": "0 to 1", "reflectance": "0 to 1", "flow": "u right, v down, in pixels; what is not known is no truth",
-}  # fmt: skip
+    "edges": "0 to 1",
+    "reflectance": "0 to 1",
+    "flow": "u right, v down, in pixels; what is not known is no truth",
+}
 _JSON = 'depth.json with {"scale": metres per unit} says otherwise'
-_ONE_FILM = Finding(kind="leakage", message="samples of one film share frames, and lie in several splits",
-                    remedy="Lay them into train, val and test yourself: the test is easier than it looks.")
+_ONE_FILM = Finding(
+    kind="leakage",
+    message="samples of one film share frames, and lie in several splits",
+    remedy="Lay them into train, val and test yourself: the test is easier than it looks.",
+)
 
 
 class Size(NamedTuple):
@@ -74,8 +79,9 @@ def open_numbers(root: Path, found: Partners, kind: str, asked: Asked) -> Draft:
     pairs = Pairs(root, found, maps, Looking(f"map of {kind}", look, lambda plain: Size(*plain)), asked, seconds)
     channels = {held.channels for held in pairs.held if held is not None}
     if len(channels) > 1:
-        raise DataError(f"{root}: maps of {kind} have {' and '.join(map(str, sorted(channels)))} numbers a pixel",
-                        "Save all alike.")
+        raise DataError(
+            f"{root}: maps of {kind} have {' and '.join(map(str, sorted(channels)))} numbers a pixel", "Save all alike."
+        )
     target = _target(kind, max(channels, default=1), scale)
     said = "times two frames with flow" if kind == "flow" else f"pictures with {kind}"
     if kind == "depth":
@@ -110,8 +116,12 @@ def as_told(values: np.ndarray, kind: str, scale: float) -> Tensor:
     if kind == "edges" and values.shape[2] == 3 and bool((values == values[..., :1]).all()):
         values = values[..., :1]
     if values.shape[2] not in wanted or (kind == "flow" and (values.shape[2] == 3) != (values.dtype == np.uint16)):
-        raise Unusable("corrupt", f"has {values.shape[2]} numbers of {values.dtype} a pixel, {kind} "
-                       f"{' or '.join(str(n) for n in wanted[:2])}", "Save it again.")  # fmt: skip
+        raise Unusable(
+            "corrupt",
+            f"has {values.shape[2]} numbers of {values.dtype} a pixel, {kind} "
+            f"{' or '.join(str(n) for n in wanted[:2])}",
+            "Save it again.",
+        )
     told = _TELL[kind](values.astype(np.float64), _top(values.dtype), scale)
     told = np.where(np.isfinite(told).all(-1, keepdims=True), told, np.nan)
     return torch.from_numpy(np.ascontiguousarray(told.transpose(2, 0, 1), np.float32))
@@ -139,8 +149,9 @@ def _normals(values: np.ndarray, top: float | None, scale: float) -> np.ndarray:
 def _share(values: np.ndarray, top: float | None, scale: float) -> np.ndarray:
     share: np.ndarray = values / top if top else values
     if not top and np.isfinite(share).any() and (np.nanmin(share) < 0 or np.nanmax(share) > 1):
-        raise Unusable("corrupt", f"holds {np.nanmin(share):g} to {np.nanmax(share):g}, not 0 to 1",
-                       "Bring its values to 0 ... 1.")
+        raise Unusable(
+            "corrupt", f"holds {np.nanmin(share):g} to {np.nanmax(share):g}, not 0 to 1", "Bring its values to 0 ... 1."
+        )
     return share
 
 
@@ -186,6 +197,8 @@ def _frames(root: Path, found: Partners) -> tuple[dict[Key, File], dict[Key, Fil
         else:
             maps[pair[0]], seconds[pair[0]] = file, found.pictures[pair[1]]
     if not seconds:
-        raise DataError(f"{root}: no map of flow has two frames",
-                        "Name them a_img1.png, a_img2.png, a_flow.flo; or images/1.png, images/2.png, flow/1.flo.")
+        raise DataError(
+            f"{root}: no map of flow has two frames",
+            "Name them a_img1.png, a_img2.png, a_flow.flo; or images/1.png, images/2.png, flow/1.flo.",
+        )
     return maps, seconds

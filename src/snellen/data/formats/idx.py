@@ -79,8 +79,10 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             raise DataError(f"{path} has {pictures.name} but no labels for it", "Fetch the labels' file too.")
         x, y = read(pictures), read(classes)
         if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
-            raise DataError(f"{pictures} holds {x.shape}, {classes.name} {y.shape}: they do not belong together",
-                            "Fetch both files again.")
+            raise DataError(
+                f"{pictures} holds {x.shape}, {classes.name} {y.shape}: they do not belong together",
+                "Fetch both files again.",
+            )
         images.append(x)
         labels.append(y.astype(np.int64))
         given.append(np.full(len(y), split))

@@ -30,8 +30,9 @@ from snellen.data.source import Aside
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 _NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})
-_NO_DATA_SUFFIXES = frozenset({".txt", ".md", ".rst", ".xml", ".json", ".yaml", ".yml", ".xmp", ".log", ".pdf",
-                              ".html"})
+_NO_DATA_SUFFIXES = frozenset(
+    {".txt", ".md", ".rst", ".xml", ".json", ".yaml", ".yml", ".xmp", ".log", ".pdf", ".html"}
+)
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 _LOOKED_AT = 20_000  # entries that `recognises` looks at before it gives up
 
@@ -105,8 +106,10 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     listing = walk(path)
     found = sort_files(listing)
     if not found.pictures:
-        raise DataError(f"{path} holds no picture ({len(listing.files)} files found)",
-                        f"Pictures end in {', '.join(sorted(SUFFIXES))}: one folder for each class.")
+        raise DataError(
+            f"{path} holds no picture ({len(listing.files)} files found)",
+            f"Pictures end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
+        )
     splits = _split_folders(path, found.pictures)
     homes = [file.path.rpartition("/")[0] for file in found.pictures]
     place_of = {folder: _place(folder, splits) for folder in set(homes)}
@@ -115,12 +118,16 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     places = [place for place in placed if place[1]]  # split and class of each of them
     homeless = [file.path for file, place in zip(found.pictures, placed, strict=True) if not place[1]]
     if not files:
-        raise DataError(f"{path} has {len(homeless)} pictures in no class folder ({homeless[0]} ...)",
-                        "Put them into one folder for each class, or give a table of file names and classes.")
+        raise DataError(
+            f"{path} has {len(homeless)} pictures in no class folder ({homeless[0]} ...)",
+            "Put them into one folder for each class, or give a table of file names and classes.",
+        )
     names = sorted({label for _, label in set(places)})
     if len(names) < 2:
-        raise DataError(f"{path} has one class only ({names[0]}): there is nothing to tell apart",
-                        "Add a folder for a second class.")
+        raise DataError(
+            f"{path} has one class only ({names[0]}): there is nothing to tell apart",
+            "Add a folder for a second class.",
+        )
     unused = [entry for entry in found.aside if not _hides_pictures(entry)]
     findings = [*_empty(listing, splits, files, set(places)), *stray(unused), *_unreadable(found.aside)]
     findings += [homeless_finding(homeless)] if homeless else []
@@ -137,8 +144,12 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         groups=groups,
         taken_for=_taken_for(_counted(len(files), len(source)), len(names), splits),
         findings=tuple(findings),
-        files={"found": len(listing.files) + len(listing.aside), "used": len(files),
-               "set aside": len(found.aside) + len(homeless), "no data": found.no_data},
+        files={
+            "found": len(listing.files) + len(listing.aside),
+            "used": len(files),
+            "set aside": len(found.aside) + len(homeless),
+            "no data": found.no_data,
+        },
         aside=(*found.aside, *(Aside(p, _HOMELESS, _HOME) for p in homeless)),
     )
 
@@ -148,8 +159,14 @@ _HOMELESS, _HOME = "lies in no class folder", "Move it into the folder of its cl
 
 
 def homeless_finding(paths: list[str]) -> Finding:
-    return Finding(kind="no-class", message=f"{len(paths)} of the pictures lie in no class folder", remedy=_HOME,
-                   severity="error", where=tuple(paths), count=len(paths))
+    return Finding(
+        kind="no-class",
+        message=f"{len(paths)} of the pictures lie in no class folder",
+        remedy=_HOME,
+        severity="error",
+        where=tuple(paths),
+        count=len(paths),
+    )
 
 
 def _split_folders(root: Path, pictures: list[File]) -> dict[str, int]:
@@ -160,8 +177,10 @@ def _split_folders(root: Path, pictures: list[File]) -> dict[str, int]:
         return {}
     beside = sorted(tops - set(splits))
     if beside:
-        raise DataError(f"{root} has {', '.join(sorted(splits))} beside {', '.join(beside[:3])}",
-                        "Keep only folders of splits, or only folders of classes, at the top.")
+        raise DataError(
+            f"{root} has {', '.join(sorted(splits))} beside {', '.join(beside[:3])}",
+            "Keep only folders of splits, or only folders of classes, at the top.",
+        )
     if len(set(splits.values())) < len(splits):
         raise DataError(f"{root} has several folders of one split: {', '.join(sorted(splits))}", "Keep one of them.")
     if 0 not in splits.values():
@@ -187,15 +206,27 @@ def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: 
     empty = [f for f in listing.folders if f and f not in parents and f not in holding and not is_no_data(f + "/x")]
     findings = []
     if empty:
-        findings.append(Finding(kind="empty-class", message=f"{len(empty)} folders hold no picture and make no class",
-                                remedy="Add pictures or remove the folders.", where=tuple(empty), count=len(empty)))
+        findings.append(
+            Finding(
+                kind="empty-class",
+                message=f"{len(empty)} folders hold no picture and make no class",
+                remedy="Add pictures or remove the folders.",
+                where=tuple(empty),
+                count=len(empty),
+            )
+        )
     if splits:
         unseen = sorted({label for _, label in places} - {label for split, label in places if split == 0})
         if unseen:
-            findings.append(Finding(
-                kind="empty-class",
-                message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:5])}",
-                remedy="Add training pictures of them, or remove them.", where=tuple(unseen), count=len(unseen)))
+            findings.append(
+                Finding(
+                    kind="empty-class",
+                    message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:5])}",
+                    remedy="Add training pictures of them, or remove them.",
+                    where=tuple(unseen),
+                    count=len(unseen),
+                )
+            )
     return findings
 
 
@@ -204,13 +235,22 @@ def _unreadable(aside: list[Aside]) -> list[Finding]:
     if not lost:
         return []
     first = "; ".join(f"{entry.path} {entry.reason}" for entry in lost[:5])
-    return [Finding(kind="unreadable", severity="error", count=len(lost), where=tuple(entry.path for entry in lost),
-                    message=f"{len(lost)} pictures or folders cannot be read: {first}", remedy=lost[0].remedy)]
+    return [
+        Finding(
+            kind="unreadable",
+            severity="error",
+            count=len(lost),
+            where=tuple(entry.path for entry in lost),
+            message=f"{len(lost)} pictures or folders cannot be read: {first}",
+            remedy=lost[0].remedy,
+        )
+    ]
 
 
 def _hides_pictures(entry: Aside) -> bool:
     return "is a folder that cannot" in entry.reason or (
-        "link to a folder" not in entry.reason and is_picture_name(entry.path.rpartition("/")[2]))
+        "link to a folder" not in entry.reason and is_picture_name(entry.path.rpartition("/")[2])
+    )
 
 
 def group_ids(paths: list[str], pattern: str) -> np.ndarray:
@@ -242,8 +282,10 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
     strangers = [path for path, fit in zip(paths, fits, strict=True) if fit is None]
     if strangers:
         first = ", ".join(name or "(an empty name)" for name in strangers[:3])
-        raise DataError(f"{len(strangers)} of {len(paths)} names do not fit --group {pattern!r}: {first}",
-                        "Mend the pattern or the names.")
+        raise DataError(
+            f"{len(strangers)} of {len(paths)} names do not fit --group {pattern!r}: {first}",
+            "Mend the pattern or the names.",
+        )
     ids: dict[tuple[str, ...], int] = {}
     return np.array([ids.setdefault(fit.groups(), len(ids)) for fit in fits if fit is not None], np.int64)
 

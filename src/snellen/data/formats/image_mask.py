@@ -70,8 +70,10 @@ def _kind(root: Path, found: Partners, asked: Asked) -> str:
             raise UsageError(f"{root} has no maps of {kind}", f"It has {', '.join(there) or 'none'}.")
         return kind
     if not there or not found.pictures:
-        raise DataError(f"{root} holds no picture with a map ({len(found.pictures)} pictures)",
-                        "Lay masks beside images: images/a.jpg with masks/a.png.")
+        raise DataError(
+            f"{root} holds no picture with a map ({len(found.pictures)} pictures)",
+            "Lay masks beside images: images/a.jpg with masks/a.png.",
+        )
     if len(there) > 1:
         first = "classes" if there[0] == "masks" else there[0]
         raise DataError(f"{root} has maps of several kinds: {', '.join(there)}", f"Say which, as --target {first}.")
@@ -134,8 +136,10 @@ def _classes(pairs: Pairs[Facts], why: str) -> Draft:
 
     nothing = [*means.void, *([str(IGNORED)] if IGNORED in means.nothing and IGNORED in seen else [])]
     no_truth = f"; {', '.join(nothing)} {'is' if len(nothing) == 1 else 'are'} no truth" if nothing else ""
-    taken = (f"image–mask pairs: {len(pairs.keys):,} pictures with a class for every pixel, {len(means.names)} classes "
-             f"({why}; {means.said}){pairs.in_splits}{no_truth}; --target instances takes values for objects")
+    taken = (
+        f"image–mask pairs: {len(pairs.keys):,} pictures with a class for every pixel, {len(means.names)} classes "
+        f"({why}; {means.said}){pairs.in_splits}{no_truth}; --target instances takes values for objects"
+    )
     maps = Maps(pairs.reading(read, None), range(len(pairs.keys)))
     return pairs.draft(PixelClasses(names=means.names), maps, taken)
 
@@ -158,9 +162,11 @@ def _instances(pairs: Pairs[Facts], why: str) -> Draft:
         return len(objects_of(read(k)).labels) if values is None else len(values - none)
 
     told = sum(len(values - none) for values in held if values is not None)
-    taken = (f"image–mask pairs: {len(pairs.keys):,} pictures with {'more than ' if pairs.unread else ''}{told:,} "
-             f"objects ({why}): each value but 0{' and 255' if outline else ''} is one object, also where its parts do "
-             f"not touch{pairs.in_splits}; --target classes takes values for classes")
+    taken = (
+        f"image–mask pairs: {len(pairs.keys):,} pictures with {'more than ' if pairs.unread else ''}{told:,} "
+        f"objects ({why}): each value but 0{' and 255' if outline else ''} is one object, also where its parts do "
+        f"not touch{pairs.in_splits}; --target classes takes values for classes"
+    )
     annotations = InstanceMaps(objects, count, range(len(pairs.keys)))
     names = _names(pairs)
     return pairs.draft(Boxes(names=names if len(names) == 1 else ("object",), masks=True), annotations, taken)

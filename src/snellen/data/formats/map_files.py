@@ -51,13 +51,19 @@ def _npy(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # the header is read as words of Python, which fails in many ways
         if "allow_pickle" in str(error) or "Python objects" in str(error):
-            raise Unusable("corrupt", "holds Python objects, which could run code and are not read",
-                           "Save plain numbers: numpy.save(..., allow_pickle=False).") from error
+            raise Unusable(
+                "corrupt",
+                "holds Python objects, which could run code and are not read",
+                "Save plain numbers: numpy.save(..., allow_pickle=False).",
+            ) from error
         raise Unusable("corrupt", f"is no NPY file ({first_line(error)})", _AGAIN) from error
     if not isinstance(held, np.ndarray) or held.dtype.kind not in "biuf" or held.ndim not in (2, 3) or not held.size:
         shape = getattr(held, "shape", ())
-        raise Unusable("corrupt", f"holds {getattr(held, 'dtype', 'no array')} of shape {shape}, no map of numbers",
-                       "Save it as (H, W) or (H, W, C) floats.")
+        raise Unusable(
+            "corrupt",
+            f"holds {getattr(held, 'dtype', 'no array')} of shape {shape}, no map of numbers",
+            "Save it as (H, W) or (H, W, C) floats.",
+        )
     if held.size > 4 * PIXELS:
         raise Unusable("corrupt", f"has {held.size:,} values", "Cut or scale it first.")
     return np.array(held)
@@ -87,6 +93,9 @@ def _floats(content: bytes, height: int, width: int, channels: int, order: str) 
     if min(height, width) < 1 or height * width > PIXELS:
         raise Unusable("corrupt", f"says that it has {width:,}x{height:,} pixels", _AGAIN)
     if len(content) != 4 * height * width * channels:
-        raise Unusable("corrupt", f"has {len(content):,} bytes of values, {width}x{height} pixels need "
-                       f"{4 * height * width * channels:,}", _AGAIN)  # fmt: skip
+        raise Unusable(
+            "corrupt",
+            f"has {len(content):,} bytes of values, {width}x{height} pixels need {4 * height * width * channels:,}",
+            _AGAIN,
+        )
     return np.frombuffer(content, f"{order}f4").reshape(height, width, channels).astype(np.float32)

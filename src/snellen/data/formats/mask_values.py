@@ -112,8 +112,11 @@ def facts(path: Path) -> Facts:
         kind = "grey" if _grey(stored) else "colours"
         values = np.unique(stored[..., 0] << 16 | stored[..., 1] << 8 | stored[..., 2])
         if len(values) > MANY:
-            raise Unusable("corrupt", f"has {len(values):,} colours: it is a picture and no mask",
-                           "Save masks as PNG: JPEG changes values.")  # fmt: skip
+            raise Unusable(
+                "corrupt",
+                f"has {len(values):,} colours: it is a picture and no mask",
+                "Save masks as PNG: JPEG changes values.",
+            )
     return Facts(stored.shape[0], stored.shape[1], kind, tuple(values.tolist()))
 
 
@@ -124,11 +127,17 @@ def _grey(stored: np.ndarray) -> bool:
 def _whole(stored: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3) int64."""
     if stored.dtype.kind == "f" and not ((np.abs(stored) < _LARGEST).all() and (stored == np.rint(stored)).all()):
-        raise Unusable("corrupt", "holds fractions, NaN or huge numbers: it is no mask",
-                       "Save masks as whole numbers, as PNG does.")
+        raise Unusable(
+            "corrupt",
+            "holds fractions, NaN or huge numbers: it is no mask",
+            "Save masks as whole numbers, as PNG does.",
+        )
     if stored.ndim == 3 and (stored.shape[2] != 3 or stored.dtype != np.uint8):
-        raise Unusable("corrupt", f"has {stored.shape[2]} channels of {stored.dtype}: it is no mask",
-                       "Save it with one channel, or as RGB of 8 bits.")  # fmt: skip
+        raise Unusable(
+            "corrupt",
+            f"has {stored.shape[2]} channels of {stored.dtype}: it is no mask",
+            "Save it with one channel, or as RGB of 8 bits.",
+        )
     whole: np.ndarray = stored.astype(np.int64)
     if whole.size and whole.min() < 0:
         raise Unusable("corrupt", f"holds the value {whole.min()}", "Values of masks begin with 0.")
@@ -147,8 +156,10 @@ def meaning(root: Path, folders: Sequence[str], seen: Sequence[int], colours: bo
     if colours:
         found = _colour_table(root, folders)
         if found is None:
-            raise DataError(f"{root}: the masks are colours, and no table says what they mean",
-                            f"Add {COLOUR_FILES[0]} with the columns name, r, g, b.")
+            raise DataError(
+                f"{root}: the masks are colours, and no table says what they mean",
+                f"Add {COLOUR_FILES[0]} with the columns name, r, g, b.",
+            )
         return found
     names = listed_names(root, folders)
     binary = set(seen) == {0, IGNORED} and (names is None or len(names[0]) == 2)
@@ -164,14 +175,17 @@ def meaning(root: Path, folders: Sequence[str], seen: Sequence[int], colours: bo
     return _without_nothing(listed, values, nothing, said, root)
 
 
-def _without_nothing(names: Sequence[str], values: Sequence[int], nothing: Sequence[int], said: str,
-                     root: Path) -> Meaning:  # fmt: skip
+def _without_nothing(
+    names: Sequence[str], values: Sequence[int], nothing: Sequence[int], said: str, root: Path
+) -> Meaning:
     void = [name.lower() in NOTHING or name.lower().startswith("background-ignore") for name in names]
     kept = [(n, v) for n, v, none in zip(names, values, void, strict=True) if not none]
     gone = [v for v, none in zip(values, void, strict=True) if none]
     if len(kept) < 2:
-        raise DataError(f"{root}: the masks have {len(kept)} classes ({said}): there is nothing to tell apart",
-                        "Give a second class, or take values for objects with --target instances.")
+        raise DataError(
+            f"{root}: the masks have {len(kept)} classes ({said}): there is nothing to tell apart",
+            "Give a second class, or take values for objects with --target instances.",
+        )
     gone_names = tuple(f"{n} ({v})" for n, v, none in zip(names, values, void, strict=True) if none)
     return Meaning(tuple(n for n, _ in kept), tuple(v for _, v in kept), (*gone, *nothing), said, gone_names)
 

@@ -20,24 +20,75 @@ from snellen.data.file_index import File, Listing
 from snellen.data.formats.image_folder import is_no_data
 from snellen.data.source import Aside
 
-PICTURES = frozenset({"image", "images", "img", "imgs", "jpegimages", "rgb", "frames", "picture", "pictures", "input",
-                      "inputs", "leftimg8bit", "photos"})  # fmt: skip
+PICTURES = frozenset(
+    {
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "jpegimages",
+        "rgb",
+        "frames",
+        "picture",
+        "pictures",
+        "input",
+        "inputs",
+        "leftimg8bit",
+        "photos",
+    }
+)
 ROLES = {  # the name of a folder -> what its maps tell
-    **dict.fromkeys(("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "gtfine",
-                     "groundtruth", "ground_truth", "segmentation", "segmentations", "segmentationclass",
-                     "segmentationclassraw"), "classes"),
+    **dict.fromkeys(
+        (
+            "mask",
+            "masks",
+            "label",
+            "labels",
+            "annotation",
+            "annotations",
+            "annot",
+            "gt",
+            "gtfine",
+            "groundtruth",
+            "ground_truth",
+            "segmentation",
+            "segmentations",
+            "segmentationclass",
+            "segmentationclassraw",
+        ),
+        "classes",
+    ),
     **dict.fromkeys(("instances", "instance", "segmentationobject", "instance_masks"), "instances"),
     **dict.fromkeys(("depth", "depths", "disparity_depth"), "depth"),
     **dict.fromkeys(("normal", "normals"), "normals"),
     **dict.fromkeys(("edge", "edges", "boundary", "boundaries", "contours"), "edges"),
     **dict.fromkeys(("reflectance", "albedo"), "reflectance"),
     **dict.fromkeys(("flow", "flows", "flow_occ", "flow_noc"), "flow"),
-}  # fmt: skip
+}
 _BESIDE = ("annot", "_annot", "_labels", "_label", "_masks", "_mask", "_gt")  # train/ beside trainannot/
-_OF_MAP = ("_gtfine_labelids", "_gtfine_labeltrainids", "_labelids", "_segmentation", "_labels", "_label", "_masks",
-           "_mask", "_seg", "_gt", "_l", "_p")  # fmt: skip
-_OF_NUMBERS = {"_depth": "depth", "_normals": "normals", "_normal": "normals", "_edges": "edges", "_flow": "flow",
-               "_albedo": "reflectance", "_reflectance": "reflectance"}  # fmt: skip
+_OF_MAP = (
+    "_gtfine_labelids",
+    "_gtfine_labeltrainids",
+    "_labelids",
+    "_segmentation",
+    "_labels",
+    "_label",
+    "_masks",
+    "_mask",
+    "_seg",
+    "_gt",
+    "_l",
+    "_p",
+)
+_OF_NUMBERS = {
+    "_depth": "depth",
+    "_normals": "normals",
+    "_normal": "normals",
+    "_edges": "edges",
+    "_flow": "flow",
+    "_albedo": "reflectance",
+    "_reflectance": "reflectance",
+}
 _OF_PICTURE = ("_leftimg8bit", "_image", "_img", "_rgb", "_sat")
 _NOT_READ = ("_gtfine_color", "_gtfine_instanceids", "_color")  # what Cityscapes lays beside its labels
 NUMBERS = frozenset({".npy", ".pfm", ".flo"})
@@ -108,8 +159,9 @@ def partners(listing: Listing) -> Partners:
         if is_no_data(file.path) or stem.lower().endswith(_NOT_READ):
             found.no_data += 1
         elif suffix.lower() not in SUFFIXES | NUMBERS:
-            found.aside.append(Aside(file.path, "is of no kind that is read as a picture or a map",
-                                     "Convert it, or move it away."))  # fmt: skip
+            found.aside.append(
+                Aside(file.path, "is of no kind that is read as a picture or a map", "Convert it, or move it away.")
+            )
         else:
             role, key = _role(file.path, suffix.lower(), folders, above)
             place = found.pictures if role == "picture" else loose if role is None else found.maps.setdefault(role, {})
@@ -120,8 +172,9 @@ def partners(listing: Listing) -> Partners:
     return found
 
 
-def _role(path: str, suffix: str, folders: set[str],
-          known: dict[tuple[str, bool], tuple[str | None, Key]]) -> tuple[str | None, Key]:  # fmt: skip
+def _role(
+    path: str, suffix: str, folders: set[str], known: dict[tuple[str, bool], tuple[str | None, Key]]
+) -> tuple[str | None, Key]:
     """What the file is by its folders or its name; None where they do not say.
 
     Args:
@@ -135,8 +188,11 @@ def _role(path: str, suffix: str, folders: set[str],
     stem = os.path.splitext(name)[0]
     if role is None:
         lower = stem.lower()
-        role = "classes" if lower.endswith(_MASKS) else next(
-            (told for end, told in _OF_NUMBERS.items() if lower.endswith(end)), None)
+        role = (
+            "classes"
+            if lower.endswith(_MASKS)
+            else next((told for end, told in _OF_NUMBERS.items() if lower.endswith(end)), None)
+        )
     return role, (*kept, stem)
 
 
@@ -165,8 +221,10 @@ def _join(found: Partners, loose: dict[Key, File]) -> None:
     plain = {_without(key, _OF_PICTURE): key for key in [*loose, *found.pictures]} if found.maps else {}
     for role, maps in found.maps.items():
         ends = (*_OF_MAP, *_OF_NUMBERS)
-        found.maps[role] = {next((k for k in _candidates(key, plain, ends) if k in found.pictures or k in loose), key):
-                            file for key, file in maps.items()}  # fmt: skip
+        found.maps[role] = {
+            next((k for k in _candidates(key, plain, ends) if k in found.pictures or k in loose), key): file
+            for key, file in maps.items()
+        }
         found.pictures.update({key: loose.pop(key) for key in found.maps[role] if key in loose})
     if "flow" in found.maps:  # its pictures are frames, which no map is named after
         found.pictures.update(loose)

@@ -55,8 +55,9 @@ def draft_of(source: PictureFiles, table: ObjectTable, told: Told, asked: Asked)
         DataError: where it has splits but nothing to learn from, or no object at all.
     """
     if not len(table.picture) and not table.wrong:
-        raise DataError(f"{source.root} tells of no object in {len(source)} pictures",
-                        "Add annotations of what is to be found.")
+        raise DataError(
+            f"{source.root} tells of no object in {len(source)} pictures", "Add annotations of what is to be found."
+        )
     if told.given is not None and not (told.given == 0).any():
         there = ", ".join(sorted({SPLITS[place] for place in told.given.tolist()}))
         raise DataError(f"{source.root} has {there} but no train split", "Add one to learn from.")
@@ -88,18 +89,27 @@ def some_masks(without: Sequence[str], count: int) -> Finding:
     """
     few, others = f"{len(without):,} of {count:,} objects", len(without) - 1
     told = f"{few} have no mask: {without[0]}" if not others else f"{few} have no mask, the first {without[0]}"
-    return Finding(kind="some-masks", count=len(without), where=tuple(without[:20]),
-                   message=f"{told}. So all are read as boxes only, and the masks of the other "
-                   f"{count - len(without):,} are not used.",
-                   remedy="To learn masks, draw one for each of them, or take their pictures out of the set.")
+    return Finding(
+        kind="some-masks",
+        count=len(without),
+        where=tuple(without[:20]),
+        message=f"{told}. So all are read as boxes only, and the masks of the other "
+        f"{count - len(without):,} are not used.",
+        remedy="To learn masks, draw one for each of them, or take their pictures out of the set.",
+    )
 
 
 def _taken_for(source: PictureFiles, table: ObjectTable, told: Told) -> str:
-    given = "" if told.given is None else " in the given splits " + ", ".join(
-        SPLITS[place] for place in np.unique(told.given).tolist())
+    given = (
+        ""
+        if told.given is None
+        else " in the given splits " + ", ".join(SPLITS[place] for place in np.unique(told.given).tolist())
+    )
     note = f"; {told.note}" if told.note else ""
-    return (f"{told.name}: {len(table.picture):,} objects of {len(told.target.names)} classes in {len(source):,} "
-            f"pictures{given}{note}")
+    return (
+        f"{told.name}: {len(table.picture):,} objects of {len(told.target.names)} classes in {len(source):,} "
+        f"pictures{given}{note}"
+    )
 
 
 def split_of(name: str) -> int | None:
@@ -140,8 +150,11 @@ def some_names(folder: Path) -> list[str]:
 def beside_pictures(folder: Path, suffix: str) -> bool:
     """Whether one of the first files of this ending has the name of a picture beside it."""
     stems = [name[: -len(suffix)] for name in some_names(folder) if name.lower().endswith(suffix)]
-    return any((folder / f"{stem}{ending}").exists() for stem in stems[:_TRIED]
-               for ending in itertools.chain.from_iterable((one, one.upper()) for one in sorted(SUFFIXES)))  # fmt: skip
+    return any(
+        (folder / f"{stem}{ending}").exists()
+        for stem in stems[:_TRIED]
+        for ending in itertools.chain.from_iterable((one, one.upper()) for one in sorted(SUFFIXES))
+    )
 
 
 def leads_out(name: str) -> bool:

@@ -65,8 +65,15 @@ class Pairs(Generic[H]):
         looking: how maps are looked at.
     """
 
-    def __init__(self, root: Path, found: Partners, maps: dict[Key, File], looking: Looking[H], asked: Asked,
-                 seconds: dict[Key, File] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        root: Path,
+        found: Partners,
+        maps: dict[Key, File],
+        looking: Looking[H],
+        asked: Asked,
+        seconds: dict[Key, File] | None = None,
+    ) -> None:
         self.root = root
         self.found = found
         self.word = looking.word
@@ -105,8 +112,12 @@ class Pairs(Generic[H]):
             elif held is not None:
                 self.held[k] = held
                 if isinstance(header, Header) and not fits(header, (held.height, held.width)):
-                    self.refuse(k, f"is {header.width}x{header.height} pixels, its {self.word} {file.path} "
-                                f"{held.width}x{held.height}", _SIZE)
+                    self.refuse(
+                        k,
+                        f"is {header.width}x{header.height} pixels, its {self.word} {file.path} "
+                        f"{held.width}x{held.height}",
+                        _SIZE,
+                    )
         return len(self.maps) - len(places)
 
     def refuse(self, k: int, cause: str, remedy: str) -> None:
@@ -127,8 +138,9 @@ class Pairs(Generic[H]):
                 values = read(self.root / file.path)
                 height, width = values.shape[-2:]
                 if not fits(header, (height, width)):
-                    raise Unusable("corrupt", f"is {width}x{height} pixels, its picture {header.width}x{header.height}",
-                                   _SIZE)  # fmt: skip
+                    raise Unusable(
+                        "corrupt", f"is {width}x{height} pixels, its picture {header.width}x{header.height}", _SIZE
+                    )
                 mirror, quarters = self._turn(k, header, (height, width))
             except Unusable as error:
                 raise BadSamples({k: error.cause}, {k: file.path}) from error
@@ -149,10 +161,16 @@ class Pairs(Generic[H]):
     def draft(self, target: Target, annotations: Annotations, taken_for: str) -> Draft:
         found = self.found
         lost = [Aside(file.path, "has no picture of its name", "Rename it, or move it away.") for file in self.lonely]
-        lost += [Aside(file.path, f"is a second file for {other.path}", "Keep one of them.")
-                 for other, file in found.doubled]  # fmt: skip
-        strays = [*self.aside, *(Aside(file.path, "lies with neither pictures nor maps",
-                                       "Move it to them, or out of the data.") for file in found.strays)]  # fmt: skip
+        lost += [
+            Aside(file.path, f"is a second file for {other.path}", "Keep one of them.") for other, file in found.doubled
+        ]
+        strays = [
+            *self.aside,
+            *(
+                Aside(file.path, "lies with neither pictures nor maps", "Move it to them, or out of the data.")
+                for file in found.strays
+            ),
+        ]
         findings = _findings(lost, strays, self.unread, self.word)
         aside = (*strays, *lost)
         # A map is counted as used with its picture, a map of another kind as no data.
@@ -160,9 +178,19 @@ class Pairs(Generic[H]):
         everything = len(found.pictures) + sum(map(len, found.maps.values())) + len(found.strays) + len(found.doubled)
         everything += len(found.aside) + found.no_data
         files = {"found": everything, "used": used, "set aside": len(aside), "no data": everything - used - len(aside)}
-        return Draft(source=self.source, inputs={"image": self.source.input()}, target=target, truth=None,
-                     annotations=annotations, taken_for=taken_for, given=self.given, groups=self.groups,
-                     findings=findings, aside=aside, files=files)  # fmt: skip
+        return Draft(
+            source=self.source,
+            inputs={"image": self.source.input()},
+            target=target,
+            truth=None,
+            annotations=annotations,
+            taken_for=taken_for,
+            given=self.given,
+            groups=self.groups,
+            findings=findings,
+            aside=aside,
+            files=files,
+        )
 
     @property
     def in_splits(self) -> str:
@@ -188,12 +216,15 @@ def _splits(root: Path, keys: list[Key], told: set[Key], word: str) -> tuple[np.
     keys = [key for key in keys if key[0] not in tops - judged]
     beside = sorted({key[0] for key in keys} - tops)
     if beside:
-        raise DataError(f"{root} has {', '.join(sorted(tops))} beside {', '.join(beside[:3])}",
-                        "Keep only folders of splits, or none.")
+        raise DataError(
+            f"{root} has {', '.join(sorted(tops))} beside {', '.join(beside[:3])}",
+            "Keep only folders of splits, or none.",
+        )
     given = np.array([SPLIT_NAMES[key[0].lower()] for key in keys], np.int64)
     if not (given == 0).any():
-        raise DataError(f"{root} has {', '.join(sorted(tops))} but no train folder with a {word}",
-                        "Add one to learn from.")
+        raise DataError(
+            f"{root} has {', '.join(sorted(tops))} but no train folder with a {word}", "Add one to learn from."
+        )
     return given, keys, unjudged
 
 
@@ -208,14 +239,18 @@ def _listed(root: Path, keys: list[Key]) -> tuple[np.ndarray, list[Key], list[Ke
             raise DataError(f"{file} cannot be read ({first_line(error)})", "Mend it.") from error
         for line in names:
             if lists.setdefault(line, place) != place and name != "trainval":
-                raise DataError(f"{file} names {shown(line)}, which is in {SPLITS[lists[line]]} already",
-                                "A picture belongs to one split.")
+                raise DataError(
+                    f"{file} names {shown(line)}, which is in {SPLITS[lists[line]]} already",
+                    "A picture belongs to one split.",
+                )
     if not lists:
         return None
     missing = sorted(set(lists) - {key[-1] for key in keys})
     if missing:
-        raise DataError(f"{root / _LISTS} names {len(missing)} pictures that are not there: {shown(missing[0])}",
-                        "Add them, or take their names out of the lists.")
+        raise DataError(
+            f"{root / _LISTS} names {len(missing)} pictures that are not there: {shown(missing[0])}",
+            "Add them, or take their names out of the lists.",
+        )
     kept = [key for key in keys if key[-1] in lists]
     return np.array([lists[key[-1]] for key in kept], np.int64), kept, [key for key in keys if key[-1] not in lists]
 
@@ -234,25 +269,45 @@ def _held(root: Path, files: Sequence[File], looking: Looking[H]) -> dict[str, H
 
     missing = [path for path in by_path if path not in known]
     fresh = dict(zip(missing, in_threads(look, missing), strict=True))
-    index.learn(looking.word, by_path, {path: to_bytes(held) for path, held in fresh.items()
-                                        if not isinstance(held, Unusable)})  # fmt: skip
+    index.learn(
+        looking.word, by_path, {path: to_bytes(held) for path, held in fresh.items() if not isinstance(held, Unusable)}
+    )
     return {**known, **fresh}
 
 
 def _findings(lost: Sequence[Aside], strays: Sequence[Aside], unread: int, word: str) -> tuple[Finding, ...]:
     findings = []
     if lost:
-        findings.append(Finding(kind="no-partner", severity="error", remedy=lost[0].remedy, count=len(lost),
-                                message=f"{len(lost)} files belong to no picture: {_first(lost)}",
-                                where=tuple(entry.path for entry in lost)))  # fmt: skip
+        findings.append(
+            Finding(
+                kind="no-partner",
+                severity="error",
+                remedy=lost[0].remedy,
+                count=len(lost),
+                message=f"{len(lost)} files belong to no picture: {_first(lost)}",
+                where=tuple(entry.path for entry in lost),
+            )
+        )
     if strays:
-        findings.append(Finding(kind="stray", remedy=strays[0].remedy, count=len(strays),
-                                message=f"{len(strays)} files are not used: {_first(strays)}",
-                                where=tuple(entry.path for entry in strays)))  # fmt: skip
+        findings.append(
+            Finding(
+                kind="stray",
+                remedy=strays[0].remedy,
+                count=len(strays),
+                message=f"{len(strays)} files are not used: {_first(strays)}",
+                where=tuple(entry.path for entry in strays),
+            )
+        )
     if unread:
-        findings.append(Finding(kind="unread", severity="note", count=unread,
-                                message=f"{unread:,} of the {word}s are looked at only as they are learned from",
-                                remedy="snellen data DATA --full looks at all of them."))  # fmt: skip
+        findings.append(
+            Finding(
+                kind="unread",
+                severity="note",
+                count=unread,
+                message=f"{unread:,} of the {word}s are looked at only as they are learned from",
+                remedy="snellen data DATA --full looks at all of them.",
+            )
+        )
     return tuple(findings)
 
 

@@ -20,9 +20,12 @@ from snellen.core.errors import DataError
 
 _DTYPE = re.compile(r"[biuf][1248]")
 _NAMES = {
-    "numpy.core.multiarray _reconstruct": "array", "numpy._core.multiarray _reconstruct": "array",
-    "numpy ndarray": "class", "numpy dtype": "dtype", "_codecs encode": "bytes",
-}  # fmt: skip
+    "numpy.core.multiarray _reconstruct": "array",
+    "numpy._core.multiarray _reconstruct": "array",
+    "numpy ndarray": "class",
+    "numpy dtype": "dtype",
+    "_codecs encode": "bytes",
+}
 _WRONG = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
@@ -93,8 +96,8 @@ class _Machine:
     def take(self, count: int) -> list[Any]:
         if len(self.stack) < count:
             raise ValueError("it takes from an empty stack")
-        top = self.stack[len(self.stack) - count:]
-        del self.stack[len(self.stack) - count:]
+        top = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
         return top
 
 
@@ -249,16 +252,52 @@ def _dict(entries: list[Any]) -> dict[Any, Any]:
 
 _IGNORED = frozenset(("PROTO", "FRAME"))
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_LITERALS = frozenset((
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
-    "BINBYTES8",
-))  # fmt: skip
+_LITERALS = frozenset(
+    (
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "FLOAT",
+        "BINFLOAT",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "UNICODE",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE8",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+    )
+)
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "MARK": _mark, "PUT": _put, "BINPUT": _put, "LONG_BINPUT": _put, "MEMOIZE": _put,
-    "GET": _get, "BINGET": _get, "LONG_BINGET": _get,
-    "APPEND": _append, "APPENDS": _appends, "SETITEM": _setitem, "SETITEMS": _setitems,
-    "EMPTY_LIST": _made(list), "EMPTY_DICT": _made(dict), "LIST": _collect(list), "DICT": _collect(_dict),
-    "TUPLE": _collect(tuple), "TUPLE1": _tuple(1), "TUPLE2": _tuple(2), "TUPLE3": _tuple(3),
-    "GLOBAL": _name, "STACK_GLOBAL": _name, "REDUCE": _reduce, "BUILD": _build,
-}  # fmt: skip
+    "MARK": _mark,
+    "PUT": _put,
+    "BINPUT": _put,
+    "LONG_BINPUT": _put,
+    "MEMOIZE": _put,
+    "GET": _get,
+    "BINGET": _get,
+    "LONG_BINGET": _get,
+    "APPEND": _append,
+    "APPENDS": _appends,
+    "SETITEM": _setitem,
+    "SETITEMS": _setitems,
+    "EMPTY_LIST": _made(list),
+    "EMPTY_DICT": _made(dict),
+    "LIST": _collect(list),
+    "DICT": _collect(_dict),
+    "TUPLE": _collect(tuple),
+    "TUPLE1": _tuple(1),
+    "TUPLE2": _tuple(2),
+    "TUPLE3": _tuple(3),
+    "GLOBAL": _name,
+    "STACK_GLOBAL": _name,
+    "REDUCE": _reduce,
+    "BUILD": _build,
+}

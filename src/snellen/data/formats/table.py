@@ -74,16 +74,20 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     chosen = choose(grid.names, asked.target, [*reserved, *([named] if named is not None else [])])
     rest = [name for name in grid.names if name not in chosen.names and name not in reserved]
     if not rest or not chosen.names:
-        raise DataError(f"{file} has no column beside {', '.join(map(repr, (*chosen.names, *reserved)))}",
-                        "A table needs at least one input and one target.")
+        raise DataError(
+            f"{file} has no column beside {', '.join(map(repr, (*chosen.names, *reserved)))}",
+            "A table needs at least one input and one target.",
+        )
     problems = Problems(grid)
     target = read_target(grid, chosen, problems)
     if named in rest:
         problems.finish()
         inputs = picture_inputs(path, file, grid, named, rest, asked)
     elif asked.group is not None and groups is None:
-        raise UsageError(f"--group {asked.group!r} is a pattern of file names, and the table names no pictures",
-                         f"Name a column: {', '.join(grid.names[:8])}.")
+        raise UsageError(
+            f"--group {asked.group!r} is a pattern of file names, and the table names no pictures",
+            f"Name a column: {', '.join(grid.names[:8])}.",
+        )
     else:
         inputs = _vectors(grid, rest, problems, asked, None if given is None else given == 0)
     assert target is not None  # a missing target is a problem, and those have ended it
@@ -91,17 +95,28 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if rows is not None:  # the pages of one file are several samples of one row
         truth, given, groups = truth[torch.from_numpy(rows)], *(None if x is None else x[rows] for x in (given, groups))
         groups = inputs.groups if groups is None else groups
-    taken = f"a table of {len(grid):,} rows: {inputs.said}; target {', '.join(map(repr, chosen.names))} " \
-            f"({chosen.why}) as {target[2]}"  # fmt: skip
+    taken = (
+        f"a table of {len(grid):,} rows: {inputs.said}; target {', '.join(map(repr, chosen.names))} "
+        f"({chosen.why}) as {target[2]}"
+    )
     if not asked.target:
         taken += f"; another with --target {shlex.quote(rest[-1])}"
     if grid.commas:
         taken += "; commas in numbers are read as decimal points"
     if given is not None:
         taken += f"; splits by column {split!r}"
-    return Draft(source=inputs.source, inputs={inputs.name: inputs.input}, target=target[0], truth=truth, given=given,
-                 groups=groups, taken_for=taken, findings=inputs.findings, files=dict(inputs.files),
-                 aside=inputs.aside)  # fmt: skip
+    return Draft(
+        source=inputs.source,
+        inputs={inputs.name: inputs.input},
+        target=target[0],
+        truth=truth,
+        given=given,
+        groups=groups,
+        taken_for=taken,
+        findings=inputs.findings,
+        files=dict(inputs.files),
+        aside=inputs.aside,
+    )
 
 
 def _splits(grid: Grid, name: str) -> np.ndarray | None:
@@ -159,24 +174,40 @@ def _vectors(grid: Grid, names: Sequence[str], problems: Problems, asked: Asked,
         if cells.missing.any():
             imputed[name] = int(cells.missing.sum())
         if text.count(text[0]) == len(text):
-            findings.append(Finding(kind="constant-column", where=(name,), remedy="It tells nothing: take it out.",
-                                    message=f"Column {name!r} is {text[0]!r} in every row."))
+            findings.append(
+                Finding(
+                    kind="constant-column",
+                    where=(name,),
+                    remedy="It tells nothing: take it out.",
+                    message=f"Column {name!r} is {text[0]!r} in every row.",
+                )
+            )
     problems.finish()
     if not columns:
-        raise DataError(f"{grid.where} leaves no input beside the target: "
-                        + "; ".join(finding.message for finding in findings), "Add columns that describe the rows.")
+        raise DataError(
+            f"{grid.where} leaves no input beside the target: " + "; ".join(finding.message for finding in findings),
+            "Add columns that describe the rows.",
+        )
     if imputed:
-        findings.append(Finding(
-            kind="imputed", severity="note", count=sum(imputed.values()), where=tuple(imputed),
-            message="Missing cells were filled with the column's median, or the category \"missing\": "
-            + ", ".join(f"{count} in {name!r}" for name, count in list(imputed.items())[:5]) + "."))  # fmt: skip
+        findings.append(
+            Finding(
+                kind="imputed",
+                severity="note",
+                count=sum(imputed.values()),
+                where=tuple(imputed),
+                message='Missing cells were filled with the column\'s median, or the category "missing": '
+                + ", ".join(f"{count} in {name!r}" for name, count in list(imputed.items())[:5])
+                + ".",
+            )
+        )
     values = encode(grid, columns, known)
     words = sum(column.categories is not None for column in columns)
     said = f"{len(columns) - words} columns of numbers" + (f" and {words} of categories" if words else "")
     dtype = str(values.dtype).removeprefix("torch.")
     input = Input(modality="vector", shape=(values.shape[1],), dtype=dtype, columns=tuple(columns))
-    return Inputs(source=Array(values, _row_names(len(values))), input=input, name="vector", said=said,
-                  findings=tuple(findings))
+    return Inputs(
+        source=Array(values, _row_names(len(values))), input=input, name="vector", said=said, findings=tuple(findings)
+    )
 
 
 def _row_names(count: int) -> list[str]:
@@ -231,9 +262,11 @@ def read_rows(path: Path | TextIO, spec: Spec) -> tuple[list[str], Tensor]:
         grid = dataclasses.replace(grid, names=tuple(needed))  # the target's column is not there to be counted
     absent = [name for name in needed if name not in grid.names]
     if absent:
-        raise DataError(f"{grid.where} lacks column {', '.join(map(repr, absent[:5]))}"
-                        + (f" and {len(absent) - 5} more" if len(absent) > 5 else ""),
-                        nearest(absent[0], list(grid.names)))
+        raise DataError(
+            f"{grid.where} lacks column {', '.join(map(repr, absent[:5]))}"
+            + (f" and {len(absent) - 5} more" if len(absent) > 5 else ""),
+            nearest(absent[0], list(grid.names)),
+        )
     values = encode(grid, columns)
     return _row_names(len(values)), values.to(getattr(torch, spec.input.dtype))
 

@@ -143,8 +143,9 @@ def look_for_numbers(text: Sequence[str]) -> Cells:
         return cells
     values = np.array([float(cell) if is_number(cell) else np.nan for cell in text])
     values[~np.isfinite(values)] = np.nan
-    return Cells(values=values, missing=cells.missing,
-                 bad=tuple(np.nonzero(np.isnan(values) & ~cells.missing)[0].tolist()))
+    return Cells(
+        values=values, missing=cells.missing, bad=tuple(np.nonzero(np.isnan(values) & ~cells.missing)[0].tolist())
+    )
 
 
 def _one_hot(column: Column, text: Sequence[str], problems: Problems) -> np.ndarray:

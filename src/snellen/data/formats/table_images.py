@@ -70,8 +70,9 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
     there: dict[str, bool] = {}
     absent = [k for k, cell in enumerate(cells) if not there.setdefault(cell, is_file(root / cell))]
     if absent and not outside and not asked.quarantine:
-        problems.cells(column, absent, "{} is not there",
-                       f"Names are looked for from {root}; leave them out with --quarantine.")
+        problems.cells(
+            column, absent, "{} is not there", f"Names are looked for from {root}; leave them out with --quarantine."
+        )
     problems.finish()
     source, rows = open_pages(root, named_files(root, cells), asked.pages)
     pattern = asked.group if asked.group is not None and "{" in asked.group else None
@@ -80,11 +81,16 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
     used = 1 + len(there)
     pages = f", {len(source):,} pages" if source.page is not None else ""
     return Inputs(
-        source=source, input=source.input(), name="image", said=f"pictures named in column {column!r}{pages}",
+        source=source,
+        input=source.input(),
+        name="image",
+        said=f"pictures named in column {column!r}{pages}",
         aside=aside,
         findings=(*_ignored([name for name in names if name != column]), *stray(aside)),
         files=(("found", used + len(aside) + no_data), ("used", used), ("set aside", len(aside)), ("no data", no_data)),
-        groups=groups, rows=rows)  # fmt: skip
+        groups=groups,
+        rows=rows,
+    )
 
 
 def _leads_out(name: PurePosixPath) -> bool:
@@ -104,8 +110,11 @@ def _beside(root: Path, file: Path, named: set[str]) -> tuple[tuple[Aside, ...],
     from snellen.data.formats.image_folder import sort_files
 
     found = sort_files(walk(root))
-    unnamed = [Aside(picture.path, _NOT_NAMED, "Add its row, or move it away.") for picture in found.pictures
-               if picture.path not in named]  # fmt: skip
+    unnamed = [
+        Aside(picture.path, _NOT_NAMED, "Add its row, or move it away.")
+        for picture in found.pictures
+        if picture.path not in named
+    ]
     others = [entry for entry in found.aside if entry.path != file.name and entry.path not in named]
     return (*unnamed, *others), found.no_data
 
@@ -114,6 +123,13 @@ def _ignored(names: Sequence[str]) -> list[Finding]:
     if not names:
         return []
     shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [Finding(kind="ignored-column", severity="note", where=tuple(names), count=len(names),
-                    message=f"The pictures are the input; not used: {shown}.",
-                    remedy="Take the file names out of the table to learn from the other columns.")]
+    return [
+        Finding(
+            kind="ignored-column",
+            severity="note",
+            where=tuple(names),
+            count=len(names),
+            message=f"The pictures are the input; not used: {shown}.",
+            remedy="Take the file names out of the table to learn from the other columns.",
+        )
+    ]

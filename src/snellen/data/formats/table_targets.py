@@ -32,7 +32,7 @@ class Chosen(NamedTuple):
 
 
 def split_unit(header: str) -> tuple[str, str]:
-    """"height [mm]" or "height (mm)" to name and unit; without a unit the unit is ""."""
+    """ "height [mm]" or "height (mm)" to name and unit; without a unit the unit is ""."""
     match = _UNIT.match(header)
     return (match[1], match[2] or match[3]) if match else (header, "")
 
@@ -58,8 +58,11 @@ def choose(names: Sequence[str], asked: Sequence[str], reserved: Sequence[str] =
     if colon and wanted[-1] not in names and ending in KINDS:
         wanted[-1], kind = base, ending
     for word in wanted:
-        match = [name for name in names if name == word] or [name for name in names if split_unit(name)[0] == word] or \
-            [name for name in names if name.lower() == word.lower()]  # fmt: skip
+        match = (
+            [name for name in names if name == word]
+            or [name for name in names if split_unit(name)[0] == word]
+            or [name for name in names if name.lower() == word.lower()]
+        )
         if not match:
             raise UsageError(f"No column is called {word!r}", nearest(word, list(names)))
         found.append(match[0])
@@ -112,8 +115,10 @@ def _numbers(grid: Grid, names: Sequence[str], problems: Problems) -> tuple[Targ
         assert cells.values is not None
         columns.append(cells.values)
         if problems.count == before and len(np.unique(cells.values)) == 1:
-            problems.column(f"the target {name!r} is {columns[-1][0]:g} in every row",
-                            "There is nothing to learn: give another --target.")
+            problems.column(
+                f"the target {name!r} is {columns[-1][0]:g} in every row",
+                "There is nothing to learn: give another --target.",
+            )
     if problems.count > before:
         return None
     parts = [split_unit(name) for name in names]
@@ -145,8 +150,9 @@ def _labels(name: str, text: Sequence[str], problems: Problems) -> tuple[Target,
     return Labels(names=tuple(names)), truth, f"{len(names)} labels, several a row"
 
 
-def _classes(name: str, text: Sequence[str], cells: Cells, problems: Problems,
-             guessed: bool) -> tuple[Target, Tensor, str] | None:  # fmt: skip
+def _classes(
+    name: str, text: Sequence[str], cells: Cells, problems: Problems, guessed: bool
+) -> tuple[Target, Tensor, str] | None:
     whole = cells.values is not None and not cells.bad and bool((cells.values == np.round(cells.values)).all())
     if whole:
         assert cells.values is not None
@@ -157,12 +163,17 @@ def _classes(name: str, text: Sequence[str], cells: Cells, problems: Problems,
         place = {label: k for k, label in enumerate(names)}
         truth = np.array([place[cell] for cell in text])
     if len(names) == 1:
-        problems.column(f"the target {name!r} is {names[0]!r} in every row",
-                        "Classes need two at least: add the others, or give another --target.")
+        problems.column(
+            f"the target {name!r} is {names[0]!r} in every row",
+            "Classes need two at least: add the others, or give another --target.",
+        )
         return None
     if len(names) > MOST_WHOLE_CLASSES and 2 * len(names) > len(text):
-        problems.column(f"the target {name!r} has {len(names):,} different values in {len(text):,} rows: "
-                        "neither classes nor numbers", "Give another --target.")
+        problems.column(
+            f"the target {name!r} has {len(names):,} different values in {len(text):,} rows: "
+            "neither classes nor numbers",
+            "Give another --target.",
+        )
         return None
     said = f"{len(names)} classes"
     if whole and guessed:

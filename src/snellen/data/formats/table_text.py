@@ -17,8 +17,24 @@ from snellen.core.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # in lower case
-PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm",
-            ".pnm", ".avif", ".jp2")
+PICTURES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".gif",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".pgm",
+    ".ppm",
+    ".pbm",
+    ".pnm",
+    ".avif",
+    ".jp2",
+)
 _DELIMITERS = (",", ";", "\t")
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _LOOKED_AT = 200  # rows from which delimiter and header are judged
@@ -111,26 +127,38 @@ def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
                 lines.append(before + 1)
             before = reader.line_num
     except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}: {error}",
-                        "Close every quote, and write a quote within quotes twice.") from error
+        raise DataError(
+            f"{where}, line {reader.line_num}: {error}", "Close every quote, and write a quote within quotes twice."
+        ) from error
     width = len(rows[0])
     ragged = [place for place, row in enumerate(rows) if len(row) != width]
     if ragged:
         shown = ", ".join(f"row {lines[place]} has {len(rows[place])}" for place in ragged[:5])
         more = f" and {len(ragged) - 5} more" if len(ragged) > 5 else ""
-        raise DataError(f"{where}: the first row has {width} cells, {shown}{more}",
-                        "Give every row the same number of cells; quote cells that hold the delimiter.")
+        raise DataError(
+            f"{where}: the first row has {width} cells, {shown}{more}",
+            "Give every row the same number of cells; quote cells that hold the delimiter.",
+        )
     header = has_header(rows, names)
-    heads = [cell.strip() or f"column {k + 1}" for k, cell in enumerate(rows[0])] if header else \
-        [f"column {k + 1}" for k in range(width)]  # fmt: skip
+    heads = (
+        [cell.strip() or f"column {k + 1}" for k, cell in enumerate(rows[0])]
+        if header
+        else [f"column {k + 1}" for k in range(width)]
+    )
     _check_names(where, heads)
     start = int(header)
     if len(rows) == start:
         raise DataError(f"{where} has names but no rows", "Add the rows, one sample each.")
     columns = tuple(tuple(map(str.strip, column)) for column in zip(*rows[start:], strict=True))
     pointed = columns if delimiter == "," else tuple(map(_with_points, columns))
-    return Grid(where=where, names=tuple(heads), columns=pointed, lines=lines[start:], header=header,
-                commas=any(a is not b for a, b in zip(columns, pointed, strict=True)))
+    return Grid(
+        where=where,
+        names=tuple(heads),
+        columns=pointed,
+        lines=lines[start:],
+        header=header,
+        commas=any(a is not b for a, b in zip(columns, pointed, strict=True)),
+    )
 
 
 def _with_points(cells: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,9 +172,9 @@ def _with_points(cells: tuple[str, ...]) -> tuple[str, ...]:
 
 def sniff(text: str) -> str:
     """The delimiter that cuts the first rows into the same number of cells, and into most of them."""
-    start = text[:1 << 16]
+    start = text[: 1 << 16]
     if len(start) < len(text):
-        start = start[:start.rfind("\n") + 1] or start
+        start = start[: start.rfind("\n") + 1] or start
     best = (False, 1, ",")
     for delimiter in _DELIMITERS:
         try:
@@ -186,7 +214,8 @@ def has_header(rows: Sequence[Sequence[str]], names: Sequence[str] = ()) -> bool
     below = rows[1:_LOOKED_AT]
     return bool(below) and any(
         not number and cell.lower() not in MISSING and all(is_number(row[place].strip()) for row in below)
-        for place, (cell, number) in enumerate(zip(first, numbers, strict=True)))
+        for place, (cell, number) in enumerate(zip(first, numbers, strict=True))
+    )
 
 
 def is_picture(cell: str) -> bool:
@@ -196,8 +225,10 @@ def is_picture(cell: str) -> bool:
 def _check_names(where: str, names: Sequence[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"{where}: the header has {', '.join(map(repr, twice[:5]))} more than once",
-                        "Give every column a name of its own; without names, the first row must hold a number.")
+        raise DataError(
+            f"{where}: the header has {', '.join(map(repr, twice[:5]))} more than once",
+            "Give every column a name of its own; without names, the first row must hold a number.",
+        )
 
 
 def _json_grid(where: str, text: str) -> Grid:
@@ -247,5 +278,7 @@ def _cell(where: str, line: int, key: str, value: Any) -> str:
         return str(value)
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return ";".join(value) or ";"
-    raise DataError(f"{where}, line {line}: {key!r} is {json.dumps(value)[:60]}, which is no cell",
-                    "A cell is a text, a number, true, false, null, or a list of texts (labels).")
+    raise DataError(
+        f"{where}, line {line}: {key!r} is {json.dumps(value)[:60]}, which is no cell",
+        "A cell is a text, a number, true, false, null, or a list of texts (labels).",
+    )

@@ -44,8 +44,11 @@ def recognises(path: Path) -> bool:
     home = home_of(path)
     if home is not None:
         return any(name.lower().endswith(".xml") for name in some_names(home / child(home, "annotations")))
-    return any(beside_pictures(path / name, ".xml") for name in ("", *some_names(path))
-               if not name or split_of(name) is not None)  # fmt: skip
+    return any(
+        beside_pictures(path / name, ".xml")
+        for name in ("", *some_names(path))
+        if not name or split_of(name) is not None
+    )
 
 
 def open_draft(path: Path, asked: Asked) -> Draft:
@@ -56,8 +59,10 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         UsageError: for another target.
     """
     if asked.target not in ((), ("instances",)):
-        raise UsageError(f"--target {','.join(asked.target)} is nothing that Pascal VOC tells",
-                         "Write --target instances for boxes with masks, or leave it out for boxes.")
+        raise UsageError(
+            f"--target {','.join(asked.target)} is nothing that Pascal VOC tells",
+            "Write --target instances for boxes with masks, or leave it out for boxes.",
+        )
     masks = bool(asked.target)
     root = home_of(path) or path
     listing = walk(root)
@@ -68,8 +73,11 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     table, names = _table(entries, parsed, wrong, from_one)
     if masks:
         drawn = ObjectMasks(root, [entry.mask for entry in entries], table.picture)
-        lost = [Wrong(k, "annotation", f"{entry.xml} has no mask in {MASKS}") for k, entry in enumerate(entries)
-                if entry.mask is None]  # fmt: skip
+        lost = [
+            Wrong(k, "annotation", f"{entry.xml} has no mask in {MASKS}")
+            for k, entry in enumerate(entries)
+            if entry.mask is None
+        ]
         table = dataclasses.replace(table, outlines=drawn, wrong=[*table.wrong, *lost])
     elif any(file.path.startswith(f"{MASKS}/") for file in listing.files):
         note += "; masks: --target instances"
@@ -78,10 +86,19 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     aside, no_data = not_used(listing, {name for name in used if name}, reasons)
     splits = [entry.split for entry in entries if entry.split is not None]
     told = Told(
-        target=Boxes(names=tuple(names), masks=masks), name="Pascal VOC", note=note,
-        given=np.array(splits, np.int64) if splits else None, findings=tuple(stray(aside)), aside=tuple(aside),
-        files={"found": len(listing.files) + len(listing.aside), "used": len(used), "set aside": len(aside),
-               "no data": no_data})  # fmt: skip
+        target=Boxes(names=tuple(names), masks=masks),
+        name="Pascal VOC",
+        note=note,
+        given=np.array(splits, np.int64) if splits else None,
+        findings=tuple(stray(aside)),
+        aside=tuple(aside),
+        files={
+            "found": len(listing.files) + len(listing.aside),
+            "used": len(used),
+            "set aside": len(aside),
+            "no data": no_data,
+        },
+    )
     return draft_of(source, table, told, asked)
 
 
@@ -154,8 +171,9 @@ def _counts_from_one(parsed: list[Parsed]) -> tuple[bool, str]:
     return True, f"boxes count pixels from 1 ({f'{ones:,} begin at 1, ' if ones else ''}none at 0)"
 
 
-def _table(entries: list[Entry], parsed: list[Parsed], wrong: list[Wrong],
-           from_one: bool) -> tuple[ObjectTable, list[str]]:  # fmt: skip
+def _table(
+    entries: list[Entry], parsed: list[Parsed], wrong: list[Wrong], from_one: bool
+) -> tuple[ObjectTable, list[str]]:
     names = sorted({name for one in parsed for name in one.names})
     place = {name: k for k, name in enumerate(names)}
     counts = [len(one.names) for one in parsed]
@@ -165,10 +183,16 @@ def _table(entries: list[Entry], parsed: list[Parsed], wrong: list[Wrong],
     if from_one:
         boxes[:, :2] -= 1  # the first pixel begins at 0, the last one ends at its number
     table = ObjectTable(
-        picture=picture, boxes=boxes, labels=np.array([place[n] for one in parsed for n in one.names], np.int64),
-        crowd=np.zeros(len(boxes), bool), ignored=np.array([d for one in parsed for d in one.difficult], bool),
-        areas=np.full(len(boxes), np.nan), sizes=np.array([one.size for one in parsed], np.int64).reshape(-1, 2),
-        place=lambda k: f"{entries[picture[k]].xml} object {k - starts[picture[k]] + 1}", wrong=wrong)  # fmt: skip
+        picture=picture,
+        boxes=boxes,
+        labels=np.array([place[n] for one in parsed for n in one.names], np.int64),
+        crowd=np.zeros(len(boxes), bool),
+        ignored=np.array([d for one in parsed for d in one.difficult], bool),
+        areas=np.full(len(boxes), np.nan),
+        sizes=np.array([one.size for one in parsed], np.int64).reshape(-1, 2),
+        place=lambda k: f"{entries[picture[k]].xml} object {k - starts[picture[k]] + 1}",
+        wrong=wrong,
+    )
     return table, names
 
 

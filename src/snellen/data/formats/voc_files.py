@@ -53,8 +53,11 @@ def entries_of(root: Path, listing: Listing, masks: bool) -> tuple[list[Entry], 
     """
     told, shown_at = child(root, "annotations"), child(root, "jpegimages", "images")
     inside, pictured = (f"{told}/" if told else ""), (f"{shown_at}/" if shown_at else "")
-    xmls = {file.path[len(inside) : -4]: file.path for file in listing.files
-            if file.path.startswith(inside) and file.path.lower().endswith(".xml") and not _hidden(file.path)}
+    xmls = {
+        file.path[len(inside) : -4]: file.path
+        for file in listing.files
+        if file.path.startswith(inside) and file.path.lower().endswith(".xml") and not _hidden(file.path)
+    }
     if not xmls:
         raise DataError(f"{root} holds no XML file of annotations", "Pascal VOC has one for each picture.")
     pictures: dict[str, list[str]] = {}
@@ -107,21 +110,33 @@ def _lists(root: Path, listing: Listing, known: Mapping[str, str], kind: str) ->
         for line in filter(None, lines):
             key = next((k for k in (line, line.split()[0], os.path.splitext(line)[0]) if k in known), None)
             if key is None:
-                raise DataError(f"{root / file} names {shown(line)}, which has no file in Annotations",
-                                "Add it, or take the name out of the list.")
+                raise DataError(
+                    f"{root / file} names {shown(line)}, which has no file in Annotations",
+                    "Add it, or take the name out of the list.",
+                )
             if name == "trainval" and key in lists:
                 continue
             if lists.setdefault(key, place) != place:
-                raise DataError(f"{root / file} names {shown(line)}, which is in {SPLITS[lists[key]]} already",
-                                "A picture belongs to one split.")
+                raise DataError(
+                    f"{root / file} names {shown(line)}, which is in {SPLITS[lists[key]]} already",
+                    "A picture belongs to one split.",
+                )
     return lists or None
 
 
 def not_used(listing: Listing, used: set[str], reasons: Mapping[str, str]) -> tuple[list[Aside], int]:
     """What is not used. Masks that are not asked for belong to the set, and are no data here."""
-    aside, no_data = left_over(listing, used, "has no XML file of annotations",
-                               "Add one (without objects, where there are none), or move the picture away.")
-    others = [Aside(entry.path, reasons[entry.path], "Move it out of the data, or name it in a list of a split.")
-              if entry.path in reasons else entry
-              for entry in aside if not entry.path.lower().startswith(("segmentationclass", "segmentationobject"))]
+    aside, no_data = left_over(
+        listing,
+        used,
+        "has no XML file of annotations",
+        "Add one (without objects, where there are none), or move the picture away.",
+    )
+    others = [
+        Aside(entry.path, reasons[entry.path], "Move it out of the data, or name it in a list of a split.")
+        if entry.path in reasons
+        else entry
+        for entry in aside
+        if not entry.path.lower().startswith(("segmentationclass", "segmentationobject"))
+    ]
     return others, no_data + len(aside) - len(others)

@@ -86,8 +86,10 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     there = {file.path for file in listing.files}
     texts = [_text_of(picture, there) for picture in pictures]
     if not any(texts):
-        raise DataError(f"{root} has {len(pictures)} pictures, and none has a text file of objects",
-                        "The text of images/a.jpg is labels/a.txt, or a.txt beside it.")
+        raise DataError(
+            f"{root} has {len(pictures)} pictures, and none has a text file of objects",
+            "The text of images/a.jpg is labels/a.txt, or a.txt beside it.",
+        )
     source = named_pictures(root, pictures, asked.pages)
     lines, wrong = _lines(root, texts, plan)
     target, table, findings = _table(source, texts, lines, wrong, plan)
@@ -96,10 +98,18 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     aside, no_data = _left_over(listing, used)
     untold = [pictures[k] for k, text in enumerate(texts) if text is None]
     told = Told(
-        target=target, name="YOLO" + (f" ({yaml})" if yaml else ""), given=given,
-        findings=(*findings, *_untold(untold, len(pictures)), *_same(plan), *stray(aside)), aside=tuple(aside),
-        files={"found": len(listing.files) + len(listing.aside), "used": len(used), "set aside": len(aside),
-               "no data": no_data})  # fmt: skip
+        target=target,
+        name="YOLO" + (f" ({yaml})" if yaml else ""),
+        given=given,
+        findings=(*findings, *_untold(untold, len(pictures)), *_same(plan), *stray(aside)),
+        aside=tuple(aside),
+        files={
+            "found": len(listing.files) + len(listing.aside),
+            "used": len(used),
+            "set aside": len(aside),
+            "no data": no_data,
+        },
+    )
     return draft_of(source, table, told, asked)
 
 
@@ -114,12 +124,15 @@ def _pictures(root: Path, plan: Plan, listing: Listing) -> tuple[list[str], np.n
         images = [path for path in all_there if "images" in path.lower().split("/")[:-1]] or all_there
         if not images:
             raise DataError(f"{root} holds no picture", "They lie in images/, or beside their text files.")
-        found = {path: next((SPLIT_NAMES[part] for part in path.lower().split("/")[:-1] if part in SPLIT_NAMES), None)
-                 for path in images}
+        found = {
+            path: next((SPLIT_NAMES[part] for part in path.lower().split("/")[:-1] if part in SPLIT_NAMES), None)
+            for path in images
+        }
         if len({place is None for place in found.values()}) > 1:
             homeless = next(path for path, place in found.items() if place is None)
-            raise DataError(f"{root} has folders of splits, and {homeless} in none of them",
-                            "Move it into one of them.")
+            raise DataError(
+                f"{root} has folders of splits, and {homeless} in none of them", "Move it into one of them."
+            )
         places = [place for place in found.values() if place is not None]
         return list(found), np.array(places, np.int64) if places else None
     split: dict[str, int] = {}
@@ -128,8 +141,10 @@ def _pictures(root: Path, plan: Plan, listing: Listing) -> tuple[list[str], np.n
         inside = _listed(root, entry) if entry.endswith(".txt") else [p for p in all_there if p.startswith(prefix)]
         for path in inside:
             if split.setdefault(path, place) != place:
-                raise DataError(f"{root} has {path} in {SPLITS[split[path]]} and in {SPLITS[place]}",
-                                "A picture belongs to one split.")
+                raise DataError(
+                    f"{root} has {path} in {SPLITS[split[path]]} and in {SPLITS[place]}",
+                    "A picture belongs to one split.",
+                )
     if not split:
         raise DataError(f"{root} holds no picture in {', '.join(plan.splits)}", "Name the folders of the pictures.")
     return sorted(split), np.array([split[path] for path in sorted(split)], np.int64)
@@ -144,8 +159,10 @@ def _listed(root: Path, name: str) -> list[str]:
     found = []
     for line in filter(None, map(str.strip, lines)):
         if leads_out(line):
-            raise DataError(f"{root / name} names {shown(line)}, which leads out of the folder",
-                            "Name the files relative to the folder.")
+            raise DataError(
+                f"{root / name} names {shown(line)}, which leads out of the folder",
+                "Name the files relative to the folder.",
+            )
         picture = PurePosixPath(line.replace("\\", "/"))
         beside = PurePosixPath(name).parent / picture
         found.append((beside if (root / beside).exists() else picture).as_posix())
@@ -157,7 +174,7 @@ def _text_of(picture: str, there: set[str]) -> str | None:
     stem = os.path.splitext(picture)[0]
     parts = stem.split("/")
     places = [k for k, part in enumerate(parts[:-1]) if part.lower() == "images"]
-    inside = ["/".join([*parts[: k], "labels", *parts[k + 1 :]]) + ".txt" for k in places[-1:]]
+    inside = ["/".join([*parts[:k], "labels", *parts[k + 1 :]]) + ".txt" for k in places[-1:]]
     return next((text for text in (*inside, f"{stem}.txt") if text in there), None)
 
 
@@ -173,8 +190,9 @@ def _lines(root: Path, texts: Sequence[str | None], plan: Plan) -> tuple[list[li
     return lines, wrong
 
 
-def _table(source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Sequence[Line]], wrong: list[Wrong],
-           plan: Plan) -> tuple[Boxes, ObjectTable, list[Finding]]:  # fmt: skip
+def _table(
+    source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Sequence[Line]], wrong: list[Wrong], plan: Plan
+) -> tuple[Boxes, ObjectTable, list[Finding]]:
     flat = [line for of_picture in lines for line in of_picture]
     picture = np.repeat(np.arange(len(lines)), [len(of_picture) for of_picture in lines])
     scale = np.array([(h.width, h.height) if isinstance(h, Header) else (1, 1) for h in source.headers], np.float64)
@@ -194,19 +212,31 @@ def _table(source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Se
         points[..., :2] *= wide[:, None]
         points[points[..., 2] == 0] = 0.0
     table = ObjectTable(
-        picture=picture, boxes=np.array([line.box for line in flat]).reshape(-1, 4) * np.tile(wide, 2),
-        labels=np.array([place.get(line.label, -1) for line in flat], np.int64), crowd=np.zeros(len(flat), bool),
-        ignored=np.zeros(len(flat), bool), areas=np.full(len(flat), np.nan), outlines=outlines, keypoints=points,
-        sizes=np.zeros((len(lines), 2), np.int64), wrong=wrong, place=told)  # fmt: skip
+        picture=picture,
+        boxes=np.array([line.box for line in flat]).reshape(-1, 4) * np.tile(wide, 2),
+        labels=np.array([place.get(line.label, -1) for line in flat], np.int64),
+        crowd=np.zeros(len(flat), bool),
+        ignored=np.zeros(len(flat), bool),
+        areas=np.full(len(flat), np.nan),
+        outlines=outlines,
+        keypoints=points,
+        sizes=np.zeros((len(lines), 2), np.int64),
+        wrong=wrong,
+        place=told,
+    )
     count = 0 if plan.keypoints is None else plan.keypoints[0]
-    target = Boxes(names=tuple(names[number] for number in sorted(names)), masks=outlines is not None,
-                   keypoints=tuple(f"point {k + 1}" for k in range(count)),
-                   mirrored=tuple((k, other) for k, other in enumerate(plan.flips) if k < other))
+    target = Boxes(
+        names=tuple(names[number] for number in sorted(names)),
+        masks=outlines is not None,
+        keypoints=tuple(f"point {k + 1}" for k in range(count)),
+        mirrored=tuple((k, other) for k, other in enumerate(plan.flips) if k < other),
+    )
     return target, table, findings
 
 
-def _outlines(flat: Sequence[Line], wide: np.ndarray, place: Callable[[int], str]) -> tuple[
-        Outlines | None, list[Finding]]:  # fmt: skip
+def _outlines(
+    flat: Sequence[Line], wide: np.ndarray, place: Callable[[int], str]
+) -> tuple[Outlines | None, list[Finding]]:
     """The polygons in pixels, where every object has one. `place`: where the k-th is told."""
     without = [k for k, line in enumerate(flat) if line.ring is None]
     if without:
@@ -221,9 +251,15 @@ def _outlines(flat: Sequence[Line], wide: np.ndarray, place: Callable[[int], str
 def _left_over(listing: Listing, used: set[str]) -> tuple[list[Aside], int]:
     """What is not used; a text file in labels/ without a picture is no mere sidecar."""
     aside, no_data = left_over(listing, used, "is in no split or folder of pictures", "Move it there, or away.")
-    lost = [file.path for file in listing.files if file.path not in used and file.path.endswith(".txt")
-            and "labels" in file.path.lower().split("/")[:-1] and not file.path.rpartition("/")[2].startswith(".")
-            and file.path.rpartition("/")[2] not in NAMES]  # fmt: skip
+    lost = [
+        file.path
+        for file in listing.files
+        if file.path not in used
+        and file.path.endswith(".txt")
+        and "labels" in file.path.lower().split("/")[:-1]
+        and not file.path.rpartition("/")[2].startswith(".")
+        and file.path.rpartition("/")[2] not in NAMES
+    ]
     aside += [Aside(path, "has no picture", "Add the picture, or remove it.") for path in lost]
     return aside, no_data - len(lost)
 
@@ -231,15 +267,27 @@ def _left_over(listing: Listing, used: set[str]) -> tuple[list[Aside], int]:
 def _untold(pictures: Sequence[str], count: int) -> list[Finding]:
     if not pictures:
         return []
-    return [Finding(kind="no-text", severity="note", count=len(pictures), where=tuple(pictures[:20]),
-                    message=f"{len(pictures)} of {count:,} pictures have no text file: they have no object")]
+    return [
+        Finding(
+            kind="no-text",
+            severity="note",
+            count=len(pictures),
+            where=tuple(pictures[:20]),
+            message=f"{len(pictures)} of {count:,} pictures have no text file: they have no object",
+        )
+    ]
 
 
 def _same(plan: Plan) -> list[Finding]:
     if not plan.same:
         return []
-    return [Finding(kind="same-split", message=f"{' and '.join(plan.same)} is the training folder again: it is made "
-                    "anew from a part of it", remedy="Name another folder to choose and judge by.")]
+    return [
+        Finding(
+            kind="same-split",
+            message=f"{' and '.join(plan.same)} is the training folder again: it is made anew from a part of it",
+            remedy="Name another folder to choose and judge by.",
+        )
+    ]
 
 
 FORMAT = Format("yolo", recognises, open_draft)

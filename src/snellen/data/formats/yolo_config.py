@@ -50,8 +50,9 @@ def plan_of(root: Path, yaml: str | None, listing: Listing) -> Plan:
                 same.append(word)
     if not splits:
         raise DataError(f"{file} names no train, val or test", "Name the folder of each split.")
-    return Plan(_names(told, file), splits, _shape(told.get("kpt_shape"), file), _flips(told, file), (yaml,),
-                tuple(same))
+    return Plan(
+        _names(told, file), splits, _shape(told.get("kpt_shape"), file), _flips(told, file), (yaml,), tuple(same)
+    )
 
 
 def _without(root: Path, listing: Listing) -> Plan:
@@ -63,8 +64,9 @@ def _without(root: Path, listing: Listing) -> Plan:
         lines = (root / named).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{root / named} cannot be read ({first_line(error)})", _MEND) from error
-    return Plan(_distinct({k: line.strip() for k, line in enumerate(lines) if line.strip()}, root / named), {},
-                files=(named,))
+    return Plan(
+        _distinct({k: line.strip() for k, line in enumerate(lines) if line.strip()}, root / named), {}, files=(named,)
+    )
 
 
 def _yaml(file: Path) -> dict[Any, Any]:
@@ -105,8 +107,10 @@ def _inside(entry: str, base: Any, file: Path, word: str, listing: Listing) -> s
         place = "" if place == "." else place
         if place in there and not os.path.isabs(candidate):
             return place
-    raise DataError(f"{file} has {word}: {shown(entry)}, which is no folder in {file.parent}",
-                    "Name the folder relative to this file.")
+    raise DataError(
+        f"{file} has {word}: {shown(entry)}, which is no folder in {file.parent}",
+        "Name the folder relative to this file.",
+    )
 
 
 def _names(told: Mapping[Any, Any], file: Path) -> dict[int, str] | None:
@@ -119,8 +123,10 @@ def _names(told: Mapping[Any, Any], file: Path) -> dict[int, str] | None:
     pairs = list(listed.items()) if isinstance(listed, dict) else []
     for number, name in pairs:
         if isinstance(name, bool):
-            raise DataError(f"{file} has a class {shown(name)}: YAML takes yes, no, on and off for truth values",
-                            "Write the name in quotes.")
+            raise DataError(
+                f"{file} has a class {shown(name)}: YAML takes yes, no, on and off for truth values",
+                "Write the name in quotes.",
+            )
         if type(number) is not int or number < 0 or not isinstance(name, str | int | float) or not is_name(str(name)):
             raise DataError(f"{file} has a class {shown(number)}: {shown(name)}", "Give each number a name.")
     if not pairs or (type(count) is int and count != len(pairs)):
@@ -138,8 +144,13 @@ def _distinct(names: dict[int, str], file: Path) -> dict[int, str]:
 def _shape(told: Any, file: Path) -> tuple[int, int] | None:
     if told is None:
         return None
-    if (not isinstance(told, list) or len(told) != 2 or not all(type(n) is int for n in told)
-            or told[1] not in (2, 3) or not 0 < told[0] <= 10_000):  # fmt: skip
+    if (
+        not isinstance(told, list)
+        or len(told) != 2
+        or not all(type(n) is int for n in told)
+        or told[1] not in (2, 3)
+        or not 0 < told[0] <= 10_000
+    ):
         raise DataError(f"{file} has kpt_shape: {shown(told)}", "It is [number of keypoints, 2 or 3].")
     return told[0], told[1]
 
@@ -148,7 +159,11 @@ def _flips(told: Mapping[Any, Any], file: Path) -> tuple[int, ...]:
     shape, flips = _shape(told.get("kpt_shape"), file), told.get("flip_idx")
     if shape is None or flips is None:
         return ()
-    if (not isinstance(flips, list) or not all(type(n) is int for n in flips)
-            or sorted(flips) != list(range(shape[0])) or any(flips[flips[k]] != k for k in flips)):  # fmt: skip
+    if (
+        not isinstance(flips, list)
+        or not all(type(n) is int for n in flips)
+        or sorted(flips) != list(range(shape[0]))
+        or any(flips[flips[k]] != k for k in flips)
+    ):
         raise DataError(f"{file} has flip_idx: {shown(flips)}", "It has for each keypoint the one it becomes.")
     return tuple(flips)

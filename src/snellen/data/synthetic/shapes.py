@@ -40,14 +40,17 @@ TARGETS: dict[str, Target] = {
     "flow": PixelNumbers(kind="flow", names=("u", "v"), units=("px", "px")),
 }
 _TOLD = {
-    "masks": "one to five solids in each, with boxes and masks", "boxes": "one to five solids in each, with boxes",
-    "keypoints": "one to five solids in each, with boxes and five keypoints", "classes": "one solid in each",
-    "pixels": "the kind of solid of every pixel", "depth": "the depth of every pixel",
+    "masks": "one to five solids in each, with boxes and masks",
+    "boxes": "one to five solids in each, with boxes",
+    "keypoints": "one to five solids in each, with boxes and five keypoints",
+    "classes": "one solid in each",
+    "pixels": "the kind of solid of every pixel",
+    "depth": "the depth of every pixel",
     "normals": "the normal of every pixel: x right, y up, z towards the viewer",
     "edges": "the outlines of the solids: pixels beside something farther away",
     "reflectance": "the share of light that every pixel gives back",
     "flow": "how far every pixel moves from the first frame to the second, in pixels",
-}  # fmt: skip
+}
 
 
 def shapes(seed: int, target: str = "masks") -> Draft:
@@ -64,10 +67,14 @@ def shapes(seed: int, target: str = "masks") -> Draft:
         annotations = drawn.annotations()
     said = f"the built-in world of solid shapes: {COUNT} pictures of {SIDE}x{SIDE} pixels, {_TOLD[target]}"
     others = ", ".join(name for name in TARGETS if name != target)
-    return Draft(source=drawn, inputs={"image": Input(modality="image", shape=(drawn.channels, SIDE, SIDE),
-                                                      dtype="uint8")},
-                 target=TARGETS[target], truth=truth, annotations=annotations,
-                 taken_for=f"{said} (--target: {others})")  # fmt: skip
+    return Draft(
+        source=drawn,
+        inputs={"image": Input(modality="image", shape=(drawn.channels, SIDE, SIDE), dtype="uint8")},
+        target=TARGETS[target],
+        truth=truth,
+        annotations=annotations,
+        taken_for=f"{said} (--target: {others})",
+    )
 
 
 class View(NamedTuple):
@@ -148,9 +155,14 @@ def world(seed: int, id: int, most: int = MOST) -> View:
     u = uniform(torch.arange(MOST + 1), 24, seed, "shapes", id).double().numpy()
     wanted = 1 + int(u[0, 0] * most)
     tilt, sideways = math.radians(20 + 35 * u[0, 1]), math.radians(50 * u[0, 2] - 25)
-    plane = Solid(kind="plane", centre=np.array([0.0, 0.0, 6.2 + u[0, 3]]), size=1.0,
-                  turn=_about(0, -tilt) @ _about(1, sideways), colours=0.5 + 0.4 * (_colours(u[0, 4:10]) - 0.5),
-                  waves=np.array([2 + 3 * u[0, 10], *(2 * math.pi * u[0, 11:13])]))  # fmt: skip
+    plane = Solid(
+        kind="plane",
+        centre=np.array([0.0, 0.0, 6.2 + u[0, 3]]),
+        size=1.0,
+        turn=_about(0, -tilt) @ _about(1, sideways),
+        colours=0.5 + 0.4 * (_colours(u[0, 4:10]) - 0.5),
+        waves=np.array([2 + 3 * u[0, 10], *(2 * math.pi * u[0, 11:13])]),
+    )
     solids = [plane]
     for draws in u[1 : wanted + 1]:
         solid = _solid(draws)
@@ -174,11 +186,19 @@ def world(seed: int, id: int, most: int = MOST) -> View:
 def _solid(u: np.ndarray) -> Solid:
     depth = 3 + 2.4 * u[1]
     at = 12 + (SIDE - 24) * u[2:4]  # where the centre is seen, pixels
-    turn = _about(1, math.radians(70 * u[5] - 35)) @ _about(0, math.radians(60 * u[6] - 30)) @ _about(
-        2, math.radians(60 * u[7] - 30))  # fmt: skip
-    return Solid(kind=KINDS[int(u[0] * len(KINDS))], centre=depth * rays(at[:1], at[1:])[0], size=0.35 + 0.35 * u[4],
-                 turn=turn, colours=_colours(u[8:14]),
-                 waves=np.array([3 + 3 * u[14], *(2 * math.pi * u[15:17])]))  # fmt: skip
+    turn = (
+        _about(1, math.radians(70 * u[5] - 35))
+        @ _about(0, math.radians(60 * u[6] - 30))
+        @ _about(2, math.radians(60 * u[7] - 30))
+    )
+    return Solid(
+        kind=KINDS[int(u[0] * len(KINDS))],
+        centre=depth * rays(at[:1], at[1:])[0],
+        size=0.35 + 0.35 * u[4],
+        turn=turn,
+        colours=_colours(u[8:14]),
+        waves=np.array([3 + 3 * u[14], *(2 * math.pi * u[15:17])]),
+    )
 
 
 def later(world: World, seed: int, id: int) -> World:
@@ -248,7 +268,8 @@ def edges(here: View) -> Tensor:
     edge = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     for axis in (0, 1):
         (first, second), (depth_a, depth_b), (edge_a, edge_b) = (
-            (x.narrow(axis, 0, SIDE - 1), x.narrow(axis, 1, SIDE - 1)) for x in (which, depth, edge))  # fmt: skip
+            (x.narrow(axis, 0, SIDE - 1), x.narrow(axis, 1, SIDE - 1)) for x in (which, depth, edge)
+        )
         edge_a |= (first != second) & (depth_a < depth_b)
         edge_b |= (first != second) & (depth_b < depth_a)
     return edge[None].float()

@@ -123,19 +123,38 @@ def _input(x: Tensor) -> dict[str, Input]:
     return {"vector": Input(modality="vector", shape=(x.shape[1],), dtype="float32", columns=columns)}
 
 
-def _classes(name: str, x: Tensor, y: Tensor, names: Sequence[str], made: Callable[[int], Draft],
-             same: bool = False) -> Draft:  # fmt: skip
+def _classes(
+    name: str, x: Tensor, y: Tensor, names: Sequence[str], made: Callable[[int], Draft], same: bool = False
+) -> Draft:
     said = _said(name, made) + ("; train, validation and test are the same points" if same else "")
-    return Draft(source=Array(x, "point"), inputs=_input(x), target=Classes(names=tuple(names)), truth=y.long(),
-                 same=same, taken_for=said)  # fmt: skip
+    return Draft(
+        source=Array(x, "point"),
+        inputs=_input(x),
+        target=Classes(names=tuple(names)),
+        truth=y.long(),
+        same=same,
+        taken_for=said,
+    )
 
 
 def _numbers(name: str, x: Tensor, y: Tensor, made: Callable[[int], Draft]) -> Draft:
-    return Draft(source=Array(x, "point"), inputs=_input(x), target=Numbers(names=("y",)), truth=y.double()[:, None],
-                 taken_for=_said(name, made))  # fmt: skip
+    return Draft(
+        source=Array(x, "point"),
+        inputs=_input(x),
+        target=Numbers(names=("y",)),
+        truth=y.double()[:, None],
+        taken_for=_said(name, made),
+    )
 
 
 TOYS: dict[str, Callable[[int], Draft]] = {
-    "digits": digits, "moons": moons, "rings": rings, "spirals": spirals, "gaussians": gaussians, "xor": xor,
-    "linear": linear, "sine": sine, "rosenbrock": rosenbrock,
-}  # fmt: skip
+    "digits": digits,
+    "moons": moons,
+    "rings": rings,
+    "spirals": spirals,
+    "gaussians": gaussians,
+    "xor": xor,
+    "linear": linear,
+    "sine": sine,
+    "rosenbrock": rosenbrock,
+}

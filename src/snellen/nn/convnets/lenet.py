@@ -25,9 +25,13 @@ class LeNet(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int], outputs: int) -> None:
         super().__init__()
         self.features = nn.Sequential(  # max and ReLU may change places: after pooling, a quarter is left to do
-            nn.Conv2d(channels, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(),
-        )  # fmt: skip
+            nn.Conv2d(channels, 6, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(6, 16, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+        )
         height, width = ((side // 2 - 4) // 2 for side in size)
         self.classifier = nn.Sequential(
             nn.Linear(16 * height * width, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, outputs)

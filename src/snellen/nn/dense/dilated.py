@@ -25,8 +25,11 @@ class Dilated(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for before, dilation in zip([channels, *[width] * len(dilations)], dilations, strict=False):
-            layers += [nn.Conv2d(before, width, 3, padding=dilation, dilation=dilation, bias=False),
-                       normalised(norm, width), nn.ReLU()]  # fmt: skip
+            layers += [
+                nn.Conv2d(before, width, 3, padding=dilation, dilation=dilation, bias=False),
+                normalised(norm, width),
+                nn.ReLU(),
+            ]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, outputs, 1)
 

@@ -36,8 +36,9 @@ class FCN(nn.Module):
         self.encoder = without_head(encoder, [found[s][0] for s in strides])
         self.scores = nn.ModuleList(nn.Conv2d(found[s][1], outputs, 1) for s in strides)
         finer = [before // after for before, after in zip(strides, [*strides[1:], 1], strict=True)]
-        self.ups = nn.ModuleList(upsampling(upsample, outputs, outputs, factor) if factor > 1 else nn.Identity()
-                                 for factor in finer)  # fmt: skip
+        self.ups = nn.ModuleList(
+            upsampling(upsample, outputs, outputs, factor) if factor > 1 else nn.Identity() for factor in finer
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K, H, W), for any H and W."""

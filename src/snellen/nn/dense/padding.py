@@ -13,8 +13,9 @@ def padded(x: Tensor, multiple: int) -> Tensor:
     """(B, C, H, W) with its last row and column repeated up to a multiple a side."""
     height, width = x.shape[-2:]
     tall, wide = ((side + multiple - 1) // multiple * multiple for side in (height, width))
-    rows, columns = (torch.arange(to, device=x.device).clamp(max=side - 1)
-                     for to, side in ((tall, height), (wide, width)))  # fmt: skip
+    rows, columns = (
+        torch.arange(to, device=x.device).clamp(max=side - 1) for to, side in ((tall, height), (wide, width))
+    )
     return x.index_select(-2, rows).index_select(-1, columns)
 
 

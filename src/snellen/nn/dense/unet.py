@@ -35,18 +35,30 @@ class UNet(nn.Module):
         norm: "batch" or "group".
     """
 
-    def __init__(self, channels: int, outputs: int, width: int = 16, depth: int = 4, *, skips: bool = True,
-                 upsample: str = "bilinear", norm: str = "batch") -> None:  # fmt: skip
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        width: int = 16,
+        depth: int = 4,
+        *,
+        skips: bool = True,
+        upsample: str = "bilinear",
+        norm: str = "batch",
+    ) -> None:
         super().__init__()
         self.multiple = 2**depth
         self.skips = skips
         wide = [width * 2**level for level in range(depth + 1)]
         self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(twice(before, after, norm) for before, after in zip([channels, *wide], wide,
-                                                                                       strict=False))
+        self.encoder = nn.ModuleList(
+            twice(before, after, norm) for before, after in zip([channels, *wide], wide, strict=False)
+        )
         # Normalised, or what comes from below would be drowned by the skip beside it, at each level anew.
-        self.up = nn.ModuleList(nn.Sequential(upsampling(upsample, wide[k + 1], wide[k]), normalised(norm, wide[k]))
-                                for k in reversed(range(depth)))  # fmt: skip
+        self.up = nn.ModuleList(
+            nn.Sequential(upsampling(upsample, wide[k + 1], wide[k]), normalised(norm, wide[k]))
+            for k in reversed(range(depth))
+        )
         self.decoder = nn.ModuleList(twice(wide[k] * (1 + skips), wide[k], norm) for k in reversed(range(depth)))
         self.head = nn.Conv2d(width, outputs, 1)
 

@@ -25,8 +25,13 @@ class Anchors(nn.Module):
 
     cells: Tensor
 
-    def __init__(self, sizes: Sequence[Sequence[float]], shapes: Sequence[float] = (0.5, 1.0, 2.0),
-                 scales: Sequence[float] = (1.0,), fixed: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        sizes: Sequence[Sequence[float]],
+        shapes: Sequence[float] = (0.5, 1.0, 2.0),
+        scales: Sequence[float] = (1.0,),
+        fixed: bool = False,
+    ) -> None:
         super().__init__()
         self.shapes = tuple(shapes)
         self.scales = tuple(scales)

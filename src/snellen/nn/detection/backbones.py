@@ -80,8 +80,9 @@ class Pyramid(nn.Module):
         return cast("OrderedDict[str, Tensor]", self.fpn(self.body(x)))
 
 
-def pyramid(name: Name, channels: int, norm: Norm, learned: int = 5, coarse: bool = False,
-            epsilon: float = EPSILON) -> Pyramid:  # fmt: skip
+def pyramid(
+    name: Name, channels: int, norm: Norm, learned: int = 5, coarse: bool = False, epsilon: float = EPSILON
+) -> Pyramid:
     """The pyramid of a backbone, with one more map, half as large as the smallest.
 
     Args:

@@ -67,8 +67,9 @@ class Regions(nn.Module):
         choice: which finds are kept.
     """
 
-    def __init__(self, pool: nn.Module, head: nn.Module, predictor: nn.Module, share: Share = REGIONS,
-                 choice: Choice = Choice()) -> None:  # fmt: skip
+    def __init__(
+        self, pool: nn.Module, head: nn.Module, predictor: nn.Module, share: Share = REGIONS, choice: Choice = Choice()
+    ) -> None:
         super().__init__()
         self.pool = pool
         self.head = head
@@ -81,8 +82,9 @@ class Regions(nn.Module):
         logits, deltas = self.predictor(self.head(self.pool(maps, x, regions)))
         return logits.float(), deltas.float().view(regions.shape[0], -1, 4)
 
-    def learn(self, maps: Sequence[Tensor], batch: Batch, proposals: Sequence[Tensor], truths: Sequence[Objects]
-              ) -> tuple[dict[str, Tensor], Sampled]:  # fmt: skip
+    def learn(
+        self, maps: Sequence[Tensor], batch: Batch, proposals: Sequence[Tensor], truths: Sequence[Objects]
+    ) -> tuple[dict[str, Tensor], Sampled]:
         """Cross-entropy of the class, and the smooth L1 distance of the offsets for the true class.
 
         Args:
@@ -133,8 +135,9 @@ def kept(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, choice: Ch
     else:
         stay = torch.zeros_like(scores, dtype=torch.bool).view(-1)
         some = torch.nonzero(scores.view(-1))[:, 0]
-        stay[some] = survivors(boxes.view(-1, 4)[some], scores.view(-1)[some], (labels + picture).view(-1)[some],
-                               choice.overlap)
+        stay[some] = survivors(
+            boxes.view(-1, 4)[some], scores.view(-1)[some], (labels + picture).view(-1)[some], choice.overlap
+        )
     scores = scores.masked_fill(~stay.view(scores.shape), 0.0)
     best, index = scores.topk(min(choice.most, scores.shape[1]), dim=1)
     if not torch.compiler.is_exporting():  # what none of the pictures has need not be carried on

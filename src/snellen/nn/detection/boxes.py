@@ -61,8 +61,10 @@ def clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
     """
     height, width = sizes[:, 0, None], sizes[:, 1, None]
     x1, y1, x2, y2 = boxes.clamp(min=0).unbind(-1)
-    return torch.stack([torch.minimum(x1, width), torch.minimum(y1, height),
-                        torch.minimum(x2, width), torch.minimum(y2, height)], dim=-1)
+    return torch.stack(
+        [torch.minimum(x1, width), torch.minimum(y1, height), torch.minimum(x2, width), torch.minimum(y2, height)],
+        dim=-1,
+    )
 
 
 def largest(values: Tensor, most: int) -> tuple[Tensor, Tensor]:

@@ -54,11 +54,15 @@ def two_stage(pyramid: Pyramid, anchors: Anchors, plan: Plan) -> TwoStage:
     from torchvision.models.detection.rpn import RPNHead
 
     path = pyramid.out_channels
-    proposals = Proposals(anchors, RPNHead(path, anchors.cells.shape[1]), plan.learning, plan.using,
-                          plan.least)
+    proposals = Proposals(anchors, RPNHead(path, anchors.cells.shape[1]), plan.learning, plan.using, plan.least)
     head = TwoMLPHead(path * GRID**2, plan.width)
-    regions = Regions(Pool(plan.pool, GRID, plan.aligned), head, FastRCNNPredictor(plan.width, 1 + plan.classes),
-                      plan.share, plan.choice)
+    regions = Regions(
+        Pool(plan.pool, GRID, plan.aligned),
+        head,
+        FastRCNNPredictor(plan.width, 1 + plan.classes),
+        plan.share,
+        plan.choice,
+    )
     masks = None if plan.masks == "none" else mask_branch(path, plan)
     return TwoStage(pyramid, proposals, regions, masks, keypoint_branch(path, plan) if plan.keypoints else None)
 

@@ -41,8 +41,14 @@ class TwoStage(nn.Module):
         masks, keypoints: what else is asked of every object.
     """
 
-    def __init__(self, backbone: nn.Module, proposals: Proposals, regions: Regions, masks: Masks | None = None,
-                 keypoints: Keypoints | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        backbone: nn.Module,
+        proposals: Proposals,
+        regions: Regions,
+        masks: Masks | None = None,
+        keypoints: Keypoints | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.proposals = proposals
@@ -124,8 +130,11 @@ class Detector(nn.Module):
             said["keypoints"] = finds.keypoints
         rows = {name: to_rows(tensor, there) for name, tensor in said.items()}
         count = {"count": there.sum(1)}
-        return {**{name: rows[name] for name in ("boxes", "scores", "labels")}, **count,
-                **{name: tensor for name, tensor in rows.items() if name in ("masks", "keypoints")}}
+        return {
+            **{name: rows[name] for name in ("boxes", "scores", "labels")},
+            **count,
+            **{name: tensor for name, tensor in rows.items() if name in ("masks", "keypoints")},
+        }
 
 
 def to_rows(values: Tensor, there: Tensor) -> Tensor:

@@ -22,8 +22,11 @@ Kind = Literal["retinanet", "fcos", "ssdlite"]
 
 OF_A_MAP = 1000  # pairs of place and class that are looked at
 OF_A_CLASS = 300  # places that SSD looks at
-CHOICES: dict[Kind, Choice] = {"retinanet": Choice(), "fcos": Choice(overlap=0.6),
-                               "ssdlite": Choice(least=0.001, overlap=0.55)}  # as published  # fmt: skip
+CHOICES: dict[Kind, Choice] = {
+    "retinanet": Choice(),
+    "fcos": Choice(overlap=0.6),
+    "ssdlite": Choice(least=0.001, overlap=0.55),
+}  # as published
 
 
 class OneStage(nn.Module):
@@ -63,8 +66,10 @@ class OneStage(nn.Module):
             losses = net.compute_loss(targets, said, anchors)
         else:
             none = torch.full((len(anchors[0]),), -1, device=batch.x.device)
-            match = [net.proposal_matcher(box_iou(target["boxes"], anchor)) if len(target["boxes"]) else none
-                     for target, anchor in zip(targets, anchors, strict=True)]
+            match = [
+                net.proposal_matcher(box_iou(target["boxes"], anchor)) if len(target["boxes"]) else none
+                for target, anchor in zip(targets, anchors, strict=True)
+            ]
             losses = net.compute_loss(targets, said, anchors, match)
         return {WORDS[name]: loss for name, loss in losses.items()}
 
@@ -92,8 +97,11 @@ class OneStage(nn.Module):
         else:
             best, place, label = of_maps(shares, [one.shape[0] for one in each])
         told = said["bbox_regression"].gather(1, place[:, :, None].expand(-1, -1, 4))
-        boxes = decoded_from_sides(told, anchors[place]) if self.kind == "fcos" else decoded(
-            told, anchors[place], OF_REGIONS if self.kind == "ssdlite" else OF_ANCHORS)
+        boxes = (
+            decoded_from_sides(told, anchors[place])
+            if self.kind == "fcos"
+            else decoded(told, anchors[place], OF_REGIONS if self.kind == "ssdlite" else OF_ANCHORS)
+        )
         return kept(clipped(boxes, batch.sizes), best, label, shares.shape[2], self.choice)
 
 

@@ -98,8 +98,10 @@ class Searched(nn.Module):
 
     def forward(self, batch: Batch) -> Finds:
         if torch.compiler.is_exporting():
-            raise UsageError("Selective search is no part of a network, and cannot be exported",
-                             "Export a detector that proposes by itself, such as faster-rcnn.")
+            raise UsageError(
+                "Selective search is no part of a network, and cannot be exported",
+                "Export a detector that proposes by itself, such as faster-rcnn.",
+            )
         proposed = self.proposed(batch)
         there = pad_sequence([one.new_ones(len(one)) for one in proposed], batch_first=True, padding_value=-1.0)
         maps = [batch.x] if self.maps is None else self.maps(batch.x)

@@ -79,8 +79,9 @@ def levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
     return (k.clamp(first, last) - first).long()
 
 
-def aligned(maps: Sequence[Tensor], strides: Sequence[int], level: Tensor, regions: Tensor, size: int,
-            half: float = 0.5) -> Tensor:  # fmt: skip
+def aligned(
+    maps: Sequence[Tensor], strides: Sequence[int], level: Tensor, regions: Tensor, size: int, half: float = 0.5
+) -> Tensor:
     """RoIAlign: a part of a region is the mean of the map at 2 x 2 points, read between its cells.
 
     The value at a point is bilinear in the four cells about it, so a part is a weighted sum of 16 rows of a table: all

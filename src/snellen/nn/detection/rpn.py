@@ -88,8 +88,14 @@ class Proposals(nn.Module):
     OVERLAP = 0.7  # of two proposals, above which one goes
     THINNEST = 1e-3  # pixels of a side
 
-    def __init__(self, anchors: Anchors, head: nn.Module, learning: tuple[int, int] = (2000, 2000),
-                 using: tuple[int, int] = (1000, 1000), least: float = 0.0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        anchors: Anchors,
+        head: nn.Module,
+        learning: tuple[int, int] = (2000, 2000),
+        using: tuple[int, int] = (1000, 1000),
+        least: float = 0.0,
+    ) -> None:
         super().__init__()
         self.anchors = anchors
         self.head = head
@@ -112,8 +118,9 @@ class Proposals(nn.Module):
         told = deltas.view(count, per, 4, rows, columns).permute(0, 3, 4, 1, 2)
         return logits.permute(0, 2, 3, 1).reshape(count, -1).float(), told.reshape(count, -1, 4).float()
 
-    def chosen(self, said: Sequence[tuple[Tensor, Tensor]], anchors: Sequence[Tensor], sizes: Tensor,
-               keep: tuple[int, int]) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def chosen(
+        self, said: Sequence[tuple[Tensor, Tensor]], anchors: Sequence[Tensor], sizes: Tensor, keep: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """The best of every map, without those that overlap a better one of their map."""
         boxes, scores, groups = [], [], []
         for place, ((logits, deltas), anchor) in enumerate(zip(said, anchors, strict=True)):
@@ -130,8 +137,9 @@ class Proposals(nn.Module):
         best, index = score.topk(min(keep[1], score.shape[1]), dim=1)
         return box.gather(1, index[:, :, None].expand(-1, -1, 4)), best
 
-    def learn(self, maps: Sequence[Tensor], batch: Batch, truths: Sequence[Objects]
-              ) -> tuple[list[Tensor], dict[str, Tensor]]:  # fmt: skip
+    def learn(
+        self, maps: Sequence[Tensor], batch: Batch, truths: Sequence[Objects]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals of each picture, (P, 4), without gradient; and the losses.
 
         The losses are binary cross-entropy of "is something there", and the smooth L1 distance of the offsets of those
@@ -149,8 +157,10 @@ class Proposals(nn.Module):
         for (place, of), truth in zip(matches, truths, strict=True):
             wanted.append(encoded(truth.learned.boxes[of[of >= 0]], every[place[of >= 0]]))
         distance = smooth_l1_loss(deltas[there], torch.cat(wanted), beta=1 / 9, reduction="sum")
-        losses = {"objectness": binary_cross_entropy_with_logits(logits, there.float()),
-                  "proposals": distance / max(len(logits), 1)}
+        losses = {
+            "objectness": binary_cross_entropy_with_logits(logits, there.float()),
+            "proposals": distance / max(len(logits), 1),
+        }
         return [boxes[score >= 0] for boxes, score in zip(found, scores, strict=True)], losses
 
     def at(self, maps: Sequence[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

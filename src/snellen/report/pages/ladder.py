@@ -63,14 +63,20 @@ def ladder_sections(rungs: Sequence[Rung]) -> str:
     over = next((rung.headline.over for rung in measured if rung.headline and rung.headline.over), "")
     words = "● is the frontier: no other model is both better and cheaper."
     caption = f"± is half of the 95 % interval over {over}. {words}" if over else words
-    plots = "".join(view_html.html(plot) for plot in (
-        against(measured, "multiply_adds", "multiply-adds a prediction"),
-        against(measured, "seconds_learning", "seconds of learning"),
-    ) if plot is not None)  # fmt: skip
-    return together([
-        Section(title="The ladder", body=_table(rungs) + f'<p class="small">{unbroken(caption)}</p>'),
-        Section(title="What better costs", body=f'<div class="plots">{plots}</div>' if plots else ""),
-    ])  # fmt: skip
+    plots = "".join(
+        view_html.html(plot)
+        for plot in (
+            against(measured, "multiply_adds", "multiply-adds a prediction"),
+            against(measured, "seconds_learning", "seconds of learning"),
+        )
+        if plot is not None
+    )
+    return together(
+        [
+            Section(title="The ladder", body=_table(rungs) + f'<p class="small">{unbroken(caption)}</p>'),
+            Section(title="What better costs", body=f'<div class="plots">{plots}</div>' if plots else ""),
+        ]
+    )
 
 
 def against(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
@@ -87,14 +93,26 @@ def against(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
         chosen = [(x, rung) for x, rung in known if rung.on_frontier is wanted]
         figures = [rung.headline for _, rung in chosen if rung.headline is not None]
         if figures:
-            series.append(Series(name=label, x=[x for x, _ in chosen], y=[_scaled(m, m.value) for m in figures],
-                                 low=[_scaled(m, m.value if m.low is None else m.low) for m in figures],
-                                 high=[_scaled(m, m.value if m.high is None else m.high) for m in figures],
-                                 labels=[rung.name for _, rung in chosen]))
+            series.append(
+                Series(
+                    name=label,
+                    x=[x for x, _ in chosen],
+                    y=[_scaled(m, m.value) for m in figures],
+                    low=[_scaled(m, m.value if m.low is None else m.low) for m in figures],
+                    high=[_scaled(m, m.value if m.high is None else m.high) for m in figures],
+                    labels=[rung.name for _, rung in chosen],
+                )
+            )
     first = known[0][1].headline
     unit = "%" if first is not None and first.percent else first.unit if first is not None else ""
-    return Plot(title=f"Against {axis}", x=axis, y=f"result [{unit}]" if unit else "result", style="points",
-                log_x=True, series=series)
+    return Plot(
+        title=f"Against {axis}",
+        x=axis,
+        y=f"result [{unit}]" if unit else "result",
+        style="points",
+        log_x=True,
+        series=series,
+    )
 
 
 def _scaled(metric: Metric, value: float | None) -> float | None:
@@ -102,17 +120,23 @@ def _scaled(metric: Metric, value: float | None) -> float | None:
 
 
 def _table(rungs: Sequence[Rung]) -> str:
-    head = "".join(f'<th class="n">{words}</th>' for words in
-                   ("result", "parameters", "multiply-adds", "learning", "a prediction", "memory"))
+    head = "".join(
+        f'<th class="n">{words}</th>'
+        for words in ("result", "parameters", "multiply-adds", "learning", "a prediction", "memory")
+    )
     rows = "".join(map(_row, rungs))
-    return (f'<figure class="table"><div class="wide"><table class="rungs"><thead><tr><th>model</th>{head}</tr></thead>'
-            f"<tbody>{rows}</tbody></table></div></figure>")
+    return (
+        f'<figure class="table"><div class="wide"><table class="rungs"><thead><tr><th>model</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></figure>"
+    )
 
 
 def _row(rung: Rung) -> str:
     if rung.headline is None:
-        return (f'<tr class="out"><td>{name(rung.name)}</td>'
-                f'<td colspan="6">{unbroken(rung.reason or "was not measured")}</td></tr>')
+        return (
+            f'<tr class="out"><td>{name(rung.name)}</td>'
+            f'<td colspan="6">{unbroken(rung.reason or "was not measured")}</td></tr>'
+        )
     mark = '<span class="mark" title="on the frontier">●</span> ' if rung.on_frontier else ""
     cells = [
         unbroken(str(rung.headline)),

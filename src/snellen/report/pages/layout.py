@@ -69,7 +69,9 @@ def page(title: str, over: str, statement: str, body: str) -> str:
 
 def style() -> str:
     """The style sheet, with the colours of the plots for light and dark."""
-    light, dark = ("".join(f"--c{place + 1}:{colour};" for place, colour in enumerate(colours))
-                   for colours in (palette.SERIES, palette.DARK))  # fmt: skip
+    light, dark = (
+        "".join(f"--c{place + 1}:{colour};" for place, colour in enumerate(colours))
+        for colours in (palette.SERIES, palette.DARK)
+    )
     sheet = (resources("snellen.report.pages") / "page.css").read_text(encoding="utf-8")
     return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{sheet}"

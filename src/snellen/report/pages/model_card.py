@@ -19,8 +19,14 @@ PIPELINES = {  # (task, modality) -> the hubs' name for it
     ("instances", "image"): "image-segmentation",
     ("keypoints", "image"): "keypoint-detection",
 }
-METRICS = {"accuracy": "accuracy", "macro F1": "f1", "ROC AUC": "roc_auc", "mean absolute error": "mae",
-           "root mean squared error": "rmse", "R2": "r_squared"}  # fmt: skip
+METRICS = {
+    "accuracy": "accuracy",
+    "macro F1": "f1",
+    "ROC AUC": "roc_auc",
+    "mean absolute error": "mae",
+    "root mean squared error": "rmse",
+    "R2": "r_squared",
+}
 
 
 def card(told: Told) -> str:
@@ -28,8 +34,9 @@ def card(told: Told) -> str:
     spec = told.record.spec
     said, _ = verdict(told.headline, told.figure, told.baseline.get(told.headline), spec)
     rows = "".join(f"| {plain(key)} | {plain(str(metric))} |\n" for key, metric in told.metrics[told.split].items())
-    concerns = "".join(f"- {plain(finding.message)} {plain(finding.remedy)}\n"
-                       for finding in [*told.findings, *told.data.findings])
+    concerns = "".join(
+        f"- {plain(finding.message)} {plain(finding.remedy)}\n" for finding in [*told.findings, *told.data.findings]
+    )
     weights = f"{large(told.cost['parameters'])} parameters. " if told.cost.get("parameters") else ""
     sizes = ", ".join(f"{number(count)} for {SPLITS[split]}" for split, count in spec.sizes.items())
     return f"""---

@@ -18,9 +18,11 @@ def statement(told: Told) -> str:
     spec = told.record.spec
     said, level = verdict(told.headline, told.figure, told.baseline.get(told.headline), spec)
     unopened = "" if told.split == "test" else " The test split has not been opened."
-    return (f"<h1>{headline(told.headline, told.figure, told.split, spec)}</h1>"
-            + (f'<p class="verdict {level}">{unbroken(said)}</p>' if said else "")
-            + f'<p class="small">{unbroken(interval(told.figure) + unopened)}</p>')
+    return (
+        f"<h1>{headline(told.headline, told.figure, told.split, spec)}</h1>"
+        + (f'<p class="verdict {level}">{unbroken(said)}</p>' if said else "")
+        + f'<p class="small">{unbroken(interval(told.figure) + unopened)}</p>'
+    )
 
 
 def report(told: Told) -> str:

@@ -81,22 +81,33 @@ def tell(
         DataError: when the folder has no metrics or predictions.
     """
     kept = files.read_json(folder / "metrics.json")
-    metrics = {split: {name: from_plain(Metric, plain, name) for name, plain in named.items()}
-               for split, named in kept["splits"].items()}
+    metrics = {
+        split: {name: from_plain(Metric, plain, name) for name, plain in named.items()}
+        for split, named in kept["splits"].items()
+    }
     split = "test" if "test" in metrics else "val"
     said: Predictions = files.read_tensors(folder / "predictions" / f"{split}.safetensors")[0]
     history = read_history(folder / "history.jsonl")
     figures = reference_metrics.baseline_figures(learner.task, data, split)
-    evidence = Evidence(task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics,
-                        notes=kept["notes"])
+    evidence = Evidence(
+        task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics, notes=kept["notes"]
+    )
     empty = not len(said["ids"])
     x = data.example("train", evidence.device)
     if data.annotations is None:
         some = reference_metrics.few(data, "train", SHOWN_INSIDE).samples("train", evidence.device)
         x = some.take(torch.arange(len(some))).x
     return Told(
-        folder=str(folder), record=record, learner=learner, data=data, metrics=metrics, baseline=figures,
-        cost=kept["cost"], notes=kept["notes"], history=history, findings=diagnose(evidence, figures),
+        folder=str(folder),
+        record=record,
+        learner=learner,
+        data=data,
+        metrics=metrics,
+        baseline=figures,
+        cost=kept["cost"],
+        notes=kept["notes"],
+        history=history,
+        findings=diagnose(evidence, figures),
         views=[] if empty else learner.task.views(said, data, record.spec),
         inside=learner.inside(model, x) if len(x) else [],
-    )  # fmt: skip
+    )

@@ -35,23 +35,27 @@ def model_sections(told: Told) -> str:
     others = [view for view in told.views if not is_worst(view)]
     lead = worst[0].caption if worst else ""
     worst = [dataclasses.replace(view, title="" if len(worst) == 1 else view.title, caption="") for view in worst]
-    return together([
-        Section(title="Diagnosis", body=diagnosis(told.findings, told.notes, told.data)),
-        Section(title="Where it fails", body="".join(map(view_html.html, worst)), lead=lead),
-        Section(title="Learning", body=plots(curves(told.history)), lead=ending(told.notes)),
-        Section(title="In detail", body=views(others)),
-        Section(title="Inside the model", body=views(told.inside)),
-    ])  # fmt: skip
+    return together(
+        [
+            Section(title="Diagnosis", body=diagnosis(told.findings, told.notes, told.data)),
+            Section(title="Where it fails", body="".join(map(view_html.html, worst)), lead=lead),
+            Section(title="Learning", body=plots(curves(told.history)), lead=ending(told.notes)),
+            Section(title="In detail", body=views(others)),
+            Section(title="Inside the model", body=views(told.inside)),
+        ]
+    )
 
 
 def record_sections(told: Told) -> str:
     """Cost, settings, all figures, versions and the command."""
-    return together([
-        Section(title="Cost", body=cost(told.cost)),
-        Section(title="Settings", body=settings(told)),
-        Section(title="All figures", body=figures(told.metrics, told.baseline, told.split)),
-        Section(title="To run it again", body=again(told)),
-    ])  # fmt: skip
+    return together(
+        [
+            Section(title="Cost", body=cost(told.cost)),
+            Section(title="Settings", body=settings(told)),
+            Section(title="All figures", body=figures(told.metrics, told.baseline, told.split)),
+            Section(title="To run it again", body=again(told)),
+        ]
+    )
 
 
 def data_section(data: Dataset[Labelled]) -> str:
@@ -111,14 +115,18 @@ def ending(notes: Mapping[str, Any]) -> str:
     """What it began with where it searched for regions, and how it ended where it did not run its full length."""
     if "proposals" in notes:
         found = notes["proposals"]
-        return (f"It was given {found['regions a picture']:.0f} regions a picture, which reach "
-                f"{100 * found['recall at 0.5']:.1f} % of the objects (an overlap of at least one half): "
-                "what they do not reach cannot be found.")
+        return (
+            f"It was given {found['regions a picture']:.0f} regions a picture, which reach "
+            f"{100 * found['recall at 0.5']:.1f} % of the objects (an overlap of at least one half): "
+            "what they do not reach cannot be found."
+        )
     if "cut" in notes:
         return f"Time ran out after {number(notes['cut']['step'])} of {number(notes['cut']['of'])} steps."
     if "fitted" in notes:
-        return (f"The time allowed {number(notes['fitted']['steps'])} of {number(notes['fitted']['of'])} steps; "
-                "the schedule was fitted to them.")
+        return (
+            f"The time allowed {number(notes['fitted']['steps'])} of {number(notes['fitted']['of'])} steps; "
+            "the schedule was fitted to them."
+        )
     return ""
 
 
@@ -130,8 +138,11 @@ def cost(figures: Mapping[str, Any]) -> str:
         ("milliseconds_a_prediction", lambda ms: f"{ms:.3g} ms", "a prediction"),
         ("peak_memory_bytes", size, "memory at most"),
     ]
-    items = "".join(f"<div><dd>{escaped(words(figures[key]))}</dd><dt>{label}</dt></div>"
-                    for key, words, label in shown if figures.get(key) is not None)
+    items = "".join(
+        f"<div><dd>{escaped(words(figures[key]))}</dd><dt>{label}</dt></div>"
+        for key, words, label in shown
+        if figures.get(key) is not None
+    )
     return f'<dl class="figures">{items}</dl>' if items else ""
 
 
@@ -177,7 +188,7 @@ def again(told: Told) -> str:
     record = told.record
     versions = ", ".join(f"{key} {value}" for key, value in record.versions.items())
     machine = f"{record.device}, {record.threads} thread{'s' if record.threads != 1 else ''}, seed {record.seed}"
-    return f"<pre>{escaped(command(told))}</pre><p class=\"small\">{escaped(versions)}; {escaped(machine)}.</p>"
+    return f'<pre>{escaped(command(told))}</pre><p class="small">{escaped(versions)}; {escaped(machine)}.</p>'
 
 
 def command(told: Told) -> str:

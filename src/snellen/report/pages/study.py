@@ -22,11 +22,17 @@ def study_page(title: str, verdict: str, caption: str, tables: Sequence[Table], 
     """
     statement = f'<h1>{escaped(title)}</h1><p class="verdict">{unbroken(verdict)}</p>'
     drawn = "".join(view_html.html(plot) for plot in plots)
-    sections = [Section(title=table.title, body=view_html.html(Table(title="", columns=table.columns, rows=table.rows)))
-                for table in tables]
+    sections = [
+        Section(title=table.title, body=view_html.html(Table(title="", columns=table.columns, rows=table.rows)))
+        for table in tables
+    ]
     first, rest = sections[:1], sections[1:]
     note = f'<p class="small">{unbroken(caption)}</p>'
-    body = together([*(Section(title=one.title, body=one.body + note) for one in first),
-                     Section(title="Against each setting", body=f'<div class="plots">{drawn}</div>' if drawn else ""),
-                     *rest])
+    body = together(
+        [
+            *(Section(title=one.title, body=one.body + note) for one in first),
+            Section(title="Against each setting", body=f'<div class="plots">{drawn}</div>' if drawn else ""),
+            *rest,
+        ]
+    )
     return page(title, f"{len(tables[0].rows)} cells" if tables else "", statement, body)

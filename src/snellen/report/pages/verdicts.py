@@ -47,11 +47,17 @@ def verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec) -> tuple
     """A sentence on the model against the baseline, and its level: "good", "warning" or ""."""
     if theirs is None or theirs.value is None or ours.value is None:
         return "", ""
-    knows = "says the mean of the training targets" if isinstance(spec.target, Numbers) else \
-        "knows only where objects usually are" if isinstance(spec.target, Boxes) else \
-        "says what is usual at every pixel" if isinstance(spec.target, PixelNumbers) else \
-        "says the most frequent class at every pixel" if isinstance(spec.target, PixelClasses) else \
-        "knows only how often each class occurs"
+    knows = (
+        "says the mean of the training targets"
+        if isinstance(spec.target, Numbers)
+        else "knows only where objects usually are"
+        if isinstance(spec.target, Boxes)
+        else "says what is usual at every pixel"
+        if isinstance(spec.target, PixelNumbers)
+        else "says the most frequent class at every pixel"
+        if isinstance(spec.target, PixelClasses)
+        else "knows only how often each class occurs"
+    )
     said = f"The baseline, which {knows}, reaches {_plain(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if reference_metrics.beats(ours, theirs):

@@ -48,8 +48,10 @@ def suggest(spec: Spec) -> dict[str, Because]:
     if spec.modality == "image":
         found["bases"] = Because(value=200, why="pictures differ in many ways")
     if count < 10_000:  # the loss is convex: large steps do no harm
-        found |= {"epochs": Because(value=100 if count < 2000 else 40, why=f"{count:,} samples: more passes"),
-                  "lr": Because(value=0.1 if count < 2000 else 0.03, why="few samples: few steps, so larger ones")}
+        found |= {
+            "epochs": Because(value=100 if count < 2000 else 40, why=f"{count:,} samples: more passes"),
+            "lr": Because(value=0.1 if count < 2000 else 0.03, why="few samples: few steps, so larger ones"),
+        }
     return found
 
 
@@ -59,8 +61,9 @@ def build(c: BasesSettings, spec: Spec) -> Logits:
     inputs, count = flat_size(spec, reading), min(c.bases, spec.sizes.get("train", c.bases))
     if c.at is not None:
         if len(c.at) % inputs:
-            raise UsageError(f"--at has {len(c.at)} coordinates for inputs of {inputs}",
-                             f"Give {inputs} for each centre.")
+            raise UsageError(
+                f"--at has {len(c.at)} coordinates for inputs of {inputs}", f"Give {inputs} for each centre."
+            )
         count = len(c.at) // inputs
     linear = nn.Linear(count, len(spec.target.names))
     nn.init.zeros_(linear.weight)  # the loss is convex: any start leads to the same end

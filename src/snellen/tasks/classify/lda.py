@@ -126,8 +126,10 @@ def fit(c: LDASettings, data: Dataset[Labelled], model: Discriminant, run: Run) 
     try:
         w, w0 = discriminant(means, shrunk(covariance, shrinkage), (counts / len(train)).clamp(min=LEAST_PRIOR))
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise UsageError(f"The covariance of {len(model.w[0]):,} columns has no inverse with --shrinkage {shrinkage:g}",
-                         "Give a larger --shrinkage, or leave it to auto.") from error
+        raise UsageError(
+            f"The covariance of {len(model.w[0]):,} columns has no inverse with --shrinkage {shrinkage:g}",
+            "Give a larger --shrinkage, or leave it to auto.",
+        ) from error
     model.w.copy_(w)
     model.w0.copy_(w0)
 

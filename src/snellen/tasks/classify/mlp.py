@@ -50,8 +50,10 @@ class MLPSettings:
 def suggest(spec: Spec) -> dict[str, Because]:
     count = spec.sizes.get("train", 0)
     if count < 1000:
-        return {"epochs": Because(value=200, why=f"few samples ({count}): more passes"),
-                "lr": Because(value=0.01, why="few samples: few steps, so larger ones")}
+        return {
+            "epochs": Because(value=200, why=f"few samples ({count}): more passes"),
+            "lr": Because(value=0.01, why="few samples: few steps, so larger ones"),
+        }
     if count < 5000:
         return {"epochs": Because(value=60, why=f"{count:,} samples: more passes")}
     return {}

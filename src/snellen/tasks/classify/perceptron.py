@@ -77,8 +77,9 @@ def passing(w: Tensor, x: Tensor, y: Tensor, rate: float) -> int:
 
 def build(c: PerceptronSettings, spec: Spec) -> Perceptron:
     assert isinstance(spec.target, Classes)
-    return Perceptron(Standardize(spec.input, reads(c, spec).channels), flat_size(spec, reads(c, spec)),
-                      len(spec.target.names))
+    return Perceptron(
+        Standardize(spec.input, reads(c, spec).channels), flat_size(spec, reads(c, spec)), len(spec.target.names)
+    )
 
 
 def reads(c: PerceptronSettings, spec: Spec) -> Reading:
@@ -110,8 +111,10 @@ def fit(c: PerceptronSettings, data: Dataset[Labelled], model: Perceptron, run: 
     passes = c.passes
     run.notes["converged"] = bool(mistakes == 0)
     if mistakes:
-        run.say(f"The perceptron did not converge: {int(mistakes):,} mistakes in pass {passes}. "
-                "Either the classes cannot be parted by hyperplanes, or it needs more --passes.")
+        run.say(
+            f"The perceptron did not converge: {int(mistakes):,} mistakes in pass {passes}. "
+            "Either the classes cannot be parted by hyperplanes, or it needs more --passes."
+        )
     model.to(run.device)
 
 

@@ -166,8 +166,9 @@ def described(features: Features, samples: Samples) -> tuple[Tensor, Tensor]:
     return torch.cat(found).clone(), torch.cat(truth).clone()
 
 
-def _regress(c: ProbeSettings, model: Linear, train: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor],
-             run: Run) -> None:  # fmt: skip
+def _regress(
+    c: ProbeSettings, model: Linear, train: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], run: Run
+) -> None:
     """Logistic regression by scikit-learn on standardised features; the standardising goes into the weights."""
     from sklearn.linear_model import LogisticRegression
 

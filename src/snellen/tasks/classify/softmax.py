@@ -33,8 +33,10 @@ class SoftmaxSettings:
 def suggest(spec: Spec) -> dict[str, Because]:
     count = spec.sizes.get("train", 0)
     if count < 10_000:  # the loss is convex: large steps do no harm
-        return {"epochs": Because(value=100 if count < 1000 else 40, why=f"{count:,} samples: more passes"),
-                "lr": Because(value=0.03 if count < 1000 else 0.01, why="few samples: few steps, so larger ones")}
+        return {
+            "epochs": Because(value=100 if count < 1000 else 40, why=f"{count:,} samples: more passes"),
+            "lr": Because(value=0.03 if count < 1000 else 0.01, why="few samples: few steps, so larger ones"),
+        }
     return {}
 
 

@@ -75,10 +75,16 @@ def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) ->
     wrong = torch.nonzero(~torch.isfinite(together).all(1))[:, 0]
     if len(wrong):
         name = data.name(int(torch.cat(ids)[wrong[0]]))
-        raise Diverged(f"{len(wrong)} of {len(together)} scores are not finite, first that of {name}",
-                       "Train again with a smaller --lr, and look at that sample.")
-    return {"scores": together, "truth": torch.cat(truth), "ids": torch.cat(ids),
-            "probabilistic": torch.tensor(model.probabilistic)}
+        raise Diverged(
+            f"{len(wrong)} of {len(together)} scores are not finite, first that of {name}",
+            "Train again with a smaller --lr, and look at that sample.",
+        )
+    return {
+        "scores": together,
+        "truth": torch.cat(truth),
+        "ids": torch.cat(ids),
+        "probabilistic": torch.tensor(model.probabilistic),
+    }
 
 
 def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
@@ -117,8 +123,9 @@ def _measure_labels(scores: Tensor, truth: Tensor) -> dict[str, Metric]:
     total = float(said.sum() + (truth > 0.5).sum())
     return {
         "average precision": classification.average_precision(scores, truth),
-        "micro F1": Metric(value=2 * true_positive / total, percent=True) if total else
-        Metric(value=None, percent=True, reason="no label is there and none was said"),
+        "micro F1": Metric(value=2 * true_positive / total, percent=True)
+        if total
+        else Metric(value=None, percent=True, reason="no label is there and none was said"),
         "all labels right": classification.accuracy(torch.ones(len(truth)), right.all(1).float()),
         "labels right": Metric(value=float(right.double().mean()), percent=True),
     }
@@ -203,8 +210,10 @@ def exported(model: Classifier, spec: Spec) -> Exported:
     target = spec.target
     assert isinstance(target, Classes | Labels)
     words = ("scores", "probabilities") if model.probabilistic else ("scores",)
-    return Exported(module=Outward(model, isinstance(target, Labels)),
-                    outputs=tuple(Output(name=word, columns=target.names) for word in words))
+    return Exported(
+        module=Outward(model, isinstance(target, Labels)),
+        outputs=tuple(Output(name=word, columns=target.names) for word in words),
+    )
 
 
 TASK: Task[Dataset[Labelled], Classifier] = Task(

@@ -51,8 +51,9 @@ def _matrix(table: Tensor, names: tuple[str, ...]) -> Matrix:
         chosen = torch.sort(torch.argsort(errors, descending=True)[:MOST_IN_MATRIX]).values
         caption = f"The {MOST_IN_MATRIX} most confused of {len(names)} classes."
         table, names = table[chosen][:, chosen], tuple(names[int(k)] for k in chosen)
-    return Matrix(title="Confusion matrix", rows=names, columns=names, values=table.tolist(), x="said", y="true",
-                  caption=caption)
+    return Matrix(
+        title="Confusion matrix", rows=names, columns=names, values=table.tolist(), x="said", y="true", caption=caption
+    )
 
 
 def _classes(table: Tensor, names: tuple[str, ...]) -> Table:
@@ -65,8 +66,12 @@ def _classes(table: Tensor, names: tuple[str, ...]) -> Table:
         others[k] = 0
         taken = f"{names[int(others.argmax())]} ({int(others.max())})" if int(others.max()) else ""
         rows.append([name, count, recall, precision, taken])
-    return Table(title="Classes", columns=["class", "samples", "recall", "precision", "most taken for"], rows=rows,
-                 caption="± is half of the 95 % interval over samples (Wilson).")
+    return Table(
+        title="Classes",
+        columns=["class", "samples", "recall", "precision", "most taken for"],
+        rows=rows,
+        caption="± is half of the 95 % interval over samples (Wilson).",
+    )
 
 
 def _share(right: int, count: int) -> str | None:
@@ -80,10 +85,23 @@ def _calibration(scores: Tensor, truth: Tensor) -> Plot:
     confidence, answer = scores.double().softmax(1).max(1)
     rows, error = calibration(confidence, answer == truth)
     intervals = [wilson(round(found * count), count) for _, found, count in rows]
-    return Plot(title="Calibration", x="confidence said", y="share right", style="points", diagonal=True,
-                series=[Series(name="test", x=[r[0] for r in rows], y=[r[1] for r in rows],
-                               low=[i[0] for i in intervals], high=[i[1] for i in intervals])],
-                caption=f"On the line it is as right as it says. Expected calibration error {100 * error:.1f} %.")
+    return Plot(
+        title="Calibration",
+        x="confidence said",
+        y="share right",
+        style="points",
+        diagonal=True,
+        series=[
+            Series(
+                name="test",
+                x=[r[0] for r in rows],
+                y=[r[1] for r in rows],
+                low=[i[0] for i in intervals],
+                high=[i[1] for i in intervals],
+            )
+        ],
+        caption=f"On the line it is as right as it says. Expected calibration error {100 * error:.1f} %.",
+    )
 
 
 def _worst(said: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -> list[View]:
@@ -104,8 +122,14 @@ def _worst_labels(said: Predictions, data: Dataset[Labelled], target: Labels) ->
     for score, true in zip(said["scores"][rows] > 0, said["truth"][rows] > 0.5, strict=True):
         missed = [n for n, s, t in zip(target.names, score.tolist(), true.tolist(), strict=True) if t and not s]
         added = [n for n, s, t in zip(target.names, score.tolist(), true.tolist(), strict=True) if s and not t]
-        captions.append("; ".join(filter(None, [f"missed {', '.join(missed)}" if missed else "",
-                                                f"added {', '.join(added)}" if added else ""])))
+        captions.append(
+            "; ".join(
+                filter(
+                    None,
+                    [f"missed {', '.join(missed)}" if missed else "", f"added {', '.join(added)}" if added else ""],
+                )
+            )
+        )
     return [_with_inputs("Worst errors", data, said["ids"][rows], captions)] if len(rows) else []
 
 
@@ -129,5 +153,9 @@ def _labels(said: Predictions, target: Labels) -> Table:
         right = int((answer[:, k] & truth[:, k]).sum())
         count, told = int(truth[:, k].sum()), int(answer[:, k].sum())
         rows.append([name, count, _share(right, count), _share(right, told)])
-    return Table(title="Labels", columns=["label", "samples", "recall", "precision"], rows=rows,
-                 caption="± is half of the 95 % interval over samples (Wilson).")
+    return Table(
+        title="Labels",
+        columns=["label", "samples", "recall", "precision"],
+        rows=rows,
+        caption="± is half of the 95 % interval over samples (Wilson).",
+    )

@@ -42,8 +42,15 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
     def fit(c: Any, data: Dataset[Labelled], model: Measured, run: Run) -> None:
         architecture.begin(c.network, model.network, run)
         model.learn(data)
-        learn_dense(model, ByDistance(asked(data.spec), c.task, run), data, run, c.network.descent, c.network.augment,
-                    tile_of(c.network.sight, data.spec))  # fmt: skip
+        learn_dense(
+            model,
+            ByDistance(asked(data.spec), c.task, run),
+            data,
+            run,
+            c.network.descent,
+            c.network.augment,
+            tile_of(c.network.sight, data.spec),
+        )
 
     return Learner[Any, Dataset[Labelled], Measured](
         name=architecture.name,

@@ -64,19 +64,26 @@ def predict(model: Measurer, data: Dataset[Labelled], split: str, run: Run) -> P
             assert isinstance(scene.truth, Tensor)
             said, true = tiled(model.predict, scene.image[None])[0].cpu(), scene.truth.cpu()  # (T, H, W)
             if not bool(torch.isfinite(said).all()):
-                raise Diverged(f"What is said of {data.name(scene.id)} is not finite",
-                               "Train again with a smaller --lr, and look at that picture.")
+                raise Diverged(
+                    f"What is said of {data.name(scene.id)} is not finite",
+                    "Train again with a smaller --lr, and look at that picture.",
+                )
             sums.append(how.sums(said, true))
             there = torch.isfinite(true)
-            truths.append(torch.cat([there.all(0).sum()[None].double(),
-                                     torch.where(there, true, 0.0).double().flatten(1).sum(1)]))
+            truths.append(
+                torch.cat([there.all(0).sum()[None].double(), torch.where(there, true, 0.0).double().flatten(1).sum(1)])
+            )
             worst.offer(row, float(_wrong(sums[-1][None], data.spec)[0]), said)
             ids.append(scene.id)
     sizes, maps = worst.told(len(ids), torch.float32)
     count = 1 + len(asked(data.spec).names)
-    return {"sums": torch.stack(sums) if sums else torch.zeros(0, 1, dtype=torch.float64),
-            "truth": torch.stack(truths) if truths else torch.zeros(0, count, dtype=torch.float64),
-            "ids": torch.tensor(ids, dtype=torch.int64), "sizes": sizes, "maps": maps}  # fmt: skip
+    return {
+        "sums": torch.stack(sums) if sums else torch.zeros(0, 1, dtype=torch.float64),
+        "truth": torch.stack(truths) if truths else torch.zeros(0, count, dtype=torch.float64),
+        "ids": torch.tensor(ids, dtype=torch.int64),
+        "sizes": sizes,
+        "maps": maps,
+    }
 
 
 def _wrong(sums: Tensor, spec: Spec) -> Tensor:
@@ -98,12 +105,24 @@ def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
             unit = target.units[place - 1 if name.startswith("mean absolute error of") else 0]
         found = over_samples(said["sums"], figure.of)
         if found is None:
-            metrics[name] = Metric(value=None, higher_is_better=figure.higher, percent=figure.percent, unit=unit,
-                                   reason="no pixel of the split has a truth that decides it")
+            metrics[name] = Metric(
+                value=None,
+                higher_is_better=figure.higher,
+                percent=figure.percent,
+                unit=unit,
+                reason="no pixel of the split has a truth that decides it",
+            )
             continue
         value, low, high = found
-        metrics[name] = Metric(value=value, low=low, high=high, over="pictures", higher_is_better=figure.higher,
-                               percent=figure.percent, unit=unit)
+        metrics[name] = Metric(
+            value=value,
+            low=low,
+            high=high,
+            over="pictures",
+            higher_is_better=figure.higher,
+            percent=figure.percent,
+            unit=unit,
+        )
     return metrics
 
 

@@ -16,9 +16,11 @@ from snellen.metrics import boundary
 from snellen.nn.layers import robust_range
 
 _MEANING = {
-    "depth": "near is dark.", "normals": "red to the right, green up, blue towards the viewer.",
-    "edges": "white is an edge.", "flow": "the colour is the direction, its strength the distance.",
-}  # fmt: skip
+    "depth": "near is dark.",
+    "normals": "red to the right, green up, blue towards the viewer.",
+    "edges": "white is an edge.",
+    "flow": "the colour is the direction, its strength the distance.",
+}
 
 
 def views(said: Predictions, data: Dataset[Labelled], spec: Spec, wrong: Tensor) -> list[View]:
@@ -46,10 +48,20 @@ def _worst(said: Predictions, data: Dataset[Labelled], target: PixelNumbers, wro
         low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         first = x[:3] if x.shape[0] == 6 else x  # of two frames
         caption = f"{'1 − ' if _share(target) else ''}{_figure(target)} {float(wrong[row]):.3g}\n{data.name(id)}"
-        items.append(Picture(values=first, low=low, high=high, caption=caption,
-                             beside=drawn([true, maps[row]], target, ("truth", "answer"))))
-    return Pictures(title="Worst pictures", items=items,
-                    caption=f"Picture, truth, answer; {_MEANING.get(target.kind, 'low is dark.')}")
+        items.append(
+            Picture(
+                values=first,
+                low=low,
+                high=high,
+                caption=caption,
+                beside=drawn([true, maps[row]], target, ("truth", "answer")),
+            )
+        )
+    return Pictures(
+        title="Worst pictures",
+        items=items,
+        caption=f"Picture, truth, answer; {_MEANING.get(target.kind, 'low is dark.')}",
+    )
 
 
 def _share(target: PixelNumbers) -> bool:
@@ -57,22 +69,31 @@ def _share(target: PixelNumbers) -> bool:
 
 
 def _figure(target: PixelNumbers) -> str:
-    return {"depth": "abs-rel", "normals": "mean angle [°]", "edges": "boundary F", "flow": "end-point error",
-            "reflectance": "scale-invariant MSE", "numbers": "R2" if len(target.names) > 1 else "mean absolute error",
-            }[target.kind]  # fmt: skip
+    return {
+        "depth": "abs-rel",
+        "normals": "mean angle [°]",
+        "edges": "boundary F",
+        "flow": "end-point error",
+        "reflectance": "scale-invariant MSE",
+        "numbers": "R2" if len(target.names) > 1 else "mean absolute error",
+    }[target.kind]
 
 
 def drawn(maps: list[Tensor], target: PixelNumbers, captions: tuple[str, ...]) -> list[Picture]:
     """Maps (T, H, W) as pictures on one scale, that of the first."""
     if target.kind == "flow":
-        return [Picture(values=colours, low=0.0, high=255.0, caption=caption)
-                for colours, caption in zip(_flow_colours(maps), captions, strict=True)]
+        return [
+            Picture(values=colours, low=0.0, high=255.0, caption=caption)
+            for colours, caption in zip(_flow_colours(maps), captions, strict=True)
+        ]
     low, high = {"normals": (-1.0, 1.0), "edges": (0.0, 1.0), "reflectance": (0.0, 1.0)}.get(target.kind, (0.0, 0.0))
     if low == high:
         there = maps[0][torch.isfinite(maps[0])]
         low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
-    return [Picture(values=values, low=low, high=high, caption=caption)
-            for values, caption in zip(maps, captions, strict=True)]
+    return [
+        Picture(values=values, low=low, high=high, caption=caption)
+        for values, caption in zip(maps, captions, strict=True)
+    ]
 
 
 def _flow_colours(maps: list[Tensor]) -> list[Tensor]:
@@ -94,5 +115,10 @@ def _precision_recall(sums: Tensor) -> Plot:
     precision, recall = boundary.precision_recall(sums)
     best = float(boundary.f_measure(sums))
     x, y = recall.nan_to_num(nan=0.0).tolist(), [p if p == p else None for p in precision.tolist()]
-    return Plot(title="Precision against recall", x="recall", y="precision", series=[Series(name="test", x=x, y=y)],
-                caption=f"Of edge pixels, as the threshold rises from 0.05 to 0.95; the best F is {best:.3f}.")
+    return Plot(
+        title="Precision against recall",
+        x="recall",
+        y="precision",
+        series=[Series(name="test", x=x, y=y)],
+        caption=f"Of edge pixels, as the threshold rises from 0.05 to 0.95; the best F is {best:.3f}.",
+    )

@@ -22,9 +22,10 @@ from snellen.training.settings import Descent
 
 PUBLISHED = {
     "resnet50": Published(name="fasterrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0),
-    "mobilenet": Published(name="fasterrcnn_mobilenet_v3_large_320_fpn", anchors=ALL, sides=(320, 640), proposals=150,
-                           least=0.05),
-}  # fmt: skip
+    "mobilenet": Published(
+        name="fasterrcnn_mobilenet_v3_large_320_fpn", anchors=ALL, sides=(320, 640), proposals=150, least=0.05
+    ),
+}
 
 
 @settings

@@ -33,7 +33,13 @@ class SSDLiteSettings:
 
     sight: Sight = Sight(backbone="mobilenet", shorter=320)
     descent: Descent = Descent(
-        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0,
+        epochs=16,
+        batch_size=4,
+        optimizer="adamw",
+        lr=0.002,
+        weight_decay=0.01,
+        warmup=0.1,
+        clip=5.0,
         precision="float32",
     )
     augment: SceneAugment = SceneAugment()
@@ -45,11 +51,17 @@ def build(c: SSDLiteSettings, spec: Spec) -> Detector:
 
 def needs(c: SSDLiteSettings, spec: Spec) -> None:
     """Weights to begin with, and nothing that this network is not."""
-    for flag, said, has in (("--backbone", c.sight.backbone, "mobilenet"), ("--norm", c.sight.norm, "batch"),
-                            ("--longer", c.sight.longer, None)):  # fmt: skip
+    for flag, said, has in (
+        ("--backbone", c.sight.backbone, "mobilenet"),
+        ("--norm", c.sight.norm, "batch"),
+        ("--longer", c.sight.longer, None),
+    ):
         if said != has:
-            raise UsageError(f"{flag} {said} does not go with ssdlite: MobileNetV3, batch normalisation, and pictures "
-                             "warped to a square", f"Leave {flag} out, or take --model retinanet.")
+            raise UsageError(
+                f"{flag} {said} does not go with ssdlite: MobileNetV3, batch normalisation, and pictures "
+                "warped to a square",
+                f"Leave {flag} out, or take --model retinanet.",
+            )
     there(c.sight, PUBLISHED, "ssdlite")
 
 

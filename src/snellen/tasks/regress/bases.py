@@ -60,8 +60,9 @@ class OnBases(nn.Module):
 def build(c: BasesSettings, spec: Spec) -> OnBases:
     reading = reads(c, spec)
     count = min(c.bases, spec.sizes.get("train", c.bases))
-    return OnBases(Standardize(spec.input, reading.channels), GaussianBases(count, flat_size(spec, reading)),
-                   targets(spec))
+    return OnBases(
+        Standardize(spec.input, reading.channels), GaussianBases(count, flat_size(spec, reading)), targets(spec)
+    )
 
 
 def reads(c: BasesSettings, spec: Spec) -> Reading:

@@ -46,9 +46,11 @@ class MLPSettings:
 def suggest(spec: Spec) -> dict[str, Because]:
     count = spec.sizes.get("train", 0)
     if count < 1000:
-        return {"epochs": Because(value=300, why=f"few samples ({count}): more passes"),
-                "lr": Because(value=0.005, why="few samples: few steps, so larger ones"),
-                "weight_decay": Because(value=0.001, why="few samples: small weights are likelier")}
+        return {
+            "epochs": Because(value=300, why=f"few samples ({count}): more passes"),
+            "lr": Because(value=0.005, why="few samples: few steps, so larger ones"),
+            "weight_decay": Because(value=0.001, why="few samples: small weights are likelier"),
+        }
     if count < 10_000:
         return {"epochs": Because(value=100, why=f"{count:,} samples: more passes")}
     return {}

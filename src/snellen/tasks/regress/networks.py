@@ -34,9 +34,12 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
         if "image" in architecture.accepts and "vector" not in architecture.accepts:
             epochs = 20 if spec.sizes.get("train", 0) >= 2000 else 40
             why = "errors of numbers are steeper than those of classes: small steps"
-            suggested |= {"optimizer": Because(value="adam", why=why), "lr": Because(value=0.001, why=why),
-                          "weight_decay": Because(value=0.0, why=why),
-                          "epochs": Because(value=epochs, why="small steps need more passes")}
+            suggested |= {
+                "optimizer": Because(value="adam", why=why),
+                "lr": Because(value=0.001, why=why),
+                "weight_decay": Because(value=0.0, why=why),
+                "epochs": Because(value=epochs, why="small steps need more passes"),
+            }
         return suggested
 
     def reads(c: Any, spec: Spec) -> Reading:

@@ -53,8 +53,10 @@ def predict(model: Regressor, data: Dataset[Labelled], split: str, run: Run) -> 
     wrong = torch.nonzero(~torch.isfinite(together).all(1))[:, 0]
     if len(wrong):
         name = data.name(int(torch.cat(ids)[wrong[0]]))
-        raise Diverged(f"{len(wrong)} of {len(together)} predictions are not finite, first that of {name}",
-                       "Train again with a smaller --lr, and look at that sample.")
+        raise Diverged(
+            f"{len(wrong)} of {len(together)} predictions are not finite, first that of {name}",
+            "Train again with a smaller --lr, and look at that sample.",
+        )
     return {"said": together, "truth": torch.cat(truth), "ids": torch.cat(ids)}
 
 
@@ -116,9 +118,17 @@ def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
         label = f"{name} [{unit}]" if unit else name
         truth, answer = said["truth"][:, k], said["said"][:, k]
         some = torch.linspace(0, len(truth) - 1, min(len(truth), 1000)).round().long()
-        shown.append(Plot(title=f"{name}: said against true", x=f"true {label}", y=f"said {label}", style="points",
-                          diagonal=True, series=[Series(name="test", x=truth[some].tolist(), y=answer[some].tolist())],
-                          caption="On the line the prediction is exact."))
+        shown.append(
+            Plot(
+                title=f"{name}: said against true",
+                x=f"true {label}",
+                y=f"said {label}",
+                style="points",
+                diagonal=True,
+                series=[Series(name="test", x=truth[some].tolist(), y=answer[some].tolist())],
+                caption="On the line the prediction is exact.",
+            )
+        )
     errors = (said["said"] - said["truth"]).abs()
     scale = said["truth"].std(0, correction=0).clamp(min=1e-12)
     order = torch.argsort((errors / scale).sum(1), descending=True)[:12]

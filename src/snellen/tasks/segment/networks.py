@@ -33,8 +33,15 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
 
     def fit(c: Any, data: Dataset[Labelled], model: PixelLogits, run: Run) -> None:
         architecture.begin(c.network, model.network, run)
-        learn_dense(model, ByOverlap(data.spec, c.task, run), data, run, c.network.descent, c.network.augment,
-                    tile_of(c.network.sight, data.spec))  # fmt: skip
+        learn_dense(
+            model,
+            ByOverlap(data.spec, c.task, run),
+            data,
+            run,
+            c.network.descent,
+            c.network.augment,
+            tile_of(c.network.sight, data.spec),
+        )
 
     return Learner[Any, Dataset[Labelled], PixelLogits](
         name=architecture.name,

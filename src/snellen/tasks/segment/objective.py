@@ -31,8 +31,10 @@ class Weighting:
 def refuse_idle(weighting: Weighting) -> None:
     """Raises UsageError for weights that would weigh nothing."""
     if weighting.loss == "dice" and weighting.class_weights != "none":
-        raise UsageError("--class-weights weighs cross-entropy, and --loss dice has none of it",
-                         "Leave --class-weights out: to Dice every class counts alike. Or take --loss ce+dice.")
+        raise UsageError(
+            "--class-weights weighs cross-entropy, and --loss dice has none of it",
+            "Leave --class-weights out: to Dice every class counts alike. Or take --loss ce+dice.",
+        )
 
 
 class PixelLogits(nn.Module):

@@ -57,8 +57,10 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
             assert isinstance(scene.truth, Tensor)
             scores = tiled(model.scores, scene.image[None])[0]  # (K, H, W)
             if not bool(torch.isfinite(scores).all()):
-                raise Diverged(f"The scores of {data.name(scene.id)} are not finite",
-                               "Train again with a smaller --lr, and look at that picture.")
+                raise Diverged(
+                    f"The scores of {data.name(scene.id)} are not finite",
+                    "Train again with a smaller --lr, and look at that picture.",
+                )
             said = scores.argmax(0)
             table = segmentation.confusion(scene.truth, said, len(names)).cpu()
             kept.offer(row, float(of_picture(table[None])[0]), said[None])
@@ -66,8 +68,13 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
             ids.append(scene.id)
     confusion = torch.stack(tables) if tables else torch.zeros(0, len(names), len(names), dtype=torch.int32)
     sizes, maps = kept.told(len(ids), torch.int16)
-    return {"confusion": confusion, "truth": confusion.long().sum(2), "ids": torch.tensor(ids, dtype=torch.int64),
-            "sizes": sizes, "maps": maps}  # fmt: skip
+    return {
+        "confusion": confusion,
+        "truth": confusion.long().sum(2),
+        "ids": torch.tensor(ids, dtype=torch.int64),
+        "sizes": sizes,
+        "maps": maps,
+    }
 
 
 def of_picture(tables: Tensor) -> Tensor:
@@ -84,12 +91,16 @@ def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
     tables = said["confusion"]
     if not len(tables):
         return {"mean IoU": Metric(value=None, percent=True, reason="the split is empty")}
-    metrics = {"mean IoU": segmentation.measured(tables, segmentation.mean_iou, EMPTY),
-               "pixel accuracy": segmentation.measured(tables, segmentation.pixel_accuracy, EMPTY)}
+    metrics = {
+        "mean IoU": segmentation.measured(tables, segmentation.mean_iou, EMPTY),
+        "pixel accuracy": segmentation.measured(tables, segmentation.pixel_accuracy, EMPTY),
+    }
     for k, name in enumerate(classes(spec)):
         metrics[f"IoU of {name}"] = segmentation.measured(
-            tables, lambda parts, k=k: segmentation.ious(parts)[..., k],  # type: ignore[misc]
-            "no pixel of the split has it, and none was said")  # fmt: skip
+            tables,
+            lambda parts, k=k: segmentation.ious(parts)[..., k],  # type: ignore[misc]
+            "no pixel of the split has it, and none was said",
+        )
     return metrics
 
 
@@ -109,8 +120,12 @@ def answer(model: Segmenter, x: Tensor, spec: Spec) -> list[Answer]:
             said = scores.argmax(0).cpu()
             counts = torch.bincount(said.flatten(), minlength=len(scores)).tolist()
             found = [(k, name, count) for k, (name, count) in enumerate(zip(classes(spec), counts, strict=True))]
-            answers.append({"shares": {name: count / said.numel() for _, name, count in found},
-                            "segments": {name: encoded(said == k) for k, name, count in found if count}})
+            answers.append(
+                {
+                    "shares": {name: count / said.numel() for _, name, count in found},
+                    "segments": {name: encoded(said == k) for k, name, count in found if count},
+                }
+            )
     return answers
 
 
@@ -127,8 +142,10 @@ def truth(data: Dataset[Labelled], id: int) -> dict[str, Any]:
     assert isinstance(there, Tensor)
     known = max(int((there >= 0).sum()), 1)
     found = [(k, name, int((there == k).sum())) for k, name in enumerate(classes(data.spec))]
-    return {"shares": {name: count / known for _, name, count in found},
-            "segments": {name: encoded(there == k) for k, name, count in found if count}}
+    return {
+        "shares": {name: count / known for _, name, count in found},
+        "segments": {name: encoded(there == k) for k, name, count in found if count},
+    }
 
 
 class Outward(nn.Module):
@@ -147,8 +164,11 @@ class Outward(nn.Module):
 def exported(model: Segmenter, spec: Spec) -> Exported:
     names = classes(spec)
     outward = Outward(model)
-    return Exported(module=outward, least=1 + multiple(outward),
-                    outputs=(Output(name="scores", columns=names), Output(name="probabilities", columns=names)))
+    return Exported(
+        module=outward,
+        least=1 + multiple(outward),
+        outputs=(Output(name="scores", columns=names), Output(name="probabilities", columns=names)),
+    )
 
 
 TASK: Task[Dataset[Labelled], Segmenter] = Task(

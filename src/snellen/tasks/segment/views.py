@@ -47,14 +47,22 @@ def _worst(said: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -
         lowest = torch.where(there[row], each[row], torch.inf).argmin()
         if int(there[row].sum()) > 1:
             caption += f", {names[int(lowest)]} {100 * float(each[row, lowest]):.1f} %"
-        beside = (Picture(values=x, low=low, high=high, classes=true, caption="truth"),
-                  Picture(values=x, low=low, high=high, classes=maps[row][0].long(), caption="answer"))
+        beside = (
+            Picture(values=x, low=low, high=high, classes=true, caption="truth"),
+            Picture(values=x, low=low, high=high, classes=maps[row][0].long(), caption="answer"),
+        )
         items.append(Picture(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", beside=beside))
     if not items:
         return []
     legend = tuple((name, k) for k, name in enumerate(names))
-    return [Pictures(title="Worst pictures", items=items, legend=legend,
-                     caption="Picture, truth, answer: those with the lowest mean IoU over the classes they have.")]
+    return [
+        Pictures(
+            title="Worst pictures",
+            items=items,
+            legend=legend,
+            caption="Picture, truth, answer: those with the lowest mean IoU over the classes they have.",
+        )
+    ]
 
 
 def _classes(tables: Tensor, names: tuple[str, ...]) -> Table:
@@ -66,11 +74,23 @@ def _classes(tables: Tensor, names: tuple[str, ...]) -> Table:
         others = table[k].clone()
         others[k] = 0
         taken = names[int(others.argmax())] if int(others.max()) else ""
-        rows.append([name, _share(there[k], there.sum()), None if figure.value is None else str(figure),
-                     _share(right[k], there[k]), _share(right[k], told[k]), taken])  # fmt: skip
+        rows.append(
+            [
+                name,
+                _share(there[k], there.sum()),
+                None if figure.value is None else str(figure),
+                _share(right[k], there[k]),
+                _share(right[k], told[k]),
+                taken,
+            ]
+        )
     columns = ["class", "of all pixels", "IoU", "recall", "precision", "most taken for"]
-    return Table(title="Classes", columns=columns, rows=rows,
-                 caption="± is half of the 95 % interval over pictures, by the bootstrap.")
+    return Table(
+        title="Classes",
+        columns=columns,
+        rows=rows,
+        caption="± is half of the 95 % interval over pictures, by the bootstrap.",
+    )
 
 
 def _share(part: Tensor, of: Tensor) -> str | None:
@@ -86,5 +106,6 @@ def _matrix(table: Tensor, names: tuple[str, ...]) -> Matrix:
         table, names = table[chosen][:, chosen], tuple(names[int(k)] for k in chosen)
     shares = 100 * table.double() / table.sum(1, keepdim=True).clamp(min=1)
     values = [[round(value, 1) for value in row] for row in shares.tolist()]
-    return Matrix(title="Confusion matrix", rows=names, columns=names, values=values, x="said", y="true",
-                  caption=caption)
+    return Matrix(
+        title="Confusion matrix", rows=names, columns=names, values=values, x="said", y="true", caption=caption
+    )
