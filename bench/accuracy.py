@@ -23,9 +23,9 @@ APART = {"softmax": 0.3, "mlp": 0.3, "lenet": 0.3, "resnet18": 1.0}  # points th
 
 OURS = """
 import json, sys, time
-import snellen.api as entry
+from snellen import api
 name, data, seed, threads, folder = sys.argv[1:]
-run = entry.train(data, name, out=folder, seed=int(seed), machine=entry.Machine(threads=int(threads)))
+run = api.train(data, name, out=folder, seed=int(seed), options=api.RunOptions(threads=int(threads)))
 print(json.dumps({"accuracy": 100 * run.metrics["accuracy"].value, "cpu": time.process_time()}))
 """
 

@@ -25,12 +25,12 @@ import tifffile
 
 from snellen.api import load
 from snellen.cli.main import main as snellen
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 
 STEP = 20  # grey levels between the classes
 DEPTH = 4095
-LENIENT = ("--quarantine", "--allow-loss")  # the loss is over 1 in 100 where there are fewer than 200 pictures
+LENIENT = ("--quarantine", "--allow-skipped")  # the loss is over 1 in 100 where there are fewer than 200 pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ def check(folder: Path, planted: Planted) -> None:
     code, said, _ = command(["data", str(folder), *LENIENT])
     assert code == 0, code
     assert "notes.docx" in said
-    data = dataset(folder, asked=Asked(quarantine=True, allow_loss=True))
+    data = dataset(folder, options=OpenOptions(quarantine=True, allow_skipped=True))
     place = {data.name(id): split for split, ids in data.splits.items() for id in ids.tolist()}
     assert not set(planted.two_labels) & set(place)
     torn = [pair for pair in (*planted.copies, *planted.near) if place[pair[0]] != place[pair[1]]]

@@ -121,8 +121,8 @@ def said() -> Any:
     return {
         "ids": torch.arange(PICTURES),
         "sizes": torch.full((PICTURES, 2), 600),
-        "finds": torch.full((PICTURES,), FINDS),
-        "objects": torch.full((PICTURES,), OBJECTS),
+        "num_detections": torch.full((PICTURES,), FINDS),
+        "num_objects": torch.full((PICTURES,), OBJECTS),
         "boxes": boxes.flatten(0, 1),
         "scores": scores.flatten(),
         "labels": classes.flatten(),

@@ -67,7 +67,7 @@ def ours(kind: str, other):  # type: ignore[no-untyped-def]
     from snellen.nn.detection.backbones import pyramid
     from snellen.nn.detection.builders import Plan, two_stage
     from snellen.nn.detection.detector import Detector
-    from snellen.nn.detection.image_batch import Pictures
+    from snellen.nn.detection.image_batch import ImageGrid
     from snellen.nn.layers import Standardize
 
     maps = pyramid("mobilenet" if kind == "faster" else "resnet50", 3, "batch")
@@ -82,7 +82,7 @@ def ours(kind: str, other):  # type: ignore[no-untyped-def]
     standardize.mean.copy_(torch.tensor(known.mean))
     standardize.std.copy_(torch.tensor(known.std))
     standardize.load_state_dict(standardize.state_dict())
-    model = Detector(Pictures(standardize, *SIDES[kind]), body)
+    model = Detector(ImageGrid(standardize, *SIDES[kind]), body)
     found = {renamed(name): tensor for name, tensor in other.state_dict().items()}
     unexpected = model.load_state_dict(found, strict=False).unexpected_keys
     assert not unexpected, unexpected

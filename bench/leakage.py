@@ -21,8 +21,8 @@ from pathlib import Path
 from PIL import Image
 
 from snellen.data.check.duplicates import copies_of_array, copies_of_files
-from snellen.data.decode.image_files import PictureFiles
-from snellen.data.formats import Asked, idx, image_folder
+from snellen.data.decode.image_files import ImageFiles
+from snellen.data.formats import OpenOptions, idx, image_folder
 from snellen.data.source import Array
 
 Edit = Callable[[Path, Path], Path]
@@ -67,14 +67,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     figures: dict[str, object] = {"recall": recall(given.folder, given.planted, given.seed)}
-    original = image_folder.open_draft(given.folder, Asked(full=True)).source
-    assert isinstance(original, PictureFiles)
+    original = image_folder.open_raw(given.folder, OpenOptions(full=True)).source
+    assert isinstance(original, ImageFiles)
     pairs = copies_of_files(original, full=True)
     figures["called copies in the folder"] = accused(len(original), [*pairs.exact, *pairs.near])
     for a, b in [*pairs.exact, *pairs.near]:
         print(f"{original.name(a)} = {original.name(b)}")
     if given.idx:
-        array = idx.open_draft(given.idx, Asked()).source
+        array = idx.open_raw(given.idx, OpenOptions()).source
         assert isinstance(array, Array)
         pairs = copies_of_array(array, full=True)
         figures["called copies in IDX"] = accused(len(array), [*pairs.exact, *pairs.near])
@@ -102,8 +102,8 @@ def recall(data: Path, planted: int, seed: int) -> dict[str, float]:
                 target = root / "test" / source.parent.name / f"planted-{kind}-{source.name}"
                 made = edit(source, target)
                 partner[str(made.relative_to(root))] = (kind, str(source.relative_to(root)))
-        source = image_folder.open_draft(root, Asked()).source
-        assert isinstance(source, PictureFiles)
+        source = image_folder.open_raw(root, OpenOptions()).source
+        assert isinstance(source, ImageFiles)
         copies = copies_of_files(source, full=True)
         from snellen.data.check.duplicates import groups_of
 

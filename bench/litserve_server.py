@@ -10,7 +10,7 @@ from typing import Any
 import litserve
 import torch
 
-from snellen.api import Trained, load
+from snellen.api import TrainedRun, load
 from snellen.data.inference_inputs import read_picture
 
 
@@ -19,11 +19,11 @@ class Answers(litserve.LitAPI):
 
     def setup(self, device: Any) -> None:
         torch.set_num_threads(1)
-        self.trained: Trained = load(sys.argv[1], device="cpu")
+        self.trained: TrainedRun = load(sys.argv[1], device="cpu")
 
     def decode_request(self, request: dict[str, str]) -> tuple[str, torch.Tensor]:
         opened = io.BytesIO(base64.b64decode(request["picture"]))
-        x = read_picture(opened, self.trained.spec, self.trained.record.reading)
+        x = read_picture(opened, self.trained.spec, self.trained.record.preprocessing)
         return request["name"], x[None]  # (1, C, H, W)
 
     def predict(self, x: tuple[str, torch.Tensor]) -> list[dict[str, Any]]:

@@ -49,17 +49,17 @@ def snellen(options: Options) -> Round:
     import torch
 
     from snellen.core.run import Run
-    from snellen.core.spec import Reading
+    from snellen.core.spec import Preprocessing
     from snellen.data.batches import Batches
     from snellen.data.dataset import Labelled, Samples
     from snellen.data.source import Array
-    from snellen.training.loop import descend
-    from snellen.training.settings import Descent
+    from snellen.training.loop import fit_by_gradient
+    from snellen.training.settings import TrainingSettings
 
     torch.set_num_threads(options.threads)
     x, y = rows()
-    train = Samples(Array(x), torch.arange(len(x)), y, Reading(), x)
-    how = Descent(epochs=1, batch_size=BATCH, optimizer="sgd", lr=1e-6, schedule="cosine")
+    train = Samples(Array(x), torch.arange(len(x)), y, Preprocessing(), x)
+    how = TrainingSettings(epochs=1, batch_size=BATCH, optimizer="sgd", lr=1e-6, schedule="cosine")
 
     def once() -> Callable[[], Output]:
         model = nothing()
@@ -71,7 +71,7 @@ def snellen(options: Options) -> Round:
             run = Run(Path(folder))
             with run.listening():
                 started, burnt = time.perf_counter(), time.process_time()
-                descend(model, losses, Batches(train, BATCH, 0), run, how)
+                fit_by_gradient(model, losses, Batches(train, BATCH, 0), run, how)
                 seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
         return lambda: per_step(seconds, cpu, model)
 

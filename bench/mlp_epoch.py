@@ -20,7 +20,7 @@ FLOPS = 60_000 * 2 * (2 * 784 * HIDDEN + 3 * HIDDEN * 10)  # two products of the
 
 
 def snellen(written: bool) -> Callable[[Options], Round]:
-    """Through `descend` with everything on: uint8 in memory, standardising, schedule, log, history, saving."""
+    """Through `fit_by_gradient` with everything on: uint8 in memory, standardising, schedule, log, history, saving."""
 
     def make(options: Options) -> Round:
         import torch
@@ -28,14 +28,14 @@ def snellen(written: bool) -> Callable[[Options], Round]:
 
         from snellen.core.allocator import tune
         from snellen.core.run import Run
-        from snellen.core.spec import Input, Reading
+        from snellen.core.spec import Input, Preprocessing
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
         from snellen.data.source import Array
         from snellen.nn.layers import Standardize
         from snellen.nn.mlp import MLP, backpropagate
-        from snellen.training.loop import descend
-        from snellen.training.settings import Descent
+        from snellen.training.loop import fit_by_gradient
+        from snellen.training.settings import TrainingSettings
 
         tune()
         torch.set_num_threads(options.threads)
@@ -43,10 +43,12 @@ def snellen(written: bool) -> Callable[[Options], Round]:
         def samples(split: str) -> Samples:
             x, y = pictures(split)
             values = torch.from_numpy(x)[:, None]
-            return Samples(Array(values), torch.arange(len(x)), torch.from_numpy(y), Reading(), values, options.device)
+            return Samples(
+                Array(values), torch.arange(len(x)), torch.from_numpy(y), Preprocessing(), values, options.device
+            )
 
         train, test = samples("train"), samples("t10k")
-        how = Descent(epochs=1, batch_size=BATCH, optimizer="sgd", lr=RATE, schedule="constant")
+        how = TrainingSettings(epochs=1, batch_size=BATCH, optimizer="sgd", lr=RATE, schedule="constant")
         seeds = iter(range(1000))
         standardize = Standardize(Input(modality="image", shape=(1, 28, 28), dtype="uint8"))
         standardize.learn(train.values[::12])  # type: ignore[index]
@@ -65,7 +67,9 @@ def snellen(written: bool) -> Callable[[Options], Round]:
 
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(Path(folder), seed=seed, device=options.device)
-                descend(model, losses, Batches(train, BATCH, seed), run, how, gradients=gradients if written else None)
+                fit_by_gradient(
+                    model, losses, Batches(train, BATCH, seed), run, how, gradients=gradients if written else None
+                )
             return lambda: {"accuracy": _share(model, test.values, test.y)}
 
         return once

@@ -1,6 +1,6 @@
 """D8, N11 scaled down: Mask R-CNN with RoIAlign and with RoIPool, otherwise alike, with the same seeds.
 
-    python bench/roi_align.py DATA [--seeds 3] [--epochs 6] [--shorter 128]
+    python bench/roi_align.py DATA [--seeds 3] [--epochs 6] [--min-size 128]
 
 Prints mask AP on the test split of each seed, and the mean difference with its 95 % interval over seeds (Student's t);
 writes results/roi_align.json.
@@ -20,7 +20,7 @@ from harness import RESULTS, about
 from scipy import stats
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     made.add_argument("data")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--epochs", type=int, default=6)
-    made.add_argument("--shorter", type=int, default=128)
+    made.add_argument("--min-size", type=int, default=128)
     given = made.parse_args()
     data = snellen.dataset(given.data)
     found: dict[str, list[dict[str, float]]] = {"roi-align": [], "roi-pool": []}
@@ -41,10 +41,10 @@ def main() -> None:
                     "mask-rcnn",
                     out=Path(folder) / pool,
                     seed=seed,
-                    pool=pool,
+                    roi_pooling=pool,
                     epochs=given.epochs,
-                    shorter=given.shorter,
-                    machine=Machine(threads=1, report=False),
+                    min_size=given.min_size,
+                    options=RunOptions(threads=1, report=False),
                 )
                 rows.append({name: metric.value for name, metric in run.metrics.items() if metric.value is not None})
             print(pool, seed, {name: round(value, 4) for name, value in rows[-1].items() if "AP" in name}, flush=True)
@@ -57,7 +57,7 @@ def main() -> None:
         **about("roi_align", "Mask R-CNN with RoIAlign less the same with RoIPool.", given.seeds, 1),
         "data": data.spec.name,
         "epochs": given.epochs,
-        "shorter": given.shorter,
+        "min_size": given.min_size,
         "headline": headline,
         "difference": statistics.fmean(apart),
         "half_width": half,

@@ -183,7 +183,7 @@ def ours(run: Path, port: int, *more: str) -> list[str]:
 
 
 def batched(run: Path, port: int) -> list[str]:
-    return ours(run, port, "--batch", "16")
+    return ours(run, port, "--batch-size", "16")
 
 
 def theirs(run: Path, port: int, *more: str) -> list[str]:

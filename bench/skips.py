@@ -20,11 +20,11 @@ from harness import RESULTS, about
 from torch import Tensor, nn
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.spec import PixelClasses
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.metrics import segmentation
 from snellen.nn.tiling import tiled
@@ -45,7 +45,7 @@ def borders(truth: Tensor) -> Tensor:
 
 def solids() -> Dataset[Labelled]:
     """The built-in shapes with two classes: the ground and any solid."""
-    data = dataset("shapes", seed=0, asked=Asked(target=("pixels",)))
+    data = dataset("shapes", seed=0, options=OpenOptions(target=("pixels",)))
     told = data.annotations
     assert told is not None
 
@@ -69,7 +69,7 @@ def learned(arm: str, given: argparse.Namespace, seed: int) -> dict[str, float]:
             out=Path(scratch, "run"),
             seed=seed,
             epochs=given.epochs,
-            machine=Machine(threads=given.threads, report=False),
+            options=RunOptions(threads=given.threads, report=False),
         )
         assert isinstance(run.model, nn.Module)
         count = 2

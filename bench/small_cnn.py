@@ -67,22 +67,22 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         from snellen.api.run_options import same_bits
         from snellen.core.allocator import tune
         from snellen.core.run import Run
-        from snellen.core.spec import Input, Reading
+        from snellen.core.spec import Input, Preprocessing
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
         from snellen.data.source import Array
         from snellen.nn.layers import Standardize
-        from snellen.training.loop import descend
-        from snellen.training.settings import Descent
+        from snellen.training.loop import fit_by_gradient
+        from snellen.training.settings import TrainingSettings
 
         if tuned:
             tune()
         torch.set_num_threads(options.threads)
         x, y = pictures(name, options.device)
-        train = Samples(Array(x), torch.arange(len(x)), y, Reading(), x, options.device)
+        train = Samples(Array(x), torch.arange(len(x)), y, Preprocessing(), x, options.device)
         standardize = Standardize(Input(modality="image", shape=tuple(x.shape[1:]), dtype="uint8"))
         standardize.learn(x)
-        how = Descent(
+        how = TrainingSettings(
             epochs=1, batch_size=BATCH[name], optimizer="sgd", lr=RATE[name], schedule="constant", precision=precision
         )  # type: ignore[arg-type]
 
@@ -99,7 +99,7 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
                 run = Run(Path(folder), device=options.device)
                 started, burnt = time.perf_counter(), time.process_time()
                 with same_bits(options.device):
-                    descend(model, losses, Batches(train, BATCH[name], 0), run, how)
+                    fit_by_gradient(model, losses, Batches(train, BATCH[name], 0), run, how)
                 options.wait()
                 seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
             return lambda: told(len(passed), seconds, cpu, passed)

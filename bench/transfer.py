@@ -20,7 +20,7 @@ from accuracy import interval
 from harness import RESULTS, about
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 
 MODEL = "resnet20"
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -76,7 +76,7 @@ def main() -> None:
             out=encoder,
             epochs=12,
             precision="bfloat16",
-            machine=Machine(threads=given.threads, seconds=given.seconds),
+            options=RunOptions(threads=given.threads, seconds=given.seconds),
         )
     known = snellen.load(encoder)
     plain = json.loads((encoder / "metrics.json").read_text())

@@ -6,10 +6,10 @@ import functools
 
 import torch
 
-from snellen.core.detections import Found, Objects, Region
+from snellen.core.detections import Detections, Objects, Region
 from snellen.core.spec import Boxes, Input
 from snellen.data.annotations import object_lists
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
@@ -43,12 +43,12 @@ def blocks(count: int = 60, *, masks: bool = False, keypoints: bool = False, see
         )
     target = Boxes(names=NAMES, masks=masks, keypoints=("near", "far") if keypoints else (), bones=((0, 1),))
     image = Input(modality="image", shape=(1, SIDE, SIDE), dtype="uint8")
-    draft = Draft(
+    draft = RawDataset(
         source=Array(x, "picture"),
         inputs={"image": image},
         target=target,
         truth=None,
-        taken_for="blocks",
+        recognised_as="blocks",
         annotations=object_lists(each),
     )
     return assemble(draft, "blocks", 0, None)
@@ -73,7 +73,7 @@ def boxes_areas(boxes: torch.Tensor) -> torch.Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).prod(1)
 
 
-def found_of(truth: Objects, scores: torch.Tensor) -> Found:
+def found_of(truth: Objects, scores: torch.Tensor) -> Detections:
     """The truth as if it had been found."""
     masks = None if truth.masks is None else [Region(0, 0, mask) for mask in truth.masks]
-    return Found(truth.boxes, scores, truth.labels, masks, truth.keypoints)
+    return Detections(truth.boxes, scores, truth.labels, masks, truth.keypoints)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
@@ -32,7 +32,9 @@ def labels(x: Tensor, y: Tensor) -> Dataset[Labelled]:
 def _made(x: Tensor, target: Target, y: Tensor, same: bool) -> Dataset[Labelled]:
     modality: Modality = "image" if x.ndim == 4 else "vector"
     inputs = {"x": Input(modality=modality, shape=tuple(x.shape[1:]), dtype=str(x.dtype).removeprefix("torch."))}
-    draft = Draft(source=Array(x), inputs=inputs, target=target, truth=y, taken_for="tensors of a test", same=same)
+    draft = RawDataset(
+        source=Array(x), inputs=inputs, target=target, truth=y, recognised_as="tensors of a test", same=same
+    )
     return assemble(draft, "made", 0, None)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snellen.core.spec import Input, PixelClasses, PixelNumbers, Target
 from snellen.data.annotations import Annotations, Maps
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
@@ -38,13 +38,13 @@ def world(count: int, side: int = SIDE, seed: int = 0) -> tuple[Tensor, Tensor]:
 def made(pictures: Tensor, target: Target, annotations: Annotations, name: str = "scenes") -> Dataset[Labelled]:
     """A dataset of (N, C, H, W) pictures told of places in them."""
     image = Input(modality="image", shape=tuple(pictures.shape[1:]), dtype=str(pictures.dtype).removeprefix("torch."))
-    draft = Draft(
+    draft = RawDataset(
         source=Array(pictures, "picture"),
         inputs={"image": image},
         target=target,
         truth=None,
         annotations=annotations,
-        taken_for="scenes of a test",
+        recognised_as="scenes of a test",
     )
     return assemble(draft, name, 0, None)
 

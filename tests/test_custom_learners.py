@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from snellen import api
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.errors import DataError, UsageError
 
 LEARNER = '''
@@ -91,11 +91,11 @@ SCRIPT = (
     + '''
 import os, signal, sys
 from pathlib import Path
-import snellen.api as entry
+from snellen import api
 from snellen.core import files
 
 torch.set_num_threads(1)
-MACHINE = api.Machine(threads=1, save_every=0)
+OPTIONS = api.RunOptions(threads=1, save_every=0)
 calls = 0
 
 
@@ -117,17 +117,17 @@ def both(folder, act, own):
         act(folder / "hurt")
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
-    trained = api.resume(folder / "hurt", machine=MACHINE, **own)
+    trained = api.resume(folder / "hurt", options=OPTIONS, **own)
     for name in ("model.safetensors", "history.jsonl"):
         assert files.sha256(folder / "whole" / name) == files.sha256(folder / "hurt" / name), name
     print(trained)
 
 
 place = Path(sys.argv[1])
-both(place / "learner", lambda out: api.train("digits", MINE, out=out, machine=MACHINE, rate=0.05), {"learner": MINE})
+both(place / "learner", lambda out: api.train("digits", MINE, out=out, options=OPTIONS, rate=0.05), {"learner": MINE})
 torch.manual_seed(0)
 layers, loss = Layers(), Margin()
-both(place / "module", lambda out: api.train("digits", layers, out=out, machine=MACHINE, loss=loss, epochs=1),
+both(place / "module", lambda out: api.train("digits", layers, out=out, options=OPTIONS, loss=loss, epochs=1),
      {"learner": layers, "loss": loss})
 '''
 )
@@ -204,11 +204,11 @@ def test_changed_source_is_told(change: tuple[str, str], place: Path, tmp_path: 
 
     class Listener:
         def begin(self, name: str, place: int, of: int) -> None: ...
-        def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+        def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
         def say(self, message: str) -> None:
             said.append(message)
 
-    api.resume(place / "learner" / "hurt", learner=mine.MINE, machine=Machine(threads=1, watch=Listener()))
+    api.resume(place / "learner" / "hurt", learner=mine.MINE, options=RunOptions(threads=1, progress=Listener()))
     assert [line for line in said if "source of mine has changed" in line]
 
 
@@ -224,4 +224,4 @@ def test_changed_layers_are_refused_by_name(place: Path, tmp_path: Path) -> None
 def test_other_conditions_are_told(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path)
     with pytest.warns(UserWarning, match="Resuming under other conditions .1 threads are now 2"):
-        api.resume(place / "learner" / "whole", learner=mine.MINE, machine=Machine(threads=2))
+        api.resume(place / "learner" / "whole", learner=mine.MINE, options=RunOptions(threads=2))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snellen.api import Machine, Trained, load, resume, train
+    from snellen.api import RunOptions, TrainedRun, load, resume, train
     from snellen.cli.main import main
     from snellen.core.errors import (
         DataError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from snellen.core.learner import Learner
     from snellen.core.run import Run
-    from snellen.core.settings import Because, Limit, settings
+    from snellen.core.settings import Limit, Suggestion, settings
     from snellen.core.spec import Spec
     from snellen.core.task import Task
     from snellen.data.dataset import Dataset, Labelled
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from snellen.model_selection.study import study
 
 _HOMES = {
-    "Because": "snellen.core.settings",
+    "Suggestion": "snellen.core.settings",
     "DataError": "snellen.core.errors",
     "Dataset": "snellen.data.dataset",
     "Diverged": "snellen.core.errors",
@@ -43,13 +43,13 @@ _HOMES = {
     "Labelled": "snellen.data.dataset",
     "Learner": "snellen.core.learner",
     "Limit": "snellen.core.settings",
-    "Machine": "snellen.api",
+    "RunOptions": "snellen.api",
     "Run": "snellen.core.run",
     "SnellenError": "snellen.core.errors",
     "Spec": "snellen.core.spec",
     "Stopped": "snellen.core.errors",
     "Task": "snellen.core.task",
-    "Trained": "snellen.api",
+    "TrainedRun": "snellen.api",
     "UsageError": "snellen.core.errors",
     "compare": "snellen.model_selection.comparison",
     "cross_validate": "snellen.model_selection.cross_validation",
@@ -64,7 +64,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "Because",
     "DataError",
     "Dataset",
     "Diverged",
@@ -72,13 +71,14 @@ __all__ = [
     "Labelled",
     "Learner",
     "Limit",
-    "Machine",
     "Run",
+    "RunOptions",
     "SnellenError",
     "Spec",
     "Stopped",
+    "Suggestion",
     "Task",
-    "Trained",
+    "TrainedRun",
     "UsageError",
     "compare",
     "cross_validate",

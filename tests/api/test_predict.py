@@ -11,7 +11,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from snellen.api import Trained, load, train
+from snellen.api import TrainedRun, load, train
 from snellen.core.errors import UsageError
 from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import BadSamples
@@ -30,13 +30,13 @@ def picture(path: Path, values: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
     return train(assemble(digits(0), "digits", 0, None), "softmax", epochs=2, out=tmp_path_factory.mktemp("run") / "r")
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def deep(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A run on 16-bit pictures with values from 1000 to 1100 of dark, 1200 to 1300 of light."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("deep")
@@ -47,12 +47,12 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return train(dataset(root / "data"), "softmax", epochs=20, out=root / "r")
 
 
-def of_digits(run: Trained, folder: Path, count: int) -> list[Path]:
+def of_digits(run: TrainedRun, folder: Path, count: int) -> list[Path]:
     images = digits(0).source.values[:count, 0].numpy()  # type: ignore[attr-defined]
     return [picture(folder / f"{k:02d}.png", images[k]) for k in range(count)]
 
 
-def test_a_file_a_folder_and_a_tensor_get_the_same_answers(run: Trained, tmp_path: Path) -> None:
+def test_a_file_a_folder_and_a_tensor_get_the_same_answers(run: TrainedRun, tmp_path: Path) -> None:
     paths = of_digits(run, tmp_path, 3)
     x = torch.stack([torch.from_numpy(np.asarray(Image.open(path)).copy())[None] for path in paths])
     one, several, batch = run.predict(paths[0]), run.predict(tmp_path), run.predict(x)
@@ -68,7 +68,7 @@ def test_a_file_a_folder_and_a_tensor_get_the_same_answers(run: Trained, tmp_pat
     assert sum(one["probabilities"].values()) == pytest.approx(1)
 
 
-def test_the_worst_are_wrong_and_the_surest_first(run: Trained) -> None:
+def test_the_worst_are_wrong_and_the_surest_first(run: TrainedRun) -> None:
     worst = run.worst(5)
     assert len(worst) == 5
     over = []
@@ -88,7 +88,7 @@ def test_the_worst_of_numbers_have_the_largest_error(tmp_path: Path) -> None:
     assert errors == pytest.approx(sorted((said["said"] - said["truth"]).abs()[:, 0].tolist(), reverse=True)[:4])
 
 
-def test_good_files_are_answered_before_all_bad_ones_are_named(run: Trained, tmp_path: Path) -> None:
+def test_good_files_are_answered_before_all_bad_ones_are_named(run: TrainedRun, tmp_path: Path) -> None:
     of_digits(run, tmp_path, 2)
     for name in ("a.png", "zz.png"):
         (tmp_path / name).write_bytes(b"")
@@ -100,7 +100,7 @@ def test_good_files_are_answered_before_all_bad_ones_are_named(run: Trained, tmp
     assert "zz.png" in caught.value.cause
 
 
-def test_pictures_are_drawn_with_their_answer_and_none_over_another(run: Trained, tmp_path: Path) -> None:
+def test_pictures_are_drawn_with_their_answer_and_none_over_another(run: TrainedRun, tmp_path: Path) -> None:
     paths = [of_digits(run, tmp_path / "in" / part, 1)[0] for part in ("a", "b")]
     list(run.answers(paths, draw=tmp_path / "out"))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00.png-2.png", "00.png.png"]
@@ -122,9 +122,9 @@ def test_words_fit_the_band_of_any_picture() -> None:
         assert (image[-4:] == 255).all()
 
 
-def test_deep_pictures_are_drawn_in_the_range_of_the_model(deep: Trained, tmp_path: Path) -> None:
-    assert deep.span is not None
-    low, high = deep.span
+def test_deep_pictures_are_drawn_in_the_range_of_the_model(deep: TrainedRun, tmp_path: Path) -> None:
+    assert deep.value_range is not None
+    low, high = deep.value_range
     assert 1000 <= low < 1010
     values = np.full((16, 16), round((low + high) / 2), np.uint16)
     values[0, 0] = 40_000  # one hot pixel does not darken the others
@@ -139,20 +139,20 @@ class Heard:
 
     def begin(self, name: str) -> None: ...
 
-    def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+    def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
 
     def say(self, message: str) -> None:
         self.lines.append(message)
 
 
-def test_values_outside_the_range_of_training_are_said_once(deep: Trained, tmp_path: Path) -> None:
+def test_values_outside_the_range_of_training_are_said_once(deep: TrainedRun, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     usual = picture(tmp_path / "usual.tif", rng.integers(1200, 1300, (16, 16)).astype(np.uint16))
     faint = [picture(tmp_path / f"faint{k}.png", np.full((16, 16), 80, np.uint8)) for k in range(2)]
     heard = Heard()
-    list(deep.answers([usual], watch=heard))
+    list(deep.answers([usual], progress=heard))
     assert heard.lines == []
-    list(deep.answers([usual, *faint], watch=heard))
+    list(deep.answers([usual, *faint], progress=heard))
     assert len(heard.lines) == 1
     assert "faint0.png: 100%" in heard.lines[0]
     with pytest.warns(UserWarning, match="range the model learned from"):
@@ -170,13 +170,13 @@ def test_lines_of_numbers_have_their_unit_and_of_no_label_say_so() -> None:
     assert lines({"labels": ["b"], "probabilities": {"a": 0.1, "b": 0.8}}, labels) == ["b (80 %)"]
 
 
-def test_notebooks_see_names_escaped(run: Trained, tmp_path: Path) -> None:
+def test_notebooks_see_names_escaped(run: TrainedRun, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>"
     spec = dataclasses.replace(run.spec, name=hostile)
-    shown = Trained(run.folder, dataclasses.replace(run.record, spec=spec), run.learner, run.model)._repr_html_()
+    shown = TrainedRun(run.folder, dataclasses.replace(run.record, spec=spec), run.learner, run.model)._repr_html_()
     assert "&lt;script&gt;" in shown
     assert "<script" not in shown
-    data = dataclasses.replace(run.data, taken_for=hostile, spec=dataclasses.replace(spec, sizes={"<b>": 1}))
+    data = dataclasses.replace(run.data, recognised_as=hostile, spec=dataclasses.replace(spec, sizes={"<b>": 1}))
     assert "<script" not in data._repr_html_()
     assert "<b>" not in data._repr_html_()
     assert load(run.folder)._repr_html_()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from snellen.api import load, train
 from snellen.core.spec import Labels, Numbers
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 
 
@@ -32,7 +32,7 @@ def test_picture_names_with_two_numbers_are_reported_in_the_users_units(tmp_path
         Image.fromarray(disc(row, column, rng)).save(folder / f"{k}.png")
         lines.append(f"{k}.png,{column / 2:.3f},{100 + row / 2:.3f}")
     (folder / "discs.csv").write_text("\n".join(lines) + "\n")
-    data = dataset(folder / "discs.csv", asked=Asked(target=("across", "down")))
+    data = dataset(folder / "discs.csv", options=OpenOptions(target=("across", "down")))
     assert data.spec.target == Numbers(names=("across", "down"), units=("mm", "mm"))
     run = train(data, "mlp", epochs=60, out=tmp_path / "run")
     assert run.headline == "R2"

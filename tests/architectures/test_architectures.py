@@ -12,7 +12,7 @@ from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Architecture, Start
 from snellen.core.errors import UsageError
 from snellen.core.settings import make
-from snellen.core.spec import Classes, Input, Numbers, Reading, Spec, Target
+from snellen.core.spec import Classes, Input, Numbers, Preprocessing, Spec, Target
 from snellen.tasks.classify import LEARNERS as CLASSIFIERS
 from snellen.tasks.regress import LEARNERS as REGRESSORS
 
@@ -39,11 +39,11 @@ def planned(architecture: Architecture[Any], shape: tuple[int, ...], **own: obje
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_pictures_of_any_size_become_as_many_numbers_as_are_asked_for(name: str, shape: tuple[int, ...]) -> None:
     architecture = ARCHITECTURES[name]
-    if architecture.refuses(spec(shape)) is not None:
+    if architecture.unsupported_reason(spec(shape)) is not None:
         assert min(shape[1:]) < architecture.least
         return
     net = planned(architecture, shape)
-    size = architecture.reads(Start(), spec(shape)).size
+    size = architecture.preprocessing_of(Start(), spec(shape)).size
     assert size is not None
     for training in (True, False):
         y = net.train(training)(torch.zeros(2, shape[0], *size, device="meta"))
@@ -56,22 +56,22 @@ def test_the_least_size_is_enough_and_one_less_is_refused_with_the_reason(name: 
     architecture = ARCHITECTURES[name]
     least = architecture.least
     for height, width in ((least, least), (least, architecture.most), (architecture.most, least)):
-        assert architecture.refuses(spec((3, height, width))) is None
+        assert architecture.unsupported_reason(spec((3, height, width))) is None
         net = planned(architecture, (3, height, width)).eval()
         assert net(torch.zeros(1, 3, height, width, device="meta")).shape == (1, 7)
     if least > 1:
-        told = architecture.refuses(spec((3, 200, least - 1)))
+        told = architecture.unsupported_reason(spec((3, 200, least - 1)))
         assert told == f"needs {least} pixels a side, these are {least - 1}x200"
-        assert CLASSIFIERS[name].refuses(spec((3, least - 1, least - 1))) is not None
+        assert CLASSIFIERS[name].unsupported_reason(spec((3, least - 1, least - 1))) is not None
 
 
 @pytest.mark.parametrize(("name", "least"), [("vgg16", 32), ("alexnet", 15), ("lenet", 12)])
 def test_a_size_asked_for_that_is_too_small_is_refused_with_a_remedy(name: str, least: int) -> None:
     architecture = ARCHITECTURES[name]
     with pytest.raises(UsageError, match=f"needs {least} pixels a side, not {least - 1}") as caught:
-        architecture.reads(Start(image_size=least - 1), spec((3, 100, 100)))
+        architecture.preprocessing_of(Start(image_size=least - 1), spec((3, 100, 100)))
     assert f"--image-size {least}" in caught.value.remedy
-    assert architecture.reads(Start(image_size=least), spec((3, 100, 100))).size == (least, least)
+    assert architecture.preprocessing_of(Start(image_size=least), spec((3, 100, 100))).size == (least, least)
 
 
 def test_small_pictures_keep_their_detail() -> None:
@@ -93,7 +93,7 @@ def test_every_architecture_is_a_learner_of_every_task() -> None:
         for name, architecture in ARCHITECTURES.items():
             learner = learners[name]
             assert (learner.summary, learner.accepts) == (architecture.summary, architecture.accepts)
-            assert learner.climbs == architecture.climbs
+            assert learner.in_default_ladder == architecture.in_default_ladder
             with torch.device("meta"):
                 model = learner.build(make(learner.settings, {}), spec((3, 32, 32), target))
             heads = [m for m in model.modules() if isinstance(m, nn.Linear)]
@@ -110,7 +110,7 @@ def test_digits_are_not_mirrored_and_pictures_of_other_things_are() -> None:
             settings = make(learner.settings, given)
             assert settings.network.augment.flip == mirrored, (name, data)
         if name not in ("lenet", "residual-mlp"):
-            assert architecture.suggested(digits)["crop"].value == 3  # of 28 pixels, not 4
+            assert architecture.suggested(digits)["pad_crop"].value == 3  # of 28 pixels, not 4
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,11 @@ def test_published_weights_are_suggested_for_few_large_photographs(
 
 def test_pictures_are_read_as_published_weights_saw_theirs() -> None:
     photos, resnet = spec((1, 300, 200)), ARCHITECTURES["resnet18"]
-    assert resnet.reads(Start(pretrained="published"), photos) == Reading(size=(224, 224), channels=3)
-    assert resnet.reads(Start(pretrained="published", image_size=96), photos) == Reading(size=(96, 96), channels=3)
-    own = Reading(size=(128, 128), channels=1)
-    assert resnet.reads(Start(), photos) == own
-    assert resnet.reads(Start(pretrained="published", from_scratch=True), photos) == own
-    assert resnet.reads(Start(pretrained="runs/resnet18-photos-1"), photos) == own
+    assert resnet.preprocessing_of(Start(pretrained="published"), photos) == Preprocessing(size=(224, 224), channels=3)
+    assert resnet.preprocessing_of(Start(pretrained="published", image_size=96), photos) == Preprocessing(
+        size=(96, 96), channels=3
+    )
+    own = Preprocessing(size=(128, 128), channels=1)
+    assert resnet.preprocessing_of(Start(), photos) == own
+    assert resnet.preprocessing_of(Start(pretrained="published", from_scratch=True), photos) == own
+    assert resnet.preprocessing_of(Start(pretrained="runs/resnet18-photos-1"), photos) == own

@@ -16,7 +16,7 @@ from raw_datasets import classes, numbers, seeded
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snellen.api import Machine, Trained, resume, train
+from snellen.api import RunOptions, TrainedRun, resume, train
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Start
 from snellen.architectures.pretrained import MissingWeights, begin, there
@@ -30,7 +30,7 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 
 MOBILENET = ARCHITECTURES["mobilenetv2"]
-QUIET = Machine(threads=1, report=False)
+QUIET = RunOptions(threads=1, report=False)
 
 
 def made(channels: int = 3, outputs: int = 2, seed: int = 0, side: int = 224) -> Network:
@@ -77,14 +77,14 @@ def bars(count: int = 60, kinds: int = 3, seed: int = 3, side: int = 14) -> tupl
     return x.to(torch.uint8), y
 
 
-def notes(run: Trained) -> Any:
+def notes(run: TrainedRun) -> Any:
     return json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["notes"]
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Trained:
+def first(tmp_path: Path) -> TrainedRun:
     """A run of three classes that others begin with."""
-    return train(classes(*bars(), 3), "lenet", out=tmp_path / "first", machine=QUIET, epochs=3, batch_size=16)
+    return train(classes(*bars(), 3), "lenet", out=tmp_path / "first", options=QUIET, epochs=3, batch_size=16)
 
 
 # -- published -------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_the_right_file_is_taken_with_its_preprocessing_and_a_head_that_is_new(p
 
 
 def test_few_large_pictures_begin_with_it_unasked(published: Path, tmp_path: Path) -> None:
-    run = train(photos(), "mobilenetv2", out=tmp_path / "run", machine=QUIET, epochs=1, image_size=72)
+    run = train(photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1, image_size=72)
     assert notes(run)["pretrained"]["from"] == f"the published weights {published.name}"
     kept, _ = read_tensors(run.folder / "model.safetensors")
     mean = next(tensor for name, tensor in kept.items() if name.endswith("standardize.mean"))
@@ -128,7 +128,7 @@ def test_what_is_not_whole_is_told_with_its_remedies_before_anything_is_written(
         changed = content[:-100] if how == "cut short" else content[:-1] + bytes([content[-1] ^ 1])
         published.write_bytes(changed)
     with pytest.raises(MissingWeights) as caught:
-        train(photos(), "mobilenetv2", out=tmp_path / "run", machine=QUIET, epochs=1)
+        train(photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1)
     assert caught.value.exit_code == 4
     assert str(published) in caught.value.cause
     assert ("are not here" if how == "missing" else "is not what was published") in caught.value.cause
@@ -137,7 +137,7 @@ def test_what_is_not_whole_is_told_with_its_remedies_before_anything_is_written(
     assert ("Remove it" in caught.value.remedy) == (how != "missing")
     assert not (tmp_path / "run").exists()
     run = train(
-        photos(), "mobilenetv2", out=tmp_path / "run", machine=QUIET, epochs=1, image_size=32, from_scratch=True
+        photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1, image_size=32, from_scratch=True
     )
     assert "pretrained" not in notes(run)
 
@@ -193,14 +193,14 @@ def test_googlenets_weights_see_values_from_minus_one_to_one() -> None:
 # -- runs and files --------------------------------------------------------------------------------------------------
 
 
-def test_a_run_begins_another_with_a_new_head_and_says_so(first: Trained, tmp_path: Path) -> None:
+def test_a_run_begins_another_with_a_new_head_and_says_so(first: TrainedRun, tmp_path: Path) -> None:
     x, y = bars(40, 2, seed=8)
     x = (x / 2).to(torch.uint8)  # darker: statistics of its own would differ
     run = train(
         classes(x, y, 2),
         "lenet",
         out=tmp_path / "second",
-        machine=QUIET,
+        options=QUIET,
         epochs=1,
         lr=1e-6,
         pretrained=str(first.folder),
@@ -217,16 +217,16 @@ def test_a_run_begins_another_with_a_new_head_and_says_so(first: Trained, tmp_pa
     assert torch.equal(before["network.standardize.mean"], after["network.standardize.mean"])
 
 
-def test_a_classifier_begins_a_regressor(first: Trained, tmp_path: Path) -> None:
+def test_a_classifier_begins_a_regressor(first: TrainedRun, tmp_path: Path) -> None:
     x, y = bars()
     run = train(
-        numbers(x, y.double()), "lenet", out=tmp_path / "numbers", machine=QUIET, epochs=1, pretrained=str(first.folder)
+        numbers(x, y.double()), "lenet", out=tmp_path / "numbers", options=QUIET, epochs=1, pretrained=str(first.folder)
     )
     assert len(notes(run)["pretrained"]["new"]) == 2
 
 
 @pytest.mark.parametrize("form", ["run", "model.safetensors", "body.safetensors", "body.pth", "state_dict.pth"])
-def test_with_as_many_classes_the_head_is_kept_from_any_form(form: str, first: Trained, tmp_path: Path) -> None:
+def test_with_as_many_classes_the_head_is_kept_from_any_form(form: str, first: TrainedRun, tmp_path: Path) -> None:
     tensors, _ = read_tensors(first.folder / "model.safetensors")
     prefix = "network.body."
     body = {n.removeprefix(prefix): t.contiguous() for n, t in tensors.items() if n.startswith(prefix)}
@@ -253,7 +253,7 @@ def lenet(channels: int = 1, side: int = 14, outputs: int = 3) -> Network:
     return Network(Standardize(Input(modality="image", shape=shape, dtype="uint8")), body)
 
 
-def test_weights_that_do_not_fit_are_refused_with_the_tensor_that_differs(first: Trained, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_with_the_tensor_that_differs(first: TrainedRun, tmp_path: Path) -> None:
     for network, name in ((lenet(channels=3), "features.0.weight"), (lenet(side=28), "weight is ")):
         with pytest.raises(UsageError, match=f"does not fit lenet: .*{re.escape(name)}"):
             begin(ARCHITECTURES["lenet"], Start(pretrained=str(first.folder)), network, Run(tmp_path / "run"))
@@ -266,13 +266,13 @@ def test_weights_of_a_deeper_network_are_refused_though_they_hold_all_of_this_on
         begin(ARCHITECTURES["lenet"], Start(pretrained=str(path)), lenet(), Run(tmp_path / "run"))
 
 
-def test_a_run_of_another_network_is_refused_before_anything_is_written(first: Trained, tmp_path: Path) -> None:
+def test_a_run_of_another_network_is_refused_before_anything_is_written(first: TrainedRun, tmp_path: Path) -> None:
     data = classes(*bars(), 3)
     with pytest.raises(UsageError, match="is a run of lenet, not of resnet20") as caught:
-        train(data, "resnet20", out=tmp_path / "run", machine=QUIET, pretrained=str(first.folder))
+        train(data, "resnet20", out=tmp_path / "run", options=QUIET, pretrained=str(first.folder))
     assert "--model lenet" in caught.value.remedy
     with pytest.raises(UsageError, match="there is no"):
-        train(data, "resnet20", out=tmp_path / "run", machine=QUIET, pretrained=str(tmp_path / "nothing.pth"))
+        train(data, "resnet20", out=tmp_path / "run", options=QUIET, pretrained=str(tmp_path / "nothing.pth"))
     assert not (tmp_path / "run").exists()
 
 
@@ -300,7 +300,7 @@ def test_a_file_that_holds_more_than_tensors_is_refused_and_runs_nothing(tmp_pat
         assert caught.value.remedy
     assert not trap.exists()
     with pytest.raises(SnellenError):
-        train(classes(*bars(), 3), "lenet", out=tmp_path / "r", machine=QUIET, pretrained=str(tmp_path / "trap.pth"))
+        train(classes(*bars(), 3), "lenet", out=tmp_path / "r", options=QUIET, pretrained=str(tmp_path / "trap.pth"))
     assert not trap.exists()
 
 
@@ -318,17 +318,19 @@ class Crashing:
         return nn.functional.cross_entropy(scores, y)
 
 
-def test_a_run_begun_with_weights_resumes_to_the_same_bits_when_they_are_gone(first: Trained, tmp_path: Path) -> None:
+def test_a_run_begun_with_weights_resumes_to_the_same_bits_when_they_are_gone(
+    first: TrainedRun, tmp_path: Path
+) -> None:
     data = classes(*bars(48, 2, seed=5), 2)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes((first.folder / "model.safetensors").read_bytes())
-    machine = Machine(threads=1, report=False, save_every=0)
-    how: dict[str, Any] = {"epochs": 4, "batch_size": 8, "pretrained": str(weights), "noise": 0.02}
-    whole = train(data, "lenet", out=tmp_path / "whole", loss=Crashing(None), machine=machine, **how)
+    options = RunOptions(threads=1, report=False, save_every=0)
+    how: dict[str, Any] = {"epochs": 4, "batch_size": 8, "pretrained": str(weights), "noise_std": 0.02}
+    whole = train(data, "lenet", out=tmp_path / "whole", loss=Crashing(None), options=options, **how)
     with pytest.raises(RuntimeError, match="the power is gone"):
-        train(data, "lenet", out=tmp_path / "cut", loss=Crashing(9), machine=machine, **how)
+        train(data, "lenet", out=tmp_path / "cut", loss=Crashing(9), options=options, **how)
     weights.unlink()
-    cut = resume(tmp_path / "cut", data=data, loss=Crashing(None), machine=machine)
+    cut = resume(tmp_path / "cut", data=data, loss=Crashing(None), options=options)
     for name in ("model.safetensors", "history.jsonl", "predictions/test.safetensors"):
         assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     assert notes(cut)["pretrained"] == notes(whole)["pretrained"]

@@ -13,11 +13,11 @@ from test_learners import ALL, FAMILY, SCENES, asked_of, data_for, numbers, sett
 from torch import Tensor
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.learner import Learner
 from snellen.export.detection_parity import compare
 
-SHORT = {"epochs": 1, "passes": 1}  # what was learned does not matter here
+SHORT = {"epochs": 1}  # what was learned does not matter here
 
 
 def answers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
@@ -27,9 +27,11 @@ def answers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float
     return found.tolist()  # type: ignore[no-any-return, union-attr]
 
 
-def says_of_any_size_what_the_run_says(run: snellen.Trained, session: onnxruntime.InferenceSession, x: Tensor) -> None:
+def says_of_any_size_what_the_run_says(
+    run: snellen.TrainedRun, session: onnxruntime.InferenceSession, x: Tensor
+) -> None:
     """Answers about places: batches of 1 and 4, of two sizes."""
-    exported = run.task.exported(run.model, run.spec)
+    exported = run.task.export(run.model, run.spec)
     for part in (x[:1], x[:4], x[:1, :, :-3, :-7], x[:4, :, :-3, :-7]):
         with torch.no_grad():
             expected = exported.module(part)
@@ -77,7 +79,7 @@ def test_it_says_in_onnx_runtime_what_the_run_says(learner: Learner[Any, Any, An
         data_for(learner),
         learner,
         out=tmp_path / "run",
-        machine=Machine(threads=1, report=False),
+        options=RunOptions(threads=1, report=False),
         **{name: SHORT.get(name, value) for name, value in settings_for(learner).items()},
     )
     path = run.export("onnx", tmp_path / "away.onnx")
@@ -86,10 +88,10 @@ def test_it_says_in_onnx_runtime_what_the_run_says(learner: Learner[Any, Any, An
     if learner.task.name in SCENES:
         says_of_any_size_what_the_run_says(run, session, x)
         return
-    asked = run.ask(x)
-    scale = max(abs(number) for answer in asked for number in numbers(answer))
+    options = run.ask(x)
+    scale = max(abs(number) for answer in options for number in numbers(answer))
     for size in (20, 1, 7):
-        for said, answer in zip(answers(session, x[:size]), asked[:size], strict=True):
+        for said, answer in zip(answers(session, x[:size]), options[:size], strict=True):
             assert said == pytest.approx(numbers(answer), rel=0, abs=1e-4 * scale)
     parity = json.loads(session.get_modelmeta().custom_metadata_map["parity"])
     assert parity["inputs"] == 100

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 import snellen
-from snellen.api import Machine, refusal
+from snellen.api import RunOptions, refusal
 from snellen.core import files
 from snellen.core.learner import Learner
 from snellen.core.settings import flat
 from snellen.core.spec import Classes, Input, Numbers
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 from snellen.tasks import LEARNERS
@@ -31,35 +31,35 @@ ALL = [
     pytest.param(learner, id=f"{task}-{name}")
     for task, known in LEARNERS.items()
     for name, learner in known.items()
-    if learner.climbs
+    if learner.in_default_ladder
 ]
 # The networks that do not climb learn in the same way as those that do: a step is enough to see them whole.
 FAMILY = [
     pytest.param(learner, id=f"{task}-{name}")
     for task, known in LEARNERS.items()
     for name, learner in known.items()
-    if not learner.climbs
+    if not learner.in_default_ladder
 ]
 
-QUICK: dict[str, Any] = {"epochs": 4, "passes": 4, "batch_size": 32, "threads": 1}
+QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "threads": 1}
 
 # Tasks whose truth is told of places in a picture: the scenes that their learners learn from, and how.
 SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
     "segment": scenes.segmented,
-    "pixels": scenes.measured,
+    "dense-regress": scenes.measured,
     "detect": blocks.boxes,
     "instances": blocks.masked,
     "keypoints": blocks.posed,
 }
 QUICK_SCENES: dict[str, dict[str, Any]] = {
-    **{task: {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "pixels")},
+    **{task: {"epochs": 1, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "dense-regress")},
     **{
-        task: {"epochs": 8, "batch_size": 4, "proposals": 50, "regions": 32}
+        task: {"epochs": 8, "batch_size": 4, "max_proposals": 50, "rois_per_image": 32}
         for task in ("detect", "instances", "keypoints")
     },
 }
 # Which end of a block is the near one would be the other in a mirror, and the data does not say so: unmirrored.
-QUICK_SCENES["keypoints"] |= {"epochs": 16, "flip": False}
+QUICK_SCENES["keypoints"] |= {"epochs": 16, "hflip": False}
 
 
 @functools.cache
@@ -77,7 +77,9 @@ def pictures(regress: bool, side: int) -> Dataset[Labelled]:
     target = Numbers(names=("length",), units=("px",)) if regress else Classes(names=("wide", "tall"))
     truth = length[:, None].double() if regress else tall
     image = Input(modality="image", shape=(1, side, side), dtype="uint8")
-    draft = Draft(source=Array(x, "picture"), inputs={"image": image}, target=target, truth=truth, taken_for="bars")
+    draft = RawDataset(
+        source=Array(x, "picture"), inputs={"image": image}, target=target, truth=truth, recognised_as="bars"
+    )
     return assemble(draft, "bars", 0, None)
 
 
@@ -90,7 +92,7 @@ def vectors(regress: bool) -> Dataset[Labelled]:
     target = Numbers(names=("height",), units=("m",)) if regress else Classes(names=("below", "above"))
     truth = height[:, None].double() if regress else (height > 0).long()
     plane = Input(modality="vector", shape=(2,))
-    draft = Draft(source=Array(x, "row"), inputs={"x": plane}, target=target, truth=truth, taken_for="a line")
+    draft = RawDataset(source=Array(x, "row"), inputs={"x": plane}, target=target, truth=truth, recognised_as="a line")
     return assemble(draft, "line", 0, None)
 
 
@@ -100,7 +102,7 @@ def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
     regress = learner.task.name == "regress"
     if "vector" in learner.accepts:
         return vectors(regress)
-    return pictures(regress, 16 if learner.refuses(pictures(regress, 16).spec) is None else 32)
+    return pictures(regress, 16 if learner.unsupported_reason(pictures(regress, 16).spec) is None else 32)
 
 
 def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
@@ -125,12 +127,12 @@ def encoder() -> Path:
     return trained(LEARNERS["classify"]["resnet20"], folder, report=False).folder
 
 
-def trained(learner: Learner[Any, Any, Any], out: Path, brief: bool = False, **more: Any) -> snellen.Trained:
+def trained(learner: Learner[Any, Any, Any], out: Path, brief: bool = False, **more: Any) -> snellen.TrainedRun:
     """A training; a brief one where only its bits matter."""
-    machine, settings = Machine(threads=1, **more), settings_for(learner)
+    options, settings = RunOptions(threads=1, **more), settings_for(learner)
     if brief and learner.task.name in SCENES and "epochs" in settings:
         settings["epochs"] = min(settings["epochs"], 2)
-    return snellen.train(data_for(learner), learner, out=out, machine=machine, **settings)
+    return snellen.train(data_for(learner), learner, out=out, options=options, **settings)
 
 
 def weights(folder: Path) -> bytes:
@@ -138,17 +140,17 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Learner[Any, Any, Any]], snellen.Trained]:
+def first(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]:
     """The first training of each learner, which several tests look at and none changes."""
 
     @functools.cache
-    def once(task: str, name: str) -> snellen.Trained:
+    def once(task: str, name: str) -> snellen.TrainedRun:
         return trained(LEARNERS[task][name], tmp_path_factory.mktemp("contract") / f"{task}-{name}")
 
     return lambda learner: once(learner.task.name, learner.name)
 
 
-First = Callable[[Learner[Any, Any, Any]], snellen.Trained]
+First = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +158,7 @@ def brief(first: First, tmp_path_factory: pytest.TempPathFactory) -> First:
     """A brief training of each learner, whose bits another is to have: the first one, where that was brief."""
 
     @functools.cache
-    def once(task: str, name: str) -> snellen.Trained:
+    def once(task: str, name: str) -> snellen.TrainedRun:
         learner = LEARNERS[task][name]
         if learner.task.name not in SCENES or settings_for(learner).get("epochs", 0) <= 2:
             return first(learner)
@@ -174,7 +176,7 @@ def test_it_learns_and_beats_the_baseline(learner: Learner[Any, Any, Any], first
         data_for(learner),
         LEARNERS[learner.task.name]["baseline"],
         out=tmp_path / "same",
-        machine=Machine(threads=1, report=False),
+        options=RunOptions(threads=1, report=False),
     ).metrics[run.headline]
     assert simplest.value is not None
     gain = headline.value - simplest.value if headline.higher_is_better else simplest.value - headline.value
@@ -241,7 +243,7 @@ def test_it_resumes_to_the_same_bits(
         trained(learner, tmp_path / "cut", brief=True, save_every=0.0)
     monkeypatch.undo()
     torch.set_num_threads(1)
-    snellen.resume(tmp_path / "cut", data=data_for(learner), machine=Machine(threads=1, report=False))
+    snellen.resume(tmp_path / "cut", data=data_for(learner), options=RunOptions(threads=1, report=False))
     assert weights(whole) == weights(tmp_path / "cut")
     assert (whole / "history.jsonl").read_bytes() == (tmp_path / "cut" / "history.jsonl").read_bytes()
 
@@ -261,7 +263,7 @@ def test_another_of_a_family_learns_a_step_and_reloads(learner: Learner[Any, Any
     data = data_for(learner)
     few = dataclasses.replace(data, splits={name: ids[:8] for name, ids in data.splits.items()})
     run = snellen.train(
-        few, learner, out=tmp_path, machine=Machine(threads=1, report=False), epochs=1, batch_size=8, lr=1e-3
+        few, learner, out=tmp_path, options=RunOptions(threads=1, report=False), epochs=1, batch_size=8, lr=1e-3
     )
     x = asked_of(learner, 4)
     assert snellen.load(tmp_path).ask(x) == run.ask(x)

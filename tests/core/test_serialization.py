@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from snellen.core.errors import DataError
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.spec import Classes, Column, Input, Labels, Numbers, Reading, Spec
+from snellen.core.spec import Classes, Column, Input, Labels, Numbers, Preprocessing, Spec
 from snellen.core.views import Metric
 
 
@@ -108,7 +108,7 @@ def test_a_spec_comes_back_with_the_kind_of_its_target(spec: Spec) -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_anything_else_is_an_error_of_the_data(plain: Any) -> None:
-    for kind in (Outer, Spec, Reading, Metric):
+    for kind in (Outer, Spec, Preprocessing, Metric):
         for value in (plain, {**to_plain(Outer(name="x")), "parts": plain}, {"name": plain}, {"value": plain}):
             cause = ""
             try:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from snellen.core.errors import UsageError
-from snellen.core.settings import Because, Limit, flat, make, own, resolve, settings, values
+from snellen.core.settings import Limit, Suggestion, flat, make, own, resolve, settings, values
 
 
 @settings
@@ -173,7 +173,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 
 
 def test_what_is_typed_wins_over_what_the_data_suggests_over_the_default() -> None:
-    suggested = {"lr": Because(value=0.2, why="few samples"), "hidden": Because(value=(9,), why="small")}
+    suggested = {"lr": Suggestion(value=0.2, why="few samples"), "hidden": Suggestion(value=(9,), why="small")}
     made, sources = resolve(Outer, {"lr": 0.3}, suggested)
     assert values(made) == {"hidden": (9,), "share": 0.0, "flag": False, "name": "x", "lr": 0.3, "rule": "sgd"}
     assert sources == {
@@ -187,7 +187,7 @@ def test_what_is_typed_wins_over_what_the_data_suggests_over_the_default() -> No
 
 
 def test_what_is_suggested_beside_another_setting_holds_only_beside_it() -> None:
-    suggested = {"lr": Because(value=0.2, why="it has a name", when=lambda others: others.get("name") == "y")}
+    suggested = {"lr": Suggestion(value=0.2, why="it has a name", when=lambda others: others.get("name") == "y")}
     assert resolve(Outer, {}, suggested)[1]["lr"] == "default"
     made, sources = resolve(Outer, {"name": "y"}, suggested)
     assert (values(made)["lr"], sources["lr"]) == (0.2, "it has a name")

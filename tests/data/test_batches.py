@@ -64,7 +64,7 @@ def test_weights_decide_how_often_a_sample_is_drawn() -> None:
 def test_augmentation_differs_by_epoch_and_comes_back_for_the_same_step() -> None:
     x = torch.randint(256, (6, 1, 8, 8), generator=seeded(), dtype=torch.uint8)
     data = classes(x, torch.zeros(6), 1, same=True)
-    batches = Batches(data.samples("train"), 6, 0, Augment(crop=3))
+    batches = Batches(data.samples("train"), 6, 0, Augment(pad_crop=3))
     a, b, again = batches.at(0), batches.at(1), batches.at(0)
     assert torch.equal(a.x, again.x)
     assert not torch.equal(a.x[a.ids.argsort()], b.x[b.ids.argsort()])

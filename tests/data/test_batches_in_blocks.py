@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snellen.core.random import permutation
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data import batches as module
 from snellen.data.batches import Batches
 from snellen.data.dataset import Samples
@@ -15,7 +15,7 @@ from snellen.data.source import Array
 
 def samples(count: int) -> Samples:
     x = torch.arange(count * 6, dtype=torch.float32).view(count, 6)
-    return Samples(Array(x), torch.arange(100, 100 + count), torch.arange(count) % 3, Reading(), x)
+    return Samples(Array(x), torch.arange(100, 100 + count), torch.arange(count) % 3, Preprocessing(), x)
 
 
 @pytest.mark.parametrize("block", [1, 6 * 4 * 8 * 2, 1 << 20], ids=["one batch", "two batches", "an epoch"])

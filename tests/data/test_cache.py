@@ -10,22 +10,22 @@ import torch
 from image_makers import class_folders, save, scene
 
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data import cache
 from snellen.data.cache import Decoded, allowance, decoded, resident
 from snellen.data.decode import image_decoder
-from snellen.data.formats import Asked
-from snellen.data.formats.image_folder import open_draft
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.image_folder import open_raw
 from snellen.data.source import BadSamples, Source
 
-SMALL = Reading(size=(8, 10))
+SMALL = Preprocessing(size=(8, 10))
 
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     monkeypatch.setenv("SNELLEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_CHUNK", 3)
-    return open_draft(class_folders(tmp_path / "data", {"a": 4, "b": 4}), Asked()).source
+    return open_raw(class_folders(tmp_path / "data", {"a": 4, "b": 4}), OpenOptions()).source
 
 
 def kept(tmp_path: Path) -> list[Path]:
@@ -49,11 +49,11 @@ def test_a_file_serves_the_same_inputs_without_decoding(
     file = decoded(source, SMALL, announce=told.append)
     ids = np.array([7, 0, 3])
     expected = source.read(ids, SMALL)
-    other = source.read(ids, Reading())
+    other = source.read(ids, Preprocessing())
     (path,) = kept(tmp_path)
     assert str(path) in told[0]
     assert "MB" in told[0]
-    assert torch.equal(file.read(ids, Reading()), other)
+    assert torch.equal(file.read(ids, Preprocessing()), other)
     monkeypatch.setattr(image_decoder, "decode", lambda *_: pytest.fail("decoded again"))
     assert torch.equal(file.read(ids, SMALL), expected)
 
@@ -64,7 +64,7 @@ def test_the_file_is_used_again_until_a_picture_changes(source: Source, tmp_path
     decoded(source, SMALL, announce=told.append)
     assert len(told) == 1
     save(tmp_path / "data" / "a" / "000.png", scene(99))
-    changed = open_draft(tmp_path / "data", Asked()).source
+    changed = open_raw(tmp_path / "data", OpenOptions()).source
     assert torch.equal(decoded(changed, SMALL).read(np.array([0]), SMALL), changed.read(np.array([0]), SMALL))
     assert len(kept(tmp_path)) == 2
 
@@ -78,7 +78,7 @@ def test_no_file_where_none_is_allowed(source: Source, tmp_path: Path, how: str)
 def test_old_files_make_room_for_new_ones(source: Source, tmp_path: Path) -> None:
     decoded(source, SMALL, "2kB")
     (old,) = kept(tmp_path)
-    assert isinstance(decoded(source, Reading(size=(8, 9)), "2kB"), Decoded)
+    assert isinstance(decoded(source, Preprocessing(size=(8, 9)), "2kB"), Decoded)
     (new,) = kept(tmp_path)
     assert old != new
 
@@ -106,7 +106,7 @@ def test_several_sizes_are_named(source: Source, tmp_path: Path) -> None:
     for k in range(4):
         save(tmp_path / "data" / "b" / f"{k:03d}.png", scene(k, (20, 20)))
     with pytest.raises(DataError, match=r"a/000.png.*b/000.png"):
-        resident(source, torch.tensor([0, 1, 2, 4, 5, 6]), Reading())
+        resident(source, torch.tensor([0, 1, 2, 4, 5, 6]), Preprocessing())
 
 
 def test_sizes_are_read_as_written() -> None:

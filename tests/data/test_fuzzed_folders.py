@@ -23,9 +23,9 @@ from PIL import Image
 
 from snellen.core.detections import Objects
 from snellen.core.errors import SnellenError
-from snellen.core.spec import Boxes, Reading
+from snellen.core.spec import Boxes, Preprocessing
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 
 COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
@@ -55,14 +55,14 @@ def test_random_sets_of_objects_open_or_say_what_is_wrong(tmp_path: Path) -> Non
 
 
 def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
-    asked = Asked(
+    options = OpenOptions(
         quarantine=draw.random() < 0.6,
-        allow_loss=draw.random() < 0.7,
+        allow_skipped=draw.random() < 0.7,
         pages=draw.choice([None, "first", "max"]),
         group=draw.choice([None, None, None, "{slide}_*"]),
     )
     try:
-        data = dataset(root, seed=seed, asked=asked)
+        data = dataset(root, seed=seed, options=options)
         if data.files:
             adds_up = data.files["used"] + data.files.get("set aside", 0) + data.files.get("no data", 0)
             assert adds_up == data.files["found"], (seed, data.files)
@@ -70,7 +70,7 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
         ids = sorted(int(i) for split in data.splits.values() for i in split)
         assert ids == list(range(len(data.source))), seed
         for split in data.splits.values():
-            assert len(data.source.read(split.numpy(), Reading(size=(8, 8)))) == len(split)
+            assert len(data.source.read(split.numpy(), Preprocessing(size=(8, 8)))) == len(split)
         if data.annotations is not None:
             for id in ids:
                 sound(data, id, seed)
@@ -330,6 +330,6 @@ def test_damaged_pictures_end_as_unusable_and_nothing_else(tmp_path: Path, kind:
     for _ in range(COUNT):
         path.write_bytes(whole)
         damage(path, draw)
-        for read in (header, lambda path: decode(path, Reading(size=(4, 4)))):
+        for read in (header, lambda path: decode(path, Preprocessing(size=(4, 4)))):
             with contextlib.suppress(Unusable):
                 read(path)

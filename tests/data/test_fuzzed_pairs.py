@@ -21,7 +21,7 @@ from snellen.core.detections import Objects
 from snellen.core.errors import SnellenError
 from snellen.core.spec import Boxes, PixelNumbers
 from snellen.data.decode.header import Unusable
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.map_files import numbers
 from snellen.data.formats.mask_values import facts
 from snellen.data.open_dataset import dataset
@@ -54,13 +54,13 @@ def test_random_pairs_open_or_say_what_is_wrong(tmp_path: Path) -> None:
 
 
 def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
-    asked = Asked(
+    options = OpenOptions(
         quarantine=draw.random() < 0.6,
-        allow_loss=draw.random() < 0.7,
+        allow_skipped=draw.random() < 0.7,
         target=draw.choice([(), (), (), ("classes",), ("instances",), ("depth",)]),
     )
     try:
-        data = dataset(root, seed=seed, asked=asked)
+        data = dataset(root, seed=seed, options=options)
         assert data.annotations is not None, seed
         adds_up = data.files["used"] + data.files["set aside"] + data.files["no data"]
         assert adds_up == data.files["found"], (seed, data.files)
@@ -72,7 +72,7 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
     except SnellenError as error:
         refused = error
     files = [path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()]
-    assert any(path in refused.cause for path in [str(root), *files]) or asked.target, (seed, refused.cause)
+    assert any(path in refused.cause for path in [str(root), *files]) or options.target, (seed, refused.cause)
     assert refused.remedy, (seed, refused.cause)
     assert "\n" not in refused.cause, seed
     return False

@@ -10,7 +10,7 @@ import torch
 from image_makers import class_folders, nasty, save, scene
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Input, Reading, Spec
+from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.inference_inputs import inputs, outside_range
 from snellen.data.source import BadSamples
 
@@ -23,7 +23,7 @@ def test_folders_globs_files_and_standard_input_agree(tmp_path: Path, monkeypatc
     files = [str(path) for path in sorted(root.rglob("*.png"))]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(files) + "\n"))
     for words in ([str(root)], [str(root / "**" / "*.png")], [str(root / "?" / "*.png")], files, ["-"]):
-        ((names, x),) = inputs(words, SPEC, Reading())
+        ((names, x),) = inputs(words, SPEC, Preprocessing())
         assert names == files
         assert torch.equal(x[4], torch.from_numpy(scene(5)).permute(2, 0, 1))
 
@@ -31,8 +31,8 @@ def test_folders_globs_files_and_standard_input_agree(tmp_path: Path, monkeypatc
 def test_batches_hold_at_most_64_of_one_shape(tmp_path: Path) -> None:
     for k in range(70):
         save(tmp_path / f"{k:02d}.png", scene(1, (20 if k == 66 else 10, 12)))
-    assert [len(x) for _, x in inputs([str(tmp_path)], SPEC, Reading())] == [64, 2, 1, 3]
-    shapes = [tuple(x.shape) for _, x in inputs([str(tmp_path)], SPEC, Reading(size=(8, 9)))]
+    assert [len(x) for _, x in inputs([str(tmp_path)], SPEC, Preprocessing())] == [64, 2, 1, 3]
+    shapes = [tuple(x.shape) for _, x in inputs([str(tmp_path)], SPEC, Preprocessing(size=(8, 9)))]
     assert shapes == [(64, 3, 8, 9), (6, 3, 8, 9)]
 
 
@@ -40,7 +40,7 @@ def test_channels_and_depth_are_those_of_the_data(tmp_path: Path) -> None:
     path = save(tmp_path / "grey.png", scene(1, channels=1))
     image = Input(modality="image", shape=(3, None, None), dtype="uint16")
     deep = Spec(name="deep", inputs={"image": image}, target=None)
-    ((_, x),) = inputs([str(path)], deep, Reading())
+    ((_, x),) = inputs([str(path)], deep, Preprocessing())
     assert x.shape[1] == 3
     assert x.dtype == torch.uint16
 
@@ -49,7 +49,7 @@ def test_bad_files_are_named_after_the_good_ones(tmp_path: Path) -> None:
     words = nasty(tmp_path / "bad")
     (tmp_path / "bad" / "notes.docx").write_bytes(b"x")
     good = save(tmp_path / "z.png", scene(1))
-    batches = inputs([str(tmp_path / "bad"), str(good)], SPEC, Reading())
+    batches = inputs([str(tmp_path / "bad"), str(good)], SPEC, Preprocessing())
     seen = []
     with pytest.raises(BadSamples) as caught:
         seen += [name for names, _ in batches for name in names]
@@ -59,7 +59,7 @@ def test_bad_files_are_named_after_the_good_ones(tmp_path: Path) -> None:
 def test_good_files_come_although_others_are_bad(tmp_path: Path) -> None:
     nasty(tmp_path / "bad")
     good = save(tmp_path / "z.png", scene(1))
-    names, _ = next(inputs([str(tmp_path / "bad"), str(good)], SPEC, Reading()))
+    names, _ = next(inputs([str(tmp_path / "bad"), str(good)], SPEC, Preprocessing()))
     assert names == [str(good)]
 
 
@@ -67,7 +67,7 @@ def test_good_files_come_although_others_are_bad(tmp_path: Path) -> None:
 def test_a_word_that_leads_nowhere_is_an_error(tmp_path: Path, word: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as caught:
-        list(inputs([str(tmp_path / word)], SPEC, Reading()))
+        list(inputs([str(tmp_path / word)], SPEC, Preprocessing()))
     assert word in caught.value.cause
     assert caught.value.remedy
 

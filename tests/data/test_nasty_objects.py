@@ -13,7 +13,7 @@ from image_makers import save, scene
 
 from snellen.core.errors import DataError
 from snellen.data.annotations import ObjectLists
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 
 ONE = {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]}
@@ -159,7 +159,7 @@ def test_sizes_and_areas_that_are_told_wrongly_do_no_harm(tmp_path: Path) -> Non
     told["images"][0] |= {"width": 10**12, "height": 1}
     told["images"][1] |= {"width": -3}
     told["images"][2] |= {"width": None}
-    data = dataset(coco(tmp_path, "told.json", told), asked=Asked(full=True))
+    data = dataset(coco(tmp_path, "told.json", told), options=OpenOptions(full=True))
     assert isinstance(data.annotations, ObjectLists)
     assert data.annotations.of(0).areas.tolist() == [12, 12, 12]
     assert [f.count for f in data.findings if f.kind == "size-differs"] == [1]

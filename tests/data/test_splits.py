@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Input, Numbers
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.source import Array
 from snellen.data.splits import SHARES, divide
 
 
-def draft(truth: list[int], groups: list[int] | None = None, given_splits: list[int] | None = None) -> Draft:
-    return Draft(
+def draft(truth: list[int], groups: list[int] | None = None, given_splits: list[int] | None = None) -> RawDataset:
+    return RawDataset(
         source=Array(torch.zeros(len(truth), 2)),
         inputs={"x": Input(modality="vector", shape=(2,))},
         target=Classes(names=tuple(str(k) for k in range(max(truth) + 1))),
         truth=torch.tensor(truth),
         groups=None if groups is None else np.array(groups),
-        taken_for="numbers",
+        recognised_as="numbers",
         given=None if given_splits is None else np.array(given_splits),
     )
 
@@ -69,12 +69,12 @@ def test_folds_test_every_sample_once_and_evenly(truth: list[int], folds: int) -
 
 
 def test_folds_of_numbers_need_no_classes() -> None:
-    numbers = Draft(
+    numbers = RawDataset(
         source=Array(torch.zeros(20, 2)),
         inputs={"x": Input(modality="vector", shape=(2,))},
         target=Numbers(names=("y",)),
         truth=torch.zeros(20, 1),
-        taken_for="numbers",
+        recognised_as="numbers",
     )
     assert [len(divide(numbers, 0, 5, fold)["test"]) for fold in range(5)] == [4] * 5
 

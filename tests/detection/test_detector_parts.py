@@ -60,7 +60,7 @@ def test_ssdlite_learns_from_one_picture_alone() -> None:
     """The last batch of an epoch may have no more."""
     torch.manual_seed(0)
     held = blocks.boxes()
-    model = one_stage.detector("ssdlite", Sight(backbone="mobilenet", shorter=96), held.spec, {}).train()
+    model = one_stage.detector("ssdlite", Sight(backbone="mobilenet", min_size=96), held.spec, {}).train()
     scene = held.scenes("train").at(0)
     image = scene.image.expand(3, -1, -1)
     assert isinstance(scene.truth, Objects)
@@ -74,7 +74,7 @@ def test_ssdlite_learns_from_one_picture_alone() -> None:
 def test_what_ssdlite_knows_of_its_values_is_of_the_last_steps() -> None:
     """A run of few pictures has some hundred steps: in use its maps are scaled as they were while it learned."""
     held = blocks.boxes()
-    net = one_stage.detector("ssdlite", Sight(backbone="mobilenet", shorter=64), held.spec, {}).train().body
+    net = one_stage.detector("ssdlite", Sight(backbone="mobilenet", min_size=64), held.spec, {}).train().body
     norm = next(module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d))
     x = torch.randn(4, norm.num_features, 8, 8, generator=torch.Generator().manual_seed(0)) * 3 + 2
     for _ in range(30):

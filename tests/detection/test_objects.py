@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import snellen
-from snellen.api import Machine, find_task
-from snellen.core.detections import Found, Objects
+from snellen.api import RunOptions, find_task
+from snellen.core.detections import Detections, Objects
 from snellen.core.errors import Diverged
 from snellen.core.rle import of_text
 from snellen.core.run import Run
@@ -26,7 +26,7 @@ from snellen.detection.prediction import predict
 from snellen.detection.protocol import Part
 from snellen.detection.score_threshold import best, choose, validation
 from snellen.report.detection_diagnosis import amiss
-from snellen.tasks import ADOPT, TASKS
+from snellen.tasks import FROM_MODULE, TASKS
 
 NOWHERE = Run(Path(), resume=None)
 
@@ -43,7 +43,7 @@ class Knows(nn.Module):
         self.change = change
         self.asked = 0
 
-    def detect(self, images: Sequence[Tensor]) -> list[Found]:
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         found = []
         for _ in images:
             truth = self.truths[self.asked % len(self.truths)]
@@ -84,7 +84,7 @@ def two(said: Predictions) -> Predictions:
 def test_two_predictions_put_together_are_one_again(task: str) -> None:
     data = blocks.blocks(30, masks=task == "instances", keypoints=task == "keypoints")
     said = TASKS[task].predict(Knows(data, change=_moved), data, "val", NOWHERE)
-    headline = TASKS[task].of_rows(two(said), data.spec)
+    headline = TASKS[task].resampled_headline(two(said), data.spec)
     count = len(said["ids"])
     rows = torch.stack([torch.arange(count), torch.arange(count) + count])
     first, second = headline(rows).tolist()
@@ -93,7 +93,7 @@ def test_two_predictions_put_together_are_one_again(task: str) -> None:
     assert 0 < first < 1
 
 
-def _moved(found: Found) -> Found:
+def _moved(found: Detections) -> Detections:
     """The surest find of each picture a little beside its place."""
     boxes = found.boxes.clone()
     boxes[:1] += 2
@@ -104,7 +104,7 @@ def _moved(found: Found) -> Found:
 
 @pytest.mark.parametrize("where", ["boxes", "scores"])
 def test_r8_what_is_not_finite_never_scores(where: str) -> None:
-    def broken(found: Found) -> Found:
+    def broken(found: Detections) -> Detections:
         values = getattr(found, where).clone()
         values[:1] = torch.nan
         return found._replace(**{where: values})
@@ -124,8 +124,8 @@ def made(finds: list[tuple[list[float], int, float]], objects: list[tuple[list[f
     return {
         "ids": torch.tensor([0]),
         "sizes": torch.tensor([[100, 100]]),
-        "finds": torch.tensor([len(finds)]),
-        "objects": torch.tensor([len(objects)]),
+        "num_detections": torch.tensor([len(finds)]),
+        "num_objects": torch.tensor([len(objects)]),
         "boxes": torch.tensor([box for box, _, _ in finds]),
         "labels": torch.tensor([label for _, label, _ in finds]),
         "scores": torch.tensor([score for _, _, score in finds]),
@@ -209,7 +209,7 @@ def test_answers_are_plain_and_above_the_threshold() -> None:
 def test_a_baseline_is_trained_told_and_read_back(tmp_path: Path) -> None:
     for task in ("detect", "instances", "keypoints"):
         data = blocks.blocks(40, masks=task != "detect", keypoints=task == "keypoints")
-        run = snellen.train(data, "baseline", task=task, out=tmp_path / task, machine=Machine(threads=1))
+        run = snellen.train(data, "baseline", task=task, out=tmp_path / task, options=RunOptions(threads=1))
         assert "threshold" in json.loads((run.folder / "metrics.json").read_text())["notes"]
         again = snellen.load(run.folder, data=data)
         x = data.example("test")
@@ -261,7 +261,7 @@ def test_what_is_amiss_is_said() -> None:
 
 def test_a_plain_module_is_refused() -> None:
     with pytest.raises(snellen.core.errors.UsageError, match="cannot be taught to find objects"):
-        ADOPT["detect"](nn.Linear(1, 1))
+        FROM_MODULE["detect"](nn.Linear(1, 1))
 
 
 def test_an_empty_split_has_no_figures() -> None:
@@ -273,7 +273,7 @@ def test_an_empty_split_has_no_figures() -> None:
 
 def test_other_data_of_the_same_classes_is_judged(tmp_path: Path) -> None:
     run = snellen.train(
-        blocks.blocks(40, masks=True), "baseline", out=tmp_path / "run", machine=Machine(threads=1, report=False)
+        blocks.blocks(40, masks=True), "baseline", out=tmp_path / "run", options=RunOptions(threads=1, report=False)
     )
     assert run.task.name == "instances"
     other = blocks.blocks(30, masks=True, seed=7)

@@ -15,7 +15,7 @@ from PIL import Image
 from videos import film
 
 import snellen
-from snellen.api import Machine, Trained
+from snellen.api import RunOptions, TrainedRun
 from snellen.cli.predict import _rows
 from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Spec
@@ -32,13 +32,13 @@ def data() -> Dataset[Labelled]:
 
 
 @pytest.fixture(scope="module")
-def run(data: Dataset[Labelled], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def run(data: Dataset[Labelled], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     return snellen.train(
         data,
         "baseline",
         task="instances",
         out=tmp_path_factory.mktemp("run") / "run",
-        machine=Machine(threads=1, report=False),
+        options=RunOptions(threads=1, report=False),
     )
 
 
@@ -53,7 +53,7 @@ def folder(data: Dataset[Labelled], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_coco_s_evaluation_reads_the_results_and_says_the_same(
-    kind: str, run: Trained, data: Dataset[Labelled], folder: Path, tmp_path: Path
+    kind: str, run: TrainedRun, data: Dataset[Labelled], folder: Path, tmp_path: Path
 ) -> None:
     from pycocotools import mask
     from pycocotools.coco import COCO
@@ -109,7 +109,7 @@ def test_coco_s_evaluation_takes_the_results_with_the_user_s_own_annotations(tmp
     """Numbers of pictures and classes have gaps, and one class is number 0."""
     root, held = tmp_path / "set", blocks.blocks(60)
     files = {split: told_of(held, split, root) for split in ("train", "val", "test")}
-    run = snellen.train(str(root), "baseline", out=tmp_path / "run", machine=Machine(threads=1, report=False))
+    run = snellen.train(str(root), "baseline", out=tmp_path / "run", options=RunOptions(threads=1, report=False))
     assert run.spec.target.ids == (0, 7)
     again = snellen.load(tmp_path / "run")
     list(again.answers([root / "test"], coco=tmp_path / "out.json"))
@@ -166,14 +166,14 @@ def judged(truth: Path, results: list[dict[str, object]]) -> float:
     return float(judge.stats[0])
 
 
-def test_numbers_are_those_of_another_file_by_the_ends_of_paths(run: Trained, folder: Path, tmp_path: Path) -> None:
+def test_numbers_are_those_of_another_file_by_the_ends_of_paths(run: TrainedRun, folder: Path, tmp_path: Path) -> None:
     paths = sorted(folder.iterdir())
     images = [{"id": f"n{k}", "file_name": f"{folder.name}/{path.name}"} for k, path in enumerate(paths[1:])]
     names = {"categories": [{"id": 5, "name": "tall"}, {"id": "w", "name": "wide"}, {"id": 1, "name": "round"}]}
     like = tmp_path / "like.json"
     like.write_text(json.dumps({"images": images, "annotations": [], **names}))
     said = Said()
-    list(run.answers([folder], coco=tmp_path / "out.json", like=like, watch=said))
+    list(run.answers([folder], coco=tmp_path / "out.json", like=like, progress=said))
     results = json.loads((tmp_path / "out.json").read_text())
     expected = {str(path): f"n{k}" for k, path in enumerate(paths[1:])} | {str(paths[0]): 1}
     assert {one["file_name"]: one["image_id"] for one in results} == expected
@@ -208,7 +208,7 @@ def test_results_are_for_what_finds_objects(tmp_path: Path) -> None:
         Results(tmp_path / "x.json", Spec(name="x", inputs={}, target=Classes(names=("a",))))
 
 
-def test_results_are_written_for_the_good_where_some_are_bad(run: Trained, folder: Path, tmp_path: Path) -> None:
+def test_results_are_written_for_the_good_where_some_are_bad(run: TrainedRun, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("<html>")
     good = sorted(folder.iterdir())[0]
     with pytest.raises(snellen.core.errors.DataError):
@@ -216,7 +216,7 @@ def test_results_are_written_for_the_good_where_some_are_bad(run: Trained, folde
     assert {one["file_name"] for one in json.loads((tmp_path / "out.json").read_text())} == {str(good)}
 
 
-def test_a_picture_is_drawn_with_what_was_found(run: Trained, folder: Path, tmp_path: Path) -> None:
+def test_a_picture_is_drawn_with_what_was_found(run: TrainedRun, folder: Path, tmp_path: Path) -> None:
     path = sorted(folder.iterdir())[0]
     (told,) = run.answers([path], draw=tmp_path / "drawn")
     assert told["objects"]
@@ -230,12 +230,12 @@ def test_a_picture_is_drawn_with_what_was_found(run: Trained, folder: Path, tmp_
     assert lines({"objects": []}, run.spec) == ["nothing found"]
 
 
-def test_frames_are_drawn_from_their_film(run: Trained, tmp_path: Path) -> None:
+def test_frames_are_drawn_from_their_film(run: TrainedRun, tmp_path: Path) -> None:
     path = film(tmp_path / "clip.avi", 3, (64, 64))
     told = list(run.answers([path], draw=tmp_path / "drawn"))
     assert [record["input"] for record in told] == [f"{path}#{k}" for k in range(3)]
     assert sorted(one.name for one in (tmp_path / "drawn").iterdir()) == [f"clip.avi#{k}.png" for k in range(3)]
-    drawn = Annotated(tmp_path / "again", run.spec, run.record.reading)
+    drawn = Annotated(tmp_path / "again", run.spec, run.record.preprocessing)
     for record in told[1:]:
         drawn.write(Path(record["input"]), None, record)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_builder, get_model_weights
 
-from snellen.core.detections import Found
+from snellen.core.detections import Detections
 from snellen.core.run import Run
 from snellen.core.settings import make, resolve, values
 from snellen.core.spec import Boxes, Input, Spec
@@ -201,7 +201,7 @@ def test_finds_are_those_of_torchvision(
     theirs = get_model_builder(known.name)(weights="DEFAULT", **small(known.name)).eval()
     before = BACKGROUND.get(learner, 1)
     classes = len(get_model_weights(known.name).DEFAULT.meta["categories"]) - before
-    sides = {} if learner == "ssdlite" else dict(zip(("shorter", "longer"), SIDES, strict=True))
+    sides = {} if learner == "ssdlite" else dict(zip(("min_size", "max_size"), SIDES, strict=True))
     model, run = ours(learner, backbone, spec_of(classes, learner), tmp_path, **sides)
     assert run.notes["pretrained"]["new"] == []
     if "box_detections_per_img" in small(known.name):
@@ -225,7 +225,7 @@ def test_finds_are_those_of_torchvision(
                 torch.testing.assert_close(own[place], maps[number][k], rtol=0, atol=5e-3)
 
 
-def same(one: dict[str, Tensor], two: Found, before: int) -> list[tuple[int, int]]:
+def same(one: dict[str, Tensor], two: Detections, before: int) -> list[tuple[int, int]]:
     """Which of torchvision's finds is which of ours. Of equal scores the order is free, and the last may be cut off."""
     wide = ((one["boxes"][:, 2:] - one["boxes"][:, :2]) >= 0.01).all(1)  # ours have an area
     count = min(int(wide.sum()), 100)
@@ -332,7 +332,7 @@ def test_with_other_classes_what_tells_of_them_is_new_and_learns(
     learner: str, backbone: str, file: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file(published(learner, backbone).name)
-    sides = {} if learner == "ssdlite" else {"shorter": 64}
+    sides = {} if learner == "ssdlite" else {"min_size": 64}
     model, run = ours(learner, backbone, spec_of(2, learner, points=2), tmp_path, **sides)
     new = run.notes["pretrained"]["new"]
     assert {name.rpartition(".")[0] for name in new} == HEADS[learner]

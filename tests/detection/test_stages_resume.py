@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core import files
 
-QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 2, "shorter": 64, "regions": 16, "most": 40}
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 2, "min_size": 64, "rois_per_image": 16, "max_proposals": 40}
 
 
 @pytest.mark.parametrize("cut", [4, 14], ids=["among the regions", "in the network"])
@@ -25,7 +25,7 @@ def test_it_goes_on_to_the_same_bits(name: str, cut: int, tmp_path: Path, monkey
     torch.set_num_threads(1)
     data = blocks.boxes()
     few = dataclasses.replace(data, splits={split: ids[:6] for split, ids in data.splits.items()})
-    snellen.train(few, name, out=tmp_path / "whole", machine=Machine(threads=1, report=False), **QUICK)
+    snellen.train(few, name, out=tmp_path / "whole", options=RunOptions(threads=1, report=False), **QUICK)
     original: Callable[..., str] = files.write_tensors
     saves = 0
 
@@ -37,11 +37,11 @@ def test_it_goes_on_to_the_same_bits(name: str, cut: int, tmp_path: Path, monkey
         return original(path, *rest)
 
     monkeypatch.setattr(files, "write_tensors", stop)
-    machine = Machine(threads=1, report=False, save_every=0.0)
+    options = RunOptions(threads=1, report=False, save_every=0.0)
     with pytest.raises(KeyboardInterrupt):
-        snellen.train(few, name, out=tmp_path / "cut", machine=machine, **QUICK)
+        snellen.train(few, name, out=tmp_path / "cut", options=options, **QUICK)
     monkeypatch.undo()
-    snellen.resume(tmp_path / "cut", data=few, machine=Machine(threads=1, report=False))
+    snellen.resume(tmp_path / "cut", data=few, options=RunOptions(threads=1, report=False))
     whole, gone_on = (files.read_tensors(tmp_path / run / "model.safetensors")[0] for run in ("whole", "cut"))
     assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
     one, other = (tmp_path / run / "history.jsonl" for run in ("whole", "cut"))

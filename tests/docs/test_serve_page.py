@@ -72,13 +72,13 @@ def test_the_limits_are_those_of_the_code() -> None:
     rows = dict(re.findall(r"^\| `(--[\w-]+)` \| (.+?) \|", TEXT, re.M))
     pictures, tables = limits("image", {}), limits("vector", {})
     assert rows == {
-        "--most-bytes": f"{pictures.most_bytes >> 20} MiB; tables {tables.most_bytes >> 20} MiB",
-        "--most-pixels": f"{pictures.most_pixels:,}",
-        "--most-inputs": f"{pictures.most_inputs}; rows {tables.most_inputs:,}",
-        "--queue": str(pictures.queue),
+        "--max-bytes": f"{pictures.max_bytes >> 20} MiB; tables {tables.max_bytes >> 20} MiB",
+        "--max-pixels": f"{pictures.max_pixels:,}",
+        "--max-inputs": f"{pictures.max_inputs}; rows {tables.max_inputs:,}",
+        "--max-queue": str(pictures.max_queue),
         "--timeout": f"{pictures.timeout:g} s",
-        "--patience": f"{pictures.patience:g} s",
-        "--connections": str(pictures.connections),
+        "--io-timeout": f"{pictures.io_timeout:g} s",
+        "--max-connections": str(pictures.max_connections),
     }
 
 

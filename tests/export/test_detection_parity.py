@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.errors import Diverged, Mismatch
 from snellen.core.task import Output
 from snellen.export.detection_parity import ALLOWED, compare
@@ -67,7 +67,7 @@ def test_what_is_not_finite_is_refused() -> None:
 @pytest.mark.parametrize("task", ["detect", "instances", "keypoints"])
 def test_a_detector_says_in_onnx_runtime_what_the_run_says(task: str, tmp_path: Path) -> None:
     data = blocks.blocks(40, masks=task == "instances", keypoints=task == "keypoints")
-    run = snellen.train(data, "baseline", task=task, out=tmp_path / "run", machine=Machine(threads=1, report=False))
+    run = snellen.train(data, "baseline", task=task, out=tmp_path / "run", options=RunOptions(threads=1, report=False))
     path = run.export("onnx", tmp_path / "away.onnx")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     example = data.example("test")

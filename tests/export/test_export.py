@@ -15,17 +15,17 @@ import torch
 from raw_datasets import classes, labels, numbers, seeded
 from torch import Tensor, nn
 
-from snellen.api import Machine, Trained, load, train
+from snellen.api import RunOptions, TrainedRun, load, train
 from snellen.core import files
 from snellen.core.errors import Diverged, EnvironmentProblem, Mismatch, UsageError
-from snellen.core.spec import Column, Input, Reading, Spec
+from snellen.core.spec import Column, Input, Preprocessing, Spec
 from snellen.core.task import Output
 from snellen.data.dataset import Dataset, Labelled
 from snellen.export import to_onnx
 from snellen.export.example_inputs import input_shape
 from snellen.export.parity import compare
 
-QUICK: dict[str, Any] = {"machine": Machine(threads=1, report=False)}
+QUICK: dict[str, Any] = {"options": RunOptions(threads=1, report=False)}
 
 
 def rows(count: int = 200) -> Tensor:
@@ -56,7 +56,7 @@ def about(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
     x = rows()
     return train(
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
 
 
-def test_the_file_says_what_it_is(run: Trained, tmp_path: Path) -> None:
+def test_the_file_says_what_it_is(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("onnx", tmp_path / "a.onnx")
     known = about(path)
     assert known["sha256"] == files.sha256(run.folder / "model.safetensors")
@@ -90,7 +90,7 @@ def test_pictures_of_every_depth_go_in_raw(dtype: torch.dtype, high: int, tmp_pa
     torch.testing.assert_close(program(outside)["scores"], said(path, outside)["scores"], rtol=0, atol=1e-4)
     given = about(path)["input"]
     assert (given["dtype"], given["shape"]) == (str(dtype)[6:], ["batch", 2, 14, 16])
-    assert given["range"] == list(made.span or ())
+    assert given["range"] == list(made.value_range or ())
     assert given["reading"]["size"] == [14, 16]
 
 
@@ -114,14 +114,14 @@ def test_each_of_several_labels_has_its_own_probability(tmp_path: Path) -> None:
 
 def test_a_model_without_probabilities_gives_scores_only(tmp_path: Path) -> None:
     x = rows()
-    made = train(classes(x, (x[:, 0] > 0).long(), 2), "perceptron", passes=1, out=tmp_path / "r", **QUICK)
+    made = train(classes(x, (x[:, 0] > 0).long(), 2), "perceptron", epochs=1, out=tmp_path / "r", **QUICK)
     path = made.export()
     expected = torch.tensor([list(answer["scores"].values()) for answer in made.ask(x[:9])])
     assert list(said(path, x)) == ["scores"]
     torch.testing.assert_close(said(path, x[:9])["scores"], expected.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_program_of_torch_is_read_where_snellen_is_not(run: Trained, tmp_path: Path) -> None:
+def test_a_program_of_torch_is_read_where_snellen_is_not(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("torch", tmp_path / "a.pt2")
     x = rows(5)
     torch.save(x, tmp_path / "x.pt")
@@ -174,7 +174,7 @@ class Deciding(Own):
         return y if float(x.sum()) < 3 else -y
 
 
-def own(module: nn.Module, folder: Path) -> Trained:
+def own(module: nn.Module, folder: Path) -> TrainedRun:
     x = rows()
     return train(classes(x, (x[:, 0] > 0).long(), 2), module, epochs=1, out=folder, **QUICK)
 
@@ -232,7 +232,7 @@ def test_what_differs_from_the_run_is_not_written(tmp_path: Path) -> None:
     assert sorted((tmp_path / "r").iterdir()) == before
 
 
-def test_an_older_file_survives_a_refused_one(run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_file_survives_a_refused_one(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run.export("onnx", tmp_path / "a.onnx")
     content = path.read_bytes()
     ask = to_onnx.ask
@@ -265,7 +265,7 @@ def test_what_cannot_be_traced_says_so_and_nothing_else(tmp_path: Path, capfd: p
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_is_written_over_only_where_it_is_named(run: Trained, tmp_path: Path) -> None:
+def test_a_file_is_written_over_only_where_it_is_named(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("torch")
     with pytest.raises(UsageError, match="is there already") as caught:
         run.export("torch")
@@ -281,7 +281,7 @@ def test_a_file_is_written_over_only_where_it_is_named(run: Trained, tmp_path: P
         run.export("torch", tmp_path / "file" / "a.pt2")
 
 
-def test_a_missing_package_is_named_with_the_command(run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_command(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     with pytest.raises(EnvironmentProblem, match="onnxscript") as caught:
@@ -290,7 +290,7 @@ def test_a_missing_package_is_named_with_the_command(run: Trained, monkeypatch: 
     assert caught.value.exit_code == 4
 
 
-def test_inputs_are_drawn_where_the_data_is_gone(run: Trained, tmp_path: Path) -> None:
+def test_inputs_are_drawn_where_the_data_is_gone(run: TrainedRun, tmp_path: Path) -> None:
     lost = load(run.folder)
     assert about(lost.export("onnx", tmp_path / "a.onnx"))["parity"]["from"].startswith("drawn at random: ")
     few: Dataset[Labelled] = classes(rows(40), (rows(40)[:, 0] > 0).long(), 2)
@@ -302,8 +302,8 @@ def test_inputs_are_drawn_where_the_data_is_gone(run: Trained, tmp_path: Path) -
 
 def test_pictures_of_any_size_stay_pictures_of_any_size() -> None:
     varied = Spec(name="v", target=None, inputs={"x": Input(modality="image", shape=(3, None, None), dtype="uint8")})
-    assert input_shape(varied, Reading()) == (3, None, None)
-    assert input_shape(varied, Reading(size=(8, 9), channels=1)) == (1, 8, 9)
+    assert input_shape(varied, Preprocessing()) == (3, None, None)
+    assert input_shape(varied, Preprocessing(size=(8, 9), channels=1)) == (1, 8, 9)
     columns = Spec(
         name="v",
         target=None,
@@ -311,7 +311,7 @@ def test_pictures_of_any_size_stay_pictures_of_any_size() -> None:
             "x": Input(modality="vector", shape=(2,), columns=(Column(name="colour", categories=("red", "blue")),))
         },
     )
-    assert input_shape(columns, Reading()) == (2,)
+    assert input_shape(columns, Preprocessing()) == (2,)
 
 
 SHARED, APART = Output(name="y", columns=("a", "b")), Output(name="y", columns=("a", "b"), units=("", "mm"))

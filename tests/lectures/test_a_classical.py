@@ -19,8 +19,8 @@ from snellen.nn.mlp import MLP, cross_entropy
 from snellen.tasks.classify import softmax
 from snellen.tasks.classify.perceptron import passing, with_one
 from snellen.tasks.regress.least_squares import solve
-from snellen.training.loop import descend
-from snellen.training.settings import Descent
+from snellen.training.loop import fit_by_gradient
+from snellen.training.settings import TrainingSettings
 
 
 class Whole:
@@ -72,8 +72,8 @@ def test_a1_gradient_descent_ends_where_the_normal_equations_do(tmp_path: Path) 
         x, t = batch
         return {"loss": 0.5 * (t - model(x)).square().sum()}
 
-    how = Descent(epochs=500, optimizer="sgd", lr=0.015, schedule="constant")
-    descend(model, half_sum_of_squares, Whole(x, t), Run(tmp_path), how)
+    how = TrainingSettings(epochs=500, optimizer="sgd", lr=0.015, schedule="constant")
+    fit_by_gradient(model, half_sum_of_squares, Whole(x, t), Run(tmp_path), how)
     found = torch.cat([model.layers[0].weight, model.layers[0].bias[:, None]], dim=1).detach().numpy()  # type: ignore[arg-type, index]
     assert np.abs(found - normal_equations(x, t)).max() < 1e-6
 
@@ -117,8 +117,8 @@ def logistic(x: Tensor, y: Tensor, folder: Path, start: int) -> tuple[np.ndarray
     with torch.random.fork_rng():
         torch.manual_seed(start)
         model = MLP((2, 2)).double()
-    how = Descent(epochs=1500, optimizer="sgd", lr=1.0, schedule="constant")
-    descend(model, lambda batch: {"loss": cross_entropy(model, *batch)}, Whole(x, y), Run(folder), how)
+    how = TrainingSettings(epochs=1500, optimizer="sgd", lr=1.0, schedule="constant")
+    fit_by_gradient(model, lambda batch: {"loss": cross_entropy(model, *batch)}, Whole(x, y), Run(folder), how)
     weight, bias = model.layers[0].weight.detach().numpy(), model.layers[0].bias.detach().numpy()  # type: ignore[union-attr, operator]
     return weight[1] - weight[0], float(bias[1] - bias[0])
 
@@ -224,7 +224,7 @@ def test_a10_any_start_converges_on_separable_data() -> None:
 
 def test_a10_the_learner_stops_after_a_pass_without_a_mistake(tmp_path: Path) -> None:
     x, y, _ = separable(0, count=200)
-    train(classes(x[:, :2], y, 2), model="perceptron", out=tmp_path / "run", passes=500)
+    train(classes(x[:, :2], y, 2), model="perceptron", out=tmp_path / "run", epochs=500)
     history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert len(history) < 500
     assert '"mistakes": 0.0' in history[-1]
@@ -235,15 +235,15 @@ def test_a10_xor_is_reported_as_not_converged(tmp_path: Path) -> None:
     heard: list[str] = []
 
     class Listener:
-        def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+        def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
         def say(self, message: str) -> None:
             heard.append(message)
 
-    from snellen.api import Machine
+    from snellen.api import RunOptions
     from snellen.core import files
 
     data = classes(x, torch.tensor([0, 1, 1, 0]), 2, same=True)
-    run = train(data, model="perceptron", out=tmp_path / "run", passes=200, machine=Machine(watch=Listener()))
+    run = train(data, model="perceptron", out=tmp_path / "run", epochs=200, options=RunOptions(progress=Listener()))
     assert files.read_json(tmp_path / "run" / "metrics.json")["notes"]["converged"] is False
     assert any("did not converge" in line for line in heard)
     assert run.metrics["accuracy"].value is not None
@@ -273,7 +273,7 @@ def test_a12_softmax_regression_reads_digits_as_well_as_scikit_learns(tmp_path: 
     data = assemble(digits(0), "digits", 0, None)
     run = train(data, model="softmax", out=tmp_path / "run")
     train_ids, test_ids = data.splits["train"], data.splits["test"]
-    x = data.source.read(np.arange(len(data)), data.reading).flatten(1).numpy() / 255.0
+    x = data.source.read(np.arange(len(data)), data.preprocessing).flatten(1).numpy() / 255.0
     oracle = LogisticRegression(max_iter=500).fit(x[train_ids], data.truth[train_ids])
     theirs = float(oracle.score(x[test_ids], data.truth[test_ids]))
     ours = run.metrics["accuracy"]

@@ -84,7 +84,7 @@ def test_a2_a_higher_order_never_has_more_error_on_its_own_points() -> None:
 def test_a2_powers_of_each_column_of_a_table(tmp_path: Path) -> None:
     x = torch.randn(200, 2, generator=seeded(), dtype=torch.float64) * 50 + 1000
     truth = 3 + (x[:, 0] - 1000) ** 2 / 100 - 2 * (x[:, 1] - 990)
-    run = train(numbers(x, truth), model="polynomial", order=2, out=tmp_path / "run")
+    run = train(numbers(x, truth), model="polynomial", degree=2, out=tmp_path / "run")
     assert run.metrics["mean absolute error"].value == pytest.approx(0, abs=1e-9)
 
 

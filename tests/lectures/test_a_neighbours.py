@@ -11,7 +11,7 @@ import torch
 from raw_datasets import classes, seeded
 from torch import Tensor
 
-from snellen.api import Trained, train
+from snellen.api import TrainedRun, train
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import assemble
 from snellen.data.synthetic.toys import digits
@@ -23,12 +23,12 @@ from snellen.tasks.classify.svm import SupportVectors
 def reading_digits() -> tuple[Dataset[Labelled], Tensor, Tensor, Tensor, Tensor]:
     """The digits, and their pixels / 255 and classes in training and test split: (N, 64) float64, (N,)."""
     data = assemble(digits(0), "digits", 0, None)
-    x = data.source.read(np.arange(len(data)), data.reading).flatten(1).double() / 255
+    x = data.source.read(np.arange(len(data)), data.preprocessing).flatten(1).double() / 255
     train_ids, test_ids = data.splits["train"], data.splits["test"]
     return data, x[train_ids], data.truth[train_ids], x[test_ids], data.truth[test_ids]
 
 
-def right(run: Trained) -> float:
+def right(run: TrainedRun) -> float:
     value = run.metrics["accuracy"].value
     assert value is not None
     return value
@@ -49,7 +49,7 @@ def test_a7_what_a_line_cannot_part_is_linear_in_two_gaussian_bases(tmp_path: Pa
     data = classes(*two_clusters(), 2)
     linear = right(train(data, model="softmax", out=tmp_path / "linear"))
     assert 0.5 <= linear <= 0.75
-    placed = train(data, model="bases", at=(-1.5, -1.5, 1.5, 1.5), width=0.5, out=tmp_path / "placed")
+    placed = train(data, model="bases", centers=(-1.5, -1.5, 1.5, 1.5), bandwidth=0.5, out=tmp_path / "placed")
     found = train(data, model="bases", out=tmp_path / "found")
     assert right(placed) > 0.95
     assert right(found) > 0.95
@@ -63,7 +63,7 @@ def test_a7_the_bases_are_those_of_the_lecture(tmp_path: Path) -> None:
     """φ_j(x) = exp(−‖x − c_j‖² / 2s²), of standardised inputs."""
     x, y = two_clusters()
     data = classes(x, y, 2)
-    run = train(data, model="bases", at=(-1.5, 0.0, 1.5, 0.5), width=0.7, epochs=1, out=tmp_path / "run")
+    run = train(data, model="bases", centers=(-1.5, 0.0, 1.5, 0.5), bandwidth=0.7, epochs=1, out=tmp_path / "run")
     ids = data.splits["train"]
     mean, std = x[ids].mean(0), x[ids].std(0, correction=0)
     centres = (torch.tensor([[-1.5, 0.0], [1.5, 0.5]]).double() - mean) / std

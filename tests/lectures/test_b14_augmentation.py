@@ -15,7 +15,9 @@ from snellen.core.random import uniform
 from snellen.data.augment.images import Augment, augment
 
 SPAN = (0.0, 255.0)
-ALL = Augment(flip=True, crop=2, rotate=20.0, zoom=0.2, shift=0.1, brightness=0.2, colour=0.1, noise=0.05)
+ALL = Augment(
+    hflip=True, pad_crop=2, rotate=20.0, zoom=0.2, translate=0.1, brightness=0.2, channel_scale=0.1, noise_std=0.05
+)
 SEED, EPOCH = 5, 3
 
 
@@ -63,7 +65,7 @@ def test_b14_draws_follow_from_seed_and_epoch() -> None:
 
 def test_b14_a_flip_mirrors_half_of_the_pictures_exactly() -> None:
     x = pictures(400)
-    y = varied(x, Augment(flip=True))
+    y = varied(x, Augment(hflip=True))
     assert y.dtype == torch.uint8
     mirrored = (y == x.flip(3)).flatten(1).all(1)
     assert bool((mirrored ^ (y == x).flatten(1).all(1)).all())
@@ -73,7 +75,7 @@ def test_b14_a_flip_mirrors_half_of_the_pictures_exactly() -> None:
 def test_b14_a_crop_is_a_window_of_the_picture_padded_with_zeros() -> None:
     pad = 2
     x = pictures(300)
-    y = varied(x, Augment(crop=pad))
+    y = varied(x, Augment(pad_crop=pad))
     padded = torch.nn.functional.pad(x, (pad,) * 4)
     found = set()
     for before, after in zip(padded, y, strict=True):
@@ -87,7 +89,7 @@ def test_b14_a_crop_is_a_window_of_the_picture_padded_with_zeros() -> None:
 def test_b14_a_shift_moves_a_spot_by_the_drawn_share_of_the_side() -> None:
     count = 30
     x = blob(count, 19.5, 29.5)
-    moved = place(varied(x, Augment(shift=0.2))) - place(x)
+    moved = place(varied(x, Augment(translate=0.2))) - place(x)
     u = draws(count)
     expected = -0.2 * (2 * torch.stack([u[:, 6] * 40 - 20, u[:, 5] * 60 - 30], dim=1))
     assert torch.allclose(moved, expected, atol=0.02)
@@ -122,7 +124,7 @@ def test_b14_turn_zoom_and_shift_together_are_the_affine_map_of_torch() -> None:
     matrix = torch.stack([cos, -sin * 20 / 31, right, sin * 31 / 20, cos, down], 1).view(-1, 2, 3)
     grid = torch.nn.functional.affine_grid(matrix, [5, 2, 20, 31], align_corners=False)
     oracle = torch.nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    torch.testing.assert_close(varied(x, Augment(rotate=30.0, zoom=0.2, shift=0.1)), oracle, atol=2e-5, rtol=0)
+    torch.testing.assert_close(varied(x, Augment(rotate=30.0, zoom=0.2, translate=0.1)), oracle, atol=2e-5, rtol=0)
 
 
 def test_b14_brightness_scales_a_picture_and_colour_its_channels() -> None:
@@ -131,14 +133,14 @@ def test_b14_brightness_scales_a_picture_and_colour_its_channels() -> None:
     assert torch.allclose(bright, bright[:, :1, :1, :1].expand_as(bright), atol=1e-6)
     assert 0.7 <= float(bright.min()) < 0.75
     assert 1.25 < float(bright.max()) <= 1.3
-    tinted = varied(x, Augment(colour=0.3)) / x
+    tinted = varied(x, Augment(channel_scale=0.3)) / x
     assert torch.allclose(tinted, tinted[:, :, :1, :1].expand_as(tinted), atol=1e-6)
     assert bool((tinted[:, 0, 0, 0] != tinted[:, 1, 0, 0]).all())
 
 
 def test_b14_noise_has_the_deviation_asked_for_and_is_new_in_every_pixel() -> None:
     x = torch.full((20, 3, 40, 40), 100, dtype=torch.uint8)
-    noise = varied(x, Augment(noise=0.1)) - 100
+    noise = varied(x, Augment(noise_std=0.1)) - 100
     assert float(noise.std()) == pytest.approx(25.5, rel=0.02)
     assert float(noise.mean()) == pytest.approx(0, abs=25.5 * 4 / math.sqrt(noise.numel()))
     flat = noise.flatten(1)
@@ -150,5 +152,5 @@ def test_b14_noise_has_the_deviation_asked_for_and_is_new_in_every_pixel() -> No
 
 def test_b14_nothing_asked_for_is_nothing_done() -> None:
     assert not Augment()
-    assert Augment(flip=True)
+    assert Augment(hflip=True)
     assert torch.equal(varied(pictures(5), Augment()), pictures(5))

@@ -20,10 +20,10 @@ from snellen.data.open_dataset import assemble
 from snellen.data.synthetic.toys import digits
 from snellen.nn.mlp import MLP
 from snellen.tasks.classify.objective import ByCrossEntropy, Weighting
-from snellen.training.loop import descend
+from snellen.training.loop import fit_by_gradient
 from snellen.training.optimizers import optimizer
-from snellen.training.settings import Descent
-from snellen.training.supervised import hardest
+from snellen.training.settings import TrainingSettings
+from snellen.training.supervised import ohem_loss
 
 # -- B8 descent ------------------------------------------------------------------------------------------------------
 
@@ -71,8 +71,8 @@ def stopped(scores: list[float], patience: int | None, folder: Path) -> tuple[in
     def losses(batch: float) -> dict[str, Tensor]:
         return {"loss": model.weight.sum() * batch}
 
-    how = Descent(epochs=len(scores), optimizer="sgd", lr=0.25, schedule="constant", patience=patience)
-    descend(model, losses, Slope(4), Run(folder), how, validate=validate)
+    how = TrainingSettings(epochs=len(scores), optimizer="sgd", lr=0.25, schedule="constant", patience=patience)
+    fit_by_gradient(model, losses, Slope(4), Run(folder), how, validate=validate)
     return len(asked), float(model.weight.detach())
 
 
@@ -98,7 +98,13 @@ def test_b8_full_batch_descent_is_theta_minus_rate_times_gradient(tmp_path: Path
     def losses(batch: float) -> dict[str, Tensor]:
         return {"loss": (model(x) - t).square().mean()}
 
-    descend(model, losses, Slope(1), Run(tmp_path), Descent(epochs=10, optimizer="sgd", lr=0.1, schedule="constant"))
+    fit_by_gradient(
+        model,
+        losses,
+        Slope(1),
+        Run(tmp_path),
+        TrainingSettings(epochs=10, optimizer="sgd", lr=0.1, schedule="constant"),
+    )
     assert torch.allclose(model.weight, w, atol=1e-14)
 
 
@@ -120,8 +126,8 @@ def test_b8_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
             part = slice(int(step) % (8 // size) * size, (int(step) % (8 // size) + 1) * size)
             return {"loss": (model(x[part]) - t[part]).square().mean()}
 
-        how = Descent(epochs=3, optimizer="sgd", lr=0.1, schedule="constant", accumulate=accumulate)
-        descend(model, losses, Parts(count), Run(tmp_path / f"{count}"), how)
+        how = TrainingSettings(epochs=3, optimizer="sgd", lr=0.1, schedule="constant", grad_accum_steps=accumulate)
+        fit_by_gradient(model, losses, Parts(count), Run(tmp_path / f"{count}"), how)
         found.append(model.weight.detach())
     assert torch.allclose(found[0], found[1], atol=1e-14)
 
@@ -237,17 +243,17 @@ def test_b13_biases_are_not_decayed() -> None:
 
 def test_b15_only_the_hardest_share_counts() -> None:
     losses = torch.tensor([0.1, 5.0, 0.3, 2.0, 0.2, 1.0, 0.0, 0.4], requires_grad=True)
-    loss = hardest(losses, 0.375)
+    loss = ohem_loss(losses, 0.375)
     assert float(loss.detach()) == pytest.approx((5 + 2 + 1) / 3)
     (gradient,) = torch.autograd.grad(loss, losses)
     assert torch.allclose(gradient, torch.tensor([0, 1, 0, 1, 0, 1, 0, 0]) / 3)
-    assert float(hardest(losses, 1.0).detach()) == pytest.approx(float(losses.detach().mean()))
-    assert float(hardest(losses, 0.001).detach()) == 5.0  # one at least
+    assert float(ohem_loss(losses, 1.0).detach()) == pytest.approx(float(losses.detach().mean()))
+    assert float(ohem_loss(losses, 0.001).detach()) == 5.0  # one at least
 
 
 def test_b15_hard_example_mining_passes_the_gradient_check(tmp_path: Path) -> None:
     spec = Spec(name="s", inputs={"x": Input(modality="vector", shape=(3,))}, target=Classes(names=("a", "b", "c")))
-    scheme = ByCrossEntropy(spec, Weighting(hard=0.5), Run(tmp_path))
+    scheme = ByCrossEntropy(spec, Weighting(ohem_fraction=0.5), Run(tmp_path))
     z = torch.randn(8, 3, generator=seeded(), dtype=torch.float64, requires_grad=True)
     t = torch.randint(3, (8,), generator=seeded(1))
 
@@ -265,8 +271,8 @@ def test_b15_hard_example_mining_passes_the_gradient_check(tmp_path: Path) -> No
 
 def test_b15_mining_is_a_setting_of_the_learners(tmp_path: Path) -> None:
     x = torch.randn(200, 2, generator=seeded())
-    run = train(classes(x, (x[:, 0] > 0).long(), 2), model="mlp", out=tmp_path / "run", epochs=20, hard=0.25)
-    assert run.record.settings["hard"] == 0.25
+    run = train(classes(x, (x[:, 0] > 0).long(), 2), model="mlp", out=tmp_path / "run", epochs=20, ohem_fraction=0.25)
+    assert run.record.settings["ohem_fraction"] == 0.25
     assert run.metrics["accuracy"].value is not None
     assert run.metrics["accuracy"].value > 0.85
 

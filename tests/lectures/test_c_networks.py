@@ -21,7 +21,7 @@ from snellen.report.cost import Cost, cost_of
 from snellen.tasks.classify import LEARNERS, TASK
 
 IMAGENET = (3, 224, 224)
-ORDERS = ("original", "bn-after-addition", "relu-before-addition", "relu-only-before", "all-before")
+ORDERS = ("original", "bn-after-addition", "relu-before-addition", "relu-only-pre-activation", "full-pre-activation")
 
 
 def planned(name: str, shape: tuple[int, ...] = IMAGENET, outputs: int = 1000, **own: Any) -> nn.Module:
@@ -156,7 +156,7 @@ def composed(unit: Any, x: Tensor, order: str) -> Tensor:
         return conv(1, F.relu(bn(0, conv(0, x))))
     if order == "relu-before-addition":
         return F.relu(bn(1, conv(1, F.relu(bn(0, conv(0, x))))))
-    if order == "relu-only-before":
+    if order == "relu-only-pre-activation":
         return bn(1, conv(1, F.relu(bn(0, conv(0, F.relu(x))))))
     return conv(1, F.relu(bn(1, conv(0, F.relu(bn(0, x))))))
 
@@ -186,7 +186,7 @@ def test_c18_where_the_stage_changes_the_bypass_takes_every_second_pixel_and_add
 
 def test_c18_with_all_before_the_identity_passes_and_in_the_original_it_does_not() -> None:
     """x_L = x_l + Σ F(x_i), over six units."""
-    for order, holds in (("all-before", True), ("relu-only-before", True), ("original", False)):
+    for order, holds in (("full-pre-activation", True), ("relu-only-pre-activation", True), ("original", False)):
         units = [normal(Unit((4, 4), 1, order, bottleneck=False), seed) for seed in range(6)]
         x = start = torch.randn(3, 4, 5, 5, generator=seeded(9), dtype=torch.float64)
         total = torch.zeros_like(x)
@@ -199,7 +199,7 @@ def test_c18_with_all_before_the_identity_passes_and_in_the_original_it_does_not
 @pytest.mark.parametrize("order", ORDERS)
 def test_c18_every_order_is_a_network_of_110_and_of_164_layers(order: str) -> None:
     for name, outer in (("resnet110", 64), ("resnet164", 256)):
-        net = planned(name, (3, 32, 32), 10, unit=order)
+        net = planned(name, (3, 32, 32), 10, residual_unit=order)
         assert isinstance(net, CifarNet)
         assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in net.modules()) == int(name.removeprefix("resnet"))
         assert net.head.in_features == outer
@@ -213,7 +213,7 @@ def test_c18_every_order_is_a_network_of_110_and_of_164_layers(order: str) -> No
 def test_c19_a_grouped_convolution_is_split_transform_and_merge() -> None:
     """A unit of ResNeXt in form (c) of its figure 3 says what form (a) says: paths of their own, summed."""
     paths = 4
-    net = planned("resnext50", (3, 32, 32), 10, cardinality=paths, path_width=8)
+    net = planned("resnext50", (3, 32, 32), 10, cardinality=paths, width_per_group=8)
     unit: Any = normal(net.layer1[1]).eval()  # type: ignore[index, arg-type]
     width = unit.conv2.out_channels // paths
     assert unit.conv2.groups == paths
@@ -238,7 +238,7 @@ def test_c19_a_grouped_convolution_is_split_transform_and_merge() -> None:
     [
         ("resnext50_32x4d", {}, 25_028_904),
         ("resnext101_64x4d", {"cardinality": 64}, 83_455_272),
-        ("resnext101_32x8d", {"path_width": 8}, 88_791_336),
+        ("resnext101_32x8d", {"width_per_group": 8}, 88_791_336),
     ],
 )
 def test_c19_resnext_is_torchvisions_with_32_paths_with_more_and_with_wider_ones(
@@ -256,15 +256,15 @@ def test_c19_resnext_is_torchvisions_with_32_paths_with_more_and_with_wider_ones
 @pytest.mark.parametrize("growth", [12, 32])
 def test_c20_a_layer_is_given_what_all_before_it_made(growth: int) -> None:
     """Layer l of a block has k0 + k (l − 1) input channels, and a block of L layers L (L + 1) / 2 links."""
-    net: Any = planned("densenet121", (3, 32, 32), 10, growth=growth)
+    net: Any = planned("densenet121", (3, 32, 32), 10, growth_rate=growth)
     given: dict[str, list[int]] = {}  # layer -> channels of each feature map that it is given
 
-    def watch(name: str) -> Any:
+    def progress(name: str) -> Any:
         return lambda layer, inputs: given.update({name: [made.shape[1] for made in inputs[0]]})
 
     layers = {name: layer for name, layer in net.features.named_modules() if re.search(r"denselayer\d+$", name)}
     for name, layer in layers.items():
-        layer.register_forward_pre_hook(watch(name))
+        layer.register_forward_pre_hook(progress(name))
     net(torch.zeros(2, 3, 32, 32, device="meta"))
     first = 2 * growth
     for block, length in enumerate((6, 12, 24, 16), 1):
@@ -303,7 +303,7 @@ def test_c21_a_run_tells_its_parameters_and_multiply_adds() -> None:
     data = classes(x, torch.arange(10) % 2, 2, same=True)
     learner = LEARNERS["resnet18"]
     settings = make(learner.settings, {"image_size": 224})
-    data = dataclasses.replace(data, reading=learner.reads(settings, data.spec))
+    data = dataclasses.replace(data, preprocessing=learner.preprocessing_of(settings, data.spec))
     model = learner.build(settings, data.spec).eval()
     told = cost_of(model, TASK, data, data.spec, Cost())
     assert settings.network.start == Start(image_size=224)

@@ -12,7 +12,7 @@ import torch
 
 from snellen.core.run import Run
 from snellen.data.dataset import Dataset
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.nn.detection.proposals_from_search import Crops, Features
 from snellen.tasks import LEARNERS, TASKS
@@ -20,13 +20,13 @@ from snellen.tasks import LEARNERS, TASKS
 
 def shapes(target: str, count: int = 12) -> Dataset[Any]:
     """A few pictures of the world of solids, with a truth of this kind."""
-    data = dataset("shapes", asked=Asked(target=(target,)))
+    data = dataset("shapes", options=OpenOptions(target=(target,)))
     return dataclasses.replace(data, splits={name: ids[:count] for name, ids in data.splits.items()})
 
 
 def figures(data: Dataset[Any]) -> tuple[dict[str, Any], list[tuple[np.ndarray, np.ndarray]]]:
     """What the task measures of its baseline on test pictures, and answer and truth of each."""
-    learner, task = LEARNERS["pixels"]["baseline"], TASKS["pixels"]
+    learner, task = LEARNERS["dense-regress"]["baseline"], TASKS["dense-regress"]
     model = learner.build(learner.settings(), data.spec)
     run = Run(Path(), resume=None)
     learner.fit(learner.settings(), data, model, run)

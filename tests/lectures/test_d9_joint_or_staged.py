@@ -22,7 +22,7 @@ SPEC = Spec(
 @pytest.mark.parametrize("how", ["joint", "staged"])
 def test_d9_the_gradient_of_the_masks_loss(how: Literal["joint", "staged"]) -> None:
     torch.manual_seed(0)
-    model = detector(Sight(shorter=64), Stages(), SPEC, {}, masks=how)
+    model = detector(Sight(min_size=64), Stages(), SPEC, {}, masks=how)
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     mask = torch.zeros(1, 64, 64, dtype=torch.bool)
     mask[0, 10:40, 12:50] = True

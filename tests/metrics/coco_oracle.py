@@ -51,8 +51,8 @@ def random_said(pictures: int, most: int, seed: int) -> Predictions:
     said = {
         "ids": torch.arange(pictures),
         "sizes": torch.full((pictures, 2), SIDE),
-        "finds": counts[0],
-        "objects": counts[1],
+        "num_detections": counts[0],
+        "num_objects": counts[1],
         "boxes": boxes[order],
         "scores": scores[order],
         "labels": torch.tensor([row[1] for row in finds])[order],
@@ -107,7 +107,7 @@ def coco(said: Predictions, kind: str) -> tuple[dict[str, Any], list[dict[str, A
     """The same as COCO's two files, ids from 1; `kind` is bbox, segm or keypoints."""
     classes = len(SPEC.target.names)  # type: ignore[union-attr]
     pictures = [{"id": k + 1, "width": SIDE, "height": SIDE} for k in range(len(said["ids"]))]
-    whose = torch.repeat_interleave(torch.arange(len(pictures)), said["objects"])
+    whose = torch.repeat_interleave(torch.arange(len(pictures)), said["num_objects"])
     masks = {
         name: np.split(said[f"{name}counts"].numpy(), said[f"{name}runs"].numpy().cumsum()[:-1])
         for name in ("", "true_")
@@ -133,7 +133,7 @@ def coco(said: Predictions, kind: str) -> tuple[dict[str, Any], list[dict[str, A
             }
         )
     answers = []
-    owner = torch.repeat_interleave(torch.arange(len(pictures)), said["finds"])
+    owner = torch.repeat_interleave(torch.arange(len(pictures)), said["num_detections"])
     for k, box in enumerate(said["boxes"].double().tolist()):
         one: dict[str, Any] = {
             "image_id": int(owner[k]) + 1,
@@ -182,9 +182,12 @@ def asked(
 
 def copied(said: Predictions, rows: list[int]) -> Predictions:
     """The predictions of these pictures, each as often as it is named."""
-    ends = {word: [0, *said[word].cumsum(0).tolist()] for word in ("finds", "objects")}
-    flat = {"finds": ("boxes", "scores", "labels"), "objects": ("truth", "true_labels", "crowd", "ignored", "areas")}
-    made = {name: said[name][rows] for name in ("sizes", "finds", "objects")}
+    ends = {word: [0, *said[word].cumsum(0).tolist()] for word in ("num_detections", "num_objects")}
+    flat = {
+        "num_detections": ("boxes", "scores", "labels"),
+        "num_objects": ("truth", "true_labels", "crowd", "ignored", "areas"),
+    }
+    made = {name: said[name][rows] for name in ("sizes", "num_detections", "num_objects")}
     made |= {"ids": torch.arange(len(rows)), "threshold": said["threshold"]}
     for word, names in flat.items():
         chosen = list(itertools.chain(*(range(ends[word][row], ends[word][row + 1]) for row in rows)))

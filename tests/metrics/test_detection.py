@@ -54,7 +54,7 @@ def test_r9_average_precision_is_that_of_the_reference(part: Part, module: str) 
 def test_a_picture_of_weight_two_counts_as_two_copies() -> None:
     said = oracle.random_said(12, 60, seed=3)
     rows = torch.tensor([0, 0, 0, 1, 5, 6, 6, 9, 11, 11, 4, 4])
-    by_weight = evaluation.of_rows(("boxes",), said, oracle.SPEC)(rows[None])
+    by_weight = evaluation.resampled_headline(("boxes",), said, oracle.SPEC)(rows[None])
     matches = evaluation.matched(oracle.copied(said, rows.tolist()), "boxes", oracle.SPEC)
     assert float(by_weight[0]) == pytest.approx(float(detection.average_precision(matches)[0].nanmean()), abs=1e-12)
 
@@ -63,7 +63,9 @@ def test_identity_rows_give_the_headline() -> None:
     said = ten_thousand()
     whole = evaluation.measure(("boxes",), said, oracle.SPEC)["AP"].value
     rows = torch.arange(len(said["ids"]))[None]
-    assert float(evaluation.of_rows(("boxes",), said, oracle.SPEC)(rows)[0]) == pytest.approx(whole, abs=1e-12)
+    assert float(evaluation.resampled_headline(("boxes",), said, oracle.SPEC)(rows)[0]) == pytest.approx(
+        whole, abs=1e-12
+    )
 
 
 def test_errors_have_the_mean_of_the_headline_but_for_the_jackknife_s_bias() -> None:
@@ -81,13 +83,13 @@ def test_precision_and_recall_by_hand() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 70, 70]])
     made = {
         **said,
-        "objects": torch.tensor([2]),
+        "num_objects": torch.tensor([2]),
         "truth": boxes,
         "true_labels": torch.zeros(2, dtype=torch.int64),
         "crowd": torch.zeros(2, dtype=torch.bool),
         "ignored": torch.zeros(2, dtype=torch.bool),
         "areas": torch.tensor([100.0, 400.0]),
-        "finds": torch.tensor([3]),
+        "num_detections": torch.tensor([3]),
         "boxes": boxes[[0, 0, 1]],
         "scores": torch.tensor([0.9, 0.8, 0.7]),
         "labels": torch.zeros(3, dtype=torch.int64),
@@ -107,7 +109,7 @@ def test_what_is_undefined_is_none_with_a_reason() -> None:
     said = oracle.random_said(6, 20, seed=2)
     nothing = {
         **said,
-        "objects": torch.zeros(6, dtype=torch.int64),
+        "num_objects": torch.zeros(6, dtype=torch.int64),
         **{name: said[name][:0] for name in ("truth", "true_labels", "crowd", "ignored", "areas")},
     }
     metrics = evaluation.measure(("boxes",), nothing, oracle.SPEC)
@@ -116,7 +118,7 @@ def test_what_is_undefined_is_none_with_a_reason() -> None:
     assert metrics["recall"].value is None
     unfound = {
         **said,
-        "finds": torch.zeros(6, dtype=torch.int64),
+        "num_detections": torch.zeros(6, dtype=torch.int64),
         "boxes": said["boxes"][:0],
         "scores": said["scores"][:0],
         "labels": said["labels"][:0],

@@ -19,14 +19,14 @@ from scipy import stats
 from torch import Tensor
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Labels, Numbers, Spec, Target
 from snellen.model_selection.comparison import Answers, compare, compared
 from snellen.tasks import TASKS
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-QUICK = Machine(device="cpu", threads=1, report=False)
+QUICK = RunOptions(device="cpu", threads=1, report=False)
 
 
 def answers(task: str, target: Target, said: list[dict[str, Tensor]]) -> list[Answers]:
@@ -189,9 +189,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sine", "sine", "baseline", 0),
     ):
         more = {"epochs": 2, "lr": 0.1} if model == "softmax" else {}
-        snellen.train(data, model, seed=seed, out=folder / name, machine=QUICK, **more)
+        snellen.train(data, model, seed=seed, out=folder / name, options=QUICK, **more)
     snellen.train(
-        "moons", "softmax", epochs=1, out=folder / "closed", machine=dataclasses.replace(QUICK, open_test=False)
+        "moons", "softmax", epochs=1, out=folder / "closed", options=dataclasses.replace(QUICK, evaluate_test=False)
     )
     return folder
 
@@ -232,7 +232,7 @@ def test_the_remedy_for_a_closed_test_split_opens_it(runs: Path, tmp_path: Path)
     with pytest.raises(snellen.UsageError) as caught:
         compare(runs / "softmax", tmp_path / "run")
     assert f"snellen train --resume {tmp_path / 'run'}" in caught.value.remedy
-    snellen.resume(tmp_path / "run", machine=QUICK)
+    snellen.resume(tmp_path / "run", options=QUICK)
     assert compare(runs / "softmax", tmp_path / "run").samples == 150
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from snellen.api import Machine, load, resume
+from snellen.api import RunOptions, load, resume
 from snellen.api.lookup import reopen
 from snellen.cli.main import main
 from snellen.core.errors import UsageError
@@ -19,7 +19,7 @@ from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
 from snellen.data.synthetic.toys import digits
 from snellen.model_selection.cross_validation import cross_validate, over_folds
-from snellen.tasks.classify import adopt
+from snellen.tasks.classify.from_module import learner as from_module
 
 QUICK = {"epochs": 1, "lr": 0.01}
 
@@ -63,7 +63,12 @@ def test_finished_folds_are_not_trained_again_and_others_are_refused(tmp_path: P
 def test_a_module_of_ones_own_and_a_seed_go_through_folds(tmp_path: Path) -> None:
     data = dataset("moons", seed=4)
     made = cross_validate(
-        data, adopt(torch.nn.Linear(2, 2)), 2, out=tmp_path, settings={"epochs": 1}, machine=Machine(device="cpu")
+        data,
+        from_module(torch.nn.Linear(2, 2)),
+        2,
+        out=tmp_path,
+        settings={"epochs": 1},
+        options=RunOptions(device="cpu"),
     )
     assert (made.learner, read_record(tmp_path / "fold-1").seed) == ("Linear", 4)
 

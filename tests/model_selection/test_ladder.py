@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.errors import Stopped
 from snellen.core.run import Run
 from snellen.model_selection.ladder import Ladder, ladder, told_apart
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineSettings, Prior
 
-ONE = Machine(threads=1)
+ONE = RunOptions(threads=1)
 
 
 def like_the_baseline(name: str, fit: Callable[..., None], **more: Any) -> snellen.Learner[Any, Any, Any]:
@@ -46,12 +46,12 @@ def cheats(c: BaselineSettings, data: Any, model: Prior, run: Run) -> None:
 def climbed(tmp_path_factory: pytest.TempPathFactory) -> Ladder:
     torch.set_num_threads(1)
     own = [like_the_baseline("breaks", breaks), like_the_baseline("diverges", diverges)]
-    return ladder("moons", budget=60, out=tmp_path_factory.mktemp("ladder") / "moons", learners=own, machine=ONE)
+    return ladder("moons", budget=60, out=tmp_path_factory.mktemp("ladder") / "moons", learners=own, options=ONE)
 
 
 def test_every_learner_has_its_line_simplest_first(climbed: Ladder) -> None:
     names = [rung.name for rung in climbed.rungs]
-    ours = [name for name, learner in LEARNERS["classify"].items() if learner.climbs]
+    ours = [name for name, learner in LEARNERS["classify"].items() if learner.in_default_ladder]
     assert names == [*ours, "breaks", "diverges"]
     assert set(climbed.untried) == set(LEARNERS["classify"]) - set(ours)
     assert climbed.rung("lenet").status == "refused"
@@ -107,7 +107,7 @@ def test_the_page_tells_of_every_model_and_needs_nothing_outside(climbed: Ladder
 
 def test_a_climb_of_other_data_is_not_gone_on_with(climbed: Ladder) -> None:
     with pytest.raises(snellen.UsageError, match="other data"):
-        ladder("rings", budget=5, out=climbed.folder, machine=ONE)
+        ladder("rings", budget=5, out=climbed.folder, options=ONE)
 
 
 def test_a_stopped_climb_goes_on_and_keeps_what_was_learned(tmp_path: Path) -> None:
@@ -116,10 +116,10 @@ def test_a_stopped_climb_goes_on_and_keeps_what_was_learned(tmp_path: Path) -> N
 
     own = like_the_baseline("stops", stops)
     with pytest.raises(Stopped) as caught:
-        ladder("moons", budget=30, out=tmp_path / "l", learners=[own], machine=ONE)
+        ladder("moons", budget=30, out=tmp_path / "l", learners=[own], options=ONE)
     assert str(tmp_path / "l") in caught.value.remedy
     before = (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns
-    again = ladder("moons", budget=30, out=tmp_path / "l", machine=ONE)
+    again = ladder("moons", budget=30, out=tmp_path / "l", options=ONE)
     assert again.rung("mlp").status == "done"
     assert (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns == before
 
@@ -136,7 +136,7 @@ def test_the_test_split_is_opened_after_all_have_learned(tmp_path: Path, monkeyp
     monkeypatch.setattr(snellen.model_selection.ladder, "_write_page", lambda *a: None)  # it asks the baseline
     object.__setattr__(task, "predict", predict)
     try:
-        ladder("moons", budget=30, out=tmp_path / "l", machine=dataclasses.replace(ONE, report=False))
+        ladder("moons", budget=30, out=tmp_path / "l", options=dataclasses.replace(ONE, report=False))
     finally:
         object.__setattr__(task, "predict", honest)
     first = asked.index("test")
@@ -148,14 +148,14 @@ def test_the_test_split_is_opened_after_all_have_learned(tmp_path: Path, monkeyp
 
 def test_a_learner_with_endless_steps_is_cut_at_its_share(tmp_path: Path) -> None:
     own = like_the_baseline("endless", cheats)
-    made = ladder("moons", budget=25, out=tmp_path / "l", learners=["baseline", own], machine=ONE)
+    made = ladder("moons", budget=25, out=tmp_path / "l", learners=["baseline", own], options=ONE)
     rung = made.rung("endless")
     assert rung.status == "done"
     assert "of 1,000,000,000 steps" in rung.reason
 
 
 def test_where_many_share_little_the_small_ones_still_climb(tmp_path: Path) -> None:
-    made = ladder("xor", budget=16, out=tmp_path / "xor", machine=ONE)  # even shares are below LEAST
+    made = ladder("xor", budget=16, out=tmp_path / "xor", options=ONE)  # even shares are below LEAST
     assert [made.rung(name).status for name in ("baseline", "perceptron", "lda")] == ["done"] * 3
 
 

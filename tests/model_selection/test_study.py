@@ -18,7 +18,7 @@ import torch
 from scipy import stats
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.api.lookup import reopen
 from snellen.core.run import Run
 from snellen.data.open_dataset import dataset
@@ -28,7 +28,7 @@ from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineSettings, Prior
 
 work = importlib.import_module("snellen.model_selection.study")  # the module; snellen.study is the word
-ONE = Machine(device="cpu", threads=1)
+ONE = RunOptions(device="cpu", threads=1)
 VARY = {"model": "mlp", "lr": [0.001, 0.05], "hidden": "8,8+8", "epochs": 1}
 
 
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "trial_seconds", lambda *a: 0.01)
         folder = tmp_path_factory.mktemp("study") / "s"
-        return snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=folder, machine=ONE)
+        return snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=folder, options=ONE)
 
 
 def test_every_cell_has_the_same_seeds_and_the_same_split(made: Study) -> None:
@@ -105,7 +105,7 @@ def test_importance_adds_up_to_at_most_one(made: Study) -> None:
 
 def test_a_finished_study_is_told_again_without_training(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "resume", lambda *a, **k: pytest.fail("trained again"))
-    again = snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=made.folder, machine=ONE)
+    again = snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=made.folder, options=ONE)
     assert (again.verdict, again.rows) == (made.verdict, made.rows)
 
 
@@ -121,7 +121,7 @@ def test_a_finished_study_is_told_again_without_training(made: Study, monkeypatc
 def test_a_folder_of_another_study_is_refused(made: Study, more: dict[str, Any], what: str) -> None:
     words = {"data": dataset("moons", seed=3), "vary": VARY, "seeds": 2, **more}
     with pytest.raises(snellen.UsageError, match=what):
-        snellen.study(words["data"], words["vary"], seeds=words["seeds"], out=made.folder, machine=ONE)
+        snellen.study(words["data"], words["vary"], seeds=words["seeds"], out=made.folder, options=ONE)
 
 
 @pytest.mark.parametrize("saves", [3, 8, 16])
@@ -138,15 +138,15 @@ def test_a_killed_study_goes_on_to_the_same_figures(
 
     often = dataclasses.replace(ONE, save_every=0.0)
     vary = {**VARY, "batch_size": 128}
-    expected = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "whole", machine=ONE)
+    expected = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "whole", options=ONE)
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", save)
         with pytest.raises(Killed):
-            snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", machine=often)
+            snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", options=often)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("model.safetensors")}
     begun = list((tmp_path / "killed").rglob("state/manifest.json"))
     assert len(begun) == len(finished) + 1  # one was half done
-    again = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", machine=ONE)
+    again = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", options=ONE)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     for one, other in zip(expected.rows, again.rows, strict=True):
         assert (one.validation, one.test) == (other.validation, other.test)
@@ -159,7 +159,7 @@ def test_a_stop_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(work, "resume", stops)
     with pytest.raises(snellen.Stopped) as caught:
-        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", machine=ONE)
+        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", options=ONE)
     assert f"--out {tmp_path / 's'}" in caught.value.remedy
     assert "lr=0.001 hidden=8" in caught.value.cause
 
@@ -183,7 +183,7 @@ def test_no_training_is_begun_that_does_not_fit_and_those_left_out_are_named(
 ) -> None:
     now = with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
-    found = snellen.study("moons", vary, seeds=3, out=tmp_path / "s", machine=dataclasses.replace(ONE, seconds=40.0))
+    found = snellen.study("moons", vary, seeds=3, out=tmp_path / "s", options=dataclasses.replace(ONE, seconds=40.0))
     assert now[0] == 30.0  # 40 less 4 for the end: three fit
     assert [row.done for row in found.rows] == [2, 1]
     assert [t.status for row in found.rows for t in row.trainings].count("not run") == 3
@@ -199,9 +199,9 @@ def test_what_a_killed_study_has_spent_counts(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(work, "best_of", lambda rows: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
-            snellen.study("moons", vary, seeds=2, out=tmp_path / "s", machine=limited)
+            snellen.study("moons", vary, seeds=2, out=tmp_path / "s", options=limited)
     assert json.loads((tmp_path / "s" / "study.json").read_text())["spent"] == 30.0
-    snellen.study("moons", vary, seeds=2, out=tmp_path / "s", machine=limited)
+    snellen.study("moons", vary, seeds=2, out=tmp_path / "s", options=limited)
     assert now[0] == 30.0
 
 
@@ -210,7 +210,7 @@ def test_a_search_ends_when_no_training_fits(tmp_path: Path, monkeypatch: pytest
     with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": "1e-3..1e-1", "epochs": 1}
     found = snellen.study(
-        "moons", vary, seeds=2, trials=9, out=tmp_path / "s", machine=dataclasses.replace(ONE, seconds=40.0)
+        "moons", vary, seeds=2, trials=9, out=tmp_path / "s", options=dataclasses.replace(ONE, seconds=40.0)
     )
     assert [row.done for row in found.rows] == [2, 1]
     assert "15 of 18 trainings were not run" in found.verdict
@@ -222,7 +222,7 @@ def test_a_stop_in_the_trial_says_how_to_go_on_with_the_study(tmp_path: Path, mo
 
     monkeypatch.setattr(work, "trial_seconds", stops)
     with pytest.raises(snellen.Stopped) as caught:
-        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", machine=ONE)
+        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", options=ONE)
     assert caught.value.remedy == f"Go on with the same words and --out {tmp_path / 's'}"
     assert caught.value.exit_code == 143
 
@@ -234,8 +234,8 @@ def test_a_choice_stands_once_the_test_split_is_being_opened(tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(work._Work, "_open", lambda *a: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
-            snellen.study("moons", vary, seeds=1, out=tmp_path / "s", machine=limited)
-    found = snellen.study("moons", vary, seeds=1, out=tmp_path / "s", machine=dataclasses.replace(ONE, seconds=900.0))
+            snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=limited)
+    found = snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(ONE, seconds=900.0))
     assert (found.chosen, now[0]) == (1, 10.0)
     assert found.rows[0].test is not None
 
@@ -243,7 +243,7 @@ def test_a_choice_stands_once_the_test_split_is_being_opened(tmp_path: Path, mon
 def test_a_damaged_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"about": {}, "spent": "much"}')
     with pytest.raises(snellen.DataError, match="not what was written"):
-        snellen.study("moons", VARY, out=tmp_path, machine=ONE)
+        snellen.study("moons", VARY, out=tmp_path, options=ONE)
 
 
 def test_the_number_and_the_time_are_told_before_the_first_training(
@@ -251,18 +251,18 @@ def test_the_number_and_the_time_are_told_before_the_first_training(
 ) -> None:
     said: list[str] = []
 
-    class Watch:
+    class Progress:
         def begin(self, name: str, place: int, of: int) -> None:
             said.append(f"begin {place} of {of}: {name}")
 
-        def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+        def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
 
         def say(self, message: str) -> None:
             said.append(message)
 
     monkeypatch.setattr(work, "trial_seconds", lambda *a: 30.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
-    snellen.study("moons", vary, seeds=1, out=tmp_path / "s", machine=dataclasses.replace(ONE, watch=Watch()))
+    snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(ONE, progress=Progress()))
     assert said[0].startswith("2 trainings (2 cells × 1 seed), about 1 min 0 s at most")
     assert [line for line in said if line.startswith("begin")] == [
         "begin 0 of 2: lr=0.01 seed-0",
@@ -301,7 +301,7 @@ def test_the_test_split_is_opened_once_after_all_have_learned(tmp_path: Path) ->
     object.__setattr__(task, "predict", predict)
     try:
         snellen.study(
-            "moons", {"model": "mlp,softmax", "lr": "0.01,0.1", "epochs": 1}, seeds=2, out=tmp_path / "s", machine=ONE
+            "moons", {"model": "mlp,softmax", "lr": "0.01,0.1", "epochs": 1}, seeds=2, out=tmp_path / "s", options=ONE
         )
     finally:
         object.__setattr__(task, "predict", honest)
@@ -313,7 +313,7 @@ def test_a_cell_that_fails_ends_alone_with_its_reason(tmp_path: Path) -> None:
         raise RuntimeError("a bug of its own")
 
     own = dataclasses.replace(LEARNERS["classify"]["baseline"], name="breaks", fit=breaks)
-    found = snellen.study("moons", {"model": [own, "baseline"]}, seeds=1, out=tmp_path / "s", machine=ONE)
+    found = snellen.study("moons", {"model": [own, "baseline"]}, seeds=1, out=tmp_path / "s", options=ONE)
     assert [row.trainings[0].status for row in found.rows] == ["failed", "done"]
     assert "a bug of its own" in found.rows[0].trainings[0].reason
     assert found.chosen == 2
@@ -322,7 +322,7 @@ def test_a_cell_that_fails_ends_alone_with_its_reason(tmp_path: Path) -> None:
 
 def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
     found = snellen.study(
-        "moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s", machine=ONE
+        "moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s", options=ONE
     )
     assert found.over == "folds"
     row = found.rows[(found.chosen or 0) - 1]
@@ -333,7 +333,7 @@ def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
     other = found.rows[2 - (found.chosen or 0)]
     assert not list((tmp_path / "s" / other.cell.name).rglob("test.safetensors"))
     with pytest.raises(snellen.UsageError, match="splits of its own"):
-        snellen.study("xor", {"model": "softmax"}, folds=2, out=tmp_path / "x", machine=ONE)
+        snellen.study("xor", {"model": "softmax"}, folds=2, out=tmp_path / "x", options=ONE)
     assert not (tmp_path / "x").exists()
 
 
@@ -358,7 +358,7 @@ def test_what_cannot_be_varied_is_refused_before_anything_is_written(
     vary: dict[str, Any], cause: str, remedy: str, tmp_path: Path
 ) -> None:
     with pytest.raises(snellen.UsageError) as caught:
-        snellen.study("moons", {"model": "mlp", **vary}, out=tmp_path / "s", machine=ONE)
+        snellen.study("moons", {"model": "mlp", **vary}, out=tmp_path / "s", options=ONE)
     assert cause in caught.value.cause
     assert remedy in caught.value.remedy
     assert not list(tmp_path.iterdir())
@@ -381,7 +381,7 @@ def test_ranges_are_logarithmic_over_more_than_a_decade_and_whole_for_whole_numb
 def test_a_search_without_optuna_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(snellen.EnvironmentProblem) as caught:
-        snellen.study("moons", {"model": "softmax", "lr": "1e-4..1e-1"}, out=tmp_path / "s", machine=ONE)
+        snellen.study("moons", {"model": "softmax", "lr": "1e-4..1e-1"}, out=tmp_path / "s", options=ONE)
     assert 'pip install "snellen[search]"' in caught.value.remedy
     assert not list(tmp_path.iterdir())
 
@@ -392,7 +392,7 @@ def searching(tmp_path: Path) -> Callable[[str], Study]:
     vary = {"model": "mlp,softmax", "lr": "1e-4..1e-1", "batch_size": "16..64", "epochs": 1}
 
     def search(name: str) -> Study:
-        return snellen.study("moons", vary, seeds=1, trials=5, out=tmp_path / name, machine=ONE)
+        return snellen.study("moons", vary, seeds=1, trials=5, out=tmp_path / name, options=ONE)
 
     return search
 

@@ -85,7 +85,7 @@ def test_a_hot_pixel_does_not_set_the_scale_of_deep_pictures(dtype: str) -> None
 def test_a_range_that_is_given_wins_over_the_robust_one() -> None:
     x = torch.rand(50, 1, 8, 8, generator=seeded()) * 1000
     layer = image(1, "float32")
-    layer.learn(x, span=(100.0, 200.0))
+    layer.learn(x, value_range=(100.0, 200.0))
     assert (float(layer.low), float(layer.high)) == (100, 200)
     y = layer(x)
     assert torch.equal(y[x < 100].unique(), y.min().reshape(1))

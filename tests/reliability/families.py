@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from snellen import api
-from snellen.api import Machine, Trained
+from snellen.api import RunOptions, TrainedRun
 from snellen.core import files
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Classes, Input, Spec
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 from snellen.nn.layers import Standardize
@@ -40,10 +40,10 @@ def pictures(count: int = 150, side: int = 12, seed: int = 3) -> Dataset[Labelle
     y = torch.arange(count) % 3
     x[y == 0, :, :, 4:7] += 90
     x[y == 1, :, 4:7, :] += 90
-    draft = Draft(
+    draft = RawDataset(
         source=Array(x.to(torch.uint8), "bar"),
         truth=y,
-        taken_for="bars",
+        recognised_as="bars",
         inputs={"image": Input(modality="image", shape=(1, side, side), dtype="uint8")},
         target=Classes(names=("upright", "lying", "none")),
     )
@@ -150,9 +150,9 @@ OWN = Learner[OwnSettings, Dataset[Labelled], Logits](
 )
 
 
-def machine_of(more: Mapping[str, Any]) -> Machine:
+def machine_of(more: Mapping[str, Any]) -> RunOptions:
     """One thread, a save after every step, and no page, which has tests of its own."""
-    return Machine(**{"threads": 1, "save_every": 0, "report": False, **more})
+    return RunOptions(**{"threads": 1, "save_every": 0, "report": False, **more})
 
 
 class Family(NamedTuple):
@@ -163,18 +163,18 @@ class Family(NamedTuple):
     settings: Mapping[str, Any]
     loss: Any = None
 
-    def train(self, folder: Path, seed: int = 0, **machine: Any) -> Trained:
+    def train(self, folder: Path, seed: int = 0, **options: Any) -> TrainedRun:
         data = self.data if isinstance(self.data, str) else self.data()
         return api.train(
-            data, self.model, out=folder, seed=seed, loss=self.loss, machine=machine_of(machine), **self.settings
+            data, self.model, out=folder, seed=seed, loss=self.loss, options=machine_of(options), **self.settings
         )
 
-    def resume(self, folder: Path, **machine: Any) -> Trained:
+    def resume(self, folder: Path, **options: Any) -> TrainedRun:
         own = None if isinstance(self.model, str) else self.model
         data = None if isinstance(self.data, str) else self.data()
-        return api.resume(folder, learner=own, data=data, loss=self.loss, machine=machine_of(machine))
+        return api.resume(folder, learner=own, data=data, loss=self.loss, options=machine_of(options))
 
-    def load(self, folder: Path) -> Trained:
+    def load(self, folder: Path) -> TrainedRun:
         return api.load(folder, learner=None if isinstance(self.model, str) else self.model)
 
 
@@ -205,7 +205,7 @@ def own_module() -> nn.Module:
 
 FAMILIES: dict[str, Family] = {
     "baseline": Family("digits", "baseline", {}),
-    "perceptron": Family("digits", "perceptron", {"passes": 8}),
+    "perceptron": Family("digits", "perceptron", {"epochs": 8}),
     "softmax": Family("digits", "softmax", {"epochs": 2, "batch_size": 64, "optimizer": "adagrad", "lr": None}),
     "mlp": Family(
         "digits",
@@ -217,15 +217,15 @@ FAMILIES: dict[str, Family] = {
             "optimizer": "nesterov",
             "lr": 0.05,
             "batch_size": 64,
-            "average": 0.8,
+            "ema_decay": 0.8,
             "patience": 3,
-            "accumulate": 2,
-            "clip": 1.0,
+            "grad_accum_steps": 2,
+            "clip_grad": 1.0,
             "weight_decay": 1e-3,
         },
     ),
     "lenet": Family(
-        pictures, "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "flip": True, "noise": 0.02}
+        pictures, "lenet", {"epochs": 4, "batch_size": 16, "optimizer": "adam", "hflip": True, "noise_std": 0.02}
     ),
     "own module": Family(
         pictures,
@@ -234,7 +234,7 @@ FAMILIES: dict[str, Family] = {
             "epochs": 4,
             "batch_size": 16,
             "optimizer": "adamw",
-            "average": 0.7,
+            "ema_decay": 0.7,
             "sampling": "balanced",
             "schedule": "cosine",
             "lr": 0.01,
@@ -244,7 +244,7 @@ FAMILIES: dict[str, Family] = {
     "own loop": Family(pictures, OWN, {}),
     "unet": Family(segmented, "unet", {"epochs": 1, "batch_size": 4, "width": 4, "depth": 1}),
     "faster-rcnn": Family(
-        boxes, "faster-rcnn", {"epochs": 3, "batch_size": 2, "proposals": 10, "regions": 8, "shorter": 32}
+        boxes, "faster-rcnn", {"epochs": 3, "batch_size": 2, "max_proposals": 10, "rois_per_image": 8, "min_size": 32}
     ),
 }
 

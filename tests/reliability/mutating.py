@@ -37,7 +37,7 @@ from snellen.core.errors import SnellenError, printable  # noqa: E402
 
 SHORT = {
     "softmax": Family("digits", "softmax", {"epochs": 1, "batch_size": 400}),
-    "mlp": Family("digits", "mlp", {"epochs": 1, "batch_size": 400, "hidden": (8,), "average": 0.9}),
+    "mlp": Family("digits", "mlp", {"epochs": 1, "batch_size": 400, "hidden": (8,), "ema_decay": 0.9}),
     "own loop": FAMILIES["own loop"]._replace(settings={"rounds": 5}),
     "knn": Family("digits", "knn", {}),
     "svm": Family("digits", "svm", {}),

@@ -42,7 +42,7 @@ def main() -> None:
                 pictures(),
                 dataclasses.replace(OWN, fit=stuck),
                 out=folder,
-                machine=api.Machine(threads=1, save_every=0, report=False),
+                options=api.RunOptions(threads=1, save_every=0, report=False),
             )
     except SnellenError as error:
         print(error, file=sys.stderr, flush=True)

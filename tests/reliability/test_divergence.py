@@ -13,7 +13,7 @@ from families import FAMILIES, pictures
 from torch import Tensor, nn
 
 from snellen import api
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.checkpoint import read_state
 from snellen.core.errors import DataError, Diverged, EnvironmentProblem
 from snellen.core.run import Run
@@ -21,8 +21,8 @@ from snellen.core.serialization import to_plain
 from snellen.core.views import Metric
 from snellen.data.batches import Batches
 
-EVERY = Machine(save_every=0, threads=1)
-SELDOM = Machine(save_every=30, threads=1)
+EVERY = RunOptions(save_every=0, threads=1)
+SELDOM = RunOptions(save_every=30, threads=1)
 
 
 def nan_at(step: int) -> Any:
@@ -54,10 +54,10 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
             "softmax",
             out=folder,
             loss=nan_at(7 * accumulate),
-            machine=EVERY,
+            options=EVERY,
             batch_size=10,
             epochs=3,
-            accumulate=accumulate,
+            grad_accum_steps=accumulate,
         )
     assert caught.value.exit_code == 5
     assert "loss became nan at step 7 of 'train'" in caught.value.cause
@@ -76,7 +76,7 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
 
 def test_the_state_before_nan_is_that_of_a_run_without_it(tmp_path: Path) -> None:
     bad, good = tmp_path / "bad", tmp_path / "good"
-    how = {"machine": EVERY, "batch_size": 10, "epochs": 1}
+    how = {"options": EVERY, "batch_size": 10, "epochs": 1}
     with pytest.raises(Diverged):
         api.train(pictures(), "softmax", out=bad, loss=nan_at(5), **how)  # type: ignore[arg-type]
     with pytest.raises(Diverged):
@@ -95,7 +95,7 @@ def test_the_state_before_nan_is_that_of_a_run_without_it(tmp_path: Path) -> Non
 def test_nan_that_is_seen_late_is_dated_right(tmp_path: Path) -> None:
     """Rows are read back in blocks: the step named is that of the first bad row, and nothing was saved after it."""
     with pytest.raises(Diverged, match="loss became nan at step 3 of 'train'") as caught:
-        api.train(pictures(), "softmax", out=tmp_path / "run", loss=nan_at(3), machine=SELDOM, batch_size=10)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=nan_at(3), options=SELDOM, batch_size=10)
     assert "none was saved yet" in caught.value.remedy
     assert not (tmp_path / "run" / "state" / "manifest.json").exists()
 
@@ -106,7 +106,7 @@ def test_a_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:
             pictures(),
             "mlp",
             out=tmp_path / "run",
-            machine=EVERY,
+            options=EVERY,
             optimizer="sgd",
             lr=1e30,
             epochs=3,
@@ -170,7 +170,7 @@ def test_memory_that_runs_out_names_the_largest_batch_that_fits(limit: int, says
         return nn.functional.cross_entropy(scores, y)
 
     with pytest.raises(EnvironmentProblem) as caught:
-        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, options=SELDOM, batch_size=32)
     assert caught.value.exit_code == 4
     assert caught.value.cause == "Memory ran out in a training step with 32 samples a batch"
     expected = f"Take --batch-size {says}: the largest that fits." if says else "Take a smaller model or --image-size."
@@ -184,7 +184,7 @@ def test_memory_that_runs_out_while_the_rate_is_sought(tmp_path: Path) -> None:
         return nn.functional.cross_entropy(scores, y)
 
     with pytest.raises(EnvironmentProblem, match="Take --batch-size 10"):
-        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32, lr=None)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, options=SELDOM, batch_size=32, lr=None)
 
 
 def test_what_the_failed_step_held_is_free_when_the_batch_is_sought(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_what_the_failed_step_held_is_free_when_the_batch_is_sought(tmp_path: Pa
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(EnvironmentProblem, match="Memory ran out beside the training step"):
-        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM, batch_size=32)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, options=SELDOM, batch_size=32)
     assert held == [False]
 
 
@@ -210,4 +210,4 @@ def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
         raise ZeroDivisionError("a bug of the user's")
 
     with pytest.raises(ZeroDivisionError, match="a bug of the user's"):
-        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, machine=SELDOM)
+        api.train(pictures(), "softmax", out=tmp_path / "run", loss=loss, options=SELDOM)

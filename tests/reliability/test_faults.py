@@ -145,9 +145,9 @@ def test_the_state_before_a_fault_is_the_one_that_is_read(tmp_path: Path) -> Non
                         faults.at = faults.count + late
 
                 own = spying(spy)
-                quick = api.Machine(save_every=0, threads=1, report=False)
+                quick = api.RunOptions(save_every=0, threads=1, report=False)
                 with pytest.raises(EnvironmentProblem):
-                    api.train(pictures(), own, out=folder, machine=quick, rounds=9)
+                    api.train(pictures(), own, out=folder, options=quick, rounds=9)
             assert seen[:3] == [0, 1, 2]
             found = read_state(folder / "state")
             assert found is not None

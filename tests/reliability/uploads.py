@@ -218,8 +218,8 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         trained(folder)
-        limits = ["--patience", "2", "--timeout", "10"]
-        pictures = Watched(stack.enter_context(serving(folder / "digits", *limits, "--most-bytes", str(1 << 20))), GOOD)
+        limits = ["--io-timeout", "2", "--timeout", "10"]
+        pictures = Watched(stack.enter_context(serving(folder / "digits", *limits, "--max-bytes", str(1 << 20))), GOOD)
         rows = Watched(stack.enter_context(serving(folder / "rows", *limits)), request(ROWS, "text/csv"))
         result = hostile(pictures, rows, asked)
         warm = len(pictures.memory) // 10
@@ -229,7 +229,7 @@ def main() -> None:
                 "grown_rows": rows.grown(warm),
                 "memory": [m >> 20 for m in pictures.memory[:: max(1, len(pictures.memory) // 20)]],
             }
-        small = stack.enter_context(serving(folder / "digits", *limits, "--queue", "4"))
+        small = stack.enter_context(serving(folder / "digits", *limits, "--max-queue", "4"))
         large = request(field(picture(random.Random(1), "JPEG", (1500, 1500), "RGB")) + END, FORM)
         if asked.only is None and asked.seconds:
             result["crowd"] = crowd(Watched(small, large), asked)

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from snellen.api import Trained, train
+from snellen.api import TrainedRun, train
 from snellen.core.spec import Classes, Input, Labels, Numbers
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import Array
 
@@ -58,7 +58,7 @@ def hostile_pictures() -> Dataset[Labelled]:
     drawn = torch.Generator().manual_seed(0)
     truth = torch.arange(200) % len(HOSTILE)
     return assemble(
-        Draft(
+        RawDataset(
             source=Array(
                 torch.randint(0, 256, (200, 3, 8, 8), generator=drawn, dtype=torch.uint8),
                 [f"{HOSTILE[int(k)]}/{i}<i>.png" for i, k in enumerate(truth)],
@@ -66,7 +66,7 @@ def hostile_pictures() -> Dataset[Labelled]:
             inputs={"image": Input(modality="image", shape=(3, 8, 8), dtype="uint8")},
             target=Classes(names=HOSTILE),
             truth=truth,
-            taken_for="pictures of <b>bold</b> origin",
+            recognised_as="pictures of <b>bold</b> origin",
         ),
         "<img src=y>",
         0,
@@ -81,12 +81,12 @@ def numbers() -> Dataset[Labelled]:
     noise = 0.1 * torch.randn(300, generator=drawn, dtype=torch.float64)
     t = (x @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + noise)[:, None]
     return assemble(
-        Draft(
+        RawDataset(
             source=Array(x, "row"),
             inputs={"row": Input(modality="vector", shape=(3,), dtype="float64")},
             target=Numbers(names=("depth",), units=("mm",)),
             truth=t,
-            taken_for="a table",
+            recognised_as="a table",
         ),
         "wells",
         0,
@@ -100,12 +100,12 @@ def several_labels() -> Dataset[Labelled]:
     x = torch.randn(400, 4, generator=drawn, dtype=torch.float64)
     truth = (x[:, :3] > torch.tensor([0.0, 0.5, 1.5], dtype=torch.float64)).float()
     return assemble(
-        Draft(
+        RawDataset(
             source=Array(x, "row"),
             inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
             target=Labels(names=("warm", "wet", "windy")),
             truth=truth,
-            taken_for="a table",
+            recognised_as="a table",
         ),
         "weather",
         0,
@@ -114,25 +114,25 @@ def several_labels() -> Dataset[Labelled]:
 
 
 @pytest.fixture(scope="session")
-def labels_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def labels_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
     return train(several_labels(), "softmax", out=tmp_path_factory.mktemp("runs") / "labels", epochs=60, lr=0.02)
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A healthy network on the built-in digits."""
     torch.set_num_threads(1)
     return train("digits", "mlp", out=tmp_path_factory.mktemp("runs") / "mlp", epochs=30)
 
 
 @pytest.fixture(scope="session")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
     return train(hostile_pictures(), "softmax", out=tmp_path_factory.mktemp("runs") / "hostile", epochs=2)
 
 
 @pytest.fixture(scope="session")
-def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
     return train(numbers(), "least-squares", out=tmp_path_factory.mktemp("runs") / "numbers")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 
 CHROMIUM = shutil.which("chromium")
 
@@ -30,7 +30,7 @@ def browser() -> Iterator[Any]:
 def test_a_page_opens_offline_in_silence_at_any_width(
     browser: Any, name: str, scheme: str, request: pytest.FixtureRequest
 ) -> None:
-    run: Trained = request.getfixturevalue(name)
+    run: TrainedRun = request.getfixturevalue(name)
     context = browser.new_context(java_script_enabled=True, color_scheme=scheme, offline=True)
     page = context.new_page()
     heard: list[str] = []

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snellen.api import Trained, train
+from snellen.api import TrainedRun, train
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding, Metric
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import Array
 from snellen.report import reference_metrics
@@ -22,11 +22,11 @@ from snellen.report.network_statistics import gradients, silent_units
 from snellen.tasks import LEARNERS, TASKS
 
 
-def kinds(run: Trained) -> set[str]:
+def kinds(run: TrainedRun) -> set[str]:
     return {finding.kind for finding in run.told().findings}
 
 
-def learned(tmp_path: Path, model: str, data: str | Dataset[Labelled] = "digits", **settings: object) -> Trained:
+def learned(tmp_path: Path, model: str, data: str | Dataset[Labelled] = "digits", **settings: object) -> TrainedRun:
     return train(data, model, out=tmp_path / "run", **settings)
 
 
@@ -36,12 +36,12 @@ def coin_tosses(count: int) -> Dataset[Labelled]:
     x = torch.randn(count, 100, generator=drawn, dtype=torch.float64)
     truth = torch.randint(0, 2, (count,), generator=drawn)
     return assemble(
-        Draft(
+        RawDataset(
             source=Array(x, "row"),
             inputs={"row": Input(modality="vector", shape=(100,), dtype="float64")},
             target=Classes(names=("heads", "tails")),
             truth=truth,
-            taken_for="a table",
+            recognised_as="a table",
         ),
         "coins",
         0,
@@ -55,21 +55,21 @@ def test_a_healthy_run_on_digits_has_no_finding(tmp_path: Path, model: str, epoc
     assert run.told().findings == []
 
 
-def test_a_healthy_regression_has_no_finding(numbers_run: Trained) -> None:
+def test_a_healthy_regression_has_no_finding(numbers_run: TrainedRun) -> None:
     assert numbers_run.told().findings == []
 
 
-def test_a_healthy_run_on_several_labels_has_no_finding(labels_run: Trained) -> None:
+def test_a_healthy_run_on_several_labels_has_no_finding(labels_run: TrainedRun) -> None:
     assert labels_run.told().findings == []
 
 
-def test_labels_that_are_never_said_are_found_out(labels_run: Trained) -> None:
+def test_labels_that_are_never_said_are_found_out(labels_run: TrainedRun) -> None:
     evidence = evidence_of(labels_run)
     said = {**evidence.said, "scores": torch.full_like(evidence.said["scores"], -1.0)}
     assert [f.kind for f in diagnose(dataclasses.replace(evidence, said=said), {})] == ["one-class"]
 
 
-def test_the_baseline_needs_no_input_to_be_read(digits_run: Trained, numbers_run: Trained) -> None:
+def test_the_baseline_needs_no_input_to_be_read(digits_run: TrainedRun, numbers_run: TrainedRun) -> None:
     for run in (digits_run, numbers_run):
         model = reference_metrics.baseline(run.task, run.data)
         assert model is not None
@@ -78,7 +78,7 @@ def test_the_baseline_needs_no_input_to_be_read(digits_run: Trained, numbers_run
 
 
 def test_gradients_vanish_in_ten_sigmoid_layers_and_nothing_is_learned(tmp_path: Path) -> None:
-    run = learned(tmp_path, "mlp", act="sigmoid", hidden=(30,) * 10, epochs=3)
+    run = learned(tmp_path, "mlp", activation="sigmoid", hidden=(30,) * 10, epochs=3)
     assert {"vanishing", "at-chance", "one-class", "baseline"} <= kinds(run)
     assert "rate" not in kinds(run)
     assert run.told().findings[0].kind == "vanishing", "the cause stands before its symptoms"
@@ -89,7 +89,7 @@ def test_a_rate_of_ten_is_too_high(tmp_path: Path, model: str) -> None:
     assert "rate" in kinds(learned(tmp_path, model, lr=10.0, epochs=5))
 
 
-def test_a_loss_that_falls_and_rises_again_says_the_rate_is_too_high(digits_run: Trained) -> None:
+def test_a_loss_that_falls_and_rises_again_says_the_rate_is_too_high(digits_run: TrainedRun) -> None:
     rows = [{"loop": "train", "step": k, "loss": 2.3 - 0.03 * min(k, 50) + 0.03 * max(0, k - 50)} for k in range(100)]
     evidence = dataclasses.replace(evidence_of(digits_run), history=rows)
     assert [f.kind for f in diagnose(evidence, {})] == ["rate"]
@@ -111,12 +111,12 @@ def test_coin_tosses_learned_by_heart_show_a_gap_and_no_better_than_the_baseline
 
 def test_a_batch_whose_like_samples_have_unlike_labels_cannot_be_learned_by_heart(tmp_path: Path) -> None:
     x = torch.ones(60, 4, dtype=torch.float64)
-    draft = Draft(
+    draft = RawDataset(
         source=Array(x, "row"),
         inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
         target=Classes(names=("heads", "tails")),
         truth=torch.arange(60) % 2,
-        taken_for="a table",
+        recognised_as="a table",
     )
     run = learned(tmp_path, "mlp", assemble(draft, "coins", 0, None), overfit=True)
     assert "by-heart" in kinds(run)
@@ -132,7 +132,7 @@ def test_a_rate_of_nearly_zero_leaves_the_loss_at_chance(tmp_path: Path) -> None
     assert "at-chance" in kinds(run)
 
 
-def test_a_model_that_always_says_one_class_is_found_out(digits_run: Trained) -> None:
+def test_a_model_that_always_says_one_class_is_found_out(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     scores = torch.zeros_like(evidence.said["scores"])
     scores[:, 3] = 1
@@ -142,7 +142,7 @@ def test_a_model_that_always_says_one_class_is_found_out(digits_run: Trained) ->
     assert "says 3 to 100 %" in found[0].message
 
 
-def test_classes_that_are_never_said_are_named(digits_run: Trained) -> None:
+def test_classes_that_are_never_said_are_named(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     scores = evidence.said["scores"].clone()
     scores[:, [3, 8]] = scores.min() - 1
@@ -152,14 +152,14 @@ def test_classes_that_are_never_said_are_named(digits_run: Trained) -> None:
     assert found.message == f"It never says 3 or 8, and {100 * float(there):.2g} % of the samples are."
 
 
-def test_the_baseline_is_not_beaten_when_it_lies_inside_the_interval(digits_run: Trained) -> None:
+def test_the_baseline_is_not_beaten_when_it_lies_inside_the_interval(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     near = Metric(value=0.97, low=0.9, high=0.99, percent=True)
     assert [f.kind for f in diagnose(evidence, {"accuracy": near})] == ["baseline"]
     assert diagnose(evidence, {"accuracy": Metric(value=0.1, percent=True)}) == []
 
 
-def test_leakage_found_in_the_data_is_passed_on_first(digits_run: Trained) -> None:
+def test_leakage_found_in_the_data_is_passed_on_first(digits_run: TrainedRun) -> None:
     leak = Finding(kind="leakage", message="12 test pictures are copies of training pictures")
     other = Finding(kind="imbalance", message="few of one class")
     evidence = evidence_of(digits_run)
@@ -211,7 +211,7 @@ def test_a_model_in_closed_form_is_where_its_buffers_are() -> None:
     assert reference_metrics.device_of(nn.Identity()) == torch.device("cpu")
 
 
-def test_layer_gradients_equal_those_of_backward(digits_run: Trained) -> None:
+def test_layer_gradients_equal_those_of_backward(digits_run: TrainedRun) -> None:
     data, model = digits_run.data, digits_run.model
     batch = reference_metrics.few(data, "train", 64).samples("train").take(torch.arange(64))
     sizes = gradients(model, batch, data.spec)
@@ -246,7 +246,7 @@ def test_silent_units_are_those_that_are_zero_on_every_sample_in_whatever_form_r
     assert bool(layers[1][64:].all())
 
 
-def evidence_of(run: Trained) -> Evidence:
+def evidence_of(run: TrainedRun) -> Evidence:
     told = run.told()
     return Evidence(
         task=told.task,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 from snellen.core.views import Finding, Metric
 from snellen.report.html_text import clean
 from snellen.report.pages.ladder import Rung, ladder_page
@@ -31,7 +31,7 @@ ORDER = [
 ]
 
 
-def page_of(run: Trained) -> str:
+def page_of(run: TrainedRun) -> str:
     return Path(run.folder, "report.html").read_text(encoding="utf-8")
 
 
@@ -41,7 +41,7 @@ def headings(page: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["digits_run", "hostile_run", "numbers_run", "labels_run"])
 def test_a_page_needs_nothing_outside_itself(name: str, request: pytest.FixtureRequest, seen: Any) -> None:
-    run: Trained = request.getfixturevalue(name)
+    run: TrainedRun = request.getfixturevalue(name)
     page = page_of(run)
     assert len(page) < 3_000_000
     for tag, attributes in seen(page).tags:
@@ -57,11 +57,11 @@ def test_a_page_needs_nothing_outside_itself(name: str, request: pytest.FixtureR
         assert "https://" not in page
 
 
-def test_the_sections_stand_in_the_order_they_are_read(digits_run: Trained) -> None:
+def test_the_sections_stand_in_the_order_they_are_read(digits_run: TrainedRun) -> None:
     assert headings(page_of(digits_run)) == ORDER
 
 
-def test_the_headline_is_a_sentence_with_interval_and_samples(digits_run: Trained) -> None:
+def test_the_headline_is_a_sentence_with_interval_and_samples(digits_run: TrainedRun) -> None:
     page = page_of(digits_run)
     figure = str(digits_run.metrics["accuracy"]).replace(" ", "\u00a0")
     assert f"<h1><b>{figure}</b> of 269 test pictures right</h1>" in page
@@ -69,7 +69,7 @@ def test_the_headline_is_a_sentence_with_interval_and_samples(digits_run: Traine
     assert "95\u00a0% interval over samples" in page
 
 
-def test_a_page_shows_the_worst_errors_settings_classes_and_versions(digits_run: Trained, seen: Any) -> None:
+def test_a_page_shows_the_worst_errors_settings_classes_and_versions(digits_run: TrainedRun, seen: Any) -> None:
     page = page_of(digits_run)
     assert "data:image/png;base64," in page
     words = " ".join(seen(page).words)
@@ -78,7 +78,7 @@ def test_a_page_shows_the_worst_errors_settings_classes_and_versions(digits_run:
 
 
 def test_hostile_names_are_shown_as_they_are_and_do_nothing(
-    hostile_run: Trained, hostile: tuple[str, ...], seen: Any
+    hostile_run: TrainedRun, hostile: tuple[str, ...], seen: Any
 ) -> None:
     page = page_of(hostile_run)
     words = seen(page).words
@@ -90,19 +90,19 @@ def test_hostile_names_are_shown_as_they_are_and_do_nothing(
     assert not re.search(r"(?<!\\)<(script|img)", card)
 
 
-def test_a_regression_is_reported_in_its_unit(numbers_run: Trained) -> None:
+def test_a_regression_is_reported_in_its_unit(numbers_run: TrainedRun) -> None:
     page = page_of(numbers_run)
     assert re.search(r"<h1>Off by <b>[^<]* mm</b> on average, over 45 test rows</h1>", page)
     assert "depth: said against true" in page
 
 
-def test_several_labels_are_reported_by_label(labels_run: Trained, seen: Any) -> None:
+def test_several_labels_are_reported_by_label(labels_run: TrainedRun, seen: Any) -> None:
     page = page_of(labels_run)
     assert re.search(r"<h1><b>[^<]* %</b> average precision over \d+ test rows</h1>".replace(" %", "\u00a0%"), page)
     assert {"warm", "wet", "windy"} <= set(seen(page).words)
 
 
-def test_a_test_split_that_was_not_opened_is_said_to_be_so(digits_run: Trained) -> None:
+def test_a_test_split_that_was_not_opened_is_said_to_be_so(digits_run: TrainedRun) -> None:
     told = digits_run.told()
     unopened = dataclasses.replace(told, metrics={"val": told.metrics["val"]})
     page = report(unopened)
@@ -110,7 +110,7 @@ def test_a_test_split_that_was_not_opened_is_said_to_be_so(digits_run: Trained) 
     assert "The test split has not been opened." in page
 
 
-def test_without_a_typed_command_the_call_from_python_is_given(digits_run: Trained) -> None:
+def test_without_a_typed_command_the_call_from_python_is_given(digits_run: TrainedRun) -> None:
     told = digits_run.told()
     assert command(told) == "snellen.train('digits', model='mlp', epochs=30, seed=0)"
     typed = dataclasses.replace(told.record, command="snellen train digits --model mlp")
@@ -129,26 +129,26 @@ def test_without_a_typed_command_the_call_from_python_is_given(digits_run: Train
     ],
 )
 def test_the_verdict_follows_from_the_interval(
-    digits_run: Trained, ours: Metric, theirs: Metric, level: str, words: str
+    digits_run: TrainedRun, ours: Metric, theirs: Metric, level: str, words: str
 ) -> None:
     said, found = verdict("accuracy", ours, theirs, digits_run.spec)
     assert found == level
     assert words in said
 
 
-def test_an_error_is_better_when_it_is_smaller(numbers_run: Trained) -> None:
+def test_an_error_is_better_when_it_is_smaller(numbers_run: TrainedRun) -> None:
     ours = Metric(value=0.5, low=0.4, high=0.6, higher_is_better=False, unit="mm")
     said, level = verdict("mean absolute error", ours, dataclasses.replace(ours, value=2.0), numbers_run.spec)
     assert level == "good"
     assert "its error is 4 times as large" in said
 
 
-def test_an_undefined_headline_says_why(digits_run: Trained) -> None:
+def test_an_undefined_headline_says_why(digits_run: TrainedRun) -> None:
     words = headline("accuracy", Metric(value=None, reason="the split is <empty>"), "test", digits_run.spec)
     assert words == "accuracy is undefined over 269 test pictures: the split is &lt;empty&gt;"
 
 
-def test_the_card_has_front_matter_figures_and_limits(digits_run: Trained) -> None:
+def test_the_card_has_front_matter_figures_and_limits(digits_run: TrainedRun) -> None:
     card = Path(digits_run.folder, "README.md").read_text(encoding="utf-8")
     _, matter, text = card.split("---\n", 2)
     lines = matter.splitlines()
@@ -162,7 +162,7 @@ def test_the_card_has_front_matter_figures_and_limits(digits_run: Trained) -> No
         assert heading in text
 
 
-def test_a_notebook_shows_headline_figures_and_curves(digits_run: Trained) -> None:
+def test_a_notebook_shows_headline_figures_and_curves(digits_run: TrainedRun) -> None:
     page = digits_run._repr_html_()
     assert str(digits_run.metrics["accuracy"]).replace(" ", "\u00a0") in page
     assert page.count("<svg") == 3
@@ -170,7 +170,7 @@ def test_a_notebook_shows_headline_figures_and_curves(digits_run: Trained) -> No
 
 
 def test_a_ladder_shows_every_rung_and_the_best_model_below(
-    digits_run: Trained, hostile: tuple[str, ...], seen: Any
+    digits_run: TrainedRun, hostile: tuple[str, ...], seen: Any
 ) -> None:
     told = digits_run.told()
     figure = Metric(value=0.9, low=0.88, high=0.92, percent=True, over="samples")

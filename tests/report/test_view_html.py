@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from snellen.core.views import Mark, Matrix, Picture, Pictures, Plot, Series, Table, Text, View
+from snellen.core.views import AnnotatedImage, ImageGrid, Mark, Matrix, Plot, Series, Table, Text, View
 from snellen.report import view_html
 from snellen.report.html_text import clean
 
@@ -25,7 +25,9 @@ def picture_of(page: str) -> Image.Image:
 
 
 def one(values: torch.Tensor, low: float, high: float) -> str:
-    return view_html.html(Pictures(title="", items=[Picture(values=values, low=low, high=high, caption="a\nb.png")]))
+    return view_html.html(
+        ImageGrid(title="", items=[AnnotatedImage(values=values, low=low, high=high, caption="a\nb.png")])
+    )
 
 
 def hostile_views(names: tuple[str, ...]) -> list[View]:
@@ -36,7 +38,9 @@ def hostile_views(names: tuple[str, ...]) -> list[View]:
         Text(title=names[0], lines=names, level="warning"),
         Table(title=names[1], columns=names, rows=[names, [None] * len(names)], caption=names[0]),
         Matrix(title=names[0], rows=names, columns=names, values=square, x=names[1], y=names[0], caption=names[1]),
-        Pictures(title=names[0], items=[Picture(values=noise, low=0, high=1, caption=n, good=False) for n in names]),
+        ImageGrid(
+            title=names[0], items=[AnnotatedImage(values=noise, low=0, high=1, caption=n, good=False) for n in names]
+        ),
         *(
             Plot(title=n, x=m, y=k, style="points", caption=m, series=lines)
             for n, m, k in zip(names[::3], names[1::3], names[2::3], strict=False)
@@ -44,7 +48,7 @@ def hostile_views(names: tuple[str, ...]) -> list[View]:
     ]
 
 
-@pytest.mark.parametrize("kind", [Text, Table, Matrix, Pictures, Plot])
+@pytest.mark.parametrize("kind", [Text, Table, Matrix, ImageGrid, Plot])
 def test_hostile_names_stay_words(kind: type[Any], hostile: tuple[str, ...], seen: Any) -> None:
     views = [view for view in hostile_views(hostile) if isinstance(view, kind)]
     for page in map(view_html.html, views):
@@ -132,8 +136,8 @@ def test_large_pictures_are_shrunk_and_small_ones_stay_crisp() -> None:
 
 
 def test_two_dozen_pictures_of_noise_stay_below_three_megabytes() -> None:
-    items = [Picture(values=torch.rand(3, 300, 300), low=0, high=1) for _ in range(24)]
-    assert len(view_html.html(Pictures(title="", items=items))) < 3_000_000
+    items = [AnnotatedImage(values=torch.rand(3, 300, 300), low=0, high=1) for _ in range(24)]
+    assert len(view_html.html(ImageGrid(title="", items=items))) < 3_000_000
 
 
 @pytest.mark.parametrize("style", ["line", "points", "bars"])
@@ -187,8 +191,8 @@ def test_a_plot_with_nothing_to_show_is_still_drawn(series: list[Series]) -> Non
 
 def test_marks_on_small_pictures_are_drawn_finer_than_the_picture() -> None:
     def drawn(marks: tuple[Mark, ...]) -> tuple[int, int]:
-        item = Picture(values=torch.zeros(3, 48, 96), low=0, high=1, caption="a", marks=marks)
-        return picture_of(view_html.html(Pictures(title="", items=[item]))).size
+        item = AnnotatedImage(values=torch.zeros(3, 48, 96), low=0, high=1, caption="a", marks=marks)
+        return picture_of(view_html.html(ImageGrid(title="", items=[item]))).size
 
     assert drawn(()) == (96, 48)
     assert drawn((Mark(box=(10, 10, 40, 40), label="cup"),)) == (288, 144)

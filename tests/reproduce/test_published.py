@@ -269,7 +269,7 @@ def test_every_order_of_the_unit_would_be_trained(monkeypatch: pytest.MonkeyPatc
     tried: list[tuple[str, object]] = []
 
     def errors(model: str, made: depth.Setup, how: How, seed: int, settings: Mapping[str, object]) -> depth.Errors:
-        tried.append((model, settings["unit"]))
+        tried.append((model, settings["residual_unit"]))
         return depth.Errors(0.0, 6.0)
 
     monkeypatch.setattr(units, "setup", lambda how: depth.Setup(None, 164, (), ()))  # type: ignore[arg-type]
@@ -277,5 +277,5 @@ def test_every_order_of_the_unit_would_be_trained(monkeypatch: pytest.MonkeyPatc
     result = ran("cifar10-units", seeds=1)
     assert len(result.rows) == len(tried) == 10
     for model, unit in tried:
-        (setting,) = (s for s in flat(LEARNERS["classify"][model].settings) if s.name == "unit")
+        (setting,) = (s for s in flat(LEARNERS["classify"][model].settings) if s.name == "residual_unit")
         assert unit in (setting.choices or ())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +13,11 @@ import squares
 
 import snellen
 from snellen.cli.main import main
+from snellen.core import renamed
 from snellen.core.history import read_history
+from snellen.core.serialization import to_plain
+from snellen.core.settings import make, values
+from snellen.tasks import LEARNERS
 
 HERE = Path(__file__).parent
 TASKS = ("classify", "regress", "segment", "pixels", "detect", "instances", "keypoints")
@@ -61,10 +67,53 @@ def test_a_ladder_is_resumed(kept: Path) -> None:
     assert made.best == "perceptron"
 
 
-def test_a_finished_study_is_shown_again(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("rate", "epochs"), [("rate=0.1,1", "--passes"), ("lr=0.1,1", "--epochs")])
+def test_a_finished_study_is_shown_again(
+    kept: Path, rate: str, epochs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     written = {path: path.stat().st_mtime_ns for path in kept.rglob("model.safetensors")}
-    words = "--model perceptron --vary rate=0.1,1 --passes 2 --seeds 1"
+    words = f"--model perceptron --vary {rate} {epochs} 2 --seeds 1"
     assert main(["study", "moons", *words.split(), "--out", str(kept / "study"), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sum("validation" in line and "values" in line for line in lines) > 0
     assert written == {path: path.stat().st_mtime_ns for path in kept.rglob("model.safetensors")}
+
+
+def test_every_setting_has_a_present_name() -> None:
+    """Of each learner that there was, all settings of schema 1 lead to settings that it has now."""
+    before = json.loads((HERE / "settings.json").read_text())
+    for task, learners in before.items():
+        for name, settings in learners.items():
+            learner = LEARNERS[renamed.TASKS.get(task, task)][name]
+            now = values(make(learner.settings, {}))
+            upgraded = renamed.upgrade_settings(settings, now)
+            assert set(upgraded) == set(now), (task, name)
+            assert len(upgraded) == len(settings)
+            assert to_plain(upgraded) == to_plain(now), (task, name)
+
+
+FORMER_FLAGS = [
+    ("train moons --model mlp --epochs 1 --act tanh --hard 0.5", "--act is now --activation"),
+    ("train moons --model bases --epochs 1 --width 0.5", "--width is now --bandwidth"),
+    ("train moons --model softmax --epochs 1 --keep-test-closed", "--keep-test-closed is now --skip-test"),
+    ("data data/masks --as pairs", "--as is now --data-format"),
+    ("train data/depth --task pixels --model baseline", "pixels is now dense-regress"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), FORMER_FLAGS)
+def test_a_former_flag_answers_and_names_the_present_one(
+    kept: Path, words: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", "new"] if words.startswith("train") else []
+    assert main([*words.split(), *out]) == 0
+    assert line in capsys.readouterr().err
+
+
+def test_former_flags_are_not_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb, flags in renamed.FLAGS.items():
+        with contextlib.suppress(SystemExit):
+            main([verb, "--help"])
+        shown = capsys.readouterr().out
+        assert not [flag for flag in flags if re.search(rf"{flag}(?![\w-])", shown)], verb
+        assert all(present in shown for present in flags.values()), verb

@@ -23,7 +23,7 @@ from snellen.serving.limits import Limits
 class Slow:
     """Stands in for a run: says the sum of each input, waits where it is told to, and cannot bear 13."""
 
-    span = None
+    value_range = None
     spec = Spec(name="x", inputs={"x": Input(modality="image", shape=(1, 2, 2))}, target=None)
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Slow:
             raise KeyError("a bug")
         return [{"input": name, "sum": value} for name, value in zip(names, sums, strict=True)]
 
-    def strange(self, names: Sequence[str], x: Tensor, span: object) -> list[str]:
+    def strange(self, names: Sequence[str], x: Tensor, value_range: object) -> list[str]:
         return []
 
 
@@ -73,7 +73,7 @@ async def _ask(
 ) -> tuple[list[Any], list[list[float]]]:
     """The first is being asked while the others come."""
     slow = Slow()
-    desk = Desk(slow, Limits(batch=batch))  # type: ignore[arg-type]
+    desk = Desk(slow, Limits(batch_size=batch))  # type: ignore[arg-type]
     try:
         first = desk.ask(of(1))
         while desk.waiting:
@@ -132,7 +132,7 @@ def test_a_question_without_inputs_is_answered() -> None:
 def test_a_full_line_sends_away_with_a_time_to_come_again() -> None:
     async def fill() -> Refused:
         slow = Slow()
-        desk = Desk(slow, Limits(queue=2))  # type: ignore[arg-type]
+        desk = Desk(slow, Limits(max_queue=2))  # type: ignore[arg-type]
         try:
             questions = [desk.ask(of(1))]
             while desk.waiting:

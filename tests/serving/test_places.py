@@ -17,9 +17,9 @@ import scenes
 from process import FORM, form, png
 
 import snellen
-from snellen.api import Machine, Trained
+from snellen.api import RunOptions, TrainedRun
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.serving.description import example
 from snellen.serving.http_errors import Refused
@@ -38,26 +38,26 @@ SIZES = [(40, 40), (64, 30), (40, 40), (1, 1), (3, 90)]
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     data, settings = MODELS[request.param]
     out = tmp_path_factory.mktemp("places") / "run"
     made = snellen.train(
-        data(), model=request.param.split()[-1], out=out, machine=Machine(threads=1, report=False), **settings
+        data(), model=request.param.split()[-1], out=out, options=RunOptions(threads=1, report=False), **settings
     )
     if hasattr(made.model, "threshold"):  # they have learned too little to be sure of anything
         made.model.threshold.fill_(0.0)  # type: ignore[operator, union-attr]
     return made
 
 
-def served(trained: Trained, files: list[tuple[str, bytes]], batch: int) -> list[Any]:
+def served(trained: TrainedRun, files: list[tuple[str, bytes]], batch: int) -> list[Any]:
     """Each file in a request of its own, all at once."""
-    chosen = limits("image", {"batch": batch})
+    chosen = limits("image", {"batch_size": batch})
 
     async def ask() -> list[Any]:
         desk = Desk(trained, chosen)
         try:
             asked = [
-                functools.partial(inputs, form([file]), FORM, trained.spec, trained.record.reading, chosen)
+                functools.partial(inputs, form([file]), FORM, trained.spec, trained.record.preprocessing, chosen)
                 for file in files
             ]
             answers = await asyncio.gather(*(desk.ask(each).done for each in asked))
@@ -68,7 +68,7 @@ def served(trained: Trained, files: list[tuple[str, bytes]], batch: int) -> list
     return asyncio.run(asyncio.wait_for(ask(), 60))
 
 
-def test_what_is_served_is_what_predict_says(trained: Trained, tmp_path: Path) -> None:
+def test_what_is_served_is_what_predict_says(trained: TrainedRun, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     channels = trained.spec.input.shape[0]
     shapes = [size if channels == 1 else (*size, 3) for size in SIZES]
@@ -87,10 +87,10 @@ def test_what_is_served_is_what_predict_says(trained: Trained, tmp_path: Path) -
 
 def test_flow_is_asked_of_two_files(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    shapes = dataset("shapes", asked=Asked(target=("flow",)))
+    shapes = dataset("shapes", options=OpenOptions(target=("flow",)))
     few = dataclasses.replace(shapes, splits={name: ids[:4] for name, ids in shapes.splits.items()})
     trained = snellen.train(
-        few, out=out, machine=Machine(threads=1, report=False), epochs=1, batch_size=4, width=4, depth=1
+        few, out=out, options=RunOptions(threads=1, report=False), epochs=1, batch_size=4, width=4, depth=1
     )
     draw = np.random.default_rng(0)
     files = [(name, png(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8))) for name in ("a.png", "b.png", "c.png")]
@@ -102,7 +102,7 @@ def test_flow_is_asked_of_two_files(tmp_path: Path) -> None:
     async def ask(some: list[tuple[str, bytes]]) -> list[Any]:
         desk = Desk(trained, chosen)
         try:
-            asked = functools.partial(inputs, form(some), FORM, trained.spec, trained.record.reading, chosen)
+            asked = functools.partial(inputs, form(some), FORM, trained.spec, trained.record.preprocessing, chosen)
             return json.loads(await asyncio.wait_for(desk.ask(asked).done, 60))["answers"]  # type: ignore[no-any-return]
         finally:
             desk.close()

@@ -147,7 +147,7 @@ def test_it_tells_of_itself(server: Server, table_server: Server, home: Path) ->
     assert (info["model"], info["task"], info["input"]["channels"]) == ("softmax", "classify", 1)
     record = json.loads((home / "digits" / "run.json").read_text())
     assert info["sha256"] == record["files"]["model.safetensors"]
-    assert info["limits"]["most_bytes"] == 32 << 20
+    assert info["limits"]["max_bytes"] == 32 << 20
     told = table_server.ask("GET", "/info").plain
     assert (told["targets"], told["units"]) == (["height"], ["mm"])
     assert [column["name"] for column in told["input"]["columns"]] == ["size", "kind"]
@@ -249,8 +249,8 @@ def test_names_of_this_machine_are_let_in(server: Server, host: str) -> None:
 
 
 def test_limits_are_those_that_were_given(home: Path) -> None:
-    words = ["--most-bytes", "2000", "--most-pixels", "600", "--most-inputs", "2", "--connections", "2"]
-    with serving(home / "digits", *words, "--patience", "1", "--host", "0.0.0.0", "--batch", "4") as server:
+    words = ["--max-bytes", "2000", "--max-pixels", "600", "--max-inputs", "2", "--max-connections", "2"]
+    with serving(home / "digits", *words, "--io-timeout", "1", "--host", "0.0.0.0", "--batch-size", "4") as server:
         assert server.host == "0.0.0.0"
         assert server.predict(png(GREY), Host="anything.example").status == 200
         assert server.predict(png(DRAW.integers(0, 2, (20, 31), dtype=np.uint8))).code == "too-many-pixels"
@@ -304,9 +304,9 @@ def test_what_cannot_be_served_is_told(home: Path, capsys: pytest.CaptureFixture
         (["--port", "70000"], 2),
         (["--port", "x"], 2),
         (["--host", "no.such.host.invalid"], 2),
-        (["--queue", "0"], 2),
+        (["--max-queue", "0"], 2),
         (["--timeout", "-1"], 2),
-        (["--batch", "0"], 2),
+        (["--batch-size", "0"], 2),
     ):
         assert main(["serve", str(home / "digits"), *words]) == exit_code
         assert len(capsys.readouterr().err.splitlines()) == 2

@@ -109,7 +109,7 @@ def test_a_body_that_does_not_come_in_time_is_given_up(home: Path, size: int) ->
         assert (status, plain["error"]["code"], headers["connection"]) == (408, "too-slow", "close")
         assert f"{size} bytes" in plain["error"]["cause"]
 
-    assert served(home, Limits(patience=0.05), test) == []
+    assert served(home, Limits(io_timeout=0.05), test) == []
 
 
 def test_a_body_whose_client_leaves_is_forgotten(home: Path) -> None:
@@ -127,7 +127,7 @@ def test_more_bytes_than_may_be_held_are_sent_away(home: Path) -> None:
         assert (status, plain["error"]["code"], headers["retry-after"]) == (503, "no-memory", "1")
         service.held = 0
 
-    assert served(home, Limits(most_bytes=1000), test) == []
+    assert served(home, Limits(max_bytes=1000), test) == []
 
 
 def test_what_is_cut_off_at_the_end_is_told(home: Path) -> None:

@@ -25,11 +25,11 @@ def test_what_no_line_parts_is_parted(name: str, least: float, tmp_path: Path) -
 def test_centres_of_the_users_are_in_the_datas_own_units(tmp_path: Path) -> None:
     x = 1000 + 50 * torch.rand(100, 2, generator=seeded(), dtype=torch.float64)
     data = classes(x, (x[:, 0] > 1025).long(), 2)
-    run = train(data, model="bases", at=(1010.0, 1020.0), out=tmp_path / "run", epochs=1)
+    run = train(data, model="bases", centers=(1010.0, 1020.0), out=tmp_path / "run", epochs=1)
     near = run.model.network.body[0](run.model.network.standardize(torch.tensor([[1010.0, 1020.0]]).double()))
     assert near.flatten().tolist() == pytest.approx([1])
-    with pytest.raises(SnellenError, match="--at has 3 coordinates for inputs of 2"):
-        train(data, model="bases", at=(1.0, 2.0, 3.0), out=tmp_path / "other")
+    with pytest.raises(SnellenError, match="--centers has 3 coordinates for inputs of 2"):
+        train(data, model="bases", centers=(1.0, 2.0, 3.0), out=tmp_path / "other")
 
 
 def test_there_are_no_more_bases_than_samples(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_numbers_on_bases_are_ridge_on_what_the_bases_say(tmp_path: Path) -> Non
     x = torch.rand(150, 1, generator=seeded(), dtype=torch.float64)
     t = torch.sin(2 * torch.pi * x) + 0.1 * torch.randn(150, 1, generator=seeded(1), dtype=torch.float64)
     data = numbers(x, t)
-    run = train(data, model="bases", penalty=0.5, bases=12, width=0.4, out=tmp_path / "run")
+    run = train(data, model="bases", alpha=0.5, bases=12, bandwidth=0.4, out=tmp_path / "run")
     ids = data.splits["train"]
     phi = run.model.phi(x).numpy()
     own = phi[ids.numpy()]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from snellen.training.optimizers import Name, optimizer
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 NAMES = get_args(Name)
 
@@ -28,7 +28,7 @@ def test_every_rule_goes_downhill_and_can_be_set(name: str) -> None:
         made.step()
         losses.append(float(loss.detach()))
     assert min(losses) < 0.5 * losses[0]
-    assert Descent(optimizer=name).optimizer == name
+    assert TrainingSettings(optimizer=name).optimizer == name
 
 
 def test_scales_of_normalisation_and_biases_are_not_decayed() -> None:

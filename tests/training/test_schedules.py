@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snellen.training.schedules import Name, schedule
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 NAMES = get_args(Name)
 
@@ -61,4 +61,4 @@ def test_one_step_has_a_rate() -> None:
 
 def test_every_schedule_can_be_set() -> None:
     for name in NAMES:
-        assert Descent(schedule=name).schedule == name
+        assert TrainingSettings(schedule=name).schedule == name

@@ -13,19 +13,19 @@ from torch import nn
 from snellen.api import train
 from snellen.core.errors import UsageError
 from snellen.data.dataset import Dataset, Labelled
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import MOST_FOR_STATISTICS, batch_size, some
 
 SETTINGS: list[dict[str, Any]] = [
     {"optimizer": "nesterov", "lr": 0.05, "schedule": "cosine", "warmup": 0.1},
     {"optimizer": "rmsprop", "lr": 0.005, "schedule": "step"},
-    {"optimizer": "adagrad", "lr": 0.05, "schedule": "constant", "clip": 1.0},
-    {"optimizer": "adamw", "weight_decay": 0.01, "average": 0.9},
-    {"optimizer": "momentum", "lr": 0.05, "accumulate": 2},
+    {"optimizer": "adagrad", "lr": 0.05, "schedule": "constant", "clip_grad": 1.0},
+    {"optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9},
+    {"optimizer": "momentum", "lr": 0.05, "grad_accum_steps": 2},
     {"lr": None},
     {"patience": 2},
     {"dropout": 0.2, "batch_norm": True, "init": "lecun"},
-    {"hidden": (16, 16, 16), "act": "leaky-relu", "init": "he"},
+    {"hidden": (16, 16, 16), "activation": "leaky-relu", "init": "he"},
 ]
 
 
@@ -74,8 +74,8 @@ def test_a_module_of_the_users_with_the_wrong_outputs_is_refused_by_classify(tmp
 
 @pytest.mark.parametrize(("count", "expected"), [(10, 32), (1_999, 32), (2_000, 64), (99_999, 64), (100_000, 128)])
 def test_the_batch_size_suits_the_number_of_samples(count: int, expected: int) -> None:
-    assert batch_size(Descent(), count) == expected
-    assert batch_size(Descent(batch_size=7), count) == 7
+    assert batch_size(TrainingSettings(), count) == expected
+    assert batch_size(TrainingSettings(batch_size=7), count) == 7
 
 
 def test_statistics_are_taken_from_samples_spread_over_the_split() -> None:

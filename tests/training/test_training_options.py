@@ -20,13 +20,13 @@ WORDS: list[tuple[list[str], dict[str, Any]]] = [
     (["--batch-size", "auto"], {"batch_size": None}),
     (["--class-weights", "balanced"], {"class_weights": "balanced"}),
     (["--sampling", "balanced"], {"sampling": "balanced"}),
-    (["--average", "0.99"], {"average": 0.99}),
-    (["--accumulate", "2"], {"accumulate": 2}),
-    (["--clip", "1"], {"clip": 1.0}),
+    (["--ema-decay", "0.99"], {"ema_decay": 0.99}),
+    (["--grad-accum-steps", "2"], {"grad_accum_steps": 2}),
+    (["--clip-grad", "1"], {"clip_grad": 1.0}),
     (["--patience", "3"], {"patience": 3}),
     (["--warmup", "0.2"], {"warmup": 0.2}),
     (["--weight-decay", "0.01"], {"weight_decay": 0.01}),
-    (["--hard", "0.5"], {"hard": 0.5}),
+    (["--ohem-fraction", "0.5"], {"ohem_fraction": 0.5}),
     *((["--schedule", name], {"schedule": name}) for name in ("constant", "step", "cosine", "one-cycle")),
     *(
         (["--optimizer", name], {"optimizer": name})

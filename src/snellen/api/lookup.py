@@ -19,16 +19,16 @@ from torch import nn
 from snellen.core.errors import DataError, UsageError, nearest, shown
 from snellen.core.learner import Learner
 from snellen.core.record import Record
-from snellen.core.run import Watch
+from snellen.core.run import Progress
 from snellen.core.serialization import from_plain
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.coco import picture_ids
 from snellen.data.open_dataset import dataset
 from snellen.detection.coco_results import Numbers, numbers_of
-from snellen.tasks import ADOPT, LEARNERS, TASKS
+from snellen.tasks import FROM_MODULE, LEARNERS, TASKS
 
 AnyLearner = Learner[Any, Any, Any]
 
@@ -39,7 +39,7 @@ class Origin:
 
     data: str
     seed: int
-    asked: Asked
+    options: OpenOptions
 
 
 def find_task(name: str | None, spec: Spec) -> Task[Any, Any]:
@@ -65,7 +65,7 @@ def find_learner(model: str | nn.Module | AnyLearner | None, task: Task[Any, Any
     if isinstance(model, Learner):
         return model
     if isinstance(model, nn.Module):
-        made: AnyLearner = ADOPT[task.name](model)
+        made: AnyLearner = FROM_MODULE[task.name](model)
         return made
     name = model or task.default(spec)
     known = LEARNERS[task.name]
@@ -80,7 +80,7 @@ def refusal(learner: AnyLearner, spec: Spec) -> str | None:
     """Why a learner cannot learn this data, or None."""
     if spec.modality not in learner.accepts:
         return f"reads {' or '.join(sorted(learner.accepts))}, not {spec.modality}"
-    return learner.refuses(spec)
+    return learner.unsupported_reason(spec)
 
 
 def learner_of(record: Record, given: AnyLearner | nn.Module | None) -> AnyLearner:
@@ -88,7 +88,7 @@ def learner_of(record: Record, given: AnyLearner | nn.Module | None) -> AnyLearn
     if record.task not in TASKS:
         raise DataError(f"The run's task is {shown(record.task)}, which is not known", f"Known: {', '.join(TASKS)}.")
     if isinstance(given, nn.Module):
-        given = ADOPT[record.task](given)
+        given = FROM_MODULE[record.task](given)
     if given is not None:
         if (given.name, given.task.name) != (record.learner, record.task):
             raise UsageError(
@@ -144,7 +144,7 @@ def origin_of(record: Record) -> Origin:
 def reopen(record: Record) -> Dataset[Labelled]:
     """The data of a run, opened again as it was."""
     origin = origin_of(record)
-    return dataset(origin.data, seed=origin.seed, asked=origin.asked)
+    return dataset(origin.data, seed=origin.seed, options=origin.options)
 
 
 def numbers(record: Record, like: str | Path | None) -> Numbers | None:
@@ -157,17 +157,17 @@ def numbers(record: Record, like: str | Path | None) -> Numbers | None:
     origin = origin_of(record)
     with contextlib.suppress(DataError):  # it lies there no more: the classes have their numbers all the same
         return Numbers(
-            pictures=picture_ids(Path(origin.data), origin.asked),
+            pictures=picture_ids(Path(origin.data), origin.options),
             told=origin.data,
             classes=dict(zip(target.names, target.ids, strict=True)),
         )
     return None
 
 
-def warn(watch: Watch | None, message: str) -> None:
+def warn(progress: Progress | None, message: str) -> None:
     """A line to whoever watches, else a warning of Python's."""
-    if watch is not None:
-        watch.say(message)
+    if progress is not None:
+        progress.say(message)
     else:
         warnings.warn(message, stacklevel=3)
 

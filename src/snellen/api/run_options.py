@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from snellen.core.errors import EnvironmentProblem, UsageError, nearest
-from snellen.core.run import Watch
-from snellen.core.spec import Reading, Scenic, Spec
+from snellen.core.run import Progress
+from snellen.core.spec import Preprocessing, Scenic, Spec
 from snellen.data.image_size import read_shape
 from snellen.nn.flops import Operations
 
@@ -22,7 +22,7 @@ SMALL = 2_000_000  # operations for one input, below which one thread serves a n
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Machine:
+class RunOptions:
     """Where and under which limits a run computes.
 
     Args:
@@ -31,7 +31,7 @@ class Machine:
         save_every: seconds between saves; 0: after every step.
         seconds: how long learning may take; None: as long as the settings say.
         least: the share of its steps that must fit into `seconds`; else it is not begun (TooLittleTime).
-        watch: who is told of progress.
+        progress: who is told of progress.
         open_test: whether the test split is judged at the end; a ladder opens it once for all.
         report: whether the page is written at the end.
     """
@@ -41,8 +41,8 @@ class Machine:
     save_every: float = 30.0
     seconds: float | None = None
     least: float = 0.0
-    watch: Watch | None = None
-    open_test: bool = True
+    progress: Progress | None = None
+    evaluate_test: bool = True
     report: bool = True
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ def find_device(name: str) -> str:
     return name
 
 
-def suited(model: nn.Module | None, spec: Spec, reading: Reading) -> int:
+def suited(model: nn.Module | None, spec: Spec, preprocessing: Preprocessing) -> int:
     """How many threads serve a model; one for a small network, where handing work over costs more than the work.
 
     Two threads save a small network a third of its time at best, and cost it fifteen times as much where another
@@ -72,7 +72,7 @@ def suited(model: nn.Module | None, spec: Spec, reading: Reading) -> int:
     Args:
         model: planned, on the meta device; None where it cannot be planned.
     """
-    shape = read_shape(spec, reading)
+    shape = read_shape(spec, preprocessing)
     if isinstance(spec.target, Scenic):  # a truth in every place is work for every core
         return torch.get_num_threads()
     if model is None or any(hasattr(module, "grows") for module in model.modules()):

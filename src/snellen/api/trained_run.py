@@ -21,9 +21,9 @@ from snellen.core import files
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.history import read_history
-from snellen.core.random import drawing, undrawn
-from snellen.core.record import Record, read_record, write_record
-from snellen.core.run import Run, Watch
+from snellen.core.random import drawing, skip_init
+from snellen.core.record import Record, read_predictions, read_record, write_record
+from snellen.core.run import Progress, Run
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.spec import Spec
 from snellen.core.task import Answer, Predictions, Task
@@ -32,8 +32,8 @@ from snellen.data.check.checks import looked_late
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.detection.coco_results import Results
-from snellen.detection.outputs import untold
-from snellen.export.example_inputs import value_range
+from snellen.detection.outputs import all_detections
+from snellen.export.example_inputs import learned_range
 from snellen.export.model_file import Published, export
 from snellen.report.annotated_images import Annotated
 from snellen.report.notebook import html_of_run
@@ -44,7 +44,7 @@ from snellen.report.prediction_maps import MapFiles
 OUTSIDE = 0.05  # of a picture's values: of those that were learned from, 0.002 lie outside
 
 
-class Trained:
+class TrainedRun:
     """A finished run: its model can be asked, evaluated, looked at.
 
     Args:
@@ -74,7 +74,7 @@ class Trained:
     @property
     def data(self) -> Dataset[Labelled]:
         if self._data is None:
-            self._data = dataclasses.replace(reopen(self.record), reading=self.record.reading)
+            self._data = dataclasses.replace(reopen(self.record), preprocessing=self.record.preprocessing)
         return self._data
 
     @property
@@ -90,7 +90,7 @@ class Trained:
 
     def predictions(self, split: str) -> Predictions:
         """What the model said of a split, as it was kept."""
-        return files.read_tensors(self.folder / "predictions" / f"{split}.safetensors")[0]
+        return read_predictions(self.folder, split)
 
     def judge(
         self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None, *, report: bool = True
@@ -146,7 +146,7 @@ class Trained:
     def publish(self, to: str = "onnx", out: str | Path | None = None) -> Published:
         """As `export`; returns also what stands in the file about itself, with how far it agrees with the run."""
         with threads(self.record.threads):
-            exported = self.task.exported(self.model, self.spec)
+            exported = self.task.export(self.model, self.spec)
             return export(self.folder, self.record, exported, lambda: self.data, to, out)
 
     def export(self, to: str = "onnx", out: str | Path | None = None) -> Path:
@@ -166,60 +166,60 @@ class Trained:
         theirs, ours = (getattr(spec.target, "names", None) for spec in (opened.spec, self.spec))
         if theirs != ours:
             raise DataError(f"The targets of {opened.spec.name} are {theirs}, the model's {ours}", "Give data like it.")
-        opened = dataclasses.replace(opened, reading=self.record.reading)
+        opened = dataclasses.replace(opened, preprocessing=self.record.preprocessing)
         with threads(self.record.threads):
             run = Run(self.folder, resume=None, device=self.record.device)
             said = self.task.predict(self.model, opened, split, run)
         return self.task.measure(said, opened.spec)
 
     @property
-    def span(self) -> tuple[float, float] | None:
+    def value_range(self) -> tuple[float, float] | None:
         """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
-        return value_range(self.model, self.spec)
+        return learned_range(self.model, self.spec)
 
     def answers(
         self,
         words: Sequence[str | Path],
         draw: str | Path | None = None,
-        watch: Watch | None = None,
+        progress: Progress | None = None,
         coco: str | Path | None = None,
         maps: str | Path | None = None,
-        like: str | Path | None = None,
+        coco_annotations: str | Path | None = None,
     ) -> Iterator[Answer]:
         """What the model says of files, folders, globs or tables, one record a sample, in their order.
 
         Args:
             draw: a folder in which each picture is written with its answer.
-            watch: who is told, once, of values outside the range that the model learned from.
+            progress: receives one message if values lie outside the range of the training data.
             coco: a file that is written at the end with all that was found, below the threshold too.
             maps: a folder in which the map of each picture is written, of a model that answers every pixel.
-            like: a file in COCO's layout whose numbers of pictures and classes `coco` takes; None: those of the run's
-                data, where they are in COCO's layout and lie where they lay.
+            coco_annotations: COCO annotation file whose image and category ids `coco` takes; None: that of the training
+                data, if it is in COCO's layout and still there.
         """
         from snellen.data.inference_inputs import inputs
         from snellen.data.source import BadSamples
 
-        drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.reading)
-        results = None if coco is None else Results(Path(coco), self.spec, numbers(self.record, like))
+        drawn = None if draw is None else Annotated(Path(draw), self.spec, self.record.preprocessing)
+        results = None if coco is None else Results(Path(coco), self.spec, numbers(self.record, coco_annotations))
         mapped = None if maps is None else MapFiles(Path(maps), self.spec)
-        span, warned = self.span, False
+        value_range, warned = self.value_range, False
         try:
-            for names, x in inputs([str(word) for word in words], self.spec, self.record.reading):
-                if not warned and (strange := self.strange(names, x, span)):
-                    warn(watch, f"{strange[0]} (Said once.)")
+            for names, x in inputs([str(word) for word in words], self.spec, self.record.preprocessing):
+                if not warned and (strange := self.strange(names, x, value_range)):
+                    warn(progress, f"{strange[0]} (Said once.)")
                     warned = True
                 for record, name in zip(self.records(names, x, results), names, strict=True):
                     if drawn is not None:
-                        drawn.write(Path(name), span, record)
+                        drawn.write(Path(name), value_range, record)
                     if mapped is not None:
                         mapped.write(Path(name), record)
                     yield record
         except BadSamples:  # all others are answered
             if results is not None:
-                results.write(watch)
+                results.write(progress)
             raise
         if results is not None:
-            results.write(watch)
+            results.write(progress)
 
     def records(self, names: Sequence[str], x: Tensor, results: Results | None = None) -> list[Answer]:
         """What `predict` prints of each sample: its name, and the answer.
@@ -232,7 +232,7 @@ class Trained:
         return [{called: name, **answer} for name, answer in zip(names, answers, strict=True)]
 
     def _all_found(self, names: Sequence[str], x: Tensor, results: Results) -> list[Answer]:
-        with untold(self.model) as threshold:
+        with all_detections(self.model) as threshold:
             answers = self.ask(x)
         for name, answer in zip(names, answers, strict=True):
             results.add(name, answer["objects"])
@@ -244,16 +244,16 @@ class Trained:
             for answer in answers
         ]
 
-    def strange(self, names: Sequence[str], x: Tensor, span: tuple[float, float] | None) -> list[str]:
-        """A sentence for each picture whose values lie where the model has seen none; `span` is this run's."""
+    def strange(self, names: Sequence[str], x: Tensor, value_range: tuple[float, float] | None) -> list[str]:
+        """A sentence for each picture whose values lie where the model has seen none; `value_range` is this run's."""
         from snellen.data.inference_inputs import outside_range
 
-        if span is None or (x.dtype == torch.uint8 and span[0] <= 0 and span[1] >= 255):
+        if value_range is None or (x.dtype == torch.uint8 and value_range[0] <= 0 and value_range[1] >= 255):
             return []
-        shares = [outside_range(values, *span) for values in x]
+        shares = [outside_range(values, *value_range) for values in x]
         return [
-            f"{name}: {share:.0%} of the values lie outside {span[0]:g} … {span[1]:g}, the range the model learned "
-            "from. Was it taken or saved in another way?"
+            f"{name}: {share:.0%} of the values lie outside {value_range[0]:g} … {value_range[1]:g}, "
+            "the range of the training values. Was the image acquired or saved differently?"
             for name, share in zip(names, shares, strict=True)
             if share > OUTSIDE
         ]
@@ -266,7 +266,7 @@ class Trained:
             {
                 "name": self.data.name(id),
                 "truth": self.task.truth(self.data, id),
-                "answer": self.ask(self.data.source.read(np.array([id]), self.record.reading))[0],
+                "answer": self.ask(self.data.source.read(np.array([id]), self.record.preprocessing))[0],
             }
             for id in ids
         ]
@@ -281,7 +281,7 @@ class Trained:
         return answers[0] if len(answers) == 1 and Path(what).is_file() else answers
 
     def ask(self, x: Tensor) -> list[Answer]:
-        """(B, ...) raw inputs, read as `record.reading` says, to answers."""
+        """(B, ...) raw inputs, read as `record.preprocessing` says, to answers."""
         return self.task.answer(self.model, x.to(self.record.device), self.spec)
 
     def _repr_html_(self) -> str:
@@ -299,7 +299,7 @@ def load(
     learner: AnyLearner | nn.Module | None = None,
     device: str = "auto",
     data: Dataset[Labelled] | None = None,
-) -> Trained:
+) -> TrainedRun:
     """Reads a run back, its weights checked against their SHA-256; nothing in the folder can run code.
 
     Args:
@@ -324,7 +324,9 @@ def load(
     model = build(found, chosen, record, tensors)
     files.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
-    return Trained(folder, record, found, model, data and dataclasses.replace(data, reading=record.reading))
+    return TrainedRun(
+        folder, record, found, model, data and dataclasses.replace(data, preprocessing=record.preprocessing)
+    )
 
 
 def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -347,7 +349,7 @@ def build(learner: AnyLearner, chosen: Any, record: Record, tensors: Mapping[str
         if tensors is not None:
             files.refuse_misfits(plan, tensors, f"The weights of the run, learned by {learner.name},")
     filled = tensors is not None and is_ours(learner)
-    with drawing(record.seed, "build"), undrawn() if filled else contextlib.nullcontext():
+    with drawing(record.seed, "build"), skip_init() if filled else contextlib.nullcontext():
         made: nn.Module = learner.build(chosen, record.spec)
     return made
 
@@ -359,7 +361,7 @@ def planned(learner: AnyLearner, chosen: Any, spec: Spec, seed: int) -> nn.Modul
         DataError: where one of ours cannot be built.
     """
     try:
-        with drawing(seed, "build"), undrawn(), torch.device("meta"):  # to draw there torch loads its whole compiler
+        with drawing(seed, "build"), skip_init(), torch.device("meta"):  # to draw there torch loads its whole compiler
             plan: nn.Module = learner.build(chosen, spec)
         return plan
     except (EnvironmentProblem, UsageError):

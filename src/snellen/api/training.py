@@ -27,8 +27,8 @@ from snellen.api.lookup import (
     source_hash,
     warn,
 )
-from snellen.api.run_options import Machine, find_device, most_threads, same_bits, suited, threads
-from snellen.api.trained_run import Trained, build, planned
+from snellen.api.run_options import RunOptions, find_device, most_threads, same_bits, suited, threads
+from snellen.api.trained_run import TrainedRun, build, planned
 from snellen.core import allocator, files
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, UsageError
@@ -52,10 +52,10 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     loss: str | Callable[..., Tensor] | None = None,
-    machine: Machine = Machine(),
+    options: RunOptions = RunOptions(),
     command: str = "",
     **settings: object,
-) -> Trained:
+) -> TrainedRun:
     """Learns a model from data, judges it, and writes the run's folder with its report.
 
     Args:
@@ -73,8 +73,8 @@ def train(
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
-    folder = prepare(opened, learner, settings, seed=seed, out=out, loss=loss, machine=machine, command=command)
-    return _learn(folder, read_record(folder), learner, opened, machine, loss, resume=False)
+    folder = prepare(opened, learner, settings, seed=seed, out=out, loss=loss, options=options, command=command)
+    return _learn(folder, read_record(folder), learner, opened, options, loss, resume=False)
 
 
 def prepare(
@@ -85,7 +85,7 @@ def prepare(
     seed: int = 0,
     out: str | Path | None = None,
     loss: Callable[..., Tensor] | None = None,
-    machine: Machine = Machine(),
+    options: RunOptions = RunOptions(),
     command: str = "",
 ) -> Path:
     """Writes the folder of a run that has not begun: all choices made, nothing learned. `resume` begins it."""
@@ -94,7 +94,7 @@ def prepare(
         others = ", ".join(
             name
             for name, other in LEARNERS[learner.task.name].items()
-            if other.climbs and not refusal(other, data.spec)
+            if other.in_default_ladder and not refusal(other, data.spec)
         )
         raise UsageError(f"{learner.name} {why_not}", f"Take another: {others}.")
     chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
@@ -106,7 +106,7 @@ def prepare(
     foreign = [name for name in os.listdir(folder) if not is_of_a_run(name)] if os.path.isdir(folder) else []
     if foreign:
         raise UsageError(f"{folder} holds other files, such as {foreign[0]}", "Give an empty or a new folder to --out.")
-    reading = dataclasses.replace(learner.reads(chosen, data.spec), pages=data.reading.pages)
+    preprocessing = dataclasses.replace(learner.preprocessing_of(chosen, data.spec), pages=data.preprocessing.pages)
     record = Record(
         learner=learner.name,
         task=learner.task.name,
@@ -114,11 +114,11 @@ def prepare(
         sources=sources,
         spec=data.spec,
         seed=seed,
-        span=data.span,
-        reading=reading,
+        value_range=data.value_range,
+        preprocessing=preprocessing,
         data=None if data.origin is None else to_plain(data.origin),
-        device=find_device(machine.device),
-        threads=machine.threads or suited(plan, data.spec, reading),
+        device=find_device(options.device),
+        threads=options.threads or suited(plan, data.spec, preprocessing),
         versions=versions(),
         command=command,
         source_hash=None if is_ours(learner) else source_hash(learner),
@@ -137,8 +137,8 @@ def resume(
     learner: AnyLearner | nn.Module | None = None,
     data: Dataset[Labelled] | None = None,
     loss: Callable[..., Tensor] | None = None,
-    machine: Machine = Machine(),
-) -> Trained:
+    options: RunOptions = RunOptions(),
+) -> TrainedRun:
     """Goes on with a run where it was stopped or killed: the result has the same bits as if it had not been.
 
     Args:
@@ -156,18 +156,18 @@ def resume(
         raise DataError(f"The data of {folder} has changed since it was trained on", "Train anew.")
     now = versions()
     different = [f"{k} {v} is now {now.get(k)}" for k, v in record.versions.items() if now.get(k) != v]
-    device = find_device(record.device if machine.device == "auto" else machine.device)
+    device = find_device(record.device if options.device == "auto" else options.device)
     if device != record.device:
         different.append(f"device {record.device} is now {device}")
-    count = record.threads if machine.threads is None else machine.threads
+    count = record.threads if options.threads is None else options.threads
     if count != record.threads or count > most_threads():
         different.append(f"{record.threads} threads are now {min(count, most_threads())}")
     if different:
-        warn(machine.watch, f"Resuming under other conditions ({'; '.join(different)}): the bits may differ.")
+        warn(options.progress, f"Resuming under other conditions ({'; '.join(different)}): the bits may differ.")
     if source_changed(record, found):
-        warn(machine.watch, f"The source of {found.name} has changed since {folder} began: the bits may differ.")
+        warn(options.progress, f"The source of {found.name} has changed since {folder} began: the bits may differ.")
     record = dataclasses.replace(record, device=device, threads=count)
-    return _learn(folder, record, found, opened, machine, loss, resume=True)
+    return _learn(folder, record, found, opened, options, loss, resume=True)
 
 
 def _learn(
@@ -175,13 +175,13 @@ def _learn(
     record: Record,
     learner: AnyLearner,
     data: Dataset[Labelled],
-    machine: Machine,
+    options: RunOptions,
     loss: Callable[..., Tensor] | None,
     *,
     resume: bool,
-) -> Trained:
+) -> TrainedRun:
     with files.alone(folder):
-        return _learned(folder, record, learner, data, machine, loss, resume)
+        return _learned(folder, record, learner, data, options, loss, resume)
 
 
 def _learned(
@@ -189,23 +189,23 @@ def _learned(
     record: Record,
     learner: AnyLearner,
     data: Dataset[Labelled],
-    machine: Machine,
+    options: RunOptions,
     loss: Callable[..., Tensor] | None,
     resume: bool,
-) -> Trained:
+) -> TrainedRun:
     chosen = core_settings.make(learner.settings, read_settings(learner, record.settings))
-    data = dataclasses.replace(data, reading=record.reading)
+    data = dataclasses.replace(data, preprocessing=record.preprocessing)
     run = Run(
         folder,
         seed=record.seed,
         device=record.device,
         resume=resume,
-        save_every=machine.save_every,
-        seconds=machine.seconds,
-        watch=machine.watch,
+        save_every=options.save_every,
+        seconds=options.seconds,
+        progress=options.progress,
         loss=loss,
     )
-    run.least = machine.least
+    run.least = options.least
     allocator.tune()
     sizes = data.spec.sizes
     again = min(sizes["train"], most_of(data))  # training samples that the diagnosis asks about
@@ -218,7 +218,7 @@ def _learned(
         run.flush()
         model.eval()
         files.write_tensors(folder / "model.safetensors", model.state_dict())
-        trained = Trained(folder, record, learner, model, data)
+        trained = TrainedRun(folder, record, learner, model, data)
         measured = cost_of(model, learner.task, data, record.spec, cost)
-        trained.judge(("val", "test") if machine.open_test else ("val",), run, measured, report=machine.report)
+        trained.judge(("val", "test") if options.evaluate_test else ("val",), run, measured, report=options.report)
     return trained

@@ -12,7 +12,7 @@ from torch import nn
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -22,8 +22,8 @@ class AlexNetSettings:
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.5
     """The share of units of the linear layers left out of each training step."""
     start: Start = Start()
-    descent: Descent = Descent(epochs=15, batch_size=32, lr=0.0005, weight_decay=0.0005)
-    augment: Augment = Augment(flip=True, crop=4)
+    descent: TrainingSettings = TrainingSettings(epochs=15, batch_size=32, lr=0.0005, weight_decay=0.0005)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def body(c: AlexNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -51,5 +51,5 @@ ALEXNET = Architecture[AlexNetSettings](
     least=15,
     suggest=unmirrored_digits,
     weights="alexnet",
-    climbs=False,
+    in_default_ladder=False,
 )

@@ -10,11 +10,11 @@ from torch import nn
 
 from snellen.core.errors import UsageError
 from snellen.core.learner import nothing_suggested
-from snellen.core.settings import Because, Limit, settings
-from snellen.core.spec import Classes, Modality, Reading, Spec
+from snellen.core.settings import Limit, Suggestion, settings
+from snellen.core.spec import Classes, Modality, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.image_size import fixed_size
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 PUBLISHED = "published"  # the word for the weights that its authors, or torchvision, give away
 FEW = 5000  # pictures below which published weights are better than a fresh start
@@ -46,7 +46,7 @@ class NetworkSettings(Protocol):
     @property
     def start(self) -> Start: ...
     @property
-    def descent(self) -> Descent: ...
+    def descent(self) -> TrainingSettings: ...
     @property
     def augment(self) -> Augment: ...
 
@@ -80,31 +80,31 @@ class Architecture(Generic[C]):
     accepts: frozenset[Modality] = frozenset({"image"})
     least: int = 1
     most: int = 128
-    suggest: Callable[[Spec], Mapping[str, Because]] = nothing_suggested
+    suggest: Callable[[Spec], Mapping[str, Suggestion]] = nothing_suggested
     weights: str | None = None
     scaled: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     renamed: Callable[[str], str | None] = str
-    climbs: bool = True
+    in_default_ladder: bool = True
 
-    def suggested(self, spec: Spec) -> dict[str, Because]:
+    def suggested(self, spec: Spec) -> dict[str, Suggestion]:
         """Its suggestions, and published weights where they are worth having."""
         suggested = dict(self.suggest(spec))
         count = spec.sizes.get("train", 0)
         if self.weights is not None and 0 < count < FEW and large_photographs(spec):
             why = f"{count:,} pictures are few: published weights know what pictures look like"
-            suggested["pretrained"] = Because(value=PUBLISHED, why=why)
+            suggested["pretrained"] = Suggestion(value=PUBLISHED, why=why)
         return suggested
 
-    def refuses(self, spec: Spec) -> str | None:
+    def unsupported_reason(self, spec: Spec) -> str | None:
         if spec.modality != "image":
             return None
         size = spec.input.size
         if size is not None and min(size) < self.least:
-            usually = "usually " if spec.input.usual is not None else ""
+            usually = "usually " if spec.input.typical_size is not None else ""
             return f"needs {self.least} pixels a side, these are {usually}{size[1]}x{size[0]}"
         return None
 
-    def reads(self, start: Start, spec: Spec) -> Reading:
+    def preprocessing_of(self, start: Start, spec: Spec) -> Preprocessing:
         if start.image_size is not None and start.image_size < self.least:
             raise UsageError(
                 f"{self.name} needs {self.least} pixels a side, not {start.image_size}",
@@ -112,17 +112,17 @@ class Architecture(Generic[C]):
             )
         if start.origin == PUBLISHED:
             side = start.image_size or SIDE
-            return Reading(size=(side, side), channels=3)
+            return Preprocessing(size=(side, side), channels=3)
         return fixed_size(spec, most=self.most, asked=start.image_size)
 
     def built(self, chosen: Any, spec: Spec, outputs: int) -> nn.Module:
         """The untrained body for this data."""
-        reading = self.reads(chosen.start, spec)
-        if reading.size is None:
+        preprocessing = self.preprocessing_of(chosen.start, spec)
+        if preprocessing.size is None:
             shape = tuple(side or 1 for side in spec.input.shape)
         else:
-            assert reading.channels is not None
-            shape = (reading.channels, *reading.size)
+            assert preprocessing.channels is not None
+            shape = (preprocessing.channels, *preprocessing.size)
         return self.body(chosen, shape, outputs)
 
 
@@ -133,12 +133,12 @@ def large_photographs(spec: Spec) -> bool:
     return spec.input.size is None or min(spec.input.size) > SMALL
 
 
-def unmirrored_digits(spec: Spec) -> dict[str, Because]:
+def unmirrored_digits(spec: Spec) -> dict[str, Suggestion]:
     """What suits pictures of digits, and small pictures, where a network is used to photographs."""
     suggested = {}
     if isinstance(spec.target, Classes) and set(spec.target.names) <= set("0123456789"):
-        suggested["flip"] = Because(value=False, why="digits change their meaning in a mirror")
+        suggested["hflip"] = Suggestion(value=False, why="digits change their meaning in a mirror")
     side = min(spec.input.size or (128, 128))
     if side < 32:
-        suggested["crop"] = Because(value=side // 8, why=f"pictures of {side} pixels: shift them less")
+        suggested["pad_crop"] = Suggestion(value=side // 8, why=f"pictures of {side} pixels: shift them less")
     return suggested

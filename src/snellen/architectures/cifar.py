@@ -14,7 +14,7 @@ from snellen.architectures.architecture import Architecture, Start, unmirrored_d
 from snellen.core.settings import settings
 from snellen.data.augment.images import Augment
 from snellen.nn.convnets.residual import CifarNet
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 SOURCE = "He et al. 2016; lecture 003"
 
@@ -23,15 +23,15 @@ SOURCE = "He et al. 2016; lecture 003"
 class CifarSettings:
     """The order of a unit's layers, where the weights start, and how it learns."""
 
-    unit: Literal["original", "bn-after-addition", "relu-before-addition", "relu-only-before", "all-before"] = (
-        "original"
-    )
+    residual_unit: Literal[
+        "original", "bn-after-addition", "relu-before-addition", "relu-only-pre-activation", "full-pre-activation"
+    ] = "original"
     """Where batch normalisation and ReLU stand: the five orders of "Identity mappings", figure 4."""
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=20, batch_size=64, optimizer="nesterov", lr=0.1, weight_decay=0.0005, schedule="one-cycle", warmup=0.05
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 @settings
@@ -39,14 +39,14 @@ class PlainSettings:
     """A plain network has no units; what varies is where it starts and how it learns."""
 
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=20, batch_size=64, optimizer="nesterov", lr=0.1, weight_decay=0.0005, schedule="one-cycle", warmup=0.05
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def residual(depth: int, c: CifarSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return CifarNet(depth, shape[0], outputs, unit=c.unit)
+    return CifarNet(depth, shape[0], outputs, unit=c.residual_unit)
 
 
 def plain(depth: int, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -73,7 +73,7 @@ RESNET32 = Architecture[CifarSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNET44 = Architecture[CifarSettings](
@@ -85,7 +85,7 @@ RESNET44 = Architecture[CifarSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNET56 = Architecture[CifarSettings](
@@ -97,7 +97,7 @@ RESNET56 = Architecture[CifarSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNET110 = Architecture[CifarSettings](
@@ -109,7 +109,7 @@ RESNET110 = Architecture[CifarSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNET164 = Architecture[CifarSettings](
@@ -121,7 +121,7 @@ RESNET164 = Architecture[CifarSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 PLAIN20 = Architecture[PlainSettings](
@@ -133,7 +133,7 @@ PLAIN20 = Architecture[PlainSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 PLAIN32 = Architecture[PlainSettings](
@@ -145,7 +145,7 @@ PLAIN32 = Architecture[PlainSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 PLAIN44 = Architecture[PlainSettings](
@@ -157,7 +157,7 @@ PLAIN44 = Architecture[PlainSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )
 
 PLAIN56 = Architecture[PlainSettings](
@@ -169,5 +169,5 @@ PLAIN56 = Architecture[PlainSettings](
     least=8,
     most=64,
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )

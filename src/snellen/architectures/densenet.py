@@ -13,32 +13,32 @@ from torch import nn
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
 class DenseNetSettings:
     """Growth, where the weights start, and how it learns."""
 
-    growth: Annotated[int, Limit(least=1)] = 32
+    growth_rate: Annotated[int, Limit(least=1)] = 32
     """k, the channels that each layer adds: layer l of a block is given k0 + k (l − 1)."""
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def body(c: DenseNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
     from torchvision.models import DenseNet
 
     channels, height, width = shape
-    net = DenseNet(c.growth, (6, 12, 24, 16), 2 * c.growth, num_classes=outputs)
+    net = DenseNet(c.growth_rate, (6, 12, 24, 16), 2 * c.growth_rate, num_classes=outputs)
     if min(height, width) <= SMALL:
-        net.features.conv0 = nn.Conv2d(channels, 2 * c.growth, 3, padding=1, bias=False)
+        net.features.conv0 = nn.Conv2d(channels, 2 * c.growth_rate, 3, padding=1, bias=False)
         net.features.pool0 = nn.Identity()
     elif channels != 3:
-        net.features.conv0 = nn.Conv2d(channels, 2 * c.growth, 7, stride=2, padding=3, bias=False)
+        net.features.conv0 = nn.Conv2d(channels, 2 * c.growth_rate, 7, stride=2, padding=3, bias=False)
     return cast(nn.Module, net)
 
 
@@ -57,5 +57,5 @@ DENSENET121 = Architecture[DenseNetSettings](
     renamed=renamed,
     suggest=unmirrored_digits,
     weights="densenet121",
-    climbs=False,
+    in_default_ladder=False,
 )

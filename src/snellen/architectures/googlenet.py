@@ -12,7 +12,7 @@ from torch import nn
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -22,10 +22,10 @@ class GoogLeNetSettings:
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.2
     """The share of units before the last layer left out of each training step."""
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def body(c: GoogLeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -54,5 +54,5 @@ GOOGLENET = Architecture[GoogLeNetSettings](
     scaled=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # its weights were learned with values of −1 … 1
     suggest=unmirrored_digits,
     weights="googlenet",
-    climbs=False,
+    in_default_ladder=False,
 )

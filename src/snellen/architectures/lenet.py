@@ -8,11 +8,11 @@ from __future__ import annotations
 from torch import nn
 
 from snellen.architectures.architecture import Architecture, Start
-from snellen.core.settings import Because, settings
+from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images import Augment
 from snellen.nn.convnets.lenet import LEAST, LeNet
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -20,13 +20,13 @@ class LeNetSettings:
     """The network is what it is; what varies is where it starts and how it learns."""
 
     start: Start = Start()
-    descent: Descent = Descent(epochs=30, lr=0.002)
-    augment: Augment = Augment(rotate=10.0, zoom=0.1, shift=0.07)
+    descent: TrainingSettings = TrainingSettings(epochs=30, lr=0.002)
+    augment: Augment = Augment(rotate=10.0, zoom=0.1, translate=0.07)
 
 
-def suggest(spec: Spec) -> dict[str, Because]:
+def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
-    return {} if count >= 10_000 else {"epochs": Because(value=60, why=f"{count:,} samples: more passes")}
+    return {} if count >= 10_000 else {"epochs": Suggestion(value=60, why=f"{count:,} samples: more passes")}
 
 
 def body(c: LeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import nn
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -24,10 +24,10 @@ class MobileNetSettings:
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.2
     """The share of units before the last layer left out of each training step."""
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=12, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0002, schedule="one-cycle"
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def body(c: MobileNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -52,5 +52,5 @@ MOBILENETV2 = Architecture[MobileNetSettings](
     body=body,
     suggest=unmirrored_digits,
     weights="mobilenet_v2",
-    climbs=False,
+    in_default_ladder=False,
 )

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 from torch import nn
 
 from snellen.architectures.architecture import Architecture, Start
-from snellen.core.settings import Because, Limit, settings
+from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images import Augment
 from snellen.nn.mlp import ResidualMLP
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -26,24 +26,24 @@ class ResidualMLPSettings:
     """Hidden layers of equal width; from the second on, each is added to what it was given."""
     width: Annotated[int, Limit(least=1)] = 64
     """Units of each hidden layer."""
-    bypass: bool = True
+    residual: bool = True
     """x + f(x); without it this is a plain deep MLP."""
-    act: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "relu"
+    activation: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "relu"
     """The activation between layers."""
     start: Start = Start()
-    descent: Descent = Descent(epochs=15, lr=0.001)
+    descent: TrainingSettings = TrainingSettings(epochs=15, lr=0.001)
     augment: Augment = Augment()
 
 
-def suggest(spec: Spec) -> dict[str, Because]:
+def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     if count < 5000:
-        return {"epochs": Because(value=150 if count < 1000 else 60, why=f"{count:,} samples: more passes")}
+        return {"epochs": Suggestion(value=150 if count < 1000 else 60, why=f"{count:,} samples: more passes")}
     return {}
 
 
 def body(c: ResidualMLPSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return ResidualMLP(prod(shape), c.width, c.depth, outputs, c.act, c.bypass)
+    return ResidualMLP(prod(shape), c.width, c.depth, outputs, c.activation, c.residual)
 
 
 RESIDUAL_MLP = Architecture[ResidualMLPSettings](

@@ -13,7 +13,7 @@ from torch import nn
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # units of each stage
 RESNET = "He et al. 2016; lecture 003"
@@ -25,10 +25,10 @@ class ResNetSettings:
     """The network is what it is; what varies is where it starts and how it learns."""
 
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 @settings
@@ -37,13 +37,13 @@ class ResNeXtSettings:
 
     cardinality: Annotated[int, Limit(least=1)] = 32
     """Paths of a unit, computed as groups of one convolution."""
-    path_width: Annotated[int, Limit(least=1)] = 4
+    width_per_group: Annotated[int, Limit(least=1)] = 4
     """Channels of each path in the first stage."""
     start: Start = Start()
-    descent: Descent = Descent(
+    descent: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
-    augment: Augment = Augment(flip=True, crop=4)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def resnet(depth: int, shape: tuple[int, ...], outputs: int, groups: int = 1, width: int = 64) -> nn.Module:
@@ -67,7 +67,7 @@ def resnet(depth: int, shape: tuple[int, ...], outputs: int, groups: int = 1, wi
 
 
 def resnext(depth: int, c: Any, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return resnet(depth, shape, outputs, c.cardinality, c.path_width)
+    return resnet(depth, shape, outputs, c.cardinality, c.width_per_group)
 
 
 RESNET18 = Architecture[ResNetSettings](
@@ -88,7 +88,7 @@ RESNET34 = Architecture[ResNetSettings](
     body=lambda c, shape, outputs: resnet(34, shape, outputs),
     suggest=unmirrored_digits,
     weights="resnet34",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNET50 = Architecture[ResNetSettings](
@@ -99,7 +99,7 @@ RESNET50 = Architecture[ResNetSettings](
     body=lambda c, shape, outputs: resnet(50, shape, outputs),
     suggest=unmirrored_digits,
     weights="resnet50",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNET101 = Architecture[ResNetSettings](
@@ -110,7 +110,7 @@ RESNET101 = Architecture[ResNetSettings](
     body=lambda c, shape, outputs: resnet(101, shape, outputs),
     suggest=unmirrored_digits,
     weights="resnet101",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNEXT50 = Architecture[ResNeXtSettings](
@@ -121,7 +121,7 @@ RESNEXT50 = Architecture[ResNeXtSettings](
     body=lambda c, shape, outputs: resnext(50, c, shape, outputs),
     suggest=unmirrored_digits,
     weights="resnext50_32x4d",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 RESNEXT101 = Architecture[ResNeXtSettings](
@@ -131,5 +131,5 @@ RESNEXT101 = Architecture[ResNeXtSettings](
     settings=ResNeXtSettings,
     body=lambda c, shape, outputs: resnext(101, c, shape, outputs),
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )

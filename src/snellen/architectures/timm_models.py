@@ -13,7 +13,7 @@ from snellen.architectures.architecture import Architecture, Start, unmirrored_d
 from snellen.core.errors import EnvironmentProblem, UsageError, nearest
 from snellen.core.settings import settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -23,8 +23,10 @@ class ZooSettings:
     encoder: str = "resnet10t"
     """The network, by timm's name."""
     start: Start = Start()
-    descent: Descent = Descent(epochs=12, batch_size=32, optimizer="adamw", lr=0.001, weight_decay=0.05, warmup=0.1)
-    augment: Augment = Augment(flip=True, crop=4)
+    descent: TrainingSettings = TrainingSettings(
+        epochs=12, batch_size=32, optimizer="adamw", lr=0.001, weight_decay=0.05, warmup=0.1
+    )
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def body(c: ZooSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -54,5 +56,5 @@ TIMM = Architecture[ZooSettings](
     body=body,
     least=32,  # most of them halve a picture five times
     suggest=unmirrored_digits,
-    climbs=False,
+    in_default_ladder=False,
 )

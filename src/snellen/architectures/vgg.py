@@ -12,7 +12,7 @@ from torch import nn
 from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 SOURCE = "Simonyan and Zisserman 2015; lectures 002, 004"
 ROWS = {11: "A", 13: "B", 16: "D", 19: "E"}  # of the paper's table 1
@@ -27,8 +27,8 @@ class VGGSettings:
     dropout: Annotated[float, Limit(least=0, below=1)] = 0.5
     """The share of units of the linear layers left out of each training step."""
     start: Start = Start()
-    descent: Descent = Descent(epochs=15, batch_size=32, lr=0.0003, weight_decay=0.0005)
-    augment: Augment = Augment(flip=True, crop=4)
+    descent: TrainingSettings = TrainingSettings(epochs=15, batch_size=32, lr=0.0003, weight_decay=0.0005)
+    augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def vgg(depth: int, c: VGGSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -56,7 +56,7 @@ VGG11 = Architecture[VGGSettings](
     least=32,
     suggest=unmirrored_digits,
     weights="vgg11",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 VGG13 = Architecture[VGGSettings](
@@ -68,7 +68,7 @@ VGG13 = Architecture[VGGSettings](
     least=32,
     suggest=unmirrored_digits,
     weights="vgg13",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 VGG16 = Architecture[VGGSettings](
@@ -80,7 +80,7 @@ VGG16 = Architecture[VGGSettings](
     least=32,
     suggest=unmirrored_digits,
     weights="vgg16",
-    climbs=False,
+    in_default_ladder=False,
 )
 
 VGG19 = Architecture[VGGSettings](
@@ -92,5 +92,5 @@ VGG19 = Architecture[VGGSettings](
     least=32,
     suggest=unmirrored_digits,
     weights="vgg19",
-    climbs=False,
+    in_default_ladder=False,
 )

@@ -27,19 +27,21 @@ def run(words: Sequence[str], own: Own) -> int:
     if "json" in given:
         terminal.line(
             {
-                "taken_for": data.taken_for,
+                "taken_for": data.recognised_as,
                 "spec": to_plain(data.spec),
                 "files": dict(data.files),
                 "findings": [to_plain(finding) for finding in data.findings],
             }
         )
         return 0
-    terminal.tell(f"{given.data}: {data.taken_for}")
+    terminal.tell(f"{given.data}: {data.recognised_as}")
     spec = data.spec
     for name, one in spec.inputs.items():
         shape = " x ".join("any" if side is None else str(side) for side in one.shape)
-        usual = f" (usually {one.size[0]} x {one.size[1]})" if one.usual is not None and one.size is not None else ""
-        terminal.tell(f"input {name}: {one.modality}, {shape}{usual}, {one.dtype}")
+        typical_size = (
+            f" (usually {one.size[0]} x {one.size[1]})" if one.typical_size is not None and one.size is not None else ""
+        )
+        terminal.tell(f"input {name}: {one.modality}, {shape}{typical_size}, {one.dtype}")
     if data.files:
         terminal.tell("files: " + ", ".join(f"{count:,} {what}" for what, count in data.files.items()))
     names = getattr(spec.target, "names", ())

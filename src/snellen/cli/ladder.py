@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import STARTED, parser
-from snellen.cli.options import Own, add_data, add_machine, machine, open_data
+from snellen.cli.options import Own, add_data, add_machine, open_data, run_options
 from snellen.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def run(words: Sequence[str], own: Own) -> int:
     from snellen.core.serialization import to_plain
     from snellen.model_selection.ladder import ladder
 
-    watch = terminal.Progress(quiet="json" in given)
+    progress = terminal.ProgressBar(quiet="json" in given)
     try:
         data = open_data(given)
-        watch.say(f"{given.data}: {data.taken_for}")
+        progress.say(f"{given.data}: {data.recognised_as}")
         for finding in data.findings:
-            watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+            progress.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
         asked = [name for name in vars(given).get("models", "").split(",") if name]
         left = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
         climbed = ladder(
@@ -50,10 +50,10 @@ def run(words: Sequence[str], own: Own) -> int:
             seed=vars(given).get("seed", 0),
             out=vars(given).get("out"),
             learners=[*asked, *own],
-            machine=machine(given, watch=watch),
+            options=run_options(given, progress=progress),
         )
     finally:
-        watch.end()
+        progress.end()
     if "json" in given:
         for rung in climbed.rungs:
             terminal.line(to_plain(rung))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from snellen.core import renamed
 from snellen.core.errors import SnellenError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -118,8 +119,23 @@ def _dispatch(words: list[str], learners: Sequence[Learner[Any, Any, Any]]) -> i
             raise UsageError(f"{verb} needs a verb or data before it", "See snellen --help.")
         verb, rest = "ladder", words
         _is_data(words[0])
+    rest = _present_names(verb, rest)
     module = importlib.import_module(f"snellen.cli.{VERBS[verb][0]}")
     return int(module.run(rest, learners))
+
+
+def _present_names(verb: str, words: Sequence[str]) -> list[str]:
+    """Flags and tasks of version 0.1.0 by their present names, each with a line that says so."""
+    made: list[str] = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        present = renamed.FLAGS.get(verb, {}).get(flag, flag) + equals + value
+        if made and made[-1] == "--task":
+            present = renamed.TASKS.get(word, present)
+        if present != word:
+            print(f"snellen: {word} is now {present}", file=sys.stderr)
+        made.append(present)
+    return made
 
 
 def _is_data(word: str) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from snellen.core import catalog
+from snellen.core import catalog, renamed
 from snellen.core.errors import UsageError, nearest
 from snellen.core.settings import Setting, flat
 
 if TYPE_CHECKING:
-    from snellen.api import Machine, Trained
+    from snellen.api import RunOptions, TrainedRun
     from snellen.core.learner import Learner
     from snellen.data.dataset import Dataset, Labelled
 
@@ -21,7 +21,7 @@ Own = Sequence["Learner[Any, Any, Any]"]
 def add_data(parser: argparse.ArgumentParser) -> None:
     """How the data is to be taken."""
     group = parser.add_argument_group("data")
-    group.add_argument("--as", dest="as_format", metavar="FORMAT", help="take it for this format (snellen list data)")
+    group.add_argument("--data-format", metavar="FORMAT", help="take it for this format (snellen list data)")
     group.add_argument("--target", metavar="COLUMN[,COLUMN]", help="the columns or arrays that are to be predicted")
     group.add_argument(
         "--group",
@@ -38,7 +38,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--range", metavar="LOW,HIGH", help="the values drawn from black to white, for deep pictures")
     group.add_argument("--cache", metavar="auto|ram|off|SIZE", help="where decoded pictures are kept (default auto)")
     group.add_argument("--quarantine", action="store_true", help="leave bad samples out and list them in a file")
-    group.add_argument("--allow-loss", action="store_true", help="quarantine may leave out more than 1 in 100")
+    group.add_argument("--allow-skipped", action="store_true", help="quarantine may leave out more than 1 in 100")
 
 
 def _pages(text: str) -> str:
@@ -91,22 +91,22 @@ def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
     import dataclasses
 
     from snellen.data.cache import allowance
-    from snellen.data.formats import Asked
+    from snellen.data.formats import OpenOptions
     from snellen.data.open_dataset import dataset
 
     given = vars(words)
     target = given.get("target")
-    asked = Asked(
-        format=given.get("as_format"),
+    options = OpenOptions(
+        format=given.get("data_format"),
         target=tuple(target.split(",")) if target else (),
         group=given.get("group"),
         impute=given.get("impute"),
         pages=given.get("pages"),
         quarantine=given.get("quarantine", False),
-        allow_loss=given.get("allow_loss", False),
+        allow_skipped=given.get("allow_loss", False),
         full=given.get("full", False),
     )
-    opened = dataset(words.data, seed=given.get("seed", 0), asked=asked)
+    opened = dataset(words.data, seed=given.get("seed", 0), options=options)
     if "cache" in given:
         allowance(given["cache"])  # a wrong one is told now
         opened = dataclasses.replace(opened, cache=given["cache"])
@@ -118,10 +118,10 @@ def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
         raise UsageError(f"--range cannot be {given['range']!r}", "Give two numbers: --range 0,4095.") from None
     if not low < high:
         raise UsageError(f"--range {low:g},{high:g} is empty", "Give the lower number first.")
-    return dataclasses.replace(opened, span=(low, high))
+    return dataclasses.replace(opened, value_range=(low, high))
 
 
-def given_run(words: argparse.Namespace, own: Own) -> Trained:
+def given_run(words: argparse.Namespace, own: Own) -> TrainedRun:
     """The run that the words name, or the newest, which is said."""
     from pathlib import Path
 
@@ -137,12 +137,12 @@ def given_run(words: argparse.Namespace, own: Own) -> Trained:
     return load(folder, learner=ours.get(read_record(Path(folder)).learner), device=words.device)
 
 
-def machine(words: argparse.Namespace, **more: Any) -> Machine:
+def run_options(words: argparse.Namespace, **more: Any) -> RunOptions:
     """The machine options, beside what the verb itself decides."""
-    from snellen.api import Machine
+    from snellen.api import RunOptions
 
     names = ("device", "threads", "save_every")
-    return Machine(**{name: vars(words)[name] for name in names if name in words}, **more)
+    return RunOptions(**{name: vars(words)[name] for name in names if name in words}, **more)
 
 
 def all_settings(own: Own) -> dict[str, Setting]:
@@ -169,19 +169,26 @@ def take_settings(words: Sequence[str], known: Mapping[str, Setting]) -> tuple[d
         word = queue.pop(0)
         flag, has_value, value = word.partition("=")
         name = flag[2:].replace("-", "_") if flag.startswith("--") else ""
-        if name.startswith("no_") and name[3:] in known and known[name[3:]].kind == "bool":
+        negated = name.startswith("no_")
+        setting = _setting(name.removeprefix("no_"), known)
+        if negated and setting is not None and setting.kind == "bool":
             typed[name[3:]] = "no"
-        elif name not in known:
+        elif negated or setting is None:
             rest.append(word)
         elif has_value:
             typed[name] = value
-        elif known[name].kind == "bool":
+        elif setting.kind == "bool":
             typed[name] = "yes"
         elif queue:
             typed[name] = queue.pop(0)
         else:
-            raise UsageError(f"{flag} needs a value", f"It takes {known[name].describes}.")
+            raise UsageError(f"{flag} needs a value", f"It takes {setting.describes}.")
     return typed, rest
+
+
+def _setting(name: str, known: Mapping[str, Setting]) -> Setting | None:
+    """The setting that a flag names, by its present or its former name; None where it names none."""
+    return known.get(renamed.setting_name(name, known))
 
 
 def parse_settings(
@@ -190,7 +197,8 @@ def parse_settings(
     """The typed settings as the learner's own; one it has not is an error that says who has it."""
     own = {setting.name: setting for setting in flat(learner.settings)}
     values = {}
-    for name, text in typed.items():
+    for former, text in typed.items():
+        name = present_name(former, own)
         if name not in own:
             who = [
                 entry.name
@@ -199,9 +207,21 @@ def parse_settings(
                 if name in {s.name for s in entry.settings}
             ]
             also = f" ({', '.join(dict.fromkeys(who))} has it)" if who else ""
-            raise UsageError(f"{learner.name} has no setting {known[name].flag}{also}", nearest(name, sorted(own)))
+            raise UsageError(
+                f"{learner.name} has no setting --{name.replace('_', '-')}{also}", nearest(name, sorted(own))
+            )
         values[name] = own[name].parse(text)
     return values
+
+
+def present_name(name: str, known: Collection[str]) -> str:
+    """The present name of a setting; says so where another was typed."""
+    from snellen.cli import terminal
+
+    present = renamed.setting_name(name, known)
+    if present != name:
+        terminal.say(f"--{name.replace('_', '-')} is now --{present.replace('_', '-')}")
+    return present
 
 
 def settings_help(settings: Sequence[Setting]) -> str:

@@ -26,7 +26,7 @@ def run(words: Sequence[str], own: Own) -> int:
         "--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's results"
     )
     made.add_argument(
-        "--like",
+        "--coco-annotations",
         metavar="FILE",
         help="an annotation file of COCO's: --coco numbers pictures and "
         "classes as it does (default: as the run's data)",
@@ -46,16 +46,16 @@ def run(words: Sequence[str], own: Own) -> int:
 
     from snellen.data.source import BadSamples
 
-    watch = terminal.Progress()
+    progress = terminal.ProgressBar()
     begun = False
     try:
         for record in trained.answers(
             given.what,
             draw=vars(given).get("draw"),
-            watch=watch,
+            progress=progress,
             coco=vars(given).get("coco"),
             maps=vars(given).get("maps"),
-            like=vars(given).get("like"),
+            coco_annotations=vars(given).get("coco_annotations"),
         ):
             if "csv" not in given:
                 terminal.line(record)

@@ -45,8 +45,10 @@ def run(words: Sequence[str], own: Own) -> int:
     if not given.names and "stored" not in asked:
         _list(list(TABLES.values()), given.format, "json" in given)
         return 0
-    watch = terminal.Progress(quiet="json" in given)
-    how = How(seeds=asked.get("seeds", 0), quick="quick" in asked, device=asked.get("device", "auto"), watch=watch)
+    progress = terminal.ProgressBar(quiet="json" in given)
+    how = How(
+        seeds=asked.get("seeds", 0), quick="quick" in asked, device=asked.get("device", "auto"), progress=progress
+    )
     command = shlex.join(["snellen", "reproduce", *words])
     for name in given.names or TABLES:
         table = TABLES[name]
@@ -54,20 +56,20 @@ def run(words: Sequence[str], own: Own) -> int:
             result = (
                 stored(table)
                 if "stored" in asked
-                else _measured(table, settled(table, how), command, watch, asked.get("out"))
+                else _measured(table, settled(table, how), command, progress, asked.get("out"))
             )
         finally:
-            watch.end()
+            progress.end()
         _show(table, result, given.format, "json" in given)
     return 0
 
 
-def _measured(table: Table, how: How, command: str, watch: terminal.Progress, out: str | None) -> Result:
+def _measured(table: Table, how: How, command: str, progress: terminal.ProgressBar, out: str | None) -> Result:
     """Runs a table; each row is kept as soon as it is measured."""
     from snellen.reproduce.result import run as run_table
     from snellen.reproduce.result import store
 
-    watch.say(
+    progress.say(
         f"{table.name}: {how.seeds} seed{'s' * (how.seeds > 1)} on {how.device}, "
         f"about {terminal.duration(table.seconds(how))}"
     )
@@ -79,7 +81,7 @@ def _measured(table: Table, how: How, command: str, watch: terminal.Progress, ou
 
     result = run_table(table, how, command, keep)
     if folder is not None:
-        watch.say(f"kept: {folder / table.name}.json")
+        progress.say(f"kept: {folder / table.name}.json")
     return result
 
 

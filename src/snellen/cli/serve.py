@@ -50,23 +50,23 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     made.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: those of the machine)")
     made.add_argument(
-        "--batch",
+        "--batch-size",
         type=whole(1),
         metavar="N",
         help="pictures asked together (default 1: the bits of an answer do not depend on what else is asked)",
     )
     group = made.add_argument_group("limits")
-    group.add_argument("--most-bytes", type=whole(1), metavar="N", help="of a request (default 32 MiB; tables 4 MiB)")
-    group.add_argument("--most-pixels", type=whole(1), metavar="N", help="of a picture (default 50,000,000)")
+    group.add_argument("--max-bytes", type=whole(1), metavar="N", help="of a request (default 32 MiB; tables 4 MiB)")
+    group.add_argument("--max-pixels", type=whole(1), metavar="N", help="of a picture (default 50,000,000)")
     group.add_argument(
-        "--most-inputs", type=whole(1), metavar="N", help="pictures or rows of a request (default 64; rows 10,000)"
+        "--max-inputs", type=whole(1), metavar="N", help="pictures or rows of a request (default 64; rows 10,000)"
     )
-    group.add_argument("--queue", type=whole(1), metavar="N", help="requests that may wait (default 64)")
+    group.add_argument("--max-queue", type=whole(1), metavar="N", help="requests that may wait (default 64)")
     group.add_argument("--timeout", type=seconds, metavar="SECONDS", help="until a request is given up (default 30)")
     group.add_argument(
-        "--patience", type=seconds, metavar="SECONDS", help="with a client that sends or reads slowly (default 10)"
+        "--io-timeout", type=seconds, metavar="SECONDS", help="with a client that sends or reads slowly (default 10)"
     )
-    group.add_argument("--connections", type=whole(1), metavar="N", help="open at one time (default 256)")
+    group.add_argument("--max-connections", type=whole(1), metavar="N", help="open at one time (default 256)")
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from snellen.cli import terminal
 from snellen.cli.main import STARTED, parser
-from snellen.cli.options import Own, add_data, add_machine, all_settings, machine, open_data, take_settings, whole
+from snellen.cli.options import Own, add_data, add_machine, all_settings, open_data, run_options, take_settings, whole
 from snellen.core.errors import UsageError, nearest
 
 
@@ -58,12 +58,12 @@ def run(words: Sequence[str], own: Own) -> int:
     from snellen.model_selection.study import study
     from snellen.model_selection.study_results import caption, effects, means, written
 
-    watch = terminal.Progress(quiet="json" in given)
+    progress = terminal.ProgressBar(quiet="json" in given)
     try:
         data = open_data(given)
-        watch.say(f"{given.data}: {data.taken_for}")
+        progress.say(f"{given.data}: {data.recognised_as}")
         for finding in data.findings:
-            watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+            progress.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
         if budget is not None:
             budget = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
         found = study(
@@ -73,10 +73,10 @@ def run(words: Sequence[str], own: Own) -> int:
             folds=vars(given).get("folds"),
             trials=vars(given).get("trials", 20),
             out=vars(given).get("out"),
-            machine=machine(given, watch=watch, seconds=budget),
+            options=run_options(given, progress=progress, seconds=budget),
         )
     finally:
-        watch.end()
+        progress.end()
     if "json" in given:
         for row in found.rows:
             values = to_plain(row.cell.values)

@@ -10,7 +10,7 @@ from typing import Any
 from snellen.core.errors import printable
 from snellen.report.tables import FORMATS, Row, csv_row, table
 
-__all__ = ["FORMATS", "Progress", "Row", "amount", "csv_row", "duration", "line", "say", "seconds", "table", "tell"]
+__all__ = ["FORMATS", "ProgressBar", "Row", "amount", "csv_row", "duration", "line", "say", "seconds", "table", "tell"]
 
 
 def line(value: Any) -> None:
@@ -28,7 +28,7 @@ def tell(text: str) -> None:
     print(printable(text))
 
 
-class Progress:
+class ProgressBar:
     """Progress on a terminal, with rate and time left; nothing but messages elsewhere.
 
     Args:
@@ -46,9 +46,9 @@ class Progress:
     def begin(self, name: str, place: int, of: int) -> None:
         """The loops that follow belong to the model at this place of so many: one bar shows the whole climb."""
         self._climb = (name, place, of)
-        self.progress("", 0, 1, {})
+        self.update("", 0, 1, {})
 
-    def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
+    def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
         if not self.live:
             return
         if self._bar is None:
@@ -106,7 +106,7 @@ def _bar() -> Any:
 
 
 def seconds(text: str) -> float:
-    """ "90", "90s", "10m", "1h" or "1h30m" in seconds; raises ValueError else."""
+    """Seconds of "90", "90s", "10m", "1h" or "1h30m"; raises ValueError else."""
     import re
 
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())

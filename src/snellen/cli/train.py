@@ -15,9 +15,9 @@ from snellen.cli.options import (
     add_data,
     add_machine,
     all_settings,
-    machine,
     open_data,
     parse_settings,
+    run_options,
     settings_help,
     shown,
     take_settings,
@@ -27,7 +27,7 @@ from snellen.core import catalog
 from snellen.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from snellen.core.spec import Reading, Spec
+    from snellen.core.spec import Preprocessing, Spec
     from snellen.model_selection.cross_validation import Folds
 
 
@@ -39,7 +39,7 @@ def run(words: Sequence[str], own: Own) -> int:
     made.add_argument("--out", metavar="FOLDER", help="the run's folder (default: a new one under runs/)")
     made.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
     made.add_argument("--folds", type=whole(2), metavar="K", help="train K times, each time tested on another part")
-    made.add_argument("--keep-test-closed", action="store_true", help="judge on validation only, for now")
+    made.add_argument("--skip-test", action="store_true", help="judge on validation only, for now")
     made.add_argument("--explain", action="store_true", help="show every setting and where it comes from, then train")
     made.add_argument("--json", action="store_true", help="print the result as one JSON line")
     add_data(made)
@@ -60,30 +60,30 @@ def run(words: Sequence[str], own: Own) -> int:
     from snellen.core.record import read_record
     from snellen.core.settings import flat, resolve
 
-    watch = terminal.Progress(quiet="json" in given)
-    where = machine(given, watch=watch, open_test="keep_test_closed" not in given)
+    progress = terminal.ProgressBar(quiet="json" in given)
+    where = run_options(given, progress=progress, evaluate_test="skip_test" not in given)
     ours = {learner.name: learner for learner in own}
     try:
         if "resume" in given:
             if typed or "data" in given or "model" in given or "folds" in given:
                 raise UsageError("--resume goes on with the settings of the run", "Give --resume RUN alone.")
-            trained = api.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner), machine=where)
+            trained = api.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner), options=where)
         else:
             if "data" not in given:
                 raise UsageError("snellen train needs data", "snellen train DATA; see snellen list data.")
             data = open_data(given)
-            watch.say(f"{given.data}: {data.taken_for}")
+            progress.say(f"{given.data}: {data.recognised_as}")
             for finding in data.findings:
-                watch.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+                progress.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
             task = api.find_task(vars(given).get("task"), data.spec)
             name = vars(given).get("model")
             learner = ours[name] if name in ours else api.find_learner(name, task, data.spec)
             values = parse_settings(typed, learner, known)
-            watch.say(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
+            progress.say(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
             if "explain" in given:
                 chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
                 rows = [[s.flag, shown(s.default), sources[s.name], s.help] for s in flat(learner.settings, chosen)]
-                rows += _pictures(data.spec, learner.reads(chosen, data.spec))
+                rows += _pictures(data.spec, learner.preprocessing_of(chosen, data.spec))
                 terminal.say(terminal.table(["setting", "value", "because", "meaning"], rows))
             if "folds" in given:
                 from snellen.model_selection.cross_validation import cross_validate
@@ -94,10 +94,10 @@ def run(words: Sequence[str], own: Own) -> int:
                     given.folds,
                     out=vars(given).get("out"),
                     settings=values,
-                    machine=where,
+                    options=where,
                     command=api.command_line(),
                 )
-                watch.end()
+                progress.end()
                 show_folds(crossed, as_json="json" in given)
                 return 0
             trained = api.train(
@@ -106,32 +106,32 @@ def run(words: Sequence[str], own: Own) -> int:
                 task=task.name,
                 seed=vars(given).get("seed", 0),
                 out=vars(given).get("out"),
-                machine=where,
+                options=where,
                 command=api.command_line(),
                 **values,
             )
     finally:
-        watch.end()
+        progress.end()
     show(trained, as_json="json" in given)
     return 0
 
 
-def _pictures(spec: Spec, reading: Reading) -> list[list[str]]:
+def _pictures(spec: Spec, preprocessing: Preprocessing) -> list[list[str]]:
     """The row that says at which size pictures are read, whatever decides it."""
     from snellen.data.image_size import why_size
 
     if spec.modality != "image":
         return []
-    size = "any" if reading.size is None else f"{reading.size[1]}x{reading.size[0]}"
-    return [["pictures", size, why_size(spec, reading), "Width and height at which pictures are read."]]
+    size = "any" if preprocessing.size is None else f"{preprocessing.size[1]}x{preprocessing.size[0]}"
+    return [["pictures", size, why_size(spec, preprocessing), "Width and height at which pictures are read."]]
 
 
 def show(trained: object, *, as_json: bool) -> None:
     """The headline, the metrics and the way to the report."""
-    from snellen.api import Trained
+    from snellen.api import TrainedRun
     from snellen.core.serialization import to_plain
 
-    assert isinstance(trained, Trained)
+    assert isinstance(trained, TrainedRun)
     metrics = trained.metrics
     if as_json:
         terminal.line(

@@ -135,7 +135,9 @@ def _text(path: Path, call: ast.Call, name: str) -> str:
 def _entry(path: Path, constant: str, task: str, group: tuple[str, ...] = ()) -> Entry:
     call = _call(_tree(path), constant)
     accepts = _argument(call, "accepts")
-    reads = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) else {"image"}  # frozenset({...})
+    preprocessing_of = (
+        ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) else {"image"}
+    )  # frozenset({...})
     settings = _argument(call, "settings")
     assert isinstance(settings, ast.Name)
     name, summary, source = (_text(path, call, key) for key in ("name", "summary", "source"))
@@ -144,7 +146,7 @@ def _entry(path: Path, constant: str, task: str, group: tuple[str, ...] = ()) ->
         task=task,
         summary=summary,
         source=source,
-        accepts=tuple(sorted(reads)),
+        accepts=tuple(sorted(preprocessing_of)),
         settings=tuple(_settings(path, settings.id, group=group)),
         file=str(path.relative_to(PACKAGE)),
     )

@@ -74,7 +74,7 @@ class Region(NamedTuple):
         return mask
 
 
-class Found(NamedTuple):
+class Detections(NamedTuple):
     """What a model found in one picture, the surest first.
 
     boxes: (D, 4) float32. scores: (D,) float32 in 0 … 1. labels: (D,) int64.

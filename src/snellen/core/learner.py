@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from snellen.core.run import Run
-from snellen.core.settings import Because
-from snellen.core.spec import Modality, Reading, Spec
+from snellen.core.settings import Suggestion
+from snellen.core.spec import Modality, Preprocessing, Spec
 from snellen.core.task import Task
 from snellen.core.views import View
 
@@ -19,7 +19,7 @@ X = TypeVar("X")
 M = TypeVar("M", bound=nn.Module)
 
 
-def nothing_suggested(spec: Spec) -> Mapping[str, Because]:
+def nothing_suggested(spec: Spec) -> Mapping[str, Suggestion]:
     return {}
 
 
@@ -27,8 +27,8 @@ def nothing_refused(spec: Spec) -> str | None:
     return None
 
 
-def as_it_is(settings: Any, spec: Spec) -> Reading:
-    return Reading()
+def as_it_is(settings: Any, spec: Spec) -> Preprocessing:
+    return Preprocessing()
 
 
 def nothing_inside(model: Any, x: Tensor) -> list[View]:
@@ -69,11 +69,11 @@ class Learner(Generic[C, X, M]):
     settings: type[C]
     build: Callable[[C, Spec], M]
     fit: Callable[[C, X, M, Run], None]
-    suggest: Callable[[Spec], Mapping[str, Because]] = nothing_suggested
-    refuses: Callable[[Spec], str | None] = nothing_refused
-    reads: Callable[[C, Spec], Reading] = as_it_is
+    suggest: Callable[[Spec], Mapping[str, Suggestion]] = nothing_suggested
+    unsupported_reason: Callable[[Spec], str | None] = nothing_refused
+    preprocessing_of: Callable[[C, Spec], Preprocessing] = as_it_is
     inside: Callable[[M, Tensor], list[View]] = nothing_inside
     needs: Callable[[C, Spec], None] = nothing_needed
-    climbs: bool = True
+    in_default_ladder: bool = True
     parts: tuple[object, ...] = ()
     stoppable: bool = True

@@ -36,7 +36,7 @@ def permutation(count: int, seed: int, *purpose: int | str) -> Tensor:
     return torch.randperm(count, generator=generator(seed, *purpose))
 
 
-class undrawn(TorchFunctionMode):  # noqa: N801 (used as a context)
+class skip_init(TorchFunctionMode):  # noqa: N801 (used as a context)
     """Inside, nothing is drawn into new tensors: for networks whose weights are about to be read from a file."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

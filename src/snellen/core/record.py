@@ -6,14 +6,17 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from snellen.core import files
+from snellen.core import files, renamed
 from snellen.core.errors import DataError
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +40,14 @@ class Record:
     settings: Mapping[str, Any]
     sources: Mapping[str, str]
     spec: Spec
-    reading: Reading
+    preprocessing: Preprocessing
     data: Mapping[str, Any] | None
     seed: int
     device: str
     threads: int
     versions: Mapping[str, str]
     command: str = ""
-    span: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
     source_hash: str | None = None
     loss: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +66,8 @@ def write_record(folder: Path, record: Record) -> None:
 def read_record(folder: Path) -> Record:
     """Raises DataError when the folder is no run, or of another schema."""
     plain = files.read_json(folder / "run.json")
+    if isinstance(plain, dict) and plain.get("schema") == 1:
+        plain = renamed.upgrade_record(plain)
     if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
         raise DataError(
             f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads {SCHEMA}",
@@ -70,6 +75,12 @@ def read_record(folder: Path) -> Record:
         )
     record: Record = from_plain(Record, plain, str(folder / "run.json"))
     return record
+
+
+def read_predictions(folder: Path, split: str) -> dict[str, Tensor]:
+    """Stored predictions of a split, with the targets and the ids of its samples."""
+    tensors, _ = files.read_tensors(folder / "predictions" / f"{split}.safetensors")
+    return renamed.upgrade_predictions(tensors)
 
 
 def versions() -> dict[str, str]:

@@ -29,11 +29,11 @@ from snellen.core.random import drawing, key, reseed, seeders
 T = TypeVar("T")
 
 
-class Watch(Protocol):
+class Progress(Protocol):
     """Who is told of progress: the command line, a notebook, no one."""
 
     def begin(self, name: str, place: int, of: int) -> None: ...
-    def progress(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+    def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
     def say(self, message: str) -> None: ...
 
 
@@ -47,7 +47,7 @@ class Run:
         save_every: seconds between saves inside a loop; 0 saves after every step.
         seconds: how long `fit` may take in all; loops end early when it is over.
         loss: a loss the caller brought (`snellen.train(..., loss=callable)`); learners with a loss use it.
-        watch: who is told of progress.
+        progress: who is told of progress.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Run:
         resume: bool | None = False,
         save_every: float = 30.0,
         seconds: float | None = None,
-        watch: Watch | None = None,
+        progress: Progress | None = None,
         rank: int = 0,
         loss: Callable[..., Tensor] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Run:
         self.rank = rank
         self.device = torch.device(device)
         self.loss = loss
-        self.watch = watch
+        self.progress = progress
         self.aftermath = 0.0  # what follows `fit` within `seconds`, in passes over the validation split
         self.least = 0.0  # the share of its steps below which learning is not worth the time that is left
         self.save_every = save_every
@@ -146,14 +146,14 @@ class Run:
                 self._stop()
             if now - self._saved_at >= self.save_every:
                 self.save()
-            if self.watch is not None and now - watched > 0.25:
+            if self.progress is not None and now - watched > 0.25:
                 watched = now
                 self.flush()
-                self.watch.progress(name, step + 1, total, self.history.latest)
+                self.progress.update(name, step + 1, total, self.history.latest)
         self._ended.add(name)
         self.save()
-        if self.watch is not None:
-            self.watch.progress(name, self._done[name], total, self.history.latest)
+        if self.progress is not None:
+            self.progress.update(name, self._done[name], total, self.history.latest)
         self._inside = False
         if self.signal is not None:
             self._stop()
@@ -193,8 +193,8 @@ class Run:
 
     def say(self, message: str) -> None:
         """Tells the user something worth a line."""
-        if self.watch is not None:
-            self.watch.say(message)
+        if self.progress is not None:
+            self.progress.say(message)
 
     @property
     def left(self) -> float | None:

@@ -130,7 +130,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Because:
+class Suggestion:
     """A value with the reason for it, as `--explain` shows them.
 
     Args:
@@ -277,7 +277,7 @@ def _filled(base: C, given: Mapping[str, Any]) -> C:
     return dataclasses.replace(base, **changes)  # type: ignore[type-var]
 
 
-def resolve(cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Because]) -> tuple[C, dict[str, str]]:
+def resolve(cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Suggestion]) -> tuple[C, dict[str, str]]:
     """What was typed wins over what the data suggests, and that over the default. Returns settings and sources."""
     others = {**{name: b.value for name, b in suggested.items()}, **typed}
     suggested = {name: because for name, because in suggested.items() if because.when(others)}

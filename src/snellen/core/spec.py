@@ -26,7 +26,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Usual:
+class TypicalSize:
     """What to expect of pictures that have several sizes.
 
     Args:
@@ -57,13 +57,15 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
-    usual: Usual | None = None  # of pictures whose height or width varies; None, too, in runs older than the word
+    typical_size: TypicalSize | None = (
+        None  # of pictures whose height or width varies; None, too, in runs older than the word
+    )
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of pictures, the usual ones where they vary; None where these are not known."""
-        if self.usual is not None or self.modality != "image":
-            return None if self.usual is None else self.usual.size
+        if self.typical_size is not None or self.modality != "image":
+            return None if self.typical_size is None else self.typical_size.size
         height, width = self.shape[-2:]
         return None if height is None or width is None else (height, width)
 
@@ -156,14 +158,14 @@ class Spec:
 
 def as_kept(now: Spec, kept: Spec) -> Spec:
     """The spec of data as it is now, without what the spec that was kept of it is too old to say."""
-    old = {name for name, one in kept.inputs.items() if one.usual is None}
+    old = {name for name, one in kept.inputs.items() if one.typical_size is None}
     return replace(
-        now, inputs={name: replace(one, usual=None) if name in old else one for name, one in now.inputs.items()}
+        now, inputs={name: replace(one, typical_size=None) if name in old else one for name, one in now.inputs.items()}
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Preprocessing:
     """How the files become what the model is given: belongs to the model and is saved with it.
 
     `size` is (height, width) in pixels; None keeps the source's own. Values stay at the source's depth.

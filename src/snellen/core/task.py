@@ -38,7 +38,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportedModel:
     """A model as it leaves Snellen.
 
     Args:
@@ -85,8 +85,8 @@ class Task(Generic[X_contra, P_contra]):
     measure: Callable[[Predictions, Spec], dict[str, Metric]]
     answer: Callable[[P_contra, Tensor, Spec], list[Answer]]
     errors: Callable[[Predictions, Spec], Tensor]
-    of_rows: Callable[[Predictions, Spec], Callable[[Tensor], Tensor]]
+    resampled_headline: Callable[[Predictions, Spec], Callable[[Tensor], Tensor]]
     worst: Callable[[Predictions, Spec, int], Tensor]
     truth: Callable[[X_contra, int], Any]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
-    exported: Callable[[P_contra, Spec], Exported]
+    export: Callable[[P_contra, Spec], ExportedModel]

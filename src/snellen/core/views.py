@@ -132,7 +132,7 @@ class Mark:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class AnnotatedImage:
     """(C, H, W) values with the range that is drawn from black to white.
 
     Args:
@@ -148,20 +148,20 @@ class Picture:
     good: bool | None = None
     marks: Sequence[Mark] = ()
     classes: Tensor | None = None
-    beside: Sequence[Picture] = ()
+    beside: Sequence[AnnotatedImage] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class ImageGrid:
     """Pictures side by side. `legend`: what is drawn on them in which colour, each a name and its place."""
 
     title: str
-    items: Sequence[Picture]
+    items: Sequence[AnnotatedImage]
     caption: str = ""
     legend: Sequence[tuple[str, int]] = ()
 
 
-View = Text | Table | Plot | Matrix | Pictures
+View = Text | Table | Plot | Matrix | ImageGrid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ class Batches:
         size: samples a batch; the last of an epoch may be smaller, but a lone last sample, of which no variance can
             be taken, joins the batch before it.
         seed: decides order and augmentation.
-        augment: how pictures are varied; `span` is their range of values.
+        augment: how pictures are varied; `value_range` is their range of values.
         weights: (N,) how often each sample is drawn, relative to others; None: each once an epoch.
     """
 
@@ -30,14 +30,14 @@ class Batches:
         size: int,
         seed: int,
         augment: Augment | None = None,
-        span: tuple[float, float] = (0.0, 255.0),
+        value_range: tuple[float, float] = (0.0, 255.0),
         weights: Tensor | None = None,
     ) -> None:
         self.samples = samples
         self.size = min(size, len(samples))
         self.seed = seed
         self.augment = augment if augment else None
-        self.span = span
+        self.value_range = value_range
         self.weights = weights
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         full, left = divmod(len(samples), self.size)
@@ -94,7 +94,7 @@ class Batches:
         if self.augment is None:
             return batch
         epoch = step // self._steps
-        x = augment(batch.x, batch.ids, self.augment, self.span, key(self.seed), epoch)
+        x = augment(batch.x, batch.ids, self.augment, self.value_range, key(self.seed), epoch)
         return Labelled(x, batch.y, batch.ids)
 
     def names(self, step: int) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.files import written
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.file_index import cache_folder
 from snellen.data.source import BadSamples, Source
 
@@ -49,30 +49,30 @@ def memory() -> int:
 
 
 # What was decoded into memory serves every model that reads the same pictures in the same way.
-_RESIDENT: weakref.WeakKeyDictionary[Source, dict[tuple[Reading, bytes], Tensor]] = weakref.WeakKeyDictionary()
+_RESIDENT: weakref.WeakKeyDictionary[Source, dict[tuple[Preprocessing, bytes], Tensor]] = weakref.WeakKeyDictionary()
 
 
-def resident(source: Source, ids: Tensor, reading: Reading) -> Tensor | None:
+def resident(source: Source, ids: Tensor, preprocessing: Preprocessing) -> Tensor | None:
     """All inputs of `ids` as one tensor where they fit in a quarter of the free memory, else None.
 
     Raises:
         BadSamples: naming every sample that cannot be read.
         DataError: when the inputs have several sizes and the reading asks for none.
     """
-    whole = source.all(reading)
+    whole = source.all(preprocessing)
     if whole is not None:
         return whole if len(ids) == len(whole) and bool((ids[1:] > ids[:-1]).all()) else whole[ids]
     if not len(ids):
         return None
-    key = (reading, hashlib.blake2b(ids.numpy().tobytes(), digest_size=16).digest())
+    key = (preprocessing, hashlib.blake2b(ids.numpy().tobytes(), digest_size=16).digest())
     known = _RESIDENT.setdefault(source, {})
     if key in known:
         return known[key]
-    first = source.read(ids[:1].numpy().astype(np.int64), reading)
+    first = source.read(ids[:1].numpy().astype(np.int64), preprocessing)
     if first.numel() * first.element_size() * len(ids) > memory() // SHARE_OF_MEMORY:
         return None
     values = first.new_empty(len(ids), *first.shape[1:])
-    _decode_all(source, ids.numpy().astype(np.int64), reading, first, lambda start, x: _put(values, start, x))
+    _decode_all(source, ids.numpy().astype(np.int64), preprocessing, first, lambda start, x: _put(values, start, x))
     if sum(v.nbytes for v in known.values()) + values.nbytes > memory() // SHARE_OF_MEMORY:
         known.clear()
     known[key] = values
@@ -84,7 +84,7 @@ def _put(values: Tensor, start: int, x: Tensor) -> None:
 
 
 def _decode_all(
-    source: Source, ids: np.ndarray, reading: Reading, first: Tensor, take: Callable[[int, Tensor], object]
+    source: Source, ids: np.ndarray, preprocessing: Preprocessing, first: Tensor, take: Callable[[int, Tensor], object]
 ) -> None:
     """Hands all inputs to `take` in chunks; what cannot be read is named all at once."""
     problems: dict[int, str] = {}
@@ -92,7 +92,7 @@ def _decode_all(
     for start in range(0, len(ids), size):
         part = ids[start : start + size]
         try:
-            x = source.read(part, reading)
+            x = source.read(part, preprocessing)
         except BadSamples as error:
             problems.update(error.problems)
             continue
@@ -111,9 +111,9 @@ def _decode_all(
 class Decoded:
     """A source whose inputs lie decoded in a file, one after the other, for one reading."""
 
-    def __init__(self, source: Source, reading: Reading, path: Path, first: Tensor) -> None:
+    def __init__(self, source: Source, preprocessing: Preprocessing, path: Path, first: Tensor) -> None:
         self.source = source
-        self.reading = reading
+        self.preprocessing = preprocessing
         self.shape, self.dtype = first.shape[1:], first.numpy().dtype
         self._row = first.numel() * first.element_size()  # bytes
         self._file = os.open(path, os.O_RDONLY)
@@ -122,9 +122,9 @@ class Decoded:
     def __len__(self) -> int:
         return len(self.source)
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        if reading != self.reading:
-            return self.source.read(ids, reading)
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+        if preprocessing != self.preprocessing:
+            return self.source.read(ids, preprocessing)
         rows = np.empty((len(ids), *self.shape), self.dtype)
         for row, id in zip(rows, ids, strict=True):
             if os.preadv(self._file, [row.reshape(-1).view(np.uint8).data], int(id) * self._row) != self._row:
@@ -133,7 +133,7 @@ class Decoded:
                 )
         return torch.from_numpy(rows)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def name(self, id: int) -> str:
@@ -143,7 +143,7 @@ class Decoded:
         return self.source.key()
 
 
-def decoded(source: Source, reading: Reading, cache: str = "auto", announce: Announce = quietly) -> Source:
+def decoded(source: Source, preprocessing: Preprocessing, cache: str = "auto", announce: Announce = quietly) -> Source:
     """The source over a file of its decoded inputs; the source itself where there is to be no such file.
 
     Args:
@@ -157,19 +157,19 @@ def decoded(source: Source, reading: Reading, cache: str = "auto", announce: Ann
     key = source.key()
     if allowed == 0 or key is None or not len(source):
         return source
-    first = source.read(np.zeros(1, np.int64), reading)
+    first = source.read(np.zeros(1, np.int64), preprocessing)
     size = first.numel() * first.element_size() * len(source)
     folder = cache_folder() / "decoded"
-    path = folder / hashlib.blake2b(f"1 {key} {reading}".encode(), digest_size=12).hexdigest()
+    path = folder / hashlib.blake2b(f"1 {key} {preprocessing}".encode(), digest_size=12).hexdigest()
     try:
         if not (path.exists() and path.stat().st_size == size):
             _make_room(folder, size, allowed)
             announce(f"decoding {len(source):,} inputs once into {path} ({size / 1e6:,.0f} MB)")
             ids = np.arange(len(source))
             with written(path, size) as file:
-                _decode_all(source, ids, reading, first, lambda start, x: file.write(x.contiguous().numpy().data))
+                _decode_all(source, ids, preprocessing, first, lambda start, x: file.write(x.contiguous().numpy().data))
         os.utime(path)
-        return Decoded(source, reading, path, first)
+        return Decoded(source, preprocessing, path, first)
     except (EnvironmentProblem, OSError) as error:
         announce(f"no decoded inputs are kept: {error.cause if isinstance(error, EnvironmentProblem) else error}")
         return source

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Reading, Spec, Target
+from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Preprocessing, Spec, Target
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
 from snellen.data.cache import Announce, decoded, quietly, resident
 from snellen.data.scenes import Scenes
-from snellen.data.source import Aside, Source
+from snellen.data.source import Skipped, Source
 
 S_co = TypeVar("S_co", covariant=True)
 
@@ -36,7 +36,7 @@ class Labelled(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class RawDataset:
     """What a format found, before splits are made and contents are checked.
 
     Args:
@@ -58,15 +58,15 @@ class Draft:
     inputs: Mapping[str, Input]
     target: Target | None
     truth: Tensor | None
-    taken_for: str
+    recognised_as: str
     annotations: Annotations | None = None
     given: np.ndarray | None = None
     groups: np.ndarray | None = None
     same: bool = False
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
-    aside: tuple[Aside, ...] = ()
-    bad: Mapping[int, Aside] = field(default_factory=dict)
+    aside: tuple[Skipped, ...] = ()
+    bad: Mapping[int, Skipped] = field(default_factory=dict)
     objections: tuple[Finding, ...] = ()
 
 
@@ -77,7 +77,7 @@ class Dataset(Generic[S_co]):
     Args:
         spec: shapes, classes, units, sizes.
         source: where the inputs come from.
-        truth, annotations: all targets, see `Draft`.
+        truth, annotations: all targets, see `RawDataset`.
         splits: "train", "val", "test" -> ids.
         taken_for: what the data was taken for.
         findings: what the check found worth saying.
@@ -91,13 +91,13 @@ class Dataset(Generic[S_co]):
     source: Source
     truth: Tensor
     splits: Mapping[str, Tensor]
-    taken_for: str = ""
+    recognised_as: str = ""
     findings: tuple[Finding, ...] = ()
     origin: Mapping[str, Any] | None = None
     files: Mapping[str, int] = field(default_factory=dict)
-    reading: Reading = Reading()
-    span: tuple[float, float] | None = None
-    aside: tuple[Aside, ...] = ()
+    preprocessing: Preprocessing = Preprocessing()
+    value_range: tuple[float, float] | None = None
+    aside: tuple[Skipped, ...] = ()
     cache: str = "auto"
     annotations: Annotations | None = None
 
@@ -105,20 +105,22 @@ class Dataset(Generic[S_co]):
         return sum(len(ids) for ids in self.splits.values())
 
     def samples(self, split: str, device: torch.device | str = "cpu", announce: Announce = quietly) -> Samples:
-        """The samples of a split, read as `reading` says: from memory, from a file of decoded ones, or from the source.
+        """Samples of a split, preprocessed: from memory, from the cache file, or from the source.
 
         Args:
             announce: told in a line where decoded inputs are kept, if they are.
         """
         ids = self.splits[split]
-        values = None if self.cache == "off" else resident(self.source, ids, self.reading)
-        source = self.source if values is not None else decoded(self.source, self.reading, self.cache, announce)
-        return Samples(source, ids, self.truth[ids], self.reading, values, device)
+        values = None if self.cache == "off" else resident(self.source, ids, self.preprocessing)
+        source = self.source if values is not None else decoded(self.source, self.preprocessing, self.cache, announce)
+        return Samples(source, ids, self.truth[ids], self.preprocessing, values, device)
 
     def scenes(self, split: str, device: torch.device | str = "cpu") -> Scenes:
         """The pictures of a split, each at its own size with its truth, where that is told of places in it."""
         assert self.annotations is not None
-        return Scenes(self.source, self.splits[split], self.annotations, self.reading, self.cache != "off", device)
+        return Scenes(
+            self.source, self.splits[split], self.annotations, self.preprocessing, self.cache != "off", device
+        )
 
     def counts(self, split: str) -> tuple[int, ...]:
         """Samples, objects or pixels of each class in a split; nothing where there are no classes."""
@@ -130,7 +132,7 @@ class Dataset(Generic[S_co]):
     def example(self, split: str, device: torch.device | str = "cpu") -> Tensor:
         """(1, ...) the first input of a split, as a model is given it."""
         if self.annotations is not None:
-            return self.source.read(self.splits[split][:1].numpy(), self.reading).to(device)
+            return self.source.read(self.splits[split][:1].numpy(), self.preprocessing).to(device)
         return self.samples(split, device).take(torch.zeros(1, dtype=torch.int64)).x
 
     def name(self, id: int) -> str:
@@ -138,13 +140,13 @@ class Dataset(Generic[S_co]):
 
     def picture(self, id: int) -> Tensor:
         """(C, H, W) one input as the model reads it."""
-        return self.source.read(np.array([id]), self.reading)[0]
+        return self.source.read(np.array([id]), self.preprocessing)[0]
 
     def _repr_html_(self) -> str:
         import html
 
         rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:,}</td></tr>" for k, v in self.spec.sizes.items())
-        return f"<p>{html.escape(self.taken_for)}</p><table>{rows}</table>"
+        return f"<p>{html.escape(self.recognised_as)}</p><table>{rows}</table>"
 
 
 class Samples:
@@ -159,13 +161,13 @@ class Samples:
         source: Source,
         ids: Tensor,
         y: Tensor,
-        reading: Reading,
+        preprocessing: Preprocessing,
         values: Tensor | None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.source = source
         self.device = torch.device(device)
-        self.reading = reading
+        self.preprocessing = preprocessing
         self.ids = ids.to(self.device)
         self.y = y.to(self.device)
         self.values = None if values is None else values.to(self.device)
@@ -179,7 +181,7 @@ class Samples:
         ids, y = self.ids.index_select(0, positions), self.y.index_select(0, positions)
         if self.values is not None:
             return Labelled(self.values.index_select(0, positions), y, ids)
-        x = self.source.read(ids.cpu().numpy(), self.reading)
+        x = self.source.read(ids.cpu().numpy(), self.preprocessing)
         return Labelled(x.to(self.device), y, ids)
 
     def in_order(self, size: int = 256) -> Iterator[Labelled]:

@@ -24,7 +24,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from snellen.data.source import Aside
+from snellen.data.source import Skipped
 
 VERSION = 1
 _LISTS = 4  # of each kind of fact, that are kept together: the newest
@@ -42,7 +42,7 @@ class Listing(NamedTuple):
     """All of a folder. `folders` are those walked, relative to the root; the root is ""."""
 
     files: list[File]
-    aside: list[Aside]
+    aside: list[Skipped]
     folders: list[str]
 
 
@@ -57,7 +57,9 @@ def walk(root: Path) -> Listing:
             state = (root / relative).stat()
             place = (state.st_dev, state.st_ino)
             if linked and place in seen:
-                listing.aside.append(Aside(relative, "is a link to a folder that is read already", "Remove the link."))
+                listing.aside.append(
+                    Skipped(relative, "is a link to a folder that is read already", "Remove the link.")
+                )
                 continue
             seen.add(place)
             with os.scandir(root / relative) as found:
@@ -65,7 +67,7 @@ def walk(root: Path) -> Listing:
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno else str(error)
             listing.aside.append(
-                Aside(relative or ".", f"is a folder that cannot be read ({reason})", "Mend its permissions.")
+                Skipped(relative or ".", f"is a folder that cannot be read ({reason})", "Mend its permissions.")
             )
             continue
         listing.folders.append(relative)
@@ -88,15 +90,15 @@ def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
         state = entry.stat()
     except UnicodeEncodeError:
         shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        listing.aside.append(Aside(shown, "has a name that is not UTF-8", "Rename it."))
+        listing.aside.append(Skipped(shown, "has a name that is not UTF-8", "Rename it."))
     except OSError:
         gone = "is a link to nothing" if entry.is_symlink() else "cannot be looked at"
-        listing.aside.append(Aside(path, gone, "Mend or remove it."))
+        listing.aside.append(Skipped(path, gone, "Mend or remove it."))
     else:
         if stat.S_ISREG(state.st_mode):
             listing.files.append(File(path, state.st_size, state.st_mtime_ns))
         else:
-            listing.aside.append(Aside(path, "is no regular file", "Move it out of the data."))
+            listing.aside.append(Skipped(path, "is no regular file", "Move it out of the data."))
     return False
 
 

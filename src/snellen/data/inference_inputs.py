@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
-from snellen.core.spec import PixelClasses, PixelNumbers, Reading, Spec
+from snellen.core.spec import PixelClasses, PixelNumbers, Preprocessing, Spec
 from snellen.data.decode.frame_pairs import paired
 from snellen.data.decode.header import DEPTHS, Unusable
 from snellen.data.decode.image_decoder import decode, headers
@@ -30,11 +30,13 @@ BATCH = 64
 
 Named = tuple[list[str], Tensor]
 Sample = tuple[str, Tensor]
-Asked = tuple[str, tuple[tuple[Path, int | None], ...]]  # what a sample is called, and its file and page; of flow two
+AskedSample = tuple[
+    str, tuple[tuple[Path, int | None], ...]
+]  # what a sample is called, and its file and page; of flow two
 Inside = Callable[[Path, dict[str, str]], Iterator[Path]]
 
 
-def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named]:
+def inputs(words: Sequence[str], spec: Spec, preprocessing: Preprocessing) -> Iterator[Named]:
     """Names and inputs, at most 64 at a time and all of one shape, in the order of the words.
 
     Args:
@@ -57,12 +59,12 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
             paths = list(some)
             if films:
                 for path in paths:
-                    yield from _alike(_frames(path, spec, reading, problems, pairs))
+                    yield from _alike(_frames(path, spec, preprocessing, problems, pairs))
             elif pairs:
                 frames_of = _pairs(paths, problems)
-                yield from _alike(_read(frames_of, spec, of_one_frame(spec, reading), problems))
+                yield from _alike(_read(frames_of, spec, of_one_frame(spec, preprocessing), problems))
             else:
-                yield from _alike(_read(_each(paths, reading, problems), spec, reading, problems))
+                yield from _alike(_read(_each(paths, preprocessing, problems), spec, preprocessing, problems))
     if problems:
         names = list(problems)
         raise BadSamples(
@@ -72,7 +74,7 @@ def inputs(words: Sequence[str], spec: Spec, reading: Reading) -> Iterator[Named
         )
 
 
-def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading, page: int | None = None) -> Tensor:
+def read_picture(file: Path | IO[bytes], spec: Spec, preprocessing: Preprocessing, page: int | None = None) -> Tensor:
     """(C, H, W) as a model is asked: its channels, and at the file's own depth or at the data's where that is deeper.
 
     Args:
@@ -80,7 +82,7 @@ def read_picture(file: Path | IO[bytes], spec: Spec, reading: Reading, page: int
     Raises:
         Unusable: saying why the file cannot be read, or not as the model wants it.
     """
-    return _deep_enough(decode(file, as_asked(spec, reading), page), spec)
+    return _deep_enough(decode(file, as_asked(spec, preprocessing), page), spec)
 
 
 def of_pairs(spec: Spec) -> bool:
@@ -88,10 +90,10 @@ def of_pairs(spec: Spec) -> bool:
     return isinstance(spec.target, PixelNumbers) and spec.target.kind == "flow"
 
 
-def of_one_frame(spec: Spec, reading: Reading) -> Reading:
+def of_one_frame(spec: Spec, preprocessing: Preprocessing) -> Preprocessing:
     """The reading of a frame of two: half of the channels."""
-    channels = as_asked(spec, reading).channels
-    return dataclasses.replace(reading, channels=None if channels is None else channels // 2)
+    channels = as_asked(spec, preprocessing).channels
+    return dataclasses.replace(preprocessing, channels=None if channels is None else channels // 2)
 
 
 def joined(frames: Sequence[Tensor], second: object) -> Tensor:
@@ -111,19 +113,19 @@ def joined(frames: Sequence[Tensor], second: object) -> Tensor:
     return torch.cat(list(frames))
 
 
-def pages_of(file: Path | IO[bytes], name: str, reading: Reading) -> list[tuple[str, int | None]]:
+def pages_of(file: Path | IO[bytes], name: str, preprocessing: Preprocessing) -> list[tuple[str, int | None]]:
     """What each sample of a file is called, with its page from 0: the file itself, or every page of a stack.
 
     Raises:
         Unusable: for a file whose pages are to be counted and that is no picture.
     """
-    count = len(headers(file)) if reading.pages == "each" else 1
+    count = len(headers(file)) if preprocessing.pages == "each" else 1
     return [(page_name(name, page), page) for page in range(count)] if count > 1 else [(name, None)]
 
 
-def as_asked(spec: Spec, reading: Reading) -> Reading:
+def as_asked(spec: Spec, preprocessing: Preprocessing) -> Preprocessing:
     """The reading with the channels that the model takes."""
-    return dataclasses.replace(reading, channels=reading.channels or spec.input.shape[0])
+    return dataclasses.replace(preprocessing, channels=preprocessing.channels or spec.input.shape[0])
 
 
 def _deep_enough(x: Tensor, spec: Spec) -> Tensor:
@@ -220,12 +222,14 @@ def _of_listing(folder: Path, listing: Listing, problems: dict[str, str]) -> Ite
     yield from (folder / entry.path for entry in found.aside if is_film(entry.path))
 
 
-def _read(asked: Iterator[Asked], spec: Spec, reading: Reading, problems: dict[str, str]) -> Iterator[list[Sample]]:
+def _read(
+    asked: Iterator[AskedSample], spec: Spec, preprocessing: Preprocessing, problems: dict[str, str]
+) -> Iterator[list[Sample]]:
     """Pictures from files, so many at a time, each with its name; what cannot be read is among the problems."""
 
-    def read(one: Asked) -> Tensor | Unusable:
+    def read(one: AskedSample) -> Tensor | Unusable:
         try:
-            return joined([read_picture(path, spec, reading, page) for path, page in one[1]], one[1][-1][0])
+            return joined([read_picture(path, spec, preprocessing, page) for path, page in one[1]], one[1][-1][0])
         except Unusable as error:
             return error
 
@@ -243,16 +247,16 @@ def _shape(x: Tensor) -> str:
     return f"{x.shape[-1]}x{x.shape[-2]}"
 
 
-def _each(paths: Sequence[Path], reading: Reading, problems: dict[str, str]) -> Iterator[Asked]:
+def _each(paths: Sequence[Path], preprocessing: Preprocessing, problems: dict[str, str]) -> Iterator[AskedSample]:
     """The samples of files: a picture each, or the pages of a stack."""
     for path in paths:
         try:
-            yield from ((name, ((path, page),)) for name, page in pages_of(path, str(path), reading))
+            yield from ((name, ((path, page),)) for name, page in pages_of(path, str(path), preprocessing))
         except Unusable as error:
             problems[str(path)] = error.cause
 
 
-def _pairs(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[Asked]:
+def _pairs(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[AskedSample]:
     """Two frames each, under the name of the first; a file that is in no pair is among the problems."""
     pairs, alone = paired(paths)
     problems.update(
@@ -262,11 +266,11 @@ def _pairs(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[Asked]:
 
 
 def _frames(
-    path: Path, spec: Spec, reading: Reading, problems: dict[str, str], pairs: bool = False
+    path: Path, spec: Spec, preprocessing: Preprocessing, problems: dict[str, str], pairs: bool = False
 ) -> Iterator[list[Sample]]:
     """The frames of a film, so many at a time, each with its number; or each with the one after it."""
     good: list[Sample] = []
-    asked = of_one_frame(spec, reading) if pairs else as_asked(spec, reading)
+    asked = of_one_frame(spec, preprocessing) if pairs else as_asked(spec, preprocessing)
     before: Tensor | None = None
     try:
         for number, frame in enumerate(frames(path)):

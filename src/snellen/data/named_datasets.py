@@ -16,15 +16,18 @@ from urllib.parse import urlsplit
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, nearest
 from snellen.core.files import sync_folder
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.names import NAMED
 from snellen.data.synthetic import shapes, toys
 
-BUILTIN: dict[str, Callable[..., Draft]] = {**toys.TOYS, "shapes": shapes.shapes}  # of a seed and, of some, a target
+BUILTIN: dict[str, Callable[..., RawDataset]] = {
+    **toys.TOYS,
+    "shapes": shapes.shapes,
+}  # of a seed and, of some, a target
 MANY_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # the built-in sets whose target can be chosen; the first is usual
 
 
-def built_in(name: str, seed: int, target: tuple[str, ...]) -> Draft:
+def built_in(name: str, seed: int, target: tuple[str, ...]) -> RawDataset:
     """A built-in set with the target that was asked for, if any.
 
     Raises:

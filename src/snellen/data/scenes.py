@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.random import permutation
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.annotations import Annotations, Truth
 from snellen.data.cache import SHARE_OF_MEMORY, memory
 from snellen.data.decode.image_files import in_threads
@@ -40,16 +40,18 @@ class Scenes:
         source: Source,
         ids: Tensor,
         annotations: Annotations,
-        reading: Reading,
+        preprocessing: Preprocessing,
         keep: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
         self.source = source
         self.ids = ids
         self.annotations = annotations
-        self.reading = reading
+        self.preprocessing = preprocessing
         self.device = torch.device(device)
-        self._kept: dict[int, Tensor] | None = _KEPT.setdefault(source, {}).setdefault(reading, {}) if keep else None
+        self._kept: dict[int, Tensor] | None = (
+            _KEPT.setdefault(source, {}).setdefault(preprocessing, {}) if keep else None
+        )
         self._room = memory() // SHARE_OF_MEMORY
 
     def __len__(self) -> int:
@@ -59,7 +61,7 @@ class Scenes:
         """(C, H, W) the picture of a sample, on the CPU."""
         if self._kept is not None and id in self._kept:
             return self._kept[id]
-        read = self.source.read(np.array([id]), self.reading)[0]
+        read = self.source.read(np.array([id]), self.preprocessing)[0]
         if self._kept is not None and read.nbytes * len(self.source) <= self._room:
             self._kept[id] = read
         return read
@@ -79,7 +81,7 @@ class Scenes:
 
 
 # What was decoded serves every model that reads the same pictures in the same way.
-_KEPT: weakref.WeakKeyDictionary[Source, dict[Reading, dict[int, Tensor]]] = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary[Source, dict[Preprocessing, dict[int, Tensor]]] = weakref.WeakKeyDictionary()
 
 
 def moved_to(truth: Truth, device: torch.device) -> Truth:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 
 _LEAVE_OUT = "Mend or remove them, or leave them out with --quarantine."
 
@@ -31,14 +31,14 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        """(B, ...) inputs of the samples `ids` at their own depth, as `reading` wants them. Thread-safe.
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+        """(B, ...) inputs of the samples `ids` at their own depth, as `preprocessing` wants them. Thread-safe.
 
         Raises:
             BadSamples: naming every sample of `ids` that cannot be read.
         """
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         """All inputs where they lie in memory already and need no change, else None."""
 
     def name(self, id: int) -> str:
@@ -63,13 +63,13 @@ class Array:
     def __len__(self) -> int:
         return len(self.values)
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        return as_read(self.values[torch.from_numpy(ids)], reading)
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+        return as_read(self.values[torch.from_numpy(ids)], preprocessing)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         shape = self.values.shape
-        size = len(shape) != 4 or reading.size is None or tuple(shape[-2:]) == reading.size
-        channels = len(shape) != 4 or reading.channels is None or shape[1] == reading.channels
+        size = len(shape) != 4 or preprocessing.size is None or tuple(shape[-2:]) == preprocessing.size
+        channels = len(shape) != 4 or preprocessing.channels is None or shape[1] == preprocessing.channels
         return self.values if size and channels else None
 
     def name(self, id: int) -> str:
@@ -79,26 +79,26 @@ class Array:
         return None
 
 
-def as_read(x: Tensor, reading: Reading) -> Tensor:
-    """(B, C, H, W) pictures in the size and channels of `reading`, at their own depth; other shapes as they are."""
+def as_read(x: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(B, C, H, W) images in the size and channels of `preprocessing`, at their own depth; other shapes unchanged."""
     if x.ndim != 4:
         return x
-    if reading.channels is not None and x.shape[1] != reading.channels:
+    if preprocessing.channels is not None and x.shape[1] != preprocessing.channels:
         if x.shape[1] == 1:
-            x = x.expand(-1, reading.channels, -1, -1)
-        elif reading.channels == 1 and x.shape[1] == 3:
+            x = x.expand(-1, preprocessing.channels, -1, -1)
+        elif preprocessing.channels == 1 and x.shape[1] == 3:
             weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
             x = at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
         else:
             raise DataError(
-                f"the picture has {x.shape[1]} channels, the model reads {reading.channels}", "Convert it first."
+                f"the picture has {x.shape[1]} channels, the model reads {preprocessing.channels}", "Convert it first."
             )
-    if reading.size is not None and tuple(x.shape[-2:]) != reading.size:
-        smooth = reading.resample != "nearest"
+    if preprocessing.size is not None and tuple(x.shape[-2:]) != preprocessing.size:
+        smooth = preprocessing.resample != "nearest"
         resized = torch.nn.functional.interpolate(
             x.float(),
-            size=reading.size,
-            mode=reading.resample,
+            size=preprocessing.size,
+            mode=preprocessing.resample,
             antialias=smooth,
             align_corners=False if smooth else None,
         )
@@ -114,7 +114,7 @@ def at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.round().clamp(info.min, info.max).to(dtype)
 
 
-class Aside(NamedTuple):
+class Skipped(NamedTuple):
     """A file or sample that is not used, with the reason and the remedy."""
 
     path: str

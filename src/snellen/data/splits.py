@@ -11,14 +11,14 @@ from torch import Tensor
 from snellen.core.errors import UsageError
 from snellen.core.random import key, uniform
 from snellen.core.spec import Classes
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.dataset import SPLITS, RawDataset
 
 SHARES = (0.70, 0.15, 0.15)  # train, val, test where we make all three
 HELD_OUT = 0.10  # of a given training split, for validation
 MOST_HELD_OUT = 5000
 
 
-def divide(draft: Draft, seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, Tensor]:
+def divide(draft: RawDataset, seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, Tensor]:
     """Split name -> sorted ids. A given split is respected; what is missing is taken from the training part.
 
     Samples are ranked by a hash of their place within their class, so that counts are exact.
@@ -30,15 +30,15 @@ def divide(draft: Draft, seed: int = 0, folds: int | None = None, fold: int = 0)
         UsageError: for folds where the data has a test split of its own, or fewer than two.
     """
     count = len(draft.source)
-    everything = torch.arange(count)
+    all_samples = torch.arange(count)
     if folds is not None:
-        return _folded(draft, everything, seed, folds, fold)
+        return _folded(draft, all_samples, seed, folds, fold)
     if draft.same:
-        return dict.fromkeys(SPLITS, everything)
+        return dict.fromkeys(SPLITS, all_samples)
     if draft.given is None:
-        return _ranked(draft, everything, dict(zip(SPLITS, SHARES, strict=True)), seed)
+        return _ranked(draft, all_samples, dict(zip(SPLITS, SHARES, strict=True)), seed)
     given = torch.from_numpy(draft.given)
-    splits = {name: everything[given == place] for place, name in enumerate(SPLITS)}
+    splits = {name: all_samples[given == place] for place, name in enumerate(SPLITS)}
     missing = [name for name in ("val", "test") if not len(splits[name])]
     if missing:
         share = min(HELD_OUT, MOST_HELD_OUT / max(len(splits["train"]), 1))
@@ -47,7 +47,7 @@ def divide(draft: Draft, seed: int = 0, folds: int | None = None, fold: int = 0)
     return splits
 
 
-def _folded(draft: Draft, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
+def _folded(draft: RawDataset, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
     if not 2 <= folds <= len(ids) or not 0 <= fold < folds:
         raise UsageError(f"{folds} folds cannot be made of {len(ids)} samples", "Write for example --folds 5.")
     if draft.same or (draft.given is not None and (draft.given != 0).any()):
@@ -62,7 +62,9 @@ def _folded(draft: Draft, ids: Tensor, seed: int, folds: int, fold: int) -> dict
     return {**kept, "test": parts[f"{fold}"]}
 
 
-def _ranked(draft: Draft, ids: Tensor, shares: Mapping[str, float], seed: int, fill: bool = True) -> dict[str, Tensor]:
+def _ranked(
+    draft: RawDataset, ids: Tensor, shares: Mapping[str, float], seed: int, fill: bool = True
+) -> dict[str, Tensor]:
     """Whole groups go to splits, class by class, in the order of their hash.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen.core.detections import Found, Objects
+from snellen.core.detections import Detections, Objects
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Boxes, Spec
@@ -55,7 +55,7 @@ class Usual(nn.Module):
         self.register_buffer("masks", torch.zeros(classes, SIDE, SIDE) if masks else torch.zeros(0, SIDE, SIDE))
         self.register_buffer("pose", torch.zeros(classes, keypoints, 2))  # in shares of the box
 
-    def detect(self, images: Sequence[Tensor]) -> list[Found]:
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         return [self._in(*image.shape[-2:]) for image in images]
 
     def padded(self, x: Tensor) -> dict[str, Tensor]:
@@ -71,7 +71,7 @@ class Usual(nn.Module):
             said["keypoints"] = torch.cat([points, self.scores[:, None, None].expand(-1, points.shape[1], 1)], 2)
         return {name: value.expand(x.shape[0], *value.shape) for name, value in said.items()}
 
-    def _in(self, height: int, width: int) -> Found:
+    def _in(self, height: int, width: int) -> Detections:
         there = self.scores > 0
         scores, labels = self.scores[there], self.labels[there]
         boxes = self.boxes[there] * self.boxes.new_tensor([width, height, width, height])  # (D, 4)
@@ -82,7 +82,7 @@ class Usual(nn.Module):
             points = torch.cat(
                 [corner + self.pose[labels] * side, scores[:, None, None].expand(-1, self.pose.shape[1], 1)], 2
             )
-        return Found(boxes, scores, labels, masks, points)
+        return Detections(boxes, scores, labels, masks, points)
 
 
 def build(parts: Sequence[Part], spec: Spec) -> Usual:

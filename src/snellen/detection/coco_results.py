@@ -10,7 +10,7 @@ from typing import Any
 
 from snellen.core import files
 from snellen.core.errors import UsageError, nearest
-from snellen.core.run import Watch
+from snellen.core.run import Progress
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Answer
 from snellen.data.formats.coco_json import read
@@ -86,8 +86,8 @@ class Results:
         """What was found in a file, whatever its score: average precision asks for all of it."""
         self.answers.append((name, objects))
 
-    def write(self, watch: Watch | None = None) -> None:
-        """One entry for each object. watch: is told of pictures whose number is not known."""
+    def write(self, progress: Progress | None = None) -> None:
+        """One entry for each object. progress: receives a message about images without a known id."""
         names = [name for name, _ in self.answers]
         ids, strangers = numbered(names, self.known)
         entries = [
@@ -95,9 +95,9 @@ class Results:
         ]
         written = json.dumps(entries, ensure_ascii=False, allow_nan=False)
         files.write_text(self.path, written + "\n")
-        if self.known is not None and strangers and watch is not None:
+        if self.known is not None and strangers and progress is not None:
             few = ", ".join(strangers[:3]) + (" ..." if len(strangers) > 3 else "")
-            watch.say(
+            progress.say(
                 f"{len(strangers)} of {len(names)} pictures are not in {self.known.told}, or came twice, and are "
                 f"numbered anew: {few}"
             )

@@ -72,7 +72,7 @@ def finds_of(said: Predictions, part: Part) -> Finds:
     if part == "keypoints" and len(boxes):  # of the box around them
         places = said["keypoints"][..., :2].double()
         area = (places.amax(1) - places.amin(1)).prod(1).numpy()
-    return Finds(_owners(said["finds"]), said["labels"].numpy(), said["scores"].double().numpy(), area)
+    return Finds(_owners(said["num_detections"]), said["labels"].numpy(), said["scores"].double().numpy(), area)
 
 
 def truths_of(said: Predictions, part: Part) -> Truths:
@@ -81,7 +81,7 @@ def truths_of(said: Predictions, part: Part) -> Truths:
     if part == "keypoints":
         ignored = ignored | ~(said["true_keypoints"][..., 2] > 0).any(1)
     return Truths(
-        _owners(said["objects"]),
+        _owners(said["num_objects"]),
         said["true_labels"].numpy(),
         said["crowd"].numpy(),
         ignored.numpy(),
@@ -99,8 +99,8 @@ def overlap_of(said: Predictions, part: Part, target: Boxes) -> Overlap:
     crowd = said["crowd"].numpy()
     if part == "masks":
         return iou.of_masks(
-            short_masks(said, "counts", "runs", "finds"),
-            short_masks(said, "true_counts", "true_runs", "objects"),
+            short_masks(said, "counts", "runs", "num_detections"),
+            short_masks(said, "true_counts", "true_runs", "num_objects"),
             crowd,
         )
     if part == "keypoints":
@@ -208,7 +208,7 @@ def counted(matches: Matches, threshold: float) -> tuple[int, int, int]:
     return int(right.sum()), int(kept.sum()), int(matches.counted[0].sum())
 
 
-def of_rows(parts: Sequence[Part], said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+def resampled_headline(parts: Sequence[Part], said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The headline of (R, n) resampled rows."""
     return detection.mean_of_rows(matched(said, parts[0], spec))
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from snellen.core.spec import Boxes, Spec
 from snellen.detection.checkpoints import Known, begun, standardize
-from snellen.detection.settings import Sight, reads
+from snellen.detection.settings import Sight, preprocessing_of
 from snellen.nn.detection.anchors import Anchors
 from snellen.nn.detection.backbones import EPSILON, Norm, pyramid
 from snellen.nn.detection.detector import Detector
-from snellen.nn.detection.image_batch import Pictures
+from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.detection.one_stage import Kind, OneStage
 
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))  # of RetinaNet's anchors at a place
@@ -24,10 +24,10 @@ def detector(kind: Kind, sight: Sight, spec: Spec, known: Known) -> Detector:
     """The untrained detector."""
     target = spec.target
     assert isinstance(target, Boxes)
-    channels = 3 if kind == "ssdlite" else reads(sight, spec).channels or 3
+    channels = 3 if kind == "ssdlite" else preprocessing_of(sight, spec).channels or 3
     published = begun(sight, known)
     sides = sight.sides(spec, published.sides if published else None)
-    pictures = Pictures(standardize(spec, channels, published), *sides, square=kind == "ssdlite")
+    pictures = DetectorTransform(standardize(spec, channels, published), *sides, square=kind == "ssdlite")
     if kind == "ssdlite":
         return Detector(pictures, OneStage(kind, ssdlite(len(target.names) + 1)))
     norm: Norm = "frozen" if published else sight.norm

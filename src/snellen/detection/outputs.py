@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from snellen.core.detections import Found, Objects, Region
+from snellen.core.detections import Detections, Objects, Region
 from snellen.core.rle import runs, text
 from snellen.core.spec import Boxes, Spec
-from snellen.core.task import Answer, Exported, Output
+from snellen.core.task import Answer, ExportedModel, Output
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.evaluation import target_of
 from snellen.detection.prediction import BATCH, check, first
@@ -21,7 +21,7 @@ from snellen.detection.protocol import Detector, Padded, Part
 
 def answer(parts: Sequence[Part], model: Detector, x: Tensor, spec: Spec) -> list[Answer]:
     """(B, C, H, W) to {"objects": [{"class", "score", "box", "mask", "keypoints"}], "threshold"}, those above it."""
-    found: list[Found] = []
+    found: list[Detections] = []
     with torch.inference_mode():
         for some in torch.split(x, BATCH):
             found += model.detect(list(some))
@@ -36,7 +36,7 @@ def answer(parts: Sequence[Part], model: Detector, x: Tensor, spec: Spec) -> lis
 
 
 @contextlib.contextmanager
-def untold(model: Any) -> Iterator[float]:
+def all_detections(model: Any) -> Iterator[float]:
     """Inside, a detector tells every find, whatever its score; gives the threshold that it has otherwise."""
     threshold = model.threshold.clone()
     model.threshold.zero_()
@@ -46,7 +46,9 @@ def untold(model: Any) -> Iterator[float]:
         model.threshold.copy_(threshold)
 
 
-def told(parts: Sequence[Part], found: Found, size: tuple[int, int], target: Boxes, threshold: float) -> list[Answer]:
+def told(
+    parts: Sequence[Part], found: Detections, size: tuple[int, int], target: Boxes, threshold: float
+) -> list[Answer]:
     """Each find in plain words, the surest first."""
     objects: list[Answer] = []
     for k, score in enumerate(found.scores.tolist()):
@@ -95,7 +97,7 @@ def truth(parts: Sequence[Part], data: Dataset[Labelled], id: int) -> Answer:
     return {"objects": objects}
 
 
-class Outward(nn.Module):
+class ExportedDetector(nn.Module):
     """Finds as named tensors, as many rows for every picture."""
 
     def __init__(self, model: Padded) -> None:
@@ -107,7 +109,7 @@ class Outward(nn.Module):
         return dict(self.model.padded(x))
 
 
-def exported(parts: Sequence[Part], model: Detector, spec: Spec) -> Exported:
+def export(parts: Sequence[Part], model: Detector, spec: Spec) -> ExportedModel:
     """Boxes, scores, labels and their number; masks and keypoints where they are asked for."""
     names = target_of(spec).names
     outputs = [
@@ -120,4 +122,4 @@ def exported(parts: Sequence[Part], model: Detector, spec: Spec) -> Exported:
         outputs.append(Output(name="masks", columns=("inside",)))
     if "keypoints" in parts:
         outputs.append(Output(name="keypoints", columns=("x", "y", "score"), units=("px", "px", "")))
-    return Exported(module=Outward(cast(Padded, model)), outputs=tuple(outputs), finds=True)
+    return ExportedModel(module=ExportedDetector(cast(Padded, model)), outputs=tuple(outputs), finds=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.detections import Found, Objects, Region
+from snellen.core.detections import Detections, Objects, Region
 from snellen.core.errors import DataError, Diverged, UsageError
 from snellen.core.rle import runs
 from snellen.core.run import Run
@@ -68,7 +68,7 @@ def refuse(parts: Sequence[Part], data: Dataset[Labelled]) -> None:
             )
 
 
-def check(found: Found, name: str) -> None:
+def check(found: Detections, name: str) -> None:
     """Raises Diverged where what was found cannot be scored."""
     for what, values in (("box", found.boxes), ("score", found.scores), ("keypoint", found.keypoints)):
         if values is not None and not bool(torch.isfinite(values).all()):
@@ -77,23 +77,23 @@ def check(found: Found, name: str) -> None:
             )
 
 
-def first(found: Found, most: int = MOST) -> Found:
+def first(found: Detections, most: int = MOST) -> Detections:
     """The surest, in their order, on the CPU."""
     order = torch.argsort(found.scores, descending=True, stable=True)[:most]
     masks = None if found.masks is None else [found.masks[k] for k in order.tolist()]
     points = None if found.keypoints is None else found.keypoints[order].float().cpu()
-    return Found(
+    return Detections(
         found.boxes[order].float().cpu(), found.scores[order].float().cpu(), found.labels[order].cpu(), masks, points
     )
 
 
-def piece(parts: Sequence[Part], id: int, size: tuple[int, int], found: Found, truth: Objects) -> Piece:
+def piece(parts: Sequence[Part], id: int, size: tuple[int, int], found: Detections, truth: Objects) -> Piece:
     """One picture of the predictions."""
     made = {
         "ids": torch.tensor([id]),
         "sizes": torch.tensor([size]),
-        "finds": torch.tensor([len(found.boxes)]),
-        "objects": torch.tensor([len(truth.boxes)]),
+        "num_detections": torch.tensor([len(found.boxes)]),
+        "num_objects": torch.tensor([len(truth.boxes)]),
         "boxes": found.boxes,
         "scores": found.scores,
         "labels": found.labels,
@@ -132,8 +132,8 @@ def empty(parts: Sequence[Part], keypoints: int) -> Piece:
     made = {
         "ids": nothing,
         "sizes": nothing.reshape(0, 2),
-        "finds": nothing,
-        "objects": nothing,
+        "num_detections": nothing,
+        "num_objects": nothing,
         "boxes": numbers.reshape(0, 4),
         "scores": numbers,
         "labels": nothing,

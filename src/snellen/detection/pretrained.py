@@ -17,7 +17,7 @@ from snellen.core import files
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.record import read_record
 from snellen.core.run import Run
-from snellen.core.settings import Because
+from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
 from snellen.detection.checkpoints import Known
 from snellen.detection.settings import PUBLISHED, Sight
@@ -70,10 +70,10 @@ def there(sight: Sight, known: Known, learner: str) -> None:
         )
 
 
-def gentle(spec: Spec) -> Mapping[str, Because]:
+def gentle(spec: Spec) -> Mapping[str, Suggestion]:
     """What a detector that begins with weights is suggested: a rate that does not undo them."""
     return {
-        "lr": Because(
+        "lr": Suggestion(
             value=GENTLE,
             why="a tenth of the usual: the weights are learned already",
             when=lambda others: bool(others.get("pretrained")) and not others.get("from_scratch"),

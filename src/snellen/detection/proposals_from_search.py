@@ -15,12 +15,12 @@ from snellen.nn.detection.backbones import PATH, WIDTHS, pyramid
 from snellen.nn.detection.box_head import Choice, Regions
 from snellen.nn.detection.builders import GRID
 from snellen.nn.detection.detector import Detector
-from snellen.nn.detection.image_batch import Pictures
+from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.detection.proposals_from_search import Crops, Features, OneMap, Searched
 from snellen.nn.detection.roi_pooling import Pool
 from snellen.nn.detection.rpn import Share
 from snellen.nn.layers import Standardize
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 ABOUT = 16 / 227  # of a crop's side that lies outside its region, as published
 MAP = 0  # of the pyramid that Fast R-CNN reads: stride 8
@@ -30,21 +30,21 @@ MAP = 0  # of the pyramid that Fast R-CNN reads: stride 8
 class Given:
     """How regions are found, and how many are learned from."""
 
-    shorter: Annotated[int, Limit(least=32)] = 256
+    min_size: Annotated[int, Limit(least=32)] = 256
     """Pixels that the shorter side is scaled to."""
-    search_side: Annotated[int, Limit(least=32)] = 160
+    search_size: Annotated[int, Limit(least=32)] = 160
     """Pixels of the shorter side at which a picture is searched."""
-    most: Annotated[int, Limit(least=1)] = 400
+    max_proposals: Annotated[int, Limit(least=1)] = 400
     """Regions a picture that are looked at."""
-    regions: Annotated[int, Limit(least=1)] = 64
+    rois_per_image: Annotated[int, Limit(least=1)] = 64
     """Regions a picture that are learned from."""
 
 
-def parts(given: Given, spec: Spec) -> tuple[Pictures, SelectiveSearch, Share, int]:
+def parts(given: Given, spec: Spec) -> tuple[DetectorTransform, SelectiveSearch, Share, int]:
     channels = spec.input.shape[0] or 3
-    pictures = Pictures(Standardize(spec.input, channels), given.shorter, given.shorter * 5 // 3)
-    share = Share(count=given.regions, positive=0.25, high=0.5, low=0.5)
-    return pictures, SelectiveSearch(given.search_side, given.most), share, channels
+    pictures = DetectorTransform(Standardize(spec.input, channels), given.min_size, given.min_size * 5 // 3)
+    share = Share(count=given.rois_per_image, positive=0.25, high=0.5, low=0.5)
+    return pictures, SelectiveSearch(given.search_size, given.max_proposals), share, channels
 
 
 def by_crops(given: Given, side: int, spec: Spec) -> Detector:
@@ -71,12 +71,12 @@ def _regions(pool: nn.Module, head: nn.Module, width: int, share: Share, spec: S
     return Regions(pool, head, FastRCNNPredictor(width, 1 + len(spec.target.names)), share, Choice())
 
 
-def in_stages(model: Detector, lesson: Lesson, run: Run, how: Descent) -> None:
+def in_stages(model: Detector, lesson: Lesson, run: Run, how: TrainingSettings) -> None:
     """Searches every picture, then learns class and box of what was found. Both stages resume where they stood."""
     data = lesson.data
     model.to(run.device)
     train, val = data.scenes("train", run.device), data.scenes("val", run.device)
-    prepare(model, train, data.span, run)
+    prepare(model, train, data.value_range, run)
     body = model.body
     assert isinstance(body, Searched)
     assert isinstance(body.search, SelectiveSearch)

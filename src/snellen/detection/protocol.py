@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from snellen.core.detections import Found
+from snellen.core.detections import Detections
 
 MOST = 100  # finds a picture that are kept and scored: COCO's own number
 
@@ -20,7 +20,7 @@ class Detector(Protocol):
     threshold: Tensor
     """() float32, a buffer: finds with a lower score are not told to the user. `fit` chooses it on validation."""
 
-    def detect(self, images: Sequence[Tensor], /) -> list[Found]:
+    def detect(self, images: Sequence[Tensor], /) -> list[Detections]:
         """Pictures, each (C, H, W) at the depth of the source, to what is found in each: the surest first, at most 100,
         those below the threshold too; with masks where `instances` is asked, with keypoints where `keypoints` is."""
 

@@ -61,7 +61,7 @@ def some_of(data: Dataset[Labelled], split: str, most: int) -> Dataset[Labelled]
 
 
 def validation(part: Part, data: Dataset[Labelled], run: Run) -> Callable[[Any], float] | None:
-    """Average precision over a few validation pictures, for `descend`; None where there are none.
+    """Average precision over a few validation pictures, for `fit_by_gradient`; None where there are none.
 
     All of them after every epoch would cost more than learning itself.
     """

@@ -31,9 +31,9 @@ def question_about(
         measure=partial(evaluation.measure, parts),
         answer=partial(outputs.answer, parts),
         errors=partial(evaluation.errors, parts),
-        of_rows=partial(evaluation.of_rows, parts),
+        resampled_headline=partial(evaluation.resampled_headline, parts),
         worst=partial(views.worst, parts),
         truth=partial(outputs.truth, parts),
         views=partial(views.views, parts),
-        exported=partial(outputs.exported, parts),
+        export=partial(outputs.export, parts),
     )

@@ -20,8 +20,8 @@ from snellen.detection.score_threshold import choose, validation
 from snellen.nn.detection.anchors import Anchors, octaves, suited
 from snellen.nn.detection.detector import Detector
 from snellen.nn.layers import Standardize
-from snellen.training.loop import descend
-from snellen.training.settings import Descent
+from snellen.training.loop import fit_by_gradient
+from snellen.training.settings import TrainingSettings
 
 PICTURES = 200  # that statistics are taken from
 PIXELS = 4096  # of each
@@ -43,7 +43,7 @@ class Lesson:
     vary: SceneAugment
 
 
-def learn(model: Detector, lesson: Lesson, run: Run, how: Descent) -> None:
+def learn(model: Detector, lesson: Lesson, run: Run, how: TrainingSettings) -> None:
     """Standardises by the training split, fits the anchors to its boxes, descends, and chooses the threshold.
 
     The loss on validation pictures is computed as in use: batch normalisation does not see them.
@@ -51,7 +51,7 @@ def learn(model: Detector, lesson: Lesson, run: Run, how: Descent) -> None:
     data = lesson.data
     model.to(run.device)
     train, val = data.scenes("train", run.device), data.scenes("val", run.device)
-    prepare(model, train, data.span, run)
+    prepare(model, train, data.value_range, run)
     model.to(memory_format=torch.channels_last)
 
     def vary(scene: Scene, epoch: int) -> Scene:
@@ -69,7 +69,7 @@ def learn(model: Detector, lesson: Lesson, run: Run, how: Descent) -> None:
         run.log(validation_loss=validation_loss(judged, val))
         return precision(judged)
 
-    descend(model, losses, batches, run, how, validate=validate if precision is not None else None)
+    fit_by_gradient(model, losses, batches, run, how, validate=validate if precision is not None else None)
     choose(lesson.part, model, data, run)
 
 
@@ -89,11 +89,11 @@ def validation_loss(model: Detector, scenes: Scenes) -> float:
     return sum(each) / len(each)
 
 
-def prepare(model: Detector, train: Scenes, span: tuple[float, float] | None, run: Run) -> None:
+def prepare(model: Detector, train: Scenes, value_range: tuple[float, float] | None, run: Run) -> None:
     """What a detector takes from the training split before it learns: the scale of its values, the sizes of anchors."""
     standardize = model.pictures.standardize
     if not standardize.known:
-        known = run.once("standardize", lambda: statistics(standardize, train, span))
+        known = run.once("standardize", lambda: statistics(standardize, train, value_range))
         standardize.load_state_dict(known)
     if standardize.deep:
         run.say(
@@ -113,13 +113,13 @@ def spread(scenes: Scenes, most: int = PICTURES) -> list[int]:
     return places
 
 
-def statistics(standardize: Standardize, scenes: Scenes, span: tuple[float, float] | None) -> dict[str, Any]:
+def statistics(standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None) -> dict[str, Any]:
     """Mean, deviation and range of some pixels of some pictures."""
     some = []
     for position in spread(scenes):
         flat = scenes.image(int(scenes.ids[position])).flatten(1)  # (C, HW)
         some.append(flat[:, :: max(1, flat.shape[1] // PIXELS)])
-    standardize.learn(torch.cat(some, 1)[None].to(standardize.mean.device), span)
+    standardize.learn(torch.cat(some, 1)[None].to(standardize.mean.device), value_range)
     return standardize.state_dict()
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
 from snellen.detection.checkpoints import Known, begun, standardize
-from snellen.detection.settings import Sight, reads
+from snellen.detection.settings import Sight, preprocessing_of
 from snellen.nn.detection.anchors import Anchors
 from snellen.nn.detection.backbones import EPSILON, Norm, pyramid
 from snellen.nn.detection.box_head import Choice
 from snellen.nn.detection.builders import Plan, two_stage
 from snellen.nn.detection.detector import Detector
-from snellen.nn.detection.image_batch import Pictures
+from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.detection.rpn import Share
 
 PROPOSALS = 300  # regions a picture: a few objects, and a processor
@@ -24,11 +24,11 @@ ANCHOR = 8.0  # sides of an anchor in cells of its map, until they are fitted to
 class Stages:
     """What is proposed, and how it is looked at."""
 
-    proposals: Annotated[int, Limit(least=1)] | None = None
+    max_proposals: Annotated[int, Limit(least=1)] | None = None
     """Regions a picture that are looked at; auto: 300, or as many as with published weights."""
-    regions: Annotated[int, Limit(least=1)] = 128
+    rois_per_image: Annotated[int, Limit(least=1)] = 128
     """Regions a picture that are learned from."""
-    pool: Literal["roi-align", "roi-pool"] = "roi-align"
+    roi_pooling: Literal["roi-align", "roi-pool"] = "roi-align"
     """How a region is read from the maps: between their cells, or cut at whole ones."""
 
 
@@ -45,21 +45,21 @@ def detector(
     assert isinstance(target, Boxes)
     published = begun(sight, known)
     small = sight.backbone == "small"
-    channels = reads(sight, spec).channels or 3
+    channels = preprocessing_of(sight, spec).channels or 3
     norm: Norm = "frozen" if published else sight.norm
     maps = pyramid(
         sight.backbone, channels, norm, 3 if published else 5, epsilon=published.epsilon if published else EPSILON
     )
-    proposals = stages.proposals or (published.proposals if published else PROPOSALS)
+    proposals = stages.max_proposals or (published.proposals if published else PROPOSALS)
     plan = Plan(
         classes=len(target.names),
         masks=masks,
         keypoints=len(target.keypoints) if keypoints else 0,
-        pool=stages.pool,
+        pool=stages.roi_pooling,
         aligned=not published,
         width=256 if small else 1024,
         depth=2 if small else 4,
-        share=Share(count=stages.regions, positive=0.25, high=0.5, low=0.5),
+        share=Share(count=stages.rois_per_image, positive=0.25, high=0.5, low=0.5),
         choice=Choice(),
         learning=(proposals * 2, proposals * 2),
         using=(proposals, proposals),
@@ -68,4 +68,4 @@ def detector(
     sizes = published.anchors if published else [[ANCHOR * stride] for stride in maps.strides]
     body = two_stage(maps, Anchors(sizes, fixed=published is not None), plan)
     sides = sight.sides(spec, published.sides if published else None)
-    return Detector(Pictures(standardize(spec, channels, published), *sides), body)
+    return Detector(DetectorTransform(standardize(spec, channels, published), *sides), body)

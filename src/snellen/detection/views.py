@@ -13,7 +13,7 @@ from snellen.core.detections import Region
 from snellen.core.rle import region_of
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Predictions
-from snellen.core.views import Cell, Mark, Picture, Pictures, Plot, Series, Table, Text, View
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Mark, Plot, Series, Table, Text, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.error_analysis import KINDS, LEFT_OUT, MEANS, RIGHT, Mistakes, mistakes
 from snellen.detection.evaluation import lengths_of_masks, matched, target_of
@@ -75,7 +75,7 @@ def _marks(parts: Sequence[Part], said: Predictions, target: Boxes, true: bool) 
         else []
     )
     points = said["true_keypoints" if true else "keypoints"].tolist() if "keypoints" in parts else []
-    sizes = said["sizes"].repeat_interleave(said["objects" if true else "finds"], 0).tolist()
+    sizes = said["sizes"].repeat_interleave(said["num_objects" if true else "num_detections"], 0).tolist()
 
     def mark(k: int) -> Mark:
         name = target.names[labels[k]]
@@ -99,7 +99,7 @@ def _marks(parts: Sequence[Part], said: Predictions, target: Boxes, true: bool) 
             bones=target.bones if whole else (),
         )
 
-    return Marks(mark, said["objects" if true else "finds"].cumsum(0).numpy())
+    return Marks(mark, said["num_objects" if true else "num_detections"].cumsum(0).numpy())
 
 
 def _worst(
@@ -114,10 +114,10 @@ def _worst(
     items = []
     for row in rows.tolist():
         x = data.picture(int(said["ids"][row]))
-        low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
-        beside = Picture(values=x, low=low, high=high, caption="truth", marks=truth.of(row, there))
+        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+        beside = AnnotatedImage(values=x, low=low, high=high, caption="truth", marks=truth.of(row, there))
         items.append(
-            Picture(
+            AnnotatedImage(
                 values=x,
                 low=low,
                 high=high,
@@ -128,7 +128,7 @@ def _worst(
             )
         )
     return [
-        Pictures(
+        ImageGrid(
             title="Worst pictures",
             items=items,
             caption="The pictures with the most mistakes: on the left what is told, on the right the truth.",

@@ -16,7 +16,7 @@ from snellen.core.errors import Diverged, Mismatch, SnellenError
 from snellen.core.record import Record
 from snellen.core.task import Output
 from snellen.data.dataset import Dataset, Labelled
-from snellen.export.example_inputs import drawn, value_range
+from snellen.export.example_inputs import drawn, learned_range
 
 PICTURES = 5  # a batch of one and a batch of four
 ALLOWED = {"boxes": 1e-3, "scores": 1e-3, "masks": 1e-2, "keypoints": 1e-2}
@@ -36,11 +36,11 @@ def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labell
     try:
         opened = data()
         ids = torch.cat([opened.splits["val"], opened.splits["test"], opened.splits["train"]])[:PICTURES]
-        read = [opened.source.read(ids[k : k + 1].numpy(), record.reading) for k in range(len(ids))]
+        read = [opened.source.read(ids[k : k + 1].numpy(), record.preprocessing) for k in range(len(ids))]
         origin = "the data of the run"
     except SnellenError as error:
         read, origin = [], f"drawn at random: {error.cause}"
-    channels = record.reading.channels or record.spec.input.shape[0]
+    channels = record.preprocessing.channels or record.spec.input.shape[0]
     dtype: torch.dtype = getattr(torch, record.spec.input.dtype)
     if not read or any(x.shape[1] != channels or x.dtype != dtype for x in read):
         read = [drawn(record, model, (channels, 96, 128), 1)]
@@ -50,7 +50,7 @@ def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labell
     for size in ((height, width), (width, -(-3 * height // 4))):
         five = torch.cat([_cut(read[k % len(read)], size) for k in range(PICTURES)])
         batches += [five[:1], five[1:]]
-    low, _ = value_range(model, record.spec) or (0.0, 1.0)
+    low, _ = learned_range(model, record.spec) or (0.0, 1.0)
     return [*batches, torch.full_like(batches[0], low)], origin
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snellen.core.errors import SnellenError
 from snellen.core.record import Record
-from snellen.core.spec import Reading, Scenic, Spec
+from snellen.core.spec import Preprocessing, Scenic, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 
@@ -20,21 +20,21 @@ SCENES = ((128, 160), (100, 75))  # height and width of pictures that are answer
 OF_SCENES = (1, 4)  # and the batches that they are given in
 
 
-def input_shape(spec: Spec, reading: Reading) -> tuple[int | None, ...]:
+def input_shape(spec: Spec, preprocessing: Preprocessing) -> tuple[int | None, ...]:
     """Of one sample as the model is given it: (C, H, W) or (D,); None where it may vary."""
     if spec.modality != "image":
         return spec.input.shape
     channels, *sides = spec.input.shape
     if isinstance(spec.target, Scenic):  # the data's pictures may have one size; the model takes any
         sides = [None, None]
-    return (reading.channels or channels, *(reading.size or sides))
+    return (preprocessing.channels or channels, *(preprocessing.size or sides))
 
 
 def standardizer(model: nn.Module) -> Standardize | None:
     return next((m for m in model.modules() if isinstance(m, Standardize)), None)
 
 
-def value_range(model: nn.Module, spec: Spec) -> tuple[float, float] | None:
+def learned_range(model: nn.Module, spec: Spec) -> tuple[float, float] | None:
     """The lowest and highest value of pictures that the model tells apart; None where it looks at none."""
     found = standardizer(model)
     return None if found is None or spec.modality != "image" else (float(found.low), float(found.high))
@@ -56,14 +56,14 @@ def sizes(batches: Sequence[Tensor]) -> dict[str, list[list[int]]]:
 
 def _scenes(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
     """Parts of pictures of the validation and test splits, in two sizes; drawn ones where these are too small."""
-    shape = input_shape(record.spec, record.reading)
+    shape = input_shape(record.spec, record.preprocessing)
     wanted = [(count, size) for size in SCENES for count in OF_SCENES]
     try:
         opened = data()
         ids = torch.cat([opened.splits["val"], opened.splits["test"]]).cpu()
         most = max(OF_SCENES)
         ids = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), most)).round().long()]
-        pictures = [opened.source.read(ids[k : k + 1].numpy(), record.reading)[0] for k in range(len(ids))]
+        pictures = [opened.source.read(ids[k : k + 1].numpy(), record.preprocessing)[0] for k in range(len(ids))]
     except SnellenError as error:
         return _all_drawn(record, model, shape, wanted), f"drawn at random: {error.cause}"
     height, width = (max(side) for side in zip(*SCENES, strict=True))
@@ -96,12 +96,12 @@ def hundred(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelle
     Returns:
         (100, ...) raw inputs, and where they are from.
     """
-    shape = input_shape(record.spec, record.reading)
+    shape = input_shape(record.spec, record.preprocessing)
     try:
         opened = data()
         ids = torch.cat([opened.splits["val"], opened.splits["test"]])
         ids = ids[torch.linspace(0, len(ids) - 1, COUNT).round().long()] if len(ids) > COUNT else ids
-        x = opened.source.read(ids.cpu().numpy(), record.reading)
+        x = opened.source.read(ids.cpu().numpy(), record.preprocessing)
     except SnellenError as error:
         return drawn(record, model, shape, COUNT), f"drawn at random: {error.cause}"
     fits = all(known in (None, side) for known, side in zip(shape, x.shape[1:], strict=True))
@@ -124,7 +124,7 @@ def drawn(record: Record, model: nn.Module, shape: tuple[int | None, ...], count
     sizes = (count, *(ANY if side is None else side for side in shape))
     dtype = _dtype(record)
     if record.spec.modality == "image":
-        low, high = value_range(model, record.spec) or (0.0, 1.0 if dtype.is_floating_point else 255.0)
+        low, high = learned_range(model, record.spec) or (0.0, 1.0 if dtype.is_floating_point else 255.0)
         x = low + (high - low) * torch.rand(sizes, generator=generator, dtype=torch.float64)
     else:
         found = standardizer(model)

@@ -20,10 +20,10 @@ from snellen.core import files
 from snellen.core.errors import UsageError, first_line, nearest
 from snellen.core.record import Record, versions
 from snellen.core.serialization import to_plain
-from snellen.core.task import Exported
+from snellen.core.task import ExportedModel
 from snellen.data.dataset import Dataset, Labelled
 from snellen.export import detection_parity, to_onnx, to_torch
-from snellen.export.example_inputs import asked, input_shape, sizes, value_range
+from snellen.export.example_inputs import asked, input_shape, learned_range, sizes
 from snellen.export.parity import compare
 
 
@@ -66,7 +66,7 @@ class Published:
 def export(
     folder: Path,
     record: Record,
-    exported: Exported,
+    exported: ExportedModel,
     data: Callable[[], Dataset[Labelled]],
     to: str,
     out: str | Path | None = None,
@@ -126,7 +126,7 @@ def _place(folder: Path, suffix: str, out: str | Path | None) -> Path:
 def _axes(record: Record, least: int) -> tuple[dict[int, Any]]:
     """The axes of the input that vary: the batch, and the sides of pictures where the model takes any size."""
     names = ("batch", "channels", "height", "width")
-    shape = (None, *input_shape(record.spec, record.reading))
+    shape = (None, *input_shape(record.spec, record.preprocessing))
     return (
         {axis: Dim(names[axis], min=least if axis > 1 else None) for axis, side in enumerate(shape) if side is None},
     )
@@ -168,15 +168,15 @@ def _silence() -> Iterator[None]:
 
 
 def _about(
-    folder: Path, record: Record, exported: Exported, module: nn.Module, said: Mapping[str, Tensor]
+    folder: Path, record: Record, exported: ExportedModel, module: nn.Module, said: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """What stands in the file about itself, as plain data; `said` is of one batch."""
     spec = record.spec
-    sides = [side if side is not None else "any" for side in input_shape(spec, record.reading)]
+    sides = [side if side is not None else "any" for side in input_shape(spec, record.preprocessing)]
     given: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
     if spec.modality == "image":
-        given["reading"] = to_plain(record.reading)
-        values = value_range(module, spec)
+        given["reading"] = to_plain(record.preprocessing)
+        values = learned_range(module, spec)
         if values is not None:
             given["range"] = list(values)
     elif spec.input.columns:

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 from snellen.api.lookup import Origin
 from snellen.core import files
 from snellen.core.errors import DataError, UsageError, shown
-from snellen.core.record import Record, read_record
+from snellen.core.record import Record, read_predictions, read_record
 from snellen.core.serialization import from_plain
 from snellen.core.spec import Classes, Spec
 from snellen.core.task import Predictions, Task
@@ -114,7 +114,7 @@ class Answers:
     said: Predictions
 
 
-def compare(*runs: str | Path | Trained) -> Comparison:
+def compare(*runs: str | Path | TrainedRun) -> Comparison:
     """Compares runs by what they said of the same test samples; nothing is trained and nothing is written.
 
     Args:
@@ -123,7 +123,7 @@ def compare(*runs: str | Path | Trained) -> Comparison:
         UsageError: for fewer than two, one given twice, runs on different test data, or a test split that is closed.
         DataError: where predictions are damaged or the headline is undefined.
     """
-    folders = [run.folder if isinstance(run, Trained) else Path(run) for run in runs]
+    folders = [run.folder if isinstance(run, TrainedRun) else Path(run) for run in runs]
     if len(folders) < 2:
         raise UsageError("A comparison needs two runs or more", "snellen compare RUN RUN...")
     places = [folder.resolve() for folder in folders]
@@ -190,7 +190,7 @@ def _read(folder: Path, record: Record) -> Answers:
             f"{path} is not what was written: its SHA-256 differs",
             f"Judge it again: snellen train --resume {_quoted(folder)}",
         )
-    said = files.read_tensors(path)[0]
+    said = read_predictions(folder, "test")
     task = TASKS[record.task]
     return Answers(name=str(folder), learner=record.learner, task=task, spec=record.spec, said=said)
 
@@ -272,6 +272,6 @@ def _gain(first: Answers, second: Answers, higher_is_better: bool) -> Callable[[
     Rows below N are the first's answers, those from N on the second's to the same samples.
     """
     both = {key: torch.cat([value, second.said[key]]) if value.ndim else value for key, value in first.said.items()}
-    headline = first.task.of_rows(both, first.spec)
+    headline = first.task.resampled_headline(both, first.spec)
     sign = 1.0 if higher_is_better else -1.0
     return lambda a, b: sign * (headline(a) - headline(b))

@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import nn
 
-from snellen.api import Machine, Trained, find_learner, find_task, load, new_folder, prepare, resume
+from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
 from snellen.api.lookup import is_ours
-from snellen.core import files
+from snellen.core import files, renamed
 from snellen.core.errors import Stopped, UsageError
 from snellen.core.learner import Learner
-from snellen.core.record import read_record
+from snellen.core.record import SCHEMA, read_record
 from snellen.core.serialization import to_plain
 from snellen.core.settings import resolve, values
 from snellen.core.views import Metric
@@ -49,7 +49,7 @@ def cross_validate(
     *,
     out: str | Path | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
-    machine: Machine = Machine(),
+    options: RunOptions = RunOptions(),
     command: str = "",
 ) -> Folds:
     """Divides the data into folds and trains once for each, with that fold as the test split.
@@ -75,13 +75,13 @@ def cross_validate(
     done: list[Metric] = []
     for fold in range(folds):
         place = folder / f"fold-{fold + 1}"
-        if machine.watch is not None:
-            machine.watch.begin(f"fold {fold + 1}", fold, folds)
+        if options.progress is not None:
+            options.progress.begin(f"fold {fold + 1}", fold, folds)
         part = first if fold == 0 else fold_of(opened, folds, fold)
         if not (place / "run.json").exists():
-            prepare(part, learner, settings, seed=seed, out=place, machine=machine, command=command)
+            prepare(part, learner, settings, seed=seed, out=place, options=options, command=command)
         try:
-            trained = _learned(place, part, learner, machine)
+            trained = _learned(place, part, learner, options)
         except Stopped as stopped:
             raise Stopped(
                 stopped.cause,
@@ -132,23 +132,28 @@ def fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]
     """The data opened again with one of its folds as the test split."""
     if data.origin is None:
         raise UsageError("Data made in memory cannot be opened again for each fold", "Give its name or its path.")
-    asked = dataclasses.replace(data.origin["asked"], folds=folds, fold=fold)
-    again = dataset(data.origin["data"], seed=data.origin["seed"], asked=asked)
-    return dataclasses.replace(again, span=data.span)
+    options = dataclasses.replace(data.origin["options"], folds=folds, fold=fold)
+    again = dataset(data.origin["data"], seed=data.origin["seed"], options=options)
+    return dataclasses.replace(again, value_range=data.value_range)
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> None:
     """Writes what the folds are of, or compares it with what was begun there."""
     path = folder / "folds.json"
     if not path.exists():
-        files.write_json(path, about)
-    elif {key: value for key, value in files.read_json(path).items() if key != "finished"} != about:
+        files.write_json(path, {"schema": SCHEMA, **about})
+        return
+    kept = files.read_json(path)
+    if "schema" not in kept:
+        kept["data"] = renamed.upgrade_origin(kept["data"])
+        kept["settings"] = renamed.upgrade_settings(kept["settings"], about["settings"])
+    if {key: value for key, value in kept.items() if key not in ("finished", "schema")} != about:
         raise UsageError(f"{folder} holds folds of other data, another model or other settings", "Give another --out.")
 
 
-def _learned(folder: Path, data: Dataset[Labelled], learner: AnyLearner, machine: Machine) -> Trained:
+def _learned(folder: Path, data: Dataset[Labelled], learner: AnyLearner, options: RunOptions) -> TrainedRun:
     """The run of one fold: read where it is finished, begun or gone on with where it is not."""
     own = None if is_ours(learner) else learner
     if read_record(folder).status == "finished":
-        return load(folder, learner=own, device=machine.device)
-    return resume(folder, learner=own, data=data, machine=machine)
+        return load(folder, learner=own, device=options.device)
+    return resume(folder, learner=own, data=data, options=options)

@@ -16,15 +16,16 @@ from typing import Any
 
 from torch import Tensor
 
-from snellen.api import Machine, Trained, find_task, load, new_folder, prepare, refusal, resume
+from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, refusal, resume
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import files
 from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, nearest
 from snellen.core.learner import Learner
+from snellen.core.renamed import upgrade
 from snellen.core.run import Run
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import resolve
-from snellen.core.spec import Reading, Spec, as_kept
+from snellen.core.spec import Preprocessing, Spec, as_kept
 from snellen.core.views import Metric
 from snellen.data.check.checks import looked_late
 from snellen.data.dataset import Dataset, Labelled
@@ -69,7 +70,7 @@ def ladder(
     seed: int = 0,
     out: str | Path | None = None,
     learners: Sequence[str | AnyLearner] = (),
-    machine: Machine = Machine(),
+    options: RunOptions = RunOptions(),
 ) -> Ladder:
     """Climbs: trains each learner within its share of the time, judges all, and gives advice.
 
@@ -78,7 +79,7 @@ def ladder(
         budget: seconds for everything. What a rung leaves of its share goes to those after it.
         out: the ladder's folder; one that holds an unfinished climb is gone on with.
         learners: of the caller's own, after ours; or the names of those of ours that are to climb, or "all". Unnamed
-            climb those that are worth trying unasked (`Learner.climbs`).
+            climb those that are worth trying unasked (`Learner.in_default_ladder`).
     """
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
@@ -91,15 +92,15 @@ def ladder(
     rungs = {name: Rung(name=name, status="refused", reason=why or "") for name, why in refused.items()}
     opened, late = looked_late(opened)  # once for all, and within the budget
     for finding in late:
-        if machine.watch is not None:
-            machine.watch.say(f"{finding.severity}: {finding.message}")
+        if options.progress is not None:
+            options.progress.say(f"{finding.severity}: {finding.message}")
     end = started + budget - spent - min(RESERVE, 0.2 * budget)
-    trained: dict[str, Trained] = {}
+    trained: dict[str, TrainedRun] = {}
     for place, learner in enumerate(fitting):
-        if machine.watch is not None:
-            machine.watch.begin(learner.name, place, len(fitting))
+        if options.progress is not None:
+            options.progress.begin(learner.name, place, len(fitting))
         share = _share(end - time.monotonic(), len(fitting) - place, learner.stoppable)
-        limits = dataclasses.replace(machine, seconds=share, least=WORTH, open_test=False, report=False)
+        limits = dataclasses.replace(options, seconds=share, least=WORTH, evaluate_test=False, report=False)
         try:
             rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
         except Stopped as stopped:
@@ -148,7 +149,9 @@ def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLear
     for name in names:
         if name != "all" and name not in ours:
             raise UsageError(f"No learner of {task} is called {name!r}", nearest(name, list(ours)))
-    chosen = [one for name, one in ours.items() if (one.climbs if not names else name in names or "all" in names)]
+    chosen = [
+        one for name, one in ours.items() if (one.in_default_ladder if not names else name in names or "all" in names)
+    ]
     return chosen + [own for own in learners if not isinstance(own, str) and own.task.name == task]
 
 
@@ -162,14 +165,14 @@ def _share(left: float, coming: int, stoppable: bool) -> float:
     return max(even, min(LEAST, left))
 
 
-def _judging(one: Trained) -> float:
+def _judging(one: TrainedRun) -> float:
     """Seconds that judging the test split will take, by what validation took."""
     sizes = one.spec.sizes
     seconds = files.read_json(one.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
     return float(seconds) * sizes["test"] / max(sizes["val"], 1)
 
 
-def _write_page(made: Ladder, data: Dataset[Labelled], best: Trained | None) -> None:
+def _write_page(made: Ladder, data: Dataset[Labelled], best: TrainedRun | None) -> None:
     """`report.html` of the whole climb: the table and its plots, the best model looked at closely, the data."""
     about = closer(best.told()) if best is not None else ""
     page = ladder_page(f"The ladder on {data.spec.name}", made.rungs, made.advice, about, data_section(data))
@@ -182,7 +185,7 @@ def _begin(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> f
     if not path.exists():
         files.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
         return 0.0
-    plain = files.read_json(path)
+    plain = upgrade(files.read_json(path))
     kept: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
     if (to_plain(as_kept(data.spec, kept)), seed) != (to_plain(kept), plain.get("seed")):
         raise UsageError(f"{folder} holds a climb of other data or another seed", "Give another --out.")
@@ -190,26 +193,26 @@ def _begin(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> f
 
 
 def _climb(
-    learner: AnyLearner, data: Dataset[Labelled], folder: Path, seed: int, machine: Machine
-) -> tuple[Rung, Trained | None]:
+    learner: AnyLearner, data: Dataset[Labelled], folder: Path, seed: int, options: RunOptions
+) -> tuple[Rung, TrainedRun | None]:
     """One rung. Whatever goes wrong with it ends it alone, with its reason in the table."""
     name = learner.name
     own = None if learner is LEARNERS[learner.task.name].get(name) else learner
     try:
         finished = (folder / "metrics.json").exists()
         if finished:
-            one = load(folder, learner=own, device=machine.device, data=data)
+            one = load(folder, learner=own, device=options.device, data=data)
             return _done(one), one
-        if machine.seconds is not None and machine.seconds < LEAST:
+        if options.seconds is not None and options.seconds < LEAST:
             return Rung(name=name, status="no time", reason="the budget was spent before it"), None
         without = ""
         if not (folder / "run.json").exists():
-            without = _prepared(data, learner, folder, seed, machine)
+            without = _prepared(data, learner, folder, seed, options)
         if _own_process(learner, own, data):
-            _in_a_child(folder, machine)
-            one = load(folder, device=machine.device, data=data)
+            _in_a_child(folder, options)
+            one = load(folder, device=options.device, data=data)
         else:
-            one = resume(folder, learner=own, data=data, machine=machine)
+            one = resume(folder, learner=own, data=data, options=options)
         rung = _done(one)
         return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, without]))), one
     except (Stopped, KeyboardInterrupt):
@@ -237,17 +240,17 @@ def _why_not(learner: AnyLearner, spec: Spec) -> str | None:
     return None
 
 
-def _prepared(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, machine: Machine) -> str:
+def _prepared(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, options: RunOptions) -> str:
     """Begins a rung; without published weights from scratch. Returns what is to be said of that."""
     try:
-        prepare(data, learner, out=folder, seed=seed, machine=machine)
+        prepare(data, learner, out=folder, seed=seed, options=options)
         return ""
     except MissingWeights as missing:
-        prepare(data, learner, {"from_scratch": True}, out=folder, seed=seed, machine=machine)
+        prepare(data, learner, {"from_scratch": True}, out=folder, seed=seed, options=options)
         return f"from scratch: {missing.cause}"
 
 
-def _done(one: Trained) -> Rung:
+def _done(one: TrainedRun) -> Rung:
     plain = files.read_json(one.folder / "metrics.json")
     value = from_plain(Metric, plain["splits"]["val"][one.headline])
     fitted = plain["notes"].get("fitted") or plain["notes"].get("cut")
@@ -257,11 +260,11 @@ def _done(one: Trained) -> Rung:
 
 def _own_process(learner: AnyLearner, own: AnyLearner | None, data: Dataset[Labelled]) -> bool:
     """A method that cannot be stopped, on data on which it may take long."""
-    numbers = data.spec.sizes["train"] * flat_size(data.spec, Reading())
+    numbers = data.spec.sizes["train"] * flat_size(data.spec, Preprocessing())
     return not learner.stoppable and own is None and data.origin is not None and numbers > CHILD
 
 
-def _in_a_child(folder: Path, machine: Machine) -> None:
+def _in_a_child(folder: Path, options: RunOptions) -> None:
     """Trains a prepared run in a process of its own, ended when its time is over."""
     command = [
         sys.executable,
@@ -270,21 +273,21 @@ def _in_a_child(folder: Path, machine: Machine) -> None:
         "train",
         "--resume",
         str(folder),
-        "--keep-test-closed",
+        "--skip-test",
         "--json",
         "--device",
-        machine.device,
+        options.device,
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=machine.seconds, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise TooLittleTime(f"stopped after {machine.seconds:.0f} s, its share of the budget") from None
+        raise TooLittleTime(f"stopped after {options.seconds:.0f} s, its share of the budget") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise SnellenError(lines[0].removeprefix("snellen: ") if lines else f"ended with code {done.returncode}")
 
 
-def _choose(trained: dict[str, Trained], headline: str) -> tuple[str | None, str | None, str]:
+def _choose(trained: dict[str, TrainedRun], headline: str) -> tuple[str | None, str | None, str]:
     """The best on validation, the simplest that is not told from it there, and a sentence of advice."""
     values: dict[str, float] = {}
     for name, one in trained.items():

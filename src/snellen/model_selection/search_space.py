@@ -12,6 +12,7 @@ from torch import nn
 from snellen.api import find_learner, find_task, refusal
 from snellen.core.errors import UsageError, nearest
 from snellen.core.learner import Learner
+from snellen.core.renamed import setting_name
 from snellen.core.settings import Setting, flat, resolve
 from snellen.core.spec import Spec
 from snellen.tasks import LEARNERS
@@ -105,6 +106,7 @@ def _axis(name: str, given: Any, learners: Sequence[AnyLearner]) -> Axis:
     made = []
     for learner in learners:
         own = {setting.name: setting for setting in flat(learner.settings)}
+        name = setting_name(name, own)
         if name not in own:
             raise UsageError(f"{learner.name} has no setting {name!r}", nearest(name, sorted({*own, "model"})))
         made.append(_between(own[name], given) if _is_range(given) else _choices(own[name], given))

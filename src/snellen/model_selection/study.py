@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from snellen.api import Machine, Trained, load, new_folder, prepare, resume
+from snellen.api import RunOptions, TrainedRun, load, new_folder, prepare, resume
 from snellen.api.lookup import is_ours
 from snellen.core import files
 from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
@@ -48,7 +48,7 @@ def study(
     folds: int | None = None,
     trials: int = 20,
     out: str | Path | None = None,
-    machine: Machine = Machine(),
+    options: RunOptions = RunOptions(),
 ) -> Study:
     """Trains every cell of a grid, or as many cells of a search as asked, and says which is the best on validation.
 
@@ -80,7 +80,7 @@ def study(
         seeds=seeds,
         folds=folds,
         trials=trials,
-        machine=dataclasses.replace(machine, seconds=None, open_test=False, report=False),
+        options=dataclasses.replace(options, seconds=None, evaluate_test=False, report=False),
         headline=learners[0].task.headline(opened.spec),
     )
     cells = [] if plan.searched else list(grid(learners, given, opened.spec))
@@ -89,7 +89,7 @@ def study(
     kept = begin(plan)
     if "finished" not in kept:
         spent = float(kept["spent"])
-        budget = machine.seconds
+        budget = options.seconds
         end = math.inf if budget is None else started + budget - spent - min(RESERVE, 0.2 * budget)
         _Work(plan, kept, cells, started - spent, end).all()
     return _told(plan, kept, restored(plan, kept) if plan.searched else cells)
@@ -160,9 +160,9 @@ class _Work:
             tried = tried or [hyperparameter_search.middle(plan.axes)]
             self.estimates[learner.name] = None
             if place == 0:
-                trial_seconds(plan.data, learner, tried[0], plan.machine, WARM_UP)
+                trial_seconds(plan.data, learner, tried[0], plan.options, WARM_UP)
             for settings in tried[:1] + tried[1:][-1:]:  # the first and the last: of the smallest and the largest
-                took = trial_seconds(plan.data, learner, settings, plan.machine)
+                took = trial_seconds(plan.data, learner, settings, plan.options)
                 if took is not None:
                     self.estimates[learner.name] = max(took, self.estimates[learner.name] or 0.0)
         known = [seconds for seconds in self.estimates.values() if seconds is not None]
@@ -175,8 +175,8 @@ class _Work:
             if len(known) == len(self.estimates)
             else "their time is known when the first is done"
         )
-        if plan.machine.watch is not None:
-            plan.machine.watch.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
+        if plan.options.progress is not None:
+            plan.options.progress.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
 
     def _most(self) -> float:
         """The longest that a training has taken, else the trial's."""
@@ -207,9 +207,9 @@ class _Work:
             return
         if clock() + self._seconds(one) * len(keys) > self.end:
             return
-        machine = self.plan.machine
-        if machine.watch is not None:
-            machine.watch.begin(f"{one.words} {labels[0]}", self.place - len(keys), self.of)
+        options = self.plan.options
+        if options.progress is not None:
+            options.progress.begin(f"{one.words} {labels[0]}", self.place - len(keys), self.of)
         before = clock()
         reason = ""
         try:
@@ -220,7 +220,7 @@ class _Work:
                     self.plan.folds,
                     out=self.plan.folder / one.name,
                     settings=one.settings,
-                    machine=machine,
+                    options=options,
                 )
             else:
                 self._one(one, labels[0])
@@ -259,18 +259,22 @@ class _Work:
                 one.settings,
                 seed=int(label.removeprefix("seed-")),
                 out=place,
-                machine=self.plan.machine,
+                options=self.plan.options,
             )
         if read_record(place).status != "finished":
-            resume(place, learner=own, data=self.plan.data, machine=self.plan.machine)
+            resume(place, learner=own, data=self.plan.data, options=self.plan.options)
 
     def _open(self, one: Cell, place: Path) -> None:
         """Judges one run on the test split, unless that was done before a kill."""
-        trained = load(place, learner=None if is_ours(one.learner) else one.learner, device=self.plan.machine.device)
+        trained = load(place, learner=None if is_ours(one.learner) else one.learner, device=self.plan.options.device)
         if "test" in files.read_json(place / "metrics.json")["splits"]:
             return
-        data = trained.data if self.plan.folds else dataclasses.replace(self.plan.data, reading=trained.record.reading)
-        trained = Trained(place, trained.record, trained.learner, trained.model, data)
+        data = (
+            trained.data
+            if self.plan.folds
+            else dataclasses.replace(self.plan.data, preprocessing=trained.record.preprocessing)
+        )
+        trained = TrainedRun(place, trained.record, trained.learner, trained.model, data)
         trained.judge(("test",), Run(place, resume=None, device=trained.record.device), report=False)
 
     def _write(self) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from snellen.api import Machine
-from snellen.core import files
+from snellen.api import RunOptions
+from snellen.core import files, renamed
 from snellen.core.errors import DataError, UsageError
+from snellen.core.record import SCHEMA
 from snellen.core.serialization import from_plain, to_plain
+from snellen.core.settings import flat
 from snellen.core.spec import Spec, as_kept
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
@@ -30,7 +32,7 @@ class Plan:
     seeds: int
     folds: int | None
     trials: int
-    machine: Machine
+    options: RunOptions
     headline: str
 
     @property
@@ -67,13 +69,15 @@ def begin(plan: Plan) -> dict[str, Any]:
     )
     path = plan.folder / "study.json"
     if not path.exists():
-        kept: dict[str, Any] = {"about": about, "spent": 0.0, "trainings": {}, "cells": []}
+        kept: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
         files.write_json(path, kept)
         return kept
     kept = files.read_json(path)
     kinds = {"about": dict, "spent": float, "trainings": dict, "cells": list}
     if not isinstance(kept, dict) or any(not isinstance(kept.get(key), kind) for key, kind in kinds.items()):
         raise DataError(f"{path} is not what was written", "Give another --out.")
+    if "schema" not in kept:
+        kept = _upgraded(kept, plan.learners)
     old: Spec = from_plain(Spec, kept["about"].get("spec"), f"{path}: spec")
     kept["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_kept(plan.data.spec, old))
     if kept["about"] != about:
@@ -83,6 +87,17 @@ def begin(plan: Plan) -> dict[str, Any]:
             "Give the words it was begun with, or another --out.",
         )
     return kept
+
+
+def _upgraded(kept: Mapping[str, Any], learners: Sequence[AnyLearner]) -> dict[str, Any]:
+    """`study.json` of schema 1 with the present names."""
+    known = {setting.name for learner in learners for setting in flat(learner.settings)}
+    about = renamed.upgrade(dict(kept["about"]))
+    if isinstance(about.get("data"), dict):
+        about["data"] = renamed.upgrade_origin(about["data"])
+    about["vary"] = {renamed.setting_name(name, known): texts for name, texts in about.get("vary", {}).items()}
+    cells = [{**one, "settings": renamed.upgrade_settings(one["settings"], known)} for one in kept["cells"]]
+    return {**kept, "schema": SCHEMA, "about": about, "cells": cells}
 
 
 def restored(plan: Plan, kept: Mapping[str, Any]) -> list[Cell]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snellen.api import Machine, prepare, resume
+from snellen.api import RunOptions, prepare, resume
 from snellen.api.lookup import is_ours
 from snellen.core import files
 from snellen.core.errors import Stopped
@@ -23,7 +23,7 @@ def trial_seconds(
     data: Dataset[Labelled],
     learner: Learner[Any, Any, Any],
     settings: Mapping[str, Any],
-    machine: Machine,
+    options: RunOptions,
     trial: float = TRIAL,
 ) -> float | None:
     """Seconds of a whole training, by one that is cut short; None where it cannot be cut short, or fails.
@@ -36,13 +36,13 @@ def trial_seconds(
     """
     if not learner.stoppable:
         return None
-    limits = dataclasses.replace(machine, seconds=trial, open_test=False, report=False, watch=None)
+    limits = dataclasses.replace(options, seconds=trial, evaluate_test=False, report=False, progress=None)
     with tempfile.TemporaryDirectory(prefix="snellen-trial-") as temporary:
         place = Path(temporary, "run")
         started = time.monotonic()
         try:
-            prepare(data, learner, settings, out=place, machine=limits)
-            resume(place, learner=None if is_ours(learner) else learner, data=data, machine=limits)
+            prepare(data, learner, settings, out=place, options=limits)
+            resume(place, learner=None if is_ours(learner) else learner, data=data, options=limits)
         except Stopped:
             raise
         except Exception:  # whatever is wrong, the training itself will say

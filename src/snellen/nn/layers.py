@@ -69,7 +69,7 @@ class Standardize(nn.Module):
             return (x * self.scale).add_(self.shift)
         return torch.addcmul(self.shift, x, self.scale)
 
-    def learn(self, x: Tensor, span: tuple[float, float] | None = None, *, alike: bool = False) -> None:
+    def learn(self, x: Tensor, value_range: tuple[float, float] | None = None, *, alike: bool = False) -> None:
         """Takes mean, deviation and range from training inputs.
 
         Args:
@@ -79,10 +79,10 @@ class Standardize(nn.Module):
         """
         values = x.double()
         if self.deep:
-            low, high = span or robust_range(values)
+            low, high = value_range or robust_range(values)
             values = values.clamp(low, high)
         else:
-            low, high = span or (float(values.min()), float(values.max())) if self.rank == 1 else (0.0, 255.0)
+            low, high = value_range or (float(values.min()), float(values.max())) if self.rank == 1 else (0.0, 255.0)
         dims = [d for d in range(values.ndim) if d != 1]
         std = values.std(dim=dims, correction=0)
         self.mean.copy_(values.mean(dim=dims))

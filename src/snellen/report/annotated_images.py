@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snellen.core import files
 from snellen.core.errors import UsageError
-from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Reading, Spec
+from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Preprocessing, Spec
 from snellen.core.task import Answer
 from snellen.data.decode.image_decoder import decode
 from snellen.data.decode.image_files import page_of
@@ -40,16 +40,16 @@ class Annotated:
         reading: the model's. The picture is drawn at its own size.
     """
 
-    def __init__(self, folder: Path, spec: Spec, reading: Reading) -> None:
+    def __init__(self, folder: Path, spec: Spec, preprocessing: Preprocessing) -> None:
         if spec.modality != "image":
             raise UsageError(f"--draw needs pictures, the model reads {spec.modality}s", "Leave --draw out.")
         self.folder = folder
         self.spec = spec
-        self.reading = Reading(pages=reading.pages)
+        self.preprocessing = Preprocessing(pages=preprocessing.pages)
         self._taken: set[str] = set()
         self._film: tuple[Path, Iterator[tuple[int, Tensor]]] | None = None  # the one that is drawn from, and its rest
 
-    def write(self, path: Path, span: tuple[float, float] | None, answer: Answer) -> Path:
+    def write(self, path: Path, value_range: tuple[float, float] | None, answer: Answer) -> Path:
         """Writes one picture and returns where.
 
         Args:
@@ -64,10 +64,10 @@ class Annotated:
             name = f"{path.name}-{number}.png"
         self._taken.add(name)
         values = self._values(path)
-        if span is None:
-            span = (0.0, 255.0) if values.dtype == torch.uint8 else robust_range(values.double())
+        if value_range is None:
+            value_range = (0.0, 255.0) if values.dtype == torch.uint8 else robust_range(values.double())
         written = io.BytesIO()
-        drawn = _drawn(values, span, answer, self.spec)
+        drawn = _drawn(values, value_range, answer, self.spec)
         annotated(drawn, lines(answer, self.spec)).save(written, format="PNG")
         files.write_bytes(self.folder / name, written.getvalue())
         return self.folder / name
@@ -76,8 +76,8 @@ class Annotated:
         """(C, H, W) of a picture, of a page, or of a frame of a film."""
         film = film_of(str(path))
         if film is None or path.exists():
-            page = page_of(str(path)) if self.reading.pages == "each" and not path.exists() else None
-            return decode(path, self.reading) if page is None else decode(page[0], self.reading, page[1])
+            page = page_of(str(path)) if self.preprocessing.pages == "each" and not path.exists() else None
+            return decode(path, self.preprocessing) if page is None else decode(page[0], self.preprocessing, page[1])
         if self._film is None or self._film[0] != film[0]:
             self._film = (film[0], enumerate(frames(film[0])))
         return next(values for number, values in self._film[1] if number == film[1])
@@ -111,7 +111,7 @@ def _counted(objects: Sequence[Answer], target: Boxes) -> str:
     return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing found"
 
 
-def _drawn(values: Tensor, span: tuple[float, float], answer: Answer, spec: Spec) -> Image.Image:
+def _drawn(values: Tensor, value_range: tuple[float, float], answer: Answer, spec: Spec) -> Image.Image:
     """The picture with its answer on it, or beside it where that is a map of numbers; enlarged where it is small.
 
     Args:
@@ -123,7 +123,7 @@ def _drawn(values: Tensor, span: tuple[float, float], answer: Answer, spec: Spec
     found = numbers(answer, spec)
     if found is not None and values.shape[0] == 6:  # of two frames, the first
         values = values[:3]
-    picture = sized(image(values, *span).convert("RGB"))
+    picture = sized(image(values, *value_range).convert("RGB"))
     if found is not None:
         assert isinstance(spec.target, PixelNumbers)
         (shown,) = maps.drawn([found], spec.target, ("answer",))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.run import Run
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
@@ -48,10 +48,10 @@ class _Blank:
     def __len__(self) -> int:
         return len(self.source)
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
         return torch.zeros(len(ids), 1)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def name(self, id: int) -> str:

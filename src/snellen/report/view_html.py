@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snellen.core.views import Cell, Matrix, Picture, Pictures, Plot, Table, Text, View
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Plot, Table, Text, View
 from snellen.report import palette, plots
 from snellen.report.html_text import clean, escaped, name, number, unbroken
 from snellen.report.overlay import colour, overlaid
@@ -116,7 +116,7 @@ def _matrix(view: Matrix) -> str:
     return figure("table", view.title, f'{axes}<div class="wide">{table}</div>', view.caption)
 
 
-def _pictures(view: Pictures) -> str:
+def _pictures(view: ImageGrid) -> str:
     items = "".join(_picture(item) for item in view.items)
     inks = [(word, "#{:02x}{:02x}{:02x}".format(*colour(place))) for word, place in view.legend]
     keys = "".join(f'<li><i style="background:{ink}"></i>{name(word)}</li>' for word, ink in inks)
@@ -124,7 +124,7 @@ def _pictures(view: Pictures) -> str:
     return figure("pictures", view.title, f'{legend}<ul class="grid">{items}</ul>', view.caption)
 
 
-def _picture(item: Picture) -> str:
+def _picture(item: AnnotatedImage) -> str:
     first, *others = [clean(line) for line in item.caption.split("\n")]
     mark = {True: " right", False: " wrong", None: ""}[item.good]
     small = ' class="small"' if max(item.values.shape[-2:]) <= SMALL else ""
@@ -149,7 +149,7 @@ def image(values: Tensor, low: float, high: float) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def _png(item: Picture) -> str:
+def _png(item: AnnotatedImage) -> str:
     """Base64 of a PNG of at most MOST_SIDE pixels a side; of up to twice that where something is drawn on it."""
     from PIL import Image
 
@@ -176,6 +176,6 @@ def as_bytes(values: Tensor, low: float, high: float) -> Tensor:
     Returns:
         (C, H, W) uint8.
     """
-    span = high - low if high > low else 1.0
-    scaled = (values.detach().cpu().double() - low) / span
+    value_range = high - low if high > low else 1.0
+    scaled = (values.detach().cpu().double() - low) / value_range
     return (scaled.nan_to_num(0.0, 1.0, 0.0).clamp(0, 1) * 255).round().to(torch.uint8)

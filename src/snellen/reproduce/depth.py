@@ -25,8 +25,8 @@ RECIPE: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "step",  # a tenth after half of the steps, a hundredth after three quarters: 32,000 and 48,000
     "warmup": 0.0,
-    "crop": 4,
-    "flip": True,
+    "pad_crop": 4,
+    "hflip": True,
     "precision": "float32",
     "from_scratch": True,
 }

@@ -170,11 +170,11 @@ def story(table: Table, result: Result | None) -> list[str]:
     lines = [f"published: {table.setup}", *(f"deviation: {line}" for line in table.deviations)]
     if result is None:
         return [*lines, "measured: not run"]
-    machine = ", ".join(f"{value} {name}" if name == "cores" else value for name, value in result.hardware.items())
+    options = ", ".join(f"{value} {name}" if name == "cores" else value for name, value in result.hardware.items())
     took = sum(measured.seconds for measured in result.rows.values())
     seeds = "seed 0" if result.seeds == 1 else f"seeds 0 … {result.seeds - 1}"
     return [
         *lines,
         f"measured: {result.date} at {result.commit} by `{result.command}`; {seeds}; "
-        f"{result.device} ({machine}); {took:.0f} s",
+        f"{result.device} ({options}); {took:.0f} s",
     ]

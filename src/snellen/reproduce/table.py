@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Literal
 
 from snellen.core.errors import SnellenError, Stopped
-from snellen.core.run import Watch
+from snellen.core.run import Progress
 
 Verdict = Literal["match", "within interval", "scaled down", "not reproduced", "not run"]
 
@@ -93,13 +93,13 @@ class How:
         seeds: how many; 0: as many as the table wants.
         quick: smaller and scaled down.
         device: "auto", "cpu", "cuda", "mps".
-        watch: who is told of progress.
+        progress: who is told of progress.
     """
 
     seeds: int = 0
     quick: bool = False
     device: str = "auto"
-    watch: Watch | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from snellen.api import Machine, Trained, train
+from snellen.api import RunOptions, TrainedRun, train
 from snellen.core.errors import Stopped
 from snellen.core.random import permutation
 from snellen.core.spec import Classes
@@ -25,8 +25,8 @@ Data = Dataset[Labelled]
 def whole(data: Data) -> Data:
     """With the validation samples in the training split too, where the publication holds none back: none may be chosen
     by them then."""
-    everything = torch.cat([data.splits["train"], data.splits["val"]]).sort().values
-    return _divided(data, {**data.splits, "train": everything})
+    all_samples = torch.cat([data.splits["train"], data.splits["val"]]).sort().values
+    return _divided(data, {**data.splits, "train": all_samples})
 
 
 def part(data: Data, training: int, testing: int) -> Data:
@@ -52,16 +52,16 @@ def _divided(data: Data, splits: Mapping[str, torch.Tensor]) -> Data:
 @contextlib.contextmanager
 def learned(
     data: Data, model: str, how: How, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})
-) -> Iterator[Trained]:
+) -> Iterator[TrainedRun]:
     """A model trained and judged; its run is gone when the block ends.
 
     Raises:
         UsageError: where no learner has the name, or the setting.
     """
-    machine = Machine(device=how.device, watch=how.watch, report=False)
+    options = RunOptions(device=how.device, progress=how.progress, report=False)
     with tempfile.TemporaryDirectory(prefix="snellen-") as folder:
         try:
-            trained = train(data, model, seed=seed, out=Path(folder) / "run", machine=machine, **settings)
+            trained = train(data, model, seed=seed, out=Path(folder) / "run", options=options, **settings)
         except Stopped as stopped:
             raise Stopped(
                 f"{model} was stopped",

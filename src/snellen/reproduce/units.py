@@ -27,8 +27,8 @@ ORDERS = {
     "original": Order("original", {110: "6.61", 164: "5.93"}),
     "normalised after addition": Order("bn-after-addition", {110: "8.17", 164: "6.50"}),
     "ReLU before addition": Order("relu-before-addition", {110: "7.84", 164: "6.14"}),
-    "ReLU-only pre-activation": Order("relu-only-before", {110: "6.71", 164: "5.91"}),
-    "full pre-activation": Order("all-before", {110: "6.37", 164: "5.46"}),
+    "ReLU-only pre-activation": Order("relu-only-pre-activation", {110: "6.71", 164: "5.91"}),
+    "full pre-activation": Order("full-pre-activation", {110: "6.37", 164: "5.46"}),
 }
 
 
@@ -44,7 +44,9 @@ def measure(how: How) -> Iterator[tuple[str, Measured]]:
         return
     for order, (unit, printed) in ORDERS.items():
         for depth in printed:
-            each = [errors(f"resnet{depth}", made, how, seed, {"unit": unit}).test for seed in range(how.seeds)]
+            each = [
+                errors(f"resnet{depth}", made, how, seed, {"residual_unit": unit}).test for seed in range(how.seeds)
+            ]
             yield row_of(order, depth), over_seeds(each)
 
 

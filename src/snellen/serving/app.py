@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 from snellen.core.errors import shown
 from snellen.serving.description import info, openapi, page
 from snellen.serving.http_errors import AGAIN, CLOSE, Refused, bug, stopping
@@ -97,7 +97,7 @@ class Service:
         sha256: of the model's weights.
     """
 
-    def __init__(self, trained: Trained, desk: Desk, url: str, sha256: str) -> None:
+    def __init__(self, trained: TrainedRun, desk: Desk, url: str, sha256: str) -> None:
         self.trained = trained
         self.desk = desk
         self.limits = desk.limits
@@ -117,7 +117,7 @@ class Service:
         try:
             await self._receive(request, body)
             question = self.desk.ask(
-                lambda: inputs(body, kind, self.trained.spec, self.trained.record.reading, self.limits)
+                lambda: inputs(body, kind, self.trained.spec, self.trained.record.preprocessing, self.limits)
             )
             return await self._answer(request, question)
         finally:
@@ -125,19 +125,19 @@ class Service:
 
     async def _receive(self, request: Request, body: bytearray) -> None:
         """Takes the body in, in bounded size and time."""
-        most = self.limits.most_bytes
+        most = self.limits.max_bytes
         too_large = Refused(
             413,
             "too-large",
             f"The body has more than {most:,} bytes",
-            "Send less at once, or start the server with a higher --most-bytes.",
+            "Send less at once, or start the server with a higher --max-bytes.",
         )
         said = request.headers.get("content-length", "0")
         if int(said if said.isdecimal() else 0) > most:
             raise too_large
         begun = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self.limits.patience) as clock:
+            async with asyncio.timeout(self.limits.io_timeout) as clock:
                 async for chunk in request.stream():
                     if len(body) + len(chunk) > most:
                         raise too_large
@@ -147,13 +147,13 @@ class Service:
                         )
                     self.held += len(chunk)
                     body += chunk
-                    clock.reschedule(begun + self.limits.patience + len(body) / SLOWEST)
+                    clock.reschedule(begun + self.limits.io_timeout + len(body) / SLOWEST)
         except TimeoutError:
             raise Refused(
                 408,
                 "too-slow",
                 f"{len(body):,} bytes of the body came in time, and no more",
-                "Send it faster, or start the server with more --patience.",
+                "Send it faster, or start the server with a higher --io-timeout.",
                 CLOSE,
             ) from None
 

@@ -43,8 +43,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._wait(self.limits.patience)
-        if len(self.inner.connections) >= self.limits.connections:
+        self._wait(self.limits.io_timeout)
+        if len(self.inner.connections) >= self.limits.max_connections:
             self._turned_away = True
             transport.write(_FULL % (len(_FULL_BODY), _FULL_BODY))
             transport.close()
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
             self.inner.resume_writing()
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        patience = self.limits.patience
+        patience = self.limits.io_timeout
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.body":

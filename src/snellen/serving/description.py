@@ -5,25 +5,25 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 from snellen.core.record import versions
 from snellen.core.serialization import to_plain
 from snellen.core.spec import Numbers, PixelNumbers
 from snellen.data.inference_inputs import of_pairs
-from snellen.export.example_inputs import input_shape, value_range
+from snellen.export.example_inputs import input_shape, learned_range
 from snellen.serving.limits import Limits
 from snellen.serving.request import FORM, kinds
 
 
-def info(trained: Trained, sha256: str, limits: Limits) -> dict[str, Any]:
+def info(trained: TrainedRun, sha256: str, limits: Limits) -> dict[str, Any]:
     """What `/info` answers: the model, what it reads and says, and the limits."""
-    spec, reading = trained.spec, trained.record.reading
+    spec, preprocessing = trained.spec, trained.record.preprocessing
     given: dict[str, Any] = {"modality": spec.modality, "content_types": list(kinds(spec)), "dtype": spec.input.dtype}
     if spec.modality == "image":
-        channels, height, width = input_shape(spec, reading)
+        channels, height, width = input_shape(spec, preprocessing)
         given |= {"frames": 2} if of_pairs(spec) else {}
-        given |= {"channels": channels, "height": height, "width": width, "resample": reading.resample}
-        values = value_range(trained.model, spec)
+        given |= {"channels": channels, "height": height, "width": width, "resample": preprocessing.resample}
+        values = learned_range(trained.model, spec)
         given |= {"range": list(values)} if values is not None else {}
     else:
         given["columns"] = [
@@ -52,7 +52,7 @@ def info(trained: Trained, sha256: str, limits: Limits) -> dict[str, Any]:
     }
 
 
-def openapi(trained: Trained, limits: Limits) -> dict[str, Any]:
+def openapi(trained: TrainedRun, limits: Limits) -> dict[str, Any]:
     """The interface in the words of OpenAPI 3.1."""
     said = {
         "type": "object",
@@ -82,7 +82,7 @@ def openapi(trained: Trained, limits: Limits) -> dict[str, Any]:
     files = {
         "type": "array",
         "minItems": 1,
-        "maxItems": limits.most_inputs,
+        "maxItems": limits.max_inputs,
         "items": {"type": "string", "contentMediaType": "application/octet-stream"},
     }
     bodies: dict[str, Any] = {kind: {} for kind in kinds(trained.spec)}
@@ -96,7 +96,7 @@ def openapi(trained: Trained, limits: Limits) -> dict[str, Any]:
                 for c in trained.spec.input.columns
             },
         }
-        rows = {"type": "array", "minItems": 1, "maxItems": limits.most_inputs, "items": row}
+        rows = {"type": "array", "minItems": 1, "maxItems": limits.max_inputs, "items": row}
         bodies["application/json"] = {"schema": {"type": "object", "required": ["rows"], "properties": {"rows": rows}}}
 
     def answered(schema: dict[str, Any], what: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def example(trained: Trained) -> str:
+def example(trained: TrainedRun) -> str:
     """What curl is told to send."""
     files = (
         ["before.png", "after.png"]
@@ -170,7 +170,7 @@ def example(trained: Trained) -> str:
     return " ".join(f"-F file=@{name}" for name in files)
 
 
-def page(trained: Trained, url: str) -> str:
+def page(trained: TrainedRun, url: str) -> str:
     """The page at /: how to ask, and a form to try it with. It needs no script and nothing from elsewhere."""
     title = f"{trained.record.learner} on {trained.spec.name}"
     return _PAGE.format(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 from snellen.core.errors import DataError, first_line
 from snellen.core.task import Answer
 from snellen.data.inference_inputs import Named
@@ -94,11 +94,11 @@ class Desk:
     who else asks. A larger batch takes what waits, of one shape, and asks it at once.
     """
 
-    def __init__(self, trained: Trained, limits: Limits) -> None:
+    def __init__(self, trained: TrainedRun, limits: Limits) -> None:
         self.trained = trained
         self.limits = limits
-        self.span = trained.span
-        self._line: queue.Queue[Question | None] = queue.Queue(limits.queue)
+        self.value_range = trained.value_range
+        self._line: queue.Queue[Question | None] = queue.Queue(limits.max_queue)
         self._open: tuple[Question, Iterator[Named]] | None = None
         self._ahead: Part | None = None  # taken from the line, and of another shape than what was asked
         self._over = False
@@ -117,7 +117,7 @@ class Desk:
             self._line.put_nowait(question)
         except queue.Full:
             raise Refused(
-                429, "busy", f"{self.limits.queue} requests wait already", "Ask again later.", AGAIN
+                429, "busy", f"{self.limits.max_queue} requests wait already", "Ask again later.", AGAIN
             ) from None
         return question
 
@@ -140,7 +140,7 @@ class Desk:
         first = self._ahead or self._next(wait=True)
         self._ahead = None
         parts = [first] if first else []
-        while parts and sum(len(part.x) for part in parts) < self.limits.batch:
+        while parts and sum(len(part.x) for part in parts) < self.limits.batch_size:
             more = self._next(wait=False)
             if more is None:
                 break
@@ -202,7 +202,7 @@ class Desk:
             question = part.question
             question.answers += records[: len(part.names)]
             records = records[len(part.names) :]
-            question.warnings += self.trained.strange(part.names, part.x, self.span)
+            question.warnings += self.trained.strange(part.names, part.x, self.value_range)
             question.asked -= 1
             if question.read and not question.asked:
                 question.answered()

@@ -18,36 +18,36 @@ class Limits:
     """What a server takes on.
 
     Args:
-        most_bytes: of the body of a request.
-        most_pixels: of a picture; checked before it is decoded.
-        most_inputs: pictures or rows of a request.
-        queue: requests that wait for the model; one more is sent away (429).
+        max_bytes: of the body of a request.
+        max_pixels: of a picture; checked before it is decoded.
+        max_inputs: pictures or rows of a request.
+        max_queue: requests that wait for the model; one more is sent away (429).
         timeout: seconds until a request that was received whole is given up (503).
-        patience: seconds that a client may take for the head of a request, and for the body and the answer beyond what
-            64 KiB a second allow; then it is cut off.
-        connections: that are open at one time.
-        batch: pictures asked together. Beyond 1, the last bits of an answer may depend on what was asked beside it.
+        io_timeout: seconds that a client may take for the head of a request, and for body and response beyond what
+            64 KiB/s allow; then the connection is closed.
+        max_connections: that are open at one time.
+        batch_size: images in one forward pass. Above 1, the last bits of a prediction may depend on the batch.
     """
 
-    most_bytes: int = 32 << 20
-    most_pixels: int = 50_000_000
-    most_inputs: int = 64
-    queue: int = 64
+    max_bytes: int = 32 << 20
+    max_pixels: int = 50_000_000
+    max_inputs: int = 64
+    max_queue: int = 64
     timeout: float = 30.0
-    patience: float = 10.0
-    connections: int = 256
-    batch: int = 1
+    io_timeout: float = 10.0
+    max_connections: int = 256
+    batch_size: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (
-            ("most_bytes", 1),
-            ("most_pixels", 1),
-            ("most_inputs", 1),
-            ("queue", 1),
-            ("connections", 1),
-            ("batch", 1),
+            ("max_bytes", 1),
+            ("max_pixels", 1),
+            ("max_inputs", 1),
+            ("max_queue", 1),
+            ("max_connections", 1),
+            ("batch_size", 1),
             ("timeout", 0.001),
-            ("patience", 0.001),
+            ("io_timeout", 0.001),
         ):
             if not getattr(self, name) >= least:
                 raise UsageError(f"{name.replace('_', ' ')} cannot be {getattr(self, name)}", f"Give at least {least}.")
@@ -58,6 +58,6 @@ def limits(modality: Modality, given: Mapping[str, Any]) -> Limits:
 
     Those of tables are smaller: a table becomes some forty times larger in memory than its text.
     """
-    usual = {} if modality == "image" else {"most_bytes": 4 << 20, "most_inputs": 10_000}
+    usual = {} if modality == "image" else {"max_bytes": 4 << 20, "max_inputs": 10_000}
     known = {field.name for field in fields(Limits)}
     return Limits(**{**usual, **{name: value for name, value in given.items() if name in known}})

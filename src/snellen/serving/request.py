@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn, TextIO
 from torch import Tensor
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.decode.header import TooManyPixels, Unusable
 from snellen.data.decode.image_decoder import header
 from snellen.data.inference_inputs import BATCH, Named, joined, of_one_frame, of_pairs, pages_of, read_picture
@@ -59,7 +59,9 @@ def refuse_kind(content_type: str, spec: Spec) -> None:
         )
 
 
-def inputs(body: bytes | bytearray, content_type: str, spec: Spec, reading: Reading, limits: Limits) -> Iterator[Named]:
+def inputs(
+    body: bytes | bytearray, content_type: str, spec: Spec, preprocessing: Preprocessing, limits: Limits
+) -> Iterator[Named]:
     """Names and inputs of a request: pictures one by one, rows of a table 64 at a time, as `predict` asks them.
 
     Raises:
@@ -67,7 +69,7 @@ def inputs(body: bytes | bytearray, content_type: str, spec: Spec, reading: Read
         DataError: for what cannot be read; pictures after all were tried.
     """
     if _told(content_type).get_content_type() == FORM:
-        files = parts(body, content_type, limits.most_inputs)
+        files = parts(body, content_type, limits.max_inputs)
     else:
         files = [Sent("body", content_type.partition(";")[0].strip().lower(), body)]
     empty = [file.name for file in files if not file.content]
@@ -78,7 +80,7 @@ def inputs(body: bytes | bytearray, content_type: str, spec: Spec, reading: Read
             f"{empty[0]} has 0 bytes" if empty else "The form holds no file",
             "Send a file: curl -F file=@FILE",
         )
-    yield from _pictures(files, spec, reading, limits) if spec.modality == "image" else _rows(files, spec, limits)
+    yield from _pictures(files, spec, preprocessing, limits) if spec.modality == "image" else _rows(files, spec, limits)
 
 
 # -- forms -----------------------------------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ def _malformed(what: str) -> NoReturn:
 # -- pictures --------------------------------------------------------------------------------------------------------
 
 
-def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limits) -> Iterator[Named]:
+def _pictures(files: Sequence[Sent], spec: Spec, preprocessing: Preprocessing, limits: Limits) -> Iterator[Named]:
     """Each file, or each page of it; of flow each two files, under the name of the first."""
     pairs = of_pairs(spec)
     if pairs and len(files) % 2:
@@ -148,12 +150,12 @@ def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limit
             "Send both: curl -F file=@before.png -F file=@after.png",
         )
     asked = (
-        [_pair(*two, spec, reading, limits) for two in zip(files[::2], files[1::2], strict=True)]
+        [_pair(*two, spec, preprocessing, limits) for two in zip(files[::2], files[1::2], strict=True)]
         if pairs
-        else [_pages(file, spec, reading, limits) for file in files]
+        else [_pages(file, spec, preprocessing, limits) for file in files]
     )
     problems: list[str] = []
-    left = limits.most_inputs
+    left = limits.max_inputs
     for samples in asked:
         try:
             for name, x in samples:
@@ -173,29 +175,31 @@ def _pictures(files: Sequence[Sent], spec: Spec, reading: Reading, limits: Limit
         )
 
 
-def _pages(file: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
+def _pages(file: Sent, spec: Spec, preprocessing: Preprocessing, limits: Limits) -> Iterator[tuple[str, Tensor]]:
     with _about(file):
         opened = io.BytesIO(file.content)
-        _small_enough(opened, spec, reading, limits.most_pixels)
-        samples = pages_of(opened, file.name, reading)
-        if len(samples) > limits.most_inputs:  # before any of them is decoded
+        _small_enough(opened, spec, preprocessing, limits.max_pixels)
+        samples = pages_of(opened, file.name, preprocessing)
+        if len(samples) > limits.max_inputs:  # before any of them is decoded
             raise _too_many_pages(limits)
         for name, page in samples:
-            yield name, read_picture(opened, spec, reading, page)
+            yield name, read_picture(opened, spec, preprocessing, page)
 
 
 def _too_many_pages(limits: Limits) -> Refused:
     return Refused(
-        413, "too-many-inputs", f"There are more than {limits.most_inputs:,} pages", "Send them in several requests."
+        413, "too-many-inputs", f"There are more than {limits.max_inputs:,} pages", "Send them in several requests."
     )
 
 
-def _pair(first: Sent, second: Sent, spec: Spec, reading: Reading, limits: Limits) -> Iterator[tuple[str, Tensor]]:
-    frames, read = [], of_one_frame(spec, reading)
+def _pair(
+    first: Sent, second: Sent, spec: Spec, preprocessing: Preprocessing, limits: Limits
+) -> Iterator[tuple[str, Tensor]]:
+    frames, read = [], of_one_frame(spec, preprocessing)
     for file in (first, second):
         with _about(file):
             opened = io.BytesIO(file.content)
-            _small_enough(opened, spec, read, limits.most_pixels)
+            _small_enough(opened, spec, read, limits.max_pixels)
             frames.append(read_picture(opened, spec, read))
     with _about(first):
         yield first.name, joined(frames, second.name)
@@ -212,10 +216,10 @@ def _about(file: Sent) -> Iterator[None]:
         raise Unusable(error.kind, f"{file.name} {error.cause}", error.remedy) from error
 
 
-def _small_enough(file: io.BytesIO, spec: Spec, reading: Reading, most: int) -> None:
+def _small_enough(file: io.BytesIO, spec: Spec, preprocessing: Preprocessing, most: int) -> None:
     """Raises TooManyPixels before they are decoded; many channels or pages are as many pixels."""
     found = header(file)
-    planes = max(1, found.channels * found.pages / max(4, reading.channels or spec.input.shape[0] or 1))
+    planes = max(1, found.channels * found.pages / max(4, preprocessing.channels or spec.input.shape[0] or 1))
     if found.height * found.width * planes > most:
         more = f" in {found.channels} channels and {found.pages} pages" if planes > 1 else ""
         raise TooManyPixels(f"has {found.width:,}x{found.height:,} pixels{more}, more than {most:,}")
@@ -228,11 +232,11 @@ def _rows(files: Sequence[Sent], spec: Spec, limits: Limits) -> Iterator[Named]:
     from snellen.data.formats.table import read_rows
 
     too_many = Refused(
-        413, "too-many-inputs", f"There are more than {limits.most_inputs:,} rows", "Send them in several requests."
+        413, "too-many-inputs", f"There are more than {limits.max_inputs:,} rows", "Send them in several requests."
     )
-    if any(b'"' not in file.content and file.content.count(b"\n") > limits.most_inputs + 1 for file in files):
+    if any(b'"' not in file.content and file.content.count(b"\n") > limits.max_inputs + 1 for file in files):
         raise too_many  # without a quote each line is a row, and need not be read to be counted
-    left = limits.most_inputs
+    left = limits.max_inputs
     for file in files:
         names, x = read_rows(_as_text(file), spec)
         left -= len(names)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from snellen.api import Trained
+from snellen.api import TrainedRun
 from snellen.core import files
 from snellen.core.errors import EnvironmentProblem, Stopped, UsageError
 from snellen.serving.app import Service, application
@@ -61,7 +61,7 @@ def url_of(address: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def serve(trained: Trained, address: socket.socket, limits: Limits, ready: Callable[[], None]) -> None:
+def serve(trained: TrainedRun, address: socket.socket, limits: Limits, ready: Callable[[], None]) -> None:
     """Answers until a signal comes; then finishes what is in flight.
 
     Args:

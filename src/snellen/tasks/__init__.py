@@ -30,7 +30,7 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "classify": classify.LEARNERS,
     "regress": regress.LEARNERS,
     "segment": segment.LEARNERS,
-    "pixels": dense_regress.LEARNERS,
+    "dense-regress": dense_regress.LEARNERS,
     "keypoints": keypoints.LEARNERS,
     "instances": instances.LEARNERS,
     "detect": detect.LEARNERS,
@@ -46,11 +46,11 @@ def no_plain_module(module: nn.Module) -> Learner[Any, Any, Any]:
 
 
 # What makes a learner of a plain module, and says what the module must return.
-ADOPT: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
-    "classify": classify.adopt,
-    "regress": regress.adopt,
-    "segment": segment.adopt,
-    "pixels": dense_regress.adopt,
+FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
+    "classify": classify.from_module.learner,
+    "regress": regress.from_module.learner,
+    "segment": segment.from_module.learner,
+    "dense-regress": dense_regress.from_module.learner,
     "keypoints": no_plain_module,
     "instances": no_plain_module,
     "detect": no_plain_module,

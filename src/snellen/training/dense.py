@@ -19,8 +19,8 @@ from snellen.data.augment.images_with_targets import SceneAugment, varied
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.nn.layers import Standardize
-from snellen.training.loop import descend
-from snellen.training.settings import Descent
+from snellen.training.loop import fit_by_gradient
+from snellen.training.settings import TrainingSettings
 
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 M = TypeVar("M", bound=nn.Module)
@@ -38,11 +38,11 @@ MOST_JUDGED = 200  # validation pictures that are looked at after an epoch
 class Sight:
     """How much of a picture is seen at a time while learning."""
 
-    tile: Annotated[int, Limit(least=16)] | None = None
+    tile_size: Annotated[int, Limit(least=16)] | None = None
     """Pixels a side of the random tiles that are learned from; auto: pictures of up to 256 whole, else tiles of 192."""
 
 
-class DenseScheme(Protocol[M_contra]):
+class DenseObjective(Protocol[M_contra]):
     """What differs between tasks: the loss of a batch, and the validation score."""
 
     def loss(self, model: M_contra, x: Tensor, y: Tensor) -> Tensor: ...
@@ -51,8 +51,8 @@ class DenseScheme(Protocol[M_contra]):
 
 def tile_of(sight: Sight, spec: Spec) -> int | None:
     """Pixels a side of what is learned from; None: whole pictures, where all of them are small, the largest too."""
-    if sight.tile is not None:
-        return sight.tile
+    if sight.tile_size is not None:
+        return sight.tile_size
     _, height, width = spec.input.shape
     return None if height is not None and width is not None and max(height, width) <= WHOLE else TILE
 
@@ -82,14 +82,14 @@ def together(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
     return torch.stack(images), torch.stack(truths)
 
 
-def learn_statistics(standardize: Standardize, scenes: Scenes, span: tuple[float, float] | None) -> None:
+def learn_statistics(standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None) -> None:
     """Mean, deviation and range of each channel, from pixels spread evenly over some pictures."""
     chosen = torch.linspace(0, len(scenes) - 1, min(len(scenes), FOR_STATISTICS)).round().long().tolist()
     values = []
     for position in chosen:
         flat = scenes.image(int(scenes.ids[position])).flatten(1)  # (C, HW)
         values.append(flat[:, :: max(1, flat.shape[1] // PIXELS)])
-    standardize.learn(torch.cat(values, 1)[None].to(scenes.device), span)  # (1, C, pixels)
+    standardize.learn(torch.cat(values, 1)[None].to(scenes.device), value_range)  # (1, C, pixels)
 
 
 def check_maps(network: nn.Module, outputs: int, data: Dataset[Labelled], run: Run, tile: int | None) -> None:
@@ -108,10 +108,10 @@ def check_maps(network: nn.Module, outputs: int, data: Dataset[Labelled], run: R
 
 def learn_dense(
     model: M,
-    scheme: DenseScheme[M],
+    scheme: DenseObjective[M],
     data: Dataset[Labelled],
     run: Run,
-    how: Descent,
+    how: TrainingSettings,
     vary: SceneAugment,
     tile: int | None,
 ) -> None:
@@ -128,7 +128,7 @@ def learn_dense(
     model.to(run.device)
     standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
     if standardize is not None and not standardize.known:
-        learn_statistics(standardize, train, data.span)
+        learn_statistics(standardize, train, data.value_range)
         if standardize.deep:
             run.say(
                 f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
@@ -137,7 +137,7 @@ def learn_dense(
     target, cut = data.spec.target, None if tile is None else (tile, tile)
     size, times = how.batch_size or BATCH, visits(tile, data.spec)
     if how.overfit:
-        vary, size, times = SceneAugment(flip=False), min(size, len(train)), 1
+        vary, size, times = SceneAugment(hflip=False), min(size, len(train)), 1
         how, train = _by_heart(how, train, size)
 
     def seen(scene: Scene, visit: int) -> Scene:
@@ -154,7 +154,7 @@ def learn_dense(
         return scheme.score(model, judged)  # type: ignore[arg-type]
 
     model.to(memory_format=torch.channels_last)
-    descend(
+    fit_by_gradient(
         model,
         losses,
         SceneBatches(train, size, run.seed, seen, times),
@@ -164,10 +164,10 @@ def learn_dense(
     )
 
 
-def _by_heart(how: Descent, train: Scenes, size: int) -> tuple[Descent, Scenes]:
+def _by_heart(how: TrainingSettings, train: Scenes, size: int) -> tuple[TrainingSettings, Scenes]:
     """One batch, again and again, with nothing that would keep the loss from reaching zero."""
     few = copy.copy(train)
     few.ids = train.ids[torch.linspace(0, len(train) - 1, size).round().long()]
     return dataclasses.replace(
-        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, average=None
+        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, ema_decay=None
     ), few

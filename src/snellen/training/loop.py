@@ -23,7 +23,7 @@ from snellen.training.convolutions import by_products
 from snellen.training.optimizers import optimizer as make_optimizer
 from snellen.training.precision import precision, whole_kernels
 from snellen.training.schedules import schedule as make_schedule
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 B = TypeVar("B")
 B_co = TypeVar("B_co", covariant=True)
@@ -61,12 +61,12 @@ class Best:
         self.weights = dict(state["weights"])
 
 
-def descend(
+def fit_by_gradient(
     model: nn.Module,
     losses: Callable[[B], Mapping[str, Tensor]],
     batches: Order[B],
     run: Run,
-    how: Descent,
+    how: TrainingSettings,
     *,
     validate: Callable[[nn.Module], float] | None = None,
     gradients: Callable[[B], Tensor] | None = None,
@@ -77,7 +77,7 @@ def descend(
         model: whatever `losses` computes with; on `run.device`.
         losses: a batch to named scalars; their sum is minimised.
         batches: a batch for every step.
-        how: see `Descent`.
+        how: see `TrainingSettings`.
         validate: called after every epoch with the model to judge (the average where one is kept); higher is better.
             The best weights by it are kept.
         gradients: puts the gradients of a batch into `.grad` and returns its loss, where a learner has its backward
@@ -96,32 +96,32 @@ def descend(
     if how.compile:
         model.compile()
     average = None
-    if how.average is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(how.average), use_buffers=True)  # type: ignore[no-untyped-call]
+    if how.ema_decay is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(how.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]
     judged = model if average is None else average.module
     best = Best()
     advance = inspect.unwrap(type(optimizer).step)  # without torch's hooks around it, a tenth of a small step
     learning = [p for group in optimizer.param_groups for p in group["params"]]
-    if context is not nullcontext or how.accumulate > 1:
+    if context is not nullcontext or how.grad_accum_steps > 1:
         gradients = None
 
     def differentiate(step: int) -> Tensor:
         parts = []  # each must be finite
-        for part in range(how.accumulate):
+        for part in range(how.grad_accum_steps):
             with context():
-                terms = losses(batches.at(step * how.accumulate + part))
+                terms = losses(batches.at(step * how.grad_accum_steps + part))
                 total = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
-            share = total / how.accumulate if how.accumulate > 1 else total
+            share = total / how.grad_accum_steps if how.grad_accum_steps > 1 else total
             (scaler.scale(share) if scaler else share).backward()
             parts.append(share.detach())
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def update(step: int) -> Tensor:
         total = differentiate(step) if gradients is None else gradients(batches.at(step))
-        if how.clip is not None:
+        if how.clip_grad is not None:
             if scaler:
                 scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(model.parameters(), how.clip)
+            nn.utils.clip_grad_norm_(model.parameters(), how.clip_grad)
         if scaler:
             scaler.step(optimizer)
             scaler.update()
@@ -134,7 +134,7 @@ def descend(
             average.update_parameters(model)
         return total
 
-    epoch = max(1, len(batches) // how.accumulate)
+    epoch = max(1, len(batches) // how.grad_accum_steps)
     with memory, whole(), products():
         wanted = epoch * how.epochs
         steps = run.once("steps", lambda: affordable(wanted, epoch, update, model, optimizer, run, validate))
@@ -152,7 +152,7 @@ def descend(
     model.train()
 
     def about(step: int) -> str:
-        return "; ".join(batches.names(step * how.accumulate + part) for part in range(how.accumulate))
+        return "; ".join(batches.names(step * how.grad_accum_steps + part) for part in range(how.grad_accum_steps))
 
     with memory, whole(), products():
         for step in run.steps(steps, about=about):
@@ -223,7 +223,7 @@ def affordable(
 
 
 def find_rate(
-    model: nn.Module, losses: Callable[[B], Mapping[str, Tensor]], batches: Order[B], run: Run, how: Descent
+    model: nn.Module, losses: Callable[[B], Mapping[str, Tensor]], batches: Order[B], run: Run, how: TrainingSettings
 ) -> float:
     """A learning rate for this network and data: a fraction of that at which the loss starts to grow.
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.errors import EnvironmentProblem
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 def precision(
-    how: Descent, model: nn.Module, device: torch.device
+    how: TrainingSettings, model: nn.Module, device: torch.device
 ) -> tuple[Callable[[], AbstractContextManager[Any]], Any]:
     """The autocast context of the arithmetic asked for, and a gradient scaler for float16.
 

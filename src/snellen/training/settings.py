@@ -8,7 +8,7 @@ from snellen.core.settings import Limit, settings
 
 
 @settings
-class Descent:
+class TrainingSettings:
     """How the loss is brought down."""
 
     epochs: Annotated[int, Limit(least=1)] = 10
@@ -29,11 +29,11 @@ class Descent:
     """The share of the run over which the rate rises from zero."""
     patience: Annotated[int, Limit(least=1)] | None = None
     """Stop after so many epochs without a better validation score."""
-    clip: Annotated[float, Limit(above=0)] | None = None
+    clip_grad: Annotated[float, Limit(above=0)] | None = None
     """The largest norm of the gradient; longer ones are shortened to it."""
-    accumulate: Annotated[int, Limit(least=1)] = 1
+    grad_accum_steps: Annotated[int, Limit(least=1)] = 1
     """Batches whose gradients are added up before each update."""
-    average: Annotated[float, Limit(above=0, below=1)] | None = None
+    ema_decay: Annotated[float, Limit(above=0, below=1)] | None = None
     """Decay of the running average of the weights that is used in the end; none: the last weights."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the arithmetic; auto: bfloat16 where the hardware has it and the network has over a million weights."""

@@ -18,8 +18,8 @@ from snellen.data.batches import Batches
 from snellen.data.cache import memory
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.layers import Standardize
-from snellen.training.loop import descend
-from snellen.training.settings import Descent
+from snellen.training.loop import fit_by_gradient
+from snellen.training.settings import TrainingSettings
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
@@ -27,7 +27,7 @@ M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 MOST_FOR_STATISTICS = 5000  # samples from which mean, deviation and range are taken
 
 
-class Scheme(Protocol[M_contra]):
+class Objective(Protocol[M_contra]):
     """What differs between tasks: the loss of a batch, the validation score, how often samples are drawn."""
 
     def loss(self, model: M_contra, batch: Labelled) -> Tensor: ...
@@ -35,7 +35,7 @@ class Scheme(Protocol[M_contra]):
     def weights(self, samples: Samples) -> Tensor | None: ...
 
 
-def batch_size(how: Descent, count: int) -> int:
+def batch_size(how: TrainingSettings, count: int) -> int:
     """The batch size asked for, or one that suits the number of training samples."""
     if how.batch_size is not None:
         return how.batch_size
@@ -48,7 +48,7 @@ def some(samples: Samples, most: int = MOST_FOR_STATISTICS) -> Labelled:
     return samples.take(torch.linspace(0, count - 1, min(count, most)).round().long())
 
 
-def everything(samples: Samples) -> Labelled:
+def all_samples(samples: Samples) -> Labelled:
     """All samples of a split as one batch, for methods that want them at once.
 
     Raises:
@@ -65,7 +65,7 @@ def everything(samples: Samples) -> Labelled:
     return samples.take(torch.arange(count))
 
 
-def hardest(losses: Tensor, share: float) -> Tensor:
+def ohem_loss(losses: Tensor, share: float) -> Tensor:
     """The mean of the largest losses of a batch: hard examples, mined as they turn up.
 
     Args:
@@ -94,10 +94,10 @@ def check_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run
 
 def learn(
     model: M,
-    scheme: Scheme[M],
+    scheme: Objective[M],
     data: Dataset[Labelled],
     run: Run,
-    how: Descent,
+    how: TrainingSettings,
     vary: Augment,
     gradients: Callable[[M, Labelled], Tensor] | None = None,
 ) -> None:
@@ -112,18 +112,20 @@ def learn(
     train = data.samples("train", run.device, run.say)
     model.to(run.device)
     standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
-    span = (0.0, 255.0)
+    value_range = (0.0, 255.0)
     if standardize is not None:
         if not standardize.known:
-            standardize.learn(some(train).x, data.span)
-        span = (float(standardize.low), float(standardize.high))
+            standardize.learn(some(train).x, data.value_range)
+        value_range = (float(standardize.low), float(standardize.high))
         if standardize.deep:
-            run.say(f"Values from {span[0]:g} to {span[1]:g} are used (0.1 % to 99.9 % of the training set).")
+            run.say(
+                f"Values from {value_range[0]:g} to {value_range[1]:g} are used (0.1 % to 99.9 % of the training set)."
+            )
     if how.overfit:
         how, train = _by_heart(how, train)
         vary = Augment()
         run.notes["by heart"] = len(train)
-    batches = Batches(train, batch_size(how, len(train)), run.seed, vary, span, scheme.weights(train))
+    batches = Batches(train, batch_size(how, len(train)), run.seed, vary, value_range, scheme.weights(train))
     if batches.size == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         raise UsageError("Batch normalisation needs more than one sample a batch", "Take a larger --batch-size.")
     validation = None if how.overfit else data.samples("val", run.device)
@@ -136,7 +138,7 @@ def learn(
     def validate(judged: nn.Module) -> float:
         return scheme.score(judged, validation)  # type: ignore[arg-type]
 
-    descend(
+    fit_by_gradient(
         model,
         losses,
         batches,
@@ -147,7 +149,7 @@ def learn(
     )
 
 
-def _by_heart(how: Descent, train: Samples) -> tuple[Descent, Samples]:
+def _by_heart(how: TrainingSettings, train: Samples) -> tuple[TrainingSettings, Samples]:
     """One batch, again and again, with nothing that would keep the loss from reaching zero."""
     size = min(batch_size(how, len(train)), 32, len(train))
     few = copy.copy(train)
@@ -155,5 +157,5 @@ def _by_heart(how: Descent, train: Samples) -> tuple[Descent, Samples]:
     batch = train.take(chosen)
     few.values, few.y, few.ids = batch.x, batch.y, batch.ids
     return dataclasses.replace(
-        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, average=None
+        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, ema_decay=None
     ), few

@@ -21,13 +21,13 @@ from snellen.data.scenes import Scene, SceneBatches
 from snellen.data.synthetic.shapes import SIDE, TARGETS, Drawn
 
 KINDS = Boxes(names=("a",), masks=True, keypoints=("left", "middle", "right"), mirrored=((0, 2),))
-STILL = SceneAugment(flip=False)
+STILL = SceneAugment(hflip=False)
 HOWS = st.builds(
     SceneAugment,
-    flip=st.booleans(),
-    turn=st.booleans(),
+    hflip=st.booleans(),
+    rot90=st.booleans(),
     zoom=st.sampled_from([0.0, 0.3, 0.6]),
-    cut=st.sampled_from([0.0, 0.4]),
+    random_crop=st.sampled_from([0.0, 0.4]),
 )
 TILES = st.sampled_from([None, (12, 20), (40, 24)])
 
@@ -122,7 +122,13 @@ def test_vectors_turn_as_the_places_they_point_to(target, orientation):
 
 
 @pytest.mark.parametrize(
-    "how", [SceneAugment(), SceneAugment(turn=True), SceneAugment(zoom=0.4, turn=True), SceneAugment(cut=0.4, zoom=0.3)]
+    "how",
+    [
+        SceneAugment(),
+        SceneAugment(rot90=True),
+        SceneAugment(zoom=0.4, rot90=True),
+        SceneAugment(random_crop=0.4, zoom=0.3),
+    ],
 )
 def test_flow_still_brings_one_frame_onto_the_other(how):
     """Flow is checked on the pictures themselves: warped by it, and not against it, the second frame is the first."""
@@ -147,7 +153,7 @@ def test_normals_still_are_the_slope_of_depth():
     for id in range(8):
         depth, normals = (Drawn(0, kind).drawn(id)[1] for kind in ("depth", "normals"))
         image = Drawn(0, "depth").drawn(id)[0]
-        how = SceneAugment(turn=True)
+        how = SceneAugment(rot90=True)
         one, other = (
             varied(Scene(image, truth, id), 2, how, 0, TARGETS[kind]).truth.double()
             for kind, truth in (("depth", depth), ("normals", normals))
@@ -169,7 +175,7 @@ def test_maps_follow_the_picture_and_have_no_truth_beyond_it():
             (PixelClasses(names=("a", "b")), image[0].long(), -1),
             (PixelNumbers(kind="depth", names=("d",)), image.float(), math.nan),
         ):
-            seen = varied(Scene(image, truth, 3), epoch, SceneAugment(turn=True), 0, target, (13, 12))
+            seen = varied(Scene(image, truth, 3), epoch, SceneAugment(rot90=True), 0, target, (13, 12))
             told = seen.truth if isinstance(target, PixelClasses) else seen.truth[0]
             there = seen.image[0] > 0
             assert int(there.sum()) == 80
@@ -215,7 +221,7 @@ def test_of_an_object_that_is_cut_the_visible_share_decides():
 
 
 def test_what_happens_is_a_function_of_seed_epoch_and_sample():
-    how = SceneAugment(turn=True, zoom=0.3, cut=0.3, brightness=0.3, colour=0.2, noise=0.05)
+    how = SceneAugment(rot90=True, zoom=0.3, random_crop=0.3, brightness=0.3, channel_scale=0.2, noise_std=0.05)
     drawn, target = Drawn(0, "keypoints"), TARGETS["keypoints"]
     first = [varied(Scene(*drawn.drawn(id), id), 2, how, 5, target) for id in range(4)]
     torch.manual_seed(123)
@@ -243,9 +249,9 @@ def test_nothing_asked_changes_nothing():
 @pytest.mark.parametrize(
     "how",
     [
-        SceneAugment(flip=False, brightness=0.5),
-        SceneAugment(flip=False, colour=0.5),
-        SceneAugment(flip=False, noise=0.1),
+        SceneAugment(hflip=False, brightness=0.5),
+        SceneAugment(hflip=False, channel_scale=0.5),
+        SceneAugment(hflip=False, noise_std=0.1),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
@@ -262,7 +268,7 @@ def test_light_changes_the_picture_only_and_keeps_its_depth(how, dtype):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32, torch.float64])
 def test_pictures_of_any_depth_are_cut_turned_and_scaled(dtype):
     image = (torch.arange(120).view(2, 10, 6) * 2).to(dtype)
-    how = SceneAugment(turn=True, zoom=0.3, cut=0.3)
+    how = SceneAugment(rot90=True, zoom=0.3, random_crop=0.3)
     for epoch in range(12):
         for tile in (None, (14, 5)):
             seen = varied(Scene(image, image[0].long(), 1), epoch, how, 0, PixelClasses(names=("a", "b")), tile)
@@ -274,7 +280,7 @@ def test_mirrors_and_turns_come_about_as_often_as_they_should():
     image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
     truth = torch.zeros(2, 2, dtype=torch.int64)
     seen = [
-        tuple(varied(Scene(image, truth, id), 0, SceneAugment(turn=True), 0, None).image.flatten().tolist())
+        tuple(varied(Scene(image, truth, id), 0, SceneAugment(rot90=True), 0, None).image.flatten().tolist())
         for id in range(800)
     ]
     counts = {way: seen.count(way) for way in set(seen)}

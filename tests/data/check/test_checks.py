@@ -16,26 +16,26 @@ from PIL import Image
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding
 from snellen.data.check.checks import Rejected, check, late_check
-from snellen.data.dataset import Dataset, Draft, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.decode.image_files import named_pictures
-from snellen.data.formats import Asked
-from snellen.data.formats.image_folder import open_draft
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.image_folder import open_raw
 from snellen.data.open_dataset import dataset
 from snellen.data.source import Array, BadSamples
 
-STRICT, QUARANTINE = Asked(), Asked(quarantine=True, allow_loss=True)
+STRICT, QUARANTINE = OpenOptions(), OpenOptions(quarantine=True, allow_skipped=True)
 
 
-def checked(root: Path, asked: Asked = STRICT) -> Draft:
-    return check(open_draft(root, asked), asked)
+def checked(root: Path, options: OpenOptions = STRICT) -> RawDataset:
+    return check(open_raw(root, options), options)
 
 
-def found(draft: Draft | Dataset[Labelled], kind: str) -> Finding:
+def found(draft: RawDataset | Dataset[Labelled], kind: str) -> Finding:
     (finding,) = (finding for finding in draft.findings if finding.kind == kind)
     return finding
 
 
-def kinds(draft: Draft) -> set[str]:
+def kinds(draft: RawDataset) -> set[str]:
     return {finding.kind for finding in draft.findings}
 
 
@@ -71,7 +71,7 @@ def test_quarantine_stops_at_one_in_a_hundred(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "a" / "zero.png").write_bytes(b"")
     with pytest.raises(Rejected, match="1 of 7 samples"):
-        checked(tmp_path, Asked(quarantine=True))
+        checked(tmp_path, OpenOptions(quarantine=True))
 
 
 def test_a_class_that_quarantine_empties_is_named(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_stack_without_a_meaning_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="stack of 3 pages") as caught:
         checked(tmp_path)
     assert "--pages first, max, or each" in caught.value.remedy
-    assert len(checked(tmp_path, Asked(pages="max")).source) == 4
+    assert len(checked(tmp_path, OpenOptions(pages="max")).source) == 4
 
 
 def test_one_picture_under_two_labels_is_an_error(tmp_path: Path) -> None:
@@ -126,12 +126,12 @@ def test_one_file_in_several_rows_stays_in_one_split_and_is_bad_in_each(tmp_path
     class_folders(tmp_path, {"a": 6})
     (tmp_path / "cut.png").write_bytes(encoded(scene(50))[:2000])
     names = ["a/000.png", "cut.png", "a/001.png", "a/000.png", "cut.png"]
-    draft = Draft(
+    draft = RawDataset(
         source=named_pictures(tmp_path, names),
         inputs={"image": Input(modality="image", shape=(3, 40, 48))},
         target=Classes(names=("a", "b")),
         truth=torch.tensor([0, 0, 1, 0, 1]),
-        taken_for="a table",
+        recognised_as="a table",
     )
     with pytest.raises(Rejected, match=r"2 pictures cannot be read: cut\.png .*; cut\.png "):
         check(draft, STRICT)
@@ -157,7 +157,7 @@ def test_groups_torn_by_given_splits_are_reported(tmp_path: Path) -> None:
     places = [("train", "a", 1), ("train", "b", 2), ("test", "a", 1), ("test", "b", 3)]
     for k, (split, label, slide) in enumerate(places):
         save(tmp_path / split / label / f"s{slide}_{k}.png", scene(k))
-    assert found(checked(tmp_path, Asked(group="{slide}_*")), "group-torn").count == 1
+    assert found(checked(tmp_path, OpenOptions(group="{slide}_*")), "group-torn").count == 1
 
 
 def test_imbalance_and_few_samples_are_said_with_the_interval_to_expect(tmp_path: Path) -> None:
@@ -188,12 +188,12 @@ def test_arrays_are_checked_for_copies_with_a_warning_for_two_labels() -> None:
     pictures[7], pictures[9] = pictures[3], pictures[4]
     with Image.open(io.BytesIO(encoded(pictures[5, 0].numpy(), "JPEG", quality=75))) as image:
         pictures[20] = torch.from_numpy(np.array(image))
-    draft = Draft(
+    draft = RawDataset(
         source=Array(pictures, "image"),
         inputs={"image": Input(modality="image", shape=(1, 32, 32))},
         target=Classes(names=("a", "b")),
         truth=torch.arange(30) % 2,
-        taken_for="an array",
+        recognised_as="an array",
     )
     draft = check(draft, STRICT)
     assert found(draft, "copies").where == ("image 3 = image 7", "image 4 = image 9")
@@ -265,7 +265,7 @@ def test_a_biologists_folder_is_split_without_leakage(tmp_path: Path) -> None:
     (root / "control" / "protocol.docx").write_bytes(b"x")
     with pytest.raises(Rejected, match="two labels"):
         dataset(root)
-    data = dataset(root, asked=QUARANTINE)
+    data = dataset(root, options=QUARANTINE)
     assert data.files == {"found": 69, "used": 65, "set aside": 3, "no data": 1}
     assert data.spec.input.dtype == "uint16"
     assert found(data, "copies").count == 3

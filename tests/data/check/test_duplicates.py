@@ -15,15 +15,15 @@ from image_makers import save, scene
 from PIL import Image
 
 from snellen.data.check.duplicates import copies_of_array, copies_of_files, groups_of
-from snellen.data.decode.image_files import PictureFiles
-from snellen.data.formats import Asked
-from snellen.data.formats.image_folder import open_draft
+from snellen.data.decode.image_files import ImageFiles
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.image_folder import open_raw
 from snellen.data.source import Array
 
 
-def source_of(root: Path) -> PictureFiles:
-    source = open_draft(root, Asked()).source
-    assert isinstance(source, PictureFiles)
+def source_of(root: Path) -> ImageFiles:
+    source = open_raw(root, OpenOptions()).source
+    assert isinstance(source, ImageFiles)
     return source
 
 

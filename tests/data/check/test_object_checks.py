@@ -13,17 +13,17 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Boxes
 from snellen.data.annotations import ObjectLists
 from snellen.data.check.checks import Rejected
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked
-from snellen.data.formats.coco import open_draft
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.coco import open_raw
 from snellen.data.formats.yolo_labels import read_lines
 from snellen.data.open_dataset import dataset
 
 ONE = {"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, 4]}
 
 
-def drafted(tmp_path: Path, *rows: dict[str, object]) -> Draft:
-    return open_draft(coco(tmp_path, "told.json", coco_told(["a.png", "b.png"], [ONE, *rows])), Asked())
+def drafted(tmp_path: Path, *rows: dict[str, object]) -> RawDataset:
+    return open_raw(coco(tmp_path, "told.json", coco_told(["a.png", "b.png"], [ONE, *rows])), OpenOptions())
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_masks_that_do_not_fit_their_picture(tmp_path: Path, outline: object, ki
     good = {"size": [40, 48], "counts": [10, 5, 1905]}
     rows = [{**ONE, "segmentation": good}, {**ONE, "image_id": 7, "segmentation": outline}]
     told = coco_told(["a.png", "b.png"], rows)
-    draft = open_draft(coco(tmp_path, "told.json", told), Asked())
+    draft = open_raw(coco(tmp_path, "told.json", told), OpenOptions())
     assert list(draft.bad) == [1]
     assert [f.kind for f in draft.objections] == [kind]
     assert draft.annotations is not None
     assert draft.annotations.of(0).masks is not None  # type: ignore[union-attr]
 
 
-def kinds(draft: Draft) -> dict[str, int]:
+def kinds(draft: RawDataset) -> dict[str, int]:
     return {f.kind: f.count for f in draft.findings if f.kind not in ("empty-class", "empty-pictures")}
 
 
@@ -98,7 +98,7 @@ def test_boxes_are_cut_to_their_picture_and_a_pixel_is_nothing(tmp_path: Path) -
 def test_thin_boxes_copies_sizes_and_classes_are_worth_a_word(tmp_path: Path) -> None:
     told = coco_told(["a.png", "b.png"], [ONE, {**ONE, "bbox": [5, 5, 1, 9]}, ONE, {**ONE, "category_id": 3}])
     told["images"][0] |= {"width": 96, "height": 80}
-    draft = open_draft(coco(tmp_path, "told.json", told), Asked())
+    draft = open_raw(coco(tmp_path, "told.json", told), OpenOptions())
     assert kinds(draft) == {"thin": 1, "duplicate-objects": 1, "size-differs": 1}
     assert "annotation 3" in next(f for f in draft.findings if f.kind == "duplicate-objects").message
     assert "48x40 pixels, not 96x80" in next(f for f in draft.findings if f.kind == "size-differs").message
@@ -117,8 +117,8 @@ def test_all_problems_are_told_at_once_and_quarantine_leaves_their_pictures_out(
     for word in ("003.xml object 2", "004.xml object 2", "005.xml is no XML", "006.jpg is not there"):
         assert word in caught.value.cause
     with pytest.raises(Rejected, match="leave out 4 of 10 samples"):
-        dataset(tmp_path, asked=Asked(quarantine=True))
-    data = dataset(tmp_path, asked=Asked(quarantine=True, allow_loss=True))
+        dataset(tmp_path, options=OpenOptions(quarantine=True))
+    data = dataset(tmp_path, options=OpenOptions(quarantine=True, allow_skipped=True))
     assert len(data) == 6
     assert {entry.path for entry in data.aside} == {f"JPEGImages/{k:03d}.jpg" for k in (3, 4, 5, 6)}
     assert data.files["found"] == data.files["used"] + data.files["set aside"] + data.files["no data"]

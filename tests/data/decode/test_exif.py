@@ -11,9 +11,9 @@ from annotation_makers import coco, coco_told, voc_xml
 from image_makers import scene
 from PIL import Image
 
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.annotations import ObjectLists
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats import coco as coco_format
 from snellen.data.formats import voc as voc_format
 
@@ -47,10 +47,10 @@ def test_boxes_masks_and_keypoints_of_the_file_before_turning(tmp_path: Path, ho
         ],
     )
     told["categories"][0]["keypoints"] = ["corner", "none"]
-    draft = coco_format.open_draft(coco(tmp_path, "told.json", told), Asked())
+    draft = coco_format.open_raw(coco(tmp_path, "told.json", told), OpenOptions())
     assert isinstance(draft.annotations, ObjectLists)
     found = draft.annotations.of(0)
-    black = draft.source.read(np.array([0]), Reading())[0].amax(0) == 0
+    black = draft.source.read(np.array([0]), Preprocessing())[0].amax(0) == 0
     assert found.masks is not None
     assert torch.equal(found.masks[0], black)
     rows, columns = np.nonzero(black.numpy())
@@ -68,7 +68,7 @@ def test_boxes_drawn_on_the_turned_picture_are_left(tmp_path: Path) -> None:
         turned_picture(tmp_path / f"{k}.jpg", how)
         size = (40, 48) if how == 6 else (48, 40)
         (tmp_path / f"{k}.xml").write_text(voc_xml([("cat", 0, 3, 16, 30)], size))
-    draft = voc_format.open_draft(tmp_path, Asked())
+    draft = voc_format.open_raw(tmp_path, OpenOptions())
     assert isinstance(draft.annotations, ObjectLists)
     assert [draft.annotations.of(k).boxes.tolist() for k in range(3)] == [[[0, 3, 16, 30]]] * 3
     (note,) = (f for f in draft.findings if f.kind == "turned-objects")

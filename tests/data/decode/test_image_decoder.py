@@ -11,11 +11,11 @@ import torch
 from image_makers import encoded, nasty, png_16, save, scene, tiff
 from PIL import Image
 
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.decode.header import Unusable
 from snellen.data.decode.image_decoder import decode, header
 
-PLAIN = Reading()
+PLAIN = Preprocessing()
 
 
 def test_each_nasty_file_says_why_it_cannot_be_read(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_cmyk_palette_and_animation_are_made_plain(tmp_path: Path) -> None:
 
 def test_a_single_pixel_is_a_picture(tmp_path: Path) -> None:
     path = save(tmp_path / "ein Körnchen 粒.png", np.full((1, 1), 7, np.uint8))
-    assert decode(path, Reading(size=(4, 4), channels=3)).tolist() == [[[7] * 4] * 4] * 3
+    assert decode(path, Preprocessing(size=(4, 4), channels=3)).tolist() == [[[7] * 4] * 4] * 3
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_pages_of_a_stack_mean_what_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="3 pages") as caught:
         decode(path, PLAIN)
     assert "--pages first, max, or each" in caught.value.remedy
-    assert np.array_equal(decode(path, Reading(pages="first")).numpy()[0], values[0])
-    assert np.array_equal(decode(path, Reading(pages="max")).numpy()[0], values.max(0))
+    assert np.array_equal(decode(path, Preprocessing(pages="first")).numpy()[0], values[0])
+    assert np.array_equal(decode(path, Preprocessing(pages="max")).numpy()[0], values.max(0))
     with pytest.raises(Unusable, match="3 pages"):
-        decode(path, Reading(pages="each"))
-    assert [np.array_equal(decode(path, Reading(), k).numpy()[0], values[k]) for k in range(3)] == [True] * 3
+        decode(path, Preprocessing(pages="each"))
+    assert [np.array_equal(decode(path, Preprocessing(), k).numpy()[0], values[k]) for k in range(3)] == [True] * 3
     with pytest.raises(Unusable, match="no page 4"):
-        decode(path, Reading(), 3)
+        decode(path, Preprocessing(), 3)
 
 
 def test_photographs_in_tiff_are_read_by_pillow(tmp_path: Path) -> None:
@@ -193,16 +193,16 @@ def test_channels_are_converted_or_refused(tmp_path: Path) -> None:
     values = scene(4)
     colour, grey = save(tmp_path / "c.png", values), save(tmp_path / "g.png", values[..., 0])
     luma = values @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(decode(colour, Reading(channels=1)).numpy()[0] - luma).max() <= 1
-    assert bool((decode(grey, Reading(channels=3)) == decode(grey, PLAIN)).all())
+    assert np.abs(decode(colour, Preprocessing(channels=1)).numpy()[0] - luma).max() <= 1
+    assert bool((decode(grey, Preprocessing(channels=3)) == decode(grey, PLAIN)).all())
     with pytest.raises(Unusable, match="3 channels"):
-        decode(colour, Reading(channels=5))
+        decode(colour, Preprocessing(channels=5))
 
 
 def test_resizing_is_antialiased_and_keeps_depth(tmp_path: Path) -> None:
     stripes = np.tile(np.array([0, 200], np.uint16), (64, 32))  # one pixel wide: must become even grey
     for name, values in (("a.png", stripes.astype(np.uint8)), ("b.png", stripes * 100)):
-        x = decode(save(tmp_path / name, values), Reading(size=(16, 16))).double()
+        x = decode(save(tmp_path / name, values), Preprocessing(size=(16, 16))).double()
         assert x.shape == (1, 16, 16)
         assert float(x[..., 1:-1].std()) < 0.001 * float(x.mean())
         assert float(x.mean()) == pytest.approx(values.mean(), rel=0.02)
@@ -221,7 +221,7 @@ def test_a_large_jpeg_is_decoded_small(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", spy)
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(scene(5, (800, 640)), "JPEG", quality=95))
-    x = decode(path, Reading(size=(80, 100)))
+    x = decode(path, Preprocessing(size=(80, 100)))
     assert sizes[0] == (100, 80)
     with Image.open(path) as image:
         whole = np.asarray(image.resize((100, 80), Image.Resampling.BILINEAR), np.float64)

@@ -13,13 +13,13 @@ from image_makers import save, scene, tiff
 from PIL import Image
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.errors import UsageError
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.decode.header import Unusable
 from snellen.data.decode.image_decoder import decode, header, headers
-from snellen.data.decode.image_files import PictureFiles, page_name, page_of
-from snellen.data.formats import Asked
+from snellen.data.decode.image_files import ImageFiles, page_name, page_of
+from snellen.data.formats import OpenOptions
 from snellen.data.inference_inputs import inputs
 from snellen.data.open_dataset import dataset
 from snellen.report.annotated_images import Annotated
@@ -27,8 +27,8 @@ from snellen.serving import request
 from snellen.serving.http_errors import Refused
 from snellen.serving.limits import Limits
 
-ONE = Machine(device="cpu", threads=1, report=False)
-EACH = Asked(pages="each")
+ONE = RunOptions(device="cpu", threads=1, report=False)
+EACH = OpenOptions(pages="each")
 LAYOUTS = ("plain", "deflated", "imagej", "ome", "colour", "planes", "channels first", "pillow", "apart", "volumes")
 
 
@@ -91,9 +91,9 @@ def test_every_page_is_read_as_it_was_written(tmp_path: Path, layout: str) -> No
     assert header(path).pages == len(values) == len(headers(path))
     assert {one[:3] for one in headers(path)} == {(*values.shape[2:], values.shape[1])}
     for k in (*range(len(values)), 0):
-        assert np.array_equal(decode(path, Reading(), k).numpy(), values[k])
-    assert np.array_equal(decode(path, Reading(pages="first")).numpy(), values[0])
-    assert np.array_equal(decode(path, Reading(pages="max")).numpy(), values.max(0))
+        assert np.array_equal(decode(path, Preprocessing(), k).numpy(), values[k])
+    assert np.array_equal(decode(path, Preprocessing(pages="first")).numpy(), values[0])
+    assert np.array_equal(decode(path, Preprocessing(pages="max")).numpy(), values.max(0))
 
 
 def test_pages_of_several_sizes_are_counted_and_measured_one_by_one(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_pages_of_several_sizes_are_counted_and_measured_one_by_one(tmp_path: Pa
             file.write(np.full(size, k, np.uint8), photometric="minisblack")
     assert header(tmp_path / "s.tif").pages == 3
     assert [one[:2] for one in headers(tmp_path / "s.tif")] == sizes
-    assert [decode(tmp_path / "s.tif", Reading(), k).unique().tolist() for k in range(3)] == [[0], [1], [2]]
+    assert [decode(tmp_path / "s.tif", Preprocessing(), k).unique().tolist() for k in range(3)] == [[0], [1], [2]]
 
 
 def test_a_page_that_is_cut_off_is_told_and_the_others_are_read(tmp_path: Path) -> None:
@@ -111,20 +111,20 @@ def test_a_page_that_is_cut_off_is_told_and_the_others_are_read(tmp_path: Path) 
         for page in stack(1):
             file.write(page, photometric="minisblack", contiguous=False)
     (tmp_path / "s.tif").write_bytes((tmp_path / "s.tif").read_bytes()[:-100])
-    assert torch.equal(decode(tmp_path / "s.tif", Reading(), 0)[0], torch.from_numpy(stack(1)[0]))
+    assert torch.equal(decode(tmp_path / "s.tif", Preprocessing(), 0)[0], torch.from_numpy(stack(1)[0]))
     with pytest.raises(Unusable, match="cut short"):
-        decode(tmp_path / "s.tif", Reading(), 2)
+        decode(tmp_path / "s.tif", Preprocessing(), 2)
 
 
 def test_each_page_is_a_sample_of_its_files_class(stacks: Path) -> None:
-    data = dataset(stacks, asked=EACH)
+    data = dataset(stacks, options=EACH)
     assert len(data.source) == 16 * 3 + 4
-    assert "52 pages of 20 pictures in 2 classes" in data.taken_for
+    assert "52 pages of 20 pictures in 2 classes" in data.recognised_as
     assert dict(data.files) == {"found": 20, "used": 20, "set aside": 0, "no data": 0}
     names = [data.name(k) for k in range(len(data.source))]
     assert names[:4] == ["a/s00.tif", "a/s02.tif#1", "a/s02.tif#2", "a/s02.tif#3"]
     assert [int(y) for y in data.truth] == ["ab".index(name[0]) for name in names]
-    third = data.source.read(np.array([names.index("b/s01.tif#3")]), Reading())[0, 0]
+    third = data.source.read(np.array([names.index("b/s01.tif#3")]), Preprocessing())[0, 0]
     assert torch.equal(third, torch.from_numpy(stack(1)[2]))
     files = {split: {data.name(int(k)).partition("#")[0] for k in ids} for split, ids in data.splits.items()}
     assert not files["train"] & files["val"]
@@ -133,22 +133,22 @@ def test_each_page_is_a_sample_of_its_files_class(stacks: Path) -> None:
 
 
 def test_first_and_max_stay_a_sample_a_file_and_have_keys_of_their_own(stacks: Path) -> None:
-    sources = {pages: dataset(stacks, asked=Asked(pages=pages)).source for pages in ("first", "max", "each")}
+    sources = {pages: dataset(stacks, options=OpenOptions(pages=pages)).source for pages in ("first", "max", "each")}
     assert [len(source) for source in sources.values()] == [20, 20, 52]
     assert len({source.key() for source in sources.values()}) == 3
     each = sources["each"]
-    assert isinstance(each, PictureFiles)
+    assert isinstance(each, ImageFiles)
     half, other = (each.subset(np.array(ids)) for ids in ([0, 1, 2], [0, 1, 3]))
     assert half.key() != other.key()
     assert half.name(2) == "a/s02.tif#2"
-    again = dataset(stacks, asked=EACH).source
+    again = dataset(stacks, options=EACH).source
     assert again.key() == each.key()
     tiff(stacks / "a" / "s02.tif", stack(2, 5), photometric="minisblack")
-    assert len(dataset(stacks, asked=EACH).source) == 54
+    assert len(dataset(stacks, options=EACH).source) == 54
 
 
 def test_a_pattern_of_groups_keeps_pages_and_files_together(stacks: Path) -> None:
-    data = dataset(stacks, asked=Asked(pages="each", group="s{ten}?.tif"))
+    data = dataset(stacks, options=OpenOptions(pages="each", group="s{ten}?.tif"))
     tens = [{data.name(int(k))[3] for k in ids} for ids in data.splits.values()]
     assert not tens[0] & tens[1]
 
@@ -158,7 +158,7 @@ def test_copies_are_pages_of_other_files_only(stacks: Path) -> None:
     tiff(stacks / "a" / "still.tif", same, photometric="minisblack")
     (stacks / "a" / "t.tif").write_bytes((stacks / "a" / "s02.tif").read_bytes())
     tiff(stacks / "a" / "u.tif", stack(4)[1], photometric="minisblack")
-    data = dataset(stacks, asked=EACH)
+    data = dataset(stacks, options=EACH)
     (exact,) = (finding for finding in data.findings if finding.kind == "copies")
     assert exact.where == tuple(f"a/s02.tif#{k} = a/t.tif#{k}" for k in (1, 2, 3))
     (near,) = (finding for finding in data.findings if finding.kind == "near-copies")
@@ -173,7 +173,7 @@ def test_bad_pages_are_named_and_set_aside_without_their_file(stacks: Path) -> N
     values[1, 3, 3] = np.nan
     tiff(stacks / "a" / "nan.tif", values, photometric="minisblack")
     (stacks / "b" / "zero.tif").write_bytes(b"")
-    data = dataset(stacks, asked=Asked(pages="each", quarantine=True, allow_loss=True))
+    data = dataset(stacks, options=OpenOptions(pages="each", quarantine=True, allow_skipped=True))
     assert [entry.path for entry in data.aside] == ["a/nan.tif#2", "b/zero.tif"]
     assert dict(data.files) == {"found": 22, "used": 21, "set aside": 1, "no data": 0}
     assert len(data.source) == 54
@@ -182,14 +182,14 @@ def test_bad_pages_are_named_and_set_aside_without_their_file(stacks: Path) -> N
 def test_a_table_may_name_stacks(stacks: Path) -> None:
     rows = [f"a/s{k:02d}.tif,{k},{k % 3}" for k in range(0, 20, 2)]
     (stacks / "table.csv").write_text("\n".join(["file,age,visit", *rows]) + "\n")
-    data = dataset(stacks / "table.csv", asked=Asked(pages="each", target=("age",)))
+    data = dataset(stacks / "table.csv", options=OpenOptions(pages="each", target=("age",)))
     names = [data.name(k) for k in range(len(data.source))]
     assert names[1:4] == ["a/s02.tif#1", "a/s02.tif#2", "a/s02.tif#3"]
     assert data.truth[:, 0].tolist() == [float(name[3:5]) for name in names]
-    assert "10 rows: pictures named in column 'file', 26 pages" in data.taken_for
+    assert "10 rows: pictures named in column 'file', 26 pages" in data.recognised_as
     files = [{names[int(k)][:9] for k in ids} for ids in data.splits.values()]
     assert not files[0] & files[1]
-    visits = dataset(stacks / "table.csv", asked=Asked(pages="each", target=("age",), group="visit"))
+    visits = dataset(stacks / "table.csv", options=OpenOptions(pages="each", target=("age",), group="visit"))
     parts = [{int(names[int(k)][3:5]) % 3 for k in ids} for ids in visits.splits.values()]
     assert not parts[0] & parts[1]
 
@@ -201,28 +201,28 @@ def test_what_is_told_of_files_refuses_pages(tmp_path: Path) -> None:
         coco_told(["0.png"], [{"image_id": 0, "category_id": 0, "bbox": [2, 2, 9, 9]}]),
     )
     with pytest.raises(UsageError, match="--pages each is for pictures in folders of classes"):
-        dataset(tmp_path, asked=EACH)
+        dataset(tmp_path, options=EACH)
 
 
 def test_volumes_are_refused_with_the_reason(stacks: Path) -> None:
     with pytest.raises(UsageError, match="--pages volume needs models of volumes"):
-        dataset(stacks, asked=Asked(pages="volume"))  # type: ignore[arg-type]
+        dataset(stacks, options=OpenOptions(pages="volume"))  # type: ignore[arg-type]
 
 
 def test_a_model_of_pages_answers_for_every_page(stacks: Path, tmp_path: Path) -> None:
-    run = snellen.train(dataset(stacks, asked=EACH), model="lda", out=tmp_path / "run", machine=ONE)
+    run = snellen.train(dataset(stacks, options=EACH), model="lda", out=tmp_path / "run", options=ONE)
     again = snellen.load(tmp_path / "run", device="cpu")
     said = list(again.answers([stacks / "b" / "s01.tif", stacks / "b" / "s05.tif"]))
     path = stacks / "b" / "s01.tif"
     assert [record["input"] for record in said] == [f"{path}#1", f"{path}#2", f"{path}#3", str(stacks / "b/s05.tif")]
     x = run.data.source.read(
-        np.array([k for k in range(52) if run.data.name(k).startswith("b/s01")]), run.record.reading
+        np.array([k for k in range(52) if run.data.name(k).startswith("b/s01")]), run.record.preprocessing
     )
     assert [one["class"] for one in run.ask(x)] == [record["class"] for record in said[:3]]
     pages = run.predict(path)
     assert isinstance(pages, list)
     assert len(pages) == 3
-    drawn = Annotated(tmp_path / "drawn", run.spec, run.record.reading).write(Path(f"{path}#2"), None, said[1])
+    drawn = Annotated(tmp_path / "drawn", run.spec, run.record.preprocessing).write(Path(f"{path}#2"), None, said[1])
     assert drawn.name == "s01.tif#2.png"
     with Image.open(drawn) as picture:
         assert picture.width >= 256
@@ -234,12 +234,12 @@ def test_many_pages_are_asked_about_in_small_batches_and_bad_files_are_named(tmp
     save(tmp_path / "one.png", scene(1, (6, 5), 1))
     tiff(tmp_path / "d" / "a" / "x.tif", stack(9, 2, (6, 5)), photometric="minisblack")
     tiff(tmp_path / "d" / "b" / "y.tif", stack(10, 2, (6, 5)), photometric="minisblack")
-    data = dataset(tmp_path / "d", asked=EACH)
+    data = dataset(tmp_path / "d", options=EACH)
     words = [str(tmp_path / name) for name in ("many.tif", "zero.tif", "one.png")]
-    asked = inputs(words, data.spec, Reading(pages="each"))
-    assert [len(next(asked)[0]) for _ in range(3)] == [64, 64, 23]
+    options = inputs(words, data.spec, Preprocessing(pages="each"))
+    assert [len(next(options)[0]) for _ in range(3)] == [64, 64, 23]
     with pytest.raises(snellen.DataError, match=r"zero.tif: has 0 bytes"):
-        next(asked)
+        next(options)
 
 
 def test_names_of_pages_lead_back() -> None:
@@ -249,10 +249,10 @@ def test_names_of_pages_lead_back() -> None:
 
 
 def test_a_served_model_answers_for_every_page_within_its_limits(stacks: Path) -> None:
-    spec = dataset(stacks, asked=EACH).spec
+    spec = dataset(stacks, options=EACH).spec
     body = (stacks / "b" / "s01.tif").read_bytes()
-    asked = list(request.inputs(body, "image/tiff", spec, Reading(pages="each"), Limits()))
-    assert [names for names, _ in asked] == [["body#1"], ["body#2"], ["body#3"]]
-    assert all(np.array_equal(x[0, 0].numpy(), page) for (_, x), page in zip(asked, stack(1), strict=True))
+    options = list(request.inputs(body, "image/tiff", spec, Preprocessing(pages="each"), Limits()))
+    assert [names for names, _ in options] == [["body#1"], ["body#2"], ["body#3"]]
+    assert all(np.array_equal(x[0, 0].numpy(), page) for (_, x), page in zip(options, stack(1), strict=True))
     with pytest.raises(Refused, match="more than 2 pages"):
-        list(request.inputs(body, "image/tiff", spec, Reading(pages="each"), Limits(most_inputs=2)))
+        list(request.inputs(body, "image/tiff", spec, Preprocessing(pages="each"), Limits(max_inputs=2)))

@@ -9,7 +9,7 @@ import torch
 from videos import film
 
 from snellen.core.errors import EnvironmentProblem
-from snellen.core.spec import Classes, Input, Reading, Spec
+from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.decode import video
 from snellen.data.decode.header import Unusable
 from snellen.data.inference_inputs import inputs
@@ -24,7 +24,7 @@ SPEC = Spec(
 
 def test_frames_come_in_their_order_as_pictures_do(tmp_path: Path) -> None:
     path = film(tmp_path / "clip.avi", 70)
-    batches = list(inputs([str(path)], SPEC, Reading()))
+    batches = list(inputs([str(path)], SPEC, Preprocessing()))
     names = [name for some, _ in batches for name in some]
     x = torch.cat([some for _, some in batches])
     assert names == [f"{path}#{number}" for number in range(70)]
@@ -36,7 +36,7 @@ def test_frames_come_in_their_order_as_pictures_do(tmp_path: Path) -> None:
 
 def test_frames_are_read_as_the_model_reads_pictures(tmp_path: Path) -> None:
     path = film(tmp_path / "clip.avi", 3)
-    (batch,) = inputs([str(path)], SPEC, Reading(size=(12, 16), channels=1))
+    (batch,) = inputs([str(path)], SPEC, Preprocessing(size=(12, 16), channels=1))
     assert batch[1].shape == (3, 1, 12, 16)
 
 
@@ -45,7 +45,7 @@ def test_a_folder_s_films_follow_its_pictures(tmp_path: Path) -> None:
 
     film(tmp_path / "a.avi", 2)
     Image.new("RGB", (64, 48)).save(tmp_path / "z.png")
-    names = [name for some, _ in inputs([str(tmp_path)], SPEC, Reading()) for name in some]
+    names = [name for some, _ in inputs([str(tmp_path)], SPEC, Preprocessing()) for name in some]
     assert names == [str(tmp_path / "z.png"), f"{tmp_path / 'a.avi'}#0", f"{tmp_path / 'a.avi'}#1"]
 
 
@@ -53,7 +53,7 @@ def test_a_film_that_breaks_off_and_what_is_none_are_named(tmp_path: Path) -> No
     whole = film(tmp_path / "whole.avi", 2)
     (tmp_path / "none.mp4").write_text("<html>")
     with pytest.raises(BadSamples) as error:
-        list(inputs([str(tmp_path / "none.mp4"), str(whole)], SPEC, Reading()))
+        list(inputs([str(tmp_path / "none.mp4"), str(whole)], SPEC, Preprocessing()))
     assert "none.mp4" in str(error.value)
     assert "is no film that can be read" in error.value.problems[0]
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from snellen.core.errors import DataError, EnvironmentProblem, SnellenError, UsageError
-from snellen.core.spec import Classes, Labels, Numbers, Reading
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked, formats
-from snellen.data.formats.arrays import open_draft, recognises, role
+from snellen.core.spec import Classes, Labels, Numbers, Preprocessing
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions, formats
+from snellen.data.formats.arrays import open_raw, recognises, role
 from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
 
@@ -39,8 +39,8 @@ def save(folder: Path, suffix: str = ".npz", **arrays: object) -> Path:
     return path
 
 
-def everything(draft: Draft) -> torch.Tensor:
-    return draft.source.read(np.arange(len(draft.source)), Reading())
+def all_samples(draft: RawDataset) -> torch.Tensor:
+    return draft.source.read(np.arange(len(draft.source)), Preprocessing())
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_a_name_tells_split_and_role(name, split, rest):
 def test_splits_are_those_of_the_names(tmp_path, suffix):
     path = save(tmp_path, suffix, x_train=GREY, y_train=Y, x_test=GREY[:6], y_test=Y[:6])
     assert recognises(path)
-    draft = open_draft(path, Asked())
+    draft = open_raw(path, OpenOptions())
     assert draft.given.tolist() == [0] * 12 + [2] * 6
     assert draft.inputs["image"].shape == (1, 6, 5)
     assert draft.inputs["image"].dtype == "uint8"
     assert draft.target == Classes(names=("0", "1", "2"))
     assert draft.truth.tolist() == [*Y, *Y[:6]]
-    assert everything(draft)[12:, 0].tolist() == GREY[:6].tolist()
-    assert "axes (N, H, W)" in draft.taken_for
+    assert all_samples(draft)[12:, 0].tolist() == GREY[:6].tolist()
+    assert "axes (N, H, W)" in draft.recognised_as
     assert dataset(path).spec.sizes["test"] == 6
 
 
 def test_groups_of_hdf5_are_splits(tmp_path):
     path = save(tmp_path, ".hdf5", **{"train/x": GREY, "train/y": Y, "val/x": GREY[:3], "val/y": Y[:3]})
-    assert open_draft(path, Asked()).given.tolist() == [0] * 12 + [1] * 3
+    assert open_raw(path, OpenOptions()).given.tolist() == [0] * 12 + [1] * 3
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_groups_of_hdf5_are_splits(tmp_path):
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
 def test_the_channels_are_found_by_their_place(tmp_path, shape, order, said, suffix):
     x = RNG.integers(0, 60000, (12, *shape), dtype=np.uint16)
-    draft = open_draft(save(tmp_path, suffix, images=x, labels=Y), Asked())
-    assert everything(draft).dtype == torch.uint16
-    assert np.array_equal(everything(draft).numpy(), x.transpose(order))
-    assert said in draft.taken_for
-    assert draft.inputs["image"].shape == tuple(everything(draft).shape[1:])
+    draft = open_raw(save(tmp_path, suffix, images=x, labels=Y), OpenOptions())
+    assert all_samples(draft).dtype == torch.uint16
+    assert np.array_equal(all_samples(draft).numpy(), x.transpose(order))
+    assert said in draft.recognised_as
+    assert draft.inputs["image"].shape == tuple(all_samples(draft).shape[1:])
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_the_channels_are_found_by_their_place(tmp_path, shape, order, said, suf
 )
 def test_values_keep_their_depth(tmp_path, dtype, kept):
     x = (np.arange(24).reshape(12, 2) % (2 if dtype == "bool" else 99)).astype(dtype)
-    draft = open_draft(save(tmp_path, x=x, y=Y), Asked())
+    draft = open_raw(save(tmp_path, x=x, y=Y), OpenOptions())
     assert draft.inputs["vector"].dtype == kept
-    assert everything(draft).tolist() == x.astype(float).tolist()
+    assert all_samples(draft).tolist() == x.astype(float).tolist()
 
 
 def test_numbers_that_float32_does_not_hold_stay_float64(tmp_path):
-    draft = open_draft(save(tmp_path, x=np.linspace(0, 1, 12), y=Y), Asked())
+    draft = open_raw(save(tmp_path, x=np.linspace(0, 1, 12), y=Y), OpenOptions())
     assert draft.inputs["vector"].dtype == "float64"
-    assert everything(draft)[:, 0].tolist() == np.linspace(0, 1, 12).tolist()
+    assert all_samples(draft)[:, 0].tolist() == np.linspace(0, 1, 12).tolist()
 
 
 @pytest.mark.parametrize(
@@ -143,25 +143,25 @@ def test_numbers_that_float32_does_not_hold_stay_float64(tmp_path):
     ],
 )
 def test_the_kind_of_target_follows_from_its_values(tmp_path, y, expected):
-    assert open_draft(save(tmp_path, x=GREY, y=y), Asked()).target == expected
+    assert open_raw(save(tmp_path, x=GREY, y=y), OpenOptions()).target == expected
 
 
 def test_texts_of_hdf5_are_classes(tmp_path):
     path = save(tmp_path, ".h5", x=GREY, y=[("ä", "b", "c")[k] for k in Y])
-    draft = open_draft(path, Asked())
+    draft = open_raw(path, OpenOptions())
     assert draft.target == Classes(names=("b", "c", "ä"))
     assert draft.truth.tolist() == [(2, 0, 1)[k] for k in Y]
 
 
 def test_whole_numbers_can_be_taken_the_other_way_and_it_is_said_how(tmp_path):
     path = save(tmp_path, x=GREY, y=Y)
-    assert "--target y:numbers" in open_draft(path, Asked()).taken_for
-    assert open_draft(path, Asked(target=("y:numbers",))).target == Numbers(names=("y",))
+    assert "--target y:numbers" in open_raw(path, OpenOptions()).recognised_as
+    assert open_raw(path, OpenOptions(target=("y:numbers",))).target == Numbers(names=("y",))
 
 
 def test_labels_that_are_not_counted_from_zero_are_said(tmp_path):
     y = np.where(np.arange(40) == 7, 255, np.arange(40) % 5).astype(np.uint8)
-    (finding,) = open_draft(save(tmp_path, x=np.zeros((40, 2)), y=y), Asked(target=("y:classes",))).findings
+    (finding,) = open_raw(save(tmp_path, x=np.zeros((40, 2)), y=y), OpenOptions(target=("y:classes",))).findings
     assert finding.kind == "label-range"
     assert "255" in finding.message
 
@@ -169,10 +169,10 @@ def test_labels_that_are_not_counted_from_zero_are_said(tmp_path):
 def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tmp_path):
     path = save(tmp_path, scans=GREY, grade=Y, scale=np.ones(3))
     with pytest.raises(DataError) as caught:
-        open_draft(path, Asked())
+        open_raw(path, OpenOptions())
     assert "scans (12, 6, 5), grade (12,), scale (3,)" in caught.value.cause
     assert "--target" in caught.value.remedy
-    draft = open_draft(path, Asked(target=("grade",)))
+    draft = open_raw(path, OpenOptions(target=("grade",)))
     assert draft.inputs["image"].shape == (1, 6, 5)
     assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("scale",))]
 
@@ -203,7 +203,7 @@ def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tm
 def test_wrong_arrays_end_with_cause_and_remedy(tmp_path, arrays, words):
     path = save(tmp_path, **arrays)
     with pytest.raises(DataError) as caught:
-        open_draft(path, Asked())
+        open_raw(path, OpenOptions())
     assert words in caught.value.cause
     assert str(path) in caught.value.cause
     assert caught.value.remedy
@@ -211,7 +211,7 @@ def test_wrong_arrays_end_with_cause_and_remedy(tmp_path, arrays, words):
 
 def test_a_target_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError) as caught:
-        open_draft(save(tmp_path, x=GREY, labels=Y), Asked(target=("label",)))
+        open_raw(save(tmp_path, x=GREY, labels=Y), OpenOptions(target=("label",)))
     assert "labels" in caught.value.remedy
 
 
@@ -219,7 +219,7 @@ def test_objects_are_refused_and_never_loaded(tmp_path):
     path = tmp_path / "arrays.npz"
     np.savez(path, x=GREY, y=np.array([{}] * 12, dtype=object))
     with pytest.raises(DataError, match="would have to be executed"):
-        open_draft(path, Asked())
+        open_raw(path, OpenOptions())
 
 
 def test_a_header_that_promises_more_than_there_is_is_refused_before_memory_is_taken(tmp_path):
@@ -229,24 +229,24 @@ def test_a_header_that_promises_more_than_there_is_is_refused_before_memory_is_t
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**13,)})
     with pytest.raises(DataError, match="its header says"):
-        open_draft(path, Asked())
+        open_raw(path, OpenOptions())
 
 
 def test_hdf5_stays_on_the_disk_and_is_read_in_any_order(tmp_path):
     x = RNG.normal(size=(200, 3))
-    source = open_draft(
+    source = open_raw(
         save(tmp_path, ".h5", x_train=x[:150], y_train=np.arange(150) % 2, x_val=x[150:], y_val=np.arange(50) % 2),
-        Asked(),
+        OpenOptions(),
     ).source
-    assert source.all(Reading()) is None
+    assert source.all(Preprocessing()) is None
     for ids in ([0], [199, 3, 3, 151, 0], range(200), [7, 60, 199]):
-        assert source.read(np.array(ids), Reading()).tolist() == x[list(ids)].tolist()
+        assert source.read(np.array(ids), Preprocessing()).tolist() == x[list(ids)].tolist()
     key = source.key()
     wrong: list[int] = []
 
     def read(seed: int) -> None:
         ids = np.random.default_rng(seed).integers(0, 200, 20)
-        if source.read(ids, Reading()).tolist() != x[ids].tolist():
+        if source.read(ids, Preprocessing()).tolist() != x[ids].tolist():
             wrong.append(seed)
 
     threads = [threading.Thread(target=read, args=(k,)) for k in range(8)]
@@ -262,10 +262,10 @@ def test_hdf5_stays_on_the_disk_and_is_read_in_any_order(tmp_path):
 def test_nan_in_hdf5_names_its_samples_when_they_are_read(tmp_path):
     x = np.ones((12, 2))
     x[5, 1] = np.nan
-    source = open_draft(save(tmp_path, ".h5", x=x, y=Y), Asked()).source
-    assert source.read(np.array([1, 2]), Reading()).tolist() == [[1, 1], [1, 1]]
+    source = open_raw(save(tmp_path, ".h5", x=x, y=Y), OpenOptions()).source
+    assert source.read(np.array([1, 2]), Preprocessing()).tolist() == [[1, 1], [1, 1]]
     with pytest.raises(BadSamples) as caught:
-        source.read(np.array([6, 5]), Reading())
+        source.read(np.array([6, 5]), Preprocessing())
     assert caught.value.problems == {5: "holds NaN or infinity"}
 
 
@@ -273,7 +273,7 @@ def test_without_h5py_the_command_to_install_it_is_given(tmp_path, monkeypatch):
     path = save(tmp_path, ".h5", x=GREY, y=Y)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(EnvironmentProblem) as caught:
-        open_draft(path, Asked())
+        open_raw(path, OpenOptions())
     assert caught.value.remedy == 'Install it with: pip install "snellen[hdf5]"'
 
 
@@ -294,7 +294,7 @@ def test_the_format_is_registered_and_knows_its_files(tmp_path):
 )
 def test_values_round_trip_exactly(tmp_path_factory, x, suffix):
     path = save(tmp_path_factory.mktemp("t"), suffix, x=x, y=[0, 1] * 3)
-    assert np.array_equal(everything(open_draft(path, Asked())).numpy(), x)
+    assert np.array_equal(all_samples(open_raw(path, OpenOptions())).numpy(), x)
 
 
 def random_file(rng: np.random.Generator, folder: Path) -> Path:

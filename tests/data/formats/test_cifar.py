@@ -10,8 +10,8 @@ import pytest
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes
-from snellen.data.formats import Asked, formats
-from snellen.data.formats.cifar import open_draft, recognises
+from snellen.data.formats import OpenOptions, formats
+from snellen.data.formats.cifar import open_raw, recognises
 from snellen.data.open_dataset import dataset
 from snellen.data.source import Array
 
@@ -39,14 +39,14 @@ def make(folder: Path, hundred: bool = False) -> dict[str, np.ndarray]:
 def test_pictures_labels_names_and_splits_are_those_of_the_files(tmp_path, hundred, title):
     made = make(tmp_path, hundred)
     assert recognises(tmp_path)
-    draft = open_draft(tmp_path, Asked())
+    draft = open_raw(tmp_path, OpenOptions())
     assert isinstance(draft.source, Array)
     expected = np.concatenate(list(made.values())).reshape(-1, 3, 32, 32)
     assert np.array_equal(draft.source.values.numpy(), expected)
     assert draft.target == Classes(names=("cat", "dog", "owl"))
     assert draft.truth.tolist() == [0, 1, 2, 1] * len(made)
     assert draft.given.tolist() == [0] * (len(made) * 4 - 4) + [2] * 4
-    assert f"{title} (" in draft.taken_for
+    assert f"{title} (" in draft.recognised_as
     assert dataset(tmp_path).spec.sizes["test"] == 4
 
 
@@ -75,7 +75,7 @@ def test_a_wrong_batch_is_named(tmp_path, content, words):
     make(tmp_path)
     dump(tmp_path / "data_batch_2", content)
     with pytest.raises(DataError) as caught:
-        open_draft(tmp_path, Asked())
+        open_raw(tmp_path, OpenOptions())
     assert words in caught.value.cause
     assert "data_batch_2" in caught.value.cause
     assert caught.value.remedy
@@ -86,7 +86,7 @@ def test_names_and_training_pictures_are_needed(tmp_path):
     for k in range(1, 6):
         (tmp_path / f"data_batch_{k}").unlink()
     with pytest.raises(DataError, match="no training pictures"):
-        open_draft(tmp_path, Asked())
+        open_raw(tmp_path, OpenOptions())
     dump(tmp_path / "batches.meta", {"label_names": [1]})
     with pytest.raises(DataError, match="no label_names"):
-        open_draft(tmp_path, Asked())
+        open_raw(tmp_path, OpenOptions())

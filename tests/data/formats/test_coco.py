@@ -15,22 +15,22 @@ from image_makers import save, scene
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Boxes
 from snellen.data.annotations import ObjectLists
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked
-from snellen.data.formats.coco import FORMAT, open_draft
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.coco import FORMAT, open_raw
 from snellen.data.open_dataset import dataset
 
-ASKED = Asked()
+ASKED = OpenOptions()
 POLYGON = [[2.0, 3.0, 20.5, 4.0, 18.0, 30.0, 6.0, 28.5]]
 TWO_PARTS = [[1.0, 1.0, 8.0, 1.0, 8.0, 8.0], [30.0, 20.0, 44.0, 20.0, 44.0, 36.0, 30.0, 36.0]]
 
 
-def lists(draft: Draft) -> ObjectLists:
+def lists(draft: RawDataset) -> ObjectLists:
     assert isinstance(draft.annotations, ObjectLists)
     return draft.annotations
 
 
-def target(draft: Draft) -> Boxes:
+def target(draft: RawDataset) -> Boxes:
     assert isinstance(draft.target, Boxes)
     return draft.target
 
@@ -77,7 +77,7 @@ def test_boxes_masks_and_areas_are_those_of_pycocotools(tmp_path: Path, seed: in
 
     path = coco(tmp_path, "told.json", random_told(seed))
     theirs = COCO(str(path))
-    draft = open_draft(path, ASKED)
+    draft = open_raw(path, ASKED)
     assert not draft.bad
     seen = 0
     for k in range(len(draft.source)):
@@ -107,7 +107,7 @@ def test_ids_with_gaps_0_and_text_are_names_only(tmp_path: Path) -> None:
     )
     told["images"][1]["id"] = "b"
     told["categories"] = [{"id": 90, "name": "never"}, {"id": 0, "name": "nought"}, {"id": "x", "name": "text"}]
-    draft = open_draft(coco(tmp_path, "told.json", told), ASKED)
+    draft = open_raw(coco(tmp_path, "told.json", told), ASKED)
     assert target(draft).names == ("nought", "never", "text")
     assert lists(draft).of(0).labels.tolist() == [0]
     assert lists(draft).of(1).labels.tolist() == [2]
@@ -126,17 +126,17 @@ def test_the_layout_of_coco_itself(tmp_path: Path) -> None:
         (tmp_path / "annotations" / f"captions_{split}.json").write_text('{"images": [], "annotations": []}')
     save(tmp_path / "test2017" / "x.png", scene(99))
     assert FORMAT.recognises(tmp_path)
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert [draft.source.name(k) for k in range(2)] == ["train2017/train2017.png", "val2017/val2017.png"]
     assert draft.given is not None
     assert draft.given.tolist() == [0, 1]
-    assert "instances_train2017.json" in draft.taken_for
-    assert "--target person_keypoints" in draft.taken_for
+    assert "instances_train2017.json" in draft.recognised_as
+    assert "--target person_keypoints" in draft.recognised_as
     assert draft.files == {"found": 9, "used": 4, "set aside": 1, "no data": 4}
     assert [e.path for e in draft.aside] == ["test2017/x.png"]
-    assert "person_keypoints_val" in open_draft(tmp_path, Asked(target=("person_keypoints",))).taken_for
+    assert "person_keypoints_val" in open_raw(tmp_path, OpenOptions(target=("person_keypoints",))).recognised_as
     with pytest.raises(UsageError, match="no annotations called 'keypoints'"):
-        open_draft(tmp_path, Asked(target=("keypoints",)))
+        open_raw(tmp_path, OpenOptions(target=("keypoints",)))
 
 
 def test_one_file_beside_the_pictures_of_each_split(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_one_file_beside_the_pictures_of_each_split(tmp_path: Path) -> None:
 def test_a_file_as_the_path_finds_its_pictures(tmp_path: Path) -> None:
     path = coco(tmp_path / "annotations", "all.json", coco_told(["a.png", "b.png"], [ONE]), tmp_path / "images")
     assert FORMAT.recognises(path)
-    draft = open_draft(path, ASKED)
+    draft = open_raw(path, ASKED)
     assert [draft.source.name(k) for k in range(2)] == ["images/a.png", "images/b.png"]
     assert draft.files == {"found": 3, "used": 3, "set aside": 0, "no data": 0}
 
@@ -169,7 +169,7 @@ def test_keypoints_with_pairs_and_bones(tmp_path: Path) -> None:
         ],
     )
     told["categories"][0] |= {"keypoints": ["nose", "left_eye", "right_eye"], "skeleton": [[1, 2], [1, 3]]}
-    draft = open_draft(coco(tmp_path, "told.json", told), ASKED)
+    draft = open_raw(coco(tmp_path, "told.json", told), ASKED)
     assert target(draft).keypoints == ("nose", "left_eye", "right_eye")
     assert target(draft).mirrored == ((1, 2),)
     assert target(draft).bones == ((0, 1), (0, 2))
@@ -180,7 +180,7 @@ def test_keypoints_with_pairs_and_bones(tmp_path: Path) -> None:
 
 def test_masks_are_used_only_where_every_object_has_one(tmp_path: Path) -> None:
     rows = [{**ONE, "segmentation": POLYGON}, {**ONE, "bbox": [9, 9, 9, 9], "segmentation": []}]
-    draft = open_draft(coco(tmp_path, "told.json", coco_told(["a.png"], rows)), ASKED)
+    draft = open_raw(coco(tmp_path, "told.json", coco_told(["a.png"], rows)), ASKED)
     assert not target(draft).masks
     assert lists(draft).of(0).masks is None
     (finding,) = (f for f in draft.findings if f.kind == "some-masks")
@@ -196,7 +196,7 @@ def test_the_first_object_without_a_mask_is_named_with_its_file_and_picture(tmp_
     for split in ("train", "valid"):
         told = coco_told(["a.png", "b.png"], rows if split == "valid" else rows[:1])
         coco(tmp_path / split, "_annotations.coco.json", told)
-    (finding,) = (f for f in open_draft(tmp_path, ASKED).findings if f.kind == "some-masks")
+    (finding,) = (f for f in open_raw(tmp_path, ASKED).findings if f.kind == "some-masks")
     first = "the first annotation 2 of valid/_annotations.coco.json (b.png). So all"
     assert f"4 of 9 objects have no mask, {first}" in finding.message
     assert (finding.count, len(finding.where)) == (4, 4)
@@ -204,7 +204,7 @@ def test_the_first_object_without_a_mask_is_named_with_its_file_and_picture(tmp_
 
 def test_boxes_that_are_not_told_lie_around_the_mask(tmp_path: Path) -> None:
     rows = [{"image_id": 0, "category_id": 0, "segmentation": TWO_PARTS}]
-    found = lists(open_draft(coco(tmp_path, "told.json", coco_told(["a.png"], rows)), ASKED)).of(0)
+    found = lists(open_raw(coco(tmp_path, "told.json", coco_told(["a.png"], rows)), ASKED)).of(0)
     assert found.boxes.tolist() == [[1, 1, 44, 36]]
 
 
@@ -212,11 +212,11 @@ def test_files_of_one_split_or_none_must_be_told_apart(tmp_path: Path) -> None:
     for name in ("instances_train2014.json", "instances_train2017.json"):
         coco(tmp_path / "annotations", name, coco_told(["a.png"], [ONE]), tmp_path / "images")
     with pytest.raises(DataError, match="do not name different splits"):
-        open_draft(tmp_path, ASKED)
+        open_raw(tmp_path, ASKED)
 
 
 def test_nothing_is_kept_for_each_annotation_but_numbers(tmp_path: Path) -> None:
     path = coco(tmp_path, "told.json", random_told(0))
-    kept = lists(open_draft(path, ASKED))
+    kept = lists(open_raw(path, ASKED))
     assert all(isinstance(entry, torch.Tensor) for entry in kept.objects[:5])
     assert json.loads(path.read_text())["annotations"][0]["bbox"]

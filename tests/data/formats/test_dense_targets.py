@@ -13,9 +13,9 @@ from PIL import Image
 from videos import film as filmed
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Input, PixelNumbers, Reading, Spec
+from snellen.core.spec import Input, PixelNumbers, Preprocessing, Spec
 from snellen.data.decode.header import Unusable
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.map_files import numbers
 from snellen.data.inference_inputs import inputs
 from snellen.data.open_dataset import dataset
@@ -69,8 +69,8 @@ def test_depth_of_floats_is_as_it_is_and_zero_and_nan_are_no_truth(tmp_path, suf
         write(tmp_path / f"depth/{k}{suffix}", values, ">" if k % 2 else "<")
     data = dataset(tmp_path)
     assert data.spec.target == PixelNumbers(kind="depth", names=("depth",))
-    assert "the files' own units" in data.taken_for
-    assert "no truth" in data.taken_for
+    assert "the files' own units" in data.recognised_as
+    assert "no truth" in data.recognised_as
     for k in range(4):
         told = data.annotations.of(k)
         assert told.shape == (1, H, W)
@@ -187,14 +187,14 @@ def test_flow_has_two_frames_and_six_channels(tmp_path, frames, flows):
     if second:
         (tmp_path / first.format(k=4)).unlink()
         (tmp_path / second[0].format(k=4)).unlink()
-    data = dataset(tmp_path, asked=Asked(full=True))
+    data = dataset(tmp_path, options=OpenOptions(full=True))
     assert data.spec.target == PixelNumbers(kind="flow", names=("u", "v"), units=("px", "px"))
     assert data.spec.input.shape == (6, H, W)
     assert len(data) == 4
     assert sum(n for what, n in data.files.items() if what != "found") == data.files["found"]
     assert data.files["set aside"] == 0
     for k in range(4):
-        both = data.source.read(np.array([k]), Reading())[0]
+        both = data.source.read(np.array([k]), Preprocessing())[0]
         after = scene(50 + k, (W, H)) if second else scene(k + 1, (W, H))
         assert torch.equal(both[:3], torch.from_numpy(scene(k, (W, H))).permute(2, 0, 1))
         assert torch.equal(both[3:], torch.from_numpy(after).permute(2, 0, 1))
@@ -203,9 +203,9 @@ def test_flow_has_two_frames_and_six_channels(tmp_path, frames, flows):
         expected = torch.from_numpy(np.round(16 * drawn(k, H, W, 2))).permute(2, 0, 1)
         assert torch.equal(told[:, 4:], expected[:, 4:])
     # a model is asked about the same pairs when it is given the folder
-    ((names, x),) = inputs([str(tmp_path)], data.spec, Reading())
+    ((names, x),) = inputs([str(tmp_path)], data.spec, Preprocessing())
     assert names == [str(data.source.path(k)) for k in range(4)]
-    assert torch.equal(x, data.source.read(np.arange(4), Reading()))
+    assert torch.equal(x, data.source.read(np.arange(4), Preprocessing()))
 
 
 def test_flow_is_asked_of_two_files_and_a_file_alone_is_named(tmp_path):
@@ -215,28 +215,28 @@ def test_flow_is_asked_of_two_files_and_a_file_alone_is_named(tmp_path):
     two = {"image": Input(modality="image", shape=(6, H, W), dtype="uint8")}
     spec = Spec(name="x", inputs=two, target=PixelNumbers(kind="flow", names=("u", "v")))
     zero, one, two, three = (str(tmp_path / "images" / f"{k}.png") for k in range(4))
-    ((names, x),) = inputs([three, zero], spec, Reading())  # in their order, as no name follows the other
+    ((names, x),) = inputs([three, zero], spec, Preprocessing())  # in their order, as no name follows the other
     assert names == [three]
     assert torch.equal(x[0, :3], torch.from_numpy(scene(3, (W, H))).permute(2, 0, 1))
     assert torch.equal(x[0, 3:], torch.from_numpy(scene(0, (W, H))).permute(2, 0, 1))
-    asked = inputs([zero, one, three, str(tmp_path / "b")], spec, Reading())
-    names, _ = next(asked)
+    options = inputs([zero, one, three, str(tmp_path / "b")], spec, Preprocessing())
+    names, _ = next(options)
     assert names == [zero]
     with pytest.raises(BadSamples) as caught:
-        next(asked)
+        next(options)
     told = dict(zip(caught.value.names.values(), caught.value.problems.values(), strict=True))
     assert "has no second frame" in told[three]
     first, second = (tmp_path / "b" / f"{k}.png" for k in (1, 2))
     assert told[str(first)] == f"is {W}x{H} pixels, its second frame {second} {W + 1}x{H}"
     with pytest.raises(BadSamples, match="has no second frame"):
-        list(inputs([zero], spec, Reading()))
+        list(inputs([zero], spec, Preprocessing()))
 
 
 def test_flow_is_asked_of_each_two_frames_of_a_film(tmp_path):
     path = filmed(tmp_path / "clip.avi", 4, (64, 64))
     image = {"image": Input(modality="image", shape=(6, 64, 64), dtype="uint8")}
     ((names, x),) = inputs(
-        [path], Spec(name="x", inputs=image, target=PixelNumbers(kind="flow", names=("u", "v"))), Reading()
+        [path], Spec(name="x", inputs=image, target=PixelNumbers(kind="flow", names=("u", "v"))), Preprocessing()
     )
     assert names == [f"{path}#{k}" for k in range(3)]
     assert x.shape == (3, 6, 64, 64)
@@ -249,10 +249,10 @@ def test_maps_beside_pictures_are_not_asked_about(tmp_path, kind):
     for k in range(3):
         write(tmp_path / kind / f"{k}.npy", drawn(k, H, W))
         save(tmp_path / "masks" / f"{k}.png", scene(k, (W, H)))
-    spec = dataset(tmp_path, asked=Asked(target=(kind,))).spec
-    ((names, _),) = inputs([str(tmp_path)], spec, Reading())
+    spec = dataset(tmp_path, options=OpenOptions(target=(kind,))).spec
+    ((names, _),) = inputs([str(tmp_path)], spec, Preprocessing())
     assert names == [str(tmp_path / "images" / f"{k}.png") for k in range(3)]
-    ((names, _),) = inputs([str(tmp_path / "masks")], spec, Reading())  # given by itself, a folder is what it is
+    ((names, _),) = inputs([str(tmp_path / "masks")], spec, Preprocessing())  # given by itself, a folder is what it is
     assert len(names) == 3
 
 
@@ -265,7 +265,7 @@ def test_flow_with_a_missing_or_different_frame_is_named(tmp_path):
     save(tmp_path / "images/4.png", scene(1, (W, H + 1)))
     with pytest.raises(DataError, match=r"images/3.png.*second frame images/4.png 10x13"):
         dataset(tmp_path)
-    assert len(dataset(tmp_path, asked=Asked(quarantine=True, allow_loss=True))) == 3
+    assert len(dataset(tmp_path, options=OpenOptions(quarantine=True, allow_skipped=True))) == 3
 
 
 def film(root: Path, name: str, frames: int) -> None:
@@ -301,10 +301,10 @@ def test_several_kinds_of_maps_need_a_word(tmp_path):
     with pytest.raises(DataError, match="several kinds: depth, masks, normals"):
         dataset(tmp_path)
     for word, kind in (("depth", "depth"), ("normals", "normals")):
-        data = dataset(tmp_path, asked=Asked(target=(word,)))
+        data = dataset(tmp_path, options=OpenOptions(target=(word,)))
         assert data.spec.target.kind == kind
         assert data.files == {"found": 16, "used": 8, "set aside": 0, "no data": 8}
-    assert dataset(tmp_path, asked=Asked(target=("classes",))).spec.target.names == ("0", "1", "2")
+    assert dataset(tmp_path, options=OpenOptions(target=("classes",))).spec.target.names == ("0", "1", "2")
 
 
 def nasty_files() -> dict[str, tuple[bytes, str]]:
@@ -396,4 +396,4 @@ def test_of_many_maps_some_are_looked_at_and_the_others_when_they_are_read(tmp_p
     with pytest.raises(BadSamples, match=r"depth/1.npy"):
         data.annotations.of(1)
     with pytest.raises(DataError, match=r"depth/1.npy"):
-        dataset(tmp_path, asked=Asked(full=True))
+        dataset(tmp_path, options=OpenOptions(full=True))

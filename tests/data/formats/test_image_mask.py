@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 
 from snellen.core.detections import Objects
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Boxes, PixelClasses, Reading
-from snellen.data.formats import Asked, formats
+from snellen.core.spec import Boxes, PixelClasses, Preprocessing
+from snellen.data.formats import OpenOptions, formats
 from snellen.data.open_dataset import dataset
 
 SIZE = (12, 10)
@@ -95,7 +95,7 @@ def test_named_classes_void_and_255_are_said(tmp_path):
     (tmp_path / "classes.txt").write_text("road\nUnlabelled\ncar\n")
     data = dataset(tmp_path)
     assert data.spec.target.names == ("road", "car")
-    assert "Unlabelled (1), 255 are no truth" in data.taken_for
+    assert "Unlabelled (1), 255 are no truth" in data.recognised_as
     assert torch.equal(data.annotations.of(0), torch.tensor([0, -1, 1, -1])[values.clip(max=3).astype(np.int64)])
 
 
@@ -163,7 +163,7 @@ def test_masks_of_16_bits_hold_objects(tmp_path):
     assert data.annotations.of(0).boxes.shape == (0, 4)
     assert data.annotations.of(0).masks.shape == (0, *SIZE)
     assert data.annotations.counts(torch.arange(3), 1) == (4,)
-    assert dataset(tmp_path, asked=Asked(target=("classes",))).spec.target.names == ("0", "7", "1000")
+    assert dataset(tmp_path, options=OpenOptions(target=("classes",))).spec.target.names == ("0", "7", "1000")
 
 
 def test_what_16_bits_hold_is_told_by_the_list_of_classes(tmp_path):
@@ -182,11 +182,11 @@ def test_8_bit_masks_that_count_up_are_objects_and_target_says_otherwise(tmp_pat
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
         save(tmp_path / f"masks/{k}.png", np.arange(120, dtype=np.uint8).reshape(SIZE) // (k + 2))
     assert isinstance(dataset(tmp_path).spec.target, Boxes)
-    assert isinstance(dataset(tmp_path, asked=Asked(target=("classes",))).spec.target, PixelClasses)
+    assert isinstance(dataset(tmp_path, options=OpenOptions(target=("classes",))).spec.target, PixelClasses)
     with pytest.raises(UsageError, match="nothing that maps tell"):
-        dataset(tmp_path, asked=Asked(target=("clases",)))
+        dataset(tmp_path, options=OpenOptions(target=("clases",)))
     with pytest.raises(UsageError, match="no maps of depth"):
-        dataset(tmp_path, asked=Asked(target=("depth",)))
+        dataset(tmp_path, options=OpenOptions(target=("depth",)))
 
 
 def wrong(root: Path, kind: str) -> None:
@@ -231,7 +231,7 @@ def test_what_is_wrong_with_a_mask_is_named_and_set_aside_if_asked(tmp_path, kin
     for word in ("images/1.png", *words):
         assert word in caught.value.cause
     assert caught.value.remedy
-    data = dataset(tmp_path, asked=Asked(quarantine=True, allow_loss=True))
+    data = dataset(tmp_path, options=OpenOptions(quarantine=True, allow_skipped=True))
     assert len(data) == 7
     assert [entry.path for entry in data.aside] == ["images/1.png"]
     assert torch.equal(data.annotations.of(1), torch.from_numpy(mask(2)).long())
@@ -280,7 +280,7 @@ def test_objects_and_classes_of_pascal_voc_lie_side_by_side(tmp_path):
     for k in range(4):
         save(tmp_path / f"SegmentationObject/{k}.png", np.where(mask(k) == 2, 255, mask(k)).astype(np.uint8))
     assert isinstance(dataset(tmp_path).spec.target, PixelClasses)
-    data = dataset(tmp_path, asked=Asked(target=("instances",)))
+    data = dataset(tmp_path, options=OpenOptions(target=("instances",)))
     assert data.annotations.of(1).labels.tolist() == [0]
     assert torch.equal(data.annotations.of(1).masks[0], torch.from_numpy(mask(1) == 1))
 
@@ -304,7 +304,7 @@ def test_a_mask_turns_with_its_picture_unless_it_lies_turned_already(tmp_path, o
         save(tmp_path / f"masks/{k}.png", as_seen(mask(k), orientation) if as_shown else mask(k))
     data = dataset(tmp_path)
     assert torch.equal(data.annotations.of(1), torch.from_numpy(as_seen(mask(1), orientation)).long())
-    picture = data.source.read(np.array([1]), Reading())[0]
+    picture = data.source.read(np.array([1]), Preprocessing())[0]
     assert picture.shape[-2:] == data.annotations.of(1).shape
 
 

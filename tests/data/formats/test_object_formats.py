@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snellen.data.annotations import ObjectLists
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats import coco as coco_format
 from snellen.data.formats import voc as voc_format
 from snellen.data.formats import yolo as yolo_format
@@ -43,9 +43,9 @@ def test_one_truth_in_three_formats(tmp_path_factory: pytest.TempPathFactory, tr
     ]
     yolo(root / "yolo", {"train/a": "".join(lines)}, NAMES)
     drafts = [
-        coco_format.open_draft(path, Asked()),
-        voc_format.open_draft(root / "voc", Asked()),
-        yolo_format.open_draft(root / "yolo", Asked()),
+        coco_format.open_raw(path, OpenOptions()),
+        voc_format.open_raw(root / "voc", OpenOptions()),
+        yolo_format.open_raw(root / "yolo", OpenOptions()),
     ]
     expected = torch.tensor([box for _, *box in truth], dtype=torch.float32)
     for draft in drafts:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snellen.core.errors import DataError, SnellenError, UsageError
-from snellen.core.spec import Classes, Input, Labels, Numbers, Reading
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked, formats
-from snellen.data.formats.table import open_draft, read_rows, recognises
+from snellen.core.spec import Classes, Input, Labels, Numbers, Preprocessing
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions, formats
+from snellen.data.formats.table import open_raw, read_rows, recognises
 from snellen.data.formats.table_targets import split_unit
 from snellen.data.formats.table_text import has_header, read_grid, sniff
 from snellen.data.open_dataset import assemble, dataset
@@ -35,16 +35,16 @@ def write(folder: Path, text: str | bytes, name: str = "table.csv") -> Path:
     return path
 
 
-def opened(folder: Path, text: str | bytes, name: str = "table.csv", **asked: object) -> Draft:
-    return open_draft(write(folder, text, name), Asked(**asked))  # type: ignore[arg-type]
+def opened(folder: Path, text: str | bytes, name: str = "table.csv", **options: object) -> RawDataset:
+    return open_raw(write(folder, text, name), OpenOptions(**options))  # type: ignore[arg-type]
 
 
-def values(draft: Draft) -> torch.Tensor:
+def values(draft: RawDataset) -> torch.Tensor:
     assert isinstance(draft.source, Array)
     return draft.source.values
 
 
-def spec_of(draft: Draft):
+def spec_of(draft: RawDataset):
     return assemble(draft, "table", 0, None).spec
 
 
@@ -61,8 +61,8 @@ def test_numbers_and_categories_become_one_vector(tmp_path):
     assert draft.target == Classes(names=("iris", "rose"))
     assert draft.truth.tolist()[:4] == [1, 0, 1, 0]
     assert draft.source.name(16) == "row 17"
-    assert "'species' (the last column) as 2 classes" in draft.taken_for
-    assert "--target" in draft.taken_for
+    assert "'species' (the last column) as 2 classes" in draft.recognised_as
+    assert "--target" in draft.recognised_as
 
 
 def test_values_that_float32_does_not_hold_are_kept_in_float64(tmp_path):
@@ -129,8 +129,8 @@ def test_decimal_commas_are_read_and_said(tmp_path):
     assert values(draft)[:, 0].tolist() == [1.5, 2, 2.5]
     assert draft.inputs["vector"].columns[1].categories == ("x,y", "z")
     assert draft.truth.tolist() == [[2.5], [-12.5], [0.5]]
-    assert "commas in numbers are read as decimal points" in draft.taken_for
-    assert "commas" not in opened(tmp_path, FLOWERS).taken_for
+    assert "commas in numbers are read as decimal points" in draft.recognised_as
+    assert "commas" not in opened(tmp_path, FLOWERS).recognised_as
 
 
 def test_jsonl_is_read_like_csv(tmp_path):
@@ -185,9 +185,9 @@ def test_whole_numbers_can_be_taken_the_other_way_and_it_is_said_how(tmp_path):
     text = "x,grade\n" + "".join(f"{k * k},{k % 3}\n" for k in range(30))
     draft = opened(tmp_path, text)
     assert draft.target == Classes(names=("0", "1", "2"))
-    assert "numbers: --target grade:numbers" in draft.taken_for
+    assert "numbers: --target grade:numbers" in draft.recognised_as
     assert opened(tmp_path, text, target=("grade:numbers",)).target == Numbers(names=("grade",))
-    assert "classes: --target x:classes" in opened(tmp_path, text, target=("x",)).taken_for
+    assert "classes: --target x:classes" in opened(tmp_path, text, target=("x",)).recognised_as
 
 
 def test_classes_of_whole_numbers_are_sorted_as_numbers(tmp_path):
@@ -200,7 +200,7 @@ def test_classes_of_whole_numbers_are_sorted_as_numbers(tmp_path):
 @pytest.mark.parametrize("name", ["target", "Label", "CLASS", "y"])
 def test_the_target_is_the_column_with_a_usual_name(tmp_path, name):
     draft = opened(tmp_path, f"{name},a,b\np,1,2\nq,2,3\np,4,4\n")
-    assert f"target '{name}' (by its name)" in draft.taken_for
+    assert f"target '{name}' (by its name)" in draft.recognised_as
 
 
 def test_several_labels_a_row(tmp_path):
@@ -311,9 +311,9 @@ def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
         ({"group": "{slide}_*"}, "Name a column"),
     ],
 )
-def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, asked, words):
+def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, options, words):
     with pytest.raises(UsageError) as caught:
-        opened(tmp_path, FLOWERS, **asked)
+        opened(tmp_path, FLOWERS, **options)
     assert words in caught.value.remedy
 
 
@@ -345,10 +345,10 @@ def test_a_column_of_picture_names_is_the_input(pictures):
     path = write(pictures, PICTURE_ROWS)
     for place in (path, pictures):
         assert recognises(place)
-        draft = open_draft(place, Asked(target=("x", "y")))
+        draft = open_raw(place, OpenOptions(target=("x", "y")))
         assert draft.inputs["image"] == Input(modality="image", shape=(3, 6, 5), dtype="uint8")
         assert (
-            draft.source.read(np.array([4]), Reading())[0, 0].tolist()
+            draft.source.read(np.array([4]), Preprocessing())[0, 0].tolist()
             == np.asarray(Image.open(pictures / "pics/4.png"))[:, :, 0].tolist()
         )
         assert draft.target == Numbers(names=("x", "y"), units=("mm", "mm"))
@@ -372,7 +372,7 @@ def test_files_that_the_table_does_not_name_are_said(pictures):
     (pictures / "README.md").write_text("about")
     (pictures / "pics" / "notes.doc").write_text("about")
     write(pictures, "\n".join(PICTURE_ROWS.splitlines()[:-1]))
-    draft = open_draft(pictures, Asked(target=("x",)))
+    draft = open_raw(pictures, OpenOptions(target=("x",)))
     assert draft.files == {"found": 9, "used": 6, "set aside": 2, "no data": 1}
     assert [entry.path for entry in draft.aside] == ["pics/5.png", "pics/notes.doc"]
     assert [f.kind for f in draft.findings] == ["ignored-column", "stray"]
@@ -383,7 +383,7 @@ def test_pictures_that_are_not_there_are_named_by_row_or_quarantined(pictures):
     (pictures / "pics" / "2.png").unlink()
     with pytest.raises(DataError, match=r"row 4, column 'file': 'pics/2\.png' is not there"):
         dataset(path)
-    data = dataset(path, asked=Asked(target=("x",), quarantine=True, allow_loss=True))
+    data = dataset(path, options=OpenOptions(target=("x",), quarantine=True, allow_skipped=True))
     assert sum(data.spec.sizes.values()) == 5
 
 
@@ -391,7 +391,7 @@ def test_a_pattern_of_file_names_makes_groups(pictures):
     for k in range(6):
         (pictures / "pics" / f"{k}.png").rename(pictures / "pics" / f"{k % 2}_{k}.png")
     rows = "".join(f"pics/{k % 2}_{k}.png,{k % 3}\n" for k in range(6))
-    assert open_draft(write(pictures, "file,y\n" + rows), Asked(group="{slide}_*")).groups.tolist() == [0, 1] * 3
+    assert open_raw(write(pictures, "file,y\n" + rows), OpenOptions(group="{slide}_*")).groups.tolist() == [0, 1] * 3
 
 
 def test_a_folder_is_a_table_only_where_its_one_table_names_its_files(tmp_path):
@@ -445,7 +445,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 def test_numbers_round_trip_exactly(tmp_path_factory, pairs):
     path = tmp_path_factory.mktemp("t") / "t.csv"
     path.write_text("a,b,y\n" + "".join(f"{a!r},{b!r},{'pq'[k % 2]}\n" for k, (a, b) in enumerate(pairs)))
-    assert values(open_draft(path, Asked())).tolist() == [list(pair) for pair in pairs]
+    assert values(open_raw(path, OpenOptions())).tolist() == [list(pair) for pair in pairs]
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1).map(str.strip).filter(bool)
@@ -470,8 +470,10 @@ def random_table(rng: np.random.Generator, name: str) -> bytes:
     width, height = int(rng.integers(1, 6)), int(rng.integers(0, 12))
     if name.endswith("jsonl") and rng.random() < 0.8:
         entries = [1, 2.5, "a", "b", None, True, ["a", "b"], ["a"], {}, [1], "3", "", 10**30, float("inf")]
-        usual = entries[:2] if rng.random() < 0.6 else entries
-        rows = [{f"c{k}": usual[int(rng.integers(len(usual)))] for k in range(width)} for _ in range(height)]
+        typical_size = entries[:2] if rng.random() < 0.6 else entries
+        rows = [
+            {f"c{k}": typical_size[int(rng.integers(len(typical_size)))] for k in range(width)} for _ in range(height)
+        ]
         return "\n".join(map(json.dumps, rows)).encode()
     picked = rng.choice(cells, (height, width)) if rng.random() < 0.4 else rng.choice(cells[:2], (height, width))
     names = rng.permutation(list(string.ascii_lowercase))[:width].tolist()
@@ -501,6 +503,6 @@ def test_any_table_opens_or_says_what_is_wrong(tmp_path, seed):
         assert str(path) in failed.cause
         assert failed.remedy
     else:
-        assert data.taken_for
+        assert data.recognised_as
         assert len(data.truth) == len(data.source)
         assert bool(torch.isfinite(values(data)).all())  # type: ignore[arg-type]

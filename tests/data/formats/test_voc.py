@@ -16,31 +16,31 @@ from PIL import Image
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Boxes
 from snellen.data.annotations import ObjectLists, boxes_around
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked
-from snellen.data.formats.voc import FORMAT, open_draft
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.voc import FORMAT, open_raw
 from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
 
-ASKED = Asked()
+ASKED = OpenOptions()
 
 
-def boxes_of(draft: Draft, k: int) -> list[list[float]]:
+def boxes_of(draft: RawDataset, k: int) -> list[list[float]]:
     assert isinstance(draft.annotations, ObjectLists)
     return draft.annotations.of(k).boxes.tolist()
 
 
-def names_of(draft: Draft) -> tuple[str, ...]:
+def names_of(draft: RawDataset) -> tuple[str, ...]:
     assert isinstance(draft.target, Boxes)
     return draft.target.names
 
 
 def test_pixels_counted_from_1_span_to_their_far_edge(tmp_path: Path) -> None:
-    draft = open_draft(voc(tmp_path, {"a": [("cat", 1, 1, 48, 40)], "b": [("dog", 5, 6, 10, 12)]}), ASKED)
+    draft = open_raw(voc(tmp_path, {"a": [("cat", 1, 1, 48, 40)], "b": [("dog", 5, 6, 10, 12)]}), ASKED)
     assert boxes_of(draft, 0) == [[0, 0, 48, 40]]
     assert boxes_of(draft, 1) == [[4, 5, 10, 12]]
     assert names_of(draft) == ("cat", "dog")
-    assert "count pixels from 1 (1 begin at 1, none at 0)" in draft.taken_for
+    assert "count pixels from 1 (1 begin at 1, none at 0)" in draft.recognised_as
     assert draft.findings == ()
     assert draft.files == {"found": 4, "used": 4, "set aside": 0, "no data": 0}
 
@@ -53,10 +53,10 @@ def test_pixels_counted_from_1_span_to_their_far_edge(tmp_path: Path) -> None:
     ],
 )
 def test_one_box_at_0_or_at_a_fraction_says_that_all_count_from_0(tmp_path: Path, row: tuple, why: str) -> None:
-    draft = open_draft(voc(tmp_path, {"a": [row], "b": [("dog", 5, 6, 10, 12)]}), ASKED)
+    draft = open_raw(voc(tmp_path, {"a": [row], "b": [("dog", 5, 6, 10, 12)]}), ASKED)
     assert boxes_of(draft, 0) == [list(row[1:])]
     assert boxes_of(draft, 1) == [[5, 6, 10, 12]]
-    assert f"corners counted from 0 ({why})" in draft.taken_for
+    assert f"corners counted from 0 ({why})" in draft.recognised_as
 
 
 def test_lists_of_image_sets_are_the_splits(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_lists_of_image_sets_are_the_splits(tmp_path: Path) -> None:
         {name: [("cat", 2, 2, 9, 9)] for name in "abcdef"},
         {"train": "ab", "val": "c", "trainval": "abce", "test": "d"},
     )
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert draft.given is not None
     assert draft.given.tolist() == [0, 0, 1, 2, 0]  # e is in trainval only; f in no list
     assert [(e.path, e.reason) for e in draft.aside] == [("JPEGImages/f.jpg", "is in no list of ImageSets")]
@@ -80,16 +80,16 @@ def test_files_beside_their_pictures_in_folders_of_splits(tmp_path: Path) -> Non
         save(tmp_path / split / f"{k}.png", scene(k))
         (tmp_path / split / f"{k}.xml").write_text(voc_xml([("cat", 0, 0, 9, 9)]))
     assert FORMAT.recognises(tmp_path)
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert draft.given is not None
     assert sorted(draft.given.tolist()) == [0, 0, 1, 2]
-    assert "given splits train, val, test" in draft.taken_for
+    assert "given splits train, val, test" in draft.recognised_as
 
 
 def test_difficult_objects_are_ignored_and_pictures_without_objects_are_kept(tmp_path: Path) -> None:
     voc(tmp_path, {"a": [("cat", 2, 2, 9, 9)], "b": []})
     (tmp_path / "Annotations" / "a.xml").write_text(voc_xml([("cat", 2, 2, 9, 9)], difficult=1))
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert isinstance(draft.annotations, ObjectLists)
     assert draft.annotations.of(0).ignored.tolist() == [True]
     assert len(draft.annotations.of(1).boxes) == 0
@@ -111,7 +111,7 @@ def test_the_same_boxes_as_torchvision_reads(tmp_path: Path) -> None:
         {"train": names},
     )
     theirs = VOCDetection(str(tmp_path), year="2012", image_set="train")
-    draft = open_draft(tmp_path / "VOCdevkit", ASKED)
+    draft = open_raw(tmp_path / "VOCdevkit", ASKED)
     assert draft.source.name(0) == "JPEGImages/a.jpg"
     assert home.is_dir()
     for k, (_, told) in enumerate(theirs):
@@ -133,17 +133,17 @@ def test_a_box_lies_around_the_pixels_that_it_names(tmp_path_factory: pytest.Tem
     masks = torch.zeros(len(corners), 40, 48, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(masks, corners, strict=True):
         mask[y1 - 1 : y2, x1 - 1 : x2] = True  # pixels x1 ... x2, counted from 1, both inside
-    assert boxes_of(open_draft(root, ASKED), 0) == boxes_around(masks).tolist()
+    assert boxes_of(open_raw(root, ASKED), 0) == boxes_around(masks).tolist()
 
 
 def test_names_in_lists_must_be_there_and_in_one_split(tmp_path: Path) -> None:
     rows = [("cat", 2, 2, 9, 9)]
     voc(tmp_path / "gone", {"a": rows}, {"train": ["a", "z"]})
     with pytest.raises(DataError, match=r"train.txt names 'z', which has no file"):
-        open_draft(tmp_path / "gone", ASKED)
+        open_raw(tmp_path / "gone", ASKED)
     voc(tmp_path / "twice", {"a": rows, "b": rows}, {"train": ["a", "b"], "test": ["b"]})
     with pytest.raises(DataError, match=r"test.txt names 'b', which is in train already"):
-        open_draft(tmp_path / "twice", ASKED)
+        open_raw(tmp_path / "twice", ASKED)
 
 
 def masks_of(root: Path, values: np.ndarray, lists: dict[str, str] | None = None) -> Path:
@@ -164,11 +164,11 @@ def test_masks_of_objects_where_they_are_asked_for(tmp_path: Path) -> None:
     (root / "ImageSets" / "Segmentation").mkdir()
     (root / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("b\n")
-    draft = open_draft(root, ASKED)
-    assert "masks: --target instances" in draft.taken_for
+    draft = open_raw(root, ASKED)
+    assert "masks: --target instances" in draft.recognised_as
     assert not draft.target.masks  # type: ignore[union-attr]
     assert draft.files["no data"] == 5  # two masks, three lists
-    draft = open_draft(root, Asked(target=("instances",)))
+    draft = open_raw(root, OpenOptions(target=("instances",)))
     assert draft.given is not None
     assert draft.given.tolist() == [0, 1]
     assert draft.files["used"] == 6
@@ -179,23 +179,23 @@ def test_masks_of_objects_where_they_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_masks_that_do_not_fit_their_objects(tmp_path: Path) -> None:
-    asked = Asked(target=("instances",))
-    draft = open_draft(masks_of(tmp_path / "more", np.full((40, 48), 3, np.uint8)), asked)
+    options = OpenOptions(target=("instances",))
+    draft = open_raw(masks_of(tmp_path / "more", np.full((40, 48), 3, np.uint8)), options)
     with pytest.raises(BadSamples, match=r"SegmentationObject/a.png has an object 3, its XML file 2"):
         draft.annotations.of(0)  # type: ignore[union-attr]
     with pytest.raises(DataError, match=r"masks of another size: Annotations/a.xml object 1"):
-        dataset(masks_of(tmp_path / "size", np.zeros((40, 40), np.uint8)), asked=asked)
+        dataset(masks_of(tmp_path / "size", np.zeros((40, 40), np.uint8)), options=options)
     root = masks_of(tmp_path / "gone", np.zeros((40, 48), np.uint8))
     (root / "SegmentationObject" / "b.png").unlink()
     with pytest.raises(DataError, match=r"b.xml has no mask in SegmentationObject"):
-        dataset(root, asked=asked)
+        dataset(root, options=options)
     with pytest.raises(UsageError, match="--target masks is nothing"):
-        dataset(root, asked=Asked(target=("masks",)))
+        dataset(root, options=OpenOptions(target=("masks",)))
 
 
 def test_groups_follow_the_names_of_pictures(tmp_path: Path) -> None:
     voc(tmp_path, {f"s{k // 2}_{k}": [("cat", 2, 2, 9, 9)] for k in range(6)})
-    draft = open_draft(tmp_path, Asked(group="{slide}_*"))
+    draft = open_raw(tmp_path, OpenOptions(group="{slide}_*"))
     assert draft.groups is not None
     assert draft.groups.tolist() == [0, 0, 1, 1, 2, 2]
 

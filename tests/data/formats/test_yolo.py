@@ -12,22 +12,22 @@ from image_makers import save, scene
 from snellen.core.errors import DataError
 from snellen.core.spec import Boxes
 from snellen.data.annotations import ObjectLists
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked
-from snellen.data.formats.yolo import FORMAT, open_draft
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.yolo import FORMAT, open_raw
 from snellen.data.open_dataset import dataset
 
-ASKED = Asked()
+ASKED = OpenOptions()
 BOX = "0 0.5 0.5 0.5 0.25\n"  # of a picture of 48 x 40: 12 15 36 25
 POLYGON = "1 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75\n"
 
 
-def lists(draft: Draft) -> ObjectLists:
+def lists(draft: RawDataset) -> ObjectLists:
     assert isinstance(draft.annotations, ObjectLists)
     return draft.annotations
 
 
-def target(draft: Draft) -> Boxes:
+def target(draft: RawDataset) -> Boxes:
     assert isinstance(draft.target, Boxes)
     return draft.target
 
@@ -35,7 +35,7 @@ def target(draft: Draft) -> Boxes:
 def test_boxes_in_pixels_classes_and_splits_of_the_yaml(tmp_path: Path) -> None:
     yolo(tmp_path, {"train/a": BOX + "1 0.25 0.25 0.25 0.25\n", "train/b": "", "val/c": BOX, "train/d": None})
     assert FORMAT.recognises(tmp_path)
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert target(draft) == Boxes(names=("cat", "dog"))
     names = [draft.source.name(k) for k in range(4)]
     assert names == [f"images/{name}.png" for name in ("train/a", "train/b", "train/d", "val/c")]
@@ -53,7 +53,7 @@ def test_boxes_in_pixels_classes_and_splits_of_the_yaml(tmp_path: Path) -> None:
 
 
 def test_polygons_are_masks_drawn_when_asked_for(tmp_path: Path) -> None:
-    draft = open_draft(yolo(tmp_path, {"train/a": POLYGON, "train/b": POLYGON * 2}), ASKED)
+    draft = open_raw(yolo(tmp_path, {"train/a": POLYGON, "train/b": POLYGON * 2}), ASKED)
     assert target(draft).masks
     found = lists(draft).of(0)
     assert found.boxes.tolist() == [[12, 10, 36, 30]]
@@ -68,7 +68,7 @@ def test_polygons_are_masks_drawn_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_boxes_beside_polygons_leave_boxes_only(tmp_path: Path) -> None:
-    draft = open_draft(yolo(tmp_path, {"train/a": POLYGON + BOX}), ASKED)
+    draft = open_raw(yolo(tmp_path, {"train/a": POLYGON + BOX}), ASKED)
     assert not target(draft).masks
     assert lists(draft).of(0).masks is None
     (finding,) = (f for f in draft.findings if f.kind == "some-masks")
@@ -77,13 +77,13 @@ def test_boxes_beside_polygons_leave_boxes_only(tmp_path: Path) -> None:
 
 def test_keypoints_with_their_mirror(tmp_path: Path) -> None:
     more = "kpt_shape: [2, 3]\nflip_idx: [1, 0]\n"
-    draft = open_draft(yolo(tmp_path, {"train/a": "0 0.5 0.5 0.5 0.25 0.25 0.5 2 0 0 0\n" + BOX}, ["cat"], more), ASKED)
+    draft = open_raw(yolo(tmp_path, {"train/a": "0 0.5 0.5 0.5 0.25 0.25 0.5 2 0 0 0\n" + BOX}, ["cat"], more), ASKED)
     assert target(draft) == Boxes(names=("cat",), keypoints=("point 1", "point 2"), mirrored=((0, 1),))
     points = lists(draft).of(0).keypoints
     assert points is not None
     assert points.tolist() == [[[12, 20, 2], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
     yolo(tmp_path / "two", {"train/a": "0 0.5 0.5 0.5 0.25 0.25 0.5 0 0\n"}, ["cat"], "kpt_shape: [2, 2]\n")
-    points = lists(open_draft(tmp_path / "two", ASKED)).of(0).keypoints
+    points = lists(open_raw(tmp_path / "two", ASKED)).of(0).keypoints
     assert points is not None
     assert points.tolist() == [[[12, 20, 2], [0, 0, 0]]]
 
@@ -92,7 +92,7 @@ def test_keypoints_with_their_mirror(tmp_path: Path) -> None:
 def test_folders_are_found_as_exporters_write_them(tmp_path: Path, path: str) -> None:
     splits = {"train": "../images/train", "val": "./images/valid"}
     yolo(tmp_path, {"train/a": BOX, "valid/b": BOX}, more=path, splits=splits)
-    draft = open_draft(tmp_path / "data.yaml", ASKED)
+    draft = open_raw(tmp_path / "data.yaml", ASKED)
     assert draft.given is not None
     assert draft.given.tolist() == [0, 1]
 
@@ -101,7 +101,7 @@ def test_lists_of_pictures_are_splits(tmp_path: Path) -> None:
     yolo(tmp_path, {"all/a": BOX, "all/b": BOX, "all/c": BOX}, splits={"train": "train.txt", "val": "val.txt"})
     (tmp_path / "train.txt").write_text("./images/all/a.png\nimages\\all\\b.png\n")
     (tmp_path / "val.txt").write_text("images/all/nowhere.png\n")
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert [draft.source.name(k) for k in range(3)] == [f"images/all/{name}.png" for name in ("a", "b", "nowhere")]
     assert [e.path for e in draft.aside] == ["images/all/c.png", "labels/all/c.txt"]
     with pytest.raises(DataError, match=r"nowhere.png is not there"):
@@ -126,7 +126,7 @@ def test_without_a_yaml(tmp_path: Path, layout: str) -> None:
     if layout in ("{}", "images/{}"):
         (tmp_path / "classes.txt").write_text("cat\ndog\n")
     assert FORMAT.recognises(tmp_path)
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert target(draft).names == (("cat", "dog") if layout in ("{}", "images/{}") else ("0",))
     assert (draft.given is None) == ("train" not in layout)
     assert all(lists(draft).of(k).boxes.tolist() == [[12, 15, 36, 25]] for k in range(3))
@@ -135,6 +135,6 @@ def test_without_a_yaml(tmp_path: Path, layout: str) -> None:
 def test_names_as_a_mapping_with_gaps(tmp_path: Path) -> None:
     yolo(tmp_path, {"train/a": "7 0.5 0.5 0.5 0.25\n2 0.5 0.5 0.5 0.5\n"})
     (tmp_path / "data.yaml").write_text("train: images/train\nnames:\n  7: dog\n  2: cat\n")
-    draft = open_draft(tmp_path, ASKED)
+    draft = open_raw(tmp_path, ASKED)
     assert target(draft).names == ("cat", "dog")
     assert lists(draft).of(0).labels.tolist() == [1, 0]

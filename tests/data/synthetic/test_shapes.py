@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from snellen.core.errors import UsageError
 from snellen.core.spec import Boxes, Classes, PixelClasses, PixelNumbers
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.data.synthetic.shapes import COUNT, LEAST, TARGETS, Drawn, later, objects, view, with_keypoints, world
 from snellen.geometry.ray_caster import KINDS, SIDE, Solid, World, axes, flow, keypoints, look, projected, rays
@@ -116,7 +116,7 @@ def test_flow_brings_the_second_frame_onto_the_first(id):
 
 
 def test_flow_as_it_is_told_warps_the_second_frame_onto_the_first():
-    data = dataset("shapes", asked=Asked(target=("flow",)))
+    data = dataset("shapes", options=OpenOptions(target=("flow",)))
     for id in IDS:
         first, second = data.picture(id).double().view(2, 3, SIDE, SIDE)
         u, v = data.annotations.of(id).double()
@@ -244,7 +244,7 @@ def test_the_same_seed_draws_the_same_bits_in_any_order():
 
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_every_target_is_asked_for_by_its_word(target):
-    data = dataset("shapes", asked=Asked(target=(target,)))
+    data = dataset("shapes", options=OpenOptions(target=(target,)))
     assert type(data.spec.target) is type(TARGETS[target])
     assert data.spec.target.names == TARGETS[target].names
     assert len(data) == COUNT
@@ -265,13 +265,13 @@ def test_every_target_is_asked_for_by_its_word(target):
 def test_plain_shapes_are_boxes_with_masks_and_unknown_targets_are_named():
     assert dataset("shapes").spec.target.masks
     with pytest.raises(UsageError, match="no target 'dept'"):
-        dataset("shapes", asked=Asked(target=("dept",)))
+        dataset("shapes", options=OpenOptions(target=("dept",)))
     with pytest.raises(UsageError, match="one target"):
-        dataset("xor", asked=Asked(target=("depth",)))
+        dataset("xor", options=OpenOptions(target=("depth",)))
 
 
 def test_one_solid_in_each_picture_where_its_kind_is_asked():
-    data = dataset("shapes", asked=Asked(target=("classes",)))
+    data = dataset("shapes", options=OpenOptions(target=("classes",)))
     assert isinstance(data.spec.target, Classes)
     for id in range(20):
         solids = world(0, id, 1).world.solids[1:]

@@ -10,13 +10,13 @@ import torch
 from scipy.optimize import rosen
 
 from snellen.core.spec import Classes, Numbers
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.open_dataset import dataset
 from snellen.data.source import Array
 from snellen.data.synthetic.toys import LINEAR_BIAS, LINEAR_WEIGHTS, TOYS, valley
 
 
-def made(name: str, seed: int = 0) -> tuple[Draft, torch.Tensor, torch.Tensor]:
+def made(name: str, seed: int = 0) -> tuple[RawDataset, torch.Tensor, torch.Tensor]:
     draft = TOYS[name](seed)
     assert isinstance(draft.source, Array)
     assert draft.truth is not None
@@ -40,8 +40,8 @@ def test_spec_and_words_are_those_of_the_values(name):
     assert entry.shape == tuple(x.shape[1:])
     assert entry.dtype == str(x.dtype).removeprefix("torch.")
     assert len(x) == len(y)
-    assert name in draft.taken_for
-    assert f"{len(x):,} points" in draft.taken_for or name in ("digits", "xor")
+    assert name in draft.recognised_as
+    assert f"{len(x):,} points" in draft.recognised_as or name in ("digits", "xor")
     if name != "digits":
         assert len(entry.columns) == x.shape[1]
     if isinstance(draft.target, Classes):
@@ -59,7 +59,7 @@ def test_xor_is_four_points_that_are_train_and_test_and_says_so():
     data = dataset("xor")
     assert data.truth.tolist() == [int(a) ^ int(b) for a, b in data.source.values.tolist()]  # type: ignore[attr-defined]
     assert data.spec.sizes == {"train": 4, "val": 4, "test": 4}
-    assert "the same points" in data.taken_for
+    assert "the same points" in data.recognised_as
 
 
 def test_moons_and_rings_and_spirals_lie_on_their_curves():

@@ -18,7 +18,7 @@ from snellen.nn.detection.anchors import Anchors
 from snellen.nn.detection.backbones import pyramid
 from snellen.nn.detection.builders import Plan, two_stage
 from snellen.nn.detection.detector import Detector
-from snellen.nn.detection.image_batch import Pictures
+from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.detection.rpn import Share
 from snellen.nn.layers import Standardize
 
@@ -80,7 +80,7 @@ def ours(kind: str, other: nn.Module) -> Detector:
     standardize.std.copy_(torch.tensor([0.229, 0.224, 0.225]))
     standardize.load_state_dict(standardize.state_dict())
     anchors = Anchors([[size] for size in SIZES])
-    made = Detector(Pictures(standardize, 96, 160), two_stage(pyramid("small", 3, "batch"), anchors, plan))
+    made = Detector(DetectorTransform(standardize, 96, 160), two_stage(pyramid("small", 3, "batch"), anchors, plan))
     found = {renamed(name): tensor for name, tensor in other.state_dict().items()}
     missing = made.load_state_dict(found, strict=False)
     assert not missing.unexpected_keys

@@ -13,7 +13,7 @@ from snellen.nn.detection.backbones import pyramid
 from snellen.nn.detection.boxes import largest, survivors
 from snellen.nn.detection.builders import Plan, two_stage
 from snellen.nn.detection.detector import Detector
-from snellen.nn.detection.image_batch import Pictures
+from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.layers import Standardize
 
 pytestmark = pytest.mark.filterwarnings("ignore:`create_unbacked_symint`:FutureWarning")  # in torchvision's own code
@@ -33,7 +33,7 @@ def test_one_program_takes_every_size() -> None:
     standardize = Standardize(Input(modality="image", shape=(1, None, None), dtype="float32"))
     anchors = Anchors([[16], [32], [64], [96], [128]])
     body = two_stage(pyramid("small", 1, "batch"), anchors, Plan(classes=2, width=32, using=(40, 40)))
-    made = Padded(Detector(Pictures(standardize, 64, 100), body)).eval()
+    made = Padded(Detector(DetectorTransform(standardize, 64, 100), body)).eval()
     for name, parameter in made.named_parameters():  # far from chance, so that it finds something
         if parameter.ndim > 1 and "predictor" in name:
             nn.init.normal_(parameter, std=0.3)

@@ -210,7 +210,7 @@ def test_a_class_without_a_sample_is_never_said(there: list[int], tmp_path: Path
 def test_the_width_of_the_kernel_follows_the_variance_of_pictures(tmp_path: Path) -> None:
     data = pictures(torch.uint8)
     run = train(data, model="svm", out=tmp_path / "run")
-    x = data.source.read(np.asarray(data.splits["train"]), data.reading).double() / 255
+    x = data.source.read(np.asarray(data.splits["train"]), data.preprocessing).double() / 255
     assert float(run.model.gamma) == pytest.approx(1.5 / float(x.flatten(1).var(0, correction=0).sum()), rel=1e-5)
 
 

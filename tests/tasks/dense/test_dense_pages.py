@@ -16,10 +16,10 @@ from raw_datasets import seeded
 from torch import nn
 
 import snellen
-from snellen.api import Machine
+from snellen.api import RunOptions
 from snellen.core.rle import of_text
 from snellen.core.spec import PixelClasses, PixelNumbers
-from snellen.core.views import Pictures
+from snellen.core.views import ImageGrid
 from snellen.data.annotations import Maps
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report.prediction_maps import MapFiles
@@ -29,23 +29,23 @@ from snellen.tasks.dense_regress.task import told as told_in_words
 SMALL: dict[str, Any] = {"width": 4, "depth": 2, "epochs": 1}
 
 
-def trained(data: Dataset[Labelled], out: Path, model: str = "unet", **more: Any) -> snellen.Trained:
+def trained(data: Dataset[Labelled], out: Path, model: str = "unet", **more: Any) -> snellen.TrainedRun:
     settings = SMALL if model != "baseline" else {}
-    return snellen.train(data, model, out=out, machine=Machine(threads=1), **{**settings, **more})
+    return snellen.train(data, model, out=out, options=RunOptions(threads=1), **{**settings, **more})
 
 
 @pytest.fixture(scope="module")
-def segmenter(tmp_path_factory: pytest.TempPathFactory) -> snellen.Trained:
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> snellen.TrainedRun:
     return trained(scenes.segmented(), tmp_path_factory.mktemp("segmenter") / "run")
 
 
-def test_the_page_shows_the_worst_pictures_with_truth_and_answer(segmenter: snellen.Trained) -> None:
+def test_the_page_shows_the_worst_pictures_with_truth_and_answer(segmenter: snellen.TrainedRun) -> None:
     page = (segmenter.folder / "report.html").read_text()
     assert "mean IoU" in page
     assert "says the most frequent class at every pixel" in page
     said = segmenter.predictions("test")
     shown = segmenter.task.views(said, segmenter.data, segmenter.spec)
-    worst = next(view for view in shown if isinstance(view, Pictures))
+    worst = next(view for view in shown if isinstance(view, ImageGrid))
     assert worst.items
     assert all(len(item.beside) == 2 for item in worst.items)
     rows = segmenter.task.worst(said, segmenter.spec, 8).tolist()
@@ -58,7 +58,7 @@ def test_the_page_shows_the_worst_pictures_with_truth_and_answer(segmenter: snel
         assert truth.classes.shape == answer.classes.shape
 
 
-def test_the_segments_of_an_answer_share_the_picture_out(segmenter: snellen.Trained) -> None:
+def test_the_segments_of_an_answer_share_the_picture_out(segmenter: snellen.TrainedRun) -> None:
     scene = segmenter.data.scenes("test").at(0)
     (said,) = segmenter.ask(scene.image[None])
     assert sum(said["shares"].values()) == pytest.approx(1)
@@ -70,7 +70,7 @@ def test_the_segments_of_an_answer_share_the_picture_out(segmenter: snellen.Trai
     assert bool((covered == 1).all())
 
 
-def test_predict_draws_and_writes_maps_that_say_the_same(segmenter: snellen.Trained, tmp_path: Path) -> None:
+def test_predict_draws_and_writes_maps_that_say_the_same(segmenter: snellen.TrainedRun, tmp_path: Path) -> None:
     scene = segmenter.data.scenes("test").at(0)
     (tmp_path / "in").mkdir()
     Image.fromarray(scene.image[0].numpy()).save(tmp_path / "in" / "a.png")
@@ -92,7 +92,7 @@ def test_one_class_for_every_pixel_is_a_finding(tmp_path: Path) -> None:
     assert any("says ground to 100 % of the pixels" in finding.message for finding in run.told().findings)
 
 
-def test_a_class_that_no_pixel_is_said_to_be_is_named(segmenter: snellen.Trained, tmp_path: Path) -> None:
+def test_a_class_that_no_pixel_is_said_to_be_is_named(segmenter: snellen.TrainedRun, tmp_path: Path) -> None:
     said = segmenter.predictions("test")["confusion"].sum((0, 1))  # after one epoch of a tiny network
     never = [name for name, count in zip(("ground", "square", "disc"), said.tolist(), strict=True) if not count]
     (found,) = [finding for finding in segmenter.told().findings if finding.kind == "never-said"]
@@ -123,7 +123,7 @@ def test_pictures_of_several_sizes_are_learned_from_and_answered_at_their_own(tm
             y: torch.Tensor = self.conv(x)
             return y
 
-    run = snellen.train(scenes.segmented(), Own(), out=tmp_path / "run", machine=Machine(threads=1), epochs=1)
+    run = snellen.train(scenes.segmented(), Own(), out=tmp_path / "run", options=RunOptions(threads=1), epochs=1)
     (said,) = run.ask(torch.zeros(1, 1, 17, 50, dtype=torch.uint8))
     assert next(iter(said["segments"].values()))["size"] == [17, 50]
 
@@ -151,7 +151,7 @@ def told_of(kind: str, count: int = 40) -> Dataset[Labelled]:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_of_numbers_is_learned_judged_and_shown(kind: str, tmp_path: Path) -> None:
     data = told_of(kind)
-    run = trained(data, tmp_path / "run", width=8, flip=False)  # no vector here turns with its picture
+    run = trained(data, tmp_path / "run", width=8, hflip=False)  # no vector here turns with its picture
     usual = trained(data, tmp_path / "baseline", "baseline")
     ours, theirs = run.metrics[run.headline], usual.metrics[run.headline]
     assert ours.value is not None
@@ -208,5 +208,5 @@ def test_a_loss_that_does_not_suit_the_numbers_is_refused(tmp_path: Path) -> Non
 
 def test_every_dense_network_serves_both_tasks() -> None:
     assert [name for name in LEARNERS["segment"] if name != "baseline"] == [
-        name for name in LEARNERS["pixels"] if name != "baseline"
+        name for name in LEARNERS["dense-regress"] if name != "baseline"
     ]

@@ -9,7 +9,7 @@ import torch
 from raw_datasets import numbers, seeded
 from torch import Tensor, nn
 
-from snellen.api import Machine, load, resume, train
+from snellen.api import RunOptions, load, resume, train
 from snellen.core.errors import UsageError
 from snellen.core.spec import Input, Numbers, Spec
 from snellen.data.dataset import Dataset, Labelled
@@ -214,8 +214,8 @@ def test_the_default_suits_the_data(modality: str, shape: tuple[int | None, ...]
 
 
 def test_lenet_refuses_pictures_that_are_too_small() -> None:
-    assert LEARNERS["lenet"].refuses(spec("image", (1, 11, 40))) == "needs 12 pixels a side, these are 40x11"
-    assert LEARNERS["lenet"].refuses(spec("image", (1, 12, 12))) is None
+    assert LEARNERS["lenet"].unsupported_reason(spec("image", (1, 11, 40))) == "needs 12 pixels a side, these are 40x11"
+    assert LEARNERS["lenet"].unsupported_reason(spec("image", (1, 12, 12))) is None
 
 
 def test_a_constant_column_does_least_squares_no_harm(tmp_path: Path) -> None:
@@ -241,14 +241,16 @@ class Crashing:
         return (said - truth).square().mean() / 2
 
 
-@pytest.mark.parametrize(("model", "more"), [("mlp", {"dropout": 0.2, "batch_norm": True}), ("lenet", {"noise": 0.05})])
+@pytest.mark.parametrize(
+    ("model", "more"), [("mlp", {"dropout": 0.2, "batch_norm": True}), ("lenet", {"noise_std": 0.05})]
+)
 def test_a_crashed_run_resumes_to_the_same_bits(model: str, more: dict[str, float], tmp_path: Path) -> None:
     data = wave(60) if model == "mlp" else spots(60, 12, 1)
-    settings: dict[str, object] = {"epochs": 6, "batch_size": 8, "average": 0.9, **more}
+    settings: dict[str, object] = {"epochs": 6, "batch_size": 8, "ema_decay": 0.9, **more}
     train(data, model=model, out=tmp_path / "whole", loss=Crashing(None), **settings)
-    machine = Machine(save_every=0)
+    options = RunOptions(save_every=0)
     with pytest.raises(RuntimeError, match="the power is gone"):
-        train(data, model=model, out=tmp_path / "cut", loss=Crashing(23), machine=machine, **settings)
-    resume(tmp_path / "cut", data=data, loss=Crashing(None), machine=machine)
+        train(data, model=model, out=tmp_path / "cut", loss=Crashing(23), options=options, **settings)
+    resume(tmp_path / "cut", data=data, loss=Crashing(None), options=options)
     for name in ("model.safetensors", "history.jsonl", "predictions/test.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

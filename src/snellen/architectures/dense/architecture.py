@@ -9,12 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from torch import nn
 
 from snellen.core.run import Run
-from snellen.core.settings import Because
-from snellen.core.spec import Reading, Spec
+from snellen.core.settings import Suggestion
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.network import Network
 from snellen.training.dense import Sight, tile_of, visits
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 ENOUGH = 4000  # tiles: what two cores look at in two minutes, and few pictures teach little more
 
@@ -25,7 +25,7 @@ class DenseSettings(Protocol):
     @property
     def sight(self) -> Sight: ...
     @property
-    def descent(self) -> Descent: ...
+    def descent(self) -> TrainingSettings: ...
     @property
     def augment(self) -> SceneAugment: ...
 
@@ -61,19 +61,19 @@ class DenseArchitecture(Generic[C]):
     body: Callable[[C, int, int], nn.Module]
     begin: Callable[[C, Network, Run], None] = nothing_to_begin_with
     needs: Callable[[C], None] = nothing_missing
-    climbs: bool = True
+    in_default_ladder: bool = True
 
-    def suggested(self, spec: Spec) -> Mapping[str, Because]:
+    def suggested(self, spec: Spec) -> Mapping[str, Suggestion]:
         """So many epochs that few pictures are seen often, and many not too often."""
         count = spec.sizes.get("train", 0)
         if not count:
             return {}
         an_epoch = count * visits(tile_of(Sight(), spec), spec)
         epochs = max(8, round(ENOUGH / an_epoch))
-        return {"epochs": Because(value=epochs, why=f"an epoch sees {an_epoch:,} tiles of {count:,} pictures")}
+        return {"epochs": Suggestion(value=epochs, why=f"an epoch sees {an_epoch:,} tiles of {count:,} pictures")}
 
-    def reads(self, spec: Spec) -> Reading:
-        return Reading(channels=channels(spec))
+    def preprocessing_of(self, spec: Spec) -> Preprocessing:
+        return Preprocessing(channels=channels(spec))
 
 
 def channels(spec: Spec) -> int:

@@ -12,7 +12,7 @@ from snellen.core.settings import Limit, settings
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.dilated import Dilated
 from snellen.training.dense import Sight
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -26,8 +26,8 @@ class DilatedSettings:
     norm: Literal["batch", "group"] = "batch"
     """Normalisation over the batch, or over groups of channels of one picture, for batches of one or two tiles."""
     sight: Sight = Sight()
-    descent: Descent = Descent(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
-    augment: SceneAugment = SceneAugment(flip=True, brightness=0.2)
+    descent: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
+    augment: SceneAugment = SceneAugment(hflip=True, brightness=0.2)
 
 
 DILATED = DenseArchitecture[DilatedSettings](
@@ -36,5 +36,5 @@ DILATED = DenseArchitecture[DilatedSettings](
     source="Yu and Koltun 2016; lecture 002",
     settings=DilatedSettings,
     body=lambda c, channels, outputs: Dilated(channels, outputs, c.width, c.dilations, c.norm),
-    climbs=False,
+    in_default_ladder=False,
 )

@@ -21,7 +21,7 @@ from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.fcn import FCN, Frozen
 from snellen.nn.network import Network
 from snellen.training.dense import Sight
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 PICTURE = 256  # pixels a side for which the encoder is built: one for photographs, not for stamps
 
@@ -41,8 +41,8 @@ class FCNSettings:
     pretrained: str | None = None
     """Weights of the encoder to begin with: a run that classifies, a file, or "published"; none: random ones."""
     sight: Sight = Sight()
-    descent: Descent = Descent(epochs=20, optimizer="adam", lr=0.001, schedule="one-cycle")
-    augment: SceneAugment = SceneAugment(flip=True, brightness=0.2)
+    descent: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.001, schedule="one-cycle")
+    augment: SceneAugment = SceneAugment(hflip=True, brightness=0.2)
 
 
 def encoder_of(c: FCNSettings) -> Architecture[Any]:
@@ -112,5 +112,5 @@ FCN_ANY = DenseArchitecture[FCNSettings](
     body=body,
     begin=begin,
     needs=needs,
-    climbs=False,
+    in_default_ladder=False,
 )

@@ -14,7 +14,7 @@ from snellen.core.settings import Limit, settings
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.unet import UNet
 from snellen.training.dense import Sight
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -30,8 +30,8 @@ class UNetSettings:
     norm: Literal["batch", "group"] = "batch"
     """Normalisation over the batch, or over groups of channels of one picture, for batches of one or two tiles."""
     sight: Sight = Sight()
-    descent: Descent = Descent(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
-    augment: SceneAugment = SceneAugment(flip=True, brightness=0.2)
+    descent: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
+    augment: SceneAugment = SceneAugment(hflip=True, brightness=0.2)
 
 
 def unet(c: UNetSettings, channels: int, outputs: int, skips: bool) -> nn.Module:

@@ -19,21 +19,21 @@ from snellen.core.settings import Limit, settings
 class Augment:
     """How far pictures are varied while learning; 0 or no is not at all."""
 
-    flip: bool = False
+    hflip: bool = False
     """Mirror half of the pictures left to right."""
-    crop: Annotated[int, Limit(least=0)] = 0
+    pad_crop: Annotated[int, Limit(least=0)] = 0
     """Pad by so many pixels of zero, then cut the old size out at a random place."""
     rotate: Annotated[float, Limit(least=0, most=180)] = 0.0
     """Turn by up to so many degrees."""
     zoom: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Enlarge or shrink by up to this share."""
-    shift: Annotated[float, Limit(least=0, most=1)] = 0.0
+    translate: Annotated[float, Limit(least=0, most=1)] = 0.0
     """Move by up to this share of the side."""
     brightness: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Brighten or darken by up to this share."""
-    colour: Annotated[float, Limit(least=0, below=1)] = 0.0
+    channel_scale: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Scale each channel by up to this share."""
-    noise: Annotated[float, Limit(least=0)] = 0.0
+    noise_std: Annotated[float, Limit(least=0)] = 0.0
     """Standard deviation of Gaussian noise, as a share of the range of values."""
 
     def __bool__(self) -> bool:
@@ -43,7 +43,7 @@ class Augment:
 _DRAWS = 11  # flip, row, column, turn, zoom, right, down, brightness, three channels
 
 
-def augment(x: Tensor, ids: Tensor, how: Augment, span: tuple[float, float], seed: int, epoch: int) -> Tensor:
+def augment(x: Tensor, ids: Tensor, how: Augment, value_range: tuple[float, float], seed: int, epoch: int) -> Tensor:
     """Varied copies of a batch of pictures.
 
     Args:
@@ -54,32 +54,32 @@ def augment(x: Tensor, ids: Tensor, how: Augment, span: tuple[float, float], see
         (B, C, H, W) of the same dtype after flip and crop alone, else float32.
     """
     u = uniform(ids, _DRAWS, seed, "augment", epoch)  # (B, 11)
-    if how.flip or how.crop:
+    if how.hflip or how.pad_crop:
         x = _flip_and_crop(x, u, how)
-    if how.rotate or how.zoom or how.shift:
+    if how.rotate or how.zoom or how.translate:
         x = _affine(x.float(), u, how)
-    if how.brightness or how.colour:
+    if how.brightness or how.channel_scale:
         factor = 1 + how.brightness * (2 * u[:, 7:8] - 1)  # (B, 1)
-        if how.colour:
+        if how.channel_scale:
             channel = torch.arange(x.shape[1], device=x.device) % 3
-            factor = factor * (1 + how.colour * (2 * u[:, 8:11][:, channel] - 1))  # (B, C)
+            factor = factor * (1 + how.channel_scale * (2 * u[:, 8:11][:, channel] - 1))  # (B, C)
         x = x.float() * factor[:, :, None, None]
-    if how.noise:
+    if how.noise_std:
         # Box-Muller on counter draws: one pair of uniforms a value.
         count = x[0].numel()
         v = uniform(ids, 2 * count, seed, "noise", epoch)  # (B, 2CHW)
         normal = torch.sqrt(-2 * torch.log1p(-v[:, :count])) * torch.cos(2 * math.pi * v[:, count:])
-        x = x.float() + normal.view(x.shape) * (how.noise * (span[1] - span[0]))
+        x = x.float() + normal.view(x.shape) * (how.noise_std * (value_range[1] - value_range[0]))
     return x
 
 
 def _flip_and_crop(x: Tensor, u: Tensor, how: Augment) -> Tensor:
     """One gather: each sample's rows and columns, mirrored or not, out of the padded picture."""
     batch, channels, height, width = x.shape
-    pad = how.crop
+    pad = how.pad_crop
     rows = torch.arange(height, device=x.device).expand(batch, -1)  # (B, H)
     columns = torch.arange(width, device=x.device).expand(batch, -1)  # (B, W)
-    if how.flip:
+    if how.hflip:
         columns = torch.where(u[:, :1] < 0.5, width - 1 - columns, columns)
     if pad:
         padded = x.new_zeros(batch, channels, height + 2 * pad, width + 2 * pad)
@@ -96,7 +96,7 @@ def _affine(x: Tensor, u: Tensor, how: Augment) -> Tensor:
     """Turn, zoom and shift in one bilinear resampling; the border's values continue outside."""
     angle = (2 * u[:, 3] - 1) * math.radians(how.rotate)
     scale = 1 / (1 + how.zoom * (2 * u[:, 4] - 1))
-    right, down = (2 * how.shift * (2 * u[:, k] - 1) for k in (5, 6))  # the grid spans 2
+    right, down = (2 * how.translate * (2 * u[:, k] - 1) for k in (5, 6))  # the grid spans 2
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     height, width = x.shape[2:]
     ratio = height / width  # the grid is square, the picture need not be

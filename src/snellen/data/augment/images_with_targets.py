@@ -14,7 +14,7 @@ from torch import Tensor
 from snellen.core.detections import Objects
 from snellen.core.random import uniform
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import PixelNumbers, Reading, Target
+from snellen.core.spec import PixelNumbers, Preprocessing, Target
 from snellen.data.annotations import NO_TRUTH, Truth, boxes_around
 from snellen.data.augment.dihedral import turned, turned_truth
 from snellen.data.scenes import Scene
@@ -25,19 +25,19 @@ from snellen.data.source import as_read, at_depth
 class SceneAugment:
     """How far scenes are varied while learning; 0 or no is not at all."""
 
-    flip: bool = True
+    hflip: bool = True
     """Mirror half of the pictures left to right."""
-    turn: bool = False
+    rot90: bool = False
     """Turn by a random number of quarter turns: for pictures without an upright, of a microscope or from above."""
     zoom: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Enlarge or shrink by up to this share."""
-    cut: Annotated[float, Limit(least=0, below=1)] = 0.0
+    random_crop: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Cut off up to this share of each side."""
     brightness: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Brighten or darken by up to this share."""
-    colour: Annotated[float, Limit(least=0, below=1)] = 0.0
+    channel_scale: Annotated[float, Limit(least=0, below=1)] = 0.0
     """Scale each channel by up to this share."""
-    noise: Annotated[float, Limit(least=0)] = 0.0
+    noise_std: Annotated[float, Limit(least=0)] = 0.0
     """Standard deviation of Gaussian noise, as a share of the picture's range of values."""
 
 
@@ -61,7 +61,7 @@ def varied(
     """
     u = uniform(torch.tensor([scene.id]), _DRAWS, seed, "scene", epoch)[0].tolist()
     image, truth = scene.image, scene.truth
-    mirror, quarters = how.flip and u[0] < 0.5, int(4 * u[1]) if how.turn else 0
+    mirror, quarters = how.hflip and u[0] < 0.5, int(4 * u[1]) if how.rot90 else 0
     if mirror or quarters:
         height, width = image.shape[-2:]
         image = turned(image, mirror, quarters)
@@ -91,7 +91,7 @@ class Window(NamedTuple):
         """(C, to_height, to_width): bilinear, averaged where it shrinks; zero outside."""
         rows, columns = self._places(image, 1.0)
         cut = _gathered(image, rows, columns, 0)
-        return as_read(cut[None], Reading(size=(self.to_height, self.to_width)))[0]
+        return as_read(cut[None], Preprocessing(size=(self.to_height, self.to_width)))[0]
 
     def of_map(self, x: Tensor, outside: float) -> Tensor:
         """(..., to_height, to_width): the value of the pixel in which the new pixel's centre lies."""
@@ -155,7 +155,10 @@ def _gathered(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tenso
 
 
 def _window(height: int, width: int, how: SceneAugment, u: list[float], tile: tuple[int, int] | None) -> Window:
-    to = tile or (max(1, round(height * (1 - how.cut * u[3]))), max(1, round(width * (1 - how.cut * u[4]))))
+    to = tile or (
+        max(1, round(height * (1 - how.random_crop * u[3]))),
+        max(1, round(width * (1 - how.random_crop * u[4]))),
+    )
     scale = 1 + how.zoom * (2 * u[2] - 1)
     tall, wide = (max(1, round(side / scale)) for side in to)
     top, left = (_start(whole, part, draw) for whole, part, draw in ((height, tall, u[5]), (width, wide, u[6])))
@@ -171,17 +174,20 @@ def _start(whole: int, part: int, draw: float) -> int:
 
 def _lit(image: Tensor, id: int, how: SceneAugment, u: list[float], seed: int, epoch: int) -> Tensor:
     """Brightness, colour and noise, which leave every place where it is."""
-    if not (how.brightness or how.colour or how.noise):
+    if not (how.brightness or how.channel_scale or how.noise_std):
         return image
     x = image.float()
-    span = x.amax() - x.amin()
+    value_range = x.amax() - x.amin()
     factor = x.new_tensor(
-        [(1 + how.brightness * (2 * u[7] - 1)) * (1 + how.colour * (2 * u[8 + c % 3] - 1)) for c in range(x.shape[0])]
+        [
+            (1 + how.brightness * (2 * u[7] - 1)) * (1 + how.channel_scale * (2 * u[8 + c % 3] - 1))
+            for c in range(x.shape[0])
+        ]
     )  # (C,)
     x = x * factor[:, None, None]
-    if how.noise:
+    if how.noise_std:
         # Box-Muller on counter draws: one pair of uniforms a value.
         v = uniform(torch.tensor([id], device=x.device), 2 * x.numel(), seed, "scene noise", epoch)[0].view(2, -1)
         normal = torch.sqrt(-2 * torch.log1p(-v[0])) * torch.cos(2 * math.pi * v[1])
-        x = x + normal.view(x.shape) * (how.noise * span)
+        x = x + normal.view(x.shape) * (how.noise_std * value_range)
     return at_depth(x, image.dtype)

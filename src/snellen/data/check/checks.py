@@ -15,7 +15,7 @@ import torch
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
-from snellen.data.check.duplicates import Copies, Pair, copies_of_array, copies_of_files, groups_of
+from snellen.data.check.duplicates import Duplicates, Pair, copies_of_array, copies_of_files, groups_of
 from snellen.data.check.findings import (
     PUT_OFF,
     SHOWN,
@@ -28,12 +28,12 @@ from snellen.data.check.findings import (
     of_headers,
     of_sizes,
 )
-from snellen.data.dataset import SPLITS, Dataset, Draft, Labelled
+from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import Unusable
-from snellen.data.decode.image_files import PictureFiles
-from snellen.data.formats import Asked
-from snellen.data.source import Array, Aside, BadSamples
+from snellen.data.decode.image_files import ImageFiles
+from snellen.data.formats import OpenOptions
+from snellen.data.source import Array, BadSamples, Skipped
 
 LATEST = 200_000  # pictures; comparing more with each other takes longer than training
 ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out
@@ -42,32 +42,32 @@ ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out
 class Rejected(DataError):
     """Data that is refused. `findings` has all that the check found, `aside` every bad sample with its reason."""
 
-    def __init__(self, cause: str, remedy: str, findings: tuple[Finding, ...], aside: tuple[Aside, ...]) -> None:
+    def __init__(self, cause: str, remedy: str, findings: tuple[Finding, ...], aside: tuple[Skipped, ...]) -> None:
         super().__init__(cause, remedy)
         self.findings = findings
         self.aside = aside
 
 
-def check(draft: Draft, asked: Asked) -> Draft:
+def check(draft: RawDataset, options: OpenOptions) -> RawDataset:
     """The draft with findings added, bad samples set aside where that is asked for, and copies in one group.
 
     Raises:
-        Rejected: for samples that cannot be used, unless `asked.quarantine`; for too many of them even then.
+        Rejected: for samples that cannot be used, unless `options.quarantine`; for too many of them even then.
     """
     if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
         return dataclasses.replace(draft, findings=(*draft.findings, *of_groups(draft), *imbalance(draft), *few(draft)))
-    copies = _copies(draft.source, asked.full)
+    copies = _copies(draft.source, options.full)
     unread = _bad(draft.source, copies)
     bad = {**draft.bad, **unread}
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
     same, torn = _under_two_labels(draft, copies.exact)
     elsewhere = sum(finding.count for finding in draft.findings if finding.severity == "error")
     findings = [*draft.findings, *draft.objections, *_of_bad(unread), *torn]
-    if isinstance(draft.source, PictureFiles):
-        bad.update({id: Aside(draft.source.name(id), "lies under two labels", _ONE_LABEL) for id in same})
+    if isinstance(draft.source, ImageFiles):
+        bad.update({id: Skipped(draft.source.name(id), "lies under two labels", _ONE_LABEL) for id in same})
     draft = dataclasses.replace(draft, findings=tuple(findings))
     if any(finding.severity == "error" for finding in findings):
-        draft = _quarantined(draft, bad, elsewhere, asked)
+        draft = _quarantined(draft, bad, elsewhere, options)
     keep = np.array([id for id in range(len(draft.source)) if id not in bad], np.int64)
     if len(keep) < len(draft.source):
         draft, copies = _keep(draft, keep), _renumbered(copies, keep)
@@ -122,23 +122,23 @@ _ONE_LABEL = "Decide for one label, or leave the picture out with --quarantine."
 _MEND = "Mend or remove them, or leave them out with --quarantine."
 
 
-def _copies(source: object, full: bool) -> Copies:
-    if isinstance(source, PictureFiles):
+def _copies(source: object, full: bool) -> Duplicates:
+    if isinstance(source, ImageFiles):
         return copies_of_files(source, full)
     if isinstance(source, Array):
         return copies_of_array(source, full)
-    return Copies([], [], {}, True)
+    return Duplicates([], [], {}, True)
 
 
-def _bad(source: object, copies: Copies) -> dict[int, Aside]:
+def _bad(source: object, copies: Duplicates) -> dict[int, Skipped]:
     """Samples whose header or content cannot be read."""
-    if not isinstance(source, PictureFiles | FramePairs):
+    if not isinstance(source, ImageFiles | FramePairs):
         return {}
     problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, Unusable)} | copies.bad
-    return {id: Aside(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
+    return {id: Skipped(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
 
 
-def _of_bad(bad: dict[int, Aside]) -> list[Finding]:
+def _of_bad(bad: dict[int, Skipped]) -> list[Finding]:
     if not bad:
         return []
     first = "; ".join(f"{aside.path} {aside.reason}" for aside in list(bad.values())[:SHOWN])
@@ -158,7 +158,7 @@ def _of_bad(bad: dict[int, Aside]) -> list[Finding]:
     ]
 
 
-def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], list[Finding]]:
+def _under_two_labels(draft: RawDataset, exact: Sequence[Pair]) -> tuple[list[int], list[Finding]]:
     """Exact copies with different classes: an error among files, which can be mended; in ready arrays a warning."""
     if draft.truth is None or not isinstance(draft.target, Classes):
         return [], []
@@ -169,7 +169,7 @@ def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], l
     ids = sorted({id for a, b in exact if a in among for id in (a, b)})
     names = [draft.source.name(id) for id in ids]
     first = "; ".join(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn[:SHOWN])
-    severity = "error" if isinstance(draft.source, PictureFiles) else "warning"
+    severity = "error" if isinstance(draft.source, ImageFiles) else "warning"
     return ids, [
         Finding(
             kind="two-labels",
@@ -182,26 +182,26 @@ def _under_two_labels(draft: Draft, exact: Sequence[Pair]) -> tuple[list[int], l
     ]
 
 
-def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Asked) -> Draft:
+def _quarantined(draft: RawDataset, bad: dict[int, Skipped], elsewhere: int, options: OpenOptions) -> RawDataset:
     """Turns errors into warnings where quarantine is asked for and leaves out no more than it may.
 
     Args:
         elsewhere: samples that were lost before they came into the source.
     """
     errors = [finding for finding in draft.findings if finding.severity == "error"]
-    where = f"{draft.source.root}: " if isinstance(draft.source, PictureFiles | FramePairs) else ""
+    where = f"{draft.source.root}: " if isinstance(draft.source, ImageFiles | FramePairs) else ""
     gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
     aside = (*draft.aside, *gone)
     cause = where + "; ".join(finding.message for finding in errors)
-    if not asked.quarantine:
+    if not options.quarantine:
         remedy = errors[0].remedy if len(errors) == 1 else _MEND
         raise Rejected(cause, remedy, draft.findings, aside)
     lost = len(bad) + elsewhere
     total = len(draft.source) + elsewhere
-    if lost == total or (lost > ALLOWED_LOSS * total and not asked.allow_loss):
+    if lost == total or (lost > ALLOWED_LOSS * total and not options.allow_skipped):
         raise Rejected(
             f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
-            "Mend them, or allow the loss with --allow-loss." if lost < total else "None would be left.",
+            "Mend them, or allow it with --allow-skipped." if lost < total else "None would be left.",
             draft.findings,
             aside,
         )
@@ -211,15 +211,15 @@ def _quarantined(draft: Draft, bad: dict[int, Aside], elsewhere: int, asked: Ask
     )
     files = dict(draft.files)
     if files:
-        fewer = len(gone) if not isinstance(draft.source, PictureFiles) else draft.source.lost(set(bad))
+        fewer = len(gone) if not isinstance(draft.source, ImageFiles) else draft.source.lost(set(bad))
         files["used"] = files.get("used", 0) - fewer
         files["set aside"] = files.get("set aside", 0) + fewer
     return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
 
 
-def _keep(draft: Draft, ids: np.ndarray) -> Draft:
+def _keep(draft: RawDataset, ids: np.ndarray) -> RawDataset:
     """The draft with these samples only; a class of which nothing is left goes too."""
-    assert isinstance(draft.source, PictureFiles | FramePairs)
+    assert isinstance(draft.source, ImageFiles | FramePairs)
     source = draft.source.subset(ids)
     place = torch.from_numpy(ids)
     truth = draft.truth[place] if draft.truth is not None else None
@@ -259,7 +259,7 @@ def _keep(draft: Draft, ids: np.ndarray) -> Draft:
     )
 
 
-def _renumbered(copies: Copies, ids: np.ndarray) -> Copies:
+def _renumbered(copies: Duplicates, ids: np.ndarray) -> Duplicates:
     place = {int(old): new for new, old in enumerate(ids)}
     exact, near = (
         [(place[a], place[b]) for a, b in pairs if a in place and b in place] for pairs in (copies.exact, copies.near)

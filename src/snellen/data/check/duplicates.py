@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.decode.header import Header, Unusable
-from snellen.data.decode.image_files import PictureFiles, in_threads
+from snellen.data.decode.image_files import ImageFiles, in_threads
 from snellen.data.file_index import Index
 from snellen.data.source import Array, as_read
 
@@ -44,7 +44,7 @@ _SHARED = 4  # pictures' worth of doubt about what all pictures share, so that t
 Pair = tuple[int, int]
 
 
-class Copies(NamedTuple):
+class Duplicates(NamedTuple):
     """Pairs of sample ids, the smaller first. `bad` are the pictures that could not be decoded on the way.
 
     `looked` says whether near copies were looked for; else `left` says what was not.
@@ -57,7 +57,7 @@ class Copies(NamedTuple):
     left: str = ""
 
 
-def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
+def copies_of_files(source: ImageFiles, full: bool = False) -> Duplicates:
     """Exact copies among all files; near copies where there are few enough, or `full`.
 
     Pages are compared with those of other files only: those of one file stay together anyway, and are often alike.
@@ -65,25 +65,25 @@ def copies_of_files(source: PictureFiles, full: bool = False) -> Copies:
     exact = exact_files(source)
     good, pixels = source.different.total(), sum(n * h.height * h.width for h, n in source.different.items())
     if not full and (good > AT_ONCE or pixels > PIXELS_AT_ONCE):
-        return Copies(exact, [], {}, False, f"contents and near copies of {good:,} pictures")
+        return Duplicates(exact, [], {}, False, f"contents and near copies of {good:,} pictures")
     thumbs, bad = thumbnails(source)
     sizes = np.array([(h.height, h.width) if isinstance(h, Header) else (0, 0) for h in source.headers])
     again = {b for _, b in exact}
     pairs = [(a, b) for a, b in near_pairs(thumbs, sizes, again) if source.files[a].path != source.files[b].path]
-    return Copies(exact, [pair for pair in pairs if agree_in_detail(source, sizes, pair)], bad, True)
+    return Duplicates(exact, [pair for pair in pairs if agree_in_detail(source, sizes, pair)], bad, True)
 
 
-def copies_of_array(source: Array, full: bool = False) -> Copies:
+def copies_of_array(source: Array, full: bool = False) -> Duplicates:
     """Copies among pictures (N, C, H, W) in memory."""
     values = source.values
     if not full and values.numel() * values.element_size() > BYTES_AT_ONCE:
-        return Copies([], [], {}, False, f"copies among {len(values):,} pictures in memory")
+        return Duplicates([], [], {}, False, f"copies among {len(values):,} pictures in memory")
     exact = exact_rows(values)
     if not full and len(values) > AT_ONCE:
-        return Copies(exact, [], {}, False, f"near copies among {len(values):,} pictures in memory")
+        return Duplicates(exact, [], {}, False, f"near copies among {len(values):,} pictures in memory")
     thumbs = torch.cat([_thumbs(part) for part in torch.split(values, 1024)])
     sizes = np.tile(np.array(values.shape[2:]), (len(values), 1))
-    return Copies(exact, near_pairs(thumbs, sizes, {b for _, b in exact}), {}, True)
+    return Duplicates(exact, near_pairs(thumbs, sizes, {b for _, b in exact}), {}, True)
 
 
 def exact_rows(values: Tensor) -> list[Pair]:
@@ -92,7 +92,7 @@ def exact_rows(values: Tensor) -> list[Pair]:
     return _equal(enumerate(hashlib.blake2b(row, digest_size=16).digest() for row in rows))
 
 
-def exact_files(source: PictureFiles) -> list[Pair]:
+def exact_files(source: ImageFiles) -> list[Pair]:
     """Pairs (first, other) of files of equal content, or of all their pages.
 
     Only files of equal size are read, first in part, and none where it is known of all of them together.
@@ -107,7 +107,7 @@ def exact_files(source: PictureFiles) -> list[Pair]:
     return pairs
 
 
-def _exact_files(source: PictureFiles) -> tuple[list[Pair], bool]:
+def _exact_files(source: ImageFiles) -> tuple[list[Pair], bool]:
     """The pairs, and whether every file that had to be could be read."""
     by_size = defaultdict(list)
     stacks = _stacks(source)
@@ -131,7 +131,7 @@ def _exact_files(source: PictureFiles) -> tuple[list[Pair], bool]:
     return pages, complete
 
 
-def _stacks(source: PictureFiles) -> dict[int, dict[int | None, int]] | None:
+def _stacks(source: ImageFiles) -> dict[int, dict[int | None, int]] | None:
     """The first sample of each stack of pages -> page -> sample; None where there are no stacks."""
     if source.page is None:
         return None
@@ -150,7 +150,7 @@ def _equal(items: Iterable[tuple[int, bytes]]) -> list[Pair]:
     return [(first[digest], id) for id, digest in items if first.setdefault(digest, id) != id]
 
 
-def _digests(source: PictureFiles, ids: Sequence[int], kind: str) -> dict[int, bytes]:
+def _digests(source: ImageFiles, ids: Sequence[int], kind: str) -> dict[int, bytes]:
     """Digest of each file, from the index where it is known; files that cannot be read have none."""
     index, files = Index(source.root), {source.files[id].path: source.files[id] for id in ids}
     known = index.known(kind, files)
@@ -178,7 +178,7 @@ def _digest(path: Path, size: int, kind: str) -> bytes:
         return b""
 
 
-def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
+def thumbnails(source: ImageFiles) -> tuple[Tensor, dict[int, Unusable]]:
     """(N, 3, 16, 16) float32 of every picture, from the index where it is known, and what cannot be decoded."""
     kind = f"thumb {source.pages}"
     index, files = Index(source.root), {source.name(id): f for id, f in enumerate(source.files)}
@@ -194,7 +194,7 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
         large = isinstance(header, Header) and min(header.height, header.width) > 8 * SIDE
         try:
             size = (4 * SIDE, 4 * SIDE) if large else None
-            picture = source.decoded(of_name[name], Reading(size=size, pages=source.pages))
+            picture = source.decoded(of_name[name], Preprocessing(size=size, pages=source.pages))
         except Unusable as error:
             return error
         return _thumbs(picture[None]).numpy().astype(np.float32).tobytes()
@@ -222,7 +222,7 @@ def thumbnails(source: PictureFiles) -> tuple[Tensor, dict[int, Unusable]]:
 
 def _thumbs(pictures: Tensor) -> Tensor:
     """(B, C, H, W) of any depth to (B, 3, 16, 16) float32; any other number of channels than 3 is averaged."""
-    x = as_read(pictures.float(), Reading(size=(SIDE, SIDE)))
+    x = as_read(pictures.float(), Preprocessing(size=(SIDE, SIDE)))
     return x if x.shape[1] == 3 else x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
@@ -313,7 +313,7 @@ def _unit(x: Tensor, centre: bool = True) -> Tensor:
     return torch.nn.functional.normalize(x, dim=1)
 
 
-def agree_in_detail(source: PictureFiles, sizes: np.ndarray, pair: Pair) -> bool:
+def agree_in_detail(source: ImageFiles, sizes: np.ndarray, pair: Pair) -> bool:
     """Whether large pictures agree in what a thumbnail cannot show: what a half of their resolution adds to it.
 
     The difference may be a third of the detail, or two and a half of 255 grey levels: what a JPEG of quality 75 takes.
@@ -322,13 +322,13 @@ def agree_in_detail(source: PictureFiles, sizes: np.ndarray, pair: Pair) -> bool
     if side < 2 * SIDE:
         return True
     try:
-        reading = Reading(size=(side, side), pages=source.pages)
-        a, b = (source.decoded(id, reading).double().mean(0, keepdim=True)[None] for id in pair)
+        preprocessing = Preprocessing(size=(side, side), pages=source.pages)
+        a, b = (source.decoded(id, preprocessing).double().mean(0, keepdim=True)[None] for id in pair)
     except Unusable:
         return False
     deep = any(h.dtype != "uint8" for id in pair if isinstance(h := source.headers[id], Header))
     level = float(torch.maximum(a, b).max() - torch.minimum(a, b).min()) / 255 if deep else 1.0
-    a, b = (x - as_read(as_read(x, Reading(size=(SIDE, SIDE))), Reading(size=(side, side))) for x in (a, b))
+    a, b = (x - as_read(as_read(x, Preprocessing(size=(SIDE, SIDE))), Preprocessing(size=(side, side))) for x in (a, b))
     gain = float((a * b).sum() / (a * a).sum().clamp(min=1e-12))
     left = float((gain * a - b).std())
     return left <= 2.5 * level or (gain > 0 and left <= 0.33 * float(b.std()))

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Classes, Reading, Scenic
+from snellen.core.spec import Classes, Preprocessing, Scenic
 from snellen.core.views import Finding
-from snellen.data.check.duplicates import Copies, Pair, groups_of
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.check.duplicates import Duplicates, Pair, groups_of
+from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.header import Header
-from snellen.data.decode.image_files import PictureFiles
-from snellen.data.source import Aside, BadSamples, Source
+from snellen.data.decode.image_files import ImageFiles
+from snellen.data.source import BadSamples, Skipped, Source
 from snellen.data.splits import divide
 
 SHOWN = 5  # names in a message; `Finding.where` has all
@@ -26,7 +26,7 @@ _FOLDS = "--folds 5 tests on every sample once."
 _RANGE_OF = 64  # deep pictures whose range is looked at
 
 
-def of_copies(draft: Draft, copies: Copies) -> list[Finding]:
+def of_copies(draft: RawDataset, copies: Duplicates) -> list[Finding]:
     findings = []
     for kind, word, pairs in (("copies", "exact", copies.exact), ("near-copies", "near", copies.near)):
         if pairs:
@@ -67,7 +67,7 @@ def of_copies(draft: Draft, copies: Copies) -> list[Finding]:
     return findings
 
 
-def leakage(source: Source, given: np.ndarray, copies: Copies) -> list[Finding]:
+def leakage(source: Source, given: np.ndarray, copies: Duplicates) -> list[Finding]:
     """Samples of a later split whose copy, direct or over other copies, lies in an earlier one.
 
     Args:
@@ -99,7 +99,7 @@ def leakage(source: Source, given: np.ndarray, copies: Copies) -> list[Finding]:
     ]
 
 
-def of_groups(draft: Draft) -> list[Finding]:
+def of_groups(draft: RawDataset) -> list[Finding]:
     """Groups that the given splits tear apart."""
     if draft.groups is None or draft.given is None:
         return []
@@ -134,7 +134,7 @@ _WORDS = {
 
 def of_headers(source: object) -> list[Finding]:
     """What reading does to the pictures, and the range of deep ones."""
-    if not isinstance(source, PictureFiles):
+    if not isinstance(source, ImageFiles):
         return []
     notes, depths = Counter[str](), Counter[str]()
     for header, count in source.different.items():
@@ -174,19 +174,19 @@ def of_headers(source: object) -> list[Finding]:
     return [*findings, *_range(source)] if source.dtype != "uint8" else findings
 
 
-def of_sizes(draft: Draft) -> list[Finding]:
+def of_sizes(draft: RawDataset) -> list[Finding]:
     """How many pictures have which size, where they have several."""
-    if not isinstance(draft.source, PictureFiles) or (usual := draft.source.input().usual) is None:
+    if not isinstance(draft.source, ImageFiles) or (typical_size := draft.source.input().typical_size) is None:
         return []
-    counts, (height, width) = draft.source.sizes(), usual.size
+    counts, (height, width) = draft.source.sizes(), typical_size.size
     others: list[str] = []
-    if usual.of_most:
+    if typical_size.of_most:
         shown = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(SHOWN))
         message = f"the pictures have {len(counts):,} sizes: {shown}{more(len(counts))}"
         others = [
             draft.source.name(i)
             for i, h in enumerate(draft.source.headers)
-            if isinstance(h, Header) and (h.height, h.width) != usual.size
+            if isinstance(h, Header) and (h.height, h.width) != typical_size.size
         ]
     else:
         least, most = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
@@ -207,13 +207,13 @@ def of_sizes(draft: Draft) -> list[Finding]:
     ]
 
 
-def _range(source: PictureFiles) -> list[Finding]:
+def _range(source: ImageFiles) -> list[Finding]:
     """The robust range of deep pictures, from a few of them spread over the set."""
     ids = np.unique(np.linspace(0, len(source) - 1, _RANGE_OF).astype(np.int64))
     values = []
     for id in ids:
         try:
-            values.append(source.read(ids[ids == id], Reading()).flatten()[::7].double())
+            values.append(source.read(ids[ids == id], Preprocessing()).flatten()[::7].double())
         except BadSamples:
             continue
     if not values:
@@ -232,7 +232,7 @@ def _range(source: PictureFiles) -> list[Finding]:
     ]
 
 
-def imbalance(draft: Draft) -> list[Finding]:
+def imbalance(draft: RawDataset) -> list[Finding]:
     if not isinstance(draft.target, Classes) or draft.truth is None:
         return []
     counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
@@ -251,7 +251,7 @@ def imbalance(draft: Draft) -> list[Finding]:
     ]
 
 
-def few(draft: Draft) -> list[Finding]:
+def few(draft: RawDataset) -> list[Finding]:
     """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
     if draft.same or (draft.truth is None and draft.annotations is None):
         return []
@@ -288,7 +288,7 @@ def _half_width(test: Tensor) -> float:
     return 100 * z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
 
 
-def stray(aside: Sequence[Aside]) -> list[Finding]:
+def stray(aside: Sequence[Skipped]) -> list[Finding]:
     """That files are not used, where some are not."""
     if not aside:
         return []
@@ -304,7 +304,7 @@ def stray(aside: Sequence[Aside]) -> list[Finding]:
     ]
 
 
-def named(draft: Draft, pairs: Sequence[Pair]) -> str:
+def named(draft: RawDataset, pairs: Sequence[Pair]) -> str:
     first = "; ".join(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in pairs[:SHOWN])
     return f"{first}{more(len(pairs))}"
 

@@ -23,9 +23,9 @@ from snellen.data.augment.dihedral import ORIENTATIONS, turned
 from snellen.data.check.findings import SHOWN, more
 from snellen.data.decode.exif import turn, turns, unturned
 from snellen.data.decode.header import Header
-from snellen.data.decode.image_files import PictureFiles
+from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats.object_table import Masks, ObjectTable, Wrong
-from snellen.data.source import Aside, BadSamples
+from snellen.data.source import BadSamples, Skipped
 
 ROUNDING = 1.0  # pixels that a box may reach out of its picture, or be thin, before it is worth a word
 
@@ -50,10 +50,10 @@ class Checked(NamedTuple):
     annotations: ObjectLists
     findings: list[Finding]
     objections: list[Finding]
-    bad: dict[int, Aside]
+    bad: dict[int, Skipped]
 
 
-def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], given: np.ndarray | None) -> Checked:
+def checked(table: ObjectTable, source: ImageFiles, names: Sequence[str], given: np.ndarray | None) -> Checked:
     """The objects as lists, cut to their pictures, and all that is wrong with them.
 
     Args:
@@ -112,7 +112,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
     cut = np.clip(boxes, 0.0, far)
     masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
     bad = {
-        entry.picture: Aside(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
+        entry.picture: Skipped(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
         for entry in reversed(wrong)
     }
     return Checked(_lists(table, cut, masks), findings, _objections(wrong), dict(sorted(bad.items())))
@@ -121,7 +121,7 @@ def checked(table: ObjectTable, source: PictureFiles, names: Sequence[str], give
 class _Drawn:
     """Masks of a picture's objects, drawn when they are asked for."""
 
-    def __init__(self, outlines: Masks, source: PictureFiles, how: np.ndarray, sizes: np.ndarray) -> None:
+    def __init__(self, outlines: Masks, source: ImageFiles, how: np.ndarray, sizes: np.ndarray) -> None:
         self.outlines = outlines
         self.source = source
         self.how = how
@@ -139,7 +139,7 @@ class _Drawn:
         return drawn if how == 1 else turned(drawn, *ORIENTATIONS[how])
 
 
-def _sizes(source: PictureFiles, table: ObjectTable) -> np.ndarray:
+def _sizes(source: ImageFiles, table: ObjectTable) -> np.ndarray:
     return np.array(
         [
             (h.height, h.width) if isinstance(h, Header) else size
@@ -230,7 +230,7 @@ def _twice(table: ObjectTable) -> np.ndarray:
     return same
 
 
-def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list[Finding]:
+def _of_sizes(table: ObjectTable, source: ImageFiles, how: np.ndarray) -> list[Finding]:
     """Pictures whose size is told otherwise than it is."""
     differ = [
         k
@@ -260,7 +260,7 @@ def _of_sizes(table: ObjectTable, source: PictureFiles, how: np.ndarray) -> list
     ]
 
 
-def _of_empty(table: ObjectTable, source: PictureFiles, bad: set[int]) -> list[Finding]:
+def _of_empty(table: ObjectTable, source: ImageFiles, bad: set[int]) -> list[Finding]:
     none = np.nonzero(np.bincount(table.picture, minlength=len(source)) == 0)[0].tolist()
     empty = [k for k in none if k not in bad]
     if not empty:

@@ -17,11 +17,11 @@ from snellen.core.views import Finding
 from snellen.data.augment.dihedral import ORIENTATIONS, turned_points
 from snellen.data.decode import image_decoder
 from snellen.data.decode.header import Header, Unusable
-from snellen.data.decode.image_files import PictureFiles
+from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats.object_table import ObjectTable
 
 
-def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
+def turns(source: ImageFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
     """(N,) the orientation by which the objects of each picture are to be turned, 1 for none; and what is to be said.
 
     Args:
@@ -64,7 +64,7 @@ def turns(source: PictureFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Fin
     ]
 
 
-def _orientation(source: PictureFiles, k: int) -> int:
+def _orientation(source: ImageFiles, k: int) -> int:
     try:
         told = image_decoder.orientation(source.path(k))
     except Unusable:  # the check says so

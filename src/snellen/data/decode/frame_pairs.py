@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Input, Reading
+from snellen.core.spec import Input, Preprocessing
 from snellen.data.check.duplicates import groups_of
 from snellen.data.decode.header import Header, Unusable
-from snellen.data.decode.image_files import PictureFiles
+from snellen.data.decode.image_files import ImageFiles
 
 
 def following(name: str) -> str | None:
@@ -42,9 +42,7 @@ class FramePairs:
         headers: those of the first frames, or why a pair cannot be used.
     """
 
-    def __init__(
-        self, first: PictureFiles, second: PictureFiles, headers: list[Header | Unusable] | None = None
-    ) -> None:
+    def __init__(self, first: ImageFiles, second: ImageFiles, headers: list[Header | Unusable] | None = None) -> None:
         self.first = first
         self.second = second
         self.headers = headers or [_both(first, second, k) for k in range(len(first))]
@@ -54,12 +52,14 @@ class FramePairs:
     def __len__(self) -> int:
         return len(self.first)
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        channels = reading.channels // 2 if reading.channels else self.first.channels or self.second.channels
-        one = dataclasses.replace(reading, channels=channels)
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+        channels = (
+            preprocessing.channels // 2 if preprocessing.channels else self.first.channels or self.second.channels
+        )
+        one = dataclasses.replace(preprocessing, channels=channels)
         return torch.cat([self.first.read(ids, one), self.second.read(ids, one)], 1)  # (B, 2C, H, W)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def films(self) -> np.ndarray | None:
@@ -94,7 +94,7 @@ class FramePairs:
         return dataclasses.replace(one, shape=(None if channels is None else 2 * channels, height, width))
 
 
-def _both(first: PictureFiles, second: PictureFiles, k: int) -> Header | Unusable:
+def _both(first: ImageFiles, second: ImageFiles, k: int) -> Header | Unusable:
     one, other = first.headers[k], second.headers[k]
     if isinstance(one, Unusable):
         return one

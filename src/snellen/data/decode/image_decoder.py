@@ -23,7 +23,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.decode import tiff
 from snellen.data.decode.header import PIXELS, Header, TooManyPixels, Unusable, too_large
 from snellen.data.source import as_read
@@ -70,26 +70,28 @@ def headers(path: Path | IO[bytes]) -> list[Header]:
             return [_pillow_header(image)]
 
 
-def decode(path: Path | IO[bytes], reading: Reading, page: int | None = None) -> Tensor:
-    """(C, H, W) at the depth of the file, in the size and channels of `reading`.
+def decode(path: Path | IO[bytes], preprocessing: Preprocessing, page: int | None = None) -> Tensor:
+    """(C, H, W) at the depth of the file, in the size and channels of `preprocessing`.
 
     Args:
         path: or an open file of bytes, read from its beginning.
         page: of a stack, from 0; None: what the reading makes of all.
     Raises:
-        Unusable: saying why the file cannot be read, or not as `reading` wants it.
+        Unusable: saying why the file cannot be read, or not as `preprocessing` wants it.
     """
     with _opened(path) as file:
         if tiff.is_tiff(file):
             with tiff.opened(file) as tif:
                 if tif is not None:
-                    return _as_wanted(torch.from_numpy(_only_numbers(tiff.values(tif, reading, page))), reading)
+                    return _as_wanted(
+                        torch.from_numpy(_only_numbers(tiff.values(tif, preprocessing, page))), preprocessing
+                    )
         with _pillow(file) as image:
             if _depth(image) == "uint8":
-                return _eight_bits(image, reading)
+                return _eight_bits(image, preprocessing)
             deep = _png_16(file) if _colour_16(image) else np.array(ImageOps.exif_transpose(image))[..., None]
             deep = _only_numbers(deep).astype(_depth(image)).transpose(2, 0, 1)  # (C, H, W)
-            return _as_wanted(torch.from_numpy(np.ascontiguousarray(deep)), reading)
+            return _as_wanted(torch.from_numpy(np.ascontiguousarray(deep)), preprocessing)
 
 
 def stored(path: Path) -> np.ndarray:
@@ -104,7 +106,7 @@ def stored(path: Path) -> np.ndarray:
         if tiff.is_tiff(file):
             with tiff.opened(file) as tif:
                 if tif is not None:
-                    values = tiff.values(tif, Reading()).transpose(1, 2, 0)  # (H, W, C)
+                    values = tiff.values(tif, Preprocessing()).transpose(1, 2, 0)  # (H, W, C)
                     return values[..., 0] if values.shape[2] == 1 else values
         with _pillow(file) as image:
             if _colour_16(image):
@@ -211,17 +213,17 @@ def _orientation(image: Image.Image) -> int:
     return int(image.getexif().get(_ORIENTATION, 1))
 
 
-def _eight_bits(image: Image.Image, reading: Reading) -> Tensor:
-    if reading.size is not None:
-        height, width = reading.size
+def _eight_bits(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
+    if preprocessing.size is not None:
+        height, width = preprocessing.size
         image.draft(None, (height, width) if _orientation(image) >= 5 else (width, height))
     plain = _plain(ImageOps.exif_transpose(image))
-    if reading.channels in (1, 3):
-        plain = plain.convert("L" if reading.channels == 1 else "RGB")
-    if reading.size is not None and plain.size != reading.size[::-1]:
-        plain = plain.resize(reading.size[::-1], _RESAMPLING[reading.resample])
+    if preprocessing.channels in (1, 3):
+        plain = plain.convert("L" if preprocessing.channels == 1 else "RGB")
+    if preprocessing.size is not None and plain.size != preprocessing.size[::-1]:
+        plain = plain.resize(preprocessing.size[::-1], _RESAMPLING[preprocessing.resample])
     values = torch.from_numpy(np.array(plain))
-    return _as_wanted(values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous(), reading)
+    return _as_wanted(values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous(), preprocessing)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -265,8 +267,8 @@ def _only_numbers(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _as_wanted(x: Tensor, reading: Reading) -> Tensor:
+def _as_wanted(x: Tensor, preprocessing: Preprocessing) -> Tensor:
     try:
-        return as_read(x[None], reading)[0].contiguous()
+        return as_read(x[None], preprocessing)[0].contiguous()
     except DataError as error:
         raise Unusable("channels", error.cause, "Convert it first.") from error

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Input, Reading
+from snellen.core.spec import Input, Preprocessing
 from snellen.data.decode import image_decoder, tiff
 from snellen.data.decode.header import DEPTHS, Header, Unusable
 from snellen.data.file_index import File, Index, digest_of, to_bytes
-from snellen.data.image_size import usual
+from snellen.data.image_size import typical_size
 from snellen.data.source import BadSamples
 
 Pages = Literal["first", "max", "each"]
@@ -31,7 +31,7 @@ H = TypeVar("H")
 R = TypeVar("R")
 
 
-class PictureFiles:
+class ImageFiles:
     """A source whose samples are picture files.
 
     Args:
@@ -64,14 +64,16 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
         """(B, C, H, W) at the deepest depth among all files.
 
         Raises:
             BadSamples: naming every file of `ids` that cannot be read.
             DataError: when no size is asked for and the files have several.
         """
-        wanted = replace(reading, channels=reading.channels or self.channels, pages=reading.pages or self.pages)
+        wanted = replace(
+            preprocessing, channels=preprocessing.channels or self.channels, pages=preprocessing.pages or self.pages
+        )
         dtype = getattr(torch, self.dtype)
         pictures = in_threads(lambda id: _try(lambda: self.decoded(id, wanted)), ids.tolist())
         problems = {id: f"{p.cause}" for id, p in zip(ids.tolist(), pictures, strict=True) if isinstance(p, Unusable)}
@@ -88,15 +90,15 @@ class PictureFiles:
                 )
         return torch.stack(good) if good else torch.zeros(0, *first, dtype=dtype)  # (B, C, H, W)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def path(self, id: int) -> Path:
         return self.root / self.files[id].path
 
-    def decoded(self, id: int, reading: Reading) -> Tensor:
+    def decoded(self, id: int, preprocessing: Preprocessing) -> Tensor:
         """(C, H, W) one sample at its file's own depth. Raises Unusable where it cannot be read."""
-        return image_decoder.decode(self.path(id), reading, None if self.page is None else self.page[id])
+        return image_decoder.decode(self.path(id), preprocessing, None if self.page is None else self.page[id])
 
     def name(self, id: int) -> str:
         page = None if self.page is None else self.page[id]
@@ -123,11 +125,11 @@ class PictureFiles:
     def key(self) -> str | None:
         return self._key
 
-    def subset(self, ids: np.ndarray) -> PictureFiles:
+    def subset(self, ids: np.ndarray) -> ImageFiles:
         """The same source with these samples only, renumbered."""
         chosen = ids.tolist()
         page = None if self.page is None else [self.page[i] for i in chosen]
-        return PictureFiles(
+        return ImageFiles(
             self.root, [self.files[i] for i in chosen], [self.headers[i] for i in chosen], self.pages, page
         )
 
@@ -143,11 +145,14 @@ class PictureFiles:
         shapes = {(self.channels or h.channels, h.height, h.width) for h in self.different}
         common = [axis.pop() if len(axis) == 1 else None for axis in (set(a) for a in zip(*shapes, strict=True))]
         return Input(
-            modality="image", shape=tuple(common) or (None, None, None), dtype=self.dtype, usual=usual(self.sizes())
+            modality="image",
+            shape=tuple(common) or (None, None, None),
+            dtype=self.dtype,
+            typical_size=typical_size(self.sizes()),
         )
 
 
-def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None) -> PictureFiles:
+def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None) -> ImageFiles:
     """A source of picture files, with the headers looked up in the index or in the files.
 
     Raises:
@@ -160,10 +165,10 @@ def open_pictures(root: Path, files: Sequence[File], pages: Pages | None = None)
             "The truth of such data is told of a whole file: take --pages first or --pages max.",
         )
     headers = _looked_up(root, files, "header", image_decoder.header)
-    return PictureFiles(root, files, [_with_pages(header, pages) for header in headers], pages)
+    return ImageFiles(root, files, [_with_pages(header, pages) for header in headers], pages)
 
 
-def open_pages(root: Path, files: Sequence[File], pages: Pages | None = None) -> tuple[PictureFiles, np.ndarray]:
+def open_pages(root: Path, files: Sequence[File], pages: Pages | None = None) -> tuple[ImageFiles, np.ndarray]:
     """As `open_pictures`, where every page of a stack may be a sample of its own.
 
     Returns:
@@ -178,7 +183,7 @@ def open_pages(root: Path, files: Sequence[File], pages: Pages | None = None) ->
         which += [k] * len(every)
         page += range(len(every)) if len(every) > 1 else [None]
         headers += every
-    return PictureFiles(root, [files[k] for k in which], headers, pages, page), np.array(which, np.int64)
+    return ImageFiles(root, [files[k] for k in which], headers, pages, page), np.array(which, np.int64)
 
 
 def meaning(pages: str | None) -> str | None:
@@ -238,7 +243,7 @@ def _apart(together: bytes, count: int) -> list[Any] | None:
     return [different[k] for k in np.frombuffer(which, np.int32).tolist()]
 
 
-def named_pictures(root: Path, names: Sequence[str], pages: Pages | None = None) -> PictureFiles:
+def named_pictures(root: Path, names: Sequence[str], pages: Pages | None = None) -> ImageFiles:
     """A source of the files of these names, relative to `root`, in their order; what is not there is `Unusable`."""
     return open_pictures(root, named_files(root, names), pages)
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.decode.header import Header, Unusable, too_large
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -107,7 +107,7 @@ def kept_depth(dtype: np.dtype[Any]) -> str:
     raise Unusable("corrupt", f"holds values of type {dtype}", "Save it as integers or floats.")
 
 
-def values(tif: Any, reading: Reading, page: int | None = None) -> np.ndarray:
+def values(tif: Any, preprocessing: Preprocessing, page: int | None = None) -> np.ndarray:
     """(C, H, W) at the kept depth.
 
     Args:
@@ -119,11 +119,11 @@ def values(tif: Any, reading: Reading, page: int | None = None) -> np.ndarray:
         content = _page(tif, page)
     else:
         promised = header(tif)
-        if promised.pages > 1 and reading.pages not in ("first", "max"):
+        if promised.pages > 1 and preprocessing.pages not in ("first", "max"):
             raise stack(promised.pages)
         _whole(tif, tif.pages)
         every = _planes(tif.series[0])
-        if reading.pages == "max":
+        if preprocessing.pages == "max":
             planes = [every] + [np.asarray(s.asarray()).reshape(-1, *every.shape[1:]) for s in tif.series[1:]]
             every = np.concatenate(planes).max(0, keepdims=True)
         content = every[0]

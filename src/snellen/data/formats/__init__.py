@@ -1,6 +1,6 @@
 """One file per way in which data lies on a disk. The first format that recognises a path opens it.
 
-To add a format: one file here with `NAME`, `recognises` and `open_draft`, and its line in `FORMATS`.
+To add a format: one file here with `NAME`, `recognises` and `open_raw`, and its line in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 
 Pages = Literal["first", "max", "each"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class OpenOptions:
     """What the user said about the data beside its path.
 
     Args:
@@ -37,7 +37,7 @@ class Asked:
     impute: str | None = None
     pages: Pages | None = None
     quarantine: bool = False
-    allow_loss: bool = False
+    allow_skipped: bool = False
     full: bool = False
     folds: int | None = None
     fold: int = 0
@@ -48,7 +48,7 @@ class Format(NamedTuple):
 
     name: str
     recognises: Callable[[Path], bool]
-    open_draft: Callable[[Path, Asked], Draft]
+    open_raw: Callable[[Path, OpenOptions], RawDataset]
 
 
 def formats() -> dict[str, Format]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem
-from snellen.core.spec import Reading
+from snellen.core.spec import Preprocessing
 from snellen.data.cache import memory
 from snellen.data.formats.table_columns import as_exact
 from snellen.data.source import BadSamples, as_read
@@ -231,7 +231,7 @@ class Slices:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
         wanted, inverse = np.unique(ids, return_inverse=True)  # h5py wants its indices ascending, each once
         blocks = []
         try:
@@ -250,9 +250,9 @@ class Slices:
             if bad:
                 raise BadSamples(dict.fromkeys(bad, "holds NaN or infinity"), {id: self.name(id) for id in bad})
         tensor = torch.from_numpy(np.ascontiguousarray(arrange(values, self.order))).to(self.depth)
-        return as_read(tensor[torch.from_numpy(inverse)], reading)
+        return as_read(tensor[torch.from_numpy(inverse)], preprocessing)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def name(self, id: int) -> str:

@@ -16,8 +16,8 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
 from snellen.core.views import Finding
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked, Format
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, Slices, arrange, at_depth, open_arrays
 from snellen.data.formats.table_targets import FEWEST_A_CLASS, KINDS, MOST_WHOLE_CLASSES
 from snellen.data.source import Array, Source
@@ -49,7 +49,7 @@ def role(name: str) -> tuple[int | None, str]:
     return split, rest
 
 
-def parts_of(file: ArrayFile, asked: Sequence[str]) -> list[Part]:
+def parts_of(file: ArrayFile, options: Sequence[str]) -> list[Part]:
     """Pairs inputs with targets, by the names asked for, else by the usual ones.
 
     Raises:
@@ -57,7 +57,7 @@ def parts_of(file: ArrayFile, asked: Sequence[str]) -> list[Part]:
         UsageError: a target that is no array.
     """
     roles = {name: role(name) for name in file.shapes}
-    wanted = asked or [word for word in _TARGETS if any(rest == word for _, rest in roles.values())][:1]
+    wanted = options or [word for word in _TARGETS if any(rest == word for _, rest in roles.values())][:1]
     if not wanted:
         raise DataError(
             f"{file.path} has no array that is the target by its name; it holds {file.listing()}",
@@ -70,10 +70,10 @@ def parts_of(file: ArrayFile, asked: Sequence[str]) -> list[Part]:
         if not y:
             continue
         length = file.shapes[y[0]][:1]
-        free = [name for name in here if name not in y and len(file.shapes[name]) and name not in asked]
-        usual = [name for word in _INPUTS for name in free if here[name] == word]
+        free = [name for name in here if name not in y and len(file.shapes[name]) and name not in options]
+        typical_size = [name for word in _INPUTS for name in free if here[name] == word]
         equal = [name for name in free if file.shapes[name][:1] == length and file.is_numeric(name)]
-        x = usual[:1] or (equal if len(equal) == 1 else [])
+        x = typical_size[:1] or (equal if len(equal) == 1 else [])
         if not x:
             raise DataError(
                 f"{file.path} has {len(equal)} arrays that may be the input of {y[0]!r}: {file.listing()}",
@@ -81,7 +81,7 @@ def parts_of(file: ArrayFile, asked: Sequence[str]) -> list[Part]:
             )
         parts.append(Part(split, x[0], y))
     found = {name for part in parts for name in part.y}
-    lost = [word for word in asked if not any(word == name or word.lower() == roles[name][1] for name in found)]
+    lost = [word for word in options if not any(word == name or word.lower() == roles[name][1] for name in found)]
     if lost or not parts:
         raise UsageError(
             f"{file.path} has no array called {lost[0] if lost else wanted[0]!r}",
@@ -143,7 +143,7 @@ def axes(where: str, shape: Sequence[int]) -> Axes:
     )
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """The arrays of an NPZ in memory, or of an HDF5 file left on the disk.
 
     Raises:
@@ -151,7 +151,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         EnvironmentProblem: h5py is not installed.
     """
     file = open_arrays(path)
-    wanted, kind = list(asked.target), None
+    wanted, kind = list(options.target), None
     if wanted and ":" in wanted[-1] and wanted[-1] not in file.shapes and wanted[-1].rpartition(":")[2] in KINDS:
         wanted[-1], _, kind = wanted[-1].rpartition(":")
     parts = parts_of(file, wanted)
@@ -177,7 +177,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         )
     what = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
     inputs = ", ".join(repr(part.x) for part in parts)
-    return Draft(
+    return RawDataset(
         source=source,
         target=target,
         truth=truth,
@@ -187,7 +187,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
                 modality=layout.modality, shape=layout.shape, dtype=dtype
             )
         },
-        taken_for=f"arrays: {inputs} as {len(given):,} {layout.said}; {', '.join(map(repr, parts[0].y))} as {what} "
+        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.said}; {', '.join(map(repr, parts[0].y))} as {what} "
         + _otherwise(y, parts[0].y, what),
         findings=tuple(findings),
         files={"found": 1, "used": 1},
@@ -337,4 +337,4 @@ def _first(bad: np.ndarray) -> str:
     return ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
 
 
-FORMAT = Format("arrays", recognises, open_draft)
+FORMAT = Format("arrays", recognises, open_raw)

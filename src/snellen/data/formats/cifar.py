@@ -13,8 +13,8 @@ import torch
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked, Format
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.safe_pickle import read_pickle
 from snellen.data.source import Array
 
@@ -60,7 +60,7 @@ def recognises(path: Path) -> bool:
     return _layout(path) is not None
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Pictures (N, 3, 32, 32) uint8 with their classes (of CIFAR-100 the fine ones), in the splits of the files."""
     layout = _layout(path)
     if layout is None:
@@ -77,13 +77,13 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if not (splits == 0).any():
         raise DataError(f"{path} has no training pictures", "Fetch all files of the set.")
     values = torch.from_numpy(np.concatenate(images))
-    return Draft(
+    return RawDataset(
         source=Array(values, "image"),
         inputs={"image": Input(modality="image", shape=(3, _SIDE, _SIDE), dtype="uint8")},
         target=Classes(names=names),
         truth=torch.from_numpy(np.concatenate(labels)),
         given=splits if len(set(splits.tolist())) > 1 else None,
-        taken_for=f"the pictures of {layout.title} ({len(values):,} of 32x32 pixels, {len(names)} classes)",
+        recognised_as=f"the pictures of {layout.title} ({len(values):,} of 32x32 pixels, {len(names)} classes)",
         files={"found": 1 + len(present), "used": 1 + len(present)},
     )
 
@@ -111,4 +111,4 @@ def _part(file: Path, content: dict[str, Any], layout: Layout, classes: int) -> 
     return x.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, dtype=np.int64)
 
 
-FORMAT = Format("cifar", recognises, open_draft)
+FORMAT = Format("cifar", recognises, open_raw)

@@ -20,10 +20,10 @@ from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.check.findings import stray
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.decode.image_files import named_pictures
 from snellen.data.file_index import walk
-from snellen.data.formats import Asked, Format
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.coco_json import Category, CocoFile, Row, called, read
 from snellen.data.formats.image_folder import SPLIT_NAMES
 from snellen.data.formats.object_datasets import Told, draft_of, left_over, mirrored, some_masks, split_of
@@ -83,14 +83,14 @@ def _kind(file: Path) -> str:
     return re.sub(rf"(?<![a-z])(?:{words})(?![a-z])|\d+", "", file.stem.lower()).strip("_-. ")
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Boxes, masks and keypoints of the categories.
 
     Raises:
         DataError: when the files are no COCO, or do not fit each other.
         UsageError: for a target that is no kind of file here.
     """
-    chosen, others = _chosen(path, asked)
+    chosen, others = _chosen(path, options)
     root = _root(path)
     files = [read(given.path, root) for given in chosen]
     listing = walk(root) if path.is_dir() else None
@@ -98,7 +98,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     names = _paths(root, chosen, files, there)
     if not names:
         raise DataError(f"{files[0].path} names no picture", "Export it again, or mend the file.")
-    source = named_pictures(root, names, asked.pages)
+    source = named_pictures(root, names, options.pages)
     target, table, findings = _table(files)
     splits = [given.split for given, file in zip(chosen, files, strict=True) for _ in file.names]
     used = set(names) | {given.path.relative_to(root).as_posix() for given in chosen}
@@ -121,17 +121,17 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         files={"found": found, "used": len(used), "set aside": len(aside), "no data": no_data},
         aside=tuple(aside),
     )
-    return draft_of(source, table, told, asked)
+    return draft_of(source, table, told, options)
 
 
-def picture_ids(path: Path, asked: Asked) -> dict[str, int | str]:
+def picture_ids(path: Path, options: OpenOptions) -> dict[str, int | str]:
     """The number of each picture, by the path of its file.
 
     Raises:
         DataError: when the files are no COCO, or do not fit each other.
     """
     root = _root(path)
-    chosen, _ = _chosen(path, asked)
+    chosen, _ = _chosen(path, options)
     files = [read(given.path, root) for given in chosen]
     ids = [id for file in files for id in file.ids]
     return {str((root / name).resolve()): id for name, id in zip(_paths(root, chosen, files), ids, strict=True)}
@@ -157,7 +157,7 @@ def _paths(
     ]
 
 
-def _chosen(path: Path, asked: Asked) -> tuple[list[Given], list[str]]:
+def _chosen(path: Path, options: OpenOptions) -> tuple[list[Given], list[str]]:
     """The files to be read, those of one kind and each of another split; and the other kinds that there are."""
     if path.is_file():
         return [Given(path, _kind(path), None)], []
@@ -180,12 +180,12 @@ def _chosen(path: Path, asked: Asked) -> tuple[list[Given], list[str]]:
             f"{path} holds no JSON file in COCO's layout", "It lies in annotations/, or beside the pictures."
         )
     objects = [kind for kind in kinds if kind not in _OTHER_KINDS] or kinds
-    if asked.target:
-        if len(asked.target) > 1 or asked.target[0] not in kinds:
+    if options.target:
+        if len(options.target) > 1 or options.target[0] not in kinds:
             raise UsageError(
-                f"{path} has no annotations called {','.join(asked.target)!r}", nearest(asked.target[0], kinds)
+                f"{path} has no annotations called {','.join(options.target)!r}", nearest(options.target[0], kinds)
             )
-        kind = asked.target[0]
+        kind = options.target[0]
     else:
         kind = "instances" if "instances" in objects else objects[0]
         if kind != "instances" and len(objects) > 1:
@@ -333,4 +333,4 @@ def _points(
     return points, (names, bones), []
 
 
-FORMAT = Format("coco", recognises, open_draft)
+FORMAT = Format("coco", recognises, open_raw)

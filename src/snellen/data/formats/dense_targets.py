@@ -26,10 +26,10 @@ from snellen.core.errors import DataError
 from snellen.core.spec import PixelNumbers
 from snellen.core.views import Finding
 from snellen.data.annotations import Maps
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import Unusable
 from snellen.data.file_index import File
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.map_files import numbers
 from snellen.data.formats.match_by_name import Key, Partners, frame_names
 from snellen.data.formats.pairing import Looking, Pairs
@@ -58,7 +58,7 @@ class Size(NamedTuple):
     channels: int
 
 
-def open_numbers(root: Path, found: Partners, kind: str, asked: Asked) -> Draft:
+def open_numbers(root: Path, found: Partners, kind: str, options: OpenOptions) -> RawDataset:
     """Pictures with a map of one kind.
 
     Raises:
@@ -76,7 +76,7 @@ def open_numbers(root: Path, found: Partners, kind: str, asked: Asked) -> Draft:
         return Size(told.shape[1], told.shape[2], told.shape[0])
 
     maps, seconds = (found.maps[kind], None) if kind != "flow" else _frames(root, found)
-    pairs = Pairs(root, found, maps, Looking(f"map of {kind}", look, lambda plain: Size(*plain)), asked, seconds)
+    pairs = Pairs(root, found, maps, Looking(f"map of {kind}", look, lambda plain: Size(*plain)), options, seconds)
     channels = {held.channels for held in pairs.held if held is not None}
     if len(channels) > 1:
         raise DataError(
@@ -87,7 +87,7 @@ def open_numbers(root: Path, found: Partners, kind: str, asked: Asked) -> Draft:
     if kind == "depth":
         said += f" in metres ({scale:g} a unit, as depth.json says)" if scale else f" in the files' own units ({_JSON})"
     taken = f"image–number pairs: {len(pairs.keys):,} {said} of every pixel{pairs.in_splits}; {_SAID[kind]}"
-    draft = pairs.draft(target, Maps(pairs.reading(read, target), range(len(pairs.keys))), taken)
+    draft = pairs.draft(target, Maps(pairs.preprocessing(read, target), range(len(pairs.keys))), taken)
     one_film = kind == "flow" and pairs.given is None and pairs.groups is None
     return dataclasses.replace(draft, findings=(*draft.findings, _ONE_FILM)) if one_film else draft
 

@@ -15,8 +15,8 @@ import torch
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
-from snellen.data.dataset import Draft
-from snellen.data.formats import Asked, Format
+from snellen.data.dataset import RawDataset
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.source import Array
 
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -68,7 +68,7 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and any(_find(path, part, "images") for part, _ in _PARTS)
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Pictures (N, 1, H, W) uint8 and their classes, in the splits the files are in."""
     images, labels, given = [], [], []
     for part, split in _PARTS:
@@ -94,15 +94,15 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if y.min() < 0:
         raise DataError(f"{path} has a label of {y.min()}", "Labels are 0 and up.")
     splits = np.concatenate(given)
-    return Draft(
+    return RawDataset(
         source=Array(torch.from_numpy(np.ascontiguousarray(x[:, None])), "image"),
         inputs={"image": Input(modality="image", shape=(1, *x.shape[1:]), dtype="uint8")},
         target=Classes(names=names),
         truth=torch.from_numpy(y),
         given=splits if len(set(splits.tolist())) > 1 else None,
-        taken_for=f"IDX pictures with labels ({len(x):,} of {x.shape[2]}x{x.shape[1]} pixels)",
+        recognised_as=f"IDX pictures with labels ({len(x):,} of {x.shape[2]}x{x.shape[1]} pixels)",
         files={"found": 2 * len(images), "used": 2 * len(images)},
     )
 
 
-FORMAT = Format("idx", recognises, open_draft)
+FORMAT = Format("idx", recognises, open_raw)

@@ -21,12 +21,12 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.check.findings import stray
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
 from snellen.data.file_index import File, Listing, walk
-from snellen.data.formats import Asked, Format
-from snellen.data.source import Aside
+from snellen.data.formats import Format, OpenOptions
+from snellen.data.source import Skipped
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 _NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})
@@ -42,7 +42,7 @@ class Sorted(NamedTuple):
 
     pictures: list[File]
     no_data: int
-    aside: list[Aside]
+    aside: list[Skipped]
 
 
 def recognises(path: Path) -> bool:
@@ -93,11 +93,11 @@ def sort_files(listing: Listing) -> Sorted:
         elif is_picture_name(name):
             pictures.append(file)
         else:
-            aside.append(Aside(file.path, "is of no kind that is read as a picture", "Convert it, or move it away."))
+            aside.append(Skipped(file.path, "is of no kind that is read as a picture", "Convert it, or move it away."))
     return Sorted(pictures, no_data, aside)
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Pictures with the class of their folder.
 
     Raises:
@@ -132,17 +132,17 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     findings = [*_empty(listing, splits, files, set(places)), *stray(unused), *_unreadable(found.aside)]
     findings += [homeless_finding(homeless)] if homeless else []
     place = {name: k for k, name in enumerate(names)}
-    source, which = open_pages(path, files, asked.pages)
+    source, which = open_pages(path, files, options.pages)
     given = np.array([split for split, _ in places], np.int64)[which]
-    groups = group_ids([file.path for file in source.files], asked.group) if asked.group else source.stacks()
-    return Draft(
+    groups = group_ids([file.path for file in source.files], options.group) if options.group else source.stacks()
+    return RawDataset(
         source=source,
         inputs={"image": source.input()},
         target=Classes(names=tuple(names)),
         truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(which)],
         given=given if splits else None,
         groups=groups,
-        taken_for=_taken_for(_counted(len(files), len(source)), len(names), splits),
+        recognised_as=_taken_for(_counted(len(files), len(source)), len(names), splits),
         findings=tuple(findings),
         files={
             "found": len(listing.files) + len(listing.aside),
@@ -150,7 +150,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             "set aside": len(found.aside) + len(homeless),
             "no data": found.no_data,
         },
-        aside=(*found.aside, *(Aside(p, _HOMELESS, _HOME) for p in homeless)),
+        aside=(*found.aside, *(Skipped(p, _HOMELESS, _HOME) for p in homeless)),
     )
 
 
@@ -230,7 +230,7 @@ def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: 
     return findings
 
 
-def _unreadable(aside: list[Aside]) -> list[Finding]:
+def _unreadable(aside: list[Skipped]) -> list[Finding]:
     lost = [entry for entry in aside if _hides_pictures(entry)]
     if not lost:
         return []
@@ -247,7 +247,7 @@ def _unreadable(aside: list[Aside]) -> list[Finding]:
     ]
 
 
-def _hides_pictures(entry: Aside) -> bool:
+def _hides_pictures(entry: Skipped) -> bool:
     return "is a folder that cannot" in entry.reason or (
         "link to a folder" not in entry.reason and is_picture_name(entry.path.rpartition("/")[2])
     )
@@ -299,4 +299,4 @@ def _taken_for(counted: str, classes: int, splits: dict[str, int]) -> str:
     return f"an image folder: {counted} in {classes} classes{given}, one folder a class"
 
 
-FORMAT = Format("folder", recognises, open_draft)
+FORMAT = Format("folder", recognises, open_raw)

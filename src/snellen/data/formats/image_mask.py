@@ -17,9 +17,9 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Boxes, PixelClasses
 from snellen.data.annotations import Maps, Truth, objects_of
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.file_index import walk
-from snellen.data.formats import Asked, Format
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.dense_targets import open_numbers
 from snellen.data.formats.mask_values import (
     IGNORED,
@@ -40,7 +40,7 @@ MOST_CLASSES = 20  # 8-bit values that count up to more than this in a picture a
 _MASK = Looking("mask", facts, lambda plain: Facts(plain[0], plain[1], plain[2], tuple(plain[3])))
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Pictures with their maps.
 
     Raises:
@@ -50,22 +50,24 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if not path.is_dir():
         raise DataError(f"{path} is no folder", "Give the folder that holds pictures and masks.")
     found = partners(walk(path))
-    kind = _kind(path, found, asked)
+    kind = _kind(path, found, options)
     if kind not in MASKS:
-        return open_numbers(path, found, kind, asked)
-    first = "instances" if asked.target == ("instances",) or "classes" not in found.maps else "classes"
+        return open_numbers(path, found, kind, options)
+    first = "instances" if options.target == ("instances",) or "classes" not in found.maps else "classes"
     from_folder = first if first in found.maps else "classes"
-    pairs = Pairs(path, found, found.maps[from_folder], _MASK, asked)
-    kind, why = (kind, "as --target says") if asked.target else _tell(pairs, from_folder)
+    pairs = Pairs(path, found, found.maps[from_folder], _MASK, options)
+    kind, why = (kind, "as --target says") if options.target else _tell(pairs, from_folder)
     return _classes(pairs, why) if kind == "classes" else _instances(pairs, why)
 
 
-def _kind(root: Path, found: Partners, asked: Asked) -> str:
+def _kind(root: Path, found: Partners, options: OpenOptions) -> str:
     there = sorted({"masks" if kind in MASKS else kind for kind in found.maps})
-    if asked.target:
-        kind = asked.target[0]
-        if len(asked.target) > 1 or kind not in KINDS:
-            raise UsageError(f"--target {','.join(asked.target)} is nothing that maps tell", nearest(kind, list(KINDS)))
+    if options.target:
+        kind = options.target[0]
+        if len(options.target) > 1 or kind not in KINDS:
+            raise UsageError(
+                f"--target {','.join(options.target)} is nothing that maps tell", nearest(kind, list(KINDS))
+            )
         if ("masks" if kind in MASKS else kind) not in there:
             raise UsageError(f"{root} has no maps of {kind}", f"It has {', '.join(there) or 'none'}.")
         return kind
@@ -123,7 +125,7 @@ def _values(found: Facts, colours: bool) -> tuple[int, ...]:
     return tuple(v & 255 for v in found.values) if found.kind == "grey" and not colours else found.values
 
 
-def _classes(pairs: Pairs[Facts], why: str) -> Draft:
+def _classes(pairs: Pairs[Facts], why: str) -> RawDataset:
     colours = _colours(pairs)
     seen = sorted({v for found in pairs.held if found is not None for v in _values(found, colours)})
     means = meaning(pairs.root, _folders(pairs), seen, colours)
@@ -140,18 +142,18 @@ def _classes(pairs: Pairs[Facts], why: str) -> Draft:
         f"image–mask pairs: {len(pairs.keys):,} pictures with a class for every pixel, {len(means.names)} classes "
         f"({why}; {means.said}){pairs.in_splits}{no_truth}; --target instances takes values for objects"
     )
-    maps = Maps(pairs.reading(read, None), range(len(pairs.keys)))
+    maps = Maps(pairs.preprocessing(read, None), range(len(pairs.keys)))
     return pairs.draft(PixelClasses(names=means.names), maps, taken)
 
 
-def _instances(pairs: Pairs[Facts], why: str) -> Draft:
+def _instances(pairs: Pairs[Facts], why: str) -> RawDataset:
     colours = _colours(pairs)
     held = [None if found is None else set(_values(found, colours)) - {0} for found in pairs.held]
     seen = set().union(*(values for values in held if values is not None))
     # In masks of 8 bits that count objects, 255 alone beyond the count is their outline, as in Pascal VOC.
     outline = seen > {IGNORED} and IGNORED - 1 not in seen and all(f is None or f.kind != "deep" for f in pairs.held)
     none = {IGNORED} if outline else set()
-    read = pairs.reading(lambda path: torch.from_numpy(mask_values(path, colours)), None)
+    read = pairs.preprocessing(lambda path: torch.from_numpy(mask_values(path, colours)), None)
 
     def objects(k: int) -> Truth:
         values = read(k)
@@ -198,4 +200,4 @@ class InstanceMaps:
         return (sum(self.count(self.places[id]) for id in ids.tolist()),)
 
 
-FORMAT = Format("pairs", recognised, open_draft)
+FORMAT = Format("pairs", recognised, open_raw)

@@ -18,7 +18,7 @@ from snellen.data.decode.frame_pairs import following
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.file_index import File, Listing
 from snellen.data.formats.image_folder import is_no_data
-from snellen.data.source import Aside
+from snellen.data.source import Skipped
 
 PICTURES = frozenset(
     {
@@ -112,7 +112,7 @@ class Partners:
     maps: dict[str, dict[Key, File]] = field(default_factory=dict)
     doubled: list[tuple[File, File]] = field(default_factory=list)
     strays: list[File] = field(default_factory=list)
-    aside: list[Aside] = field(default_factory=list)
+    aside: list[Skipped] = field(default_factory=list)
     no_data: int = 0
 
 
@@ -160,7 +160,7 @@ def partners(listing: Listing) -> Partners:
             found.no_data += 1
         elif suffix.lower() not in SUFFIXES | NUMBERS:
             found.aside.append(
-                Aside(file.path, "is of no kind that is read as a picture or a map", "Convert it, or move it away.")
+                Skipped(file.path, "is of no kind that is read as a picture or a map", "Convert it, or move it away.")
             )
         else:
             role, key = _role(file.path, suffix.lower(), folders, above)

@@ -15,14 +15,14 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.check.object_checks import checked
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.header import SUFFIXES
-from snellen.data.decode.image_files import PictureFiles
+from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_index import Listing
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids, is_no_data, is_picture_name
 from snellen.data.formats.object_table import ObjectTable
-from snellen.data.source import Aside
+from snellen.data.source import Skipped
 
 _LOOKED_AT, _TRIED = 2000, 5  # entries of a folder, and of these names whose pictures are looked for
 
@@ -36,7 +36,7 @@ class Told:
         name: of the format, as it stands in a sentence.
         note: what else the user must know of how it was read.
         given: (N,) places in SPLITS, or None.
-        findings, files, aside: see `Draft`.
+        findings, files, aside: see `RawDataset`.
     """
 
     target: Boxes
@@ -45,10 +45,10 @@ class Told:
     given: np.ndarray | None = None
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
-    aside: tuple[Aside, ...] = ()
+    aside: tuple[Skipped, ...] = ()
 
 
-def draft_of(source: PictureFiles, table: ObjectTable, told: Told, asked: Asked) -> Draft:
+def draft_of(source: ImageFiles, table: ObjectTable, told: Told, options: OpenOptions) -> RawDataset:
     """The draft of a set of objects, with all that is wrong with them.
 
     Raises:
@@ -63,15 +63,15 @@ def draft_of(source: PictureFiles, table: ObjectTable, told: Told, asked: Asked)
         raise DataError(f"{source.root} has {there} but no train split", "Add one to learn from.")
     found = checked(table, source, told.target.names, told.given)
     paths = [source.name(k) for k in range(len(source))]
-    return Draft(
+    return RawDataset(
         source=source,
         inputs={"image": source.input()},
         target=told.target,
         truth=None,
         annotations=found.annotations,
         given=told.given,
-        groups=group_ids(paths, asked.group) if asked.group else None,
-        taken_for=_taken_for(source, table, told),
+        groups=group_ids(paths, options.group) if options.group else None,
+        recognised_as=_taken_for(source, table, told),
         findings=(*told.findings, *found.findings),
         objections=tuple(found.objections),
         bad=found.bad,
@@ -99,7 +99,7 @@ def some_masks(without: Sequence[str], count: int) -> Finding:
     )
 
 
-def _taken_for(source: PictureFiles, table: ObjectTable, told: Told) -> str:
+def _taken_for(source: ImageFiles, table: ObjectTable, told: Told) -> str:
     given = (
         ""
         if told.given is None
@@ -118,7 +118,7 @@ def split_of(name: str) -> int | None:
     return words[0] if words else None
 
 
-def left_over(listing: Listing, used: set[str], reason: str, remedy: str) -> tuple[list[Aside], int]:
+def left_over(listing: Listing, used: set[str], reason: str, remedy: str) -> tuple[list[Skipped], int]:
     """The files that are not used, each with its reason, and how many are known to be no data.
 
     Args:
@@ -132,9 +132,9 @@ def left_over(listing: Listing, used: set[str], reason: str, remedy: str) -> tup
         if is_no_data(file.path):
             no_data += 1
         elif is_picture_name(file.path.rpartition("/")[2]):
-            aside.append(Aside(file.path, reason, remedy))
+            aside.append(Skipped(file.path, reason, remedy))
         else:
-            aside.append(Aside(file.path, "is of no kind that is read", "Convert it, or move it away."))
+            aside.append(Skipped(file.path, "is of no kind that is read", "Convert it, or move it away."))
     return aside, no_data
 
 

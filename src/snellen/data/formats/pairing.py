@@ -15,16 +15,16 @@ from snellen.core.spec import Target
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
 from snellen.data.augment.dihedral import ORIENTATIONS, turned_truth
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode import image_decoder
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import Header, Unusable
-from snellen.data.decode.image_files import PictureFiles, in_threads, open_pictures
+from snellen.data.decode.image_files import ImageFiles, in_threads, open_pictures
 from snellen.data.file_index import File, Index, to_bytes
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids
 from snellen.data.formats.match_by_name import Key, Partners
-from snellen.data.source import Aside, BadSamples
+from snellen.data.source import BadSamples, Skipped
 
 
 class Held(Protocol):
@@ -71,7 +71,7 @@ class Pairs(Generic[H]):
         found: Partners,
         maps: dict[Key, File],
         looking: Looking[H],
-        asked: Asked,
+        options: OpenOptions,
         seconds: dict[Key, File] | None = None,
     ) -> None:
         self.root = root
@@ -80,21 +80,21 @@ class Pairs(Generic[H]):
         keys = sorted(found.pictures if seconds is None else seconds)
         self.given, self.keys, unjudged = _listed(root, keys) or _splits(root, keys, set(maps), looking.word)
         unknown = f"is in no list, or has no {self.word} as all of its split", "Nothing can be judged by it."
-        self.aside = [*found.aside, *(Aside(found.pictures[key].path, *unknown) for key in unjudged)]
+        self.aside = [*found.aside, *(Skipped(found.pictures[key].path, *unknown) for key in unjudged)]
         self.maps = [maps.get(key) for key in self.keys]
         self.lonely = [file for key, file in maps.items() if key not in set(keys)]
-        first = open_pictures(root, [found.pictures[key] for key in self.keys], asked.pages)
-        self.source: PictureFiles | FramePairs = first
+        first = open_pictures(root, [found.pictures[key] for key in self.keys], options.pages)
+        self.source: ImageFiles | FramePairs = first
         self.used = len(self.keys)
         if seconds is not None:
             frames = [seconds[key] for key in self.keys]
-            self.source = FramePairs(first, open_pictures(root, frames, asked.pages))
+            self.source = FramePairs(first, open_pictures(root, frames, options.pages))
             self.used = len({file.path for file in [*first.files, *frames]})
-        self.groups = group_ids([file.path for file in first.files], asked.group) if asked.group else None
+        self.groups = group_ids([file.path for file in first.files], options.group) if options.group else None
         if isinstance(self.source, FramePairs) and self.groups is None and self.given is None:
             self.groups = self.source.films()
         self.held: list[H | None] = [None] * len(self.keys)
-        self.unread = self._look(looking, asked.full)
+        self.unread = self._look(looking, options.full)
 
     def _look(self, looking: Looking[H], full: bool) -> int:
         """Reads maps, all or `MOST_READ` of them, and says how many it left unread."""
@@ -124,7 +124,7 @@ class Pairs(Generic[H]):
         if isinstance(self.source.headers[k], Header):
             self.source.headers[k] = Unusable("corrupt", cause, remedy)
 
-    def reading(self, read: Callable[[Path], Tensor], target: Target | None) -> Callable[[int], Tensor]:
+    def preprocessing(self, read: Callable[[Path], Tensor], target: Target | None) -> Callable[[int], Tensor]:
         """A function that reads the map of a picture, turned as the picture is.
 
         It raises BadSamples, with the file, where a map cannot be read or has another size than its picture.
@@ -158,16 +158,17 @@ class Pairs(Generic[H]):
         lies_turned = quarters % 2 == 1 and size == (header.height, header.width) != (header.width, header.height)
         return (False, 0) if lies_turned else (mirror, quarters)
 
-    def draft(self, target: Target, annotations: Annotations, taken_for: str) -> Draft:
+    def draft(self, target: Target, annotations: Annotations, recognised_as: str) -> RawDataset:
         found = self.found
-        lost = [Aside(file.path, "has no picture of its name", "Rename it, or move it away.") for file in self.lonely]
+        lost = [Skipped(file.path, "has no picture of its name", "Rename it, or move it away.") for file in self.lonely]
         lost += [
-            Aside(file.path, f"is a second file for {other.path}", "Keep one of them.") for other, file in found.doubled
+            Skipped(file.path, f"is a second file for {other.path}", "Keep one of them.")
+            for other, file in found.doubled
         ]
         strays = [
             *self.aside,
             *(
-                Aside(file.path, "lies with neither pictures nor maps", "Move it to them, or out of the data.")
+                Skipped(file.path, "lies with neither pictures nor maps", "Move it to them, or out of the data.")
                 for file in found.strays
             ),
         ]
@@ -175,16 +176,21 @@ class Pairs(Generic[H]):
         aside = (*strays, *lost)
         # A map is counted as used with its picture, a map of another kind as no data.
         used = self.used + sum(file is not None for file in self.maps)
-        everything = len(found.pictures) + sum(map(len, found.maps.values())) + len(found.strays) + len(found.doubled)
-        everything += len(found.aside) + found.no_data
-        files = {"found": everything, "used": used, "set aside": len(aside), "no data": everything - used - len(aside)}
-        return Draft(
+        all_samples = len(found.pictures) + sum(map(len, found.maps.values())) + len(found.strays) + len(found.doubled)
+        all_samples += len(found.aside) + found.no_data
+        files = {
+            "found": all_samples,
+            "used": used,
+            "set aside": len(aside),
+            "no data": all_samples - used - len(aside),
+        }
+        return RawDataset(
             source=self.source,
             inputs={"image": self.source.input()},
             target=target,
             truth=None,
             annotations=annotations,
-            taken_for=taken_for,
+            recognised_as=recognised_as,
             given=self.given,
             groups=self.groups,
             findings=findings,
@@ -275,7 +281,7 @@ def _held(root: Path, files: Sequence[File], looking: Looking[H]) -> dict[str, H
     return {**known, **fresh}
 
 
-def _findings(lost: Sequence[Aside], strays: Sequence[Aside], unread: int, word: str) -> tuple[Finding, ...]:
+def _findings(lost: Sequence[Skipped], strays: Sequence[Skipped], unread: int, word: str) -> tuple[Finding, ...]:
     findings = []
     if lost:
         findings.append(
@@ -311,5 +317,5 @@ def _findings(lost: Sequence[Aside], strays: Sequence[Aside], unread: int, word:
     return tuple(findings)
 
 
-def _first(aside: Sequence[Aside]) -> str:
+def _first(aside: Sequence[Skipped]) -> str:
     return "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])

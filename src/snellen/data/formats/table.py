@@ -15,8 +15,8 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, nearest
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
-from snellen.data.dataset import SPLITS, Draft
-from snellen.data.formats import Asked, Format
+from snellen.data.dataset import SPLITS, RawDataset
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.table_columns import MOST_CATEGORIES, Cells, Problems, encode, learn, look, report
 from snellen.data.formats.table_images import Inputs, is_file, picture_column, picture_inputs
 from snellen.data.formats.table_targets import choose, read_target
@@ -52,7 +52,7 @@ def _table_in(path: Path) -> Path | None:
     return tables[0] if any(is_picture(cell) and is_file(path / cell.strip()) for cell in cells) else None
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Rows as vectors of numbers and one-hot categories, or the pictures that a column names.
 
     Raises:
@@ -63,15 +63,15 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     if not file.is_file():
         raise DataError(f"{path} holds no single table", f"Name one file that ends in {', '.join(SUFFIXES)}.")
     grid = read_grid(file)
-    split = next((name for name in grid.names if name.lower() == "split" and name not in asked.target), None)
+    split = next((name for name in grid.names if name.lower() == "split" and name not in options.target), None)
     given = _splits(grid, split) if split is not None else None
     reserved = [split] if split is not None and given is not None else []
     groups = None
-    if asked.group is not None and "{" not in asked.group:
-        groups = _groups(grid, asked.group)
-        reserved.append(asked.group)
+    if options.group is not None and "{" not in options.group:
+        groups = _groups(grid, options.group)
+        reserved.append(options.group)
     named = picture_column(grid, [name for name in grid.names if name not in reserved])
-    chosen = choose(grid.names, asked.target, [*reserved, *([named] if named is not None else [])])
+    chosen = choose(grid.names, options.target, [*reserved, *([named] if named is not None else [])])
     rest = [name for name in grid.names if name not in chosen.names and name not in reserved]
     if not rest or not chosen.names:
         raise DataError(
@@ -82,14 +82,14 @@ def open_draft(path: Path, asked: Asked) -> Draft:
     target = read_target(grid, chosen, problems)
     if named in rest:
         problems.finish()
-        inputs = picture_inputs(path, file, grid, named, rest, asked)
-    elif asked.group is not None and groups is None:
+        inputs = picture_inputs(path, file, grid, named, rest, options)
+    elif options.group is not None and groups is None:
         raise UsageError(
-            f"--group {asked.group!r} is a pattern of file names, and the table names no pictures",
+            f"--group {options.group!r} is a pattern of file names, and the table names no pictures",
             f"Name a column: {', '.join(grid.names[:8])}.",
         )
     else:
-        inputs = _vectors(grid, rest, problems, asked, None if given is None else given == 0)
+        inputs = _vectors(grid, rest, problems, options, None if given is None else given == 0)
     assert target is not None  # a missing target is a problem, and those have ended it
     truth, rows = target[1], inputs.rows
     if rows is not None:  # the pages of one file are several samples of one row
@@ -99,20 +99,20 @@ def open_draft(path: Path, asked: Asked) -> Draft:
         f"a table of {len(grid):,} rows: {inputs.said}; target {', '.join(map(repr, chosen.names))} "
         f"({chosen.why}) as {target[2]}"
     )
-    if not asked.target:
+    if not options.target:
         taken += f"; another with --target {shlex.quote(rest[-1])}"
     if grid.commas:
         taken += "; commas in numbers are read as decimal points"
     if given is not None:
         taken += f"; splits by column {split!r}"
-    return Draft(
+    return RawDataset(
         source=inputs.source,
         inputs={inputs.name: inputs.input},
         target=target[0],
         truth=truth,
         given=given,
         groups=groups,
-        taken_for=taken,
+        recognised_as=taken,
         findings=inputs.findings,
         files=dict(inputs.files),
         aside=inputs.aside,
@@ -148,9 +148,11 @@ def _groups(grid: Grid, name: str) -> np.ndarray:
     return np.array([place.setdefault(cell, len(place)) for cell in grid.column(name)], dtype=np.int64)
 
 
-def _vectors(grid: Grid, names: Sequence[str], problems: Problems, asked: Asked, train: np.ndarray | None) -> Inputs:
+def _vectors(
+    grid: Grid, names: Sequence[str], problems: Problems, options: OpenOptions, train: np.ndarray | None
+) -> Inputs:
     """Numbers and categories; what identifies a row instead of describing it is left out, and said."""
-    impute = _impute(asked)
+    impute = _impute(options)
     known: dict[str, Cells] = {}
     columns: list[Column] = []
     findings: list[Finding] = []
@@ -214,10 +216,10 @@ def _row_names(count: int) -> list[str]:
     return [f"row {k}" for k in range(1, count + 1)]
 
 
-def _impute(asked: Asked) -> bool:
-    if asked.impute not in (None, "median"):
-        raise UsageError(f"Nothing is known to impute by {asked.impute!r}", "Give --impute median, or leave it out.")
-    return asked.impute == "median"
+def _impute(options: OpenOptions) -> bool:
+    if options.impute not in (None, "median"):
+        raise UsageError(f"Nothing is known to impute by {options.impute!r}", "Give --impute median, or leave it out.")
+    return options.impute == "median"
 
 
 def _left_out(grid: Grid, name: str, cells: Cells) -> Finding | None:
@@ -271,4 +273,4 @@ def read_rows(path: Path | TextIO, spec: Spec) -> tuple[list[str], Tensor]:
     return _row_names(len(values)), values.to(getattr(torch, spec.input.dtype))
 
 
-FORMAT = Format("table", recognises, open_draft)
+FORMAT = Format("table", recognises, open_raw)

@@ -11,10 +11,10 @@ import numpy as np
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.check.findings import stray
-from snellen.data.formats import Asked
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.table_columns import Problems
 from snellen.data.formats.table_text import Grid, is_picture
-from snellen.data.source import Aside, Source
+from snellen.data.source import Skipped, Source
 
 _NOT_NAMED = "is not named in the table"
 
@@ -35,7 +35,7 @@ class Inputs:
     said: str
     findings: tuple[Finding, ...] = ()
     files: tuple[tuple[str, int], ...] = (("found", 1), ("used", 1))
-    aside: tuple[Aside, ...] = ()
+    aside: tuple[Skipped, ...] = ()
     groups: np.ndarray | None = None
     rows: np.ndarray | None = None
 
@@ -49,7 +49,9 @@ def picture_column(grid: Grid, names: Sequence[str]) -> str | None:
     return None
 
 
-def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Sequence[str], asked: Asked) -> Inputs:
+def picture_inputs(
+    path: Path, file: Path, grid: Grid, column: str, names: Sequence[str], options: OpenOptions
+) -> Inputs:
     """The pictures that `column` names, relative to the folder of the table.
 
     Args:
@@ -69,13 +71,13 @@ def picture_inputs(path: Path, file: Path, grid: Grid, column: str, names: Seque
         problems.cells(column, outside, "{} lies outside the folder of the table", "Put the pictures beside it.")
     there: dict[str, bool] = {}
     absent = [k for k, cell in enumerate(cells) if not there.setdefault(cell, is_file(root / cell))]
-    if absent and not outside and not asked.quarantine:
+    if absent and not outside and not options.quarantine:
         problems.cells(
             column, absent, "{} is not there", f"Names are looked for from {root}; leave them out with --quarantine."
         )
     problems.finish()
-    source, rows = open_pages(root, named_files(root, cells), asked.pages)
-    pattern = asked.group if asked.group is not None and "{" in asked.group else None
+    source, rows = open_pages(root, named_files(root, cells), options.pages)
+    pattern = options.group if options.group is not None and "{" in options.group else None
     groups = source.stacks() if pattern is None else group_ids([file.path for file in source.files], pattern)
     aside, no_data = _beside(root, file, set(there)) if path.is_dir() else ((), 0)
     used = 1 + len(there)
@@ -104,14 +106,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _beside(root: Path, file: Path, named: set[str]) -> tuple[tuple[Aside, ...], int]:
+def _beside(root: Path, file: Path, named: set[str]) -> tuple[tuple[Skipped, ...], int]:
     """The files of the folder that the table does not name, and how many others are known to be no data."""
     from snellen.data.file_index import walk
     from snellen.data.formats.image_folder import sort_files
 
     found = sort_files(walk(root))
     unnamed = [
-        Aside(picture.path, _NOT_NAMED, "Add its row, or move it away.")
+        Skipped(picture.path, _NOT_NAMED, "Add its row, or move it away.")
         for picture in found.pictures
         if picture.path not in named
     ]

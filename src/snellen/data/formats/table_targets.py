@@ -37,7 +37,7 @@ def split_unit(header: str) -> tuple[str, str]:
     return (match[1], match[2] or match[3]) if match else (header, "")
 
 
-def choose(names: Sequence[str], asked: Sequence[str], reserved: Sequence[str] = ()) -> Chosen:
+def choose(names: Sequence[str], options: Sequence[str], reserved: Sequence[str] = ()) -> Chosen:
     """The target columns: those asked for, else one with a usual name, else the last.
 
     Args:
@@ -46,13 +46,13 @@ def choose(names: Sequence[str], asked: Sequence[str], reserved: Sequence[str] =
     Raises:
         UsageError: a column that is not there.
     """
-    if not asked:
+    if not options:
         free = [name for name in names if name not in reserved]
-        usual = [name for word in USUAL for name in free if split_unit(name)[0].lower() == word]
-        if usual:
-            return Chosen((usual[0],), None, "by its name")
+        typical_size = [name for word in USUAL for name in free if split_unit(name)[0].lower() == word]
+        if typical_size:
+            return Chosen((typical_size[0],), None, "by its name")
         return Chosen((free[-1],) if free else (), None, "the last column")
-    wanted, kind = list(asked), None
+    wanted, kind = list(options), None
     found = []
     base, colon, ending = wanted[-1].rpartition(":")
     if colon and wanted[-1] not in names and ending in KINDS:
@@ -70,7 +70,7 @@ def choose(names: Sequence[str], asked: Sequence[str], reserved: Sequence[str] =
 
 
 def read_target(grid: Grid, chosen: Chosen, problems: Problems) -> tuple[Target, Tensor, str] | None:
-    """The target, its truth for every row as `Draft.truth`, and what was taken for what.
+    """The target, its truth for every row as `RawDataset.truth`, and what was taken for what.
 
     Problems are added to `problems`; None where they leave nothing to read.
     """

@@ -18,10 +18,10 @@ import numpy as np
 from snellen.core.errors import UsageError, first_line, shown
 from snellen.core.spec import Boxes
 from snellen.data.check.findings import stray
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.decode.image_files import named_pictures
 from snellen.data.file_index import walk
-from snellen.data.formats import Asked, Format
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.object_datasets import Told, beside_pictures, draft_of, some_names, split_of
 from snellen.data.formats.object_table import ObjectTable, Wrong
 from snellen.data.formats.voc_files import MASKS, Entry, child, entries_of, home_of, not_used
@@ -51,23 +51,23 @@ def recognises(path: Path) -> bool:
     )
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Boxes of the classes that the files name; with `--target instances` also the masks of SegmentationObject.
 
     Raises:
         DataError: when no XML file is there, or a list of a split names what is not.
         UsageError: for another target.
     """
-    if asked.target not in ((), ("instances",)):
+    if options.target not in ((), ("instances",)):
         raise UsageError(
-            f"--target {','.join(asked.target)} is nothing that Pascal VOC tells",
+            f"--target {','.join(options.target)} is nothing that Pascal VOC tells",
             "Write --target instances for boxes with masks, or leave it out for boxes.",
         )
-    masks = bool(asked.target)
+    masks = bool(options.target)
     root = home_of(path) or path
     listing = walk(root)
     entries, reasons = entries_of(root, listing, masks)
-    source = named_pictures(root, [entry.picture for entry in entries], asked.pages)
+    source = named_pictures(root, [entry.picture for entry in entries], options.pages)
     parsed, wrong = _parsed(root, entries)
     from_one, note = _counts_from_one(parsed)
     table, names = _table(entries, parsed, wrong, from_one)
@@ -99,7 +99,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             "no data": no_data,
         },
     )
-    return draft_of(source, table, told, asked)
+    return draft_of(source, table, told, options)
 
 
 def _parsed(root: Path, entries: list[Entry]) -> tuple[list[Parsed], list[Wrong]]:
@@ -196,4 +196,4 @@ def _table(
     return table, names
 
 
-FORMAT = Format("voc", recognises, open_draft)
+FORMAT = Format("voc", recognises, open_raw)

@@ -12,7 +12,7 @@ from snellen.data.dataset import SPLITS
 from snellen.data.file_index import Listing
 from snellen.data.formats.image_folder import is_picture_name
 from snellen.data.formats.object_datasets import left_over, some_names, split_of
-from snellen.data.source import Aside
+from snellen.data.source import Skipped
 
 MASKS = "SegmentationObject"
 
@@ -124,7 +124,7 @@ def _lists(root: Path, listing: Listing, known: Mapping[str, str], kind: str) ->
     return lists or None
 
 
-def not_used(listing: Listing, used: set[str], reasons: Mapping[str, str]) -> tuple[list[Aside], int]:
+def not_used(listing: Listing, used: set[str], reasons: Mapping[str, str]) -> tuple[list[Skipped], int]:
     """What is not used. Masks that are not asked for belong to the set, and are no data here."""
     aside, no_data = left_over(
         listing,
@@ -133,7 +133,7 @@ def not_used(listing: Listing, used: set[str], reasons: Mapping[str, str]) -> tu
         "Add one (without objects, where there are none), or move the picture away.",
     )
     others = [
-        Aside(entry.path, reasons[entry.path], "Move it out of the data, or name it in a list of a split.")
+        Skipped(entry.path, reasons[entry.path], "Move it out of the data, or name it in a list of a split.")
         if entry.path in reasons
         else entry
         for entry in aside

@@ -20,11 +20,11 @@ from snellen.core.errors import DataError, first_line, shown
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.check.findings import stray
-from snellen.data.dataset import SPLITS, Draft
+from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.header import Header
-from snellen.data.decode.image_files import PictureFiles, named_pictures
+from snellen.data.decode.image_files import ImageFiles, named_pictures
 from snellen.data.file_index import Listing, walk
-from snellen.data.formats import Asked, Format
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.image_folder import SPLIT_NAMES, is_picture_name
 from snellen.data.formats.object_datasets import (
     Told,
@@ -39,7 +39,7 @@ from snellen.data.formats.object_table import ObjectTable, Wrong
 from snellen.data.formats.polygons import Outlines
 from snellen.data.formats.yolo_config import NAMES, YAML, Plan, plan_of
 from snellen.data.formats.yolo_labels import Line, read_lines
-from snellen.data.source import Aside
+from snellen.data.source import Skipped
 
 _TELLS = re.compile(rb"^(names|nc|train)\s*:", re.MULTILINE)
 
@@ -72,7 +72,7 @@ def _has_text(folder: Path) -> bool:
     return any(name.endswith(".txt") and name not in NAMES for name in itertools.chain(names, *below))
 
 
-def open_draft(path: Path, asked: Asked) -> Draft:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Boxes, and masks or keypoints where every object has them.
 
     Raises:
@@ -90,18 +90,18 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             f"{root} has {len(pictures)} pictures, and none has a text file of objects",
             "The text of images/a.jpg is labels/a.txt, or a.txt beside it.",
         )
-    source = named_pictures(root, pictures, asked.pages)
+    source = named_pictures(root, pictures, options.pages)
     lines, wrong = _lines(root, texts, plan)
     target, table, findings = _table(source, texts, lines, wrong, plan)
     lists = {place for place in plan.splits if place.endswith(".txt")}
     used = ({*pictures, *plan.files, *lists, *filter(None, texts)}) & there
     aside, no_data = _left_over(listing, used)
-    untold = [pictures[k] for k, text in enumerate(texts) if text is None]
+    all_detections = [pictures[k] for k, text in enumerate(texts) if text is None]
     told = Told(
         target=target,
         name="YOLO" + (f" ({yaml})" if yaml else ""),
         given=given,
-        findings=(*findings, *_untold(untold, len(pictures)), *_same(plan), *stray(aside)),
+        findings=(*findings, *_untold(all_detections, len(pictures)), *_same(plan), *stray(aside)),
         aside=tuple(aside),
         files={
             "found": len(listing.files) + len(listing.aside),
@@ -110,7 +110,7 @@ def open_draft(path: Path, asked: Asked) -> Draft:
             "no data": no_data,
         },
     )
-    return draft_of(source, table, told, asked)
+    return draft_of(source, table, told, options)
 
 
 def _pictures(root: Path, plan: Plan, listing: Listing) -> tuple[list[str], np.ndarray | None]:
@@ -191,7 +191,7 @@ def _lines(root: Path, texts: Sequence[str | None], plan: Plan) -> tuple[list[li
 
 
 def _table(
-    source: PictureFiles, texts: Sequence[str | None], lines: Sequence[Sequence[Line]], wrong: list[Wrong], plan: Plan
+    source: ImageFiles, texts: Sequence[str | None], lines: Sequence[Sequence[Line]], wrong: list[Wrong], plan: Plan
 ) -> tuple[Boxes, ObjectTable, list[Finding]]:
     flat = [line for of_picture in lines for line in of_picture]
     picture = np.repeat(np.arange(len(lines)), [len(of_picture) for of_picture in lines])
@@ -248,7 +248,7 @@ def _outlines(
     return outlines, []
 
 
-def _left_over(listing: Listing, used: set[str]) -> tuple[list[Aside], int]:
+def _left_over(listing: Listing, used: set[str]) -> tuple[list[Skipped], int]:
     """What is not used; a text file in labels/ without a picture is no mere sidecar."""
     aside, no_data = left_over(listing, used, "is in no split or folder of pictures", "Move it there, or away.")
     lost = [
@@ -260,7 +260,7 @@ def _left_over(listing: Listing, used: set[str]) -> tuple[list[Aside], int]:
         and not file.path.rpartition("/")[2].startswith(".")
         and file.path.rpartition("/")[2] not in NAMES
     ]
-    aside += [Aside(path, "has no picture", "Add the picture, or remove it.") for path in lost]
+    aside += [Skipped(path, "has no picture", "Add the picture, or remove it.") for path in lost]
     return aside, no_data - len(lost)
 
 
@@ -290,4 +290,4 @@ def _same(plan: Plan) -> list[Finding]:
     ]
 
 
-FORMAT = Format("yolo", recognises, open_draft)
+FORMAT = Format("yolo", recognises, open_raw)

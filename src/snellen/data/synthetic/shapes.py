@@ -17,9 +17,9 @@ from torch import Tensor
 
 from snellen.core.detections import Objects
 from snellen.core.random import uniform
-from snellen.core.spec import Boxes, Classes, Input, PixelClasses, PixelNumbers, Reading, Target
+from snellen.core.spec import Boxes, Classes, Input, PixelClasses, PixelNumbers, Preprocessing, Target
 from snellen.data.annotations import Annotations, Maps, Truth, boxes_around, object_lists
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.source import as_read
 from snellen.geometry.ray_caster import KINDS, SIDE, Seen, Solid, World, flow, keypoints, look, projected, rays
 
@@ -53,7 +53,7 @@ _TOLD = {
 }
 
 
-def shapes(seed: int, target: str = "masks") -> Draft:
+def shapes(seed: int, target: str = "masks") -> RawDataset:
     """300 pictures of 96x96 pixels with solid shapes before a plane, drawn by ray casting.
 
     Args:
@@ -67,13 +67,13 @@ def shapes(seed: int, target: str = "masks") -> Draft:
         annotations = drawn.annotations()
     said = f"the built-in world of solid shapes: {COUNT} pictures of {SIDE}x{SIDE} pixels, {_TOLD[target]}"
     others = ", ".join(name for name in TARGETS if name != target)
-    return Draft(
+    return RawDataset(
         source=drawn,
         inputs={"image": Input(modality="image", shape=(drawn.channels, SIDE, SIDE), dtype="uint8")},
         target=TARGETS[target],
         truth=truth,
         annotations=annotations,
-        taken_for=f"{said} (--target: {others})",
+        recognised_as=f"{said} (--target: {others})",
     )
 
 
@@ -108,10 +108,10 @@ class Drawn:
     def __len__(self) -> int:
         return COUNT
 
-    def read(self, ids: np.ndarray, reading: Reading) -> Tensor:
-        return as_read(torch.stack([self.drawn(int(id))[0] for id in ids]), reading)
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+        return as_read(torch.stack([self.drawn(int(id))[0] for id in ids]), preprocessing)
 
-    def all(self, reading: Reading) -> Tensor | None:
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def name(self, id: int) -> str:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from snellen.core.random import generator
 from snellen.core.spec import Classes, Column, Input, Numbers
-from snellen.data.dataset import Draft
+from snellen.data.dataset import RawDataset
 from snellen.data.source import Array
 
 
-def digits(seed: int) -> Draft:
+def digits(seed: int) -> RawDataset:
     """1,797 hand-written digits of 8x8 pixels with 17 grey levels.
 
     Source: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits, as scikit-learn holds it.
@@ -23,16 +23,16 @@ def digits(seed: int) -> Draft:
 
     bunch = load_digits()
     images = torch.from_numpy(bunch.images)[:, None]
-    return Draft(
+    return RawDataset(
         source=Array((images * 15.9375).round().to(torch.uint8), "digit"),  # 0..16 to 0..255
         inputs={"image": Input(modality="image", shape=(1, 8, 8), dtype="uint8")},
         target=Classes(names=tuple("0123456789")),
         truth=torch.from_numpy(bunch.target).long(),
-        taken_for="the built-in digits of scikit-learn (1,797 of 8x8 pixels)",
+        recognised_as="the built-in digits of scikit-learn (1,797 of 8x8 pixels)",
     )
 
 
-def moons(seed: int) -> Draft:
+def moons(seed: int) -> RawDataset:
     """1,000 points on two half circles of radius 1, (cos t, sin t) and (1 − cos t, ½ − sin t), noise 0.1."""
     rng = generator(seed, "moons")
     y = torch.arange(1000) % 2
@@ -42,7 +42,7 @@ def moons(seed: int) -> Draft:
     return _classes("moons", x + 0.1 * torch.randn(1000, 2, generator=rng), y, ("upper", "lower"), moons)
 
 
-def rings(seed: int) -> Draft:
+def rings(seed: int) -> RawDataset:
     """1,000 points on two circles about the origin, r (cos t, sin t) with r = 1 and r = 2, noise 0.15."""
     rng = generator(seed, "rings")
     y = torch.arange(1000) % 2
@@ -51,7 +51,7 @@ def rings(seed: int) -> Draft:
     return _classes("rings", x + 0.15 * torch.randn(1000, 2, generator=rng), y, ("inner", "outer"), rings)
 
 
-def spirals(seed: int) -> Draft:
+def spirals(seed: int) -> RawDataset:
     """1,500 points on three spiral arms, t (cos a, sin a) with a = 4t + 2πk/3 and t in 0.1 … 1, noise 0.02."""
     rng = generator(seed, "spirals")
     y = torch.arange(1500) % 3
@@ -61,7 +61,7 @@ def spirals(seed: int) -> Draft:
     return _classes("spirals", x + 0.02 * torch.randn(1500, 2, generator=rng), y, ("0", "1", "2"), spirals)
 
 
-def gaussians(seed: int) -> Draft:
+def gaussians(seed: int) -> RawDataset:
     """900 points of three round Gaussians, means 3 (cos 2πk/3, sin 2πk/3) and deviation 1."""
     rng = generator(seed, "gaussians")
     y = torch.arange(900) % 3
@@ -70,7 +70,7 @@ def gaussians(seed: int) -> Draft:
     return _classes("gaussians", x + torch.randn(900, 2, generator=rng), y, ("0", "1", "2"), gaussians)
 
 
-def xor(seed: int) -> Draft:
+def xor(seed: int) -> RawDataset:
     """The four points (0, 0), (0, 1), (1, 0), (1, 1); the class is 1 where exactly one of the two is 1."""
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     return _classes("xor", x, torch.tensor([0, 1, 1, 0]), ("0", "1"), xor, same=True)
@@ -80,7 +80,7 @@ LINEAR_WEIGHTS = (1.5, -2.0, 0.5)
 LINEAR_BIAS = 3.0
 
 
-def linear(seed: int) -> Draft:
+def linear(seed: int) -> RawDataset:
     """500 points with y = 1.5 x1 − 2 x2 + 0.5 x3 + 3, inputs of unit Gaussians, noise 0.5."""
     rng = generator(seed, "linear")
     x = torch.randn(500, 3, generator=rng)
@@ -88,7 +88,7 @@ def linear(seed: int) -> Draft:
     return _numbers("linear", x, y + 0.5 * torch.randn(500, generator=rng), linear)
 
 
-def sine(seed: int) -> Draft:
+def sine(seed: int) -> RawDataset:
     """200 points with y = sin 2πx, x evenly drawn from 0 … 1, noise 0.2.
 
     Source: Bishop 2006, "Pattern Recognition and Machine Learning", section 1.1 (there ten points, noise 0.3).
@@ -99,7 +99,7 @@ def sine(seed: int) -> Draft:
     return _numbers("sine", x, y + 0.2 * torch.randn(200, generator=rng), sine)
 
 
-def rosenbrock(seed: int) -> Draft:
+def rosenbrock(seed: int) -> RawDataset:
     """1,000 points with y = 100 (x2 − x1²)² + (1 − x1)², inputs evenly drawn from −2 … 2, no noise.
 
     Source: Rosenbrock 1960, "An automatic method for finding the greatest or least value of a function".
@@ -113,7 +113,7 @@ def valley(x: Tensor) -> Tensor:
     return 100 * (x[..., 1] - x[..., 0] ** 2) ** 2 + (1 - x[..., 0]) ** 2
 
 
-def _said(name: str, made: Callable[[int], Draft]) -> str:
+def _said(name: str, made: Callable[[int], RawDataset]) -> str:
     sentence, _, _ = (made.__doc__ or "").partition("\n")
     return f"the toy set {name}: {sentence.rstrip('.')}"
 
@@ -124,30 +124,30 @@ def _input(x: Tensor) -> dict[str, Input]:
 
 
 def _classes(
-    name: str, x: Tensor, y: Tensor, names: Sequence[str], made: Callable[[int], Draft], same: bool = False
-) -> Draft:
+    name: str, x: Tensor, y: Tensor, names: Sequence[str], made: Callable[[int], RawDataset], same: bool = False
+) -> RawDataset:
     said = _said(name, made) + ("; train, validation and test are the same points" if same else "")
-    return Draft(
+    return RawDataset(
         source=Array(x, "point"),
         inputs=_input(x),
         target=Classes(names=tuple(names)),
         truth=y.long(),
         same=same,
-        taken_for=said,
+        recognised_as=said,
     )
 
 
-def _numbers(name: str, x: Tensor, y: Tensor, made: Callable[[int], Draft]) -> Draft:
-    return Draft(
+def _numbers(name: str, x: Tensor, y: Tensor, made: Callable[[int], RawDataset]) -> RawDataset:
+    return RawDataset(
         source=Array(x, "point"),
         inputs=_input(x),
         target=Numbers(names=("y",)),
         truth=y.double()[:, None],
-        taken_for=_said(name, made),
+        recognised_as=_said(name, made),
     )
 
 
-TOYS: dict[str, Callable[[int], Draft]] = {
+TOYS: dict[str, Callable[[int], RawDataset]] = {
     "digits": digits,
     "moons": moons,
     "rings": rings,

@@ -24,8 +24,8 @@ class Unit(nn.Module):
         channels: (in, out).
         stride: of the first 3x3 convolution.
         unit: "original": conv-BN-ReLU-conv-BN, add, ReLU; "bn-after-addition": the last BN after the sum;
-            "relu-before-addition": the last ReLU before the sum; "relu-only-before": ReLU-conv-BN-ReLU-conv-BN, add;
-            "all-before": BN-ReLU-conv-BN-ReLU-conv, add; "plain": original without the bypass.
+            "relu-before-addition": the last ReLU before the sum; "relu-only-pre-activation": ReLU-conv-BN-ReLU-conv-BN;
+            "full-pre-activation": BN-ReLU-conv-BN-ReLU-conv, add; "plain": original without the bypass.
         bottleneck: three convolutions, the outer ones 1x1, with four times as many channels outside.
     """
 
@@ -40,7 +40,7 @@ class Unit(nn.Module):
             nn.Conv2d(a, b, kernel, step, kernel // 2, bias=False)
             for (a, b), kernel, step in zip(itertools.pairwise(sizes), kernels, strides, strict=True)
         )
-        before = unit == "all-before"
+        before = unit == "full-pre-activation"
         self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in (sizes[:-1] if before else sizes[1:]))
         self.stride, self.more = stride, made - given
 
@@ -48,9 +48,9 @@ class Unit(nn.Module):
         """(B, C, H, W) to (B, C', H', W')."""
         y, last = x, len(self.convs) - 1
         for place, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            if self.unit == "all-before":
+            if self.unit == "full-pre-activation":
                 y = conv(norm(y).relu())
-            elif self.unit == "relu-only-before":
+            elif self.unit == "relu-only-pre-activation":
                 y = norm(conv(y.relu()))
             elif place < last:
                 y = norm(conv(y)).relu()
@@ -88,8 +88,11 @@ class CifarNet(nn.Module):
         count = (depth - 2) // (9 if bottleneck else 6)
         widths = [4 * width for width in WIDTHS] if bottleneck else list(WIDTHS)
         self.stem = nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)
-        before = unit in ("all-before", "relu-only-before")  # such units take what is not yet activated
-        self.stem_norm = nn.BatchNorm2d(WIDTHS[0]) if unit != "all-before" else nn.Identity()
+        before = unit in (
+            "full-pre-activation",
+            "relu-only-pre-activation",
+        )  # such units take what is not yet activated
+        self.stem_norm = nn.BatchNorm2d(WIDTHS[0]) if unit != "full-pre-activation" else nn.Identity()
         self.activate_stem = not before
         units = []
         given = WIDTHS[0]
@@ -98,7 +101,7 @@ class CifarNet(nn.Module):
                 units.append(Unit((given, width), 2 if stage and not place else 1, unit, bottleneck))
                 given = width
         self.units = nn.Sequential(*units)
-        self.last_norm = nn.BatchNorm2d(given) if unit == "all-before" else nn.Identity()
+        self.last_norm = nn.BatchNorm2d(given) if unit == "full-pre-activation" else nn.Identity()
         self.activate_last = before
         self.head = nn.Linear(given, outputs)
         for module in self.modules():

@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.core.detections import Found, Objects
+from snellen.core.detections import Detections, Objects
 from snellen.nn.detection.box_head import Finds, Regions
-from snellen.nn.detection.image_batch import Batch, Pictures
+from snellen.nn.detection.image_batch import Batch, DetectorTransform
 from snellen.nn.detection.keypoint_head import Keypoints
 from snellen.nn.detection.mask_head import Masks
 from snellen.nn.detection.mask_pasting import regions
@@ -95,7 +95,7 @@ class Detector(nn.Module):
 
     threshold: Tensor
 
-    def __init__(self, pictures: Pictures, body: nn.Module) -> None:
+    def __init__(self, pictures: DetectorTransform, body: nn.Module) -> None:
         super().__init__()
         self.pictures = pictures
         self.body = body
@@ -108,7 +108,7 @@ class Detector(nn.Module):
         found: dict[str, Tensor] = self.body.losses(batch, inside)  # type: ignore[operator]
         return found
 
-    def detect(self, images: Sequence[Tensor]) -> list[Found]:
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """(C, H, W) raw pictures to what is found in each, in its own pixels."""
         batch = self.pictures(images)
         finds = outwards(self.body(batch), batch)
@@ -154,7 +154,7 @@ def outwards(finds: Finds, batch: Batch) -> Finds:
     return finds._replace(boxes=boxes, keypoints=points)
 
 
-def found(finds: Finds, k: int, image: Tensor) -> Found:
+def found(finds: Finds, k: int, image: Tensor) -> Detections:
     """What was found in picture k."""
     there = int((finds.scores[k] > 0).sum())
     boxes = finds.boxes[k, :there]
@@ -163,4 +163,4 @@ def found(finds: Finds, k: int, image: Tensor) -> Found:
         masks = regions(finds.masks[k, :there], boxes, (image.shape[1], image.shape[2]))
     if finds.keypoints is not None:
         points = finds.keypoints[k, :there]
-    return Found(boxes, finds.scores[k, :there], finds.labels[k, :there], masks, points)
+    return Detections(boxes, finds.scores[k, :there], finds.labels[k, :there], masks, points)

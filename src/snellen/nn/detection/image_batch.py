@@ -36,7 +36,7 @@ class Batch(NamedTuple):
         return objects._replace(boxes=boxes, keypoints=points)
 
 
-class Pictures(nn.Module):
+class DetectorTransform(nn.Module):
     """Standardises, scales and joins pictures: the first layer of every detector.
 
     A picture is made as large as it may be with its shorter side at most `shorter` and its longer at most `longer`.

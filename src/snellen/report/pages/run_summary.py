@@ -13,7 +13,7 @@ from torch import nn
 from snellen.core import files
 from snellen.core.history import read_history
 from snellen.core.learner import Learner
-from snellen.core.record import Record
+from snellen.core.record import Record, read_predictions
 from snellen.core.serialization import from_plain
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric, View
@@ -86,7 +86,7 @@ def tell(
         for split, named in kept["splits"].items()
     }
     split = "test" if "test" in metrics else "val"
-    said: Predictions = files.read_tensors(folder / "predictions" / f"{split}.safetensors")[0]
+    said: Predictions = read_predictions(folder, split)
     history = read_history(folder / "history.jsonl")
     figures = reference_metrics.baseline_figures(learner.task, data, split)
     evidence = Evidence(

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
 from snellen.core.spec import Boxes, Labels, Numbers, PixelClasses, PixelNumbers
-from snellen.core.views import Cell, Finding, Metric, Pictures, Plot, Table, View
+from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.report import view_html
 from snellen.report.html_text import duration, escaped, large, name, number, size, unbroken
@@ -60,16 +60,18 @@ def record_sections(told: Told) -> str:
 
 def data_section(data: Dataset[Labelled]) -> str:
     """What the data was taken for, its splits, its classes, and what was found in it."""
-    taken = f"<p>{escaped(data.spec.name)} was taken for {escaped(data.taken_for)}.</p>" if data.taken_for else ""
+    taken = (
+        f"<p>{escaped(data.spec.name)} was taken for {escaped(data.recognised_as)}.</p>" if data.recognised_as else ""
+    )
     counts = ", ".join(f"{number(n)} {_kind_of_file(kind)}" for kind, n in data.files.items())
     files = f'<p class="small">Files: {escaped(counts)}.</p>' if counts else ""
     found = findings(data.findings) if data.findings else '<p class="good">Nothing amiss was found in the data.</p>'
     return Section(title="Data", body=taken + files + _splits(data) + found).html()
 
 
-def is_worst(view: View) -> TypeGuard[Pictures | Table]:
+def is_worst(view: View) -> TypeGuard[ImageGrid | Table]:
     """Pictures, and tables of errors: what people look at first."""
-    return isinstance(view, Pictures) or (isinstance(view, Table) and view.title.lower().startswith("worst"))
+    return isinstance(view, ImageGrid) or (isinstance(view, Table) and view.title.lower().startswith("worst"))
 
 
 def views(shown: Sequence[View]) -> str:

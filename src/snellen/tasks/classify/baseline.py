@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
 from snellen.tasks.classify.task import TASK
@@ -33,7 +33,7 @@ class Prior(nn.Module):
         return self.logits.expand(x.shape[0], -1)
 
 
-def reads(c: BaselineSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: BaselineSettings, spec: Spec) -> Preprocessing:
     """Pictures at one size, though nothing in them counts: whoever asks for several gets them as one batch."""
     return fixed_size(spec, most=128)
 
@@ -63,7 +63,7 @@ LEARNER = Learner[BaselineSettings, Dataset[Labelled], Prior](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=BaselineSettings,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
 )

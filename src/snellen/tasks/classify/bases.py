@@ -14,8 +14,8 @@ from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.random import key
 from snellen.core.run import Run
-from snellen.core.settings import Because, Limit, settings
-from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.core.settings import Limit, Suggestion, settings
+from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, flat_size
@@ -24,7 +24,7 @@ from snellen.nn.network import Network
 from snellen.nn.rbf import GaussianBases, middles
 from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import learn, some
 
 
@@ -34,45 +34,45 @@ class BasesSettings:
 
     bases: Annotated[int, Limit(least=1)] = 30
     """How many basis functions; their centres are found by k-means of the training inputs."""
-    at: tuple[float, ...] | None = None
+    centers: tuple[float, ...] | None = None
     """The centres themselves, coordinate after coordinate, in the data's own units; auto: k-means."""
-    width: Annotated[float, Limit(above=0)] | None = None
+    bandwidth: Annotated[float, Limit(above=0)] | None = None
     """Deviation s of each, of standardised inputs; auto: twice the mean distance from a centre to the next."""
-    descent: Descent = Descent(epochs=15, lr=0.01)
+    descent: TrainingSettings = TrainingSettings(epochs=15, lr=0.01)
     weighting: Weighting = Weighting()
 
 
-def suggest(spec: Spec) -> dict[str, Because]:
+def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     found = {}
     if spec.modality == "image":
-        found["bases"] = Because(value=200, why="pictures differ in many ways")
+        found["bases"] = Suggestion(value=200, why="pictures differ in many ways")
     if count < 10_000:  # the loss is convex: large steps do no harm
         found |= {
-            "epochs": Because(value=100 if count < 2000 else 40, why=f"{count:,} samples: more passes"),
-            "lr": Because(value=0.1 if count < 2000 else 0.03, why="few samples: few steps, so larger ones"),
+            "epochs": Suggestion(value=100 if count < 2000 else 40, why=f"{count:,} samples: more passes"),
+            "lr": Suggestion(value=0.1 if count < 2000 else 0.03, why="few samples: few steps, so larger ones"),
         }
     return found
 
 
 def build(c: BasesSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
-    reading = reads(c, spec)
-    inputs, count = flat_size(spec, reading), min(c.bases, spec.sizes.get("train", c.bases))
-    if c.at is not None:
-        if len(c.at) % inputs:
+    preprocessing = preprocessing_of(c, spec)
+    inputs, count = flat_size(spec, preprocessing), min(c.bases, spec.sizes.get("train", c.bases))
+    if c.centers is not None:
+        if len(c.centers) % inputs:
             raise UsageError(
-                f"--at has {len(c.at)} coordinates for inputs of {inputs}", f"Give {inputs} for each centre."
+                f"--centers has {len(c.centers)} coordinates for inputs of {inputs}", f"Give {inputs} for each centre."
             )
-        count = len(c.at) // inputs
+        count = len(c.centers) // inputs
     linear = nn.Linear(count, len(spec.target.names))
     nn.init.zeros_(linear.weight)  # the loss is convex: any start leads to the same end
     nn.init.zeros_(linear.bias)
     body = nn.Sequential(GaussianBases(count, inputs), linear)
-    return Logits(Network(Standardize(spec.input, reading.channels), body))
+    return Logits(Network(Standardize(spec.input, preprocessing.channels), body))
 
 
-def reads(c: BasesSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: BasesSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=32)
 
 
@@ -81,16 +81,16 @@ def fit(c: BasesSettings, data: Dataset[Labelled], model: Logits, run: Run) -> N
     bases = network.body[0]  # type: ignore[index]
     assert isinstance(bases, GaussianBases)
     sample = some(data.samples("train")).x
-    network.standardize.learn(sample, data.span)
+    network.standardize.learn(sample, data.value_range)
 
     def centres() -> Tensor:
-        raw = sample if c.at is None else torch.tensor(c.at, dtype=torch.float64).view(-1, *sample.shape[1:])
+        raw = sample if c.centers is None else torch.tensor(c.centers, dtype=torch.float64).view(-1, *sample.shape[1:])
         standard: Tensor = network.standardize(raw)
-        if c.at is not None:
+        if c.centers is not None:
             return standard.flatten(1)
         return middles(standard.flatten(1), len(bases.centres), key(run.seed, "k-means"))
 
-    bases.place(run.once("centres", centres), c.width)
+    bases.place(run.once("centres", centres), c.bandwidth)
     learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, Augment())
 
 
@@ -102,7 +102,7 @@ LEARNER = Learner[BasesSettings, Dataset[Labelled], Logits](
     accepts=frozenset({"vector", "image"}),
     settings=BasesSettings,
     suggest=suggest,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
 )

@@ -9,8 +9,8 @@ from torch import nn
 
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Because, settings
-from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.core.settings import Suggestion, settings
+from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
@@ -18,7 +18,7 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import check_outputs, learn
 
 
@@ -28,29 +28,29 @@ class OwnSettings:
 
     image_size: int | None = None
     """Pixels a side that pictures are resized to; auto: their usual size, at most 128."""
-    descent: Descent = Descent(epochs=20)
+    descent: TrainingSettings = TrainingSettings(epochs=20)
     augment: Augment = Augment()
     weighting: Weighting = Weighting()
 
 
-def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
+def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
     """A learner around a module that takes standardised (B, ...) float inputs and returns (B, K) logits.
 
     The module itself is left as it is; every training starts from a copy.
     """
 
-    def reads(c: OwnSettings, spec: Spec) -> Reading:
+    def preprocessing_of(c: OwnSettings, spec: Spec) -> Preprocessing:
         return fixed_size(spec, most=128, asked=c.image_size)
 
     def build(c: OwnSettings, spec: Spec) -> Logits:
-        return Logits(Network(Standardize(spec.input, reads(c, spec).channels), copy.deepcopy(module)))
+        return Logits(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), copy.deepcopy(module)))
 
     def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
         assert isinstance(data.spec.target, Classes | Labels)
         check_outputs(model, len(data.spec.target.names), data, run)
         learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
 
-    def suggest(spec: Spec) -> dict[str, Because]:
+    def suggest(spec: Spec) -> dict[str, Suggestion]:
         return {}
 
     made: Any = Learner[OwnSettings, Dataset[Labelled], Logits](
@@ -61,7 +61,7 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
         accepts=frozenset({"vector", "image"}),
         settings=OwnSettings,
         suggest=suggest,
-        reads=reads,
+        preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,
         parts=(module,),

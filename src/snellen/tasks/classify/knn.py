@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Classes, Reading, Spec
+from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, read_shape
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.classify.task import TASK, one_class
-from snellen.training.supervised import everything, some
+from snellen.training.supervised import all_samples, some
 
 
 @settings
@@ -56,19 +56,19 @@ class Voting(nn.Module):
 
 def build(c: KNNSettings, spec: Spec) -> Voting:
     assert isinstance(spec.target, Classes)
-    neighbours = Neighbours(spec.input, read_shape(spec, reads(c, spec)), torch.empty(0, dtype=torch.int64))
+    neighbours = Neighbours(spec.input, read_shape(spec, preprocessing_of(c, spec)), torch.empty(0, dtype=torch.int64))
     return Voting(neighbours, c.k, len(spec.target.names))
 
 
-def reads(c: KNNSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: KNNSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=32)
 
 
 def fit(c: KNNSettings, data: Dataset[Labelled], model: Voting, run: Run) -> None:
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.neighbours.standardize.learn(some(train).x, data.span, alike=True)
-    x, y, _ = everything(train)
+    model.neighbours.standardize.learn(some(train).x, data.value_range, alike=True)
+    x, y, _ = all_samples(train)
     model.neighbours.remember(x, y)
 
 
@@ -79,8 +79,8 @@ LEARNER = Learner[KNNSettings, Dataset[Labelled], Voting](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=KNNSettings,
-    refuses=one_class,
-    reads=reads,
+    unsupported_reason=one_class,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
     stoppable=False,

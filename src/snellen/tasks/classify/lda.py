@@ -14,7 +14,7 @@ from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Classes, Reading, Spec
+from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
@@ -106,18 +106,20 @@ def gaussians(standardize: Standardize, samples: Samples, classes: int) -> tuple
 
 def build(c: LDASettings, spec: Spec) -> Discriminant:
     assert isinstance(spec.target, Classes)
-    reading = reads(c, spec)
-    return Discriminant(Standardize(spec.input, reading.channels), flat_size(spec, reading), len(spec.target.names))
+    preprocessing = preprocessing_of(c, spec)
+    return Discriminant(
+        Standardize(spec.input, preprocessing.channels), flat_size(spec, preprocessing), len(spec.target.names)
+    )
 
 
-def reads(c: LDASettings, spec: Spec) -> Reading:
+def preprocessing_of(c: LDASettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=32)
 
 
 def fit(c: LDASettings, data: Dataset[Labelled], model: Discriminant, run: Run) -> None:
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.standardize.learn(some(train).x, data.span)
+    model.standardize.learn(some(train).x, data.value_range)
     means, covariance, fourth, counts = gaussians(model.standardize, train, len(model.w0))
     shrinkage = c.shrinkage
     if shrinkage is None:
@@ -141,8 +143,8 @@ LEARNER = Learner[LDASettings, Dataset[Labelled], Discriminant](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=LDASettings,
-    refuses=one_class,
-    reads=reads,
+    unsupported_reason=one_class,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
     stoppable=False,

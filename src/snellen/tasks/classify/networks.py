@@ -10,7 +10,7 @@ from snellen.architectures.pretrained import begin, there
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import joined
-from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
@@ -24,13 +24,13 @@ ADDS = Weighting  # to the settings of an architecture
 def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], Logits]:
     """The architecture with as many outputs as there are classes, under cross-entropy."""
 
-    def reads(c: Any, spec: Spec) -> Reading:
-        return architecture.reads(c.network.start, spec)
+    def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
+        return architecture.preprocessing_of(c.network.start, spec)
 
     def build(c: Any, spec: Spec) -> Logits:
         assert isinstance(spec.target, Classes | Labels)
         body = architecture.built(c.network, spec, len(spec.target.names))
-        return Logits(Network(Standardize(spec.input, reads(c, spec).channels), body))
+        return Logits(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body))
 
     def fit(c: Any, data: Dataset[Labelled], model: Logits, run: Run) -> None:
         begin(architecture, c.network.start, model.network, run)
@@ -44,12 +44,12 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
         accepts=architecture.accepts,
         settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
         suggest=architecture.suggested,
-        refuses=architecture.refuses,
+        unsupported_reason=architecture.unsupported_reason,
         needs=lambda c, spec: there(architecture, c.network.start),
-        reads=reads,
+        preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,
-        climbs=architecture.climbs,
+        in_default_ladder=architecture.in_default_ladder,
     )
 
 

@@ -14,7 +14,7 @@ from snellen.data.dataset import Samples
 from snellen.metrics.classification import confusion
 from snellen.nn.network import Network
 from snellen.tasks.classify.task import headline
-from snellen.training.supervised import hardest
+from snellen.training.supervised import ohem_loss
 
 
 @settings
@@ -25,7 +25,7 @@ class Weighting:
     """Weigh each class in the loss by the inverse of its share."""
     sampling: Literal["each", "balanced"] = "each"
     """Draw every sample once an epoch, or every class equally often."""
-    hard: Annotated[float, Limit(above=0, most=1)] = 1.0
+    ohem_fraction: Annotated[float, Limit(above=0, most=1)] = 1.0
     """The share of each batch, by largest loss, that is learned from."""
 
 
@@ -70,15 +70,15 @@ class ByCrossEntropy:
     @property
     def plain(self) -> bool:
         """Whether the loss is softmax cross-entropy and nothing more."""
-        weighted = self.class_weights is not None or self.weighting.hard < 1
+        weighted = self.class_weights is not None or self.weighting.ohem_fraction < 1
         return self.own is None and not weighted and isinstance(self.spec.target, Classes)
 
     def loss(self, model: Logits, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         x, y, _ = batch
         if self.own is not None:
             return self.own(model.scores(x), y)
-        if self.weighting.hard < 1:
-            return hardest(self._losses(model.scores(x), y), self.weighting.hard)
+        if self.weighting.ohem_fraction < 1:
+            return ohem_loss(self._losses(model.scores(x), y), self.weighting.ohem_fraction)
         if isinstance(self.spec.target, Labels):
             return self._losses(model.scores(x), y).mean()
         return nn.functional.cross_entropy(model.scores(x), y, self.class_weights)

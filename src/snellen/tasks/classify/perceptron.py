@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Classes, Reading, Spec
+from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.batches import Batches
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, flat_size
@@ -27,9 +27,9 @@ from snellen.training.supervised import some
 class PerceptronSettings:
     """The rule has a rate and an end."""
 
-    passes: Annotated[int, Limit(least=1)] = 10
+    epochs: Annotated[int, Limit(least=1)] = 10
     """Most passes over the training data; it ends earlier after one without a mistake."""
-    rate: Annotated[float, Limit(above=0)] = 1.0
+    lr: Annotated[float, Limit(above=0)] = 1.0
     """ρ, how far a mistake moves the hyperplane."""
 
 
@@ -78,37 +78,39 @@ def passing(w: Tensor, x: Tensor, y: Tensor, rate: float) -> int:
 def build(c: PerceptronSettings, spec: Spec) -> Perceptron:
     assert isinstance(spec.target, Classes)
     return Perceptron(
-        Standardize(spec.input, reads(c, spec).channels), flat_size(spec, reads(c, spec)), len(spec.target.names)
+        Standardize(spec.input, preprocessing_of(c, spec).channels),
+        flat_size(spec, preprocessing_of(c, spec)),
+        len(spec.target.names),
     )
 
 
-def reads(c: PerceptronSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: PerceptronSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=64)
 
 
 def fit(c: PerceptronSettings, data: Dataset[Labelled], model: Perceptron, run: Run) -> None:
     """Passes until one is without a mistake. A step is a block of samples, so that a stop waits for seconds only."""
     train = data.samples("train")
-    model.standardize.learn(some(train).x, data.span)
+    model.standardize.learn(some(train).x, data.value_range)
     blocks = Batches(train, 2000, run.seed)
     classes = model.w.shape[0]
     mistakes = run.once("mistakes", lambda: torch.zeros((), dtype=torch.int64))
     updates = run.once("updates", lambda: torch.zeros((), dtype=torch.int64))
     run.keep(model=model)
-    for step in run.steps(c.passes * len(blocks), about=blocks.names):
+    for step in run.steps(c.epochs * len(blocks), about=blocks.names):
         if step % len(blocks) == 0:
             mistakes.zero_()
         batch = blocks.at(step)
         x = with_one(model.standardize(batch.x))
         y = nn.functional.one_hot(batch.y, classes).float()
-        made = passing(model.w, x, y, c.rate)
+        made = passing(model.w, x, y, c.lr)
         mistakes += made
         updates += made
         if (step + 1) % len(blocks) == 0:
             run.log(mistakes=float(mistakes), updates=float(updates))
             if not mistakes:
                 run.enough()
-    passes = c.passes
+    passes = c.epochs
     run.notes["converged"] = bool(mistakes == 0)
     if mistakes:
         run.say(
@@ -125,8 +127,8 @@ LEARNER = Learner[PerceptronSettings, Dataset[Labelled], Perceptron](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=PerceptronSettings,
-    reads=reads,
-    refuses=one_class,
+    preprocessing_of=preprocessing_of,
+    unsupported_reason=one_class,
     build=build,
     fit=fit,
 )

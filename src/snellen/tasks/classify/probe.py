@@ -18,7 +18,7 @@ from snellen.core.errors import UsageError, nearest
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Classes, Reading, Spec
+from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
@@ -37,7 +37,7 @@ class ProbeSettings:
     """The network, by its learner's name."""
     head: Literal["logistic", "neighbours"] = "logistic"
     """Who answers: logistic regression, or the vote of the nearest neighbours by cosine."""
-    strength: Annotated[float, Limit(above=0)] | None = None
+    C: Annotated[float, Limit(above=0)] | None = None
     """C of the logistic regression, the inverse of its penalty; auto: chosen on validation."""
     k: Annotated[int, Limit(least=1)] | None = None
     """Neighbours; auto: chosen on validation."""
@@ -121,18 +121,18 @@ def needs(c: ProbeSettings, spec: Spec) -> None:
         raise MissingWeights(missing.cause, f"{missing.remedy.split(';')[0]}; or give --pretrained RUN.") from None
 
 
-def reads(c: ProbeSettings, spec: Spec) -> Reading:
-    return encoder(c).reads(c.start, spec)
+def preprocessing_of(c: ProbeSettings, spec: Spec) -> Preprocessing:
+    return encoder(c).preprocessing_of(c.start, spec)
 
 
 def build(c: ProbeSettings, spec: Spec) -> Linear | Voting:
     assert isinstance(spec.target, Classes)
-    architecture, reading = encoder(c), reads(c, spec)
-    assert reading.size is not None
-    assert reading.channels is not None
+    architecture, preprocessing = encoder(c), preprocessing_of(c, spec)
+    assert preprocessing.size is not None
+    assert preprocessing.channels is not None
     classes = len(spec.target.names)
-    body = architecture.body(architecture.settings(), (reading.channels, *reading.size), classes)
-    features = Features(Network(Standardize(spec.input, reading.channels), body))
+    body = architecture.body(architecture.settings(), (preprocessing.channels, *preprocessing.size), classes)
+    features = Features(Network(Standardize(spec.input, preprocessing.channels), body))
     return Linear(features, classes) if c.head == "logistic" else Voting(features, classes)
 
 
@@ -177,7 +177,7 @@ def _regress(
     standard = ((x.double() - mean) / std).numpy()
     held_x = ((held[0].double() - mean) / std).numpy()
     best, taken = -1.0, None
-    for strength in STRENGTHS if c.strength is None and len(held_x) else (c.strength or 1.0,):
+    for strength in STRENGTHS if c.C is None and len(held_x) else (c.C or 1.0,):
         solved = LogisticRegression(C=strength, max_iter=1000).fit(standard, y.numpy())
         right = float(solved.score(held_x, held[1].numpy())) if len(held_x) else 0.0
         if right > best:
@@ -202,9 +202,9 @@ LEARNER = Learner[ProbeSettings, Dataset[Labelled], Linear | Voting](
     task=TASK,
     accepts=frozenset({"image"}),
     settings=ProbeSettings,
-    refuses=one_class,
+    unsupported_reason=one_class,
     needs=needs,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
     stoppable=False,

@@ -9,8 +9,8 @@ from torch import nn
 
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Because, settings
-from snellen.core.spec import Classes, Labels, Reading, Spec
+from snellen.core.settings import Suggestion, settings
+from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, flat_size
@@ -18,7 +18,7 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
 from snellen.tasks.classify.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import learn
 
 
@@ -26,29 +26,31 @@ from snellen.training.supervised import learn
 class SoftmaxSettings:
     """A linear layer has nothing to set but how it learns."""
 
-    descent: Descent = Descent(epochs=15, lr=0.002)
+    descent: TrainingSettings = TrainingSettings(epochs=15, lr=0.002)
     weighting: Weighting = Weighting()
 
 
-def suggest(spec: Spec) -> dict[str, Because]:
+def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     if count < 10_000:  # the loss is convex: large steps do no harm
         return {
-            "epochs": Because(value=100 if count < 1000 else 40, why=f"{count:,} samples: more passes"),
-            "lr": Because(value=0.03 if count < 1000 else 0.01, why="few samples: few steps, so larger ones"),
+            "epochs": Suggestion(value=100 if count < 1000 else 40, why=f"{count:,} samples: more passes"),
+            "lr": Suggestion(value=0.03 if count < 1000 else 0.01, why="few samples: few steps, so larger ones"),
         }
     return {}
 
 
 def build(c: SoftmaxSettings, spec: Spec) -> Logits:
     assert isinstance(spec.target, Classes | Labels)
-    linear = nn.Linear(flat_size(spec, reads(c, spec)), len(spec.target.names))
+    linear = nn.Linear(flat_size(spec, preprocessing_of(c, spec)), len(spec.target.names))
     nn.init.zeros_(linear.weight)  # the loss is convex: any start leads to the same end
     nn.init.zeros_(linear.bias)
-    return Logits(Network(Standardize(spec.input, reads(c, spec).channels), nn.Sequential(nn.Flatten(), linear)))
+    return Logits(
+        Network(Standardize(spec.input, preprocessing_of(c, spec).channels), nn.Sequential(nn.Flatten(), linear))
+    )
 
 
-def reads(c: SoftmaxSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: SoftmaxSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=64)
 
 
@@ -64,7 +66,7 @@ LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], Logits](
     accepts=frozenset({"vector", "image"}),
     settings=SoftmaxSettings,
     suggest=suggest,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
 )

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Classes, Input, Reading, Spec
+from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, read_shape
 from snellen.nn.layers import Standardize
 from snellen.tasks.classify.task import TASK, one_class
-from snellen.training.supervised import everything, some
+from snellen.training.supervised import all_samples, some
 
 AT_ONCE = 256  # inputs whose kernel with all support vectors is in memory at once
 CACHE = 500  # MB of the kernel that libsvm keeps
@@ -113,18 +113,18 @@ class SupportVectors(nn.Module):
 
 def build(c: SVMSettings, spec: Spec) -> SupportVectors:
     assert isinstance(spec.target, Classes)
-    return SupportVectors(spec.input, read_shape(spec, reads(c, spec)), len(spec.target.names), c.kernel)
+    return SupportVectors(spec.input, read_shape(spec, preprocessing_of(c, spec)), len(spec.target.names), c.kernel)
 
 
-def reads(c: SVMSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: SVMSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=32)
 
 
 def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run) -> None:
     """One call of libsvm, which cannot be stopped."""
     train = data.samples("train")
-    model.standardize.learn(some(train).x, data.span, alike=True)
-    raw, y, _ = everything(train)
+    model.standardize.learn(some(train).x, data.value_range, alike=True)
+    raw, y, _ = all_samples(train)
     x = model.flat(raw)
     variance = float(x.var(0, correction=0).sum())
     model.gamma.fill_(c.gamma if c.gamma is not None else 1.5 / variance if variance > 0 else 1.0)
@@ -187,8 +187,8 @@ LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=SVMSettings,
-    refuses=one_class,
-    reads=reads,
+    unsupported_reason=one_class,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
     stoppable=False,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
-from snellen.core.task import Answer, Exported, Output, Predictions, Task
+from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import classification
@@ -145,7 +145,7 @@ def errors(said: Predictions, spec: Spec) -> Tensor:
     return wrong
 
 
-def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The headline of (R, n) resampled rows."""
     scores, truth = said["scores"], said["truth"]
     if isinstance(spec.target, Labels):
@@ -186,7 +186,7 @@ def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
     return answers
 
 
-class Outward(nn.Module):
+class ExportedClassifier(nn.Module):
     """Scores, and probabilities where the model gives any, as named tensors.
 
     Args:
@@ -206,12 +206,12 @@ class Outward(nn.Module):
         return {"scores": scores, "probabilities": scores.sigmoid() if self.several else scores.softmax(1)}
 
 
-def exported(model: Classifier, spec: Spec) -> Exported:
+def export(model: Classifier, spec: Spec) -> ExportedModel:
     target = spec.target
     assert isinstance(target, Classes | Labels)
     words = ("scores", "probabilities") if model.probabilistic else ("scores",)
-    return Exported(
-        module=Outward(model, isinstance(target, Labels)),
+    return ExportedModel(
+        module=ExportedClassifier(model, isinstance(target, Labels)),
         outputs=tuple(Output(name=word, columns=target.names) for word in words),
     )
 
@@ -226,9 +226,9 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     measure=measure,
     answer=answer,
     errors=errors,
-    of_rows=of_rows,
+    resampled_headline=resampled_headline,
     worst=lambda said, spec, count: views.worst(said, count),
     truth=truth,
     views=views.views,
-    exported=exported,
+    export=export,
 )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.core.task import Predictions
-from snellen.core.views import Cell, Matrix, Picture, Pictures, Plot, Series, Table, View
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics.classification import calibration, confusion
 from snellen.metrics.intervals import wilson
@@ -141,9 +141,9 @@ def _with_inputs(title: str, data: Dataset[Labelled], ids: Tensor, captions: lis
     items = []
     for i, name, caption in zip(ids.tolist(), names, captions, strict=True):
         x = data.picture(i)
-        low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
-        items.append(Picture(values=x, low=low, high=high, caption=f"{caption}\n{name}", good=False))
-    return Pictures(title=title, items=items, caption="The wrong answers the model was surest of.")
+        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+        items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{name}", good=False))
+    return ImageGrid(title=title, items=items, caption="The wrong answers the model was surest of.")
 
 
 def _labels(said: Predictions, target: Labels) -> Table:

@@ -8,7 +8,7 @@ from snellen.core.learner import Learner
 from snellen.tasks.dense_regress import baseline, from_module, networks, task
 
 TASK = task.TASK
-adopt = from_module.adopt
+__all__ = ["LEARNERS", "TASK", "from_module"]
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,

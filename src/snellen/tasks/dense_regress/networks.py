@@ -10,7 +10,7 @@ from snellen.architectures.dense.architecture import DenseArchitecture, channels
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Because, joined
+from snellen.core.settings import Suggestion, joined
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
@@ -25,9 +25,9 @@ ADDS = PixelErrors  # to the settings of an architecture
 def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labelled], Measured]:
     """The architecture with as many outputs a pixel as there are numbers."""
 
-    def suggest(spec: Spec) -> Mapping[str, Because]:
+    def suggest(spec: Spec) -> Mapping[str, Suggestion]:
         still = "how bright a surface is decides on the number"
-        fixed = {"brightness": Because(value=0.0, why=still)} if asked(spec).kind == "reflectance" else {}
+        fixed = {"brightness": Suggestion(value=0.0, why=still)} if asked(spec).kind == "reflectance" else {}
         return {**architecture.suggested(spec), **fixed}
 
     def needs(c: Any, spec: Spec) -> None:
@@ -61,10 +61,10 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
         suggest=suggest,
         needs=needs,
-        reads=lambda c, spec: architecture.reads(spec),
+        preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
         build=build,
         fit=fit,
-        climbs=architecture.climbs,
+        in_default_ladder=architecture.in_default_ladder,
     )
 
 

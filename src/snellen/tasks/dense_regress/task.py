@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import PixelNumbers, Spec
-from snellen.core.task import Answer, Exported, Output, Predictions, Task
+from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_maps import Worst
@@ -126,7 +126,7 @@ def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
     return metrics
 
 
-def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The headline of (R, n) resampled pictures."""
     return of_sums(said["sums"], next(iter(judged(spec).figures.values())).of)
 
@@ -181,7 +181,7 @@ def truth(data: Dataset[Labelled], id: int) -> dict[str, Any]:
     return told(there, asked(data.spec).names)
 
 
-class Outward(nn.Module):
+class ExportedDenseRegressor(nn.Module):
     """The numbers of every pixel, as a named tensor."""
 
     def __init__(self, model: Measurer) -> None:
@@ -193,15 +193,15 @@ class Outward(nn.Module):
         return {"numbers": self.model.predict(x)}
 
 
-def exported(model: Measurer, spec: Spec) -> Exported:
+def export(model: Measurer, spec: Spec) -> ExportedModel:
     target = asked(spec)
     numbers = Output(name="numbers", columns=target.names, units=target.units or ("",) * len(target.names))
-    outward = Outward(model)
-    return Exported(module=outward, outputs=(numbers,), least=1 + multiple(outward))
+    outward = ExportedDenseRegressor(model)
+    return ExportedModel(module=outward, outputs=(numbers,), least=1 + multiple(outward))
 
 
 TASK: Task[Dataset[Labelled], Measurer] = Task(
-    name="pixels",
+    name="dense-regress",
     question="How much is it, at every pixel?",
     default=lambda spec: "unet",
     headline=headline,
@@ -210,9 +210,9 @@ TASK: Task[Dataset[Labelled], Measurer] = Task(
     measure=measure,
     answer=answer,
     errors=lambda said, spec: _wrong(said["sums"], spec),
-    of_rows=of_rows,
+    resampled_headline=resampled_headline,
     worst=lambda said, spec, count: torch.argsort(_wrong(said["sums"], spec), descending=True, stable=True)[:count],
     truth=truth,
     views=lambda said, data, spec: views.views(said, data, spec, _wrong(said["sums"], spec)),
-    exported=exported,
+    export=export,
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snellen.core.spec import PixelNumbers, Spec
 from snellen.core.task import Predictions
-from snellen.core.views import Picture, Pictures, Plot, Series, View
+from snellen.core.views import AnnotatedImage, ImageGrid, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_maps import kept
 from snellen.metrics import boundary
@@ -36,7 +36,7 @@ def views(said: Predictions, data: Dataset[Labelled], spec: Spec, wrong: Tensor)
     return shown
 
 
-def _worst(said: Predictions, data: Dataset[Labelled], target: PixelNumbers, wrong: Tensor) -> Pictures:
+def _worst(said: Predictions, data: Dataset[Labelled], target: PixelNumbers, wrong: Tensor) -> ImageGrid:
     """Picture, truth and answer beside each other."""
     items = []
     assert data.annotations is not None
@@ -45,11 +45,11 @@ def _worst(said: Predictions, data: Dataset[Labelled], target: PixelNumbers, wro
         id = int(said["ids"][row])
         x, true = data.picture(id), data.annotations.of(id)
         assert isinstance(true, Tensor)
-        low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         first = x[:3] if x.shape[0] == 6 else x  # of two frames
         caption = f"{'1 − ' if _share(target) else ''}{_figure(target)} {float(wrong[row]):.3g}\n{data.name(id)}"
         items.append(
-            Picture(
+            AnnotatedImage(
                 values=first,
                 low=low,
                 high=high,
@@ -57,7 +57,7 @@ def _worst(said: Predictions, data: Dataset[Labelled], target: PixelNumbers, wro
                 beside=drawn([true, maps[row]], target, ("truth", "answer")),
             )
         )
-    return Pictures(
+    return ImageGrid(
         title="Worst pictures",
         items=items,
         caption=f"Picture, truth, answer; {_MEANING.get(target.kind, 'low is dark.')}",
@@ -79,11 +79,11 @@ def _figure(target: PixelNumbers) -> str:
     }[target.kind]
 
 
-def drawn(maps: list[Tensor], target: PixelNumbers, captions: tuple[str, ...]) -> list[Picture]:
+def drawn(maps: list[Tensor], target: PixelNumbers, captions: tuple[str, ...]) -> list[AnnotatedImage]:
     """Maps (T, H, W) as pictures on one scale, that of the first."""
     if target.kind == "flow":
         return [
-            Picture(values=colours, low=0.0, high=255.0, caption=caption)
+            AnnotatedImage(values=colours, low=0.0, high=255.0, caption=caption)
             for colours, caption in zip(_flow_colours(maps), captions, strict=True)
         ]
     low, high = {"normals": (-1.0, 1.0), "edges": (0.0, 1.0), "reflectance": (0.0, 1.0)}.get(target.kind, (0.0, 0.0))
@@ -91,7 +91,7 @@ def drawn(maps: list[Tensor], target: PixelNumbers, captions: tuple[str, ...]) -
         there = maps[0][torch.isfinite(maps[0])]
         low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
     return [
-        Picture(values=values, low=low, high=high, caption=caption)
+        AnnotatedImage(values=values, low=low, high=high, caption=caption)
         for values, caption in zip(maps, captions, strict=True)
     ]
 

@@ -13,7 +13,7 @@ from typing import Literal
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.proposals_from_search import Given, by_one_map, in_stages
@@ -21,24 +21,24 @@ from snellen.detection.selective_search import needed
 from snellen.detection.training import Lesson
 from snellen.nn.detection.detector import Detector
 from snellen.tasks.detect.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
 class FastRCNNSettings:
     """What it is given, how it looks at a region, and how it learns."""
 
-    pool: Literal["roi-pool", "roi-align"] = "roi-pool"
+    roi_pooling: Literal["roi-pool", "roi-align"] = "roi-pool"
     """How a region is read from the map: cut at whole cells, or between them."""
     given: Given = Given()
-    descent: Descent = Descent(
-        epochs=12, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
+    descent: TrainingSettings = TrainingSettings(
+        epochs=12, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip_grad=5.0
     )
-    augment: SceneAugment = SceneAugment(flip=False)
+    augment: SceneAugment = SceneAugment(hflip=False)
 
 
 def build(c: FastRCNNSettings, spec: Spec) -> Detector:
-    return by_one_map(c.given, c.pool, spec)
+    return by_one_map(c.given, c.roi_pooling, spec)
 
 
 def fit(c: FastRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -54,7 +54,7 @@ LEARNER = Learner[FastRCNNSettings, Dataset[Labelled], Detector](
     settings=FastRCNNSettings,
     build=build,
     fit=fit,
-    reads=lambda c, spec: Reading(channels=spec.input.shape[0] or 3),
+    preprocessing_of=lambda c, spec: Preprocessing(channels=spec.input.shape[0] or 3),
     needs=lambda c, spec: needed(),
-    climbs=False,
+    in_default_ladder=False,
 )

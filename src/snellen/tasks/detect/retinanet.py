@@ -14,11 +14,11 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import THIRDS, Published
 from snellen.detection.one_stage import detector
 from snellen.detection.pretrained import begin, gentle, there
-from snellen.detection.settings import Sight, reads
+from snellen.detection.settings import Sight, preprocessing_of
 from snellen.detection.training import Lesson, learn
 from snellen.nn.detection.detector import Detector
 from snellen.tasks.detect.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 PUBLISHED = {"resnet50": Published(name="retinanet_resnet50_fpn", anchors=THIRDS, epsilon=0.0)}
 
@@ -28,8 +28,8 @@ class RetinaNetSettings:
     """What it sees with, and how it learns."""
 
     sight: Sight = Sight()
-    descent: Descent = Descent(
-        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
+    descent: TrainingSettings = TrainingSettings(
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip_grad=5.0
     )
     augment: SceneAugment = SceneAugment()
 
@@ -53,7 +53,7 @@ LEARNER = Learner[RetinaNetSettings, Dataset[Labelled], Detector](
     suggest=gentle,
     build=build,
     fit=fit,
-    reads=lambda c, spec: reads(c.sight, spec),
+    preprocessing_of=lambda c, spec: preprocessing_of(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "retinanet"),
-    climbs=False,
+    in_default_ladder=False,
 )

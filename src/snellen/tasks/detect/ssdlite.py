@@ -11,7 +11,7 @@ from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import Published
@@ -21,7 +21,7 @@ from snellen.detection.settings import Sight
 from snellen.detection.training import Lesson, learn
 from snellen.nn.detection.detector import Detector
 from snellen.tasks.detect.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 HALF = (0.5, 0.5, 0.5)
 PUBLISHED = {"mobilenet": Published(name="ssdlite320_mobilenet_v3_large", sides=(320, 320), mean=HALF, std=HALF)}
@@ -31,15 +31,15 @@ PUBLISHED = {"mobilenet": Published(name="ssdlite320_mobilenet_v3_large", sides=
 class SSDLiteSettings:
     """What it sees with, and how it learns."""
 
-    sight: Sight = Sight(backbone="mobilenet", shorter=320)
-    descent: Descent = Descent(
+    sight: Sight = Sight(backbone="mobilenet", min_size=320)
+    descent: TrainingSettings = TrainingSettings(
         epochs=16,
         batch_size=4,
         optimizer="adamw",
         lr=0.002,
         weight_decay=0.01,
         warmup=0.1,
-        clip=5.0,
+        clip_grad=5.0,
         precision="float32",
     )
     augment: SceneAugment = SceneAugment()
@@ -54,7 +54,7 @@ def needs(c: SSDLiteSettings, spec: Spec) -> None:
     for flag, said, has in (
         ("--backbone", c.sight.backbone, "mobilenet"),
         ("--norm", c.sight.norm, "batch"),
-        ("--longer", c.sight.longer, None),
+        ("--max-size", c.sight.max_size, None),
     ):
         if said != has:
             raise UsageError(
@@ -80,7 +80,7 @@ LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], Detector](
     suggest=gentle,
     build=build,
     fit=fit,
-    reads=lambda c, spec: Reading(channels=3),
+    preprocessing_of=lambda c, spec: Preprocessing(channels=3),
     needs=needs,
-    climbs=False,
+    in_default_ladder=False,
 )

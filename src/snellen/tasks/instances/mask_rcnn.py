@@ -13,12 +13,12 @@ from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import EACH, Published
 from snellen.detection.pretrained import begin, gentle, there
-from snellen.detection.settings import Sight, reads
+from snellen.detection.settings import Sight, preprocessing_of
 from snellen.detection.training import Lesson, learn
 from snellen.detection.two_stage import Stages, detector
 from snellen.nn.detection.detector import Detector
 from snellen.tasks.instances.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 PUBLISHED = {"resnet50": Published(name="maskrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0)}
 
@@ -27,18 +27,18 @@ PUBLISHED = {"resnet50": Published(name="maskrcnn_resnet50_fpn", anchors=EACH, e
 class MaskRCNNSettings:
     """What it sees with, what it proposes, and how it learns."""
 
-    staged: bool = False
+    detach_masks: bool = False
     """Learn masks from maps that are made for boxes alone: nothing of the masks' loss goes back into them."""
     sight: Sight = Sight()
     stages: Stages = Stages()
-    descent: Descent = Descent(
-        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip=5.0
+    descent: TrainingSettings = TrainingSettings(
+        epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip_grad=5.0
     )
     augment: SceneAugment = SceneAugment()
 
 
 def build(c: MaskRCNNSettings, spec: Spec) -> Detector:
-    return detector(c.sight, c.stages, spec, PUBLISHED, masks="staged" if c.staged else "joint")
+    return detector(c.sight, c.stages, spec, PUBLISHED, masks="staged" if c.detach_masks else "joint")
 
 
 def fit(c: MaskRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
@@ -56,6 +56,6 @@ LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], Detector](
     suggest=gentle,
     build=build,
     fit=fit,
-    reads=lambda c, spec: reads(c.sight, spec),
+    preprocessing_of=lambda c, spec: preprocessing_of(c.sight, spec),
     needs=lambda c, spec: there(c.sight, PUBLISHED, "mask-rcnn"),
 )

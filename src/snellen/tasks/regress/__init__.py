@@ -19,7 +19,7 @@ from snellen.tasks.regress import (
 )
 
 TASK = task.TASK
-adopt = from_module.adopt
+__all__ = ["LEARNERS", "TASK", "from_module"]
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,

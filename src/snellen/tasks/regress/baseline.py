@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Numbers, Reading, Spec
+from snellen.core.spec import Numbers, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
 from snellen.tasks.regress.task import TASK
@@ -32,7 +32,7 @@ class Mean(nn.Module):
         return self.mean.expand(x.shape[0], -1)
 
 
-def reads(c: BaselineSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: BaselineSettings, spec: Spec) -> Preprocessing:
     """Pictures at one size, though nothing in them counts: whoever asks for several gets them as one batch."""
     return fixed_size(spec, most=128)
 
@@ -54,7 +54,7 @@ LEARNER = Learner[BaselineSettings, Dataset[Labelled], Mean](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=BaselineSettings,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
 )

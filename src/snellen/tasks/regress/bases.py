@@ -14,7 +14,7 @@ from snellen.core.learner import Learner
 from snellen.core.random import key
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, flat_size
 from snellen.nn.layers import Standardize
@@ -31,9 +31,9 @@ class BasesSettings:
 
     bases: Annotated[int, Limit(least=1)] = 30
     """How many basis functions; their centres are found by k-means of the training inputs."""
-    width: Annotated[float, Limit(above=0)] | None = None
+    bandwidth: Annotated[float, Limit(above=0)] | None = None
     """Deviation s of each, of standardised inputs; auto: twice the mean distance from a centre to the next."""
-    penalty: Annotated[float, Limit(least=0)] | None = None
+    alpha: Annotated[float, Limit(least=0)] | None = None
     """λ of λ/2 ‖w‖², for standardised φ; auto: that with the least error on samples left out one by one."""
 
 
@@ -58,26 +58,28 @@ class OnBases(nn.Module):
 
 
 def build(c: BasesSettings, spec: Spec) -> OnBases:
-    reading = reads(c, spec)
+    preprocessing = preprocessing_of(c, spec)
     count = min(c.bases, spec.sizes.get("train", c.bases))
     return OnBases(
-        Standardize(spec.input, reading.channels), GaussianBases(count, flat_size(spec, reading)), targets(spec)
+        Standardize(spec.input, preprocessing.channels),
+        GaussianBases(count, flat_size(spec, preprocessing)),
+        targets(spec),
     )
 
 
-def reads(c: BasesSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: BasesSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=32)
 
 
 def fit(c: BasesSettings, data: Dataset[Labelled], model: OnBases, run: Run) -> None:
     train = data.samples("train")
     sample = some(train).x
-    model.standardize.learn(sample, data.span)
+    model.standardize.learn(sample, data.value_range)
     flat = model.standardize(sample).flatten(1)
-    model.bases.place(middles(flat, len(model.bases.centres), key(run.seed, "k-means")), c.width)
+    model.bases.place(middles(flat, len(model.bases.centres), key(run.seed, "k-means")), c.bandwidth)
     phi = parts(torch.cat([model.phi(batch.x) for batch in train.in_order(4096)]))
     t = train.y.double()
-    penalty = best_penalty(phi, t) if c.penalty is None else c.penalty
+    penalty = best_penalty(phi, t) if c.alpha is None else c.alpha
     run.notes["penalty"] = penalty
     model.w.copy_(weights(phi, t, penalty))
     model.to(run.device)
@@ -90,7 +92,7 @@ LEARNER = Learner[BasesSettings, Dataset[Labelled], OnBases](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=BasesSettings,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
     stoppable=False,

@@ -10,7 +10,7 @@ from torch import nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
@@ -18,7 +18,7 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.regress.objective import ByError, Errors, Scaled, learn_targets, targets
 from snellen.tasks.regress.task import TASK
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import check_outputs, learn
 
 
@@ -28,23 +28,25 @@ class OwnSettings:
 
     image_size: Annotated[int, Limit(least=1)] | None = None
     """Pixels a side that pictures are resized to; auto: their usual size, at most 128."""
-    descent: Descent = Descent(epochs=20)
+    descent: TrainingSettings = TrainingSettings(epochs=20)
     augment: Augment = Augment()
     errors: Errors = Errors()
 
 
-def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Scaled]:
+def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Scaled]:
     """A learner around a module that takes standardised (B, ...) float inputs and returns (B, T) numbers.
 
     The numbers are those of targets with zero mean and unit variance; they are put into the user's units here. The
     module itself is left as it is; every training starts from a copy.
     """
 
-    def reads(c: OwnSettings, spec: Spec) -> Reading:
+    def preprocessing_of(c: OwnSettings, spec: Spec) -> Preprocessing:
         return fixed_size(spec, most=128, asked=c.image_size)
 
     def build(c: OwnSettings, spec: Spec) -> Scaled:
-        return Scaled(Network(Standardize(spec.input, reads(c, spec).channels), copy.deepcopy(module)), targets(spec))
+        return Scaled(
+            Network(Standardize(spec.input, preprocessing_of(c, spec).channels), copy.deepcopy(module)), targets(spec)
+        )
 
     def fit(c: OwnSettings, data: Dataset[Labelled], model: Scaled, run: Run) -> None:
         check_outputs(model, targets(data.spec), data, run)
@@ -58,7 +60,7 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Scaled]:
         task=TASK,
         accepts=frozenset({"vector", "image"}),
         settings=OwnSettings,
-        reads=reads,
+        preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,
         parts=(module,),

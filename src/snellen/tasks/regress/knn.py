@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Numbers, Reading, Spec
+from snellen.core.spec import Numbers, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, read_shape
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.regress.task import TASK
-from snellen.training.supervised import everything, some
+from snellen.training.supervised import all_samples, some
 
 
 @settings
@@ -44,18 +44,18 @@ class Averaging(nn.Module):
 def build(c: KNNSettings, spec: Spec) -> Averaging:
     assert isinstance(spec.target, Numbers)
     numbers = torch.empty(0, len(spec.target.names), dtype=torch.float64)
-    return Averaging(Neighbours(spec.input, read_shape(spec, reads(c, spec)), numbers), c.k)
+    return Averaging(Neighbours(spec.input, read_shape(spec, preprocessing_of(c, spec)), numbers), c.k)
 
 
-def reads(c: KNNSettings, spec: Spec) -> Reading:
+def preprocessing_of(c: KNNSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, most=32)
 
 
 def fit(c: KNNSettings, data: Dataset[Labelled], model: Averaging, run: Run) -> None:
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.neighbours.standardize.learn(some(train).x, data.span, alike=True)
-    x, y, _ = everything(train)
+    model.neighbours.standardize.learn(some(train).x, data.value_range, alike=True)
+    x, y, _ = all_samples(train)
     model.neighbours.remember(x, y)
 
 
@@ -66,7 +66,7 @@ LEARNER = Learner[KNNSettings, Dataset[Labelled], Averaging](
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=KNNSettings,
-    reads=reads,
+    preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,
     stoppable=False,

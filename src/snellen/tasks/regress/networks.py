@@ -9,8 +9,8 @@ from snellen.architectures.architecture import Architecture
 from snellen.architectures.pretrained import begin, there
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Because, flat, joined
-from snellen.core.spec import Reading, Spec
+from snellen.core.settings import Suggestion, flat, joined
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
@@ -28,26 +28,29 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
     plain = {setting.name: setting.default for setting in flat(Augment)}
     varied = [s.name for s in flat(settings) if s.name in plain and s.default != plain[s.name]]
 
-    def suggest(spec: Spec) -> dict[str, Because]:
+    def suggest(spec: Spec) -> dict[str, Suggestion]:
         still = "a mirrored or shifted picture may have another number: the user says what keeps it"
-        suggested = {**architecture.suggested(spec), **{name: Because(value=plain[name], why=still) for name in varied}}
+        suggested = {
+            **architecture.suggested(spec),
+            **{name: Suggestion(value=plain[name], why=still) for name in varied},
+        }
         if "image" in architecture.accepts and "vector" not in architecture.accepts:
             epochs = 20 if spec.sizes.get("train", 0) >= 2000 else 40
             why = "errors of numbers are steeper than those of classes: small steps"
             suggested |= {
-                "optimizer": Because(value="adam", why=why),
-                "lr": Because(value=0.001, why=why),
-                "weight_decay": Because(value=0.0, why=why),
-                "epochs": Because(value=epochs, why="small steps need more passes"),
+                "optimizer": Suggestion(value="adam", why=why),
+                "lr": Suggestion(value=0.001, why=why),
+                "weight_decay": Suggestion(value=0.0, why=why),
+                "epochs": Suggestion(value=epochs, why="small steps need more passes"),
             }
         return suggested
 
-    def reads(c: Any, spec: Spec) -> Reading:
-        return architecture.reads(c.network.start, spec)
+    def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
+        return architecture.preprocessing_of(c.network.start, spec)
 
     def build(c: Any, spec: Spec) -> Scaled:
         body = architecture.built(c.network, spec, targets(spec))
-        return Scaled(Network(Standardize(spec.input, reads(c, spec).channels), body), targets(spec))
+        return Scaled(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body), targets(spec))
 
     def fit(c: Any, data: Dataset[Labelled], model: Scaled, run: Run) -> None:
         begin(architecture, c.network.start, model.network, run)
@@ -62,12 +65,12 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
         accepts=architecture.accepts,
         settings=settings,
         suggest=suggest,
-        refuses=architecture.refuses,
+        unsupported_reason=architecture.unsupported_reason,
         needs=lambda c, spec: there(architecture, c.network.start),
-        reads=reads,
+        preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,
-        climbs=architecture.climbs,
+        in_default_ladder=architecture.in_default_ladder,
     )
 
 

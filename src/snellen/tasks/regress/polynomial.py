@@ -28,7 +28,7 @@ HIGHEST = 9  # order that is tried
 class PolynomialSettings:
     """How far it may bend."""
 
-    order: Annotated[int, Limit(least=0, most=30)] | None = None
+    degree: Annotated[int, Limit(least=0, most=30)] | None = None
     """M, the highest power of each column; auto: of 0 to 9 that with the least error on samples left out one by one."""
 
 
@@ -85,7 +85,7 @@ def errors_of_orders(model: Polynomial, x: Tensor, t: Tensor) -> list[float]:
 
 
 def build(c: PolynomialSettings, spec: Spec) -> Polynomial:
-    return Polynomial(spec.input.shape[0] or 1, targets(spec), HIGHEST if c.order is None else c.order)
+    return Polynomial(spec.input.shape[0] or 1, targets(spec), HIGHEST if c.degree is None else c.degree)
 
 
 def fit(c: PolynomialSettings, data: Dataset[Labelled], model: Polynomial, run: Run) -> None:
@@ -93,7 +93,7 @@ def fit(c: PolynomialSettings, data: Dataset[Labelled], model: Polynomial, run: 
     low, high = x.amin(0), x.amax(0)
     model.middle.copy_((low + high) / 2)
     model.radius.copy_(torch.where(high > low, (high - low) / 2, torch.ones_like(low)))
-    order = c.order
+    order = c.degree
     if order is None:
         errors = errors_of_orders(model, x, t)
         order = errors.index(min(errors))

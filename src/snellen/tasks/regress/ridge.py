@@ -27,7 +27,7 @@ PENALTIES = torch.logspace(-8, 2, 41, dtype=torch.float64)  # tried, as shares o
 class RidgeSettings:
     """What large weights cost."""
 
-    penalty: Annotated[float, Limit(least=0)] | None = None
+    alpha: Annotated[float, Limit(least=0)] | None = None
     """λ of λ/2 ‖w‖², for standardised columns; auto: that with the least error on samples left out one by one."""
 
 
@@ -97,7 +97,7 @@ def build(c: RidgeSettings, spec: Spec) -> Linear:
 def fit(c: RidgeSettings, data: Dataset[Labelled], model: Linear, run: Run) -> None:
     x, t = least_squares.training(data)
     phi = parts(x)
-    penalty = best_penalty(phi, t) if c.penalty is None else c.penalty
+    penalty = best_penalty(phi, t) if c.alpha is None else c.alpha
     run.notes["penalty"] = penalty
     model.w.copy_(weights(phi, t, penalty))
     model.to(run.device)

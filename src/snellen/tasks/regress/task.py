@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
-from snellen.core.task import Answer, Exported, Output, Predictions, Task
+from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
 from snellen.core.views import Metric, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import regression
@@ -101,7 +101,7 @@ def truth(data: Dataset[Labelled], id: int) -> dict[str, float]:
     return dict(zip(data.spec.target.names, data.truth[id].tolist(), strict=True))
 
 
-def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The headline of (R, n) resampled rows."""
     if headline(spec) == "R2":
         return regression.r2_of_rows(said["truth"], said["said"])
@@ -143,7 +143,7 @@ def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
     return shown
 
 
-class Outward(nn.Module):
+class ExportedRegressor(nn.Module):
     """The numbers in the user's units, as a named tensor."""
 
     def __init__(self, model: Regressor) -> None:
@@ -155,11 +155,11 @@ class Outward(nn.Module):
         return {"numbers": self.model.predict(x)}
 
 
-def exported(model: Regressor, spec: Spec) -> Exported:
+def export(model: Regressor, spec: Spec) -> ExportedModel:
     assert isinstance(spec.target, Numbers)
     names = spec.target.names
     numbers = Output(name="numbers", columns=names, units=spec.target.units or ("",) * len(names))
-    return Exported(module=Outward(model), outputs=(numbers,))
+    return ExportedModel(module=ExportedRegressor(model), outputs=(numbers,))
 
 
 TASK: Task[Dataset[Labelled], Regressor] = Task(
@@ -172,9 +172,9 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     measure=measure,
     answer=answer,
     errors=errors,
-    of_rows=of_rows,
+    resampled_headline=resampled_headline,
     worst=lambda said, spec, count: torch.argsort(errors(said, spec), descending=True)[:count],
     truth=truth,
     views=views,
-    exported=exported,
+    export=export,
 )

@@ -11,7 +11,7 @@ from snellen.architectures.dense.architecture import channels
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Reading, Spec
+from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
@@ -19,7 +19,7 @@ from snellen.nn.network import Network
 from snellen.tasks.segment.objective import ByOverlap, PixelLogits, Weighting
 from snellen.tasks.segment.task import TASK, classes
 from snellen.training.dense import Sight, check_maps, learn_dense, tile_of
-from snellen.training.settings import Descent
+from snellen.training.settings import TrainingSettings
 
 
 @settings
@@ -27,12 +27,12 @@ class OwnSettings:
     """How a network of one's own learns."""
 
     sight: Sight = Sight()
-    descent: Descent = Descent(epochs=20)
+    descent: TrainingSettings = TrainingSettings(epochs=20)
     augment: SceneAugment = SceneAugment()
     weighting: Weighting = Weighting()
 
 
-def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], PixelLogits]:
+def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], PixelLogits]:
     """A learner around a module that takes standardised (B, C, H, W) pictures and returns (B, K, H, W) logits.
 
     The module itself is left as it is; every training starts from a copy.
@@ -53,7 +53,7 @@ def adopt(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], PixelLog
         task=TASK,
         accepts=frozenset({"image"}),
         settings=OwnSettings,
-        reads=lambda c, spec: Reading(channels=channels(spec)),
+        preprocessing_of=lambda c, spec: Preprocessing(channels=channels(spec)),
         build=build,
         fit=fit,
         parts=(module,),

@@ -52,10 +52,10 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
         suggest=architecture.suggested,
         needs=needs,
-        reads=lambda c, spec: architecture.reads(spec),
+        preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
         build=build,
         fit=fit,
-        climbs=architecture.climbs,
+        in_default_ladder=architecture.in_default_ladder,
     )
 
 

@@ -13,7 +13,7 @@ from snellen.core.detections import Region
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import PixelClasses, Spec
-from snellen.core.task import Answer, Exported, Output, Predictions, Task
+from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_maps import Worst
@@ -104,7 +104,7 @@ def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
     return metrics
 
 
-def of_rows(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
     """The mean IoU of (R, n) resampled pictures."""
     return of_sums(segmentation.sums(said["confusion"]), segmentation.mean_iou)
 
@@ -148,7 +148,7 @@ def truth(data: Dataset[Labelled], id: int) -> dict[str, Any]:
     }
 
 
-class Outward(nn.Module):
+class ExportedSegmenter(nn.Module):
     """Scores and probabilities of every pixel, as named tensors."""
 
     def __init__(self, model: Segmenter) -> None:
@@ -161,10 +161,10 @@ class Outward(nn.Module):
         return {"scores": scores, "probabilities": scores.softmax(1)}
 
 
-def exported(model: Segmenter, spec: Spec) -> Exported:
+def export(model: Segmenter, spec: Spec) -> ExportedModel:
     names = classes(spec)
-    outward = Outward(model)
-    return Exported(
+    outward = ExportedSegmenter(model)
+    return ExportedModel(
         module=outward,
         least=1 + multiple(outward),
         outputs=(Output(name="scores", columns=names), Output(name="probabilities", columns=names)),
@@ -181,9 +181,9 @@ TASK: Task[Dataset[Labelled], Segmenter] = Task(
     measure=measure,
     answer=answer,
     errors=lambda said, spec: of_picture(said["confusion"]),
-    of_rows=of_rows,
+    resampled_headline=resampled_headline,
     worst=lambda said, spec, count: views.worst(of_picture(said["confusion"]), count),
     truth=truth,
     views=views.views,
-    exported=exported,
+    export=export,
 )

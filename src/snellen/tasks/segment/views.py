@@ -7,7 +7,7 @@ from torch import Tensor
 
 from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import Predictions
-from snellen.core.views import Cell, Matrix, Picture, Pictures, Table, View
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_maps import kept
 from snellen.metrics import segmentation
@@ -41,22 +41,22 @@ def _worst(said: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -
         id = int(said["ids"][row])
         x, true = data.picture(id), data.annotations.of(id)
         assert isinstance(true, Tensor)
-        low, high = data.span or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         value = float(mean[row])
         caption = f"mean IoU {100 * value:.1f} %" if value == value else "without a truth"
         lowest = torch.where(there[row], each[row], torch.inf).argmin()
         if int(there[row].sum()) > 1:
             caption += f", {names[int(lowest)]} {100 * float(each[row, lowest]):.1f} %"
         beside = (
-            Picture(values=x, low=low, high=high, classes=true, caption="truth"),
-            Picture(values=x, low=low, high=high, classes=maps[row][0].long(), caption="answer"),
+            AnnotatedImage(values=x, low=low, high=high, classes=true, caption="truth"),
+            AnnotatedImage(values=x, low=low, high=high, classes=maps[row][0].long(), caption="answer"),
         )
-        items.append(Picture(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", beside=beside))
+        items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", beside=beside))
     if not items:
         return []
     legend = tuple((name, k) for k, name in enumerate(names))
     return [
-        Pictures(
+        ImageGrid(
             title="Worst pictures",
             items=items,
             legend=legend,
