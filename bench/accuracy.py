@@ -1,8 +1,8 @@
-"""Our learners beside plain PyTorch scripts of the same network and schedule: test accuracy over seeds.
+"""Test accuracy of our learners and of plain PyTorch scripts with the same network and schedule, over seeds.
 
     python bench/accuracy.py [--learners softmax,mlp,lenet,resnet18] [--seeds 3] [--threads 1]
 
-Reads MNIST and cifar10-subset under $SNELLEN_DATA. Every training is a process of its own, ours and plain in turn.
+Reads MNIST and cifar10-subset under $SNELLEN_DATA. Each training is a separate process, ours and plain alternating.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, RESULTS, about
+from harness import HERE, RESULTS, result_header
 
-APART = {"softmax": 0.3, "mlp": 0.3, "lenet": 0.3, "resnet18": 1.0}  # points that ours may lie below
+MAX_DEFICIT = {"softmax": 0.3, "mlp": 0.3, "lenet": 0.3, "resnet18": 1.0}  # allowed deficit of ours, points
 
 OURS = """
 import json, sys, time
@@ -30,32 +30,32 @@ print(json.dumps({"accuracy": 100 * run.metrics["accuracy"].value, "cpu": time.p
 """
 
 
-def once(*command: str) -> dict[str, float]:
+def run_script(*command: str) -> dict[str, float]:
     path = os.pathsep.join(filter(None, [str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *command],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
     )
-    if done.returncode:
-        raise SystemExit(f"{command[0]} failed:\n{done.stderr}")
-    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    if process.returncode:
+        raise SystemExit(f"{command[0]} failed:\n{process.stderr}")
+    output: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return output
 
 
 def ours(name: str, seed: int, threads: int) -> dict[str, float]:
     data = "mnist" if name != "resnet18" else str(Path(os.environ["SNELLEN_DATA"], "cifar10-subset"))
     with tempfile.TemporaryDirectory() as folder:
-        return once("-c", OURS, name, data, str(seed), str(threads), str(Path(folder, "run")))
+        return run_script("-c", OURS, name, data, str(seed), str(threads), str(Path(folder, "run")))
 
 
 def plain(name: str, seed: int, threads: int) -> dict[str, float]:
     rest = ["--seed", str(seed), "--threads", str(threads)]
     if name == "resnet18":
         data = str(Path(os.environ["SNELLEN_DATA"], "cifar10-subset"))
-        return once(str(HERE / "reference" / "resnet18.py"), data, *rest)
-    return once(str(HERE / "reference" / "mnist.py"), name, *rest)
+        return run_script(str(HERE / "reference" / "resnet18.py"), data, *rest)
+    return run_script(str(HERE / "reference" / "mnist.py"), name, *rest)
 
 
 def interval(values: list[float]) -> float | None:
@@ -67,52 +67,53 @@ def interval(values: list[float]) -> float | None:
     return float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
 
 
-def compared(name: str, seeds: int, threads: int) -> dict[str, Any]:
-    here, there = [], []
+def compare_accuracy(name: str, seeds: int, threads: int) -> dict[str, Any]:
+    our_results, plain_results = [], []
     for seed in range(seeds):
-        here.append(ours(name, seed, threads))
-        there.append(plain(name, seed, threads))
+        our_results.append(ours(name, seed, threads))
+        plain_results.append(plain(name, seed, threads))
         print(
-            f"  {name} seed {seed}: ours {here[-1]['accuracy']:.2f} %, plain {there[-1]['accuracy']:.2f} %",
+            f"  {name} seed {seed}: ours {our_results[-1]['accuracy']:.2f} %, "
+            f"plain {plain_results[-1]['accuracy']:.2f} %",
             file=sys.stderr,
             flush=True,
         )
-    row: dict[str, Any] = {"name": name, "seeds": seeds, "allowed": APART[name]}
-    for who, said in (("ours", here), ("plain", there)):
-        accuracies = [s["accuracy"] for s in said]
-        row[who] = {
+    row: dict[str, Any] = {"name": name, "seeds": seeds, "allowed": MAX_DEFICIT[name]}
+    for source, source_results in (("ours", our_results), ("plain", plain_results)):
+        accuracies = [s["accuracy"] for s in source_results]
+        row[source] = {
             "accuracy": statistics.fmean(accuracies),
             "interval": interval(accuracies),
             "each": accuracies,
-            "cpu": statistics.median(s["cpu"] for s in said),
+            "cpu": statistics.median(s["cpu"] for s in source_results),
         }
     row["apart"] = row["ours"]["accuracy"] - row["plain"]["accuracy"]
-    row["reached"] = row["apart"] >= -APART[name]
+    row["reached"] = row["apart"] >= -MAX_DEFICIT[name]
     return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--learners", default=",".join(APART))
+    parser.add_argument("--learners", default=",".join(MAX_DEFICIT))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
+    args = parser.parse_args()
     path = RESULTS / "accuracy.json"
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
-    asked = given.learners.split(",")
-    head = about("accuracy", "Test accuracy of our learners and of plain scripts.", given.seeds, given.threads)
-    rows = [row for row in before if row["name"] not in asked]
+    earlier_rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    asked = args.learners.split(",")
+    head = result_header("accuracy", "Test accuracy of our learners and of plain scripts.", args.seeds, args.threads)
+    rows = [row for row in earlier_rows if row["name"] not in asked]
     for name in asked:
-        row = compared(name, given.seeds, given.threads)
+        row = compare_accuracy(name, args.seeds, args.threads)
         rows.append({**row, "commit": head["commit"], "date": head["date"]})
-        rows.sort(key=lambda row: list(APART).index(row["name"]))
+        rows.sort(key=lambda row: list(MAX_DEFICIT).index(row["name"]))
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")
     for row in rows:
         verdict = "reached" if row["reached"] else "MISSED"
         print(
             f"{row['name']:10s} ours {row['ours']['accuracy']:.2f} %  plain {row['plain']['accuracy']:.2f} %  "
-            f"apart {row['apart']:+.2f}, allowed -{row['allowed']}: {verdict}"
+            f"difference {row['apart']:+.2f}, allowed -{row['allowed']}: {verdict}"
         )
     print(f"worst difference: {min(row['apart'] for row in rows):+.2f} points")
 

@@ -1,11 +1,11 @@
-"""A folder as a biologist might have it: checked, split without leakage, learned, and judged with an honest interval.
+"""End-to-end test on a typical microscopy folder: data check, split without leakage, training, confidence interval.
 
     python bench/biologist.py [--common 270] [--rare 30] [--side 96] [--folder FOLDER] [--seed 0]
 
 Two classes of cells under a fluorescence microscope, 12 bits deep in 16-bit TIFFs. The rare class is 20 grey levels
-brighter; exposure and background vary from picture to picture, and photons and the camera make noise. Among them lie
-exact copies, near copies (saved with a coarser step, resized, cut), one picture under two labels, and files that are no
-pictures. Whatever should hold is asserted; the figures are printed last as JSON.
+brighter; exposure and background vary from image to image, with photon and camera noise. The folder contains exact
+duplicates, near-duplicates (quantised, resized, cropped), one image with two labels, and files that are not images. All
+expectations are asserted; the results are printed last as JSON.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from snellen.data.open_dataset import dataset
 
 STEP = 20  # grey levels between the classes
 DEPTH = 4095
-LENIENT = ("--quarantine", "--allow-skipped")  # the loss is over 1 in 100 where there are fewer than 200 pictures
+LENIENT = ("--quarantine", "--allow-skipped")  # the loss is over 1 in 100 with fewer than 200 images
 
 
 @dataclasses.dataclass(frozen=True)
 class Planted:
-    """What was put into the folder on purpose, by names relative to it."""
+    """Duplicates planted in the folder, by relative file names."""
 
     copies: tuple[tuple[str, str], ...]
     near: tuple[tuple[str, str], ...]
@@ -43,19 +43,19 @@ class Planted:
 
 
 def cells(rng: np.random.Generator, side: int, bright: bool) -> np.ndarray:
-    """(side, side) uint16 of 12 bits: cells on an uneven background, seen through a camera.
+    """(side, side) uint16 of 12 bits: cells on an uneven background with camera noise.
 
     Grey levels: background about 300, cells 200 to 600 above it, and `STEP` on everything for the bright class.
-    Between pictures the background varies with a standard deviation of 4.
+    Between images the background varies with a standard deviation of 4.
     """
     y, x = np.mgrid[:side, :side] / side
     slope = rng.normal(0, 15, 2)
     scene = 300 + rng.normal(0, 4) + slope[0] * (x - 0.5) + slope[1] * (y - 0.5) + STEP * bright
     for _ in range(rng.integers(4, 9)):
         row, column = rng.uniform(0, 1, 2)
-        long, wide, turn = rng.uniform(0.04, 0.1), rng.uniform(0.03, 0.07), rng.uniform(0, np.pi)
-        along = (x - column) * np.cos(turn) + (y - row) * np.sin(turn)
-        across = (y - row) * np.cos(turn) - (x - column) * np.sin(turn)
+        long, wide, angle = rng.uniform(0.04, 0.1), rng.uniform(0.03, 0.07), rng.uniform(0, np.pi)
+        along = (x - column) * np.cos(angle) + (y - row) * np.sin(angle)
+        across = (y - row) * np.cos(angle) - (x - column) * np.sin(angle)
         scene = scene + rng.uniform(200, 600) * np.exp(-(((along / long) ** 2 + (across / wide) ** 2) ** 2))
     photons = rng.poisson(scene / 2) * 2.0  # two grey levels a photon
     return np.clip(np.rint(photons + rng.normal(0, 8, scene.shape)), 0, DEPTH).astype(np.uint16)
@@ -75,10 +75,10 @@ def resized(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def make(folder: Path, common: int, rare: int, side: int, seed: int = 0, resize: bool = True) -> Planted:
-    """Writes the folder: so many different pictures a class, and beside them what should not be there.
+    """Write the folder: `common` and `rare` distinct images of the two classes, duplicates and foreign files.
 
     Args:
-        resize: some near copies have another size.
+        resize: some near-duplicates have a different size.
     """
     rng = np.random.default_rng(seed)
     names: dict[str, list[Path]] = {"control": [], "treated": []}
@@ -97,59 +97,59 @@ def make(folder: Path, common: int, rare: int, side: int, seed: int = 0, resize:
             edits += [resized(tifffile.imread(paths[k]), size) for k, size in ((6, 2 * side // 3), (7, 3 * side // 2))]
         for path, values in zip(paths[4:], edits, strict=False):
             near.append((path, write(path.with_name(f"{path.stem}_edited.tif"), values, compression="zlib")))
-    twice = folder / "treated" / "which one.tif"
-    shutil.copy(names["control"][9], twice)
+    relabelled = folder / "treated" / "which one.tif"
+    shutil.copy(names["control"][9], relabelled)
     (folder / "notes.docx").write_bytes(b"PK")
     (folder / "control" / "Thumbs.db").write_bytes(b"\0")
     (folder / "control" / "._c0001.tif").write_bytes(b"\0")
     (folder / "settings.txt").write_text("exposure 80 ms\n")
 
-    def told(pairs: list[tuple[Path, Path]]) -> tuple[tuple[str, str], ...]:
+    def relative_names(pairs: list[tuple[Path, Path]]) -> tuple[tuple[str, str], ...]:
         return tuple((a.relative_to(folder).as_posix(), b.relative_to(folder).as_posix()) for a, b in pairs)
 
-    return Planted(told(copies), told(near), told([(names["control"][9], twice)])[0])
+    return Planted(relative_names(copies), relative_names(near), relative_names([(names["control"][9], relabelled)])[0])
 
 
-def command(words: list[str]) -> tuple[int, str, str]:
+def run_command(arguments: list[str]) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = snellen(words)
-    print(f"$ snellen {' '.join(words)}\n{err.getvalue()}{out.getvalue()}")
+        code = snellen(arguments)
+    print(f"$ snellen {' '.join(arguments)}\n{err.getvalue()}{out.getvalue()}")
     return code, out.getvalue(), err.getvalue()
 
 
 def check(folder: Path, planted: Planted) -> None:
-    """Strict mode names the picture under two labels; quarantine goes on, and no copy crosses a split."""
-    code, _, said = command(["data", str(folder)])
+    """Strict mode reports the image with two labels; with quarantine, no duplicate crosses a split."""
+    code, _, output = run_command(["data", str(folder)])
     assert code == 3, code
-    assert all(name in said for name in planted.two_labels), said
-    code, said, _ = command(["data", str(folder), *LENIENT])
+    assert all(name in output for name in planted.two_labels), output
+    code, output, _ = run_command(["data", str(folder), *LENIENT])
     assert code == 0, code
-    assert "notes.docx" in said
+    assert "notes.docx" in output
     data = dataset(folder, options=OpenOptions(quarantine=True, allow_skipped=True))
-    place = {data.name(id): split for split, ids in data.splits.items() for id in ids.tolist()}
-    assert not set(planted.two_labels) & set(place)
-    torn = [pair for pair in (*planted.copies, *planted.near) if place[pair[0]] != place[pair[1]]]
-    assert not torn, torn
+    split_of = {data.name(id): split for split, ids in data.splits.items() for id in ids.tolist()}
+    assert not set(planted.two_labels) & set(split_of)
+    leaked = [pair for pair in (*planted.copies, *planted.near) if split_of[pair[0]] != split_of[pair[1]]]
+    assert not leaked, leaked
     assert data.spec.input.dtype == "uint16"
 
 
-def learn(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
-    """Trains what the data suggests and returns the figures of the test split."""
+def train(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
+    """Train the suggested learner and return the metrics of the test split."""
     started = time.monotonic()
-    code, _, _ = command(["train", str(folder), *LENIENT, "--seed", str(seed), "--out", str(out)])
+    code, _, _ = run_command(["train", str(folder), *LENIENT, "--seed", str(seed), "--out", str(out)])
     assert code == 0, code
     run = load(out)
     assert run.headline == "balanced accuracy", run.headline
-    figure = run.metrics["balanced accuracy"]
-    assert figure.value is not None
-    assert figure.low is not None
-    assert figure.low > 0.5, figure
+    metric = run.metrics["balanced accuracy"]
+    assert metric.value is not None
+    assert metric.low is not None
+    assert metric.low > 0.5, metric
     return {
         "learner": run.record.learner,
-        "balanced accuracy": figure.value,
-        "low": figure.low,
-        "high": figure.high,
+        "balanced accuracy": metric.value,
+        "low": metric.low,
+        "high": metric.high,
         "accuracy": run.metrics["accuracy"].value,
         "test": run.spec.sizes["test"],
         "seconds": time.monotonic() - started,
@@ -157,18 +157,18 @@ def learn(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A folder as a biologist might have it.")
+    parser = argparse.ArgumentParser(description="End-to-end test on a microscopy folder.")
     parser.add_argument("--common", type=int, default=270)
     parser.add_argument("--rare", type=int, default=30)
     parser.add_argument("--side", type=int, default=96, help="pixels")
-    parser.add_argument("--folder", type=Path, help="where the pictures are made, and kept")
+    parser.add_argument("--folder", type=Path, help="folder for the generated images (kept)")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary) / "cells"
-        planted = make(folder, given.common, given.rare, given.side, given.seed)
+        folder = args.folder or Path(temporary) / "cells"
+        planted = make(folder, args.common, args.rare, args.side, args.seed)
         check(folder, planted)
-        print(json.dumps(learn(folder, Path(temporary) / "run", given.seed)))
+        print(json.dumps(train(folder, Path(temporary) / "run", args.seed)))
 
 
 if __name__ == "__main__":

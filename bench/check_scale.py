@@ -1,9 +1,9 @@
-"""How long a folder of many tiny pictures takes to open, the first time and again.
+"""Time to open a folder of many tiny images, first and repeated.
 
     python bench/check_scale.py [--files 100000] [--classes 10] [--folder FOLDER]
 
-The pictures are made in a temporary folder (or in FOLDER, which is kept), with an index of their own. Each opening is a
-process of its own, so that nothing is remembered but the index. The figures are printed last as JSON.
+The images are generated in a temporary folder (or in FOLDER, which is kept), with a separate file index. Each opening
+runs in a separate process, so that only the index is cached. The results are printed last as JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ for finding in data.findings:
 
 
 def make(folder: Path, files: int, classes: int) -> None:
-    """Different 8 x 8 PNGs in class folders."""
+    """Write distinct 8 x 8 PNGs into class folders."""
     rng = np.random.default_rng(0)
     for k in range(classes):
         (folder / f"class{k}").mkdir(parents=True, exist_ok=True)
@@ -41,34 +41,34 @@ def make(folder: Path, files: int, classes: int) -> None:
         Image.fromarray(values).save(folder / f"class{i % classes}" / f"{i:06d}.png", compress_level=0)
 
 
-def opened(folder: Path, cache: Path) -> dict[str, float]:
-    done = subprocess.run(
+def open_folder(folder: Path, cache: Path) -> dict[str, float]:
+    process = subprocess.run(
         [sys.executable, "-c", OPEN, str(folder)],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "SNELLEN_CACHE": str(cache)},
     )
-    seconds, busy, samples, megabytes = done.stdout.split()
+    seconds, busy, samples, megabytes = process.stdout.split()
     print(
-        f"{float(seconds):8.2f} s  {float(busy):.2f} s of CPU  {samples} samples  {megabytes} MiB at most\n"
-        f"{done.stderr.strip()}"
+        f"{float(seconds):8.2f} s  {float(busy):.2f} s of CPU  {samples} samples  {megabytes} MiB peak\n"
+        f"{process.stderr.strip()}"
     )
     return {"seconds": float(seconds), "cpu": float(busy), "samples": int(samples), "MiB": int(megabytes)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time to open a folder of many tiny pictures.")
+    parser = argparse.ArgumentParser(description="Time to open a folder of many tiny images.")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--folder", type=Path, help="where the pictures are made, or lie already")
-    given = parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="folder for the generated images, or an existing one")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary) / "data"
+        folder = args.folder or Path(temporary) / "data"
         if not folder.exists():
-            make(folder, given.files, given.classes)
+            make(folder, args.files, args.classes)
         cache = Path(temporary) / "cache"
-        print(json.dumps({"first": opened(folder, cache), "again": opened(folder, cache)}))
+        print(json.dumps({"first": open_folder(folder, cache), "again": open_folder(folder, cache)}))
 
 
 if __name__ == "__main__":

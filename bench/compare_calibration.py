@@ -1,12 +1,12 @@
-"""How often `snellen compare` says "better" of equal learners, and of learners that differ by three standard errors.
+"""Calibration of `snellen compare`: false positives for equal learners, and power at three standard errors.
 
     python bench/compare_calibration.py [--pairs 200] [--samples 1000] [--seed 0]
 
-Pairs of classifiers with 10 classes and pairs of regressors are drawn, not trained. Both of a pair share how hard a
-sample is, so their errors go together as those of real models do. Of equal learners the answers have the same
-distribution; of the others, the first is better by three standard errors of the difference, as the drawn distribution
-has it. "Better" may be said of equal learners in 5 % of the pairs, ± two standard errors of so many pairs, and must be
-said of the right one in at least 80 % of the others.
+Pairs of classifiers with 10 classes and pairs of regressors are simulated, not trained. The two of a pair share the
+difficulty of each sample, so their errors are correlated as those of real models. The predictions of equal learners
+have the same distribution; otherwise the first is better by three standard errors of the difference. Equal learners may
+differ significantly in 5 % of the pairs (plus two standard errors of this fraction); the better one must be found in at
+least 80 % of the other pairs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import math
 from typing import Any
 
 import torch
-from harness import RESULTS, about
+from harness import RESULTS, result_header
 from torch import Tensor
 
 from snellen.core.spec import Classes, Input, Numbers, Spec
-from snellen.model_selection.comparison import Answers, Comparison, compared
+from snellen.model_selection.comparison import Comparison, RunPredictions, compare_predictions
 from snellen.tasks import TASKS
 
 CLASSES = 10
@@ -39,12 +39,13 @@ NUMBERS = Spec(name="drawn", inputs=INPUT, target=Numbers(names=("y",)))
 SEVERAL = Spec(name="drawn", inputs=INPUT, target=Numbers(names=("y", "z")))
 
 
-def classified(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Comparison:
-    """Two classifiers, of which the second is right on nine samples of ten.
+def classifier_pair(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Comparison:
+    """Simulated predictions of two classifiers; the second has an accuracy of 90 %.
 
-    Half of the samples are easy (both are right); on a hard one each is right by itself, with chance p + step and p.
-    The difference of one sample then has the variance (p(1 − p) + (p + step)(1 − p − step)) / 2 + step² / 4, and the
-    mean over classes as many samples as K² / Σ 1/Nₖ.
+    Half of the samples are easy (both are correct); on a hard one each is correct independently,
+    with probability p + step and p. The difference of one sample then has the
+    variance (p(1 − p) + (p + step)(1 − p − step)) / 2 + step² / 4, and the
+    mean over classes has the effective sample size K² / Σ 1/Nₖ.
     """
     weights = torch.ones(CLASSES)
     if spec is RARE_CLASSES:
@@ -58,27 +59,30 @@ def classified(draw: torch.Generator, count: int, apart: float, spec: Spec) -> C
 
     def scores(chance: float) -> Tensor:
         right = ~hard | (torch.rand(count, generator=draw) < chance)
-        said = torch.where(right, truth, (truth + 1 + torch.randint(CLASSES - 1, (count,), generator=draw)) % CLASSES)
-        return torch.nn.functional.one_hot(said, CLASSES).float()
+        predictions = torch.where(
+            right, truth, (truth + 1 + torch.randint(CLASSES - 1, (count,), generator=draw)) % CLASSES
+        )
+        return torch.nn.functional.one_hot(predictions, CLASSES).float()
 
-    return _compared(
+    return _compare(
         "classify", spec, truth, {"scores": (scores(p + step), scores(p)), "probabilistic": (torch.tensor(False),) * 2}
     )
 
 
-def regressed(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Comparison:
-    """Two regressors whose errors are normal with a common part; the second's own part is larger by a factor.
+def regressor_pair(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Comparison:
+    """Simulated predictions of two regressors: normal errors with a common part; the individual part of the second is
+    larger by a factor.
 
     The mean absolute error of N(0, s²) is s √(2/π); the factor that makes the difference `apart` standard errors of
-    it is found on a large draw of its own.
+    it is determined on a large separate sample.
     """
     assert isinstance(spec.target, Numbers)
     wide = len(spec.target.names)
 
-    def errors(rows: int, factor: float, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
-        common = torch.randn(rows, wide, dtype=torch.float64, generator=drawn)
-        own = torch.randn(2, rows, wide, dtype=torch.float64, generator=drawn)
-        return 0.3 * (common + own[0]), 0.3 * (common + factor * own[1])
+    def errors(rows: int, factor: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        common = torch.randn(rows, wide, dtype=torch.float64, generator=rng)
+        individual = torch.randn(2, rows, wide, dtype=torch.float64, generator=rng)
+        return 0.3 * (common + individual[0]), 0.3 * (common + factor * individual[1])
 
     factor = 1.0
     if apart:
@@ -92,19 +96,19 @@ def regressed(draw: torch.Generator, count: int, apart: float, spec: Spec) -> Co
             low, high = (factor, high) if reached < apart else (low, factor)
     truth = torch.randn(count, wide, dtype=torch.float64, generator=draw)
     first, second = errors(count, factor, draw)
-    return _compared("regress", spec, truth, {"said": (truth + first, truth + second)})
+    return _compare("regress", spec, truth, {"said": (truth + first, truth + second)})
 
 
-def _compared(task: str, spec: Spec, truth: Tensor, said: dict[str, tuple[Tensor, Tensor]]) -> Comparison:
+def _compare(task: str, spec: Spec, truth: Tensor, predictions: dict[str, tuple[Tensor, Tensor]]) -> Comparison:
     ids = torch.arange(len(truth))
-    return compared(
+    return compare_predictions(
         [
-            Answers(
+            RunPredictions(
                 name=name,
                 learner=name,
                 task=TASKS[task],
                 spec=spec,
-                said={"truth": truth, "ids": ids, **{key: both[k] for key, both in said.items()}},
+                predictions={"truth": truth, "ids": ids, **{key: both[k] for key, both in predictions.items()}},
             )
             for k, name in enumerate(("first", "second"))
         ]
@@ -112,15 +116,15 @@ def _compared(task: str, spec: Spec, truth: Tensor, said: dict[str, tuple[Tensor
 
 
 KINDS = {
-    "accuracy": (classified, EQUAL_CLASSES),
-    "balanced accuracy": (classified, RARE_CLASSES),
-    "mean absolute error": (regressed, NUMBERS),
-    "R2": (regressed, SEVERAL),
+    "accuracy": (classifier_pair, EQUAL_CLASSES),
+    "balanced accuracy": (classifier_pair, RARE_CLASSES),
+    "mean absolute error": (regressor_pair, NUMBERS),
+    "R2": (regressor_pair, SEVERAL),
 }
 
 
-def shares(kind: str, pairs: int, samples: int, seed: int) -> dict[str, float]:
-    """How often "better" was said: of equal learners, of the better of two, and of the worse of two."""
+def better_rates(kind: str, pairs: int, samples: int, seed: int) -> dict[str, float]:
+    """Fraction of pairs with a significant difference: equal learners, correct direction, wrong direction."""
     make, spec = KINDS[kind]
     draw = torch.Generator().manual_seed(seed)
     equal = [make(draw, samples, 0.0, spec).pairs[0] for _ in range(pairs)]
@@ -133,33 +137,33 @@ def shares(kind: str, pairs: int, samples: int, seed: int) -> dict[str, float]:
     }
 
 
-def allowed(pairs: int) -> float:
-    """5 % and two standard errors of a share of so many pairs."""
+def max_false_rate(pairs: int) -> float:
+    """Maximum false-positive rate: 5 % plus two standard errors for the number of pairs."""
     return 0.05 + 2 * math.sqrt(0.05 * 0.95 / pairs)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Is the verdict of compare calibrated?")
+    parser = argparse.ArgumentParser(description="Calibration of snellen compare.")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    work = 'How often compare says "better" of simulated pairs: of equal learners, and of 3 standard errors.'
+    work = "Significant differences among simulated pairs: of equal learners, and of learners 3 standard errors apart."
     result: dict[str, Any] = {
-        **about("compare_calibration", work, given.pairs, 1),
-        "samples": given.samples,
+        **result_header("compare_calibration", work, args.pairs, 1),
+        "samples": args.samples,
         "rows": [],
     }
     print(f"{'headline':22s}{'equal':>8s}{'allowed':>9s}{'apart':>8s}{'asked':>7s}{'wrong':>7s}")
     for kind in KINDS:
-        found = shares(kind, given.pairs, given.samples, given.seed)
-        bar = {"allowed": allowed(given.pairs), "asked": 0.8}
-        reached = found["equal"] <= bar["allowed"] and found["apart"] >= bar["asked"]
-        result["rows"].append({"headline": kind, **found, **bar, "reached": reached})
+        rates = better_rates(kind, args.pairs, args.samples, args.seed)
+        bar = {"allowed": max_false_rate(args.pairs), "asked": 0.8}
+        reached = rates["equal"] <= bar["allowed"] and rates["apart"] >= bar["asked"]
+        result["rows"].append({"headline": kind, **rates, **bar, "reached": reached})
         print(
-            f"{kind:22s}{found['equal']:8.1%}{bar['allowed']:9.1%}{found['apart']:8.1%}{0.8:7.0%}"
-            f"{found['wrong']:7.1%}  {'reached' if reached else 'MISSED'}"
+            f"{kind:22s}{rates['equal']:8.1%}{bar['allowed']:9.1%}{rates['apart']:8.1%}{0.8:7.0%}"
+            f"{rates['wrong']:7.1%}  {'reached' if reached else 'MISSED'}"
         )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "compare_calibration.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")

@@ -1,11 +1,11 @@
-"""S8: what follows a detector: 100 masks laid into a picture of 1080x1440, and average precision of 400 pictures with
-40,000 finds.
+"""S8: detector post-processing: pasting 100 masks into an image of 1080x1440, and average precision of 400 images with
+40,000 detections.
 
-Masks: ours are cut to where they are and hold a byte a pixel, torchvision's are whole pictures of float32. First both
-are compared pixel for pixel. Memory is what one round adds to the process at its highest, told with the output.
+Masks: ours are cropped to their region with one byte per pixel, torchvision's are complete images of float32. Both are
+first compared pixel by pixel. Memory is the peak increase of the process in one round, reported with the output.
 
-Average precision: the whole of it, from flat tensors of boxes to the figure; the reference's rounds begin with COCO's
-objects read, as its users have them. First the figures are compared.
+Average precision: complete, from flat tensors of boxes to the metric; the rounds of the references start with COCO
+objects in memory. The metrics are compared first.
 """
 
 from __future__ import annotations
@@ -19,63 +19,71 @@ from typing import Any
 
 from harness import Bar, Bench, Options, Output, Round, main
 
-PICTURE = (1080, 1440)
+IMAGE_SIZE = (1080, 1440)
 MASKS, SIDE = 100, 28
-PICTURES, FINDS, OBJECTS, CLASSES = 400, 100, 7, 20
-SAME_PIXELS = 1e-6  # share of all pixels that may differ
+IMAGES, DETECTIONS, OBJECTS, CLASSES = 400, 100, 7, 20
+SAME_PIXELS = 1e-6  # fraction of all pixels that may differ
 
 
-def drawn() -> tuple[Any, Any]:
-    """(100, 28, 28) soft blobs, and (100, 4) boxes of 30 to 330 pixels a side in the picture."""
+def sample_masks() -> tuple[Any, Any]:
+    """(100, 28, 28) soft blobs, and (100, 4) boxes of 30 to 330 pixels a side in the image."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(MASKS, 1, 5, 5, generator=generator)
     masks = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic")[:, 0].clamp(0, 1)
     sides = 30 + 300 * torch.rand(MASKS, 2, generator=generator)
-    corner = torch.rand(MASKS, 2, generator=generator) * (torch.tensor([PICTURE[1], PICTURE[0]]) - sides)
+    corner = torch.rand(MASKS, 2, generator=generator) * (torch.tensor([IMAGE_SIZE[1], IMAGE_SIZE[0]]) - sides)
     return masks, torch.cat([corner, corner + sides], 1)
 
 
-def resident() -> int:
-    """Bytes that the process holds."""
+def resident_bytes() -> int:
+    """Resident memory of the process, bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 def ours(options: Options) -> Round:
-    """Regions, with their runs: all that an answer in COCO's form needs."""
+    """Mask regions with run lengths, as needed for COCO results."""
     import torch
 
-    from snellen.core.rle import runs
-    from snellen.nn.detection.mask_pasting import regions
+    from snellen.core.rle import run_lengths
+    from snellen.nn.detection.mask_pasting import paste_masks
 
     torch.set_num_threads(options.threads)
-    masks, boxes = drawn()
+    masks, boxes = sample_masks()
 
-    def once() -> Callable[[], Output]:
-        found = regions(masks, boxes, PICTURE)
+    def run_round() -> Callable[[], Output]:
+        regions = paste_masks(masks, boxes, IMAGE_SIZE)
 
-        def told() -> Output:
-            held = sum(region.inside.numel() for region in found)
-            area = sum(int(region.inside.sum()) for region in found)
-            assert area == sum(int(runs(region, PICTURE)[1::2].sum()) for region in found)
-            return {"pixels inside": area, "MB held": held / 1e6, "differing share": differing(masks, boxes, found)}
+        def outputs() -> Output:
+            stored = sum(region.mask.numel() for region in regions)
+            area = sum(int(region.mask.sum()) for region in regions)
+            assert area == sum(int(run_lengths(region, IMAGE_SIZE)[1::2].sum()) for region in regions)
+            return {
+                "pixels inside": area,
+                "MB held": stored / 1e6,
+                "differing share": differing_fraction(masks, boxes, regions),
+            }
 
-        return told
+        return outputs
 
-    return once
+    return run_round
 
 
-def differing(masks: Any, boxes: Any, found: Any) -> float:
-    """The share of all pixels that torchvision puts on the other side, a mask at a time."""
+def differing_fraction(masks: Any, boxes: Any, regions: Any) -> float:
+    """Fraction of all pixels that differ from torchvision."""
     from torchvision.models.detection.roi_heads import paste_masks_in_image
 
     wrong = sum(
-        int(((paste_masks_in_image(mask[None, None], box[None], PICTURE)[0, 0] > 0.5) != region.full(*PICTURE)).sum())
-        for mask, box, region in zip(masks, boxes, found, strict=True)
+        int(
+            (
+                (paste_masks_in_image(mask[None, None], box[None], IMAGE_SIZE)[0, 0] > 0.5) != region.full(*IMAGE_SIZE)
+            ).sum()
+        )
+        for mask, box, region in zip(masks, boxes, regions, strict=True)
     )
-    return wrong / (MASKS * PICTURE[0] * PICTURE[1])
+    return wrong / (MASKS * IMAGE_SIZE[0] * IMAGE_SIZE[1])
 
 
 def torchvision_masks(options: Options) -> Round:
@@ -83,20 +91,20 @@ def torchvision_masks(options: Options) -> Round:
     from torchvision.models.detection.roi_heads import paste_masks_in_image
 
     torch.set_num_threads(options.threads)
-    masks, boxes = drawn()
+    masks, boxes = sample_masks()
 
-    def once() -> Callable[[], Output]:
-        whole = paste_masks_in_image(masks[:, None], boxes, PICTURE)
+    def run_round() -> Callable[[], Output]:
+        whole = paste_masks_in_image(masks[:, None], boxes, IMAGE_SIZE)
         inside = whole > 0.5
-        held = (whole.nbytes + inside.nbytes) / 1e6
+        stored = (whole.nbytes + inside.nbytes) / 1e6
         area = int(inside.sum())
-        return lambda: {"pixels inside": area, "MB held": held}
+        return lambda: {"pixels inside": area, "MB held": stored}
 
-    return once
+    return run_round
 
 
-def said() -> Any:
-    """Predictions of 400 pictures with 100 finds each, of which some lie on the 7 objects."""
+def sample_predictions() -> Any:
+    """Predictions for 400 images with 100 detections each, some of them on the 7 objects."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -104,25 +112,25 @@ def said() -> Any:
     def rand(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator)
 
-    corner, side = 400 * rand(PICTURES, OBJECTS, 2), 12 + 150 * rand(PICTURES, OBJECTS, 2) ** 2
+    corner, side = 400 * rand(IMAGES, OBJECTS, 2), 12 + 150 * rand(IMAGES, OBJECTS, 2) ** 2
     truth = torch.cat([corner, corner + side], 2)  # (N, 7, 4)
-    labels = torch.randint(CLASSES, (PICTURES, OBJECTS), generator=generator)
-    which = torch.randint(OBJECTS, (PICTURES, FINDS), generator=generator)
-    boxes = truth.gather(1, which[..., None].expand(-1, -1, 4))
+    labels = torch.randint(CLASSES, (IMAGES, OBJECTS), generator=generator)
+    matched = torch.randint(OBJECTS, (IMAGES, DETECTIONS), generator=generator)
+    boxes = truth.gather(1, matched[..., None].expand(-1, -1, 4))
     sides = (boxes[..., 2:] - boxes[..., :2]).repeat(1, 1, 2)
-    boxes = boxes + sides * 0.3 * rand(PICTURES, FINDS, 1) * (rand(PICTURES, FINDS, 4) - 0.5)
-    away = rand(PICTURES, FINDS) < 0.6
+    boxes = boxes + sides * 0.3 * rand(IMAGES, DETECTIONS, 1) * (rand(IMAGES, DETECTIONS, 4) - 0.5)
+    away = rand(IMAGES, DETECTIONS) < 0.6
     boxes[away] += 60
-    classes = labels.gather(1, which)
+    classes = labels.gather(1, matched)
     classes[away] = torch.randint(CLASSES, (int(away.sum()),), generator=generator)
-    scores = rand(PICTURES, FINDS)
-    none = torch.zeros(PICTURES * OBJECTS, dtype=torch.bool)
+    scores = rand(IMAGES, DETECTIONS)
+    none = torch.zeros(IMAGES * OBJECTS, dtype=torch.bool)
     flat = truth.flatten(0, 1)
     return {
-        "ids": torch.arange(PICTURES),
-        "sizes": torch.full((PICTURES, 2), 600),
-        "num_detections": torch.full((PICTURES,), FINDS),
-        "num_objects": torch.full((PICTURES,), OBJECTS),
+        "ids": torch.arange(IMAGES),
+        "sizes": torch.full((IMAGES, 2), 600),
+        "num_detections": torch.full((IMAGES,), DETECTIONS),
+        "num_objects": torch.full((IMAGES,), OBJECTS),
         "boxes": boxes.flatten(0, 1),
         "scores": scores.flatten(),
         "labels": classes.flatten(),
@@ -136,32 +144,32 @@ def said() -> Any:
 
 
 def precision(options: Options) -> Round:
-    """COCO's figures by ten thresholds and four ranges of size."""
+    """COCO metrics over ten IoU thresholds and four area ranges."""
     import torch
 
     from snellen.core.spec import Boxes, Spec
-    from snellen.detection.evaluation import matched
+    from snellen.detection.evaluation import match_detections
     from snellen.metrics.detection import average_precision
-    from snellen.metrics.matching import SIZES
+    from snellen.metrics.matching import AREA_RANGES
 
     torch.set_num_threads(options.threads)
     spec = Spec(name="drawn", inputs={}, target=Boxes(names=tuple(map(str, range(CLASSES)))))
-    predictions = said()
+    predictions = sample_predictions()
 
-    def once() -> Callable[[], Output]:
-        matches = matched(predictions, "boxes", spec, list(SIZES))
-        figures = [average_precision(matches, sizes=place) for place in range(len(SIZES))]
+    def run_round() -> Callable[[], Output]:
+        matches = match_detections(predictions, "boxes", spec, list(AREA_RANGES))
+        figures = [average_precision(matches, size_range=place) for place in range(len(AREA_RANGES))]
         return lambda: {
             "AP": float(figures[0][0].nanmean()),
             "AP small": float(figures[1][0].nanmean()),
             "AR": float(figures[0][1].nanmean()),
         }
 
-    return once
+    return run_round
 
 
 def reference(module: str) -> Callable[[Options], Round]:
-    """The same by a reference implementation, from lists that are in memory."""
+    """COCO metrics by a reference implementation, from lists in memory."""
 
     def make(options: Options) -> Round:
         if module == "pycocotools":
@@ -170,21 +178,23 @@ def reference(module: str) -> Callable[[Options], Round]:
         else:
             from faster_coco_eval import COCO
             from faster_coco_eval import COCOeval_faster as COCOeval
-        truth, answers = as_coco(said())
+        truth, detections = as_coco(sample_predictions())
 
-        def once() -> Callable[[], Output]:
+        def run_round() -> Callable[[], Output]:
             with contextlib.redirect_stdout(io.StringIO()):
-                gold = COCO()
-                gold.dataset = truth
-                gold.createIndex()
-                judge = COCOeval(gold, gold.loadRes([dict(answer) for answer in answers]), "bbox")
-                judge.evaluate()
-                judge.accumulate()
-                judge.summarize()
-            stats = judge.stats
+                ground_truth = COCO()
+                ground_truth.dataset = truth
+                ground_truth.createIndex()
+                evaluator = COCOeval(
+                    ground_truth, ground_truth.loadRes([dict(answer) for answer in detections]), "bbox"
+                )
+                evaluator.evaluate()
+                evaluator.accumulate()
+                evaluator.summarize()
+            stats = evaluator.stats
             return lambda: {"AP": float(stats[0]), "AP small": float(stats[3]), "AR": float(stats[8])}
 
-        return once
+        return run_round
 
     return make
 
@@ -210,8 +220,8 @@ def as_coco(predictions: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         }
         for k, (label, box, area) in enumerate(true)
     ]
-    answers = [
-        {"image_id": k // FINDS + 1, "category_id": label + 1, "bbox": sides(box), "score": score}
+    detections = [
+        {"image_id": k // DETECTIONS + 1, "category_id": label + 1, "bbox": sides(box), "score": score}
         for k, (label, box, score) in enumerate(
             zip(
                 predictions["labels"].tolist(),
@@ -222,28 +232,28 @@ def as_coco(predictions: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         )
     ]
     return {
-        "images": [{"id": k + 1, "width": 600, "height": 600} for k in range(PICTURES)],
+        "images": [{"id": k + 1, "width": 600, "height": 600} for k in range(IMAGES)],
         "info": {},
         "categories": [{"id": k + 1, "name": str(k)} for k in range(CLASSES)],
         "annotations": annotations,
-    }, answers
+    }, detections
 
 
 def same(ours: Output, peer: Output) -> str | None:
-    """Pixels may differ by a share of 1e-6, figures by 1e-9."""
+    """Pixels may differ by a fraction of 1e-6, metrics by 1e-9."""
     if "AP" in ours:
         worst = max(abs(ours[name] - peer[name]) for name in ours)
-        return None if worst <= 1e-9 else f"figures differ by {worst:.2g}"
-    share = ours["differing share"]
-    return None if share <= SAME_PIXELS else f"a share of {share:.2g} of the pixels differs"
+        return None if worst <= 1e-9 else f"metrics differ by {worst:.2g}"
+    fraction = ours["differing share"]
+    return None if fraction <= SAME_PIXELS else f"a fraction of {fraction:.2g} of the pixels differs"
 
 
 ENTRIES: Mapping[str, Callable[[Options], Round]] = {"masks: snellen": ours, "precision: snellen": precision}
 
 BENCH = Bench(
     name="det_post",
-    work=f"{MASKS} masks at {PICTURE[0]}x{PICTURE[1]}; average precision of {PICTURES} pictures with "
-    f"{PICTURES * FINDS:,} finds in {CLASSES} classes",
+    work=f"{MASKS} masks at {IMAGE_SIZE[0]}x{IMAGE_SIZE[1]}; average precision of {IMAGES} images with "
+    f"{IMAGES * DETECTIONS:,} detections in {CLASSES} classes",
     ours=ENTRIES,
     peers={
         "masks: torchvision": torchvision_masks,
@@ -251,8 +261,8 @@ BENCH = Bench(
         "precision: pycocotools": reference("pycocotools"),
     },
     bars=(
-        Bar(ours="masks: snellen", peer="masks: torchvision", most=0.05),
-        Bar(ours="precision: snellen", peer="precision: faster-coco-eval", most=1.0),
+        Bar(ours="masks: snellen", peer="masks: torchvision", max_value=0.05),
+        Bar(ours="precision: snellen", peer="precision: faster-coco-eval", max_value=1.0),
     ),
     same=same,
 )

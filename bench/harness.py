@@ -1,12 +1,12 @@
-"""What all benches share: one process a peer, rounds in the order A B A B, equal output first, a table, a JSON file.
+"""Benchmark harness: one process per peer, interleaved rounds (A B A B), output check, result table, JSON file.
 
-A bench is a script that defines a `Bench` and calls `main`. The script runs itself again as each peer's process with
-`--work PEER`; that process prepares (imports, data, one warm-up round), then does one round for each line it is sent.
-Only one process computes at a time. No ratio is printed for a peer whose output differs.
+A benchmark is a script that defines a `Bench` and calls `main`. The script starts itself as the process of each peer
+with `--work PEER`; that process prepares (imports, data, one warm-up round), then runs one round for each line on its
+standard input. Only one process computes at a time. No ratio is printed for a peer whose output differs.
 
     python bench/NAME.py [--rounds 7] [--device cpu|cuda] [--peers a,b] [--threads 1]
 
-Peers that are not part of the product live in a virtual environment of their own (bench/requirements.txt), named by
+Other libraries are installed in a separate virtual environment (bench/requirements.txt), whose Python is given by
 SNELLEN_BENCH_PYTHON; without it, peers that cannot be imported are reported as not run.
 """
 
@@ -33,19 +33,19 @@ RESULTS = HERE / "results"
 
 Output = Mapping[str, float]
 Round = Callable[[], Callable[[], Output]]
-"""Does the work once, under the clock. What it returns tells, off the clock, figures of the output (accuracy, loss);
-among them may be `seconds`, `cpu` and `peak` where the round measured these itself."""
+"""Runs the timed work once. It returns a function that computes, untimed, values of the output (accuracy, loss); these
+may include `seconds`, `cpu` and `peak` if the round measures them itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a worker is told."""
+    """Options of a worker process."""
 
     device: str = "cpu"
     threads: int = 1
 
     def wait(self) -> None:
-        """Until the device has done what it was told: a GPU answers before it has computed."""
+        """Wait until the device has finished: GPU kernels run asynchronously."""
         if self.device == "cuda":
             import torch
 
@@ -54,30 +54,30 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What is to be at most `most`: the median of ours divided by the peer's, ours less the peer's, or ours alone."""
+    """A target: at most `max_value` for the median of ours divided by the peer's, ours minus the peer's, or ours."""
 
     ours: str
     peer: str = ""
-    most: float
+    max_value: float
     kind: Literal["ratio", "difference", "value"] = "ratio"
     of: Literal["seconds", "cpu"] = "seconds"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One bench.
+    """One benchmark.
 
     Args:
         name: of the script and of its results.
         work: what is measured, one sentence.
-        ours, peers: name -> makes a round, in a process of its own.
-        bars: what is to be reached.
-        same: the outputs of one of ours and of a peer (means over the rounds) -> why they differ, or None.
+        ours, peers: name -> function that makes a round, called in a separate process.
+        bars: the targets.
+        same: the outputs of one of ours and of a peer (means over the rounds) -> how they differ, or None.
         unit: of the times.
-        threads: of each process, unless told otherwise.
+        threads: default number of threads of each process.
 
-    A name may begin with a group ("lenet: torch eager"); only members of one group are compared. An entry of `peers`
-    called "limit" measures the physical limit of its group.
+    A name may begin with a group ("lenet: torch eager"); only entries of the same group are compared. An entry of
+    `peers` named "limit" measures the hardware limit of its group.
     """
 
     name: str
@@ -91,15 +91,15 @@ class Bench:
 
 
 @dataclass
-class Measured:
-    """What a peer's process reported: one entry a round."""
+class PeerResult:
+    """Results of a peer's process, one entry per round."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     outputs: list[dict[str, float]] = field(default_factory=list)
     peak: int = 0
     versions: dict[str, str] = field(default_factory=dict)
-    trouble: str | None = None
+    error: str | None = None
 
     def output(self) -> dict[str, float]:
         return {k: statistics.fmean(o[k] for o in self.outputs) for k in self.outputs[0]} if self.outputs else {}
@@ -109,28 +109,28 @@ class Measured:
 
 
 def work(make: Callable[[Options], Round], options: Options) -> None:
-    """Answers each line of standard input with one round, as a line of JSON on the real standard output."""
+    """Run one round for each line of standard input and write its result as a line of JSON to standard output."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints goes to standard error
+    os.dup2(2, 1)  # output of libraries goes to standard error
 
-    def say(**what: Any) -> None:
+    def send(**what: Any) -> None:
         out.write(json.dumps(what) + "\n")
         out.flush()
 
     try:
-        once = make(options)
-        once()()  # warm-up
-    except Exception as error:  # any peer may fail in any way; the table says how
-        say(trouble=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200])
+        run_round = make(options)
+        run_round()()  # warm-up
+    except Exception as error:  # a peer may raise any exception; the table shows it
+        send(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200])
         return
-    say(ready=True, versions=versions())
+    send(ready=True, versions=versions())
     for _ in sys.stdin:
-        started, burnt = time.perf_counter(), time.process_time()
-        tell = once()
+        started, cpu_started = time.perf_counter(), time.process_time()
+        round_outputs = run_round()
         options.wait()
-        seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
-        output = dict(tell())
-        say(
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+        output = dict(round_outputs())
+        send(
             seconds=output.pop("seconds", seconds),
             cpu=output.pop("cpu", cpu),
             output=output,
@@ -139,7 +139,7 @@ def work(make: Callable[[Options], Round], options: Options) -> None:
 
 
 def peak(options: Options) -> int:
-    """Bytes at most: of this process, or, where it computes on a GPU, of the memory there."""
+    """Peak memory in bytes: of this process, or of the GPU if it is used."""
     if options.device == "cuda":
         import torch
 
@@ -148,14 +148,14 @@ def peak(options: Options) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that are loaded."""
+    """Versions of the imported libraries."""
     known = ("torch", "numpy", "sklearn", "lightning", "fastai", "keras", "jax")
-    found = {name: getattr(sys.modules[name], "__version__", "?") for name in known if name in sys.modules}
-    return {name: str(version) for name, version in found.items()}
+    imported = {name: getattr(sys.modules[name], "__version__", "?") for name in known if name in sys.modules}
+    return {name: str(version) for name, version in imported.items()}
 
 
 class Process:
-    """A peer's process."""
+    """The worker process of a peer."""
 
     def __init__(self, script: Path, peer: str, python: str, options: Options) -> None:
         threads = str(options.threads)
@@ -173,7 +173,7 @@ class Process:
         if options.threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         command = [python, str(script), "--work", peer, "--device", options.device, "--threads", str(options.threads)]
-        self.measured = Measured()
+        self.measured = PeerResult()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -187,8 +187,8 @@ class Process:
     def _listen(self) -> None:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"trouble": f"ended with status {self.process.wait()}"}
-        self.measured.trouble = answer.get("trouble")
+        answer = json.loads(line) if line else {"error": f"ended with status {self.process.wait()}"}
+        self.measured.error = answer.get("error")
         self.measured.versions.update(answer.get("versions", {}))
         if "seconds" in answer:
             self.measured.seconds.append(answer["seconds"])
@@ -196,8 +196,8 @@ class Process:
             self.measured.outputs.append(answer["output"])
             self.measured.peak = answer["peak"]
 
-    def once(self) -> None:
-        if self.measured.trouble is None:
+    def run_round(self) -> None:
+        if self.measured.error is None:
             assert self.process.stdin is not None
             self.process.stdin.write("once\n")
             self.process.stdin.flush()
@@ -211,18 +211,18 @@ class Process:
         self.process.stdout.close()
 
 
-def measure(bench: Bench, script: Path, wanted: Sequence[str], rounds: int, options: Options) -> dict[str, Measured]:
-    """Every entry's rounds, interleaved."""
-    theirs = os.environ.get("SNELLEN_BENCH_PYTHON", sys.executable)
+def measure(bench: Bench, script: Path, names: Sequence[str], rounds: int, options: Options) -> dict[str, PeerResult]:
+    """Run the rounds of all entries, interleaved."""
+    peer_python = os.environ.get("SNELLEN_BENCH_PYTHON", sys.executable)
     processes = {}
-    for name in wanted:
+    for name in names:
         print(f"  preparing {name}", file=sys.stderr, flush=True)
-        processes[name] = Process(script, name, sys.executable if name in bench.ours else theirs, options)
+        processes[name] = Process(script, name, sys.executable if name in bench.ours else peer_python, options)
     try:
         for number in range(rounds):
             print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             for process in processes.values():
-                process.once()
+                process.run_round()
     finally:
         for process in processes.values():
             process.end()
@@ -232,52 +232,52 @@ def measure(bench: Bench, script: Path, wanted: Sequence[str], rounds: int, opti
 # -- the result ------------------------------------------------------------------------------------------------------
 
 
-def ratios(ours: Measured, peer: Measured, what: str = "seconds") -> list[float]:
-    """Ours over the peer, round by round: neighbours in time, so that a busy minute strikes both."""
+def round_ratios(ours: PeerResult, peer: PeerResult, what: str = "seconds") -> list[float]:
+    """Ratio of ours to the peer, round by round: adjacent in time, so that other load affects both."""
     return [a / b for a, b in zip(getattr(ours, what), getattr(peer, what), strict=True)]
 
 
-def compare(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """Rows: each peer against each of ours, with a ratio only where the output is the same."""
+def compare(bench: Bench, measured: Mapping[str, PeerResult]) -> list[dict[str, Any]]:
+    """Rows of ratios: each of ours against each peer, with a ratio only if the output is the same."""
     rows = []
     for name in bench.ours:
         ours = measured.get(name)
-        if ours is None or ours.trouble is not None:
+        if ours is None or ours.error is not None:
             continue
         for other, peer in measured.items():
             if other in bench.ours or group(other) != group(name) or is_limit(other):
                 continue
             row: dict[str, Any] = {"ours": name, "peer": other}
-            why = peer.trouble or bench.same(ours.output(), peer.output())
-            if why is not None:
-                rows.append({**row, "no_ratio": why})
+            reason = peer.error or bench.same(ours.output(), peer.output())
+            if reason is not None:
+                rows.append({**row, "no_ratio": reason})
                 continue
-            each = ratios(ours, peer)
+            values = round_ratios(ours, peer)
             row |= {
-                "ratio": statistics.median(each),
-                "low": min(each),
-                "high": max(each),
-                "cpu_ratio": statistics.median(ratios(ours, peer, "cpu")) if all(peer.cpu) else None,
+                "ratio": statistics.median(values),
+                "low": min(values),
+                "high": max(values),
+                "cpu_ratio": statistics.median(round_ratios(ours, peer, "cpu")) if all(peer.cpu) else None,
             }
             rows.append(row)
     return rows
 
 
-def judge(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """Rows: each bar with what was measured, where it was."""
+def evaluate_bars(bench: Bench, measured: Mapping[str, PeerResult]) -> list[dict[str, Any]]:
+    """Rows of targets with their measured values; targets without a measurement are skipped."""
     rows = []
     for bar in bench.bars:
         ours, peer = measured.get(bar.ours), measured.get(bar.peer)
-        row = {"ours": bar.ours, "peer": bar.peer, "kind": bar.kind, "of": bar.of, "most": bar.most}
-        if ours is None or ours.trouble or (bar.peer and (peer is None or peer.trouble)):
+        row = {"ours": bar.ours, "peer": bar.peer, "kind": bar.kind, "of": bar.of, "most": bar.max_value}
+        if ours is None or ours.error or (bar.peer and (peer is None or peer.error)):
             continue
-        here = getattr(ours, bar.of)
-        there = getattr(peer, bar.of) if peer is not None else [0.0] * len(here)
+        our_times = getattr(ours, bar.of)
+        peer_times = getattr(peer, bar.of) if peer is not None else [0.0] * len(our_times)
         if peer is not None and bench.same(ours.output(), peer.output()) is not None:
             continue
-        each = [a / b if bar.kind == "ratio" else a - b for a, b in zip(here, there, strict=True)]
-        value = statistics.median(each)
-        rows.append({**row, "value": value, "reached": value <= bar.most})
+        values = [a / b if bar.kind == "ratio" else a - b for a, b in zip(our_times, peer_times, strict=True)]
+        value = statistics.median(values)
+        rows.append({**row, "value": value, "reached": value <= bar.max_value})
     return rows
 
 
@@ -289,14 +289,14 @@ def is_limit(name: str) -> bool:
     return name.split(": ")[-1] == "limit"
 
 
-def entries(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """Rows: what each entry took."""
-    floors = {group(n): statistics.median(m.seconds) for n, m in measured.items() if is_limit(n) and m.seconds}
+def entry_rows(bench: Bench, measured: Mapping[str, PeerResult]) -> list[dict[str, Any]]:
+    """Rows of entries: time, memory and output of each."""
+    limits = {group(n): statistics.median(m.seconds) for n, m in measured.items() if is_limit(n) and m.seconds}
     rows = []
     for name, m in measured.items():
-        floor = floors.get(group(name))
-        if m.trouble is not None or not m.seconds:
-            rows.append({"name": name, "not_run": m.trouble or "no rounds"})
+        limit = limits.get(group(name))
+        if m.error is not None or not m.seconds:
+            rows.append({"name": name, "not_run": m.error or "no rounds"})
             continue
         median = statistics.median(m.seconds)
         rows.append(
@@ -308,7 +308,7 @@ def entries(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, An
                 "cpu": statistics.median(m.cpu),
                 "peak_bytes": m.peak,
                 "output": m.output(),
-                "share_of_limit": None if floor is None else floor / median,
+                "share_of_limit": None if limit is None else limit / median,
                 "versions": m.versions,
             }
         )
@@ -316,7 +316,7 @@ def entries(bench: Bench, measured: Mapping[str, Measured]) -> list[dict[str, An
 
 
 def hardware(device: str = "cpu") -> dict[str, Any]:
-    """Of this machine, without its name."""
+    """Hardware of this machine, without its host name."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     flags = ""
@@ -324,23 +324,23 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
         lines = info.read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
         flags = next((line for line in lines if line.startswith("flags")), "")
-    wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    instructions = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = {
+    parts = {
         "processor": model,
         "cores": len(os.sched_getaffinity(0)),
-        "instructions": wide,
+        "instructions": instructions,
         "memory_bytes": memory,
         "load_average": os.getloadavg()[0],
     }
     if device == "cuda":
         import torch
 
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        parts["gpu"] = torch.cuda.get_device_name()
+    return parts
 
 
-def write(bench: Bench, result: Mapping[str, Any]) -> Path:
+def write_result(bench: Bench, result: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{bench.name}{'_gpu' if 'gpu' in result['hardware'] else ''}.json"
     path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
@@ -348,23 +348,23 @@ def write(bench: Bench, result: Mapping[str, Any]) -> Path:
 
 
 def commit() -> str:
-    """Of this checkout; with a + where files under src or bench differ from it."""
+    """Git commit of this checkout, with a + if files in src or bench differ from it."""
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=HERE.parent).stdout.strip()
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=HERE.parent).stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "bench/*.py")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
 
 
 def _portable(word: str) -> str:
-    """A word of the command without the place where the data lies on this machine."""
-    place = os.environ.get("SNELLEN_DATA")
-    return word.replace(place, "$SNELLEN_DATA") if place else shlex.quote(word)
+    """An argument of the command line with the data folder of this machine replaced by $SNELLEN_DATA."""
+    folder = os.environ.get("SNELLEN_DATA")
+    return word.replace(folder, "$SNELLEN_DATA") if folder else shlex.quote(word)
 
 
-def about(name: str, work: str, rounds: int, threads: int, device: str = "cpu") -> dict[str, Any]:
-    """What stands at the head of a result."""
+def result_header(name: str, work: str, rounds: int, threads: int, device: str = "cpu") -> dict[str, Any]:
+    """Header of a result: benchmark, commit, date, command, hardware."""
     return {
         "bench": name,
         "work": work,
@@ -378,8 +378,8 @@ def about(name: str, work: str, rounds: int, threads: int, device: str = "cpu") 
     }
 
 
-def show(result: Mapping[str, Any], unit: str) -> None:
-    """The two tables, the worst ratio last."""
+def print_result(result: Mapping[str, Any], unit: str) -> None:
+    """Print the tables of entries and ratios, the targets and the worst ratio."""
     print(
         f"{result['bench']}: {result['work']}\n{result['rounds']} rounds, {result['threads']} threads, "
         f"{result['hardware'].get('gpu', result['hardware']['processor'])}, {result['hardware']['cores']} cores\n"
@@ -393,7 +393,7 @@ def show(result: Mapping[str, Any], unit: str) -> None:
         output = " ".join(f"{k} {v:.4g}" for k, v in row["output"].items())
         times = "".join(f"{row[k]:10.4g}" for k in ("median", "min", "max", "cpu"))
         print(f"{row['name']:28s}{times}{row['peak_bytes'] / 1e6:9.0f}{share:>7s}  {output}")
-    print(f"(times in {unit}; limit: the share of the physical limit measured in the same run)\n")
+    print(f"(times in {unit}; limit: fraction of the hardware limit measured in the same run)\n")
     print(f"{'ours':28s}{'peer':28s}{'ratio':>7s}{'from':>7s}{'to':>7s}{'CPU':>7s}")
     for row in result["ratios"]:
         if "no_ratio" in row:
@@ -404,38 +404,38 @@ def show(result: Mapping[str, Any], unit: str) -> None:
     for row in result["bars"]:
         against = {"ratio": " / ", "difference": " − ", "value": ""}[row["kind"]] + row["peer"]
         verdict = "reached" if row["reached"] else "MISSED"
-        print(f"bar: {row['ours']}{against} ({row['of']}) {row['value']:.3g}, at most {row['most']:g}: {verdict}")
+        print(f"target: {row['ours']}{against} ({row['of']}) {row['value']:.3g}, at most {row['most']:g}: {verdict}")
     worst = max((row for row in result["ratios"] if "ratio" in row), key=lambda row: row["ratio"], default=None)
     if worst is not None:
         print(f"worst ratio: {worst['ratio']:.2f} ({worst['ours']} / {worst['peer']})")
 
 
 def main(bench: Bench, script: str) -> None:
-    """The command line of every bench."""
+    """Command line of a benchmark."""
     parser = argparse.ArgumentParser(description=bench.work)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--peers", default="", help="names separated by commas; default all: " + ", ".join(bench.peers))
     parser.add_argument("--threads", type=int, default=bench.threads)
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    options = Options(device=given.device, threads=given.threads)
-    if given.work:
-        work({**bench.ours, **bench.peers}[given.work], options)
+    args = parser.parse_args()
+    options = Options(device=args.device, threads=args.threads)
+    if args.work:
+        work({**bench.ours, **bench.peers}[args.work], options)
         return
-    peers = [name for name in given.peers.split(",") if name] or list(bench.peers)
+    peers = [name for name in args.peers.split(",") if name] or list(bench.peers)
     unknown = [name for name in peers if name not in bench.peers]
     if unknown:
         parser.error(f"no peer is called {unknown[0]!r}: {', '.join(bench.peers)}")
     peers += [name for name in bench.peers if is_limit(name) and name not in peers]
-    head = about(bench.name, bench.work, given.rounds, given.threads, given.device)
-    measured = measure(bench, Path(script).resolve(), [*bench.ours, *peers], given.rounds, options)
+    head = result_header(bench.name, bench.work, args.rounds, args.threads, args.device)
+    measured = measure(bench, Path(script).resolve(), [*bench.ours, *peers], args.rounds, options)
     result = {
         **head,
         "unit": bench.unit,
-        "entries": entries(bench, measured),
+        "entries": entry_rows(bench, measured),
         "ratios": compare(bench, measured),
-        "bars": judge(bench, measured),
+        "bars": evaluate_bars(bench, measured),
     }
-    write(bench, result)
-    show(result, bench.unit)
+    write_result(bench, result)
+    print_result(result, bench.unit)

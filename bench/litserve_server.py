@@ -1,4 +1,4 @@
-"""A run behind LitServe, for bench/serving.py: `litserve_server.py RUN PORT [zmq]`. Model and reading are ours."""
+"""A run behind LitServe, for bench/serving.py: `litserve_server.py RUN PORT [zmq]`. Model and preprocessing: ours."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import litserve
 import torch
 
 from snellen.api import TrainedRun, load
-from snellen.data.inference_inputs import read_picture
+from snellen.data.inference_inputs import read_image
 
 
-class Answers(litserve.LitAPI):
-    """What `snellen serve` answers, for one file."""
+class PredictAPI(litserve.LitAPI):
+    """The /predict response of `snellen serve` for one file."""
 
     def setup(self, device: Any) -> None:
         torch.set_num_threads(1)
         self.trained: TrainedRun = load(sys.argv[1], device="cpu")
 
     def decode_request(self, request: dict[str, str]) -> tuple[str, torch.Tensor]:
-        opened = io.BytesIO(base64.b64decode(request["picture"]))
-        x = read_picture(opened, self.trained.spec, self.trained.record.preprocessing)
+        image_file = io.BytesIO(base64.b64decode(request["picture"]))
+        x = read_image(image_file, self.trained.spec, self.trained.record.preprocessing)
         return request["name"], x[None]  # (1, C, H, W)
 
     def predict(self, x: tuple[str, torch.Tensor]) -> list[dict[str, Any]]:
-        return self.trained.records([x[0]], x[1])
+        return self.trained.predict_records([x[0]], x[1])
 
     def encode_response(self, output: list[dict[str, Any]]) -> dict[str, Any]:
         return {"answers": output}
 
 
 if __name__ == "__main__":
-    made = litserve.LitServer(Answers(), accelerator="cpu", fast_queue="zmq" in sys.argv)
-    made.run("127.0.0.1", int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="error")
+    server = litserve.LitServer(PredictAPI(), accelerator="cpu", fast_queue="zmq" in sys.argv)
+    server.run("127.0.0.1", int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="error")

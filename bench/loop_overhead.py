@@ -1,6 +1,6 @@
-"""S11: what the loop itself costs: a model that does nothing, with every feature on, against the bare loop; and LeNet.
+"""S11: overhead of the training loop with all features, compared with a bare loop: a null model, and LeNet.
 
-Times are seconds a step. The bare loop of LeNet has our allocator settings and memory format too, so that only the
+Times are seconds per step. The bare loop of LeNet has the same allocator settings and memory format, so that only the
 loop differs.
 """
 
@@ -24,8 +24,8 @@ def rows() -> tuple[Any, Any]:
     return torch.zeros(STEPS * BATCH, 4), torch.zeros(STEPS * BATCH, dtype=torch.int64)
 
 
-def nothing() -> Any:
-    """A model whose loss is its one weight."""
+def make_null_model() -> Any:
+    """A null model: its loss is its only weight."""
     import torch
     from torch import nn
 
@@ -45,37 +45,37 @@ def per_step(seconds: float, cpu: float, model: Any) -> Output:
 
 
 def snellen(options: Options) -> Round:
-    """Order, schedule, log, history, reseeding, saving on a timer, signals."""
+    """Our loop: sample order, schedule, log, history, reseeding, checkpoints, signals."""
     import torch
 
     from snellen.core.run import Run
     from snellen.core.spec import Preprocessing
     from snellen.data.batches import Batches
     from snellen.data.dataset import Labelled, Samples
-    from snellen.data.source import Array
+    from snellen.data.source import ArraySource
     from snellen.training.loop import fit_by_gradient
     from snellen.training.settings import TrainingSettings
 
     torch.set_num_threads(options.threads)
     x, y = rows()
-    train = Samples(Array(x), torch.arange(len(x)), y, Preprocessing(), x)
-    how = TrainingSettings(epochs=1, batch_size=BATCH, optimizer="sgd", lr=1e-6, schedule="cosine")
+    train = Samples(ArraySource(x), torch.arange(len(x)), y, Preprocessing(), x)
+    training_settings = TrainingSettings(epochs=1, batch_size=BATCH, optimizer="sgd", lr=1e-6, schedule="cosine")
 
-    def once() -> Callable[[], Output]:
-        model = nothing()
+    def run_round() -> Callable[[], Output]:
+        model = make_null_model()
 
         def losses(batch: Labelled) -> dict[str, Any]:
             return {"loss": model(batch.x)}
 
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder))
-            with run.listening():
-                started, burnt = time.perf_counter(), time.process_time()
-                fit_by_gradient(model, losses, Batches(train, BATCH, 0), run, how)
-                seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+            with run.handle_signals():
+                started, cpu_started = time.perf_counter(), time.process_time()
+                fit_by_gradient(model, losses, Batches(train, BATCH, 0), run, training_settings)
+                seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         return lambda: per_step(seconds, cpu, model)
 
-    return once
+    return run_round
 
 
 def bare(options: Options) -> Round:
@@ -84,19 +84,19 @@ def bare(options: Options) -> Round:
     torch.set_num_threads(options.threads)
     x, _ = rows()
 
-    def once() -> Callable[[], Output]:
-        model = nothing()
+    def run_round() -> Callable[[], Output]:
+        model = make_null_model()
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-        started, burnt = time.perf_counter(), time.process_time()
+        started, cpu_started = time.perf_counter(), time.process_time()
         for step in range(STEPS):
             batch = x[step * BATCH : (step + 1) * BATCH]
             optimizer.zero_grad()
             model(batch).backward()
             optimizer.step()
-        seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         return lambda: per_step(seconds, cpu, model)
 
-    return once
+    return run_round
 
 
 def lightning(options: Options) -> Round:
@@ -114,7 +114,7 @@ def lightning(options: Options) -> Round:
     class Model(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net = nothing()
+            self.net = make_null_model()
 
         def training_step(self, batch: Any, index: int) -> Any:
             loss = self.net(batch)
@@ -124,7 +124,7 @@ def lightning(options: Options) -> Round:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), lr=1e-6)
 
-    def once() -> Callable[[], Output]:
+    def run_round() -> Callable[[], Output]:
         model = Model()
         batches = list(x.split(BATCH))
         with tempfile.TemporaryDirectory() as folder:
@@ -136,12 +136,12 @@ def lightning(options: Options) -> Round:
                 enable_progress_bar=False,
                 enable_model_summary=False,
             )
-            started, burnt = time.perf_counter(), time.process_time()
+            started, cpu_started = time.perf_counter(), time.process_time()
             trainer.fit(model, batches)
-            seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
+            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         return lambda: per_step(seconds, cpu, model.net)
 
-    return once
+    return run_round
 
 
 def lenet_bare(options: Options) -> Round:
@@ -159,15 +159,15 @@ def same(ours: Output, peer: Output) -> str | None:
 
 BENCH = Bench(
     name="loop_overhead",
-    work="A step of a model that does nothing with every feature on, and of LeNet (batch 64), against the bare loop.",
+    work="A step of a null model and of LeNet (batch 64) with all features, compared with a bare loop.",
     ours={"nothing: snellen": snellen, "lenet: snellen": small_cnn.snellen("lenet")},
     peers={"nothing: bare loop": bare, "nothing: lightning": lightning, "lenet: bare loop": lenet_bare},
     bars=[
-        Bar(ours="nothing: snellen", peer="nothing: bare loop", most=10e-6, kind="difference", of="cpu"),
-        Bar(ours="lenet: snellen", peer="lenet: bare loop", most=1.05),
+        Bar(ours="nothing: snellen", peer="nothing: bare loop", max_value=10e-6, kind="difference", of="cpu"),
+        Bar(ours="lenet: snellen", peer="lenet: bare loop", max_value=1.05),
     ],
     same=same,
-    unit="s a step",
+    unit="s per step",
 )
 
 if __name__ == "__main__":

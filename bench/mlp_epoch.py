@@ -1,4 +1,4 @@
-"""S1: one epoch of the perceptron 784-100-10 on the 60,000 pictures of MNIST, batch 64, plain SGD at 0.1."""
+"""S1: one epoch of an MLP 784-100-10 on the 60,000 images of MNIST, batch size 64, SGD with learning rate 0.1."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import Bar, Bench, Options, Output, Round, main
-from limits import products
-from mnist import pictures, standardised
+from limits import matrix_products
+from mnist import images, standardised
 
 BATCH, RATE, HIDDEN = 64, 0.1, 100
 STEPS = -(-60_000 // BATCH)
@@ -19,8 +19,8 @@ FLOPS = 60_000 * 2 * (2 * 784 * HIDDEN + 3 * HIDDEN * 10)  # two products of the
 # -- ours ------------------------------------------------------------------------------------------------------------
 
 
-def snellen(written: bool) -> Callable[[Options], Round]:
-    """Through `fit_by_gradient` with everything on: uint8 in memory, standardising, schedule, log, history, saving."""
+def snellen(explicit: bool) -> Callable[[Options], Round]:
+    """`fit_by_gradient` with all features: uint8 in memory, standardisation, schedule, log, history, checkpoints."""
 
     def make(options: Options) -> Round:
         import torch
@@ -31,7 +31,7 @@ def snellen(written: bool) -> Callable[[Options], Round]:
         from snellen.core.spec import Input, Preprocessing
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
-        from snellen.data.source import Array
+        from snellen.data.source import ArraySource
         from snellen.nn.layers import Standardize
         from snellen.nn.mlp import MLP, backpropagate
         from snellen.training.loop import fit_by_gradient
@@ -41,19 +41,19 @@ def snellen(written: bool) -> Callable[[Options], Round]:
         torch.set_num_threads(options.threads)
 
         def samples(split: str) -> Samples:
-            x, y = pictures(split)
+            x, y = images(split)
             values = torch.from_numpy(x)[:, None]
             return Samples(
-                Array(values), torch.arange(len(x)), torch.from_numpy(y), Preprocessing(), values, options.device
+                ArraySource(values), torch.arange(len(x)), torch.from_numpy(y), Preprocessing(), values, options.device
             )
 
         train, test = samples("train"), samples("t10k")
-        how = TrainingSettings(epochs=1, batch_size=BATCH, optimizer="sgd", lr=RATE, schedule="constant")
+        settings = TrainingSettings(epochs=1, batch_size=BATCH, optimizer="sgd", lr=RATE, schedule="constant")
         seeds = iter(range(1000))
         standardize = Standardize(Input(modality="image", shape=(1, 28, 28), dtype="uint8"))
-        standardize.learn(train.values[::12])  # type: ignore[index]
+        standardize.fit(train.values[::12])  # type: ignore[index]
 
-        def once() -> Callable[[], Output]:
+        def run_round() -> Callable[[], Output]:
             seed = next(seeds)
             torch.manual_seed(seed)
             mlp = MLP((784, HIDDEN, 10))
@@ -68,16 +68,21 @@ def snellen(written: bool) -> Callable[[Options], Round]:
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(Path(folder), seed=seed, device=options.device)
                 fit_by_gradient(
-                    model, losses, Batches(train, BATCH, seed), run, how, gradients=gradients if written else None
+                    model,
+                    losses,
+                    Batches(train, BATCH, seed),
+                    run,
+                    settings,
+                    compute_gradients=gradients if explicit else None,
                 )
-            return lambda: {"accuracy": _share(model, test.values, test.y)}
+            return lambda: {"accuracy": _accuracy(model, test.values, test.y)}
 
-        return once
+        return run_round
 
     return make
 
 
-def _share(model: Any, x: Any, y: Any) -> float:
+def _accuracy(model: Any, x: Any, y: Any) -> float:
     import torch
 
     with torch.inference_mode():
@@ -88,7 +93,7 @@ def _share(model: Any, x: Any, y: Any) -> float:
 
 
 def torch_loop(order: str, compiled: bool = False) -> Callable[[Options], Round]:
-    """The loop that every tutorial has, on standardised float pictures in memory."""
+    """The usual PyTorch training loop, on standardised float images in memory."""
 
     def make(options: Options) -> Round:
         import torch
@@ -103,14 +108,14 @@ def torch_loop(order: str, compiled: bool = False) -> Callable[[Options], Round]
             if order == "loader":
                 return torch.utils.data.DataLoader(rows, BATCH, shuffle=True)
             shuffled = torch.randperm(len(x), device=x.device).split(BATCH)
-            return ((x[chosen], y[chosen]) for chosen in shuffled)
+            return ((x[indices], y[indices]) for indices in shuffled)
 
         def loss_of(model: nn.Module, a: Any, b: Any) -> Any:
             return nn.functional.cross_entropy(model(a), b)
 
         step = torch.compile(loss_of) if compiled else loss_of
 
-        def once() -> Callable[[], Output]:
+        def run_round() -> Callable[[], Output]:
             torch.manual_seed(next(seeds))
             model = nn.Sequential(nn.Flatten(), nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10)).to(x.device)
             optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
@@ -118,9 +123,9 @@ def torch_loop(order: str, compiled: bool = False) -> Callable[[Options], Round]
                 optimizer.zero_grad()
                 step(model, a, b).backward()
                 optimizer.step()
-            return lambda: {"accuracy": _share(model, test_x, test_y)}
+            return lambda: {"accuracy": _accuracy(model, test_x, test_y)}
 
-        return once
+        return run_round
 
     return make
 
@@ -137,13 +142,13 @@ def scikit_learn(options: Options) -> Round:
 
     from sklearn.neural_network import MLPClassifier
 
-    warnings.simplefilter("ignore")  # one epoch has not converged, it says
+    warnings.simplefilter("ignore")  # ConvergenceWarning after one epoch
     x, y = standardised("train")
     test_x, test_y = standardised("t10k")
     x, test_x = x.reshape(-1, 784), test_x.reshape(-1, 784)
     seeds = iter(range(1000))
 
-    def once() -> Callable[[], Output]:
+    def run_round() -> Callable[[], Output]:
         model = MLPClassifier(
             (HIDDEN,),
             solver="sgd",
@@ -158,7 +163,7 @@ def scikit_learn(options: Options) -> Round:
         model.fit(x, y)
         return lambda: {"accuracy": 100 * model.score(test_x, test_y)}
 
-    return once
+    return run_round
 
 
 def lightning(options: Options) -> Round:
@@ -187,7 +192,7 @@ def lightning(options: Options) -> Round:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), lr=RATE)
 
-    def once() -> Callable[[], Output]:
+    def run_round() -> Callable[[], Output]:
         model = Model()
         with tempfile.TemporaryDirectory() as folder:
             trainer = lightning.Trainer(
@@ -199,9 +204,9 @@ def lightning(options: Options) -> Round:
                 enable_model_summary=False,
             )
             trainer.fit(model, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), BATCH, shuffle=True))
-        return lambda: {"accuracy": _share(model.net.to(x.device), test_x, test_y)}
+        return lambda: {"accuracy": _accuracy(model.net.to(x.device), test_x, test_y)}
 
-    return once
+    return run_round
 
 
 def fastai(options: Options) -> Round:
@@ -217,7 +222,7 @@ def fastai(options: Options) -> Round:
     x, y, test_x, test_y = tensors(options)
     rows = torch.utils.data.TensorDataset(x, y)
 
-    def once() -> Callable[[], Output]:
+    def run_round() -> Callable[[], Output]:
         model = nn.Sequential(nn.Flatten(), nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
         data = DataLoaders(DataLoader(rows, bs=BATCH, shuffle=True), DataLoader(rows, bs=BATCH), device=options.device)
         learner = Learner(data, model, loss_func=nn.CrossEntropyLoss(), opt_func=SGD, lr=RATE, train_bn=False)
@@ -225,9 +230,9 @@ def fastai(options: Options) -> Round:
         with learner.no_bar(), learner.no_logging():
             learner._do_epoch_validate = lambda *_: None  # no other peer validates
             learner.fit(1, lr=RATE)
-        return lambda: {"accuracy": _share(model, test_x, test_y)}
+        return lambda: {"accuracy": _accuracy(model, test_x, test_y)}
 
-    return once
+    return run_round
 
 
 def keras(options: Options) -> Round:
@@ -240,7 +245,7 @@ def keras(options: Options) -> Round:
     x, y = standardised("train")
     test_x, test_y = standardised("t10k")
 
-    def once() -> Callable[[], Output]:
+    def run_round() -> Callable[[], Output]:
         model = keras.Sequential(
             [keras.layers.Flatten(), keras.layers.Dense(HIDDEN, activation="relu"), keras.layers.Dense(10)]
         )
@@ -248,11 +253,11 @@ def keras(options: Options) -> Round:
         model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0)
         return lambda: {"accuracy": 100 * float((model.predict(test_x, 1000, verbose=0).argmax(1) == test_y).mean())}
 
-    return once
+    return run_round
 
 
 def jax(options: Options) -> Round:
-    """The whole epoch as one compiled scan: the least that a framework can add."""
+    """The epoch as one compiled scan: minimal framework overhead."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -260,14 +265,14 @@ def jax(options: Options) -> Round:
     x, y = standardised("train")
     test_x, test_y = standardised("t10k")
     x, y = jnp.asarray(x.reshape(-1, 784)), jnp.asarray(y)
-    whole = 60_000 // BATCH * BATCH  # a scan takes batches of one size: the last 32 pictures are left out
+    n_samples = 60_000 // BATCH * BATCH  # a scan needs batches of equal size: the last 32 images are omitted
 
     def loss(w: Any, a: Any, b: Any) -> Any:
         z = jax.nn.relu(a @ w[0] + w[1]) @ w[2] + w[3]
         return -jnp.take_along_axis(jax.nn.log_softmax(z), b[:, None], 1).mean()
 
-    def step(w: Any, chosen: Any) -> Any:
-        value, g = jax.value_and_grad(loss)(w, x[chosen], y[chosen])
+    def step(w: Any, indices: Any) -> Any:
+        value, g = jax.value_and_grad(loss)(w, x[indices], y[indices])
         return [p - RATE * d for p, d in zip(w, g, strict=True)], value
 
     def _right(scores: Any) -> Any:
@@ -276,7 +281,7 @@ def jax(options: Options) -> Round:
     epoch = jax.jit(lambda w, order: jax.lax.scan(step, w, order))
     seeds = iter(range(1000))
 
-    def once() -> Callable[[], Output]:
+    def run_round() -> Callable[[], Output]:
         draw = np.random.default_rng(next(seeds))
         w = [
             jnp.asarray(draw.normal(0, (2 / 784) ** 0.5, (784, HIDDEN)), jnp.float32),
@@ -284,25 +289,25 @@ def jax(options: Options) -> Round:
             jnp.asarray(draw.normal(0, 0.1, (HIDDEN, 10)), jnp.float32),
             jnp.zeros(10),
         ]
-        order = jnp.asarray(draw.permutation(60_000)[:whole].reshape(-1, BATCH))
+        order = jnp.asarray(draw.permutation(60_000)[:n_samples].reshape(-1, BATCH))
         w, values = epoch(w, order)
         values.block_until_ready()
         a, b, c, d = map(np.asarray, w)
         return lambda: {"accuracy": 100 * float(_right(np.maximum(test_x.reshape(-1, 784) @ a + b, 0) @ c + d))}
 
-    return once
+    return run_round
 
 
 def same(ours: Output, peer: Output) -> str | None:
-    """Accuracy after an epoch, mean over the rounds; one round scatters by 0.3 points."""
-    apart = abs(ours["accuracy"] - peer["accuracy"])
-    return None if apart <= 0.75 else f"accuracy differs by {apart:.2f} points"
+    """Accuracy after an epoch, mean over the rounds; one round has a standard deviation of 0.3 points."""
+    difference = abs(ours["accuracy"] - peer["accuracy"])
+    return None if difference <= 0.75 else f"accuracy differs by {difference:.2f} points"
 
 
 BENCH = Bench(
     name="mlp_epoch",
-    work="One epoch of an MLP 784-100-10 on 60,000 pictures of MNIST, batch 64, SGD.",
-    ours={"snellen autograd": snellen(written=False), "snellen written": snellen(written=True)},
+    work="One epoch of an MLP 784-100-10 on 60,000 images of MNIST, batch 64, SGD.",
+    ours={"snellen autograd": snellen(explicit=False), "snellen written": snellen(explicit=True)},
     peers={
         "torch DataLoader": torch_loop("loader"),
         "torch indexed": torch_loop("indexed"),
@@ -313,11 +318,11 @@ BENCH = Bench(
         "keras/torch": keras,
         "keras/jax": keras,
         "jax scan": jax,
-        "limit": products(FLOPS),
+        "limit": matrix_products(FLOPS),
     },
     bars=[
-        Bar(ours="snellen autograd", peer="torch DataLoader", most=0.85),
-        Bar(ours="snellen written", peer="torch DataLoader", most=0.55),
+        Bar(ours="snellen autograd", peer="torch DataLoader", max_value=0.85),
+        Bar(ours="snellen written", peer="torch DataLoader", max_value=0.55),
     ],
     same=same,
 )

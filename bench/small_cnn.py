@@ -1,7 +1,6 @@
-"""S2: the training step of small convolutional networks: LeNet on 28x28, batch 64, and ResNet-18 on 32x32, batch 32.
+"""S2: training step of small convolutional networks: LeNet on 28x28, batch 64, and ResNet-18 on 32x32, batch 32.
 
-All start from the same weights and see the same pictures in the same order, so the loss after the last step is the
-same but for rounding.
+All start from the same weights and use the same images in the same order, so the final losses are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Any
 
 import mnist
 from harness import Bar, Bench, Options, Output, Round, main
-from limits import products
-from reference.mnist import network as script
+from limits import matrix_products
+from reference.mnist import network as reference_network
 
 BATCH = {"lenet": 64, "resnet18": 32}
 STEPS = {"cpu": {"lenet": 400, "resnet18": 6}, "cuda": {"lenet": 400, "resnet18": 200}}
-MULTIPLY_ADDS = {"lenet": 416_520, "resnet18": 555_422_720}  # of one picture, forward
+MULTIPLY_ADDS = {"lenet": 416_520, "resnet18": 555_422_720}  # of one image, forward
 RATE = {"lenet": 0.05, "resnet18": 0.01}
 
 
@@ -34,23 +33,23 @@ def network(name: str) -> Any:
 
 
 def textbook(name: str) -> Any:
-    """The same weights in the network as a plain script writes it: ReLU before the pooling that it commutes with."""
+    """The same weights in the network of the plain script, with ReLU before pooling (equivalent)."""
     ours = network(name)
     if name != "lenet":
         return ours
-    plain = script("lenet")
+    plain = reference_network("lenet")
     plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
     return plain
 
 
-def pictures(name: str, device: str) -> tuple[Any, Any]:
-    """(N, C, H, W) uint8 and (N,) int64: digits of MNIST for LeNet (pooling is as fast as its comparisons can be
-    foreseen, so noise would not do), smooth random colours for ResNet-18."""
+def images(name: str, device: str) -> tuple[Any, Any]:
+    """(N, C, H, W) uint8 and (N,) int64: digits of MNIST for LeNet (the speed of pooling depends on branch
+    prediction, so noise is unsuitable), smooth random colours for ResNet-18."""
     import torch
 
     count = BATCH[name] * STEPS[device][name]
     if name == "lenet":
-        x, y = map(torch.from_numpy, mnist.pictures("train"))
+        x, y = map(torch.from_numpy, mnist.images("train"))
         return x[:count, None], y[:count]
     coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     x = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")
@@ -58,19 +57,19 @@ def pictures(name: str, device: str) -> tuple[Any, Any]:
 
 
 def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callable[[Options], Round]:
-    """Through `learn`'s parts with everything on, as `snellen train` does it."""
+    """Our training loop with all features, as in `snellen train`."""
 
     def make(options: Options) -> Round:
         import torch
         from torch import Tensor, nn
 
-        from snellen.api.run_options import same_bits
+        from snellen.api.run_options import deterministic_kernels
         from snellen.core.allocator import tune
         from snellen.core.run import Run
         from snellen.core.spec import Input, Preprocessing
         from snellen.data.batches import Batches
         from snellen.data.dataset import Labelled, Samples
-        from snellen.data.source import Array
+        from snellen.data.source import ArraySource
         from snellen.nn.layers import Standardize
         from snellen.training.loop import fit_by_gradient
         from snellen.training.settings import TrainingSettings
@@ -78,46 +77,46 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         if tuned:
             tune()
         torch.set_num_threads(options.threads)
-        x, y = pictures(name, options.device)
-        train = Samples(Array(x), torch.arange(len(x)), y, Preprocessing(), x, options.device)
+        x, y = images(name, options.device)
+        train = Samples(ArraySource(x), torch.arange(len(x)), y, Preprocessing(), x, options.device)
         standardize = Standardize(Input(modality="image", shape=tuple(x.shape[1:]), dtype="uint8"))
-        standardize.learn(x)
-        how = TrainingSettings(
+        standardize.fit(x)
+        settings = TrainingSettings(
             epochs=1, batch_size=BATCH[name], optimizer="sgd", lr=RATE[name], schedule="constant", precision=precision
         )  # type: ignore[arg-type]
 
-        def once() -> Callable[[], Output]:
+        def run_round() -> Callable[[], Output]:
             model = nn.Sequential(standardize, network(name)).to(options.device)
             model.to(memory_format=torch.channels_last)
-            passed: list[Tensor] = []
+            losses_seen: list[Tensor] = []
 
             def losses(batch: Labelled) -> dict[str, Tensor]:
-                passed.append(nn.functional.cross_entropy(model(batch.x), batch.y))
-                return {"loss": passed[-1]}
+                losses_seen.append(nn.functional.cross_entropy(model(batch.x), batch.y))
+                return {"loss": losses_seen[-1]}
 
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(Path(folder), device=options.device)
-                started, burnt = time.perf_counter(), time.process_time()
-                with same_bits(options.device):
-                    fit_by_gradient(model, losses, Batches(train, BATCH[name], 0), run, how)
+                started, cpu_started = time.perf_counter(), time.process_time()
+                with deterministic_kernels(options.device):
+                    fit_by_gradient(model, losses, Batches(train, BATCH[name], 0), run, settings)
                 options.wait()
-                seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
-            return lambda: told(len(passed), seconds, cpu, passed)
+                seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+            return lambda: per_step(len(losses_seen), seconds, cpu, losses_seen)
 
-        return once
+        return run_round
 
     return make
 
 
-def told(steps: int, seconds: float, cpu: float, losses: list[Any]) -> Output:
-    """Per step, with the mean loss of the last third."""
+def per_step(steps: int, seconds: float, cpu: float, losses: list[Any]) -> Output:
+    """Times per step, and the mean loss of the last third."""
     last = losses[-max(1, len(losses) // 3) :]
     loss = sum(float(value.detach()) for value in last) / len(last)
     return {"seconds": seconds / steps, "cpu": cpu / steps, "loss": loss}
 
 
 def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False) -> Callable[[Options], Round]:
-    """The plain loop on float pictures in memory, in the order that ours has too."""
+    """The plain PyTorch loop on float images in memory, with our sample order."""
 
     def make(options: Options) -> Round:
         import torch
@@ -126,7 +125,7 @@ def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False
         from snellen.core.random import permutation
 
         torch.set_num_threads(options.threads)
-        x, y = pictures(name, options.device)
+        x, y = images(name, options.device)
         values = x.float()
         x = (values - values.mean((0, 2, 3), keepdim=True)) / values.std((0, 2, 3), keepdim=True, correction=0)
         x, y = x.to(options.device), y.to(options.device)
@@ -137,38 +136,38 @@ def torch_loop(name: str, *, compiled: bool = False, channels_last: bool = False
 
         step = torch.compile(loss_of) if compiled else loss_of
 
-        def once() -> Callable[[], Output]:
+        def run_round() -> Callable[[], Output]:
             model = textbook(name).to(options.device)
             if channels_last:
                 model.to(memory_format=torch.channels_last)
             optimizer = torch.optim.SGD(model.parameters(), lr=RATE[name])
-            passed = []
-            started, burnt = time.perf_counter(), time.process_time()
-            for chosen in order:
-                a = x[chosen]
+            losses_seen = []
+            started, cpu_started = time.perf_counter(), time.process_time()
+            for batch in order:
+                a = x[batch]
                 if channels_last:
                     a = a.contiguous(memory_format=torch.channels_last)
                 optimizer.zero_grad()
-                loss = step(model, a, y[chosen])
+                loss = step(model, a, y[batch])
                 loss.backward()
                 optimizer.step()
-                passed.append(loss)
+                losses_seen.append(loss)
             options.wait()
-            seconds, cpu = time.perf_counter() - started, time.process_time() - burnt
-            return lambda: told(len(passed), seconds, cpu, passed)
+            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+            return lambda: per_step(len(losses_seen), seconds, cpu, losses_seen)
 
-        return once
+        return run_round
 
     return make
 
 
 def same(ours: Output, peer: Output) -> str | None:
-    apart = abs(ours["loss"] - peer["loss"]) / peer["loss"]
-    return None if apart <= 0.03 else f"loss differs by {apart:.1%}"
+    difference = abs(ours["loss"] - peer["loss"]) / peer["loss"]
+    return None if difference <= 0.03 else f"loss differs by {difference:.1%}"
 
 
 def flops(name: str) -> float:
-    """Of a step: the forward pass, and twice as much for the backward pass."""
+    """FLOPs of a step: forward pass, and twice as many for the backward pass."""
     return 3 * 2 * MULTIPLY_ADDS[name] * BATCH[name]
 
 
@@ -184,18 +183,18 @@ BENCH = Bench(
         "lenet: torch eager": torch_loop("lenet"),
         "lenet: torch channels_last": torch_loop("lenet", channels_last=True),
         "lenet: torch.compile": torch_loop("lenet", compiled=True),
-        "lenet: limit": products(flops("lenet")),
+        "lenet: limit": matrix_products(flops("lenet")),
         "resnet18: torch eager": torch_loop("resnet18"),
         "resnet18: torch channels_last": torch_loop("resnet18", channels_last=True),
-        "resnet18: limit": products(flops("resnet18")),
+        "resnet18: limit": matrix_products(flops("resnet18")),
     },
     bars=[
-        Bar(ours="lenet: snellen", peer="lenet: torch eager", most=0.7),
-        Bar(ours="resnet18: snellen", peer="resnet18: torch eager", most=0.8),
-        Bar(ours="resnet18: snellen bf16", peer="resnet18: torch eager", most=0.5),
+        Bar(ours="lenet: snellen", peer="lenet: torch eager", max_value=0.7),
+        Bar(ours="resnet18: snellen", peer="resnet18: torch eager", max_value=0.8),
+        Bar(ours="resnet18: snellen bf16", peer="resnet18: torch eager", max_value=0.5),
     ],
     same=same,
-    unit="s a step",
+    unit="s per step",
 )
 
 if __name__ == "__main__":

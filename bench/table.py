@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md from bench/results/*.json.
+"""Write docs/benchmarks.md from bench/results/*.json.
 
 python bench/table.py
 """
@@ -32,35 +32,38 @@ ORDER = (
 
 HEAD = """# Benchmarks
 
-Written by `python bench/table.py` from `bench/results/`; do not edit. Ratios are ours divided by the peer's, so below 1
-we are ahead; absolute times belong to the machine named beside them. Each peer runs in a process of its own, the rounds
-take turns (A B A B), and a ratio is the median of the ratios of neighbouring rounds, with the smallest and the largest.
-*CPU ratio* is the same of processor time, which other work on the machine disturbs less. No ratio is given where the
-output differs. *Limit* is the share of the physical limit measured in the same run: the fastest matrix products, or
-the start of Python alone. Peers are listed in `bench/requirements.txt`. *Peak memory* is that of the process, on a GPU
-that which was taken there. On a GPU: not run, where none is named.
+Written by `python bench/table.py` from `bench/results/`; do not edit. A ratio is our time divided by the peer's: below
+1, Snellen is faster. Absolute times hold for the stated machine. Each peer runs in a separate process, the rounds are
+interleaved (A B A B), and the ratio is the median over adjacent rounds, with minimum and maximum. *CPU ratio* is the
+ratio of processor times, which other load on the machine affects less. No ratio is given if the outputs differ. *Limit*
+is the fraction of the hardware limit measured in the same run: the fastest matrix product, or the start of Python
+alone. Peers are listed in `bench/requirements.txt`. *Peak memory* is that of the process, or of the GPU. Results
+without a GPU name were measured on the CPU.
 """
+
+
+INTERVAL_NOTE = "± is half the width of the 95 % confidence interval of the mean over seeds"
 
 
 def page() -> str:
     parts = [HEAD]
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    for name in sorted(found, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    for name in sorted(results, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
         special = {
-            "accuracy": accuracies,
-            "transfer": transfers,
-            "compare_calibration": verdicts,
-            "skips": borders,
-            "roi_align": pooled,
+            "accuracy": accuracy_section,
+            "transfer": transfer_section,
+            "compare_calibration": calibration_section,
+            "skips": skips_section,
+            "roi_align": roi_align_section,
         }
-        made = special.get(name, section)
-        parts.append(made(found[name]))
+        make_section = special.get(name, section)
+        parts.append(make_section(results[name]))
     return "\n".join(parts)
 
 
 def head(result: Mapping[str, Any], rounds: str) -> list[str]:
     machine = result["hardware"]
-    wide = ", ".join(machine["instructions"])
+    instructions = ", ".join(machine["instructions"])
     return [
         f"## {result['bench']}{' on a GPU' if 'gpu' in machine else ''}",
         "",
@@ -68,8 +71,8 @@ def head(result: Mapping[str, Any], rounds: str) -> list[str]:
         "",
         f"`{result['command']}` · {result['rounds']} {rounds} · threads {result['threads']} · {result['date']} · "
         f"commit {result['commit']} · {machine['gpu'] + ', ' if 'gpu' in machine else ''}"
-        f"{machine['processor']}, {machine['cores']} cores ({wide}), "
-        f"{machine['memory_bytes'] / 2**30:.0f} GiB, load average {machine['load_average']:.1f} at the start",
+        f"{machine['processor']}, {machine['cores']} cores ({instructions}), "
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB, load average {machine['load_average']:.1f} at start",
         "",
     ]
 
@@ -85,13 +88,15 @@ def section(result: Mapping[str, Any]) -> str:
         if "not_run" in row:
             lines.append(f"| {row['name']} | not run: {row['not_run']} | | | | | |")
             continue
-        share = f"{row['share_of_limit']:.0%}" if row["share_of_limit"] is not None else ""
+        fraction = f"{row['share_of_limit']:.0%}" if row["share_of_limit"] is not None else ""
         output = ", ".join(f"{k} {v:.4g}" for k, v in row["output"].items() if k not in ("exit", "weight"))
         limit = is_limit(row["name"])
-        cpu, peak = ("", "") if limit and "GFLOP/s" in row["output"] else (f"{row['cpu']:.3g}", mega(row["peak_bytes"]))
+        cpu, peak = (
+            ("", "") if limit and "GFLOP/s" in row["output"] else (f"{row['cpu']:.3g}", megabytes(row["peak_bytes"]))
+        )
         lines.append(
             f"| {row['name']} | {row['median']:.3g} | {row['min']:.3g} – {row['max']:.3g} | {cpu} | {peak} | "
-            f"{share} | {output} |"
+            f"{fraction} | {output} |"
         )
     lines += ["", "| ours | peer | ratio | min – max | CPU ratio |", "|---|---|---|---|---|"]
     for row in result["ratios"]:
@@ -102,41 +107,41 @@ def section(result: Mapping[str, Any]) -> str:
         lines.append(
             f"| {row['ours']} | {row['peer']} | {row['ratio']:.2f} | {row['low']:.2f} – {row['high']:.2f} | {cpu} |"
         )
-    return "\n".join([*lines, "", *bars(result), "", ahead(result), ""])
+    return "\n".join([*lines, "", *targets(result), "", faster_peers(result), ""])
 
 
-def mega(size: int) -> str:
+def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB"
 
 
-def bars(result: Mapping[str, Any]) -> list[str]:
+def targets(result: Mapping[str, Any]) -> list[str]:
     lines = []
     for bar in result["bars"]:
         against = {"ratio": " ÷ ", "difference": " − ", "value": ""}[bar["kind"]] + bar["peer"]
         verdict = "reached" if bar["reached"] else "**missed**"
         what = {"seconds": "", "cpu": ", CPU"}[bar["of"]]
         lines.append(
-            f"- Bar: {bar['ours']}{against}{what} at most {bar['most']:g}; measured {bar['value']:.3g}: {verdict}."
+            f"- Target: {bar['ours']}{against}{what} at most {bar['most']:g}; measured {bar['value']:.3g}: {verdict}."
         )
     return lines
 
 
-def ahead(result: Mapping[str, Any]) -> str:
-    """Where a peer is ahead of the best of ours in its group."""
+def faster_peers(result: Mapping[str, Any]) -> str:
+    """Peers that are faster than the best of ours in their group."""
     best: dict[str, float] = {}
     for row in result["ratios"]:
         if "ratio" in row:
             best[row["peer"]] = min(row["ratio"], best.get(row["peer"], float("inf")))
-    behind = [f"{peer} (we take {ratio:.2f} times as long)" for peer, ratio in best.items() if ratio > 1]
+    faster = [f"{peer} (Snellen takes {ratio:.2f} times as long)" for peer, ratio in best.items() if ratio > 1]
     several = len({group(row["peer"]) for row in result["ratios"]}) > 1
     return (
-        "Ahead of us: " + "; ".join(behind) + "."
-        if behind
-        else f"No peer {'of any group ' if several else ''}is ahead of our fastest way."
+        "Faster than Snellen: " + "; ".join(faster) + "."
+        if faster
+        else f"No peer {'in any group ' if several else ''}is faster than the fastest variant of Snellen."
     )
 
 
-def accuracies(result: Mapping[str, Any]) -> str:
+def accuracy_section(result: Mapping[str, Any]) -> str:
     lines = head(result, "seeds")
     lines += [
         "| learner | ours | plain script | difference | allowed | CPU ours | CPU plain |",
@@ -146,7 +151,7 @@ def accuracies(result: Mapping[str, Any]) -> str:
         ours, plain = row["ours"], row["plain"]
         verdict = "reached" if row["reached"] else "**missed**"
         lines.append(
-            f"| {row['name']} ({row['seeds']} seeds) | {figure(ours)} | {figure(plain)} | "
+            f"| {row['name']} ({row['seeds']} seeds) | {accuracy_text(ours)} | {accuracy_text(plain)} | "
             f"{row['apart']:+.2f} | −{row['allowed']}: {verdict} | "
             f"{ours['cpu']:.0f} s | {plain['cpu']:.0f} s |"
         )
@@ -154,37 +159,35 @@ def accuracies(result: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            "± is the 95 % interval of the mean over seeds. Our seconds count start-up, reading "
-            "and judging too; those of the plain script learning alone.",
+            "± is half the width of the 95 % confidence interval of the mean over seeds. Our CPU times include "
+            "start-up, data loading and evaluation; those of the plain script include training only.",
             "",
         ]
     )
 
 
-def transfers(result: Mapping[str, Any]) -> str:
+def transfer_section(result: Mapping[str, Any]) -> str:
     encoder = result["encoder"]
     lines = head(result, "seeds")
     lines += [
-        f"{result['pictures']} training pictures of ten classes, other ones for each seed; the run begun with "
-        f"was learned from {encoder['data']} ({encoder['learned']}; {encoder['accuracy']:.1f} % there).",
+        f"{result['pictures']} training images of ten classes, a different subset for each seed. The pretrained run "
+        f"was trained on {encoder['data']} ({encoder['learned']}; test accuracy {encoder['accuracy']:.1f} %).",
         "",
-        "| how | accuracy | over scratch |",
+        "| method | accuracy | gain over training from scratch |",
         "|---|---|---|",
     ]
     for row in result["rows"]:
         gain = f"{row['over scratch']:+.1f} ± {row['interval over scratch']:.1f} points" if row["over scratch"] else ""
         lines.append(f"| {row['name']} | {row['accuracy']:.1f} ± {row['interval']:.1f} % | {gain} |")
-    return "\n".join(
-        [*lines, "", "± is the 95 % interval of the mean over seeds; differences are taken seed by seed.", ""]
-    )
+    return "\n".join([*lines, "", f"{INTERVAL_NOTE}; differences are paired by seed.", ""])
 
 
-def borders(result: Mapping[str, Any]) -> str:
+def skips_section(result: Mapping[str, Any]) -> str:
     lines = head(result, "seeds")
     lines += [
-        f"`shapes`, {result['epochs']} epochs; at borders: within {result['near']} pixels of one.",
+        f'`shapes`, {result["epochs"]} epochs; "at borders": within {result["near"]} pixels of a border.',
         "",
-        "| where | without skips | with skips | better by |",
+        "| pixels | without skips | with skips | difference |",
         "|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -193,23 +196,22 @@ def borders(result: Mapping[str, Any]) -> str:
             f"| {row['place']} | {means[0]:.1f} % | {means[1]:.1f} % | {row['better']:+.1f} ± "
             f"{row['interval']:.1f} points |"
         )
-    return "\n".join(
-        [*lines, "", "± is the 95 % interval of the mean over seeds; differences are taken seed by seed.", ""]
-    )
+    return "\n".join([*lines, "", f"{INTERVAL_NOTE}; differences are paired by seed.", ""])
 
 
-def pooled(result: Mapping[str, Any]) -> str:
+def roi_align_section(result: Mapping[str, Any]) -> str:
     lines = head(result, "seeds")
+    side = result.get("min_size") or result["shorter"]  # the former name of the setting
     lines += [
-        f"`{result['data']}`, {result['epochs']} epochs, pictures of {result['shorter']} pixels a side.",
+        f"`{result['data']}`, {result['epochs']} epochs, images with a shorter side of {side} pixels.",
         "",
-        "| figure | RoIAlign | RoIPool |",
+        "| metric | RoIAlign | RoIPool |",
         "|---|---|---|",
     ]
     for name in ("mask AP", "mask AP50", "mask AP75", "box AP", "box AP50", "box AP75"):
         means = [
-            100 * sum(seed[name] for seed in result["metrics"][how]) / result["rounds"]
-            for how in ("roi-align", "roi-pool")
+            100 * sum(seed[name] for seed in result["metrics"][pooling]) / result["rounds"]
+            for pooling in ("roi-align", "roi-pool")
         ]
         lines.append(f"| {name} | {means[0]:.1f} % | {means[1]:.1f} % |")
     return "\n".join(
@@ -217,17 +219,17 @@ def pooled(result: Mapping[str, Any]) -> str:
             *lines,
             "",
             f"{result['headline']}: RoIAlign is {100 * result['difference']:.1f} ± "
-            f"{100 * result['half_width']:.1f} points above (95 % over seeds, differences seed by seed).",
+            f"{100 * result['half_width']:.1f} points better (95 % confidence interval over seeds, paired by seed).",
             "",
         ]
     )
 
 
-def verdicts(result: Mapping[str, Any]) -> str:
+def calibration_section(result: Mapping[str, Any]) -> str:
     lines = head(result, "pairs of each kind")
     lines += [
-        '| headline | "better" of equal learners | at most | of the better by 3 standard errors | at least | '
-        "of the worse |",
+        "| headline metric | false positives (equal learners) | at most | power (3 standard errors) | at least | "
+        "wrong direction |",
         "|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -240,13 +242,13 @@ def verdicts(result: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            f"{result['samples']:,} samples a pair; at most: 5 % and two standard errors of a share of so many pairs.",
+            f'{result["samples"]:,} samples per pair. "At most" is 5 % plus two standard errors of this fraction.',
             "",
         ]
     )
 
 
-def figure(row: Mapping[str, Any]) -> str:
+def accuracy_text(row: Mapping[str, Any]) -> str:
     interval = f" ± {row['interval']:.2f}" if row["interval"] is not None else ""
     return f"{row['accuracy']:.2f}{interval} %"
 

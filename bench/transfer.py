@@ -1,9 +1,9 @@
-"""Transfer: 300 pictures of ten classes, learned from scratch, from the weights of a run, and by a probe of that run.
+"""Transfer learning: 300 images of ten classes, trained from scratch, from pretrained weights, and with a probe.
 
     python bench/transfer.py FOLDER [--encoder RUN] [--pictures 300] [--seeds 5] [--seconds 2400] [--threads 1]
 
 FOLDER is an image folder with train and test, 32 pixels a side. Without --encoder a resnet20 is first trained on
-CIFAR-100 (under $SNELLEN_DATA) in at most --seconds. Every seed draws other pictures; the test split is whole.
+CIFAR-100 (under $SNELLEN_DATA) in at most --seconds. Every seed samples a different subset; the test split is complete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import interval
-from harness import RESULTS, about
+from harness import RESULTS, result_header
 
 import snellen
 from snellen.api import RunOptions
@@ -31,8 +31,8 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def drawn(folder: Path, count: int, seed: int, to: Path) -> Path:
-    """A folder of links: `count` training pictures, as many of each class, and all test pictures."""
+def sample_folder(folder: Path, count: int, seed: int, to: Path) -> Path:
+    """A folder of links: `count` training images, equally many of each class, and all test images."""
     for split in ("train", "test"):
         for kind in sorted((folder / split).iterdir()):
             files = sorted(kind.iterdir())
@@ -44,18 +44,18 @@ def drawn(folder: Path, count: int, seed: int, to: Path) -> Path:
     return to
 
 
-def learned(given: argparse.Namespace, seed: int, encoder: Path) -> dict[str, float]:
+def train_arms(args: argparse.Namespace, seed: int, encoder: Path) -> dict[str, float]:
     """Test accuracy of each arm, %."""
-    found = {}
+    accuracies = {}
     with tempfile.TemporaryDirectory() as scratch:
-        data = snellen.dataset(drawn(given.folder, given.pictures, seed, Path(scratch, "data")), seed=seed)
+        data = snellen.dataset(sample_folder(args.folder, args.pictures, seed, Path(scratch, "data")), seed=seed)
         for arm, (model, settings) in ARMS.items():
             start = {} if settings.get("from_scratch") else {"pretrained": str(encoder)}
             run = snellen.train(data, model, out=Path(scratch, arm.replace(" ", "-")), seed=seed, **settings, **start)
             value = run.metrics["accuracy"].value
             assert value is not None
-            found[arm] = 100 * value
-    return found
+            accuracies[arm] = 100 * value
+    return accuracies
 
 
 def main() -> None:
@@ -66,8 +66,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2400)
     parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
-    encoder = given.encoder
+    args = parser.parse_args()
+    encoder = args.encoder
     if encoder is None:
         encoder = Path(tempfile.mkdtemp(), "encoder")
         snellen.train(
@@ -76,36 +76,45 @@ def main() -> None:
             out=encoder,
             epochs=12,
             precision="bfloat16",
-            options=RunOptions(threads=given.threads, seconds=given.seconds),
+            options=RunOptions(threads=args.threads, seconds=args.seconds),
         )
-    known = snellen.load(encoder)
-    plain = json.loads((encoder / "metrics.json").read_text())
-    settings = known.record.settings
+    run_loaded = snellen.load(encoder)
+    metrics = json.loads((encoder / "metrics.json").read_text())
+    settings = run_loaded.record.settings
     how = (
-        f"{known.record.learner}, {settings['epochs']} epochs, {settings['precision']}, "
-        f"{plain['cost']['seconds_learning'] / 60:.0f} minutes on {known.record.device}"
+        f"{run_loaded.record.learner}, {settings['epochs']} epochs, {settings['precision']}, "
+        f"{metrics['cost']['seconds_learning'] / 60:.0f} minutes on {run_loaded.record.device}"
     )
     head = {
-        **about("transfer", "Few pictures, with and without what another set taught.", given.seeds, given.threads),
-        "pictures": given.pictures,
-        "encoder": {"data": known.spec.name, "accuracy": 100 * (known.metrics["accuracy"].value or 0), "learned": how},
+        **result_header(
+            "transfer",
+            "Training on few images, with and without pretraining on another dataset.",
+            args.seeds,
+            args.threads,
+        ),
+        "pictures": args.pictures,
+        "encoder": {
+            "data": run_loaded.spec.name,
+            "accuracy": 100 * (run_loaded.metrics["accuracy"].value or 0),
+            "learned": how,
+        },
     }
     each = []
-    for seed in range(given.seeds):
-        each.append(learned(given, seed, encoder))
+    for seed in range(args.seeds):
+        each.append(train_arms(args, seed, encoder))
         print(seed, {arm: round(value, 2) for arm, value in each[-1].items()}, flush=True)
     rows = []
     for arm in ARMS:
-        values = [found[arm] for found in each]
-        better = [found[arm] - found["from scratch"] for found in each]
+        values = [accuracies[arm] for accuracies in each]
+        gains = [accuracies[arm] - accuracies["from scratch"] for accuracies in each]
         rows.append(
             {
                 "name": arm,
                 "accuracy": sum(values) / len(values),
                 "interval": interval(values),
                 "each": values,
-                "over scratch": sum(better) / len(better),
-                "interval over scratch": interval(better),
+                "over scratch": sum(gains) / len(gains),
+                "interval over scratch": interval(gains),
             }
         )
     (RESULTS / "transfer.json").write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")

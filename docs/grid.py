@@ -1,4 +1,4 @@
-"""Writes the grid of tasks and models into README.md, between its two markers, from the catalogue.
+"""Write the table of tasks and models into README.md, between its two markers, from the catalogue.
 
 python docs/grid.py
 """
@@ -14,47 +14,49 @@ BEGIN, END = "<!-- grid -->", "<!-- /grid -->"
 
 
 def grid() -> str:
-    """Markdown tables, one for all tasks that share models: a row a model, a column a task; a cell says what the model
-    reads and leads to its file.
+    """Markdown tables, one for each group of tasks that share models: a row per model, a column per task.
+
+    A cell names the inputs that the model reads and links to its file.
     """
     return "\n\n".join(table(tasks) for tasks in groups(list(catalog.tasks().values())))
 
 
 def groups(tasks: list[catalog.TaskEntry]) -> list[list[catalog.TaskEntry]]:
-    """Tasks together that share a model besides the baseline; those that share none in a group of their own."""
+    """Group tasks that share a model besides the baseline; the last group holds tasks that share none."""
     models = {task.name: {entry.name for entry in task.learners} - {"baseline"} for task in tasks}
-    together, alone = [], []
+    groups_of_tasks, single_tasks = [], []
     for task in tasks:
-        if any(task in group for group in together):
+        if any(task in group for group in groups_of_tasks):
             continue
-        like = [other for other in tasks if models[task.name] & models[other.name]]
-        if len(like) > 1:
-            together.append(like)
+        sharing = [other for other in tasks if models[task.name] & models[other.name]]
+        if len(sharing) > 1:
+            groups_of_tasks.append(sharing)
         else:
-            alone.append(task)
-    return [*together, alone] if alone else together
+            single_tasks.append(task)
+    return [*groups_of_tasks, single_tasks] if single_tasks else groups_of_tasks
 
 
 def table(tasks: list[catalog.TaskEntry]) -> str:
+    """Markdown table of one group of tasks."""
     names = list(dict.fromkeys(entry.name for task in tasks for entry in task.learners))
-    found = {(entry.name, entry.task): entry for task in tasks for entry in task.learners}
+    entries_by_name = {(entry.name, entry.task): entry for task in tasks for entry in task.learners}
     lines = [
         "| Model | " + " | ".join(f"{task.name}: {task.question}" for task in tasks) + " | In a sentence |",
         "|---" * (len(tasks) + 2) + "|",
     ]
     for name in names:
-        entries = [found.get((name, task.name)) for task in tasks]
+        entries = [entries_by_name.get((name, task.name)) for task in tasks]
         cells = ["" if e is None else f"[{', '.join(e.accepts)}](src/snellen/{e.file})" for e in entries]
-        said = dict.fromkeys(e.summary for e in entries if e is not None)
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {' '.join(said)} |")
+        summaries = dict.fromkeys(e.summary for e in entries if e is not None)
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {' '.join(summaries)} |")
     return "\n".join(lines)
 
 
 def filled(text: str) -> str:
-    """The text with what stands between the markers replaced by the grid.
+    """Replace the text between the markers by the tables.
 
     Raises:
-        ValueError: where a marker is missing.
+        ValueError: if a marker is missing.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -1,8 +1,8 @@
-"""Takes the README's picture: the top of a page, down to its first rows of worst errors, as docs/ladder.png.
+"""Screenshot for the README: the top of a report, down to its first worst predictions, as docs/ladder.png.
 
     python docs/picture.py runs/ladder-mnist-1/report.html
 
-Needs Chromium (Debian: apt-get install chromium) and playwright, which the extra `test` brings.
+Requires Chromium (Debian: apt-get install chromium) and playwright, which the extra `test` installs.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from playwright.sync_api import sync_playwright
 
 OUT = Path(__file__).parent / "ladder.png"
 WIDTH = 1200  # pixels
-MOST = 300 * 1024  # bytes
-LAST = "Where it fails"  # the section that the picture ends with
-ROWS = 560  # pixels of it
-TALLEST = 2400  # pixels, where that section is further down or missing
+MAX_BYTES = 300 * 1024
+LAST_SECTION = "Worst predictions"  # the last section of the image
+LAST_SECTION_HEIGHT = 560  # pixels of it
+MAX_HEIGHT = 2400  # pixels, if that section is further down or missing
 
 
-def shot(page_file: Path) -> Image.Image:
-    """The page as it looks in a light browser window of 1200 pixels."""
+def screenshot(page_file: Path) -> Image.Image:
+    """Render a report in a browser window 1200 pixels wide, in the light colour scheme."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
         page.goto(page_file.resolve().as_uri())
-        last = page.locator("section", has=page.get_by_role("heading", name=LAST, exact=True))
-        box = last.bounding_box() if last.count() else None
-        height = min(TALLEST, box["y"] + min(ROWS, box["height"]) if box else TALLEST)
+        section = page.locator("section", has=page.get_by_role("heading", name=LAST_SECTION, exact=True))
+        box = section.bounding_box() if section.count() else None
+        height = min(MAX_HEIGHT, box["y"] + min(LAST_SECTION_HEIGHT, box["height"]) if box else MAX_HEIGHT)
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": height}
-        taken = page.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
+        png = page.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
         browser.close()
-    return Image.open(io.BytesIO(taken)).convert("RGB")
+    return Image.open(io.BytesIO(png)).convert("RGB")
 
 
-def packed(picture: Image.Image) -> bytes:
-    """PNG with as many colours as 300 KiB allow.
+def compress(image: Image.Image) -> bytes:
+    """PNG with the largest palette that fits into 300 KiB.
 
     Raises:
-        ValueError: where 32 are too many.
+        ValueError: if 32 colours do not fit.
     """
     for colours in (256, 128, 64, 32):
         out = io.BytesIO()
-        picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-        if out.tell() <= MOST:
+        image.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        if out.tell() <= MAX_BYTES:
             return out.getvalue()
-    raise ValueError(f"the picture of {picture.width}x{picture.height} pixels does not go into {MOST} bytes")
+    raise ValueError(f"the image of {image.width}x{image.height} pixels does not fit into {MAX_BYTES} bytes")
 
 
 if __name__ == "__main__":
-    OUT.write_bytes(packed(shot(Path(sys.argv[1]))))
+    OUT.write_bytes(compress(screenshot(Path(sys.argv[1]))))
     print(f"{OUT}: {OUT.stat().st_size / 1024:.0f} KiB")

@@ -1,4 +1,4 @@
-"""Draws docs/shapes.png: some worlds of `shapes`, each with every truth that is told of it.
+"""Draw docs/shapes.png: scenes of the synthetic dataset `shapes` with each kind of ground truth.
 
 python docs/shapes.py
 """
@@ -14,65 +14,68 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from snellen.core.detections import Objects, Region
+from snellen.core.detections import GroundTruth, MaskRegion
 from snellen.core.spec import Boxes
 from snellen.core.views import Mark
-from snellen.data.synthetic.shapes import SIDE, TARGETS, Drawn
-from snellen.report.overlay import font, overlaid
+from snellen.data.synthetic.shapes import SIDE, TARGETS, ShapesSource
+from snellen.report.overlay import draw_marks, font
 
 OUT = Path(__file__).parent / "shapes.png"
 IDS = (3, 9, 13)
 SCALE = 2
-TOLD = ("masks", "keypoints", "pixels", "depth", "normals", "edges", "reflectance", "flow")
+TARGET_COLUMNS = ("masks", "keypoints", "pixels", "depth", "normals", "edges", "reflectance", "flow")
 
 
 def tile(target: str, id: int) -> Image.Image:
-    image, truth = Drawn(0, target).drawn(id)
-    picture = Image.fromarray(image[:3].permute(1, 2, 0).numpy()).resize((SCALE * SIDE, SCALE * SIDE))
-    if isinstance(truth, Objects):
-        return overlaid(picture, SCALE, marks(truth, target))
+    """Draw the ground truth of one scene for one target."""
+    values, truth = ShapesSource(0, target).render_sample(id)
+    image = Image.fromarray(values[:3].permute(1, 2, 0).numpy()).resize((SCALE * SIDE, SCALE * SIDE))
+    if isinstance(truth, GroundTruth):
+        return draw_marks(image, SCALE, marks(truth, target))
     assert isinstance(truth, Tensor)
     if target == "pixels":
-        return overlaid(picture, SCALE, classes=truth - 1)
-    shown = {
-        "depth": near_is_bright,
+        return draw_marks(image, SCALE, classes=truth - 1)
+    colours = {
+        "depth": inverse_depth,
         "normals": lambda x: (x + 1) / 2,
         "edges": lambda x: x.expand(3, -1, -1),
         "reflectance": lambda x: x,
-        "flow": wheel,
+        "flow": flow_colours,
     }[target](truth)
-    values = (255 * shown.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return Image.fromarray(values).resize((SCALE * SIDE, SCALE * SIDE), Image.Resampling.NEAREST)
+    pixels = (255 * colours.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels).resize((SCALE * SIDE, SCALE * SIDE), Image.Resampling.NEAREST)
 
 
-def marks(truth: Objects, target: str) -> list[Mark]:
+def marks(truth: GroundTruth, target: str) -> list[Mark]:
+    """Marks of the ground-truth objects; a skeleton only if all its keypoints are visible."""
     spec = TARGETS[target]
     assert isinstance(spec, Boxes)
-    found = []
+    result = []
     for k, (box, label) in enumerate(zip(truth.boxes.tolist(), truth.labels.tolist(), strict=True)):
-        region = Region(0, 0, truth.masks[k]) if truth.masks is not None else None
+        region = MaskRegion(0, 0, truth.masks[k]) if truth.masks is not None else None
         points = () if truth.keypoints is None else tuple((x, y) for x, y, _ in truth.keypoints[k].tolist())
-        whole = truth.keypoints is not None and bool((truth.keypoints[k, :, 2] > 0).all())
-        found.append(
+        all_visible = truth.keypoints is not None and bool((truth.keypoints[k, :, 2] > 0).all())
+        result.append(
             Mark(
                 label=spec.names[label],
-                place=label,
+                colour_index=label,
                 box=tuple(box),
                 region=region,
-                points=points if whole else (),
-                bones=spec.bones if whole else (),
+                points=points if all_visible else (),
+                bones=spec.bones if all_visible else (),
             )
         )
-    return found
+    return result
 
 
-def near_is_bright(depth: Tensor) -> Tensor:
-    near = 1 / depth
-    return ((near - near.amin()) / (near.amax() - near.amin())).expand(3, -1, -1)
+def inverse_depth(depth: Tensor) -> Tensor:
+    """Inverse depth as grey values: near is bright."""
+    inverse = 1 / depth
+    return ((inverse - inverse.amin()) / (inverse.amax() - inverse.amin())).expand(3, -1, -1)
 
 
-def wheel(flow: Tensor) -> Tensor:
-    """The direction as a hue, the length as how full the colour is."""
+def flow_colours(flow: Tensor) -> Tensor:
+    """Colour wheel of optical flow: direction as hue, length as saturation."""
     u, v = flow.numpy()
     length = np.hypot(u, v) / np.hypot(u, v).max()
     hue = np.arctan2(v, u) / (2 * math.pi) % 1
@@ -80,16 +83,17 @@ def wheel(flow: Tensor) -> Tensor:
 
 
 def sheet() -> Image.Image:
+    """Grid of all tiles: a row per scene, a column per target."""
     side, top = SCALE * SIDE + 4, 20
-    whole = Image.new("RGB", (side * len(TOLD), top + side * len(IDS)), "white")
+    grid = Image.new("RGB", (side * len(TARGET_COLUMNS), top + side * len(IDS)), "white")
     from PIL import ImageDraw
 
-    pen = ImageDraw.Draw(whole)
-    for column, target in enumerate(TOLD):
+    pen = ImageDraw.Draw(grid)
+    for column, target in enumerate(TARGET_COLUMNS):
         pen.text((side * column + 4, 3), target, fill="black", font=font(13))
         for row, id in enumerate(IDS):
-            whole.paste(tile(target, id), (side * column, top + side * row))
-    return whole
+            grid.paste(tile(target, id), (side * column, top + side * row))
+    return grid
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, no network, caches and data folders of their own."""
+"""Fixtures of all tests: one thread, separate data and cache folders; distribution of tests with `-n`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two threads on tiny tensors are slower than one; a user's own data and caches are no part of a test."""
+def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use one thread, which is faster on tiny tensors, and folders separate from those of the user."""
     torch.set_num_threads(1)
     home: Path = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("SNELLEN_DATA", str(home / "data"))
@@ -22,15 +22,15 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`: tests that look at one training stay in the process that made it.
+    """With `-n`: run tests that share a training in one process.
 
-    A file's tests stay together, as its fixtures serve all of it; of the contract, those of one learner.
+    Tests of a file stay together, as they share its fixtures; contract tests stay together by learner.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Together(LoadScopeScheduling):
+    class FileScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
             return f"contract{test[test.find('[') :]}" if "contract/" in file and "[" in test else file
 
-    return Together(config, log)
+    return FileScheduling(config, log)

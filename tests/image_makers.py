@@ -1,4 +1,4 @@
-"""Picture files for tests: good ones, and one of each kind that is nasty."""
+"""Image files for tests: valid ones, and one of each kind of bad file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import Image
 
 
 def scene(seed: int, size: tuple[int, int] = (48, 40), channels: int = 3) -> np.ndarray:
-    """(H, W, 3) or (H, W) uint8: smooth blobs with some texture, another picture for each seed."""
+    """(H, W, 3) or (H, W) uint8: smooth blobs with noise, a different image for each seed."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (5, 5, channels), dtype=np.uint8)
     layers = [Image.fromarray(coarse[..., c]).resize(size, Image.Resampling.BICUBIC) for c in range(channels)]
     smooth = np.stack([np.asarray(layer, np.float64) for layer in layers], -1)
-    picture = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
-    return picture if channels > 1 else picture[..., 0]
+    image = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+    return image if channels > 1 else image[..., 0]
 
 
 def save(path: Path, values: np.ndarray, **options: object) -> Path:
@@ -33,7 +33,7 @@ def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> byte
 
 
 def png(rows: bytes, width: int, height: int, depth: int, colour: int) -> bytes:
-    """A PNG of unfiltered rows, for kinds that Pillow does not write."""
+    """A PNG of unfiltered rows, for formats that Pillow cannot write."""
     start = b"\x89PNG\r\n\x1a\n" + png_header(width, height, depth, colour)
     return start + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
 
@@ -63,7 +63,7 @@ def tiff(path: Path, values: np.ndarray, **options: object) -> Path:
 
 
 def class_folders(root: Path, classes: dict[str, int], seed: int = 0, suffix: str = ".png") -> Path:
-    """An image folder with so many different pictures of each class."""
+    """Write an image folder with a number of different images for each class."""
     for label, count in classes.items():
         for k in range(count):
             seed += 1
@@ -71,16 +71,16 @@ def class_folders(root: Path, classes: dict[str, int], seed: int = 0, suffix: st
     return root
 
 
-def nasty(folder: Path) -> dict[str, str]:
-    """Writes one bad file of each kind; name -> a word of the reason that must be given."""
+def write_bad_files(folder: Path) -> dict[str, str]:
+    """Write one bad file of each kind. Returns name -> a word that the error must contain."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole_png, whole_jpeg = encoded(scene(900)), encoded(scene(901), "JPEG")
+    complete_png, complete_jpeg = encoded(scene(900)), encoded(scene(901), "JPEG")
     contents = {
         "zero.png": (b"", "0 bytes"),
         "page.jpg": (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
-        "cut.jpg": (whole_jpeg[: len(whole_jpeg) // 2], "truncated"),
-        "cut.png": (whole_png[: len(whole_png) // 2], "truncated"),
-        "noise.png": (bytes(range(256)) * 4, "no picture"),
+        "cut.jpg": (complete_jpeg[: len(complete_jpeg) // 2], "truncated"),
+        "cut.png": (complete_png[: len(complete_png) // 2], "truncated"),
+        "noise.png": (bytes(range(256)) * 4, "not an image"),
         "bomb.png": (b"\x89PNG\r\n\x1a\n" + png_header(60_000, 60_000) + _chunk(b"IDAT", b""), "pixels"),
     }
     for name, (content, _) in contents.items():
@@ -89,13 +89,13 @@ def nasty(folder: Path) -> dict[str, str]:
     values[2, 3] = np.nan
     tiff(folder / "nan.tif", values)
     tiff(folder / "stack.tif", np.zeros((3, 8, 8), np.uint16), photometric="minisblack")
-    whole = tiff(folder / "short.tif", scene(902, channels=1).astype(np.uint16)).read_bytes()
-    (folder / "short.tif").write_bytes(whole[:-100])
+    complete = tiff(folder / "short.tif", scene(902, channels=1).astype(np.uint16)).read_bytes()
+    (folder / "short.tif").write_bytes(complete[:-100])
     (folder / "gone.png").unlink(missing_ok=True)
     (folder / "gone.png").symlink_to(folder / "nothing.png")
     return {name: word for name, (_, word) in contents.items()} | {
         "nan.tif": "NaN",
         "stack.tif": "pages",
-        "short.tif": "cut short",
-        "gone.png": "link to nothing",
+        "short.tif": "truncated",
+        "gone.png": "dangling link",
     }

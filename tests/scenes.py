@@ -1,4 +1,4 @@
-"""Small scenes in memory, for tests: a bright square and a dark disc somewhere in noise, and what is true of them."""
+"""Synthetic images with dense targets in memory, for tests: a bright square and a dark disc in noise."""
 
 from __future__ import annotations
 
@@ -8,59 +8,59 @@ import torch
 from torch import Tensor
 
 from snellen.core.spec import Input, PixelClasses, PixelNumbers, Target
-from snellen.data.annotations import Annotations, Maps
+from snellen.data.annotations import Annotations, MapAnnotations
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
 SIDE = 32
 
 
-def world(count: int, side: int = SIDE, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(N, 1, S, S) uint8 pictures, and (N, S, S) int64: ground 0, square 1, disc 2, no truth along the upper edge."""
-    drawn = torch.Generator().manual_seed(seed)
-    pictures = torch.randint(60, 120, (count, 1, side, side), generator=drawn, dtype=torch.uint8)
+def images_and_classes(count: int, side: int = SIDE, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """(N, 1, S, S) uint8 images, and (N, S, S) int64 classes: ground 0, square 1, disc 2, -1 along the upper edge."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(60, 120, (count, 1, side, side), generator=generator, dtype=torch.uint8)
     truth = torch.zeros(count, side, side, dtype=torch.int64)
     at = torch.arange(side)
     for k in range(count):
-        size = int(torch.randint(side // 5, side // 3, (1,), generator=drawn))
-        top, left = torch.randint(1, side - size, (2,), generator=drawn).tolist()
-        y, x = torch.randint(side // 5, side - side // 5, (2,), generator=drawn).tolist()
+        size = int(torch.randint(side // 5, side // 3, (1,), generator=generator))
+        top, left = torch.randint(1, side - size, (2,), generator=generator).tolist()
+        y, x = torch.randint(side // 5, side - side // 5, (2,), generator=generator).tolist()
         disc = (at[:, None] - y) ** 2 + (at - x) ** 2 <= (side // 6) ** 2
         truth[k, top : top + size, left : left + size] = 1
         truth[k][disc] = 2
-        pictures[k, 0][truth[k] == 1] += 110
-        pictures[k, 0][disc] = (pictures[k, 0][disc] - 50) // 2
+        images[k, 0][truth[k] == 1] += 110
+        images[k, 0][disc] = (images[k, 0][disc] - 50) // 2
         truth[k, 0] = -1
-    return pictures, truth
+    return images, truth
 
 
-def made(pictures: Tensor, target: Target, annotations: Annotations, name: str = "scenes") -> Dataset[Labelled]:
-    """A dataset of (N, C, H, W) pictures told of places in them."""
-    image = Input(modality="image", shape=tuple(pictures.shape[1:]), dtype=str(pictures.dtype).removeprefix("torch."))
-    draft = RawDataset(
-        source=Array(pictures, "picture"),
+def image_dataset(images: Tensor, target: Target, annotations: Annotations, name: str = "scenes") -> Dataset[Labelled]:
+    """Dataset of (N, C, H, W) images with dense annotations."""
+    image = Input(modality="image", shape=tuple(images.shape[1:]), dtype=str(images.dtype).removeprefix("torch."))
+    raw = RawDataset(
+        source=ArraySource(images, "picture"),
         inputs={"image": image},
         target=target,
         truth=None,
         annotations=annotations,
         recognised_as="scenes of a test",
     )
-    return assemble(draft, name, 0, None)
+    return assemble(raw, name, 0, None)
 
 
 @functools.cache
-def segmented(count: int = 96) -> Dataset[Labelled]:
-    """A class for every pixel."""
-    pictures, truth = world(count)
+def segmentation_dataset(count: int = 96) -> Dataset[Labelled]:
+    """Dataset with a class for every pixel."""
+    images, truth = images_and_classes(count)
     names = ("ground", "square", "disc")
-    return made(pictures, PixelClasses(names=names), Maps(lambda id: truth[id], range(count)))
+    return image_dataset(images, PixelClasses(names=names), MapAnnotations(lambda id: truth[id], range(count)))
 
 
 @functools.cache
-def measured(count: int = 96) -> Dataset[Labelled]:
-    """A depth for every pixel: the square is near, the ground far, the disc between; none along the upper edge."""
-    pictures, truth = world(count)
+def depth_dataset(count: int = 96) -> Dataset[Labelled]:
+    """Dataset with a depth for every pixel: square 2 m, disc 4 m, ground 8 m; NaN along the upper edge."""
+    images, truth = images_and_classes(count)
     depth = torch.tensor([8.0, 2.0, 4.0, torch.nan])[truth][:, None]  # (N, 1, S, S)
     target = PixelNumbers(kind="depth", names=("depth",), units=("m",))
-    return made(pictures, target, Maps(lambda id: depth[id], range(count)))
+    return image_dataset(images, target, MapAnnotations(lambda id: depth[id], range(count)))

@@ -1,4 +1,4 @@
-"""Architecture of the package: imports go down, public names work, the catalogue is true, start-up imports no torch."""
+"""Architecture: layering of imports, public names, catalogue equal to registries, start-up without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import snellen
 from snellen.cli.main import VERBS
 from snellen.core import catalog
-from snellen.core.settings import flat
+from snellen.core.settings import flatten
 from snellen.data.formats import formats
 from snellen.data.named_datasets import BUILTIN
 from snellen.data.names import BUILTIN_NAMES, FORMATS, NAMED
@@ -50,19 +50,19 @@ def modules() -> list[str]:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of ours that a file imports, whether at its top or inside a function; not for types only."""
+    """The snellen modules that a file imports, at top level or in functions, without TYPE_CHECKING blocks."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             node.body = []
-    found = set()
+    imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
     known = set(modules())
-    return {name for name in found if name in known}
+    return {name for name in imported if name in known}
 
 
 def file_of(module: str) -> Path:
@@ -74,49 +74,49 @@ def package(module: str) -> str:
     return module.split(".")[1]
 
 
-def test_imports_go_down() -> None:
-    wrong = []
+def test_imports_point_to_lower_layers() -> None:
+    violations = []
     for module in modules():
         for other in imports(file_of(module)):
-            here, there = package(module), package(other)
-            if here != there and LAYERS[there] >= LAYERS[here]:
-                wrong.append(f"{module} imports {other}")
+            importer, imported_package = package(module), package(other)
+            if importer != imported_package and LAYERS[imported_package] >= LAYERS[importer]:
+                violations.append(f"{module} imports {other}")
             tasks = [name.split(".")[2] for name in (module, other) if name.startswith("snellen.tasks.")]
-            if here == there == "tasks" and len(tasks) == 2 and tasks[0] != tasks[1]:
-                wrong.append(f"{module} imports another task: {other}")
-    assert not wrong
+            if importer == imported_package == "tasks" and len(tasks) == 2 and tasks[0] != tasks[1]:
+                violations.append(f"{module} imports another task: {other}")
+    assert not violations
 
 
-def test_no_file_imports_in_a_circle() -> None:
+def test_no_circular_imports() -> None:
     graph = {module: imports(file_of(module)) - {module} for module in modules()}
-    # A package's __init__ is a register of its files, which it may list; they do not count as importing it back.
+    # A package's __init__ may import its modules; their imports of the package do not count as circular.
     graph = {m: {o for o in others if not m.startswith(o + ".")} for m, others in graph.items()}
     done: set[str] = set()
 
-    def visit(module: str, above: tuple[str, ...]) -> None:
-        assert module not in above, " -> ".join([*above, module])
+    def visit(module: str, ancestors: tuple[str, ...]) -> None:
+        assert module not in ancestors, " -> ".join([*ancestors, module])
         if module not in done:
             for other in sorted(graph[module]):
-                visit(other, (*above, module))
+                visit(other, (*ancestors, module))
             done.add(module)
 
     for module in graph:
         visit(module, ())
 
 
-def test_every_public_word_works_twice_after_importing_every_module() -> None:
+def test_public_names_are_not_shadowed_by_modules() -> None:
     for module in modules():
         importlib.import_module(module)
     for _ in range(2):
-        for word in snellen.__all__:
-            value = getattr(snellen, word)
-            assert type(value).__name__ != "module", f"{word} is shadowed by a module"
+        for name in snellen.__all__:
+            value = getattr(snellen, name)
+            assert type(value).__name__ != "module", f"{name} is shadowed by a module"
 
 
-def test_public_words_are_listed_and_unknown_ones_refused() -> None:
-    assert set(snellen._HOMES) == set(snellen.__all__) == set(dir(snellen))
+def test_public_names_are_listed_and_unknown_names_raise() -> None:
+    assert set(snellen._MODULES) == set(snellen.__all__) == set(dir(snellen))
     with pytest.raises(AttributeError):
-        snellen.no_such_word  # noqa: B018
+        snellen.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -129,18 +129,18 @@ def test_the_catalogue_equals_the_registries(task: str) -> None:
         learner = LEARNERS[task][entry.name]
         assert (entry.summary, entry.source) == (learner.summary, learner.source)
         assert set(entry.accepts) == learner.accepts
-        assert entry.settings == tuple(flat(learner.settings))
+        assert entry.settings == tuple(flatten(learner.settings))
         assert all(setting.help for setting in entry.settings)
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_settings_of_a_learner_have_names_of_their_own(task: str) -> None:
+def test_setting_names_of_a_learner_are_unique(task: str) -> None:
     for learner in LEARNERS[task].values():
-        names = [setting.name for setting in flat(learner.settings)]
+        names = [setting.name for setting in flatten(learner.settings)]
         assert len(names) == len(set(names))
 
 
-def test_names_and_formats_for_the_command_line_equal_what_there_is() -> None:
+def test_names_of_data_and_formats_equal_the_registries() -> None:
     assert set(BUILTIN_NAMES) == set(BUILTIN)
     assert list(FORMATS) == list(formats())
     assert not set(BUILTIN_NAMES) & set(NAMED)
@@ -148,7 +148,7 @@ def test_names_and_formats_for_the_command_line_equal_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--help"],
         ["--version"],
@@ -158,7 +158,7 @@ def test_names_and_formats_for_the_command_line_equal_what_there_is() -> None:
         *([verb, "--help"] for verb in VERBS),
     ],
 )
-def test_words_that_only_tell_import_no_torch(words: list[str]) -> None:
+def test_help_and_list_import_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from snellen.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
@@ -166,11 +166,11 @@ def test_words_that_only_tell_import_no_torch(words: list[str]) -> None:
         "heavy = {'torch', 'torchvision', 'sklearn', 'numpy', 'matplotlib', 'rich', 'PIL'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_the_package_imports_nothing_heavy_and_changes_nothing() -> None:
+def test_import_has_no_heavy_dependencies_and_no_side_effects() -> None:
     code = (
         "import os, sys, signal\n"
         "before = dict(os.environ), signal.getsignal(signal.SIGINT), sorted(os.listdir('.'))\n"
@@ -190,7 +190,7 @@ def test_importing_the_package_imports_nothing_heavy_and_changes_nothing() -> No
     assert done.returncode == 0, done.stderr
 
 
-def test_every_file_is_read_in_one_sitting() -> None:
+def test_files_have_at_most_450_lines() -> None:
     long = {
         str(path.relative_to(PACKAGE)): n
         for path in PACKAGE.rglob("*.py")

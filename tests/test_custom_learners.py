@@ -1,4 +1,4 @@
-"""A learner, or a module and a loss, of the user's own: from a script outside the package, end to end."""
+"""Custom learners, and custom modules with a custom loss: from a script outside the package, end to end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mine:
 
 
 class Linear(nn.Module):
-    """What a classifier must answer: scores, here log-probabilities up to a constant."""
+    """The protocol of a classifier: scores, here log-probabilities up to a constant."""
 
     probabilistic = True
 
@@ -62,7 +62,7 @@ def fit(c, data, model, run):
 
 
 def at(step):
-    """What a test wants to happen."""
+    """Hook for tests."""
 
 
 MINE = Learner(name="mine", summary="A test.", source="me", task=TASK, accepts=frozenset({"image"}), settings=Mine,
@@ -79,7 +79,7 @@ class Layers(nn.Module):
 
 
 class Margin:
-    """A loss that is any callable."""
+    """A callable loss."""
 
     def __call__(self, scores, y):
         at(0)
@@ -108,8 +108,8 @@ def die_at(number):
     return at
 
 
-def both(folder, act, own):
-    """The same whole, and killed after 15 steps and resumed."""
+def both(folder, act, custom):
+    """Compare an uninterrupted run with one killed after 15 steps and resumed."""
     act(folder / "whole")
     process = os.fork()
     if not process:
@@ -117,7 +117,7 @@ def both(folder, act, own):
         act(folder / "hurt")
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
-    trained = api.resume(folder / "hurt", options=OPTIONS, **own)
+    trained = api.resume(folder / "hurt", options=OPTIONS, **custom)
     for name in ("model.safetensors", "history.jsonl"):
         assert files.sha256(folder / "whole" / name) == files.sha256(folder / "hurt" / name), name
     print(trained)
@@ -135,7 +135,7 @@ both(place / "module", lambda out: api.train("digits", layers, out=out, options=
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs of a script, each also killed and resumed."""
+    """Folder with two runs of a script, each also killed and resumed."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "script.py").write_text(SCRIPT)
     ended = subprocess.run([sys.executable, folder / "script.py", folder], capture_output=True, text=True)
@@ -145,20 +145,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def module(folder: Path, source: str = LEARNER) -> Any:
-    """The user's file, imported."""
+    """Import the file of a user."""
     path = folder / "mine.py"
     path.write_text(source)
     linecache.clearcache()
     spec = importlib.util.spec_from_file_location("mine", path)
     assert spec is not None
     assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules["mine"] = made
-    exec(compile(source, str(path), "exec"), made.__dict__)  # nothing cached by the time of the file
-    return made
+    imported = importlib.util.module_from_spec(spec)
+    sys.modules["mine"] = imported
+    exec(compile(source, str(path), "exec"), imported.__dict__)  # no bytecode cache by modification time
+    return imported
 
 
-def test_an_own_learner_is_read_back_with_its_code_given_again(place: Path, tmp_path: Path) -> None:
+def test_a_custom_learner_is_loaded_with_its_code(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path)
     trained = api.load(place / "learner" / "hurt", learner=mine.MINE)
     assert trained.record.learner == "mine"
@@ -169,50 +169,50 @@ def test_an_own_learner_is_read_back_with_its_code_given_again(place: Path, tmp_
     assert trained.evaluate()["accuracy"].value == accuracy
 
 
-def test_an_own_module_with_an_own_loss_is_read_back(place: Path, tmp_path: Path) -> None:
+def test_a_custom_module_with_a_custom_loss_is_loaded(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path)
     folder = place / "module" / "hurt"
     trained = api.load(folder, learner=mine.Layers())
     assert trained.record.loss == "Margin"
     x = trained.data.samples("test").take(torch.arange(4)).x
-    assert {answer["class"] for answer in trained.ask(x)} <= set("0123456789")
+    assert {prediction["class"] for prediction in trained.predict_batch(x)} <= set("0123456789")
     with pytest.raises(UsageError, match="was trained with Margin"):
         api.resume(folder, learner=mine.Layers())
 
 
 @pytest.mark.parametrize(("run", "name"), [("learner", "mine"), ("module", "Layers")])
-def test_without_its_code_a_run_says_what_to_give(run: str, name: str, place: Path) -> None:
+def test_without_its_code_the_error_names_what_to_give(run: str, name: str, place: Path) -> None:
     for act in (api.load, api.resume):
         with pytest.raises(UsageError) as caught:
             act(place / run / "hurt")
-        assert caught.value.cause == f"The run was learned by '{name}', which is not one of ours"
-        assert caught.value.remedy == "Give it again: snellen.load(run, learner=MY_LEARNER)."
+        assert caught.value.cause == f"The run was trained with '{name}', which is not built in"
+        assert caught.value.remedy == "Give the learner: snellen.load(run, learner=MY_LEARNER)."
 
 
-def test_another_learner_is_refused(place: Path, tmp_path: Path) -> None:
+def test_another_learner_is_an_error(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path)
-    with pytest.raises(UsageError, match=r"learned by 'mine' \(classify\), not 'Layers'"):
+    with pytest.raises(UsageError, match=r"trained with 'mine' \(classify\), not 'Layers'"):
         api.load(place / "learner" / "hurt", learner=mine.Layers())
 
 
 @pytest.mark.parametrize("change", [("momentum=0.9", "momentum=0.8"), ("rate: float = 0.1", "rate: float = 0.2")])
-def test_changed_source_is_told(change: tuple[str, str], place: Path, tmp_path: Path) -> None:
+def test_changed_source_gives_a_warning(change: tuple[str, str], place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path, LEARNER.replace(*change))
     with pytest.warns(UserWarning, match="The source of mine has changed since"):
         api.load(place / "learner" / "hurt", learner=mine.MINE)
-    said: list[str] = []
+    messages: list[str] = []
 
     class Listener:
-        def begin(self, name: str, place: int, of: int) -> None: ...
+        def begin(self, name: str, index: int, total: int) -> None: ...
         def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
-        def say(self, message: str) -> None:
-            said.append(message)
+        def message(self, message: str) -> None:
+            messages.append(message)
 
     api.resume(place / "learner" / "hurt", learner=mine.MINE, options=RunOptions(threads=1, progress=Listener()))
-    assert [line for line in said if "source of mine has changed" in line]
+    assert [line for line in messages if "source of mine has changed" in line]
 
 
-def test_changed_layers_are_refused_by_name(place: Path, tmp_path: Path) -> None:
+def test_changed_layers_are_an_error_with_their_name(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path, LEARNER.replace("nn.Linear(64, 20)", "nn.Linear(64, 30)").replace("20, 10", "30, 10"))
     with (
         pytest.warns(UserWarning, match="source of Layers has changed"),
@@ -221,7 +221,7 @@ def test_changed_layers_are_refused_by_name(place: Path, tmp_path: Path) -> None
         api.load(place / "module" / "hurt", learner=mine.Layers())
 
 
-def test_other_conditions_are_told(place: Path, tmp_path: Path) -> None:
+def test_a_changed_number_of_threads_gives_a_warning(place: Path, tmp_path: Path) -> None:
     mine = module(tmp_path)
-    with pytest.warns(UserWarning, match="Resuming under other conditions .1 threads are now 2"):
+    with pytest.warns(UserWarning, match="Resuming with changes .1 threads are now 2"):
         api.resume(place / "learner" / "whole", learner=mine.MINE, options=RunOptions(threads=2))

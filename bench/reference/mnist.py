@@ -1,8 +1,8 @@
-"""Plain PyTorch on MNIST: the networks and schedules of our learners, with nothing of ours.
+"""Plain PyTorch on MNIST: the networks and schedules of our learners, without Snellen.
 
     python bench/reference/mnist.py softmax|mlp|lenet [--seed 0] [--threads 1]
 
-Trains on the first 55,000 training pictures, prints the accuracy on the 10,000 test pictures as one line of JSON.
+Trains on the first 55,000 training images; prints the accuracy on the 10,000 test images as one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mnist import MEAN, STD, pictures
+from mnist import MEAN, STD, images
 
 EPOCHS = {"softmax": 15, "mlp": 15, "lenet": 30}
 
@@ -45,10 +45,10 @@ def network(name: str) -> nn.Module:
 
 
 def varied(x: Tensor) -> Tensor:
-    """(B, 1, H, W) each turned by up to 10 degrees, zoomed by up to 10 %, moved by up to 7 % of its side."""
+    """(B, 1, H, W) randomly rotated by up to 10 degrees, scaled by up to 10 %, shifted by up to 7 % of the side."""
 
-    def draw(most: float) -> Tensor:
-        return (2 * torch.rand(len(x)) - 1) * most
+    def draw(max_value: float) -> Tensor:
+        return (2 * torch.rand(len(x)) - 1) * max_value
 
     turn, zoom = draw(torch.pi * 10 / 180), 1 + draw(0.1)
     matrix = torch.stack(
@@ -72,19 +72,19 @@ def main() -> None:
     parser.add_argument("network", choices=list(EPOCHS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
-    torch.manual_seed(given.seed)
-    torch.set_num_threads(given.threads)
-    x, y = map(torch.from_numpy, pictures("train"))
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    x, y = map(torch.from_numpy, images("train"))
     x, y = x[:55_000, None].float(), y[:55_000]
-    model = network(given.network)
+    model = network(args.network)
     optimizer = torch.optim.Adam(model.parameters())
     started, step = time.process_time(), 0
-    total = EPOCHS[given.network] * -(-len(x) // 64)
-    for _ in range(EPOCHS[given.network]):
+    total = EPOCHS[args.network] * -(-len(x) // 64)
+    for _ in range(EPOCHS[args.network]):
         for chosen in torch.randperm(len(x)).split(64):
             batch = x[chosen]
-            if given.network == "lenet":
+            if args.network == "lenet":
                 batch = varied(batch)
             for group in optimizer.param_groups:
                 group["lr"] = 0.002 * one_cycle(step, total)
@@ -93,7 +93,7 @@ def main() -> None:
             optimizer.step()
             step += 1
     cpu = time.process_time() - started
-    test_x, test_y = map(torch.from_numpy, pictures("t10k"))
+    test_x, test_y = map(torch.from_numpy, images("t10k"))
     with torch.inference_mode():
         right = (model((test_x[:, None].float() - MEAN) / STD).argmax(1) == test_y).float().mean()
     print(json.dumps({"accuracy": 100 * float(right), "cpu": cpu}))

@@ -45,11 +45,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.manual_seed(given.seed)
-    torch.set_num_threads(given.threads)
-    x, y = split(given.folder / "train")
-    test_x, test_y = split(given.folder / "test")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    x, y = split(args.folder / "train")
+    test_x, test_y = split(args.folder / "test")
     kept = torch.randperm(len(x))[: len(x) * 9 // 10]  # our learner keeps a tenth for validation
     x, y = x[kept], y[kept]
     mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)

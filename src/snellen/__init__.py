@@ -1,10 +1,10 @@
-"""Snellen: point it at a folder, and get the truth about data and model.
+"""Snellen: train, evaluate and compare machine-perception models on a folder of data.
 
     data = snellen.dataset("photos/")
     run = snellen.train(data, model="resnet18", epochs=20, seed=0)
     run.metrics["accuracy"]; run.predict("cat.jpg"); run.report()
 
-The public words are imported when they are first used: importing snellen does not import torch.
+Public names are imported on first use: importing snellen does not import torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from snellen.model_selection.ladder import ladder
     from snellen.model_selection.study import study
 
-_HOMES = {
+_MODULES = {
     "Suggestion": "snellen.core.settings",
     "DataError": "snellen.core.errors",
     "Dataset": "snellen.data.dataset",
@@ -94,11 +94,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"snellen has no {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'snellen' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables of picture names with two numbers, and of several labels a row: from the file to the answers."""
+"""Tables of image names with two numbers, and of several labels per row: from the file to the predictions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from snellen.data.open_dataset import dataset
 
 
 def disc(row: float, column: float, rng: np.random.Generator) -> np.ndarray:
-    """(16, 16) uint8: a light disc about (row, column), in pixels."""
+    """(16, 16) uint8: a bright disc at (row, column), in pixels."""
     y, x = np.mgrid[:16, :16]
-    light = 200 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 8)
-    return np.clip(light + rng.normal(20, 4, light.shape), 0, 255).astype(np.uint8)
+    brightness = 200 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 8)
+    return np.clip(brightness + rng.normal(20, 4, brightness.shape), 0, 255).astype(np.uint8)
 
 
-def test_picture_names_with_two_numbers_are_reported_in_the_users_units(tmp_path: Path) -> None:
+def test_image_names_with_two_numbers_are_reported_in_their_units(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "data"
     folder.mkdir()
@@ -44,16 +44,16 @@ def test_picture_names_with_two_numbers_are_reported_in_the_users_units(tmp_path
     assert "across" in page
     assert "mm" in page
     Image.fromarray(disc(5, 10, rng)).save(tmp_path / "new.png")
-    answer = load(tmp_path / "run").predict(tmp_path / "new.png")
-    assert isinstance(answer, dict)
-    assert set(answer) == {"input", "across", "down"}
-    assert answer["across"] == pytest.approx(5.0, abs=1)
-    assert answer["down"] == pytest.approx(102.5, abs=1)
-    worst = run.worst(1)[0]
+    prediction = load(tmp_path / "run").predict(tmp_path / "new.png")
+    assert isinstance(prediction, dict)
+    assert set(prediction) == {"input", "across", "down"}
+    assert prediction["across"] == pytest.approx(5.0, abs=1)
+    assert prediction["down"] == pytest.approx(102.5, abs=1)
+    worst = run.worst_samples(1)[0]
     assert set(worst["truth"]) == set(worst["answer"]) == {"across", "down"}
 
 
-def test_a_table_with_several_labels_a_row(tmp_path: Path) -> None:
+def test_a_table_with_several_labels_per_row(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     lines = ["warm,wet,windy,labels"]
     for values in rng.normal(size=(160, 3)):
@@ -71,8 +71,8 @@ def test_a_table_with_several_labels_a_row(tmp_path: Path) -> None:
     (tmp_path / "new.jsonl").write_text(
         "\n".join(json.dumps({"warm": a, "wet": b, "windy": c}) for a, b, c in ((2, -2, -2), (-2, -2, -2), (-2, 2, 2)))
     )
-    answers = run.predict(tmp_path / "new.jsonl")
-    assert isinstance(answers, list)
-    assert [answer["labels"] for answer in answers] == [["swim"], [], ["kite", "umbrella"]]
-    for record in run.worst(3):
+    predictions = run.predict(tmp_path / "new.jsonl")
+    assert isinstance(predictions, list)
+    assert [prediction["labels"] for prediction in predictions] == [["swim"], [], ["kite", "umbrella"]]
+    for record in run.worst_samples(3):
         assert record["truth"] != record["answer"]["labels"]

@@ -1,4 +1,4 @@
-"""Every architecture: what it maps to what, what it refuses, what it suggests."""
+"""Every architecture: output shapes, minimum sizes, suggestions, preprocessing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import Architecture, Start
+from snellen.architectures.architecture import Architecture, InitSettings
 from snellen.core.errors import UsageError
 from snellen.core.settings import make
 from snellen.core.spec import Classes, Input, Numbers, Preprocessing, Spec, Target
@@ -25,10 +25,10 @@ def spec(shape: tuple[int | None, ...], target: Target | None = None, count: int
     return Spec(name="s", inputs=inputs, target=target or Classes(names=PHOTOS), sizes={"train": count})
 
 
-def planned(architecture: Architecture[Any], shape: tuple[int, ...], **own: object) -> nn.Module:
-    """The body for pictures of this shape, without weights."""
+def meta_body(architecture: Architecture[Any], shape: tuple[int, ...], **options: object) -> nn.Module:
+    """The body for images of this shape, on the meta device."""
     with torch.device("meta"):
-        return architecture.built(make(architecture.settings, own), spec(shape), 7)
+        return architecture.build(make(architecture.settings, options), spec(shape), 7)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def planned(architecture: Architecture[Any], shape: tuple[int, ...], **own: obje
     ids=lambda shape: "x".join(map(str, shape)),
 )
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_pictures_of_any_size_become_as_many_numbers_as_are_asked_for(name: str, shape: tuple[int, ...]) -> None:
+def test_output_shape_for_images_of_any_size(name: str, shape: tuple[int, ...]) -> None:
     architecture = ARCHITECTURES[name]
     if architecture.unsupported_reason(spec(shape)) is not None:
-        assert min(shape[1:]) < architecture.least
+        assert min(shape[1:]) < architecture.min_size
         return
-    net = planned(architecture, shape)
-    size = architecture.preprocessing_of(Start(), spec(shape)).size
+    net = meta_body(architecture, shape)
+    size = architecture.preprocessing_of(InitSettings(), spec(shape)).size
     assert size is not None
     for training in (True, False):
         y = net.train(training)(torch.zeros(2, shape[0], *size, device="meta"))
@@ -52,40 +52,45 @@ def test_pictures_of_any_size_become_as_many_numbers_as_are_asked_for(name: str,
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_least_size_is_enough_and_one_less_is_refused_with_the_reason(name: str) -> None:
+def test_the_minimum_size_works_and_one_pixel_less_is_unsupported(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    least = architecture.least
-    for height, width in ((least, least), (least, architecture.most), (architecture.most, least)):
+    min_size = architecture.min_size
+    for height, width in ((min_size, min_size), (min_size, architecture.max_size), (architecture.max_size, min_size)):
         assert architecture.unsupported_reason(spec((3, height, width))) is None
-        net = planned(architecture, (3, height, width)).eval()
+        net = meta_body(architecture, (3, height, width)).eval()
         assert net(torch.zeros(1, 3, height, width, device="meta")).shape == (1, 7)
-    if least > 1:
-        told = architecture.unsupported_reason(spec((3, 200, least - 1)))
-        assert told == f"needs {least} pixels a side, these are {least - 1}x200"
-        assert CLASSIFIERS[name].unsupported_reason(spec((3, least - 1, least - 1))) is not None
+    if min_size > 1:
+        reason = architecture.unsupported_reason(spec((3, 200, min_size - 1)))
+        assert reason == f"needs at least {min_size} pixels a side, the images have {min_size - 1}x200"
+        assert CLASSIFIERS[name].unsupported_reason(spec((3, min_size - 1, min_size - 1))) is not None
 
 
-@pytest.mark.parametrize(("name", "least"), [("vgg16", 32), ("alexnet", 15), ("lenet", 12)])
-def test_a_size_asked_for_that_is_too_small_is_refused_with_a_remedy(name: str, least: int) -> None:
+@pytest.mark.parametrize(("name", "min_size"), [("vgg16", 32), ("alexnet", 15), ("lenet", 12)])
+def test_an_image_size_below_the_minimum_is_an_error_with_a_remedy(name: str, min_size: int) -> None:
     architecture = ARCHITECTURES[name]
-    with pytest.raises(UsageError, match=f"needs {least} pixels a side, not {least - 1}") as caught:
-        architecture.preprocessing_of(Start(image_size=least - 1), spec((3, 100, 100)))
-    assert f"--image-size {least}" in caught.value.remedy
-    assert architecture.preprocessing_of(Start(image_size=least), spec((3, 100, 100))).size == (least, least)
+    with pytest.raises(
+        UsageError, match=f"needs an image size of at least {min_size} pixels, not {min_size - 1}"
+    ) as caught:
+        architecture.preprocessing_of(InitSettings(image_size=min_size - 1), spec((3, 100, 100)))
+    assert f"--image-size {min_size}" in caught.value.remedy
+    assert architecture.preprocessing_of(InitSettings(image_size=min_size), spec((3, 100, 100))).size == (
+        min_size,
+        min_size,
+    )
 
 
-def test_small_pictures_keep_their_detail() -> None:
-    """Up to 64 pixels the first layers take no strides: what the last convolution sees is not one pixel."""
-    places = {}
+def test_small_images_have_a_stem_without_stride() -> None:
+    """Up to 64 pixels the stem has no stride, so that the last feature map is larger than one cell."""
+    map_sizes = {}
     for side in (32, 64, 65, 128):
-        net = planned(ARCHITECTURES["resnet18"], (3, side, side))
-        seen: list[torch.Size] = []
+        net = meta_body(ARCHITECTURES["resnet18"], (3, side, side))
+        shapes: list[torch.Size] = []
         net.layer4.register_forward_hook(  # type: ignore[operator, union-attr]
-            lambda module, inputs, output, seen=seen: seen.append(output.shape)
+            lambda module, inputs, output, shapes=shapes: shapes.append(output.shape)
         )
         net(torch.zeros(1, 3, side, side, device="meta"))
-        places[side] = seen[0][-1]
-    assert places == {32: 4, 64: 8, 65: 3, 128: 4}
+        map_sizes[side] = shapes[0][-1]
+    assert map_sizes == {32: 4, 64: 8, 65: 3, 128: 4}
 
 
 def test_every_architecture_is_a_learner_of_every_task() -> None:
@@ -100,17 +105,17 @@ def test_every_architecture_is_a_learner_of_every_task() -> None:
             assert heads[-1].out_features == 3
 
 
-def test_digits_are_not_mirrored_and_pictures_of_other_things_are() -> None:
+def test_digits_are_not_flipped_and_other_images_are() -> None:
     for name, architecture in ARCHITECTURES.items():
         learner = CLASSIFIERS[name]
         digits = spec((1, 28, 28), Classes(names=DIGITS))
         things = spec((3, 32, 32), Classes(names=PHOTOS))
-        for data, mirrored in ((digits, False), (things, name not in ("lenet", "residual-mlp"))):
-            given = {key: because.value for key, because in learner.suggest(data).items()}
+        for data, flipped in ((digits, False), (things, name not in ("lenet", "residual-mlp"))):
+            given = {key: suggestion.value for key, suggestion in learner.suggest(data).items()}
             settings = make(learner.settings, given)
-            assert settings.network.augment.flip == mirrored, (name, data)
+            assert settings.network.augment.hflip == flipped, (name, data)
         if name not in ("lenet", "residual-mlp"):
-            assert architecture.suggested(digits)["pad_crop"].value == 3  # of 28 pixels, not 4
+            assert architecture.suggestions(digits)["pad_crop"].value == 3  # for 28 pixels, instead of 4
 
 
 @pytest.mark.parametrize(
@@ -133,20 +138,22 @@ def test_published_weights_are_suggested_for_few_large_photographs(
     shape: tuple[int | None, ...], count: int, dtype: str, suggested: bool
 ) -> None:
     for architecture in ARCHITECTURES.values():
-        found = architecture.suggested(spec(shape, count=count, dtype=dtype))
-        assert ("pretrained" in found) == (suggested and architecture.weights is not None), architecture.name
-        if "pretrained" in found:
-            assert found["pretrained"].value == "published"
-            assert f"{count:,} pictures" in found["pretrained"].why
+        suggestions = architecture.suggestions(spec(shape, count=count, dtype=dtype))
+        assert ("pretrained" in suggestions) == (suggested and architecture.weights is not None), architecture.name
+        if "pretrained" in suggestions:
+            assert suggestions["pretrained"].value == "published"
+            assert f"{count:,} images" in suggestions["pretrained"].reason
 
 
-def test_pictures_are_read_as_published_weights_saw_theirs() -> None:
+def test_preprocessing_of_published_weights() -> None:
     photos, resnet = spec((1, 300, 200)), ARCHITECTURES["resnet18"]
-    assert resnet.preprocessing_of(Start(pretrained="published"), photos) == Preprocessing(size=(224, 224), channels=3)
-    assert resnet.preprocessing_of(Start(pretrained="published", image_size=96), photos) == Preprocessing(
+    assert resnet.preprocessing_of(InitSettings(pretrained="published"), photos) == Preprocessing(
+        size=(224, 224), channels=3
+    )
+    assert resnet.preprocessing_of(InitSettings(pretrained="published", image_size=96), photos) == Preprocessing(
         size=(96, 96), channels=3
     )
-    own = Preprocessing(size=(128, 128), channels=1)
-    assert resnet.preprocessing_of(Start(), photos) == own
-    assert resnet.preprocessing_of(Start(pretrained="published", from_scratch=True), photos) == own
-    assert resnet.preprocessing_of(Start(pretrained="runs/resnet18-photos-1"), photos) == own
+    options = Preprocessing(size=(128, 128), channels=1)
+    assert resnet.preprocessing_of(InitSettings(), photos) == options
+    assert resnet.preprocessing_of(InitSettings(pretrained="published", from_scratch=True), photos) == options
+    assert resnet.preprocessing_of(InitSettings(pretrained="runs/resnet18-photos-1"), photos) == options

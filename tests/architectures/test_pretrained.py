@@ -1,4 +1,4 @@
-"""Weights to begin with: published ones in torch's cache, files, runs; and what is said where they are not right."""
+"""Pretrained weights of architectures: published, files, runs; errors for missing or unsuitable weights."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from snellen.api import RunOptions, TrainedRun, resume, train
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import Start
-from snellen.architectures.pretrained import MissingWeights, begin, there
+from snellen.architectures.architecture import InitSettings
+from snellen.architectures.pretrained import MissingWeights, check_weights, load_pretrained
 from snellen.core.errors import DataError, SnellenError, UsageError
 from snellen.core.files import read_tensors
 from snellen.core.run import Run
@@ -33,8 +33,8 @@ MOBILENET = ARCHITECTURES["mobilenetv2"]
 QUIET = RunOptions(threads=1, report=False)
 
 
-def made(channels: int = 3, outputs: int = 2, seed: int = 0, side: int = 224) -> Network:
-    """MobileNetV2 with random weights, for large pictures."""
+def make_network(channels: int = 3, outputs: int = 2, seed: int = 0, side: int = 224) -> Network:
+    """MobileNetV2 with random weights, for large images."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = MOBILENET.body(make(MOBILENET.settings, {}), (channels, side, side), outputs)
@@ -44,7 +44,7 @@ def made(channels: int = 3, outputs: int = 2, seed: int = 0, side: int = 224) ->
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """torch's cache, with nothing in it."""
+    """Empty torch.hub cache."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -53,9 +53,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def published(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights of 1,000 classes as torchvision publishes them: a state_dict in a file that is named after its sum."""
+    """Weights of 1,000 classes as published by torchvision: a state_dict whose file name contains its checksum."""
     path = cache / "unnamed.pth"
-    torch.save(made(outputs=1000, seed=1).body.state_dict(), path)
+    torch.save(make_network(outputs=1000, seed=1).body.state_dict(), path)
     named = cache / f"mobilenet_v2-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"
     path.rename(named)
     weights = SimpleNamespace(DEFAULT=SimpleNamespace(url=f"somewhere/models/{named.name}"))
@@ -69,7 +69,7 @@ def photos(side: int = 70, count: int = 24) -> Dataset[Labelled]:
 
 
 def bars(count: int = 60, kinds: int = 3, seed: int = 3, side: int = 14) -> tuple[Tensor, Tensor]:
-    """Pictures with a bright bar, and where it is."""
+    """Images with a bright bar, and its position as class."""
     x = torch.randint(0, 120, (count, 1, side, side), generator=seeded(seed))
     y = torch.arange(count) % kinds
     for k in range(kinds):
@@ -83,58 +83,58 @@ def notes(run: TrainedRun) -> Any:
 
 @pytest.fixture
 def first(tmp_path: Path) -> TrainedRun:
-    """A run of three classes that others begin with."""
+    """A run with three classes, used as pretrained weights."""
     return train(classes(*bars(), 3), "lenet", out=tmp_path / "first", options=QUIET, epochs=3, batch_size=16)
 
 
 # -- published -------------------------------------------------------------------------------------------------------
 
 
-def test_the_right_file_is_taken_with_its_preprocessing_and_a_head_that_is_new(published: Path, tmp_path: Path) -> None:
-    network, before = made(), made().body.state_dict()
+def test_published_weights_are_loaded_with_their_preprocessing_and_a_new_head(published: Path, tmp_path: Path) -> None:
+    network, before = make_network(), make_network().body.state_dict()
     theirs = torch.load(published, weights_only=True)
     run = Run(tmp_path / "run")
-    there(MOBILENET, Start(pretrained="published"))
-    begin(MOBILENET, Start(pretrained="published"), network, run)
+    check_weights(MOBILENET, InitSettings(pretrained="published"))
+    load_pretrained(MOBILENET, InitSettings(pretrained="published"), network, run)
     for name, tensor in network.body.state_dict().items():
         assert torch.equal(tensor, before[name] if name.startswith("classifier.1") else theirs[name]), name
     assert run.notes["pretrained"]["new"] == ["classifier.1.weight", "classifier.1.bias"]
     assert published.name in run.notes["pretrained"]["from"]
-    assert network.standardize.known
+    assert network.standardize.is_fixed
     red = torch.tensor([255, 128, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])  # of ImageNet
     expected = (torch.tensor([1, 128 / 255, 0]) - mean) / deviation
     assert torch.allclose(network.standardize(red).flatten(), expected, atol=1e-6)
 
 
-def test_few_large_pictures_begin_with_it_unasked(published: Path, tmp_path: Path) -> None:
+def test_published_weights_are_the_default_for_few_large_images(published: Path, tmp_path: Path) -> None:
     run = train(photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1, image_size=72)
     assert notes(run)["pretrained"]["from"] == f"the published weights {published.name}"
-    kept, _ = read_tensors(run.folder / "model.safetensors")
-    mean = next(tensor for name, tensor in kept.items() if name.endswith("standardize.mean"))
+    stored, _ = read_tensors(run.folder / "model.safetensors")
+    mean = next(tensor for name, tensor in stored.items() if name.endswith("standardize.mean"))
     assert torch.allclose(mean, 255 * torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64))
     record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     assert record["settings"]["pretrained"] == "published"
 
 
-@pytest.mark.parametrize("how", ["missing", "cut short", "wrong hash"])
-def test_what_is_not_whole_is_told_with_its_remedies_before_anything_is_written(
-    how: str, published: Path, tmp_path: Path
+@pytest.mark.parametrize("problem", ["missing", "cut short", "wrong hash"])
+def test_missing_or_corrupted_weights_are_an_error_before_anything_is_written(
+    problem: str, published: Path, tmp_path: Path
 ) -> None:
     content = published.read_bytes()
-    if how == "missing":
+    if problem == "missing":
         published.unlink()
     else:
-        changed = content[:-100] if how == "cut short" else content[:-1] + bytes([content[-1] ^ 1])
+        changed = content[:-100] if problem == "cut short" else content[:-1] + bytes([content[-1] ^ 1])
         published.write_bytes(changed)
     with pytest.raises(MissingWeights) as caught:
         train(photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1)
     assert caught.value.exit_code == 4
     assert str(published) in caught.value.cause
-    assert ("are not here" if how == "missing" else "is not what was published") in caught.value.cause
+    assert ("are not downloaded" if problem == "missing" else "is corrupted") in caught.value.cause
     assert "snellen get mobilenet_v2" in caught.value.remedy
     assert "--from-scratch" in caught.value.remedy
-    assert ("Remove it" in caught.value.remedy) == (how != "missing")
+    assert ("Remove it" in caught.value.remedy) == (problem != "missing")
     assert not (tmp_path / "run").exists()
     run = train(
         photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1, image_size=32, from_scratch=True
@@ -142,31 +142,31 @@ def test_what_is_not_whole_is_told_with_its_remedies_before_anything_is_written(
     assert "pretrained" not in notes(run)
 
 
-def test_what_is_said_to_be_fetched_is_what_is_looked_for(cache: Path) -> None:
-    """The file whose absence is told is the one that `snellen get` would fetch."""
+def test_the_missing_file_is_the_one_that_get_downloads(cache: Path) -> None:
+    """The file named in the error is the one that `snellen get` downloads."""
     from torchvision.models import get_model_weights
 
     for architecture in ARCHITECTURES.values():
         if architecture.weights is None:
             with pytest.raises(UsageError, match="no published weights"):
-                there(architecture, Start(pretrained="published"))
+                check_weights(architecture, InitSettings(pretrained="published"))
             continue
         file = str(get_model_weights(architecture.weights).DEFAULT.url).rpartition("/")[2]
         with pytest.raises(MissingWeights, match=re.escape(file)) as caught:
-            there(architecture, Start(pretrained="published"))
+            check_weights(architecture, InitSettings(pretrained="published"))
         assert f"snellen get {architecture.weights};" in caught.value.remedy
 
 
-def test_names_of_densenets_file_are_those_of_its_body() -> None:
+def test_tensor_names_of_the_densenet_file_are_translated() -> None:
     densenet = ARCHITECTURES["densenet121"]
     with torch.device("meta"):
         own = densenet.body(make(densenet.settings, {}), (3, 224, 224), 1000).state_dict()
     theirs = [re.sub(r"(denselayer\d+\.(?:norm|conv))", r"\1.", name) for name in own]  # norm.1, as in the file
     assert set(theirs) != set(own)
-    assert [densenet.renamed(name) for name in theirs] == list(own)
+    assert [densenet.rename_tensor(name) for name in theirs] == list(own)
 
 
-def test_the_auxiliary_classifiers_of_googlenets_file_are_left_out() -> None:
+def test_auxiliary_classifiers_of_the_googlenet_file_are_left_out() -> None:
     from torchvision.models import GoogLeNet
 
     googlenet = ARCHITECTURES["googlenet"]
@@ -174,28 +174,28 @@ def test_the_auxiliary_classifiers_of_googlenets_file_are_left_out() -> None:
         own = googlenet.body(make(googlenet.settings, {}), (3, 224, 224), 1000).state_dict()
         theirs = GoogLeNet(aux_logits=True, init_weights=False).state_dict()  # what its file holds
     assert len(theirs) > len(own)
-    assert [name for name in map(googlenet.renamed, theirs) if name is not None] == list(own)
+    assert [name for name in map(googlenet.rename_tensor, theirs) if name is not None] == list(own)
 
 
-def test_googlenets_weights_see_values_from_minus_one_to_one() -> None:
-    """Torchvision makes ImageNet's scale into that of the weights inside its network."""
+def test_googlenet_weights_expect_values_from_minus_one_to_one() -> None:
+    """torchvision converts ImageNet statistics to those of the weights inside its network."""
     from torchvision.models import GoogLeNet
 
     x = torch.rand(2, 3, 4, 4, generator=seeded())
     with torch.device("meta"):
         theirs = GoogLeNet(transform_input=True, init_weights=False)
-    mean, std = (torch.tensor(part).view(3, 1, 1) for part in MOBILENET.scaled)
+    mean, std = (torch.tensor(part).view(3, 1, 1) for part in MOBILENET.mean_std)
     expected = theirs._transform_input((x - mean) / std)
-    mean, std = (torch.tensor(part).view(3, 1, 1) for part in ARCHITECTURES["googlenet"].scaled)
+    mean, std = (torch.tensor(part).view(3, 1, 1) for part in ARCHITECTURES["googlenet"].mean_std)
     assert torch.allclose((x - mean) / std, expected, atol=1e-6)
 
 
 # -- runs and files --------------------------------------------------------------------------------------------------
 
 
-def test_a_run_begins_another_with_a_new_head_and_says_so(first: TrainedRun, tmp_path: Path) -> None:
+def test_a_run_as_pretrained_weights_with_a_new_head(first: TrainedRun, tmp_path: Path) -> None:
     x, y = bars(40, 2, seed=8)
-    x = (x / 2).to(torch.uint8)  # darker: statistics of its own would differ
+    x = (x / 2).to(torch.uint8)  # darker: its own statistics would differ
     run = train(
         classes(x, y, 2),
         "lenet",
@@ -205,19 +205,19 @@ def test_a_run_begins_another_with_a_new_head_and_says_so(first: TrainedRun, tmp
         lr=1e-6,
         pretrained=str(first.folder),
     )
-    told = notes(run)["pretrained"]
-    assert told["from"] == str(first.folder)
+    note = notes(run)["pretrained"]
+    assert note["from"] == str(first.folder)
     before, _ = read_tensors(first.folder / "model.safetensors")
     after, _ = read_tensors(run.folder / "model.safetensors")
     new = [name for name in before if before[name].shape != after[name].shape]
-    assert sorted(f"network.body.{name}" for name in told["new"]) == sorted(new)
+    assert sorted(f"network.body.{name}" for name in note["new"]) == sorted(new)
     assert len(new) == 2
     for name in before.keys() - set(new):
         assert torch.allclose(before[name], after[name], atol=1e-3), name
     assert torch.equal(before["network.standardize.mean"], after["network.standardize.mean"])
 
 
-def test_a_classifier_begins_a_regressor(first: TrainedRun, tmp_path: Path) -> None:
+def test_a_classifier_as_pretrained_weights_of_a_regressor(first: TrainedRun, tmp_path: Path) -> None:
     x, y = bars()
     run = train(
         numbers(x, y.double()), "lenet", out=tmp_path / "numbers", options=QUIET, epochs=1, pretrained=str(first.folder)
@@ -226,7 +226,7 @@ def test_a_classifier_begins_a_regressor(first: TrainedRun, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("form", ["run", "model.safetensors", "body.safetensors", "body.pth", "state_dict.pth"])
-def test_with_as_many_classes_the_head_is_kept_from_any_form(form: str, first: TrainedRun, tmp_path: Path) -> None:
+def test_with_the_same_number_of_classes_the_head_is_loaded_too(form: str, first: TrainedRun, tmp_path: Path) -> None:
     tensors, _ = read_tensors(first.folder / "model.safetensors")
     prefix = "network.body."
     body = {n.removeprefix(prefix): t.contiguous() for n, t in tensors.items() if n.startswith(prefix)}
@@ -235,15 +235,15 @@ def test_with_as_many_classes_the_head_is_kept_from_any_form(form: str, first: T
         save_file(body, path)
     elif form == "body.pth":
         torch.save(body, path)
-    elif form == "state_dict.pth":  # as others save theirs, under DataParallel
+    elif form == "state_dict.pth":  # as saved under DataParallel
         torch.save({"state_dict": {f"module.{n}": t for n, t in body.items()}, "epoch": 3}, path)
     network = lenet()
     run = Run(tmp_path / "run")
-    begin(ARCHITECTURES["lenet"], Start(pretrained=str(path)), network, run)
+    load_pretrained(ARCHITECTURES["lenet"], InitSettings(pretrained=str(path)), network, run)
     assert run.notes["pretrained"] == {"from": str(path), "new": []}
     for name, tensor in network.body.state_dict().items():
         assert torch.equal(tensor, body[name])
-    assert network.standardize.known == (form in ("run", "model.safetensors"))
+    assert network.standardize.is_fixed == (form in ("run", "model.safetensors"))
 
 
 def lenet(channels: int = 1, side: int = 14, outputs: int = 3) -> Network:
@@ -253,31 +253,35 @@ def lenet(channels: int = 1, side: int = 14, outputs: int = 3) -> Network:
     return Network(Standardize(Input(modality="image", shape=shape, dtype="uint8")), body)
 
 
-def test_weights_that_do_not_fit_are_refused_with_the_tensor_that_differs(first: TrainedRun, tmp_path: Path) -> None:
-    for network, name in ((lenet(channels=3), "features.0.weight"), (lenet(side=28), "weight is ")):
+def test_weights_that_do_not_fit_are_an_error_with_the_tensor_name(first: TrainedRun, tmp_path: Path) -> None:
+    for network, name in ((lenet(channels=3), "features.0.weight"), (lenet(side=28), "weight has shape ")):
         with pytest.raises(UsageError, match=f"does not fit lenet: .*{re.escape(name)}"):
-            begin(ARCHITECTURES["lenet"], Start(pretrained=str(first.folder)), network, Run(tmp_path / "run"))
+            load_pretrained(
+                ARCHITECTURES["lenet"], InitSettings(pretrained=str(first.folder)), network, Run(tmp_path / "run")
+            )
 
 
-def test_weights_of_a_deeper_network_are_refused_though_they_hold_all_of_this_one(tmp_path: Path) -> None:
+def test_weights_with_additional_tensors_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "deeper.pth"
     torch.save({**lenet().body.state_dict(), "features.9.weight": torch.zeros(2)}, path)
     with pytest.raises(UsageError, match=r"deeper\.pth does not fit lenet, which has no .*features\.9\.weight"):
-        begin(ARCHITECTURES["lenet"], Start(pretrained=str(path)), lenet(), Run(tmp_path / "run"))
+        load_pretrained(ARCHITECTURES["lenet"], InitSettings(pretrained=str(path)), lenet(), Run(tmp_path / "run"))
 
 
-def test_a_run_of_another_network_is_refused_before_anything_is_written(first: TrainedRun, tmp_path: Path) -> None:
+def test_a_run_of_another_architecture_is_an_error_before_anything_is_written(
+    first: TrainedRun, tmp_path: Path
+) -> None:
     data = classes(*bars(), 3)
     with pytest.raises(UsageError, match="is a run of lenet, not of resnet20") as caught:
         train(data, "resnet20", out=tmp_path / "run", options=QUIET, pretrained=str(first.folder))
     assert "--model lenet" in caught.value.remedy
-    with pytest.raises(UsageError, match="there is no"):
+    with pytest.raises(UsageError, match="does not exist"):
         train(data, "resnet20", out=tmp_path / "run", options=QUIET, pretrained=str(tmp_path / "nothing.pth"))
     assert not (tmp_path / "run").exists()
 
 
 class Trap:
-    """What a pickle may be: a call."""
+    """Object whose unpickling calls a function."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -286,7 +290,7 @@ class Trap:
         return os.mkdir, (str(self.folder),)
 
 
-def test_a_file_that_holds_more_than_tensors_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_file_with_other_objects_than_tensors_is_an_error_and_runs_no_code(tmp_path: Path) -> None:
     trap = tmp_path / "executed"
     torch.save({"features.0.weight": Trap(trap)}, tmp_path / "trap.pth")
     torch.save({"epoch": 3}, tmp_path / "more.pth")
@@ -296,7 +300,9 @@ def test_a_file_that_holds_more_than_tensors_is_refused_and_runs_nothing(tmp_pat
     (tmp_path / "empty.pth").write_bytes(b"")
     for name in ("trap.pth", "more.pth", "list.pth", "noise.pth", "noise.safetensors", "empty.pth"):
         with pytest.raises(DataError, match=re.escape(name)) as caught:
-            begin(ARCHITECTURES["lenet"], Start(pretrained=str(tmp_path / name)), lenet(), Run(tmp_path / "run"))
+            load_pretrained(
+                ARCHITECTURES["lenet"], InitSettings(pretrained=str(tmp_path / name)), lenet(), Run(tmp_path / "run")
+            )
         assert caught.value.remedy
     assert not trap.exists()
     with pytest.raises(SnellenError):
@@ -305,32 +311,32 @@ def test_a_file_that_holds_more_than_tensors_is_refused_and_runs_nothing(tmp_pat
 
 
 class Crashing:
-    """Cross-entropy, until it breaks at one of its calls, as a machine may."""
+    """Cross-entropy that raises an error at one of its calls."""
 
     def __init__(self, at: int | None) -> None:
-        self.left = at
+        self.remaining = at
 
     def __call__(self, scores: Tensor, y: Tensor) -> Tensor:
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                raise RuntimeError("the power is gone")
+        if self.remaining is not None:
+            self.remaining -= 1
+            if self.remaining == 0:
+                raise RuntimeError("simulated crash")
         return nn.functional.cross_entropy(scores, y)
 
 
-def test_a_run_begun_with_weights_resumes_to_the_same_bits_when_they_are_gone(
-    first: TrainedRun, tmp_path: Path
-) -> None:
+def test_resuming_a_pretrained_run_is_bit_identical_without_the_weights(first: TrainedRun, tmp_path: Path) -> None:
     data = classes(*bars(48, 2, seed=5), 2)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes((first.folder / "model.safetensors").read_bytes())
     options = RunOptions(threads=1, report=False, save_every=0)
-    how: dict[str, Any] = {"epochs": 4, "batch_size": 8, "pretrained": str(weights), "noise_std": 0.02}
-    whole = train(data, "lenet", out=tmp_path / "whole", loss=Crashing(None), options=options, **how)
-    with pytest.raises(RuntimeError, match="the power is gone"):
-        train(data, "lenet", out=tmp_path / "cut", loss=Crashing(9), options=options, **how)
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 8, "pretrained": str(weights), "noise_std": 0.02}
+    uninterrupted = train(
+        data, "lenet", out=tmp_path / "uninterrupted", loss=Crashing(None), options=options, **settings
+    )
+    with pytest.raises(RuntimeError, match="simulated crash"):
+        train(data, "lenet", out=tmp_path / "cut", loss=Crashing(9), options=options, **settings)
     weights.unlink()
-    cut = resume(tmp_path / "cut", data=data, loss=Crashing(None), options=options)
+    resumed = resume(tmp_path / "cut", data=data, loss=Crashing(None), options=options)
     for name in ("model.safetensors", "history.jsonl", "predictions/test.safetensors"):
-        assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
-    assert notes(cut)["pretrained"] == notes(whole)["pretrained"]
+        assert (resumed.folder / name).read_bytes() == (uninterrupted.folder / name).read_bytes(), name
+    assert notes(resumed)["pretrained"] == notes(uninterrupted)["pretrained"]

@@ -21,5 +21,5 @@ def test_a_folder_a_biologist_might_have(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     planted = biologist.make(tmp_path / "cells", common=110, rare=16, side=24, resize=False)
     biologist.check(tmp_path / "cells", planted)
-    figures = biologist.learn(tmp_path / "cells", tmp_path / "run")
+    figures = biologist.train(tmp_path / "cells", tmp_path / "run")
     assert figures["learner"] == "lenet"

@@ -37,8 +37,9 @@ def broken(options):
 BENCH = Bench(
     name="nothing", work="Nothing.", ours={"ours": counting(1.0, 2.0), "g: ours": counting(1.0, 2.0)},
     peers={"plain": counting(1.0, 4.0), "other": counting(2.0), "missing": broken, "limit": counting(0.0, 1.0)},
-    bars=[Bar(ours="ours", peer="plain", most=0.6), Bar(ours="ours", peer="plain", most=-3.0, kind="difference"),
-          Bar(ours="ours", most=2.5, kind="value"), Bar(ours="ours", peer="other", most=0.1)],
+    bars=[Bar(ours="ours", peer="plain", max_value=0.6),
+          Bar(ours="ours", peer="plain", max_value=-3.0, kind="difference"),
+          Bar(ours="ours", max_value=2.5, kind="value"), Bar(ours="ours", peer="other", max_value=0.1)],
     same=lambda a, b: None if a["answer"] == b["answer"] else "the answer differs",
 )
 
@@ -66,9 +67,9 @@ def result(harness: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         bench = importlib.import_module("nothing").BENCH
         measured = harness.measure(bench, script, [*bench.ours, *bench.peers], 3, harness.Options())
     return {
-        "entries": {row["name"]: row for row in harness.entries(bench, measured)},
+        "entries": {row["name"]: row for row in harness.entry_rows(bench, measured)},
         "ratios": {row["peer"]: row for row in harness.compare(bench, measured)},
-        "bars": harness.judge(bench, measured),
+        "bars": harness.evaluate_bars(bench, measured),
     }
 
 
@@ -110,7 +111,7 @@ def test_the_page_is_written_from_the_results(
     table = importlib.import_module("table")
     monkeypatch.setattr(table, "RESULTS", tmp_path)
     whole = {
-        **harness.about("nothing", "Nothing.", 3, 1),
+        **harness.result_header("nothing", "Nothing.", 3, 1),
         "unit": "s",
         "entries": list(result["entries"].values()),
         "ratios": list(result["ratios"].values()),

@@ -1,4 +1,4 @@
-"""The C library is told to keep memory where training begins, and only there."""
+"""Allocator settings: glibc keeps freed memory after `tune`, and only then."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", PAGES, how], capture_output=True, text=True, check=True)
+def page_faults(mode: str) -> int:
+    """Page faults of three allocations in a new process."""
+    done = subprocess.run([sys.executable, "-c", PAGES, mode], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone has mallopt")
-def test_freed_memory_is_used_again_without_the_kernel_mapping_it_anew() -> None:
-    tuned = faults("tuned")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
+def test_freed_memory_is_reused_without_page_faults() -> None:
+    tuned = page_faults("tuned")
     if tuned < 0:
         pytest.skip("this C library has no mallopt")
-    assert tuned < 100 < faults("plain")
+    assert tuned < 100 < page_faults("plain")

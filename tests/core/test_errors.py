@@ -1,4 +1,4 @@
-"""An error is one line of cause and one of remedy, whatever the names in it hold."""
+"""Errors: one line of cause and one of remedy, for any names in them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from snellen.core.errors import (
     SnellenError,
     Stopped,
     UsageError,
-    nearest,
-    shown,
+    short_repr,
+    suggest_name,
 )
 
 
-def test_exit_codes_are_those_of_the_table() -> None:
+def test_exit_codes() -> None:
     codes = {UsageError: 2, DataError: 3, EnvironmentProblem: 4, Diverged: 5, Mismatch: 5}
     assert {kind: kind("x").exit_code for kind in codes} == codes
     assert [Stopped("x", signal=number).exit_code for number in (2, 15)] == [130, 143]
@@ -33,16 +33,16 @@ def test_names_from_files_are_escaped(name: str) -> None:
     assert "Größe 5 µm: 日本" in str(DataError("Größe 5 µm: 日本"))
 
 
-def test_a_large_value_is_shown_short() -> None:
+def test_short_repr_abbreviates_large_values() -> None:
     deep: list[object] = []
     for _ in range(5000):
         deep = [deep]
     for value in ("x" * 10_000, list(range(10_000)), deep, {"a": {"b": "c" * 1000}}, 10**4000):
-        assert len(shown(value)) < 400
-        assert "\n" not in shown(value)
+        assert len(short_repr(value)) < 400
+        assert "\n" not in short_repr(value)
 
 
-def test_what_was_meant_is_guessed_else_all_is_named() -> None:
-    assert nearest("lenett", ["lenet", "mlp"]) == "Did you mean lenet?"
-    assert nearest("zzz", ["lenet", "mlp"]) == "Known: lenet, mlp."
-    assert nearest("zzz", []) == "None is known."
+def test_suggest_name_gives_similar_names_or_all() -> None:
+    assert suggest_name("lenett", ["lenet", "mlp"]) == "Did you mean lenet?"
+    assert suggest_name("zzz", ["lenet", "mlp"]) == "Known: lenet, mlp."
+    assert suggest_name("zzz", []) == "None is known."

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and what was packed comes back as it was."""
+"""Atomic file writes; JSON, Safetensors and packed states read back unchanged."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from snellen.training.optimizers import optimizer
 NAMES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal to the last bit, and of the same types and memory order."""
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two states are bit-identical, of the same types and memory format."""
     if isinstance(one, Tensor):
         return (
             isinstance(other, Tensor)
@@ -36,13 +36,13 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+        return list(one) == list(other) and all(is_equal(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+        return len(one) == len(other) and all(is_equal(a, b) for a, b in zip(one, other, strict=True))
     return bool(one == other) or (one != one and other != other)
 
 
-def through_a_file(state: Any, path: Path) -> Any:
+def round_trip(state: Any, path: Path) -> Any:
     tensors, tree = files.pack(state)
     files.write_tensors(path, tensors, tree)
     return files.unpack(files.read_tensors(path))
@@ -61,17 +61,17 @@ plain = some.recursive(
 
 @given(plain)
 @settings(max_examples=200, deadline=None)
-def test_plain_values_come_back_through_strict_json(state: Any) -> None:
+def test_plain_values_round_trip_through_strict_json(state: Any) -> None:
     tensors, tree = files.pack(state)
     text = json.dumps(tree, allow_nan=False)
     assert not tensors
-    assert same(files.unpack((tensors, json.loads(text))), state)
+    assert is_equal(files.unpack((tensors, json.loads(text))), state)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_optimizers_go_on_to_the_same_bits(name: str, memory: torch.memory_format, tmp_path: Path) -> None:
-    """Also where weights lie in another order in memory, which fused kernels rely on."""
+def test_restored_optimizers_continue_bit_identically(name: str, memory: torch.memory_format, tmp_path: Path) -> None:
+    """Also with weights in another memory format, on which fused kernels rely."""
 
     def begin() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(1)
@@ -89,8 +89,8 @@ def test_optimizers_go_on_to_the_same_bits(name: str, memory: torch.memory_forma
     for number in range(3):
         step(model, rule, number)
     state = {"model": model.state_dict(), "rule": rule.state_dict()}
-    back = through_a_file(state, tmp_path / "state.safetensors")
-    assert same(back["rule"], rule.state_dict())
+    back = round_trip(state, tmp_path / "state.safetensors")
+    assert is_equal(back["rule"], rule.state_dict())
     other, again = begin()
     other.load_state_dict(back["model"])
     again.load_state_dict(back["rule"])
@@ -101,7 +101,7 @@ def test_optimizers_go_on_to_the_same_bits(name: str, memory: torch.memory_forma
         assert torch.equal(ours, theirs)
 
 
-def test_tensors_of_all_kinds_come_back(tmp_path: Path) -> None:
+def test_tensors_of_all_types_round_trip(tmp_path: Path) -> None:
     base = torch.arange(24.0)
     state = {
         "scalar": torch.tensor(2.5, dtype=torch.float64),
@@ -114,12 +114,12 @@ def test_tensors_of_all_kinds_come_back(tmp_path: Path) -> None:
         "turned": base.view(4, 6).t(),
         "inf": torch.tensor([math.inf, -math.inf, math.nan]),
     }
-    assert same(through_a_file(state, tmp_path / "x.safetensors"), state)
-    strided = through_a_file({"every": base[::3]}, tmp_path / "y.safetensors")["every"]
+    assert is_equal(round_trip(state, tmp_path / "x.safetensors"), state)
+    strided = round_trip({"every": base[::3]}, tmp_path / "y.safetensors")["every"]
     assert torch.equal(strided, base[::3])
 
 
-def test_tied_tensors_are_written_once_and_overlapping_ones_apart(tmp_path: Path) -> None:
+def test_tied_tensors_are_written_once_and_overlapping_ones_separately(tmp_path: Path) -> None:
     weight = torch.randn(50, 40)
     path = tmp_path / "tied.safetensors"
     files.write_tensors(path, {"a": weight, "b": weight, "part": weight[:10]})
@@ -133,8 +133,8 @@ def test_tied_tensors_are_written_once_and_overlapping_ones_apart(tmp_path: Path
     assert torch.equal(back["a"], weight)
 
 
-def test_what_cannot_be_kept_is_refused_by_its_type() -> None:
-    with pytest.raises(TypeError, match="object cannot be kept"):
+def test_unsupported_types_are_errors() -> None:
+    with pytest.raises(TypeError, match="object cannot be saved"):
         files.pack({"x": object()})
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_kept_is_refused_by_its_type() -> None:
         {"tensor": []},
     ],
 )
-def test_a_tree_that_nothing_packed_is_an_error_of_the_data(tree: Any) -> None:
+def test_an_invalid_tree_is_a_data_error(tree: Any) -> None:
     with pytest.raises(DataError, match="A saved state is damaged"):
         files.unpack(({"t0": torch.zeros(2, 2)}, tree))
 
@@ -168,8 +168,8 @@ def test_json_is_strict(text: str, tmp_path: Path) -> None:
         files.read_json(tmp_path / "x.json")
 
 
-def test_json_of_a_name_in_no_encoding_comes_back(tmp_path: Path) -> None:
-    """File names may hold bytes that are no UTF-8; Python stands surrogates for them."""
+def test_json_round_trips_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """File names may hold invalid UTF-8, which Python represents by surrogates."""
     names = ["häuser", "caf\udce9"]
     files.write_json(tmp_path / "x.json", names)
     assert files.read_json(tmp_path / "x.json") == names
@@ -180,16 +180,16 @@ def test_json_of_a_name_in_no_encoding_comes_back(tmp_path: Path) -> None:
     assert not (tmp_path / "z.json").exists()
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
     files.write_bytes(path, b"old")
 
-    def refuse(*arguments: object) -> None:
+    def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(files.os, name, refuse)
+            patch.setattr(files.os, name, fail)
             with pytest.raises(EnvironmentProblem, match=r"No space left on device \(3 bytes\)"):
                 files.write_bytes(path, b"new")
         assert path.read_bytes() == b"old"
@@ -201,12 +201,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
-def test_an_append_that_fails_leaves_the_length(tmp_path: Path) -> None:
+def test_a_failed_append_restores_the_length(tmp_path: Path) -> None:
     path = tmp_path / "h"
     files.append_bytes(path, b"one\n", 0)
     files.append_bytes(path, b"two\n", 4)
     assert path.read_bytes() == b"one\ntwo\n"
-    files.cut(path, 4)
+    files.truncate(path, 4)
     assert path.read_bytes() == b"one\n"
 
 
@@ -214,37 +214,37 @@ def test_an_append_that_fails_leaves_the_length(tmp_path: Path) -> None:
     "content",
     [b"", b"x" * 7, b"\xff" * 100, (1 << 60).to_bytes(8, "little") + b"{}", (2).to_bytes(8, "little") + b"[]"],
 )
-def test_a_file_that_is_no_safetensors_is_an_error_of_the_data(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_safetensors_file_is_a_data_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(DataError, match="not a whole Safetensors file"):
+    with pytest.raises(DataError, match="not a valid Safetensors file"):
         files.read_tensors(tmp_path / "x")
 
 
 @pytest.mark.parametrize("header", ["[]", "3", '{"same": 3}', '{"same": {"b": "z"}}', '{"same": {"b": []}}', "NaN"])
-def test_a_header_that_is_not_ours_is_an_error_of_the_data(header: str, tmp_path: Path) -> None:
+def test_an_invalid_header_is_a_data_error(header: str, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x", {"snellen": header})
-    with pytest.raises(DataError, match="not a whole Safetensors file"):
+    with pytest.raises(DataError, match="not a valid Safetensors file"):
         files.read_tensors(tmp_path / "x")
 
 
 def test_weights_of_another_model_are_named() -> None:
     model = nn.Linear(3, 2)
     good = model.state_dict()
-    for change, says in [
+    for change, message in [
         ({"weight": torch.zeros(2, 4)}, r"\(2, 4\), not torch.float32 \(2, 3\)"),
         ({"weight": torch.zeros(2, 3).double()}, "torch.float64"),
         ({"more": torch.zeros(1)}, "'more' is not one of its tensors"),
     ]:
-        with pytest.raises(DataError, match=says):
+        with pytest.raises(DataError, match=message):
             files.load_weights(model, {**good, **change}, "The weights")
     with pytest.raises(DataError, match="bias is missing"):
         files.load_weights(model, {"weight": good["weight"]}, "The weights")
 
 
-class Remembering(nn.Module):
-    """Samples and their targets, of any number."""
+class StoredSamples(nn.Module):
+    """Any number of samples and targets, as buffers of variable length."""
 
-    grows = ("x", "y")
+    variable_length = ("x", "y")
 
     def __init__(self) -> None:
         super().__init__()
@@ -256,15 +256,15 @@ class Remembering(nn.Module):
 GROWN = {"0.x": torch.ones(5, 2), "0.y": torch.arange(5), "0.k": torch.ones(3)}
 
 
-def test_tensors_that_grow_take_the_length_of_the_file() -> None:
-    model = nn.Sequential(Remembering())
+def test_tensors_of_variable_length_take_the_length_of_the_file() -> None:
+    model = nn.Sequential(StoredSamples())
     files.load_weights(model, GROWN, "The weights")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, GROWN[name])
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"0.x": torch.ones(5, 3)}, r"0.x is torch.float32 \(5, 3\), not torch.float32 \(5, 2\)"),
         ({"0.x": torch.ones(5, 2, 1)}, r"0.x is torch.float32 \(5, 2, 1\)"),
@@ -275,23 +275,23 @@ def test_tensors_that_grow_take_the_length_of_the_file() -> None:
         ({"0.k": torch.ones(4)}, r"0.k is torch.float32 \(4,\), not torch.float32 \(3,\)"),
     ],
 )
-def test_what_grows_has_one_length_and_its_own_type_and_other_dimensions(
-    change: dict[str, torch.Tensor], says: str
+def test_tensors_of_variable_length_agree_in_length_type_and_other_dimensions(
+    change: dict[str, torch.Tensor], message: str
 ) -> None:
-    model = nn.Sequential(Remembering())
-    with pytest.raises(DataError, match=says):
+    model = nn.Sequential(StoredSamples())
+    with pytest.raises(DataError, match=message):
         files.load_weights(model, {**GROWN, **change}, "The weights")
     with torch.device("meta"):
-        plan = nn.Sequential(Remembering())
-    with pytest.raises(DataError, match=says):
-        files.refuse_misfits(plan, {**GROWN, **change}, "The weights")
+        meta_model = nn.Sequential(StoredSamples())
+    with pytest.raises(DataError, match=message):
+        files.check_weights(meta_model, {**GROWN, **change}, "The weights")
     with pytest.raises(DataError, match=r"0\.y is missing"):
         files.load_weights(model, {name: t for name, t in GROWN.items() if name != "0.y"}, "The weights")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_reading_a_pipe_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run.json")
-    with pytest.raises(DataError, match="no plain file"):
+    with pytest.raises(DataError, match="not a regular file"):
         files.read_json(tmp_path / "run.json")
-    with pytest.raises(DataError, match="no plain file"):
+    with pytest.raises(DataError, match="not a regular file"):
         files.sha256(tmp_path / "run.json")

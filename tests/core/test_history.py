@@ -1,4 +1,4 @@
-"""The history is read back as it was written, or refused by its line."""
+"""History: rows read back unchanged, damaged files are errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_rows_are_read_back(tmp_path: Path) -> None:
         "\xff",
     ],
 )
-def test_what_is_no_row_is_an_error_of_the_data(line: str, tmp_path: Path) -> None:
+def test_an_invalid_row_is_a_data_error(line: str, tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     path.write_bytes(b'{"loop": "a", "step": 0, "loss": 1.0}\n' + line.encode("latin-1") + b"\n")
     with pytest.raises(DataError, match="cannot be read"):
@@ -46,18 +46,18 @@ def test_what_is_no_row_is_an_error_of_the_data(line: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-1], lambda b: b"", lambda b: b.replace(b"1.0", b"2.0")])
-def test_a_history_that_was_changed_is_not_gone_on_with(change: object, tmp_path: Path) -> None:
+def test_a_changed_history_cannot_be_resumed(change: object, tmp_path: Path) -> None:
     run = Run(tmp_path)
     for _ in run.steps(3):
         run.log(loss=1.0)
     path = tmp_path / "history.jsonl"
     content = path.read_bytes()
     path.write_bytes(change(content))  # type: ignore[operator]
-    with pytest.raises(DataError, match="is not what was written"):
+    with pytest.raises(DataError, match="has changed since it was written"):
         Run(tmp_path, resume=True)
     path.unlink()
     path.mkdir()
-    with pytest.raises(DataError, match="is not what was written"):
+    with pytest.raises(DataError, match="has changed since it was written"):
         Run(tmp_path, resume=True)
     path.rmdir()
     path.write_bytes(content + b'{"loop": "train", "st')

@@ -1,4 +1,4 @@
-"""Run lengths against the reference implementation."""
+"""Run-length encoding of masks against pycocotools."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ import pytest
 import torch
 from pycocotools import mask as reference
 
-from snellen.core.detections import Region
-from snellen.core.rle import lengths_of, of_text, runs, text
+from snellen.core.detections import MaskRegion
+from snellen.core.rle import decode_lengths, decode_region, encode_lengths, run_lengths
 
 
-def some_regions(count: int) -> list[tuple[Region, tuple[int, int]]]:
-    """In and partly out of small pictures, from nearly empty to full: whole columns touch often."""
-    drawn = np.random.default_rng(0)
-    made = []
+def random_regions(count: int) -> list[tuple[MaskRegion, tuple[int, int]]]:
+    """Masks in and partly outside small images, from nearly empty to full, so that runs often span columns."""
+    rng = np.random.default_rng(0)
+    regions = []
     for _ in range(count):
-        size = (int(drawn.integers(1, 9)), int(drawn.integers(1, 9)))
-        height, width = drawn.integers(0, 8, 2)
-        inside = drawn.random((height, width)) < drawn.choice([0.2, 0.5, 0.9, 1.0])
-        top, left = drawn.integers(-4, 9, 2)
-        made.append((Region(int(top), int(left), torch.from_numpy(inside)), size))
-    return made
+        size = (int(rng.integers(1, 9)), int(rng.integers(1, 9)))
+        height, width = rng.integers(0, 8, 2)
+        mask = rng.random((height, width)) < rng.choice([0.2, 0.5, 0.9, 1.0])
+        top, left = rng.integers(-4, 9, 2)
+        regions.append((MaskRegion(int(top), int(left), torch.from_numpy(mask)), size))
+    return regions
 
 
-def test_regions_become_the_reference_s_run_lengths_and_come_back() -> None:
-    for region, size in some_regions(2000):
-        whole = region.full(*size).numpy()
-        written = text(runs(region, size), size)
-        assert written == reference.encode(np.asfortranarray(whole.astype(np.uint8)))["counts"].decode()
-        assert np.array_equal(lengths_of(written), runs(region, size))
-        assert np.array_equal(of_text(written, size).full(*size).numpy(), whole)
+def test_run_lengths_equal_pycocotools_and_decode_to_the_mask() -> None:
+    for region, size in random_regions(2000):
+        mask = region.full(*size).numpy()
+        counts = encode_lengths(run_lengths(region, size), size)
+        assert counts == reference.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        assert np.array_equal(decode_lengths(counts), run_lengths(region, size))
+        assert np.array_equal(decode_region(counts, size).full(*size).numpy(), mask)
 
 
-def test_a_region_is_cut_to_where_it_is() -> None:
-    region = Region(3, 2, torch.ones(2, 3, dtype=torch.bool))
-    back = of_text(text(runs(region, (9, 9)), (9, 9)), (9, 9))
-    assert (back.top, back.left, tuple(back.inside.shape)) == (3, 2, (2, 3))
+def test_decoded_masks_are_cropped() -> None:
+    region = MaskRegion(3, 2, torch.ones(2, 3, dtype=torch.bool))
+    decoded = decode_region(encode_lengths(run_lengths(region, (9, 9)), (9, 9)), (9, 9))
+    assert (decoded.top, decoded.left, tuple(decoded.mask.shape)) == (3, 2, (2, 3))
 
 
-@pytest.mark.parametrize("written", ["P", "1`", "Q1O"])
-def test_damaged_run_lengths_are_refused(written: str) -> None:
+@pytest.mark.parametrize("counts", ["P", "1`", "Q1O"])
+def test_damaged_run_lengths_are_errors(counts: str) -> None:
     with pytest.raises(ValueError):
-        lengths_of(written)
+        decode_lengths(counts)

@@ -1,4 +1,4 @@
-"""Settings: limits that hold, words of the command line, names that are near, where a value came from."""
+"""Settings: limits, parsing of the command line, similar names, sources of values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from snellen.core.errors import UsageError
-from snellen.core.settings import Limit, Suggestion, flat, make, own, resolve, settings, values
+from snellen.core.settings import Limit, Suggestion, direct_settings, flatten, make, resolve, settings, values
 
 
 @settings
 class Inner:
-    lr: Annotated[float, Limit(above=0, most=10)] | None = 0.1
+    lr: Annotated[float, Limit(above=0, max=10)] | None = 0.1
     """The rate."""
     rule: Literal["sgd", "adam"] = "sgd"
     """The rule of each
@@ -23,9 +23,9 @@ class Inner:
 
 @settings
 class Outer:
-    hidden: Annotated[tuple[int, ...], Limit(least=1)] = (20,)
+    hidden: Annotated[tuple[int, ...], Limit(min=1)] = (20,)
     """Units."""
-    share: Annotated[float, Limit(least=0, below=1)] = 0.0
+    fraction: Annotated[float, Limit(min=0, below=1)] = 0.0
     flag: bool = False
     """Whether."""
     name: str = "x"
@@ -33,13 +33,13 @@ class Outer:
 
 
 def setting(name: str) -> Any:
-    return next(s for s in flat(Outer) if s.name == name)
+    return next(s for s in flatten(Outer) if s.name == name)
 
 
-def test_groups_are_flat_in_the_order_of_definition_with_the_defaults_of_their_place() -> None:
-    assert [(s.name, s.default, s.group) for s in flat(Outer)] == [
+def test_flatten_keeps_the_order_of_definition_and_the_defaults_of_groups() -> None:
+    assert [(s.name, s.default, s.group) for s in flatten(Outer)] == [
         ("hidden", (20,), ()),
-        ("share", 0.0, ()),
+        ("fraction", 0.0, ()),
         ("flag", False, ()),
         ("name", "x", ()),
         ("lr", 0.5, ("inner",)),
@@ -47,7 +47,7 @@ def test_groups_are_flat_in_the_order_of_definition_with_the_defaults_of_their_p
     ]
     assert values(Outer(inner=Inner(rule="adam"))) == {
         "hidden": (20,),
-        "share": 0.0,
+        "fraction": 0.0,
         "flag": False,
         "name": "x",
         "lr": 0.1,
@@ -55,11 +55,11 @@ def test_groups_are_flat_in_the_order_of_definition_with_the_defaults_of_their_p
     }
 
 
-def test_the_sentence_under_a_field_is_its_help() -> None:
+def test_the_docstring_of_a_field_is_its_help() -> None:
     assert setting("hidden").help == "Units."
     assert setting("rule").help == "The rule of each update."
-    assert setting("share").help == ""
-    assert setting("share").describes == "a number at least 0 and below 1"
+    assert setting("fraction").help == ""
+    assert setting("fraction").accepted_values == "a number at least 0 and below 1"
     assert setting("hidden").flag == "--hidden"
 
 
@@ -73,9 +73,9 @@ def test_the_sentence_under_a_field_is_its_help() -> None:
         ("lr", "0.1"),
         ("lr", True),
         ("lr", 10**400),
-        ("share", 1),
-        ("share", -0.1),
-        ("share", None),
+        ("fraction", 1),
+        ("fraction", -0.1),
+        ("fraction", None),
         ("hidden", (0,)),
         ("hidden", (1.5,)),
         ("hidden", "12"),
@@ -95,25 +95,25 @@ def test_limits_and_types_are_enforced(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "becomes"),
+    ("name", "value", "expected"),
     [
         ("lr", 1, 1.0),
         ("lr", 10, 10.0),
         ("lr", None, None),
         ("hidden", 5, (5,)),
         ("hidden", [3, 4], (3, 4)),
-        ("share", 0, 0.0),
+        ("fraction", 0, 0.0),
         ("rule", "adam", "adam"),
     ],
 )
-def test_values_take_their_type(name: str, value: Any, becomes: Any) -> None:
-    made = values(make(Outer, {name: value}))[name]
-    assert made == becomes
-    assert type(made) is type(becomes)
+def test_values_are_converted(name: str, value: Any, expected: Any) -> None:
+    result = values(make(Outer, {name: value}))[name]
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "becomes"),
+    ("name", "text", "expected"),
     [
         ("hidden", "3,4", (3, 4)),
         ("hidden", "7", (7,)),
@@ -123,11 +123,11 @@ def test_values_take_their_type(name: str, value: Any, becomes: Any) -> None:
         ("flag", "FALSE", False),
         ("name", "none", "none"),
         ("rule", "adam", "adam"),
-        ("share", "0.25", 0.25),
+        ("fraction", "0.25", 0.25),
     ],
 )
-def test_words_of_the_command_line(name: str, text: str, becomes: Any) -> None:
-    assert setting(name).parse(text) == becomes
+def test_command_line_values_are_parsed(name: str, text: str, expected: Any) -> None:
+    assert setting(name).parse(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_words_of_the_command_line(name: str, text: str, becomes: Any) -> None:
         ("lr", "-1"),
         ("flag", "maybe"),
         ("rule", "ADAM"),
-        ("share", ""),
+        ("fraction", ""),
         ("hidden", "0"),
         ("lr", "1" * 5000),
     ],
 )
-def test_words_that_mean_nothing_are_refused_in_one_line(name: str, text: str) -> None:
+def test_invalid_command_line_values_are_errors_of_one_line(name: str, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         setting(name).parse(text)
     assert caught.value.cause.startswith(f"--{name} cannot be ")
@@ -153,7 +153,7 @@ def test_words_that_mean_nothing_are_refused_in_one_line(name: str, text: str) -
 
 
 @given(some.floats() | some.integers())
-def test_a_limited_number_is_within_its_limits_or_refused(value: float) -> None:
+def test_numbers_outside_their_limits_are_errors(value: float) -> None:
     try:
         lr = make(Inner, {"lr": value}).lr
     except UsageError:
@@ -163,7 +163,7 @@ def test_a_limited_number_is_within_its_limits_or_refused(value: float) -> None:
         assert 0 < lr <= 10
 
 
-def test_an_unknown_name_gets_the_nearest() -> None:
+def test_unknown_names_get_a_suggestion() -> None:
     with pytest.raises(UsageError) as caught:
         make(Outer, {"hiden": 3})
     assert caught.value.cause == "Outer has no setting 'hiden'"
@@ -172,13 +172,13 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         make(Outer, {"rule": "sdg"})
 
 
-def test_what_is_typed_wins_over_what_the_data_suggests_over_the_default() -> None:
-    suggested = {"lr": Suggestion(value=0.2, why="few samples"), "hidden": Suggestion(value=(9,), why="small")}
-    made, sources = resolve(Outer, {"lr": 0.3}, suggested)
-    assert values(made) == {"hidden": (9,), "share": 0.0, "flag": False, "name": "x", "lr": 0.3, "rule": "sgd"}
+def test_typed_values_take_precedence_over_suggested_ones_and_defaults() -> None:
+    suggested = {"lr": Suggestion(value=0.2, reason="few samples"), "hidden": Suggestion(value=(9,), reason="small")}
+    resolved, sources = resolve(Outer, {"lr": 0.3}, suggested)
+    assert values(resolved) == {"hidden": (9,), "fraction": 0.0, "flag": False, "name": "x", "lr": 0.3, "rule": "sgd"}
     assert sources == {
         "hidden": "small",
-        "share": "default",
+        "fraction": "default",
         "flag": "default",
         "name": "default",
         "lr": "given",
@@ -186,30 +186,32 @@ def test_what_is_typed_wins_over_what_the_data_suggests_over_the_default() -> No
     }
 
 
-def test_what_is_suggested_beside_another_setting_holds_only_beside_it() -> None:
-    suggested = {"lr": Suggestion(value=0.2, why="it has a name", when=lambda others: others.get("name") == "y")}
+def test_a_suggestion_with_a_condition_applies_only_under_it() -> None:
+    suggested = {
+        "lr": Suggestion(value=0.2, reason="it has a name", condition=lambda others: others.get("name") == "y")
+    }
     assert resolve(Outer, {}, suggested)[1]["lr"] == "default"
-    made, sources = resolve(Outer, {"name": "y"}, suggested)
-    assert (values(made)["lr"], sources["lr"]) == (0.2, "it has a name")
+    resolved, sources = resolve(Outer, {"name": "y"}, suggested)
+    assert (values(resolved)["lr"], sources["lr"]) == (0.2, "it has a name")
     assert resolve(Outer, {"name": "y", "lr": 0.3}, suggested)[1]["lr"] == "given"
 
 
 def test_settings_are_frozen_and_need_defaults() -> None:
     with pytest.raises(AttributeError):
-        Outer().share = 0.5  # type: ignore[misc]
+        Outer().fraction = 0.5  # type: ignore[misc]
     with pytest.raises(UsageError):
-        Outer(share=2.0)
+        Outer(fraction=2.0)
 
     @settings
     class Bare:
         a: int
 
     with pytest.raises(TypeError, match="needs a default"):
-        own(Bare)
+        direct_settings(Bare)
 
     @settings
-    class Strange:
+    class Unsupported:
         a: Any = None
 
     with pytest.raises(TypeError, match="cannot be of type"):
-        own(Strange)
+        direct_settings(Unsupported)

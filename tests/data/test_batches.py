@@ -1,4 +1,4 @@
-"""The order of the data as a function of the step."""
+"""Batches as a function of the step: order, weights, augmentation, names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def samples(count: int) -> Samples:
 
 @given(st.integers(1, 70), st.integers(1, 20), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
-def test_an_epoch_holds_every_sample_once_in_batches_of_two_or_more(count: int, size: int, epoch: int) -> None:
+def test_an_epoch_has_every_sample_once_in_batches_of_two_or_more(count: int, size: int, epoch: int) -> None:
     batches = Batches(samples(count), size, seed=0)
     parts = [batches.positions(epoch * len(batches) + step) for step in range(len(batches))]
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(count))
@@ -30,7 +30,7 @@ def test_an_epoch_holds_every_sample_once_in_batches_of_two_or_more(count: int, 
         assert min(sizes) > 1
 
 
-def test_a_step_gives_the_same_batch_whenever_it_is_asked_for() -> None:
+def test_a_step_returns_the_same_batch_in_any_order() -> None:
     forwards, backwards = Batches(samples(50), 8, seed=3), Batches(samples(50), 8, seed=3)
     first = [forwards.at(step) for step in range(20)]
     second = [backwards.at(step) for step in reversed(range(20))][::-1]
@@ -46,22 +46,22 @@ def test_inputs_targets_and_ids_belong_together() -> None:
     assert torch.equal(batch.y, batch.ids % 2)
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+def test_epochs_and_seeds_have_different_orders() -> None:
     batches = Batches(samples(50), 50, seed=0)
     assert not torch.equal(batches.positions(0), batches.positions(1))
     assert not torch.equal(batches.positions(0), Batches(samples(50), 50, seed=1).positions(0))
 
 
-def test_weights_decide_how_often_a_sample_is_drawn() -> None:
+def test_weights_set_the_sampling_frequency() -> None:
     weights = torch.ones(100)
     weights[:10] = 9.0  # a tenth of the samples, half of the draws
     batches = Batches(samples(100), 100, seed=0, weights=weights)
-    drawn = torch.cat([batches.positions(step) for step in range(100)])
-    assert float((drawn < 10).double().mean()) == pytest.approx(0.5, abs=0.02)
-    assert len(set(drawn.tolist())) == 100
+    sampled = torch.cat([batches.positions(step) for step in range(100)])
+    assert float((sampled < 10).double().mean()) == pytest.approx(0.5, abs=0.02)
+    assert len(set(sampled.tolist())) == 100
 
 
-def test_augmentation_differs_by_epoch_and_comes_back_for_the_same_step() -> None:
+def test_augmentation_differs_by_epoch_and_repeats_for_the_same_step() -> None:
     x = torch.randint(256, (6, 1, 8, 8), generator=seeded(), dtype=torch.uint8)
     data = classes(x, torch.zeros(6), 1, same=True)
     batches = Batches(data.samples("train"), 6, 0, Augment(pad_crop=3))
@@ -70,7 +70,7 @@ def test_augmentation_differs_by_epoch_and_comes_back_for_the_same_step() -> Non
     assert not torch.equal(a.x[a.ids.argsort()], b.x[b.ids.argsort()])
 
 
-def test_names_tell_the_first_five_samples_of_a_batch() -> None:
+def test_names_list_the_first_five_samples_of_a_batch() -> None:
     batches = Batches(samples(12), 7, seed=0)
     ids = batches.at(0).ids.tolist()
     assert batches.names(0) == ", ".join(f"sample {i}" for i in ids[:5]) + " and 2 more"

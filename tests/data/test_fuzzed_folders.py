@@ -1,4 +1,4 @@
-"""Random folders open, or end with one line that names what is wrong and how to mend it (R5).
+"""Random folders open, or end with a one-line error with cause and remedy (R5).
 
 `SNELLEN_FUZZ=1000 pytest tests/data/test_fuzzed_folders.py` runs a thousand of them.
 """
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from annotation_makers import coco_told, voc, yolo
-from image_makers import encoded, nasty, save, scene, tiff
+from annotation_makers import coco_content, voc, yolo
+from image_makers import encoded, save, scene, tiff, write_bad_files
 from PIL import Image
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.errors import SnellenError
 from snellen.core.spec import Boxes, Preprocessing
 from snellen.data.dataset import Dataset, Labelled
@@ -32,7 +32,7 @@ COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
 NAMES = ("a", "b", "cat", "Dog", "ein Hund", "粒", "x.jpg", "train", "test", "val", ".hidden", "__MACOSX", "a'b\"c")
 
 
-def test_random_folders_open_or_say_what_is_wrong(tmp_path: Path) -> None:
+def test_random_folders_open_or_raise_errors_with_a_cause(tmp_path: Path) -> None:
     opened = 0
     for seed in range(COUNT):
         draw = random.Random(seed)
@@ -43,7 +43,7 @@ def test_random_folders_open_or_say_what_is_wrong(tmp_path: Path) -> None:
     assert 0.1 * COUNT < opened < 0.9 * COUNT
 
 
-def test_random_sets_of_objects_open_or_say_what_is_wrong(tmp_path: Path) -> None:
+def test_random_object_datasets_open_or_raise_errors_with_a_cause(tmp_path: Path) -> None:
     opened = 0
     for seed in range(COUNT):
         draw = random.Random(seed)
@@ -66,7 +66,7 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
         if data.files:
             adds_up = data.files["used"] + data.files.get("set aside", 0) + data.files.get("no data", 0)
             assert adds_up == data.files["found"], (seed, data.files)
-            assert len(data.aside) == data.files.get("set aside", 0), seed
+            assert len(data.skipped) == data.files.get("set aside", 0), seed
         ids = sorted(int(i) for split in data.splits.values() for i in split)
         assert ids == list(range(len(data.source))), seed
         for split in data.splits.values():
@@ -86,20 +86,23 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
 
 
 def sound(data: Dataset[Labelled], id: int, seed: int) -> None:
-    """Boxes have an area inside of the picture, and every label a name."""
-    found, target = data.annotations.of(id), data.spec.target  # type: ignore[union-attr]
-    assert isinstance(found, Objects)
+    """Check that boxes have an area inside the image, and that every label has a name."""
+    annotation, target = data.annotations.load(id), data.spec.target  # type: ignore[union-attr]
+    assert isinstance(annotation, GroundTruth)
     assert isinstance(target, Boxes)
-    _, height, width = data.picture(id).shape
-    x1, y1, x2, y2 = found.boxes.unbind(1)
-    assert bool(((x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height) & (x1 < x2) & (y1 < y2)).all()), (seed, found)
-    assert bool(((found.labels >= 0) & (found.labels < len(target.names))).all()), seed
-    assert found.masks is None or found.masks.shape == (len(found.boxes), height, width), seed
-    assert torch.isfinite(found.areas).all(), seed
+    _, height, width = data.image(id).shape
+    x1, y1, x2, y2 = annotation.boxes.unbind(1)
+    assert bool(((x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height) & (x1 < x2) & (y1 < y2)).all()), (
+        seed,
+        annotation,
+    )
+    assert bool(((annotation.labels >= 0) & (annotation.labels < len(target.names))).all()), seed
+    assert annotation.masks is None or annotation.masks.shape == (len(annotation.boxes), height, width), seed
+    assert torch.isfinite(annotation.areas).all(), seed
 
 
-def pictures_in_classes(root: Path, draw: random.Random) -> None:
-    """Class folders, some with splits, with good pictures, damaged ones and strays."""
+def class_folders_with_errors(root: Path, draw: random.Random) -> None:
+    """Class folders, some with splits, with good images, damaged ones and strays."""
     tops = draw.choice([[""], ["train", "test"], ["train", "val", "test"], ["train"], ["test"], ["train", "extra"]])
     labels = draw.sample(NAMES, draw.randint(1, 4))
     for top in tops:
@@ -107,12 +110,12 @@ def pictures_in_classes(root: Path, draw: random.Random) -> None:
             folder = root / top / label
             folder.mkdir(parents=True, exist_ok=True)
             for k in range(draw.choice([0, 1, 3, 8])):
-                picture(folder / f"s{draw.randint(0, 3)}_{k}", draw)
+                write_image(folder / f"s{draw.randint(0, 3)}_{k}", draw)
     if draw.random() < 0.5:
         spoil(root, draw)
 
 
-def picture(path: Path, draw: random.Random) -> None:
+def write_image(path: Path, draw: random.Random) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = scene(draw.randint(0, 30), draw.choice([(12, 10), (12, 10), (20, 16)]), draw.choice([1, 3, 3, 3, 4]))
     kind = draw.choice(["png", "png", "jpg", "tif", "deep", "gif", "bmp", "webp"])
@@ -136,7 +139,7 @@ def spoil(root: Path, draw: random.Random) -> None:
         folder = draw.choice(folders)
         match draw.randint(0, 6):
             case 0:
-                nasty(folder / draw.choice(["", "more"]))
+                write_bad_files(folder / draw.choice(["", "more"]))
             case 1 if files:
                 damage(draw.choice(files), draw)
             case 2:
@@ -185,9 +188,9 @@ def idx_files(root: Path, draw: random.Random) -> None:
 
 
 def table_of_names(root: Path, draw: random.Random) -> None:
-    """Pictures with a table that names them, some of them wrongly."""
+    """Images with a table that lists them, some of them wrongly."""
     for k in range(draw.choice([2, 10, 30])):
-        picture(root / "pictures" / f"s{k % 4}_{k}", draw)
+        write_image(root / "pictures" / f"s{k % 4}_{k}", draw)
     names = sorted(path.relative_to(root).as_posix() for path in (root / "pictures").iterdir())
     if draw.random() < 0.5:
         names += draw.sample([*names, "pictures/nowhere.png", "../outside.png", "/dev/null"], 2)
@@ -198,10 +201,10 @@ def table_of_names(root: Path, draw: random.Random) -> None:
 
 
 MAKERS: list[Callable[[Path, random.Random], None]] = [
-    pictures_in_classes,
-    pictures_in_classes,
-    pictures_in_classes,
-    pictures_in_classes,
+    class_folders_with_errors,
+    class_folders_with_errors,
+    class_folders_with_errors,
+    class_folders_with_errors,
     table_of_names,
     flat_or_nearly_empty,
     idx_files,
@@ -249,9 +252,9 @@ def coco_set(root: Path, draw: random.Random) -> None:
             }
             for _ in range(6)
         ]
-        told: Any = coco_told(names, [{**row, "segmentation": segment} for row in rows], size=(12, 10))
+        told: Any = coco_content(names, [{**row, "segmentation": segment} for row in rows], size=(12, 10))
         for _ in range(draw.choice([0, 0, 1, 2])):
-            replaced(told, draw)
+            replace_value(told, draw)
         path = home / "_annotations.coco.json"
         path.write_text(json.dumps(told))
         if draw.random() < 0.15:
@@ -260,8 +263,8 @@ def coco_set(root: Path, draw: random.Random) -> None:
         spoil(root, draw)
 
 
-def replaced(told: Any, draw: random.Random) -> None:
-    """One value, at any depth, becomes an odd one, or is left out."""
+def replace_value(told: Any, draw: random.Random) -> None:
+    """Replace one value, at any depth, by an odd one, or delete it."""
     while True:
         key = draw.choice(list(told) if isinstance(told, dict) else range(len(told)))
         if isinstance(told[key], dict | list) and told[key] and draw.random() < 0.9:
@@ -275,7 +278,7 @@ def replaced(told: Any, draw: random.Random) -> None:
 
 
 def voc_set(root: Path, draw: random.Random) -> None:
-    """XML files with lists of splits, some numbers replaced, some files damaged."""
+    """XML files with split lists, some numbers replaced, some files damaged."""
     names = [f"s{draw.randint(0, 3)}_{k}" for k in range(draw.choice([2, 6]))]
     lists = draw.choice([{}, {"train": names}, {"train": names[:1], "test": names[1:]}, {"val": names}])
     voc(
@@ -294,7 +297,7 @@ def voc_set(root: Path, draw: random.Random) -> None:
 
 
 def yolo_set(root: Path, draw: random.Random) -> None:
-    """Text files with data.yaml, some words replaced, some files damaged."""
+    """Label files with data.yaml, some words replaced, some files damaged."""
     polygons = draw.random() < 0.4
     row = "1 0.1 0.1 0.8 0.1 0.5 0.9\n" if polygons else "0 0.5 0.5 0.25 0.25\n"
     splits = draw.choice([["train"], ["train", "val"], ["train", "val", "test"], ["test"]])
@@ -316,20 +319,20 @@ SETS: list[Callable[[Path, random.Random], None]] = [coco_set, voc_set, yolo_set
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "deep"])
-def test_damaged_pictures_end_as_unusable_and_nothing_else(tmp_path: Path, kind: str) -> None:
-    from snellen.data.decode.header import Unusable
+def test_damaged_images_raise_unusable_file_only(tmp_path: Path, kind: str) -> None:
+    from snellen.data.decode.header import UnusableFile
     from snellen.data.decode.image_decoder import decode, header
 
     path = tmp_path / "picture"
     if kind == "deep":
         tiff(path, scene(1, (20, 16), 1).astype(np.uint16))
-        whole = path.read_bytes()
+        encoded_image = path.read_bytes()
     else:
-        whole = encoded(scene(1, (20, 16)), kind)
+        encoded_image = encoded(scene(1, (20, 16)), kind)
     draw = random.Random(0)
     for _ in range(COUNT):
-        path.write_bytes(whole)
+        path.write_bytes(encoded_image)
         damage(path, draw)
         for read in (header, lambda path: decode(path, Preprocessing(size=(4, 4)))):
-            with contextlib.suppress(Unusable):
+            with contextlib.suppress(UnusableFile):
                 read(path)

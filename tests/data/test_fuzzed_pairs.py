@@ -1,4 +1,4 @@
-"""Random folders of pictures with masks and maps open, or end with one line that names what is wrong (R5).
+"""Random folders of image–map pairs open, or end with a one-line error with its cause (R5).
 
 `SNELLEN_FUZZ=1000 pytest tests/data/test_fuzzed_pairs.py` runs a thousand of them.
 """
@@ -17,13 +17,13 @@ from image_makers import save, scene
 from PIL import Image
 from test_fuzzed_folders import damage, spoil
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.errors import SnellenError
 from snellen.core.spec import Boxes, PixelNumbers
-from snellen.data.decode.header import Unusable
+from snellen.data.decode.header import UnusableFile
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.map_files import numbers
-from snellen.data.formats.mask_values import facts
+from snellen.data.formats.map_files import read_map
+from snellen.data.formats.mask_values import read_mask_info
 from snellen.data.open_dataset import dataset
 
 COUNT = int(os.environ.get("SNELLEN_FUZZ", "100"))
@@ -37,7 +37,7 @@ LAYOUTS = (
 NUMBERS = ("depth", "normals", "edges", "reflectance", "flow")
 
 
-def test_random_pairs_open_or_say_what_is_wrong(tmp_path: Path) -> None:
+def test_random_pairs_open_or_raise_errors_with_a_cause(tmp_path: Path) -> None:
     opened = 0
     for seed in range(COUNT):
         draw = random.Random(seed)
@@ -47,7 +47,7 @@ def test_random_pairs_open_or_say_what_is_wrong(tmp_path: Path) -> None:
         for _ in range(draw.choice([0, 0, 1, 3])):
             damage(draw.choice([f for f in sorted(root.rglob("*")) if f.is_file()]), draw)
         if draw.random() < 0.25:
-            with contextlib.suppress(FileExistsError):  # the same bad files in one place twice
+            with contextlib.suppress(FileExistsError):  # the same bad files twice in one place
                 spoil(root, draw)
         opened += opens_or_says_why(root, draw, seed)
     assert 0.1 * COUNT < opened < 0.9 * COUNT
@@ -64,7 +64,7 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
         assert data.annotations is not None, seed
         adds_up = data.files["used"] + data.files["set aside"] + data.files["no data"]
         assert adds_up == data.files["found"], (seed, data.files)
-        assert len(data.aside) == data.files["set aside"], seed
+        assert len(data.skipped) == data.files["set aside"], seed
         for split in data.splits:
             for there in data.scenes(split).in_order():
                 fits(there.image, there.truth, data.spec.target)
@@ -80,7 +80,7 @@ def opens_or_says_why(root: Path, draw: random.Random, seed: int) -> bool:
 
 def fits(image: torch.Tensor, truth: object, target: object) -> None:
     size = image.shape[-2:]
-    if isinstance(truth, Objects):
+    if isinstance(truth, GroundTruth):
         assert isinstance(target, Boxes)
         assert truth.masks.shape[1:] == size
         assert bool((truth.areas > 0).all())
@@ -93,14 +93,14 @@ def fits(image: torch.Tensor, truth: object, target: object) -> None:
 
 
 def masks(root: Path, draw: random.Random) -> None:
-    shown, told = draw.choice(LAYOUTS)
+    image_pattern, map_pattern = draw.choice(LAYOUTS)
     kind = draw.choice(["few", "few", "binary", "deep", "colours", "many"])
     for k in range(draw.choice([2, 5, 9])):
         split = draw.choice(["train", "train", "test"])
         size = draw.choice([(12, 10), (12, 10), (12, 10), (7, 1)])
-        save(root / f"{shown.format(k=k, s=split)}.png", scene(k, size, draw.choice([1, 3, 3])))
+        save(root / f"{image_pattern.format(k=k, s=split)}.png", scene(k, size, draw.choice([1, 3, 3])))
         values = np.random.default_rng(k).integers(0, {"binary": 2, "deep": 900, "many": 60}.get(kind, 4), size[::-1])
-        path = root / f"{told.format(k=k, s=split)}{draw.choice(['.png'] * 9 + ['.jpg', '.tif'])}"
+        path = root / f"{map_pattern.format(k=k, s=split)}{draw.choice(['.png'] * 9 + ['.jpg', '.tif'])}"
         if draw.random() < 0.95:
             stored = (
                 values.astype(np.uint16)
@@ -139,7 +139,7 @@ def number_maps(root: Path, draw: random.Random) -> None:
         (root / "depth.json").write_text(draw.choice(['{"scale": 2}', "{", '{"scale": []}']))
 
 
-def test_damaged_masks_and_maps_end_as_unusable_and_nothing_else(tmp_path: Path) -> None:
+def test_damaged_masks_and_maps_raise_unusable_file_only(tmp_path: Path) -> None:
     values = np.arange(120, dtype=np.float32).reshape(12, 10)
     np.save(tmp_path / "a.npy", values)
     (tmp_path / "a.pfm").write_bytes(b"Pf\n10 12\n-1.0\n" + values.tobytes())
@@ -148,11 +148,11 @@ def test_damaged_masks_and_maps_end_as_unusable_and_nothing_else(tmp_path: Path)
     Image.fromarray(values.astype(np.uint8)).convert("P").save(tmp_path / "b.png")
     draw = random.Random(0)
     for path in sorted(tmp_path.iterdir()):
-        whole = path.read_bytes()
+        encoded_map = path.read_bytes()
         for _ in range(COUNT):
-            path.write_bytes(whole)
+            path.write_bytes(encoded_map)
             damage(path, draw)
-            with contextlib.suppress(Unusable):
-                assert numbers(path).ndim in (2, 3)
-            with contextlib.suppress(Unusable):
-                assert facts(path).height > 0 or path.suffix != ".png"
+            with contextlib.suppress(UnusableFile):
+                assert read_map(path).ndim in (2, 3)
+            with contextlib.suppress(UnusableFile):
+                assert read_mask_info(path).height > 0 or path.suffix != ".png"

@@ -1,4 +1,4 @@
-"""Splits: every sample in just one, groups whole, counts exact within each class, stable."""
+"""Splits: disjoint, complete, grouped, stratified, reproducible."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Input, Numbers
 from snellen.data.dataset import SPLITS, RawDataset
-from snellen.data.source import Array
-from snellen.data.splits import SHARES, divide
+from snellen.data.source import ArraySource
+from snellen.data.splits import SPLIT_FRACTIONS, make_splits
 
 
-def draft(truth: list[int], groups: list[int] | None = None, given_splits: list[int] | None = None) -> RawDataset:
+def raw_dataset(truth: list[int], groups: list[int] | None = None, given_splits: list[int] | None = None) -> RawDataset:
     return RawDataset(
-        source=Array(torch.zeros(len(truth), 2)),
+        source=ArraySource(torch.zeros(len(truth), 2)),
         inputs={"x": Input(modality="vector", shape=(2,))},
         target=Classes(names=tuple(str(k) for k in range(max(truth) + 1))),
         truth=torch.tensor(truth),
         groups=None if groups is None else np.array(groups),
         recognised_as="numbers",
-        given=None if given_splits is None else np.array(given_splits),
+        given_splits=None if given_splits is None else np.array(given_splits),
     )
 
 
@@ -37,7 +37,7 @@ def test_every_sample_is_in_one_split_and_no_group_in_two(
 ) -> None:
     groups = data.draw(st.lists(st.integers(0, 20), min_size=len(truth), max_size=len(truth)))
     for fold in range(folds or 1):
-        splits = divide(draft(truth, groups), seed, folds, fold)
+        splits = make_splits(raw_dataset(truth, groups), seed, folds, fold)
         assert set(splits) == set(SPLITS)
         assert torch.cat(list(splits.values())).sort().values.tolist() == list(range(len(truth)))
         assert all((ids[1:] > ids[:-1]).all() for ids in splits.values())
@@ -50,18 +50,18 @@ def test_every_sample_is_in_one_split_and_no_group_in_two(
 @settings(max_examples=60, deadline=None)
 @given(truth=labels, seed=st.integers(0, 5))
 def test_counts_are_exact_within_each_class(truth: list[int], seed: int) -> None:
-    splits = divide(draft(truth), seed)
+    splits = make_splits(raw_dataset(truth), seed)
     for label in set(truth):
         total = truth.count(label)
-        for share, name in zip(SHARES, SPLITS, strict=True):
+        for fraction, name in zip(SPLIT_FRACTIONS, SPLITS, strict=True):
             count = sum(truth[int(i)] == label for i in splits[name])
-            assert abs(count - share * total) <= 1 + (total < 8)
+            assert abs(count - fraction * total) <= 1 + (total < 8)
 
 
 @settings(max_examples=40, deadline=None)
 @given(truth=labels, folds=st.sampled_from([2, 3, 5]))
 def test_folds_test_every_sample_once_and_evenly(truth: list[int], folds: int) -> None:
-    tests = [divide(draft(truth), 0, folds, fold)["test"] for fold in range(folds)]
+    tests = [make_splits(raw_dataset(truth), 0, folds, fold)["test"] for fold in range(folds)]
     assert torch.cat(tests).sort().values.tolist() == list(range(len(truth)))
     for label in set(truth):
         for ids in tests:
@@ -70,36 +70,36 @@ def test_folds_test_every_sample_once_and_evenly(truth: list[int], folds: int) -
 
 def test_folds_of_numbers_need_no_classes() -> None:
     numbers = RawDataset(
-        source=Array(torch.zeros(20, 2)),
+        source=ArraySource(torch.zeros(20, 2)),
         inputs={"x": Input(modality="vector", shape=(2,))},
         target=Numbers(names=("y",)),
         truth=torch.zeros(20, 1),
         recognised_as="numbers",
     )
-    assert [len(divide(numbers, 0, 5, fold)["test"]) for fold in range(5)] == [4] * 5
+    assert [len(make_splits(numbers, 0, 5, fold)["test"]) for fold in range(5)] == [4] * 5
 
 
 def test_seeds_differ_and_repeat() -> None:
     truth = [0, 1] * 50
-    assert torch.equal(divide(draft(truth), 3)["test"], divide(draft(truth), 3)["test"])
-    assert not torch.equal(divide(draft(truth), 3)["test"], divide(draft(truth), 4)["test"])
+    assert torch.equal(make_splits(raw_dataset(truth), 3)["test"], make_splits(raw_dataset(truth), 3)["test"])
+    assert not torch.equal(make_splits(raw_dataset(truth), 3)["test"], make_splits(raw_dataset(truth), 4)["test"])
 
 
-def test_a_given_split_is_respected_and_completed() -> None:
+def test_given_splits_are_respected_and_completed() -> None:
     truth = [0, 1] * 100
-    splits = divide(draft(truth, given_splits=[0] * 150 + [2] * 50))
+    splits = make_splits(raw_dataset(truth, given_splits=[0] * 150 + [2] * 50))
     assert splits["test"].tolist() == list(range(150, 200))
     assert len(splits["val"]) == 15 or abs(len(splits["val"]) - 15) <= 1
     assert set(splits["val"].tolist()) < set(range(150))
 
 
 @pytest.mark.parametrize(("folds", "fold"), [(1, 0), (9, 0), (3, 3), (3, -1)])
-def test_impossible_folds_are_refused(folds: int, fold: int) -> None:
-    with pytest.raises(UsageError, match="cannot be made"):
-        divide(draft([0, 1] * 4), 0, folds, fold)
+def test_impossible_folds_are_an_error(folds: int, fold: int) -> None:
+    with pytest.raises(UsageError, match="cannot make"):
+        make_splits(raw_dataset([0, 1] * 4), 0, folds, fold)
 
 
-def test_folds_do_not_go_with_given_splits() -> None:
-    with pytest.raises(UsageError, match="splits of its own"):
-        divide(draft([0, 1] * 4, given_splits=[0] * 6 + [2] * 2), 0, 2)
-    assert len(divide(draft([0, 1] * 4, given_splits=[0] * 8), 0, 2)["test"]) == 4
+def test_folds_with_given_splits_are_an_error() -> None:
+    with pytest.raises(UsageError, match="has its own splits"):
+        make_splits(raw_dataset([0, 1] * 4, given_splits=[0] * 6 + [2] * 2), 0, 2)
+    assert len(make_splits(raw_dataset([0, 1] * 4, given_splits=[0] * 8), 0, 2)["test"]) == 4

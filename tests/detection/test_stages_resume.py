@@ -1,4 +1,4 @@
-"""D5, D6: detectors that are learned in stages go on to the same bits, stopped within a stage or after one."""
+"""D5, D6: resuming detectors trained in stages is bit-identical, interrupted within a stage or after one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from snellen.core import files
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 2, "min_size": 64, "rois_per_image": 16, "max_proposals": 40}
 
 
-@pytest.mark.parametrize("cut", [4, 14], ids=["among the regions", "in the network"])
+@pytest.mark.parametrize("cut", [4, 14], ids=["during proposals", "during training"])
 @pytest.mark.parametrize("name", ["rcnn", "fast-rcnn"])
-def test_it_goes_on_to_the_same_bits(name: str, cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_is_bit_identical(name: str, cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     torch.set_num_threads(1)
-    data = blocks.boxes()
-    few = dataclasses.replace(data, splits={split: ids[:6] for split, ids in data.splits.items()})
-    snellen.train(few, name, out=tmp_path / "whole", options=RunOptions(threads=1, report=False), **QUICK)
+    data = blocks.box_dataset()
+    subset = dataclasses.replace(data, splits={split: ids[:6] for split, ids in data.splits.items()})
+    snellen.train(subset, name, out=tmp_path / "whole", options=RunOptions(threads=1, report=False), **QUICK)
     original: Callable[..., str] = files.write_tensors
     saves = 0
 
@@ -39,10 +39,10 @@ def test_it_goes_on_to_the_same_bits(name: str, cut: int, tmp_path: Path, monkey
     monkeypatch.setattr(files, "write_tensors", stop)
     options = RunOptions(threads=1, report=False, save_every=0.0)
     with pytest.raises(KeyboardInterrupt):
-        snellen.train(few, name, out=tmp_path / "cut", options=options, **QUICK)
+        snellen.train(subset, name, out=tmp_path / "cut", options=options, **QUICK)
     monkeypatch.undo()
-    snellen.resume(tmp_path / "cut", data=few, options=RunOptions(threads=1, report=False))
-    whole, gone_on = (files.read_tensors(tmp_path / run / "model.safetensors")[0] for run in ("whole", "cut"))
-    assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
+    snellen.resume(tmp_path / "cut", data=subset, options=RunOptions(threads=1, report=False))
+    uninterrupted, resumed = (files.read_tensors(tmp_path / run / "model.safetensors")[0] for run in ("whole", "cut"))
+    assert all(torch.equal(uninterrupted[key], resumed[key]) for key in uninterrupted)
     one, other = (tmp_path / run / "history.jsonl" for run in ("whole", "cut"))
     assert one.read_bytes() == other.read_bytes()

@@ -1,4 +1,4 @@
-"""The page on export does what it says: its commands print what it shows, its snippets say what stands beside them."""
+"""docs/guide/export.md: commands and snippets print the output that the page shows."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from snellen.data.synthetic.toys import digits
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "export.md"
 
 
-def words(text: str) -> str:
-    """Without the hash, the differences and the version, which differ between machines and in time."""
+def without_variable_parts(text: str) -> str:
+    """Replace hash, differences and version, which vary between machines and releases."""
     return re.sub(r"[0-9a-f]{64}|at most \S+, \S+|snellen \d\S+", "#", text)
 
 
-def printed(words: list[str]) -> str:
+def stdout_of(arguments: list[str]) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        assert main(words) == 0
+        assert main(arguments) == 0
     return out.getvalue()
 
 
-def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_snippets_print_the_output_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
-    printed(["train", "digits", "--model", "softmax", "--epochs", "5"])
+    stdout_of(["train", "digits", "--model", "softmax", "--epochs", "5"])
     Image.fromarray(digits(0).source.values[0, 0].numpy()).save("digit.png")  # type: ignore[attr-defined]
     text = PAGE.read_text(encoding="utf-8")
-    (shown,) = re.findall(r"^\$ (snellen .*)\n((?:(?!```).*\n)*)", text, re.M)
-    assert words(printed(shown[0].split()[1:])) == words(shown[1])
-    (told,) = re.findall(r"```sh\nsnellen (.*)\n```", text)
-    printed(told.split())
+    ((command, shown),) = re.findall(r"^\$ (snellen .*)\n((?:(?!```).*\n)*)", text, re.M)
+    assert without_variable_parts(stdout_of(command.split()[1:])) == without_variable_parts(shown)
+    (command_to_torch,) = re.findall(r"```sh\nsnellen (.*)\n```", text)
+    stdout_of(command_to_torch.split())
     snippets = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
     assert len(snippets) == 3
     for snippet in snippets:

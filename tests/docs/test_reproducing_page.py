@@ -1,4 +1,4 @@
-"""The page of published tables is fresh, and the guide beside it does what it says."""
+"""docs/reproduced.md is up to date; docs/guide/reproducing.md shows the output of its commands."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = DOCS / "guide" / "reproducing.md"
 
 
-def printed(words: list[str]) -> str:
+def stdout_of(arguments: list[str]) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        assert main(words) == 0
+        assert main(arguments) == 0
     return out.getvalue()
 
 
-def test_the_page_of_results_is_what_its_script_writes() -> None:
+def test_the_page_of_results_equals_the_output_of_its_script() -> None:
     spec = importlib.util.spec_from_file_location("reproduced", DOCS / "reproduced.py")
     assert spec is not None
     assert spec.loader is not None
@@ -32,19 +32,19 @@ def test_the_page_of_results_is_what_its_script_writes() -> None:
     assert (DOCS / "reproduced.md").read_text(encoding="utf-8") == script.page(), "python docs/reproduced.py"
 
 
-def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_snippets_print_the_output_in_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = GUIDE.read_text(encoding="utf-8")
-    ((words, shown),) = re.findall(r"^\$ (snellen .*)\n((?:(?!```).*\n)*)", text, re.M)
-    timeless = [
-        re.sub(r"^measured: \S+ at .* by (`.*`; seed 0); .*", r"\1", said, flags=re.M)
-        for said in (printed(words.split()[1:]), shown)
+    ((command, shown),) = re.findall(r"^\$ (snellen .*)\n((?:(?!```).*\n)*)", text, re.M)
+    outputs = [
+        re.sub(r"^measured: \S+ at .* by (`.*`; seed 0); .*", r"\1", text_of_table, flags=re.M)
+        for text_of_table in (stdout_of(command.split()[1:]), shown)
     ]  # without date, commit and machine
-    assert timeless[0] == timeless[1]
-    assert "`; seed 0" in timeless[1]
-    (told,) = re.findall(r"```sh\n(.*?)```", text, re.S)
-    for line in told.splitlines():
-        printed(line.split()[1:])
+    assert outputs[0] == outputs[1]
+    assert "`; seed 0" in outputs[1]
+    (commands,) = re.findall(r"```sh\n(.*?)```", text, re.S)
+    for line in commands.splitlines():
+        stdout_of(line.split()[1:])
     assert [path.name for path in Path("measured").iterdir()] == ["initialisation.json"]
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
     out = io.StringIO()

@@ -1,5 +1,4 @@
-"""The page on serving does what it says: what it shows is printed, what it sends is answered, its tables are those of
-the code."""
+"""docs/guide/serve.md: its output, snippet, error codes and limits are those of the code."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "guide" / "serve.md").read_text(encoding="utf-8")
 
 
-def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_prints_and_predicts_what_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -39,9 +38,9 @@ def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     try:
         assert server.stdout is not None
-        told = "".join(server.stdout.readline() for _ in range(3))
-        port = re.findall(r":(\d+)/", told)[0]
-        assert told.replace(port, "8000") == shown
+        startup_text = "".join(server.stdout.readline() for _ in range(3))
+        port = re.findall(r":(\d+)/", startup_text)[0]
+        assert startup_text.replace(port, "8000") == shown
         (code,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
@@ -53,35 +52,35 @@ def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert server.returncode == 143
 
 
-def test_the_refusals_are_those_of_the_code() -> None:
+def test_the_error_codes_are_those_of_the_code() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "snellen" / "serving").glob("*.py"))
-    raised = set(re.findall(r'Refused\((\d+), "([\w-]+)"', code)) | {("503", "busy")}  # by a connection
+    raised = set(re.findall(r'HTTPError\(\s*(\d+),\s*"([\w-]+)"', code)) | {("503", "busy")}  # by a connection
     rows = re.findall(r"^\| ((?:\d+, )*\d+) \| (.+?) \|", TEXT, re.M)
-    told = {
-        (status, word)
-        for statuses, words in rows
-        for word in re.findall(r"`([\w-]+)`", words)
+    documented = {
+        (status, error_code)
+        for statuses, error_codes in rows
+        for error_code in re.findall(r"`([\w-]+)`", error_codes)
         for status in statuses.split(", ")
     }
-    assert raised <= told
-    assert {word for _, word in told} == {word for _, word in raised}
-    assert {status for status, _ in told} == {status for status, _ in raised}
+    assert raised <= documented
+    assert {error_code for _, error_code in documented} == {error_code for _, error_code in raised}
+    assert {status for status, _ in documented} == {status for status, _ in raised}
 
 
 def test_the_limits_are_those_of_the_code() -> None:
     rows = dict(re.findall(r"^\| `(--[\w-]+)` \| (.+?) \|", TEXT, re.M))
-    pictures, tables = limits("image", {}), limits("vector", {})
+    images, tables = limits("image", {}), limits("vector", {})
     assert rows == {
-        "--max-bytes": f"{pictures.max_bytes >> 20} MiB; tables {tables.max_bytes >> 20} MiB",
-        "--max-pixels": f"{pictures.max_pixels:,}",
-        "--max-inputs": f"{pictures.max_inputs}; rows {tables.max_inputs:,}",
-        "--max-queue": str(pictures.max_queue),
-        "--timeout": f"{pictures.timeout:g} s",
-        "--io-timeout": f"{pictures.io_timeout:g} s",
-        "--max-connections": str(pictures.max_connections),
+        "--max-bytes": f"{images.max_bytes >> 20} MiB; tables {tables.max_bytes >> 20} MiB",
+        "--max-pixels": f"{images.max_pixels:,}",
+        "--max-inputs": f"{images.max_inputs}; rows {tables.max_inputs:,}",
+        "--max-queue": str(images.max_queue),
+        "--timeout": f"{images.timeout:g} s",
+        "--io-timeout": f"{images.io_timeout:g} s",
+        "--max-connections": str(images.max_connections),
     }
 
 
-def test_what_is_shown_of_an_answer_is_json() -> None:
+def test_the_responses_on_the_page_are_json() -> None:
     shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", TEXT, re.M | re.S)]
     assert [list(entry) for entry in shown] == [["answers"], ["error"]]

@@ -1,4 +1,4 @@
-"""One file that says what the run says, or none at all."""
+"""Export to ONNX and torch.export: outputs, metadata, parity check, errors."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def rows(count: int = 200) -> Tensor:
     return torch.randn(count, 3, generator=seeded())
 
 
-def pictures(dtype: torch.dtype, high: int, count: int = 60) -> Tensor:
+def random_images(dtype: torch.dtype, high: int, count: int = 60) -> Tensor:
     return torch.randint(0, high, (count, 2, 14, 16), generator=seeded()).to(dtype)
 
 
 def bright(x: Tensor) -> Tensor:
-    """Is the left half brighter?"""
+    """Label: whether the left half is brighter."""
     x = x.double()
     return (x[..., :8].mean((1, 2, 3)) > x[..., 8:].mean((1, 2, 3))).long()
 
 
-def said(path: Path, x: Tensor) -> dict[str, Tensor]:
-    """What ONNX Runtime says."""
+def onnx_outputs(path: Path, x: Tensor) -> dict[str, Tensor]:
+    """Outputs of ONNX Runtime."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, map(torch.from_numpy, session.run(names, {"input": x.numpy()})), strict=True))
 
 
-def about(path: Path) -> dict[str, Any]:
+def metadata(path: Path) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     known = session.get_modelmeta().custom_metadata_map
     return {key: json.loads(text) if text[0] in "{[" else text for key, text in known.items()}
@@ -64,92 +64,92 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     )
 
 
-def test_the_file_says_what_it_is(run: TrainedRun, tmp_path: Path) -> None:
+def test_metadata_of_the_file(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("onnx", tmp_path / "a.onnx")
-    known = about(path)
-    assert known["sha256"] == files.sha256(run.folder / "model.safetensors")
-    assert (known["task"], known["learner"], known["data"]) == ("classify", "softmax", "made")
-    assert known["input"] == {"name": "input", "dtype": "float32", "shape": ["batch", 3]}
-    assert [o["name"] for o in known["outputs"]] == ["scores", "probabilities"]
-    assert known["outputs"][0]["columns"] == ["class 0", "class 1"]
-    assert (known["parity"]["inputs"], sum(known["parity"]["batches"])) == (100, 100)
+    stored = metadata(path)
+    assert stored["sha256"] == files.sha256(run.folder / "model.safetensors")
+    assert (stored["task"], stored["learner"], stored["data"]) == ("classify", "softmax", "made")
+    assert stored["input"] == {"name": "input", "dtype": "float32", "shape": ["batch", 3]}
+    assert [o["name"] for o in stored["outputs"]] == ["scores", "probabilities"]
+    assert stored["outputs"][0]["columns"] == ["class 0", "class 1"]
+    assert (stored["parity"]["inputs"], sum(stored["parity"]["batches"])) == (100, 100)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [i.shape for i in session.get_inputs()] == [["batch", 3]]
 
 
 @pytest.mark.parametrize(("dtype", "high"), [(torch.uint8, 256), (torch.uint16, 60000), (torch.float32, 4000)])
-def test_pictures_of_every_depth_go_in_raw(dtype: torch.dtype, high: int, tmp_path: Path) -> None:
-    x = pictures(dtype, high)
-    made = train(classes(x, bright(x), 2), "lenet", epochs=1, out=tmp_path / "r", **QUICK)
-    path = made.export("onnx")
+def test_raw_images_of_every_bit_depth(dtype: torch.dtype, high: int, tmp_path: Path) -> None:
+    x = random_images(dtype, high)
+    trained = train(classes(x, bright(x), 2), "lenet", epochs=1, out=tmp_path / "r", **QUICK)
+    path = trained.export("onnx")
     assert path == tmp_path / "r" / "model.onnx"
     outside = torch.cat([x[:2].double(), x[:1].double() * 0, x[:1].double() * 0 + high - 1]).to(dtype)
-    for row, answer in zip(said(path, outside)["probabilities"], made.ask(outside), strict=True):
+    for row, answer in zip(onnx_outputs(path, outside)["probabilities"], trained.predict_batch(outside), strict=True):
         assert row.tolist() == pytest.approx(list(answer["probabilities"].values()), abs=1e-4)
-    program = torch.export.load(made.export("torch")).module()
-    torch.testing.assert_close(program(outside)["scores"], said(path, outside)["scores"], rtol=0, atol=1e-4)
-    given = about(path)["input"]
-    assert (given["dtype"], given["shape"]) == (str(dtype)[6:], ["batch", 2, 14, 16])
-    assert given["range"] == list(made.value_range or ())
-    assert given["reading"]["size"] == [14, 16]
+    program = torch.export.load(trained.export("torch")).module()
+    torch.testing.assert_close(program(outside)["scores"], onnx_outputs(path, outside)["scores"], rtol=0, atol=1e-4)
+    input_info = metadata(path)["input"]
+    assert (input_info["dtype"], input_info["shape"]) == (str(dtype)[6:], ["batch", 2, 14, 16])
+    assert input_info["range"] == list(trained.value_range or ())
+    assert input_info["reading"]["size"] == [14, 16]
 
 
-def test_a_large_offset_in_64_bits_survives(tmp_path: Path) -> None:
-    x = rows().double() + 1e9  # in float32 nothing would be left of the differences
-    made = train(numbers(x, x[:, :2] - 1e9, ("a", "b"), ("mm", "kg")), "mlp", epochs=2, out=tmp_path / "r", **QUICK)
-    path = made.export()
-    expected = torch.tensor([list(answer.values()) for answer in made.ask(x[:32])], dtype=torch.float64)
-    torch.testing.assert_close(said(path, x[:32])["numbers"], expected, rtol=0, atol=1e-5)
-    (output,) = about(path)["outputs"]
+def test_a_large_offset_in_float64_is_preserved(tmp_path: Path) -> None:
+    x = rows().double() + 1e9  # float32 would lose the differences
+    trained = train(numbers(x, x[:, :2] - 1e9, ("a", "b"), ("mm", "kg")), "mlp", epochs=2, out=tmp_path / "r", **QUICK)
+    path = trained.export()
+    expected = torch.tensor([list(answer.values()) for answer in trained.predict_batch(x[:32])], dtype=torch.float64)
+    torch.testing.assert_close(onnx_outputs(path, x[:32])["numbers"], expected, rtol=0, atol=1e-5)
+    (output,) = metadata(path)["outputs"]
     assert (output["columns"], output["units"]) == (["a", "b"], ["mm", "kg"])
 
 
-def test_each_of_several_labels_has_its_own_probability(tmp_path: Path) -> None:
+def test_multilabel_probabilities(tmp_path: Path) -> None:
     x = rows()
-    made = train(labels(x, (x > 0).float()), "softmax", epochs=2, out=tmp_path / "r", **QUICK)
-    path = made.export()
-    expected = torch.tensor([list(answer["probabilities"].values()) for answer in made.ask(x[:9])])
-    torch.testing.assert_close(said(path, x[:9])["probabilities"], expected.float(), rtol=0, atol=1e-5)
+    trained = train(labels(x, (x > 0).float()), "softmax", epochs=2, out=tmp_path / "r", **QUICK)
+    path = trained.export()
+    expected = torch.tensor([list(answer["probabilities"].values()) for answer in trained.predict_batch(x[:9])])
+    torch.testing.assert_close(onnx_outputs(path, x[:9])["probabilities"], expected.float(), rtol=0, atol=1e-5)
 
 
-def test_a_model_without_probabilities_gives_scores_only(tmp_path: Path) -> None:
+def test_a_model_without_probabilities_has_scores_only(tmp_path: Path) -> None:
     x = rows()
-    made = train(classes(x, (x[:, 0] > 0).long(), 2), "perceptron", epochs=1, out=tmp_path / "r", **QUICK)
-    path = made.export()
-    expected = torch.tensor([list(answer["scores"].values()) for answer in made.ask(x[:9])])
-    assert list(said(path, x)) == ["scores"]
-    torch.testing.assert_close(said(path, x[:9])["scores"], expected.float(), rtol=1e-5, atol=1e-5)
+    trained = train(classes(x, (x[:, 0] > 0).long(), 2), "perceptron", epochs=1, out=tmp_path / "r", **QUICK)
+    path = trained.export()
+    expected = torch.tensor([list(answer["scores"].values()) for answer in trained.predict_batch(x[:9])])
+    assert list(onnx_outputs(path, x)) == ["scores"]
+    torch.testing.assert_close(onnx_outputs(path, x[:9])["scores"], expected.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_program_of_torch_is_read_where_snellen_is_not(run: TrainedRun, tmp_path: Path) -> None:
+def test_a_torch_program_runs_without_snellen(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("torch", tmp_path / "a.pt2")
     x = rows(5)
     torch.save(x, tmp_path / "x.pt")
     code = (
         "import sys, json, torch\n"
         "sys.modules['snellen'] = None\n"
-        "told = {'snellen.json': ''}\n"
-        "program = torch.export.load(sys.argv[1], extra_files=told).module()\n"
+        "extra_files = {'snellen.json': ''}\n"
+        "program = torch.export.load(sys.argv[1], extra_files=extra_files).module()\n"
         "x = torch.load(sys.argv[2])\n"
         "assert all(len(program(x[:n])['scores']) == n for n in (1, 2, 5))\n"
-        "print(json.dumps([program(x)['probabilities'].tolist(), json.loads(told['snellen.json'])]))"
+        "print(json.dumps([program(x)['probabilities'].tolist(), json.loads(extra_files['snellen.json'])]))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(path), str(tmp_path / "x.pt")],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    probabilities, known = json.loads(done.stdout)
-    for row, answer in zip(probabilities, run.ask(x), strict=True):
+    assert process.returncode == 0, process.stderr
+    probabilities, metadata_json = json.loads(process.stdout)
+    for row, answer in zip(probabilities, run.predict_batch(x), strict=True):
         assert row == pytest.approx(list(answer["probabilities"].values()), abs=1e-6)
-    assert known["outputs"][1]["columns"] == ["class 0", "class 1"]
-    assert known["parity"]["inputs"] == 100
+    assert metadata_json["outputs"][1]["columns"] == ["class 0", "class 1"]
+    assert metadata_json["parity"]["inputs"] == 100
 
 
-class Own(nn.Module):
-    """Layers that count their samples by `len`, which is a fixed number to a tracer that runs the code."""
+class LenModule(nn.Module):
+    """Module that uses `len(x)`, which non-strict tracing fixes to a constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,38 +159,38 @@ class Own(nn.Module):
         return self.layer(x.reshape(len(x), -1))  # type: ignore[no-any-return]
 
 
-class Wavering(Own):
-    """Never says the same twice."""
+class Nondeterministic(LenModule):
+    """Module with random outputs."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + torch.rand(len(x), 1)
 
 
-class Deciding(Own):
-    """Computes in another way where the values are large."""
+class DataDependent(LenModule):
+    """Module with control flow that depends on the values."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
         return y if float(x.sum()) < 3 else -y
 
 
-def own(module: nn.Module, folder: Path) -> TrainedRun:
+def train_module(module: nn.Module, folder: Path) -> TrainedRun:
     x = rows()
     return train(classes(x, (x[:, 0] > 0).long(), 2), module, epochs=1, out=folder, **QUICK)
 
 
-def test_a_module_of_ones_own_leaves_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    made = own(Own(), tmp_path / "r")
+def test_a_custom_module_is_exported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    trained = train_module(LenModule(), tmp_path / "r")
     capfd.readouterr()
-    x, path = rows(9), made.export()
+    x, path = rows(9), trained.export()
     assert capfd.readouterr() == ("", "")
     for size in (1, 9):
-        expected = torch.tensor([list(a["probabilities"].values()) for a in made.ask(x[:size])])
-        torch.testing.assert_close(said(path, x[:size])["probabilities"], expected.float(), rtol=0, atol=1e-5)
+        expected = torch.tensor([list(a["probabilities"].values()) for a in trained.predict_batch(x[:size])])
+        torch.testing.assert_close(onnx_outputs(path, x[:size])["probabilities"], expected.float(), rtol=0, atol=1e-5)
 
 
-class Near(Own):
-    """Distances to five points, and the order of what has many ties."""
+class DistancesAndSort(LenModule):
+    """Distances to five points, and a stable sort with many ties."""
 
     def forward(self, x: Tensor) -> Tensor:
         points = torch.arange(15.0).reshape(5, 3) / 7
@@ -199,55 +199,57 @@ class Near(Own):
         return first[:, :2] + 0.1 * places[:, [0, 3]]
 
 
-def test_distances_and_stable_sorting_leave_too(tmp_path: Path) -> None:
-    made = own(Near(), tmp_path / "r")
-    x, path = rows(30), made.export()
-    expected = torch.tensor([list(a["probabilities"].values()) for a in made.ask(x)])
-    torch.testing.assert_close(said(path, x)["probabilities"], expected.float(), rtol=0, atol=1e-5)
+def test_distances_and_stable_sort_are_exported(tmp_path: Path) -> None:
+    trained = train_module(DistancesAndSort(), tmp_path / "r")
+    x, path = rows(30), trained.export()
+    expected = torch.tensor([list(a["probabilities"].values()) for a in trained.predict_batch(x)])
+    torch.testing.assert_close(onnx_outputs(path, x)["probabilities"], expected.float(), rtol=0, atol=1e-5)
 
 
-class Determined(Own):
-    """Something that ONNX has not."""
+class Eigenvalues(LenModule):
+    """Module with an operator that ONNX lacks."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + torch.linalg.eigvalsh(x[:, :, None] * x[:, None])[:, :1]
 
 
-def test_what_onnx_has_not_is_named(tmp_path: Path) -> None:
-    made = own(Determined(), tmp_path / "r")
-    with pytest.raises(UsageError, match=r"no form in ONNX: .*eigh") as caught:
-        made.export()
-    assert caught.value.remedy == "Take --to torch."
+def test_an_operator_that_onnx_lacks_is_named(tmp_path: Path) -> None:
+    trained = train_module(Eigenvalues(), tmp_path / "r")
+    with pytest.raises(UsageError, match=r"cannot be converted to ONNX: .*eigh") as caught:
+        trained.export()
+    assert caught.value.remedy == "Use --to torch."
     assert "\x1b" not in caught.value.cause
-    assert made.export("torch").exists()
+    assert trained.export("torch").exists()
 
 
-def test_what_differs_from_the_run_is_not_written(tmp_path: Path) -> None:
-    made = own(Wavering(), tmp_path / "r")
+def test_a_file_that_differs_from_the_run_is_not_written(tmp_path: Path) -> None:
+    trained = train_module(Nondeterministic(), tmp_path / "r")
     before = sorted((tmp_path / "r").iterdir())
     with pytest.raises(Mismatch, match="scores of the file differ") as caught:
-        made.export("torch")
+        trained.export("torch")
     assert caught.value.exit_code == 5
     assert "Nothing was written" in caught.value.remedy
     assert sorted((tmp_path / "r").iterdir()) == before
 
 
-def test_an_older_file_survives_a_refused_one(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_file_survives_a_failed_export(
+    run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = run.export("onnx", tmp_path / "a.onnx")
     content = path.read_bytes()
-    ask = to_onnx.ask
+    run_batches = to_onnx.run_batches
     wrong = [{"scores": torch.full((n, 2), torch.nan), "probabilities": torch.zeros(n, 2)} for n in (1, 3, 32, 64)]
     from snellen.export import model_file
 
     monkeypatch.setitem(
-        model_file.KINDS,
+        model_file.FORMATS,
         "onnx",
-        model_file.Kind(
+        model_file.ExportFormat(
             suffix=".onnx",
-            needs=to_onnx.needs,
+            check_packages=to_onnx.check_packages,
             convert=to_onnx.convert,
-            content=to_onnx.content,
-            ask=lambda *arguments: wrong if ask(*arguments) else [],
+            serialize=to_onnx.serialize,
+            run_batches=lambda *arguments: wrong if run_batches(*arguments) else [],
         ),
     )
     with pytest.raises(Mismatch):
@@ -256,18 +258,20 @@ def test_an_older_file_survives_a_refused_one(run: TrainedRun, tmp_path: Path, m
     assert [p.name for p in tmp_path.iterdir()] == ["a.onnx"]
 
 
-def test_what_cannot_be_traced_says_so_and_nothing_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    made = own(Deciding(), tmp_path / "r")
+def test_a_module_that_cannot_be_traced_prints_one_error_only(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trained = train_module(DataDependent(), tmp_path / "r")
     capfd.readouterr()
-    with pytest.raises(UsageError, match="Deciding cannot be traced") as caught:
-        made.export()
-    assert "same way" in caught.value.remedy
+    with pytest.raises(UsageError, match="DataDependent cannot be traced") as caught:
+        trained.export()
+    assert "independent of the input values" in caught.value.remedy
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_is_written_over_only_where_it_is_named(run: TrainedRun, tmp_path: Path) -> None:
+def test_an_existing_file_is_overwritten_only_if_it_is_named(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("torch")
-    with pytest.raises(UsageError, match="is there already") as caught:
+    with pytest.raises(UsageError, match="exists already") as caught:
         run.export("torch")
     assert f"--out {path}" in caught.value.remedy
     assert run.export("torch", path) == path
@@ -281,26 +285,26 @@ def test_a_file_is_written_over_only_where_it_is_named(run: TrainedRun, tmp_path
         run.export("torch", tmp_path / "file" / "a.pt2")
 
 
-def test_a_missing_package_is_named_with_the_command(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_with_the_pip_command(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     with pytest.raises(EnvironmentProblem, match="onnxscript") as caught:
         run.export("onnx")
-    assert caught.value.remedy == 'pip install "snellen[onnx]"'
+    assert caught.value.remedy == 'Run: pip install "snellen[onnx]"'
     assert caught.value.exit_code == 4
 
 
-def test_inputs_are_drawn_where_the_data_is_gone(run: TrainedRun, tmp_path: Path) -> None:
+def test_inputs_are_random_if_the_data_is_missing(run: TrainedRun, tmp_path: Path) -> None:
     lost = load(run.folder)
-    assert about(lost.export("onnx", tmp_path / "a.onnx"))["parity"]["from"].startswith("drawn at random: ")
-    few: Dataset[Labelled] = classes(rows(40), (rows(40)[:, 0] > 0).long(), 2)
-    made = train(few, "softmax", epochs=1, out=tmp_path / "r", **QUICK)
-    parity = made.publish("torch").about["parity"]
+    assert metadata(lost.export("onnx", tmp_path / "a.onnx"))["parity"]["from"].startswith("generated at random: ")
+    small: Dataset[Labelled] = classes(rows(40), (rows(40)[:, 0] > 0).long(), 2)
+    trained = train(small, "softmax", epochs=1, out=tmp_path / "r", **QUICK)
+    parity = trained.export_model("torch").metadata["parity"]
     assert parity["inputs"] == 100
-    assert parity["from"].endswith("drawn at random")
+    assert parity["from"].endswith("generated at random")
 
 
-def test_pictures_of_any_size_stay_pictures_of_any_size() -> None:
+def test_variable_image_sizes_stay_variable() -> None:
     varied = Spec(name="v", target=None, inputs={"x": Input(modality="image", shape=(3, None, None), dtype="uint8")})
     assert input_shape(varied, Preprocessing()) == (3, None, None)
     assert input_shape(varied, Preprocessing(size=(8, 9), channels=1)) == (1, 8, 9)
@@ -314,36 +318,39 @@ def test_pictures_of_any_size_stay_pictures_of_any_size() -> None:
     assert input_shape(columns, Preprocessing()) == (2,)
 
 
-SHARED, APART = Output(name="y", columns=("a", "b")), Output(name="y", columns=("a", "b"), units=("", "mm"))
+COMMON_SCALE, SEPARATE_SCALES = (
+    Output(name="y", columns=("a", "b")),
+    Output(name="y", columns=("a", "b"), units=("", "mm")),
+)
 
 
 @pytest.mark.parametrize(
     ("output", "error", "agrees"),
     [
-        (SHARED, 0.9e-2, True),
-        (SHARED, 1.1e-2, False),
-        (APART, 0.9e-6, True),
-        (APART, 1.1e-6, False),
+        (COMMON_SCALE, 0.9e-2, True),
+        (COMMON_SCALE, 1.1e-2, False),
+        (SEPARATE_SCALES, 0.9e-6, True),
+        (SEPARATE_SCALES, 1.1e-6, False),
     ],
 )
-def test_a_difference_is_allowed_up_to_its_share_of_the_scale(output: Output, error: float, agrees: bool) -> None:
+def test_tolerance_is_relative_to_the_scale(output: Output, error: float, agrees: bool) -> None:
     truth = torch.tensor([[100.0, 0.01], [50.0, 0.005]], dtype=torch.float64)  # scales 100 together; 100 and 0.01
     wrong = truth + torch.tensor([[0.0, 0.0], [0.0, error]], dtype=torch.float64)
     if agrees:
-        found = compare([{"y": truth}], [{"y": wrong}], [output])
-        assert found["absolute"]["y"] == pytest.approx(error)
-        assert found["relative"]["y"] == pytest.approx(error / (0.01 if output.units else 100))
+        parity = compare([{"y": truth}], [{"y": wrong}], [output])
+        assert parity["absolute"]["y"] == pytest.approx(error)
+        assert parity["relative"]["y"] == pytest.approx(error / (0.01 if output.units else 100))
     else:
         with pytest.raises(Mismatch):
             compare([{"y": truth}], [{"y": wrong}], [output])
 
 
-def test_zeros_agree_with_zeros_and_nothing_agrees_with_nan() -> None:
+def test_zeros_agree_with_zeros_and_nan_with_nothing() -> None:
     zeros = torch.zeros(4, 2)
-    assert compare([{"y": zeros}], [{"y": zeros}], [SHARED])["relative"] == {"y": 0}
+    assert compare([{"y": zeros}], [{"y": zeros}], [COMMON_SCALE])["relative"] == {"y": 0}
     with pytest.raises(Mismatch):
-        compare([{"y": zeros}], [{"y": zeros + torch.nan}], [SHARED])
+        compare([{"y": zeros}], [{"y": zeros + torch.nan}], [COMMON_SCALE])
     with pytest.raises(Mismatch, match=r"\(4, 1\)"):
-        compare([{"y": zeros}], [{"y": zeros[:, :1]}], [SHARED])
+        compare([{"y": zeros}], [{"y": zeros[:, :1]}], [COMMON_SCALE])
     with pytest.raises(Diverged):
-        compare([{"y": zeros + torch.inf}], [{"y": zeros + torch.inf}], [SHARED])
+        compare([{"y": zeros + torch.inf}], [{"y": zeros + torch.inf}], [COMMON_SCALE])

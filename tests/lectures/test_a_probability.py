@@ -10,23 +10,23 @@ import torch
 from raw_datasets import seeded
 from scipy.stats import bernoulli, entropy, norm
 
-from snellen.metrics.classification import accuracy, confusion, log_loss
+from snellen.metrics.classification import accuracy, confusion_matrix, log_loss
 from snellen.tasks.regress.least_squares import solve
 
 # -- A8 maximum likelihood -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.5, 0.9])
-def test_a8_the_log_loss_of_a_bernoulli_is_entropy_and_divergence(p: float) -> None:
-    """−1/N log Π p(x_i|θ) = H(p̂) + KL(p̂‖p_θ), p̂ the share of ones."""
+def test_a8_the_log_loss_of_a_bernoulli_is_entropy_plus_divergence(p: float) -> None:
+    """−1/N log Π p(x_i|θ) = H(p̂) + KL(p̂‖p_θ), p̂ the fraction of ones."""
     x = (torch.rand(200, generator=seeded()) < 0.37).long()
-    share = float(x.double().mean())
+    fraction = float(x.double().mean())
     scores = torch.tensor([1 - p, p], dtype=torch.float64).log().expand(200, 2)
     loss = log_loss(scores, x).value
     assert loss is not None
     assert loss == pytest.approx(-bernoulli(p).logpmf(x.numpy()).mean(), abs=1e-12)
-    own, theirs = [1 - share, share], [1 - p, p]
-    assert loss == pytest.approx(entropy(own) + entropy(own, theirs), abs=1e-12)
+    empirical, model = [1 - fraction, fraction], [1 - p, p]
+    assert loss == pytest.approx(entropy(empirical) + entropy(empirical, model), abs=1e-12)
 
 
 def test_a8_the_likelihood_is_largest_where_the_parameter_is_the_mean() -> None:
@@ -50,19 +50,19 @@ def test_a8_least_squares_is_maximum_likelihood_under_gaussian_noise() -> None:
     w = solve(x, t)[0]
 
     def loss(w: torch.Tensor) -> float:
-        said = x @ w[:-1] + w[-1]
-        return float(-norm(said.numpy(), 0.5).logpdf(t[:, 0].numpy()).sum())
+        predicted = x @ w[:-1] + w[-1]
+        return float(-norm(predicted.numpy(), 0.5).logpdf(t[:, 0].numpy()).sum())
 
     lowest = loss(w)
     for k in range(3):
         for step in (1e-3, -1e-3):
-            other = w.clone()
-            other[k] += step
-            assert loss(other) > lowest
-        ahead, behind = w.clone(), w.clone()
-        ahead[k] += 1e-5
-        behind[k] -= 1e-5
-        assert (loss(ahead) - loss(behind)) / 2e-5 == pytest.approx(0, abs=1e-5)
+            shifted = w.clone()
+            shifted[k] += step
+            assert loss(shifted) > lowest
+        above, below = w.clone(), w.clone()
+        above[k] += 1e-5
+        below[k] -= 1e-5
+        assert (loss(above) - loss(below)) / 2e-5 == pytest.approx(0, abs=1e-5)
 
 
 # -- A9 sum, product and Bayes' rule ---------------------------------------------------------------------------------
@@ -70,23 +70,23 @@ def test_a8_least_squares_is_maximum_likelihood_under_gaussian_noise() -> None:
 
 def test_a9_the_rules_of_probability_hold_exactly_on_a_table_of_counts() -> None:
     truth = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
-    said = torch.tensor([0, 0, 1, 2, 1, 1, 0, 2, 2, 2, 1, 0])
-    counts = confusion(truth, said, 3).tolist()
+    predicted = torch.tensor([0, 0, 1, 2, 1, 1, 0, 2, 2, 2, 1, 0])
+    counts = confusion_matrix(truth, predicted, 3).tolist()
     total = len(truth)
-    joint = [[Fraction(n, total) for n in row] for row in counts]  # p(c, a): class and answer
-    of_class = [sum(row, Fraction(0)) for row in joint]  # the sum rule
-    of_answer = [sum((row[a] for row in joint), Fraction(0)) for a in range(3)]
-    assert of_class == [Fraction(4, 12), Fraction(3, 12), Fraction(5, 12)]
-    assert sum(of_answer) == 1
-    given_class = [[p / of_class[c] for p in row] for c, row in enumerate(joint)]  # p(a|c), conditional
+    joint = [[Fraction(n, total) for n in row] for row in counts]  # p(c, a): true and predicted class
+    class_probability = [sum(row, Fraction(0)) for row in joint]  # the sum rule
+    prediction_probability = [sum((row[a] for row in joint), Fraction(0)) for a in range(3)]
+    assert class_probability == [Fraction(4, 12), Fraction(3, 12), Fraction(5, 12)]
+    assert sum(prediction_probability) == 1
+    given_class = [[p / class_probability[c] for p in row] for c, row in enumerate(joint)]  # p(a|c), conditional
     for a in range(3):
-        evidence = sum((given_class[c][a] * of_class[c] for c in range(3)), Fraction(0))
-        assert evidence == of_answer[a]
-        posterior = [given_class[c][a] * of_class[c] / evidence for c in range(3)]  # Bayes
+        evidence = sum((given_class[c][a] * class_probability[c] for c in range(3)), Fraction(0))
+        assert evidence == prediction_probability[a]
+        posterior = [given_class[c][a] * class_probability[c] / evidence for c in range(3)]  # Bayes
         assert sum(posterior) == 1
         assert posterior == [Fraction(counts[c][a], sum(row[a] for row in counts)) for c in range(3)]
         for c in range(3):
-            assert joint[c][a] == given_class[c][a] * of_class[c]  # the product rule
-    hit = sum((joint[c][c] for c in range(3)), Fraction(0))
-    assert accuracy(truth, said).value == float(hit)
+            assert joint[c][a] == given_class[c][a] * class_probability[c]  # the product rule
+    correct = sum((joint[c][c] for c in range(3)), Fraction(0))
+    assert accuracy(truth, predicted).value == float(correct)
     assert np.isclose(float(given_class[2][2]), 3 / 5)

@@ -19,18 +19,18 @@ def test_c10_adjoint_and_size(k: int, s: int, p: int, d: int, seed: int) -> None
     side = (d - 1) * s - 2 * p + k
     if side < 1 or p >= k:
         return
-    drawn = seeded(seed)
-    w = torch.randn(3, 2, k, k, generator=drawn, dtype=torch.float64)  # of A: 2 channels to 3
-    x = torch.randn(1, 2, side, side, generator=drawn, dtype=torch.float64)
-    y = torch.randn(1, 3, d, d, generator=drawn, dtype=torch.float64)
+    generator = seeded(seed)
+    w = torch.randn(3, 2, k, k, generator=generator, dtype=torch.float64)  # of A: 2 channels to 3
+    x = torch.randn(1, 2, side, side, generator=generator, dtype=torch.float64)
+    y = torch.randn(1, 3, d, d, generator=generator, dtype=torch.float64)
     forth, back = F.conv2d(x, w, stride=s, padding=p), F.conv_transpose2d(y, w, stride=s, padding=p)
     assert back.shape[2:] == (side, side)
     assert forth.shape[2:] == (d, d)
     assert float((forth * y).sum()) == pytest.approx(float((x * back).sum()), rel=1e-12, abs=1e-12)
 
 
-def test_c10_each_input_pixel_lays_down_the_kernel() -> None:
-    """Brute force: Aᵀy is the sum of the kernel times each pixel, shifted by its stride."""
+def test_c10_each_input_pixel_adds_the_kernel() -> None:
+    """Brute force: Aᵀy is the sum of the kernel times each pixel, shifted by the stride."""
     w, y = torch.randn(1, 1, 3, 3, generator=seeded()), torch.randn(1, 1, 4, 4, generator=seeded(1))
     expected = torch.zeros(9, 9)
     for row in range(4):
@@ -40,15 +40,15 @@ def test_c10_each_input_pixel_lays_down_the_kernel() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_c10_as_it_begins_it_interpolates_bilinearly(factor: int) -> None:
-    """Inside, where no border comes in, it says what torch's bilinear interpolation says."""
-    made = deconvolution(3, 3, factor).double()
+def test_c10_the_initial_weights_interpolate_bilinearly(factor: int) -> None:
+    """Away from the border it equals PyTorch's bilinear interpolation."""
+    layer = deconvolution(3, 3, factor).double()
     with torch.no_grad():
-        made.weight[range(3), range(3)] = bilinear_kernel(factor).double()
+        layer.weight[range(3), range(3)] = bilinear_kernel(factor).double()
         x = torch.randn(2, 3, 7, 6, generator=seeded(), dtype=torch.float64)
-        said = made(x)
+        output = layer(x)
     expected = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-    assert said.shape == expected.shape == (2, 3, 7 * factor, 6 * factor)
+    assert output.shape == expected.shape == (2, 3, 7 * factor, 6 * factor)
     inside = (..., slice(factor // 2, -factor // 2), slice(factor // 2, -factor // 2))
-    assert torch.allclose(said[inside], expected[inside], atol=1e-12)
-    assert not torch.allclose(said, expected)  # the border is another matter: nothing lies beyond it
+    assert torch.allclose(output[inside], expected[inside], atol=1e-12)
+    assert not torch.allclose(output, expected)  # the border differs: it is padded with zeros

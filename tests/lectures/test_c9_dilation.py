@@ -1,4 +1,4 @@
-"""Row C9 of the lectures: a dilated convolution sees d(k − 1) + 1 pixels a side, with no more weights."""
+"""Row C9 of the lectures: dilated convolution, with a receptive field of d(k − 1) + 1 pixels a side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 from raw_datasets import seeded
 from torch import Tensor, nn
 
-from snellen.nn.dense.dilated import Dilated
+from snellen.nn.dense.dilated import DilatedNetwork
 
 
-def seen(module: nn.Module, channels: int, side: int) -> tuple[int, int]:
-    """Rows and columns on which the answer in the middle depends, by its gradient; every path is open."""
+def receptive_field(module: nn.Module, channels: int, side: int) -> tuple[int, int]:
+    """Receptive field of the central output, in rows and columns, from its gradient; all weights are positive."""
     module = module.double().eval()
     for name, weight in module.named_parameters():
         values = torch.rand(weight.shape, generator=seeded(), dtype=torch.float64) + 0.1
@@ -26,16 +26,16 @@ def seen(module: nn.Module, channels: int, side: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("k", [2, 3, 5])
 @pytest.mark.parametrize("d", [1, 2, 3, 7])
-def test_c9_one_convolution_sees_d_times_k_minus_1_plus_1(k: int, d: int) -> None:
+def test_c9_the_receptive_field_of_a_dilated_convolution(k: int, d: int) -> None:
     conv = nn.Conv2d(2, 3, k, dilation=d)
-    assert seen(conv, 2, 41) == (d * (k - 1) + 1,) * 2
+    assert receptive_field(conv, 2, 41) == (d * (k - 1) + 1,) * 2
     assert conv.weight.numel() == nn.Conv2d(2, 3, k).weight.numel()
 
 
 @pytest.mark.parametrize("dilations", [(1,), (1, 2), (1, 1, 2, 4, 1)])
-def test_c9_the_dilated_network_sees_one_pixel_more_than_twice_their_sum_at_full_size(
+def test_c9_the_receptive_field_of_the_dilated_network(
     dilations: tuple[int, ...],
 ) -> None:
-    net = Dilated(1, 2, 3, dilations)
-    assert seen(net, 1, 61) == (1 + 2 * sum(dilations),) * 2
+    net = DilatedNetwork(1, 2, 3, dilations)
+    assert receptive_field(net, 1, 61) == (1 + 2 * sum(dilations),) * 2
     assert net(torch.rand(2, 1, 13, 19, dtype=torch.float64)).shape == (2, 2, 13, 19)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from snellen.core.spec import Classes, Input, Spec
-from snellen.nn.convnets.lenet import LEAST, LeNet
+from snellen.nn.convnets.lenet import MIN_SIDE, LeNet
 from snellen.tasks.classify import LEARNERS
 
 
@@ -19,7 +19,7 @@ def layers(channels: int = 1, size: tuple[int, int] = (28, 28)) -> list[nn.Conv2
 
 
 def brute_force(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: int) -> np.ndarray:
-    """(C, H, W) with (D, C, k, k): every filter spans a small window and the full depth."""
+    """(C, H, W) with (D, C, k, k): each filter spans a small window and the full depth."""
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
     side = weight.shape[-1]
     out = np.zeros((len(weight), x.shape[1] - side + 1, x.shape[2] - side + 1))
@@ -30,7 +30,7 @@ def brute_force(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: int) -
     return out
 
 
-def test_c6_lenets_layers_compute_the_correlation_of_the_lecture() -> None:
+def test_c6_the_layers_of_lenet_compute_the_correlation_of_the_lecture() -> None:
     first, second = (layer.double() for layer in layers(3, (16, 12)))
     x = torch.randn(1, 3, 16, 12, generator=seeded(), dtype=torch.float64)
     for layer, inputs, pad, shape in ((first, x, 2, (6, 16, 12)), (second, first(x).detach(), 0, (16, 12, 8))):
@@ -39,8 +39,8 @@ def test_c6_lenets_layers_compute_the_correlation_of_the_lecture() -> None:
         assert np.allclose(layer(inputs)[0].detach().numpy(), expected, atol=1e-12)
 
 
-def test_c6_a_filter_is_local_and_as_deep_as_its_input() -> None:
-    """A 200×200×3 picture has 120,000 values; a unit joined to all has as many weights, a filter of 5×5×3 has 75."""
+def test_c6_a_filter_is_local_and_spans_the_input_depth() -> None:
+    """A 200×200×3 image has 120,000 values; a fully connected unit has as many weights, a filter of 5×5×3 has 75."""
     layer = nn.Conv2d(3, 1, 5, padding=2)
     x = torch.randn(1, 3, 200, 200, generator=seeded(), requires_grad=True)
     (reach,) = torch.autograd.grad(layer(x)[0, 0, 100, 60], x)
@@ -54,7 +54,7 @@ def test_c6_a_filter_is_local_and_as_deep_as_its_input() -> None:
     assert nn.Linear(120_000, 1000, bias=False, device="meta").weight.numel() == 120_000_000
 
 
-def test_c6_depths_and_sizes_follow_from_one_layer_to_the_next() -> None:
+def test_c6_depths_and_sizes_of_consecutive_layers() -> None:
     """32×32×3 through D1 filters of 5×5×3, pad 2, to 32×32×D1; the next filters are D1 deep."""
     d1, d2 = 7, 4
     first, second = nn.Conv2d(3, d1, 5, padding=2), nn.Conv2d(d1, d2, 5, padding=2)
@@ -67,8 +67,8 @@ def test_c6_depths_and_sizes_follow_from_one_layer_to_the_next() -> None:
 def test_c6_convolution_passes_the_gradient_check() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = LeNet(1, (LEAST, LEAST), 2).double()
-    x = torch.randn(1, 1, LEAST, LEAST, generator=seeded(), dtype=torch.float64)
+        net = LeNet(1, (MIN_SIDE, MIN_SIDE), 2).double()
+    x = torch.randn(1, 1, MIN_SIDE, MIN_SIDE, generator=seeded(), dtype=torch.float64)
     named = {name: p.detach().clone().requires_grad_() for name, p in net.features.named_parameters()}
 
     def features(*parameters: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def test_c13_lenet_has_61706_parameters() -> None:
 
 @pytest.mark.parametrize("size", [(12, 12), (13, 30), (28, 28), (64, 48)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_c13_the_learner_builds_lenet_for_pictures_of_any_size(size: tuple[int, int], channels: int) -> None:
+def test_c13_the_learner_builds_lenet_for_images_of_any_size(size: tuple[int, int], channels: int) -> None:
     names = tuple("abcdefg")
     spec = Spec(
         name="s",

@@ -1,4 +1,4 @@
-"""D6: RoIPool reads all regions from one map, as if each were cut out and pooled by itself; its gradient is right."""
+"""Row D6 of the lectures: RoIPool on one feature map equals pooling each cropped region; gradient check."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from snellen.nn.detection.roi_pooling import Pool
+from snellen.nn.detection.roi_pooling import RoIPooling
 
 STRIDE = 4
 
 
-def one_by_one(features: Tensor, region: Tensor, size: int) -> Tensor:
-    """A region by itself: whole cells, each part's largest value. (C, h, w) and (4,) cells to (C, size, size)."""
+def pool_region(features: Tensor, region: Tensor, size: int) -> Tensor:
+    """Max-pool one region by whole cells: (C, h, w) and (4,) to (C, size, size)."""
     x1, y1, x2, y2 = (math.floor(v / STRIDE + 0.5) for v in region.tolist())
     width, height = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)
     pooled = torch.zeros(features.shape[0], size, size, dtype=features.dtype)
@@ -28,37 +28,39 @@ def one_by_one(features: Tensor, region: Tensor, size: int) -> Tensor:
 
 
 def regions(count: int) -> Tensor:
-    drawn = torch.Generator().manual_seed(3)
-    corner = torch.rand(count, 2, generator=drawn) * 30
-    side = 1 + torch.rand(count, 2, generator=drawn) * 40
-    picture = torch.randint(0, 2, (count, 1), generator=drawn).float()
-    return torch.cat([picture, corner, corner + side], 1)
+    generator = torch.Generator().manual_seed(3)
+    corner = torch.rand(count, 2, generator=generator) * 30
+    side = 1 + torch.rand(count, 2, generator=generator) * 40
+    image = torch.randint(0, 2, (count, 1), generator=generator).float()
+    return torch.cat([image, corner, corner + side], 1)
 
 
-def test_d6_one_map_serves_every_region_as_if_it_were_cut_out() -> None:
-    drawn = torch.Generator().manual_seed(0)
-    features = torch.randn(2, 3, 16, 16, generator=drawn)
+def test_d6_roi_pool_matches_pooling_each_cropped_region() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 3, 16, 16, generator=generator)
     x = torch.zeros(2, 3, 16 * STRIDE, 16 * STRIDE)
-    asked = regions(40)
-    pooled = Pool("roi-pool", 3)([features], x, asked)
-    for region, found in zip(asked, pooled, strict=True):
-        assert torch.equal(found, one_by_one(features[int(region[0])], region[1:], 3))
+    rois = regions(40)
+    pooled = RoIPooling("roi-pool", 3)([features], x, rois)
+    for region, pooled_region in zip(rois, pooled, strict=True):
+        assert torch.equal(pooled_region, pool_region(features[int(region[0])], region[1:], 3))
 
 
-def test_d6_its_gradient_is_that_of_finite_differences() -> None:
-    drawn = torch.Generator().manual_seed(1)
-    # distinct values far apart: no step of the differences changes which is largest
-    features = torch.randperm(2 * 2 * 8 * 8, generator=drawn).double().view(2, 2, 8, 8).requires_grad_()
+def test_d6_the_gradient_matches_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(1)
+    # distinct values far apart, so that finite differences do not change the maximum
+    features = torch.randperm(2 * 2 * 8 * 8, generator=generator).double().view(2, 2, 8, 8).requires_grad_()
     x = torch.zeros(2, 3, 32, 32, dtype=torch.float64)
-    asked = regions(5).double()
-    assert torch.autograd.gradcheck(lambda maps: Pool("roi-pool", 2)([maps], x, asked), features)
+    rois = regions(5).double()
+    assert torch.autograd.gradcheck(lambda maps: RoIPooling("roi-pool", 2)([maps], x, rois), features)
 
 
-def test_d6_each_of_a_pyramid_serves_regions_of_its_size() -> None:
-    drawn = torch.Generator().manual_seed(2)
-    large, small = torch.randn(1, 2, 64, 64, generator=drawn), torch.randn(1, 2, 32, 32, generator=drawn)
+def test_d6_each_pyramid_level_serves_regions_of_its_size() -> None:
+    generator = torch.Generator().manual_seed(2)
+    large, small = torch.randn(1, 2, 64, 64, generator=generator), torch.randn(1, 2, 32, 32, generator=generator)
     x = torch.zeros(1, 3, 256, 256)  # strides 4 and 8
-    asked = torch.tensor([[0.0, 10, 10, 40, 50], [0, 0, 0, 250, 250]])  # read at 2^2 and, 224 pixels large, beyond 2^3
-    together = Pool("roi-pool", 4)([large, small], x, asked)
-    assert torch.equal(together[:1], Pool("roi-pool", 4).read(large, asked[:1], 1 / 4))
-    assert torch.equal(together[1:], Pool("roi-pool", 4).read(small, asked[1:], 1 / 8))
+    rois = torch.tensor(
+        [[0.0, 10, 10, 40, 50], [0, 0, 0, 250, 250]]
+    )  # pooled at stride 4 and, as it is larger, at stride 8
+    pooled = RoIPooling("roi-pool", 4)([large, small], x, rois)
+    assert torch.equal(pooled[:1], RoIPooling("roi-pool", 4).pool_level(large, rois[:1], 1 / 4))
+    assert torch.equal(pooled[1:], RoIPooling("roi-pool", 4).pool_level(small, rois[1:], 1 / 8))

@@ -1,4 +1,4 @@
-"""Measures of classification against scikit-learn and by hand."""
+"""Classification metrics against scikit-learn and by hand."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from snellen.metrics.classification import (
     average_precision,
     balanced_accuracy,
     calibration,
-    confusion,
+    confusion_matrix,
     f1_macro,
     log_loss,
     roc_auc,
-    top,
+    top_k_accuracy,
 )
 
 CASES = 60
 
 
 def case(seed: int) -> tuple[Tensor, Tensor, int]:
-    """Random scores, truth and number of classes; often small, sometimes with classes missing."""
-    drawn = np.random.default_rng(seed)
-    count, classes = int(drawn.integers(2, 40)), int(drawn.integers(2, 7))
-    scores = torch.from_numpy(drawn.normal(size=(count, classes)) * 3)
-    return scores, torch.from_numpy(drawn.integers(0, classes, count)), classes
+    """Random scores, truth and number of classes; often small, sometimes with absent classes."""
+    rng = np.random.default_rng(seed)
+    count, classes = int(rng.integers(2, 40)), int(rng.integers(2, 7))
+    scores = torch.from_numpy(rng.normal(size=(count, classes)) * 3)
+    return scores, torch.from_numpy(rng.integers(0, classes, count)), classes
 
 
 @pytest.mark.parametrize("seed", range(CASES))
-def test_measures_of_classes_equal_scikit_learns(seed: int) -> None:
+def test_classification_metrics_equal_scikit_learns(seed: int) -> None:
     scores, truth, classes = case(seed)
-    said = scores.argmax(1)
-    table = confusion(truth, said, classes)
+    predicted = scores.argmax(1)
+    table = confusion_matrix(truth, predicted, classes)
     names = list(range(classes))
-    assert np.array_equal(table.numpy(), oracle.confusion_matrix(truth, said, labels=names))
-    assert accuracy(truth, said).value == pytest.approx(oracle.accuracy_score(truth, said), abs=1e-9)
-    recalls = oracle.recall_score(truth, said, labels=names, average=None, zero_division=np.nan)
+    assert np.array_equal(table.numpy(), oracle.confusion_matrix(truth, predicted, labels=names))
+    assert accuracy(truth, predicted).value == pytest.approx(oracle.accuracy_score(truth, predicted), abs=1e-9)
+    recalls = oracle.recall_score(truth, predicted, labels=names, average=None, zero_division=np.nan)
     assert balanced_accuracy(table).value == pytest.approx(np.nanmean(recalls), abs=1e-9)
-    there = sorted(set(truth.tolist()) | set(said.tolist()))
-    f1 = oracle.f1_score(truth, said, labels=there, average="macro", zero_division=0)
+    present = sorted(set(truth.tolist()) | set(predicted.tolist()))
+    f1 = oracle.f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
     assert f1_macro(table).value == pytest.approx(f1, abs=1e-9)
     p = scores.softmax(1).numpy()
     assert log_loss(scores, truth).value == pytest.approx(oracle.log_loss(truth, p, labels=names), abs=1e-9)
     for k in range(1, classes):
-        share = oracle.top_k_accuracy_score(truth, scores, k=k, labels=names) if classes > 2 else None
-        if share is not None:
-            assert top(scores, truth, k).value == pytest.approx(share, abs=1e-9)
+        expected = oracle.top_k_accuracy_score(truth, scores, k=k, labels=names) if classes > 2 else None
+        if expected is not None:
+            assert top_k_accuracy(scores, truth, k).value == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(CASES))
-def test_the_area_under_the_curve_equals_the_chance_that_a_positive_scores_above_a_negative(seed: int) -> None:
-    drawn = np.random.default_rng(seed)
-    score = torch.from_numpy(drawn.integers(0, 8, 30) / 7)  # with ties, which count half
-    positive = torch.from_numpy(drawn.random(30) < 0.3)
+def test_roc_auc_equals_the_probability_that_a_positive_scores_above_a_negative(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    score = torch.from_numpy(rng.integers(0, 8, 30) / 7)  # with ties, which count half
+    positive = torch.from_numpy(rng.random(30) < 0.3)
     metric = roc_auc(score, positive)
     if not 0 < int(positive.sum()) < 30:
         assert metric.value is None
@@ -69,17 +69,17 @@ def test_the_area_under_the_curve_equals_the_chance_that_a_positive_scores_above
     assert metric.value == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_area_under_the_curve_is_undefined_for_one_class() -> None:
+def test_roc_auc_is_undefined_for_one_class() -> None:
     metric = roc_auc(torch.rand(5, generator=seeded()), torch.ones(5, dtype=torch.bool))
     assert metric.value is None
     assert metric.reason == "the split has one class only"
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_average_precision_equals_scikit_learns_and_leaves_out_labels_that_are_never_there(seed: int) -> None:
-    drawn = np.random.default_rng(seed)
-    score = torch.from_numpy(drawn.normal(size=(40, 4)))
-    truth = torch.from_numpy((drawn.random((40, 4)) < 0.3).astype(np.float64))
+def test_average_precision_equals_scikit_learns_and_ignores_labels_without_positives(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    score = torch.from_numpy(rng.normal(size=(40, 4)))
+    truth = torch.from_numpy((rng.random((40, 4)) < 0.3).astype(np.float64))
     truth[:, 2] = 0
     metric = average_precision(score, truth)
     each = [oracle.average_precision_score(truth[:, k], score[:, k]) for k in (0, 1, 3)]
@@ -91,11 +91,11 @@ def test_average_precision_equals_scikit_learns_and_leaves_out_labels_that_are_n
 
 
 def test_calibration_error_by_hand() -> None:
-    """Ten bins: .91 and .93 share one and half of them are right; .55 and .72, both right, have one each."""
+    """Ten bins: .91 and .93 fall into one bin, half of them correct; .55 and .72, both correct, into one each."""
     probability = torch.tensor([0.91, 0.93, 0.55, 0.72], dtype=torch.float64)
-    right = torch.tensor([True, False, True, True])
-    rows, error = calibration(probability, right, bins=10)
-    assert [(round(said, 9), found, count) for said, found, count in rows] == [
+    correct = torch.tensor([True, False, True, True])
+    rows, error = calibration(probability, correct, bins=10)
+    assert [(round(confidence, 9), accuracy, count) for confidence, accuracy, count in rows] == [
         (0.55, 1.0, 1),
         (0.72, 1.0, 1),
         (0.92, 0.5, 2),
@@ -106,14 +106,14 @@ def test_calibration_error_by_hand() -> None:
 
 def test_a_perfectly_calibrated_forecast_has_a_small_error() -> None:
     probability = torch.rand(200_000, generator=seeded(), dtype=torch.float64)
-    right = torch.rand(200_000, generator=seeded(1), dtype=torch.float64) < probability
-    rows, error = calibration(probability, right)
+    correct = torch.rand(200_000, generator=seeded(1), dtype=torch.float64) < probability
+    rows, error = calibration(probability, correct)
     assert error < 0.01
     assert len(rows) == 15
     assert sum(count for _, _, count in rows) == 200_000
 
 
-def test_log_loss_of_a_sure_mistake_is_finite() -> None:
+def test_log_loss_of_a_confident_mistake_is_finite() -> None:
     metric = log_loss(torch.tensor([[1000.0, 0.0], [0.0, 0.0]]), torch.tensor([1, 0]))
     assert metric.value == pytest.approx((1000 + math.log(2)) / 2)
     assert not metric.higher_is_better

@@ -1,4 +1,4 @@
-"""Intervals against scipy, and by how often they hold the truth."""
+"""Confidence intervals against scipy, and their coverage."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from snellen.metrics.classification import accuracy, balanced_accuracy, log_loss
-from snellen.metrics.intervals import bootstrap, mean_of_shares, wilson
+from snellen.metrics.intervals import bootstrap, mean_fraction_interval, wilson_interval
 from snellen.metrics.regression import mean_absolute_error
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 137, 10_000])
 def test_wilsons_interval_equals_scipys(count: int) -> None:
-    for right in sorted({0, 1, count // 3, count // 2, count - 1, count}):
-        expected = binomtest(right, count).proportion_ci(method="wilson")
-        low, high = wilson(right, count)
+    for correct in sorted({0, 1, count // 3, count // 2, count - 1, count}):
+        expected = binomtest(correct, count).proportion_ci(method="wilson")
+        low, high = wilson_interval(correct, count)
         assert low == pytest.approx(expected.low, abs=1e-9)
         assert high == pytest.approx(expected.high, abs=1e-9)
-        assert 0 <= low <= right / count <= high <= 1
+        assert 0 <= low <= correct / count <= high <= 1
 
 
-def covered(held: int, trials: int) -> bool:
-    """Whether 95 % coverage is credible: the count lies within 4 deviations of a binomial's, on the low side."""
-    return held / trials > 0.95 - 4 * (0.95 * 0.05 / trials) ** 0.5
+def has_coverage(covered: int, trials: int) -> bool:
+    """Whether 95 % coverage is credible: the count is at most 4 standard deviations of a binomial too low."""
+    return covered / trials > 0.95 - 4 * (0.95 * 0.05 / trials) ** 0.5
 
 
-def test_wilsons_interval_holds_the_truth_in_95_of_100_cases() -> None:
-    drawn = seeded()
+def test_wilsons_interval_covers_the_truth_in_95_of_100_cases() -> None:
+    rng = seeded()
     for truth in (0.5, 0.8, 0.97):
-        right = torch.rand(2000, 60, generator=drawn) < truth
-        held = sum(low <= truth <= high for low, high in (wilson(int(r.sum()), 60) for r in right))
-        assert covered(held, 2000), truth
-        assert held < 2000
+        correct = torch.rand(2000, 60, generator=rng) < truth
+        covered = sum(low <= truth <= high for low, high in (wilson_interval(int(r.sum()), 60) for r in correct))
+        assert has_coverage(covered, 2000), truth
+        assert covered < 2000
 
 
-def test_the_interval_of_balanced_accuracy_holds_the_truth_and_does_not_vanish_when_all_is_right() -> None:
-    drawn = seeded()
-    shares, counts = torch.tensor([0.9, 0.6, 0.75]), torch.tensor([80, 15, 30])
-    held = 0
+def test_the_interval_of_balanced_accuracy_covers_the_truth_and_keeps_a_width_when_all_is_correct() -> None:
+    rng = seeded()
+    fractions, counts = torch.tensor([0.9, 0.6, 0.75]), torch.tensor([80, 15, 30])
+    covered = 0
     for _ in range(300):
-        trials = zip(shares, counts.tolist(), strict=True)
-        right = torch.stack([(torch.rand(n, generator=drawn) < p).sum() for p, n in trials])
-        low, high = mean_of_shares(right, counts, draws=2000)
-        held += low <= float(shares.mean()) <= high
-    assert covered(held, 300)
-    low, high = mean_of_shares(torch.tensor([50, 3]), torch.tensor([50, 3]))
+        trials = zip(fractions, counts.tolist(), strict=True)
+        correct = torch.stack([(torch.rand(n, generator=rng) < p).sum() for p, n in trials])
+        low, high = mean_fraction_interval(correct, counts, draws=2000)
+        covered += low <= float(fractions.mean()) <= high
+    assert has_coverage(covered, 300)
+    low, high = mean_fraction_interval(torch.tensor([50, 3]), torch.tensor([50, 3]))
     assert high == 1
     assert low < 0.9
     metric = balanced_accuracy(torch.tensor([[50, 0], [0, 3]]))
@@ -62,7 +62,7 @@ def test_the_bootstrap_of_a_mean_has_the_width_of_the_normal_interval() -> None:
     assert (high + low) / 2 == pytest.approx(float(values.mean()), abs=half / 5)
 
 
-def test_the_bootstrap_is_the_same_in_blocks_and_always_the_same() -> None:
+def test_the_bootstrap_is_computed_in_blocks_and_is_deterministic() -> None:
     values = torch.randn(50, generator=seeded(), dtype=torch.float64)
     sizes = []
 
@@ -79,25 +79,25 @@ def test_the_bootstrap_is_the_same_in_blocks_and_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", ["error", "log loss"])
-def test_bootstrapped_intervals_hold_the_truth_in_about_95_of_100_cases(name: str) -> None:
-    drawn = seeded()
-    held, trials, count = 0, 150, 150
+def test_bootstrap_intervals_cover_the_truth_in_about_95_of_100_cases(name: str) -> None:
+    rng = seeded()
+    covered, trials, count = 0, 150, 150
     for _ in range(trials):
         if name == "error":
-            metric = mean_absolute_error(torch.zeros(count).double(), torch.rand(count, generator=drawn).double())
+            metric = mean_absolute_error(torch.zeros(count).double(), torch.rand(count, generator=rng).double())
             truth = 0.5
         else:
-            answers = (torch.rand(count, generator=drawn) < 0.8).long()
-            odds = torch.tensor([[0.0, 1.386294361]]).expand(count, -1)  # says 80 %
-            metric, truth = log_loss(odds, answers), 0.5004024235381879  # −.8 ln .8 − .2 ln .2
+            labels = (torch.rand(count, generator=rng) < 0.8).long()
+            odds = torch.tensor([[0.0, 1.386294361]]).expand(count, -1)  # a probability of 80 %
+            metric, truth = log_loss(odds, labels), 0.5004024235381879  # −.8 ln .8 − .2 ln .2
         assert metric.low is not None
         assert metric.high is not None
-        held += metric.low <= truth <= metric.high
-    assert covered(held, trials)
-    assert held < trials
+        covered += metric.low <= truth <= metric.high
+    assert has_coverage(covered, trials)
+    assert covered < trials
 
 
-def test_accuracy_says_over_what_its_interval_is() -> None:
+def test_accuracy_states_what_its_interval_is_over() -> None:
     metric = accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0]))
     assert (metric.value, metric.over) == (0.75, "samples")
     assert str(metric) == "75 ± 33 %"

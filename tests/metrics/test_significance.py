@@ -1,4 +1,4 @@
-"""Tests of paired differences against scipy, the permutation of all signs, and Holm's definition."""
+"""McNemar's test, the paired permutation test and Holm's correction against scipy and their definitions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from snellen.metrics.significance import FEW, exchange, holm, mcnemar
+from snellen.metrics.significance import EXACT_BELOW, holm, mcnemar, permutation_test
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 9), (10, 10), (5, 19), (0, 24)])
-def test_few_discordant_pairs_are_counted_out_as_by_scipys_binomial_test(first: int, second: int) -> None:
-    assert first + second < FEW
+def test_few_discordant_pairs_give_scipys_exact_binomial_test(first: int, second: int) -> None:
+    assert first + second < EXACT_BELOW
     assert mcnemar(first, second) == pytest.approx(stats.binomtest(first, first + second).pvalue, rel=1e-9)
 
 
@@ -24,11 +24,11 @@ def test_many_discordant_pairs_follow_chi_square(first: int, second: int) -> Non
     assert mcnemar(first, second) == pytest.approx(stats.chisquare([first, second], [half, half]).pvalue, rel=1e-9)
 
 
-def test_without_a_discordant_pair_nothing_speaks_against_equal() -> None:
+def test_no_discordant_pair_has_a_p_value_of_one() -> None:
     assert mcnemar(0, 0) == 1.0
 
 
-def test_exchange_agrees_with_all_exchanges_counted_out() -> None:
+def test_the_permutation_test_agrees_with_all_permutations() -> None:
     gains = torch.tensor([0.3, 1.2, -0.4, 0.9, 0.1, 0.7, 0.8, -0.2, 1.1, 0.05], dtype=torch.float64)
 
     def difference(swap: Tensor) -> Tensor:
@@ -37,19 +37,19 @@ def test_exchange_agrees_with_all_exchanges_counted_out() -> None:
     every = torch.tensor(list(itertools.product([0, 1], repeat=len(gains))))
     exact = float((difference(every).abs() >= gains.mean() - 1e-12).double().mean())
     draws = 20_000
-    assert exchange(difference, len(gains), draws) == pytest.approx(exact, abs=4 * (exact / draws) ** 0.5)
+    assert permutation_test(difference, len(gains), draws) == pytest.approx(exact, abs=4 * (exact / draws) ** 0.5)
     oracle = stats.permutation_test((gains.numpy(),), lambda x, axis: x.mean(axis=axis), permutation_type="samples")
     assert exact == pytest.approx(oracle.pvalue)
 
 
-def test_exchange_never_says_that_chance_is_impossible() -> None:
+def test_the_p_value_of_a_permutation_test_is_never_zero() -> None:
     gains = torch.ones(60, dtype=torch.float64)
-    assert exchange(lambda swap: (gains * (1 - 2 * swap)).mean(1), 60, 999) == pytest.approx(1 / 1000)
+    assert permutation_test(lambda swap: (gains * (1 - 2 * swap)).mean(1), 60, 999) == pytest.approx(1 / 1000)
 
 
-def test_holm_raises_as_it_is_defined() -> None:
-    chances = [0.01, 0.04, 0.03, 0.005]
-    assert holm(chances) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # the steps 4p, 3p, 2p, p, never falling
+def test_holm_follows_its_definition() -> None:
+    p_values = [0.01, 0.04, 0.03, 0.005]
+    assert holm(p_values) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # 4p, 3p, 2p, p, non-decreasing
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([0.03]) == [0.03]
     assert holm([]) == []

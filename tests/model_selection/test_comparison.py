@@ -1,4 +1,4 @@
-"""Comparisons: intervals against scipy, the verdict's words and calibration, and what is refused."""
+"""Comparison of runs: intervals against scipy, verdicts and their calibration, invalid input."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Labels, Numbers, Spec, Target
-from snellen.model_selection.comparison import Answers, compare, compared
+from snellen.model_selection.comparison import RunPredictions, compare, compare_predictions
 from snellen.tasks import TASKS
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 QUICK = RunOptions(device="cpu", threads=1, report=False)
 
 
-def answers(task: str, target: Target, said: list[dict[str, Tensor]]) -> list[Answers]:
+def make_predictions(task: str, target: Target, predictions: list[dict[str, Tensor]]) -> list[RunPredictions]:
     spec = Spec(name="drawn", inputs={"x": Input(modality="vector", shape=(1,))}, target=target)
     return [
-        Answers(name=f"run {k}", learner="any", task=TASKS[task], spec=spec, said=one) for k, one in enumerate(said)
+        RunPredictions(name=f"run {k}", learner="any", task=TASKS[task], spec=spec, predictions=output)
+        for k, output in enumerate(predictions)
     ]
 
 
-def classified(rights: list[Tensor], rare: bool = False) -> list[Answers]:
-    """Answers of classifiers that are right where `rights` say; of two classes."""
+def classifiers(rights: list[Tensor], rare: bool = False) -> list[RunPredictions]:
+    """Predictions of two-class classifiers that are correct where `rights` is true."""
     count = len(rights[0])
     truth = (torch.arange(count) % (10 if rare else 2) == 0).long()
-    made = [
+    outputs = [
         {
             "scores": torch.nn.functional.one_hot(torch.where(right, truth, 1 - truth), 2).float(),
             "truth": truth,
@@ -49,20 +50,20 @@ def classified(rights: list[Tensor], rare: bool = False) -> list[Answers]:
         }
         for right in rights
     ]
-    return answers("classify", Classes(names=("a", "b"), counts=(90, 10) if rare else (50, 50)), made)
+    return make_predictions("classify", Classes(names=("a", "b"), counts=(90, 10) if rare else (50, 50)), outputs)
 
 
-def regressed(errors: list[Tensor]) -> list[Answers]:
+def regressors(errors: list[Tensor]) -> list[RunPredictions]:
     truth = torch.linspace(0, 5, len(errors[0]), dtype=torch.float64)[:, None]
-    made = [{"said": truth + e[:, None], "truth": truth, "ids": torch.arange(len(e))} for e in errors]
-    return answers("regress", Numbers(names=("y",), units=("mm",)), made)
+    outputs = [{"said": truth + e[:, None], "truth": truth, "ids": torch.arange(len(e))} for e in errors]
+    return make_predictions("regress", Numbers(names=("y",), units=("mm",)), outputs)
 
 
-def test_the_interval_is_scipys_paired_bootstrap() -> None:
+def test_the_interval_is_the_paired_bootstrap_of_scipy() -> None:
     drawn = seeded()
     first = torch.randn(400, generator=drawn, dtype=torch.float64)
     second = 1.3 * first + 0.3 * torch.randn(400, generator=drawn, dtype=torch.float64)
-    (pair,) = compared(regressed([first, second])).pairs
+    (pair,) = compare_predictions(regressors([first, second])).pairs
     gains = (second.abs() - first.abs()).numpy()
     oracle = stats.bootstrap((gains,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0))
     assert pair.difference.value == pytest.approx(gains.mean())
@@ -74,40 +75,40 @@ def test_the_interval_is_scipys_paired_bootstrap() -> None:
     assert pair.first == "run 0"
 
 
-def test_the_better_classifier_is_named_with_its_points() -> None:
+def test_the_better_classifier_is_named_with_the_difference_in_points() -> None:
     drawn = seeded(1)
     second = torch.rand(10_000, generator=drawn) < 0.9
     first = second.clone()
     first[(~second).nonzero()[:200, 0]] = True
     first[second.nonzero()[:60, 0]] = False
-    found = compared(classified([second, first]))
-    (pair,) = found.pairs
+    comparison = compare_predictions(classifiers([second, first]))
+    (pair,) = comparison.pairs
     assert (pair.first, pair.only, pair.test) == ("run 1", (200, 60), "McNemar")
     assert pair.chance == pytest.approx(stats.chi2.sf((200 - 60) ** 2 / 260, 1))
     assert re.fullmatch(r"better by 1\.40 ± 0\.3\d points over 10,000 samples", pair.verdict)
-    assert found.verdict == f"run 1 is {pair.verdict.replace('better', 'better than run 0', 1)}."
+    assert comparison.verdict == f"run 1 is {pair.verdict.replace('better', 'significantly better than run 0:', 1)}."
 
 
-def test_equal_runs_are_not_distinguishable() -> None:
+def test_equal_runs_do_not_differ_significantly() -> None:
     drawn = seeded(2)
     right = torch.rand(500, generator=drawn) < 0.8
-    found = compared(classified([right, right.clone()]))
-    assert (found.pairs[0].chance, found.pairs[0].verdict) == (1.0, "not distinguishable")
-    assert found.verdict == "run 0 and run 1 are not distinguishable over 500 samples."
+    comparison = compare_predictions(classifiers([right, right.clone()]))
+    assert (comparison.pairs[0].chance, comparison.pairs[0].verdict) == (1.0, "no significant difference")
+    assert comparison.verdict == "run 0 and run 1 do not differ significantly over 500 samples."
 
 
 def test_several_runs_are_corrected_for_every_pair() -> None:
     drawn = seeded(3)
     right = torch.rand(400, generator=drawn) < 0.5
     runs = []
-    for more in (26, 22, 0):  # mended samples, and ten spoilt ones
-        one = right.clone()
-        one[(~right).nonzero()[:more, 0]] = True
-        one[right.nonzero()[: 10 if more else 0, 0]] = False
-        runs.append(one)
-    found = compared(classified(runs))
-    assert [run.name for run in found.runs] == ["run 0", "run 1", "run 2"]
-    pairs = sorted(found.pairs, key=lambda pair: pair.chance)
+    for more in (26, 22, 0):  # corrected samples, and ten new errors
+        output = right.clone()
+        output[(~right).nonzero()[:more, 0]] = True
+        output[right.nonzero()[: 10 if more else 0, 0]] = False
+        runs.append(output)
+    comparison = compare_predictions(classifiers(runs))
+    assert [run.name for run in comparison.runs] == ["run 0", "run 1", "run 2"]
+    pairs = sorted(comparison.pairs, key=lambda pair: pair.chance)
     assert [pair.corrected for pair in pairs] == pytest.approx(
         [
             3 * pairs[0].chance,
@@ -115,19 +116,19 @@ def test_several_runs_are_corrected_for_every_pair() -> None:
             max(3 * pairs[0].chance, 2 * pairs[1].chance, pairs[2].chance),
         ]
     )
-    last = found.pair("run 1", "run 2")
+    last = comparison.pair("run 1", "run 2")
     assert last.chance < 0.05 <= last.corrected
     assert not last.better
-    assert found.pair("run 0", "run 2").better
-    assert found.verdict == "run 0 is the best on these 400 samples, but not distinguishable from run 1."
+    assert comparison.pair("run 0", "run 2").better
+    assert comparison.verdict == "run 0 is the best on these 400 samples, but not significantly better than run 1."
 
 
-def test_a_balanced_headline_is_judged_by_what_it_measures() -> None:
+def test_balanced_accuracy_is_compared_by_a_permutation_test() -> None:
     drawn = seeded(4)
     first = torch.rand(2000, generator=drawn) < 0.9
     rare = torch.arange(2000) % 10 == 0
-    second = first | rare  # all of the rare class right, which is a tenth of the samples
-    (pair,) = compared(classified([first, second], rare=True)).pairs
+    second = first | rare  # all samples of the rare class correct, a tenth of the samples
+    (pair,) = compare_predictions(classifiers([first, second], rare=True)).pairs
     assert (pair.first, pair.test, pair.better) == ("run 1", "exchange", True)
     gain = 50 * float((~first[rare]).double().mean())  # half of the mean of two recalls
     assert pair.difference.value == pytest.approx(gain)
@@ -137,27 +138,35 @@ def test_several_labels_and_several_numbers_are_compared_by_their_headlines() ->
     drawn = seeded(5)
     truth = (torch.rand(120, 3, generator=drawn) < 0.4).float()
     noise = torch.randn(120, 3, generator=drawn)
-    said = [
+    predictions = [
         {"scores": truth + scale * noise, "truth": truth, "ids": torch.arange(120), "probabilistic": torch.tensor(True)}
         for scale in (2.0, 0.5)
     ]
-    found = compared(answers("classify", Labels(names=("a", "b", "c"), counts=(40, 40, 40)), said))
-    assert (found.headline, found.runs[0].name, found.pairs[0].better) == ("average precision", "run 1", True)
-    assert found.pairs[0].only is None
+    comparison = compare_predictions(
+        make_predictions("classify", Labels(names=("a", "b", "c"), counts=(40, 40, 40)), predictions)
+    )
+    assert (comparison.headline, comparison.runs[0].name, comparison.pairs[0].better) == (
+        "average precision",
+        "run 1",
+        True,
+    )
+    assert comparison.pairs[0].only is None
     y = torch.randn(300, 2, dtype=torch.float64, generator=drawn)
     e = torch.randn(300, 2, dtype=torch.float64, generator=drawn)
-    said = [{"said": y + scale * e, "truth": y, "ids": torch.arange(300)} for scale in (0.5, 0.4)]
-    found = compared(answers("regress", Numbers(names=("a", "b")), said))
-    worst, best = (float((1 - (s["said"] - y).square().sum(0) / (y - y.mean(0)).square().sum(0)).mean()) for s in said)
-    assert found.pairs[0].difference.value == pytest.approx(best - worst)
-    assert found.pairs[0].better
+    predictions = [{"said": y + scale * e, "truth": y, "ids": torch.arange(300)} for scale in (0.5, 0.4)]
+    comparison = compare_predictions(make_predictions("regress", Numbers(names=("a", "b")), predictions))
+    worst, best = (
+        float((1 - (s["said"] - y).square().sum(0) / (y - y.mean(0)).square().sum(0)).mean()) for s in predictions
+    )
+    assert comparison.pairs[0].difference.value == pytest.approx(best - worst)
+    assert comparison.pairs[0].better
 
 
-def test_an_undefined_headline_is_refused() -> None:
+def test_an_undefined_headline_metric_is_an_error() -> None:
     flat = torch.ones(20, 2, dtype=torch.float64)
-    said = [{"said": flat + k, "truth": flat, "ids": torch.arange(20)} for k in range(2)]
+    predictions = [{"said": flat + k, "truth": flat, "ids": torch.arange(20)} for k in range(2)]
     with pytest.raises(snellen.DataError, match="does not vary"):
-        compared(answers("regress", Numbers(names=("a", "b")), said))
+        compare_predictions(make_predictions("regress", Numbers(names=("a", "b")), predictions))
 
 
 @pytest.fixture(scope="module")
@@ -170,15 +179,15 @@ def bench() -> Iterator[ModuleType]:
 
 @pytest.mark.parametrize(("kind", "pairs"), [("accuracy", 60), ("mean absolute error", 30)])
 def test_the_verdict_is_calibrated(bench: ModuleType, kind: str, pairs: int) -> None:
-    found = bench.shares(kind, pairs, 200, seed=0)
-    assert found["equal"] <= bench.allowed(pairs)
-    assert found["apart"] >= 0.8 - 2 * (0.8 * 0.2 / pairs) ** 0.5
-    assert found["wrong"] == 0
+    comparison = bench.better_rates(kind, pairs, 200, seed=0)
+    assert comparison["equal"] <= bench.max_false_rate(pairs)
+    assert comparison["apart"] >= 0.8 - 2 * (0.8 * 0.2 / pairs) ** 0.5
+    assert comparison["wrong"] == 0
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs on moons, one of them with its test split closed, and others on other data."""
+    """Runs on moons, one of them without test predictions, and runs on other data."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs")
     for name, data, model, seed in (
@@ -196,38 +205,40 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_runs_are_compared_by_what_they_kept_and_nothing_is_written(runs: Path) -> None:
+def test_runs_are_compared_by_stored_predictions_and_nothing_is_written(runs: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
-    found = snellen.compare(runs / "baseline", snellen.load(runs / "softmax"))
-    assert found.runs[0].name == str(runs / "softmax")
-    assert found.pairs[0].better
-    assert found.runs[0].headline == snellen.load(runs / "softmax").metrics["accuracy"]
+    comparison = snellen.compare(runs / "baseline", snellen.load(runs / "softmax"))
+    assert comparison.runs[0].name == str(runs / "softmax")
+    assert comparison.pairs[0].better
+    assert comparison.runs[0].headline == snellen.load(runs / "softmax").metrics["accuracy"]
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "why"),
+    ("first", "second", "reason"),
     [
         ("softmax", "seed1", "moons of seed 0' and 'moons of seed 1"),
         ("softmax", "rings", "the data 'moons"),
         ("softmax", "sine", "the task 'classify' and 'regress'"),
-        ("softmax", "closed", "test split is still closed"),
+        ("softmax", "closed", "has not been evaluated on the test split"),
         ("softmax", "softmax", "given twice"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_its_reason(runs: Path, first: str, second: str, why: str) -> None:
+def test_runs_that_cannot_be_compared_are_an_error_with_its_reason(
+    runs: Path, first: str, second: str, reason: str
+) -> None:
     with pytest.raises(snellen.UsageError) as caught:
         compare(runs / first, runs / second)
-    assert why in str(caught.value)
+    assert reason in str(caught.value)
     assert caught.value.remedy
 
 
-def test_one_run_alone_is_refused(runs: Path) -> None:
-    with pytest.raises(snellen.UsageError, match="two runs or more"):
+def test_a_single_run_is_an_error(runs: Path) -> None:
+    with pytest.raises(snellen.UsageError, match="two or more runs"):
         compare(runs / "softmax")
 
 
-def test_the_remedy_for_a_closed_test_split_opens_it(runs: Path, tmp_path: Path) -> None:
+def test_the_remedy_for_missing_test_predictions_evaluates_the_run(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "closed", tmp_path / "run")
     with pytest.raises(snellen.UsageError) as caught:
         compare(runs / "softmax", tmp_path / "run")
@@ -236,37 +247,42 @@ def test_the_remedy_for_a_closed_test_split_opens_it(runs: Path, tmp_path: Path)
     assert compare(runs / "softmax", tmp_path / "run").samples == 150
 
 
-def test_an_unfinished_and_a_damaged_run_are_refused(runs: Path, tmp_path: Path) -> None:
+def test_an_unfinished_and_a_damaged_run_are_errors(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "baseline", tmp_path / "begun")
     record = read_record(tmp_path / "begun")
     write_record(tmp_path / "begun", dataclasses.replace(record, status="training"))
     with pytest.raises(snellen.UsageError, match="has not finished"):
         compare(runs / "softmax", tmp_path / "begun")
     write_record(tmp_path / "begun", record)
-    said = tmp_path / "begun" / "predictions" / "test.safetensors"
-    shutil.copy(runs / "seed1" / "predictions" / "test.safetensors", said)
+    predictions = tmp_path / "begun" / "predictions" / "test.safetensors"
+    shutil.copy(runs / "seed1" / "predictions" / "test.safetensors", predictions)
     with pytest.raises(snellen.DataError, match="SHA-256"):
         compare(runs / "softmax", tmp_path / "begun")
 
 
-def test_other_samples_and_another_truth_are_told(runs: Path) -> None:
+def test_different_samples_and_ground_truth_are_reported(runs: Path) -> None:
     from snellen.core import files
-    from snellen.model_selection.comparison import differs
+    from snellen.model_selection.comparison import data_difference
 
     record = read_record(runs / "softmax")
-    said = files.read_tensors(runs / "softmax" / "predictions" / "test.safetensors")[0]
-    assert differs(record, said, record, said) == ""
-    other = {**said, "ids": said["ids"].flip(0)}
-    assert "are not the same" in differs(record, said, record, other)
-    other = {**said, "truth": 1 - said["truth"]}
-    assert "another" in differs(record, said, record, other)
+    predictions = files.read_tensors(runs / "softmax" / "predictions" / "test.safetensors")[0]
+    assert data_difference(record, predictions, record, predictions) == ""
+    other = {**predictions, "ids": predictions["ids"].flip(0)}
+    assert "samples differ" in data_difference(record, predictions, record, other)
+    other = {**predictions, "truth": 1 - predictions["truth"]}
+    assert "ground truth of the same samples differs" in data_difference(record, predictions, record, other)
 
 
-def test_labels_of_a_test_split_with_a_label_that_is_never_there() -> None:
+def test_a_label_without_positive_test_samples() -> None:
     data = labels(torch.randn(30, 2), torch.tensor([[1.0, 0.0]] * 15 + [[0.0, 0.0]] * 15))
     truth = data.truth
-    said = [
+    predictions = [
         {"scores": truth - 0.5 + k, "truth": truth, "ids": torch.arange(30), "probabilistic": torch.tensor(True)}
         for k in range(2)
     ]
-    assert compared(answers("classify", Labels(names=("a", "b"), counts=(9, 0)), said)).pairs[0].better is False
+    assert (
+        compare_predictions(make_predictions("classify", Labels(names=("a", "b"), counts=(9, 0)), predictions))
+        .pairs[0]
+        .better
+        is False
+    )

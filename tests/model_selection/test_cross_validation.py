@@ -1,4 +1,4 @@
-"""Folds: every sample is tested on once, the interval is Student's, and what is finished is not trained again."""
+"""Cross-validation: each sample is in one test split, Student's interval, finished folds are not trained again."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ import torch
 from scipy import stats
 
 from snellen.api import RunOptions, load, resume
-from snellen.api.lookup import reopen
+from snellen.api.lookup import reopen_data
 from snellen.cli.main import main
 from snellen.core.errors import UsageError
 from snellen.core.record import read_record
 from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
 from snellen.data.synthetic.toys import digits
-from snellen.model_selection.cross_validation import cross_validate, over_folds
+from snellen.model_selection.cross_validation import cross_validate, mean_over_folds
 from snellen.tasks.classify.from_module import learner as from_module
 
 QUICK = {"epochs": 1, "lr": 0.01}
 
 
-def test_the_mean_has_the_interval_of_students_t() -> None:
+def test_the_mean_has_the_interval_of_student_s_t() -> None:
     values = [0.81, 0.86, 0.79, 0.9, 0.84]
-    mean = over_folds([Metric(value=value, percent=True, over="samples") for value in values])
+    mean = mean_over_folds([Metric(value=value, percent=True, over="samples") for value in values])
     low, high = stats.t.interval(0.95, 4, loc=statistics.fmean(values), scale=stats.sem(values))
     assert mean.low == pytest.approx(low)
     assert mean.high == pytest.approx(high)
     assert (mean.value, mean.over) == (pytest.approx(statistics.fmean(values)), "folds")
 
 
-def test_a_fold_without_a_figure_leaves_the_mean_undefined() -> None:
-    mean = over_folds([Metric(value=0.5), Metric(value=None, reason="the split is empty")])
+def test_a_fold_with_an_undefined_metric_leaves_the_mean_undefined() -> None:
+    mean = mean_over_folds([Metric(value=0.5), Metric(value=None, reason="the split is empty")])
     assert mean.value is None
     assert "the split is empty" in mean.reason
 
 
-def test_every_sample_is_tested_on_once_and_resume_opens_the_same_fold(tmp_path: Path) -> None:
-    made = cross_validate("moons", "softmax", 3, out=tmp_path, settings=QUICK)
+def test_every_sample_is_in_one_test_split_and_resume_opens_the_same_fold(tmp_path: Path) -> None:
+    result = cross_validate("moons", "softmax", 3, out=tmp_path, settings=QUICK)
     tested = torch.cat([load(tmp_path / f"fold-{k}").predictions("test")["ids"] for k in (1, 2, 3)])
     assert torch.equal(tested.sort().values, torch.arange(1000))
     record = read_record(tmp_path / "fold-2")
-    assert torch.equal(reopen(record).splits["test"], load(tmp_path / "fold-2").predictions("test")["ids"])
-    assert resume(tmp_path / "fold-2").metrics["accuracy"] == made.each[1]
-    assert made.mean.value == pytest.approx(statistics.fmean(m.value for m in made.each if m.value is not None))
+    assert torch.equal(reopen_data(record).splits["test"], load(tmp_path / "fold-2").predictions("test")["ids"])
+    assert resume(tmp_path / "fold-2").metrics["accuracy"] == result.each[1]
+    assert result.mean.value == pytest.approx(statistics.fmean(m.value for m in result.each if m.value is not None))
 
 
-def test_finished_folds_are_not_trained_again_and_others_are_refused(tmp_path: Path) -> None:
+def test_finished_folds_are_not_trained_again_and_different_settings_are_an_error(tmp_path: Path) -> None:
     first = cross_validate("moons", "softmax", 2, out=tmp_path, settings=QUICK)
-    written = (tmp_path / "fold-1" / "model.safetensors").stat().st_mtime_ns
+    mtime = (tmp_path / "fold-1" / "model.safetensors").stat().st_mtime_ns
     (tmp_path / "fold-2" / "run.json").unlink()
     second = cross_validate("moons", "softmax", 2, out=tmp_path, settings=QUICK)
-    assert (tmp_path / "fold-1" / "model.safetensors").stat().st_mtime_ns == written
+    assert (tmp_path / "fold-1" / "model.safetensors").stat().st_mtime_ns == mtime
     assert second == first
     with pytest.raises(UsageError, match="other settings"):
         cross_validate("moons", "softmax", 2, out=tmp_path, settings={**QUICK, "lr": 0.02})
 
 
-def test_a_module_of_ones_own_and_a_seed_go_through_folds(tmp_path: Path) -> None:
+def test_folds_accept_a_module_and_a_seed(tmp_path: Path) -> None:
     data = dataset("moons", seed=4)
-    made = cross_validate(
+    result = cross_validate(
         data,
         from_module(torch.nn.Linear(2, 2)),
         2,
@@ -70,27 +70,27 @@ def test_a_module_of_ones_own_and_a_seed_go_through_folds(tmp_path: Path) -> Non
         settings={"epochs": 1},
         options=RunOptions(device="cpu"),
     )
-    assert (made.learner, read_record(tmp_path / "fold-1").seed) == ("Linear", 4)
+    assert (result.learner, read_record(tmp_path / "fold-1").seed) == ("Linear", 4)
 
 
-def test_data_with_splits_of_its_own_or_without_a_name_is_refused(tmp_path: Path) -> None:
+def test_data_with_predefined_splits_or_from_memory_is_an_error(tmp_path: Path) -> None:
     from snellen.data.open_dataset import assemble
 
-    with pytest.raises(UsageError, match="splits of its own"):
+    with pytest.raises(UsageError, match="has its own splits"):
         cross_validate("xor", "softmax", 2, out=tmp_path / "a")
     with pytest.raises(UsageError, match="made in memory"):
         cross_validate(assemble(digits(0), "digits", 0, None), "softmax", 2, out=tmp_path / "b")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_line_tells_each_fold_and_the_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "moons", "--model", "softmax", "--epochs", "1", "--folds", "2", "--out", str(tmp_path / "f")]
-    assert main([*words, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (len(said["folds"]), said["headline"], said["mean"]["over"]) == (2, "accuracy", "folds")
-    assert main(words) == 0
+def test_the_command_line_prints_each_fold_and_the_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "moons", "--model", "softmax", "--epochs", "1", "--folds", "2", "--out", str(tmp_path / "f")]
+    assert main([*arguments, "--json"]) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert (len(output["folds"]), output["headline"], output["mean"]["over"]) == (2, "accuracy", "folds")
+    assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "fold-2" in out
     assert "± 95 % over 2 folds" in out
-    assert main([*words[:-1], str(tmp_path / "g"), "--folds", "1"]) == 2
+    assert main([*arguments[:-1], str(tmp_path / "g"), "--folds", "1"]) == 2
     assert not (tmp_path / "g").exists()

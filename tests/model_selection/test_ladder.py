@@ -1,4 +1,4 @@
-"""The ladder: every learner in one table, choices on validation, failures alone, goes on after a stop."""
+"""Ladder: every learner in one table, selection on validation, isolated failures, resuming."""
 
 from __future__ import annotations
 
@@ -17,57 +17,57 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.errors import Stopped
 from snellen.core.run import Run
-from snellen.model_selection.ladder import Ladder, ladder, told_apart
+from snellen.model_selection.ladder import Ladder, ladder, significantly_different
 from snellen.tasks import LEARNERS
-from snellen.tasks.classify.baseline import BaselineSettings, Prior
+from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 
-ONE = RunOptions(threads=1)
+OPTIONS = RunOptions(threads=1)
 
 
-def like_the_baseline(name: str, fit: Callable[..., None], **more: Any) -> snellen.Learner[Any, Any, Any]:
+def baseline_like(name: str, fit: Callable[..., None], **more: Any) -> snellen.Learner[Any, Any, Any]:
     return dataclasses.replace(LEARNERS["classify"]["baseline"], name=name, fit=fit, **more)
 
 
-def breaks(c: BaselineSettings, data: Any, model: Prior, run: Run) -> None:
+def raise_error(c: BaselineClassifierSettings, data: Any, model: ClassPrior, run: Run) -> None:
     raise RuntimeError("a bug of its own")
 
 
-def diverges(c: BaselineSettings, data: Any, model: Prior, run: Run) -> None:
+def log_nan(c: BaselineClassifierSettings, data: Any, model: ClassPrior, run: Run) -> None:
     for _ in run.steps(5):
         run.log(loss=float("nan"))
 
 
-def cheats(c: BaselineSettings, data: Any, model: Prior, run: Run) -> None:
+def run_endless_steps(c: BaselineClassifierSettings, data: Any, model: ClassPrior, run: Run) -> None:
     for _ in run.steps(1_000_000_000):
         pass
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> Ladder:
+def result(tmp_path_factory: pytest.TempPathFactory) -> Ladder:
     torch.set_num_threads(1)
-    own = [like_the_baseline("breaks", breaks), like_the_baseline("diverges", diverges)]
-    return ladder("moons", budget=60, out=tmp_path_factory.mktemp("ladder") / "moons", learners=own, options=ONE)
+    custom = [baseline_like("breaks", raise_error), baseline_like("diverges", log_nan)]
+    return ladder("moons", budget=60, out=tmp_path_factory.mktemp("ladder") / "moons", learners=custom, options=OPTIONS)
 
 
-def test_every_learner_has_its_line_simplest_first(climbed: Ladder) -> None:
-    names = [rung.name for rung in climbed.rungs]
+def test_every_learner_has_a_row_simplest_first(result: Ladder) -> None:
+    names = [rung.name for rung in result.rungs]
     ours = [name for name, learner in LEARNERS["classify"].items() if learner.in_default_ladder]
     assert names == [*ours, "breaks", "diverges"]
-    assert set(climbed.untried) == set(LEARNERS["classify"]) - set(ours)
-    assert climbed.rung("lenet").status == "refused"
-    assert "image" in climbed.rung("lenet").reason
+    assert set(result.untried) == set(LEARNERS["classify"]) - set(ours)
+    assert result.rung("lenet").status == "refused"
+    assert "image" in result.rung("lenet").reason
 
 
-def test_a_learner_that_fails_ends_alone_with_its_reason(climbed: Ladder) -> None:
-    assert climbed.rung("breaks").status == "failed"
-    assert "a bug of its own" in climbed.rung("breaks").reason
-    assert climbed.rung("diverges").status == "failed"
-    assert "nan" in climbed.rung("diverges").reason
-    assert climbed.rung("mlp").status == "done"
+def test_a_failed_learner_has_its_reason_and_the_others_continue(result: Ladder) -> None:
+    assert result.rung("breaks").status == "failed"
+    assert "a bug of its own" in result.rung("breaks").reason
+    assert result.rung("diverges").status == "failed"
+    assert "nan" in result.rung("diverges").reason
+    assert result.rung("mlp").status == "done"
 
 
-def test_figures_have_intervals_and_costs(climbed: Ladder) -> None:
-    for rung in climbed.rungs:
+def test_metrics_have_intervals_and_costs(result: Ladder) -> None:
+    for rung in result.rungs:
         if rung.status == "done":
             for metric in (rung.headline, rung.validation):
                 assert metric is not None
@@ -75,18 +75,18 @@ def test_figures_have_intervals_and_costs(climbed: Ladder) -> None:
             assert rung.seconds_learning is not None
             assert rung.peak_memory_bytes is not None
             assert rung.peak_memory_bytes > 1_000_000
-    assert climbed.rung("mlp").multiply_adds > climbed.rung("softmax").multiply_adds  # type: ignore[operator]
+    assert result.rung("mlp").multiply_adds > result.rung("softmax").multiply_adds  # type: ignore[operator]
 
 
-def test_the_best_on_validation_is_advised_where_it_is_told_from_the_simpler(climbed: Ladder) -> None:
-    values = {r.name: r.validation.value for r in climbed.rungs if r.validation is not None}
-    assert values[climbed.best or ""] == max(v for v in values.values() if v is not None)
-    assert climbed.best == climbed.advised == "bases"
-    assert "bases" in climbed.advice
+def test_the_best_on_validation_is_advised_if_it_is_significantly_better(result: Ladder) -> None:
+    values = {r.name: r.validation.value for r in result.rungs if r.validation is not None}
+    assert values[result.best or ""] == max(v for v in values.values() if v is not None)
+    assert result.best == result.advised == "bases"
+    assert "bases" in result.advice
 
 
-def test_the_frontier_holds_no_model_that_a_cheaper_one_equals(climbed: Ladder) -> None:
-    done = [r for r in climbed.rungs if r.status == "done"]
+def test_the_pareto_frontier_has_no_model_that_a_cheaper_one_equals(result: Ladder) -> None:
+    done = [r for r in result.rungs if r.status == "done"]
     for rung in done:
         cheaper = [
             o
@@ -95,92 +95,96 @@ def test_the_frontier_holds_no_model_that_a_cheaper_one_equals(climbed: Ladder) 
             and o.validation.value >= rung.validation.value
         ]  # type: ignore[operator, union-attr]
         assert not (rung.on_frontier and cheaper)
-    assert climbed.rung("baseline").on_frontier
+    assert result.rung("baseline").on_frontier
 
 
-def test_the_page_tells_of_every_model_and_needs_nothing_outside(climbed: Ladder) -> None:
-    page = (climbed.folder / "report.html").read_text()
-    assert all(rung.name in page for rung in climbed.rungs)
-    assert climbed.advice in re.sub(r"\s+", " ", page.replace("\u00a0", " "))
+def test_the_page_names_every_model_and_is_self_contained(result: Ladder) -> None:
+    page = (result.folder / "report.html").read_text()
+    assert all(rung.name in page for rung in result.rungs)
+    assert result.advice in re.sub(r"\s+", " ", page.replace("\u00a0", " "))
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
-def test_a_climb_of_other_data_is_not_gone_on_with(climbed: Ladder) -> None:
+def test_a_ladder_on_other_data_is_not_resumed(result: Ladder) -> None:
     with pytest.raises(snellen.UsageError, match="other data"):
-        ladder("rings", budget=5, out=climbed.folder, options=ONE)
+        ladder("rings", budget=5, out=result.folder, options=OPTIONS)
 
 
-def test_a_stopped_climb_goes_on_and_keeps_what_was_learned(tmp_path: Path) -> None:
-    def stops(c: BaselineSettings, data: Any, model: Prior, run: Run) -> None:
+def test_a_stopped_ladder_is_resumed_and_keeps_trained_models(tmp_path: Path) -> None:
+    def raise_stopped(c: BaselineClassifierSettings, data: Any, model: ClassPrior, run: Run) -> None:
         raise Stopped("stopped", signal=2)
 
-    own = like_the_baseline("stops", stops)
+    custom = baseline_like("stops", raise_stopped)
     with pytest.raises(Stopped) as caught:
-        ladder("moons", budget=30, out=tmp_path / "l", learners=[own], options=ONE)
+        ladder("moons", budget=30, out=tmp_path / "l", learners=[custom], options=OPTIONS)
     assert str(tmp_path / "l") in caught.value.remedy
     before = (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns
-    again = ladder("moons", budget=30, out=tmp_path / "l", options=ONE)
+    again = ladder("moons", budget=30, out=tmp_path / "l", options=OPTIONS)
     assert again.rung("mlp").status == "done"
     assert (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_the_test_split_is_opened_after_all_have_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_the_test_split_is_evaluated_after_all_models_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: list[str] = []
     task = LEARNERS["classify"]["baseline"].task
-    honest = task.predict
+    original = task.predict
 
     def predict(model: Any, data: Any, split: str, run: Run) -> Any:
-        asked.append(split)
-        return honest(model, data, split, run)
+        splits.append(split)
+        return original(model, data, split, run)
 
-    monkeypatch.setattr(snellen.model_selection.ladder, "_write_page", lambda *a: None)  # it asks the baseline
+    monkeypatch.setattr(snellen.model_selection.ladder, "_write_page", lambda *a: None)  # it evaluates the baseline
     object.__setattr__(task, "predict", predict)
     try:
-        ladder("moons", budget=30, out=tmp_path / "l", options=dataclasses.replace(ONE, report=False))
+        ladder("moons", budget=30, out=tmp_path / "l", options=dataclasses.replace(OPTIONS, report=False))
     finally:
-        object.__setattr__(task, "predict", honest)
-    first = asked.index("test")
-    assert "test" not in asked[:first]
-    learned = len([s for s in asked[:first] if s == "val"])
-    assert learned >= 4
-    assert "val" not in asked[first:]
+        object.__setattr__(task, "predict", original)
+    first = splits.index("test")
+    assert "test" not in splits[:first]
+    evaluations = len([s for s in splits[:first] if s == "val"])
+    assert evaluations >= 4
+    assert "val" not in splits[first:]
 
 
-def test_a_learner_with_endless_steps_is_cut_at_its_share(tmp_path: Path) -> None:
-    own = like_the_baseline("endless", cheats)
-    made = ladder("moons", budget=25, out=tmp_path / "l", learners=["baseline", own], options=ONE)
-    rung = made.rung("endless")
+def test_a_learner_with_endless_steps_is_stopped_at_its_time_limit(tmp_path: Path) -> None:
+    custom = baseline_like("endless", run_endless_steps)
+    second_result = ladder("moons", budget=25, out=tmp_path / "l", learners=["baseline", custom], options=OPTIONS)
+    rung = second_result.rung("endless")
     assert rung.status == "done"
     assert "of 1,000,000,000 steps" in rung.reason
 
 
-def test_where_many_share_little_the_small_ones_still_climb(tmp_path: Path) -> None:
-    made = ladder("xor", budget=16, out=tmp_path / "xor", options=ONE)  # even shares are below LEAST
-    assert [made.rung(name).status for name in ("baseline", "perceptron", "lda")] == ["done"] * 3
+def test_with_a_short_budget_the_small_models_are_trained(tmp_path: Path) -> None:
+    second_result = ladder(
+        "xor", budget=16, out=tmp_path / "xor", options=OPTIONS
+    )  # even time slices are below MIN_SECONDS
+    assert [second_result.rung(name).status for name in ("baseline", "perceptron", "lda")] == ["done"] * 3
 
 
-def test_models_are_told_apart_by_paired_errors() -> None:
-    drawn = torch.Generator().manual_seed(0)
-    wrong = (torch.rand(1000, generator=drawn) < 0.3).double()
+def test_significance_is_based_on_paired_errors() -> None:
+    rng = torch.Generator().manual_seed(0)
+    wrong = (torch.rand(1000, generator=rng) < 0.3).double()
     better = wrong.clone()
-    better[wrong.nonzero()[:60, 0]] = 0  # 60 of 1000 mended: far beyond 1.96 standard errors of the difference
-    assert told_apart(wrong, better)
-    assert not told_apart(wrong, wrong)
+    better[wrong.nonzero()[:60, 0]] = 0  # 60 of 1000 corrected: far beyond 1.96 standard errors of the difference
+    assert significantly_different(wrong, better)
+    assert not significantly_different(wrong, wrong)
     swapped = wrong.clone()
-    swapped[:100] = wrong[:100].flip(0)  # other samples wrong, as many
-    assert not told_apart(wrong, swapped)
+    swapped[:100] = wrong[:100].flip(0)  # equally many errors on other samples
+    assert not significantly_different(wrong, swapped)
 
 
-def test_equal_learners_are_told_apart_in_five_of_a_hundred() -> None:
-    drawn = torch.Generator().manual_seed(1)
+def test_equal_learners_differ_significantly_in_five_percent() -> None:
+    rng = torch.Generator().manual_seed(1)
 
     def errors() -> Tensor:
-        return (torch.rand(500, generator=drawn) < 0.2).double()
+        return (torch.rand(500, generator=rng) < 0.2).double()
 
-    share = sum(told_apart(errors(), errors()) for _ in range(1000)) / 1000
-    assert 0.03 < share < 0.07  # 5 % with a sampling error of 0.7 points
+    fraction = sum(significantly_different(errors(), errors()) for _ in range(1000)) / 1000
+    assert 0.03 < fraction < 0.07  # 5 % with a sampling error of 0.7 points
 
 
-def test_ladder_json_is_strict(climbed: Ladder) -> None:
-    plain = json.loads((climbed.folder / "ladder.json").read_text(), parse_constant=pytest.fail)
-    assert plain["finished"]["best"] == climbed.best
+def test_ladder_json_is_strict(result: Ladder) -> None:
+    plain = json.loads((result.folder / "ladder.json").read_text(), parse_constant=pytest.fail)
+    assert plain["finished"]["best"] == result.best

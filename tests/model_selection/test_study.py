@@ -1,4 +1,4 @@
-"""Studies: paired seeds, the budget, kills, the test split opened once, tables with intervals, searches."""
+"""Studies: paired seeds, time budget, kill and resume, one test evaluation, tables with intervals, searches."""
 
 from __future__ import annotations
 
@@ -19,54 +19,54 @@ from scipy import stats
 
 import snellen
 from snellen.api import RunOptions
-from snellen.api.lookup import reopen
+from snellen.api.lookup import reopen_data
 from snellen.core.run import Run
 from snellen.data.open_dataset import dataset
-from snellen.model_selection.search_space import Between, Choices, axes
+from snellen.model_selection.search_space import ChoiceAxis, RangeAxis, parse_axes
 from snellen.model_selection.study_results import Study
 from snellen.tasks import LEARNERS
-from snellen.tasks.classify.baseline import BaselineSettings, Prior
+from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 
-work = importlib.import_module("snellen.model_selection.study")  # the module; snellen.study is the word
-ONE = RunOptions(device="cpu", threads=1)
+study_module = importlib.import_module("snellen.model_selection.study")  # the module; snellen.study is the function
+OPTIONS = RunOptions(device="cpu", threads=1)
 VARY = {"model": "mlp", "lr": [0.001, 0.05], "hidden": "8,8+8", "epochs": 1}
 
 
 class Killed(BaseException):
-    """As sudden as SIGKILL to everything that catches exceptions."""
+    """Simulated SIGKILL: not caught by `except Exception`."""
 
 
 @pytest.fixture(autouse=True)
 def _no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "trial_seconds", lambda *a: 0.01)
+    monkeypatch.setattr(study_module, "trial_seconds", lambda *a: 0.01)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def result(tmp_path_factory: pytest.TempPathFactory) -> Study:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "trial_seconds", lambda *a: 0.01)
+        patch.setattr(study_module, "trial_seconds", lambda *a: 0.01)
         folder = tmp_path_factory.mktemp("study") / "s"
-        return snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=folder, options=ONE)
+        return snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=folder, options=OPTIONS)
 
 
-def test_every_cell_has_the_same_seeds_and_the_same_split(made: Study) -> None:
-    assert [row.cell.values for row in made.rows] == [
+def test_every_cell_has_the_same_seeds_and_splits(result: Study) -> None:
+    assert [row.cell.values for row in result.rows] == [
         {"lr": lr, "hidden": hidden} for lr in (0.001, 0.05) for hidden in ((8,), (8, 8))
     ]
     splits = []
-    for row in made.rows:
+    for row in result.rows:
         runs = [snellen.load(training.folder) for training in row.trainings]
         assert [run.record.seed for run in runs] == [0, 1]
         assert all(run.record.settings["epochs"] == 1 for run in runs)
         assert [run.record.settings["hidden"] for run in runs] == [list(row.cell.values["hidden"])] * 2
-        splits += [reopen(run.record).splits["val"] for run in runs]
+        splits += [reopen_data(run.record).splits["val"] for run in runs]
     assert all(torch.equal(split, splits[0]) for split in splits)
     assert torch.equal(splits[0], dataset("moons", seed=3).splits["val"])
 
 
-def test_means_have_students_interval_over_seeds(made: Study) -> None:
-    for row in made.rows:
+def test_means_have_students_interval_over_seeds(result: Study) -> None:
+    for row in result.rows:
         values = [training.validation.value for training in row.trainings if training.validation is not None]
         low, high = stats.t.interval(0.95, 1, loc=statistics.fmean(values), scale=stats.sem(values))
         assert row.validation is not None
@@ -74,39 +74,41 @@ def test_means_have_students_interval_over_seeds(made: Study) -> None:
         assert (row.validation.low, row.validation.high) == (pytest.approx(low), pytest.approx(high))
 
 
-def test_the_chosen_is_the_best_on_validation_and_alone_is_tested(made: Study) -> None:
-    values = [row.validation.value for row in made.rows if row.validation is not None]
-    assert made.chosen == 1 + values.index(max(v for v in values if v is not None))
-    assert [row.cell.number for row in made.rows if row.test is not None] == [made.chosen]
-    kept = [bool(list((made.folder / f"cell-{k}").glob("seed-*/predictions/test.safetensors"))) for k in (1, 2, 3, 4)]
-    assert kept == [k == made.chosen for k in (1, 2, 3, 4)]
-    assert made.rows[made.chosen - 1].cell.words in made.verdict
+def test_only_the_cell_that_is_best_on_validation_is_tested(result: Study) -> None:
+    values = [row.validation.value for row in result.rows if row.validation is not None]
+    assert result.chosen == 1 + values.index(max(v for v in values if v is not None))
+    assert [row.cell.number for row in result.rows if row.test is not None] == [result.chosen]
+    has_test = [
+        bool(list((result.folder / f"cell-{k}").glob("seed-*/predictions/test.safetensors"))) for k in (1, 2, 3, 4)
+    ]
+    assert has_test == [k == result.chosen for k in (1, 2, 3, 4)]
+    assert result.rows[result.chosen - 1].cell.label in result.verdict
 
 
-def test_the_files_hold_means_and_every_seed(made: Study) -> None:
-    rows = list(csv.DictReader((made.folder / "study.csv").read_text().splitlines()))
+def test_the_files_contain_means_and_every_seed(result: Study) -> None:
+    rows = list(csv.DictReader((result.folder / "study.csv").read_text().splitlines()))
     assert [row["seed"] for row in rows] == ["mean", "0", "1"] * 4
-    assert float(rows[1]["val value"]) == made.rows[0].trainings[0].validation.value  # type: ignore[union-attr]
-    markdown = (made.folder / "study.md").read_text()
+    assert float(rows[1]["val value"]) == result.rows[0].trainings[0].validation.value  # type: ignore[union-attr]
+    markdown = (result.folder / "study.md").read_text()
     assert "| cell | lr | hidden | accuracy (val) | accuracy (test) | trained |  |" in markdown
     assert "Student's t" in markdown
-    assert (made.folder / "study.tex").read_text().count("\\begin{tabular}") == 3
-    page = (made.folder / "report.html").read_text()
-    assert "Against lr" in page
-    assert "Against hidden" in page
+    assert (result.folder / "study.tex").read_text().count("\\begin{tabular}") == 3
+    page = (result.folder / "report.html").read_text()
+    assert "Headline metric against lr" in page
+    assert "Headline metric against hidden" in page
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
-def test_importance_adds_up_to_at_most_one(made: Study) -> None:
-    assert made.importance is not None
-    assert set(made.importance) == {"lr", "hidden"}
-    assert 0 < sum(made.importance.values()) <= 1
+def test_importance_adds_up_to_at_most_one(result: Study) -> None:
+    assert result.importance is not None
+    assert set(result.importance) == {"lr", "hidden"}
+    assert 0 < sum(result.importance.values()) <= 1
 
 
-def test_a_finished_study_is_told_again_without_training(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "resume", lambda *a, **k: pytest.fail("trained again"))
-    again = snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=made.folder, options=ONE)
-    assert (again.verdict, again.rows) == (made.verdict, made.rows)
+def test_a_finished_study_is_returned_without_training(result: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_module, "resume", lambda *a, **k: pytest.fail("trained again"))
+    again = snellen.study(dataset("moons", seed=3), VARY, seeds=2, out=result.folder, options=OPTIONS)
+    assert (again.verdict, again.rows) == (result.verdict, result.rows)
 
 
 @pytest.mark.parametrize(
@@ -118,86 +120,90 @@ def test_a_finished_study_is_told_again_without_training(made: Study, monkeypatc
         ({"vary": {**VARY, "model": "mlp,softmax", "hidden": 8}}, "no setting 'hidden'"),
     ],
 )
-def test_a_folder_of_another_study_is_refused(made: Study, more: dict[str, Any], what: str) -> None:
-    words = {"data": dataset("moons", seed=3), "vary": VARY, "seeds": 2, **more}
+def test_a_folder_of_another_study_is_an_error(result: Study, more: dict[str, Any], what: str) -> None:
+    arguments = {"data": dataset("moons", seed=3), "vary": VARY, "seeds": 2, **more}
     with pytest.raises(snellen.UsageError, match=what):
-        snellen.study(words["data"], words["vary"], seeds=words["seeds"], out=made.folder, options=ONE)
+        snellen.study(
+            arguments["data"], arguments["vary"], seeds=arguments["seeds"], out=result.folder, options=OPTIONS
+        )
 
 
 @pytest.mark.parametrize("saves", [3, 8, 16])
-def test_a_killed_study_goes_on_to_the_same_figures(
-    made: Study, saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_study_resumes_to_the_same_results(
+    result: Study, saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, count = Run.save, [0]
+    original, count = Run.save, [0]
 
     def save(self: Run) -> None:
-        honest(self)
+        original(self)
         count[0] += 1
         if count[0] == saves:
             raise Killed
 
-    often = dataclasses.replace(ONE, save_every=0.0)
+    often = dataclasses.replace(OPTIONS, save_every=0.0)
     vary = {**VARY, "batch_size": 128}
-    expected = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "whole", options=ONE)
+    expected = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "whole", options=OPTIONS)
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", save)
         with pytest.raises(Killed):
             snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", options=often)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("model.safetensors")}
     begun = list((tmp_path / "killed").rglob("state/manifest.json"))
-    assert len(begun) == len(finished) + 1  # one was half done
-    again = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", options=ONE)
+    assert len(begun) == len(finished) + 1  # one was partly trained
+    again = snellen.study(dataset("moons", seed=3), vary, seeds=2, out=tmp_path / "killed", options=OPTIONS)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     for one, other in zip(expected.rows, again.rows, strict=True):
         assert (one.validation, one.test) == (other.validation, other.test)
     assert again.chosen == expected.chosen
 
 
-def test_a_stop_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stops(*words: Any, **more: Any) -> None:
+def test_a_stopped_study_states_how_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_stopped(*arguments: Any, **more: Any) -> None:
         raise snellen.Stopped("Stopped.", signal=2)
 
-    monkeypatch.setattr(work, "resume", stops)
+    monkeypatch.setattr(study_module, "resume", raise_stopped)
     with pytest.raises(snellen.Stopped) as caught:
-        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", options=ONE)
+        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", options=OPTIONS)
     assert f"--out {tmp_path / 's'}" in caught.value.remedy
     assert "lr=0.001 hidden=8" in caught.value.cause
 
 
 def with_clock(monkeypatch: pytest.MonkeyPatch, each: float) -> list[float]:
-    """A clock that moves by `each` seconds with every training."""
-    now, honest = [0.0], work.resume
+    """A fake clock that advances by `each` seconds per training."""
+    now, original = [0.0], study_module.resume
 
-    def resume(*words: Any, **more: Any) -> Any:
+    def resume(*arguments: Any, **more: Any) -> Any:
         now[0] += each
-        return honest(*words, **more)
+        return original(*arguments, **more)
 
-    monkeypatch.setattr(work, "clock", lambda: now[0])
-    monkeypatch.setattr(work, "resume", resume)
-    monkeypatch.setattr(work, "trial_seconds", lambda *a: each)
+    monkeypatch.setattr(study_module, "clock", lambda: now[0])
+    monkeypatch.setattr(study_module, "resume", resume)
+    monkeypatch.setattr(study_module, "trial_seconds", lambda *a: each)
     return now
 
 
-def test_no_training_is_begun_that_does_not_fit_and_those_left_out_are_named(
+def test_trainings_that_do_not_fit_into_the_budget_are_skipped_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
-    found = snellen.study("moons", vary, seeds=3, out=tmp_path / "s", options=dataclasses.replace(ONE, seconds=40.0))
-    assert now[0] == 30.0  # 40 less 4 for the end: three fit
-    assert [row.done for row in found.rows] == [2, 1]
-    assert [t.status for row in found.rows for t in row.trainings].count("not run") == 3
-    assert found.chosen == 1  # of those with the most trainings
+    study = snellen.study(
+        "moons", vary, seeds=3, out=tmp_path / "s", options=dataclasses.replace(OPTIONS, seconds=40.0)
+    )
+    assert now[0] == 30.0  # 40 minus 4 seconds reserve: three fit
+    assert [row.done for row in study.rows] == [2, 1]
+    assert [t.status for row in study.rows for t in row.trainings].count("not run") == 3
+    assert study.chosen == 1  # of those with the most trainings
     assert "not run: seed-2" in (tmp_path / "s" / "study.md").read_text()
-    assert "3 of 6 trainings were not run: the budget was spent." in found.verdict
+    assert "3 of 6 trainings were not run: the budget was spent." in study.verdict
 
 
-def test_what_a_killed_study_has_spent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_spent_before_a_kill_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
-    limited = dataclasses.replace(ONE, seconds=40.0)
+    limited = dataclasses.replace(OPTIONS, seconds=40.0)
     with monkeypatch.context() as patch:
-        patch.setattr(work, "best_of", lambda rows: (_ for _ in ()).throw(Killed()))
+        patch.setattr(study_module, "best_cell", lambda rows: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             snellen.study("moons", vary, seeds=2, out=tmp_path / "s", options=limited)
     assert json.loads((tmp_path / "s" / "study.json").read_text())["spent"] == 30.0
@@ -205,135 +211,145 @@ def test_what_a_killed_study_has_spent_counts(tmp_path: Path, monkeypatch: pytes
     assert now[0] == 30.0
 
 
-def test_a_search_ends_when_no_training_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_ends_when_no_training_fits_into_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("optuna")
     with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": "1e-3..1e-1", "epochs": 1}
-    found = snellen.study(
-        "moons", vary, seeds=2, trials=9, out=tmp_path / "s", options=dataclasses.replace(ONE, seconds=40.0)
+    study = snellen.study(
+        "moons", vary, seeds=2, trials=9, out=tmp_path / "s", options=dataclasses.replace(OPTIONS, seconds=40.0)
     )
-    assert [row.done for row in found.rows] == [2, 1]
-    assert "15 of 18 trainings were not run" in found.verdict
+    assert [row.done for row in study.rows] == [2, 1]
+    assert "15 of 18 trainings were not run" in study.verdict
 
 
-def test_a_stop_in_the_trial_says_how_to_go_on_with_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stops(*words: Any) -> float:
+def test_a_stop_in_the_time_estimate_states_how_to_resume_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raise_stopped(*arguments: Any) -> float:
         raise snellen.Stopped("Stopped.", "Go on with the trial", signal=15)
 
-    monkeypatch.setattr(work, "trial_seconds", stops)
+    monkeypatch.setattr(study_module, "trial_seconds", raise_stopped)
     with pytest.raises(snellen.Stopped) as caught:
-        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", options=ONE)
-    assert caught.value.remedy == f"Go on with the same words and --out {tmp_path / 's'}"
+        snellen.study("moons", VARY, seeds=1, out=tmp_path / "s", options=OPTIONS)
+    assert caught.value.remedy == f"Resume with the same arguments and --out {tmp_path / 's'}"
     assert caught.value.exit_code == 143
 
 
-def test_a_choice_stands_once_the_test_split_is_being_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = with_clock(monkeypatch, 10.0)
-    vary = {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}
-    limited = dataclasses.replace(ONE, seconds=18.0)
-    with monkeypatch.context() as patch:
-        patch.setattr(work._Work, "_open", lambda *a: (_ for _ in ()).throw(Killed()))
-        with pytest.raises(Killed):
-            snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=limited)
-    found = snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(ONE, seconds=900.0))
-    assert (found.chosen, now[0]) == (1, 10.0)
-    assert found.rows[0].test is not None
-
-
-def test_a_damaged_study_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text('{"about": {}, "spent": "much"}')
-    with pytest.raises(snellen.DataError, match="not what was written"):
-        snellen.study("moons", VARY, out=tmp_path, options=ONE)
-
-
-def test_the_number_and_the_time_are_told_before_the_first_training(
+def test_the_selection_is_final_once_the_test_evaluation_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    now = with_clock(monkeypatch, 10.0)
+    vary = {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}
+    limited = dataclasses.replace(OPTIONS, seconds=18.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(study_module._StudyRunner, "_evaluate_test", lambda *a: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=limited)
+    study = snellen.study(
+        "moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(OPTIONS, seconds=900.0)
+    )
+    assert (study.chosen, now[0]) == (1, 10.0)
+    assert study.rows[0].test is not None
+
+
+def test_a_damaged_study_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"about": {}, "spent": "much"}')
+    with pytest.raises(snellen.DataError, match="not the state of a study"):
+        snellen.study("moons", VARY, out=tmp_path, options=OPTIONS)
+
+
+def test_number_and_time_are_reported_before_the_first_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
 
     class Progress:
-        def begin(self, name: str, place: int, of: int) -> None:
-            said.append(f"begin {place} of {of}: {name}")
+        def begin(self, name: str, index: int, total: int) -> None:
+            messages.append(f"begin {index} of {total}: {name}")
 
         def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
 
-        def say(self, message: str) -> None:
-            said.append(message)
+        def message(self, message: str) -> None:
+            messages.append(message)
 
-    monkeypatch.setattr(work, "trial_seconds", lambda *a: 30.0)
+    monkeypatch.setattr(study_module, "trial_seconds", lambda *a: 30.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
-    snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(ONE, progress=Progress()))
-    assert said[0].startswith("2 trainings (2 cells × 1 seed), about 1 min 0 s at most")
-    assert [line for line in said if line.startswith("begin")] == [
+    snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(OPTIONS, progress=Progress()))
+    assert messages[0].startswith("2 trainings (2 cells × 1 seed), at most about 1 min 0 s, estimated")
+    assert [line for line in messages if line.startswith("begin")] == [
         "begin 0 of 2: lr=0.01 seed-0",
         "begin 1 of 2: lr=0.1 seed-0",
     ]
 
 
-def test_a_trial_tells_the_time_of_a_whole_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_trial_estimates_the_time_of_a_complete_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from snellen.model_selection import time_estimate
 
     monkeypatch.chdir(tmp_path)
     data = dataset("moons")
-    short = time_estimate.trial_seconds(data, LEARNERS["classify"]["softmax"], {"epochs": 1}, ONE)
-    long = time_estimate.trial_seconds(data, LEARNERS["classify"]["softmax"], {"epochs": 1_000_000}, ONE)
+    short = time_estimate.trial_seconds(data, LEARNERS["classify"]["softmax"], {"epochs": 1}, OPTIONS)
+    long = time_estimate.trial_seconds(data, LEARNERS["classify"]["softmax"], {"epochs": 1_000_000}, OPTIONS)
     assert short is not None
     assert long is not None
     assert long > 100 * time_estimate.TRIAL > short  # 22 million steps
     assert (
         time_estimate.trial_seconds(
-            data, dataclasses.replace(LEARNERS["classify"]["softmax"], stoppable=False), {}, ONE
+            data, dataclasses.replace(LEARNERS["classify"]["softmax"], stoppable=False), {}, OPTIONS
         )
         is None
     )
     assert not list(tmp_path.iterdir())
 
 
-def test_the_test_split_is_opened_once_after_all_have_learned(tmp_path: Path) -> None:
-    asked: list[str] = []
+def test_the_test_split_is_evaluated_once_after_all_trainings(tmp_path: Path) -> None:
+    splits_seen: list[str] = []
     task = LEARNERS["classify"]["mlp"].task
-    honest = task.predict
+    original = task.predict
 
     def predict(model: Any, data: Any, split: str, run: Run) -> Any:
-        asked.append(split)
-        return honest(model, data, split, run)
+        splits_seen.append(split)
+        return original(model, data, split, run)
 
     object.__setattr__(task, "predict", predict)
     try:
         snellen.study(
-            "moons", {"model": "mlp,softmax", "lr": "0.01,0.1", "epochs": 1}, seeds=2, out=tmp_path / "s", options=ONE
+            "moons",
+            {"model": "mlp,softmax", "lr": "0.01,0.1", "epochs": 1},
+            seeds=2,
+            out=tmp_path / "s",
+            options=OPTIONS,
         )
     finally:
-        object.__setattr__(task, "predict", honest)
-    assert [split for split in asked if split != "train"] == ["val"] * 8 + ["test"] * 2
+        object.__setattr__(task, "predict", original)
+    assert [split for split in splits_seen if split != "train"] == ["val"] * 8 + ["test"] * 2
 
 
-def test_a_cell_that_fails_ends_alone_with_its_reason(tmp_path: Path) -> None:
-    def breaks(c: BaselineSettings, data: Any, model: Prior, run: Run) -> None:
+def test_a_failed_cell_has_its_reason_and_the_others_continue(tmp_path: Path) -> None:
+    def raise_error(c: BaselineClassifierSettings, data: Any, model: ClassPrior, run: Run) -> None:
         raise RuntimeError("a bug of its own")
 
-    own = dataclasses.replace(LEARNERS["classify"]["baseline"], name="breaks", fit=breaks)
-    found = snellen.study("moons", {"model": [own, "baseline"]}, seeds=1, out=tmp_path / "s", options=ONE)
-    assert [row.trainings[0].status for row in found.rows] == ["failed", "done"]
-    assert "a bug of its own" in found.rows[0].trainings[0].reason
-    assert found.chosen == 2
+    custom = dataclasses.replace(LEARNERS["classify"]["baseline"], name="breaks", fit=raise_error)
+    study = snellen.study("moons", {"model": [custom, "baseline"]}, seeds=1, out=tmp_path / "s", options=OPTIONS)
+    assert [row.trainings[0].status for row in study.rows] == ["failed", "done"]
+    assert "a bug of its own" in study.rows[0].trainings[0].reason
+    assert study.chosen == 2
     assert "a bug of its own" in (tmp_path / "s" / "study.tex").read_text()
 
 
 def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
-    found = snellen.study(
-        "moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s", options=ONE
+    study = snellen.study(
+        "moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s", options=OPTIONS
     )
-    assert found.over == "folds"
-    row = found.rows[(found.chosen or 0) - 1]
+    assert study.over == "folds"
+    row = study.rows[(study.chosen or 0) - 1]
     assert row.test is not None
     assert row.test.over == "folds"
     ids = torch.cat([snellen.load(t.folder).predictions("test")["ids"] for t in row.trainings])
     assert torch.equal(ids.sort().values, torch.arange(1000))
-    other = found.rows[2 - (found.chosen or 0)]
+    other = study.rows[2 - (study.chosen or 0)]
     assert not list((tmp_path / "s" / other.cell.name).rglob("test.safetensors"))
-    with pytest.raises(snellen.UsageError, match="splits of its own"):
-        snellen.study("xor", {"model": "softmax"}, folds=2, out=tmp_path / "x", options=ONE)
+    with pytest.raises(snellen.UsageError, match="has its own splits"):
+        snellen.study("xor", {"model": "softmax"}, folds=2, out=tmp_path / "x", options=OPTIONS)
     assert not (tmp_path / "x").exists()
 
 
@@ -346,7 +362,7 @@ def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
         ({"lr": [0.1, "fast"]}, "--lr cannot be 'fast'", "a number"),
         ({"lr": "0.1..0.01"}, "is empty", "lower number first"),
         ({"lr": "0..0.1"}, "--lr cannot be 0", "above 0"),
-        ({"hidden": "20..120"}, "it has no range", "List its values"),
+        ({"hidden": "20..120"}, "not a single number", "List its values"),
         ({"optimizer": "adm,sgd"}, "'adm'", "adam"),
         ({"lr": "0.1,0.1"}, "0.1 twice", "once"),
         ({"lr": ""}, "has no values", "a number"),
@@ -354,73 +370,73 @@ def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
         ({"model": "lenet,mlp"}, "lenet reads image", "Learners of classify"),
     ],
 )
-def test_what_cannot_be_varied_is_refused_before_anything_is_written(
+def test_invalid_axes_are_errors_before_anything_is_written(
     vary: dict[str, Any], cause: str, remedy: str, tmp_path: Path
 ) -> None:
     with pytest.raises(snellen.UsageError) as caught:
-        snellen.study("moons", {"model": "mlp", **vary}, out=tmp_path / "s", options=ONE)
+        snellen.study("moons", {"model": "mlp", **vary}, out=tmp_path / "s", options=OPTIONS)
     assert cause in caught.value.cause
     assert remedy in caught.value.remedy
     assert not list(tmp_path.iterdir())
 
 
-def test_ranges_are_logarithmic_over_more_than_a_decade_and_whole_for_whole_numbers() -> None:
-    _, given = axes(
+def test_ranges_over_more_than_a_decade_are_logarithmic_and_ranges_of_integers_are_integer() -> None:
+    _, axes = parse_axes(
         {"model": "mlp", "lr": "1e-4..1e-1", "epochs": "2..9", "dropout": "0..0.5", "hidden": "20,60+60"},
         dataset("moons").spec,
     )
-    assert given == [
-        Between(name="lr", low=1e-4, high=0.1, whole=False),
-        Between(name="epochs", low=2, high=9, whole=True),
-        Between(name="dropout", low=0.0, high=0.5, whole=False),
-        Choices(name="hidden", values=((20,), (60, 60))),
+    assert axes == [
+        RangeAxis(name="lr", low=1e-4, high=0.1, is_integer=False),
+        RangeAxis(name="epochs", low=2, high=9, is_integer=True),
+        RangeAxis(name="dropout", low=0.0, high=0.5, is_integer=False),
+        ChoiceAxis(name="hidden", values=((20,), (60, 60))),
     ]
-    assert [axis.log for axis in given if isinstance(axis, Between)] == [True, False, False]
+    assert [axis.log for axis in axes if isinstance(axis, RangeAxis)] == [True, False, False]
 
 
-def test_a_search_without_optuna_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_without_optuna_states_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(snellen.EnvironmentProblem) as caught:
-        snellen.study("moons", {"model": "softmax", "lr": "1e-4..1e-1"}, out=tmp_path / "s", options=ONE)
+        snellen.study("moons", {"model": "softmax", "lr": "1e-4..1e-1"}, out=tmp_path / "s", options=OPTIONS)
     assert 'pip install "snellen[search]"' in caught.value.remedy
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
-def searching(tmp_path: Path) -> Callable[[str], Study]:
+def search_study(tmp_path: Path) -> Callable[[str], Study]:
     pytest.importorskip("optuna")
     vary = {"model": "mlp,softmax", "lr": "1e-4..1e-1", "batch_size": "16..64", "epochs": 1}
 
-    def search(name: str) -> Study:
-        return snellen.study("moons", vary, seeds=1, trials=5, out=tmp_path / name, options=ONE)
+    def run_search(name: str) -> Study:
+        return snellen.study("moons", vary, seeds=1, trials=5, out=tmp_path / name, options=OPTIONS)
 
-    return search
+    return run_search
 
 
-def test_a_search_stays_within_its_ranges_and_goes_on_the_same_way(
-    searching: Callable[[str], Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_search_stays_within_its_ranges_and_resumes_identically(
+    search_study: Callable[[str], Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = searching("whole")
-    assert len(whole.rows) == 5
-    assert len({row.cell.words for row in whole.rows}) == 5
-    for row in whole.rows:
+    complete = search_study("complete")
+    assert len(complete.rows) == 5
+    assert len({row.cell.label for row in complete.rows}) == 5
+    for row in complete.rows:
         assert 1e-4 <= row.cell.values["lr"] <= 0.1
         assert isinstance(row.cell.values["batch_size"], int)
         assert 16 <= row.cell.values["batch_size"] <= 64
-    assert whole.importance is not None
-    assert sum(whole.importance.values()) == pytest.approx(1)
-    honest, count = work.resume, [0]
+    assert complete.importance is not None
+    assert sum(complete.importance.values()) == pytest.approx(1)
+    original, count = study_module.resume, [0]
 
-    def resume(*words: Any, **more: Any) -> Any:
+    def resume(*arguments: Any, **more: Any) -> Any:
         count[0] += 1
         if count[0] == 3:
             raise Killed
-        return honest(*words, **more)
+        return original(*arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "resume", resume)
+        patch.setattr(study_module, "resume", resume)
         with pytest.raises(Killed):
-            searching("killed")
-    again = searching("killed")
-    assert [row.cell.values for row in again.rows] == [row.cell.values for row in whole.rows]
-    assert [row.validation for row in again.rows] == [row.validation for row in whole.rows]
+            search_study("killed")
+    again = search_study("killed")
+    assert [row.cell.values for row in again.rows] == [row.cell.values for row in complete.rows]
+    assert [row.validation for row in again.rows] == [row.validation for row in complete.rows]

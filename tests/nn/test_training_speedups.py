@@ -1,4 +1,4 @@
-"""What makes a training step faster must not change what it computes."""
+"""Faster training steps compute the same gradients."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("sizes", [(7, 3), (7, 5, 3), (300, 64, 40, 3)], ids=str)  # the last is large enough for oneDNN
-def test_the_written_backward_gives_the_gradients_of_autograd_in_double_precision(sizes: tuple[int, ...]) -> None:
+def test_the_explicit_backward_pass_equals_autograd_in_double_precision(sizes: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     mlp = MLP(sizes)
     x, y = torch.randn(32, sizes[0]), torch.randint(0, 3, (32,))
-    truth = copy.deepcopy(mlp).double()
-    nn.functional.cross_entropy(truth(x.double()), y).backward()
-    for way in (lambda m: backpropagate(m, x, y), lambda m: cross_entropy(m, x, y).backward()):
-        ours = copy.deepcopy(mlp)
-        way(ours)
-        for found, expected in zip(gradients(ours), gradients(truth), strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    reference = copy.deepcopy(mlp).double()
+    nn.functional.cross_entropy(reference(x.double()), y).backward()
+    for backward in (lambda m: backpropagate(m, x, y), lambda m: cross_entropy(m, x, y).backward()):
+        model = copy.deepcopy(mlp)
+        backward(model)
+        for gradient, expected in zip(gradients(model), gradients(reference), strict=True):
+            torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_loss_of_the_written_backward_can_be_scaled() -> None:
+def test_the_loss_of_the_explicit_backward_pass_can_be_scaled() -> None:
     torch.manual_seed(0)
     mlp = MLP((4, 5, 3))
     x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
     nn.functional.cross_entropy(mlp(x), y).backward()
-    once = gradients(mlp)
+    unscaled = gradients(mlp)
     mlp.zero_grad()
     (3 * cross_entropy(mlp, x, y)).backward()
-    for found, expected in zip(gradients(mlp), once, strict=True):
-        torch.testing.assert_close(found, 3 * expected)
+    for gradient, expected in zip(gradients(mlp), unscaled, strict=True):
+        torch.testing.assert_close(gradient, 3 * expected)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_lenet_trains_in_onednns_layout_as_in_double_precision(channels_last: bool) -> None:
+def test_lenet_in_onednns_layout_has_the_gradients_of_double_precision(channels_last: bool) -> None:
     torch.manual_seed(0)
     net = LeNet(1, (28, 28), 10)
-    truth = copy.deepcopy(net).double()
+    reference = copy.deepcopy(net).double()
     x, y = torch.randn(8, 1, 28, 28), torch.randint(0, 10, (8,))
-    nn.functional.cross_entropy(truth(x.double()), y).backward()
+    nn.functional.cross_entropy(reference(x.double()), y).backward()
     if channels_last:
         net.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
     nn.functional.cross_entropy(net(x), y).backward()
-    for found, expected in zip(gradients(net), gradients(truth), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    for gradient, expected in zip(gradients(net), gradients(reference), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(net.eval()(x), net.train()(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_standardised_pictures_have_mean_zero_and_deviation_one_and_survive_loading(channels: int) -> None:
+def test_standardised_images_have_mean_zero_and_deviation_one_also_after_loading(channels: int) -> None:
     x = torch.randint(0, 256, (64, channels, 6, 5), dtype=torch.uint8)
     layer = Standardize(Input(modality="image", shape=(channels, 6, 5), dtype="uint8"))
-    layer.learn(x)
+    layer.fit(x)
     z = layer(x).double()
     torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(channels, dtype=torch.float64), rtol=0, atol=1e-6)
     torch.testing.assert_close(z.std((0, 2, 3), correction=0), torch.ones(channels, dtype=torch.float64))

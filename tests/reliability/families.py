@@ -1,4 +1,4 @@
-"""One small training of each kind that a run must carry through kills, faults and signals to the same bits."""
+"""Small trainings of each family of learners, for tests of kills, faults and signals with bit-identical results."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from snellen.core.settings import settings
 from snellen.core.spec import Classes, Input, Spec
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.objective import Logits
+from snellen.tasks.classify.objective import ClassificationNetwork
 from snellen.tasks.classify.task import TASK
-from snellen.training.supervised import some
+from snellen.training.supervised import subset
 
-sys.path.append(str(Path(__file__).parents[1]))  # scenes and blocks lie there, also for a script
+sys.path.append(str(Path(__file__).parents[1]))  # for scenes and blocks, also in a script
 
 
 def pictures(count: int = 150, side: int = 12, seed: int = 3) -> Dataset[Labelled]:
-    """Pictures with a bright bar: upright, lying, or none. In memory, so there is no place to open them from."""
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 160, (count, 1, side, side), generator=draw)
+    """Images with a vertical, a horizontal or no bright bar; in memory, so that they cannot be reopened."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 160, (count, 1, side, side), generator=generator)
     y = torch.arange(count) % 3
     x[y == 0, :, :, 4:7] += 90
     x[y == 1, :, 4:7, :] += 90
-    draft = RawDataset(
-        source=Array(x.to(torch.uint8), "bar"),
+    raw = RawDataset(
+        source=ArraySource(x.to(torch.uint8), "bar"),
         truth=y,
         recognised_as="bars",
         inputs={"image": Input(modality="image", shape=(1, side, side), dtype="uint8")},
         target=Classes(names=("upright", "lying", "none")),
     )
-    return assemble(draft, "bars", seed, None)
+    return assemble(raw, "bars", seed, None)
 
 
-class Small(nn.Module):
-    """A convnet with all that has state or draws: batch normalisation and dropout."""
+class SmallConvNet(nn.Module):
+    """Convolutional network with batch normalisation (state) and dropout (random numbers)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,21 +71,21 @@ class Small(nn.Module):
         return y
 
 
-def smooth(scores: Tensor, y: Tensor) -> Tensor:
-    """A loss of the user's own."""
+def smoothed_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
+    """Custom loss: cross-entropy with label smoothing."""
     return nn.functional.cross_entropy(scores, y, label_smoothing=0.1)
 
 
 @settings
-class OwnSettings:
-    """How long it learns."""
+class LoopSettings:
+    """Settings of the custom learner."""
 
     rounds: int = 14
     """Steps of each loop."""
 
 
-class Tally:
-    """State of the user's own, with what JSON has not: integer keys, tuples and infinities."""
+class ClassTally:
+    """Custom state with values that JSON lacks: integer keys, tuples and infinities."""
 
     def __init__(self) -> None:
         self.seen: dict[int, int] = {}
@@ -98,20 +98,20 @@ class Tally:
         self.seen, self.lowest = state["seen"], state["lowest"]
 
 
-def build(c: OwnSettings, spec: Spec) -> Logits:
+def build(c: LoopSettings, spec: Spec) -> ClassificationNetwork:
     layers = nn.Sequential(nn.Flatten(), nn.Linear(144, 16), nn.ReLU(), nn.Linear(16, 3))
-    return Logits(Network(Standardize(spec.input), layers))
+    return ClassificationNetwork(Network(Standardize(spec.input), layers))
 
 
-def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
-    """Two loops; draws from every generator in them and between them; rows between them; values made once."""
+def fit(c: LoopSettings, data: Dataset[Labelled], model: ClassificationNetwork, run: Run) -> None:
+    """Two loops with random numbers of every generator and rows in and between them; values computed once."""
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.network.standardize.learn(some(train).x)
+    model.network.standardize.fit(subset(train).x)
     nn.init.normal_(model.network.body[1].weight, std=0.05 + 0.05 * float(torch.rand(())))
     scale = run.once("scale", lambda: torch.rand(3) + np.random.rand() + random.random())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    tally = Tally()
+    tally = ClassTally()
     run.keep(model=model, optimizer=optimizer, tally=tally)
     run.log(before=torch.rand(()))
 
@@ -134,29 +134,29 @@ def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> Non
     for step in run.steps(c.rounds, "quiet"):
         run.log(loss=step_on(step, pause["at"][0]))
         if step == c.rounds - pause["length"]:
-            run.enough()
+            run.end_loop()
     run.log(seen=tally.seen.get(0, 0), after=torch.rand(()))
 
 
-OWN = Learner[OwnSettings, Dataset[Labelled], Logits](
+OWN = Learner[LoopSettings, Dataset[Labelled], ClassificationNetwork](
     name="own-loop",
-    summary="Learns in its own way.",
+    summary="A custom training loop.",
     source="the user",
     task=TASK,
     accepts=frozenset({"image"}),
-    settings=OwnSettings,
+    settings=LoopSettings,
     build=build,
     fit=fit,
 )
 
 
-def machine_of(more: Mapping[str, Any]) -> RunOptions:
-    """One thread, a save after every step, and no page, which has tests of its own."""
-    return RunOptions(**{"threads": 1, "save_every": 0, "report": False, **more})
+def run_options(overrides: Mapping[str, Any]) -> RunOptions:
+    """Options with one thread, a checkpoint after every step and no report."""
+    return RunOptions(**{"threads": 1, "save_every": 0, "report": False, **overrides})
 
 
 class Family(NamedTuple):
-    """What is trained, on what, and how. `data`: by its name, or made in memory."""
+    """Model, data and settings of a training. `data`: a name, or a function that makes it in memory."""
 
     data: str | Callable[[], Dataset[Labelled]]
     model: Any
@@ -166,41 +166,41 @@ class Family(NamedTuple):
     def train(self, folder: Path, seed: int = 0, **options: Any) -> TrainedRun:
         data = self.data if isinstance(self.data, str) else self.data()
         return api.train(
-            data, self.model, out=folder, seed=seed, loss=self.loss, options=machine_of(options), **self.settings
+            data, self.model, out=folder, seed=seed, loss=self.loss, options=run_options(options), **self.settings
         )
 
     def resume(self, folder: Path, **options: Any) -> TrainedRun:
-        own = None if isinstance(self.model, str) else self.model
+        learner = None if isinstance(self.model, str) else self.model
         data = None if isinstance(self.data, str) else self.data()
-        return api.resume(folder, learner=own, data=data, loss=self.loss, options=machine_of(options))
+        return api.resume(folder, learner=learner, data=data, loss=self.loss, options=run_options(options))
 
     def load(self, folder: Path) -> TrainedRun:
         return api.load(folder, learner=None if isinstance(self.model, str) else self.model)
 
 
-def few(data: Dataset[Labelled], train: int, others: int) -> Dataset[Labelled]:
-    """So many samples to learn from, and to judge by."""
+def limit_samples(data: Dataset[Labelled], train: int, others: int) -> Dataset[Labelled]:
+    """Dataset with the first `train` training samples and the first `others` of each other split."""
     sizes = {"train": train, "val": others, "test": others}
     return dataclasses.replace(data, splits={name: ids[: sizes[name]] for name, ids in data.splits.items()})
 
 
-def segmented() -> Dataset[Labelled]:
+def segmentation_images() -> Dataset[Labelled]:
     import scenes
 
-    return few(scenes.segmented(), 12, 3)
+    return limit_samples(scenes.segmentation_dataset(), 12, 3)
 
 
-def boxes() -> Dataset[Labelled]:
+def box_images() -> Dataset[Labelled]:
     import blocks
 
-    return few(blocks.boxes(), 8, 2)
+    return limit_samples(blocks.box_dataset(), 8, 2)
 
 
 def own_module() -> nn.Module:
-    """The user builds it anew in each process."""
+    """Custom module with fixed initial weights, built again in each process."""
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        return Small()
+        return SmallConvNet()
 
 
 FAMILIES: dict[str, Family] = {
@@ -239,17 +239,19 @@ FAMILIES: dict[str, Family] = {
             "schedule": "cosine",
             "lr": 0.01,
         },
-        smooth,
+        smoothed_cross_entropy,
     ),
     "own loop": Family(pictures, OWN, {}),
-    "unet": Family(segmented, "unet", {"epochs": 1, "batch_size": 4, "width": 4, "depth": 1}),
+    "unet": Family(segmentation_images, "unet", {"epochs": 1, "batch_size": 4, "width": 4, "depth": 1}),
     "faster-rcnn": Family(
-        boxes, "faster-rcnn", {"epochs": 3, "batch_size": 2, "max_proposals": 10, "rois_per_image": 8, "min_size": 32}
+        box_images,
+        "faster-rcnn",
+        {"epochs": 3, "batch_size": 2, "max_proposals": 10, "rois_per_image": 8, "min_size": 32},
     ),
 }
 
 
 def result(folder: Path) -> dict[str, str]:
-    """SHA-256 of all that must be the same whatever happened on the way."""
+    """SHA-256 of the files that must be bit-identical after any interruption."""
     names = ("model.safetensors", "history.jsonl", "predictions/val.safetensors", "predictions/test.safetensors")
     return {name: files.sha256(folder / name) for name in names if (folder / name).exists()}

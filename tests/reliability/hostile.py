@@ -1,6 +1,6 @@
-"""Malformed uploads of many kinds, as the bytes that go over the wire, each with the statuses that may come back.
+"""Malformed HTTP requests of many kinds, as raw bytes, each with the accepted response statuses.
 
-Each of `KINDS` makes a case from a draw. It is asked of the server of pictures unless it says `rows`.
+Each function of `KINDS` makes a random case. It is sent to the image server, or with `rows` to the table server.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from PIL import Image, PngImagePlugin
 BOUNDARY = "b0undary"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 ROWS = b"size,kind\n3,a\n4,b\n"
-READ_OR_NOT = (200, 413, 422)
+READABLE_OR_NOT = (200, 413, 422)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is sent, and what may come back.
+    """Malformed request with the accepted responses.
 
     Args:
         chunks: sent one after the other.
-        statuses: of the first answer.
-        silent: whether no answer at all is right, too: the client has left, or the bytes cannot be told from noise.
-        rows: asked of the server of tables.
+        statuses: accepted statuses of the first response.
+        silent: whether no response is accepted too: the client has left, or the bytes are not recognisable as HTTP.
+        rows: sent to the table server.
         pause: seconds after each chunk.
-        leaves: the client closes without listening; `half`: it closes its side only.
-        answers: that are waited for, at most.
+        leaves: the client closes the connection without reading; `half`: it closes its sending side only.
+        answers: maximum number of responses to read.
     """
 
     chunks: tuple[bytes, ...]
@@ -56,6 +56,7 @@ def request(
     length: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
+    """Raw bytes of an HTTP request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
     if kind is not None:
         lines.append(f"Content-Type: {kind}")
@@ -66,6 +67,7 @@ def request(
 
 
 def field(content: bytes, disposition: str = 'form-data; name="file"; filename="x.png"', more: str = "") -> bytes:
+    """Raw bytes of one part of a multipart form."""
     return f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n{more}\r\n".encode() + content + b"\r\n"
 
 
@@ -73,17 +75,18 @@ END = f"--{BOUNDARY}--\r\n".encode()
 
 
 def picture(draw: random.Random, kind: str = "PNG", size: tuple[int, int] | None = None, mode: str = "L") -> bytes:
+    """Random image file."""
     width, height = size or (draw.randint(1, 40), draw.randint(1, 40))
     shape = (height, width) if mode in ("L", "I;16") else (height, width, len(mode))
     values = np.random.default_rng(draw.getrandbits(32)).integers(0, 255, shape)
     deep = np.uint16 if mode == "I;16" else np.uint8
-    written = io.BytesIO()
-    Image.fromarray(values.astype(deep), mode if mode != "I;16" else None).save(written, format=kind)
-    return written.getvalue()
+    buffer = io.BytesIO()
+    Image.fromarray(values.astype(deep), mode if mode != "I;16" else None).save(buffer, format=kind)
+    return buffer.getvalue()
 
 
 def png(width: int, height: int, content: bytes, extra: bytes = b"") -> bytes:
-    """A PNG that says it is so large, around compressed content that may be anything."""
+    """PNG with a header of the given size around arbitrary compressed content."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -185,9 +188,9 @@ def nasty_name(draw: random.Random) -> Case:
             "x\tz",
         ]
     )
-    how = draw.choice([f'filename="{name}"', "filename*=UTF-8''" + "".join(f"%{b:02x}" for b in name.encode())])
+    parameter = draw.choice([f'filename="{name}"', "filename*=UTF-8''" + "".join(f"%{b:02x}" for b in name.encode())])
     return Case(
-        chunks=(request(field(picture(draw), f'form-data; name="file"; {how}') + END, FORM),), statuses=(200, 400)
+        chunks=(request(field(picture(draw), f'form-data; name="file"; {parameter}') + END, FORM),), statuses=(200, 400)
     )
 
 
@@ -254,7 +257,7 @@ def too_long(draw: random.Random) -> Case:
     return Case(chunks=(request(pieces, headers={"Transfer-Encoding": "chunked"}),), statuses=(413,))
 
 
-def said_too_long(draw: random.Random) -> Case:
+def too_long_by_header(draw: random.Random) -> Case:
     return Case(
         chunks=(request(length=10 ** draw.randint(7, 15), headers={"Expect": "100-continue"}),), statuses=(413,)
     )
@@ -262,7 +265,7 @@ def said_too_long(draw: random.Random) -> Case:
 
 def huge_head(draw: random.Random) -> Case:
     more = draw.choice([{"X-Long": "x" * 100_000}, {f"X-{k}": "y" * 50 for k in range(3000)}])
-    # Whether one is too long depends on how the bytes arrive: what lies in one read is looked at whole.
+    # Whether a head is too long depends on how the bytes arrive: one read is parsed as a whole.
     return Case(chunks=(request(picture(draw), headers=more),), statuses=(200, 400), silent=True)
 
 
@@ -326,7 +329,7 @@ def wrong_path(draw: random.Random) -> Case:
     return Case(chunks=(request(b"12345", path=path),), statuses=(400, 404), silent=True)
 
 
-def elsewhere(draw: random.Random) -> Case:
+def foreign_origin(draw: random.Random) -> Case:
     good = request(picture(draw))
     if draw.random() < 0.5:
         host = draw.choice([b"evil.example", b"127.0.0.1.evil.example", b"localhost.evil.example:80", b"[::]"])
@@ -346,9 +349,9 @@ def upgrade(draw: random.Random) -> Case:
 
 
 def compressed(draw: random.Random) -> Case:
-    how = draw.choice(["gzip", "deflate", "br", "gzip, gzip", "x"])
+    encoding = draw.choice(["gzip", "deflate", "br", "gzip, gzip", "x"])
     body = zlib.compress(bytes(10_000_000)) if draw.random() < 0.5 else picture(draw)
-    return Case(chunks=(request(body, headers={"Content-Encoding": how}),), statuses=(415,))
+    return Case(chunks=(request(body, headers={"Content-Encoding": encoding}),), statuses=(415,))
 
 
 def wrong_kind(draw: random.Random) -> Case:
@@ -376,12 +379,12 @@ def early_close(draw: random.Random) -> Case:
     return Case(chunks=(raw[: draw.randrange(1, len(raw))],), statuses=(), silent=True, leaves=True)
 
 
-def unheard(draw: random.Random) -> Case:
+def close_before_response(draw: random.Random) -> Case:
     return Case(chunks=(request(picture(draw)),), statuses=(), silent=True, leaves=True)
 
 
 def pipelined(draw: random.Random) -> Case:
-    bad = draw.choice([wrong_method, wrong_kind, elsewhere, web_page, empty])(draw).chunks[0]
+    bad = draw.choice([wrong_method, wrong_kind, foreign_origin, web_page, empty])(draw).chunks[0]
     good = request(picture(draw))
     several = draw.choice([[bad, good, good], [good, bad, good], [bad] * 20, [good] * 9])
     return Case(chunks=(b"".join(several),), answers=len(several), statuses=(200, 400, 403, 405, 415, 421, 422))
@@ -434,28 +437,28 @@ def bomb(draw: random.Random) -> Case:
 
 
 def inflating(draw: random.Random) -> Case:
-    """A thousand times as large as it is sent, in pixels, in text, in a colour profile."""
+    """Compressed a thousandfold: pixels, text or a colour profile."""
     zeros = zlib.compress(bytes(4001 * 4000), 9)
     if draw.random() < 0.3:
         return Case(chunks=(request(png(4000, 4000, zeros)),), statuses=(200,))
     if draw.random() < 0.5:
         return Case(chunks=(request(png(8, 8, zeros)),), statuses=(200, 422))
-    told = PngImagePlugin.PngInfo()
-    told.add_text("x", "y" * 40_000_000, zip=True)
-    written = io.BytesIO()
-    extra = {"pnginfo": told} if draw.random() < 0.5 else {"icc_profile": bytes(40_000_000)}
-    Image.new("L", (8, 8)).save(written, "PNG", **extra)  # type: ignore[arg-type]
-    return Case(chunks=(request(written.getvalue()),), statuses=READ_OR_NOT)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("x", "y" * 40_000_000, zip=True)
+    buffer = io.BytesIO()
+    extra = {"pnginfo": info} if draw.random() < 0.5 else {"icc_profile": bytes(40_000_000)}
+    Image.new("L", (8, 8)).save(buffer, "PNG", **extra)  # type: ignore[arg-type]
+    return Case(chunks=(request(buffer.getvalue()),), statuses=READABLE_OR_NOT)
 
 
 def stacked(draw: random.Random) -> Case:
-    """TIFF of many pages or channels, and with directories that lead in a circle."""
+    """TIFF with many pages or channels, or with a cycle of directories."""
     import tifffile
 
-    written = io.BytesIO()
+    buffer = io.BytesIO()
     if draw.random() < 0.3:
         tifffile.imwrite(
-            written,
+            buffer,
             np.zeros((200, 200, draw.choice([2, 5, 300])), np.uint8),
             photometric="minisblack",
             planarconfig="contig",
@@ -463,16 +466,16 @@ def stacked(draw: random.Random) -> Case:
         )
     else:
         tifffile.imwrite(
-            written,
+            buffer,
             np.zeros((draw.choice([2, 500]), 8, 8), draw.choice([np.uint8, np.float32])),
             photometric="minisblack",
         )
-    raw = bytearray(written.getvalue())
-    if draw.random() < 0.4:  # the first directory's successor is itself
+    raw = bytearray(buffer.getvalue())
+    if draw.random() < 0.4:  # the first directory links to itself
         at = struct.unpack("<I", raw[4:8])[0]
         count = struct.unpack("<H", raw[at : at + 2])[0]
         raw[at + 2 + 12 * count : at + 6 + 12 * count] = struct.pack("<I", at)
-    return Case(chunks=(request(bytes(raw), "image/tiff"),), statuses=READ_OR_NOT)
+    return Case(chunks=(request(bytes(raw), "image/tiff"),), statuses=READABLE_OR_NOT)
 
 
 def mutated(draw: random.Random) -> Case:
@@ -492,10 +495,10 @@ def mutated(draw: random.Random) -> Case:
         ]
     )
     raw = bytearray(picture(draw, kind, mode=mode))
-    how = draw.random()
-    if how < 0.3:
+    choice = draw.random()
+    if choice < 0.3:
         raw = raw[: draw.randrange(1, len(raw))]
-    elif how < 0.8:
+    elif choice < 0.8:
         for _ in range(draw.choice([1, 2, 8, 40])):
             raw[draw.randrange(min(len(raw), draw.choice([64, 1 << 20])))] = draw.randrange(256)
     else:
@@ -503,17 +506,17 @@ def mutated(draw: random.Random) -> Case:
         raw[at:at] = draw.randbytes(draw.randint(1, 100))
     body = bytes(raw)
     if draw.random() < 0.5:
-        return Case(chunks=(request(field(body) + END, FORM),), statuses=READ_OR_NOT)
-    return Case(chunks=(request(body, f"image/{kind.lower()}"),), statuses=READ_OR_NOT)
+        return Case(chunks=(request(field(body) + END, FORM),), statuses=READABLE_OR_NOT)
+    return Case(chunks=(request(body, f"image/{kind.lower()}"),), statuses=READABLE_OR_NOT)
 
 
 def not_finite(draw: random.Random) -> Case:
     import tifffile
 
     values = np.full((8, 8), draw.choice([np.nan, np.inf, -np.inf, 3e38, -3e38]), np.float32)
-    written = io.BytesIO()
-    tifffile.imwrite(written, values)
-    return Case(chunks=(request(written.getvalue(), "image/tiff"),), statuses=(200, 422))
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values)
+    return Case(chunks=(request(buffer.getvalue(), "image/tiff"),), statuses=(200, 422))
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -585,8 +588,8 @@ def bad_table(draw: random.Random) -> Case:
         ]
     )
     kind = draw.choice(["text/csv", "text/csv", FORM])
-    sent = field(body, 'form-data; name="file"; filename="x.csv"') + END if kind == FORM else body
-    return Case(chunks=(request(sent, kind),), statuses=(400, 413, 422), rows=True)
+    content = field(body, 'form-data; name="file"; filename="x.csv"') + END if kind == FORM else body
+    return Case(chunks=(request(content, kind),), statuses=(400, 413, 422), rows=True)
 
 
 def long_table(draw: random.Random) -> Case:
@@ -627,18 +630,18 @@ KINDS: tuple[Callable[[random.Random], Case], ...] = (
     two_lengths,
     chunked_garbage,
     too_long,
-    said_too_long,
+    too_long_by_header,
     huge_head,
     odd_head,
     noise,
     wrong_method,
     wrong_path,
-    elsewhere,
+    foreign_origin,
     upgrade,
     compressed,
     wrong_kind,
     early_close,
-    unheard,
+    close_before_response,
     pipelined,
     empty,
     web_page,

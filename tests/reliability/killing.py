@@ -1,13 +1,13 @@
-"""Kills trainings at random instants, many of them inside a save, and resumes them: the bits must be the same.
+"""Kill trainings at random times, many of them inside a save, and resume them: results must be bit-identical.
 
-The whole count, 200 kills for each family of learners, at least 60 of them inside a save:
+Full test, with 200 kills for each family of learners, at least 60 of them inside a save:
 
     python tests/reliability/killing.py --kills 200
 
-Every training runs in a fork of this process, which has imported and tried everything before: a kill costs as long as
-the training lived. Three in ten of the kills come from outside after a random time. The others are made to fall inside
-a save: the fork counts what it does to files and kills itself at a random one of these operations, before it, in its
-midst (half of the bytes written), or after it.
+Every training runs in a fork of this process, which has imported and run everything before: a kill takes only the time
+that the training ran. Three in ten of the kills come from outside after a random time. The others fall inside a save:
+the fork counts its file operations and kills itself at a random one, before it, in the middle of it (half of the bytes
+written), or after it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from snellen.core import checkpoint, files  # noqa: E402
 
 
 class Operations:
-    """Counts what this process does to files, and dies at one of them.
+    """Counter of the file operations of this process that kills it at one of them.
 
     Args:
-        fatal: the operation to die at; 0: none.
+        fatal: number of the fatal operation; 0: none.
         when: "before" it, "amid" it or "after" it.
     """
 
@@ -49,10 +49,10 @@ class Operations:
         self.fatal, self.when = fatal, when
 
     def install(self) -> None:
-        """Only this fork's modules are changed."""
+        """Replace the file functions in this fork."""
         os.fsync = self.counted(os.fsync)
         os.replace = self.counted(os.replace)
-        files.open = self.opening  # type: ignore[attr-defined]  # stands before the built-in one
+        files.open = self.opening  # type: ignore[attr-defined]  # shadows the built-in function
 
     def counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def operation(*arguments: Any) -> Any:
@@ -83,7 +83,7 @@ class Operations:
 
 
 class Stub:
-    """A file whose write is the last thing that happens."""
+    """File whose write kills the process."""
 
     def __init__(self, file: Any, write: Callable[[bytes], None]) -> None:
         self.file, self.write = file, write
@@ -101,7 +101,7 @@ def die() -> None:
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Runs `work` in a fork; returns its process id."""
+    """Run `work` in a fork; returns its process id."""
     process = os.fork()
     if process:
         return process
@@ -116,7 +116,7 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def finish(process: int) -> int:
-    """0 where the fork finished, 9 where it was killed."""
+    """Wait for a fork; 0 where it finished, 9 where it was killed."""
     _, status = os.waitpid(process, 0)
     if os.WIFSIGNALED(status):
         return os.WTERMSIG(status)
@@ -125,8 +125,8 @@ def finish(process: int) -> int:
     return 0
 
 
-def live(family: Family, folder: Path, fatal: int, when: str) -> None:
-    """Begins a run or takes it up, to die at an operation or to finish."""
+def train_or_resume(family: Family, folder: Path, fatal: int, when: str) -> None:
+    """Start or resume a run, and die at an operation or finish."""
     Operations(fatal, when).install()
     if (folder / "run.json").exists():
         family.resume(folder)
@@ -135,13 +135,13 @@ def live(family: Family, folder: Path, fatal: int, when: str) -> None:
 
 
 def progress(folder: Path) -> int:
-    """Steps that the newest whole state remembers; it must be readable at every instant."""
-    found = checkpoint.read_state(folder / "state")
-    return 0 if found is None else sum(found[1].done.values())
+    """Steps in the newest intact checkpoint, which must be readable at any time."""
+    saved = checkpoint.read_state(folder / "state")
+    return 0 if saved is None else sum(saved[1].done.values())
 
 
 def campaign(name: str, family: Family, kills: int, folder: Path, seed: int) -> dict[str, Any]:
-    """Kills one family so many times and compares each finished run with the one that nothing happened to."""
+    """Kill trainings of one family and compare each finished run with an uninterrupted one."""
     draw = random.Random(seed)
     whole = folder / "whole"
     report = folder / "operations"
@@ -160,11 +160,13 @@ def campaign(name: str, family: Family, kills: int, folder: Path, seed: int) -> 
     done = inside = runs = lost = different = 0
     while done < kills or hurt.exists():
         before = progress(hurt)
-        # After the last kill a life is let live; before it, one that ends by itself is followed by a new run.
+        # After the last kill the run finishes; before it, a run that finishes is followed by a new one.
         last = done >= kills
         aimed = not last and draw.random() < 0.7
         fatal = draw.randint(1, operations) if aimed else 0
-        process = fork(functools.partial(live, family, hurt, fatal, draw.choice(["before", "amid", "after"])))
+        process = fork(
+            functools.partial(train_or_resume, family, hurt, fatal, draw.choice(["before", "amid", "after"]))
+        )
         if not last and not aimed:
             time.sleep(draw.uniform(0, seconds))
             os.kill(process, signal.SIGKILL)
@@ -184,17 +186,17 @@ def main() -> None:
     parser.add_argument("families", nargs="*", default=list(FAMILIES))
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a kill loses nothing that was given to the system
-    with tempfile.TemporaryDirectory(dir=memory) as place:
-        for name in asked.families:  # everything is imported and tried once here, so that forks start warm
-            folder = Path(place) / "warm"
+    options = parser.parse_args()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a kill does not lose written data
+    with tempfile.TemporaryDirectory(dir=memory) as root:
+        for name in options.families:  # import and run everything once, so that forks start warm
+            folder = Path(root) / "warm"
             FAMILIES[name].train(folder)
             shutil.rmtree(folder)
-        for name in asked.families:
-            folder = Path(place) / name.replace(" ", "-")
+        for name in options.families:
+            folder = Path(root) / name.replace(" ", "-")
             folder.mkdir()
-            print(json.dumps(campaign(name, FAMILIES[name], asked.kills, folder, asked.seed)), flush=True)
+            print(json.dumps(campaign(name, FAMILIES[name], options.kills, folder, options.seed)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Run folders as a stranger might hand them over: damaged at random, or made to do harm.
+"""Fuzzing of run folders: untrusted ones, damaged at random or made malicious.
 
     python tests/reliability/mutating.py --count 100000
 
-Each is loaded and resumed; the outcome is a result or a `SnellenError`, never another exception, and nothing is
-started, connected to, imported or written elsewhere on the way. Prints one line of JSON.
+Each is loaded and resumed; the outcome is a result or a `SnellenError`, never another exception, and no process is
+started, no connection made, no module imported and no file written elsewhere. Prints one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import difflib  # noqa: F401 (imported when an error names what is near: before the hook is set)
+import difflib  # noqa: F401 (used by errors with suggestions: import before the hook is set)
 import hashlib
 import json
 import os
@@ -108,12 +108,12 @@ RAW = [
 Mutation = Callable[[Path, random.Random], str]
 
 
-def some_file(folder: Path, draw: random.Random) -> Path:
+def random_file(folder: Path, draw: random.Random) -> Path:
     return draw.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
 
 
 def flip_bits(folder: Path, draw: random.Random) -> str:
-    path = some_file(folder, draw)
+    path = random_file(folder, draw)
     content = bytearray(path.read_bytes())
     for _ in range(draw.choice([1, 1, 1, 8, 200])):
         if content:
@@ -123,7 +123,7 @@ def flip_bits(folder: Path, draw: random.Random) -> str:
 
 
 def flip_header(folder: Path, draw: random.Random) -> str:
-    """Bits of the first bytes of a tensor file, where its names, shapes and offsets stand."""
+    """Flip bits in the header of a tensor file, which holds names, shapes and offsets."""
     path = draw.choice(sorted(folder.rglob("*.safetensors")))
     content = bytearray(path.read_bytes())
     for _ in range(draw.choice([1, 2, 5])):
@@ -133,15 +133,15 @@ def flip_header(folder: Path, draw: random.Random) -> str:
     return path.name
 
 
-def cut_short(folder: Path, draw: random.Random) -> str:
-    path = some_file(folder, draw)
+def truncate(folder: Path, draw: random.Random) -> str:
+    path = random_file(folder, draw)
     content = path.read_bytes()
     path.write_bytes(content[: draw.randrange(len(content) + 1)])
     return path.name
 
 
 def swap(folder: Path, draw: random.Random) -> str:
-    one, other = some_file(folder, draw), some_file(folder, draw)
+    one, other = random_file(folder, draw), random_file(folder, draw)
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
@@ -151,7 +151,7 @@ def swap(folder: Path, draw: random.Random) -> str:
 
 
 def remove(folder: Path, draw: random.Random) -> str:
-    path = some_file(folder, draw)
+    path = random_file(folder, draw)
     path.unlink()
     if draw.random() < 0.3:
         path.mkdir()
@@ -165,7 +165,7 @@ def raw_json(folder: Path, draw: random.Random) -> str:
 
 
 def change_json(folder: Path, draw: random.Random) -> str:
-    """A key taken away, added, or given another value, somewhere in a JSON file."""
+    """Remove, add or change a key in a JSON file."""
     path = draw.choice(sorted(folder.rglob("*.json")))
     plain = json.loads(path.read_bytes())
     where = change(plain, draw)
@@ -174,19 +174,19 @@ def change_json(folder: Path, draw: random.Random) -> str:
 
 
 def change(plain: Any, draw: random.Random) -> str:
-    """Changes one place of nested dicts and lists."""
-    places: list[tuple[Any, Any]] = []
+    """Change one element of nested dicts and lists; returns its key."""
+    elements: list[tuple[Any, Any]] = []
 
     def walk(value: Any) -> None:
         for key in list(value) if isinstance(value, dict) else range(len(value)):
-            places.append((value, key))
+            elements.append((value, key))
             if isinstance(value[key], dict | list):
                 walk(value[key])
 
     walk(plain)
-    if not places:
+    if not elements:
         return "nothing"
-    holder, key = draw.choice(places)
+    holder, key = draw.choice(elements)
     kind = draw.random()
     if kind < 0.7:
         holder[key] = draw.choice(HOSTILE)
@@ -198,7 +198,7 @@ def change(plain: Any, draw: random.Random) -> str:
 
 
 def change_state(folder: Path, draw: random.Random) -> str:
-    """The plain part of a saved state, with its SHA-256 made right again. What `once` made belongs to the learner."""
+    """Change the plain part of a saved state and update its SHA-256, except results of `once`, which learners own."""
     path = draw.choice(sorted((folder / "state").glob("*.safetensors")))
     tensors, tree = files.read_tensors(path)
     assert tree is not None
@@ -214,7 +214,7 @@ def change_state(folder: Path, draw: random.Random) -> str:
 
 
 def change_tensor(folder: Path, draw: random.Random) -> str:
-    """Another shape, type or value of one tensor, with its SHA-256 made right again."""
+    """Change shape, dtype or values of one tensor and update its SHA-256."""
     path = draw.choice(sorted(folder.rglob("*.safetensors")))
     tensors, tree = files.read_tensors(path)
     name = draw.choice(sorted(tensors))
@@ -242,14 +242,14 @@ def change_tensor(folder: Path, draw: random.Random) -> str:
 
 
 def link(folder: Path, draw: random.Random) -> str:
-    path = some_file(folder, draw)
+    path = random_file(folder, draw)
     path.unlink()
     path.symlink_to(draw.choice(["/dev/zero", "/etc/passwd", ".", path.name, "/nowhere", "../canary"]))
     return path.name
 
 
 def sign(folder: Path) -> None:
-    """Makes every SHA-256 right, as one would who means harm."""
+    """Update every SHA-256, as an attacker would."""
 
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -269,7 +269,7 @@ def sign(folder: Path) -> None:
 MUTATIONS: list[Mutation] = [
     flip_bits,
     flip_header,
-    cut_short,
+    truncate,
     swap,
     remove,
     raw_json,
@@ -294,39 +294,41 @@ FORBIDDEN = {
     "marshal.loads",
     "ctypes.dlopen",
 }
-WITHIN = ""  # the only folder that may be written, while a run is loaded and resumed
+WITHIN = ""  # the only writable folder while a run is loaded and resumed; "": no restrictions
 
 
 def forbid(event: str, arguments: tuple[Any, ...]) -> None:
-    """The hook that ends the process with what it was about to do."""
+    """Audit hook that ends the process before a forbidden operation and prints it."""
     if not WITHIN:
         return
-    if event in FORBIDDEN and arguments[:1] != (None,):  # the process itself may be looked into
-        refuse(f"{event} {arguments!r}")
+    if event in FORBIDDEN and arguments[:1] != (None,):  # inspecting the process itself is allowed
+        abort(f"{event} {arguments!r}")
     if event == "import" and arguments[0].split(".")[0] not in sys.modules:
-        refuse(f"import of {arguments[0]}")
+        abort(f"import of {arguments[0]}")
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     if (writes or event in ("os.remove", "os.truncate", "os.rename", "os.mkdir")) and not isinstance(arguments[0], int):
         path = os.path.abspath(os.fsdecode(arguments[0]))
         if not path.startswith((WITHIN, "/proc/self/")):
-            refuse(f"{event} of {path}")
+            abort(f"{event} of {path}")
 
 
-def unwatched() -> None:
+def lift_restrictions() -> None:
+    """Turn the audit hook off."""
     global WITHIN
     WITHIN = ""
 
 
-def refuse(what: str) -> None:
-    print(f"forbidden: {what}", file=sys.stderr, flush=True)
+def abort(operation: str) -> None:
+    """Print the operation with a stack trace and end the process."""
+    print(f"forbidden: {operation}", file=sys.stderr, flush=True)
     traceback.print_stack()
     os._exit(3)
 
 
 def attempt(family: Family, folder: Path) -> str:
-    """Loads and resumes; the name of the outcome."""
+    """Load and resume a run; returns the names of the outcomes."""
     global WITHIN
-    outcome = []
+    outcomes = []
     WITHIN = str(folder.parent)
     for act in (family.load, lambda folder: family.resume(folder, save_every=30)):
         error = None
@@ -336,41 +338,41 @@ def attempt(family: Family, folder: Path) -> str:
             error = caught
         if error is not None and ("\n" in error.cause or len(str(error)) > 2000):
             raise AssertionError(f"more than a line of cause and one of remedy: {str(error)[:3000]}")
-        outcome.append("works" if error is None else type(error).__name__)
-    unwatched()
-    return ", ".join(outcome)
+        outcomes.append("works" if error is None else type(error).__name__)
+    lift_restrictions()
+    return ", ".join(outcomes)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="the number of one case, which is told in full")
-    asked = parser.parse_args()
+    parser.add_argument("--only", type=int, help="run only the case with this number, and print its mutations")
+    options = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     warnings.simplefilter("ignore")
     outcomes: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory(dir=memory) as place:
-        base = Path(place)
+    with tempfile.TemporaryDirectory(dir=memory) as root:
+        base = Path(root)
         (base / "canary").write_text("untouched")
         for name, family in SHORT.items():
             family.train(base / "good" / name)
-            attempt(family, base / "good" / name)  # imports all that is ever needed
+            attempt(family, base / "good" / name)  # imports every module that is needed
         printable("\x00")
         sys.addaudithook(forbid)
-        limit = 6 << 30  # more than all of it needs
+        limit = 6 << 30  # more than any case needs
         resource.setrlimit(resource.RLIMIT_AS, (limit + rss(), resource.RLIM_INFINITY))
-        for number in range(asked.count) if asked.only is None else [asked.only]:
-            draw = random.Random(f"{asked.seed} {number}")
+        for number in range(options.count) if options.only is None else [options.only]:
+            draw = random.Random(f"{options.seed} {number}")
             name = draw.choice(sorted(SHORT))
             folder = base / "case" / "run"
             shutil.copytree(base / "good" / name, folder)
-            tempfile.tempdir = str(folder.parent)  # what is tried on the way to a report
-            told = []
+            tempfile.tempdir = str(folder.parent)  # for temporary files of the report
+            mutations = []
             for _ in range(draw.choice([1, 1, 1, 2, 4])):
                 mutation = draw.choice(MUTATIONS)
                 try:
-                    told.append(f"{mutation.__name__} {mutation(folder, draw)}")
+                    mutations.append(f"{mutation.__name__} {mutation(folder, draw)}")
                 except (
                     SnellenError,
                     IndexError,
@@ -381,17 +383,17 @@ def main() -> None:
                     AssertionError,
                     RecursionError,
                 ):
-                    told.append(f"{mutation.__name__} of what is broken already")
-                if mutation is link:  # what it leads to may have no end
+                    mutations.append(f"{mutation.__name__} of an already broken file")
+                if mutation is link:  # its target may be endless
                     break
             try:
                 outcome = attempt(SHORT[name], folder)
             except BaseException:
-                unwatched()
-                print(f"case {number} of seed {asked.seed} ({name}): {'; '.join(told)}", file=sys.stderr)
+                lift_restrictions()
+                print(f"case {number} of seed {options.seed} ({name}): {'; '.join(mutations)}", file=sys.stderr)
                 raise
-            if asked.only is not None:
-                print(told, outcome, file=sys.stderr)
+            if options.only is not None:
+                print(mutations, outcome, file=sys.stderr)
             outcomes[outcome] += 1
             shutil.rmtree(base / "case")
             assert (base / "canary").read_text() == "untouched"
@@ -399,11 +401,12 @@ def main() -> None:
 
 
 def rss() -> int:
+    """Peak resident memory of this process, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss is never below that of the process that began this one
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) * 1024
+    if status.exists():  # ru_maxrss includes the peak of the parent process
+        match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if match:
+            return int(match[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -1,4 +1,4 @@
-"""A training in a process of its own, for signals: `signalled.py FOLDER long|stuck`."""
+"""Training in a separate process, for tests of signals: `signalled.py FOLDER long|stuck`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONG = Family(pictures, "mlp", {"epochs": 60, "batch_size": 16, "dropout": 0.2})
 
 
 def stuck(c: Any, data: Any, model: Any, run: Run) -> None:
-    """Its third step takes a minute."""
+    """`fit` whose third step takes a minute."""
     run.keep(model=model)
     for step in run.steps(6):
         run.log(step=float(step))
@@ -31,7 +31,7 @@ def stuck(c: Any, data: Any, model: Any, run: Run) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell left
+    for number in (signal.SIGINT, signal.SIGTERM):  # reset what the shell has set
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     try:

@@ -1,4 +1,4 @@
-"""Two processes never go on with one run at a time."""
+"""Exclusive lock: two processes never write one run at the same time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from families import Family, pictures
 from snellen.core.errors import UsageError
 
 SHORT = Family(pictures, "softmax", {"epochs": 1})
-HOLDING = """
+LOCKING_SCRIPT = """
 import sys
 from pathlib import Path
-from snellen.core.files import alone
-with alone(Path(sys.argv[1])):
-    print("inside", flush=True)
+from snellen.core.files import exclusive_lock
+with exclusive_lock(Path(sys.argv[1])):
+    print("locked", flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="files are locked otherwise there")
-def test_a_run_that_another_process_is_at_work_on_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="files are locked differently there")
+def test_a_run_that_another_process_writes_is_not_resumed(tmp_path: Path) -> None:
     SHORT.train(tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    holding = subprocess.Popen(
-        [sys.executable, "-c", HOLDING, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    locking = subprocess.Popen(
+        [sys.executable, "-c", LOCKING_SCRIPT, tmp_path / "run"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert holding.stdout is not None
-    assert holding.stdout.readline() == "inside\n"
-    with pytest.raises(UsageError, match="Another process is at work"):
+    assert locking.stdout is not None
+    assert locking.stdout.readline() == "locked\n"
+    with pytest.raises(UsageError, match="Another process is writing"):
         SHORT.resume(tmp_path / "run")
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    holding.kill()  # nothing is left that would keep others out
-    holding.communicate()
+    locking.kill()  # which releases the lock
+    locking.communicate()
     SHORT.resume(tmp_path / "run")

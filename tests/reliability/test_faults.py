@@ -1,6 +1,6 @@
-"""R2: every opening, write, fsync and rename is made to fail in turn. The last state stays and the run goes on.
+"""R2: each open, write, fsync and rename fails in turn. The last checkpoint remains and the run can be resumed.
 
-SNELLEN_FAULTS=all tries every kind of error at every operation; without it they take turns.
+SNELLEN_FAULTS=all tries every error at every operation; without it the errors alternate.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SHORT = Family(pictures, "softmax", {"epochs": 1, "batch_size": 40})
 
 
 class Faults:
-    """Counts the operations of one kind and lets one of them fail, a write after half of its bytes.
+    """Counter of the operations of one kind that lets one of them fail, a write after half of its bytes.
 
     Args:
         kind: "open", "write", "fsync" or "replace".
-        at: the operation that fails; 0: none. Those after it fail too, as on a full disk, unless it is `once`.
+        at: number of the operation that fails; 0: none. Later operations fail too, as on a full disk.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str, at: int = 0, number: int = errno.ENOSPC) -> None:
@@ -68,7 +68,7 @@ class Faults:
 
 
 class HalfWritten:
-    """A file on a disk that is full after half of what is written."""
+    """File on a disk that is full after half of the written bytes."""
 
     def __init__(self, file: Any, number: int) -> None:
         self.file, self.number = file, number
@@ -101,7 +101,7 @@ def cases(count: int) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("kind", ["open", "write", "fsync", "replace"])
-def test_a_failing_disk_ends_the_run_and_keeps_its_last_state(kind: str, whole: Path, tmp_path: Path) -> None:
+def test_a_failing_disk_ends_the_run_and_keeps_its_last_checkpoint(kind: str, whole: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         counting = Faults(patch, kind)
         SHORT.train(tmp_path / "counted")
@@ -127,35 +127,39 @@ def test_a_failing_disk_ends_the_run_and_keeps_its_last_state(kind: str, whole: 
         shutil.rmtree(folder)
 
 
-def test_the_state_before_a_fault_is_the_one_that_is_read(tmp_path: Path) -> None:
-    """Whatever operation of the save of step n fails, the state of step n or n − 1 is there, whole."""
+def test_the_checkpoint_before_a_fault_is_read(tmp_path: Path) -> None:
+    """Whichever operation of the save of step n fails, the state of step n or n − 1 is intact."""
     for kind in ("open", "write", "fsync", "replace"):
-        for late in range(1, 4):
-            folder = tmp_path / f"{kind}-{late}"
+        for offset in range(1, 4):
+            folder = tmp_path / f"{kind}-{offset}"
             with pytest.MonkeyPatch.context() as patch:
                 faults = Faults(patch, kind)
                 seen: list[int] = []
 
                 def spy(
-                    step: int, folder: Path = folder, seen: list[int] = seen, faults: Faults = faults, late: int = late
+                    step: int,
+                    folder: Path = folder,
+                    seen: list[int] = seen,
+                    faults: Faults = faults,
+                    offset: int = offset,
                 ) -> None:
-                    found = read_state(folder / "state")
-                    seen.append(0 if found is None else found[1].done["train"])
+                    saved = read_state(folder / "state")
+                    seen.append(0 if saved is None else saved[1].done["train"])
                     if step == 2:
-                        faults.at = faults.count + late
+                        faults.at = faults.count + offset
 
-                own = spying(spy)
-                quick = api.RunOptions(save_every=0, threads=1, report=False)
+                learner = spying_learner(spy)
+                options = api.RunOptions(save_every=0, threads=1, report=False)
                 with pytest.raises(EnvironmentProblem):
-                    api.train(pictures(), own, out=folder, options=quick, rounds=9)
+                    api.train(pictures(), learner, out=folder, options=options, rounds=9)
             assert seen[:3] == [0, 1, 2]
-            found = read_state(folder / "state")
-            assert found is not None
-            assert found[1].done["train"] >= seen[-1]
+            saved = read_state(folder / "state")
+            assert saved is not None
+            assert saved[1].done["train"] >= seen[-1]
 
 
-def spying(spy: Callable[[int], None]) -> Any:
-    """The learner with a loop of its own, which tells of every step before it is taken."""
+def spying_learner(spy: Callable[[int], None]) -> Any:
+    """Custom learner that calls `spy` before every step."""
     import dataclasses
 
     from snellen.core.run import Run
@@ -169,13 +173,13 @@ def spying(spy: Callable[[int], None]) -> Any:
     return dataclasses.replace(FAMILIES["own loop"].model, fit=fit)
 
 
-def test_a_fault_while_resuming_leaves_the_run_as_it_was(
+def test_a_fault_while_resuming_leaves_the_run_unchanged(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     with open(folder / "history.jsonl", "ab") as file:
-        file.write(b'{"loop": "train", "step"')  # what a killed process had begun
+        file.write(b'{"loop": "train", "step"')  # an incomplete row of a killed process
     (folder / "state" / ".00000009.safetensors.77.part").write_bytes(b"begun")
     broken = OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -196,7 +200,7 @@ def test_a_fault_while_resuming_leaves_the_run_as_it_was(
     assert not list(folder.rglob("*.part"))
 
 
-def test_folders_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+def test_errors_name_folders_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     for out in (tmp_path / "file" / "run", Path("/proc/snellen"), tmp_path / ("x" * 300), Path("/dev/full/run")):
         with pytest.raises(EnvironmentProblem) as caught:
@@ -205,21 +209,21 @@ def test_folders_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         assert "\n" not in caught.value.cause
 
 
-def test_a_device_that_is_full(tmp_path: Path) -> None:
-    """A real write that fails: the device takes no byte."""
+def test_a_full_device(tmp_path: Path) -> None:
+    """A real failed write: the device accepts no byte."""
     with pytest.raises(EnvironmentProblem, match="No space left on device"):
         files.append_bytes(Path("/dev/full"), b"x" * 100, 0)
     SHORT.train(tmp_path / "run")
     (tmp_path / "run" / "state").rename(tmp_path / "away")
     (tmp_path / "run" / "history.jsonl").unlink()
     (tmp_path / "run" / "state").symlink_to("/dev")
-    with pytest.raises(files.DataError, match="is a link"):
+    with pytest.raises(files.DataError, match="is a symbolic link"):
         SHORT.resume(tmp_path / "run")
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a hundred kilobytes, where this user may mount one."""
+    """File system of 100 kB; skips where the user cannot mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -230,7 +234,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     wide = Family(pictures, "mlp", {"epochs": 1, "batch_size": 40, "hidden": (300,)})  # 178 kB of weights
     with pytest.raises(EnvironmentProblem) as caught:
         wide.train(small_disk / "run")
@@ -244,8 +248,8 @@ def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
     assert result(small_disk / "run") == result(tmp_path / "run")
 
 
-def test_nothing_is_written_outside_the_run(tmp_path: Path) -> None:
-    """A run folder of a stranger may hold links: none is followed by what writes, cuts or removes."""
+def test_no_file_outside_the_run_is_written(tmp_path: Path) -> None:
+    """An untrusted run folder may hold symbolic links: writing, truncating and removing follow none of them."""
     SHORT.train(tmp_path / "run")
     (tmp_path / "mine.txt").write_text("precious")
     (tmp_path / "models").mkdir()
@@ -259,7 +263,7 @@ def test_nothing_is_written_outside_the_run(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "run", folder)
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
         (folder / name).symlink_to(target)
-        with pytest.raises(files.DataError, match="is a link"):
+        with pytest.raises(files.DataError, match="is a symbolic link"):
             SHORT.resume(folder)
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert (tmp_path / "models" / "00000001.safetensors").read_text() == "precious"

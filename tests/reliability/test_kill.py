@@ -1,6 +1,6 @@
-"""R1: a run that is killed, however often and wherever, ends with the bits of one that was not.
+"""R1: a run that is killed any number of times ends bit-identical to an uninterrupted one.
 
-Twenty kills for each family here (SNELLEN_KILLS sets another number); the whole count of 200 is
+Twenty kills for each family (SNELLEN_KILLS sets another number); the full test of 200 is
 
     python tests/reliability/killing.py --kills 200
 """
@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("SNELLEN_KILLS", "20"))
 
 @pytest.fixture(scope="module")
 def campaigns() -> dict[str, dict[str, Any]]:
-    """All families in one process of its own, which forks."""
+    """Results of all families, from one separate process, which forks."""
     script = Path(__file__).with_name("killing.py")
     ended = subprocess.run([sys.executable, script, "--kills", str(KILLS)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -32,7 +32,7 @@ def campaigns() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.timeout(60 + 60 * KILLS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_killed_runs_end_with_the_bits_of_the_whole_one(campaigns: dict[str, dict[str, Any]], family: str) -> None:
+def test_killed_runs_end_bit_identical(campaigns: dict[str, dict[str, Any]], family: str) -> None:
     report = campaigns[family]
     assert report["kills"] >= KILLS
     assert report["inside a save"] >= 0.3 * KILLS - 2

@@ -1,4 +1,4 @@
-"""R3: the first Ctrl-C or SIGTERM saves and stops, the second acts at once; nothing is lost or half-written."""
+"""R3: the first Ctrl-C or SIGTERM saves and stops, the second acts immediately; no file is lost or half-written."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from snellen.core.checkpoint import read_state
 from snellen.core.errors import Stopped
 from snellen.core.run import Run
 
-PATIENCE = 120  # seconds until a child is taken for hung
+TIMEOUT = 120  # seconds
 
 
 class Child:
+    """Training in a child process."""
+
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder = folder
         script = Path(__file__).with_name("signalled.py")
@@ -30,24 +32,24 @@ class Child:
         )
 
     @property
-    def learns(self) -> bool:
+    def is_training(self) -> bool:
         return (self.folder / "state" / "manifest.json").exists()
 
     def end(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, said
+        _, stderr = self.process.communicate(timeout=TIMEOUT)
+        return self.process.returncode, stderr
 
 
 @pytest.fixture(scope="module")
 def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]]:
-    """Started together, since most of their time is spent on imports."""
-    place = tmp_path_factory.mktemp("signals")
+    """Child processes, started together, since most of their time is spent on imports."""
+    root = tmp_path_factory.mktemp("signals")
     kinds = {"SIGINT": "long", "SIGTERM": "long", "SIGINT twice": "stuck", "SIGTERM twice": "stuck"}
-    started = {name: Child(place / f"a run for {name}", kind) for name, kind in kinds.items()}
+    started = {name: Child(root / f"a run for {name}", kind) for name, kind in kinds.items()}
     waiting = {name for name, kind in kinds.items() if kind == "long"}
-    until = time.monotonic() + PATIENCE
-    while waiting and time.monotonic() < until:  # each long one is stopped as soon as it learns
-        for name in [name for name in waiting if started[name].learns]:
+    until = time.monotonic() + TIMEOUT
+    while waiting and time.monotonic() < until:  # stop each long training after its first checkpoint
+        for name in [name for name in waiting if started[name].is_training]:
             started[name].process.send_signal(signal.Signals[name])
             waiting.remove(name)
         time.sleep(0.01)
@@ -58,18 +60,18 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Chi
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_the_first_signal_saves_and_says_how_to_go_on(
+def test_the_first_signal_saves_and_names_the_command_to_resume(
     children: dict[str, Child], name: str, code: int, tmp_path: Path
 ) -> None:
     child = children[name]
-    returned, said = child.end()
-    assert returned == code, said
-    cause, remedy = said.strip().splitlines()
+    returned, stderr = child.end()
+    assert returned == code, stderr
+    cause, remedy = stderr.strip().splitlines()
     assert cause.startswith(f"Stopped by {name} at step ")
-    assert remedy == f"Go on with: snellen train --resume '{child.folder}'"  # quoted: its name has spaces
-    found = read_state(child.folder / "state")
-    assert found is not None
-    done = found[1].done["train"]
+    assert remedy == f"Resume with: snellen train --resume '{child.folder}'"  # quoted: its name has spaces
+    saved = read_state(child.folder / "state")
+    assert saved is not None
+    done = saved[1].done["train"]
     assert f"at step {done} of 'train'" in cause
     assert not list(child.folder.rglob("*.part"))
     LONG.resume(child.folder, save_every=30)
@@ -78,23 +80,23 @@ def test_the_first_signal_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_the_second_signal_acts_at_once(children: dict[str, Child], name: str) -> None:
+def test_the_second_signal_acts_immediately(children: dict[str, Child], name: str) -> None:
     child = children[f"{name} twice"]
     assert child.process.stdout is not None
     assert child.process.stdout.readline() == "stuck\n"
     child.process.send_signal(signal.Signals[name])
     time.sleep(0.3)
-    assert child.process.poll() is None  # it wants to end the step first
+    assert child.process.poll() is None  # it finishes the step first
     child.process.send_signal(signal.Signals[name])
     code, _ = child.end()
     assert code == -signal.Signals[name]  # which a shell shows as 130 or 143
-    found = read_state(child.folder / "state")
-    assert found is not None
-    assert found[1].done["train"] == 2
+    saved = read_state(child.folder / "state")
+    assert saved is not None
+    assert saved[1].done["train"] == 2
     assert not list(child.folder.rglob("*.part"))
 
 
-def test_a_signal_outside_steps_stops_at_once_and_gives_the_handlers_back(tmp_path: Path) -> None:
+def test_a_signal_outside_steps_stops_immediately_and_restores_the_handlers(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run = Run(tmp_path)
 
@@ -104,7 +106,7 @@ def test_a_signal_outside_steps_stops_at_once_and_gives_the_handlers_back(tmp_pa
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    with pytest.raises(Stopped) as caught, run.listening():
+    with pytest.raises(Stopped) as caught, run.handle_signals():
         learn()
     assert caught.value.exit_code == 143
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -118,7 +120,7 @@ def test_a_signal_in_the_last_step_is_not_lost(tmp_path: Path) -> None:
             if step == 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Stopped) as caught, run.listening():
+    with pytest.raises(Stopped) as caught, run.handle_signals():
         learn()
     assert caught.value.exit_code == 130
     again = Run(tmp_path, resume=True)

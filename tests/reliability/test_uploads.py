@@ -1,6 +1,6 @@
-"""R13: malformed uploads end in a refusal, never in a 5xx or a hang; above capacity a server says when to come again.
+"""R13: malformed uploads get an error response, never a 5xx or a hang; above capacity the server sends Retry-After.
 
-A thousand uploads here (SNELLEN_UPLOADS sets another number); the whole count is
+A thousand uploads (SNELLEN_UPLOADS sets another number); the full test is
 
     python tests/reliability/uploads.py --uploads 10000 --seconds 60 --clients 64
 """
@@ -20,10 +20,10 @@ COUNT = int(os.environ.get("SNELLEN_UPLOADS", "1000"))
 
 
 @pytest.mark.timeout(240 + COUNT)
-def test_malformed_uploads_and_a_crowd() -> None:
+def test_malformed_uploads_and_overload() -> None:
     script = Path(__file__).with_name("uploads.py")
-    words = ["--uploads", str(COUNT), "--seconds", "3", "--clients", "64"]
-    ended = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+    arguments = ["--uploads", str(COUNT), "--seconds", "3", "--clients", "64"]
+    ended = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-4000:]
     report = json.loads(ended.stdout)
     assert sum(sum(counts.values()) for counts in report["outcomes"].values()) == COUNT + report["slow"]

@@ -1,10 +1,10 @@
-"""R13, the whole of it: malformed uploads, then more clients than the server has room for.
+"""R13, full test: malformed uploads, then more clients than the capacity of the server.
 
     python tests/reliability/uploads.py --uploads 10000 --seconds 60 --clients 64
 
-A real server for pictures and one for rows, each in a process of its own; cases are drawn from the seed, so that one of
-them can be sent again (--only). No answer above 499, no hang, memory flat, a good request after each hundred answered
-with the same bytes. Above capacity: 429 or 503 with Retry-After, slow clients cut, good answers the same bytes.
+One real server for images and one for tables, each in a separate process; cases follow from the seed, so that one of
+them can be repeated (--only). No status above 499, no hang, constant memory; after each hundred a valid request gets
+the same bytes. Above capacity: 429 or 503 with Retry-After, slow clients disconnected, the same bytes for valid ones.
 Prints one JSON object.
 """
 
@@ -34,36 +34,36 @@ from process import Server, serving
 
 from snellen.cli.main import main as snellen
 
-PATIENCE = 20  # seconds until a server is taken for hung: what is slow is cut after 2
-ROOM = 64 << 20  # bytes that memory may grow after the warm-up
+TIMEOUT = 20  # seconds until a server counts as hung; it disconnects slow clients after 2
+MAX_GROWTH = 64 << 20  # bytes of memory after the warm-up
 GOOD = request(field(picture(random.Random(0), size=(64, 48))) + END, FORM)
 
 
-def trained(folder: Path) -> None:
-    """The runs `digits` and `rows`."""
+def train_runs(folder: Path) -> None:
+    """Train the runs `digits` and `rows`."""
     rows = "".join(f"{k},{'ab'[k % 2]},{2 * k + k % 2 + 0.5}\n" for k in range(60))
     (folder / "rows.csv").write_text(f"size,kind,height [mm]\n{rows}")
-    for words in (
+    for arguments in (
         ["digits", "--model", "softmax", "--epochs", "1", "--out", str(folder / "digits")],
         [str(folder / "rows.csv"), "--model", "least-squares", "--out", str(folder / "rows")],
     ):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            assert snellen(["train", *words]) == 0
+            assert snellen(["train", *arguments]) == 0
 
 
 def exchange(server: Server, case: Case) -> list[tuple[int, bytes, bytes]]:
-    """Sends a case; status, head and body of each answer, as many as there were requests or until the end."""
-    answers = []
-    with socket.create_connection((server.host, int(server.port)), timeout=PATIENCE) as wire:
-        with contextlib.suppress(ConnectionError):  # the server has heard enough
+    """Send a case; returns status, head and body of each response, one per request or until the end."""
+    responses = []
+    with socket.create_connection((server.host, int(server.port)), timeout=TIMEOUT) as connection:
+        with contextlib.suppress(ConnectionError):  # the server has closed the connection
             for chunk in case.chunks:
-                wire.sendall(chunk)
+                connection.sendall(chunk)
                 time.sleep(case.pause)
             if case.half:
-                wire.shutdown(socket.SHUT_WR)
+                connection.shutdown(socket.SHUT_WR)
         if case.leaves:
             return []
-        with contextlib.suppress(ConnectionError), wire.makefile("rb") as stream:
+        with contextlib.suppress(ConnectionError), connection.makefile("rb") as stream:
             for _ in range(case.answers):
                 head = read_head(stream)
                 if not head.startswith(b"HTTP/1.1 "):
@@ -71,22 +71,22 @@ def exchange(server: Server, case: Case) -> list[tuple[int, bytes, bytes]]:
                 fields = dict(line.lower().split(b": ", 1) for line in head.splitlines()[1:])
                 length = fields.get(b"content-length")
                 body = stream.read() if length is None else stream.read(int(length))
-                answers.append((int(head[9:12]), head, body))
-    return answers
+                responses.append((int(head[9:12]), head, body))
+    return responses
 
 
 def read_head(stream: BinaryIO) -> bytes:
-    """Up to the blank line, or to the end."""
+    """Read up to the blank line, or to the end."""
     lines = []
     while (line := stream.readline(1 << 16)) not in (b"", b"\r\n"):
         lines.append(line)
     return b"".join(lines)
 
 
-def look(case: Case, answers: list[tuple[int, bytes, bytes]]) -> str:
-    """What came back, where it is right."""
-    assert answers or case.silent, f"no answer, where one of {case.statuses} was due"
-    for status, head, body in answers:
+def check(case: Case, responses: list[tuple[int, bytes, bytes]]) -> str:
+    """Check the responses to a case; returns the first status."""
+    assert responses or case.silent, f"no response instead of one of {case.statuses}"
+    for status, head, body in responses:
         assert status < 500, f"{status}: {body[:500]!r}"
         assert status in case.statuses, f"{status}, not one of {case.statuses}: {body[:500]!r}"
         if b"application/json" in head and b"content-length: 0" not in head:
@@ -94,103 +94,106 @@ def look(case: Case, answers: list[tuple[int, bytes, bytes]]) -> str:
             assert ("answers" in plain) == (status == 200)
             assert status == 200 or set(plain["error"]) == {"code", "cause", "remedy"}
         assert b"Traceback" not in body
-    return str(answers[0][0]) if answers else "none"
+    return str(responses[0][0]) if responses else "none"
 
 
-class Watched:
-    """A server whose good answer and whose memory are looked at again and again."""
+class MonitoredServer:
+    """Server with repeated checks of a valid response and of its memory."""
 
     def __init__(self, server: Server, good: bytes) -> None:
         self.server = server
         self.case = Case(chunks=(good,), statuses=(200,))
-        ((status, _, self.right),) = exchange(server, self.case)
-        assert status == 200, self.right
+        ((status, _, self.expected),) = exchange(server, self.case)
+        assert status == 200, self.expected
         self.memory: list[int] = []
 
-    def look(self) -> None:
+    def check(self) -> None:
+        """Compare the valid response with the first one, and record the memory."""
         ((status, _, body),) = exchange(self.server, self.case)
-        assert (status, body) == (200, self.right), (status, body)
+        assert (status, body) == (200, self.expected), (status, body)
         self.memory.append(self.server.memory())
 
-    def grown(self, since: int = 0) -> int:
-        """Bytes of memory more, at most, than at a look."""
+    def growth(self, since: int = 0) -> int:
+        """Largest growth of memory since a check, in bytes."""
         return max(self.memory[since:]) - self.memory[since]
 
 
-def hostile(pictures: Watched, rows: Watched, asked: argparse.Namespace) -> dict[str, object]:
-    """The malformed uploads."""
-    seen: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+def send_malformed(pictures: MonitoredServer, rows: MonitoredServer, options: argparse.Namespace) -> dict[str, object]:
+    """Send the malformed uploads; returns counts of statuses by kind."""
+    outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     slow: list[tuple[str, Case, Future[list[tuple[int, bytes, bytes]]]]] = []
     longest = 0.0
     with ThreadPoolExecutor(16) as pool:
-        for number in range(asked.uploads) if asked.only is None else [asked.only]:
-            draw = random.Random(f"{asked.seed} {number}")
+        for number in range(options.uploads) if options.only is None else [options.only]:
+            draw = random.Random(f"{options.seed} {number}")
             kind = draw.choice(KINDS)
             case = kind(draw)
             begun = time.monotonic()
             try:
-                outcome = look(case, exchange((rows if case.rows else pictures).server, case))
+                outcome = check(case, exchange((rows if case.rows else pictures).server, case))
             except BaseException:
-                print(f"case {number} of seed {asked.seed}: {kind.__name__} {case.chunks[0][:2000]!r}", file=sys.stderr)
+                print(
+                    f"case {number} of seed {options.seed}: {kind.__name__} {case.chunks[0][:2000]!r}", file=sys.stderr
+                )
                 raise
-            seen[kind.__name__][outcome] += 1
+            outcomes[kind.__name__][outcome] += 1
             longest = max(longest, time.monotonic() - begun)
-            if asked.only is not None:
+            if options.only is not None:
                 print(kind.__name__, outcome, file=sys.stderr)
             if number % 50 == 25:
-                crawling = draw.choice(SLOW)
-                late = crawling(draw)
-                slow.append((crawling.__name__, late, pool.submit(exchange, pictures.server, late)))
+                slow_kind = draw.choice(SLOW)
+                slow_case = slow_kind(draw)
+                slow.append((slow_kind.__name__, slow_case, pool.submit(exchange, pictures.server, slow_case)))
             if number % 100 == 99:
-                pictures.look()
-                rows.look()
-        for name, late, answer in slow:
-            seen[name][look(late, answer.result())] += 1
+                pictures.check()
+                rows.check()
+        for name, slow_case, future in slow:
+            outcomes[name][check(slow_case, future.result())] += 1
     return {
-        "uploads": asked.uploads,
+        "uploads": options.uploads,
         "slow": len(slow),
         "longest": round(longest, 2),
-        "outcomes": {name: dict(counts) for name, counts in sorted(seen.items())},
+        "outcomes": {name: dict(counts) for name, counts in sorted(outcomes.items())},
     }
 
 
-def crowd(watched: Watched, asked: argparse.Namespace) -> dict[str, object]:
-    """More clients than there is room for, and slow ones among them."""
-    server, seen, troubles = watched.server, collections.Counter[str](), list[str]()
-    until = time.monotonic() + asked.seconds
+def overload(monitored: MonitoredServer, options: argparse.Namespace) -> dict[str, object]:
+    """Run more clients than the capacity of the server, some of them slow; returns counts of outcomes."""
+    server, outcomes, errors = monitored.server, collections.Counter[str](), list[str]()
+    until = time.monotonic() + options.seconds
     lock = threading.Lock()
 
-    def hungry() -> Iterator[str]:
-        for status, head, body in exchange(server, watched.case):
+    def fast_client() -> Iterator[str]:
+        for status, head, body in exchange(server, monitored.case):
             if status == 200:
-                assert body == watched.right
+                assert body == monitored.expected
             else:
                 assert status in (429, 503), (status, body)
                 assert b"retry-after: 1" in head.lower()
             yield str(status)
 
-    def crawling() -> Iterator[str]:
+    def slow_client() -> Iterator[str]:
         draw = random.Random(0)
         case = draw.choice(SLOW)(draw)
         begun = time.monotonic()
-        answers = exchange(server, case)
-        assert time.monotonic() - begun < PATIENCE
-        assert all(status in (408, 503) for status, _, _ in answers), answers
+        responses = exchange(server, case)
+        assert time.monotonic() - begun < TIMEOUT
+        assert all(status in (408, 503) for status, _, _ in responses), responses
         yield "slow client cut"
 
     def client(act: Callable[[], Iterator[str]]) -> None:
         while time.monotonic() < until:
             try:
-                outcomes = list(act()) or ["closed"]
+                results = list(act()) or ["closed"]
             except Exception as error:
-                troubles.append(f"{type(error).__name__}: {error}")
+                errors.append(f"{type(error).__name__}: {error}")
                 return
             with lock:
-                seen.update(outcomes)
+                outcomes.update(results)
 
     threads = [
-        threading.Thread(target=client, args=(crawling if k < asked.clients // 8 else hungry,))
-        for k in range(asked.clients)
+        threading.Thread(target=client, args=(slow_client if k < options.clients // 8 else fast_client,))
+        for k in range(options.clients)
     ]
     for thread in threads:
         thread.start()
@@ -198,48 +201,55 @@ def crowd(watched: Watched, asked: argparse.Namespace) -> dict[str, object]:
     while any(thread.is_alive() for thread in threads):
         memory.append(server.memory())
         time.sleep(0.2)
-    assert not troubles, troubles[:3]
-    assert seen["200"]
-    assert seen["429"] + seen["503"], "never above capacity"
-    assert seen["slow client cut"]
+    assert not errors, errors[:3]
+    assert outcomes["200"]
+    assert outcomes["429"] + outcomes["503"], "never above capacity"
+    assert outcomes["slow client cut"]
     warm = memory[min(len(memory) - 1, max(1, len(memory) // 10))]
-    return {"clients": asked.clients, "seconds": asked.seconds, "outcomes": dict(seen), "grown": max(memory) - warm}
+    return {
+        "clients": options.clients,
+        "seconds": options.seconds,
+        "outcomes": dict(outcomes),
+        "grown": max(memory) - warm,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--uploads", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="the number of one case")
-    parser.add_argument("--seconds", type=float, default=3, help="of the crowd")
+    parser.add_argument("--only", type=int, help="run only the case with this number")
+    parser.add_argument("--seconds", type=float, default=3, help="of overload")
     parser.add_argument("--clients", type=int, default=64)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        trained(folder)
+        train_runs(folder)
         limits = ["--io-timeout", "2", "--timeout", "10"]
-        pictures = Watched(stack.enter_context(serving(folder / "digits", *limits, "--max-bytes", str(1 << 20))), GOOD)
-        rows = Watched(stack.enter_context(serving(folder / "rows", *limits)), request(ROWS, "text/csv"))
-        result = hostile(pictures, rows, asked)
+        pictures = MonitoredServer(
+            stack.enter_context(serving(folder / "digits", *limits, "--max-bytes", str(1 << 20))), GOOD
+        )
+        rows = MonitoredServer(stack.enter_context(serving(folder / "rows", *limits)), request(ROWS, "text/csv"))
+        result = send_malformed(pictures, rows, options)
         warm = len(pictures.memory) // 10
         if pictures.memory:
             result |= {
-                "grown": pictures.grown(warm),
-                "grown_rows": rows.grown(warm),
+                "grown": pictures.growth(warm),
+                "grown_rows": rows.growth(warm),
                 "memory": [m >> 20 for m in pictures.memory[:: max(1, len(pictures.memory) // 20)]],
             }
         small = stack.enter_context(serving(folder / "digits", *limits, "--max-queue", "4"))
         large = request(field(picture(random.Random(1), "JPEG", (1500, 1500), "RGB")) + END, FORM)
-        if asked.only is None and asked.seconds:
-            result["crowd"] = crowd(Watched(small, large), asked)
+        if options.only is None and options.seconds:
+            result["crowd"] = overload(MonitoredServer(small, large), options)
         for server in (pictures.server, rows.server, small):
-            code, said = server.stop()
+            code, output = server.stop()
             assert code == 143
-            assert "Traceback" not in said, said
+            assert "Traceback" not in output, output
     print(json.dumps(result))
     growths = [result.get("grown", 0), result.get("grown_rows", 0)]
-    assert max(growths) < ROOM, "memory is not flat"
+    assert max(growths) < MAX_GROWTH, "memory grows"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small runs that the tests of the page share."""
+"""Small runs shared by the tests of the report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from snellen.api import TrainedRun, train
 from snellen.core.spec import Classes, Input, Labels, Numbers
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
-HOSTILE = (
+HOSTILE_NAMES = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(2)>',
     "two\nlines\tand\x00more",
@@ -27,46 +27,46 @@ HOSTILE = (
 )
 
 
-class Seen(HTMLParser):
-    """The tags, attributes and words of a page."""
+class ParsedPage(HTMLParser):
+    """Tags, attributes and texts of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.texts.append(data)
 
 
 @pytest.fixture(scope="session")
-def hostile() -> tuple[str, ...]:
-    return HOSTILE
+def hostile_names() -> tuple[str, ...]:
+    return HOSTILE_NAMES
 
 
 @pytest.fixture(scope="session")
-def seen() -> type[Seen]:
-    return Seen
+def parsed_page() -> type[ParsedPage]:
+    return ParsedPage
 
 
-def hostile_pictures() -> Dataset[Labelled]:
-    """Noise that cannot be learned, under names that would break a careless page."""
-    drawn = torch.Generator().manual_seed(0)
-    truth = torch.arange(200) % len(HOSTILE)
+def hostile_images() -> Dataset[Labelled]:
+    """Noise images whose names contain markup and control characters."""
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.arange(200) % len(HOSTILE_NAMES)
     return assemble(
         RawDataset(
-            source=Array(
-                torch.randint(0, 256, (200, 3, 8, 8), generator=drawn, dtype=torch.uint8),
-                [f"{HOSTILE[int(k)]}/{i}<i>.png" for i, k in enumerate(truth)],
+            source=ArraySource(
+                torch.randint(0, 256, (200, 3, 8, 8), generator=rng, dtype=torch.uint8),
+                [f"{HOSTILE_NAMES[int(k)]}/{i}<i>.png" for i, k in enumerate(truth)],
             ),
             inputs={"image": Input(modality="image", shape=(3, 8, 8), dtype="uint8")},
-            target=Classes(names=HOSTILE),
+            target=Classes(names=HOSTILE_NAMES),
             truth=truth,
-            recognised_as="pictures of <b>bold</b> origin",
+            recognised_as="images of <b>bold</b> origin",
         ),
         "<img src=y>",
         0,
@@ -75,14 +75,14 @@ def hostile_pictures() -> Dataset[Labelled]:
 
 
 def numbers() -> Dataset[Labelled]:
-    """Rows whose target is linear but for a little noise."""
-    drawn = torch.Generator().manual_seed(0)
-    x = torch.randn(300, 3, generator=drawn, dtype=torch.float64)
-    noise = 0.1 * torch.randn(300, generator=drawn, dtype=torch.float64)
+    """Rows with a linear target and little noise."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 3, generator=rng, dtype=torch.float64)
+    noise = 0.1 * torch.randn(300, generator=rng, dtype=torch.float64)
     t = (x @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + noise)[:, None]
     return assemble(
         RawDataset(
-            source=Array(x, "row"),
+            source=ArraySource(x, "row"),
             inputs={"row": Input(modality="vector", shape=(3,), dtype="float64")},
             target=Numbers(names=("depth",), units=("mm",)),
             truth=t,
@@ -95,13 +95,13 @@ def numbers() -> Dataset[Labelled]:
 
 
 def several_labels() -> Dataset[Labelled]:
-    """Rows with two labels, each decided by one of the numbers, and a third that is rare."""
-    drawn = torch.Generator().manual_seed(0)
-    x = torch.randn(400, 4, generator=drawn, dtype=torch.float64)
+    """Rows with three labels, each a threshold on one input; the third is rare."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4, generator=rng, dtype=torch.float64)
     truth = (x[:, :3] > torch.tensor([0.0, 0.5, 1.5], dtype=torch.float64)).float()
     return assemble(
         RawDataset(
-            source=Array(x, "row"),
+            source=ArraySource(x, "row"),
             inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
             target=Labels(names=("warm", "wet", "windy")),
             truth=truth,
@@ -127,9 +127,9 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 
 
 @pytest.fixture(scope="session")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def hostile_names_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
-    return train(hostile_pictures(), "softmax", out=tmp_path_factory.mktemp("runs") / "hostile", epochs=2)
+    return train(hostile_images(), "softmax", out=tmp_path_factory.mktemp("runs") / "hostile", epochs=2)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Every diagnosis is provoked by a run that deserves it, and none is made of a healthy one."""
+"""Diagnosis: every finding occurs for a run with that problem, and none for a healthy run."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble, dataset
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose
-from snellen.report.network_statistics import gradients, silent_units
+from snellen.report.network_statistics import dead_units, gradient_norms
 from snellen.tasks import LEARNERS, TASKS
 
 
 def kinds(run: TrainedRun) -> set[str]:
-    return {finding.kind for finding in run.told().findings}
+    return {finding.kind for finding in run.summary().findings}
 
 
-def learned(tmp_path: Path, model: str, data: str | Dataset[Labelled] = "digits", **settings: object) -> TrainedRun:
+def train_run(tmp_path: Path, model: str, data: str | Dataset[Labelled] = "digits", **settings: object) -> TrainedRun:
     return train(data, model, out=tmp_path / "run", **settings)
 
 
 def coin_tosses(count: int) -> Dataset[Labelled]:
-    """Two classes that have nothing to do with their 100 numbers."""
-    drawn = torch.Generator().manual_seed(1)
-    x = torch.randn(count, 100, generator=drawn, dtype=torch.float64)
-    truth = torch.randint(0, 2, (count,), generator=drawn)
+    """Two classes that are independent of their 100 inputs."""
+    rng = torch.Generator().manual_seed(1)
+    x = torch.randn(count, 100, generator=rng, dtype=torch.float64)
+    truth = torch.randint(0, 2, (count,), generator=rng)
     return assemble(
         RawDataset(
-            source=Array(x, "row"),
+            source=ArraySource(x, "row"),
             inputs={"row": Input(modality="vector", shape=(100,), dtype="float64")},
             target=Classes(names=("heads", "tails")),
             truth=truth,
@@ -51,45 +51,45 @@ def coin_tosses(count: int) -> Dataset[Labelled]:
 
 @pytest.mark.parametrize(("model", "epochs"), [("softmax", 30), ("mlp", 30), ("perceptron", None)])
 def test_a_healthy_run_on_digits_has_no_finding(tmp_path: Path, model: str, epochs: int | None) -> None:
-    run = learned(tmp_path, model, **({} if epochs is None else {"epochs": epochs}))
-    assert run.told().findings == []
+    run = train_run(tmp_path, model, **({} if epochs is None else {"epochs": epochs}))
+    assert run.summary().findings == []
 
 
 def test_a_healthy_regression_has_no_finding(numbers_run: TrainedRun) -> None:
-    assert numbers_run.told().findings == []
+    assert numbers_run.summary().findings == []
 
 
 def test_a_healthy_run_on_several_labels_has_no_finding(labels_run: TrainedRun) -> None:
-    assert labels_run.told().findings == []
+    assert labels_run.summary().findings == []
 
 
-def test_labels_that_are_never_said_are_found_out(labels_run: TrainedRun) -> None:
+def test_labels_that_are_never_predicted_are_a_finding(labels_run: TrainedRun) -> None:
     evidence = evidence_of(labels_run)
-    said = {**evidence.said, "scores": torch.full_like(evidence.said["scores"], -1.0)}
-    assert [f.kind for f in diagnose(dataclasses.replace(evidence, said=said), {})] == ["one-class"]
+    predictions = {**evidence.predictions, "scores": torch.full_like(evidence.predictions["scores"], -1.0)}
+    assert [f.kind for f in diagnose(dataclasses.replace(evidence, predictions=predictions), {})] == ["one-class"]
 
 
-def test_the_baseline_needs_no_input_to_be_read(digits_run: TrainedRun, numbers_run: TrainedRun) -> None:
+def test_the_baseline_reads_no_inputs(digits_run: TrainedRun, numbers_run: TrainedRun) -> None:
     for run in (digits_run, numbers_run):
-        model = reference_metrics.baseline(run.task, run.data)
+        model = reference_metrics.fit_baseline(run.task, run.data)
         assert model is not None
-        read = reference_metrics.figures(run.task, model, run.data, "test")
-        assert reference_metrics.baseline_figures(run.task, run.data, "test") == read
+        read = reference_metrics.evaluate(run.task, model, run.data, "test")
+        assert reference_metrics.baseline_metrics(run.task, run.data, "test") == read
 
 
-def test_gradients_vanish_in_ten_sigmoid_layers_and_nothing_is_learned(tmp_path: Path) -> None:
-    run = learned(tmp_path, "mlp", activation="sigmoid", hidden=(30,) * 10, epochs=3)
+def test_gradients_vanish_in_ten_sigmoid_layers(tmp_path: Path) -> None:
+    run = train_run(tmp_path, "mlp", activation="sigmoid", hidden=(30,) * 10, epochs=3)
     assert {"vanishing", "at-chance", "one-class", "baseline"} <= kinds(run)
     assert "rate" not in kinds(run)
-    assert run.told().findings[0].kind == "vanishing", "the cause stands before its symptoms"
+    assert run.summary().findings[0].kind == "vanishing", "causes come before symptoms"
 
 
 @pytest.mark.parametrize("model", ["softmax", "mlp"])
-def test_a_rate_of_ten_is_too_high(tmp_path: Path, model: str) -> None:
-    assert "rate" in kinds(learned(tmp_path, model, lr=10.0, epochs=5))
+def test_a_learning_rate_of_ten_is_too_high(tmp_path: Path, model: str) -> None:
+    assert "rate" in kinds(train_run(tmp_path, model, lr=10.0, epochs=5))
 
 
-def test_a_loss_that_falls_and_rises_again_says_the_rate_is_too_high(digits_run: TrainedRun) -> None:
+def test_a_loss_that_falls_and_rises_again_is_a_finding_on_the_learning_rate(digits_run: TrainedRun) -> None:
     rows = [{"loop": "train", "step": k, "loss": 2.3 - 0.03 * min(k, 50) + 0.03 * max(0, k - 50)} for k in range(100)]
     evidence = dataclasses.replace(evidence_of(digits_run), history=rows)
     assert [f.kind for f in diagnose(evidence, {})] == ["rate"]
@@ -97,70 +97,71 @@ def test_a_loss_that_falls_and_rises_again_says_the_rate_is_too_high(digits_run:
     assert diagnose(dataclasses.replace(evidence, history=falling), {}) == []
 
 
-def test_a_rate_that_is_far_too_high_kills_relu_units(tmp_path: Path) -> None:
-    run = learned(tmp_path, "mlp", lr=10.0, epochs=5)
-    (finding,) = [f for f in run.told().findings if f.kind == "dead-units"]
+def test_a_learning_rate_far_too_high_leaves_dead_relu_units(tmp_path: Path) -> None:
+    run = train_run(tmp_path, "mlp", lr=10.0, epochs=5)
+    (finding,) = [f for f in run.summary().findings if f.kind == "dead-units"]
     assert "hidden layer 1" in finding.message
     assert 0.3 * 120 < finding.count <= 120
 
 
-def test_coin_tosses_learned_by_heart_show_a_gap_and_no_better_than_the_baseline(tmp_path: Path) -> None:
-    run = learned(tmp_path, "mlp", coin_tosses(400), epochs=100)
+def test_overfit_coin_tosses_have_a_gap_and_are_no_better_than_the_baseline(tmp_path: Path) -> None:
+    run = train_run(tmp_path, "mlp", coin_tosses(400), epochs=100)
     assert kinds(run) == {"gap", "baseline"}
 
 
-def test_a_batch_whose_like_samples_have_unlike_labels_cannot_be_learned_by_heart(tmp_path: Path) -> None:
+def test_a_batch_of_equal_samples_with_different_labels_cannot_be_overfit(tmp_path: Path) -> None:
     x = torch.ones(60, 4, dtype=torch.float64)
-    draft = RawDataset(
-        source=Array(x, "row"),
+    raw = RawDataset(
+        source=ArraySource(x, "row"),
         inputs={"row": Input(modality="vector", shape=(4,), dtype="float64")},
         target=Classes(names=("heads", "tails")),
         truth=torch.arange(60) % 2,
         recognised_as="a table",
     )
-    run = learned(tmp_path, "mlp", assemble(draft, "coins", 0, None), overfit=True)
+    run = train_run(tmp_path, "mlp", assemble(raw, "coins", 0, None), overfit=True)
     assert "by-heart" in kinds(run)
 
 
 @pytest.mark.parametrize("model", ["softmax", "mlp"])
-def test_a_batch_that_was_learned_by_heart_has_no_finding(tmp_path: Path, model: str) -> None:
-    assert kinds(learned(tmp_path, model, overfit=True)) == set()
+def test_an_overfit_batch_has_no_finding(tmp_path: Path, model: str) -> None:
+    assert kinds(train_run(tmp_path, model, overfit=True)) == set()
 
 
-def test_a_rate_of_nearly_zero_leaves_the_loss_at_chance(tmp_path: Path) -> None:
-    run = learned(tmp_path, "mlp", lr=1e-9, epochs=1)
+def test_a_learning_rate_near_zero_leaves_the_loss_at_chance(tmp_path: Path) -> None:
+    run = train_run(tmp_path, "mlp", lr=1e-9, epochs=1)
     assert "at-chance" in kinds(run)
 
 
-def test_a_model_that_always_says_one_class_is_found_out(digits_run: TrainedRun) -> None:
+def test_a_model_that_always_predicts_one_class_is_a_finding(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
-    scores = torch.zeros_like(evidence.said["scores"])
+    scores = torch.zeros_like(evidence.predictions["scores"])
     scores[:, 3] = 1
-    said = {**evidence.said, "scores": scores}
-    found = diagnose(dataclasses.replace(evidence, said=said), {})
-    assert [f.kind for f in found] == ["one-class"]
-    assert "says 3 to 100 %" in found[0].message
+    predictions = {**evidence.predictions, "scores": scores}
+    findings = diagnose(dataclasses.replace(evidence, predictions=predictions), {})
+    assert [f.kind for f in findings] == ["one-class"]
+    assert "predicts 3 for 100 %" in findings[0].message
 
 
-def test_classes_that_are_never_said_are_named(digits_run: TrainedRun) -> None:
+def test_classes_that_are_never_predicted_are_named(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
-    scores = evidence.said["scores"].clone()
+    scores = evidence.predictions["scores"].clone()
     scores[:, [3, 8]] = scores.min() - 1
-    (found,) = diagnose(dataclasses.replace(evidence, said={**evidence.said, "scores": scores}), {})
-    assert found.kind == "never-said"
-    there = torch.isin(evidence.said["truth"], torch.tensor([3, 8])).double().mean()
-    assert found.message == f"It never says 3 or 8, and {100 * float(there):.2g} % of the samples are."
+    (finding,) = diagnose(dataclasses.replace(evidence, predictions={**evidence.predictions, "scores": scores}), {})
+    assert finding.kind == "never-said"
+    there = torch.isin(evidence.predictions["truth"], torch.tensor([3, 8])).double().mean()
+    percent = f"{100 * float(there):.2g} %"
+    assert finding.message == f"The model never predicts 3 or 8: {percent} of the samples are of these classes."
 
 
-def test_the_baseline_is_not_beaten_when_it_lies_inside_the_interval(digits_run: TrainedRun) -> None:
+def test_a_baseline_inside_the_interval_is_a_finding(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     near = Metric(value=0.97, low=0.9, high=0.99, percent=True)
     assert [f.kind for f in diagnose(evidence, {"accuracy": near})] == ["baseline"]
     assert diagnose(evidence, {"accuracy": Metric(value=0.1, percent=True)}) == []
 
 
-def test_leakage_found_in_the_data_is_passed_on_first(digits_run: TrainedRun) -> None:
-    leak = Finding(kind="leakage", message="12 test pictures are copies of training pictures")
+def test_leakage_in_the_data_is_the_first_finding(digits_run: TrainedRun) -> None:
+    leak = Finding(kind="leakage", message="12 test images are copies of training images")
     other = Finding(kind="imbalance", message="few of one class")
     evidence = evidence_of(digits_run)
     data = dataclasses.replace(evidence.data, findings=(other, leak))
@@ -168,17 +169,17 @@ def test_leakage_found_in_the_data_is_passed_on_first(digits_run: TrainedRun) ->
 
 
 class Deep(nn.Module):
-    """ReLU layers whose weights are four times as large as they should be."""
+    """A deep ReLU network whose initial weights are scaled by `gain`."""
 
     probabilistic = True
 
     def __init__(self, gain: float) -> None:
         super().__init__()
-        sizes = [64, *[30] * 8, 10]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        drawn = torch.Generator().manual_seed(0)
+        norms = [64, *[30] * 8, 10]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(norms))
+        rng = torch.Generator().manual_seed(0)
         for layer in self.layers:
-            layer.weight.data.normal_(0, gain * (2 / layer.in_features) ** 0.5, generator=drawn)
+            layer.weight.data.normal_(0, gain * (2 / layer.in_features) ** 0.5, generator=rng)
 
     def scores(self, x: Tensor) -> Tensor:
         x = x.float().flatten(1) / 255
@@ -189,19 +190,19 @@ class Deep(nn.Module):
 
 
 @pytest.mark.parametrize(("gain", "fires"), [(6.0, True), (1.0, False)])
-def test_gradients_explode_where_weights_are_too_large(tmp_path: Path, gain: float, fires: bool) -> None:
+def test_gradients_explode_for_large_weights(tmp_path: Path, gain: float, fires: bool) -> None:
     data, model = dataset("digits"), Deep(gain)
-    said = reference_metrics.ask(TASKS["classify"], model, data, "val")
-    metrics = {"val": TASKS["classify"].measure(said, data.spec)}
+    predictions = reference_metrics.predict_split(TASKS["classify"], model, data, "val")
+    metrics = {"val": TASKS["classify"].measure(predictions, data.spec)}
     evidence = Evidence(
-        task=TASKS["classify"], model=model, data=data, history=[], said=said, metrics=metrics, notes={}
+        task=TASKS["classify"], model=model, data=data, history=[], predictions=predictions, metrics=metrics, notes={}
     )
-    found = {f.kind for f in diagnose(evidence, {})}
-    assert ("exploding" in found) is fires
-    assert "vanishing" not in found
+    finding_kinds = {f.kind for f in diagnose(evidence, {})}
+    assert ("exploding" in finding_kinds) is fires
+    assert "vanishing" not in finding_kinds
 
 
-def test_a_model_in_closed_form_is_where_its_buffers_are() -> None:
+def test_the_device_of_a_model_without_parameters_is_that_of_its_buffers() -> None:
     lda = LEARNERS["classify"]["lda"]
     discriminant = lda.build(lda.settings(), dataset("digits").spec)
     assert not list(discriminant.parameters())
@@ -213,17 +214,17 @@ def test_a_model_in_closed_form_is_where_its_buffers_are() -> None:
 
 def test_layer_gradients_equal_those_of_backward(digits_run: TrainedRun) -> None:
     data, model = digits_run.data, digits_run.model
-    batch = reference_metrics.few(data, "train", 64).samples("train").take(torch.arange(64))
-    sizes = gradients(model, batch, data.spec)
-    assert all(p.grad is None for p in model.parameters()), "the model is left as it was"
+    batch = reference_metrics.subsample(data, "train", 64).samples("train").take(torch.arange(64))
+    norms = gradient_norms(model, batch, data.spec)
+    assert all(p.grad is None for p in model.parameters()), "the model is unchanged"
     nn.functional.cross_entropy(model(batch.x), batch.y).backward()
     weights = [p for p in model.parameters() if p.ndim > 1]
     expected = [float(p.grad.double().square().mean().sqrt()) for p in weights if p.grad is not None]
     model.zero_grad(set_to_none=True)
-    assert [s.gradient for s in sizes] == pytest.approx(expected, rel=1e-5)
+    assert [s.gradient for s in norms] == pytest.approx(expected, rel=1e-5)
 
 
-def test_silent_units_are_those_that_are_zero_on_every_sample_in_whatever_form_relu_comes() -> None:
+def test_dead_units_are_zero_on_every_sample_for_every_form_of_relu() -> None:
     class Three(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -239,7 +240,7 @@ def test_silent_units_are_those_that_are_zero_on_every_sample_in_whatever_form_r
             return nn.functional.relu(x.flatten(1) + shift).relu()
 
     data = dataset("digits")
-    layers = silent_units(Three(), reference_metrics.few(data, "val", 300).samples("val"), data.spec)
+    layers = dead_units(Three(), reference_metrics.subsample(data, "val", 300).samples("val"), data.spec)
     assert [len(layer) for layer in layers] == [2, 128, 128]
     assert layers[0].tolist() == [False, True]
     assert bool(layers[1][0])
@@ -247,13 +248,13 @@ def test_silent_units_are_those_that_are_zero_on_every_sample_in_whatever_form_r
 
 
 def evidence_of(run: TrainedRun) -> Evidence:
-    told = run.told()
+    summary = run.summary()
     return Evidence(
-        task=told.task,
+        task=summary.task,
         model=run.model,
         data=run.data,
-        history=told.history,
-        notes=told.notes,
-        said=run.predictions("test"),
-        metrics=told.metrics,
+        history=summary.history,
+        notes=summary.notes,
+        predictions=run.predictions("test"),
+        metrics=summary.metrics,
     )

@@ -1,4 +1,4 @@
-"""Names and figures as words."""
+"""Escaping and formatting of text for HTML."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snellen.report.html_text import clean, duration, escaped, large, number, size
+from snellen.report.html_text import clean, escape, format_bytes, format_count, format_duration, format_number
 
 
 @given(st.text())
-def test_escaped_text_holds_no_markup_and_reads_back_as_the_cleaned_text(text: str) -> None:
-    written = escaped(text)
-    assert not set(written) & set("<>\"'\n\r\t\x00\u202e")
-    assert html.unescape(written) == clean(text)
+def test_escaped_text_has_no_markup_and_unescapes_to_the_cleaned_text(text: str) -> None:
+    escaped = escape(text)
+    assert not set(escaped) & set("<>\"'\n\r\t\x00\u202e")
+    assert html.unescape(escaped) == clean(text)
 
 
-def test_marks_that_turn_the_direction_become_visible() -> None:
+def test_bidirectional_controls_are_replaced() -> None:
     assert clean("\u202egnp.exe\x07\ud800") == "\ufffdgnp.exe\ufffd\ufffd"
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "text"),
     [
         (None, "–"),
         (1234567, "1,234,567"),
@@ -36,11 +36,15 @@ def test_marks_that_turn_the_direction_become_visible() -> None:
         (True, "True"),
     ],
 )
-def test_cells_are_written_as_a_person_would(value: float | str | None, words: str) -> None:
-    assert number(value) == words
+def test_table_cells_are_formatted(value: float | str | None, text: str) -> None:
+    assert format_number(value) == text
 
 
-def test_large_counts_durations_and_sizes_take_the_unit_that_suits_them() -> None:
-    assert [large(61706), large(2_400_000), large(0)] == ["61,706", "2.4 million", "0"]
-    assert [duration(0.5), duration(127), duration(3 * 3600 + 125)] == ["0.5 s", "2 min 7 s", "3 h 2 min"]
-    assert [size(12), size(852 * 2**20), size(2**31)] == ["12 bytes", "852 MiB", "2 GiB"]
+def test_counts_durations_and_sizes_have_suitable_units() -> None:
+    assert [format_count(61706), format_count(2_400_000), format_count(0)] == ["61,706", "2.4 million", "0"]
+    assert [format_duration(0.5), format_duration(127), format_duration(3 * 3600 + 125)] == [
+        "0.5 s",
+        "2 min 7 s",
+        "3 h 2 min",
+    ]
+    assert [format_bytes(12), format_bytes(852 * 2**20), format_bytes(2**31)] == ["12 bytes", "852 MiB", "2 GiB"]

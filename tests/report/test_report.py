@@ -1,4 +1,4 @@
-"""The page, the card and the notebook's summary of real runs."""
+"""Report page, model card and notebook summary of real runs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from snellen.api import TrainedRun
 from snellen.core.views import Finding, Metric
 from snellen.report.html_text import clean
 from snellen.report.pages.ladder import Rung, ladder_page
-from snellen.report.pages.run import closer, report
-from snellen.report.pages.sections import command, data_section, findings
-from snellen.report.pages.verdicts import headline, verdict
+from snellen.report.pages.run import best_model_sections, report_html
+from snellen.report.pages.sections import data_section, findings_html, rerun_command
+from snellen.report.pages.verdicts import baseline_verdict, headline_html
 
 ORDER = [
     "Diagnosis",
-    "Where it fails",
-    "Learning",
-    "In detail",
+    "Worst predictions",
+    "Learning curves",
+    "Predictions in detail",
     "Data",
     "Cost",
     "Settings",
-    "All figures",
-    "To run it again",
+    "All metrics",
+    "Reproduce this run",
 ]
 
 
-def page_of(run: TrainedRun) -> str:
+def report_of(run: TrainedRun) -> str:
     return Path(run.folder, "report.html").read_text(encoding="utf-8")
 
 
@@ -39,12 +39,12 @@ def headings(page: str) -> list[str]:
     return re.findall(r"<h2>(.*?)</h2>", page)
 
 
-@pytest.mark.parametrize("name", ["digits_run", "hostile_run", "numbers_run", "labels_run"])
-def test_a_page_needs_nothing_outside_itself(name: str, request: pytest.FixtureRequest, seen: Any) -> None:
+@pytest.mark.parametrize("name", ["digits_run", "hostile_names_run", "numbers_run", "labels_run"])
+def test_the_page_is_self_contained(name: str, request: pytest.FixtureRequest, parsed_page: Any) -> None:
     run: TrainedRun = request.getfixturevalue(name)
-    page = page_of(run)
+    page = report_of(run)
     assert len(page) < 3_000_000
-    for tag, attributes in seen(page).tags:
+    for tag, attributes in parsed_page(page).tags:
         assert tag not in ("script", "iframe", "object", "embed", "base", "form")
         assert not [key for key in attributes if key.startswith("on")]
         for key in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):
@@ -52,103 +52,118 @@ def test_a_page_needs_nothing_outside_itself(name: str, request: pytest.FixtureR
     sheet = "".join(re.findall(r"<style>(.*?)</style>", page, re.DOTALL))
     assert "@import" not in sheet
     assert "url(" not in sheet
-    if name != "hostile_run":  # there, a class is called like an address
+    if name != "hostile_names_run":  # one of its class names is a URL
         assert "http://" not in page
         assert "https://" not in page
 
 
-def test_the_sections_stand_in_the_order_they_are_read(digits_run: TrainedRun) -> None:
-    assert headings(page_of(digits_run)) == ORDER
+def test_the_sections_are_in_order(digits_run: TrainedRun) -> None:
+    assert headings(report_of(digits_run)) == ORDER
 
 
 def test_the_headline_is_a_sentence_with_interval_and_samples(digits_run: TrainedRun) -> None:
-    page = page_of(digits_run)
+    page = report_of(digits_run)
     figure = str(digits_run.metrics["accuracy"]).replace(" ", "\u00a0")
-    assert f"<h1><b>{figure}</b> of 269 test pictures right</h1>" in page
-    assert "It is clearly beaten" in page
-    assert "95\u00a0% interval over samples" in page
+    assert f"<h1><b>{figure}</b> of 269 test images classified correctly</h1>" in page
+    assert "Significantly better than the baseline" in page
+    assert "95\u00a0% confidence interval over samples" in page
 
 
-def test_a_page_shows_the_worst_errors_settings_classes_and_versions(digits_run: TrainedRun, seen: Any) -> None:
-    page = page_of(digits_run)
-    assert "data:image/png;base64," in page
-    words = " ".join(seen(page).words)
-    for expected in ("Units of each hidden layer.", "given", "Confusion matrix", "Calibration", "torch", "snellen"):
-        assert expected in words
-
-
-def test_hostile_names_are_shown_as_they_are_and_do_nothing(
-    hostile_run: TrainedRun, hostile: tuple[str, ...], seen: Any
+def test_the_page_shows_worst_predictions_settings_classes_and_versions(
+    digits_run: TrainedRun, parsed_page: Any
 ) -> None:
-    page = page_of(hostile_run)
-    words = seen(page).words
-    for name in hostile:
-        assert clean(name) in words
-    assert "<img src=y>" in "".join(words)
+    page = report_of(digits_run)
+    assert "data:image/png;base64," in page
+    texts = " ".join(parsed_page(page).texts)
+    for expected in (
+        "Hidden layers: number of units of each",
+        "given",
+        "Confusion matrix",
+        "Calibration",
+        "torch",
+        "snellen",
+    ):
+        assert expected in texts
+
+
+def test_hostile_names_are_escaped(
+    hostile_names_run: TrainedRun, hostile_names: tuple[str, ...], parsed_page: Any
+) -> None:
+    page = report_of(hostile_names_run)
+    texts = parsed_page(page).texts
+    for name in hostile_names:
+        assert clean(name) in texts
+    assert "<img src=y>" in "".join(texts)
     assert "\u202e" not in page
-    card = Path(hostile_run.folder, "README.md").read_text(encoding="utf-8")
+    card = Path(hostile_names_run.folder, "README.md").read_text(encoding="utf-8")
     assert not re.search(r"(?<!\\)<(script|img)", card)
 
 
 def test_a_regression_is_reported_in_its_unit(numbers_run: TrainedRun) -> None:
-    page = page_of(numbers_run)
-    assert re.search(r"<h1>Off by <b>[^<]* mm</b> on average, over 45 test rows</h1>", page)
-    assert "depth: said against true" in page
+    page = report_of(numbers_run)
+    assert re.search(r"<h1><b>[^<]* mm</b> mean absolute error over 45 test rows</h1>", page)
+    assert "depth: predicted against true" in page
 
 
-def test_several_labels_are_reported_by_label(labels_run: TrainedRun, seen: Any) -> None:
-    page = page_of(labels_run)
+def test_several_labels_are_reported_by_label(labels_run: TrainedRun, parsed_page: Any) -> None:
+    page = report_of(labels_run)
     assert re.search(r"<h1><b>[^<]* %</b> average precision over \d+ test rows</h1>".replace(" %", "\u00a0%"), page)
-    assert {"warm", "wet", "windy"} <= set(seen(page).words)
+    assert {"warm", "wet", "windy"} <= set(parsed_page(page).texts)
 
 
-def test_a_test_split_that_was_not_opened_is_said_to_be_so(digits_run: TrainedRun) -> None:
-    told = digits_run.told()
-    unopened = dataclasses.replace(told, metrics={"val": told.metrics["val"]})
-    page = report(unopened)
-    assert "validation pictures right" in page
-    assert "The test split has not been opened." in page
+def test_a_page_states_that_the_test_split_has_not_been_evaluated(digits_run: TrainedRun) -> None:
+    summary = digits_run.summary()
+    untested = dataclasses.replace(summary, metrics={"val": summary.metrics["val"]})
+    page = report_html(untested)
+    assert "validation images classified correctly" in page
+    assert "The test split has not been evaluated." in page
 
 
 def test_without_a_typed_command_the_call_from_python_is_given(digits_run: TrainedRun) -> None:
-    told = digits_run.told()
-    assert command(told) == "snellen.train('digits', model='mlp', epochs=30, seed=0)"
-    typed = dataclasses.replace(told.record, command="snellen train digits --model mlp")
-    assert command(dataclasses.replace(told, record=typed)) == "snellen train digits --model mlp"
+    summary = digits_run.summary()
+    assert rerun_command(summary) == "snellen.train('digits', model='mlp', epochs=30, seed=0)"
+    typed = dataclasses.replace(summary.record, command="snellen train digits --model mlp")
+    assert rerun_command(dataclasses.replace(summary, record=typed)) == "snellen train digits --model mlp"
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "level", "words"),
+    ("ours", "theirs", "level", "text"),
     [
         (Metric(value=0.99, low=0.98, high=0.995, percent=True), Metric(value=0.9, percent=True), "good", "10 times"),
         (Metric(value=1.0, low=0.98, high=1.0, percent=True), Metric(value=0.9, percent=True), "good", "by 10 points"),
-        (Metric(value=2e-4, low=1e-4, high=6e-4, percent=True), Metric(value=4e-5, percent=True), "warning", "hardly"),
-        (Metric(value=0.92, low=0.88, high=0.95, percent=True), Metric(value=0.9, percent=True), "warning", "chance"),
-        (Metric(value=0.9, low=0.88, high=0.9, percent=True), Metric(value=0.9, percent=True), "warning", "not beaten"),
+        (
+            Metric(value=2e-4, low=1e-4, high=6e-4, percent=True),
+            Metric(value=4e-5, percent=True),
+            "warning",
+            "slightly",
+        ),
+        (Metric(value=0.92, low=0.88, high=0.95, percent=True), Metric(value=0.9, percent=True), "warning", "Not sig"),
+        (Metric(value=0.9, low=0.88, high=0.9, percent=True), Metric(value=0.9, percent=True), "warning", "Not better"),
         (Metric(value=None, reason="empty", percent=True), Metric(value=0.9, percent=True), "", ""),
     ],
 )
 def test_the_verdict_follows_from_the_interval(
-    digits_run: TrainedRun, ours: Metric, theirs: Metric, level: str, words: str
+    digits_run: TrainedRun, ours: Metric, theirs: Metric, level: str, text: str
 ) -> None:
-    said, found = verdict("accuracy", ours, theirs, digits_run.spec)
-    assert found == level
-    assert words in said
+    sentence, actual_level = baseline_verdict("accuracy", ours, theirs, digits_run.spec)
+    assert actual_level == level
+    assert text in sentence
 
 
 def test_an_error_is_better_when_it_is_smaller(numbers_run: TrainedRun) -> None:
     ours = Metric(value=0.5, low=0.4, high=0.6, higher_is_better=False, unit="mm")
-    said, level = verdict("mean absolute error", ours, dataclasses.replace(ours, value=2.0), numbers_run.spec)
+    worse = dataclasses.replace(ours, value=2.0)
+    sentence, level = baseline_verdict("mean absolute error", ours, worse, numbers_run.spec)
     assert level == "good"
-    assert "its error is 4 times as large" in said
+    assert "the error of the baseline is 4 times as large" in sentence
 
 
-def test_an_undefined_headline_says_why(digits_run: TrainedRun) -> None:
-    words = headline("accuracy", Metric(value=None, reason="the split is <empty>"), "test", digits_run.spec)
-    assert words == "accuracy is undefined over 269 test pictures: the split is &lt;empty&gt;"
+def test_an_undefined_headline_has_its_reason(digits_run: TrainedRun) -> None:
+    text = headline_html("accuracy", Metric(value=None, reason="the split is <empty>"), "test", digits_run.spec)
+    assert text == "accuracy is undefined over 269 test images: the split is &lt;empty&gt;"
 
 
-def test_the_card_has_front_matter_figures_and_limits(digits_run: TrainedRun) -> None:
+def test_the_model_card_has_front_matter_metrics_and_limits(digits_run: TrainedRun) -> None:
     card = Path(digits_run.folder, "README.md").read_text(encoding="utf-8")
     _, matter, text = card.split("---\n", 2)
     lines = matter.splitlines()
@@ -158,11 +173,11 @@ def test_the_card_has_front_matter_figures_and_limits(digits_run: TrainedRun) ->
     assert "license" not in matter
     assert json.loads(lines[lines.index("- snellen") + 1][2:]) == "mlp"
     assert f"| accuracy | {digits_run.metrics['accuracy']} |" in text
-    for heading in ("## Data", "## Figures", "## Use", "## Limits"):
+    for heading in ("## Data", "## Metrics", "## Use", "## Limits"):
         assert heading in text
 
 
-def test_a_notebook_shows_headline_figures_and_curves(digits_run: TrainedRun) -> None:
+def test_a_notebook_shows_headline_metrics_and_learning_curves(digits_run: TrainedRun) -> None:
     page = digits_run._repr_html_()
     assert str(digits_run.metrics["accuracy"]).replace(" ", "\u00a0") in page
     assert page.count("<svg") == 3
@@ -170,9 +185,9 @@ def test_a_notebook_shows_headline_figures_and_curves(digits_run: TrainedRun) ->
 
 
 def test_a_ladder_shows_every_rung_and_the_best_model_below(
-    digits_run: TrainedRun, hostile: tuple[str, ...], seen: Any
+    digits_run: TrainedRun, hostile_names: tuple[str, ...], parsed_page: Any
 ) -> None:
-    told = digits_run.told()
+    summary = digits_run.summary()
     figure = Metric(value=0.9, low=0.88, high=0.92, percent=True, over="samples")
     rungs = [
         Rung(
@@ -184,27 +199,35 @@ def test_a_ladder_shows_every_rung_and_the_best_model_below(
             on_frontier=True,
         ),
         Rung(name="softmax", headline=figure, parameters=650, multiply_adds=640, seconds_learning=2, on_frontier=True),
-        Rung(name=hostile[0], headline=figure, parameters=10_000, multiply_adds=9_000_000, seconds_learning=30.0),
-        Rung(name="lenet", reason="needs 12 pixels a side, these are 8x8"),
+        Rung(name=hostile_names[0], headline=figure, parameters=10_000, multiply_adds=9_000_000, seconds_learning=30.0),
+        Rung(name="lenet", reason="needs at least 12 pixels a side, the images have 8x8"),
     ]
-    page = ladder_page("Snellen on digits", rungs, "Take softmax: 90 ± 2 %.", closer(told), data_section(told.data))
-    found = seen(page)
-    assert "script" not in {tag for tag, _ in found.tags}
-    words = " ".join(found.words)
-    for expected in ("Take softmax", hostile[0], "needs 12 pixels a side", "90.0\u00a0±\u00a02.0\u00a0%", "9 million"):
-        assert expected in words
-    assert page.count("●") == 3, "two on the frontier, and the line that says what the mark means"
-    assert headings(page) == ["The ladder", "What better costs", "mlp, looked at closely", *ORDER[:5]]
+    page = ladder_page(
+        "Snellen on digits", rungs, "Take softmax: 90 ± 2 %.", best_model_sections(summary), data_section(summary.data)
+    )
+    page_elements = parsed_page(page)
+    assert "script" not in {tag for tag, _ in page_elements.tags}
+    texts = " ".join(page_elements.texts)
+    for expected in (
+        "Take softmax",
+        hostile_names[0],
+        "needs at least 12 pixels a side",
+        "90.0\u00a0±\u00a02.0\u00a0%",
+        "9 million",
+    ):
+        assert expected in texts
+    assert page.count("●") == 3, "two on the frontier, and the caption that explains the mark"
+    assert headings(page) == ["Models", "Performance against cost", "Best model: mlp", *ORDER[:5]]
 
 
-def test_a_ladder_on_which_nothing_was_measured_is_still_a_page() -> None:
+def test_a_ladder_without_results_has_a_page() -> None:
     page = ladder_page("Snellen on x", [Rung(name="lenet", reason="no memory")], "Nothing could be learned.", "", "")
     assert "no memory" in page
     assert "<svg" not in page
 
 
-def test_places_that_a_finding_names_itself_are_not_told_twice() -> None:
+def test_places_in_the_message_of_a_finding_are_not_repeated() -> None:
     named = Finding(kind="thin", message="2 boxes are thin: a.png 3; b.png 1", where=("a.png 3", "b.png 1"), count=2)
     counted = Finding(kind="few", message="cat has 3 samples, dog 90", where=("a.png", "cat"), count=2)
-    assert findings([named]).count("a.png 3") == 1
-    assert "<bdi>a.png</bdi>; <bdi>cat</bdi>" in findings([counted])
+    assert findings_html([named]).count("a.png 3") == 1
+    assert "<bdi>a.png</bdi>; <bdi>cat</bdi>" in findings_html([counted])

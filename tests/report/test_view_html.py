@@ -1,4 +1,4 @@
-"""Views as HTML: true to their figures, safe from names, quiet about the outside."""
+"""Views as HTML: correct numbers, escaped names, no external references."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from snellen.report.html_text import clean
 MANY = tuple(f"class {k}" for k in range(40))
 
 
-def picture_of(page: str) -> Image.Image:
+def decode_image(page: str) -> Image.Image:
     (data,) = re.findall(r"base64,([^\"]+)", page)
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def one(values: torch.Tensor, low: float, high: float) -> str:
+def image_html(values: torch.Tensor, low: float, high: float) -> str:
     return view_html.html(
         ImageGrid(title="", items=[AnnotatedImage(values=values, low=low, high=high, caption="a\nb.png")])
     )
@@ -49,22 +49,24 @@ def hostile_views(names: tuple[str, ...]) -> list[View]:
 
 
 @pytest.mark.parametrize("kind", [Text, Table, Matrix, ImageGrid, Plot])
-def test_hostile_names_stay_words(kind: type[Any], hostile: tuple[str, ...], seen: Any) -> None:
-    views = [view for view in hostile_views(hostile) if isinstance(view, kind)]
+def test_hostile_names_are_escaped(kind: type[Any], hostile_names: tuple[str, ...], parsed_page: Any) -> None:
+    views = [view for view in hostile_views(hostile_names) if isinstance(view, kind)]
     for page in map(view_html.html, views):
-        for tag, attributes in seen(page).tags:
+        for tag, attributes in parsed_page(page).tags:
             assert tag not in ("script", "iframe", "object", "link", "style", "b>")
             assert not [name for name in attributes if name.startswith("on")]
             if tag == "img":
                 assert str(attributes["src"]).startswith("data:image/png;base64,")
             assert str(attributes.get("href", "#")).startswith("#")
         assert not set("\u202e\x00") & set(page)
-    words = " ".join(word for page in map(view_html.html, views) for word in seen(page).words).replace("\u00a0", " ")
-    assert not [name for name in hostile if clean(name) not in words]
+    texts = " ".join(word for page in map(view_html.html, views) for word in parsed_page(page).texts).replace(
+        "\u00a0", " "
+    )
+    assert not [name for name in hostile_names if clean(name) not in texts]
 
 
-def test_a_table_shows_every_cell_and_sets_figures_to_the_right(seen: Any) -> None:
-    found = seen(
+def test_a_table_shows_every_cell_and_aligns_numbers_right(parsed_page: Any) -> None:
+    parsed = parsed_page(
         view_html.html(
             Table(
                 title="t",
@@ -73,7 +75,7 @@ def test_a_table_shows_every_cell_and_sets_figures_to_the_right(seen: Any) -> No
             )
         )
     )
-    assert [word for word in found.words if word.strip()] == [
+    assert [word for word in parsed.texts if word.strip()] == [
         "t",
         "class",
         "samples",
@@ -87,19 +89,21 @@ def test_a_table_shows_every_cell_and_sets_figures_to_the_right(seen: Any) -> No
         "–",
         "–",
     ]
-    aligned = [attributes.get("class") for tag, attributes in found.tags if tag == "th"]
+    aligned = [attributes.get("class") for tag, attributes in parsed.tags if tag == "th"]
     assert aligned == [None, "n", "n", None]
 
 
-def test_a_matrix_marks_right_and_wrong_and_counts(seen: Any) -> None:
-    found = seen(view_html.html(Matrix(title="m", rows=["a", "b"], columns=["a", "b"], values=[[8, 2], [0, 5]])))
-    cells = [attributes for tag, attributes in found.tags if tag == "td" and "class" in attributes]
+def test_a_matrix_marks_correct_predictions_and_errors(parsed_page: Any) -> None:
+    parsed = parsed_page(
+        view_html.html(Matrix(title="m", rows=["a", "b"], columns=["a", "b"], values=[[8, 2], [0, 5]]))
+    )
+    cells = [attributes for tag, attributes in parsed.tags if tag == "td" and "class" in attributes]
     assert [(c["class"], c["title"]) for c in cells] == [("ok", "a → a: 8"), ("bad", "a → b: 2"), ("ok", "b → b: 5")]
 
 
-def test_a_large_matrix_carries_colour_alone(seen: Any) -> None:
+def test_a_large_matrix_shows_colour_only(parsed_page: Any) -> None:
     page = view_html.html(Matrix(title="m", rows=MANY, columns=MANY, values=(torch.eye(40) * 9).tolist()))
-    assert "9" not in [word.strip() for word in seen(page).words]
+    assert "9" not in [word.strip() for word in parsed_page(page).texts]
     assert 'title="class 3 → class 3: 9"' in page
 
 
@@ -113,35 +117,35 @@ def test_a_large_matrix_carries_colour_alone(seen: Any) -> None:
         (torch.tensor([[[5.0, 5.0]]]), 5, 5, [0, 0]),
     ],
 )
-def test_pictures_of_any_depth_are_scaled_by_their_range(
+def test_images_of_any_depth_are_scaled_by_their_range(
     values: torch.Tensor, low: float, high: float, expected: list[int]
 ) -> None:
-    assert np.asarray(picture_of(one(values, low, high))).ravel().tolist() == expected
+    assert np.asarray(decode_image(image_html(values, low, high))).ravel().tolist() == expected
 
 
-def test_colour_and_channels_are_drawn_as_they_are() -> None:
+def test_rgb_is_unchanged_and_other_channels_are_side_by_side() -> None:
     colour = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
-    assert np.array_equal(np.asarray(picture_of(one(colour, 0, 255))), colour.permute(1, 2, 0).numpy())
+    assert np.array_equal(np.asarray(decode_image(image_html(colour, 0, 255))), colour.permute(1, 2, 0).numpy())
     five = torch.randint(0, 256, (5, 4, 6), dtype=torch.uint8)
-    drawn = np.asarray(picture_of(one(five, 0, 255)))
-    assert drawn.shape == (4, 30), "five channels side by side"
-    assert np.array_equal(drawn[:, 6:12], five[1].numpy())
+    rng = np.asarray(decode_image(image_html(five, 0, 255)))
+    assert rng.shape == (4, 30), "five channels side by side"
+    assert np.array_equal(rng[:, 6:12], five[1].numpy())
 
 
-def test_large_pictures_are_shrunk_and_small_ones_stay_crisp() -> None:
-    large, small = one(torch.rand(3, 900, 600), 0, 1), one(torch.rand(3, 28, 28), 0, 1)
-    assert picture_of(large).size == (107, 160)
+def test_large_images_are_reduced_and_small_ones_marked_small() -> None:
+    large, small = image_html(torch.rand(3, 900, 600), 0, 1), image_html(torch.rand(3, 28, 28), 0, 1)
+    assert decode_image(large).size == (107, 160)
     assert 'class="small"' in small
     assert 'class="small"' not in large
 
 
-def test_two_dozen_pictures_of_noise_stay_below_three_megabytes() -> None:
+def test_24_images_of_noise_stay_below_three_megabytes() -> None:
     items = [AnnotatedImage(values=torch.rand(3, 300, 300), low=0, high=1) for _ in range(24)]
     assert len(view_html.html(ImageGrid(title="", items=items))) < 3_000_000
 
 
 @pytest.mark.parametrize("style", ["line", "points", "bars"])
-def test_a_plot_is_one_svg_in_the_colours_of_the_page(style: str, seen: Any) -> None:
+def test_a_plot_is_one_svg_with_the_colours_of_the_page(style: str, parsed_page: Any) -> None:
     view = Plot(
         title="p",
         x="step",
@@ -156,43 +160,43 @@ def test_a_plot_is_one_svg_in_the_colours_of_the_page(style: str, seen: Any) -> 
         ],
     )
     page = view_html.html(view)
-    found = seen(page)
-    assert [tag for tag, _ in found.tags].count("svg") == 1
+    parsed = parsed_page(page)
+    assert [tag for tag, _ in parsed.tags].count("svg") == 1
     assert "http" not in page
     assert set(re.findall(r"url\((.)", page)) <= {"#"}
     assert "currentColor" in page
-    assert not re.search(r"#0[123]0[123]0[123]", page), "a marker colour was left"
-    assert {"step", "loss", "one", "two"} <= set(found.words)
-    assert view_html.html(view) == page, "the same plot has the same bytes"
+    assert not re.search(r"#0[123]0[123]0[123]", page), "a placeholder colour is left"
+    assert {"step", "loss", "one", "two"} <= set(parsed.texts)
+    assert view_html.html(view) == page, "the output is deterministic"
 
 
-def test_ticks_of_logarithmic_axes_are_plain_words(seen: Any) -> None:
+def test_ticks_of_logarithmic_axes_are_plain_text(parsed_page: Any) -> None:
     series = [Series(name="", x=[1e-6, 1, 1e6], y=[0, 1, 2])]
     page = view_html.html(Plot(title="", x="", y="", log_x=True, series=series))
-    words = set(seen(page).words)
-    assert "10⁶" in words
-    assert "10⁻⁶" in words
+    texts = set(parsed_page(page).texts)
+    assert "10⁶" in texts
+    assert "10⁻⁶" in texts
     assert "mathdefault" not in page
 
 
-def test_a_logarithmic_axis_without_a_power_of_ten_has_plain_ticks(seen: Any) -> None:
+def test_a_logarithmic_axis_without_a_power_of_ten_has_plain_ticks(parsed_page: Any) -> None:
     page = view_html.html(Plot(title="", x="", y="", log_x=True, series=[Series(name="", x=[2.1e9, 2.9e9], y=[0, 1])]))
     assert "mathdefault" not in page
-    assert any(re.fullmatch(r"2(\.\d+)?e\+09", word) for word in seen(page).words)
+    assert any(re.fullmatch(r"2(\.\d+)?e\+09", word) for word in parsed_page(page).texts)
 
 
 @pytest.mark.parametrize(
     "series",
     [[], [Series(name="", x=[], y=[])], [Series(name="", x=[1], y=[None])], [Series(name="", x=[0.0], y=[0.0])]],
 )
-def test_a_plot_with_nothing_to_show_is_still_drawn(series: list[Series]) -> None:
+def test_an_empty_plot_is_drawn(series: list[Series]) -> None:
     assert "<svg" in view_html.html(Plot(title="", x="", y="", series=series, log_x=True, log_y=True, diagonal=True))
 
 
-def test_marks_on_small_pictures_are_drawn_finer_than_the_picture() -> None:
-    def drawn(marks: tuple[Mark, ...]) -> tuple[int, int]:
+def test_marks_on_small_images_are_drawn_at_a_higher_resolution() -> None:
+    def rng(marks: tuple[Mark, ...]) -> tuple[int, int]:
         item = AnnotatedImage(values=torch.zeros(3, 48, 96), low=0, high=1, caption="a", marks=marks)
-        return picture_of(view_html.html(ImageGrid(title="", items=[item]))).size
+        return decode_image(view_html.html(ImageGrid(title="", items=[item]))).size
 
-    assert drawn(()) == (96, 48)
-    assert drawn((Mark(box=(10, 10, 40, 40), label="cup"),)) == (288, 144)
+    assert rng(()) == (96, 48)
+    assert rng((Mark(box=(10, 10, 40, 40), label="cup"),)) == (288, 144)

@@ -1,4 +1,4 @@
-"""Two small runs, and a server for each that all tests of this folder ask."""
+"""Fixtures: two small runs and a server for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from snellen.cli.main import main
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runs `digits` (pictures) and `rows` (a table)."""
+    """A folder with the runs `digits` (images) and `rows` (a table)."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("served")
     rows = "".join(f"{k},{'ab'[k % 2]},{2 * k + k % 2 + 0.5}\n" for k in range(60))
@@ -29,12 +29,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(home: Path) -> Iterator[Server]:
-    """Of the run on pictures."""
-    with serving(home / "digits") as made:
-        yield made
+    """Server of the image run."""
+    with serving(home / "digits") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def table_server(home: Path) -> Iterator[Server]:
-    with serving(home / "rows") as made:
-        yield made
+    with serving(home / "rows") as server:
+        yield server

@@ -1,4 +1,4 @@
-"""The line before the model: order, batches of like shapes, errors that stay with who caused them, and limits."""
+"""Inference queue: order, batches of equal shape, errors per request, limits."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, Diverged
 from snellen.core.spec import Input, Spec
-from snellen.data.inference_inputs import Named
-from snellen.serving.http_errors import Refused
-from snellen.serving.inference_queue import Desk, Question
+from snellen.data.inference_inputs import NamedBatch
+from snellen.serving.http_errors import HTTPError
+from snellen.serving.inference_queue import InferenceQueue, InferenceRequest
 from snellen.serving.limits import Limits
 
 
-class Slow:
-    """Stands in for a run: says the sum of each input, waits where it is told to, and cannot bear 13."""
+class BlockedRun:
+    """Stub of a run: predicts the sum of each input, waits for an event, fails at 13, 55 and 404."""
 
     value_range = None
     spec = Spec(name="x", inputs={"x": Input(modality="image", shape=(1, 2, 2))}, target=None)
 
     def __init__(self) -> None:
-        self.may = threading.Event()
-        self.asked: list[list[float]] = []
+        self.released = threading.Event()
+        self.batches: list[list[float]] = []
 
-    def records(self, names: Sequence[str], x: Tensor) -> list[dict[str, Any]]:
-        assert self.may.wait(10)
+    def predict_records(self, names: Sequence[str], x: Tensor) -> list[dict[str, Any]]:
+        assert self.released.wait(10)
         sums = x.flatten(1).sum(1).tolist()
-        self.asked.append(sums)
+        self.batches.append(sums)
         if 13 in sums:
             raise Diverged("A prediction is not finite")
         if 55 in sums:
@@ -42,14 +42,14 @@ class Slow:
             raise KeyError("a bug")
         return [{"input": name, "sum": value} for name, value in zip(names, sums, strict=True)]
 
-    def strange(self, names: Sequence[str], x: Tensor, value_range: object) -> list[str]:
+    def range_warnings(self, names: Sequence[str], x: Tensor, value_range: object) -> list[str]:
         return []
 
 
-def of(*values: float, shape: tuple[int, ...] = (1,)) -> Callable[[], Iterator[Named]]:
+def inputs_of(*values: float, shape: tuple[int, ...] = (1,)) -> Callable[[], Iterator[NamedBatch]]:
     """Inputs that sum up to these values, one at a time."""
 
-    def inputs() -> Iterator[Named]:
+    def inputs() -> Iterator[NamedBatch]:
         for value in values:
             if value < 0:
                 raise DataError(f"{value} cannot be read")
@@ -60,92 +60,94 @@ def of(*values: float, shape: tuple[int, ...] = (1,)) -> Callable[[], Iterator[N
     return inputs
 
 
-def told(questions: Sequence[Question]) -> Callable[[], Any]:
+def results_of(requests: Sequence[InferenceRequest]) -> Callable[[], Any]:
     async def wait() -> list[Any]:
-        answers = await asyncio.gather(*(question.done for question in questions), return_exceptions=True)
-        return [a.code if isinstance(a, Refused) else [r["sum"] for r in json.loads(a)["answers"]] for a in answers]
+        results = await asyncio.gather(*(request.future for request in requests), return_exceptions=True)
+        return [a.code if isinstance(a, HTTPError) else [r["sum"] for r in json.loads(a)["answers"]] for a in results]
 
     return wait
 
 
-async def _ask(
-    batch: int, asked: Sequence[Callable[[], Iterator[Named]]], leave: Sequence[int] = ()
+async def _submit(
+    batch: int, inputs_of_requests: Sequence[Callable[[], Iterator[NamedBatch]]], cancel: Sequence[int] = ()
 ) -> tuple[list[Any], list[list[float]]]:
-    """The first is being asked while the others come."""
-    slow = Slow()
-    desk = Desk(slow, Limits(batch_size=batch))  # type: ignore[arg-type]
+    """The model runs on the first request while the others are submitted."""
+    run = BlockedRun()
+    queue = InferenceQueue(run, Limits(batch_size=batch))  # type: ignore[arg-type]
     try:
-        first = desk.ask(of(1))
-        while desk.waiting:
+        first = queue.submit(inputs_of(1))
+        while queue.num_waiting:
             await asyncio.sleep(0.001)
-        questions = [desk.ask(inputs) for inputs in asked]
-        for number in leave:
-            questions[number].leave()
-        slow.may.set()
-        answers = await told([first, *(q for k, q in enumerate(questions) if k not in leave)])()
+        requests = [queue.submit(inputs) for inputs in inputs_of_requests]
+        for number in cancel:
+            requests[number].cancel()
+        run.released.set()
+        results = await results_of([first, *(q for k, q in enumerate(requests) if k not in cancel)])()
     finally:
-        slow.may.set()
-        desk.close()
-    return answers, slow.asked
+        run.released.set()
+        queue.close()
+    return results, run.batches
 
 
-def ask(batch: int, *asked: Callable[[], Iterator[Named]], leave: Sequence[int] = ()) -> Any:
-    return asyncio.run(asyncio.wait_for(_ask(batch, asked, leave), 20))
+def submit(batch: int, *inputs_of_requests: Callable[[], Iterator[NamedBatch]], cancel: Sequence[int] = ()) -> Any:
+    return asyncio.run(asyncio.wait_for(_submit(batch, inputs_of_requests, cancel), 20))
 
 
-def test_each_is_asked_alone_where_the_batch_is_one() -> None:
-    answers, asked = ask(1, of(2, 3), of(4))
-    assert answers == [[1], [2, 3], [4]]
-    assert asked == [[1], [2], [3], [4]]
+def test_batch_size_1_runs_each_input_alone() -> None:
+    results, batches = submit(1, inputs_of(2, 3), inputs_of(4))
+    assert results == [[1], [2, 3], [4]]
+    assert batches == [[1], [2], [3], [4]]
 
 
-def test_what_waits_is_asked_together_as_far_as_shapes_are_alike() -> None:
-    answers, asked = ask(3, of(2, 3), of(4), of(5, 6, shape=(2, 2)), of(7))
-    assert answers == [[1], [2, 3], [4], [5, 6], [7]]
-    assert asked == [[1], [2, 3, 4], [5, 6], [7]]
+def test_queued_inputs_of_equal_shape_are_batched() -> None:
+    results, batches = submit(3, inputs_of(2, 3), inputs_of(4), inputs_of(5, 6, shape=(2, 2)), inputs_of(7))
+    assert results == [[1], [2, 3], [4], [5, 6], [7]]
+    assert batches == [[1], [2, 3, 4], [5, 6], [7]]
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_what_goes_wrong_for_one_does_so_for_no_other(batch: int, capsys: pytest.CaptureFixture[str]) -> None:
-    answers, _ = ask(batch, of(2), of(13, 5), of(3, -1), of(404, shape=(1, 2, 2)), of(4))
-    assert answers == [[1], [2], "not-finite", "unreadable", "bug", [4]]
-    assert "a bug" in capsys.readouterr().err  # with its traceback, which the client is not shown
+def test_errors_stay_with_their_request(batch: int, capsys: pytest.CaptureFixture[str]) -> None:
+    results, _ = submit(
+        batch, inputs_of(2), inputs_of(13, 5), inputs_of(3, -1), inputs_of(404, shape=(1, 2, 2)), inputs_of(4)
+    )
+    assert results == [[1], [2], "not-finite", "unreadable", "bug", [4]]
+    assert "a bug" in capsys.readouterr().err  # the traceback is in the log only
 
 
-def test_a_shape_that_the_model_does_not_take_is_no_mistake_of_the_server(capsys: pytest.CaptureFixture[str]) -> None:
-    answers, _ = ask(1, of(55, shape=(1, 1, 9)), of(55, shape=(1, 2, 2)))
-    assert answers == [[1], "unreadable", "bug"]
+def test_an_unsupported_input_shape_is_a_client_error(capsys: pytest.CaptureFixture[str]) -> None:
+    results, _ = submit(1, inputs_of(55, shape=(1, 1, 9)), inputs_of(55, shape=(1, 2, 2)))
+    assert results == [[1], "unreadable", "bug"]
     assert capsys.readouterr().err.count("\nRuntimeError: the kernel") == 1
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_who_goes_away_is_not_asked_for(batch: int) -> None:
-    answers, asked = ask(batch, of(2), of(3), of(4), leave=[1])
-    assert answers == [[1], [2], [4]]
-    assert sorted(value for values in asked for value in values) == [1, 2, 4]
+def test_cancelled_requests_are_skipped(batch: int) -> None:
+    results, batches = submit(batch, inputs_of(2), inputs_of(3), inputs_of(4), cancel=[1])
+    assert results == [[1], [2], [4]]
+    assert sorted(value for values in batches for value in values) == [1, 2, 4]
 
 
-def test_a_question_without_inputs_is_answered() -> None:
-    assert ask(4, of(), of(2))[0] == [[1], [], [2]]
+def test_a_request_without_inputs_gets_an_empty_result() -> None:
+    assert submit(4, inputs_of(), inputs_of(2))[0] == [[1], [], [2]]
 
 
-def test_a_full_line_sends_away_with_a_time_to_come_again() -> None:
-    async def fill() -> Refused:
-        slow = Slow()
-        desk = Desk(slow, Limits(max_queue=2))  # type: ignore[arg-type]
+def test_a_full_queue_gives_429_with_retry_after() -> None:
+    async def fill() -> HTTPError:
+        run = BlockedRun()
+        queue = InferenceQueue(run, Limits(max_queue=2))  # type: ignore[arg-type]
         try:
-            questions = [desk.ask(of(1))]
-            while desk.waiting:
+            requests = [queue.submit(inputs_of(1))]
+            while queue.num_waiting:
                 await asyncio.sleep(0.001)
-            questions += [desk.ask(of(2)), desk.ask(of(3))]
-            with pytest.raises(Refused) as caught:
-                desk.ask(of(4))
-            slow.may.set()
-            assert await told(questions)() == [[1], [2], [3]]
+            requests += [queue.submit(inputs_of(2)), queue.submit(inputs_of(3))]
+            with pytest.raises(HTTPError) as caught:
+                queue.submit(inputs_of(4))
+            run.released.set()
+            assert await results_of(requests)() == [[1], [2], [3]]
             return caught.value
         finally:
-            slow.may.set()
-            desk.close()
+            run.released.set()
+            queue.close()
 
-    refused = asyncio.run(asyncio.wait_for(fill(), 20))
-    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    error = asyncio.run(asyncio.wait_for(fill(), 20))
+    assert (error.status, error.headers["Retry-After"]) == (429, "1")

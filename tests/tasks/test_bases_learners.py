@@ -1,4 +1,4 @@
-"""Gaussian bases under logistic regression and under ridge."""
+"""Radial basis functions: logistic regression and ridge regression on them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from snellen.core import files
 from snellen.core.errors import SnellenError
 
 
-@pytest.mark.parametrize(("name", "least"), [("moons", 0.97), ("rings", 0.97), ("spirals", 0.97)])
-def test_what_no_line_parts_is_parted(name: str, least: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "min_accuracy"), [("moons", 0.97), ("rings", 0.97), ("spirals", 0.97)])
+def test_bases_classify_data_that_is_not_linearly_separable(name: str, min_accuracy: float, tmp_path: Path) -> None:
     run = train(name, model="bases", out=tmp_path / "run", epochs=60)
     accuracy = run.metrics["accuracy"].value
     assert accuracy is not None
-    assert accuracy > least
+    assert accuracy > min_accuracy
 
 
-def test_centres_of_the_users_are_in_the_datas_own_units(tmp_path: Path) -> None:
+def test_given_centres_are_in_data_units(tmp_path: Path) -> None:
     x = 1000 + 50 * torch.rand(100, 2, generator=seeded(), dtype=torch.float64)
     data = classes(x, (x[:, 0] > 1025).long(), 2)
     run = train(data, model="bases", centers=(1010.0, 1020.0), out=tmp_path / "run", epochs=1)
-    near = run.model.network.body[0](run.model.network.standardize(torch.tensor([[1010.0, 1020.0]]).double()))
-    assert near.flatten().tolist() == pytest.approx([1])
+    basis_values = run.model.network.body[0](run.model.network.standardize(torch.tensor([[1010.0, 1020.0]]).double()))
+    assert basis_values.flatten().tolist() == pytest.approx([1])
     with pytest.raises(SnellenError, match="--centers has 3 coordinates for inputs of 2"):
         train(data, model="bases", centers=(1.0, 2.0, 3.0), out=tmp_path / "other")
 
@@ -37,10 +37,10 @@ def test_there_are_no_more_bases_than_samples(tmp_path: Path) -> None:
     assert run.model.network.body[0].centres.shape == (4, 2)
     assert run.metrics["accuracy"].value == 1
     x = torch.tensor([[0.0, 1.0]])
-    assert load(tmp_path / "run").ask(x) == run.ask(x)
+    assert load(tmp_path / "run").predict_batch(x) == run.predict_batch(x)
 
 
-def test_numbers_on_bases_are_ridge_on_what_the_bases_say(tmp_path: Path) -> None:
+def test_regression_on_bases_matches_scikit_learns_ridge(tmp_path: Path) -> None:
     from sklearn.linear_model import Ridge
 
     x = torch.rand(150, 1, generator=seeded(), dtype=torch.float64)
@@ -49,23 +49,23 @@ def test_numbers_on_bases_are_ridge_on_what_the_bases_say(tmp_path: Path) -> Non
     run = train(data, model="bases", alpha=0.5, bases=12, bandwidth=0.4, out=tmp_path / "run")
     ids = data.splits["train"]
     phi = run.model.phi(x).numpy()
-    own = phi[ids.numpy()]
-    standard = (phi - own.mean(0)) / own.std(0)
+    train_phi = phi[ids.numpy()]
+    standard = (phi - train_phi.mean(0)) / train_phi.std(0)
     oracle = Ridge(alpha=0.5).fit(standard[ids.numpy()], t[ids].numpy())
     assert np.allclose(run.model.predict(x).numpy(), oracle.predict(standard).reshape(150, 1), atol=1e-8)
-    chosen = train(data, model="bases", out=tmp_path / "chosen")
+    automatic = train(data, model="bases", out=tmp_path / "chosen")
     assert files.read_json(tmp_path / "chosen" / "metrics.json")["notes"]["penalty"] > 0
-    error = chosen.metrics["mean absolute error"].value
+    error = automatic.metrics["mean absolute error"].value
     assert error is not None
-    assert error < 0.2  # the noise alone costs 0.08; the baseline's is 0.64
+    assert error < 0.2  # 0.08 from the noise alone, 0.64 of the baseline
 
 
-def test_numbers_are_found_in_pictures(tmp_path: Path) -> None:
-    place = torch.rand(200, generator=seeded()) * 6 + 1
+def test_bases_and_knn_regress_images(tmp_path: Path) -> None:
+    centre = torch.rand(200, generator=seeded()) * 6 + 1
     columns = torch.arange(8)
-    pictures = (255 * torch.exp(-((columns - place[:, None]) ** 2) / 4))[:, None, None].expand(-1, 1, 8, -1)
-    data = numbers(pictures.to(torch.uint8).contiguous(), place)
+    images = (255 * torch.exp(-((columns - centre[:, None]) ** 2) / 4))[:, None, None].expand(-1, 1, 8, -1)
+    data = numbers(images.to(torch.uint8).contiguous(), centre)
     for model in ("bases", "knn"):
         error = train(data, model=model, out=tmp_path / model).metrics["mean absolute error"].value
         assert error is not None
-        assert error < 0.1, model  # the baseline's is 1.5
+        assert error < 0.1, model  # 1.5 of the baseline

@@ -1,4 +1,4 @@
-"""Every word that says how to descend trains, and is found in run.json."""
+"""Training flags of the command line: each trains and is recorded in run.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snellen.core.history import read_history
 from snellen.core.record import read_record
 from snellen.training.precision import has_bfloat16
 
-WORDS: list[tuple[list[str], dict[str, Any]]] = [
+OPTIONS: list[tuple[list[str], dict[str, Any]]] = [
     (["--overfit"], {"overfit": True}),
     (["--lr", "auto"], {"lr": None}),
     (["--batch-size", "auto"], {"batch_size": None}),
@@ -35,29 +35,31 @@ WORDS: list[tuple[list[str], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "kept"), WORDS, ids=[" ".join(words) for words, _ in WORDS])
-def test_a_word_trains_and_is_recorded(
-    words: list[str], kept: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("arguments", "expected"), OPTIONS, ids=[" ".join(arguments) for arguments, _ in OPTIONS])
+def test_a_flag_trains_and_is_recorded(
+    arguments: list[str], expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snellen.api.trained_run.write_report", lambda folder, told: folder)
-    epochs = [] if "--overfit" in words else ["--epochs", "3"]
-    assert main(["train", "moons", "--model", "softmax", *epochs, *words, "--out", str(tmp_path / "r"), "--json"]) == 0
+    monkeypatch.setattr("snellen.api.trained_run.write_report", lambda folder, summary: folder)
+    epochs = [] if "--overfit" in arguments else ["--epochs", "3"]
+    assert (
+        main(["train", "moons", "--model", "softmax", *epochs, *arguments, "--out", str(tmp_path / "r"), "--json"]) == 0
+    )
     record = read_record(tmp_path / "r")
-    assert {name: record.settings[name] for name in kept} == kept
-    assert {record.sources[name] for name in kept} == {"given"}
+    assert {name: record.settings[name] for name in expected} == expected
+    assert {record.sources[name] for name in expected} == {"given"}
     losses = [row["loss"] for row in read_history(tmp_path / "r" / "history.jsonl") if "loss" in row]
     assert sum(losses[-10:]) < sum(losses[:10])
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-def test_a_precision_trains_or_says_that_the_machine_lacks_it(
+def test_a_precision_trains_or_reports_missing_hardware_support(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", "moons", "--model", "mlp", "--epochs", "1", "--precision", name, "--device", "cpu"]
-    there = name == "float32" or (name == "bfloat16" and has_bfloat16(torch.device("cpu")))
-    assert main([*words, "--out", str(tmp_path / "r")]) == (0 if there else 4)
+    arguments = ["train", "moons", "--model", "mlp", "--epochs", "1", "--precision", name, "--device", "cpu"]
+    supported = name == "float32" or (name == "bfloat16" and has_bfloat16(torch.device("cpu")))
+    assert main([*arguments, "--out", str(tmp_path / "r")]) == (0 if supported else 4)
     assert read_record(tmp_path / "r").settings["precision"] == name
-    if there:
+    if supported:
         assert load(tmp_path / "r").metrics["accuracy"].value is not None
     else:
-        assert "Take --precision" in capsys.readouterr().err
+        assert "Use --precision" in capsys.readouterr().err

@@ -1,8 +1,8 @@
-"""The public verbs `train`, `resume` and `load`, and what they return."""
+"""Python interface: `train`, `resume` and `load`."""
 
 from __future__ import annotations
 
-from snellen.api.lookup import command_line, find_learner, find_task, new_folder, newest, refusal
+from snellen.api.lookup import command_line, find_learner, find_task, new_folder, newest_run, unsupported_reason
 from snellen.api.run_options import RunOptions, find_device
 from snellen.api.trained_run import TrainedRun, load
 from snellen.api.training import prepare, resume, train
@@ -16,9 +16,9 @@ __all__ = [
     "find_task",
     "load",
     "new_folder",
-    "newest",
+    "newest_run",
     "prepare",
-    "refusal",
     "resume",
     "train",
+    "unsupported_reason",
 ]

@@ -1,4 +1,4 @@
-"""Learning a model from data: begun, gone on with, finished."""
+"""Training runs: prepare, train, resume."""
 
 from __future__ import annotations
 
@@ -16,31 +16,38 @@ from snellen.api.lookup import (
     AnyLearner,
     find_learner,
     find_task,
-    is_of_a_run,
-    is_ours,
-    learner_of,
+    is_builtin,
+    is_run_file,
     new_folder,
     read_settings,
-    refusal,
-    reopen,
+    recorded_learner,
+    reopen_data,
     source_changed,
     source_hash,
+    unsupported_reason,
     warn,
 )
-from snellen.api.run_options import RunOptions, find_device, most_threads, same_bits, suited, threads
-from snellen.api.trained_run import TrainedRun, build, planned
+from snellen.api.run_options import (
+    RunOptions,
+    deterministic_kernels,
+    find_device,
+    limit_threads,
+    max_threads,
+    suitable_threads,
+)
+from snellen.api.trained_run import TrainedRun, build, build_on_meta
 from snellen.core import allocator, files
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, UsageError
-from snellen.core.random import drawing
+from snellen.core.random import seeded
 from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
 from snellen.core.serialization import to_plain
-from snellen.core.spec import as_kept
+from snellen.core.spec import as_stored
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
-from snellen.report.cost import Cost, cost_of
-from snellen.report.reference_metrics import most_of
+from snellen.report.cost import TrainingCost, model_cost
+from snellen.report.reference_metrics import training_sample_limit
 from snellen.tasks import LEARNERS
 
 
@@ -56,15 +63,15 @@ def train(
     command: str = "",
     **settings: object,
 ) -> TrainedRun:
-    """Learns a model from data, judges it, and writes the run's folder with its report.
+    """Train a model on data, evaluate it, and write the run folder with its report.
 
     Args:
         data: a dataset, a name or a path.
-        model: a learner's name, a `Learner`, or a plain module; None: what suits the data.
-        task: a task's name; None: what the data asks.
-        out: the run's folder; None: a new one under `runs/`.
-        loss: a callable (scores or numbers, targets) -> scalar in place of the learner's own, or one of the learner's
-            losses by name.
+        model: the name of a learner, a `Learner`, or a module; None: the default for the data.
+        task: the name of a task; None: the first that fits the data.
+        out: the run folder; None: a new one in `runs/`.
+        loss: a callable (scores or numbers, targets) -> scalar that replaces the loss of the learner, or the name of
+            one of its losses.
         settings: any setting of the learner by name.
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
@@ -74,7 +81,7 @@ def train(
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
     folder = prepare(opened, learner, settings, seed=seed, out=out, loss=loss, options=options, command=command)
-    return _learn(folder, read_record(folder), learner, opened, options, loss, resume=False)
+    return _fit_locked(folder, read_record(folder), learner, opened, options, loss, resume=False)
 
 
 def prepare(
@@ -88,29 +95,31 @@ def prepare(
     options: RunOptions = RunOptions(),
     command: str = "",
 ) -> Path:
-    """Writes the folder of a run that has not begun: all choices made, nothing learned. `resume` begins it."""
-    why_not = refusal(learner, data.spec)
-    if why_not:
+    """Write the folder of a run with resolved settings, without training. `resume` trains it."""
+    reason = unsupported_reason(learner, data.spec)
+    if reason:
         others = ", ".join(
             name
             for name, other in LEARNERS[learner.task.name].items()
-            if other.in_default_ladder and not refusal(other, data.spec)
+            if other.in_default_ladder and not unsupported_reason(other, data.spec)
         )
-        raise UsageError(f"{learner.name} {why_not}", f"Take another: {others}.")
-    chosen, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
-    learner.needs(chosen, data.spec)
-    plan = planned(learner, chosen, data.spec, seed)
+        raise UsageError(f"{learner.name} {reason}", f"Use another learner: {others}.")
+    resolved, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
+    learner.check_requirements(resolved, data.spec)
+    meta_model = build_on_meta(learner, resolved, data.spec, seed)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
     if os.path.lexists(folder / "run.json"):
-        raise UsageError(f"{folder} holds a run already", f"Go on with it by --resume {folder}, or give another --out.")
-    foreign = [name for name in os.listdir(folder) if not is_of_a_run(name)] if os.path.isdir(folder) else []
-    if foreign:
-        raise UsageError(f"{folder} holds other files, such as {foreign[0]}", "Give an empty or a new folder to --out.")
-    preprocessing = dataclasses.replace(learner.preprocessing_of(chosen, data.spec), pages=data.preprocessing.pages)
+        raise UsageError(f"{folder} already holds a run", f"Resume it with --resume {folder}, or give another --out.")
+    other_files = [name for name in os.listdir(folder) if not is_run_file(name)] if os.path.isdir(folder) else []
+    if other_files:
+        raise UsageError(
+            f"{folder} holds other files, such as {other_files[0]}", "Give an empty or a new folder with --out."
+        )
+    preprocessing = dataclasses.replace(learner.preprocessing_of(resolved, data.spec), pages=data.preprocessing.pages)
     record = Record(
         learner=learner.name,
         task=learner.task.name,
-        settings=to_plain(core_settings.values(chosen)),
+        settings=to_plain(core_settings.values(resolved)),
         sources=sources,
         spec=data.spec,
         seed=seed,
@@ -118,15 +127,15 @@ def prepare(
         preprocessing=preprocessing,
         data=None if data.origin is None else to_plain(data.origin),
         device=find_device(options.device),
-        threads=options.threads or suited(plan, data.spec, preprocessing),
+        threads=options.threads or suitable_threads(meta_model, data.spec, preprocessing),
         versions=versions(),
         command=command,
-        source_hash=None if is_ours(learner) else source_hash(learner),
+        source_hash=None if is_builtin(learner) else source_hash(learner),
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )
     write_record(folder, record)
-    if data.aside:
-        lines = [json.dumps(aside._asdict(), ensure_ascii=False) + "\n" for aside in data.aside]
+    if data.skipped:
+        lines = [json.dumps(skipped._asdict(), ensure_ascii=False) + "\n" for skipped in data.skipped]
         files.write_text(folder / "quarantine.jsonl", "".join(lines))
     return folder
 
@@ -139,38 +148,42 @@ def resume(
     loss: Callable[..., Tensor] | None = None,
     options: RunOptions = RunOptions(),
 ) -> TrainedRun:
-    """Goes on with a run where it was stopped or killed: the result has the same bits as if it had not been.
+    """Resume a stopped or killed run; the result is bit-identical to that of an uninterrupted run.
 
     Args:
-        learner, loss: again, where they are the user's own.
-        data: again, where it was made in memory.
+        learner, loss: the same as before, if they are custom ones.
+        data: the same data as before, if it was made in memory.
     """
     folder = Path(folder)
     record = read_record(folder)
-    found = learner_of(record, learner)
+    run_learner = recorded_learner(record, learner)
     if (record.loss is None) != (loss is None):
         raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its learner'}", "Give the same loss.")
-    opened = data if data is not None else reopen(record)
-    opened = dataclasses.replace(opened, spec=as_kept(opened.spec, record.spec))
+    opened = data if data is not None else reopen_data(record)
+    opened = dataclasses.replace(opened, spec=as_stored(opened.spec, record.spec))
     if to_plain(opened.spec) != to_plain(record.spec):
-        raise DataError(f"The data of {folder} has changed since it was trained on", "Train anew.")
-    now = versions()
-    different = [f"{k} {v} is now {now.get(k)}" for k, v in record.versions.items() if now.get(k) != v]
+        raise DataError(f"The data of {folder} has changed since the run started", "Train again.")
+    current = versions()
+    changes = [f"{k} {v} is now {current.get(k)}" for k, v in record.versions.items() if current.get(k) != v]
     device = find_device(record.device if options.device == "auto" else options.device)
     if device != record.device:
-        different.append(f"device {record.device} is now {device}")
+        changes.append(f"device {record.device} is now {device}")
     count = record.threads if options.threads is None else options.threads
-    if count != record.threads or count > most_threads():
-        different.append(f"{record.threads} threads are now {min(count, most_threads())}")
-    if different:
-        warn(options.progress, f"Resuming under other conditions ({'; '.join(different)}): the bits may differ.")
-    if source_changed(record, found):
-        warn(options.progress, f"The source of {found.name} has changed since {folder} began: the bits may differ.")
+    if count != record.threads or count > max_threads():
+        changes.append(f"{record.threads} threads are now {min(count, max_threads())}")
+    if changes:
+        warn(options.progress, f"Resuming with changes ({'; '.join(changes)}): the result may not be bit-identical.")
+    if source_changed(record, run_learner):
+        warn(
+            options.progress,
+            f"The source of {run_learner.name} has changed since {folder} was started: "
+            "the result may not be bit-identical.",
+        )
     record = dataclasses.replace(record, device=device, threads=count)
-    return _learn(folder, record, found, opened, options, loss, resume=True)
+    return _fit_locked(folder, record, run_learner, opened, options, loss, resume=True)
 
 
-def _learn(
+def _fit_locked(
     folder: Path,
     record: Record,
     learner: AnyLearner,
@@ -180,11 +193,12 @@ def _learn(
     *,
     resume: bool,
 ) -> TrainedRun:
-    with files.alone(folder):
-        return _learned(folder, record, learner, data, options, loss, resume)
+    """Fit with a lock on the run folder."""
+    with files.exclusive_lock(folder):
+        return _fit(folder, record, learner, data, options, loss, resume)
 
 
-def _learned(
+def _fit(
     folder: Path,
     record: Record,
     learner: AnyLearner,
@@ -193,7 +207,8 @@ def _learned(
     loss: Callable[..., Tensor] | None,
     resume: bool,
 ) -> TrainedRun:
-    chosen = core_settings.make(learner.settings, read_settings(learner, record.settings))
+    """Fit the model, store its weights, evaluate the splits and write the report."""
+    settings = core_settings.make(learner.settings, read_settings(learner, record.settings))
     data = dataclasses.replace(data, preprocessing=record.preprocessing)
     run = Run(
         folder,
@@ -205,20 +220,22 @@ def _learned(
         progress=options.progress,
         loss=loss,
     )
-    run.least = options.least
+    run.min_fraction = options.min_fraction
     allocator.tune()
     sizes = data.spec.sizes
-    again = min(sizes["train"], most_of(data))  # training samples that the diagnosis asks about
-    run.aftermath = 1 + (sizes["test"] + again) / max(sizes["val"], 1)
-    model = build(learner, chosen, record)
-    with threads(record.threads), same_bits(record.device), run.listening():
-        cost = Cost()
-        with cost.watching(), drawing(record.seed, "fit"):
-            learner.fit(chosen, data, model, run)
+    diagnosed = min(sizes["train"], training_sample_limit(data))  # training samples that the diagnosis predicts
+    run.evaluation_cost = 1 + (sizes["test"] + diagnosed) / max(sizes["val"], 1)
+    model = build(learner, settings, record)
+    with limit_threads(record.threads), deterministic_kernels(record.device), run.handle_signals():
+        cost = TrainingCost()
+        with cost.measure(), seeded(record.seed, "fit"):
+            learner.fit(settings, data, model, run)
         run.flush()
         model.eval()
         files.write_tensors(folder / "model.safetensors", model.state_dict())
         trained = TrainedRun(folder, record, learner, model, data)
-        measured = cost_of(model, learner.task, data, record.spec, cost)
-        trained.judge(("val", "test") if options.evaluate_test else ("val",), run, measured, report=options.report)
+        costs = model_cost(model, learner.task, data, record.spec, cost)
+        trained.evaluate_splits(
+            ("val", "test") if options.evaluate_test else ("val",), run, costs, report=options.report
+        )
     return trained

@@ -1,4 +1,4 @@
-"""How? Networks that serve every task, smallest first: one line each."""
+"""Network architectures for classification and regression, smallest first."""
 
 from __future__ import annotations
 

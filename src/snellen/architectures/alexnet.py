@@ -1,4 +1,4 @@
-"""AlexNet, the network that began it: torchvision's, with a stem and a head that fit small pictures.
+"""AlexNet (Krizhevsky et al. 2012): torchvision's, with a smaller stem and head for small images.
 
 Source: Krizhevsky, Sutskever and Hinton 2012, in the form of Krizhevsky 2014; lectures 002, 004.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from torch import nn
 
-from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
+from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
@@ -17,12 +17,12 @@ from snellen.training.settings import TrainingSettings
 
 @settings
 class AlexNetSettings:
-    """Dropout, where the weights start, and how it learns."""
+    """Dropout, initial weights, training and augmentation."""
 
-    dropout: Annotated[float, Limit(least=0, below=1)] = 0.5
-    """The share of units of the linear layers left out of each training step."""
-    start: Start = Start()
-    descent: TrainingSettings = TrainingSettings(epochs=15, batch_size=32, lr=0.0005, weight_decay=0.0005)
+    dropout: Annotated[float, Limit(min=0, below=1)] = 0.5
+    """Dropout rate of the linear layers, 0 to below 1."""
+    init: InitSettings = InitSettings()
+    training: TrainingSettings = TrainingSettings(epochs=15, batch_size=32, lr=0.0005, weight_decay=0.0005)
     augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
@@ -31,7 +31,7 @@ def body(c: AlexNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
 
     channels, height, width = shape
     net = AlexNet(outputs, c.dropout)
-    if min(height, width) <= SMALL:  # 11x11 with a stride of 4 would leave nothing
+    if min(height, width) <= SMALL_IMAGE:  # an 11x11 stem with stride 4 would leave no feature map
         net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
         net.avgpool = nn.AdaptiveAvgPool2d(2)
         net.classifier[1] = nn.Linear(256 * 4, 1024)
@@ -48,8 +48,8 @@ ALEXNET = Architecture[AlexNetSettings](
     source="Krizhevsky et al. 2012, 2014; lectures 002, 004",
     settings=AlexNetSettings,
     body=body,
-    least=15,
-    suggest=unmirrored_digits,
+    min_size=15,
+    suggest=suggest_augmentation,
     weights="alexnet",
     in_default_ladder=False,
 )

@@ -1,4 +1,4 @@
-"""An architecture: a network that answers whatever a task asks of it with so many numbers."""
+"""Architecture: a network with a given number of outputs, and its settings, suggestions and weights."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 from torch import nn
 
 from snellen.core.errors import UsageError
-from snellen.core.learner import nothing_suggested
+from snellen.core.learner import no_suggestions
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Classes, Modality, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.image_size import fixed_size
 from snellen.training.settings import TrainingSettings
 
-PUBLISHED = "published"  # the word for the weights that its authors, or torchvision, give away
-FEW = 5000  # pictures below which published weights are better than a fresh start
-SMALL = 64  # pixels of the shorter side up to which a network takes its stem for small pictures
-SIDE = 224  # pixels a side that published weights were learned at
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of 0 … 1, as torchvision has them
+PUBLISHED = "published"  # value of --pretrained for torchvision's weights
+SMALL_DATASET = 5000  # training images below which pretrained weights are suggested
+SMALL_IMAGE = 64  # shorter side in pixels up to which a network has its stem for small images
+PRETRAINED_SIZE = 224  # pixels a side at which published weights were trained
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation for values in 0 … 1
 
 
 @settings
-class Start:
-    """Where the weights begin, and the size of what they see."""
+class InitSettings:
+    """Initial weights and input size."""
 
-    image_size: Annotated[int, Limit(least=8)] | None = None
-    """Pixels a side that pictures are resized to; auto: their usual size, at most what the network usually sees."""
+    image_size: Annotated[int, Limit(min=8)] | None = None
+    """Image size: pixels a side after resizing; auto: the typical size of the images, at most that of the network."""
     pretrained: str | None = None
-    """Weights to begin with: a run, a file, or "published"; auto: published for few, large pictures."""
+    """Pretrained weights: a run folder, a weights file, or "published"; auto: published for few, large images."""
     from_scratch: bool = False
-    """Begin with random weights, whatever there is."""
+    """Train from scratch: random initial weights, even if --pretrained is given or suggested."""
 
     @property
-    def origin(self) -> str | None:
-        """The weights to begin with, or None for random ones."""
+    def initial_weights(self) -> str | None:
+        """Source of the initial weights; None for random initialisation."""
         return None if self.from_scratch else self.pretrained
 
 
 class NetworkSettings(Protocol):
-    """What the settings of every architecture hold beside its own."""
+    """Setting groups common to all architectures."""
 
     @property
-    def start(self) -> Start: ...
+    def init(self) -> InitSettings: ...
     @property
-    def descent(self) -> TrainingSettings: ...
+    def training(self) -> TrainingSettings: ...
     @property
     def augment(self) -> Augment: ...
 
@@ -56,20 +56,20 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Generic[C]):
-    """A network for every task that asks for numbers of a picture, or of columns.
+    """A network for every task with a fixed number of outputs per image or row: classification, regression.
 
     Args:
         name, summary, source: as in `Learner`.
-        settings: its own beside `start`, `descent` and `augment` (see `NetworkSettings`).
+        settings: settings class, with the groups `init`, `training` and `augment` (see `NetworkSettings`).
         body: settings, the shape of an input ((C, H, W) or (D,)) and K to a module (B, ...) -> (B, K). Its last
             `nn.Linear` is the head.
-        least: pixels of the shorter side that it needs.
-        most: pixels a side that larger pictures are resized to.
-        suggest: settings for this data.
-        weights: torchvision's name of its published weights.
-        scaled: mean and deviation of each channel, in 0 … 1, that they were learned with.
-        renamed: the name of a tensor in torchvision's file to its name in the body, or None where it has no place.
-        climbs: whether the ladder tries it unasked; of a family the smallest does.
+        min_size: minimum of the shorter side in pixels.
+        max_size: pixels a side to which larger images are resized.
+        suggest: suggested settings for the data.
+        weights: torchvision's name of the published weights.
+        mean_std: mean and standard deviation of each channel for the published weights, for values in 0 … 1.
+        rename_tensor: name of a tensor in torchvision's file to its name in the body; None to leave it out.
+        in_default_ladder: whether the ladder includes it by default; true for the smallest of a family.
     """
 
     name: str
@@ -78,67 +78,69 @@ class Architecture(Generic[C]):
     settings: type[C]
     body: Callable[[C, tuple[int, ...], int], nn.Module]
     accepts: frozenset[Modality] = frozenset({"image"})
-    least: int = 1
-    most: int = 128
-    suggest: Callable[[Spec], Mapping[str, Suggestion]] = nothing_suggested
+    min_size: int = 1
+    max_size: int = 128
+    suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     weights: str | None = None
-    scaled: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
-    renamed: Callable[[str], str | None] = str
+    mean_std: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+    rename_tensor: Callable[[str], str | None] = str
     in_default_ladder: bool = True
 
-    def suggested(self, spec: Spec) -> dict[str, Suggestion]:
-        """Its suggestions, and published weights where they are worth having."""
-        suggested = dict(self.suggest(spec))
+    def suggestions(self, spec: Spec) -> dict[str, Suggestion]:
+        """Suggested settings for the data; published weights for few large photographs."""
+        suggestions = dict(self.suggest(spec))
         count = spec.sizes.get("train", 0)
-        if self.weights is not None and 0 < count < FEW and large_photographs(spec):
-            why = f"{count:,} pictures are few: published weights know what pictures look like"
-            suggested["pretrained"] = Suggestion(value=PUBLISHED, why=why)
-        return suggested
+        if self.weights is not None and 0 < count < SMALL_DATASET and resembles_imagenet(spec):
+            reason = f"small dataset of {count:,} images: pretrained features generalise better"
+            suggestions["pretrained"] = Suggestion(value=PUBLISHED, reason=reason)
+        return suggestions
 
     def unsupported_reason(self, spec: Spec) -> str | None:
+        """Reason why the images are too small; None if they are large enough."""
         if spec.modality != "image":
             return None
         size = spec.input.size
-        if size is not None and min(size) < self.least:
-            usually = "usually " if spec.input.typical_size is not None else ""
-            return f"needs {self.least} pixels a side, these are {usually}{size[1]}x{size[0]}"
+        if size is not None and min(size) < self.min_size:
+            typically = "typically " if spec.input.typical_size is not None else ""
+            return f"needs at least {self.min_size} pixels a side, the images have {typically}{size[1]}x{size[0]}"
         return None
 
-    def preprocessing_of(self, start: Start, spec: Spec) -> Preprocessing:
-        if start.image_size is not None and start.image_size < self.least:
+    def preprocessing_of(self, init: InitSettings, spec: Spec) -> Preprocessing:
+        """Size and channels of the input."""
+        if init.image_size is not None and init.image_size < self.min_size:
             raise UsageError(
-                f"{self.name} needs {self.least} pixels a side, not {start.image_size}",
-                f"Take --image-size {self.least} or more.",
+                f"{self.name} needs an image size of at least {self.min_size} pixels, not {init.image_size}",
+                f"Use --image-size {self.min_size} or more.",
             )
-        if start.origin == PUBLISHED:
-            side = start.image_size or SIDE
+        if init.initial_weights == PUBLISHED:
+            side = init.image_size or PRETRAINED_SIZE
             return Preprocessing(size=(side, side), channels=3)
-        return fixed_size(spec, most=self.most, asked=start.image_size)
+        return fixed_size(spec, max_side=self.max_size, requested=init.image_size)
 
-    def built(self, chosen: Any, spec: Spec, outputs: int) -> nn.Module:
-        """The untrained body for this data."""
-        preprocessing = self.preprocessing_of(chosen.start, spec)
+    def build(self, settings: Any, spec: Spec, outputs: int) -> nn.Module:
+        """Build the untrained body for the data."""
+        preprocessing = self.preprocessing_of(settings.init, spec)
         if preprocessing.size is None:
             shape = tuple(side or 1 for side in spec.input.shape)
         else:
             assert preprocessing.channels is not None
             shape = (preprocessing.channels, *preprocessing.size)
-        return self.body(chosen, shape, outputs)
+        return self.body(settings, shape, outputs)
 
 
-def large_photographs(spec: Spec) -> bool:
-    """Whether pictures are like those that published weights were learned from: 8 bits, larger than a stamp."""
+def resembles_imagenet(spec: Spec) -> bool:
+    """Whether images resemble ImageNet: 8 bits, one or three channels, larger than 64 pixels."""
     if spec.modality != "image" or spec.input.dtype != "uint8" or spec.input.shape[0] not in (1, 3, None):
         return False
-    return spec.input.size is None or min(spec.input.size) > SMALL
+    return spec.input.size is None or min(spec.input.size) > SMALL_IMAGE
 
 
-def unmirrored_digits(spec: Spec) -> dict[str, Suggestion]:
-    """What suits pictures of digits, and small pictures, where a network is used to photographs."""
-    suggested = {}
+def suggest_augmentation(spec: Spec) -> dict[str, Suggestion]:
+    """Suggest no flips for digits, and smaller random crops for small images."""
+    suggestions = {}
     if isinstance(spec.target, Classes) and set(spec.target.names) <= set("0123456789"):
-        suggested["hflip"] = Suggestion(value=False, why="digits change their meaning in a mirror")
+        suggestions["hflip"] = Suggestion(value=False, reason="a mirrored digit is another character")
     side = min(spec.input.size or (128, 128))
     if side < 32:
-        suggested["pad_crop"] = Suggestion(value=side // 8, why=f"pictures of {side} pixels: shift them less")
-    return suggested
+        suggestions["pad_crop"] = Suggestion(value=side // 8, reason=f"small images of {side} pixels: smaller shifts")
+    return suggestions

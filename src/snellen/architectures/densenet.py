@@ -1,4 +1,4 @@
-"""DenseNet: every layer sees what all layers before it made; torchvision's, with a stem that fits the picture.
+"""DenseNet (Huang et al. 2017): torchvision's, with a smaller stem for small images.
 
 Source: Huang, Liu, van der Maaten and Weinberger 2017; lecture 003, "connect all pairs".
 """
@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 from torch import nn
 
-from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
+from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
@@ -18,12 +18,12 @@ from snellen.training.settings import TrainingSettings
 
 @settings
 class DenseNetSettings:
-    """Growth, where the weights start, and how it learns."""
+    """Growth rate, initial weights, training and augmentation."""
 
-    growth_rate: Annotated[int, Limit(least=1)] = 32
-    """k, the channels that each layer adds: layer l of a block is given k0 + k (l − 1)."""
-    start: Start = Start()
-    descent: TrainingSettings = TrainingSettings(
+    growth_rate: Annotated[int, Limit(min=1)] = 32
+    """Growth rate k: channels that each layer adds; layer l of a block has k0 + k (l − 1) input channels."""
+    init: InitSettings = InitSettings()
+    training: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
     augment: Augment = Augment(hflip=True, pad_crop=4)
@@ -34,7 +34,7 @@ def body(c: DenseNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module
 
     channels, height, width = shape
     net = DenseNet(c.growth_rate, (6, 12, 24, 16), 2 * c.growth_rate, num_classes=outputs)
-    if min(height, width) <= SMALL:
+    if min(height, width) <= SMALL_IMAGE:
         net.features.conv0 = nn.Conv2d(channels, 2 * c.growth_rate, 3, padding=1, bias=False)
         net.features.pool0 = nn.Identity()
     elif channels != 3:
@@ -42,20 +42,20 @@ def body(c: DenseNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module
     return cast(nn.Module, net)
 
 
-def renamed(name: str) -> str:
-    """The file has names from before modules might not have dots in theirs: norm.1 is norm1."""
+def rename_tensor(name: str) -> str:
+    """Translate a tensor name of the weights file: norm.1 to norm1, as module names cannot contain dots today."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
 
 DENSENET121 = Architecture[DenseNetSettings](
     name="densenet121",
-    summary="DenseNet-121: every layer is joined to all before it.",
+    summary="DenseNet-121: each layer receives the feature maps of all earlier layers of its block.",
     source="Huang et al. 2017; lecture 003",
     settings=DenseNetSettings,
     body=body,
-    least=8,
-    renamed=renamed,
-    suggest=unmirrored_digits,
+    min_size=8,
+    rename_tensor=rename_tensor,
+    suggest=suggest_augmentation,
     weights="densenet121",
     in_default_ladder=False,
 )

@@ -1,4 +1,4 @@
-"""GoogLeNet: four paths side by side in every unit, 1x1 convolutions before the dear ones; torchvision's.
+"""GoogLeNet (Szegedy et al. 2015): inception modules; torchvision's.
 
 Source: Szegedy et al. 2015, "Going deeper with convolutions"; lectures 002, 004.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from torch import nn
 
-from snellen.architectures.architecture import SMALL, Architecture, Start, unmirrored_digits
+from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
@@ -17,24 +17,24 @@ from snellen.training.settings import TrainingSettings
 
 @settings
 class GoogLeNetSettings:
-    """Dropout, where the weights start, and how it learns."""
+    """Dropout, initial weights, training and augmentation."""
 
-    dropout: Annotated[float, Limit(least=0, below=1)] = 0.2
-    """The share of units before the last layer left out of each training step."""
-    start: Start = Start()
-    descent: TrainingSettings = TrainingSettings(
+    dropout: Annotated[float, Limit(min=0, below=1)] = 0.2
+    """Dropout rate before the last layer, 0 to below 1."""
+    init: InitSettings = InitSettings()
+    training: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=32, optimizer="nesterov", lr=0.03, weight_decay=0.0005, schedule="one-cycle"
     )
     augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
 def body(c: GoogLeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    """Without the two auxiliary classifiers, which batch normalisation made needless."""
+    """GoogLeNet without the auxiliary classifiers, which batch normalisation makes unnecessary."""
     from torchvision.models.googlenet import BasicConv2d, GoogLeNet
 
     channels, height, width = shape
     net = GoogLeNet(outputs, aux_logits=False, init_weights=False, dropout=c.dropout)
-    if min(height, width) <= SMALL:
+    if min(height, width) <= SMALL_IMAGE:
         net.conv1 = BasicConv2d(channels, 64, kernel_size=3, padding=1)
         net.maxpool1 = nn.Identity()
         net.maxpool2 = nn.Identity()
@@ -45,14 +45,14 @@ def body(c: GoogLeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Modul
 
 GOOGLENET = Architecture[GoogLeNetSettings](
     name="googlenet",
-    summary="GoogLeNet: units of four paths, with 1x1 convolutions that make them cheap.",
+    summary="GoogLeNet: inception modules of four parallel branches, with 1x1 convolutions to reduce cost.",
     source="Szegedy et al. 2015; lectures 002, 004",
     settings=GoogLeNetSettings,
     body=body,
-    least=2,
-    renamed=lambda name: None if name.startswith("aux") else name,
-    scaled=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # its weights were learned with values of −1 … 1
-    suggest=unmirrored_digits,
+    min_size=2,
+    rename_tensor=lambda name: None if name.startswith("aux") else name,
+    mean_std=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # its weights were trained with values of −1 … 1
+    suggest=suggest_augmentation,
     weights="googlenet",
     in_default_ladder=False,
 )

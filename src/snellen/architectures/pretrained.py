@@ -1,4 +1,4 @@
-"""Weights to begin with: those that torchvision publishes, a file of them, or any run of Snellen's.
+"""Pretrained weights of architectures: torchvision's, a weights file, or a run.
 
 Source: Yosinski, Clune, Bengio and Lipson 2014, "How transferable are features in deep neural networks?".
 """
@@ -15,132 +15,139 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.architecture import PUBLISHED, Architecture, Start
+from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
 from snellen.core import files
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, shown
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.nn.network import Network
 
-BODY, STANDARDIZE = "network.body.", "network.standardize."  # where a run's model keeps them
+BODY, STANDARDIZE = "network.body.", "network.standardize."  # prefixes of tensor names in a run's model
 
 
 class MissingWeights(EnvironmentProblem):
-    """Published weights that are not on this machine."""
+    """Published weights are not downloaded, or corrupted."""
 
 
 class Weights(NamedTuple):
-    """Tensors of a body by name, and the preprocessing that they were learned with (empty where it is not known)."""
+    """Tensors of a body by name, their preprocessing (empty if unknown), and their source."""
 
     body: Mapping[str, Tensor]
     standardize: Mapping[str, Tensor]
-    where: str
+    source: str
 
 
-def there(architecture: Architecture[Any], start: Start) -> None:
-    """Raises unless the weights to begin with are on this machine.
+def check_weights(architecture: Architecture[Any], init: InitSettings) -> None:
+    """Check that the requested pretrained weights are available.
 
     Raises:
-        MissingWeights: with how to fetch them.
-        UsageError: where a run or a file is not what can be begun with.
+        MissingWeights: if they must be downloaded first; the remedy says how.
+        UsageError: if a run or file does not exist or is of another architecture.
     """
-    origin = start.origin
-    if origin is None:
+    initial_weights = init.initial_weights
+    if initial_weights is None:
         return
-    if origin == PUBLISHED:
-        published(architecture)
+    if initial_weights == PUBLISHED:
+        checkpoint_path(architecture)
         return
-    path = Path(origin)
+    path = Path(initial_weights)
     if path.is_dir():
         learner = read_record(path).learner
         if learner != architecture.name:
             raise UsageError(
-                f"--pretrained {origin} is a run of {learner}, not of {architecture.name}",
-                f"Take --model {learner}, or another run.",
+                f"--pretrained {initial_weights} is a run of {learner}, not of {architecture.name}",
+                f"Use --model {learner}, or give a run of {architecture.name}.",
             )
         path = path / "model.safetensors"
     if not path.is_file():
         raise UsageError(
-            f"--pretrained {origin}: there is no {path}", f'Give a run, a file of weights, or "{PUBLISHED}".'
+            f"--pretrained {initial_weights}: {path} does not exist",
+            f'Give a run folder, a weights file, or "{PUBLISHED}".',
         )
 
 
-def begin(architecture: Architecture[Any], start: Start, network: Network, run: Run) -> None:
-    """Puts the weights to begin with into a network. What differs in shape, its head, keeps its random weights.
+def load_pretrained(architecture: Architecture[Any], init: InitSettings, network: Network, run: Run) -> None:
+    """Load pretrained weights into a network; a head of another shape keeps its random weights.
 
-    The preprocessing that the weights were learned with goes with them. A resumed run reads nothing: what it had
-    learned is put back by `run.keep`.
+    The preprocessing of the weights is loaded with them. A resumed run reads no file: `run.keep` restores its weights.
     """
-    if start.origin is None:
+    if init.initial_weights is None:
         return
 
-    def take() -> dict[str, Tensor]:
-        weights = read(architecture, start.origin or "")
-        replaced = fill(network.body, weights, architecture.name)
-        head = f"; new: {', '.join(replaced)}" if replaced else ""
-        run.say(f"Begun with {weights.where}{head}.")
-        run.notes["pretrained"] = {"from": weights.where, "new": replaced}
+    def load() -> dict[str, Tensor]:
+        weights = read_weights(architecture, init.initial_weights or "")
+        replaced = load_weights(network.body, weights, architecture.name)
+        head = f"; new layers with random weights: {', '.join(replaced)}" if replaced else ""
+        run.message(f"Pretrained weights loaded from {weights.source}{head}.")
+        run.notes["pretrained"] = {"from": weights.source, "new": replaced}
         return dict(weights.standardize)
 
-    known = run.once("preprocessing", take)
+    known = run.once("preprocessing", load)
     if known:
-        standardize(network, known)
+        load_preprocessing(network, known)
 
 
-def standardize(network: Network, known: Mapping[str, Tensor]) -> None:
-    """The preprocessing that goes with weights, where it is of the same kind; it is not learned anew."""
-    own = network.standardize.state_dict()
-    if all(name in known and known[name].shape == tensor.shape for name, tensor in own.items()):
+def load_preprocessing(network: Network, known: Mapping[str, Tensor]) -> None:
+    """Use the preprocessing of the weights, if it has the same shape; it is not fitted again."""
+    current = network.standardize.state_dict()
+    if all(name in known and known[name].shape == tensor.shape for name, tensor in current.items()):
         network.standardize.load_state_dict(dict(known))
-        network.standardize.known = True
+        network.standardize.is_fixed = True
 
 
-def fill(body: nn.Module, weights: Weights, name: str) -> list[str]:
-    """Copies weights into a body; returns the names of its head where that has another shape.
+def load_weights(body: nn.Module, weights: Weights, name: str) -> list[str]:
+    """Copy weights into a body; return the names of the head's tensors if they have another shape.
 
     Raises:
-        UsageError: where anything but the head differs, or there is more than the body holds.
+        UsageError: if any other tensor differs, or the weights have tensors that the body lacks.
     """
-    own = body.state_dict()
-    more = sorted(weights.body.keys() - own.keys())
-    taken_off = {n.rpartition(".")[0] for n in more if _was_head(body, n, weights)}  # a probe has no head
-    more = [n for n in more if n.rpartition(".")[0] not in taken_off]
+    current = body.state_dict()
+    unexpected = sorted(weights.body.keys() - current.keys())
+    removed = {
+        n.rpartition(".")[0] for n in unexpected if _is_removed_head(body, n, weights)
+    }  # a linear probe has no head
+    unexpected = [n for n in unexpected if n.rpartition(".")[0] not in removed]
     last = [n for n, m in body.named_modules() if isinstance(m, nn.Linear)][-1:]
-    head = {f"{last[0]}.{part}" for part in ("weight", "bias")} if last and not taken_off else set()
-    fits = {n: t for n, t in weights.body.items() if n in own and own[n].shape == t.shape}
-    missing = [n for n in own if n not in fits]
-    if set(missing) - head or (missing and set(missing) != head & set(own)):
-        wrong = sorted(set(missing) - head)[0] if set(missing) - head else missing[0]
-        has = weights.body.get(wrong)
-        shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong].shape)} here"
-        raise UsageError(
-            f"{weights.where} does not fit {name}: {wrong} {shape}",
-            "Give weights of the same network, learned from pictures of the same channels and size.",
+    head = {f"{last[0]}.{part}" for part in ("weight", "bias")} if last and not removed else set()
+    fits = {n: t for n, t in weights.body.items() if n in current and current[n].shape == t.shape}
+    missing = [n for n in current if n not in fits]
+    if set(missing) - head or (missing and set(missing) != head & set(current)):
+        mismatch = sorted(set(missing) - head)[0] if set(missing) - head else missing[0]
+        tensor = weights.body.get(mismatch)
+        problem = (
+            "is missing"
+            if tensor is None
+            else f"has shape {tuple(tensor.shape)}, the network needs {tuple(current[mismatch].shape)}"
         )
-    if more:  # those of a deeper network may hold all that this one has
         raise UsageError(
-            f"{weights.where} does not fit {name}, which has no {shown(more[0])}", "Give weights of the same network."
+            f"{weights.source} does not fit {name}: {mismatch} {problem}",
+            "Give weights of the same network, trained on images with the same channels and size.",
         )
-    body.load_state_dict({**own, **{n: t.to(own[n].dtype) for n, t in fits.items()}})
+    if unexpected:  # weights of a deeper network may include all tensors of this one
+        raise UsageError(
+            f"{weights.source} does not fit {name}, which has no {short_repr(unexpected[0])}",
+            "Give weights of the same network.",
+        )
+    body.load_state_dict({**current, **{n: t.to(current[n].dtype) for n, t in fits.items()}})
     return missing
 
 
-def _was_head(body: nn.Module, name: str, weights: Weights) -> bool:
-    """Whether a tensor belongs to a linear layer in whose place nothing is now."""
+def _is_removed_head(body: nn.Module, name: str, weights: Weights) -> bool:
+    """Whether a tensor belongs to a linear layer that the body replaces by an identity."""
     owner, _, part = name.rpartition(".")
     matrix = weights.body.get(f"{owner}.weight")
-    there = dict(body.named_modules()).get(owner)
-    return isinstance(there, nn.Identity) and part in ("weight", "bias") and matrix is not None and matrix.ndim == 2
+    module = dict(body.named_modules()).get(owner)
+    return isinstance(module, nn.Identity) and part in ("weight", "bias") and matrix is not None and matrix.ndim == 2
 
 
-def read(architecture: Architecture[Any], origin: str) -> Weights:
-    """The weights that a run, a file or the word "published" stands for."""
-    if origin == PUBLISHED:
-        path = published(architecture)
-        mean, std = (torch.tensor(part, dtype=torch.float64) * 255 for part in architecture.scaled)
+def read_weights(architecture: Architecture[Any], initial_weights: str) -> Weights:
+    """Read weights from a run folder, a weights file, or torchvision ("published")."""
+    if initial_weights == PUBLISHED:
+        path = checkpoint_path(architecture)
+        mean, std = (torch.tensor(part, dtype=torch.float64) * 255 for part in architecture.mean_std)
         known = {"mean": mean, "std": std, "low": torch.tensor(0.0), "high": torch.tensor(255.0)}
         return Weights(_torch_file(path, architecture), known, f"the published weights {path.name}")
-    path = Path(origin)
+    path = Path(initial_weights)
     if path.is_dir():
         path = path / "model.safetensors"
     if path.suffix != ".safetensors":
@@ -148,46 +155,52 @@ def read(architecture: Architecture[Any], origin: str) -> Weights:
     tensors, _ = files.read_tensors(path)
     body = {n.removeprefix(BODY): t for n, t in tensors.items() if n.startswith(BODY)}
     known = {n.removeprefix(STANDARDIZE): t for n, t in tensors.items() if n.startswith(STANDARDIZE)}
-    return Weights(body or tensors, known, origin)
+    return Weights(body or tensors, known, initial_weights)
 
 
-def published(architecture: Architecture[Any]) -> Path:
-    """The file of torchvision's weights in torch's own cache, its name's part of the SHA-256 checked.
+def checkpoint_path(architecture: Architecture[Any]) -> Path:
+    """Path of torchvision's weights in the torch.hub cache; checks the SHA-256 prefix in the file name.
 
     Raises:
-        MissingWeights: where it is not there, or not whole.
+        MissingWeights: if the file is missing or corrupted.
     """
     name = architecture.weights
     if name is None:
-        raise UsageError(f"There are no published weights of {architecture.name}", "Begin with a run, or a file.")
+        raise UsageError(
+            f"There are no published weights of {architecture.name}", "Give a run folder or a weights file."
+        )
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     from torchvision.models import get_model_weights
 
-    wanted = str(get_model_weights(name).DEFAULT.url).rpartition("/")[2]
-    path = cache / wanted
-    remedy = f"Fetch them: snellen get {name}; or begin without: --from-scratch"
+    file_name = str(get_model_weights(name).DEFAULT.url).rpartition("/")[2]
+    path = cache / file_name
+    remedy = f"Download them: snellen get {name}; or use --from-scratch."
     if not path.is_file():
-        raise MissingWeights(f"The published weights of {architecture.name} are not here ({path})", remedy)
-    sum_ = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if sum_ and not files.sha256(path).startswith(sum_[1]):
         raise MissingWeights(
-            f"{path} is not what was published: its SHA-256 does not begin with {sum_[1]}", f"Remove it. {remedy}"
+            f"The published weights of {architecture.name} are not downloaded: {path} is missing", remedy
+        )
+    prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    if prefix and not files.sha256(path).startswith(prefix[1]):
+        raise MissingWeights(
+            f"{path} is corrupted: its SHA-256 does not begin with {prefix[1]}", f"Remove it. {remedy}"
         )
     return path
 
 
 def _torch_file(path: Path, architecture: Architecture[Any]) -> dict[str, Tensor]:
-    """Tensors of a file that torch wrote, by their names in the body; read without running what it may name."""
+    """Tensors of a file saved by torch, by their names in the body; pickled code is not run."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-            found = found["state_dict"]
-        if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
-            raise ValueError("it holds more than tensors by name")
+        state_dict = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
+            state_dict = state_dict["state_dict"]
+        if not isinstance(state_dict, dict) or not all(isinstance(t, Tensor) for t in state_dict.values()):
+            raise ValueError("it is not a dictionary of tensors")
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(
-            f"{path} holds no weights that can be read: {first_line(error)}",
-            "Give a .safetensors file, or a state_dict saved by torch.",
+            f"Cannot read weights from {path}: {first_line(error)}",
+            "Give a .safetensors file, or a state_dict saved by torch.save.",
         ) from error
-    named = {architecture.renamed(str(name).removeprefix("module.")): tensor for name, tensor in found.items()}
+    named = {
+        architecture.rename_tensor(str(name).removeprefix("module.")): tensor for name, tensor in state_dict.items()
+    }
     return {name: tensor for name, tensor in named.items() if name is not None}

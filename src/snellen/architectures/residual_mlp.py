@@ -1,4 +1,4 @@
-"""The residual MLP: linear layers with a bypass, as many as one likes.
+"""Residual MLP: linear layers with shortcut connections, of any depth.
 
 Source: lecture 004, from the MLP to the ResNet; He, Zhang, Ren and Sun 2016.
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from snellen.architectures.architecture import Architecture, Start
+from snellen.architectures.architecture import Architecture, InitSettings
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images import Augment
@@ -20,25 +20,25 @@ from snellen.training.settings import TrainingSettings
 
 @settings
 class ResidualMLPSettings:
-    """Depth and width, and how it learns."""
+    """Depth, width, shortcuts, activation, initial weights, training and augmentation."""
 
-    depth: Annotated[int, Limit(least=1)] = 8
-    """Hidden layers of equal width; from the second on, each is added to what it was given."""
-    width: Annotated[int, Limit(least=1)] = 64
-    """Units of each hidden layer."""
+    depth: Annotated[int, Limit(min=1)] = 8
+    """Depth: number of hidden layers of equal width; each from the second on has a shortcut connection."""
+    width: Annotated[int, Limit(min=1)] = 64
+    """Width: units of each hidden layer."""
     residual: bool = True
-    """x + f(x); without it this is a plain deep MLP."""
+    """Residual connections, x + f(x); without them, a plain deep MLP."""
     activation: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "relu"
-    """The activation between layers."""
-    start: Start = Start()
-    descent: TrainingSettings = TrainingSettings(epochs=15, lr=0.001)
+    """Activation function of the hidden layers."""
+    init: InitSettings = InitSettings()
+    training: TrainingSettings = TrainingSettings(epochs=15, lr=0.001)
     augment: Augment = Augment()
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     if count < 5000:
-        return {"epochs": Suggestion(value=150 if count < 1000 else 60, why=f"{count:,} samples: more passes")}
+        return {"epochs": Suggestion(value=150 if count < 1000 else 60, reason=f"{count:,} samples: more epochs")}
     return {}
 
 
@@ -48,11 +48,11 @@ def body(c: ResidualMLPSettings, shape: tuple[int, ...], outputs: int) -> nn.Mod
 
 RESIDUAL_MLP = Architecture[ResidualMLPSettings](
     name="residual-mlp",
-    summary="A deep MLP whose layers are bypassed: each adds to what it was given.",
+    summary="Residual MLP: a deep MLP with shortcut connections, x + f(x).",
     source="lecture 004; He et al. 2016",
     settings=ResidualMLPSettings,
     body=body,
     accepts=frozenset({"vector", "image"}),
-    most=64,
+    max_size=64,
     suggest=suggest,
 )

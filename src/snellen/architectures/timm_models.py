@@ -1,4 +1,4 @@
-"""The networks of timm, about a thousand of them, by name.
+"""Any image model of timm, by name.
 
 Source: Wightman 2019, "PyTorch image models".
 """
@@ -9,52 +9,57 @@ from typing import cast
 
 from torch import nn
 
-from snellen.architectures.architecture import Architecture, Start, unmirrored_digits
-from snellen.core.errors import EnvironmentProblem, UsageError, nearest
+from snellen.architectures.architecture import Architecture, InitSettings, suggest_augmentation
+from snellen.core.errors import EnvironmentProblem, UsageError, suggest_name
 from snellen.core.settings import settings
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
 
 
 @settings
-class ZooSettings:
-    """Which network, where its weights start, and how it learns."""
+class TimmSettings:
+    """Model name, initial weights, training and augmentation."""
 
     encoder: str = "resnet10t"
-    """The network, by timm's name."""
-    start: Start = Start()
-    descent: TrainingSettings = TrainingSettings(
+    """Encoder: name of the timm model."""
+    init: InitSettings = InitSettings()
+    training: TrainingSettings = TrainingSettings(
         epochs=12, batch_size=32, optimizer="adamw", lr=0.001, weight_decay=0.05, warmup=0.1
     )
     augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
-def body(c: ZooSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    """Raises EnvironmentProblem where timm is not installed, UsageError for a name it does not know."""
+def body(c: TimmSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Create a timm model.
+
+    Raises:
+        EnvironmentProblem: if timm is not installed.
+        UsageError: for an unknown model name.
+    """
     try:
         import timm
     except ImportError:
         raise EnvironmentProblem(
-            "The learner timm needs timm, which is not installed", 'Type: pip install "snellen[zoo]"'
+            "The learner timm needs timm, which is not installed", 'Run: pip install "snellen[zoo]"'
         ) from None
     if c.encoder not in timm.list_models():
-        raise UsageError(f"timm knows no {c.encoder!r}", nearest(c.encoder, timm.list_models()))
+        raise UsageError(f"timm has no model {c.encoder!r}", suggest_name(c.encoder, timm.list_models()))
     channels, height, width = shape
-    how = {"num_classes": outputs, "in_chans": channels}
+    options = {"num_classes": outputs, "in_chans": channels}
     try:
-        made = timm.create_model(c.encoder, **how, img_size=(height, width))
-    except TypeError:  # most take pictures of any size
-        made = timm.create_model(c.encoder, **how)
-    return cast(nn.Module, made)
+        model = timm.create_model(c.encoder, **options, img_size=(height, width))
+    except TypeError:  # most models take images of any size
+        model = timm.create_model(c.encoder, **options)
+    return cast(nn.Module, model)
 
 
-TIMM = Architecture[ZooSettings](
+TIMM = Architecture[TimmSettings](
     name="timm",
-    summary="Any network of timm's thousand, by its name.",
+    summary="timm: any of its about 1,000 image models, by name.",
     source="Wightman 2019",
-    settings=ZooSettings,
+    settings=TimmSettings,
     body=body,
-    least=32,  # most of them halve a picture five times
-    suggest=unmirrored_digits,
+    min_size=32,  # most models halve the resolution five times
+    suggest=suggest_augmentation,
     in_default_ladder=False,
 )

@@ -1,1 +1,1 @@
-"""The command line: one small file per verb, and the only place that prints."""
+"""Command-line interface: one module per verb; the only package that prints."""

@@ -1,4 +1,4 @@
-"""`snellen compare RUN RUN...`: runs on the same test samples, with a verdict. Reads only."""
+"""`snellen compare RUN RUN...`: paired comparison of runs on the same test samples."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners
 
 if TYPE_CHECKING:
     from snellen.model_selection.comparison import Comparison
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser(
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser(
         "compare",
-        "Compare runs on the same test samples: paired intervals and tests, and a verdict. "
-        "Nothing is trained and nothing is written.",
+        "Compare runs on the same test samples: paired confidence intervals, significance tests and a verdict. "
+        "Trains and writes nothing.",
     )
-    made.add_argument("runs", nargs="+", metavar="RUN", help="the folders of two runs or more")
-    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
-    made.add_argument("--json", action="store_true", help="print one JSON line for every pair of runs")
-    given = made.parse_args(list(words))
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="Folders of at least two runs")
+    parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
+    parser.add_argument("--json", action="store_true", help="Print one JSON line per pair of runs")
+    args = parser.parse_args(list(arguments))
 
     from snellen.core.serialization import to_plain
     from snellen.model_selection.comparison import compare
 
-    found = compare(*given.runs)
-    if "json" in given:
-        for pair in found.pairs:
-            terminal.line({"headline": found.headline, **to_plain(pair), "verdict": pair.verdict})
+    comparison = compare(*args.runs)
+    if "json" in args:
+        for pair in comparison.pairs:
+            terminal.print_json({"headline": comparison.headline, **to_plain(pair), "verdict": pair.verdict})
         return 0
-    terminal.tell(shown(found, given.format))
-    if given.format == "text":
-        terminal.tell(f"\n{found.verdict}\n\n{footnote(found)}")
+    terminal.print_text(comparison_table(comparison, args.format))
+    if args.format == "text":
+        terminal.print_text(f"\n{comparison.verdict}\n\n{footnote(comparison)}")
     return 0
 
 
-def shown(found: Comparison, form: str) -> str:
-    """The runs, best first, each with what the best is ahead by."""
-    best = found.runs[0].name
-    rows: list[terminal.Row] = []
-    for run in found.runs:
+def comparison_table(comparison: Comparison, table_format: str) -> str:
+    """Table of the runs, best first, each with the difference to the best."""
+    best = comparison.runs[0].name
+    rows: list[terminal.RowCells] = []
+    for run in comparison.runs:
         row: list[str | float | int | None] = [run.name, run.learner, str(run.headline)]
         if run.name == best:
-            rows.append([*row, "", "", "the best here"])
+            rows.append([*row, "", "", "best"])
             continue
-        pair = found.pair(best, run.name)
+        pair = comparison.pair(best, run.name)
         rows.append(
             [
                 *row,
@@ -56,12 +56,14 @@ def shown(found: Comparison, form: str) -> str:
                 f"the best is {pair.verdict}" if pair.better else pair.verdict,
             ]
         )
-    return terminal.table(["run", "model", f"{found.headline} (test)", "the best is ahead by", "p", ""], rows, form)
+    return terminal.table(
+        ["run", "model", f"{comparison.headline} (test)", "lead of the best", "p", ""], rows, table_format
+    )
 
 
-def footnote(found: Comparison) -> str:
-    """What ± and p mean here."""
-    test = {"McNemar": "McNemar's test", "exchange": "exchanging the answers of both at random"}[found.pairs[0].test]
-    count = len(found.pairs)
-    held = f", corrected for {count} pairs (Holm)" if count > 1 else ""
-    return f"± is a 95 % interval over {found.samples:,} samples; p is by {test}{held}."
+def footnote(comparison: Comparison) -> str:
+    """Footnote: the meaning of ± and p."""
+    test = {"McNemar": "McNemar's test", "exchange": "a paired permutation test"}[comparison.pairs[0].test]
+    count = len(comparison.pairs)
+    correction = f", corrected for {count} pairs (Holm)" if count > 1 else ""
+    return f"± is a 95 % interval over {comparison.samples:,} samples; p is from {test}{correction}."

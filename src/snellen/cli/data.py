@@ -1,31 +1,31 @@
-"""`snellen data DATA`: the check alone."""
+"""`snellen data DATA`: check a data set without training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own, add_data, open_data, whole
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, add_data_options, int_at_least, open_data
 
-COUNTED = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # where not samples have a class
-SHOWN = 8  # places of a finding, before those that only --json tells
+COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
+MAX_SHOWN = 8  # places printed per finding; --json prints all
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("data", "Check DATA: what it is taken for, counts, shapes, and what is wrong with it.")
-    made.add_argument("data", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
-    made.add_argument("--full", action="store_true", help="read every content now, not only names and headers")
-    made.add_argument("--seed", type=whole(0), help="of the splits (default 0)")
-    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the tables (default text)")
-    made.add_argument("--json", action="store_true", help="print one JSON object")
-    add_data(made)
-    given = made.parse_args(list(words))
-    data = open_data(given)
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("data", "Check DATA: recognised format, counts, shapes, and problems with their remedies.")
+    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)")
+    parser.add_argument("--full", action="store_true", help="Decode every file, not only names and headers")
+    parser.add_argument("--seed", type=int_at_least(0), help="Random seed of the splits (default 0)")
+    parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object")
+    add_data_options(parser)
+    args = parser.parse_args(list(arguments))
+    data = open_data(args)
     from snellen.core.serialization import to_plain
 
-    if "json" in given:
-        terminal.line(
+    if "json" in args:
+        terminal.print_json(
             {
                 "taken_for": data.recognised_as,
                 "spec": to_plain(data.spec),
@@ -34,32 +34,36 @@ def run(words: Sequence[str], own: Own) -> int:
             }
         )
         return 0
-    terminal.tell(f"{given.data}: {data.recognised_as}")
+    terminal.print_text(f"{args.data}: {data.recognised_as}")
     spec = data.spec
-    for name, one in spec.inputs.items():
-        shape = " x ".join("any" if side is None else str(side) for side in one.shape)
+    for name, spec_input in spec.inputs.items():
+        shape = " x ".join("any" if side is None else str(side) for side in spec_input.shape)
         typical_size = (
-            f" (usually {one.size[0]} x {one.size[1]})" if one.typical_size is not None and one.size is not None else ""
+            f" (typical {spec_input.size[0]} x {spec_input.size[1]})"
+            if spec_input.typical_size is not None and spec_input.size is not None
+            else ""
         )
-        terminal.tell(f"input {name}: {one.modality}, {shape}{typical_size}, {one.dtype}")
+        terminal.print_text(f"input {name}: {spec_input.modality}, {shape}{typical_size}, {spec_input.dtype}")
     if data.files:
-        terminal.tell("files: " + ", ".join(f"{count:,} {what}" for what, count in data.files.items()))
+        terminal.print_text("files: " + ", ".join(f"{count:,} {kind}" for kind, count in data.files.items()))
     names = getattr(spec.target, "names", ())
     counts = getattr(spec.target, "counts", ())
-    terminal.tell("\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], given.format))
+    terminal.print_text(
+        "\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], args.format)
+    )
     if counts:
         rows = [[name, count] for name, count in zip(names, counts, strict=True)]
-        counted = COUNTED.get(type(spec.target).__name__, "training samples")
-        terminal.tell("\n" + terminal.table(["class", counted], rows, given.format))
+        count_column = COUNT_COLUMNS.get(type(spec.target).__name__, "training samples")
+        terminal.print_text("\n" + terminal.table(["class", count_column], rows, args.format))
     elif names:
-        terminal.tell(f"\ntargets: {', '.join(names)}")
+        terminal.print_text(f"\ntargets: {', '.join(names)}")
     for finding in data.findings:
-        terminal.tell(f"\n{finding.severity}: {finding.message}")
-        if shown := finding.unsaid(SHOWN):
-            more = f" and {finding.count - len(shown):,} more (all with --json)" if finding.count > len(shown) else ""
-            terminal.tell("  " + ", ".join(shown) + more)
+        terminal.print_text(f"\n{finding.severity}: {finding.message}")
+        if places := finding.unmentioned(MAX_SHOWN):
+            more = f" and {finding.count - len(places):,} more (all with --json)" if finding.count > len(places) else ""
+            terminal.print_text("  " + ", ".join(places) + more)
         if finding.remedy:
-            terminal.tell(f"  {finding.remedy}")
+            terminal.print_text(f"  {finding.remedy}")
     if not data.findings:
-        terminal.tell("\nNothing to object to.")
+        terminal.print_text("\nNo findings.")
     return 0

@@ -1,4 +1,4 @@
-"""`snellen doctor`: what this machine has, and what is missing."""
+"""`snellen doctor`: versions, devices, folders and optional packages of this machine."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import shutil
 from collections.abc import Sequence
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners
 
-EXTRAS = {"hdf5": "h5py"}  # extra -> the module that it brings
+EXTRAS = {"hdf5": "h5py"}  # extra -> its module
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("doctor", "What this machine has: versions, devices, folders, extras.")
-    made.add_argument("--json", action="store_true", help="print one JSON object")
-    given = made.parse_args(list(words))
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("doctor", "Show versions, devices, memory, folders and optional packages of this machine.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object")
+    args = parser.parse_args(list(arguments))
     facts = _facts()
-    if "json" in given:
-        terminal.line(dict(facts))
+    if "json" in args:
+        terminal.print_json(dict(facts))
         return 0
-    print(terminal.table(["what", "found"], [list(fact) for fact in facts]))
+    print(terminal.table(["item", "value"], [list(fact) for fact in facts]))
     return 0
 
 
@@ -32,7 +32,7 @@ def _facts() -> list[tuple[str, str]]:
 
     import torch
 
-    from snellen.data.cache import memory
+    from snellen.data.cache import available_memory
     from snellen.data.named_datasets import data_folder
     from snellen.training.precision import has_bfloat16
 
@@ -46,11 +46,11 @@ def _facts() -> list[tuple[str, str]]:
         ("threads of torch", str(torch.get_num_threads())),
         ("bfloat16 on the CPU", "yes" if has_bfloat16(cpu) else "no"),
         ("GPU", gpu),
-        ("free memory", f"{memory() / 2**30:.1f} GiB"),
+        ("free memory", f"{available_memory() / 2**30:.1f} GiB"),
         ("free disk here", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"),
-        ("data folder", f"{data_folder()} ({'there' if data_folder().is_dir() else 'not there yet'})"),
+        ("data folder", f"{data_folder()} ({'exists' if data_folder().is_dir() else 'does not exist'})"),
     ]
     for extra, module in EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
-        facts.append((f"extra {extra}", "yes" if there else f'no: pip install "snellen[{extra}]"'))
+        is_installed = importlib.util.find_spec(module) is not None
+        facts.append((f"extra {extra}", "yes" if is_installed else f'no: pip install "snellen[{extra}]"'))
     return facts

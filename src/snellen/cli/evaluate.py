@@ -1,37 +1,41 @@
-"""`snellen evaluate [RUN]`: metrics on the run's own splits or on other data."""
+"""`snellen evaluate [RUN]`: metrics on a split of the run or on other data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own, add_data, given_run, open_data
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, add_data_options, load_run, open_data
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("evaluate", "Metrics of RUN (default: the newest) on its test split, or on other data.")
-    made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
-    made.add_argument("--data", metavar="DATA", help="other data with the same targets")
-    made.add_argument("--split", choices=["train", "val", "test"], default="test", help="default test")
-    made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
-    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
-    made.add_argument("--json", action="store_true", help="print one JSON object")
-    add_data(made)
-    given = made.parse_args(list(words))
-    trained = given_run(given, own)
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser(
+        "evaluate", "Compute the metrics of RUN (default: newest) on its test split, or on other data."
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="Run folder (default: newest under runs/)")
+    parser.add_argument("--data", metavar="DATA", help="Other data with the same targets (default: the run's data)")
+    parser.add_argument(
+        "--split", choices=["train", "val", "test"], default="test", help="Split to evaluate (default test)"
+    )
+    parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
+    parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object")
+    add_data_options(parser)
+    args = parser.parse_args(list(arguments))
+    trained = load_run(args, custom)
     from snellen.core.serialization import to_plain
 
-    metrics = trained.evaluate(open_data(given) if "data" in given else None, given.split)
-    if "json" in given:
-        terminal.line(
+    metrics = trained.evaluate(open_data(args) if "data" in args else None, args.split)
+    if "json" in args:
+        terminal.print_json(
             {
                 "run": str(trained.folder),
-                "split": given.split,
+                "split": args.split,
                 "metrics": {name: to_plain(metric) for name, metric in metrics.items()},
             }
         )
         return 0
     rows = [[name, str(metric)] for name, metric in metrics.items()]
-    print(terminal.table(["metric", f"{given.split}, ± 95 % over samples"], rows, given.format))
+    print(terminal.table(["metric", f"{args.split}, ± 95 % over samples"], rows, args.format))
     return 0

@@ -1,4 +1,4 @@
-"""`snellen export [RUN] --to onnx|torch`: the model as one file that works without Snellen."""
+"""`snellen export [RUN] --to onnx|torch`: export the model to a file that runs without Snellen."""
 
 from __future__ import annotations
 
@@ -6,52 +6,55 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own, given_run
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, load_run
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser(
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser(
         "export",
-        "Write the model of RUN (default: the newest) as one file that works without Snellen, "
-        "preprocessing inside. It is compared with the run and refused where they differ.",
+        "Export the model of RUN (default: newest), preprocessing included, to one file that runs without Snellen. "
+        "Fails if the outputs of the file and the run differ.",
     )
-    made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
-    made.add_argument("--to", choices=["onnx", "torch"], required=True, help="ONNX, or a program of torch.export")
-    made.add_argument(
+    parser.add_argument("run", nargs="?", metavar="RUN", help="Run folder (default: newest under runs/)")
+    parser.add_argument(
+        "--to", choices=["onnx", "torch"], required=True, help="Export format: ONNX, or a torch.export program"
+    )
+    parser.add_argument(
         "--out",
         metavar="FILE",
-        help="written over if it is there (default: model.onnx or model.pt2 in the run's folder, never written over)",
+        help="Output file, overwritten if it exists "
+        "(default: model.onnx or model.pt2 in the run folder, never overwritten)",
     )
-    made.add_argument("--json", action="store_true", help="print one JSON object")
-    made.set_defaults(device="cpu")
-    given = made.parse_args(list(words))
-    published = given_run(given, own).publish(given.to, vars(given).get("out"))
-    if "json" in given:
-        terminal.line({"file": str(published.path), **published.about})
+    parser.add_argument("--json", action="store_true", help="Print one JSON object")
+    parser.set_defaults(device="cpu")
+    args = parser.parse_args(list(arguments))
+    exported = load_run(args, custom).export_model(args.to, vars(args).get("out"))
+    if "json" in args:
+        terminal.print_json({"file": str(exported.path), **exported.metadata})
         return 0
-    for name, text in [("file", str(published.path)), *_told(published.about)]:
-        terminal.tell(f"{name:<9}{text}")
+    for name, text in [("file", str(exported.path)), *_description_lines(exported.metadata)]:
+        terminal.print_text(f"{name:<9}{text}")
     return 0
 
 
-def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What stands in the file about itself, in lines."""
-    given, parity = about["input"], about["parity"]
-    text = f"{given['name']}: {given['dtype']} ({', '.join(map(str, given['shape']))})"
-    if "range" in given:
-        low, high = given["range"]
+def _description_lines(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Lines of name and text from the metadata of the exported file."""
+    input_info, parity = metadata["input"], metadata["parity"]
+    text = f"{input_info['name']}: {input_info['dtype']} ({', '.join(map(str, input_info['shape']))})"
+    if "range" in input_info:
+        low, high = input_info["range"]
         text += f", values {low:g} … {high:g}"
-    if "reading" in given:
-        text += f", resized {given['reading']['resample']}" if given["reading"]["size"] else ""
+    if "reading" in input_info:
+        text += f", resized {input_info['reading']['resample']}" if input_info["reading"]["size"] else ""
     lines = [
-        ("model", f"{about['learner']} on {about['data']} ({about['task']}), snellen {about['snellen']}"),
-        ("sha256", f"{about['sha256']} of its weights"),
+        ("model", f"{metadata['learner']} on {metadata['data']} ({metadata['task']}), snellen {metadata['snellen']}"),
+        ("sha256", f"{metadata['sha256']} (weights)"),
         ("input", text),
     ]
-    if "columns" in given:
-        lines.append(("columns", ", ".join(column["name"] for column in given["columns"])))
-    for output in about["outputs"]:
+    if "columns" in input_info:
+        lines.append(("columns", ", ".join(column["name"] for column in input_info["columns"])))
+    for output in metadata["outputs"]:
         units = output.get("units", [""] * len(output["columns"]))
         columns = ", ".join(f"{c} [{u}]" if u else c for c, u in zip(output["columns"], units, strict=True))
         shape = ", ".join(map(str, output.get("shape", ["batch", len(units)])))
@@ -62,13 +65,18 @@ def _told(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         batches = ", ".join(f"{count} of {width}x{height}" for count, (height, width) in pairs)
     lines.append(("parity", f"{parity['inputs']} inputs, {parity['from']}, in batches of {batches}"))
     if "finds" in parity:
-        lines.append(("", f"the same {parity['finds']} finds, none in {parity['pictures without finds']} of them"))
+        lines.append(
+            (
+                "",
+                f"{parity['finds']} identical detections; {parity['pictures without finds']} images without detections",
+            )
+        )
     for name, largest in parity["absolute"].items():
         allowed = parity["allowed"]
         lines.append(
             (
                 "",
-                f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of their scale "
+                f"{name} differ by at most {largest:.2g}, {parity['relative'][name]:.2g} of the output scale "
                 f"({allowed[name] if isinstance(allowed, dict) else allowed:g} allowed)",
             )
         )

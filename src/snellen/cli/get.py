@@ -1,18 +1,20 @@
-"""`snellen get NAME`: the only verb that uses the network."""
+"""`snellen get NAME`: download a public data set or weights; the only verb that uses the internet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snellen.cli.main import parser
-from snellen.cli.options import Own
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("get", "Fetch a public data set or weights to where Snellen looks for them.")
-    made.add_argument("name", metavar="NAME", help="mnist, fashion-mnist, cifar10, cifar100, or torchvision weights")
-    given = made.parse_args(list(words))
-    from snellen.data.named_datasets import get
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("get", "Download a public data set or weights to the data folder.")
+    parser.add_argument(
+        "name", metavar="NAME", help="Name: mnist, fashion-mnist, cifar10, cifar100, or torchvision weights"
+    )
+    args = parser.parse_args(list(arguments))
+    from snellen.data.named_datasets import download
 
-    print(get(given.name))
+    print(download(args.name))
     return 0

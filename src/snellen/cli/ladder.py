@@ -1,4 +1,4 @@
-"""`snellen DATA` and `snellen ladder DATA`: check, climb, write the page."""
+"""`snellen DATA` and `snellen ladder DATA`: check the data, train the ladder of models, write the report."""
 
 from __future__ import annotations
 
@@ -7,85 +7,93 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
-from snellen.cli.main import STARTED, parser
-from snellen.cli.options import Own, add_data, add_machine, open_data, run_options
+from snellen.cli.main import START_TIME, make_parser
+from snellen.cli.options import CustomLearners, add_compute_options, add_data_options, open_data, run_options
 from snellen.core.errors import UsageError
 
 if TYPE_CHECKING:
     from snellen.model_selection.ladder import Ladder
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("ladder", "Train every model that fits DATA within a time budget, smallest first, and compare them.")
-    made.add_argument("data", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
-    made.add_argument("--budget", metavar="TIME", help="for everything: 90s, 10m, 1h (default 10m)")
-    made.add_argument("--models", metavar="NAME[,NAME]|all", help="who climbs (default: one of each family)")
-    made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
-    made.add_argument("--out", metavar="FOLDER", help="the ladder's folder; an unfinished climb there is gone on with")
-    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
-    made.add_argument("--json", action="store_true", help="print one JSON line a model")
-    add_data(made)
-    add_machine(made)
-    given = made.parse_args(list(words))
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser(
+        "ladder", "Train every suitable model within a time budget, smallest first, and compare them on the test split."
+    )
+    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)")
+    parser.add_argument("--budget", metavar="TIME", help="Time budget for all models, e.g. 90s, 10m, 1h (default 10m)")
+    parser.add_argument("--models", metavar="NAME[,NAME]|all", help="Models to train (default: one per family)")
+    parser.add_argument(
+        "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="Output folder; an unfinished ladder in it is resumed (default: new under runs/)",
+    )
+    parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
+    parser.add_argument("--json", action="store_true", help="Print one JSON line per model")
+    add_data_options(parser)
+    add_compute_options(parser)
+    args = parser.parse_args(list(arguments))
     try:
-        budget = terminal.seconds(vars(given).get("budget", "10m"))
+        budget = terminal.parse_duration(vars(args).get("budget", "10m"))
     except ValueError:
-        raise UsageError(f"--budget cannot be {given.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
+        raise UsageError(f"--budget cannot be {args.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
     from snellen.core.serialization import to_plain
     from snellen.model_selection.ladder import ladder
 
-    progress = terminal.ProgressBar(quiet="json" in given)
+    progress = terminal.ProgressBar(quiet="json" in args)
     try:
-        data = open_data(given)
-        progress.say(f"{given.data}: {data.recognised_as}")
+        data = open_data(args)
+        progress.message(f"{args.data}: {data.recognised_as}")
         for finding in data.findings:
-            progress.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
-        asked = [name for name in vars(given).get("models", "").split(",") if name]
-        left = max(budget - (time.monotonic() - STARTED), 0.5 * budget)  # starting and reading count too
-        climbed = ladder(
+            progress.message(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+        names = [name for name in vars(args).get("models", "").split(",") if name]
+        remaining = max(budget - (time.monotonic() - START_TIME), 0.5 * budget)  # start-up and data loading count
+        result = ladder(
             data,
-            budget=left,
-            task=vars(given).get("task"),
-            seed=vars(given).get("seed", 0),
-            out=vars(given).get("out"),
-            learners=[*asked, *own],
-            options=run_options(given, progress=progress),
+            budget=remaining,
+            task=vars(args).get("task"),
+            seed=vars(args).get("seed", 0),
+            out=vars(args).get("out"),
+            learners=[*names, *custom],
+            options=run_options(args, progress=progress),
         )
     finally:
         progress.end()
-    if "json" in given:
-        for rung in climbed.rungs:
-            terminal.line(to_plain(rung))
+    if "json" in args:
+        for rung in result.rungs:
+            terminal.print_json(to_plain(rung))
     else:
-        print(shown(climbed, given.format))
-        terminal.tell(f"\n{climbed.advice}")
-        if climbed.untried:
-            terminal.tell(f"Not tried: {', '.join(climbed.untried)} (--models all).")
-        page = climbed.folder / "report.html"
+        print(ladder_table(result, args.format))
+        terminal.print_text(f"\n{result.advice}")
+        if result.untried:
+            terminal.print_text(f"Not tried: {', '.join(result.untried)} (--models all).")
+        page = result.folder / "report.html"
         if page.exists():
-            terminal.tell(f"\npage: {page}")
+            terminal.print_text(f"\nreport: {page}")
     return 0
 
 
-def shown(climbed: Ladder, form: str) -> str:
-    """The table: figures, cost, and why a model has none."""
+def ladder_table(result: Ladder, table_format: str) -> str:
+    """Table of the models: metric, cost, and the reason if a model was not trained."""
     rows = []
-    for rung in climbed.rungs:
+    for rung in result.rungs:
         rows.append(
             [
                 ("* " if rung.on_frontier else "  ") + rung.name,
                 "" if rung.headline is None else str(rung.headline),
-                _said(rung.parameters, terminal.amount),
-                _said(rung.multiply_adds, terminal.amount),
-                _said(rung.seconds_learning, terminal.duration),
-                _said(rung.milliseconds_a_prediction, lambda value: terminal.duration(value / 1000)),
+                _format_optional(rung.parameters, terminal.format_count),
+                _format_optional(rung.multiply_adds, terminal.format_count),
+                _format_optional(rung.seconds_learning, terminal.format_duration),
+                _format_optional(rung.milliseconds_a_prediction, lambda value: terminal.format_duration(value / 1000)),
                 rung.reason if rung.status in ("done", "no time") else f"{rung.status}: {rung.reason}",
             ]
         )
-    columns = ["  model", f"{climbed.headline} (test)", "weights", "mult-adds", "learned in", "a prediction", ""]
-    return terminal.table(columns, rows, form)
+    columns = ["  model", f"{result.headline} (test)", "parameters", "mult-adds", "training", "latency", ""]
+    return terminal.table(columns, rows, table_format)
 
 
-def _said(value: float | None, words: Callable[[float], str]) -> str:
-    return "" if value is None else words(value)
+def _format_optional(value: float | None, formatter: Callable[[float], str]) -> str:
+    return "" if value is None else formatter(value)

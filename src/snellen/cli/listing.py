@@ -1,53 +1,64 @@
-"""`snellen list [tasks|models|data]`: what there is, read from the source, so it answers at once."""
+"""`snellen list [tasks|models|data]`: tables of tasks, models and data, without importing torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners
 from snellen.core import catalog
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("list", "Tasks, models and data there are.")
-    made.add_argument("what", nargs="?", choices=["tasks", "models", "data"], default=None, help="default: all three")
-    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the tables (default text)")
-    made.add_argument("--json", action="store_true", help="print JSON lines")
-    given = made.parse_args(list(words))
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("list", "List tasks, models, and data sets and formats.")
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        choices=["tasks", "models", "data"],
+        default=None,
+        help="Table to print (default: all)",
+    )
+    parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
+    parser.add_argument("--json", action="store_true", help="Print JSON lines")
+    args = parser.parse_args(list(arguments))
     tables = {"tasks": _tasks, "models": _models, "data": _data}
-    for place, what in enumerate([given.what] if given.what else list(tables)):
-        columns, rows = tables[what](own)
-        if "json" in given:
+    for index, kind in enumerate([args.kind] if args.kind else list(tables)):
+        columns, rows = tables[kind](custom)
+        if "json" in args:
             for row in rows:
-                terminal.line({"list": what, **dict(zip(columns, row, strict=True))})
+                terminal.print_json({"list": kind, **dict(zip(columns, row, strict=True))})
             continue
-        print(("\n" if place else "") + terminal.table(columns, rows, given.format))
+        print(("\n" if index else "") + terminal.table(columns, rows, args.format))
     return 0
 
 
-Listed = tuple[list[str], list[list[str]]]
+TableData = tuple[list[str], list[list[str]]]
 
 
-def _tasks(own: Own) -> Listed:
+def _tasks(custom: CustomLearners) -> TableData:
     return ["task", "question"], [[task.name, task.question] for task in catalog.tasks().values()]
 
 
-def _models(own: Own) -> Listed:
+def _models(custom: CustomLearners) -> TableData:
     rows = [
         [entry.name, entry.task, ", ".join(entry.accepts), entry.summary]
         for task in catalog.tasks().values()
         for entry in task.learners
     ]
-    rows += [[one.name, one.task.name, ", ".join(sorted(one.accepts)), one.summary] for one in own]
+    rows += [
+        [learner.name, learner.task.name, ", ".join(sorted(learner.accepts)), learner.summary] for learner in custom
+    ]
     return ["model", "task", "reads", "summary"], rows
 
 
-def _data(own: Own) -> Listed:
+def _data(custom: CustomLearners) -> TableData:
     from snellen.data.names import BUILTIN_NAMES, FORMATS, NAMED
 
     rows = [[name, "built in", ""] for name in BUILTIN_NAMES]
-    rows += [[name, "public set", f"$SNELLEN_DATA/{place[0]}; snellen get {name}"] for name, place in NAMED.items()]
+    rows += [
+        [name, "public data set", f"$SNELLEN_DATA/{location[0]}; snellen get {name}"]
+        for name, location in NAMED.items()
+    ]
     rows += [[name, "format", summary] for name, summary in FORMATS.items()]
     return ["name", "kind", "what"], rows

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the settings of learners as flags."""
+"""Options shared by several verbs, and learner settings as flags."""
 
 from __future__ import annotations
 
@@ -7,164 +7,196 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from snellen.core import catalog, renamed
-from snellen.core.errors import UsageError, nearest
-from snellen.core.settings import Setting, flat
+from snellen.core.errors import UsageError, suggest_name
+from snellen.core.settings import Setting, flatten
 
 if TYPE_CHECKING:
     from snellen.api import RunOptions, TrainedRun
     from snellen.core.learner import Learner
     from snellen.data.dataset import Dataset, Labelled
 
-Own = Sequence["Learner[Any, Any, Any]"]
+CustomLearners = Sequence["Learner[Any, Any, Any]"]
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """How the data is to be taken."""
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of opening data."""
     group = parser.add_argument_group("data")
-    group.add_argument("--data-format", metavar="FORMAT", help="take it for this format (snellen list data)")
-    group.add_argument("--target", metavar="COLUMN[,COLUMN]", help="the columns or arrays that are to be predicted")
+    group.add_argument("--data-format", metavar="FORMAT", help="Data format (default: detected; see snellen list data)")
+    group.add_argument(
+        "--target", metavar="COLUMN[,COLUMN]", help="Target columns or arrays (default: chosen by the data format)"
+    )
     group.add_argument(
         "--group",
         metavar="COLUMN|PATTERN",
-        help="samples of one group stay in one split: a column, or a pattern such as '{slide}_*'",
+        help="Group of each sample, a column or a file-name pattern such as '{slide}_*'; a group stays in one split",
     )
-    group.add_argument("--impute", choices=["median"], help="fill missing numbers with the column's median")
+    group.add_argument(
+        "--impute",
+        choices=["median"],
+        help="Impute missing numbers with the column median (default: missing numbers are an error)",
+    )
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
-        type=_pages,
-        help="what a stack of pages means: its first, the largest of all, or each a sample",
+        type=_pages_choice,
+        help="Pages of a multi-page file: the first, the pixel-wise maximum, or each a sample",
     )
-    group.add_argument("--range", metavar="LOW,HIGH", help="the values drawn from black to white, for deep pictures")
-    group.add_argument("--cache", metavar="auto|ram|off|SIZE", help="where decoded pictures are kept (default auto)")
-    group.add_argument("--quarantine", action="store_true", help="leave bad samples out and list them in a file")
-    group.add_argument("--allow-skipped", action="store_true", help="quarantine may leave out more than 1 in 100")
+    group.add_argument(
+        "--range",
+        metavar="LOW,HIGH",
+        help="Value range shown as black to white, for images of more than 8 bits "
+        "(default: robust range of the training split)",
+    )
+    group.add_argument(
+        "--cache",
+        metavar="auto|ram|off|SIZE",
+        help="Cache of decoded images: automatic, in RAM, off, or a size limit (default auto)",
+    )
+    group.add_argument(
+        "--quarantine",
+        action="store_true",
+        help="Skip unusable samples and list them in a file (default: they are an error)",
+    )
+    group.add_argument(
+        "--allow-skipped", action="store_true", help="Allow --quarantine to skip more than 1 %% of the samples"
+    )
 
 
-def _pages(text: str) -> str:
-    """Refuses what has a reason, which a list of choices does not give."""
+def _pages_choice(text: str) -> str:
+    """A value of --pages; raises UsageError with a reason for `volume`."""
     if text == "volume":
-        from snellen.data.decode.image_files import meaning
+        from snellen.data.decode.image_files import validate_pages
 
-        meaning(text)
+        validate_pages(text)
     return text
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """Where and how a run computes."""
-    group = parser.add_argument_group("machine")
-    group.add_argument("--seed", type=whole(0), help="of everything that is drawn (default 0)")
-    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, mps (default auto)")
-    group.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: by the size of the network)")
+def add_compute_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of seed, device, threads and checkpoints."""
+    group = parser.add_argument_group("compute")
     group.add_argument(
-        "--save-every", type=seconds, metavar="SECONDS", help="between saves (default 30; 0: every step)"
+        "--seed", type=int_at_least(0), help="Random seed of splits, initialisation and sampling (default 0)"
+    )
+    group.add_argument("--device", metavar="NAME", help="Device: auto, cpu, cuda or mps (default auto)")
+    group.add_argument(
+        "--threads",
+        type=int_at_least(1),
+        metavar="N",
+        help="Number of CPU threads, at least 1 (default: by network size)",
+    )
+    group.add_argument(
+        "--save-every",
+        type=seconds,
+        metavar="SECONDS",
+        help="Seconds between checkpoints, 0: after every step (default 30)",
     )
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Reads a whole number of at least `least` that 64 bits hold."""
+def int_at_least(minimum: int) -> Callable[[str], int]:
+    """A parser of 64-bit integers of at least `minimum`."""
 
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
-        if not least <= value < 1 << 63:
-            raise argparse.ArgumentTypeError(f"takes a whole number of at least {least}, not {text!r}")
+            value = minimum - 1
+        if not minimum <= value < 1 << 63:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}, not {text!r}")
         return value
 
     return read
 
 
 def seconds(text: str) -> float:
+    """Parse seconds, a number of at least 0."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"takes seconds, 0 or more, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be seconds, at least 0, not {text!r}")
     return value
 
 
-def open_data(words: argparse.Namespace) -> Dataset[Labelled]:
-    """The dataset that the words name."""
+def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
+    """Open the dataset that the arguments name."""
     import dataclasses
 
-    from snellen.data.cache import allowance
+    from snellen.data.cache import parse_cache_limit
     from snellen.data.formats import OpenOptions
     from snellen.data.open_dataset import dataset
 
-    given = vars(words)
-    target = given.get("target")
+    values = vars(args)
+    target = values.get("target")
     options = OpenOptions(
-        format=given.get("data_format"),
+        format=values.get("data_format"),
         target=tuple(target.split(",")) if target else (),
-        group=given.get("group"),
-        impute=given.get("impute"),
-        pages=given.get("pages"),
-        quarantine=given.get("quarantine", False),
-        allow_skipped=given.get("allow_loss", False),
-        full=given.get("full", False),
+        group=values.get("group"),
+        impute=values.get("impute"),
+        pages=values.get("pages"),
+        quarantine=values.get("quarantine", False),
+        allow_skipped=values.get("allow_skipped", False),
+        full=values.get("full", False),
     )
-    opened = dataset(words.data, seed=given.get("seed", 0), options=options)
-    if "cache" in given:
-        allowance(given["cache"])  # a wrong one is told now
-        opened = dataclasses.replace(opened, cache=given["cache"])
-    if "range" not in given:
+    opened = dataset(args.data, seed=values.get("seed", 0), options=options)
+    if "cache" in values:
+        parse_cache_limit(values["cache"])  # raises UsageError early
+        opened = dataclasses.replace(opened, cache=values["cache"])
+    if "range" not in values:
         return opened
     try:
-        low, high = (float(part) for part in given["range"].split(","))
+        low, high = (float(part) for part in values["range"].split(","))
     except ValueError:
-        raise UsageError(f"--range cannot be {given['range']!r}", "Give two numbers: --range 0,4095.") from None
+        raise UsageError(f"--range cannot be {values['range']!r}", "Give two numbers: --range 0,4095.") from None
     if not low < high:
         raise UsageError(f"--range {low:g},{high:g} is empty", "Give the lower number first.")
     return dataclasses.replace(opened, value_range=(low, high))
 
 
-def given_run(words: argparse.Namespace, own: Own) -> TrainedRun:
-    """The run that the words name, or the newest, which is said."""
+def load_run(args: argparse.Namespace, custom: CustomLearners) -> TrainedRun:
+    """Load the run that the arguments name, or the newest, whose folder is printed."""
     from pathlib import Path
 
-    from snellen.api import load, newest
+    from snellen.api import load, newest_run
     from snellen.cli import terminal
     from snellen.core.record import read_record
 
-    folder = vars(words).get("run")
+    folder = vars(args).get("run")
     if folder is None:
-        folder = newest()
-        terminal.say(f"run: {folder} (the newest)")
-    ours = {learner.name: learner for learner in own}
-    return load(folder, learner=ours.get(read_record(Path(folder)).learner), device=words.device)
+        folder = newest_run()
+        terminal.print_message(f"run: {folder} (the newest)")
+    custom_by_name = {learner.name: learner for learner in custom}
+    return load(folder, learner=custom_by_name.get(read_record(Path(folder)).learner), device=args.device)
 
 
-def run_options(words: argparse.Namespace, **more: Any) -> RunOptions:
-    """The machine options, beside what the verb itself decides."""
+def run_options(args: argparse.Namespace, **extra: Any) -> RunOptions:
+    """The run options from the arguments and the verb."""
     from snellen.api import RunOptions
 
     names = ("device", "threads", "save_every")
-    return RunOptions(**{name: vars(words)[name] for name in names if name in words}, **more)
+    return RunOptions(**{name: vars(args)[name] for name in names if name in args}, **extra)
 
 
-def all_settings(own: Own) -> dict[str, Setting]:
-    """Every setting of every learner, by flag name; used to tell flags from data."""
-    found: dict[str, Setting] = {}
+def all_settings(custom: CustomLearners) -> dict[str, Setting]:
+    """Every setting of every learner, by name."""
+    settings_by_name: dict[str, Setting] = {}
     for task in catalog.tasks().values():
         for entry in task.learners:
-            found.update({setting.name: setting for setting in entry.settings})
-    for learner in own:
-        found.update({setting.name: setting for setting in flat(learner.settings)})
-    return found
+            settings_by_name.update({setting.name: setting for setting in entry.settings})
+    for learner in custom:
+        settings_by_name.update({setting.name: setting for setting in flatten(learner.settings)})
+    return settings_by_name
 
 
-def take_settings(words: Sequence[str], known: Mapping[str, Setting]) -> tuple[dict[str, str], list[str]]:
-    """Parts the settings of learners from the other words.
+def split_settings(arguments: Sequence[str], known: Mapping[str, Setting]) -> tuple[dict[str, str], list[str]]:
+    """Split learner settings from the other arguments.
 
     Returns:
-        Name -> text as typed ("yes" and "no" for switches), and the words that remain.
+        Setting name -> text as typed ("yes" and "no" for switches), and the other arguments.
     """
     typed: dict[str, str] = {}
     rest: list[str] = []
-    queue = list(words)
+    queue = list(arguments)
     while queue:
         word = queue.pop(0)
         flag, has_value, value = word.partition("=")
@@ -182,60 +214,62 @@ def take_settings(words: Sequence[str], known: Mapping[str, Setting]) -> tuple[d
         elif queue:
             typed[name] = queue.pop(0)
         else:
-            raise UsageError(f"{flag} needs a value", f"It takes {setting.describes}.")
+            raise UsageError(f"{flag} needs a value", f"It takes {setting.accepted_values}.")
     return typed, rest
 
 
 def _setting(name: str, known: Mapping[str, Setting]) -> Setting | None:
-    """The setting that a flag names, by its present or its former name; None where it names none."""
+    """The setting with this current or former name; None if there is none."""
     return known.get(renamed.setting_name(name, known))
 
 
 def parse_settings(
     typed: Mapping[str, str], learner: Learner[Any, Any, Any], known: Mapping[str, Setting]
 ) -> dict[str, Any]:
-    """The typed settings as the learner's own; one it has not is an error that says who has it."""
-    own = {setting.name: setting for setting in flat(learner.settings)}
+    """Parse typed settings for a learner; raises UsageError for a setting of other models and names those."""
+    available = {setting.name: setting for setting in flatten(learner.settings)}
     values = {}
     for former, text in typed.items():
-        name = present_name(former, own)
-        if name not in own:
-            who = [
+        name = current_name(former, available)
+        if name not in available:
+            models = [
                 entry.name
                 for task in catalog.tasks().values()
                 for entry in task.learners
                 if name in {s.name for s in entry.settings}
             ]
-            also = f" ({', '.join(dict.fromkeys(who))} has it)" if who else ""
+            also = f" ({', '.join(dict.fromkeys(models))} has it)" if models else ""
             raise UsageError(
-                f"{learner.name} has no setting --{name.replace('_', '-')}{also}", nearest(name, sorted(own))
+                f"{learner.name} has no setting --{name.replace('_', '-')}{also}", suggest_name(name, sorted(available))
             )
-        values[name] = own[name].parse(text)
+        values[name] = available[name].parse(text)
     return values
 
 
-def present_name(name: str, known: Collection[str]) -> str:
-    """The present name of a setting; says so where another was typed."""
+def current_name(name: str, known: Collection[str]) -> str:
+    """The current name of a setting; prints a message if a former name was typed."""
     from snellen.cli import terminal
 
     present = renamed.setting_name(name, known)
     if present != name:
-        terminal.say(f"--{name.replace('_', '-')} is now --{present.replace('_', '-')}")
+        terminal.print_message(f"--{name.replace('_', '-')} is now --{present.replace('_', '-')}")
     return present
 
 
 def settings_help(settings: Sequence[Setting]) -> str:
-    """One entry a setting: flag, what it takes, its sentence and default."""
+    """Help text of settings: flag, help, accepted values, default."""
     lines = []
     for setting in settings:
         switch = setting.kind == "bool"
         flag = f"{setting.flag}/--no-{setting.flag[2:]}" if switch else f"{setting.flag} {setting.kind.upper()}"
-        lines.append(f"  {flag}\n      {setting.help} (takes {setting.describes}; default {shown(setting.default)})")
+        lines.append(
+            f"  {flag}\n      {setting.help} (takes {setting.accepted_values}; default {format_value(setting.default)})"
+        )
     return "\n".join(lines)
 
 
-def shown(value: Any) -> str:
-    """A setting's value as it would be typed."""
+def format_value(value: Any) -> str:
+    """A setting value as it would be typed."""
     if value is None:
         return "auto"
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""`snellen predict [RUN] WHAT...`: what a run says of files, folders, globs, tables, or of standard input."""
+"""`snellen predict [RUN] INPUT...`: predictions for files, folders, globs, tables, or standard input."""
 
 from __future__ import annotations
 
@@ -7,97 +7,108 @@ from pathlib import Path
 from typing import Any
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own, given_run
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, load_run
 from snellen.core.errors import UsageError
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("predict", "What RUN (default: the newest) says of files, folders, globs and tables.")
-    made.add_argument(
-        "what",
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("predict", "Predict files, folders, globs or tables with RUN (default: newest).")
+    parser.add_argument(
+        "inputs",
         nargs="+",
-        metavar="WHAT",
-        help="[RUN] and what to predict; - reads paths, one a line, or the table itself where the model reads tables",
+        metavar="INPUT",
+        help="Optional RUN, then files, folders, globs or tables; -: paths or a table from standard input",
     )
-    made.add_argument("--csv", action="store_true", help="a table instead of JSON lines")
-    made.add_argument("--draw", metavar="FOLDER", help="write each picture there with its answer on it")
-    made.add_argument(
-        "--coco", metavar="FILE", help="write all that was found, below the threshold too, as COCO's results"
+    parser.add_argument("--csv", action="store_true", help="Print a CSV table instead of JSON lines")
+    parser.add_argument(
+        "--draw", metavar="FOLDER", help="Output folder of the images with their predictions drawn on them"
     )
-    made.add_argument(
+    parser.add_argument(
+        "--coco",
+        metavar="FILE",
+        help="Output file of all detections, including those below the threshold, in COCO results format",
+    )
+    parser.add_argument(
         "--coco-annotations",
         metavar="FILE",
-        help="an annotation file of COCO's: --coco numbers pictures and "
-        "classes as it does (default: as the run's data)",
+        help="COCO annotation file whose image and category ids --coco uses (default: those of the run's data)",
     )
-    made.add_argument(
-        "--maps", metavar="FOLDER", help="write the map of each picture there: classes as an index PNG, numbers as NPY"
+    parser.add_argument(
+        "--maps", metavar="FOLDER", help="Output folder of the prediction maps: classes as index PNG, numbers as NPY"
     )
-    made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
-    given = made.parse_args(list(words))
-    if (Path(given.what[0]) / "run.json").exists():
-        given.run = given.what.pop(0)
-    if not given.what:
-        raise UsageError("snellen predict needs something to predict", f"snellen predict {given.run} FILE...")
-    if "like" in given and "coco" not in given:
-        raise UsageError("--like is for the numbers that --coco writes", "Give --coco FILE too, or leave --like out.")
-    trained = given_run(given, own)
+    parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
+    args = parser.parse_args(list(arguments))
+    if (Path(args.inputs[0]) / "run.json").exists():
+        args.run = args.inputs.pop(0)
+    if not args.inputs:
+        raise UsageError("snellen predict needs inputs", f"snellen predict {args.run} FILE...")
+    if "coco_annotations" in args and "coco" not in args:
+        raise UsageError("--coco-annotations needs --coco", "Add --coco FILE, or omit --coco-annotations.")
+    trained = load_run(args, custom)
 
     from snellen.data.source import BadSamples
 
     progress = terminal.ProgressBar()
-    begun = False
+    has_header = False
     try:
-        for record in trained.answers(
-            given.what,
-            draw=vars(given).get("draw"),
+        for record in trained.predict_files(
+            args.inputs,
+            draw=vars(args).get("draw"),
             progress=progress,
-            coco=vars(given).get("coco"),
-            maps=vars(given).get("maps"),
-            coco_annotations=vars(given).get("coco_annotations"),
+            coco=vars(args).get("coco"),
+            maps=vars(args).get("maps"),
+            coco_annotations=vars(args).get("coco_annotations"),
         ):
-            if "csv" not in given:
-                terminal.line(record)
+            if "csv" not in args:
+                terminal.print_json(record)
                 continue
-            for row in _rows(record):  # every answer of a model has the same keys
-                if not begun:
+            for row in _csv_rows(record):  # all records of a model have the same keys
+                if not has_header:
                     print(terminal.csv_row(list(row)))
-                begun = True
+                has_header = True
                 print(terminal.csv_row([str(value) for value in row.values()]))
     except BadSamples as error:
-        if len(error.problems) > 5:  # more than the error itself names
+        if len(error.problems) > 5:  # the error itself names five
             for id, problem in error.problems.items():
-                terminal.say(f"{error.names[id]}: {problem}")
+                terminal.print_message(f"{error.names[id]}: {problem}")
         raise
     return 0
 
 
-def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for an answer; where it is a list of objects, a row for each of them."""
+def _csv_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """CSV rows of a record: one per detection, else one."""
     if "objects" not in record:
-        return [_flat(record)]
+        return [_flatten_record(record)]
     name = {key: value for key, value in record.items() if key != "objects"}
-    return [{**name, **_of_object(one)} for one in record["objects"]]
+    return [{**name, **_detection_row(detection)} for detection in record["objects"]]
 
 
-def _of_object(one: dict[str, Any]) -> dict[str, Any]:
-    """Class, score, the corners of the box, the mask in COCO's short form, and three numbers of each keypoint."""
-    row = {"class": one["class"], "score": one["score"], **dict(zip(("x1", "y1", "x2", "y2"), one["box"], strict=True))}
-    if "mask" in one:
-        row |= {"height": one["mask"]["size"][0], "width": one["mask"]["size"][1], "mask": one["mask"]["counts"]}
-    for place, point in enumerate(one.get("keypoints", ())):
-        row |= {f"{word}[{place}]": number for word, number in zip(("x", "y", "sure"), point, strict=True)}
+def _detection_row(detection: dict[str, Any]) -> dict[str, Any]:
+    """CSV row of a detection: class, score, box corners, mask as COCO RLE, x, y and score of each keypoint."""
+    row = {
+        "class": detection["class"],
+        "score": detection["score"],
+        **dict(zip(("x1", "y1", "x2", "y2"), detection["box"], strict=True)),
+    }
+    if "mask" in detection:
+        row |= {
+            "height": detection["mask"]["size"][0],
+            "width": detection["mask"]["size"][1],
+            "mask": detection["mask"]["counts"],
+        }
+    for index, point in enumerate(detection.get("keypoints", ())):
+        row |= {f"{axis}[{index}]": number for axis, number in zip(("x", "y", "sure"), point, strict=True)}
     return row
 
 
-def _flat(record: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """A nested answer as one row: probabilities become columns of their own. Masks and maps are no figures."""
+def _flatten_record(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten a nested record to one row: one column per probability, without masks and maps."""
     row: dict[str, Any] = {}
     for key, value in record.items():
-        name = f"{before}[{key}]" if before else key
+        name = f"{prefix}[{key}]" if prefix else key
         if isinstance(value, dict):
-            row.update(_flat(value, name) if key not in ("segments", "map") else {})
+            row.update(_flatten_record(value, name) if key not in ("segments", "map") else {})
         else:
             row[name] = ";".join(map(str, value)) if isinstance(value, list) else value
     return row

@@ -1,17 +1,17 @@
-"""`snellen report [RUN]`: the page again."""
+"""`snellen report [RUN]`: write the HTML report again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snellen.cli.main import parser
-from snellen.cli.options import Own, given_run
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, load_run
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("report", "Write the page of RUN (default: the newest) again and print its path.")
-    made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
-    made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
-    given = made.parse_args(list(words))
-    print(given_run(given, own).report())
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("report", "Write the HTML report of RUN (default: newest) again and print its path.")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="Run folder (default: newest under runs/)")
+    parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
+    args = parser.parse_args(list(arguments))
+    print(load_run(args, custom).report())
     return 0

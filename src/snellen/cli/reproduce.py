@@ -1,4 +1,4 @@
-"""`snellen reproduce [NAME ...]`: published tables, what was printed beside what is measured here."""
+"""`snellen reproduce [NAME...]`: published tables next to values measured here."""
 
 from __future__ import annotations
 
@@ -9,134 +9,151 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own, whole
-from snellen.core.errors import UsageError, nearest
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, int_at_least
+from snellen.core.errors import UsageError, suggest_name
 
 if TYPE_CHECKING:
     from snellen.reproduce.result import Result
-    from snellen.reproduce.table import How, Table
+    from snellen.reproduce.table import MeasureOptions, PublishedTable
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser(
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser(
         "reproduce",
-        "Measure published tables: what was printed stands beside what is measured here, with "
-        "seeds, interval, deviations and a verdict. Without NAME: which there are, and what they gave.",
+        "Measure the values of published tables and compare them with the published values: "
+        "seeds, confidence interval, deviations and a verdict. Without NAME: list the tables and stored verdicts.",
     )
-    made.add_argument("names", nargs="*", default=[], metavar="NAME", help="tables")
-    made.add_argument("--stored", action="store_true", help="run nothing: show the result that is kept")
-    made.add_argument("--seeds", type=whole(1), metavar="N", help="how many are taken (default: the table's own)")
-    made.add_argument("--quick", action="store_true", help="smaller, faster: figures that are scaled down say so")
-    made.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, mps (default auto)")
-    made.add_argument("--out", metavar="FOLDER", help="keep what was measured there, as NAME.json")
-    made.add_argument("--format", choices=terminal.FORMATS, default="text", help="of the table (default text)")
-    made.add_argument("--json", action="store_true", help="print one JSON line a row")
-    given = made.parse_args(list(words))
+    parser.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help="Published tables to measure (default: list all)"
+    )
+    parser.add_argument("--stored", action="store_true", help="Show the stored result without measuring")
+    parser.add_argument(
+        "--seeds",
+        type=int_at_least(1),
+        metavar="N",
+        help="Number of random seeds, at least 1 (default: set by the table)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="Measure a smaller, faster version; scaled-down values are marked"
+    )
+    parser.add_argument("--device", metavar="NAME", help="Device: auto, cpu, cuda or mps (default auto)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="Output folder of the results, as NAME.json (default: not saved)"
+    )
+    parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
+    parser.add_argument("--json", action="store_true", help="Print one JSON line per row")
+    args = parser.parse_args(list(arguments))
 
     from snellen.reproduce import TABLES
-    from snellen.reproduce.result import settled, stored
-    from snellen.reproduce.table import How
+    from snellen.reproduce.result import load_result, resolve_options
+    from snellen.reproduce.table import MeasureOptions
 
-    unknown = [name for name in given.names if name not in TABLES]
+    unknown = [name for name in args.names if name not in TABLES]
     if unknown:
-        raise UsageError(f"No published table is called {unknown[0]!r}", nearest(unknown[0], list(TABLES)))
-    asked = vars(given)
-    if not given.names and "stored" not in asked:
-        _list(list(TABLES.values()), given.format, "json" in given)
+        raise UsageError(f"No published table is called {unknown[0]!r}", suggest_name(unknown[0], list(TABLES)))
+    values = vars(args)
+    if not args.names and "stored" not in values:
+        _list(list(TABLES.values()), args.format, "json" in args)
         return 0
-    progress = terminal.ProgressBar(quiet="json" in given)
-    how = How(
-        seeds=asked.get("seeds", 0), quick="quick" in asked, device=asked.get("device", "auto"), progress=progress
+    progress = terminal.ProgressBar(quiet="json" in args)
+    measure_options = MeasureOptions(
+        seeds=values.get("seeds", 0), quick="quick" in values, device=values.get("device", "auto"), progress=progress
     )
-    command = shlex.join(["snellen", "reproduce", *words])
-    for name in given.names or TABLES:
+    command = shlex.join(["snellen", "reproduce", *arguments])
+    for name in args.names or TABLES:
         table = TABLES[name]
         try:
             result = (
-                stored(table)
-                if "stored" in asked
-                else _measured(table, settled(table, how), command, progress, asked.get("out"))
+                load_result(table)
+                if "stored" in values
+                else _measure(table, resolve_options(table, measure_options), command, progress, values.get("out"))
             )
         finally:
             progress.end()
-        _show(table, result, given.format, "json" in given)
+        _show(table, result, args.format, "json" in args)
     return 0
 
 
-def _measured(table: Table, how: How, command: str, progress: terminal.ProgressBar, out: str | None) -> Result:
-    """Runs a table; each row is kept as soon as it is measured."""
+def _measure(
+    table: PublishedTable,
+    measure_options: MeasureOptions,
+    command: str,
+    progress: terminal.ProgressBar,
+    out: str | None,
+) -> Result:
+    """Measure a table; each row is saved as soon as it is measured."""
     from snellen.reproduce.result import run as run_table
-    from snellen.reproduce.result import store
+    from snellen.reproduce.result import save_result
 
-    progress.say(
-        f"{table.name}: {how.seeds} seed{'s' * (how.seeds > 1)} on {how.device}, "
-        f"about {terminal.duration(table.seconds(how))}"
+    progress.message(
+        f"{table.name}: {measure_options.seeds} seed{'s' * (measure_options.seeds > 1)} on {measure_options.device}, "
+        f"about {terminal.format_duration(table.seconds(measure_options))}"
     )
     folder = None if out is None else Path(out)
 
-    def keep(result: Result) -> None:
+    def save_rows(result: Result) -> None:
         if folder is not None:
-            store(result, folder)
+            save_result(result, folder)
 
-    result = run_table(table, how, command, keep)
+    result = run_table(table, measure_options, command, save_rows)
     if folder is not None:
-        progress.say(f"kept: {folder / table.name}.json")
+        progress.message(f"saved: {folder / table.name}.json")
     return result
 
 
-def _show(table: Table, result: Result | None, form: str, as_json: bool) -> None:
-    from snellen.reproduce.result import COLUMNS, compared, story
+def _show(table: PublishedTable, result: Result | None, table_format: str, as_json: bool) -> None:
+    from snellen.reproduce.result import COLUMNS, comparison_rows, provenance
 
     if as_json:
         _lines(table, result)
         return
-    if form == "text":
-        terminal.tell("\n".join([table.title, *story(table, result), ""]))
-    rows = compared(table, result)
-    wanted = [k for k, name in enumerate(COLUMNS) if name == "row" or any(row[k] for row in rows)]
-    print(terminal.table([COLUMNS[k] for k in wanted], [[row[k] for k in wanted] for row in rows], form))
+    if table_format == "text":
+        terminal.print_text("\n".join([table.title, *provenance(table, result), ""]))
+    rows = comparison_rows(table, result)
+    columns = [k for k, name in enumerate(COLUMNS) if name == "row" or any(row[k] for row in rows)]
+    print(terminal.table([COLUMNS[k] for k in columns], [[row[k] for k in columns] for row in rows], table_format))
 
 
-def _lines(table: Table, result: Result | None) -> None:
+def _lines(table: PublishedTable, result: Result | None) -> None:
     from snellen.core.serialization import to_plain
     from snellen.reproduce.result import verdicts
 
-    head = {} if result is None else {k: v for k, v in to_plain(result).items() if k not in ("is", "table", "rows")}
-    said = verdicts(table, result)
+    common = {} if result is None else {k: v for k, v in to_plain(result).items() if k not in ("is", "table", "rows")}
+    row_verdicts = verdicts(table, result)
     for row in table.rows:
         measured = None if result is None or row.name not in result.rows else to_plain(result.rows[row.name])
-        printed = {"text": row.published.text, "source": row.published.source}
-        terminal.line(
+        published = {"text": row.published.text, "source": row.published.source}
+        terminal.print_json(
             {
                 "table": table.name,
                 "row": row.name,
                 "unit": table.unit,
-                "published": printed,
+                "published": published,
                 "measured": measured,
-                "verdict": said[row.name],
-                **head,
+                "verdict": row_verdicts[row.name],
+                **common,
             }
         )
 
 
-def _list(tables: list[Table], form: str, as_json: bool) -> None:
-    from snellen.reproduce.result import stored, verdicts
+def _list(tables: list[PublishedTable], table_format: str, as_json: bool) -> None:
+    from snellen.reproduce.result import load_result, verdicts
 
     rows = []
     for table in tables:
-        result = stored(table)
-        said = Counter(verdicts(table, result).values())
-        told = ", ".join(f"{count} {what}" for what, count in said.most_common())
+        result = load_result(table)
+        row_verdicts = Counter(verdicts(table, result).values())
+        summary = ", ".join(f"{count} {verdict}" for verdict, count in row_verdicts.most_common())
         if as_json:
-            terminal.line(
+            terminal.print_json(
                 {
                     "table": table.name,
                     "title": table.title,
-                    "verdicts": dict(said),
+                    "verdicts": dict(row_verdicts),
                     "measured": None if result is None else result.date,
                 }
             )
-        rows.append([table.name, table.title, told, "" if result is None else result.date])
+        rows.append([table.name, table.title, summary, "" if result is None else result.date])
     if not as_json:
-        print(terminal.table(["table", "what", "rows", "measured"], rows, form))
+        print(terminal.table(["table", "title", "rows", "measured"], rows, table_format))

@@ -1,4 +1,4 @@
-"""`snellen serve [RUN]`: a run that answers over HTTP."""
+"""`snellen serve [RUN]`: HTTP inference server for a run."""
 
 from __future__ import annotations
 
@@ -6,71 +6,103 @@ import argparse
 from collections.abc import Sequence
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
-from snellen.cli.options import Own, given_run, seconds, whole
+from snellen.cli.main import make_parser
+from snellen.cli.options import CustomLearners, int_at_least, load_run, seconds
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    given = _parser().parse_args(list(words))
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    args = _parser().parse_args(list(arguments))
 
     import torch
 
-    from snellen.serving.description import example
+    from snellen.serving.description import curl_arguments
     from snellen.serving.limits import limits
-    from snellen.serving.server import bound, is_local, serve, url_of
+    from snellen.serving.server import bind_socket, is_local, serve, url_of
 
-    address = bound(given.host, given.port)
+    address = bind_socket(args.host, args.port)
     with address:
-        trained = given_run(given, own)
-        chosen = limits(trained.spec.modality, vars(given))
-        if "threads" in given:
-            torch.set_num_threads(given.threads)
+        trained = load_run(args, custom)
+        server_limits = limits(trained.spec.modality, vars(args))
+        if "threads" in args:
+            torch.set_num_threads(args.threads)
 
         def ready() -> None:
             url = url_of(address)
-            terminal.tell(f"serving {trained.record.learner} on {trained.spec.name} ({trained.record.task}) at {url}")
-            terminal.tell(f"ask     curl {example(trained)} {url}predict")
-            terminal.tell("stop    Ctrl-C")
+            terminal.print_text(
+                f"serving {trained.record.learner} on {trained.spec.name} ({trained.record.task}) at {url}"
+            )
+            terminal.print_text(f"example curl {curl_arguments(trained)} {url}predict")
+            terminal.print_text("stop    Ctrl-C")
             if not is_local(address):
-                terminal.say(f"Whoever reaches {url} may ask: there is no password and no encryption.")
+                terminal.print_message(
+                    f"Everyone who can reach {url} can send requests: there is no password and no encryption."
+                )
 
-        serve(trained, address, chosen, ready)
+        serve(trained, address, server_limits, ready)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser(
+    parser = make_parser(
         "serve",
-        "Answer over HTTP what RUN (default: the newest) says of pictures or rows: POST /predict. "
-        "GET /, /info, /health and /openapi.json tell about it.",
+        "Serve the predictions of RUN (default: newest) for images or table rows over HTTP: POST /predict. "
+        "GET /, /info, /health and /openapi.json describe the server.",
     )
-    made.add_argument("run", nargs="?", metavar="RUN", help="a run's folder (default: the newest under runs/)")
-    made.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1: this machine)")
-    made.add_argument("--port", type=_port, default=8000, help="default 8000; 0: any that is free, which is told")
-    made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
-    made.add_argument("--threads", type=whole(1), metavar="N", help="of the CPU (default: those of the machine)")
-    made.add_argument(
-        "--batch-size",
-        type=whole(1),
+    parser.add_argument("run", nargs="?", metavar="RUN", help="Run folder (default: newest under runs/)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="Address to listen on (default 127.0.0.1: this machine only)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="Port, 0 to 65535; 0: a free port, printed at start (default 8000)"
+    )
+    parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
+    parser.add_argument(
+        "--threads",
+        type=int_at_least(1),
         metavar="N",
-        help="pictures asked together (default 1: the bits of an answer do not depend on what else is asked)",
+        help="Number of CPU threads, at least 1 (default: set by PyTorch)",
     )
-    group = made.add_argument_group("limits")
-    group.add_argument("--max-bytes", type=whole(1), metavar="N", help="of a request (default 32 MiB; tables 4 MiB)")
-    group.add_argument("--max-pixels", type=whole(1), metavar="N", help="of a picture (default 50,000,000)")
+    parser.add_argument(
+        "--batch-size",
+        type=int_at_least(1),
+        metavar="N",
+        help="Batch size: images per forward pass (default 1: responses do not depend on other requests)",
+    )
+    group = parser.add_argument_group("limits")
     group.add_argument(
-        "--max-inputs", type=whole(1), metavar="N", help="pictures or rows of a request (default 64; rows 10,000)"
+        "--max-bytes",
+        type=int_at_least(1),
+        metavar="N",
+        help="Maximum bytes of a request body (default 32 MiB; tables 4 MiB)",
     )
-    group.add_argument("--max-queue", type=whole(1), metavar="N", help="requests that may wait (default 64)")
-    group.add_argument("--timeout", type=seconds, metavar="SECONDS", help="until a request is given up (default 30)")
     group.add_argument(
-        "--io-timeout", type=seconds, metavar="SECONDS", help="with a client that sends or reads slowly (default 10)"
+        "--max-pixels", type=int_at_least(1), metavar="N", help="Maximum pixels of an image (default 50,000,000)"
     )
-    group.add_argument("--max-connections", type=whole(1), metavar="N", help="open at one time (default 256)")
-    return made
+    group.add_argument(
+        "--max-inputs",
+        type=int_at_least(1),
+        metavar="N",
+        help="Maximum images or rows per request (default 64; rows 10,000)",
+    )
+    group.add_argument(
+        "--max-queue", type=int_at_least(1), metavar="N", help="Maximum requests in the queue (default 64)"
+    )
+    group.add_argument(
+        "--timeout", type=seconds, metavar="SECONDS", help="Timeout of a prediction in seconds (default 30)"
+    )
+    group.add_argument(
+        "--io-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="Timeout for a slow client to send a request or read a response, in seconds (default 10)",
+    )
+    group.add_argument(
+        "--max-connections", type=int_at_least(1), metavar="N", help="Maximum simultaneous connections (default 256)"
+    )
+    return parser
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"takes a number from 0 to 65535, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
     return int(text)

@@ -1,4 +1,4 @@
-"""What is printed and how: tables in four forms, JSON lines, progress, messages."""
+"""Terminal output: tables, JSON lines, progress bar, messages."""
 
 from __future__ import annotations
 
@@ -8,31 +8,43 @@ import time
 from typing import Any
 
 from snellen.core.errors import printable
-from snellen.report.tables import FORMATS, Row, csv_row, table
+from snellen.report.tables import FORMATS, RowCells, csv_row, table
 
-__all__ = ["FORMATS", "ProgressBar", "Row", "amount", "csv_row", "duration", "line", "say", "seconds", "table", "tell"]
+__all__ = [
+    "FORMATS",
+    "ProgressBar",
+    "RowCells",
+    "csv_row",
+    "format_count",
+    "format_duration",
+    "parse_duration",
+    "print_json",
+    "print_message",
+    "print_text",
+    "table",
+]
 
 
-def line(value: Any) -> None:
-    """One JSON line on stdout."""
+def print_json(value: Any) -> None:
+    """Print one JSON line to stdout."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def say(message: str) -> None:
-    """A message for people, on stderr: stdout is for results."""
+def print_message(message: str) -> None:
+    """Print a message to stderr; stdout is for results."""
     print(printable(message), file=sys.stderr, flush=True)
 
 
-def tell(text: str) -> None:
-    """A result for people, on stdout; what a terminal would obey is escaped, as names of files may hold anything."""
+def print_text(text: str) -> None:
+    """Print text to stdout, with control characters escaped: file names may contain any."""
     print(printable(text))
 
 
 class ProgressBar:
-    """Progress on a terminal, with rate and time left; nothing but messages elsewhere.
+    """Progress bar with rate and remaining time on a terminal; messages only elsewhere.
 
     Args:
-        quiet: say nothing at all.
+        quiet: print nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -41,11 +53,11 @@ class ProgressBar:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
         self._loop = ("", 0, 0.0)
-        self._climb: tuple[str, int, int] | None = None
+        self._ladder: tuple[str, int, int] | None = None
 
-    def begin(self, name: str, place: int, of: int) -> None:
-        """The loops that follow belong to the model at this place of so many: one bar shows the whole climb."""
-        self._climb = (name, place, of)
+    def begin(self, name: str, index: int, total: int) -> None:
+        """Start model `index` of `total`: the loops that follow share one bar for the ladder."""
+        self._ladder = (name, index, total)
         self.update("", 0, 1, {})
 
     def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
@@ -55,13 +67,13 @@ class ProgressBar:
             self._bar = _bar()
             self._bar.start()
         figures = "  ".join([self._rate(loop, step), *(f"{k} {v:.4g}" for k, v in scalars.items() if k != "lr")])
-        if self._climb is not None:
-            name, place, of = self._climb
+        if self._ladder is not None:
+            name, index, models = self._ladder
             if not self._tasks:
-                self._tasks[""] = self._bar.add_task("", total=of, figures="")
-            done = round(place + step / total, 2)
-            words = f"{place + 1} of {of}: {name}"
-            self._bar.update(self._tasks[""], description=words, completed=done, figures=figures)
+                self._tasks[""] = self._bar.add_task("", total=models, figures="")
+            done = round(index + step / total, 2)
+            description = f"{index + 1} of {models}: {name}"
+            self._bar.update(self._tasks[""], description=description, completed=done, figures=figures)
             return
         if loop not in self._tasks:
             self._tasks[loop] = self._bar.add_task(loop, total=total, figures="")
@@ -70,20 +82,20 @@ class ProgressBar:
             self.end()
 
     def _rate(self, loop: str, step: int) -> str:
-        """Steps a second since the loop was first told of."""
+        """Steps per second since the first update of the loop."""
         if loop != self._loop[0] or step < self._loop[1]:
             self._loop = (loop, step, time.monotonic())
-        _, first, since = self._loop
-        passed = time.monotonic() - since
-        return f"{(step - first) / passed:.4g} steps/s" if step > first and passed > 0 else ""
+        _, first, start = self._loop
+        elapsed = time.monotonic() - start
+        return f"{(step - first) / elapsed:.4g} steps/s" if step > first and elapsed > 0 else ""
 
-    def say(self, message: str) -> None:
+    def message(self, message: str) -> None:
         if self.quiet:
             return
         if self._bar is not None:
             self._bar.console.print(printable(message), markup=False, highlight=False)
         else:
-            say(message)
+            print_message(message)
 
     def end(self) -> None:
         if self._bar is not None:
@@ -105,8 +117,8 @@ def _bar() -> Any:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def seconds(text: str) -> float:
-    """Seconds of "90", "90s", "10m", "1h" or "1h30m"; raises ValueError else."""
+def parse_duration(text: str) -> float:
+    """Seconds of "90", "90s", "10m", "1h" or "1h30m"; raises ValueError otherwise."""
     import re
 
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
@@ -116,8 +128,8 @@ def seconds(text: str) -> float:
     return 3600 * hours + 60 * minutes + rest
 
 
-def duration(value: float) -> str:
-    """Seconds as people say them."""
+def format_duration(value: float) -> str:
+    """Format seconds with a suitable unit."""
     if value < 1:
         return f"{1000 * value:.2g} ms" if value < 0.01 else f"{1000 * value:.0f} ms"
     if value < 120:
@@ -125,9 +137,9 @@ def duration(value: float) -> str:
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
-def amount(value: float) -> str:
-    """A large count with its prefix: 61.7 k, 11.2 M."""
-    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+def format_count(value: float) -> str:
+    """Format a large count with its prefix: 61.7 k, 11.2 M."""
+    for size, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
+            return f"{value / size:.3g}{prefix}"
     return f"{value:g}"

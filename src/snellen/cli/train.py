@@ -1,4 +1,4 @@
-"""`snellen train DATA`: one model, from data to a report."""
+"""`snellen train DATA`: train one model, evaluate it, write the report."""
 
 from __future__ import annotations
 
@@ -9,132 +9,150 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
-from snellen.cli.main import parser
+from snellen.cli.main import make_parser
 from snellen.cli.options import (
-    Own,
-    add_data,
-    add_machine,
+    CustomLearners,
+    add_compute_options,
+    add_data_options,
     all_settings,
+    format_value,
+    int_at_least,
     open_data,
     parse_settings,
     run_options,
     settings_help,
-    shown,
-    take_settings,
-    whole,
+    split_settings,
 )
 from snellen.core import catalog
-from snellen.core.errors import UsageError, nearest
+from snellen.core.errors import UsageError, suggest_name
 
 if TYPE_CHECKING:
     from snellen.core.spec import Preprocessing, Spec
     from snellen.model_selection.cross_validation import Folds
 
 
-def run(words: Sequence[str], own: Own) -> int:
-    made = parser("train", "Train one model on DATA, judge it on the test split, and write its report.")
-    made.add_argument("data", nargs="?", metavar="DATA", help="a folder, a file, or a name (see snellen list data)")
-    made.add_argument("--model", metavar="NAME", help="the learner (default: what suits the data; snellen list models)")
-    made.add_argument("--task", metavar="NAME", help="the task (default: what the data asks)")
-    made.add_argument("--out", metavar="FOLDER", help="the run's folder (default: a new one under runs/)")
-    made.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
-    made.add_argument("--folds", type=whole(2), metavar="K", help="train K times, each time tested on another part")
-    made.add_argument("--skip-test", action="store_true", help="judge on validation only, for now")
-    made.add_argument("--explain", action="store_true", help="show every setting and where it comes from, then train")
-    made.add_argument("--json", action="store_true", help="print the result as one JSON line")
-    add_data(made)
-    add_machine(made)
-    known = all_settings(own)
-    typed, rest = take_settings(words, known)
-    if "-h" in rest or "--help" in rest:
-        return _help(made, rest, own)
-    given, unknown = made.parse_known_args(rest)
+def run(arguments: Sequence[str], custom: CustomLearners) -> int:
+    parser = make_parser("train", "Train one model on DATA, evaluate it on the test split, and write its report.")
+    parser.add_argument(
+        "data", nargs="?", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)"
+    )
+    parser.add_argument("--model", metavar="NAME", help="Model (default: chosen by the data; see snellen list models)")
+    parser.add_argument(
+        "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="Output folder of the run (default: new under runs/)")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="Resume an interrupted run; bit-identical to an uninterrupted one"
+    )
+    parser.add_argument(
+        "--folds",
+        type=int_at_least(2),
+        metavar="K",
+        help="Number of cross-validation folds, at least 2 (default: none, one split)",
+    )
+    parser.add_argument("--skip-test", action="store_true", help="Evaluate on the validation split only")
+    parser.add_argument(
+        "--explain", action="store_true", help="Print every setting and the origin of its value, then train"
+    )
+    parser.add_argument("--json", action="store_true", help="Print the result as one JSON line")
+    add_data_options(parser)
+    add_compute_options(parser)
+    known = all_settings(custom)
+    typed, other_arguments = split_settings(arguments, known)
+    if "-h" in other_arguments or "--help" in other_arguments:
+        return _print_help(parser, other_arguments, custom)
+    args, unknown = parser.parse_known_args(other_arguments)
     if unknown:
-        flags = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         raise UsageError(
             f"snellen train does not know {unknown[0]}",
-            nearest(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
+            suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
         )
 
     from snellen import api
     from snellen.core.record import read_record
-    from snellen.core.settings import flat, resolve
+    from snellen.core.settings import flatten, resolve
 
-    progress = terminal.ProgressBar(quiet="json" in given)
-    where = run_options(given, progress=progress, evaluate_test="skip_test" not in given)
-    ours = {learner.name: learner for learner in own}
+    progress = terminal.ProgressBar(quiet="json" in args)
+    options = run_options(args, progress=progress, evaluate_test="skip_test" not in args)
+    custom_by_name = {learner.name: learner for learner in custom}
     try:
-        if "resume" in given:
-            if typed or "data" in given or "model" in given or "folds" in given:
-                raise UsageError("--resume goes on with the settings of the run", "Give --resume RUN alone.")
-            trained = api.resume(given.resume, learner=ours.get(read_record(Path(given.resume)).learner), options=where)
+        if "resume" in args:
+            if typed or "data" in args or "model" in args or "folds" in args:
+                raise UsageError("--resume uses the data, model and settings of the run", "Give --resume RUN alone.")
+            trained = api.resume(
+                args.resume, learner=custom_by_name.get(read_record(Path(args.resume)).learner), options=options
+            )
         else:
-            if "data" not in given:
+            if "data" not in args:
                 raise UsageError("snellen train needs data", "snellen train DATA; see snellen list data.")
-            data = open_data(given)
-            progress.say(f"{given.data}: {data.recognised_as}")
+            data = open_data(args)
+            progress.message(f"{args.data}: {data.recognised_as}")
             for finding in data.findings:
-                progress.say(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
-            task = api.find_task(vars(given).get("task"), data.spec)
-            name = vars(given).get("model")
-            learner = ours[name] if name in ours else api.find_learner(name, task, data.spec)
+                progress.message(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+            task = api.find_task(vars(args).get("task"), data.spec)
+            name = vars(args).get("model")
+            learner = custom_by_name[name] if name in custom_by_name else api.find_learner(name, task, data.spec)
             values = parse_settings(typed, learner, known)
-            progress.say(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
-            if "explain" in given:
+            progress.message(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
+            if "explain" in args:
                 chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
-                rows = [[s.flag, shown(s.default), sources[s.name], s.help] for s in flat(learner.settings, chosen)]
-                rows += _pictures(data.spec, learner.preprocessing_of(chosen, data.spec))
-                terminal.say(terminal.table(["setting", "value", "because", "meaning"], rows))
-            if "folds" in given:
+                rows = [
+                    [s.flag, format_value(s.default), sources[s.name], s.help]
+                    for s in flatten(learner.settings, chosen)
+                ]
+                rows += _image_size_row(data.spec, learner.preprocessing_of(chosen, data.spec))
+                terminal.print_message(terminal.table(["setting", "value", "origin", "meaning"], rows))
+            if "folds" in args:
                 from snellen.model_selection.cross_validation import cross_validate
 
-                crossed = cross_validate(
+                folds = cross_validate(
                     data,
                     learner,
-                    given.folds,
-                    out=vars(given).get("out"),
+                    args.folds,
+                    out=vars(args).get("out"),
                     settings=values,
-                    options=where,
+                    options=options,
                     command=api.command_line(),
                 )
                 progress.end()
-                show_folds(crossed, as_json="json" in given)
+                print_folds(folds, as_json="json" in args)
                 return 0
             trained = api.train(
                 data,
                 learner,
                 task=task.name,
-                seed=vars(given).get("seed", 0),
-                out=vars(given).get("out"),
-                options=where,
+                seed=vars(args).get("seed", 0),
+                out=vars(args).get("out"),
+                options=options,
                 command=api.command_line(),
                 **values,
             )
     finally:
         progress.end()
-    show(trained, as_json="json" in given)
+    print_result(trained, as_json="json" in args)
     return 0
 
 
-def _pictures(spec: Spec, preprocessing: Preprocessing) -> list[list[str]]:
-    """The row that says at which size pictures are read, whatever decides it."""
-    from snellen.data.image_size import why_size
+def _image_size_row(spec: Spec, preprocessing: Preprocessing) -> list[list[str]]:
+    """The row of --explain for the image size."""
+    from snellen.data.image_size import explain_size
 
     if spec.modality != "image":
         return []
     size = "any" if preprocessing.size is None else f"{preprocessing.size[1]}x{preprocessing.size[0]}"
-    return [["pictures", size, why_size(spec, preprocessing), "Width and height at which pictures are read."]]
+    return [["images", size, explain_size(spec, preprocessing), "Width and height that images are resized to."]]
 
 
-def show(trained: object, *, as_json: bool) -> None:
-    """The headline, the metrics and the way to the report."""
+def print_result(trained: object, *, as_json: bool) -> None:
+    """Print the metrics and the path of the report."""
     from snellen.api import TrainedRun
     from snellen.core.serialization import to_plain
 
     assert isinstance(trained, TrainedRun)
     metrics = trained.metrics
     if as_json:
-        terminal.line(
+        terminal.print_json(
             {
                 "run": str(trained.folder),
                 "learner": trained.record.learner,
@@ -151,41 +169,41 @@ def show(trained: object, *, as_json: bool) -> None:
         print(f"report: {report}")
 
 
-def show_folds(crossed: Folds, *, as_json: bool) -> None:
-    """The headline of every fold, their mean and its interval."""
+def print_folds(folds: Folds, *, as_json: bool) -> None:
+    """Print the headline metric of every fold, and the mean with its confidence interval."""
     from snellen.core.serialization import to_plain
 
     if as_json:
-        terminal.line(
+        terminal.print_json(
             {
-                "folder": str(crossed.folder),
-                "learner": crossed.learner,
-                "headline": crossed.headline,
-                "folds": to_plain(crossed.each),
-                "mean": to_plain(crossed.mean),
+                "folder": str(folds.folder),
+                "learner": folds.learner,
+                "headline": folds.headline,
+                "folds": to_plain(folds.each),
+                "mean": to_plain(folds.mean),
             }
         )
         return
-    rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(crossed.each, 1)]
-    print(terminal.table(["fold", f"{crossed.headline} (test), ± 95 % over samples"], rows))
-    print(f"\nmean: {crossed.mean}, ± 95 % over {len(rows)} folds\n\nruns: {crossed.folder}")
+    rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(folds.each, 1)]
+    print(terminal.table(["fold", f"{folds.headline} (test), ± 95 % over samples"], rows))
+    print(f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds\n\nruns: {folds.folder}")
 
 
-def _help(made: argparse.ArgumentParser, rest: Sequence[str], own: Own) -> int:
-    print(made.format_help())
-    model = next((b for a, b in itertools.pairwise(rest) if a == "--model"), None)
+def _print_help(parser: argparse.ArgumentParser, other_arguments: Sequence[str], custom: CustomLearners) -> int:
+    print(parser.format_help())
+    model = next((b for a, b in itertools.pairwise(other_arguments) if a == "--model"), None)
     if model is None:
-        print("Settings depend on the model: snellen train --model NAME --help lists them.")
+        print("Settings of a model: snellen train --model NAME --help")
         return 0
-    from snellen.core.settings import flat
+    from snellen.core.settings import flatten
 
-    mine = {learner.name: tuple(flat(learner.settings)) for learner in own}
-    found = {task: tuple(settings.values()) for task, settings in catalog.settings_of(model).items()}
-    if model in mine:
-        found["your own"] = mine[model]
-    if not found:
-        names = [entry.name for task in catalog.tasks().values() for entry in task.learners] + list(mine)
-        raise UsageError(f"No learner is called {model!r}", nearest(model, names))
-    for task, settings in found.items():
+    custom_settings = {learner.name: tuple(flatten(learner.settings)) for learner in custom}
+    settings_by_task = {task: tuple(settings.values()) for task, settings in catalog.settings_of(model).items()}
+    if model in custom_settings:
+        settings_by_task["custom"] = custom_settings[model]
+    if not settings_by_task:
+        names = [entry.name for task in catalog.tasks().values() for entry in task.learners] + list(custom_settings)
+        raise UsageError(f"No learner is called {model!r}", suggest_name(model, names))
+    for task, settings in settings_by_task.items():
         print(f"settings of {model} ({task}):\n{settings_help(settings) or '  none'}\n")
     return 0

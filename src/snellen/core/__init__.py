@@ -1,1 +1,1 @@
-"""What everything is made of: the nouns, a run's files, randomness, errors. Imports nothing above it."""
+"""Core types: task, learner, run, spec, settings, views, errors, randomness, files. Imports no other package."""

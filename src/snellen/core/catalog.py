@@ -1,6 +1,6 @@
-"""What there is, read from the source as text: names, summaries and settings, without importing torch.
+"""Catalogue of tasks and learners: names, summaries and settings, parsed from the source without importing torch.
 
-`--help`, `list` and the docs' grid use only this; a test holds it equal to the registries.
+`--help`, `list` and the grid of the docs use only this; a test holds it equal to the registries.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from snellen.core.settings import Limit, Setting, annotation, sentences
+from snellen.core.settings import Limit, Setting, field_docs, parse_annotation
 
 PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A learner as its file tells of it."""
+class LearnerEntry:
+    """A learner as its source file defines it."""
 
     name: str
     task: str
@@ -32,43 +32,43 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEntry:
-    """A task as its file tells of it."""
+    """A task as its source file defines it."""
 
     name: str
     question: str
-    learners: tuple[Entry, ...]
+    learners: tuple[LearnerEntry, ...]
 
 
 @functools.cache
 def tasks() -> dict[str, TaskEntry]:
     """All tasks with their learners, simplest first."""
-    found = {}
+    entries = {}
     for module, _ in _ordered(PACKAGE / "tasks" / "__init__.py", "TASKS"):
         folder = PACKAGE / "tasks" / module
         call = _call(_tree(folder / "task.py"), "TASK")
         name, question = (_text(folder / "task.py", call, word) for word in ("name", "question"))
-        found[name] = TaskEntry(name=name, question=question, learners=tuple(_learners(folder, name)))
-    return found
+        entries[name] = TaskEntry(name=name, question=question, learners=tuple(_learners(folder, name)))
+    return entries
 
 
-def _learners(folder: Path, task: str) -> Iterator[Entry]:
-    """The learners of a task: one in a file, or every architecture with the settings that the task adds."""
+def _learners(folder: Path, task: str) -> Iterator[LearnerEntry]:
+    """Learners of a task: one per file, or one per architecture with the settings that the task adds."""
     for module, constant in _ordered(folder / "__init__.py", "_ORDERED"):
         path = folder / f"{module}.py"
         if constant == "LEARNER":
             yield _entry(path, constant, task)
             continue
-        adds = _value(_tree(path), "ADDS")
-        assert isinstance(adds, ast.Name)
-        added = tuple(_settings(path, adds.id, group=("task",)))
-        register, home = _register(path)
-        for family, name in _ordered(home / "__init__.py", register):
-            entry = _entry(home / f"{family}.py", name, task, ("network",))
+        task_settings = _value(_tree(path), "ADDS")
+        assert isinstance(task_settings, ast.Name)
+        added = tuple(_settings(path, task_settings.id, group=("task",)))
+        registry, package = _registry(path)
+        for family, name in _ordered(package / "__init__.py", registry):
+            entry = _entry(package / f"{family}.py", name, task, ("network",))
             yield replace(entry, settings=entry.settings + added)
 
 
-def _register(path: Path) -> tuple[str, Path]:
-    """The dict of architectures that a file makes learners of (`... for a in DENSE.values()`), and its folder."""
+def _registry(path: Path) -> tuple[str, Path]:
+    """Name and folder of the dict of architectures that a file makes learners of (`... for a in DENSE.values()`)."""
     tree = _tree(path)
     name = next(
         n.value.id
@@ -84,7 +84,7 @@ def _register(path: Path) -> tuple[str, Path]:
 
 
 def settings_of(model: str) -> dict[str, dict[str, Setting]]:
-    """Task -> flag name -> setting, for the learner `model` in every task that has it."""
+    """Task -> setting name -> setting, for the learner `model` in every task that has it."""
     return {
         task.name: {s.name: s for s in entry.settings}
         for task in tasks().values()
@@ -99,14 +99,16 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _ordered(path: Path, registry: str) -> list[tuple[str, str]]:
-    """The constants of modules (`lenet.LENET`) that stand in the definition of `registry`, in their order."""
-    inside = [n for n in ast.walk(_value(_tree(path), registry)) if isinstance(n, ast.Attribute) and n.attr.isupper()]
-    inside.sort(key=lambda n: (n.lineno, n.col_offset))
-    return [(n.value.id, n.attr) for n in inside if isinstance(n.value, ast.Name)]
+    """Module constants (`lenet.LENET`) in the definition of `registry`, in source order."""
+    constants = [
+        n for n in ast.walk(_value(_tree(path), registry)) if isinstance(n, ast.Attribute) and n.attr.isupper()
+    ]
+    constants.sort(key=lambda n: (n.lineno, n.col_offset))
+    return [(n.value.id, n.attr) for n in constants if isinstance(n.value, ast.Name)]
 
 
 def _value(tree: ast.Module, name: str) -> ast.expr:
-    """What is assigned to a name of a module."""
+    """Expression assigned to a name of a module."""
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -126,27 +128,25 @@ def _argument(call: ast.Call, name: str) -> ast.expr | None:
 
 
 def _text(path: Path, call: ast.Call, name: str) -> str:
-    """A text given in a call, as it stands there or as a constant of its module."""
+    """Text argument of a call: a literal, or the name of a constant of the module."""
     node = _argument(call, name)
     assert node is not None
     return str(ast.literal_eval(_value(_tree(path), node.id) if isinstance(node, ast.Name) else node))
 
 
-def _entry(path: Path, constant: str, task: str, group: tuple[str, ...] = ()) -> Entry:
+def _entry(path: Path, constant: str, task: str, group: tuple[str, ...] = ()) -> LearnerEntry:
     call = _call(_tree(path), constant)
     accepts = _argument(call, "accepts")
-    preprocessing_of = (
-        ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) else {"image"}
-    )  # frozenset({...})
+    modalities = ast.literal_eval(accepts.args[0]) if isinstance(accepts, ast.Call) else {"image"}  # frozenset({...})
     settings = _argument(call, "settings")
     assert isinstance(settings, ast.Name)
     name, summary, source = (_text(path, call, key) for key in ("name", "summary", "source"))
-    return Entry(
+    return LearnerEntry(
         name=name,
         task=task,
         summary=summary,
         source=source,
-        accepts=tuple(sorted(preprocessing_of)),
+        accepts=tuple(sorted(modalities)),
         settings=tuple(_settings(path, settings.id, group=group)),
         file=str(path.relative_to(PACKAGE)),
     )
@@ -165,21 +165,21 @@ _NAMES: dict[str, Any] = {
 
 
 def _settings(
-    path: Path, name: str, changed: dict[str, Any] | None = None, group: tuple[str, ...] = ()
+    path: Path, name: str, defaults: dict[str, Any] | None = None, group: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
-    """The settings of a class, with those of its groups in the place where they stand."""
-    home, tree = _class(path, name)
-    helps = sentences(tree)
+    """Settings of a class and of its groups, in source order; `defaults` replaces defaults of the class."""
+    path, tree = _class(path, name)
+    docs = field_docs(tree)
     for node in tree.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             continue
         field = node.target.id
         if isinstance(node.annotation, ast.Name) and node.annotation.id not in _NAMES:
-            given = node.value.keywords if isinstance(node.value, ast.Call) else []
-            defaults = {k.arg: ast.literal_eval(k.value) for k in given if k.arg}
-            yield from _settings(home, node.annotation.id, defaults, (*group, field))
+            keywords = node.value.keywords if isinstance(node.value, ast.Call) else []
+            group_defaults = {k.arg: ast.literal_eval(k.value) for k in keywords if k.arg}
+            yield from _settings(path, node.annotation.id, group_defaults, (*group, field))
             continue
-        kind, many, optional, choices, limit = annotation(_annotation(home, node.annotation))
+        kind, many, optional, choices, limit = parse_annotation(_annotation(path, node.annotation))
         setting = Setting(
             name=field,
             kind=kind,
@@ -188,20 +188,20 @@ def _settings(
             optional=optional,
             choices=choices,
             limit=limit,
-            help=helps.get(field, ""),
+            help=docs.get(field, ""),
             group=group,
         )
         setting = replace(setting, default=setting.check(setting.default))
-        yield replace(setting, default=setting.check(changed[field])) if changed and field in changed else setting
+        yield replace(setting, default=setting.check(defaults[field])) if defaults and field in defaults else setting
 
 
 def _annotation(path: Path, node: ast.expr) -> Any:
-    """The type an annotation of our own source stands for: only the names above are known to it."""
+    """Evaluate an annotation of the package's own source; only the names in `_NAMES` are defined."""
     return eval(compile(ast.Expression(node), str(path), "eval"), {"__builtins__": {}}, _NAMES)
 
 
 def _class(path: Path, name: str) -> tuple[Path, ast.ClassDef]:
-    """Where a settings class is defined: in this file, or in the one it is imported from."""
+    """File and syntax tree of a settings class, defined in this file or in the one it is imported from."""
     for node in _tree(path).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return path, node

@@ -1,7 +1,7 @@
-"""What a run needs to go on: its saved state, in two generations, each with its SHA-256 in a manifest.
+"""Checkpoints of a run: the saved state in two generations, each with its SHA-256 in a manifest.
 
-A state is written under a new name, then the manifest takes it in, then the one before the last goes. So at every
-instant the manifest names a whole state, or none has been written yet.
+A state is written under a new name, then added to the manifest, then the state before the last is removed. So the
+manifest always names a complete state, once one has been written.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ import torch
 from snellen.core import files
 from snellen.core.errors import DataError, first_line
 
-_ANEW = "Train anew, or restore the folder."
+_REMEDY = "Train again, or restore the folder."
 
 
 class Stateful(Protocol):
+    """Object with a state dict: a module, an optimizer, a scheduler."""
+
     def state_dict(self) -> Any: ...
     def load_state_dict(self, state: Any, /) -> Any: ...
 
 
 @dataclass(kw_only=True)
 class State:
-    """Everything that changes in a run.
+    """State of a run, as a checkpoint stores it.
 
     Args:
-        kept: what was given to `keep`, by name.
-        made: what `once` made, by name.
-        done, ended: steps done of each loop, and the loops that are over.
-        loop, step: the loop that ran last, and its last step.
+        kept: state dicts of the objects given to `keep`, by name.
+        made: results of `once`, by name.
+        done, ended: steps done of each loop, and the finished loops.
+        loop, step: the last loop, and its last step.
         history, digest: bytes of the history, and their SHA-256.
-        between: rows logged outside loops so far.
+        between: number of rows logged outside loops.
         notes: plain data about the run.
-        numpy, python: the states of these generators.
+        numpy, python: states of these random generators.
     """
 
     kept: dict[str, Any] = field(default_factory=dict)
@@ -55,28 +57,28 @@ class State:
 
 
 def write_state(folder: Path, generation: int, state: State) -> None:
-    """Writes a generation; the last and this one stay.
+    """Write a generation; it and the one before are retained.
 
     Raises:
-        EnvironmentProblem: when it cannot be written; the last generation is still whole then.
+        EnvironmentProblem: when it cannot be written; the last generation is then still intact.
     """
     tensors, tree = files.pack(vars(state))
     path = folder / f"{generation:08d}.safetensors"
     entry = {"file": path.name, "sha256": files.write_tensors(path, tensors, tree)}
-    before = _manifest(folder)[:1]
-    files.write_json(folder / "manifest.json", [entry, *before])
-    wanted = {entry["file"], *(e["file"] for e in before)}
-    for old in folder.glob("*.safetensors"):
-        if old.name not in wanted:
-            with contextlib.suppress(OSError):  # it does no harm, and the next save tries again
-                old.unlink()
+    previous = _manifest(folder)[:1]
+    files.write_json(folder / "manifest.json", [entry, *previous])
+    retained = {entry["file"], *(e["file"] for e in previous)}
+    for path in folder.glob("*.safetensors"):
+        if path.name not in retained:
+            with contextlib.suppress(OSError):  # a leftover file is harmless, and the next save tries again
+                path.unlink()
 
 
 def read_state(folder: Path) -> tuple[int, State] | None:
-    """The newest state that is whole, with the highest number in use; None where none was ever written.
+    """Read the newest intact state, with the highest generation number in use; None where none has been written.
 
     Raises:
-        DataError: when none that the manifest names can be read.
+        DataError: when no state in the manifest can be read.
     """
     problems = []
     entries = _manifest(folder)
@@ -84,22 +86,23 @@ def read_state(folder: Path) -> tuple[int, State] | None:
         path = folder / entry["file"]
         try:
             if files.sha256(path) != entry["sha256"]:
-                raise DataError(f"{path} is not what was written: its SHA-256 differs")
+                raise DataError(f"{path} has changed since it was written: its SHA-256 differs")
             newest = max(int(Path(e["file"]).stem) for e in entries)
-            return newest, _checked(files.unpack(files.read_tensors(path)), path)
+            return newest, _validated(files.unpack(files.read_tensors(path)), path)
         except DataError as error:
             problems.append(error.cause)
     if problems:
-        raise DataError(f"No saved state can be read: {'; '.join(problems)}", _ANEW)
+        raise DataError(f"No saved state can be read: {'; '.join(problems)}", _REMEDY)
     return None
 
 
 def _manifest(folder: Path) -> list[dict[str, str]]:
+    """Entries of the manifest, newest first."""
     path = folder / "manifest.json"
     if not path.exists():
         return []
     entries = files.read_json(path)
-    right = isinstance(entries, list) and all(
+    is_valid = isinstance(entries, list) and all(
         isinstance(e, dict)
         and set(e) == {"file", "sha256"}
         and all(isinstance(v, str) for v in e.values())
@@ -108,61 +111,62 @@ def _manifest(folder: Path) -> list[dict[str, str]]:
         and len(e["file"]) < 40
         for e in entries
     )
-    if not right:
-        raise DataError(f"{path} is damaged", _ANEW)
+    if not is_valid:
+        raise DataError(f"{path} is damaged", _REMEDY)
     return list(entries)
 
 
-def _checked(plain: Any, path: Path) -> State:
-    """A state whose every field is of its kind: what a file says is not trusted."""
+def _validated(plain: Any, path: Path) -> State:
+    """State after a type check of every field: the content of a file is not trusted."""
 
-    def count(value: Any) -> bool:
+    def is_count(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
-    right = (
+    is_valid = (
         isinstance(plain, dict)
         and set(plain) == {f.name for f in fields(State)}
         and all(
             isinstance(plain[name], dict) and all(isinstance(key, str) for key in plain[name])
             for name in ("kept", "made", "done", "notes")
         )
-        and all(count(steps) for steps in plain["done"].values())
+        and all(is_count(steps) for steps in plain["done"].values())
         and isinstance(plain["ended"], list)
         and all(isinstance(name, str) for name in plain["ended"])
         and isinstance(plain["loop"], str)
         and isinstance(plain["digest"], str)
         and isinstance(plain["step"], int)
-        and count(plain["history"])
-        and count(plain["between"])
+        and is_count(plain["history"])
+        and is_count(plain["between"])
     )
-    if not right:
-        raise DataError(f"{path} is no saved state of a run", "It was written by another version of Snellen.")
+    if not is_valid:
+        raise DataError(f"{path} is not a saved state of a run", "It was written by another version of Snellen.")
     return State(**plain)
 
 
-def restore(name: str, entry: Stateful, saved: Any, folder: Path) -> None:
-    """Puts what was saved under `name` back into `entry`.
+def restore(name: str, target: Stateful, saved: Any, folder: Path) -> None:
+    """Load the state saved under `name` into `target`.
 
     Raises:
         DataError: when it does not fit.
     """
-    before = _signature(entry) if isinstance(entry, torch.optim.Optimizer) else []
+    before = _setting_types(target) if isinstance(target, torch.optim.Optimizer) else []
     try:
-        entry.load_state_dict(saved)
-        if isinstance(entry, torch.optim.Optimizer):
-            after = _signature(entry)
-            if any(now.get(key) != kind for was, now in zip(before, after, strict=True) for key, kind in was.items()):
-                raise ValueError("its settings are of other kinds")
-            _lay_out(entry)
+        target.load_state_dict(saved)
+        if isinstance(target, torch.optim.Optimizer):
+            after = _setting_types(target)
+            pairs = zip(before, after, strict=True)
+            if any(new.get(key) != kind for old, new in pairs for key, kind in old.items()):
+                raise ValueError("its settings are of other types")
+            _match_strides(target)
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
         raise DataError(
             f"The saved {name} of {folder} does not fit: {first_line(error)}",
-            "Was the learner or its code changed? Then train anew.",
+            "If the learner or its code has changed, train again.",
         ) from error
 
 
-def _signature(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """The names and kinds of an optimizer's settings."""
+def _setting_types(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Names and types of the settings of each parameter group."""
 
     def kind(value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -172,8 +176,8 @@ def _signature(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     return [{key: kind(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
 
-def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Fused kernels walk weights and moments side by side through memory: size and strides must be the same."""
+def _match_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments the strides of their weights: fused kernels iterate over both in memory order."""
     for group in optimizer.param_groups:
         for weight in group["params"] if group.get("fused") else ():
             state = optimizer.state.get(weight, {})
@@ -181,17 +185,18 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
                 if not isinstance(value, torch.Tensor) or not value.ndim:
                     continue
                 if value.shape != weight.shape or value.dtype != weight.dtype:
-                    raise ValueError(f"{name} is {tuple(value.shape)}, its weights {tuple(weight.shape)}")
-                if value.stride() != weight.stride():  # a dimension of length one has any stride
+                    raise ValueError(f"{name} is {tuple(value.shape)}, its weights are {tuple(weight.shape)}")
+                if value.stride() != weight.stride():  # also where only that of a length-1 dimension differs
                     state[name] = torch.empty_like(weight).copy_(value)
 
 
 def numpy_state() -> Any:
-    """The state of NumPy's default generator as plain values and a tensor."""
+    """State of NumPy's default generator as plain values and a tensor."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     return [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
 
 
 def from_numpy_state(state: Any) -> Any:
+    """Inverse of `numpy_state`."""
     kind, keys, *rest = state
     return (kind, keys.numpy().astype(np.uint32), *rest)

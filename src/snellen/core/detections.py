@@ -1,6 +1,6 @@
-"""Objects in a picture: what is true of them, and what a model found.
+"""Objects in an image: ground truth, masks and detections.
 
-Coordinates are continuous: pixel k spans k … k+1. A box is (x1, y1, x2, y2) in pixels of the picture, and its area
+Coordinates are continuous: pixel k spans k … k+1. A box is (x1, y1, x2, y2) in pixels of the image; its area is
 (x2 - x1)(y2 - y1).
 """
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 
-class Objects(NamedTuple):
-    """What is true of the objects of one picture.
+class GroundTruth(NamedTuple):
+    """Ground truth of one image: its annotated objects.
 
-    boxes: (N, 4) float32. labels: (N,) int64, places in the names of the target.
-    crowd: (N,) bool: a region of many, which is not learned from and in which finds are not counted (COCO).
-    ignored: (N,) bool: likewise, but one object, that need not be found ("difficult", Pascal VOC).
-    areas: (N,) float32, pixels of the object itself, by which scores are told apart by size.
+    boxes: (N, 4) float32. labels: (N,) int64, indices into the names of the target.
+    crowd: (N,) bool: a region of many objects, excluded from training; detections in it are not counted (COCO).
+    ignored: (N,) bool: a single object, excluded likewise; missing it is no error ("difficult", Pascal VOC).
+    areas: (N,) float32, pixels of the object itself, for metrics by object size.
     masks: (N, H, W) bool, or None where the data has none.
-    keypoints: (N, K, 3) float32: x, y, and 0 not labelled, 1 hidden, 2 visible; or None.
+    keypoints: (N, K, 3) float32: x, y, and visibility (0 not labelled, 1 hidden, 2 visible); or None.
     """
 
     boxes: Tensor
@@ -32,15 +32,15 @@ class Objects(NamedTuple):
     masks: Tensor | None = None
     keypoints: Tensor | None = None
 
-    def of(self, chosen: Tensor) -> Objects:
-        """Those of a mask or of places."""
-        return self.each(lambda entry: entry[chosen])
+    def select(self, index: Tensor) -> GroundTruth:
+        """Select objects by a boolean mask or by indices."""
+        return self.map(lambda tensor: tensor[index])
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Objects:
-        """The same with every tensor changed alike."""
+    def map(self, change: Callable[[Tensor], Tensor]) -> GroundTruth:
+        """Apply a function to every tensor."""
         masks = None if self.masks is None else change(self.masks)
         keypoints = None if self.keypoints is None else change(self.keypoints)
-        return Objects(
+        return GroundTruth(
             change(self.boxes),
             change(self.labels),
             change(self.crowd),
@@ -51,38 +51,38 @@ class Objects(NamedTuple):
         )
 
     @property
-    def learned(self) -> Objects:
-        """Those that a detector learns from: neither crowd nor ignored, with an area."""
+    def trainable(self) -> GroundTruth:
+        """Objects to train on: neither crowd nor ignored, with an area above 0."""
         width, height = (self.boxes[:, 2:] - self.boxes[:, :2]).unbind(1)
-        return self.of(~self.crowd & ~self.ignored & (width > 0) & (height > 0))
+        return self.select(~self.crowd & ~self.ignored & (width > 0) & (height > 0))
 
 
-class Region(NamedTuple):
-    """A mask cut to where it is: rows from `top`, columns from `left` of the picture. `inside`: (h, w) bool."""
+class MaskRegion(NamedTuple):
+    """Mask of one object, cropped: `mask` (h, w) bool begins at row `top` and column `left` of the image."""
 
     top: int
     left: int
-    inside: Tensor
+    mask: Tensor
 
     def full(self, height: int, width: int) -> Tensor:
-        """(H, W) bool, the mask in its picture; what lies outside is cut off."""
-        mask = torch.zeros(height, width, dtype=torch.bool, device=self.inside.device)
+        """(H, W) bool, the mask in its image; parts outside the image are cut off."""
+        mask = torch.zeros(height, width, dtype=torch.bool, device=self.mask.device)
         y1, x1 = max(self.top, 0), max(self.left, 0)
-        y2, x2 = min(self.top + self.inside.shape[0], height), min(self.left + self.inside.shape[1], width)
+        y2, x2 = min(self.top + self.mask.shape[0], height), min(self.left + self.mask.shape[1], width)
         if y2 > y1 and x2 > x1:
-            mask[y1:y2, x1:x2] = self.inside[y1 - self.top : y2 - self.top, x1 - self.left : x2 - self.left]
+            mask[y1:y2, x1:x2] = self.mask[y1 - self.top : y2 - self.top, x1 - self.left : x2 - self.left]
         return mask
 
 
 class Detections(NamedTuple):
-    """What a model found in one picture, the surest first.
+    """Detections in one image, by descending score.
 
     boxes: (D, 4) float32. scores: (D,) float32 in 0 … 1. labels: (D,) int64.
-    masks: a `Region` for each, or None. keypoints: (D, K, 3) float32: x, y, and how sure; or None.
+    masks: a `MaskRegion` for each, or None. keypoints: (D, K, 3) float32: x, y, and score; or None.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-    masks: list[Region] | None = None
+    masks: list[MaskRegion] | None = None
     keypoints: Tensor | None = None

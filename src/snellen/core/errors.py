@@ -1,6 +1,6 @@
-"""Every error a user can meet: one line of cause with path and value, one line of remedy, one exit code.
+"""Errors for users: one line of cause with path and value, one line of remedy, one exit code.
 
-Anything that is not a `SnellenError` is a bug of ours and keeps its traceback.
+Any other exception is a bug in Snellen and is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import reprlib
 
 
 class SnellenError(Exception):
-    """An expected failure.
+    """Base class of expected errors.
 
     Args:
         cause: what went wrong, with the path and the value.
-        remedy: what the user can do about it.
+        remedy: what the user can do, in the imperative.
     """
 
     exit_code = 1
@@ -28,41 +28,41 @@ class SnellenError(Exception):
 
 
 class UsageError(SnellenError):
-    """The command or call itself is wrong: unknown name, impossible setting."""
+    """Invalid command or call: unknown name, value outside its limits."""
 
     exit_code = 2
 
 
 class DataError(SnellenError):
-    """The data is wrong: unreadable, inconsistent, empty."""
+    """Invalid data: unreadable, inconsistent, empty."""
 
     exit_code = 3
 
 
 class EnvironmentProblem(SnellenError):
-    """The machine is in the way: disk full, folder not writable, package or device missing, no memory."""
+    """Problem of the machine: disk full, folder not writable, package or device missing, out of memory."""
 
     exit_code = 4
 
 
 class Diverged(SnellenError):
-    """The numbers left the finite: NaN or infinity in a loss or a prediction."""
+    """NaN or infinity in a loss, a weight or a prediction."""
 
     exit_code = 5
 
 
 class TooLittleTime(SnellenError):
-    """The time given is not worth beginning in, or was over before the end."""
+    """The time limit is too short to start training, or it ran out before the end."""
 
 
 class Mismatch(SnellenError):
-    """Two computations that should agree do not: an exported model and its run."""
+    """Two computations that must agree differ: an exported model and its run."""
 
     exit_code = 5
 
 
 class Stopped(SnellenError):
-    """A signal ended the run after it was saved. `exit_code` follows the shell's 128 + signal."""
+    """A signal stopped the run after it was saved. `exit_code` is 128 + signal, as in a shell."""
 
     def __init__(self, cause: str, remedy: str = "", *, signal: int) -> None:
         super().__init__(cause, remedy)
@@ -74,28 +74,28 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def printable(text: str) -> str:
-    """Names from files may hold anything: what a terminal would obey, or could not print, is escaped."""
+    """Escape control characters and characters that a terminal cannot print; names from files may hold both."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def shown(value: object) -> str:
-    """A value as an error shows it: on one line, and never the whole of a large one."""
+def short_repr(value: object) -> str:
+    """Short `repr` of a value for an error message: one line, large values abbreviated."""
     return _SHORT.repr(value)
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, on one line."""
+    """First line of the message of an exception."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """A sentence naming what `word` may have meant, or all that is known."""
+def suggest_name(name: str, known: list[str]) -> str:
+    """Sentence with the known names most similar to `name`, or with all known names."""
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
+    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if matches:
+        return f"Did you mean {' or '.join(matches)}?"
     return f"Known: {', '.join(known)}." if known else "None is known."

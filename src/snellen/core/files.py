@@ -1,7 +1,7 @@
-"""The one module that writes files. A file is there whole, or as it was before.
+"""Atomic file writes, JSON and Safetensors. All writes of the package go through this module.
 
-Every write goes to a temporary file in the same folder, is flushed to the disk, and then takes the place of the old
-one in one step. Tensors are Safetensors, everything else strict JSON: no file can name code to run.
+Every write goes to a temporary file in the same folder, is flushed to the disk and then renamed over the old file.
+Tensors are Safetensors, everything else strict JSON: no file can name code to run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, shown
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
 
@@ -30,7 +30,7 @@ Packed = tuple[dict[str, Tensor], Any]
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes `content` so that a crash at any instant leaves the old file or the new one.
+    """Write `content` atomically: a crash at any time leaves the old file or the new one.
 
     Raises:
         EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
@@ -52,7 +52,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def append_bytes(path: Path, content: bytes, length: int) -> None:
-    """Adds `content` to a file of `length` bytes; where that fails, the file keeps its length.
+    """Append `content` to a file of `length` bytes; on failure the file keeps its length.
 
     Raises:
         EnvironmentProblem: as `write_bytes`.
@@ -68,40 +68,41 @@ def append_bytes(path: Path, content: bytes, length: int) -> None:
 
 
 def sync(path: Path, length: int) -> None:
-    """Makes what was added to a file of now `length` bytes last."""
+    """Flush a file of `length` bytes to the disk."""
     with _writing(path, length), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
-def cut(path: Path, length: int) -> None:
-    """Shortens a file to `length` bytes."""
+def truncate(path: Path, length: int) -> None:
+    """Truncate a file to `length` bytes."""
     with _writing(path, length):
         os.truncate(path, length)
 
 
 def remove(path: Path) -> None:
-    """Removes a file if it is there."""
+    """Remove a file if it exists."""
     with _writing(path, 0):
         path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
+    """Create a folder and its parents."""
     with _writing(path, 0):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Removes what a killed process had begun to write in `folder`."""
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in `folder`."""
     for part in folder.glob(".*.part"):
         remove(part)
 
 
 @contextlib.contextmanager
-def written(path: Path, size: int) -> Iterator[IO[bytes]]:
-    """A file to write into piece by piece; it takes the place of `path` only when the block ends without an error.
+def atomic_writer(path: Path, size: int) -> Iterator[IO[bytes]]:
+    """Context manager for an atomic write in pieces; replaces `path` only if the block ends without an error.
 
     Args:
-        size: bytes that will be written, for the message.
+        size: number of bytes to write, for the error message.
     Raises:
         EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
     """
@@ -122,39 +123,41 @@ def written(path: Path, size: int) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Inside, no other process is: two that write one run would each cut what the other wrote. Ends with the process.
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Context manager for an exclusive lock on a run's folder; released at the latest when the process ends.
+
+    Two processes that write one run would overwrite each other's files.
 
     Raises:
-        UsageError: where another process is inside.
+        UsageError: where another process holds the lock.
     """
     try:
         import fcntl  # not on Windows
     except ImportError:
         yield
         return
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         with contextlib.suppress(FileNotFoundError):
-            place = os.open(folder, os.O_RDONLY)
-            held.callback(os.close, place)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
             try:
-                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UsageError(f"Another process is at work on {folder}", "Wait for it, or stop it first.") from error
-            except OSError:  # a file system that knows no locks
+                raise UsageError(f"Another process is writing to {folder}", "Wait for it, or stop it first.") from error
+            except OSError:  # a file system without locks
                 pass
         yield
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` last; a system without folder handles has nothing to do."""
+    """Flush a rename in `folder` to the disk; does nothing on systems without folder handles."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems have no such thing
+        if error.errno != errno.EINVAL:  # some network file systems do not support it
             raise
     finally:
         os.close(handle)
@@ -162,7 +165,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _writing(path: Path, needed: int) -> Iterator[None]:
-    """Turns what the system says of a failed write into our words."""
+    """Convert OSError of a failed write to EnvironmentProblem."""
     try:
         yield
     except OSError as error:
@@ -171,38 +174,41 @@ def _writing(path: Path, needed: int) -> Iterator[None]:
 
 def _cannot_write(path: Path, needed: int, error: OSError) -> EnvironmentProblem:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    remedy = "Give another folder with --out, or mend its permissions."
+    remedy = "Give another folder with --out, or correct its permissions."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = f"Make room for {needed:,} bytes there, or give another folder with --out."
+        remedy = f"Free {needed:,} bytes there, or give another folder with --out."
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(path.parent).free
-            remedy = f"{needed:,} bytes are needed and {free:,} are free: make room, or give another --out."
+            remedy = f"{needed:,} bytes are needed and {free:,} are free: free some space, or give another --out."
     elif error.errno == errno.EIO:
         remedy = f"The device failed while {needed:,} bytes were written: check it, or give another --out."
     return EnvironmentProblem(f"Cannot write {path}: {reason} ({needed:,} bytes)", remedy)
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
     write_bytes(path, text.encode())
 
 
 def json_text(value: Any) -> str:
+    """Strict JSON of plain data."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
     try:
         text.encode()
-    except UnicodeEncodeError:  # a file name in no encoding: only escapes can write it
+    except UnicodeEncodeError:  # a file name in an unknown encoding: only escapes can represent it
         text = json.dumps(value, allow_nan=False, indent=1) + "\n"
     return text
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a strict JSON file atomically."""
     write_text(path, json_text(value))
 
 
 def read_json(path: Path) -> Any:
-    """Raises DataError naming the file when it is missing, cut short or not strict JSON."""
+    """Read a strict JSON file. Raises DataError with its path when it is missing, truncated or invalid."""
     try:
-        _refuse_device(path)
+        _reject_devices(path)
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
@@ -217,73 +223,73 @@ def _no_constant(name: str) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:20]} is beyond what a number can hold")
+        raise ValueError(f"{text[:20]} exceeds the range of a float")
     return value
 
 
-def _refuse_device(path: Path) -> None:
-    """A pipe or a device would be waited for, or never end."""
+def _reject_devices(path: Path) -> None:
+    """Raise ValueError for a pipe or a device: reading it could block or never end."""
     if path.exists() and not path.is_file():
-        raise ValueError("it is no plain file")
+        raise ValueError("it is not a regular file")
 
 
 def sha256(path: Path) -> str:
-    """Raises DataError when the file cannot be read."""
+    """SHA-256 of a file, in hexadecimal. Raises DataError when the file cannot be read."""
     try:
-        _refuse_device(path)
+        _reject_devices(path)
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again or restore it.") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any = None) -> str:
-    """Writes a Safetensors file; tensors that share memory are written once. Returns its SHA-256.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Any = None) -> str:
+    """Write a Safetensors file; tensors that share memory are written once. Returns its SHA-256.
 
-    Safetensors knows no order of memory, but it is kept: fused optimizers walk weights and moments side by side
-    through memory, and moments that came back in another order would be taken for those of other weights.
+    Safetensors does not store the memory format; the header does. Fused optimizers iterate over weights and moments in
+    memory order, so that moments restored in another order would be applied to the wrong weights.
 
     Args:
-        tensors: any device and dtype that Safetensors knows.
-        about: plain data that goes into the header.
+        tensors: on any device, of any dtype that Safetensors supports.
+        metadata: plain data for the header.
     """
     unique: dict[str, Tensor] = {}
-    same: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     orders: dict[str, list[int]] = {}
-    seen: dict[tuple[Any, ...], str] = {}
+    first_names: dict[tuple[Any, ...], str] = {}
     for name, tensor in tensors.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
-        if tensor.numel() and place in seen:
-            same[name] = seen[place]
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and memory in first_names:
+            aliases[name] = first_names[memory]
             continue
-        seen[place] = name
+        first_names[memory] = name
         unique[name] = tensor.detach().to("cpu")
         order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
         if not tensor.is_contiguous() and tensor.permute(order).is_contiguous():
             orders[name] = order
             unique[name] = unique[name].permute(order)
         unique[name] = unique[name].contiguous()
-    # Safetensors refuses overlapping memory: what is a part of another tensor becomes a copy.
+    # Safetensors rejects overlapping memory: copy views of other tensors.
     storages: set[int] = set()
     for name, tensor in unique.items():
         if tensor.numel() and tensor.untyped_storage().data_ptr() in storages:
             unique[name] = tensor.clone()
         storages.add(tensor.untyped_storage().data_ptr())
-    header = {"about": about, "same": same, "orders": orders}
+    header = {"about": metadata, "same": aliases, "orders": orders}
     content = safetensors_bytes(unique, {"snellen": json.dumps(header, allow_nan=False)})
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """The inverse of `write_tensors`. Raises DataError when the file is not a whole Safetensors file."""
+    """Inverse of `write_tensors`: (tensors, metadata). Raises DataError when the file is damaged."""
     try:
-        _refuse_device(path)
+        _reject_devices(path)
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             header = json.loads((file.metadata() or {}).get("snellen", "{}"), parse_constant=_no_constant)
         if not isinstance(header, dict):
-            raise ValueError("its header is no object")
+            raise ValueError("its header is not a JSON object")
         for name, order in header.get("orders", {}).items():
             tensors[name] = tensors[name].permute(sorted(range(len(order)), key=order.__getitem__))
         for name, other in header.get("same", {}).items():
@@ -293,22 +299,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except _UNREADABLE as error:
         raise DataError(
-            f"{path} is not a whole Safetensors file: {error}", "The file is damaged; train again or restore it."
+            f"{path} is not a valid Safetensors file: {error}", "The file is damaged; train again or restore it."
         ) from error
 
 
 def are_channels_last(tensors: Iterable[Tensor]) -> bool:
-    """Whether a network's weights lie in that order: all that have four dimensions do. Where they are one pixel large
-    or have one channel, both orders are the same, and the network, which asks for the order's name, takes this one.
+    """Whether all four-dimensional weights of a network are in the channels-last memory format.
+
+    For 1x1 kernels and for one channel both formats coincide; these count as channels last.
     """
-    square = [tensor for tensor in tensors if tensor.ndim == 4]
-    return bool(square) and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in square)
+    kernels = [tensor for tensor in tensors if tensor.ndim == 4]
+    return bool(kernels) and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in kernels)
 
 
 def pack(state: Any) -> Packed:
-    """Any nest of dicts, lists, tuples, tensors and plain values as tensors beside tagged strict JSON.
+    """Convert nested dicts, lists, tuples, tensors and plain values to named tensors and tagged strict JSON.
 
-    Optimizer states have integer keys, tuples and infinities, which JSON has not: each gets a tag.
+    Optimizer states contain integer keys, tuples and infinities, which JSON lacks: these are tagged.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -322,23 +329,23 @@ def pack(state: Any) -> Packed:
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Mapping):
-            return {"dict": [[walk(key), walk(entry)] for key, entry in value.items()]}
+            return {"dict": [[walk(key), walk(element)] for key, element in value.items()]}
         if isinstance(value, tuple):
-            return {"tuple": [walk(entry) for entry in value]}
+            return {"tuple": [walk(element) for element in value]}
         if isinstance(value, Sequence):
-            return [walk(entry) for entry in value]
-        raise TypeError(f"{type(value).__name__} cannot be kept in a run: tensors and plain values can")
+            return [walk(element) for element in value]
+        raise TypeError(f"{type(value).__name__} cannot be saved in a run: give tensors and plain values")
 
     return tensors, walk(state)
 
 
 def unpack(packed: Packed) -> Any:
-    """The inverse of `pack`. Raises DataError for what `pack` has not made."""
+    """Inverse of `pack`. Raises DataError for data that `pack` did not produce."""
     tensors, tree = packed
 
     def walk(value: Any) -> Any:
         if isinstance(value, list):
-            return [walk(entry) for entry in value]
+            return [walk(element) for element in value]
         if not isinstance(value, dict):
             return value
         ((tag, content),) = value.items()
@@ -347,10 +354,10 @@ def unpack(packed: Packed) -> Any:
         if tag == "float":
             return float(content)
         if tag == "tuple":
-            return tuple(walk(entry) for entry in content)
+            return tuple(walk(element) for element in content)
         if tag == "dict":
-            return {walk(key): walk(entry) for key, entry in content}
-        raise ValueError(f"the tag {shown(tag)} is unknown")
+            return {walk(key): walk(element) for key, element in content}
+        raise ValueError(f"the tag {short_repr(tag)} is unknown")
 
     try:
         return walk(tree)
@@ -362,43 +369,44 @@ def unpack(packed: Packed) -> Any:
 
 
 def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """`load_state_dict` with errors in our words: names and shapes must agree; what grows takes the file's length."""
-    refuse_misfits(model, tensors, where)
-    for owner, name, full in _growing(model):
-        setattr(owner, name, getattr(owner, name).new_empty(tensors[full].shape))
+    """Load weights into a model after `check_weights`; tensors of variable length take the length of the file."""
+    check_weights(model, tensors, where)
+    for owner, name, full_name in _variable_length(model):
+        setattr(owner, name, getattr(owner, name).new_empty(tensors[full_name].shape))
     if are_channels_last(tensors.values()):
         model.to(memory_format=torch.channels_last)
     model.load_state_dict(dict(tensors))
 
 
-def refuse_misfits(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raises DataError unless `tensors` are those of `model` by name, shape and type.
+def check_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise DataError unless `tensors` fit `model` in names, shapes and dtypes.
 
-    Tensors whose length is known only after fitting (k-NN's samples, support vectors) are named in the module's
-    `grows`. Their first dimension may be any, but one for all that a module names; the others are as built.
+    The attribute `variable_length` of a module names tensors whose length is known only after fitting (the samples of
+    k-NN, support vectors). Their first dimension may have any length, the same for all that a module names.
     """
-    own = model.state_dict()
-    wrong = [f"{name} is missing" for name in own if name not in tensors]
-    wrong += [f"{shown(name)} is not one of its tensors" for name in tensors if name not in own]
+    expected = model.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{short_repr(name)} is not one of its tensors" for name in tensors if name not in expected]
     lengths: dict[torch.nn.Module, int] = {}
-    free = {}
-    for owner, _, full in _growing(model):
-        if full in tensors and tensors[full].ndim:
-            free[full] = lengths.setdefault(owner, len(tensors[full]))
-    for name in own.keys() & tensors.keys():
-        there, wanted = tensors[name], own[name]
-        shape = (free[name], *wanted.shape[1:]) if name in free else tuple(wanted.shape)
-        if there.dtype != wanted.dtype or tuple(there.shape) != shape:
-            wrong.append(f"{name} is {there.dtype} {tuple(there.shape)}, not {wanted.dtype} {shape}")
-    if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+    first_dims = {}
+    for owner, _, full_name in _variable_length(model):
+        if full_name in tensors and tensors[full_name].ndim:
+            first_dims[full_name] = lengths.setdefault(owner, len(tensors[full_name]))
+    for name in expected.keys() & tensors.keys():
+        tensor, target = tensors[name], expected[name]
+        shape = (first_dims[name], *target.shape[1:]) if name in first_dims else tuple(target.shape)
+        if tensor.dtype != target.dtype or tuple(tensor.shape) != shape:
+            problems.append(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, not {target.dtype} {shape}")
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise DataError(
-            f"{where} do not fit the model: {'; '.join(sorted(wrong)[:3])}{more}", "Were they written by another model?"
+            f"{where} do not fit the model: {'; '.join(sorted(problems)[:3])}{more}",
+            "Were they written by another model?",
         )
 
 
-def _growing(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str]]:
-    """(module, tensor, its name in the state of the model) of all that is declared as growing."""
+def _variable_length(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str]]:
+    """(module, tensor name, name in the state dict of the model) of all tensors of variable length."""
     for prefix, owner in model.named_modules():
-        for name in getattr(owner, "grows", ()):
+        for name in getattr(owner, "variable_length", ()):
             yield owner, name, f"{prefix}.{name}" if prefix else name

@@ -1,4 +1,4 @@
-"""`history.jsonl`: the scalars of a run, a row for every step that logs. Nothing in it depends on the clock."""
+"""Training history, `history.jsonl`: one row of scalars for every step that logs. No value depends on the clock."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor
 from snellen.core import files
 from snellen.core.errors import DataError, first_line
 
-BLOCK = 256  # rows read back from the device at once
+BLOCK = 256  # rows read back from the device together
 
-_quoted = functools.cache(json.dumps)  # names of loops and scalars come again in every row
+_quoted = functools.cache(json.dumps)  # the names of loops and scalars repeat in every row
 
 
-class Bad(NamedTuple):
-    """The first value that is not finite, and where it came from."""
+class NonFinite(NamedTuple):
+    """First value that is not finite, with its loop, step and name."""
 
     loop: str
     step: int
@@ -30,7 +30,7 @@ class Bad(NamedTuple):
 
 
 class History:
-    """Rows are remembered, read back from the device in blocks, and appended.
+    """Log of scalars: collects rows, reads them back from the device in blocks and appends them to a file.
 
     Args:
         path: the file.
@@ -39,30 +39,30 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.length = 0  # bytes
-        self._digest = hashlib.sha256()  # of all that has been appended
+        self._digest = hashlib.sha256()  # of all appended bytes
         self.latest: dict[str, float] = {}
         self._pending: list[tuple[str, int, Mapping[str, Tensor | float]]] = []
 
     def add(self, loop: str, step: int, scalars: Mapping[str, Tensor | float]) -> bool:
-        """Remembers a row without waiting for the device. Returns whether a block is full."""
-        # A tensor may be changed in place after this, and must not hold its graph until it is read.
-        kept = {name: v.detach().clone() if isinstance(v, Tensor) else float(v) for name, v in scalars.items()}
-        self._pending.append((loop, step, kept))
+        """Add a row without waiting for the device. Returns whether a block is full."""
+        # Clone: the tensor may be changed in place later. Detach: otherwise it holds its graph until it is read.
+        row = {name: v.detach().clone() if isinstance(v, Tensor) else float(v) for name, v in scalars.items()}
+        self._pending.append((loop, step, row))
         return len(self._pending) >= BLOCK
 
-    def flush(self) -> Bad | None:
-        """Appends what is remembered, up to the first row with a value that is not finite, which is returned."""
+    def flush(self) -> NonFinite | None:
+        """Append the pending rows up to the first with a value that is not finite; returns that value."""
         if not self._pending:
             return None
         pending, self._pending = self._pending, []
-        read = iter(_read([v for _, _, row in pending for v in row.values() if isinstance(v, Tensor)]))
+        scalars = iter(_read([v for _, _, row in pending for v in row.values() if isinstance(v, Tensor)]))
         lines = []
-        bad = None
+        non_finite = None
         for loop, step, row in pending:
-            numbers = {name: float(next(read)) if isinstance(v, Tensor) else v for name, v in row.items()}
-            wrong = next((name for name, v in numbers.items() if v - v != 0), None)
-            if wrong is not None:
-                bad = Bad(loop, step, wrong, numbers[wrong])
+            numbers = {name: float(next(scalars)) if isinstance(v, Tensor) else v for name, v in row.items()}
+            bad_name = next((name for name, v in numbers.items() if v - v != 0), None)  # inf - inf is NaN
+            if bad_name is not None:
+                non_finite = NonFinite(loop, step, bad_name, numbers[bad_name])
                 break
             self.latest.update(numbers)
             values = "".join([f", {_quoted(name)}: {v!r}" for name, v in numbers.items()])
@@ -72,52 +72,54 @@ class History:
             files.append_bytes(self.path, content, self.length)
             self.length += len(content)
             self._digest.update(content)
-        return bad
+        return non_finite
 
     def sync(self) -> None:
-        """Makes what has been appended last."""
+        """Flush appended rows to the disk."""
         if self.length:
             files.sync(self.path, self.length)
 
     @property
     def digest(self) -> str:
+        """SHA-256 of all appended bytes."""
         return self._digest.hexdigest()
 
-    def cut(self, length: int, digest: str) -> None:
-        """Takes up a history of `length` bytes; what a killed run appended after its last save goes.
+    def truncate(self, length: int, digest: str) -> None:
+        """Truncate the file to `length` bytes: drops the rows that a killed run appended after its last checkpoint.
 
         Raises:
-            DataError: when it is shorter, or not what was written.
+            DataError: when the file is shorter, or its SHA-256 differs from `digest`.
         """
         self.length, self._digest = 0, hashlib.sha256()
         if self.path.is_file():
             with open(self.path, "rb") as file:
-                while self.length < length and (part := file.read(min(length - self.length, 1 << 20))):
-                    self._digest.update(part)
-                    self.length += len(part)
+                while self.length < length and (chunk := file.read(min(length - self.length, 1 << 20))):
+                    self._digest.update(chunk)
+                    self.length += len(chunk)
         if (self.length, self.digest) != (length, digest):
-            difference = "its SHA-256 differs" if self.length == length else f"{self.length:,} bytes, not {length:,}"
-            raise DataError(f"{self.path} is not what was written: {difference}", "Train anew, or restore it.")
+            reason = "its SHA-256 differs" if self.length == length else f"{self.length:,} bytes, not {length:,}"
+            raise DataError(f"{self.path} has changed since it was written: {reason}", "Train again, or restore it.")
         if self.path.exists() and self.path.stat().st_size > length:
-            files.cut(self.path, length)
+            files.truncate(self.path, length)
 
     def clear(self) -> None:
+        """Remove the file."""
         files.remove(self.path)
         self.length, self._digest = 0, hashlib.sha256()
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The rows of a history: `loop`, `step`, and finite scalars by name.
+    """Read the rows of a history: `loop`, `step`, and finite scalars by name.
 
     Raises:
-        DataError: naming the line that is not one.
+        DataError: when a line is not a row of scalars, with its number.
     """
     rows = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for number, line in enumerate(lines, start=1):
             row = json.loads(line)
-            right = (
+            is_row = (
                 isinstance(row, dict)
                 and isinstance(row.get("loop"), str)
                 and all(
@@ -126,8 +128,8 @@ def read_history(path: Path) -> list[dict[str, Any]]:
                     if name != "loop"
                 )
             )
-            if not right or not isinstance(row.get("step"), int):
-                raise ValueError(f"line {number} is no row of scalars")
+            if not is_row or not isinstance(row.get("step"), int):
+                raise ValueError(f"line {number} is not a row of scalars")
             rows.append(row)
     except (ValueError, OSError, RecursionError, OverflowError) as error:
         raise DataError(
@@ -137,14 +139,14 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(tensors: list[Tensor]) -> list[float]:
-    """The values of tensors of one element, with one read for each device and type."""
+    """Values of tensors of one element, with one transfer per device and dtype."""
     kinds = {(t.device, t.dtype) for t in tensors}
     if len(kinds) <= 1:
         scalars = [t if t.ndim == 0 else t.reshape(()) for t in tensors]
         return torch.stack(scalars).tolist() if scalars else []
     values = [0.0] * len(tensors)
     for kind in kinds:
-        places = [i for i, t in enumerate(tensors) if (t.device, t.dtype) == kind]
-        for place, value in zip(places, _read([tensors[i] for i in places]), strict=True):
-            values[place] = value
+        indices = [i for i, t in enumerate(tensors) if (t.device, t.dtype) == kind]
+        for index, value in zip(indices, _read([tensors[i] for i in indices]), strict=True):
+            values[index] = value
     return values

@@ -1,4 +1,4 @@
-"""A learner: one way to learn a task. Users know it as "the model"."""
+"""Learner: one method for a task, with settings, network and training. The user interface calls it the model."""
 
 from __future__ import annotations
 
@@ -19,46 +19,51 @@ X = TypeVar("X")
 M = TypeVar("M", bound=nn.Module)
 
 
-def nothing_suggested(spec: Spec) -> Mapping[str, Suggestion]:
+def no_suggestions(spec: Spec) -> Mapping[str, Suggestion]:
+    """No suggested settings."""
     return {}
 
 
-def nothing_refused(spec: Spec) -> str | None:
+def no_reason(spec: Spec) -> str | None:
+    """Any data is supported."""
     return None
 
 
-def as_it_is(settings: Any, spec: Spec) -> Preprocessing:
+def default_preprocessing(settings: Any, spec: Spec) -> Preprocessing:
+    """Preprocessing that keeps size and channels of the source."""
     return Preprocessing()
 
 
-def nothing_inside(model: Any, x: Tensor) -> list[View]:
+def no_views(model: Any, x: Tensor) -> list[View]:
+    """No views of the model."""
     return []
 
 
-def nothing_needed(settings: Any, spec: Spec) -> None:
-    return None
+def no_requirements(settings: Any, spec: Spec) -> None:
+    """No requirements."""
+    return
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learner(Generic[C, X, M]):
-    """Settings, network and the way it learns, for one task.
+    """One method for one task: settings, network and training.
 
     Args:
         name, summary, source: "lenet", one sentence, the paper and the lecture.
-        accepts: the modalities it can read.
-        refuses: why it cannot learn this data ("needs 63 pixels, these are 28"), or None.
+        accepts: the modalities that it supports.
+        unsupported_reason: why it does not support this data ("needs 63 pixels, these are 28"), or None.
         settings: a class made with `@settings`.
-        suggest: defaults for this data, each with its reason.
-        reads: how the files become what the model is given.
-        build: the model, untrained; reads no file and no pretrained weights.
-        fit: learns in place, in whatever way the method does.
-        inside: filters, hyperplanes, feature maps: what is to be seen in the model.
-        needs: raises EnvironmentProblem or UsageError where something is missing that it begins with (pretrained
-            weights); asked before anything is written.
-        climbs: whether the ladder tries it unasked; of a family of like networks one does.
-        parts: what it is made of besides its functions (a module it was given): its source counts as the learner's.
-        stoppable: whether `fit` counts its work by `run.steps`, and so can keep a time budget. What cannot is run
-            in a process of its own when there is one to keep.
+        suggest: suggested settings for this data, each with its reason.
+        preprocessing_of: the preprocessing from files to model inputs.
+        build: the untrained model; reads no file and no pretrained weights.
+        fit: trains the model in place.
+        model_views: views of the model itself: filters, hyperplanes, feature maps.
+        check_requirements: raises EnvironmentProblem or UsageError where a requirement is missing (pretrained
+            weights); called before anything is written.
+        in_default_ladder: whether a ladder includes it by default; one network of each family is included.
+        parts: objects besides the functions (such as a given module) whose source counts as that of the learner.
+        stoppable: whether `fit` iterates over `run.steps`, and so observes a time limit. With a time limit, other
+            learners run in a separate process.
     """
 
     name: str
@@ -69,11 +74,11 @@ class Learner(Generic[C, X, M]):
     settings: type[C]
     build: Callable[[C, Spec], M]
     fit: Callable[[C, X, M, Run], None]
-    suggest: Callable[[Spec], Mapping[str, Suggestion]] = nothing_suggested
-    unsupported_reason: Callable[[Spec], str | None] = nothing_refused
-    preprocessing_of: Callable[[C, Spec], Preprocessing] = as_it_is
-    inside: Callable[[M, Tensor], list[View]] = nothing_inside
-    needs: Callable[[C, Spec], None] = nothing_needed
+    suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
+    unsupported_reason: Callable[[Spec], str | None] = no_reason
+    preprocessing_of: Callable[[C, Spec], Preprocessing] = default_preprocessing
+    model_views: Callable[[M, Tensor], list[View]] = no_views
+    check_requirements: Callable[[C, Spec], None] = no_requirements
     in_default_ladder: bool = True
     parts: tuple[object, ...] = ()
     stoppable: bool = True

@@ -1,7 +1,7 @@
-"""Randomness is a function, not a state: every draw comes from (seed, purpose, epoch, sample or step).
+"""Counter-based random numbers: every number is a function of (seed, purpose, epoch, sample or step).
 
-So the position in the data is one integer, the number of readers changes nothing, and a resumed run sees the very
-numbers that the uninterrupted one saw.
+The position in the data is one integer, results do not depend on the number of worker threads, and a resumed run
+draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _MASK = (1 << 64) - 1
 
 
 def key(seed: int, *purpose: int | str) -> int:
-    """A 63-bit number that depends on every argument: the seed of one purpose."""
+    """63-bit seed of one purpose, hashed from all arguments."""
     text = "\x1f".join([str(seed), *map(str, purpose)]).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *purpose: int | str) -> torch.Generator:
-    """A torch generator of its own on the CPU."""
+    """New CPU generator of torch, seeded for one purpose."""
     return torch.Generator().manual_seed(key(seed, *purpose))
 
 
 def permutation(count: int, seed: int, *purpose: int | str) -> Tensor:
-    """(count,) int64, the order of one epoch."""
+    """Random permutation, (count,) int64: the sample order of one epoch."""
     return torch.randperm(count, generator=generator(seed, *purpose))
 
 
-class skip_init(TorchFunctionMode):  # noqa: N801 (used as a context)
-    """Inside, nothing is drawn into new tensors: for networks whose weights are about to be read from a file."""
+class skip_init(TorchFunctionMode):  # noqa: N801 (used as a context manager)
+    """Context manager that skips weight initialisation: for networks whose weights are read from a file next."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _DRAWS:
+        if getattr(func, "__name__", "") in _INITIALISERS:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 
 
-_DRAWS = {
+_INITIALISERS = {
     "normal_",
     "uniform_",
     "trunc_normal_",
@@ -60,9 +60,9 @@ _DRAWS = {
 
 
 def reseed(value: int) -> None:
-    """Puts the default generators of torch (all devices), NumPy and Python into a state that follows from `value`.
+    """Seed the default generators of torch (all devices), NumPy and Python with `value`.
 
-    `torch.manual_seed` walks every backend and costs 70 times as much; it is only needed where a device is used.
+    `torch.manual_seed` seeds every backend and takes 70 times as long; it is needed only where a device is in use.
     """
     torch.default_generator.manual_seed(value)
     np.random.seed(value & 0xFFFFFFFF)
@@ -72,7 +72,7 @@ def reseed(value: int) -> None:
 
 
 def seeders(device: torch.device) -> tuple[Callable[[int], object], ...]:
-    """What seeds the default generators of torch that a step on `device` draws from, at a microsecond each."""
+    """Functions that seed torch's default generators for a step on `device`; each call takes a microsecond."""
     default = torch.default_generator.manual_seed
     if device.type == "cuda":
         torch.cuda.init()  # type: ignore[no-untyped-call]
@@ -82,11 +82,11 @@ def seeders(device: torch.device) -> tuple[Callable[[int], object], ...]:
 
 
 @contextmanager
-def drawing(seed: int, *purpose: int | str) -> Iterator[None]:
-    """Inside, the default generators follow from the arguments; after it they stand where they stood before."""
+def seeded(seed: int, *purpose: int | str) -> Iterator[None]:
+    """Context manager that seeds the default generators from the arguments and restores their states at the end."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    cuda = torch.cuda.get_rng_state_all() if used else []
+    uses_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.get_rng_state_all() if uses_cuda else []
     reseed(key(seed, *purpose))
     try:
         yield
@@ -104,11 +104,11 @@ def _as_int64(value: int) -> int:
 
 
 def uniform(ids: Tensor, draws: int, seed: int, *purpose: int | str) -> Tensor:
-    """Draws that belong to a sample, whatever batch it is in: a counter hash (SplitMix64's finaliser).
+    """Uniform random numbers per sample, independent of the batch: a counter hash (SplitMix64's finaliser).
 
     Args:
         ids: (B,) int64, the samples.
-        draws: how many numbers each sample needs.
+        draws: number of values per sample.
     Returns:
         (B, draws) float32 in [0, 1).
     Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".
@@ -123,5 +123,5 @@ def uniform(ids: Tensor, draws: int, seed: int, *purpose: int | str) -> Tensor:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Logical right shift of int64, which torch only offers as arithmetic."""
+    """Logical right shift of int64; torch's own shift is arithmetic."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""`run.json`: all that is known about a run, as strict JSON."""
+"""Record of a run, `run.json`: settings, data, seed, versions and file hashes, as strict JSON."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SCHEMA = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What `run.json` holds.
+    """Contents of `run.json`.
 
     Args:
-        learner, task: looked up by name in a dict that the process already holds; never code to import.
-        settings, sources: every setting by its flat name, and where its value came from.
+        learner, task: names, looked up in the registries of the process; never code to import.
+        settings, sources: value and source of every setting, by flat name.
         data: how to open the data again (`Dataset.origin`), or None.
-        span: the range of values given with `--range`.
-        source_hash: of the learner's source, where it is the user's own.
-        loss: the name of the user's own loss.
+        value_range: the range of values given with `--range`.
+        source_hash: SHA-256 of the source of a custom learner.
+        loss: name of a custom loss.
         files: SHA-256 of the finished files.
     """
 
@@ -54,17 +54,18 @@ class Record:
 
     def __post_init__(self) -> None:
         if self.threads < 1:
-            raise ValueError(f"threads is {self.threads}, the least is 1")
+            raise ValueError(f"threads is {self.threads}; the minimum is 1")
         if not self.spec.inputs:
             raise ValueError("its spec has no input")
 
 
 def write_record(folder: Path, record: Record) -> None:
+    """Write `run.json`."""
     files.write_json(folder / "run.json", to_plain(record))
 
 
 def read_record(folder: Path) -> Record:
-    """Raises DataError when the folder is no run, or of another schema."""
+    """Read `run.json`. Raises DataError when the folder holds no run, or one of another schema."""
     plain = files.read_json(folder / "run.json")
     if isinstance(plain, dict) and plain.get("schema") == 1:
         plain = renamed.upgrade_record(plain)
@@ -78,13 +79,13 @@ def read_record(folder: Path) -> Record:
 
 
 def read_predictions(folder: Path, split: str) -> dict[str, Tensor]:
-    """Stored predictions of a split, with the targets and the ids of its samples."""
+    """Read the stored predictions of a split, with the targets and ids of its samples."""
     tensors, _ = files.read_tensors(folder / "predictions" / f"{split}.safetensors")
     return renamed.upgrade_predictions(tensors)
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the bits of a result."""
+    """Versions of the software that affects the exact numbers of a result."""
     from importlib.metadata import version
 
     names = ("snellen", "torch", "numpy")

@@ -47,7 +47,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "unit": ("residual_unit",),
     "width": ("bandwidth",),
 }
-VALUES = {"relu-only-before": "relu-only-pre-activation", "all-before": "full-pre-activation"}
+VALUES = {"relu-only-before": "relu-only-pre-activation", "all-before": "full-pre-activation", "each": "shuffle"}
 
 DATA_FLAGS = {"--as": "--data-format", "--allow-loss": "--allow-skipped"}
 FLAGS: dict[str, dict[str, str]] = {
@@ -68,7 +68,12 @@ FLAGS: dict[str, dict[str, str]] = {
     "train": {**DATA_FLAGS, "--keep-test-closed": "--skip-test"},
 }
 
-_CLASSES = {"Asked": "OpenOptions", "Reading": "Preprocessing", "Usual": "TypicalSize"}
+_CLASSES = {
+    "Asked": "OpenOptions",
+    "Measured": "Measurement",
+    "Reading": "Preprocessing",
+    "Usual": "TypicalSize",
+}
 _KEYS = {
     "Input": {"usual": "typical_size"},
     "OpenOptions": {"allow_loss": "allow_skipped"},

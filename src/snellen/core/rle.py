@@ -1,6 +1,6 @@
-"""Masks as run lengths, the way COCO has them: down the columns, zeros first, in turn.
+"""COCO run-length encoding (RLE) of masks: column by column, alternating runs of zeros and ones, zeros first.
 
-A mask that is a `Region` is written without ever being drawn in its picture.
+A `MaskRegion` is encoded without allocating the mask of the whole image.
 """
 
 from __future__ import annotations
@@ -8,92 +8,93 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from snellen.core.detections import Region
+from snellen.core.detections import MaskRegion
 
 
-def runs(region: Region, size: tuple[int, int]) -> np.ndarray:
-    """(R,) int64 lengths of runs of zeros and ones in turn, which add up to the pixels of the picture.
+def run_lengths(region: MaskRegion, size: tuple[int, int]) -> np.ndarray:
+    """Run lengths of a mask, (R,) int64: alternating zeros and ones; their sum is the number of pixels of the image.
 
     Args:
-        size: height and width of the picture; what lies outside is cut off.
+        size: height and width of the image; parts outside are cut off.
     Source: Lin et al. 2014, the format of COCO's annotations.
     """
     height, width = size
-    inside = region.inside.cpu().numpy()
+    mask = region.mask.cpu().numpy()
     top, left = max(region.top, 0), max(region.left, 0)
-    inside = inside[top - region.top : max(height - region.top, 0), left - region.left : max(width - region.left, 0)]
-    columns = np.zeros((inside.shape[1], inside.shape[0] + 2), np.int8)
-    columns[:, 1:-1] = inside.T
-    change = np.diff(columns, axis=1)  # (w, h + 1): 1 where a run begins, -1 where one is over
+    mask = mask[top - region.top : max(height - region.top, 0), left - region.left : max(width - region.left, 0)]
+    columns = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
+    columns[:, 1:-1] = mask.T
+    change = np.diff(columns, axis=1)  # (w, h + 1): 1 where a run of ones begins, -1 after its end
     column, row = np.nonzero(change)
-    places = (column + left) * height + row + top
-    bounds = np.concatenate([[0], places, [height * width]])
-    return _joined(np.diff(bounds))
+    positions = (column + left) * height + row + top
+    bounds = np.concatenate([[0], positions, [height * width]])
+    return _merge_runs(np.diff(bounds))
 
 
-def _joined(lengths: np.ndarray) -> np.ndarray:
-    """Runs that go on at the top of the next column, as one: between them lies a run of length 0."""
-    there = lengths > 0
-    there[0] = True  # the first run is of zeros, be there any or none
-    signs = (np.arange(len(lengths)) % 2)[there]
-    joined: np.ndarray = np.add.reduceat(lengths[there], np.concatenate([[0], 1 + np.flatnonzero(np.diff(signs))]))
-    return joined
+def _merge_runs(lengths: np.ndarray) -> np.ndarray:
+    """Merge runs that continue at the top of the next column: a run of length 0 separates them."""
+    non_empty = lengths > 0
+    non_empty[0] = True  # the first run is always of zeros and may be empty
+    signs = (np.arange(len(lengths)) % 2)[non_empty]
+    merged: np.ndarray = np.add.reduceat(lengths[non_empty], np.concatenate([[0], 1 + np.flatnonzero(np.diff(signs))]))
+    return merged
 
 
-def region_of(lengths: np.ndarray, size: tuple[int, int]) -> Region:
-    """The region of run lengths, cut to where it is."""
+def region_from_lengths(lengths: np.ndarray, size: tuple[int, int]) -> MaskRegion:
+    """Decode run lengths into a cropped mask."""
     height = size[0]
     bounds = np.cumsum(lengths)
     starts, ends = bounds[0:-1:2], bounds[1::2]  # of the runs of ones
-    there = ends > starts
-    starts, ends = starts[there], ends[there]
+    non_empty = ends > starts
+    starts, ends = starts[non_empty], ends[non_empty]
     if not len(starts):
-        return Region(0, 0, torch.zeros(0, 0, dtype=torch.bool))
+        return MaskRegion(0, 0, torch.zeros(0, 0, dtype=torch.bool))
     left, right = int(starts[0]) // height, (int(ends[-1]) - 1) // height + 1
     steps = np.zeros((right - left) * height + 1, np.int8)
     steps[starts - left * height] += 1
     steps[ends - left * height] -= 1
     strip = np.cumsum(steps[:-1], dtype=np.int8).astype(bool).reshape(right - left, height).T  # (H, w)
     rows = np.flatnonzero(strip.any(1))
-    inside = np.ascontiguousarray(strip[rows[0] : rows[-1] + 1])
-    return Region(int(rows[0]), left, torch.from_numpy(inside))
+    mask = np.ascontiguousarray(strip[rows[0] : rows[-1] + 1])
+    return MaskRegion(int(rows[0]), left, torch.from_numpy(mask))
 
 
-def text(lengths: np.ndarray, size: tuple[int, int]) -> str:
-    """COCO's short form of run lengths."""
+def encode_lengths(lengths: np.ndarray, size: tuple[int, int]) -> str:
+    """Encode run lengths as COCO's compressed string."""
     from faster_coco_eval.core import mask
 
-    written: bytes = mask.frPyObjects({"size": list(size), "counts": lengths.tolist()}, *size)["counts"]
-    return written.decode()
+    counts: bytes = mask.frPyObjects({"size": list(size), "counts": lengths.tolist()}, *size)["counts"]
+    return counts.decode()
 
 
-def lengths_of(written: str) -> np.ndarray:
-    """The run lengths of COCO's short form: five bits a character, and from the third run on the difference to the last
-    but one.
+def decode_lengths(counts: str) -> np.ndarray:
+    """Decode COCO's compressed string into run lengths.
+
+    Each character holds five bits. From the fourth run on, the string holds the difference to the run two before.
 
     Raises:
-        ValueError: where it is none.
+        ValueError: when the string is not a valid encoding.
     """
-    found: list[int] = []
-    place = 0
-    while place < len(written):
+    lengths: list[int] = []
+    position = 0
+    while position < len(counts):
         value = shift = 0
         more = True
         while more:
-            if place >= len(written):
+            if position >= len(counts):
                 raise ValueError("the run lengths end in the middle of a number")
-            bits = ord(written[place]) - 48
+            bits = ord(counts[position]) - 48
             value |= (bits & 31) << shift
             more = bool(bits & 32)
-            place, shift = place + 1, shift + 5
+            position, shift = position + 1, shift + 5
             if not more and bits & 16:
                 value -= 1 << shift
-        found.append(value + found[-2] if len(found) > 2 else value)
-    if any(length < 0 for length in found):
-        raise ValueError("a run has a length below zero")
-    return np.array(found, np.int64)
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+    if any(length < 0 for length in lengths):
+        raise ValueError("a run has a negative length")
+    return np.array(lengths, np.int64)
 
 
-def of_text(written: str, size: tuple[int, int]) -> Region:
-    """The region of COCO's short form."""
-    return region_of(lengths_of(written), size)
+def decode_region(counts: str, size: tuple[int, int]) -> MaskRegion:
+    """Decode COCO's compressed string into a cropped mask."""
+    return region_from_lengths(decode_lengths(counts), size)

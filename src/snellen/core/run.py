@@ -1,7 +1,7 @@
-"""A run: passed to `fit`, it counts steps, keeps state, logs, saves, resumes and honours signals.
+"""Run: step loops, checkpoints, history, resuming and signals, for use in `fit`.
 
-Exact resume rests on three things: randomness is a function of (seed, loop, step), everything that changes is kept
-(`keep`, `once`), and the history is cut at the length that the saved state remembers.
+Resuming is bit-identical for three reasons: random numbers are a function of (seed, loop, step), checkpoints hold
+everything that changes (`keep`, `once`), and the history is truncated to the length stored in the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,30 +24,37 @@ from snellen.core import files
 from snellen.core.checkpoint import State, Stateful, from_numpy_state, numpy_state, read_state, restore, write_state
 from snellen.core.errors import DataError, Diverged, Stopped, first_line
 from snellen.core.history import History
-from snellen.core.random import drawing, key, reseed, seeders
+from snellen.core.random import key, reseed, seeded, seeders
 
 T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Who is told of progress: the command line, a notebook, no one."""
+    """Receiver of progress messages: the command line, a notebook."""
 
-    def begin(self, name: str, place: int, of: int) -> None: ...
-    def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
-    def say(self, message: str) -> None: ...
+    def begin(self, name: str, index: int, total: int) -> None:
+        """Model `index` of `total` starts."""
+
+    def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
+        """Step `step` of `total` of a loop is done."""
+
+    def message(self, message: str) -> None:
+        """Show a message of one line."""
 
 
 class Run:
-    """What `fit` is given.
+    """Context of a training run, passed to `fit`.
 
     Args:
-        folder: where state and history go.
-        seed, rank, device: as they sound.
-        resume: take up `folder`'s state where it is; False: begin anew; None: only look, `folder` stays as it is.
-        save_every: seconds between saves inside a loop; 0 saves after every step.
-        seconds: how long `fit` may take in all; loops end early when it is over.
-        loss: a loss the caller brought (`snellen.train(..., loss=callable)`); learners with a loss use it.
-        progress: who is told of progress.
+        folder: folder of checkpoints and history.
+        seed, rank: of the random numbers.
+        device: a device of torch.
+        resume: True: resume from the checkpoint in `folder`; False: start from the beginning; None: read only, `folder`
+            stays unchanged.
+        save_every: seconds between checkpoints inside a loop; 0 saves after every step.
+        seconds: time limit of `fit`; loops end early when it is reached.
+        loss: custom loss (`snellen.train(..., loss=callable)`); learners with a loss use it.
+        progress: receiver of progress messages.
     """
 
     def __init__(
@@ -69,21 +76,21 @@ class Run:
         self.device = torch.device(device)
         self.loss = loss
         self.progress = progress
-        self.aftermath = 0.0  # what follows `fit` within `seconds`, in passes over the validation split
-        self.least = 0.0  # the share of its steps below which learning is not worth the time that is left
+        self.evaluation_cost = 0.0  # of what follows `fit` within `seconds`, in passes over the validation split
+        self.min_fraction = 0.0  # of the steps that must fit into `seconds`, else TooLittleTime
         self.save_every = save_every
         self.seconds = seconds
         self.started = time.monotonic()
         self.signal: int | None = None
         self.notes: dict[str, Any] = {}
         self.history = History(folder / "history.jsonl")
-        self._kept: dict[str, Stateful] = {}
-        self._made: dict[str, Any] = {}
-        self._done: dict[str, int] = {}  # loop -> steps done; once over, the loop is in `_ended`
+        self._stateful: dict[str, Stateful] = {}
+        self._once_results: dict[str, Any] = {}
+        self._steps_done: dict[str, int] = {}  # loop -> steps done; finished loops are in `_ended`
         self._ended: set[str] = set()
-        self._inside = self._enough = False
+        self._inside = self._ending = False
         self._loop, self._step = "", 0
-        self._about: Callable[[int], str] | None = None
+        self._describe: Callable[[int], str] | None = None
         self._between = 0  # rows logged outside loops
         self._restored = State()
         self._generation = 0
@@ -91,30 +98,30 @@ class Run:
         if resume is None:
             return
         files.make_folder(folder)
-        for place in (folder, folder / "state", folder / "predictions"):
-            _refuse_links(place)
-            files.sweep(place)
+        for subfolder in (folder, folder / "state", folder / "predictions"):
+            _reject_links(subfolder)
+            files.remove_partial_files(subfolder)
         if resume:
             self._restore()
         else:
             self.history.clear()
             files.remove(folder / "state" / "manifest.json")
 
-    # -- what fit calls ---------------------------------------------------------------------------------------------
+    # -- called by fit ---------------------------------------------------------------------------------------------
 
-    def steps(self, total: int, name: str = "train", about: Callable[[int], str] | None = None) -> Iterator[int]:
-        """Counts from where the loop stands to `total`, reseeding before each step and saving in between.
+    def steps(self, total: int, name: str = "train", describe: Callable[[int], str] | None = None) -> Iterator[int]:
+        """Iterate over steps, from the current step of the loop to `total`; reseeds before each and saves checkpoints.
 
-        `enough()` ends the loop after the current step; do not `break`, or a resumed run would repeat the step.
+        `end_loop()` ends the loop after the current step; do not `break`, or a resumed run would repeat the step.
 
         Args:
-            about: names the samples of a step, for the error when its numbers are not finite.
+            describe: names the samples of a step, for the error message when its values are not finite.
         """
         if self._inside:
-            raise RuntimeError(f"loop {name!r} begins inside {self._loop!r}: the loops of a run do not nest")
-        start = self._done.get(name, 0)
+            raise RuntimeError(f"loop {name!r} starts inside {self._loop!r}: loops of a run cannot be nested")
+        start = self._steps_done.get(name, 0)
         base = key(self.seed, name, self.rank)
-        self._loop, self._step, self._about = name, start - 1, about
+        self._loop, self._step, self._describe = name, start - 1, describe
         if name in self._ended or start >= total:
             self._ended.add(name)
             reseed(base)
@@ -124,114 +131,114 @@ class Run:
             random.seed(base)
         else:
             self._restore_generators(name)
-        self._inside, self._enough = True, False
+        self._inside, self._ending = True, False
         seeds = seeders(self.device)
-        watched = time.monotonic()
+        last_update = time.monotonic()
         limit = None if self.seconds is None else self.started + self.seconds
         for step in range(start, total):
             self._step = step
-            # A key by hashing costs more than the reseed itself; a full period tells the steps of a loop apart.
+            # Hashing a key takes longer than reseeding; multiples of an odd constant are distinct seeds.
             value = (base + step * 0x9E3779B97F4A7C15) & 0x7FFFFFFFFFFFFFFF
             for seed in seeds:
                 seed(value)
             yield step
-            self._done[name] = step + 1
+            self._steps_done[name] = step + 1
             now = time.monotonic()
-            if limit is not None and now > limit and not self._enough and step + 1 < total:
+            if limit is not None and now > limit and not self._ending and step + 1 < total:
                 self.notes["cut"] = {"loop": name, "step": step + 1, "of": total}
-                self._enough = True
-            if self._enough:
+                self._ending = True
+            if self._ending:
                 break
             if self.signal is not None:
                 self._stop()
             if now - self._saved_at >= self.save_every:
                 self.save()
-            if self.progress is not None and now - watched > 0.25:
-                watched = now
+            if self.progress is not None and now - last_update > 0.25:
+                last_update = now
                 self.flush()
                 self.progress.update(name, step + 1, total, self.history.latest)
         self._ended.add(name)
         self.save()
         if self.progress is not None:
-            self.progress.update(name, self._done[name], total, self.history.latest)
+            self.progress.update(name, self._steps_done[name], total, self.history.latest)
         self._inside = False
         if self.signal is not None:
             self._stop()
-        reseed(base)  # what follows draws the same numbers whether or not the loop has just run
+        reseed(base)  # later random numbers do not depend on whether the loop has just run
 
-    def enough(self) -> None:
-        """Ends the current loop after this step."""
-        self._enough = True
+    def end_loop(self) -> None:
+        """End the current loop after this step."""
+        self._ending = True
 
     def keep(self, **stateful: Stateful) -> None:
-        """Restores each now if the run is resumed, and saves it from now on.
+        """Include objects in checkpoints; in a resumed run, first load their saved state.
 
         Raises:
-            DataError: when what was saved does not fit.
+            DataError: when the saved state does not fit.
         """
-        for name, entry in stateful.items():
+        for name, target in stateful.items():
             if name in self._restored.kept:
-                restore(name, entry, self._restored.kept[name], self.folder)
-            self._kept[name] = entry
+                restore(name, target, self._restored.kept[name], self.folder)
+            self._stateful[name] = target
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What is computed one time in the run's life: tensors and plain values. A resumed run reads it back."""
-        if name not in self._made:
-            with drawing(self.seed, "once", name):
-                self._made[name] = make()
-        value: T = self._made[name]
+        """Compute tensors or plain values once per run; a resumed run reads them from the checkpoint."""
+        if name not in self._once_results:
+            with seeded(self.seed, "once", name):
+                self._once_results[name] = make()
+        value: T = self._once_results[name]
         return value
 
     def log(self, **scalars: Tensor | float) -> None:
-        """Remembers scalars of the current step. Tensors are read back in blocks, so this never waits."""
+        """Log scalars of the current step. Tensors are read back in blocks, so that the call does not synchronise."""
         if not self._inside:
             self._between += 1
             if self._between <= self._restored.between:
-                return  # `fit` came past here before it was killed, and the row is there
+                return  # logged before the run was killed: the row is in the history
         if self.history.add(self._loop, self._step, scalars):
             self.flush()
 
-    def say(self, message: str) -> None:
-        """Tells the user something worth a line."""
+    def message(self, message: str) -> None:
+        """Show the user a message of one line."""
         if self.progress is not None:
-            self.progress.say(message)
+            self.progress.message(message)
 
     @property
-    def left(self) -> float | None:
-        """Seconds left of the time given, or None where there is no limit."""
+    def seconds_left(self) -> float | None:
+        """Seconds left of the time limit, or None without a limit."""
         return None if self.seconds is None else self.started + self.seconds - time.monotonic()
 
     # -- saving -----------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Reads pending scalars back and appends them to the history.
+        """Read pending scalars back and append them to the history.
 
         Raises:
-            Diverged: when one is not finite, with the step and what `about` says of it.
+            Diverged: when a value is not finite, with the step and its samples by `describe`.
         """
-        bad = self.history.flush()
-        if bad is not None:
-            raise self._diverged(f"{bad.name} became {bad.value}", bad.loop, bad.step)
+        non_finite = self.history.flush()
+        if non_finite is not None:
+            raise self._diverged(f"{non_finite.name} became {non_finite.value}", non_finite.loop, non_finite.step)
 
     def _diverged(self, what: str, loop: str, step: int) -> Diverged:
-        batch = f"; its batch: {self._about(step)}" if self._about is not None else ""
-        kept = f"the last good state is kept in {self.folder / 'state'}" if self._generation else "none was saved yet"
+        batch = f"; its batch: {self._describe(step)}" if self._describe is not None else ""
+        saved = f"the last checkpoint is in {self.folder / 'state'}" if self._generation else "no checkpoint was saved"
         return Diverged(
             f"{what} at step {step} of {loop!r}{batch}",
-            f"Try a smaller --lr, --clip 1, or --precision float32; {kept}.",
+            f"Try a smaller --lr, --clip-grad 1, or --precision float32; {saved}.",
         )
 
     def save(self) -> None:
-        """Writes everything kept. No state follows a value that is not finite, in the history or in the weights."""
+        """Write a checkpoint; raises Diverged instead where a logged value or a weight is not finite."""
         self.flush()
-        for name, entry in self._kept.items():
-            if isinstance(entry, nn.Module) and not all(bool(torch.isfinite(p).all()) for p in entry.parameters()):
+        for name, target in self._stateful.items():
+            if isinstance(target, nn.Module) and not all(bool(torch.isfinite(p).all()) for p in target.parameters()):
                 raise self._diverged(f"A weight of {name!r} became NaN or infinite", self._loop, self._step)
         self.history.sync()
         state = State(
-            kept={name: entry.state_dict() for name, entry in self._kept.items()},
-            made=self._made,
-            done=self._done,
+            kept={name: target.state_dict() for name, target in self._stateful.items()},
+            made=self._once_results,
+            done=self._steps_done,
             ended=sorted(self._ended),
             loop=self._loop,
             step=self._step,
@@ -247,14 +254,15 @@ class Run:
         self._saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        found = read_state(self.folder / "state")
-        if found is None:  # killed before the first save: the run starts over, which is where it stood
+        checkpoint = read_state(self.folder / "state")
+        if checkpoint is None:  # killed before the first checkpoint: start from the beginning
             self.history.clear()
             return
-        self._generation, state = found
+        self._generation, state = checkpoint
         self._restored = state
-        self._made, self._done, self._ended, self.notes = state.made, state.done, set(state.ended), state.notes
-        self.history.cut(state.history, state.digest)
+        self._once_results, self._steps_done = state.made, state.done
+        self._ended, self.notes = set(state.ended), state.notes
+        self.history.truncate(state.history, state.digest)
 
     def _restore_generators(self, name: str) -> None:
         if self._restored.loop != name:
@@ -264,7 +272,7 @@ class Run:
             random.setstate(self._restored.python)
         except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
             raise DataError(
-                f"The saved generators of {self.folder} are damaged: {first_line(error)}", "Train anew."
+                f"The saved random states of {self.folder} are damaged: {first_line(error)}", "Train again."
             ) from error
 
     # -- signals ----------------------------------------------------------------------------------------------------
@@ -274,34 +282,34 @@ class Run:
         assert self.signal is not None
         name = signals.Signals(self.signal).name
         raise Stopped(
-            f"Stopped by {name} at step {self._done.get(self._loop, 0)} of {self._loop!r}; the run is saved.",
-            self._how_to_go_on(),
+            f"Stopped by {name} at step {self._steps_done.get(self._loop, 0)} of {self._loop!r}; the run is saved.",
+            self._resume_hint(),
             signal=self.signal,
         )
 
-    def _how_to_go_on(self) -> str:
-        return f"Go on with: snellen train --resume {shlex.quote(str(self.folder))}"
+    def _resume_hint(self) -> str:
+        return f"Resume with: snellen train --resume {shlex.quote(str(self.folder))}"
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Inside, the first Ctrl-C or SIGTERM saves and stops between two steps; the second acts at once."""
+    def handle_signals(self) -> Iterator[None]:
+        """Context manager: the first Ctrl-C or SIGTERM saves and stops after the step, the second acts immediately."""
 
-        def heard(number: int, frame: FrameType | None) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
             self.signal = number
             for which, handler in before.items():
                 signals.signal(which, handler)
-            if not self._inside:  # nothing to finish first
+            if not self._inside:  # no step to finish
                 raise Stopped(
-                    f"Stopped by {signals.Signals(number).name} outside the steps of learning.",
-                    self._how_to_go_on(),
+                    f"Stopped by {signals.Signals(number).name} outside the training steps.",
+                    self._resume_hint(),
                     signal=number,
                 )
 
         before: dict[int, Any] = {}
-        with contextlib.suppress(ValueError):  # only the main thread may listen
+        with contextlib.suppress(ValueError):  # only the main thread can set handlers
             for which in (int(signals.SIGINT), int(signals.SIGTERM)):
                 before[which] = signals.getsignal(which)
-                signals.signal(which, heard)
+                signals.signal(which, handle)
         try:
             yield
         finally:
@@ -309,10 +317,10 @@ class Run:
                 signals.signal(which, handler)
 
 
-def _refuse_links(folder: Path) -> None:
-    """What a run writes, cuts and removes lies in its own folder: a link would lead elsewhere."""
+def _reject_links(folder: Path) -> None:
+    """Raise DataError for symbolic links: a run writes, truncates and removes files in its own folder only."""
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_symlink():
             raise DataError(
-                f"{entry} is a link: a run writes into its own folder only", "Put the files themselves there."
+                f"{entry} is a symbolic link: a run writes into its own folder only", "Replace it with the file itself."
             )

@@ -1,7 +1,7 @@
-"""Frozen dataclasses to strict JSON and back. Nothing in a file ever names code to import.
+"""Serialization of frozen dataclasses to strict JSON and back. No file can name code to import.
 
-Where a field may hold one of several dataclasses, the object carries its class name under "is", looked up among
-the classes that the field's own annotation lists. Unknown keys are refused.
+Every object carries its class name under "is"; it is looked up among the classes in the annotation of the field.
+Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from snellen.core.errors import DataError, shown
+from snellen.core.errors import DataError, short_repr
 
 T = TypeVar("T")
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as dicts, lists, strings, numbers, booleans and None."""
+    """Convert dataclasses, mappings and sequences to dicts, lists, strings, numbers, booleans and None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"is": type(value).__name__, **fields}
@@ -31,7 +31,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float):
         if math.isfinite(value):
             return value
-        raise ValueError(f"{value} has no place in strict JSON: use None with a reason")
+        raise ValueError(f"strict JSON has no {value}: use None with a reason")
     if isinstance(value, frozenset | set):
         return [to_plain(entry) for entry in sorted(value)]
     if isinstance(value, Sequence):
@@ -41,15 +41,15 @@ def to_plain(value: Any) -> Any:
 
 @functools.cache
 def hints(cls: type) -> dict[str, Any]:
-    """The annotations of a dataclass, resolved, without `Annotated`."""
+    """Resolved annotations of a dataclass, without `Annotated`."""
     return typing.get_type_hints(cls)
 
 
 def from_plain(kind: Any, plain: Any, where: str = "") -> Any:
-    """The inverse of `to_plain` for the annotated type `kind`.
+    """Inverse of `to_plain` for the annotated type `kind`.
 
     Raises:
-        DataError: for an unknown key, a missing one, or a value of the wrong type; `where` names the place.
+        DataError: for an unknown or missing key, or a value of the wrong type; the message begins with `where`.
     """
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
@@ -59,33 +59,33 @@ def from_plain(kind: Any, plain: Any, where: str = "") -> Any:
         return _one_of(arguments, plain, where)
     if origin is typing.Literal:
         if plain not in arguments:
-            raise DataError(f"{where}: {shown(plain)} is not one of {', '.join(map(repr, arguments))}")
+            raise DataError(f"{where}: {short_repr(plain)} is not one of {', '.join(map(repr, arguments))}")
         return plain
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _instance(kind, plain, where)
     if origin is tuple:
         if not isinstance(plain, list):
-            raise DataError(f"{where}: a list is needed, not {shown(plain)}")
+            raise DataError(f"{where}: expected a list, not {short_repr(plain)}")
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(from_plain(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(plain))
         if len(arguments) != len(plain):
-            raise DataError(f"{where}: {len(arguments)} values are needed, not {len(plain)}")
+            raise DataError(f"{where}: expected {len(arguments)} values, not {len(plain)}")
         return tuple(from_plain(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, plain, strict=True)))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(plain, dict):
-            raise DataError(f"{where}: an object is needed, not {shown(plain)}")
+            raise DataError(f"{where}: expected an object, not {short_repr(plain)}")
         return {key: from_plain(arguments[1], v, f"{where}.{key}") for key, v in plain.items()}
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
         try:
             return float(plain)
         except OverflowError:
-            raise DataError(f"{where}: {shown(plain)} is beyond what a number can hold") from None
+            raise DataError(f"{where}: {short_repr(plain)} exceeds the range of a float") from None
     if kind is type(None):
         kind = types.NoneType
     if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
-        raise DataError(f"{where}: {shown(plain)} is not of type {getattr(kind, '__name__', kind)}")
+        raise DataError(f"{where}: {short_repr(plain)} is not of type {getattr(kind, '__name__', kind)}")
     if isinstance(plain, int) and abs(plain) >= 1 << 63:
-        raise DataError(f"{where}: {shown(plain)} is beyond what a tensor can count")
+        raise DataError(f"{where}: {short_repr(plain)} exceeds the range of int64")
     return plain
 
 
@@ -101,19 +101,19 @@ def _one_of(kinds: tuple[Any, ...], plain: Any, where: str) -> Any:
             return from_plain(kind, plain, where)
         except DataError:
             continue
-    raise DataError(f"{where}: {shown(plain)} fits none of the types that may stand here")
+    raise DataError(f"{where}: {short_repr(plain)} is of none of the accepted types")
 
 
 def _instance(kind: type[T], plain: Any, where: str) -> T:
     if not isinstance(plain, dict):
-        raise DataError(f"{where or kind.__name__}: an object is needed, not {shown(plain)}")
+        raise DataError(f"{where or kind.__name__}: expected an object, not {short_repr(plain)}")
     if plain.get("is", kind.__name__) != kind.__name__:
-        raise DataError(f"{where or kind.__name__}: found {shown(plain['is'])} in the place of {kind.__name__}")
+        raise DataError(f"{where or kind.__name__}: {short_repr(plain['is'])} in place of {kind.__name__}")
     fields: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(plain) - set(fields) - {"is"})
     if unknown:
         raise DataError(
-            f"{where or kind.__name__}: unknown key {shown(unknown[0])}",
+            f"{where or kind.__name__}: unknown key {short_repr(unknown[0])}",
             "The file was written by another version of Snellen, or by hand.",
         )
     annotations = hints(kind)  # type: ignore[arg-type]

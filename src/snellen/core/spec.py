@@ -1,4 +1,4 @@
-"""What a dataset holds, as plain data: named inputs, the target, how many samples. Imports no torch."""
+"""Specification of a dataset as plain data: named inputs, target, number of samples. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-MOST_PIXELS = 1 << 28  # of a picture: about what Pillow takes for a bomb
-MOST_CHANNELS = 1 << 16
+MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-bomb check
+MAX_CHANNELS = 1 << 16
 
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table as the model sees it: one number, or one 0/1 entry per category."""
+    """Column of a table as the model gets it: one number, or one-hot encoded categories."""
 
     name: str
     categories: tuple[str, ...] | None = None
-    fill: float | None = None  # what stands in for a missing cell; None: a missing cell is an error
+    fill: float | None = None  # replaces a missing cell; None: a missing cell is an error
 
     @property
     def width(self) -> int:
+        """Number of model inputs of the column."""
         return 1 if self.categories is None else len(self.categories)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypicalSize:
-    """What to expect of pictures that have several sizes.
+    """Typical size of images of several sizes.
 
     Args:
-        size: height and width in pixels: those of most pictures, else the middle of all heights and of all widths.
-        alike: how many pictures have just this size,
-        count: of how many.
+        size: height and width in pixels: those of most images, else the medians of heights and of widths.
+        alike: number of images of exactly this size.
+        count: number of all images.
     """
 
     size: tuple[int, int]
@@ -41,11 +42,11 @@ class TypicalSize:
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or not 0 <= self.alike <= self.count:
-            raise ValueError(f"{self.alike} of {self.count} pictures cannot be {self.size[1]}x{self.size[0]}")
+            raise ValueError(f"{self.alike} of {self.count} images cannot be {self.size[1]}x{self.size[0]}")
 
     @property
-    def of_most(self) -> bool:
-        """Whether most pictures have this size."""
+    def is_majority(self) -> bool:
+        """Whether most images have this size."""
         return 2 * self.alike > self.count
 
 
@@ -57,13 +58,11 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
-    typical_size: TypicalSize | None = (
-        None  # of pictures whose height or width varies; None, too, in runs older than the word
-    )
+    typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of pictures, the usual ones where they vary; None where these are not known."""
+        """Height and width of images, the typical ones where they vary; None where unknown."""
         if self.typical_size is not None or self.modality != "image":
             return None if self.typical_size is None else self.typical_size.size
         height, width = self.shape[-2:]
@@ -96,7 +95,7 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelClasses:
-    """One class for every pixel. `counts` are pixels of (a part of) the training split."""
+    """One class for every pixel. `counts` are pixels of the training split, or of a part of it."""
 
     names: tuple[str, ...]
     counts: tuple[int, ...] = ()
@@ -104,7 +103,7 @@ class PixelClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelNumbers:
-    """One or several numbers for every pixel. `kind` says what they measure, and by what they are judged."""
+    """One or several numbers for every pixel. `kind` is the quantity; it selects the metrics."""
 
     kind: Literal["depth", "normals", "edges", "reflectance", "flow", "numbers"]
     names: tuple[str, ...]
@@ -113,15 +112,15 @@ class PixelNumbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """Any number of objects in a picture, each with a class and a box.
+    """Any number of objects per image, each with a class and a box.
 
     Args:
         counts: objects of each class in the training split.
-        masks: whether each has a mask, too.
-        keypoints: the names of its keypoints, where it has any.
-        mirrored: pairs of keypoints that change places in a mirror (left and right eye).
-        bones: pairs of keypoints that are drawn joined.
-        ids: the numbers that the classes have in the user's own files, where these number them (COCO).
+        masks: whether each object also has a mask.
+        keypoints: names of the keypoints; empty where the data has none.
+        mirrored: pairs of keypoints that horizontal flips swap (left and right eye).
+        bones: pairs of keypoints that drawings connect by a line.
+        ids: category ids of the classes in the user's files (COCO); empty where there are none.
     """
 
     names: tuple[str, ...]
@@ -133,13 +132,13 @@ class Boxes:
     ids: tuple[int, ...] = ()
 
 
-Scenic = PixelClasses | PixelNumbers | Boxes  # told of places in a picture: the truth is an `Annotations`
+Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
 Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The contract between data and model, saved with every run."""
+    """Specification of a dataset: the contract between data and model, saved with every run."""
 
     name: str
     inputs: Mapping[str, Input]
@@ -148,27 +147,29 @@ class Spec:
 
     @property
     def input(self) -> Input:
-        """The input, where there is just one; else the first."""
+        """The only input, or the first of several."""
         return next(iter(self.inputs.values()))
 
     @property
     def modality(self) -> Modality:
+        """Modality of the first input."""
         return self.input.modality
 
 
-def as_kept(now: Spec, kept: Spec) -> Spec:
-    """The spec of data as it is now, without what the spec that was kept of it is too old to say."""
-    old = {name for name, one in kept.inputs.items() if one.typical_size is None}
+def as_stored(current: Spec, stored: Spec) -> Spec:
+    """The current spec of a dataset without the fields that an older stored spec lacks."""
+    old = {name for name, input in stored.inputs.items() if input.typical_size is None}
     return replace(
-        now, inputs={name: replace(one, typical_size=None) if name in old else one for name, one in now.inputs.items()}
+        current,
+        inputs={n: replace(input, typical_size=None) if n in old else input for n, input in current.inputs.items()},
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How the files become what the model is given: belongs to the model and is saved with it.
+    """Preprocessing from files to model inputs; saved with the model.
 
-    `size` is (height, width) in pixels; None keeps the source's own. Values stay at the source's depth.
+    `size` is (height, width) in pixels; None keeps the size of the source. Values keep the depth of the source.
     """
 
     size: tuple[int, int] | None = None
@@ -178,5 +179,5 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         height, width = self.size or (1, 1)
-        if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= (self.channels or 1) <= MOST_CHANNELS:
-            raise ValueError(f"pictures of {height}x{width} pixels in {self.channels} channels cannot be read")
+        if min(height, width) < 1 or height * width > MAX_PIXELS or not 1 <= (self.channels or 1) <= MAX_CHANNELS:
+            raise ValueError(f"images of {height}x{width} pixels in {self.channels} channels cannot be read")

@@ -1,4 +1,4 @@
-"""What tasks and learners want shown, as plain data. Drawn by report, page, notebook and terminal; never here."""
+"""Views: metrics, tables, plots and images as plain data. Report, page, notebook and terminal render them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from torch import Tensor
 
-from snellen.core.detections import Region
+from snellen.core.detections import MaskRegion
 
 Cell = str | float | int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One measured figure. `value` is None where it is undefined, and `reason` then says why.
+    """Measured value of a metric. `value` is None where it is undefined, for the given `reason`.
 
-    `low` and `high` bound the 95 % interval `over` samples, seeds or folds. `percent` figures are fractions, shown
-    times a hundred. `unit` is the user's own.
+    `low` and `high` bound the 95 % interval `over` samples, seeds or folds. Values with `percent` are fractions,
+    displayed in %. `unit` is that of the data.
     """
 
     value: float | None
@@ -39,14 +39,14 @@ class Metric:
             return f"{_digits(self.value * scale)}{unit}"
         half = (self.high - self.low) / 2 * scale
         below, above = self.value - self.low, self.high - self.value
-        if min(below, above) < max(below, above) / 3:  # at the end of a scale: ± would promise what cannot be
+        if min(below, above) < max(below, above) / 3:  # asymmetric, at the end of a scale: ± would exceed it
             low, high = (_digits(end * scale, half) for end in (self.low, self.high))
             return f"{_digits(self.value * scale, half)} ({low} to {high}){unit}"
         return f"{_digits(self.value * scale, half)} ± {_digits(half, half)}{unit}"
 
 
 def _digits(value: float, half: float | None = None) -> str:
-    """As many digits as the interval bears out: two figures of the half-width."""
+    """Format a number with the digits that the interval justifies: two significant digits of the half-width."""
     import math
 
     if half is None or half <= 0 or not math.isfinite(half):
@@ -57,7 +57,7 @@ def _digits(value: float, half: float | None = None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A line, or points. `low` and `high` draw a band or error bars."""
+    """Series of a plot: a line or points. `low` and `high` bound a band or error bars."""
 
     name: str
     x: Sequence[float]
@@ -69,7 +69,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Sentences. `level` is "good", "warning" or "" and gives the colour."""
+    """Text in sentences. `level`, "good", "warning" or "", selects the colour."""
 
     title: str
     lines: Sequence[str]
@@ -78,6 +78,8 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
+    """Table of text and numbers."""
+
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -86,7 +88,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Lines or points over two axes. `style`: "line", "points" or "bars"; `diagonal` draws y = x."""
+    """Plot with two axes. `style`: "line", "points" or "bars"; `diagonal` draws y = x."""
 
     title: str
     x: str
@@ -101,7 +103,7 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Counts by row and column, as in a confusion matrix: rows are the truth."""
+    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes."""
 
     title: str
     rows: Sequence[str]
@@ -114,31 +116,31 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Something drawn on a picture, in its pixels.
+    """Annotation drawn on an image, in its pixels.
 
     Args:
-        place: decides the colour: of a class, its place among the classes.
+        colour_index: selects the colour: the index of the class.
         box: x1, y1, x2, y2.
-        region: a mask, laid over the picture.
-        points: x and y of keypoints; bones: pairs of their places, drawn joined.
+        region: a mask, blended over the image.
+        points: x and y of keypoints; bones: pairs of their indices, connected by lines.
     """
 
     label: str = ""
-    place: int = 0
+    colour_index: int = 0
     box: tuple[float, float, float, float] | None = None
-    region: Region | None = None
+    region: MaskRegion | None = None
     points: Sequence[tuple[float, float]] = ()
     bones: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedImage:
-    """(C, H, W) values with the range that is drawn from black to white.
+    """Image with annotations: (C, H, W) values and the range that maps to black and white.
 
     Args:
-        marks: boxes, masks and keypoints on it.
-        classes: (H, W) int64, a class for every pixel, laid over it in colours; -1: none.
-        beside: other pictures of the same thing, drawn to its right: the truth, the answer.
+        marks: boxes, masks and keypoints on the image.
+        classes: (H, W) int64, a class for every pixel, blended over the image in colours; -1: none.
+        panels: further images of the same sample to its right: ground truth and prediction.
     """
 
     values: Tensor
@@ -148,12 +150,12 @@ class AnnotatedImage:
     good: bool | None = None
     marks: Sequence[Mark] = ()
     classes: Tensor | None = None
-    beside: Sequence[AnnotatedImage] = ()
+    panels: Sequence[AnnotatedImage] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Pictures side by side. `legend`: what is drawn on them in which colour, each a name and its place."""
+    """Grid of images. `legend`: names of what is drawn on them, each with its colour index."""
 
     title: str
     items: Sequence[AnnotatedImage]
@@ -166,7 +168,7 @@ View = Text | Table | Plot | Matrix | ImageGrid
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One sentence about data or run, with what to try. `where` names the first files or rows, `count` all."""
+    """Finding about data or a run, with a remedy. `where` lists the first files or rows; `count` is their number."""
 
     kind: str
     message: str
@@ -176,7 +178,7 @@ class Finding:
     count: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def unsaid(self, count: int) -> tuple[str, ...]:
-        """The first so many places, or none where the message names them itself."""
+    def unmentioned(self, count: int) -> tuple[str, ...]:
+        """First `count` entries of `where`; none where the message names all of them."""
         first = self.where[:count]
-        return first if any(place not in self.message for place in first) else ()
+        return first if any(name not in self.message for name in first) else ()

@@ -1,1 +1,1 @@
-"""From what lies on a disk to batches: formats, splits, checks, decoding, augmentation."""
+"""Data: formats, splits, checks, decoding, augmentation, batches."""

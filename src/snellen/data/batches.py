@@ -1,4 +1,4 @@
-"""The order of the data as a function: `batches.at(step)` needs no state, so a run resumes at any step."""
+"""Shuffled batches as a function of the step: `batches.at(step)` has no state, so a run resumes at any step."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from snellen.core.random import generator, key, permutation
 from snellen.data.augment.images import Augment, augment
 from snellen.data.dataset import Labelled, Samples
 
-BLOCK = 4 << 20  # bytes gathered at once, so that they are still in the cache when their turn comes
+BLOCK = 4 << 20  # bytes gathered at once: small enough to stay in the processor's cache
 
 
 class Batches:
-    """Shuffled batches of a split, epoch after epoch. A batch is to be read, not written to.
+    """Shuffled batches of a split, epoch after epoch. Batches are read-only.
 
     Args:
-        samples: what is drawn from.
-        size: samples a batch; the last of an epoch may be smaller, but a lone last sample, of which no variance can
-            be taken, joins the batch before it.
-        seed: decides order and augmentation.
-        augment: how pictures are varied; `value_range` is their range of values.
-        weights: (N,) how often each sample is drawn, relative to others; None: each once an epoch.
+        samples: the split.
+        size: samples per batch. The last batch of an epoch may be smaller; a single last sample, which has no
+            variance, joins the batch before it.
+        seed: seed of order and augmentation.
+        augment: augmentation of images; `value_range` is the range of their values.
+        weights: (N,) relative sampling frequency of each sample; None: each once per epoch.
     """
 
     def __init__(
@@ -43,54 +43,54 @@ class Batches:
         full, left = divmod(len(samples), self.size)
         self._steps = full + (left > 1)
         values = samples.values
-        if values is None or not len(values):  # read from the source, a batch at a time
-            self._many = 1
+        if values is None or not len(values):  # read from the source batch by batch
+            self._block_size = 1
         else:
-            self._many = max(1, BLOCK // (self.size * values[0].numel() * values.element_size()))
-        self._at = (-1, -1)
+            self._block_size = max(1, BLOCK // (self.size * values[0].numel() * values.element_size()))
+        self._block_at = (-1, -1)  # epoch and block
         self._block: list[Labelled] = []
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return self._steps
 
     def positions(self, step: int) -> Tensor:
-        """(B,) the positions in `samples` of a step's batch."""
-        epoch, place = divmod(step, self._steps)
-        return self._ordered(epoch)[place * self.size : self._end(place)]
+        """(B,) positions in `samples` of the batch of a step."""
+        epoch, index = divmod(step, self._steps)
+        return self._epoch_order(epoch)[index * self.size : self._end(index)]
 
-    def _end(self, place: int) -> int:
-        """Where the batch at a place of the epoch ends; the last one ends with the epoch."""
-        return (place + 1) * self.size if place + 1 < self._steps else len(self.samples)
+    def _end(self, index: int) -> int:
+        """End position of a batch of the epoch; the last batch ends with the epoch."""
+        return (index + 1) * self.size if index + 1 < self._steps else len(self.samples)
 
-    def _ordered(self, epoch: int) -> Tensor:
-        """(N,) the order of an epoch."""
+    def _epoch_order(self, epoch: int) -> Tensor:
+        """(N,) order of the samples in an epoch."""
         if epoch != self._epoch:
             count = len(self.samples)
             if self.weights is None:
                 order = permutation(count, self.seed, "order", epoch)
             else:
-                drawn = generator(self.seed, "order", epoch)
-                order = torch.multinomial(self.weights.double(), count, replacement=True, generator=drawn)
+                rng = generator(self.seed, "order", epoch)
+                order = torch.multinomial(self.weights.double(), count, replacement=True, generator=rng)
             self._epoch, self._order = epoch, order.to(self.samples.device)
         return self._order
 
-    def _drawn(self, step: int) -> Labelled:
-        """The batch of a step, cut from a block of batches that are gathered together: one call in place of many."""
-        epoch, place = divmod(step, self._steps)
-        block, place = divmod(place, self._many)
-        if self._at != (epoch, block):
-            first = block * self._many
-            last = min(first + self._many, self._steps) - 1
-            drawn = self.samples.take(self._ordered(epoch)[first * self.size : self._end(last)])
+    def _batch(self, step: int) -> Labelled:
+        """Batch of a step, from a block of batches that is gathered in one call."""
+        epoch, index = divmod(step, self._steps)
+        block, index = divmod(index, self._block_size)
+        if self._block_at != (epoch, block):
+            first = block * self._block_size
+            last = min(first + self._block_size, self._steps) - 1
+            gathered = self.samples.take(self._epoch_order(epoch)[first * self.size : self._end(last)])
             sizes = [self.size] * (last - first) + [self._end(last) - last * self.size]
-            self._block = [Labelled(*parts) for parts in zip(*(torch.split(t, sizes) for t in drawn), strict=True)]
-            self._at = (epoch, block)
-        return self._block[place]
+            self._block = [Labelled(*parts) for parts in zip(*(torch.split(t, sizes) for t in gathered), strict=True)]
+            self._block_at = (epoch, block)
+        return self._block[index]
 
     def at(self, step: int) -> Labelled:
-        """The batch of a step: the same whenever and however often it is asked for."""
-        batch = self._drawn(step)
+        """Batch of a step; every call with the same step returns the same batch."""
+        batch = self._batch(step)
         if self.augment is None:
             return batch
         epoch = step // self._steps
@@ -98,7 +98,7 @@ class Batches:
         return Labelled(x, batch.y, batch.ids)
 
     def names(self, step: int) -> str:
-        """The first samples of a step's batch, by the names the user knows."""
+        """Names of the first samples in the batch of a step."""
         ids = self.samples.ids[self.positions(step)].tolist()
         more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
         return ", ".join(self.samples.source.name(i) for i in ids[:5]) + more

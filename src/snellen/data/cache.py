@@ -1,8 +1,8 @@
-"""Decoded inputs in memory, or in a file beside no user's data, so that each picture is decoded once.
+"""Cache of decoded inputs, in memory or in a file outside the user's data, so that each image is decoded once.
 
-What fits in a quarter of the free memory lies there. What does not is decoded once into a file in the cache folder,
-where that takes no more than a tenth of the free disk or what the user allows, and is read from there batch by batch;
-else every batch is decoded anew. Either way memory stays flat however large the data is.
+Inputs that fit in a quarter of the free memory stay in memory. Larger ones are decoded once into a file in the cache
+folder, if it takes at most a tenth of the free disk or what the user allows, and are read from there batch by batch.
+Otherwise every batch is decoded anew. Memory stays bounded for data of any size.
 """
 
 from __future__ import annotations
@@ -20,96 +20,96 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
-from snellen.core.files import written
+from snellen.core.files import atomic_writer
 from snellen.core.spec import Preprocessing
 from snellen.data.file_index import cache_folder
 from snellen.data.source import BadSamples, Source
 
-SHARE_OF_MEMORY = 4  # a quarter of what is free
-SHARE_OF_DISK = 10  # a tenth of what is free
+MEMORY_DIVISOR = 4  # use a quarter of the free memory
+DISK_DIVISOR = 10  # use a tenth of the free disk
 _CHUNK, _CHUNK_BYTES = 256, 1 << 27  # samples decoded at a time
 
-Announce = Callable[[str], None]
+LineCallback = Callable[[str], None]
 
 
-def quietly(line: str) -> None:
-    """Tells no one."""
+def ignore_line(line: str) -> None:
+    """Discard a line."""
 
 
-def memory() -> int:
-    """Bytes of memory that can be had without swapping."""
+def available_memory() -> int:
+    """Free memory in bytes, without swapping."""
     try:
         with open("/proc/meminfo") as file:
-            found = re.search(r"MemAvailable:\s+(\d+) kB", file.read())
-        if found:
-            return int(found[1]) * 1024
+            match = re.search(r"MemAvailable:\s+(\d+) kB", file.read())
+        if match:
+            return int(match[1]) * 1024
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return 4 << 30
 
 
-# What was decoded into memory serves every model that reads the same pictures in the same way.
-_RESIDENT: weakref.WeakKeyDictionary[Source, dict[tuple[Preprocessing, bytes], Tensor]] = weakref.WeakKeyDictionary()
+# Shared by all models that read the same images with the same preprocessing.
+_IN_MEMORY: weakref.WeakKeyDictionary[Source, dict[tuple[Preprocessing, bytes], Tensor]] = weakref.WeakKeyDictionary()
 
 
-def resident(source: Source, ids: Tensor, preprocessing: Preprocessing) -> Tensor | None:
-    """All inputs of `ids` as one tensor where they fit in a quarter of the free memory, else None.
+def load_into_memory(source: Source, ids: Tensor, preprocessing: Preprocessing) -> Tensor | None:
+    """Decode all inputs of `ids` into one tensor if they fit in a quarter of the free memory, else return None.
 
     Raises:
         BadSamples: naming every sample that cannot be read.
-        DataError: when the inputs have several sizes and the reading asks for none.
+        DataError: if the inputs have several sizes and the preprocessing sets none.
     """
-    whole = source.all(preprocessing)
-    if whole is not None:
-        return whole if len(ids) == len(whole) and bool((ids[1:] > ids[:-1]).all()) else whole[ids]
+    inputs = source.all(preprocessing)
+    if inputs is not None:
+        return inputs if len(ids) == len(inputs) and bool((ids[1:] > ids[:-1]).all()) else inputs[ids]
     if not len(ids):
         return None
     key = (preprocessing, hashlib.blake2b(ids.numpy().tobytes(), digest_size=16).digest())
-    known = _RESIDENT.setdefault(source, {})
-    if key in known:
-        return known[key]
+    cached = _IN_MEMORY.setdefault(source, {})
+    if key in cached:
+        return cached[key]
     first = source.read(ids[:1].numpy().astype(np.int64), preprocessing)
-    if first.numel() * first.element_size() * len(ids) > memory() // SHARE_OF_MEMORY:
+    if first.numel() * first.element_size() * len(ids) > available_memory() // MEMORY_DIVISOR:
         return None
     values = first.new_empty(len(ids), *first.shape[1:])
-    _decode_all(source, ids.numpy().astype(np.int64), preprocessing, first, lambda start, x: _put(values, start, x))
-    if sum(v.nbytes for v in known.values()) + values.nbytes > memory() // SHARE_OF_MEMORY:
-        known.clear()
-    known[key] = values
+    _decode_all(source, ids.numpy().astype(np.int64), preprocessing, first, lambda start, x: _copy(values, start, x))
+    if sum(v.nbytes for v in cached.values()) + values.nbytes > available_memory() // MEMORY_DIVISOR:
+        cached.clear()
+    cached[key] = values
     return values
 
 
-def _put(values: Tensor, start: int, x: Tensor) -> None:
+def _copy(values: Tensor, start: int, x: Tensor) -> None:
     values[start : start + len(x)] = x
 
 
 def _decode_all(
-    source: Source, ids: np.ndarray, preprocessing: Preprocessing, first: Tensor, take: Callable[[int, Tensor], object]
+    source: Source, ids: np.ndarray, preprocessing: Preprocessing, first: Tensor, write: Callable[[int, Tensor], object]
 ) -> None:
-    """Hands all inputs to `take` in chunks; what cannot be read is named all at once."""
+    """Pass all inputs to `write` in chunks; report all unreadable samples in one error."""
     problems: dict[int, str] = {}
     size = max(1, min(_CHUNK, _CHUNK_BYTES // max(first.numel() * first.element_size(), 1)))
     for start in range(0, len(ids), size):
-        part = ids[start : start + size]
+        chunk = ids[start : start + size]
         try:
-            x = source.read(part, preprocessing)
+            x = source.read(chunk, preprocessing)
         except BadSamples as error:
             problems.update(error.problems)
             continue
         if x.shape[1:] != first.shape[1:]:
             shapes = tuple(first.shape[1:]), tuple(x.shape[1:])
-            names = source.name(int(ids[0])), source.name(int(part[0]))
+            names = source.name(int(ids[0])), source.name(int(chunk[0]))
             raise DataError(
                 f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}", "Read all at one size with --image-size."
             )
         if not problems:
-            take(start, x)
+            write(start, x)
     if problems:
         raise BadSamples(problems, {id: source.name(id) for id in problems})
 
 
-class Decoded:
-    """A source whose inputs lie decoded in a file, one after the other, for one reading."""
+class DiskCachedSource:
+    """A source whose inputs are read from a file of decoded inputs, for one preprocessing."""
 
     def __init__(self, source: Source, preprocessing: Preprocessing, path: Path, first: Tensor) -> None:
         self.source = source
@@ -129,7 +129,7 @@ class Decoded:
         for row, id in zip(rows, ids, strict=True):
             if os.preadv(self._file, [row.reshape(-1).view(np.uint8).data], int(id) * self._row) != self._row:
                 raise EnvironmentProblem(
-                    f"the decoded inputs of {self.name(int(id))} are cut short", "Run again: they are decoded anew."
+                    f"the decoded inputs of {self.name(int(id))} are truncated", "Run again: they are decoded anew."
                 )
         return torch.from_numpy(rows)
 
@@ -143,19 +143,21 @@ class Decoded:
         return self.source.key()
 
 
-def decoded(source: Source, preprocessing: Preprocessing, cache: str = "auto", announce: Announce = quietly) -> Source:
-    """The source over a file of its decoded inputs; the source itself where there is to be no such file.
+def decode_to_disk(
+    source: Source, preprocessing: Preprocessing, cache: str = "auto", announce: LineCallback = ignore_line
+) -> Source:
+    """Decode all inputs of a source into a cache file, or return the source itself if none is to be written.
 
     Args:
         cache: "off" or "ram": no file; a size such as "20G": at most that; "auto": a tenth of the free disk.
-        announce: told in one line where the file lies and how large it is, or why there is none.
+        announce: called with one line: path and size of the file, or why there is none.
     Raises:
-        UsageError: when `cache` is none of these.
+        UsageError: for any other `cache`.
         BadSamples: naming every sample that cannot be read.
     """
-    allowed = allowance(cache)
+    limit = parse_cache_limit(cache)
     key = source.key()
-    if allowed == 0 or key is None or not len(source):
+    if limit == 0 or key is None or not len(source):
         return source
     first = source.read(np.zeros(1, np.int64), preprocessing)
     size = first.numel() * first.element_size() * len(source)
@@ -163,47 +165,47 @@ def decoded(source: Source, preprocessing: Preprocessing, cache: str = "auto", a
     path = folder / hashlib.blake2b(f"1 {key} {preprocessing}".encode(), digest_size=12).hexdigest()
     try:
         if not (path.exists() and path.stat().st_size == size):
-            _make_room(folder, size, allowed)
+            _free_disk_space(folder, size, limit)
             announce(f"decoding {len(source):,} inputs once into {path} ({size / 1e6:,.0f} MB)")
             ids = np.arange(len(source))
-            with written(path, size) as file:
+            with atomic_writer(path, size) as file:
                 _decode_all(source, ids, preprocessing, first, lambda start, x: file.write(x.contiguous().numpy().data))
         os.utime(path)
-        return Decoded(source, preprocessing, path, first)
+        return DiskCachedSource(source, preprocessing, path, first)
     except (EnvironmentProblem, OSError) as error:
-        announce(f"no decoded inputs are kept: {error.cause if isinstance(error, EnvironmentProblem) else error}")
+        announce(f"no decoded inputs are cached: {error.cause if isinstance(error, EnvironmentProblem) else error}")
         return source
 
 
-def allowance(cache: str) -> int | None:
-    """Bytes that a file may take: 0 for none, None for a tenth of the free disk."""
+def parse_cache_limit(cache: str) -> int | None:
+    """Parse `--cache` to the allowed bytes on disk: 0 for no file, None for a tenth of the free disk."""
     if cache in ("off", "ram"):
         return 0
     if cache == "auto":
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", cache)
-    if not found:
-        raise UsageError(f"--cache {cache} is no size", "Write off, ram, or a size such as 20G.")
-    return int(float(found[1]) * 10 ** (3 * " kMGT".index(found[2] or " ")))
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", cache)
+    if not match:
+        raise UsageError(f"--cache {cache} is not a size", "Write off, ram, or a size such as 20G.")
+    return int(float(match[1]) * 10 ** (3 * " kMGT".index(match[2] or " ")))
 
 
-def _make_room(folder: Path, size: int, allowed: int | None) -> None:
-    """Removes the files longest unused until a new one of `size` bytes may be written.
+def _free_disk_space(folder: Path, size: int, allowed: int | None) -> None:
+    """Remove the least recently used files until a new one of `size` bytes may be written.
 
     Raises:
-        EnvironmentProblem: when it may not even then.
+        EnvironmentProblem: if the new file exceeds the limit even then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    held = sorted(
+    files = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.stat().st_mtime
     )
-    total = sum(entry.stat().st_size for entry in held)
-    limit = (shutil.disk_usage(folder).free + total) // SHARE_OF_DISK if allowed is None else allowed
+    total = sum(entry.stat().st_size for entry in files)
+    limit = (shutil.disk_usage(folder).free + total) // DISK_DIVISOR if allowed is None else allowed
     if size > limit:
         raise EnvironmentProblem(
-            f"they take {size:,} bytes and {limit:,} are allowed in {folder}", "Allow more with --cache SIZE."
+            f"they need {size:,} bytes and {limit:,} are allowed in {folder}", "Allow more with --cache SIZE."
         )
-    for entry in held:
+    for entry in files:
         if total + size <= limit:
             break
         total -= entry.stat().st_size

@@ -1,4 +1,4 @@
-"""A dataset: samples in splits with their spec. Nothing here knows how it lies on the disk; `formats/` does."""
+"""Datasets: samples in splits with their spec. File layouts are in `formats/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Preprocessing, Spec, Target
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
-from snellen.data.cache import Announce, decoded, quietly, resident
+from snellen.data.cache import LineCallback, decode_to_disk, ignore_line, load_into_memory
 from snellen.data.scenes import Scenes
 from snellen.data.source import Skipped, Source
 
@@ -23,11 +23,11 @@ SPLITS = ("train", "val", "test")
 
 
 class Labelled(NamedTuple):
-    """A batch whose every sample has one input and one target.
+    """A batch of samples with one input and one target each.
 
     x: (B, ...) at the depth of the source (uint8, uint16, float32, float64).
     y: (B,) int64 classes, (B, K) float32 zeros and ones for labels, or (B, T) float64 numbers.
-    ids: (B,) int64, which samples of the dataset these are.
+    ids: (B,) int64, ids of the samples in the dataset.
     """
 
     x: Tensor
@@ -37,21 +37,21 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """What a format found, before splits are made and contents are checked.
+    """A dataset as a format reads it, before splits are made and contents are checked.
 
     Args:
         source: the inputs.
-        inputs, target: what the spec will say; counts are filled in later.
+        inputs, target: those of the spec; counts are filled in later.
         truth: (N,) int64 classes, (N, K) float32 labels, (N, T) float64 numbers, or None.
-        annotations: the truth in their place where it is told of places in a picture.
-        given: (N,) int64 index into SPLITS where the folder has its own splits, else None.
-        groups: (N,) int64; samples of one group stay in one split. None: each its own.
-        taken_for: one sentence: what the folder was taken for and how to say otherwise.
-        same: train, val and test are the same samples (xor).
-        files: how many files were "found", "used", "set aside", and known to be "no data".
-        aside: the files and samples that were set aside, each with its reason.
-        bad: samples of the source whose truth cannot be used, each with its reason.
-        objections: the errors that are about these.
+        annotations: dense or object annotations of images, in place of `truth`.
+        given_splits: (N,) int64 index into SPLITS if the folder has its own splits, else None.
+        groups: (N,) int64; samples of one group stay in one split. None: every sample is its own group.
+        recognised_as: one sentence: what the folder was recognised as and how to override it.
+        same_samples: train, val and test are the same samples (xor).
+        files: number of files "found", "used", "set aside" (skipped), and known to be "no data".
+        skipped: files and samples that are not used, each with its reason.
+        bad_samples: samples of the source whose annotation cannot be used, each with its reason.
+        bad_sample_findings: the errors about these samples.
     """
 
     source: Source
@@ -60,14 +60,14 @@ class RawDataset:
     truth: Tensor | None
     recognised_as: str
     annotations: Annotations | None = None
-    given: np.ndarray | None = None
+    given_splits: np.ndarray | None = None
     groups: np.ndarray | None = None
-    same: bool = False
+    same_samples: bool = False
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
-    aside: tuple[Skipped, ...] = ()
-    bad: Mapping[int, Skipped] = field(default_factory=dict)
-    objections: tuple[Finding, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    bad_samples: Mapping[int, Skipped] = field(default_factory=dict)
+    bad_sample_findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +76,15 @@ class Dataset(Generic[S_co]):
 
     Args:
         spec: shapes, classes, units, sizes.
-        source: where the inputs come from.
+        source: source of the inputs.
         truth, annotations: all targets, see `RawDataset`.
         splits: "train", "val", "test" -> ids.
-        taken_for: what the data was taken for.
-        findings: what the check found worth saying.
-        origin: plain data from which `dataset(**origin)` opens the same again; None for data made in memory.
-        reading: how the model wants its inputs.
-        cache: where decoded inputs are kept: "auto", "ram", "off", or the most bytes of disk, such as "20G".
-        span: the range of values the user set (`--range`); None: the robust range of the training split.
+        recognised_as: what the data was recognised as.
+        findings: findings of the data check.
+        origin: arguments with which `dataset(**origin)` reopens the same data; None for data made in memory.
+        preprocessing: preprocessing of the inputs for the model.
+        cache: where decoded inputs are cached: "auto", "ram", "off", or the maximum bytes of disk, such as "20G".
+        value_range: range of values set by the user (`--range`); None: the robust range of the training split.
     """
 
     spec: Spec
@@ -97,40 +97,42 @@ class Dataset(Generic[S_co]):
     files: Mapping[str, int] = field(default_factory=dict)
     preprocessing: Preprocessing = Preprocessing()
     value_range: tuple[float, float] | None = None
-    aside: tuple[Skipped, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     cache: str = "auto"
     annotations: Annotations | None = None
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in self.splits.values())
 
-    def samples(self, split: str, device: torch.device | str = "cpu", announce: Announce = quietly) -> Samples:
-        """Samples of a split, preprocessed: from memory, from the cache file, or from the source.
+    def samples(self, split: str, device: torch.device | str = "cpu", announce: LineCallback = ignore_line) -> Samples:
+        """Preprocessed samples of a split: from memory, from the cache file, or from the source.
 
         Args:
-            announce: told in a line where decoded inputs are kept, if they are.
+            announce: called with one line about the file of decoded inputs, if there is one.
         """
         ids = self.splits[split]
-        values = None if self.cache == "off" else resident(self.source, ids, self.preprocessing)
-        source = self.source if values is not None else decoded(self.source, self.preprocessing, self.cache, announce)
+        values = None if self.cache == "off" else load_into_memory(self.source, ids, self.preprocessing)
+        source = (
+            self.source if values is not None else decode_to_disk(self.source, self.preprocessing, self.cache, announce)
+        )
         return Samples(source, ids, self.truth[ids], self.preprocessing, values, device)
 
     def scenes(self, split: str, device: torch.device | str = "cpu") -> Scenes:
-        """The pictures of a split, each at its own size with its truth, where that is told of places in it."""
+        """Images of a split, each at its own size, with dense or object annotations."""
         assert self.annotations is not None
         return Scenes(
             self.source, self.splits[split], self.annotations, self.preprocessing, self.cache != "off", device
         )
 
     def counts(self, split: str) -> tuple[int, ...]:
-        """Samples, objects or pixels of each class in a split; nothing where there are no classes."""
+        """Samples, objects or pixels per class in a split; empty if there are no classes."""
         target, ids = self.spec.target, self.splits[split]
         if isinstance(target, PixelClasses | Boxes) and self.annotations is not None:
             return self.annotations.counts(ids, len(target.names))
-        return counts(target, self.truth[ids])
+        return class_counts(target, self.truth[ids])
 
     def example(self, split: str, device: torch.device | str = "cpu") -> Tensor:
-        """(1, ...) the first input of a split, as a model is given it."""
+        """(1, ...) first input of a split, preprocessed for the model."""
         if self.annotations is not None:
             return self.source.read(self.splits[split][:1].numpy(), self.preprocessing).to(device)
         return self.samples(split, device).take(torch.zeros(1, dtype=torch.int64)).x
@@ -138,8 +140,8 @@ class Dataset(Generic[S_co]):
     def name(self, id: int) -> str:
         return self.source.name(int(id))
 
-    def picture(self, id: int) -> Tensor:
-        """(C, H, W) one input as the model reads it."""
+    def image(self, id: int) -> Tensor:
+        """(C, H, W) one input, preprocessed for the model."""
         return self.source.read(np.array([id]), self.preprocessing)[0]
 
     def _repr_html_(self) -> str:
@@ -150,10 +152,10 @@ class Dataset(Generic[S_co]):
 
 
 class Samples:
-    """The samples of one split. Position 0 … n-1 here, `ids` there in the dataset.
+    """Samples of one split, at positions 0 … n-1; `ids` are their ids in the dataset.
 
     Args:
-        values: (n, ...) all inputs where they fit in memory, else None: then each batch is read from the source.
+        values: (n, ...) all inputs if they fit in memory; None: each batch is read from the source.
     """
 
     def __init__(
@@ -176,7 +178,7 @@ class Samples:
         return len(self.ids)
 
     def take(self, positions: Tensor) -> Labelled:
-        """(B,) positions to the batch, on the device."""
+        """Batch of the samples at (B,) positions, on the device."""
         positions = positions.to(self.device)
         ids, y = self.ids.index_select(0, positions), self.y.index_select(0, positions)
         if self.values is not None:
@@ -185,13 +187,13 @@ class Samples:
         return Labelled(x.to(self.device), y, ids)
 
     def in_order(self, size: int = 256) -> Iterator[Labelled]:
-        """Every sample once, in batches."""
+        """All samples once, in batches."""
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
 
 
-def counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:
-    """How many samples have each class or label."""
+def class_counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:
+    """Number of samples of each class or label."""
     if isinstance(target, Classes):
         return tuple(torch.bincount(truth, minlength=len(target.names)).tolist())
     if isinstance(target, Labels):

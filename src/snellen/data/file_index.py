@@ -1,13 +1,11 @@
-"""Which files lie in a folder and what their headers say, remembered outside the folder.
+"""File listing of a folder, and an index of facts about its files, cached outside the folder.
 
-One sqlite file per data folder, under `$SNELLEN_CACHE` (else the XDG cache folder). An entry holds while path, size
-and time of change stay the same. What is known of many files together is kept once more under a digest of the paths,
-sizes and times of all, so that a folder in which nothing has changed is one look. Where the cache cannot be written
-everything works, only slower.
+One sqlite file per data folder, under `$SNELLEN_CACHE` (else the XDG cache folder). An entry is valid while path, size
+and modification time are unchanged. Facts about all files are also stored jointly, under a digest of all paths, sizes
+and times, so that an unchanged folder needs one lookup. If the cache cannot be written, everything works, only slower.
 
-Outcomes: a folder is a folder whatever its name; a link to a folder is followed, one to a folder that is read already
-(so every loop) is set aside, as are links to nothing, folders that may not be read, pipes and devices, and names that
-are not UTF-8.
+Links to folders are followed. Skipped are: a link to a folder that is already read (so every loop), dangling links,
+folders without read permission, pipes and devices, and names that are not UTF-8. A folder's name has no meaning.
 """
 
 from __future__ import annotations
@@ -27,11 +25,11 @@ from typing import Any, NamedTuple
 from snellen.data.source import Skipped
 
 VERSION = 1
-_LISTS = 4  # of each kind of fact, that are kept together: the newest
+_MAX_JOINT = 4  # joint facts stored of each kind: the newest
 
 
 class File(NamedTuple):
-    """A file found: its path relative to the root with "/", its size in bytes, its time of change."""
+    """A file: path relative to the root with "/", size in bytes, modification time."""
 
     path: str
     size: int
@@ -39,49 +37,49 @@ class File(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """All of a folder. `folders` are those walked, relative to the root; the root is ""."""
+    """Content of a folder. `folders` are those walked, relative to the root; the root is ""."""
 
     files: list[File]
-    aside: list[Skipped]
+    skipped: list[Skipped]
     folders: list[str]
 
 
 def walk(root: Path) -> Listing:
-    """Every file below `root`, sorted by path, hidden ones too. Links to folders come after all real folders."""
+    """List all files below `root`, sorted by path, hidden ones included. Links to folders follow all real folders."""
     listing = Listing([], [], [])
-    waiting, links, seen = [""], list[str](), set[tuple[int, int]]()
-    while waiting or links:
-        linked = not waiting
-        relative = links.pop(0) if linked else waiting.pop()
+    pending, links, visited = [""], list[str](), set[tuple[int, int]]()
+    while pending or links:
+        is_link = not pending
+        relative = links.pop(0) if is_link else pending.pop()
         try:
             state = (root / relative).stat()
-            place = (state.st_dev, state.st_ino)
-            if linked and place in seen:
-                listing.aside.append(
-                    Skipped(relative, "is a link to a folder that is read already", "Remove the link.")
+            inode = (state.st_dev, state.st_ino)
+            if is_link and inode in visited:
+                listing.skipped.append(
+                    Skipped(relative, "is a link to a folder that is already read", "Remove the link.")
                 )
                 continue
-            seen.add(place)
-            with os.scandir(root / relative) as found:
-                entries = list(found)
+            visited.add(inode)
+            with os.scandir(root / relative) as iterator:
+                entries = list(iterator)
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno else str(error)
-            listing.aside.append(
-                Skipped(relative or ".", f"is a folder that cannot be read ({reason})", "Mend its permissions.")
+            listing.skipped.append(
+                Skipped(relative or ".", f"is a folder that cannot be read ({reason})", "Fix its permissions.")
             )
             continue
         listing.folders.append(relative)
         for entry in entries:
             path = f"{relative}/{entry.name}" if relative else entry.name
             if _is_folder(entry, path, listing):
-                (links if entry.is_symlink() else waiting).append(path)
-    listing.files.sort(key=itemgetter(0))  # no two have one path, and texts alone compare faster
+                (links if entry.is_symlink() else pending).append(path)
+    listing.files.sort(key=itemgetter(0))  # paths are unique, and strings alone compare faster
     listing.folders.sort()
     return listing
 
 
 def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
-    """Whether the entry is to be walked; a file goes to the listing."""
+    """Whether the entry is a folder; adds a file to the listing."""
     try:
         if not path.isascii():
             path.encode()
@@ -89,32 +87,32 @@ def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
             return True
         state = entry.stat()
     except UnicodeEncodeError:
-        shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        listing.aside.append(Skipped(shown, "has a name that is not UTF-8", "Rename it."))
+        escaped = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        listing.skipped.append(Skipped(escaped, "has a name that is not UTF-8", "Rename it."))
     except OSError:
-        gone = "is a link to nothing" if entry.is_symlink() else "cannot be looked at"
-        listing.aside.append(Skipped(path, gone, "Mend or remove it."))
+        reason = "is a dangling link" if entry.is_symlink() else "cannot be accessed"
+        listing.skipped.append(Skipped(path, reason, "Repair or remove it."))
     else:
         if stat.S_ISREG(state.st_mode):
             listing.files.append(File(path, state.st_size, state.st_mtime_ns))
         else:
-            listing.aside.append(Skipped(path, "is no regular file", "Move it out of the data."))
+            listing.skipped.append(Skipped(path, "is not a regular file", "Move it out of the data."))
     return False
 
 
 def cache_folder() -> Path:
-    """`$SNELLEN_CACHE`, else `snellen` in the XDG cache folder."""
-    given = os.environ.get("SNELLEN_CACHE")
-    if given:
-        return Path(given).expanduser()
+    """Cache folder: `$SNELLEN_CACHE`, else `snellen` in the XDG cache folder."""
+    override = os.environ.get("SNELLEN_CACHE")
+    if override:
+        return Path(override).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "snellen"
 
 
-class Index:
-    """Facts about files that cost something to find out: header, digest, thumbnail. A cache: nothing is lost with it.
+class FileIndex:
+    """Index of facts about files that are slow to compute: header, digest, thumbnail. A cache, safe to delete.
 
     Args:
-        root: the folder of the data. `known(kind, files)` and `learn(kind, facts)` use paths relative to it.
+        root: the folder of the data. `lookup(kind, files)` and `store(kind, files, facts)` use paths relative to it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -135,7 +133,7 @@ class Index:
             if connection is not None:
                 connection.close()
                 connection = None
-            if not isinstance(error, sqlite3.OperationalError):  # no database: a file of another kind, or damaged
+            if not isinstance(error, sqlite3.OperationalError):  # not a database: another file, or damaged
                 with contextlib.suppress(OSError):
                     self.path.unlink()
         except OSError:
@@ -146,8 +144,8 @@ class Index:
             if connection is not None:
                 connection.close()
 
-    def known(self, kind: str, files: Mapping[str, File]) -> dict[str, bytes]:
-        """The facts that still hold, by path."""
+    def lookup(self, kind: str, files: Mapping[str, File]) -> dict[str, bytes]:
+        """Valid facts by path."""
         with self._open() as connection:
             if connection is None:
                 return {}
@@ -157,15 +155,15 @@ class Index:
                 ).fetchall()
             except sqlite3.DatabaseError:
                 return {}
-        held = {}
+        valid = {}
         for path, size, mtime, fact in rows:
             file = files.get(path)
             if file is not None and file.size == size and file.mtime_ns == mtime:
-                held[path] = fact
-        return held
+                valid[path] = fact
+        return valid
 
-    def learn(self, kind: str, files: Mapping[str, File], facts: Mapping[str, bytes]) -> None:
-        """Remembers facts; where that is not possible, nothing happens."""
+    def store(self, kind: str, files: Mapping[str, File], facts: Mapping[str, bytes]) -> None:
+        """Store facts; does nothing if the index cannot be written."""
         if not facts:
             return
         rows = [
@@ -176,18 +174,18 @@ class Index:
                 with connection:
                     connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
 
-    def together(self, kind: str, key: str) -> bytes | None:
-        """What was learned of many files together, by a digest of them."""
+    def lookup_joint(self, kind: str, key: str) -> bytes | None:
+        """Joint fact of many files, by a digest of them."""
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
-                found = connection.execute(
+                row = connection.execute(
                     "SELECT fact FROM facts WHERE kind = ? AND path = ?", (f"all {kind} {VERSION}", key)
                 ).fetchone()
-                return None if found is None else bytes(found[0])
+                return None if row is None else bytes(row[0])
         return None
 
-    def learn_together(self, kind: str, key: str, fact: bytes) -> None:
-        """Remembers it, and forgets the oldest of many."""
+    def store_joint(self, kind: str, key: str, fact: bytes) -> None:
+        """Store a joint fact and delete the oldest ones."""
         kind = f"all {kind} {VERSION}"
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
@@ -198,12 +196,12 @@ class Index:
                     connection.execute(
                         "DELETE FROM facts WHERE kind = ? AND path NOT IN (SELECT path FROM facts WHERE "
                         "kind = ? ORDER BY mtime DESC LIMIT ?)",
-                        (kind, kind, _LISTS),
+                        (kind, kind, _MAX_JOINT),
                     )
 
 
-def digest_of(files: Iterable[File]) -> str:
-    """Changes whenever a file is added, removed, changed or moved to another place among them."""
+def files_digest(files: Iterable[File]) -> str:
+    """Digest of the paths, sizes, times and order of files."""
     text = "\n".join([f"{path}\0{size}\0{mtime}" for path, size, mtime in files])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

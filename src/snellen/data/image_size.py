@@ -1,4 +1,4 @@
-"""How networks that need one size of picture read pictures of any size."""
+"""Image sizes: the typical size of a dataset, and the input size of models that need a fixed one."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ from snellen.core.spec import Preprocessing, Spec, TypicalSize
 
 
 def typical_size(sizes: Counter[tuple[int, int]]) -> TypicalSize | None:
-    """What to expect of so many pictures of each height and width; None where they all have one size."""
+    """Typical size of images, from the number of images of each (height, width); None if all have one size."""
     if len(sizes) < 2:
         return None
     size, alike = sizes.most_common(1)[0]
-    if 2 * alike <= sizes.total():  # no size is that of most: the middles, which a few huge pictures do not move
+    if 2 * alike <= sizes.total():  # no majority size: medians, which a few huge images do not change
         height, width = (median_low(sides) for sides in zip(*sizes.elements(), strict=True))
         size, alike = (height, width), sizes[height, width]
     return TypicalSize(size=size, alike=alike, count=sizes.total())
 
 
-def fixed_size(spec: Spec, most: int, asked: int | None = None) -> Preprocessing:
-    """The pictures' usual size where it is at most `most` pixels a side, else a square of `most`.
+def fixed_size(spec: Spec, max_side: int, requested: int | None = None) -> Preprocessing:
+    """The typical size of the images if its sides are at most `max_side` pixels, else a square of `max_side`.
 
     Args:
-        asked: the size the user wants, which wins.
+        requested: side set by the user, which takes precedence.
     """
     if spec.modality != "image":
         return Preprocessing()
     channels = spec.input.shape[0] or 3
-    if asked is not None:
-        return Preprocessing(size=(asked, asked), channels=channels)
+    if requested is not None:
+        return Preprocessing(size=(requested, requested), channels=channels)
     size = spec.input.size
-    return Preprocessing(size=size if size is not None and max(size) <= most else (most, most), channels=channels)
+    return Preprocessing(
+        size=size if size is not None and max(size) <= max_side else (max_side, max_side), channels=channels
+    )
 
 
-def why_size(spec: Spec, preprocessing: Preprocessing) -> str:
-    """Why pictures are read at their size, for `--explain`."""
+def explain_size(spec: Spec, preprocessing: Preprocessing) -> str:
+    """Explain the size at which images are read, for `--explain`."""
     if preprocessing.size is None:
-        return "each picture is looked at in its own size"
-    found, size = spec.input.typical_size, spec.input.size
+        return "each image keeps its own size"
+    typical, size = spec.input.typical_size, spec.input.size
     if size is None:
-        return "the sizes of the pictures are not known"
-    called = f"{size[1]}x{size[0]}"
-    if found is None:
-        why = f"all pictures are {called}"
-    elif found.of_most:
-        why = f"{found.alike:,} of {found.count:,} pictures are {called}"
+        return "the sizes of the images are unknown"
+    width_x_height = f"{size[1]}x{size[0]}"
+    if typical is None:
+        reason = f"all images are {width_x_height}"
+    elif typical.is_majority:
+        reason = f"{typical.alike:,} of {typical.count:,} images are {width_x_height}"
     else:
-        why = f"pictures of many sizes, {called} in the middle"
-    return why if preprocessing.size == size else f"{why}: scaled to what the model takes"
+        reason = f"images of many sizes, median {width_x_height}"
+    return reason if preprocessing.size == size else f"{reason}: resized to the input size of the model"
 
 
-def read_shape(spec: Spec, preprocessing: Preprocessing) -> tuple[int, ...]:
-    """The shape of a sample once it is read; that of a usual picture where each keeps its own size."""
+def input_shape(spec: Spec, preprocessing: Preprocessing) -> tuple[int, ...]:
+    """Shape of a preprocessed sample; that of a typical image if each keeps its own size."""
     if preprocessing.size is not None:
         return (preprocessing.channels or 1, *preprocessing.size)
     if spec.modality == "image" and spec.input.size is not None:
@@ -61,6 +63,6 @@ def read_shape(spec: Spec, preprocessing: Preprocessing) -> tuple[int, ...]:
     return tuple(side or 1 for side in spec.input.shape)
 
 
-def flat_size(spec: Spec, preprocessing: Preprocessing) -> int:
-    """How many numbers a sample has once it is flattened."""
-    return prod(read_shape(spec, preprocessing))
+def flattened_size(spec: Spec, preprocessing: Preprocessing) -> int:
+    """Number of values in a flattened sample."""
+    return prod(input_shape(spec, preprocessing))

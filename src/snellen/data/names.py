@@ -1,22 +1,22 @@
-"""Names of data that need no path. Imports nothing, so that the command line can look a word up at once."""
+"""Names of built-in and public datasets. Imports nothing, so that the command line starts fast."""
 
 from __future__ import annotations
 
 BUILTIN_NAMES = ("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock", "shapes")
 
-FORMATS: dict[str, str] = {  # what `snellen.data.formats` reads; a test holds the two equal
-    "idx": "IDX pictures with labels, as MNIST has them",
+FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test compares the two
+    "idx": "IDX images with labels, the format of MNIST",
     "cifar": "the python pickles of CIFAR-10 and CIFAR-100, read without executing them",
     "arrays": "NPZ and HDF5 files of named inputs and targets",
     "coco": "COCO: boxes, masks and keypoints in JSON files",
-    "voc": "Pascal VOC: boxes in an XML file for each picture",
-    "yolo": "YOLO: boxes, polygons or keypoints in a text file for each picture",
-    "table": "CSV and JSON lines of numbers and categories, or of picture names with their targets",
-    "pairs": "pictures with a mask or a map of numbers each: classes, instances, depth, normals, edges, flow",
-    "folder": "pictures in folders, one a class, with or without train, val and test",
+    "voc": "Pascal VOC: boxes in one XML file per image",
+    "yolo": "YOLO: boxes, polygons or keypoints in one text file per image",
+    "table": "CSV and JSON lines of numbers and categories, or of image names with their targets",
+    "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
+    "folder": "images in one folder per class, with or without train, val and test",
 }
 
-NAMED: dict[str, tuple[str, ...]] = {  # name -> where it lies under the data folder, as torchvision puts it
+NAMED: dict[str, tuple[str, ...]] = {  # name -> folders below the data folder, as torchvision names them
     "mnist": ("MNIST",),
     "fashion-mnist": ("FashionMNIST",),
     "cifar10": ("cifar-10-batches-py",),

@@ -1,4 +1,4 @@
-"""Pictures of any size with a truth in places, a picture at a time, and batches of them as a function of the step."""
+"""Images of any size with dense or object annotations, one at a time or in batches as a function of the step."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from torch import Tensor
 
 from snellen.core.random import permutation
 from snellen.core.spec import Preprocessing
-from snellen.data.annotations import Annotations, Truth
-from snellen.data.cache import SHARE_OF_MEMORY, memory
-from snellen.data.decode.image_files import in_threads
+from snellen.data.annotations import Annotation, Annotations
+from snellen.data.cache import MEMORY_DIVISOR, available_memory
+from snellen.data.decode.image_files import map_threads
 from snellen.data.source import Source
 
 
 class Scene(NamedTuple):
-    """A picture with its truth.
+    """An image with its annotation.
 
-    image: (C, H, W) at the depth of the source. truth: see `Annotations.of`. id: which sample of the dataset.
+    image: (C, H, W) at the depth of the source. truth: see `Annotations.load`. id: that of the sample in the dataset.
     """
 
     image: Tensor
-    truth: Truth
+    truth: Annotation
     id: int
 
 
 class Scenes:
-    """The pictures of one split. Position 0 … n-1 here, `ids` there in the dataset.
+    """Images of one split, at positions 0 … n-1; `ids` are their ids in the dataset.
 
-    Decoded pictures are kept in memory while all of them fit into a quarter of what is free.
+    Decoded images stay in memory if all of them fit into a quarter of the free memory.
     """
 
     def __init__(
@@ -49,92 +49,94 @@ class Scenes:
         self.annotations = annotations
         self.preprocessing = preprocessing
         self.device = torch.device(device)
-        self._kept: dict[int, Tensor] | None = (
-            _KEPT.setdefault(source, {}).setdefault(preprocessing, {}) if keep else None
+        self._cache: dict[int, Tensor] | None = (
+            _IN_MEMORY.setdefault(source, {}).setdefault(preprocessing, {}) if keep else None
         )
-        self._room = memory() // SHARE_OF_MEMORY
+        self._max_bytes = available_memory() // MEMORY_DIVISOR
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def image(self, id: int) -> Tensor:
-        """(C, H, W) the picture of a sample, on the CPU."""
-        if self._kept is not None and id in self._kept:
-            return self._kept[id]
-        read = self.source.read(np.array([id]), self.preprocessing)[0]
-        if self._kept is not None and read.nbytes * len(self.source) <= self._room:
-            self._kept[id] = read
-        return read
+        """(C, H, W) the image of a sample, on the CPU."""
+        if self._cache is not None and id in self._cache:
+            return self._cache[id]
+        image = self.source.read(np.array([id]), self.preprocessing)[0]
+        if self._cache is not None and image.nbytes * len(self.source) <= self._max_bytes:
+            self._cache[id] = image
+        return image
 
     def at(self, position: int) -> Scene:
         id = int(self.ids[position])
-        return Scene(self.image(id).to(self.device), moved_to(self.annotations.of(id), self.device), id)
+        return Scene(self.image(id).to(self.device), annotation_to(self.annotations.load(id), self.device), id)
 
     def take(self, positions: Sequence[int]) -> list[Scene]:
-        """Some of them, read by threads where there are many."""
-        return in_threads(self.at, positions)
+        """Scenes at several positions, read by threads if there are many."""
+        return map_threads(self.at, positions)
 
     def in_order(self) -> Iterator[Scene]:
-        """Each once; few are held at a time."""
+        """All scenes once, a few in memory at a time."""
         for start in range(0, len(self), 8):
             yield from self.take(range(start, min(start + 8, len(self))))
 
 
-# What was decoded serves every model that reads the same pictures in the same way.
-_KEPT: weakref.WeakKeyDictionary[Source, dict[Preprocessing, dict[int, Tensor]]] = weakref.WeakKeyDictionary()
+# Shared by all models that read the same images with the same preprocessing.
+_IN_MEMORY: weakref.WeakKeyDictionary[Source, dict[Preprocessing, dict[int, Tensor]]] = weakref.WeakKeyDictionary()
 
 
-def moved_to(truth: Truth, device: torch.device) -> Truth:
-    """The truth of a picture on a device."""
-    return truth.to(device) if isinstance(truth, Tensor) else truth.each(lambda entry: entry.to(device))
+def annotation_to(truth: Annotation, device: torch.device) -> Annotation:
+    """Move an annotation to a device."""
+    return truth.to(device) if isinstance(truth, Tensor) else truth.map(lambda entry: entry.to(device))
 
 
-Vary = Callable[[Scene, int], Scene]  # a scene and the epoch to the scene as it is seen in that epoch
+AugmentScene = Callable[[Scene, int], Scene]  # (scene, epoch) -> augmented scene
 
 
 class SceneBatches:
-    """Shuffled scenes, epoch after epoch, so many at a time: a function of the step, like `Batches`.
+    """Shuffled batches of scenes as a function of the step, like `Batches`.
 
     Args:
-        size: scenes a batch; the last of an epoch may be smaller.
-        seed: decides the order.
-        vary: augmentation and cropping: a function of scene and epoch, so that a resumed run sees the same.
-        times: how often an epoch comes to each scene, where `vary` cuts a part out of it; then its second argument
-            counts these visits, not epochs.
+        size: scenes per batch; the last of an epoch may be smaller.
+        seed: seed of the order.
+        augment: augmentation and cropping as a function of scene and epoch, so that resuming is bit-identical.
+        times: visits of each scene per epoch, if `augment` crops it; the second argument of `augment` then counts
+            visits, not epochs.
     """
 
-    def __init__(self, scenes: Scenes, size: int, seed: int, vary: Vary | None = None, times: int = 1) -> None:
+    def __init__(
+        self, scenes: Scenes, size: int, seed: int, augment: AugmentScene | None = None, times: int = 1
+    ) -> None:
         self.scenes = scenes
         self.times = times
         self.size = min(size, times * len(scenes))
         self.seed = seed
-        self.vary = vary
+        self.augment = augment
         self._steps = -(-times * len(scenes) // self.size)
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return self._steps
 
     def visits(self, step: int) -> list[tuple[int, int]]:
-        """Position of each scene of a step, and how often the run has come to it before."""
-        epoch, place = divmod(step, self._steps)
+        """Position of each scene of a step, and its number of previous visits."""
+        epoch, index = divmod(step, self._steps)
         order = permutation(self.times * len(self.scenes), self.seed, "order", epoch)
-        chosen: list[int] = order[place * self.size : (place + 1) * self.size].tolist()
-        return [(k % len(self.scenes), epoch * self.times + k // len(self.scenes)) for k in chosen]
+        selected: list[int] = order[index * self.size : (index + 1) * self.size].tolist()
+        return [(k % len(self.scenes), epoch * self.times + k // len(self.scenes)) for k in selected]
 
     def positions(self, step: int) -> list[int]:
         return [position for position, _ in self.visits(step)]
 
     def at(self, step: int) -> list[Scene]:
-        """The scenes of a step: the same whenever and however often they are asked for."""
+        """Scenes of a step; every call with the same step returns the same scenes."""
         visits = self.visits(step)
         scenes = self.scenes.take([position for position, _ in visits])
-        if self.vary is None:
+        if self.augment is None:
             return scenes
-        return [self.vary(scene, visit) for scene, (_, visit) in zip(scenes, visits, strict=True)]
+        return [self.augment(scene, visit) for scene, (_, visit) in zip(scenes, visits, strict=True)]
 
     def names(self, step: int) -> str:
-        """The first samples of a step's batch, by the names the user knows."""
+        """Names of the first samples in the batch of a step."""
         ids = [int(self.scenes.ids[position]) for position in self.positions(step)]
         more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
         return ", ".join(self.scenes.source.name(id) for id in ids[:5]) + more

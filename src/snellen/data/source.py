@@ -1,4 +1,4 @@
-"""Where raw inputs come from: arrays in memory, array files, picture files."""
+"""Sources of raw inputs: arrays in memory, array files, image files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from snellen.core.errors import DataError
 from snellen.core.spec import Preprocessing
 
-_LEAVE_OUT = "Mend or remove them, or leave them out with --quarantine."
+_REMEDY = "Repair or remove them, or skip them with --quarantine."
 
 
 class BadSamples(DataError):
-    """Samples that cannot be read. `problems` maps the sample's id to the reason, `names` to what the user calls it."""
+    """Samples that cannot be read. `problems` maps sample ids to reasons, `names` maps them to the user's names."""
 
-    def __init__(self, problems: Mapping[int, str], names: Mapping[int, str], remedy: str = _LEAVE_OUT) -> None:
+    def __init__(self, problems: Mapping[int, str], names: Mapping[int, str], remedy: str = _REMEDY) -> None:
         first = [f"{names[i]}: {reason}" for i, reason in list(problems.items())[:5]]
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         super().__init__(f"{len(problems)} of the samples cannot be read: {'; '.join(first)}{more}", remedy)
@@ -27,33 +27,33 @@ class BadSamples(DataError):
 
 
 class Source(Protocol):
-    """Where raw inputs come from: an array in memory, an array file, a list of picture files."""
+    """Source of raw inputs: an array in memory, an array file, a list of image files."""
 
     def __len__(self) -> int: ...
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        """(B, ...) inputs of the samples `ids` at their own depth, as `preprocessing` wants them. Thread-safe.
+        """Read the inputs (B, ...) of the samples `ids` with `preprocessing`, at their own depth. Thread-safe.
 
         Raises:
             BadSamples: naming every sample of `ids` that cannot be read.
         """
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
-        """All inputs where they lie in memory already and need no change, else None."""
+        """All inputs if they are in memory and need no preprocessing, else None."""
 
     def name(self, id: int) -> str:
-        """What the user knows the sample by: its file, or its row."""
+        """Name of a sample for the user: its file or row."""
 
     def key(self) -> str | None:
-        """Changes whenever the content does (paths, sizes and times of the files); None: not to be cached."""
+        """Cache key of the content (paths, sizes and times of the files); None: not cacheable."""
 
 
-class Array:
-    """A source whose samples lie in memory.
+class ArraySource:
+    """A source whose samples are in memory.
 
     Args:
         values: (N, ...) tensor.
-        names: one per sample, or what stands before the number ("row", "image").
+        names: one per sample, or the prefix of the number ("row", "image").
     """
 
     def __init__(self, values: Tensor, names: Sequence[str] | str = "sample") -> None:
@@ -64,13 +64,13 @@ class Array:
         return len(self.values)
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        return as_read(self.values[torch.from_numpy(ids)], preprocessing)
+        return apply_preprocessing(self.values[torch.from_numpy(ids)], preprocessing)
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         shape = self.values.shape
-        size = len(shape) != 4 or preprocessing.size is None or tuple(shape[-2:]) == preprocessing.size
-        channels = len(shape) != 4 or preprocessing.channels is None or shape[1] == preprocessing.channels
-        return self.values if size and channels else None
+        same_size = len(shape) != 4 or preprocessing.size is None or tuple(shape[-2:]) == preprocessing.size
+        same_channels = len(shape) != 4 or preprocessing.channels is None or shape[1] == preprocessing.channels
+        return self.values if same_size and same_channels else None
 
     def name(self, id: int) -> str:
         return f"{self.names} {id}" if isinstance(self.names, str) else self.names[id]
@@ -79,8 +79,8 @@ class Array:
         return None
 
 
-def as_read(x: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(B, C, H, W) images in the size and channels of `preprocessing`, at their own depth; other shapes unchanged."""
+def apply_preprocessing(x: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Convert (B, C, H, W) images to the size and channels of `preprocessing`; keep their depth and other shapes."""
     if x.ndim != 4:
         return x
     if preprocessing.channels is not None and x.shape[1] != preprocessing.channels:
@@ -88,10 +88,10 @@ def as_read(x: Tensor, preprocessing: Preprocessing) -> Tensor:
             x = x.expand(-1, preprocessing.channels, -1, -1)
         elif preprocessing.channels == 1 and x.shape[1] == 3:
             weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
-            x = at_depth((x.float() * weights).sum(1, keepdim=True), x.dtype)
+            x = cast_to_dtype((x.float() * weights).sum(1, keepdim=True), x.dtype)
         else:
             raise DataError(
-                f"the picture has {x.shape[1]} channels, the model reads {preprocessing.channels}", "Convert it first."
+                f"the image has {x.shape[1]} channels, the model takes {preprocessing.channels}", "Convert it first."
             )
     if preprocessing.size is not None and tuple(x.shape[-2:]) != preprocessing.size:
         smooth = preprocessing.resample != "nearest"
@@ -102,12 +102,12 @@ def as_read(x: Tensor, preprocessing: Preprocessing) -> Tensor:
             antialias=smooth,
             align_corners=False if smooth else None,
         )
-        x = at_depth(resized, x.dtype)
+        x = cast_to_dtype(resized, x.dtype)
     return x
 
 
-def at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values as a depth holds them: rounded and cut off at its ends, where it is one of whole numbers."""
+def cast_to_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast values to a dtype; for integers, round and clamp to its range."""
     if dtype.is_floating_point:
         return x.to(dtype)
     info = torch.iinfo(dtype)
@@ -115,7 +115,7 @@ def at_depth(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Skipped(NamedTuple):
-    """A file or sample that is not used, with the reason and the remedy."""
+    """A skipped file or sample, with the reason and the remedy."""
 
     path: str
     reason: str

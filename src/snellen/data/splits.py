@@ -1,4 +1,4 @@
-"""Which samples are learned from, which choose, which judge. Copies and groups never cross a split we make."""
+"""Training, validation and test splits, and folds. Duplicates and groups stay within one generated split."""
 
 from __future__ import annotations
 
@@ -13,85 +13,87 @@ from snellen.core.random import key, uniform
 from snellen.core.spec import Classes
 from snellen.data.dataset import SPLITS, RawDataset
 
-SHARES = (0.70, 0.15, 0.15)  # train, val, test where we make all three
-HELD_OUT = 0.10  # of a given training split, for validation
-MOST_HELD_OUT = 5000
+SPLIT_FRACTIONS = (0.70, 0.15, 0.15)  # train, val, test if all three are generated
+HELD_OUT_FRACTION = 0.10  # of a given training split, for each missing split
+MAX_HELD_OUT = 5000
 
 
-def divide(draft: RawDataset, seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, Tensor]:
-    """Split name -> sorted ids. A given split is respected; what is missing is taken from the training part.
+def make_splits(raw: RawDataset, seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, Tensor]:
+    """Make the splits: name -> sorted ids. Given splits are respected; missing ones are taken from the training split.
 
-    Samples are ranked by a hash of their place within their class, so that counts are exact.
+    Samples are ranked within their class by a hash of their id, so that counts are exact.
 
     Args:
-        folds: into how many parts to divide, each of which is the test split once.
-        fold: which part is the test split now, 0 ... folds - 1.
+        folds: number of folds; each is the test split once.
+        fold: fold that is the test split, 0 ... folds - 1.
     Raises:
-        UsageError: for folds where the data has a test split of its own, or fewer than two.
+        UsageError: for folds if the data has its own splits, and for fewer than two folds.
     """
-    count = len(draft.source)
+    count = len(raw.source)
     all_samples = torch.arange(count)
     if folds is not None:
-        return _folded(draft, all_samples, seed, folds, fold)
-    if draft.same:
+        return _kfold_splits(raw, all_samples, seed, folds, fold)
+    if raw.same_samples:
         return dict.fromkeys(SPLITS, all_samples)
-    if draft.given is None:
-        return _ranked(draft, all_samples, dict(zip(SPLITS, SHARES, strict=True)), seed)
-    given = torch.from_numpy(draft.given)
-    splits = {name: all_samples[given == place] for place, name in enumerate(SPLITS)}
+    if raw.given_splits is None:
+        return _assign_groups(raw, all_samples, dict(zip(SPLITS, SPLIT_FRACTIONS, strict=True)), seed)
+    given = torch.from_numpy(raw.given_splits)
+    splits = {name: all_samples[given == index] for index, name in enumerate(SPLITS)}
     missing = [name for name in ("val", "test") if not len(splits[name])]
     if missing:
-        share = min(HELD_OUT, MOST_HELD_OUT / max(len(splits["train"]), 1))
-        shares = {"train": 1 - share * len(missing), **dict.fromkeys(missing, share)}
-        splits.update(_ranked(draft, splits["train"], shares, seed))
+        fraction = min(HELD_OUT_FRACTION, MAX_HELD_OUT / max(len(splits["train"]), 1))
+        fractions = {"train": 1 - fraction * len(missing), **dict.fromkeys(missing, fraction)}
+        splits.update(_assign_groups(raw, splits["train"], fractions, seed))
     return splits
 
 
-def _folded(draft: RawDataset, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
+def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
     if not 2 <= folds <= len(ids) or not 0 <= fold < folds:
-        raise UsageError(f"{folds} folds cannot be made of {len(ids)} samples", "Write for example --folds 5.")
-    if draft.same or (draft.given is not None and (draft.given != 0).any()):
         raise UsageError(
-            "--folds does not go with data that has splits of its own",
-            "Leave --folds out, or put all samples into one split.",
+            f"cannot make {folds} folds of {len(ids)} samples", "Choose at least 2 folds, for example --folds 5."
         )
-    parts = _ranked(draft, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, fill=False)
+    if raw.same_samples or (raw.given_splits is not None and (raw.given_splits != 0).any()):
+        raise UsageError(
+            "--folds does not apply to data that has its own splits",
+            "Omit --folds, or put all samples into one split.",
+        )
+    parts = _assign_groups(raw, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, fill=False)
     rest = torch.cat([part for k, part in parts.items() if k != f"{fold}"]).sort().values
-    share = min(HELD_OUT, MOST_HELD_OUT / max(len(rest), 1))
-    kept = _ranked(draft, rest, {"train": 1 - share, "val": share}, key(seed, "val", fold))
-    return {**kept, "test": parts[f"{fold}"]}
+    fraction = min(HELD_OUT_FRACTION, MAX_HELD_OUT / max(len(rest), 1))
+    splits = _assign_groups(raw, rest, {"train": 1 - fraction, "val": fraction}, key(seed, "val", fold))
+    return {**splits, "test": parts[f"{fold}"]}
 
 
-def _ranked(
-    draft: RawDataset, ids: Tensor, shares: Mapping[str, float], seed: int, fill: bool = True
+def _assign_groups(
+    raw: RawDataset, ids: Tensor, fractions: Mapping[str, float], seed: int, fill: bool = True
 ) -> dict[str, Tensor]:
-    """Whole groups go to splits, class by class, in the order of their hash.
+    """Assign whole groups to splits, class by class, in the order of a hash.
 
     Args:
         ids: sorted.
-        fill: a class of two groups or more is in the last split, even where its share would be none.
+        fill: give every split after the first at least one group of each class with enough groups.
     """
-    classes = draft.truth[ids] if isinstance(draft.target, Classes) and draft.truth is not None else None
+    classes = raw.truth[ids] if isinstance(raw.target, Classes) and raw.truth is not None else None
     inverse = first = torch.arange(len(ids))  # sample -> group, group -> its first sample
     sizes = torch.ones(len(ids), dtype=torch.int64)
-    if draft.groups is not None:
-        found, inverse = torch.unique(torch.from_numpy(draft.groups)[ids], return_inverse=True)
-        sizes = torch.bincount(inverse, minlength=len(found))
-        first = torch.full((len(found),), len(ids), dtype=torch.int64).scatter_reduce(
+    if raw.groups is not None:
+        unique, inverse = torch.unique(torch.from_numpy(raw.groups)[ids], return_inverse=True)
+        sizes = torch.bincount(inverse, minlength=len(unique))
+        first = torch.full((len(unique),), len(ids), dtype=torch.int64).scatter_reduce(
             0, inverse, torch.arange(len(ids)), "amin"
         )
     group_class = classes[first] if classes is not None else torch.zeros(len(first), dtype=torch.int64)
     rank = uniform(ids[first], 1, key(seed, "split"))[:, 0]
-    target = torch.full((len(first),), -1, dtype=torch.int64)
-    names = list(shares)
+    split_of_group = torch.full((len(first),), -1, dtype=torch.int64)
+    names = list(fractions)
     for label in torch.unique(group_class):
         members = torch.nonzero(group_class == label)[:, 0]
         members = members[torch.argsort(rank[members], stable=True)]
-        bounds = np.cumsum([shares[name] for name in names])[:-1] * int(sizes[members].sum())
+        bounds = np.cumsum([fractions[name] for name in names])[:-1] * int(sizes[members].sum())
         middle = torch.cumsum(sizes[members], 0).double() - sizes[members] / 2
-        target[members] = torch.bucketize(middle, torch.from_numpy(np.asarray(bounds)))
+        split_of_group[members] = torch.bucketize(middle, torch.from_numpy(np.asarray(bounds)))
         for part in range(1, len(names) if fill else 0):
-            if not (target[members] == part).any() and len(members) > part:
-                target[members[-part]] = part
-    assigned = target[inverse]
-    return {name: ids[assigned == part] for part, name in enumerate(names)}
+            if not (split_of_group[members] == part).any() and len(members) > part:
+                split_of_group[members[-part]] = part
+    split_of_sample = split_of_group[inverse]
+    return {name: ids[split_of_sample == part] for part, name in enumerate(names)}

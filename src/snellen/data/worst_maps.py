@@ -1,4 +1,4 @@
-"""What was said of the few worst pictures of a split, kept flat beside the figures of all."""
+"""Predicted maps of the worst images of a split, flattened for storage."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ import heapq
 import torch
 from torch import Tensor
 
-SHOWN = 8  # pictures whose maps are kept
-SIDE = 640  # pixels of the longer side of a kept map
+MAX_MAPS = 8  # images whose maps are stored
+MAX_SIDE = 640  # longer side of a stored map, pixels
 
 
-class Worst:
-    """The maps of the worst pictures so far: few, however many there are."""
+class WorstMaps:
+    """Maps of the images with the highest error so far, at most `MAX_MAPS`."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[float, int, Tensor]] = []  # a heap: least wrong first, of equals the later row
+        self._heap: list[tuple[float, int, Tensor]] = []  # lowest error first; for equal errors the later row
 
-    def offer(self, row: int, error: float, said: Tensor) -> None:
-        """Keeps a picture that is among the worst.
+    def offer(self, row: int, error: float, predicted: Tensor) -> None:
+        """Store the map of an image if its error is among the highest.
 
         Args:
-            row: of the picture in the split; each is offered once.
-            said: (T, H, W), thinned to at most `SIDE` pixels a side.
+            row: row of the image in the split; offer each once.
+            predicted: (T, H, W), subsampled to at most `MAX_SIDE` pixels per side.
         """
-        thin = max(1, -(-max(said.shape[1:]) // SIDE))
+        stride = max(1, -(-max(predicted.shape[1:]) // MAX_SIDE))
         entry = (error, -row)
-        if len(self._kept) == SHOWN and entry <= self._kept[0][:2]:
+        if len(self._heap) == MAX_MAPS and entry <= self._heap[0][:2]:
             return
-        heapq.heappush(self._kept, (*entry, said[:, ::thin, ::thin].cpu().clone()))
-        if len(self._kept) > SHOWN:
-            heapq.heappop(self._kept)
+        heapq.heappush(self._heap, (*entry, predicted[:, ::stride, ::stride].cpu().clone()))
+        if len(self._heap) > MAX_MAPS:
+            heapq.heappop(self._heap)
 
-    def told(self, count: int, like: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(N, 3) sizes T, H, W, zero for what is not kept, and the kept maps flat in the order of the rows."""
+    def flattened(self, count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(N, 3) sizes T, H, W, zero for rows without a map, and the stored maps, flattened, in row order."""
         sizes, maps = torch.zeros(count, 3, dtype=torch.int64), []
-        for _, row, said in sorted(self._kept, key=lambda entry: -entry[1]):
-            sizes[-row] = torch.tensor(said.shape)
-            maps.append(said.flatten().to(like))
-        return sizes, torch.cat(maps) if maps else torch.zeros(0, dtype=like)
+        for _, row, predicted in sorted(self._heap, key=lambda entry: -entry[1]):
+            sizes[-row] = torch.tensor(predicted.shape)
+            maps.append(predicted.flatten().to(dtype))
+        return sizes, torch.cat(maps) if maps else torch.zeros(0, dtype=dtype)
 
 
-def kept(sizes: Tensor, maps: Tensor) -> dict[int, Tensor]:
-    """Row -> (T, h, w), the maps that `Worst.told` gave."""
+def unflatten(sizes: Tensor, maps: Tensor) -> dict[int, Tensor]:
+    """Row -> (T, h, w), the maps that `WorstMaps.flattened` returned."""
     lengths = sizes.prod(1)
     rows = torch.nonzero(lengths)[:, 0].tolist()
     parts = torch.split(maps, lengths[rows].tolist())

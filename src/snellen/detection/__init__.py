@@ -1,1 +1,1 @@
-"""Objects in pictures: what detecting them, cutting them out and reading their pose share."""
+"""Object detection: shared code of the tasks detect, instances and keypoints."""

@@ -1,4 +1,4 @@
-"""The baseline of finding objects: it knows where boxes usually are, and looks at no picture."""
+"""Baseline detector: predicts the typical boxes of the training set, whatever the image shows."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen.core.detections import Detections, Objects
+from snellen.core.detections import Detections, GroundTruth
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Boxes, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.evaluation import target_of
-from snellen.detection.protocol import MOST, Part
-from snellen.detection.score_threshold import choose, some_of
-from snellen.nn.detection.mask_pasting import regions
+from snellen.detection.protocol import MAX_DETECTIONS, IoUType
+from snellen.detection.score_threshold import choose_threshold, subsample
+from snellen.nn.detection.mask_pasting import paste_masks
 
-MOST_PICTURES = 1000  # whose boxes are looked at
-SIDE = 28  # of a mean mask
-IN_A_GROUP = 4  # boxes on average: one alone says nothing of where boxes usually are
-HIT = 0.5  # overlap from which a usual box counts as one that is there
+MAX_IMAGES = 1000  # training images whose boxes are clustered
+MASK_SIZE = 28  # side of a mean mask
+BOXES_PER_CLUSTER = 4  # on average; a single box is not typical of anything
+IOU_THRESHOLD = 0.5  # from which a typical box matches an object
 
-Seen = tuple[Objects, Tensor]  # what is true of a picture, and its (2,) width and height
+LabelledSize = tuple[GroundTruth, Tensor]  # ground truth of an image, and its (2,) width and height
 
 
 @settings
-class BaselineSettings:
-    """There is nothing to set."""
+class BaselineDetectorSettings:
+    """The baseline detector has no settings."""
 
 
-class Usual(nn.Module):
-    """The same boxes in every picture, in shares of its width and height, each with how often it is right.
+class TypicalBoxes(nn.Module):
+    """The same boxes in every image, in fractions of its width and height, each scored by its hit rate.
 
     Args:
-        classes, keypoints: how many there are.
+        classes, keypoints: numbers of classes and of keypoints per object.
+        masks: whether to predict a mean mask for each class.
     """
 
     boxes: Tensor
@@ -48,34 +49,36 @@ class Usual(nn.Module):
     def __init__(self, classes: int, masks: bool, keypoints: int) -> None:
         super().__init__()
         self.with_masks = masks
-        self.register_buffer("boxes", torch.zeros(MOST, 4))
-        self.register_buffer("scores", torch.zeros(MOST))
-        self.register_buffer("labels", torch.zeros(MOST, dtype=torch.int64))
+        self.register_buffer("boxes", torch.zeros(MAX_DETECTIONS, 4))
+        self.register_buffer("scores", torch.zeros(MAX_DETECTIONS))
+        self.register_buffer("labels", torch.zeros(MAX_DETECTIONS, dtype=torch.int64))
         self.register_buffer("threshold", torch.tensor(0.5))
-        self.register_buffer("masks", torch.zeros(classes, SIDE, SIDE) if masks else torch.zeros(0, SIDE, SIDE))
-        self.register_buffer("pose", torch.zeros(classes, keypoints, 2))  # in shares of the box
+        self.register_buffer(
+            "masks", torch.zeros(classes, MASK_SIZE, MASK_SIZE) if masks else torch.zeros(0, MASK_SIZE, MASK_SIZE)
+        )
+        self.register_buffer("pose", torch.zeros(classes, keypoints, 2))  # in fractions of the box
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        return [self._in(*image.shape[-2:]) for image in images]
+        return [self._scaled_to(*image.shape[-2:]) for image in images]
 
-    def padded(self, x: Tensor) -> dict[str, Tensor]:
-        """The same for (B, C, H, W), with masks as they lie in their boxes; see `protocol.Padded`."""
-        across = torch.scalar_tensor(x.shape[3]), torch.scalar_tensor(x.shape[2])
-        boxes = self.boxes * torch.stack(across * 2).to(x.device)
-        said = {"boxes": boxes, "scores": self.scores, "labels": self.labels, "count": (self.scores > 0).sum()}
+    def detect_padded(self, x: Tensor) -> dict[str, Tensor]:
+        """Detections of (B, C, H, W) as padded tensors, with masks relative to their boxes; see `PaddedDetector`."""
+        size = torch.scalar_tensor(x.shape[3]), torch.scalar_tensor(x.shape[2])
+        boxes = self.boxes * torch.stack(size * 2).to(x.device)
+        predictions = {"boxes": boxes, "scores": self.scores, "labels": self.labels, "count": (self.scores > 0).sum()}
         if self.with_masks:
-            said["masks"] = self.masks[self.labels] * (self.scores > 0)[:, None, None]
+            predictions["masks"] = self.masks[self.labels] * (self.scores > 0)[:, None, None]
         if self.pose.shape[1]:
             corner, side = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
             points = corner + self.pose[self.labels] * side * (self.scores > 0)[:, None, None]
-            said["keypoints"] = torch.cat([points, self.scores[:, None, None].expand(-1, points.shape[1], 1)], 2)
-        return {name: value.expand(x.shape[0], *value.shape) for name, value in said.items()}
+            predictions["keypoints"] = torch.cat([points, self.scores[:, None, None].expand(-1, points.shape[1], 1)], 2)
+        return {name: value.expand(x.shape[0], *value.shape) for name, value in predictions.items()}
 
-    def _in(self, height: int, width: int) -> Detections:
-        there = self.scores > 0
-        scores, labels = self.scores[there], self.labels[there]
-        boxes = self.boxes[there] * self.boxes.new_tensor([width, height, width, height])  # (D, 4)
-        masks = regions(self.masks[labels], boxes, (height, width)) if self.with_masks else None
+    def _scaled_to(self, height: int, width: int) -> Detections:
+        used = self.scores > 0
+        scores, labels = self.scores[used], self.labels[used]
+        boxes = self.boxes[used] * self.boxes.new_tensor([width, height, width, height])  # (D, 4)
+        masks = paste_masks(self.masks[labels], boxes, (height, width)) if self.with_masks else None
         points = None
         if self.pose.shape[1]:
             corner, side = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
@@ -85,96 +88,101 @@ class Usual(nn.Module):
         return Detections(boxes, scores, labels, masks, points)
 
 
-def build(parts: Sequence[Part], spec: Spec) -> Usual:
+def build(iou_types: Sequence[IoUType], spec: Spec) -> TypicalBoxes:
+    """Build the unfitted baseline for a task."""
     target = target_of(spec)
-    return Usual(len(target.names), "masks" in parts, len(target.keypoints) if "keypoints" in parts else 0)
+    return TypicalBoxes(
+        len(target.names), "masks" in iou_types, len(target.keypoints) if "keypoints" in iou_types else 0
+    )
 
 
-def fit(part: Part, data: Dataset[Labelled], model: Usual, run: Run) -> None:
-    """Boxes of each class are put into groups; the middle of a group is a usual box, its score how often it is right.
+def fit(iou_type: IoUType, data: Dataset[Labelled], model: TypicalBoxes, run: Run) -> None:
+    """Fit the typical boxes: k-means centres of the boxes of each class, scored by their hit rate.
 
-    A class has as many of the hundred boxes as it has of the objects, but at least one.
+    The 100 boxes are divided among the classes in proportion to their objects, at least one for each class.
     """
-    seen = list(_seen(data))
+    samples = list(_objects_and_sizes(data))
     target = target_of(data.spec)
-    boxes = torch.cat([objects.boxes / size.repeat(2) for objects, size in seen])  # (M, 4) in shares
-    labels = torch.cat([objects.labels for objects, _ in seen])
-    found = [
-        (usual, label)
-        for label, most in enumerate(_shares(labels, target))
-        if most
-        for usual in _middles(boxes[labels == label], most)
+    boxes = torch.cat([objects.boxes / size.repeat(2) for objects, size in samples])  # (M, 4) in fractions
+    labels = torch.cat([objects.labels for objects, _ in samples])
+    centres = [
+        (centre, label)
+        for label, max_clusters in enumerate(_clusters_per_class(labels, target))
+        if max_clusters
+        for centre in _cluster_centres(boxes[labels == label], max_clusters)
     ]
-    if found:
-        usual, of = torch.stack([box for box, _ in found]), torch.tensor([label for _, label in found])
-        scores = _how_often(usual, of, seen)
-        order = torch.argsort(scores, descending=True, stable=True)[:MOST]
-        model.boxes[: len(order)] = usual[order]
-        model.labels[: len(order)], model.scores[: len(order)] = of[order], scores[order]
-    _shapes(model, seen)
+    if centres:
+        typical = torch.stack([centre for centre, _ in centres])
+        typical_labels = torch.tensor([label for _, label in centres])
+        scores = _hit_rates(typical, typical_labels, samples)
+        order = torch.argsort(scores, descending=True, stable=True)[:MAX_DETECTIONS]
+        model.boxes[: len(order)] = typical[order]
+        model.labels[: len(order)], model.scores[: len(order)] = typical_labels[order], scores[order]
+    _fit_masks_and_poses(model, samples)
     model.to(run.device)
-    choose(part, model, data, run)
+    choose_threshold(iou_type, model, data, run)
 
 
-def _seen(data: Dataset[Labelled]) -> Iterator[Seen]:
-    for scene in some_of(data, "train", MOST_PICTURES).scenes("train").in_order():
-        assert isinstance(scene.truth, Objects)
+def _objects_and_sizes(data: Dataset[Labelled]) -> Iterator[LabelledSize]:
+    for scene in subsample(data, "train", MAX_IMAGES).scenes("train").in_order():
+        assert isinstance(scene.truth, GroundTruth)
         height, width = scene.image.shape[-2:]
-        yield scene.truth.learned, torch.tensor([width, height])
+        yield scene.truth.trainable, torch.tensor([width, height])
 
 
-def _shares(labels: Tensor, target: Boxes) -> list[int]:
-    """How many usual boxes each class has."""
+def _clusters_per_class(labels: Tensor, target: Boxes) -> list[int]:
+    """Number of typical boxes of each class."""
     counts = torch.bincount(labels, minlength=len(target.names)).double()
-    return [max(1, int(MOST * count / counts.sum())) if count else 0 for count in counts.tolist()]
+    return [max(1, int(MAX_DETECTIONS * count / counts.sum())) if count else 0 for count in counts.tolist()]
 
 
-def _middles(boxes: Tensor, most: int) -> Tensor:
-    """(k, 4) middles of groups of alike boxes, at most `most` of them, and of a few boxes each."""
+def _cluster_centres(boxes: Tensor, max_clusters: int) -> Tensor:
+    """(k, 4) k-means centres of boxes, k ≤ `max_clusters`, with `BOXES_PER_CLUSTER` boxes each on average."""
     from sklearn.cluster import KMeans
 
-    count = min(most, -(-len(boxes) // IN_A_GROUP), len(torch.unique(boxes, dim=0)))
-    groups = KMeans(count, n_init=1, random_state=0).fit(boxes.double().numpy())
-    return torch.from_numpy(groups.cluster_centers_).float()
+    count = min(max_clusters, -(-len(boxes) // BOXES_PER_CLUSTER), len(torch.unique(boxes, dim=0)))
+    clusters = KMeans(count, n_init=1, random_state=0).fit(boxes.double().numpy())
+    return torch.from_numpy(clusters.cluster_centers_).float()
 
 
-def _how_often(usual: Tensor, of: Tensor, seen: Sequence[Seen]) -> Tensor:
-    """(k,) the share of pictures in which a usual box lies on an object of its class."""
-    hits = torch.zeros(len(usual))
-    for objects, size in seen:
+def _hit_rates(boxes: Tensor, labels: Tensor, samples: Sequence[LabelledSize]) -> Tensor:
+    """(k,) fraction of images in which a typical box matches an object of its class."""
+    hits = torch.zeros(len(boxes))
+    for objects, size in samples:
         true = (objects.boxes / size.repeat(2))[None]  # (1, n, 4)
-        sides = torch.minimum(usual[:, None, 2:], true[..., 2:]) - torch.maximum(usual[:, None, :2], true[..., :2])
-        both = sides.clamp(min=0).prod(-1)  # (k, n)
-        areas = (usual[:, 2:] - usual[:, :2]).prod(1)[:, None] + (true[..., 2:] - true[..., :2]).prod(-1)
-        right = (both >= HIT * (areas - both)) & (of[:, None] == objects.labels)
-        hits += right.any(1)
-    return (hits + 0.5) / (len(seen) + 1)
+        sides = torch.minimum(boxes[:, None, 2:], true[..., 2:]) - torch.maximum(boxes[:, None, :2], true[..., :2])
+        intersection = sides.clamp(min=0).prod(-1)  # (k, n)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)[:, None] + (true[..., 2:] - true[..., :2]).prod(-1)
+        is_hit = (intersection >= IOU_THRESHOLD * (areas - intersection)) & (labels[:, None] == objects.labels)
+        hits += is_hit.any(1)
+    return (hits + 0.5) / (len(samples) + 1)
 
 
-def _shapes(model: Usual, seen: Sequence[Seen]) -> None:
-    """The mean mask and the mean pose of each class, within the box."""
+def _fit_masks_and_poses(model: TypicalBoxes, samples: Sequence[LabelledSize]) -> None:
+    """Set the mean mask and the mean pose of each class, relative to the box."""
     masks, count = torch.zeros_like(model.masks), torch.zeros(len(model.pose))
-    points, marked = torch.zeros_like(model.pose), torch.zeros(model.pose.shape[:2])
-    for objects, _ in seen:
+    points, num_labelled = torch.zeros_like(model.pose), torch.zeros(model.pose.shape[:2])
+    for objects, _ in samples:
         for k, label in enumerate(objects.labels.tolist()):
             count[label] += 1
             if model.with_masks and objects.masks is not None:
-                masks[label] += _within(objects.masks[k], objects.boxes[k])
+                masks[label] += _resampled_mask(objects.masks[k], objects.boxes[k])
             if model.pose.shape[1] and objects.keypoints is not None:
-                there = objects.keypoints[k, :, 2] > 0
+                labelled = objects.keypoints[k, :, 2] > 0
                 corner, end = objects.boxes[k].view(2, 2).unbind(0)
-                points[label] += torch.where(there[:, None], (objects.keypoints[k, :, :2] - corner) / (end - corner), 0)
-                marked[label] += there
+                relative = (objects.keypoints[k, :, :2] - corner) / (end - corner)
+                points[label] += torch.where(labelled[:, None], relative, 0)
+                num_labelled[label] += labelled
     if model.with_masks:
         model.masks.copy_(masks / count.clamp(min=1)[:, None, None])
-    model.pose.copy_(torch.where(marked[..., None] > 0, points / marked.clamp(min=1)[..., None], 0.5))
+    model.pose.copy_(torch.where(num_labelled[..., None] > 0, points / num_labelled.clamp(min=1)[..., None], 0.5))
 
 
-def _within(mask: Tensor, box: Tensor) -> Tensor:
-    """(SIDE, SIDE) zeros and ones, the mask at places spread evenly over its box."""
-    step = (torch.arange(SIDE) + 0.5) / SIDE
+def _resampled_mask(mask: Tensor, box: Tensor) -> Tensor:
+    """(MASK_SIZE, MASK_SIZE) mask sampled on a regular grid over its box, zeros and ones."""
+    step = (torch.arange(MASK_SIZE) + 0.5) / MASK_SIZE
     rows, columns = (
-        ((start + step * (end - start)).long().clamp(0, most - 1)).numpy()
-        for start, end, most in ((box[1], box[3], mask.shape[0]), (box[0], box[2], mask.shape[1]))
+        ((start + step * (end - start)).long().clamp(0, size - 1)).numpy()
+        for start, end, size in ((box[1], box[3], mask.shape[0]), (box[0], box[2], mask.shape[1]))
     )
     return mask[np.ix_(rows, columns)].float()

@@ -1,6 +1,6 @@
-"""Detectors that torchvision learned on COCO, and what their weights go with: they find nothing without it.
+"""torchvision's detectors trained on COCO: anchors, preprocessing and input size that go with their weights.
 
-Source: Lin et al. 2014, "Microsoft COCO"; torchvision's recipes, which a test holds equal to this.
+Source: Lin et al. 2014, "Microsoft COCO"; torchvision's training recipes; a test compares against them.
 """
 
 from __future__ import annotations
@@ -11,57 +11,60 @@ from dataclasses import dataclass
 import torch
 
 from snellen.core.spec import Spec
-from snellen.detection.settings import PUBLISHED, Sight
+from snellen.detection.settings import PUBLISHED, BackboneSettings
 from snellen.nn.detection.backbones import EPSILON
 from snellen.nn.layers import Standardize
 
-EACH = tuple((float(side),) for side in (32, 64, 128, 256, 512))  # one size of anchors for each map
-THIRDS = tuple((side, side * 2 ** (1 / 3) // 1, side * 2 ** (2 / 3) // 1) for (side,) in EACH)  # in whole pixels
-ALL = (tuple(side for (side,) in EACH),) * 3  # every size at each of three maps
+FPN_ANCHORS = tuple((float(side),) for side in (32, 64, 128, 256, 512))  # one anchor size per feature map
+RETINANET_ANCHORS = tuple(  # in whole pixels
+    (side, side * 2 ** (1 / 3) // 1, side * 2 ** (2 / 3) // 1) for (side,) in FPN_ANCHORS
+)
+MOBILENET_ANCHORS = (tuple(side for (side,) in FPN_ANCHORS),) * 3  # every size on each of three feature maps
 
-Three = tuple[float, float, float]
+RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
-    """Weights, and what they were learned with.
+class DetectorCheckpoint:
+    """Published weights of a detector and the configuration they were trained with.
 
     Args:
-        name: torchvision's, which `snellen get` takes.
-        sides: pixels of the shorter side, and of the longer at most.
-        anchors: sides of squares, for each map; none where they belong to the method.
-        mean, std: of red, green and blue in 0 … 1.
-        epsilon: what frozen batch normalisation adds to variances. Torchvision's first weights were learned without.
-        proposals: regions a picture that are looked at. least: how sure of each, in 0 … 1.
+        name: torchvision's name, as for `snellen get`.
+        min_max_size: the shorter side and the maximum of the longer side, in pixels.
+        anchors: anchor sizes per feature map; empty if the method fixes them.
+        mean, std: of red, green and blue, for values in 0 … 1.
+        epsilon: added to variances by frozen batch normalisation; 0 for torchvision's first weights.
+        max_proposals: region proposals per image after NMS.
+        min_score: minimum objectness of a proposal, in 0 … 1.
     """
 
     name: str
-    sides: tuple[int, int] = (800, 1333)
+    min_max_size: tuple[int, int] = (800, 1333)
     anchors: tuple[tuple[float, ...], ...] = ()
-    mean: Three = (0.485, 0.456, 0.406)
-    std: Three = (0.229, 0.224, 0.225)
+    mean: RGB = (0.485, 0.456, 0.406)
+    std: RGB = (0.229, 0.224, 0.225)
     epsilon: float = EPSILON
-    proposals: int = 1000
-    least: float = 0.0
+    max_proposals: int = 1000
+    min_score: float = 0.0
 
 
-Known = Mapping[str, Published]  # by the backbone
+Checkpoints = Mapping[str, DetectorCheckpoint]  # by backbone
 
 
-def begun(sight: Sight, known: Known) -> Published | None:
-    """The published weights that are begun with, or None."""
-    return known.get(sight.backbone) if sight.origin == PUBLISHED else None
+def selected_checkpoint(backbone_settings: BackboneSettings, checkpoints: Checkpoints) -> DetectorCheckpoint | None:
+    """The published checkpoint that training starts from, or None."""
+    return checkpoints.get(backbone_settings.backbone) if backbone_settings.initial_weights == PUBLISHED else None
 
 
-def standardize(spec: Spec, channels: int, published: Published | None) -> Standardize:
-    """The first layer: as it goes with published weights, or to be learned from the data.
+def standardize(spec: Spec, channels: int, checkpoint: DetectorCheckpoint | None) -> Standardize:
+    """Standardisation layer with the statistics of the checkpoint, or unfitted without one.
 
-    What the weights know of values is of 8 bits: deeper pictures are standardised by themselves.
+    The statistics are of 8-bit values: images of higher bit depth are standardised by the training split.
     """
-    made = Standardize(spec.input, channels)
-    if published is not None and not made.deep:
-        made.mean.copy_(torch.tensor(published.mean) * 255)
-        made.std.copy_(torch.tensor(published.std) * 255)
-        made.load_state_dict(made.state_dict())  # prepares what follows from them
-        made.known = True
-    return made
+    layer = Standardize(spec.input, channels)
+    if checkpoint is not None and not layer.deep:
+        layer.mean.copy_(torch.tensor(checkpoint.mean) * 255)
+        layer.std.copy_(torch.tensor(checkpoint.std) * 255)
+        layer.load_state_dict(layer.state_dict())  # updates the derived scale and shift
+        layer.is_fixed = True
+    return layer

@@ -1,4 +1,4 @@
-"""What is wrong with what is told: which finds, in which way, and which objects were missed."""
+"""Error analysis of detections after TIDE: types of false positives, and missed objects."""
 
 from __future__ import annotations
 
@@ -8,76 +8,93 @@ import numpy as np
 
 from snellen.core.spec import Spec
 from snellen.core.task import Predictions
-from snellen.detection.evaluation import HALF, finds_of, matched, overlap_of, target_of, truths_of
-from snellen.detection.protocol import Part
+from snellen.detection.evaluation import (
+    IOU_THRESHOLD,
+    detection_arrays,
+    ground_truth_arrays,
+    match_detections,
+    overlap_function,
+    target_of,
+)
+from snellen.detection.protocol import IoUType
 
-NEAR = 0.1  # of the overlap: with less, a find has nothing to do with an object
+MIN_IOU = 0.1  # below, a detection is background
 
-KINDS = ("duplicate", "wrong class", "badly placed", "near another class", "nothing there")
-MEANS = (
-    "of an object that a surer find has already",
-    "on an object of another class",
-    f"on an object of its class, but overlapping less than {HALF:g}",
-    f"near an object of another class, overlapping less than {HALF:g}",
-    f"overlapping every object by less than {NEAR:g}",
+ERROR_TYPES = ("duplicate", "wrong class", "poor localisation", "wrong class and localisation", "background")
+ERROR_DESCRIPTIONS = (
+    "a higher-scoring detection matches the same object",
+    f"IoU of at least {IOU_THRESHOLD:g} with an object of another class",
+    f"IoU of {MIN_IOU:g} to {IOU_THRESHOLD:g} with an object of its class",
+    f"IoU of {MIN_IOU:g} to {IOU_THRESHOLD:g} with an object of another class",
+    f"IoU below {MIN_IOU:g} with every object",
 )
 
-UNTOLD, LEFT_OUT, RIGHT = -3, -2, -1  # of a find; the others are places in KINDS
+BELOW_THRESHOLD, IGNORED, TRUE_POSITIVE = -3, -2, -1  # values of `ErrorTypes.kind` beside indices of ERROR_TYPES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mistakes:
-    """Of every find and every object of a split.
+class ErrorTypes:
+    """Error type of every detection, and missed objects, of a split.
 
     Args:
-        kind: (D,) of each find: a place in `KINDS`, or UNTOLD, LEFT_OUT, RIGHT.
-        missed: (M,) bool, objects that are to be found and were not.
-        counted: (M,) bool, objects that are to be found.
-        picture, whose: (D,) and (M,) which picture each belongs to.
+        kind: (D,) of each detection: index in `ERROR_TYPES`, or BELOW_THRESHOLD, IGNORED, TRUE_POSITIVE.
+        missed: (M,) bool, counted objects without a matching detection.
+        counted: (M,) bool, objects that are neither crowd nor ignored.
+        image, object_image: (D,) and (M,) position of the image of each.
     """
 
     kind: np.ndarray
     missed: np.ndarray
     counted: np.ndarray
-    picture: np.ndarray
-    whose: np.ndarray
+    image: np.ndarray
+    object_image: np.ndarray
 
-    def of_pictures(self, count: int) -> np.ndarray:
-        """(N,) mistakes in each picture."""
-        wrong = np.bincount(self.picture[self.kind >= 0], minlength=count)
-        together: np.ndarray = wrong + np.bincount(self.whose[self.missed], minlength=count)
-        return together
+    def per_image(self, count: int) -> np.ndarray:
+        """(N,) number of errors in each image."""
+        false_positives = np.bincount(self.image[self.kind >= 0], minlength=count)
+        errors: np.ndarray = false_positives + np.bincount(self.object_image[self.missed], minlength=count)
+        return errors
 
 
-def mistakes(said: Predictions, part: Part, spec: Spec) -> Mistakes:
-    """What is told at the model's threshold, against the truth at an overlap of one half.
+def classify_errors(predictions: Predictions, iou_type: IoUType, spec: Spec) -> ErrorTypes:
+    """Classify the errors at the model's score threshold and IoU 0.5.
 
-    Source: after Bolya, Foley, Hays and Hoffman 2020 ("TIDE"), whose kinds of error these are.
+    Source: error types after Bolya, Foley, Hays and Hoffman 2020 ("TIDE").
     """
-    matches = matched(said, part, spec, thresholds=[HALF])
-    finds, truths = finds_of(said, part), truths_of(said, part)
-    told = matches.score >= float(said["threshold"])
-    kind = np.full(len(finds.score), UNTOLD)
-    kind[matches.places] = np.where(~told, UNTOLD, np.where(matches.left_out[0, 0], LEFT_OUT, RIGHT))
-    wrong = matches.places[told & ~matches.left_out[0, 0] & (matches.object[0, 0] < 0)]
-    overlap = overlap_of(said, part, target_of(spec))
-    for picture in np.unique(finds.picture[wrong]):
-        those, objects = wrong[finds.picture[wrong] == picture], np.flatnonzero(truths.picture == picture)
-        shared = overlap(those[None], objects[None])[0]  # (d, m)
-        same = finds.label[those][:, None] == truths.label[objects]
-        kind[those] = _kinds(np.where(same, shared, 0).max(1, initial=0), np.where(same, 0, shared).max(1, initial=0))
-    taken = np.zeros(len(truths.label), bool)
-    hit = matches.object[0, 0][told]
-    taken[hit[hit >= 0]] = True
-    return Mistakes(
+    matches = match_detections(predictions, iou_type, spec, thresholds=[IOU_THRESHOLD])
+    detections, objects = detection_arrays(predictions, iou_type), ground_truth_arrays(predictions, iou_type)
+    is_shown = matches.score >= float(predictions["threshold"])
+    kind = np.full(len(detections.score), BELOW_THRESHOLD)
+    is_ignored = matches.left_out[0, 0]
+    kind[matches.detection_index] = np.where(~is_shown, BELOW_THRESHOLD, np.where(is_ignored, IGNORED, TRUE_POSITIVE))
+    false_positives = matches.detection_index[is_shown & ~is_ignored & (matches.object_index[0, 0] < 0)]
+    overlap = overlap_function(predictions, iou_type, target_of(spec))
+    for image in np.unique(detections.image[false_positives]):
+        rows = false_positives[detections.image[false_positives] == image]
+        columns = np.flatnonzero(objects.image == image)
+        iou = overlap(rows[None], columns[None])[0]  # (d, m)
+        same_class = detections.label[rows][:, None] == objects.label[columns]
+        kind[rows] = _error_types(
+            np.where(same_class, iou, 0).max(1, initial=0), np.where(same_class, 0, iou).max(1, initial=0)
+        )
+    is_matched = np.zeros(len(objects.label), bool)
+    matched = matches.object_index[0, 0][is_shown]
+    is_matched[matched[matched >= 0]] = True
+    return ErrorTypes(
         kind=kind,
-        missed=matches.counted[0] & ~taken,
-        counted=matches.counted[0],
-        picture=finds.picture,
-        whose=truths.picture,
+        missed=matches.is_counted[0] & ~is_matched,
+        counted=matches.is_counted[0],
+        image=detections.image,
+        object_image=objects.image,
     )
 
 
-def _kinds(same: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of finds that are wrong, by their largest overlap with objects of their class and of others."""
-    return np.select([same >= HALF, other >= HALF, same >= NEAR, other >= NEAR], [0, 1, 2, 3], 4)
+def _error_types(same_class: np.ndarray, other_class: np.ndarray) -> np.ndarray:
+    """Error types of false positives from their largest IoU with objects of their class and of other classes."""
+    conditions = [
+        same_class >= IOU_THRESHOLD,
+        other_class >= IOU_THRESHOLD,
+        same_class >= MIN_IOU,
+        other_class >= MIN_IOU,
+    ]
+    return np.select(conditions, [0, 1, 2, 3], 4)

@@ -1,4 +1,4 @@
-"""What a detector said, scored: average precision with its interval, by size, and what is right at its threshold."""
+"""Evaluation of detections: COCO average precision with its interval; F1, precision and recall at the threshold."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ from torch import Tensor
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import Metric
-from snellen.detection.protocol import Part
+from snellen.detection.protocol import IoUType
 from snellen.metrics import detection, iou
 from snellen.metrics.intervals import bootstrap
-from snellen.metrics.matching import SIZES, Finds, Matches, Overlap, Rules, Truths, match
+from snellen.metrics.matching import (
+    AREA_RANGES,
+    DetectionArrays,
+    GroundTruthArrays,
+    Matches,
+    MatchingRules,
+    Overlap,
+    match,
+)
 
-WORDS: dict[Part, str] = {"boxes": "box ", "masks": "mask ", "keypoints": "keypoint "}
-DRAWS = 200  # of pictures, for an interval
-MOST_POSES = 20  # of a class in a picture: COCO's own number for keypoints
-HALF = 0.5  # of the overlap, at which precision, recall and kinds of error are told
+PREFIXES: dict[IoUType, str] = {"boxes": "box ", "masks": "mask ", "keypoints": "keypoint "}
+BOOTSTRAP_SAMPLES = 200  # resampled sets of images for the interval of AP
+MAX_POSES = 20  # detections per class and image for keypoint AP, as in COCO
+IOU_THRESHOLD = 0.5  # for F1, precision, recall and error types
 
 
-def headline(parts: Sequence[Part]) -> str:
-    """ "AP" where boxes are all there is, else "mask AP" or "keypoint AP"."""
-    return _word(parts, parts[0]) + "AP"
+def headline(iou_types: Sequence[IoUType]) -> str:
+    """Name of the headline metric: "AP" for boxes alone, else "mask AP" or "keypoint AP"."""
+    return _prefix(iou_types, iou_types[0]) + "AP"
 
 
-def _word(parts: Sequence[Part], part: Part) -> str:
-    return "" if len(parts) == 1 else WORDS[part]
+def _prefix(iou_types: Sequence[IoUType], iou_type: IoUType) -> str:
+    return "" if len(iou_types) == 1 else PREFIXES[iou_type]
 
 
 def target_of(spec: Spec) -> Boxes:
@@ -36,198 +44,226 @@ def target_of(spec: Spec) -> Boxes:
     return spec.target
 
 
-def matched(
-    said: Predictions,
-    part: Part,
+def match_detections(
+    predictions: Predictions,
+    iou_type: IoUType,
     spec: Spec,
     sizes: Sequence[str] = ("all",),
     thresholds: Sequence[float] | None = None,
 ) -> Matches:
-    """Finds assigned to objects by the overlap of their boxes, masks or keypoints.
+    """Match detections to ground-truth objects by the IoU of boxes or masks, or the OKS of keypoints.
 
     Args:
-        sizes: ranges of `SIZES`.
-        thresholds: least overlaps; None: COCO's ten.
+        sizes: names of `AREA_RANGES`.
+        thresholds: IoU thresholds; None: COCO's ten.
     """
-    rules = Rules(ranges=tuple(SIZES[size] for size in sizes), most=MOST_POSES if part == "keypoints" else 100)
+    rules = MatchingRules(
+        area_ranges=tuple(AREA_RANGES[size] for size in sizes),
+        max_detections=MAX_POSES if iou_type == "keypoints" else 100,
+    )
     if thresholds is not None:
-        rules = Rules(thresholds=tuple(thresholds), ranges=rules.ranges, most=rules.most)
+        rules = MatchingRules(
+            thresholds=tuple(thresholds), area_ranges=rules.area_ranges, max_detections=rules.max_detections
+        )
     target = target_of(spec)
     return match(
-        finds_of(said, part),
-        truths_of(said, part),
-        overlap_of(said, part, target),
-        len(said["ids"]),
+        detection_arrays(predictions, iou_type),
+        ground_truth_arrays(predictions, iou_type),
+        overlap_function(predictions, iou_type, target),
+        len(predictions["ids"]),
         len(target.names),
         rules,
     )
 
 
-def finds_of(said: Predictions, part: Part) -> Finds:
-    """Every find, with the area by which its size is judged."""
-    boxes = said["boxes"].double()
+def detection_arrays(predictions: Predictions, iou_type: IoUType) -> DetectionArrays:
+    """Arrays of all detections; the area of each decides its size range."""
+    boxes = predictions["boxes"].double()
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1).numpy()
-    if part == "masks":
-        area = _areas(said["counts"], said["runs"])
-    if part == "keypoints" and len(boxes):  # of the box around them
-        places = said["keypoints"][..., :2].double()
-        area = (places.amax(1) - places.amin(1)).prod(1).numpy()
-    return Finds(_owners(said["num_detections"]), said["labels"].numpy(), said["scores"].double().numpy(), area)
-
-
-def truths_of(said: Predictions, part: Part) -> Truths:
-    """Every object. One of which no keypoint is labelled cannot be judged by its keypoints."""
-    ignored = said["ignored"]
-    if part == "keypoints":
-        ignored = ignored | ~(said["true_keypoints"][..., 2] > 0).any(1)
-    return Truths(
-        _owners(said["num_objects"]),
-        said["true_labels"].numpy(),
-        said["crowd"].numpy(),
-        ignored.numpy(),
-        said["areas"].double().numpy(),
+    if iou_type == "masks":
+        area = _areas(predictions["counts"], predictions["runs"])
+    if iou_type == "keypoints" and len(boxes):  # area of the box around the keypoints
+        points = predictions["keypoints"][..., :2].double()
+        area = (points.amax(1) - points.amin(1)).prod(1).numpy()
+    return DetectionArrays(
+        _image_indices(predictions["num_detections"]),
+        predictions["labels"].numpy(),
+        predictions["scores"].double().numpy(),
+        area,
     )
 
 
-def _owners(counts: Tensor) -> np.ndarray:
-    """(D,) which picture each belongs to."""
+def ground_truth_arrays(predictions: Predictions, iou_type: IoUType) -> GroundTruthArrays:
+    """Arrays of all ground-truth objects. For keypoints, an object without labelled keypoints is ignored."""
+    ignored = predictions["ignored"]
+    if iou_type == "keypoints":
+        ignored = ignored | ~(predictions["true_keypoints"][..., 2] > 0).any(1)
+    return GroundTruthArrays(
+        _image_indices(predictions["num_objects"]),
+        predictions["true_labels"].numpy(),
+        predictions["crowd"].numpy(),
+        ignored.numpy(),
+        predictions["areas"].double().numpy(),
+    )
+
+
+def _image_indices(counts: Tensor) -> np.ndarray:
+    """(D,) position of the image of each detection or object."""
     return np.repeat(np.arange(len(counts)), counts.numpy())
 
 
-def overlap_of(said: Predictions, part: Part, target: Boxes) -> Overlap:
-    """How far finds cover objects."""
-    crowd = said["crowd"].numpy()
-    if part == "masks":
-        return iou.of_masks(
-            short_masks(said, "counts", "runs", "num_detections"),
-            short_masks(said, "true_counts", "true_runs", "num_objects"),
+def overlap_function(predictions: Predictions, iou_type: IoUType, target: Boxes) -> Overlap:
+    """Overlap between detections and objects: box IoU, mask IoU or object keypoint similarity."""
+    crowd = predictions["crowd"].numpy()
+    if iou_type == "masks":
+        return iou.mask_overlap(
+            coco_rles(predictions, "counts", "runs", "num_detections"),
+            coco_rles(predictions, "true_counts", "true_runs", "num_objects"),
             crowd,
         )
-    if part == "keypoints":
-        return iou.of_keypoints(
-            said["keypoints"].numpy(),
-            said["true_keypoints"].numpy(),
-            said["truth"].numpy(),
-            said["areas"].numpy(),
-            iou.sigmas_of(target.keypoints),
+    if iou_type == "keypoints":
+        return iou.keypoint_overlap(
+            predictions["keypoints"].numpy(),
+            predictions["true_keypoints"].numpy(),
+            predictions["truth"].numpy(),
+            predictions["areas"].numpy(),
+            iou.keypoint_sigmas(target.keypoints),
         )
-    return iou.of_boxes(said["boxes"].numpy(), said["truth"].numpy(), crowd)
+    return iou.box_overlap(predictions["boxes"].numpy(), predictions["truth"].numpy(), crowd)
 
 
 def _areas(counts: Tensor, runs: Tensor) -> np.ndarray:
-    """(D,) pixels of masks, from the lengths of their runs, of which every second is of ones."""
-    lengths, many = counts.numpy().astype(np.int64), runs.numpy()
-    place = np.arange(len(lengths)) - np.repeat(many.cumsum() - many, many)
-    summed = np.concatenate([[0], np.where(place % 2 == 1, lengths, 0).cumsum()])
-    ends = many.cumsum()
-    areas: np.ndarray = (summed[ends] - summed[ends - many]).astype(np.float64)
+    """(D,) areas of masks in pixels from their run lengths; every second run is of ones."""
+    lengths, num_runs = counts.numpy().astype(np.int64), runs.numpy()
+    index = np.arange(len(lengths)) - np.repeat(num_runs.cumsum() - num_runs, num_runs)
+    cumulative = np.concatenate([[0], np.where(index % 2 == 1, lengths, 0).cumsum()])
+    ends = num_runs.cumsum()
+    areas: np.ndarray = (cumulative[ends] - cumulative[ends - num_runs]).astype(np.float64)
     return areas
 
 
-def lengths_of_masks(said: Predictions, counts: str, runs: str) -> list[np.ndarray]:
-    """The run lengths of each mask."""
-    return np.split(said[counts].numpy(), said[runs].numpy().cumsum()[:-1]) if len(said[runs]) else []
+def run_lengths(predictions: Predictions, counts: str, runs: str) -> list[np.ndarray]:
+    """Run lengths of each mask."""
+    return (
+        np.split(predictions[counts].numpy(), predictions[runs].numpy().cumsum()[:-1]) if len(predictions[runs]) else []
+    )
 
 
-def short_masks(said: Predictions, counts: str, runs: str, numbers: str) -> list[dict[str, object]]:
-    """Masks in COCO's short form."""
+def coco_rles(predictions: Predictions, counts: str, runs: str, numbers: str) -> list[dict[str, object]]:
+    """Masks as compressed COCO RLE."""
     from faster_coco_eval.core import mask
 
-    sizes = said["sizes"].repeat_interleave(said[numbers], 0).tolist()
-    plain = [
+    sizes = predictions["sizes"].repeat_interleave(predictions[numbers], 0).tolist()
+    uncompressed = [
         {"size": size, "counts": lengths.tolist()}
-        for size, lengths in zip(sizes, lengths_of_masks(said, counts, runs), strict=True)
+        for size, lengths in zip(sizes, run_lengths(predictions, counts, runs), strict=True)
     ]
-    return [mask.frPyObjects(one, *one["size"]) for one in plain]
+    return [mask.frPyObjects(rle, *rle["size"]) for rle in uncompressed]
 
 
-def measure(parts: Sequence[Part], said: Predictions, spec: Spec) -> dict[str, Metric]:
-    """COCO's figures for each part, and F1, precision and recall of what is told at the threshold."""
-    if not len(said["ids"]):
-        return {headline(parts): Metric(value=None, percent=True, reason="the split is empty")}
+def measure(iou_types: Sequence[IoUType], predictions: Predictions, spec: Spec) -> dict[str, Metric]:
+    """COCO metrics for each IoU type; F1, precision and recall at the model's score threshold."""
+    if not len(predictions["ids"]):
+        return {headline(iou_types): Metric(value=None, percent=True, reason="the split is empty")}
     metrics: dict[str, Metric] = {}
-    for part in parts:
-        metrics |= _precisions(said, part, spec, _word(parts, part), with_interval=part == parts[0])
-    return {**metrics, **_told(matched(said, parts[0], spec, thresholds=[HALF]), float(said["threshold"]))}
-
-
-def _precisions(said: Predictions, part: Part, spec: Spec, word: str, with_interval: bool) -> dict[str, Metric]:
-    """AP over ten thresholds, at two of them, by size, and the recall that is reached at most."""
-    ranges = [size for size in SIZES if not (part == "keypoints" and size == "small")]
-    matches = matched(said, part, spec, ranges)
-    precision, recall = (figures[0] for figures in detection.average_precision(matches))  # (T, K)
-    whole = _mean(precision, "no object of the split is to be found")
-    if with_interval and whole.value is not None:
-        low, high = bootstrap(detection.mean_of_rows(matches), len(said["ids"]), draws=DRAWS)
-        whole = Metric(
-            value=whole.value, low=min(low, whole.value), high=max(high, whole.value), over="pictures", percent=True
+    for iou_type in iou_types:
+        metrics |= _average_precisions(
+            predictions, iou_type, spec, _prefix(iou_types, iou_type), with_interval=iou_type == iou_types[0]
         )
-    found = {
-        f"{word}AP": whole,
-        f"{word}AP50": _mean(precision[:1], whole.reason),
-        f"{word}AP75": _mean(precision[5:6], whole.reason),
+    return {
+        **metrics,
+        **_metrics_at_threshold(
+            match_detections(predictions, iou_types[0], spec, thresholds=[IOU_THRESHOLD]),
+            float(predictions["threshold"]),
+        ),
     }
-    for place, size in enumerate(ranges):
+
+
+def _average_precisions(
+    predictions: Predictions, iou_type: IoUType, spec: Spec, prefix: str, with_interval: bool
+) -> dict[str, Metric]:
+    """AP, AP50, AP75, AP by object size, and average recall (AR)."""
+    ranges = [size for size in AREA_RANGES if not (iou_type == "keypoints" and size == "small")]
+    matches = match_detections(predictions, iou_type, spec, ranges)
+    precision, recall = (values[0] for values in detection.average_precision(matches))  # (T, K)
+    overall = _mean(precision, "the split has no ground-truth objects")
+    if with_interval and overall.value is not None:
+        low, high = bootstrap(detection.resampled_mean_ap(matches), len(predictions["ids"]), draws=BOOTSTRAP_SAMPLES)
+        overall = Metric(
+            value=overall.value,
+            low=min(low, overall.value),
+            high=max(high, overall.value),
+            over="images",
+            percent=True,
+        )
+    metrics = {
+        f"{prefix}AP": overall,
+        f"{prefix}AP50": _mean(precision[:1], overall.reason),
+        f"{prefix}AP75": _mean(precision[5:6], overall.reason),
+    }
+    for index, size in enumerate(ranges):
         if size != "all":
-            by_size = detection.average_precision(matches, sizes=place)[0][0]
-            found[f"{word}AP {size}"] = _mean(by_size, f"no {size} object is in the split")
-    return {**found, f"{word}AR": _mean(recall, whole.reason)}
+            by_size = detection.average_precision(matches, size_range=index)[0][0]
+            metrics[f"{prefix}AP {size}"] = _mean(by_size, f"the split has no {size} objects")
+    return {**metrics, f"{prefix}AR": _mean(recall, overall.reason)}
 
 
-def _mean(figures: Tensor, reason: str) -> Metric:
-    """Over thresholds and classes; of classes without objects nothing is known."""
-    known = figures[~figures.isnan()]
-    if not len(known):
+def _mean(values: Tensor, reason: str) -> Metric:
+    """Mean over thresholds and classes; classes without objects (NaN) are left out."""
+    defined = values[~values.isnan()]
+    if not len(defined):
         return Metric(value=None, percent=True, reason=reason)
-    return Metric(value=float(known.mean()), percent=True)
+    return Metric(value=float(defined.mean()), percent=True)
 
 
-def _told(matches: Matches, threshold: float) -> dict[str, Metric]:
-    """Of what the user is told: how much is right, and how much of what is there."""
-    right, said, true = counted(matches, threshold)
-    found = {
-        "precision": Metric(value=right / said, percent=True)
-        if said
-        else Metric(value=None, percent=True, reason="nothing was found"),
-        "recall": Metric(value=right / true, percent=True)
-        if true
-        else Metric(value=None, percent=True, reason="no object is there to be found"),
+def _metrics_at_threshold(matches: Matches, threshold: float) -> dict[str, Metric]:
+    """F1, precision and recall of the detections at or above the score threshold."""
+    correct, detected, present = count_true_positives(matches, threshold)
+    metrics = {
+        "precision": Metric(value=correct / detected, percent=True)
+        if detected
+        else Metric(value=None, percent=True, reason="there are no detections"),
+        "recall": Metric(value=correct / present, percent=True)
+        if present
+        else Metric(value=None, percent=True, reason="there are no ground-truth objects"),
     }
     f1 = (
-        Metric(value=2 * right / (said + true), percent=True)
-        if said + true
-        else Metric(value=None, percent=True, reason="nothing is there and nothing was found")
+        Metric(value=2 * correct / (detected + present), percent=True)
+        if detected + present
+        else Metric(value=None, percent=True, reason="there are neither objects nor detections")
     )
-    return {"F1": f1, **found}
+    return {"F1": f1, **metrics}
 
 
-def counted(matches: Matches, threshold: float) -> tuple[int, int, int]:
-    """Right finds, all finds and all objects, at the first overlap of the matches, from a score on."""
-    kept = ~matches.left_out[0, 0] & (matches.score >= threshold)
-    right = kept & (matches.object[0, 0] >= 0)
-    return int(right.sum()), int(kept.sum()), int(matches.counted[0].sum())
+def count_true_positives(matches: Matches, threshold: float) -> tuple[int, int, int]:
+    """Numbers of true positives, detections and objects at the first IoU threshold and a score threshold."""
+    detected = ~matches.left_out[0, 0] & (matches.score >= threshold)
+    correct = detected & (matches.object_index[0, 0] >= 0)
+    return int(correct.sum()), int(detected.sum()), int(matches.is_counted[0].sum())
 
 
-def resampled_headline(parts: Sequence[Part], said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
-    """The headline of (R, n) resampled rows."""
-    return detection.mean_of_rows(matched(said, parts[0], spec))
+def resampled_headline(
+    iou_types: Sequence[IoUType], predictions: Predictions, spec: Spec
+) -> Callable[[Tensor], Tensor]:
+    """Function from (R, n) resampled rows to the headline metric of each."""
+    return detection.resampled_mean_ap(match_detections(predictions, iou_types[0], spec))
 
 
-def errors(parts: Sequence[Part], said: Predictions, spec: Spec) -> Tensor:
-    """(N,) by how much each picture takes from the headline, 1 − its pseudo-value.
+def errors(iou_types: Sequence[IoUType], predictions: Predictions, spec: Spec) -> Tensor:
+    """(N,) jackknife error of each image: 1 − its pseudo-value of the headline AP.
 
-    Average precision is no mean over pictures. The jackknife makes it one but for its bias: N times the figure of all
-    pictures less N − 1 times that of all but this one.
+    Average precision is not a mean over images. Its jackknife pseudo-values are, up to bias: N times the AP of all
+    images minus N − 1 times the AP without this one.
 
     Source: Quenouille 1956; Tukey 1958.
     """
-    count = len(said["ids"])
-    matches = matched(said, parts[0], spec)
-    whole = detection.average_precision(matches)[0].nanmean().nan_to_num(0.0)
+    count = len(predictions["ids"])
+    matches = match_detections(predictions, iou_types[0], spec)
+    overall = detection.average_precision(matches)[0].nanmean().nan_to_num(0.0)
     if count < 2:
-        return (1 - whole).expand(count).clone()
-    parted = [(torch.ones(count, count) - torch.eye(count))[some] for some in torch.split(torch.arange(count), 256)]
-    without = torch.cat(
-        [detection.average_precision(matches, weights)[0].nanmean((1, 2)).nan_to_num(0.0) for weights in parted]
+        return (1 - overall).expand(count).clone()
+    chunks = [(torch.ones(count, count) - torch.eye(count))[rows] for rows in torch.split(torch.arange(count), 256)]
+    leave_one_out = torch.cat(
+        [detection.average_precision(matches, weights)[0].nanmean((1, 2)).nan_to_num(0.0) for weights in chunks]
     )  # (N,)
-    return 1 - (count * whole - (count - 1) * without)
+    return 1 - (count * overall - (count - 1) * leave_one_out)

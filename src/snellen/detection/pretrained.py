@@ -1,4 +1,4 @@
-"""Weights for a detector to begin with: those that torchvision learned on COCO, a file of them, or a run.
+"""Pretrained weights of detectors: torchvision's from COCO, a weights file, or a run.
 
 Source: Lin et al. 2014, "Microsoft COCO"; Yosinski, Clune, Bengio and Lipson 2014.
 """
@@ -19,13 +19,13 @@ from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
-from snellen.detection.checkpoints import Known
-from snellen.detection.settings import PUBLISHED, Sight
+from snellen.detection.checkpoints import Checkpoints
+from snellen.detection.settings import PUBLISHED, BackboneSettings
 from snellen.nn.detection.anchors import Anchors
-from snellen.nn.detection.detector import Detector
+from snellen.nn.detection.detector import DetectionNetwork
 
-# The parts of torchvision's detectors by their names here; what tells of classes keeps its random weights.
-RENAMED = {
+# Module names in torchvision's detectors to module names here.
+TORCHVISION_NAMES = {
     "rpn.head": "body.proposals.head",
     "roi_heads.box_head": "body.regions.head",
     "roi_heads.box_predictor": "body.regions.predictor",
@@ -36,151 +36,162 @@ RENAMED = {
     "backbone": "body.backbone",
     "head": "body.head",
 }
-TOLD = ("regions.predictor.", "mask_fcn_logits.", "keypoints.predictor.", "classification_head.")  # tells of classes
-GENTLE = 0.0002  # a tenth of the rate that suits random weights
-UNLEARNED = ("pictures.", "threshold", "anchors.cells", "num_batches_tracked")  # what a file of weights need not hold
+# Layers whose shape depends on the classes: they keep their random weights for other classes.
+CLASS_LAYERS = ("regions.predictor.", "mask_fcn_logits.", "keypoints.predictor.", "classification_head.")
+FINE_TUNING_LR = 0.0002  # a tenth of the learning rate for random weights
+# Tensors that a weights file may lack.
+OPTIONAL_TENSORS = ("pictures.", "threshold", "anchors.cells", "num_batches_tracked")
 
 
-def there(sight: Sight, known: Known, learner: str) -> None:
-    """Raises unless the weights to begin with are on this machine.
+def check_weights(backbone_settings: BackboneSettings, checkpoints: Checkpoints, learner: str) -> None:
+    """Check that the requested pretrained weights are available.
 
     Args:
-        known: the published weights for each backbone that has some.
+        checkpoints: published checkpoints by backbone.
     Raises:
-        EnvironmentProblem: with how to fetch them.
-        UsageError: where a run or a file is not what can be begun with, or none are published.
+        EnvironmentProblem: if they must be downloaded first; the remedy says how.
+        UsageError: if a run or file does not exist or is of another learner, or nothing is published.
     """
-    origin = sight.origin
-    if origin is None:
+    initial_weights = backbone_settings.initial_weights
+    if initial_weights is None:
         return
-    if origin == PUBLISHED:
-        published(sight, known, learner)
+    if initial_weights == PUBLISHED:
+        checkpoint_path(backbone_settings, checkpoints, learner)
         return
-    path = Path(origin)
+    path = Path(initial_weights)
     if path.is_dir():
-        other = read_record(path).learner
-        if other != learner:
+        other_learner = read_record(path).learner
+        if other_learner != learner:
             raise UsageError(
-                f"--pretrained {origin} is a run of {other}, not of {learner}", f"Take --model {other}, or another run."
+                f"--pretrained {initial_weights} is a run of {other_learner}, not of {learner}",
+                f"Use --model {other_learner}, or give a run of {learner}.",
             )
         path = path / "model.safetensors"
     if not path.is_file():
         raise UsageError(
-            f"--pretrained {origin}: there is no {path}", f'Give a run, a file of weights, or "{PUBLISHED}".'
+            f"--pretrained {initial_weights}: {path} does not exist",
+            f'Give a run folder, a weights file, or "{PUBLISHED}".',
         )
 
 
-def gentle(spec: Spec) -> Mapping[str, Suggestion]:
-    """What a detector that begins with weights is suggested: a rate that does not undo them."""
+def suggest_fine_tuning_lr(spec: Spec) -> Mapping[str, Suggestion]:
+    """Suggest a lower learning rate for fine-tuning pretrained weights."""
     return {
         "lr": Suggestion(
-            value=GENTLE,
-            why="a tenth of the usual: the weights are learned already",
-            when=lambda others: bool(others.get("pretrained")) and not others.get("from_scratch"),
+            value=FINE_TUNING_LR,
+            reason="fine-tuning of pretrained weights: a tenth of the usual learning rate",
+            condition=lambda others: bool(others.get("pretrained")) and not others.get("from_scratch"),
         )
     }
 
 
-def published(sight: Sight, known: Known, learner: str) -> Path:
-    """The file of torchvision's weights in torch's own cache, its name's part of the SHA-256 checked."""
-    if sight.backbone not in known:
-        some = " or ".join(known)
+def checkpoint_path(backbone_settings: BackboneSettings, checkpoints: Checkpoints, learner: str) -> Path:
+    """Path of torchvision's weights in the torch.hub cache; checks the SHA-256 prefix in the file name."""
+    backbone = backbone_settings.backbone
+    if backbone not in checkpoints:
+        available = " or ".join(checkpoints)
         raise UsageError(
-            f"There are no published weights of {learner} with the backbone {sight.backbone}",
-            f"Take --backbone {some}, or begin without: --from-scratch" if known else "Begin without: --from-scratch",
+            f"There are no published weights of {learner} with the backbone {backbone}",
+            f"Use --backbone {available}, or --from-scratch." if checkpoints else "Use --from-scratch.",
         )
     from torchvision.models import get_model_weights
 
-    url = str(get_model_weights(known[sight.backbone].name).DEFAULT.url)
+    url = str(get_model_weights(checkpoints[backbone].name).DEFAULT.url)
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    remedy = f"Fetch them: snellen get {known[sight.backbone].name}; or begin without: --from-scratch"
+    remedy = f"Download them: snellen get {checkpoints[backbone].name}; or use --from-scratch."
     if not path.is_file():
-        raise EnvironmentProblem(f"The published weights of {learner} are not here ({path})", remedy)
-    begins = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if begins and not files.sha256(path).startswith(begins[1]):
+        raise EnvironmentProblem(f"The published weights of {learner} are not downloaded: {path} is missing", remedy)
+    prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    if prefix and not files.sha256(path).startswith(prefix[1]):
         raise EnvironmentProblem(
-            f"{path} is not what was published: its SHA-256 does not begin with {begins[1]}", f"Remove it. {remedy}"
+            f"{path} is corrupted: its SHA-256 does not begin with {prefix[1]}", f"Remove it. {remedy}"
         )
     return path
 
 
-def begin(sight: Sight, known: Known, learner: str, model: Detector, run: Run) -> None:
-    """Puts the weights to begin with into a detector, once; what tells of other classes keeps its random weights.
+def load_pretrained(
+    backbone_settings: BackboneSettings, checkpoints: Checkpoints, learner: str, model: DetectionNetwork, run: Run
+) -> None:
+    """Load the pretrained weights into a detector, once; layers for other classes keep their random weights.
 
-    The scale of values and the anchors that a run learned with go with its weights, and are not fitted anew.
+    The input statistics and the anchors of a run are loaded with its weights and not fitted again.
     """
-    origin = sight.origin
-    if origin is None:
+    initial_weights = backbone_settings.initial_weights
+    if initial_weights is None:
         return
 
-    def take() -> bool:
-        path = published(sight, known, learner) if origin == PUBLISHED else Path(origin)
-        found = tensors(path)
-        new = fill(model, found, str(path))
-        head = f"; new: {', '.join(new)}" if new else ""
-        run.say(f"Begun with {path}{head}.")
+    def load() -> bool:
+        is_published = initial_weights == PUBLISHED
+        path = checkpoint_path(backbone_settings, checkpoints, learner) if is_published else Path(initial_weights)
+        weights = read_weights(path)
+        new = load_weights(model, weights, str(path))
+        head = f"; new layers with random weights: {', '.join(new)}" if new else ""
+        run.message(f"Pretrained weights loaded from {path}{head}.")
         run.notes["pretrained"] = {"from": str(path), "new": new}
-        return "pictures.standardize.mean" in found
+        return "pictures.standardize.mean" in weights
 
-    if run.once("pretrained", take):
-        model.pictures.standardize.known = True
+    if run.once("pretrained", load):
+        model.pictures.standardize.is_fixed = True
         for module in model.modules():
             if isinstance(module, Anchors):
-                module.known = True
+                module.is_fixed = True
 
 
-def tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a run or a file, by their names in a detector of ours."""
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a run or a weights file, by their names in a Snellen detector."""
     path = path / "model.safetensors" if path.is_dir() else path
     if path.suffix == ".safetensors":
         return files.read_tensors(path)[0]
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-            raise ValueError("it holds more than tensors by name")
+        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state_dict, dict) or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):
+            raise ValueError("it is not a dictionary of tensors")
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(
-            f"{path} holds no weights that can be read: {first_line(error)}",
-            "Give a .safetensors file, or a state_dict saved by torch.",
+            f"Cannot read weights from {path}: {first_line(error)}",
+            "Give a .safetensors file, or a state_dict saved by torch.save.",
         ) from error
-    return {renamed(name): tensor for name, tensor in found.items()}
+    return {to_snellen_name(name): tensor for name, tensor in state_dict.items()}
 
 
-def renamed(name: str) -> str:
-    """A name in torchvision's detectors to that here."""
-    for theirs, ours in RENAMED.items():
-        if name.startswith(theirs + "."):
-            return ours + name[len(theirs) :]
+def to_snellen_name(name: str) -> str:
+    """Translate a tensor name of torchvision's detectors."""
+    for torchvision_prefix, prefix in TORCHVISION_NAMES.items():
+        if name.startswith(torchvision_prefix + "."):
+            return prefix + name[len(torchvision_prefix) :]
     return name
 
 
-def fill(model: nn.Module, given: Mapping[str, Tensor], where: str) -> list[str]:
-    """Copies what fits, and returns the names of what tells of classes where that has another shape.
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> list[str]:
+    """Load the tensors of matching shape; return the names of class layers whose shape differs.
 
     Raises:
-        UsageError: where anything else differs.
+        UsageError: if any other layer differs.
     """
-    own, found = model.state_dict(), modern(model, given)
-    fits = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
-    new = [name for name in own if name not in fits and not any(word in name for word in UNLEARNED)]
-    wrong = [name for name in new if name not in found or not any(word in name for word in TOLD)]
-    if wrong:
-        has = found.get(wrong[0])
-        shape = "is not in it" if has is None else f"is {tuple(has.shape)} there, {tuple(own[wrong[0]].shape)} here"
-        raise UsageError(f"{where} does not fit: {wrong[0]} {shape}", "Give weights of the same detector.")
-    model.load_state_dict({**own, **{name: tensor.to(own[name].dtype) for name, tensor in fits.items()}})
+    current, available = model.state_dict(), upgrade_names(model, weights)
+    matching = {
+        name: tensor for name, tensor in available.items() if name in current and current[name].shape == tensor.shape
+    }
+    new = [name for name in current if name not in matching and not any(part in name for part in OPTIONAL_TENSORS)]
+    mismatched = [name for name in new if name not in available or not any(part in name for part in CLASS_LAYERS)]
+    if mismatched:
+        tensor = available.get(mismatched[0])
+        expected = tuple(current[mismatched[0]].shape)
+        problem = "is missing" if tensor is None else f"has shape {tuple(tensor.shape)}, the model needs {expected}"
+        raise UsageError(f"{source} does not fit: {mismatched[0]} {problem}", "Give weights of the same detector.")
+    model.load_state_dict({**current, **{name: tensor.to(current[name].dtype) for name, tensor in matching.items()}})
     return new
 
 
-def modern(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by the names that torchvision's parts have today.
+def upgrade_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors to the module names of today's torchvision.
 
-    Most of what it publishes was saved under older names. A part knows its own when it is loaded; those that hold
-    nothing but other parts only rename, and are asked for that.
+    Most published files have older names. Modules upgrade their own names in `_load_from_state_dict`; on modules
+    without parameters and buffers that call only renames.
     """
-    renamed = dict(found)
-    for name, part in model.named_modules():
-        bare = not part._parameters and not part._buffers
-        if bare and type(part)._load_from_state_dict is not nn.Module._load_from_state_dict:
-            part._load_from_state_dict(renamed, f"{name}.", {}, False, [], [], [])
-    return renamed
+    tensors = dict(weights)
+    for name, module in model.named_modules():
+        is_empty = not module._parameters and not module._buffers
+        if is_empty and type(module)._load_from_state_dict is not nn.Module._load_from_state_dict:
+            module._load_from_state_dict(tensors, f"{name}.", {}, False, [], [], [])
+    return tensors

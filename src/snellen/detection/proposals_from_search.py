@@ -1,4 +1,4 @@
-"""R-CNN and Fast R-CNN from settings."""
+"""Builders of R-CNN and Fast R-CNN from settings, and their training in stages."""
 
 from __future__ import annotations
 
@@ -9,76 +9,91 @@ from torch import nn
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
-from snellen.detection.selective_search import SelectiveSearch, search
-from snellen.detection.training import Lesson, learn, prepare
-from snellen.nn.detection.backbones import PATH, WIDTHS, pyramid
-from snellen.nn.detection.box_head import Choice, Regions
-from snellen.nn.detection.builders import GRID
-from snellen.nn.detection.detector import Detector
+from snellen.detection.selective_search import SelectiveSearch, cache_proposals
+from snellen.detection.training import DetectionTrainingData, fit_detector, prepare_detector
+from snellen.nn.detection.backbones import SMALL_FPN_CHANNELS, SMALL_WIDTHS, feature_pyramid
+from snellen.nn.detection.box_head import BoxHead, DetectionFilter
+from snellen.nn.detection.builders import BOX_POOL_SIZE
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.nn.detection.image_batch import DetectorTransform
-from snellen.nn.detection.proposals_from_search import Crops, Features, OneMap, Searched
-from snellen.nn.detection.roi_pooling import Pool
-from snellen.nn.detection.rpn import Share
+from snellen.nn.detection.proposals_from_search import (
+    RegionWarping,
+    RoIFeatures,
+    SelectiveSearchDetector,
+    SingleFeatureMap,
+)
+from snellen.nn.detection.roi_pooling import RoIPooling
+from snellen.nn.detection.rpn import BoxSampling
 from snellen.nn.layers import Standardize
 from snellen.training.settings import TrainingSettings
 
-ABOUT = 16 / 227  # of a crop's side that lies outside its region, as published
-MAP = 0  # of the pyramid that Fast R-CNN reads: stride 8
+CONTEXT = 16 / 227  # fraction of a crop's side that is context around its region, as published
+MAP_INDEX = 0  # feature map that Fast R-CNN pools from: stride 8
 
 
 @settings
-class Given:
-    """How regions are found, and how many are learned from."""
+class ProposalSettings:
+    """Region proposals by selective search: image size, and numbers of proposals and RoIs."""
 
-    min_size: Annotated[int, Limit(least=32)] = 256
-    """Pixels that the shorter side is scaled to."""
-    search_size: Annotated[int, Limit(least=32)] = 160
-    """Pixels of the shorter side at which a picture is searched."""
-    max_proposals: Annotated[int, Limit(least=1)] = 400
-    """Regions a picture that are looked at."""
-    rois_per_image: Annotated[int, Limit(least=1)] = 64
-    """Regions a picture that are learned from."""
+    min_size: Annotated[int, Limit(min=32)] = 256
+    """Minimum image size: pixels of the shorter side after resizing."""
+    search_size: Annotated[int, Limit(min=32)] = 160
+    """Image size for selective search: pixels of the shorter side."""
+    max_proposals: Annotated[int, Limit(min=1)] = 400
+    """Region proposals kept per image."""
+    rois_per_image: Annotated[int, Limit(min=1)] = 64
+    """Regions of interest (RoIs) sampled per image for the training loss."""
 
 
-def parts(given: Given, spec: Spec) -> tuple[DetectorTransform, SelectiveSearch, Share, int]:
+def _components(proposals: ProposalSettings, spec: Spec) -> tuple[DetectorTransform, SelectiveSearch, BoxSampling, int]:
+    """Image transform, selective search, RoI sampling, and number of channels."""
     channels = spec.input.shape[0] or 3
-    pictures = DetectorTransform(Standardize(spec.input, channels), given.min_size, given.min_size * 5 // 3)
-    share = Share(count=given.rois_per_image, positive=0.25, high=0.5, low=0.5)
-    return pictures, SelectiveSearch(given.search_size, given.max_proposals), share, channels
+    transform = DetectorTransform(Standardize(spec.input, channels), proposals.min_size, proposals.min_size * 5 // 3)
+    sampling = BoxSampling(
+        batch_size_per_image=proposals.rois_per_image, positive_fraction=0.25, foreground_iou=0.5, background_iou=0.5
+    )
+    return transform, SelectiveSearch(proposals.search_size, proposals.max_proposals), sampling, channels
 
 
-def by_crops(given: Given, side: int, spec: Spec) -> Detector:
-    """R-CNN: each region is cut out, warped to `side` pixels a side, and given to a network by itself."""
-    pictures, finder, share, channels = parts(given, spec)
-    crops = Crops(side, round(ABOUT * side))
-    return Detector(pictures, Searched(finder, None, _regions(crops, Features(channels), WIDTHS[-1], share, spec)))
+def build_rcnn(proposals: ProposalSettings, side: int, spec: Spec) -> DetectionNetwork:
+    """Build R-CNN: each region is cropped, warped to `side` × `side` pixels and classified on its own."""
+    transform, proposer, sampling, channels = _components(proposals, spec)
+    crops = RegionWarping(side, round(CONTEXT * side))
+    head = _box_head(crops, RoIFeatures(channels), SMALL_WIDTHS[-1], sampling, spec)
+    return DetectionNetwork(transform, SelectiveSearchDetector(proposer, None, head))
 
 
-def by_one_map(given: Given, pool: Literal["roi-align", "roi-pool"], spec: Spec) -> Detector:
-    """Fast R-CNN: every region is read from one map of the whole picture."""
+def build_fast_rcnn(
+    proposals: ProposalSettings, pool: Literal["roi-align", "roi-pool"], spec: Spec
+) -> DetectionNetwork:
+    """Build Fast R-CNN: all regions are pooled from one feature map of the image."""
     from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
-    pictures, finder, share, channels = parts(given, spec)
-    maps = OneMap(pyramid("small", channels, "batch", coarse=True), MAP)
-    head = TwoMLPHead(PATH * GRID**2, 256)
-    return Detector(pictures, Searched(finder, maps, _regions(Pool(pool, GRID), head, 256, share, spec)))
+    transform, proposer, sampling, channels = _components(proposals, spec)
+    maps = SingleFeatureMap(feature_pyramid("small", channels, "batch", coarse=True), MAP_INDEX)
+    features = TwoMLPHead(SMALL_FPN_CHANNELS * BOX_POOL_SIZE**2, 256)
+    head = _box_head(RoIPooling(pool, BOX_POOL_SIZE), features, 256, sampling, spec)
+    return DetectionNetwork(transform, SelectiveSearchDetector(proposer, maps, head))
 
 
-def _regions(pool: nn.Module, head: nn.Module, width: int, share: Share, spec: Spec) -> Regions:
+def _box_head(pool: nn.Module, head: nn.Module, width: int, sampling: BoxSampling, spec: Spec) -> BoxHead:
+    """Box head: classification and box regression of pooled RoIs."""
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
     assert isinstance(spec.target, Boxes)
-    return Regions(pool, head, FastRCNNPredictor(width, 1 + len(spec.target.names)), share, Choice())
+    return BoxHead(pool, head, FastRCNNPredictor(width, 1 + len(spec.target.names)), sampling, DetectionFilter())
 
 
-def in_stages(model: Detector, lesson: Lesson, run: Run, how: TrainingSettings) -> None:
-    """Searches every picture, then learns class and box of what was found. Both stages resume where they stood."""
-    data = lesson.data
+def train_in_stages(
+    model: DetectionNetwork, training_data: DetectionTrainingData, run: Run, settings: TrainingSettings
+) -> None:
+    """Train in two stages: region proposals of every image, then the network. Both stages can be resumed."""
+    data = training_data.data
     model.to(run.device)
     train, val = data.scenes("train", run.device), data.scenes("val", run.device)
-    prepare(model, train, data.value_range, run)
+    prepare_detector(model, train, data.value_range, run)
     body = model.body
-    assert isinstance(body, Searched)
+    assert isinstance(body, SelectiveSearchDetector)
     assert isinstance(body.search, SelectiveSearch)
-    search(model, body.search, [train, val], run)
-    learn(model, lesson, run, how)
+    cache_proposals(model, body.search, [train, val], run)
+    fit_detector(model, training_data, run, settings)

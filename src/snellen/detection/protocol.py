@@ -1,4 +1,4 @@
-"""What is asked of a model that finds objects."""
+"""Protocols of detectors: detection for evaluation and prediction, padded outputs for export."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from torch import Tensor
 
 from snellen.core.detections import Detections
 
-MOST = 100  # finds a picture that are kept and scored: COCO's own number
+MAX_DETECTIONS = 100  # per image, as in COCO's evaluation
 
-Part = Literal["boxes", "masks", "keypoints"]  # what of an object is scored
+IoUType = Literal["boxes", "masks", "keypoints"]  # what is matched and scored, as COCO's iouType
 
 
 class Detector(Protocol):
-    """What a model must answer. It scales pictures inside itself and answers in the pixels it was given."""
+    """Interface of a detector. It resizes images itself; boxes are in pixels of the images that it is given."""
 
     threshold: Tensor
-    """() float32, a buffer: finds with a lower score are not told to the user. `fit` chooses it on validation."""
+    """() float32 buffer: detections with a lower score are not shown to the user. `fit` sets it on validation."""
 
     def detect(self, images: Sequence[Tensor], /) -> list[Detections]:
-        """Pictures, each (C, H, W) at the depth of the source, to what is found in each: the surest first, at most 100,
-        those below the threshold too; with masks where `instances` is asked, with keypoints where `keypoints` is."""
+        """Detections of images, each (C, H, W) at the bit depth of the source: sorted by score, at most 100 an image,
+        including those below the threshold; with masks for `instances`, with keypoints for `keypoints`."""
 
 
-class Padded(Protocol):
-    """What a model must answer besides to be exported: as many finds for every picture."""
+class PaddedDetector(Protocol):
+    """Additional interface for export: a fixed number of detections per image."""
 
-    def padded(self, x: Tensor, /) -> Mapping[str, Tensor]:
-        """Pictures of one size, (B, C, H, W), to the same finds as `detect`, in its order and in named tensors.
+    def detect_padded(self, x: Tensor, /) -> Mapping[str, Tensor]:
+        """The detections of `detect` for images of one size, (B, C, H, W), in the same order, as named tensors.
 
         Returns:
-            boxes (B, 100, 4), scores (B, 100), labels (B, 100) int64, count (B,) int64, how many are finds: those after
-            them are zeros. With masks also masks (B, 100, S, S), probabilities within the box; with keypoints also
+            boxes (B, 100, 4), scores (B, 100), labels (B, 100) int64, count (B,) int64, the number of detections: later
+            rows are zeros. With masks also masks (B, 100, S, S), probabilities within the box; with keypoints also
             keypoints (B, 100, K, 3).
         """

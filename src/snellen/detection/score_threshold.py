@@ -1,4 +1,4 @@
-"""From which score on the user is told of a find, and a quick score while learning."""
+"""Score threshold of a detector with the highest F1, and validation AP during training."""
 
 from __future__ import annotations
 
@@ -13,66 +13,66 @@ from snellen.core.run import Run
 from snellen.core.spec import Spec
 from snellen.core.task import Predictions
 from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.evaluation import HALF, matched
+from snellen.detection.evaluation import IOU_THRESHOLD, match_detections
 from snellen.detection.prediction import predict
-from snellen.detection.protocol import Detector, Part
+from snellen.detection.protocol import Detector, IoUType
 from snellen.metrics.detection import average_precision
 
-UNKNOWN = 0.5  # where no find is right, no score is better than another
-MOST_PICTURES = 200  # that a threshold is chosen on
-MOST_WHILE_LEARNING = 48  # that are looked at after an epoch, and never more than an eighth of those learned from
+DEFAULT_THRESHOLD = 0.5  # without true positives
+MAX_IMAGES = 200  # for choosing the threshold
+MAX_VALIDATION_IMAGES = 48  # after each epoch, and at most an eighth of the training split
 
 
-def best(said: Predictions, part: Part, spec: Spec) -> tuple[float, float]:
-    """The score from which on F1 is highest, over all classes and at an overlap of one half, and that F1."""
-    matches = matched(said, part, spec, thresholds=[HALF])
-    kept = ~matches.left_out[0, 0]
-    order = np.argsort(-matches.score[kept], kind="stable")
-    score = matches.score[kept][order]
-    right = (matches.object[0, 0][kept][order] >= 0).cumsum()
-    if not len(right) or not right[-1]:
-        return UNKNOWN, 0.0
-    f1 = 2 * right / (np.arange(1, len(right) + 1) + matches.counted[0].sum())
-    last = np.append(score[1:] < score[:-1], True)  # of equal scores all are told or none
-    place = int(np.flatnonzero(last)[f1[last].argmax()])
-    return float(score[place]), float(f1[place])
+def best_f1_threshold(predictions: Predictions, iou_type: IoUType, spec: Spec) -> tuple[float, float]:
+    """Score threshold with the highest F1 over all classes at IoU 0.5, and that F1."""
+    matches = match_detections(predictions, iou_type, spec, thresholds=[IOU_THRESHOLD])
+    counts = ~matches.left_out[0, 0]
+    order = np.argsort(-matches.score[counts], kind="stable")
+    score = matches.score[counts][order]
+    correct = (matches.object_index[0, 0][counts][order] >= 0).cumsum()
+    if not len(correct) or not correct[-1]:
+        return DEFAULT_THRESHOLD, 0.0
+    f1 = 2 * correct / (np.arange(1, len(correct) + 1) + matches.is_counted[0].sum())
+    is_last = np.append(score[1:] < score[:-1], True)  # a threshold cannot separate equal scores
+    best = int(np.flatnonzero(is_last)[f1[is_last].argmax()])
+    return float(score[best]), float(f1[best])
 
 
-def choose(part: Part, model: Detector, data: Dataset[Labelled], run: Run) -> None:
-    """Sets the model's threshold by validation pictures, by training pictures where there are none, and notes it."""
+def choose_threshold(iou_type: IoUType, model: Detector, data: Dataset[Labelled], run: Run) -> None:
+    """Set the model's score threshold on the validation split (training split if it is empty) and note it."""
     split = "val" if len(data.splits["val"]) else "train"
-    few = some_of(data, split, MOST_PICTURES)
+    subset = subsample(data, split, MAX_IMAGES)
     with torch.inference_mode():
-        score, f1 = best(predict((part,), model, few, split, run), part, data.spec)
+        score, f1 = best_f1_threshold(predict((iou_type,), model, subset, split, run), iou_type, data.spec)
     model.threshold.fill_(score)
     run.notes["threshold"] = {
         "score": round(score, 6),
         "f1": round(f1, 6),
         "split": split,
-        "pictures": len(few.splits[split]),
+        "pictures": len(subset.splits[split]),
     }
 
 
-def some_of(data: Dataset[Labelled], split: str, most: int) -> Dataset[Labelled]:
-    """The same data with at most so many pictures in a split, spread evenly over it."""
+def subsample(data: Dataset[Labelled], split: str, max_images: int) -> Dataset[Labelled]:
+    """Dataset with at most `max_images` evenly spaced images in a split."""
     ids = data.splits[split]
-    chosen = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), most)).round().long()]
+    chosen = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), max_images)).round().long()]
     return dataclasses.replace(data, splits={**data.splits, split: chosen})
 
 
-def validation(part: Part, data: Dataset[Labelled], run: Run) -> Callable[[Any], float] | None:
-    """Average precision over a few validation pictures, for `fit_by_gradient`; None where there are none.
+def validation_score(iou_type: IoUType, data: Dataset[Labelled], run: Run) -> Callable[[Any], float] | None:
+    """Function from a model to its AP on some validation images, for `fit_by_gradient`; None for an empty split.
 
-    All of them after every epoch would cost more than learning itself.
+    Evaluating all validation images after every epoch would take longer than training.
     """
-    most = min(MOST_WHILE_LEARNING, max(4, len(data.splits["train"]) // 8))
-    few = some_of(data, "val", most)
-    if not len(few.splits["val"]):
+    max_images = min(MAX_VALIDATION_IMAGES, max(4, len(data.splits["train"]) // 8))
+    subset = subsample(data, "val", max_images)
+    if not len(subset.splits["val"]):
         return None
 
     def score(model: Detector) -> float:
-        parts: Sequence[Part] = (part,)
-        matches = matched(predict(parts, model, few, "val", run), part, data.spec)
+        iou_types: Sequence[IoUType] = (iou_type,)
+        matches = match_detections(predict(iou_types, model, subset, "val", run), iou_type, data.spec)
         return float(average_precision(matches)[0].nanmean().nan_to_num(0.0))
 
     return score

@@ -1,4 +1,4 @@
-"""What the settings of detectors share."""
+"""Settings common to all detectors: backbone, input size, normalisation, pretrained weights."""
 
 from __future__ import annotations
 
@@ -7,41 +7,45 @@ from typing import Annotated, Literal
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Preprocessing, Spec
 
-PUBLISHED = "published"  # the word for the weights that torchvision gives away
-SIDE = 256  # pixels of the shorter side that a small network looks at: a few hundred pictures in a few minutes
+PUBLISHED = "published"  # value of --pretrained for torchvision's weights
+DEFAULT_SIZE = 256  # shorter side in pixels: trains on a few hundred images in a few minutes
 
 
 @settings
-class Sight:
-    """The network that makes maps of a picture, and the size of what it sees."""
+class BackboneSettings:
+    """Backbone, input size, normalisation and pretrained weights of a detector."""
 
     backbone: Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"] = "small"
-    """The network that the maps come from."""
-    min_size: Annotated[int, Limit(least=32)] | None = None
-    """Pixels that the shorter side is scaled to; auto: 256 or that of the pictures, or as published weights learned."""
-    max_size: Annotated[int, Limit(least=32)] | None = None
-    """Pixels that the longer side may have at most; auto: 5/3 of the shorter."""
+    """Backbone of the feature pyramid."""
+    min_size: Annotated[int, Limit(min=32)] | None = None
+    """Minimum image size: pixels of the shorter side after resizing; auto: 256, less for smaller images, or the size
+    of the published checkpoint."""
+    max_size: Annotated[int, Limit(min=32)] | None = None
+    """Maximum image size: pixels that the longer side may have after resizing; auto: 5/3 of the shorter side."""
     norm: Literal["batch", "group", "frozen"] = "batch"
-    """Normalisation: over the batch, over groups of channels, or as it came with the weights (for small batches)."""
+    """Normalisation layers: batch, group, or frozen (batch statistics of the pretrained weights, for small batches)."""
     pretrained: str | None = None
-    """Weights to begin with: a run, a file, or "published", those that torchvision learned on COCO."""
+    """Pretrained weights: a run folder, a weights file, or "published" (torchvision's, trained on COCO)."""
     from_scratch: bool = False
-    """Begin with random weights, whatever there is."""
+    """Train from scratch: random initial weights, even if --pretrained is given or suggested."""
 
     @property
-    def origin(self) -> str | None:
-        """The weights to begin with, or None for random ones."""
+    def initial_weights(self) -> str | None:
+        """Source of the initial weights; None for random initialisation."""
         return None if self.from_scratch else self.pretrained
 
-    def sides(self, spec: Spec, published: tuple[int, int] | None = None) -> tuple[int, int]:
-        """(shorter, longer) in pixels; auto where published weights were learned, or no larger than the pictures."""
-        small = max(32, min(spec.input.size or (SIDE, SIDE)))
-        usual, most = published or (min(small, SIDE), min(small, SIDE) * 5 // 3)
-        short = self.min_size or usual
-        return short, self.max_size or (most if short == usual else short * 5 // 3)
+    def min_max_size(self, spec: Spec, checkpoint_size: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Shorter side and maximum of the longer side in pixels; auto: `checkpoint_size`, or at most the image size."""
+        image_size = max(32, min(spec.input.size or (DEFAULT_SIZE, DEFAULT_SIZE)))
+        default_min, default_max = checkpoint_size or (
+            min(image_size, DEFAULT_SIZE),
+            min(image_size, DEFAULT_SIZE) * 5 // 3,
+        )
+        min_size = self.min_size or default_min
+        return min_size, self.max_size or (default_max if min_size == default_min else min_size * 5 // 3)
 
 
-def preprocessing_of(sight: Sight, spec: Spec) -> Preprocessing:
-    """Pictures at their own size, in colour where they are not all alike or published weights know colour only."""
-    channels = 3 if sight.origin == PUBLISHED else spec.input.shape[0] or 3
+def preprocessing_of(backbone_settings: BackboneSettings, spec: Spec) -> Preprocessing:
+    """Images at their original size; three channels if the data has several kinds or for published weights."""
+    channels = 3 if backbone_settings.initial_weights == PUBLISHED else spec.input.shape[0] or 3
     return Preprocessing(channels=channels)

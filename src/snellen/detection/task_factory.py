@@ -1,4 +1,4 @@
-"""A question about objects: what tasks that ask for boxes, masks or keypoints are made of."""
+"""Factory of detection tasks: boxes, instance masks, keypoints."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from snellen.core.spec import Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection import evaluation, outputs, prediction, views
-from snellen.detection.protocol import Detector, Part
+from snellen.detection.protocol import Detector, IoUType
 
 
-def question_about(
-    parts: Sequence[Part], *, name: str, question: str, default: str, asks: Callable[[Spec], bool]
+def detection_task(
+    iou_types: Sequence[IoUType], *, name: str, question: str, default: str, applies_to: Callable[[Spec], bool]
 ) -> Task[Dataset[Labelled], Detector]:
-    """The task that scores these parts of objects.
+    """Create a task that is evaluated by these IoU types.
 
     Args:
-        parts: it is ranked by the first.
-        default: the learner that plain `train` takes.
+        iou_types: the first gives the headline metric.
+        default: name of the default learner of `train`.
     """
     return Task(
         name=name,
         question=question,
         default=lambda spec: default,
-        headline=lambda spec: evaluation.headline(parts),
-        asks=asks,
-        predict=partial(prediction.predict, parts),
-        measure=partial(evaluation.measure, parts),
-        answer=partial(outputs.answer, parts),
-        errors=partial(evaluation.errors, parts),
-        resampled_headline=partial(evaluation.resampled_headline, parts),
-        worst=partial(views.worst, parts),
-        truth=partial(outputs.truth, parts),
-        views=partial(views.views, parts),
-        export=partial(outputs.export, parts),
+        headline=lambda spec: evaluation.headline(iou_types),
+        applies_to=applies_to,
+        predict=partial(prediction.predict, iou_types),
+        measure=partial(evaluation.measure, iou_types),
+        predict_batch=partial(outputs.predict_batch, iou_types),
+        errors=partial(evaluation.errors, iou_types),
+        resampled_headline=partial(evaluation.resampled_headline, iou_types),
+        worst_samples=partial(views.worst_samples, iou_types),
+        truth=partial(outputs.ground_truth, iou_types),
+        views=partial(views.views, iou_types),
+        export=partial(outputs.export, iou_types),
     )

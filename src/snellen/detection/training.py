@@ -1,4 +1,4 @@
-"""How a detector learns: what all of them share."""
+"""Training of detectors: input statistics, anchor sizes, losses, validation."""
 
 from __future__ import annotations
 
@@ -10,133 +10,137 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.run import Run
-from snellen.data.augment.images_with_targets import SceneAugment, varied
+from snellen.data.augment.images_with_targets import SceneAugment, augment_scene
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scene, SceneBatches, Scenes
-from snellen.detection.protocol import Part
-from snellen.detection.score_threshold import choose, validation
-from snellen.nn.detection.anchors import Anchors, octaves, suited
-from snellen.nn.detection.detector import Detector
+from snellen.detection.protocol import IoUType
+from snellen.detection.score_threshold import choose_threshold, validation_score
+from snellen.nn.detection.anchors import Anchors, octave_sizes, quantile_sizes
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.nn.layers import Standardize
 from snellen.training.loop import fit_by_gradient
 from snellen.training.settings import TrainingSettings
 
-PICTURES = 200  # that statistics are taken from
-PIXELS = 4096  # of each
-WATCHED = 24  # whose loss is looked at after an epoch
+STATISTICS_IMAGES = 200  # images for mean, deviation and anchor sizes
+PIXELS_PER_IMAGE = 4096  # sampled for mean and deviation
+VALIDATION_LOSS_IMAGES = 24  # images for the validation loss after each epoch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What is learned, and from what.
+class DetectionTrainingData:
+    """Training data of a detector: dataset, augmentation, and the IoU type of its validation score.
 
     Args:
-        part: of an object, by which the best weights and the threshold are chosen.
-        data: with its splits.
-        vary: how far pictures are varied.
+        iou_type: boxes, masks or keypoints; its AP selects the best weights and the score threshold.
+        data: dataset with its splits.
+        augment: augmentation of the training images.
     """
 
-    part: Part
+    iou_type: IoUType
     data: Dataset[Labelled]
-    vary: SceneAugment
+    augment: SceneAugment
 
 
-def learn(model: Detector, lesson: Lesson, run: Run, how: TrainingSettings) -> None:
-    """Standardises by the training split, fits the anchors to its boxes, descends, and chooses the threshold.
+def fit_detector(
+    model: DetectionNetwork, training_data: DetectionTrainingData, run: Run, settings: TrainingSettings
+) -> None:
+    """Train a detector: standardisation, anchor sizes, gradient descent, score threshold.
 
-    The loss on validation pictures is computed as in use: batch normalisation does not see them.
+    The validation loss is computed with batch normalisation in evaluation mode.
     """
-    data = lesson.data
+    data = training_data.data
     model.to(run.device)
     train, val = data.scenes("train", run.device), data.scenes("val", run.device)
-    prepare(model, train, data.value_range, run)
+    prepare_detector(model, train, data.value_range, run)
     model.to(memory_format=torch.channels_last)
 
-    def vary(scene: Scene, epoch: int) -> Scene:
-        return varied(scene, epoch, lesson.vary, run.seed, data.spec.target)
+    def augment(scene: Scene, epoch: int) -> Scene:
+        return augment_scene(scene, epoch, training_data.augment, run.seed, data.spec.target)
 
-    batches = SceneBatches(train, how.batch_size or 4, run.seed, vary)
-    precision = validation(lesson.part, data, run)
+    batches = SceneBatches(train, settings.batch_size or 4, run.seed, augment)
+    average_precision = validation_score(training_data.iou_type, data, run)
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
-        return model.losses(*apart(batch))
+        return model.losses(*split_batch(batch))
 
-    def validate(judged: nn.Module) -> float:
-        assert isinstance(judged, Detector)
-        assert precision is not None
-        run.log(validation_loss=validation_loss(judged, val))
-        return precision(judged)
+    def validate(candidate: nn.Module) -> float:
+        assert isinstance(candidate, DetectionNetwork)
+        assert average_precision is not None
+        run.log(validation_loss=validation_loss(candidate, val))
+        return average_precision(candidate)
 
-    fit_by_gradient(model, losses, batches, run, how, validate=validate if precision is not None else None)
-    choose(lesson.part, model, data, run)
+    fit_by_gradient(model, losses, batches, run, settings, validate=validate if average_precision is not None else None)
+    choose_threshold(training_data.iou_type, model, data, run)
 
 
-def apart(batch: Sequence[Scene]) -> tuple[list[Tensor], list[Objects]]:
-    """Pictures, and what is true of each."""
+def split_batch(batch: Sequence[Scene]) -> tuple[list[Tensor], list[GroundTruth]]:
+    """Images and ground truths of a batch."""
     truths = []
     for scene in batch:
-        assert isinstance(scene.truth, Objects)
+        assert isinstance(scene.truth, GroundTruth)
         truths.append(scene.truth)
     return [scene.image for scene in batch], truths
 
 
-def validation_loss(model: Detector, scenes: Scenes) -> float:
-    """The mean of the losses of a few pictures of a split."""
-    chosen = spread(scenes, WATCHED)
-    each = [sum(float(loss) for loss in model.losses(*apart([scenes.at(position)])).values()) for position in chosen]
-    return sum(each) / len(each)
+def validation_loss(model: DetectionNetwork, scenes: Scenes) -> float:
+    """Mean loss over evenly spaced images of a split."""
+    positions = evenly_spaced(scenes, VALIDATION_LOSS_IMAGES)
+    totals = [sum(float(loss) for loss in model.losses(*split_batch([scenes.at(k)])).values()) for k in positions]
+    return sum(totals) / len(totals)
 
 
-def prepare(model: Detector, train: Scenes, value_range: tuple[float, float] | None, run: Run) -> None:
-    """What a detector takes from the training split before it learns: the scale of its values, the sizes of anchors."""
+def prepare_detector(model: DetectionNetwork, train: Scenes, value_range: tuple[float, float] | None, run: Run) -> None:
+    """Fit input statistics and anchor sizes to the training split, unless they came with pretrained weights."""
     standardize = model.pictures.standardize
-    if not standardize.known:
-        known = run.once("standardize", lambda: statistics(standardize, train, value_range))
+    if not standardize.is_fixed:
+        known = run.once("standardize", lambda: input_statistics(standardize, train, value_range))
         standardize.load_state_dict(known)
     if standardize.deep:
-        run.say(
-            f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used (0.1 % to 99.9 % of "
-            "the training set)."
+        run.message(
+            f"Pixel values are clipped to {float(standardize.low):g} … {float(standardize.high):g} (percentiles 0.1 "
+            "and 99.9 of the training split)."
         )
     for anchors in (module for module in model.modules() if isinstance(module, Anchors)):
-        if not anchors.known:
-            sizes = run.once("anchors", partial(fitted, model, train, anchors))
+        if not anchors.is_fixed:
+            sizes = run.once("anchors", partial(anchor_sizes, model, train, anchors))
             anchors.fit(sizes)
 
 
-def spread(scenes: Scenes, most: int = PICTURES) -> list[int]:
-    """Positions of at most so many pictures, evenly spread."""
-    count = min(most, len(scenes))
-    places: list[int] = torch.linspace(0, len(scenes) - 1, count).round().long().tolist()
-    return places
+def evenly_spaced(scenes: Scenes, max_images: int = STATISTICS_IMAGES) -> list[int]:
+    """Evenly spaced positions of at most `max_images` images."""
+    count = min(max_images, len(scenes))
+    positions: list[int] = torch.linspace(0, len(scenes) - 1, count).round().long().tolist()
+    return positions
 
 
-def statistics(standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None) -> dict[str, Any]:
-    """Mean, deviation and range of some pixels of some pictures."""
-    some = []
-    for position in spread(scenes):
+def input_statistics(
+    standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Mean, standard deviation and value range of sampled pixels of sampled images."""
+    samples = []
+    for position in evenly_spaced(scenes):
         flat = scenes.image(int(scenes.ids[position])).flatten(1)  # (C, HW)
-        some.append(flat[:, :: max(1, flat.shape[1] // PIXELS)])
-    standardize.learn(torch.cat(some, 1)[None].to(standardize.mean.device), value_range)
+        samples.append(flat[:, :: max(1, flat.shape[1] // PIXELS_PER_IMAGE)])
+    standardize.fit(torch.cat(samples, 1)[None].to(standardize.mean.device), value_range)
     return standardize.state_dict()
 
 
-def fitted(model: Detector, scenes: Scenes, anchors: Anchors) -> list[float]:
-    """Sizes of anchors for the boxes of some pictures."""
-    boxes, count = box_sizes(model, scenes), len(anchors.cells)
-    return octaves(boxes, count) if len(anchors.scales) > 1 else suited(boxes, count)
+def anchor_sizes(model: DetectionNetwork, scenes: Scenes, anchors: Anchors) -> list[float]:
+    """Anchor sizes fitted to the boxes of sampled training images."""
+    boxes, count = training_boxes(model, scenes), len(anchors.cells)
+    return octave_sizes(boxes, count) if len(anchors.scales) > 1 else quantile_sizes(boxes, count)
 
 
-def box_sizes(model: Detector, scenes: Scenes) -> Tensor:
-    """(N, 4) boxes of some pictures in pixels of the network."""
-    found = []
-    for position in spread(scenes):
+def training_boxes(model: DetectionNetwork, scenes: Scenes) -> Tensor:
+    """Ground-truth boxes of sampled images, (N, 4) in pixels of the resized network input."""
+    scaled = []
+    for position in evenly_spaced(scenes):
         scene = scenes.at(position)
-        assert isinstance(scene.truth, Objects)
+        assert isinstance(scene.truth, GroundTruth)
         height, width = scene.image.shape[1:]
-        down = model.pictures.size(height, width)[0] / height
-        found.append((scene.truth.learned.boxes * down).cpu())
-    boxes = torch.cat(found) if found else torch.zeros(0, 4)
+        scale = model.pictures.size(height, width)[0] / height
+        scaled.append((scene.truth.trainable.boxes * scale).cpu())
+    boxes = torch.cat(scaled) if scaled else torch.zeros(0, 4)
     return boxes if len(boxes) else torch.tensor([[0.0, 0.0, 32.0, 32.0]])

@@ -1,4 +1,4 @@
-"""Detectors of two stages from settings: Faster R-CNN, Mask R-CNN, and the one for keypoints."""
+"""Builder of two-stage detectors from settings: Faster R-CNN, Mask R-CNN, Keypoint R-CNN."""
 
 from __future__ import annotations
 
@@ -6,66 +6,72 @@ from typing import Annotated, Literal
 
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
-from snellen.detection.checkpoints import Known, begun, standardize
-from snellen.detection.settings import Sight, preprocessing_of
+from snellen.detection.checkpoints import Checkpoints, selected_checkpoint, standardize
+from snellen.detection.settings import BackboneSettings, preprocessing_of
 from snellen.nn.detection.anchors import Anchors
-from snellen.nn.detection.backbones import EPSILON, Norm, pyramid
-from snellen.nn.detection.box_head import Choice
-from snellen.nn.detection.builders import Plan, two_stage
-from snellen.nn.detection.detector import Detector
+from snellen.nn.detection.backbones import EPSILON, Norm, feature_pyramid
+from snellen.nn.detection.box_head import DetectionFilter
+from snellen.nn.detection.builders import DetectorConfig, two_stage
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.nn.detection.image_batch import DetectorTransform
-from snellen.nn.detection.rpn import Share
+from snellen.nn.detection.rpn import BoxSampling
 
-PROPOSALS = 300  # regions a picture: a few objects, and a processor
-ANCHOR = 8.0  # sides of an anchor in cells of its map, until they are fitted to the boxes
+MAX_PROPOSALS = 300  # per image; suits images with few objects, and training on a CPU
+ANCHOR_CELLS = 8.0  # side of an anchor in feature-map cells, before fitting to the boxes
 
 
 @settings
-class Stages:
-    """What is proposed, and how it is looked at."""
+class RoISettings:
+    """Regions of interest: their number and their pooling."""
 
-    max_proposals: Annotated[int, Limit(least=1)] | None = None
-    """Regions a picture that are looked at; auto: 300, or as many as with published weights."""
-    rois_per_image: Annotated[int, Limit(least=1)] = 128
-    """Regions a picture that are learned from."""
+    max_proposals: Annotated[int, Limit(min=1)] | None = None
+    """Region proposals kept per image after NMS; auto: 300, or the number of the published checkpoint."""
+    rois_per_image: Annotated[int, Limit(min=1)] = 128
+    """Regions of interest (RoIs) sampled per image for the training loss of the box head."""
     roi_pooling: Literal["roi-align", "roi-pool"] = "roi-align"
-    """How a region is read from the maps: between their cells, or cut at whole ones."""
+    """RoI pooling: roi-align interpolates the feature map bilinearly, roi-pool rounds to whole cells."""
 
 
-def detector(
-    sight: Sight,
-    stages: Stages,
+def two_stage_detector(
+    backbone_settings: BackboneSettings,
+    rois: RoISettings,
     spec: Spec,
-    known: Known,
+    checkpoints: Checkpoints,
     masks: Literal["none", "joint", "staged"] = "none",
     keypoints: bool = False,
-) -> Detector:
-    """The untrained detector."""
+) -> DetectionNetwork:
+    """Build an untrained Faster R-CNN, with a mask or keypoint head on request."""
     target = spec.target
     assert isinstance(target, Boxes)
-    published = begun(sight, known)
-    small = sight.backbone == "small"
-    channels = preprocessing_of(sight, spec).channels or 3
-    norm: Norm = "frozen" if published else sight.norm
-    maps = pyramid(
-        sight.backbone, channels, norm, 3 if published else 5, epsilon=published.epsilon if published else EPSILON
+    checkpoint = selected_checkpoint(backbone_settings, checkpoints)
+    small = backbone_settings.backbone == "small"
+    channels = preprocessing_of(backbone_settings, spec).channels or 3
+    norm: Norm = "frozen" if checkpoint else backbone_settings.norm
+    maps = feature_pyramid(
+        backbone_settings.backbone,
+        channels,
+        norm,
+        3 if checkpoint else 5,
+        epsilon=checkpoint.epsilon if checkpoint else EPSILON,
     )
-    proposals = stages.max_proposals or (published.proposals if published else PROPOSALS)
-    plan = Plan(
+    proposals = rois.max_proposals or (checkpoint.max_proposals if checkpoint else MAX_PROPOSALS)
+    config = DetectorConfig(
         classes=len(target.names),
         masks=masks,
         keypoints=len(target.keypoints) if keypoints else 0,
-        pool=stages.roi_pooling,
-        aligned=not published,
+        pool=rois.roi_pooling,
+        aligned=not checkpoint,
         width=256 if small else 1024,
         depth=2 if small else 4,
-        share=Share(count=stages.rois_per_image, positive=0.25, high=0.5, low=0.5),
-        choice=Choice(),
-        learning=(proposals * 2, proposals * 2),
-        using=(proposals, proposals),
-        least=published.least if published else 0.0,
+        sampling=BoxSampling(
+            batch_size_per_image=rois.rois_per_image, positive_fraction=0.25, foreground_iou=0.5, background_iou=0.5
+        ),
+        detection_filter=DetectionFilter(),
+        train_proposals=(proposals * 2, proposals * 2),
+        test_proposals=(proposals, proposals),
+        min_objectness=checkpoint.min_score if checkpoint else 0.0,
     )
-    sizes = published.anchors if published else [[ANCHOR * stride] for stride in maps.strides]
-    body = two_stage(maps, Anchors(sizes, fixed=published is not None), plan)
-    sides = sight.sides(spec, published.sides if published else None)
-    return Detector(DetectorTransform(standardize(spec, channels, published), *sides), body)
+    sizes = checkpoint.anchors if checkpoint else [[ANCHOR_CELLS * stride] for stride in maps.strides]
+    body = two_stage(maps, Anchors(sizes, fixed=checkpoint is not None), config)
+    min_max_size = backbone_settings.min_max_size(spec, checkpoint.min_max_size if checkpoint else None)
+    return DetectionNetwork(DetectorTransform(standardize(spec, channels, checkpoint), *min_max_size), body)

@@ -1,4 +1,4 @@
-"""What the report shows of a detector: a function of what it said of a split."""
+"""Report views of a detector: worst images, classes, error types, object sizes, precision–recall curves."""
 
 from __future__ import annotations
 
@@ -9,181 +9,198 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.detections import Region
-from snellen.core.rle import region_of
+from snellen.core.detections import MaskRegion
+from snellen.core.rle import region_from_lengths
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Mark, Plot, Series, Table, Text, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.error_analysis import KINDS, LEFT_OUT, MEANS, RIGHT, Mistakes, mistakes
-from snellen.detection.evaluation import lengths_of_masks, matched, target_of
-from snellen.detection.protocol import Part
+from snellen.detection.error_analysis import (
+    ERROR_DESCRIPTIONS,
+    ERROR_TYPES,
+    IGNORED,
+    TRUE_POSITIVE,
+    ErrorTypes,
+    classify_errors,
+)
+from snellen.detection.evaluation import match_detections, run_lengths, target_of
+from snellen.detection.protocol import IoUType
 from snellen.metrics.detection import average_precision, precision_recall
-from snellen.metrics.matching import SIZES, Matches
+from snellen.metrics.matching import AREA_RANGES, Matches
 from snellen.nn.layers import robust_range
 
-WORST = 8
-MOST_CURVES = 8  # classes with a curve of their own: the most frequent
-MOST_POINTS = 200  # of a curve
-MOST_CLASSES = 40  # in the table: the most frequent
+MAX_WORST_IMAGES = 8
+MAX_CURVES = 8  # precision–recall curves, of the most frequent classes
+MAX_POINTS = 200  # per curve
+MAX_CLASSES = 40  # rows of the class table, the most frequent classes
 
 
-def views(parts: Sequence[Part], said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
-    """Worst pictures with the truth beside the answer, classes, curves, kinds of mistakes, sizes."""
-    part, target = parts[0], target_of(spec)
-    matches = matched(said, part, spec, list(SIZES))
-    wrong = mistakes(said, part, spec)
+def views(iou_types: Sequence[IoUType], predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
+    """All report views of the predictions on a split."""
+    iou_type, target = iou_types[0], target_of(spec)
+    matches = match_detections(predictions, iou_type, spec, list(AREA_RANGES))
+    errors = classify_errors(predictions, iou_type, spec)
     return [
-        *_worst(parts, said, data, spec, wrong),
-        _told(said, data),
-        _classes(said, matches, wrong, target),
-        _mistakes(wrong),
-        _sizes(matches),
-        _curves(matches, target),
+        *_worst_images(iou_types, predictions, data, spec, errors),
+        _threshold_text(predictions, data),
+        _class_table(predictions, matches, errors, target),
+        _error_table(errors),
+        _size_table(matches),
+        _precision_recall_curves(matches, target),
     ]
 
 
-def worst(parts: Sequence[Part], said: Predictions, spec: Spec, count: int = WORST) -> Tensor:
-    """Rows of the pictures with the most mistakes, worst first."""
-    return _rows(mistakes(said, parts[0], spec), len(said["ids"]), count)
+def worst_samples(
+    iou_types: Sequence[IoUType], predictions: Predictions, spec: Spec, count: int = MAX_WORST_IMAGES
+) -> Tensor:
+    """Rows of the images with the most errors, worst first."""
+    return _worst_rows(classify_errors(predictions, iou_types[0], spec), len(predictions["ids"]), count)
 
 
-def _rows(wrong: Mistakes, pictures: int, count: int) -> Tensor:
-    many = torch.from_numpy(wrong.of_pictures(pictures))
-    order = torch.argsort(many, descending=True, stable=True)[:count]
-    return order[many[order] > 0]
+def _worst_rows(errors: ErrorTypes, num_images: int, count: int) -> Tensor:
+    num_errors = torch.from_numpy(errors.per_image(num_images))
+    order = torch.argsort(num_errors, descending=True, stable=True)[:count]
+    return order[num_errors[order] > 0]
 
 
-class Marks(NamedTuple):
-    """What is to be drawn of the finds, or of the objects, of all pictures; see `marks`."""
+class ImageMarks(NamedTuple):
+    """Drawable marks of the detections, or of the ground-truth objects, of all images.
+
+    mark: index of a detection to its mark. ends: (N,) end of the detections of each image.
+    """
 
     mark: Callable[[int], Mark]
     ends: np.ndarray
 
-    def of(self, row: int, chosen: np.ndarray) -> list[Mark]:
-        """Those of a picture that are chosen, (D,) bool over all."""
+    def of(self, row: int, selected: np.ndarray) -> list[Mark]:
+        """Marks of an image, of the selected detections; `selected`: (D,) bool over all images."""
         first = 0 if row == 0 else int(self.ends[row - 1])
-        return [self.mark(k) for k in range(first, int(self.ends[row])) if chosen[k]]
+        return [self.mark(k) for k in range(first, int(self.ends[row])) if selected[k]]
 
 
-def _marks(parts: Sequence[Part], said: Predictions, target: Boxes, true: bool) -> Marks:
-    """Boxes with class and score; masks and keypoints where there are any."""
-    boxes, labels = said["truth" if true else "boxes"].tolist(), said["true_labels" if true else "labels"].tolist()
+def _image_marks(iou_types: Sequence[IoUType], predictions: Predictions, target: Boxes, true: bool) -> ImageMarks:
+    """Marks with box, class and score; with masks and keypoints where the task has them."""
+    boxes = predictions["truth" if true else "boxes"].tolist()
+    labels = predictions["true_labels" if true else "labels"].tolist()
     masks = (
-        lengths_of_masks(said, *(("true_counts", "true_runs") if true else ("counts", "runs")))
-        if "masks" in parts
+        run_lengths(predictions, *(("true_counts", "true_runs") if true else ("counts", "runs")))
+        if "masks" in iou_types
         else []
     )
-    points = said["true_keypoints" if true else "keypoints"].tolist() if "keypoints" in parts else []
-    sizes = said["sizes"].repeat_interleave(said["num_objects" if true else "num_detections"], 0).tolist()
+    points = predictions["true_keypoints" if true else "keypoints"].tolist() if "keypoints" in iou_types else []
+    sizes = predictions["sizes"].repeat_interleave(predictions["num_objects" if true else "num_detections"], 0).tolist()
 
     def mark(k: int) -> Mark:
         name = target.names[labels[k]]
-        label = name if true else f"{name} {float(said['scores'][k]):.2f}"
-        region: Region | None = region_of(masks[k].astype(np.int64), tuple(sizes[k])) if masks else None
-        places = (
-            [(x, y) for x, y, seen in points[k] if seen > 0]
+        label = name if true else f"{name} {float(predictions['scores'][k]):.2f}"
+        region: MaskRegion | None = region_from_lengths(masks[k].astype(np.int64), tuple(sizes[k])) if masks else None
+        coordinates = (
+            [(x, y) for x, y, visibility in points[k] if visibility > 0]
             if points and true
             else [(x, y) for x, y, _ in points[k]]
             if points
             else []
         )
-        whole = bool(points) and len(places) == len(points[k])
-        place = labels[k] if len(target.names) > 1 else k  # of one class, neighbours are told apart
+        is_complete = bool(points) and len(coordinates) == len(points[k])
+        colour_index = labels[k] if len(target.names) > 1 else k  # with one class, a colour for each object
         return Mark(
             label=label,
-            place=place,
+            colour_index=colour_index,
             box=tuple(boxes[k]),
             region=region,
-            points=places,
-            bones=target.bones if whole else (),
+            points=coordinates,
+            bones=target.bones if is_complete else (),
         )
 
-    return Marks(mark, said["num_objects" if true else "num_detections"].cumsum(0).numpy())
+    return ImageMarks(mark, predictions["num_objects" if true else "num_detections"].cumsum(0).numpy())
 
 
-def _worst(
-    parts: Sequence[Part], said: Predictions, data: Dataset[Labelled], spec: Spec, wrong: Mistakes
+def _worst_images(
+    iou_types: Sequence[IoUType], predictions: Predictions, data: Dataset[Labelled], spec: Spec, errors: ErrorTypes
 ) -> list[View]:
-    rows = _rows(wrong, len(said["ids"]), WORST)
+    rows = _worst_rows(errors, len(predictions["ids"]), MAX_WORST_IMAGES)
     if not len(rows):
         return []
     target = target_of(spec)
-    answer, truth = (_marks(parts, said, target, true) for true in (False, True))
-    told, there = said["scores"].numpy() >= float(said["threshold"]), np.ones(len(said["truth"]), bool)
+    detected, truth = (_image_marks(iou_types, predictions, target, true) for true in (False, True))
+    is_shown = predictions["scores"].numpy() >= float(predictions["threshold"])
+    all_objects = np.ones(len(predictions["truth"]), bool)
     items = []
     for row in rows.tolist():
-        x = data.picture(int(said["ids"][row]))
+        x = data.image(int(predictions["ids"][row]))
         low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
-        beside = AnnotatedImage(values=x, low=low, high=high, caption="truth", marks=truth.of(row, there))
+        panel = AnnotatedImage(values=x, low=low, high=high, caption="ground truth", marks=truth.of(row, all_objects))
         items.append(
             AnnotatedImage(
                 values=x,
                 low=low,
                 high=high,
-                marks=answer.of(row, told),
-                beside=[beside],
+                marks=detected.of(row, is_shown),
+                panels=[panel],
                 good=False,
-                caption=f"{_in_words(wrong, row)}\n{data.name(int(said['ids'][row]))}",
+                caption=f"{_error_counts(errors, row)}\n{data.name(int(predictions['ids'][row]))}",
             )
         )
     return [
         ImageGrid(
-            title="Worst pictures",
+            title="Worst images",
             items=items,
-            caption="The pictures with the most mistakes: on the left what is told, on the right the truth.",
+            caption="The images with the most errors: detections on the left, ground truth on the right.",
         )
     ]
 
 
-def _in_words(wrong: Mistakes, row: int) -> str:
-    """ "2 missed, 1 duplicate"."""
-    missed = int(wrong.missed[wrong.whose == row].sum())
-    kinds = wrong.kind[wrong.picture == row]
-    counts = [(missed, "missed"), *((int((kinds == place).sum()), kind) for place, kind in enumerate(KINDS))]
+def _error_counts(errors: ErrorTypes, row: int) -> str:
+    """Error counts of an image as text: "2 missed, 1 duplicate"."""
+    missed = int(errors.missed[errors.object_image == row].sum())
+    kinds = errors.kind[errors.image == row]
+    counts = [(missed, "missed"), *((int((kinds == index).sum()), kind) for index, kind in enumerate(ERROR_TYPES))]
     return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
-def _told(said: Predictions, data: Dataset[Labelled]) -> Text:
-    threshold, scores = float(said["threshold"]), said["scores"]
+def _threshold_text(predictions: Predictions, data: Dataset[Labelled]) -> Text:
+    threshold, scores = float(predictions["threshold"]), predictions["scores"]
     split = "validation" if len(data.splits["val"]) else "training"
-    told = int((scores >= threshold).sum())
+    above = int((scores >= threshold).sum())
     return Text(
         title="",
         lines=[
-            f"Finds with a score of at least {threshold:.3g} are told, where F1 is highest over {split} pictures: "
-            f"{told:,} of {len(scores):,} finds here, for {len(said['truth']):,} objects. Average precision needs no "
-            "threshold: it looks at all finds."
+            f"Score threshold {threshold:.3g}, chosen for the highest F1 on the {split} split: {above:,} of "
+            f"{len(scores):,} detections are at or above it, for {len(predictions['truth']):,} ground-truth objects. "
+            "Average precision uses all detections, whatever their score."
         ],
     )
 
 
-def _classes(said: Predictions, matches: Matches, wrong: Mistakes, target: Boxes) -> Table:
+def _class_table(predictions: Predictions, matches: Matches, errors: ErrorTypes, target: Boxes) -> Table:
     precision = average_precision(matches)[0][0]  # (T, K)
-    true, found = said["true_labels"].numpy(), said["labels"].numpy()
-    counts = np.bincount(true[wrong.counted], minlength=len(target.names))
-    order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+    true, predicted = predictions["true_labels"].numpy(), predictions["labels"].numpy()
+    counts = np.bincount(true[errors.counted], minlength=len(target.names))
+    order = np.argsort(-counts, kind="stable")[:MAX_CLASSES]
     rows: list[list[Cell]] = []
     for k in sorted(order.tolist()):
-        told = (found == k) & (wrong.kind >= RIGHT)
-        missed = int(wrong.missed[true == k].sum())
+        is_shown = (predicted == k) & (errors.kind >= TRUE_POSITIVE)
+        missed = int(errors.missed[true == k].sum())
         rows.append(
             [
                 target.names[k],
                 int(counts[k]),
-                int(told.sum()),
-                int((told & (wrong.kind == RIGHT)).sum()),
+                int(is_shown.sum()),
+                int((is_shown & (errors.kind == TRUE_POSITIVE)).sum()),
                 missed,
                 _percent(precision[:, k].mean()),
                 _percent(precision[0, k]),
             ]
         )
-    few = f" The {MOST_CLASSES} most frequent of {len(target.names)}." if len(target.names) > MOST_CLASSES else ""
+    note = (
+        f" The {MAX_CLASSES} most frequent of {len(target.names)} classes." if len(target.names) > MAX_CLASSES else ""
+    )
     return Table(
         title="Classes",
-        columns=["class", "objects", "told", "right", "missed", "AP", "AP50"],
+        columns=["class", "objects", "detections", "true positives", "missed", "AP", "AP50"],
         rows=rows,
-        caption=f"Right: overlapping an object of its class by at least one half.{few}",
+        caption="Detections at or above the score threshold; true positive: IoU ≥ 0.5 with an object of its class."
+        + note,
     )
 
 
@@ -191,55 +208,57 @@ def _percent(value: Tensor) -> str | None:
     return None if bool(value.isnan()) else f"{100 * float(value):.1f} %"
 
 
-def _mistakes(wrong: Mistakes) -> Table:
-    told = int((wrong.kind > LEFT_OUT).sum())
+def _error_table(errors: ErrorTypes) -> Table:
+    shown = int((errors.kind > IGNORED).sum())
     rows: list[list[Cell]] = [
-        ["right", int((wrong.kind == RIGHT).sum()), "overlapping an object of its class by at least one half"]
+        ["true positive", int((errors.kind == TRUE_POSITIVE).sum()), "IoU of at least 0.5 with an object of its class"]
     ]
     rows += [
-        [kind, int((wrong.kind == place).sum()), means]
-        for place, (kind, means) in enumerate(zip(KINDS, MEANS, strict=True))
+        [kind, int((errors.kind == index).sum()), description]
+        for index, (kind, description) in enumerate(zip(ERROR_TYPES, ERROR_DESCRIPTIONS, strict=True))
     ]
-    rows.append(["missed", int(wrong.missed.sum()), f"of {int(wrong.counted.sum()):,} objects, not found by any"])
+    rows.append(["missed", int(errors.missed.sum()), f"of {int(errors.counted.sum()):,} objects, without a detection"])
     return Table(
-        title="Which mistakes",
-        columns=["find", "count", "what that is"],
+        title="Error types",
+        columns=["type", "count", "meaning"],
         rows=rows,
-        caption=f"Of {told:,} finds that are told.",
+        caption=f"Of {shown:,} detections at or above the score threshold.",
     )
 
 
-def _sizes(matches: Matches) -> Table:
-    sides = {"small": "below 32 pixels a side", "medium": "32 to 96", "large": "above 96"}
+def _size_table(matches: Matches) -> Table:
+    ranges = {"small": "below 32 pixels a side", "medium": "32 to 96", "large": "above 96"}
     rows: list[list[Cell]] = []
-    for place, size in enumerate(SIZES):
-        if size in sides:
-            precision, recall = (figures[0].nanmean() for figures in average_precision(matches, sizes=place))
+    for index, size in enumerate(AREA_RANGES):
+        if size in ranges:
+            precision, recall = (values[0].nanmean() for values in average_precision(matches, size_range=index))
             rows.append(
-                [f"{size}, {sides[size]}", int(matches.counted[place].sum()), _percent(precision), _percent(recall)]
+                [f"{size}, {ranges[size]}", int(matches.is_counted[index].sum()), _percent(precision), _percent(recall)]
             )
     return Table(
-        title="By size",
+        title="By object size",
         columns=["objects", "count", "AP", "AR"],
         rows=rows,
-        caption="Sizes are those of COCO, in pixels of the picture as it lies there.",
+        caption="Size ranges of COCO, in pixels of the original image.",
     )
 
 
-def _curves(matches: Matches, target: Boxes) -> Plot:
-    """Precision over recall at an overlap of one half, of the most frequent classes."""
-    counts = np.bincount(matches.truths.label[matches.counted[0]], minlength=len(target.names))
+def _precision_recall_curves(matches: Matches, target: Boxes) -> Plot:
+    """Precision–recall curves at IoU 0.5 of the most frequent classes."""
+    counts = np.bincount(matches.truths.label[matches.is_counted[0]], minlength=len(target.names))
     series = []
-    for k in sorted(np.argsort(-counts, kind="stable")[:MOST_CURVES].tolist()):  # in the colours of the boxes
+    for k in sorted(
+        np.argsort(-counts, kind="stable")[:MAX_CURVES].tolist()
+    ):  # sorted, so that colours match the boxes
         recall, precision, _ = precision_recall(matches, k)
-        some = np.unique(np.linspace(0, len(recall) - 1, min(len(recall), MOST_POINTS)).round().astype(int))
-        if len(some):
-            series.append(Series(name=target.names[k], x=recall[some].tolist(), y=precision[some].tolist()))
-    more = f" The {MOST_CURVES} most frequent classes." if len(target.names) > MOST_CURVES else ""
+        points = np.unique(np.linspace(0, len(recall) - 1, min(len(recall), MAX_POINTS)).round().astype(int))
+        if len(points):
+            series.append(Series(name=target.names[k], x=recall[points].tolist(), y=precision[points].tolist()))
+    note = f" The {MAX_CURVES} most frequent classes." if len(target.names) > MAX_CURVES else ""
     return Plot(
         title="Precision and recall",
         x="recall",
         y="precision",
         series=series,
-        caption=f"Along a curve the score falls from which finds are told; overlap at least one half.{more}",
+        caption=f"Along a curve the score threshold decreases; true positives at IoU ≥ 0.5.{note}",
     )

@@ -1,1 +1,1 @@
-"""A trained model out of the door: one file that answers without Snellen."""
+"""Export of trained models to ONNX and torch.export, with a parity check."""

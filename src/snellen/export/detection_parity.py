@@ -1,7 +1,7 @@
-"""Whether an exported detector finds what the run finds: a few pictures in place of a hundred, and other rules.
+"""Parity check of detectors: detections of the exported file matched to detections of the run.
 
-How many finds a picture has is a number of its own, and finds of nearly the same score may change places: sums in
-another order differ in their last digits.
+Numbers of detections must be equal. Detections of nearly equal score may change their order, as float32 rounding
+depends on the order of summation.
 """
 
 from __future__ import annotations
@@ -16,114 +16,119 @@ from snellen.core.errors import Diverged, Mismatch, SnellenError
 from snellen.core.record import Record
 from snellen.core.task import Output
 from snellen.data.dataset import Dataset, Labelled
-from snellen.export.example_inputs import drawn, learned_range
+from snellen.export.example_inputs import learned_range, random_inputs
 
-PICTURES = 5  # a batch of one and a batch of four
-ALLOWED = {"boxes": 1e-3, "scores": 1e-3, "masks": 1e-2, "keypoints": 1e-2}
-"""The largest difference: of places in shares of the larger side of the picture, of scores and of probabilities. A
-network that looks again where it has first found something enlarges the rounding of its first look."""
+NUM_IMAGES = 5  # a batch of 1 and a batch of 4
+TOLERANCES = {"boxes": 1e-3, "scores": 1e-3, "masks": 1e-2, "keypoints": 1e-2}
+"""Largest allowed differences: of coordinates as fractions of the longer image side, of scores and of probabilities.
+The second stage of a detector amplifies rounding errors of its first stage."""
 
-Said = Mapping[str, Tensor]
+Outputs = Mapping[str, Tensor]
 
 
-def pictures(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
-    """Batches of one and of four pictures, in the size of the largest of a few and turned, with a quarter less; and a
-    batch of one without anything to see.
+def example_images(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
+    """Batches of 1 and 4 images in two sizes, portrait and landscape, and a batch of 1 constant image.
+
+    The first size is the largest height and width of the images; the second is transposed, its width reduced by 1/4.
 
     Returns:
-        (B, C, H, W) each, raw, and where they are from.
+        (B, C, H, W) raw images of each batch, and a text about their origin.
     """
     try:
         opened = data()
-        ids = torch.cat([opened.splits["val"], opened.splits["test"], opened.splits["train"]])[:PICTURES]
+        ids = torch.cat([opened.splits["val"], opened.splits["test"], opened.splits["train"]])[:NUM_IMAGES]
         read = [opened.source.read(ids[k : k + 1].numpy(), record.preprocessing) for k in range(len(ids))]
-        origin = "the data of the run"
+        origin = "from the data of the run"
     except SnellenError as error:
-        read, origin = [], f"drawn at random: {error.cause}"
+        read, origin = [], f"generated at random: {error.cause}"
     channels = record.preprocessing.channels or record.spec.input.shape[0]
     dtype: torch.dtype = getattr(torch, record.spec.input.dtype)
     if not read or any(x.shape[1] != channels or x.dtype != dtype for x in read):
-        read = [drawn(record, model, (channels, 96, 128), 1)]
-        origin = origin if "drawn" in origin else "drawn at random: the run's data is no longer what it was"
+        read = [random_inputs(record, model, (channels, 96, 128), 1)]
+        origin = origin if "at random" in origin else "generated at random: the data of the run has changed"
     height, width = (max(x.shape[axis] for x in read) for axis in (2, 3))
     batches = []
     for size in ((height, width), (width, -(-3 * height // 4))):
-        five = torch.cat([_cut(read[k % len(read)], size) for k in range(PICTURES)])
-        batches += [five[:1], five[1:]]
+        images = torch.cat([_fit_to_size(read[k % len(read)], size) for k in range(NUM_IMAGES)])
+        batches += [images[:1], images[1:]]
     low, _ = learned_range(model, record.spec) or (0.0, 1.0)
     return [*batches, torch.full_like(batches[0], low)], origin
 
 
-def _cut(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(1, C, H, W) to a size: cut where it is larger, repeated where it is smaller."""
+def _fit_to_size(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Crop or tile an image, (1, C, H, W), to a size."""
     for axis, side in zip((2, 3), size, strict=True):
         x = torch.cat([x] * -(-side // x.shape[axis]), axis).narrow(axis, 0, side)
     return x
 
 
 def compare(
-    run: Sequence[Said], file: Sequence[Said], batches: Sequence[Tensor], outputs: Sequence[Output]
+    run: Sequence[Outputs], file: Sequence[Outputs], batches: Sequence[Tensor], outputs: Sequence[Output]
 ) -> dict[str, Any]:
-    """The largest differences between what the run finds and what the file finds, as plain data.
+    """Largest differences between the detections of run and file, as JSON-compatible data.
 
     Raises:
-        Mismatch: where another number is found, another class, or something in another place or with another score.
-        Diverged: where the run itself says what is not finite.
+        Mismatch: if numbers of detections, classes, coordinates or scores differ.
+        Diverged: if outputs of the run are not finite.
     """
-    names = [output.name for output in outputs if output.name in ALLOWED]
+    names = [output.name for output in outputs if output.name in TOLERANCES]
     absolute, relative = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    finds = without = 0
-    for ours, theirs, batch in zip(run, file, batches, strict=True):
+    num_detections = num_empty = 0
+    for of_run, of_file, batch in zip(run, file, batches, strict=True):
         side = max(batch.shape[-2:])
         for name in names:
-            if not bool(torch.isfinite(ours[name]).all()):
+            if not bool(torch.isfinite(of_run[name]).all()):
                 raise Diverged(
-                    f"The {name} of the run are not finite", "Train again with a smaller --lr, and export that run."
+                    f"The {name} of the run are not finite", "Train again with a smaller --lr and export that run."
                 )
-        for k, count in enumerate(ours["count"].tolist()):
-            if int(theirs["count"][k]) != count:
-                raise _mismatch(f"The file finds {int(theirs['count'][k])} objects in a picture, the run {count}")
-            finds, without = finds + count, without + (count == 0)
-            mine = {name: ours[name][k, :count].double() for name in (*names, "labels")}
-            other = {name: theirs[name][k, :count].double() for name in (*names, "labels")}
-            order = _partners(mine, other, side)
+        for k, count in enumerate(of_run["count"].tolist()):
+            if int(of_file["count"][k]) != count:
+                raise _mismatch(f"The file detects {int(of_file['count'][k])} objects in an image, the run {count}")
+            num_detections, num_empty = num_detections + count, num_empty + (count == 0)
+            expected = {name: of_run[name][k, :count].double() for name in (*names, "labels")}
+            actual = {name: of_file[name][k, :count].double() for name in (*names, "labels")}
+            order = _match(expected, actual, side)
             for name in names if count else ():
                 unit = side if name in ("boxes", "keypoints") else 1
-                difference = float((mine[name] - other[name][order]).abs().max())
+                difference = float((expected[name] - actual[name][order]).abs().max())
                 absolute[name] = max(absolute[name], difference)
                 relative[name] = max(relative[name], difference / unit)
     for name, difference in relative.items():
-        if not difference <= ALLOWED[name]:  # NaN is no match either
+        if not difference <= TOLERANCES[name]:  # also fails for NaN
             raise _mismatch(
-                f"The {name} of the file differ from those of the run by up to {difference:.3g}, where "
-                f"{ALLOWED[name]:g} is allowed"
+                f"The {name} of the file differ from those of the run by up to {difference:.3g} "
+                f"(tolerance {TOLERANCES[name]:g})"
             )
     counts = [len(batch) for batch in batches]
     return {
         "inputs": sum(counts),
         "batches": counts,
-        "finds": finds,
-        "pictures without finds": without,
+        "finds": num_detections,
+        "pictures without finds": num_empty,
         "absolute": absolute,
         "relative": relative,
-        "allowed": ALLOWED,
+        "allowed": TOLERANCES,
     }
 
 
-def _partners(mine: Said, other: Said, side: int) -> Tensor:
-    """(D,) for each find of the run that of the file: of those with its class and nearly its score, the nearest."""
-    score = (mine["scores"][:, None] - other["scores"]).abs()
-    away = (mine["boxes"][:, None] - other["boxes"]).abs().amax(2) / side
-    near = (mine["labels"][:, None] == other["labels"]) & (score <= 2 * ALLOWED["scores"])
-    away = away.where(near, torch.inf)
-    order = torch.zeros(len(away), dtype=torch.int64)
-    for k in range(len(away)):
-        order[k] = away[k].argmin()
-        if not bool(away[k, order[k]] < torch.inf):
-            raise _mismatch(f"Find {k + 1} of the run, of score {float(mine['scores'][k]):.3f}, is none of the file's")
-        away[:, order[k]] = torch.inf
+def _match(expected: Outputs, actual: Outputs, side: int) -> Tensor:
+    """(D,) index of the file's detection for each of the run: the nearest box of equal class and nearly equal score."""
+    score = (expected["scores"][:, None] - actual["scores"]).abs()
+    distance = (expected["boxes"][:, None] - actual["boxes"]).abs().amax(2) / side
+    is_candidate = (expected["labels"][:, None] == actual["labels"]) & (score <= 2 * TOLERANCES["scores"])
+    distance = distance.where(is_candidate, torch.inf)
+    order = torch.zeros(len(distance), dtype=torch.int64)
+    for k in range(len(distance)):
+        order[k] = distance[k].argmin()
+        if not bool(distance[k, order[k]] < torch.inf):
+            raise _mismatch(
+                f"Detection {k + 1} of the run, score {float(expected['scores'][k]):.3f}, has no match in the file"
+            )
+        distance[:, order[k]] = torch.inf
     return order
 
 
 def _mismatch(cause: str) -> Mismatch:
-    return Mismatch(cause, "Nothing was written. Does the model answer a picture alike each time, whatever the batch?")
+    return Mismatch(
+        cause, "Nothing was written. Check that the model is deterministic and independent of the batch size."
+    )

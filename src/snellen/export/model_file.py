@@ -1,4 +1,4 @@
-"""A run's model as one file, compared with the run before it is written."""
+"""Export of a run's model as one file, written only after a parity check against the run."""
 
 from __future__ import annotations
 
@@ -17,50 +17,59 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from snellen.core import files
-from snellen.core.errors import UsageError, first_line, nearest
+from snellen.core.errors import UsageError, first_line, suggest_name
 from snellen.core.record import Record, versions
 from snellen.core.serialization import to_plain
 from snellen.core.task import ExportedModel
 from snellen.data.dataset import Dataset, Labelled
 from snellen.export import detection_parity, to_onnx, to_torch
-from snellen.export.example_inputs import asked, input_shape, learned_range, sizes
+from snellen.export.example_inputs import differing_sizes, example_batches, input_shape, learned_range
 from snellen.export.parity import compare
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of file.
+class ExportFormat:
+    """File format of exported models.
 
     Args:
-        needs: raises EnvironmentProblem where a package is missing.
-        convert: a traced program, its axes that vary and the names of its outputs, to what is kept in the file.
-        content: that, and what is known about it, to bytes.
-        ask: those bytes and batches of inputs, to what a program other than ours says of each.
+        suffix: of the file name.
+        check_packages: raises EnvironmentProblem if a package is missing.
+        convert: traced program, its dynamic axes and output names to a model in this format.
+        serialize: that model and its metadata to bytes.
+        run_batches: those bytes and batches of inputs to the outputs of the external runtime for each.
     """
 
     suffix: str
-    needs: Callable[[], None]
+    check_packages: Callable[[], None]
     convert: Callable[[ExportedProgram, tuple[Any, ...], Sequence[str]], Any]
-    content: Callable[[Any, Mapping[str, Any]], bytes]
-    ask: Callable[[bytes, Sequence[Tensor]], list[dict[str, Tensor]]]
+    serialize: Callable[[Any, Mapping[str, Any]], bytes]
+    run_batches: Callable[[bytes, Sequence[Tensor]], list[dict[str, Tensor]]]
 
 
-KINDS = {
-    "onnx": Kind(
-        suffix=".onnx", needs=to_onnx.needs, convert=to_onnx.convert, content=to_onnx.content, ask=to_onnx.ask
+FORMATS = {
+    "onnx": ExportFormat(
+        suffix=".onnx",
+        check_packages=to_onnx.check_packages,
+        convert=to_onnx.convert,
+        serialize=to_onnx.serialize,
+        run_batches=to_onnx.run_batches,
     ),
-    "torch": Kind(
-        suffix=".pt2", needs=to_torch.needs, convert=to_torch.convert, content=to_torch.content, ask=to_torch.ask
+    "torch": ExportFormat(
+        suffix=".pt2",
+        check_packages=to_torch.check_packages,
+        convert=to_torch.convert,
+        serialize=to_torch.serialize,
+        run_batches=to_torch.run_batches,
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
-    """A written file, and what stands in it about itself."""
+class ExportResult:
+    """Exported file and its metadata."""
 
     path: Path
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def export(
@@ -70,89 +79,91 @@ def export(
     data: Callable[[], Dataset[Labelled]],
     to: str,
     out: str | Path | None = None,
-) -> Published:
-    """Writes the model of a run as one file that answers without Snellen, with its preprocessing inside.
+) -> ExportResult:
+    """Export the model of a run, with its preprocessing, as one file that runs without Snellen.
 
-    A hundred inputs in batches of several sizes (of answers about places: a few pictures of two sizes) go through the
-    run and through the file as another program reads it. Only where both say the same is the file written, in one step.
+    Before it is written, outputs of run and file are compared on 100 inputs in batches of several sizes (for dense
+    prediction and detection: a few images of two sizes). The file is written atomically, only if they agree.
 
     Args:
-        folder: the run's.
-        exported: its model, with named outputs.
-        data: opens the run's data; where it raises, inputs are drawn.
+        folder: run folder.
+        exported: model of the run, with named outputs.
+        data: opens the data of the run; if it raises, inputs are generated at random.
         to: "onnx" or "torch".
-        out: the file, which is written over; None: `model.onnx` or `model.pt2` in the run's folder, if not there.
+        out: output file, overwritten; None: `model.onnx` or `model.pt2` in the run folder, which must not exist.
     Raises:
-        UsageError: for another `to` or a file that cannot be meant, or a model that cannot be traced.
-        EnvironmentProblem: where a package is missing, or the file cannot be written.
-        Mismatch: where file and run do not say the same; nothing is written.
+        UsageError: for an unknown `to`, a wrong file name, or a model that cannot be traced.
+        EnvironmentProblem: if a package is missing or the file cannot be written.
+        Mismatch: if outputs of file and run differ; nothing is written.
     """
-    if to not in KINDS:
-        raise UsageError(f"Nothing is exported to {to!r}", nearest(to, list(KINDS)))
-    kind = KINDS[to]
-    path = _place(folder, kind.suffix, out)
-    kind.needs()
+    if to not in FORMATS:
+        raise UsageError(f"There is no export format {to!r}", suggest_name(to, list(FORMATS)))
+    export_format = FORMATS[to]
+    path = _output_path(folder, export_format.suffix, out)
+    export_format.check_packages()
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
-    batches, origin = (detection_parity.pictures if exported.finds else asked)(record, module, data)
+    batches, origin = (detection_parity.example_images if exported.is_detector else example_batches)(
+        record, module, data
+    )
     with torch.no_grad():
-        said = [module(batch) for batch in batches]
-    axes = _axes(record, exported.least)
-    with _silence():
-        program = _traced(module, batches[1], axes, record.learner)
-        made = kind.convert(program, axes, [output.name for output in exported.outputs])
-    about = _about(folder, record, exported, module, said[0])
-    answers = kind.ask(kind.content(made, about), batches)
-    if exported.finds:
-        parity = detection_parity.compare(said, answers, batches, exported.outputs)
+        expected = [module(batch) for batch in batches]
+    axes = _axes(record, exported.min_size)
+    with _suppress_output():
+        program = _trace(module, batches[1], axes, record.learner)
+        converted = export_format.convert(program, axes, [output.name for output in exported.outputs])
+    metadata = _metadata(folder, record, exported, module, expected[0])
+    actual = export_format.run_batches(export_format.serialize(converted, metadata), batches)
+    if exported.is_detector:
+        parity = detection_parity.compare(expected, actual, batches, exported.outputs)
     else:
-        parity = compare(said, answers, exported.outputs)
-    about["parity"] = {**parity, "from": origin, **sizes(batches)}
-    files.write_bytes(path, kind.content(made, about))
-    return Published(path=path, about=about)
+        parity = compare(expected, actual, exported.outputs)
+    metadata["parity"] = {**parity, "from": origin, **differing_sizes(batches)}
+    files.write_bytes(path, export_format.serialize(converted, metadata))
+    return ExportResult(path=path, metadata=metadata)
 
 
-def _place(folder: Path, suffix: str, out: str | Path | None) -> Path:
-    """Where the file goes; an existing one is replaced only where it is named and of the same kind."""
+def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
+    """Path of the output file; an existing file is overwritten only if named explicitly and with the right suffix."""
     if out is None:
         path = folder / f"model{suffix}"
         if path.exists():
-            raise UsageError(f"{path} is there already", f"Name the file, which is then written over: --out {path}")
+            raise UsageError(f"{path} exists already", f"Give --out {path} to overwrite it.")
         return path
     if Path(out).suffix != suffix:
-        raise UsageError(f"{out} does not end in {suffix}", f"Name a file that does, such as --out model{suffix}.")
+        raise UsageError(f"{out} does not end in {suffix}", f"Use that suffix, such as --out model{suffix}.")
     return Path(out)
 
 
-def _axes(record: Record, least: int) -> tuple[dict[int, Any]]:
-    """The axes of the input that vary: the batch, and the sides of pictures where the model takes any size."""
+def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
+    """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
     names = ("batch", "channels", "height", "width")
     shape = (None, *input_shape(record.spec, record.preprocessing))
     return (
-        {axis: Dim(names[axis], min=least if axis > 1 else None) for axis, side in enumerate(shape) if side is None},
+        {axis: Dim(names[axis], min=min_size if axis > 1 else None) for axis, side in enumerate(shape) if side is None},
     )
 
 
-def _traced(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedProgram:
-    """The module's computation, for any batch.
+def _trace(module: nn.Module, x: Tensor, axes: Any, learner: str) -> ExportedProgram:
+    """Trace a module for any batch size.
 
-    Running its code shows most of it, but `len(x)` is then a fixed number; reading its bytecode shows that too.
+    The non-strict mode of torch.export fixes `len(x)` to a constant; the strict mode handles it.
     """
     try:
         with torch.no_grad():
             try:
                 return torch.export.export(module, (x,), dynamic_shapes=axes, strict=False)
-            except Exception:  # a module of the user's own may fail in any way; then the other way tells why
+            except Exception:  # a custom module may fail in any way; strict mode then reports why
                 return torch.export.export(module, (x,), dynamic_shapes=axes, strict=True)
     except Exception as error:
         raise UsageError(
             f"{learner} cannot be traced: {first_line(error)}",
-            "Its forward must compute the same way whatever the values are; see torch.export.",
+            "Make the computation of its forward independent of the input values; see torch.export.",
         ) from error
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """What torch logs and prints of a graph that it gives up, pages of it, is kept from the user: the error tells."""
+def _suppress_output() -> Iterator[None]:
+    """Suppress the pages that torch logs and prints about a graph that it cannot trace; the error is raised anyway."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -161,37 +172,37 @@ def _silence() -> Iterator[None]:
             contextlib.redirect_stderr(io.StringIO()),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore", FutureWarning)  # of torch, in torchvision's own code
+            warnings.simplefilter("ignore", FutureWarning)  # from torch, in torchvision's code
             yield
     finally:
         logging.disable(before)
 
 
-def _about(
-    folder: Path, record: Record, exported: ExportedModel, module: nn.Module, said: Mapping[str, Tensor]
+def _metadata(
+    folder: Path, record: Record, exported: ExportedModel, module: nn.Module, sample_outputs: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """What stands in the file about itself, as plain data; `said` is of one batch."""
+    """Metadata of the file, JSON-compatible; `sample_outputs` are those of one batch."""
     spec = record.spec
     sides = [side if side is not None else "any" for side in input_shape(spec, record.preprocessing)]
-    given: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
+    input_info: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
     if spec.modality == "image":
-        given["reading"] = to_plain(record.preprocessing)
+        input_info["reading"] = to_plain(record.preprocessing)
         values = learned_range(module, spec)
         if values is not None:
-            given["range"] = list(values)
+            input_info["range"] = list(values)
     elif spec.input.columns:
-        given["columns"] = [to_plain(column) for column in spec.input.columns]
-    told: list[dict[str, Any]] = []
+        input_info["columns"] = [to_plain(column) for column in spec.input.columns]
+    outputs_info: list[dict[str, Any]] = []
     for output in exported.outputs:
-        y = said[output.name]
-        inner: list[Any] = [*y.shape[1:]]
-        if y.ndim == 4 and not exported.finds:  # as large as the picture
-            inner[1:] = ["height", "width"]
-        told.append(
+        y = sample_outputs[output.name]
+        shape: list[Any] = [*y.shape[1:]]
+        if y.ndim == 4 and not exported.is_detector:  # full resolution
+            shape[1:] = ["height", "width"]
+        outputs_info.append(
             {
                 "name": output.name,
                 "dtype": str(y.dtype).removeprefix("torch."),
-                "shape": ["batch", *inner],
+                "shape": ["batch", *shape],
                 "columns": list(output.columns),
                 **({"units": list(output.units)} if output.units else {}),
             }
@@ -202,6 +213,6 @@ def _about(
         "learner": record.learner,
         "data": spec.name,
         "sha256": files.sha256(folder / "model.safetensors"),
-        "input": given,
-        "outputs": told,
+        "input": input_info,
+        "outputs": outputs_info,
     }

@@ -1,4 +1,4 @@
-"""Whether an exported model says what the run says."""
+"""Parity check: outputs of the exported file against outputs of the run."""
 
 from __future__ import annotations
 
@@ -11,53 +11,56 @@ from torch import Tensor
 from snellen.core.errors import Diverged, Mismatch
 from snellen.core.task import Output
 
-ALLOWED = 1e-4  # of an output's scale: float32 sums in another order differ by 4e-7 of it in a ResNet-18
+TOLERANCE = 1e-4  # relative to the output scale; float32 summation order alone changes a ResNet-18 by 4e-7
 
-Said = Mapping[str, Tensor]
+Outputs = Mapping[str, Tensor]
 
 
-def compare(run: Sequence[Said], file: Sequence[Said], outputs: Sequence[Output]) -> dict[str, Any]:
-    """The largest differences between what the run says and what the file says, as plain data.
+def compare(run: Sequence[Outputs], file: Sequence[Outputs], outputs: Sequence[Output]) -> dict[str, Any]:
+    """Largest absolute and relative differences between the outputs of run and file, as JSON-compatible data.
 
-    The scale of an output is its largest size over all inputs; where columns have units of their own, each has its
-    own scale. Within what is allowed, the answer can change only between classes closer than twice that.
+    The scale of an output is its largest absolute value over all inputs; columns with units have a scale each. Within
+    the tolerance, a predicted class can change only if two scores are closer than twice the tolerance.
 
     Args:
         run, file: for each batch, output -> (B, K) or (B, K, H, W).
     Raises:
-        Mismatch: where a difference is larger than 1e-4 of the scale.
-        Diverged: where the run itself says what is not finite.
+        Mismatch: if a difference exceeds 1e-4 of the scale.
+        Diverged: if outputs of the run are not finite.
     """
     absolute, relative = {}, {}
     for output in outputs:
-        sizes, differences = [], []  # of each batch, the largest of every column
-        for one, other in zip(run, file, strict=True):
-            truth, said = one[output.name].double(), other[output.name].double()
-            if not bool(torch.isfinite(truth).all()):
+        sizes, differences = [], []  # per batch, the maximum of every column
+        for of_run, of_file in zip(run, file, strict=True):
+            expected, actual = of_run[output.name].double(), of_file[output.name].double()
+            if not bool(torch.isfinite(expected).all()):
                 raise Diverged(
                     f"The {output.name} of the run are not finite",
-                    "Train again with a smaller --lr, and export that run.",
+                    "Train again with a smaller --lr and export that run.",
                 )
-            if truth.shape != said.shape:
+            if expected.shape != actual.shape:
                 raise _mismatch(
-                    f"The file says {output.name} of shape {tuple(said.shape)}, the run {tuple(truth.shape)}"
+                    f"The {output.name} of the file have shape {tuple(actual.shape)}, "
+                    f"those of the run {tuple(expected.shape)}"
                 )
-            over = [axis for axis in range(truth.ndim) if axis != 1]
-            sizes.append(truth.abs().amax(over))
-            differences.append((said - truth).abs().amax(over))
+            over = [axis for axis in range(expected.ndim) if axis != 1]
+            sizes.append(expected.abs().amax(over))
+            differences.append((actual - expected).abs().amax(over))
         size, difference = torch.stack(sizes).amax(0), torch.stack(differences).amax(0)  # (K,)
         scale = size if output.units else size.max()
-        share = difference / scale.clamp(min=torch.finfo(torch.float64).tiny)
-        absolute[output.name], relative[output.name] = float(difference.max()), float(share.max())
-        if not relative[output.name] <= ALLOWED:  # NaN is no match either
+        fraction = difference / scale.clamp(min=torch.finfo(torch.float64).tiny)
+        absolute[output.name], relative[output.name] = float(difference.max()), float(fraction.max())
+        if not relative[output.name] <= TOLERANCE:  # also fails for NaN
             raise _mismatch(
                 f"The {output.name} of the file differ from those of the run by up to "
-                f"{absolute[output.name]:.3g}, {relative[output.name]:.3g} of their scale, "
-                f"where {ALLOWED:g} is allowed"
+                f"{absolute[output.name]:.3g}, {relative[output.name]:.3g} of the output scale "
+                f"(tolerance {TOLERANCE:g})"
             )
-    counts = [len(said[outputs[0].name]) for said in run]
-    return {"inputs": sum(counts), "batches": counts, "absolute": absolute, "relative": relative, "allowed": ALLOWED}
+    counts = [len(batch[outputs[0].name]) for batch in run]
+    return {"inputs": sum(counts), "batches": counts, "absolute": absolute, "relative": relative, "allowed": TOLERANCE}
 
 
 def _mismatch(cause: str) -> Mismatch:
-    return Mismatch(cause, "Nothing was written. Does the model answer an input alike each time, whatever the batch?")
+    return Mismatch(
+        cause, "Nothing was written. Check that the model is deterministic and independent of the batch size."
+    )

@@ -1,4 +1,4 @@
-"""torch.export: one file that torch alone computes, without the code that made it."""
+"""Export to a torch.export program, which torch runs without the code of the model."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-ABOUT = "snellen.json"  # among the extra files of the program
+METADATA_FILE = "snellen.json"  # extra file of the program
 
 
-def needs() -> None:
-    """Nothing but torch."""
+def check_packages() -> None:
+    """No package beyond torch is needed."""
 
 
 def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[str]) -> ExportedProgram:
-    """It is one already."""
+    """Return the program unchanged."""
     return program
 
 
-def content(program: ExportedProgram, about: Mapping[str, Any]) -> bytes:
-    """The bytes of the file, with what is known about the model in an extra file."""
-    into = io.BytesIO()
-    torch.export.save(program, into, extra_files={ABOUT: json.dumps(about, ensure_ascii=False)})
-    return into.getvalue()
+def serialize(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
+    """Bytes of the .pt2 file; the metadata is an extra file in it."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(metadata, ensure_ascii=False)})
+    return buffer.getvalue()
 
 
-def ask(written: bytes, batches: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-    """What the program says of each batch, once read back."""
-    module = torch.export.load(io.BytesIO(written)).module()
+def run_batches(data: bytes, batches: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+    """Outputs of the loaded program for each batch."""
+    module = torch.export.load(io.BytesIO(data)).module()
     with torch.no_grad():
         return [module(x) for x in batches]

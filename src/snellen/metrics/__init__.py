@@ -1,1 +1,1 @@
-"""Measures as pure functions, one family a file."""
+"""Evaluation metrics as pure functions, one family per module."""

@@ -1,4 +1,4 @@
-"""How well boundaries were found: precision and recall of their pixels, with a tolerance.
+"""Boundary detection metrics: precision, recall and F-measure (ODS) of boundary pixels within a tolerance.
 
 Source: Martin, Fowlkes and Malik 2004, "Learning to detect natural image boundaries"; Arbeláez et al. 2011, section 3.
 """
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 THRESHOLDS = torch.arange(1, 20, dtype=torch.float64) / 20  # 0.05 … 0.95
-TOLERANCE = 0.0075  # of the picture's diagonal, as in the Berkeley benchmark
+TOLERANCE = 0.0075  # of the image diagonal, as in the Berkeley benchmark
 
 
-def matched(said: Tensor, truth: Tensor, tolerance: float) -> int:
-    """The most pairs of a said and a true pixel, each in one pair at most, that lie within the tolerance.
+def count_matches(predicted: Tensor, truth: Tensor, tolerance: float) -> int:
+    """Size of the maximum one-to-one matching of predicted and true boundary pixels within the tolerance.
 
-    The Berkeley benchmark pairs them at the least sum of distances, with a price for pixels left alone that is higher
-    than any distance; so it, too, leaves as few alone as can be, and counts the same number of pairs.
+    The Berkeley benchmark minimises the sum of distances, with a cost for unmatched pixels that is higher than any
+    distance; so it, too, leaves as few pixels unmatched as possible, and counts the same number of pairs.
 
     Args:
-        said, truth: (H, W) bool.
+        predicted, truth: (H, W) bool.
         tolerance: pixels, Euclidean.
     Source: Hopcroft and Karp 1973.
     """
@@ -30,53 +30,53 @@ def matched(said: Tensor, truth: Tensor, tolerance: float) -> int:
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
     height, width = truth.shape
-    number = np.full((height, width), -1)
-    number[truth.numpy()] = np.arange(int(truth.sum()))
-    y, x = np.nonzero(said.numpy())
+    true_index = np.full((height, width), -1)
+    true_index[truth.numpy()] = np.arange(int(truth.sum()))
+    y, x = np.nonzero(predicted.numpy())
     reach = math.floor(tolerance)
-    near = [
+    offsets = [
         (dy, dx)
         for dy in range(-reach, reach + 1)
         for dx in range(-reach, reach + 1)
         if dy * dy + dx * dx <= tolerance**2
     ]
-    ones, others = [], []
-    for dy, dx in near:
+    predicted_indices, true_indices = [], []
+    for dy, dx in offsets:
         inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-        found = number[y[inside] + dy, x[inside] + dx]
-        ones.append(np.flatnonzero(inside)[found >= 0])
-        others.append(found[found >= 0])
-    rows, columns = np.concatenate(ones), np.concatenate(others)
+        candidates = true_index[y[inside] + dy, x[inside] + dx]
+        predicted_indices.append(np.flatnonzero(inside)[candidates >= 0])
+        true_indices.append(candidates[candidates >= 0])
+    rows, columns = np.concatenate(predicted_indices), np.concatenate(true_indices)
     if not len(rows):
         return 0
     graph = csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(y), int(truth.sum())))
     return int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())
 
 
-def counts(said: Tensor, truth: Tensor) -> Tensor:
-    """Of one picture, at each threshold: pairs, said pixels and true pixels, (3 · thresholds,) float64.
+def counts(probability: Tensor, truth: Tensor) -> Tensor:
+    """Matched, predicted and true boundary pixels of one image at each threshold, (3 · thresholds,) float64.
 
-    Nothing is thinned before: who draws a thick line says more pixels than there are.
+    Predictions are not thinned: a thick predicted line counts as too many pixels.
 
     Args:
-        said: (H, W) in 0 … 1. truth: (H, W), 0 or 1; pixels without a truth are NaN and left out.
+        probability: (H, W) in 0 … 1. truth: (H, W), 0 or 1; pixels without ground truth are NaN and ignored.
     """
-    there, true = torch.isfinite(truth), truth > 0.5
+    valid, true = torch.isfinite(truth), truth > 0.5
     tolerance = max(1.0, TOLERANCE * math.hypot(*truth.shape))
     rows = []
     for threshold in THRESHOLDS.tolist():
-        chosen = (said >= threshold) & there
-        rows.append((matched(chosen, true, tolerance), int(chosen.sum()), int(true.sum())))
+        predicted = (probability >= threshold) & valid
+        rows.append((count_matches(predicted, true, tolerance), int(predicted.sum()), int(true.sum())))
     return torch.tensor(rows, dtype=torch.float64).T.flatten()
 
 
 def precision_recall(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., 3 · thresholds) to precision and recall at each threshold, (..., thresholds); NaN where undefined."""
-    pairs, said, true = sums.view(*sums.shape[:-1], 3, len(THRESHOLDS)).unbind(-2)
-    return pairs / said, pairs / true
+    """Precision and recall at each threshold: (..., 3 · thresholds) to (..., thresholds); NaN where undefined."""
+    pairs, predicted, true = sums.view(*sums.shape[:-1], 3, len(THRESHOLDS)).unbind(-2)
+    return pairs / predicted, pairs / true
 
 
 def f_measure(sums: Tensor) -> Tensor:
-    """2 P R / (P + R) at the one threshold that is best over all pictures (ODS), (..., 3 · thresholds) to (...)."""
-    pairs, said, true = sums.view(*sums.shape[:-1], 3, len(THRESHOLDS)).unbind(-2)
-    return (2 * pairs / (said + true)).amax(-1)  # NaN where nothing is said and nothing true
+    """2 P R / (P + R) at the single best threshold over all images (ODS), (..., 3 · thresholds) to (...)."""
+    pairs, predicted, true = sums.view(*sums.shape[:-1], 3, len(THRESHOLDS)).unbind(-2)
+    return (2 * pairs / (predicted + true)).amax(-1)  # NaN without predicted and without true pixels

@@ -1,4 +1,4 @@
-"""Average precision of objects found in pictures, as COCO has it, of all pictures or of any choice of them."""
+"""COCO average precision and recall, over all images or any weighting of them."""
 
 from __future__ import annotations
 
@@ -11,87 +11,89 @@ from torch import Tensor
 from snellen.metrics.matching import Matches
 
 RECALLS = np.linspace(0.0, 1.0, 101)  # at which precision is read
-AT_ONCE = 1 << 23  # numbers held at a time: draws times finds of a class
+MAX_ELEMENTS = 1 << 23  # numbers held at a time: resamples times detections of a class
 
 
-def average_precision(matches: Matches, weights: Tensor | None = None, sizes: int = 0) -> tuple[Tensor, Tensor]:
+def average_precision(matches: Matches, weights: Tensor | None = None, size_range: int = 0) -> tuple[Tensor, Tensor]:
     """Average precision and recall of each class at each threshold.
 
-    The precision at a recall is the best that is reached at it or beyond; the average is over 101 recalls. A picture
-    of weight w counts as w copies of it.
+    The precision at a recall is the maximum at that recall or above; the average is over 101 recalls. An image of
+    weight w counts as w copies of it.
 
     Args:
-        weights: (R, N) how often each picture is there; None: once.
-        sizes: which range of the matches'.
+        weights: (R, N) how often each image counts; None: once.
+        size_range: index of the area range of the matches.
     Returns:
         (R, T, K) average precision and (R, T, K) recall, float64, NaN for a class without objects.
     Source: Everingham et al. 2010; Lin et al. 2014; `pycocotools`.
     """
     if weights is None:
-        weights = torch.ones(1, matches.pictures, dtype=torch.float64)
+        weights = torch.ones(1, matches.images, dtype=torch.float64)
     weights = weights.double()
-    rows, thresholds = len(weights), matches.object.shape[1]
+    rows, thresholds = len(weights), matches.object_index.shape[1]
     precision = torch.full((rows, thresholds, matches.classes), torch.nan, dtype=torch.float64)
     recall = torch.full_like(precision, torch.nan)
-    wanted = torch.from_numpy(matches.counted[sizes])
-    whose, of = (torch.from_numpy(side) for side in (matches.truths.picture, matches.truths.label))
+    is_counted = torch.from_numpy(matches.is_counted[size_range])
+    image_of, label_of = (torch.from_numpy(side) for side in (matches.truths.image, matches.truths.label))
     for label in range(matches.classes):
         part = matches.of_class(label)
-        owners = torch.bincount(whose[wanted & (of == label)], minlength=matches.pictures).double()  # (N,)
-        total = weights @ owners  # (R,)
-        there = torch.nonzero(total > 0)[:, 0]
-        at_once = max(1, AT_ONCE // max(part.stop - part.start, 1))
-        for some in torch.split(there, at_once):
-            precision[some, :, label], recall[some, :, label] = _of_class(
-                matches, part, weights[some], total[some], sizes
+        objects = torch.bincount(image_of[is_counted & (label_of == label)], minlength=matches.images).double()  # (N,)
+        total = weights @ objects  # (R,)
+        defined = torch.nonzero(total > 0)[:, 0]
+        chunk_size = max(1, MAX_ELEMENTS // max(part.stop - part.start, 1))
+        for chunk in torch.split(defined, chunk_size):
+            precision[chunk, :, label], recall[chunk, :, label] = _class_average_precision(
+                matches, part, weights[chunk], total[chunk], size_range
             )
     return precision, recall
 
 
-def _of_class(matches: Matches, part: slice, weights: Tensor, total: Tensor, sizes: int) -> tuple[Tensor, Tensor]:
-    """(R, T) average precision and recall of one class, whose finds stand in `part`, the surest first."""
-    often = weights[:, torch.from_numpy(matches.picture[part])]  # (R, D)
-    objects, left_out = matches.object[sizes, :, part], matches.left_out[sizes, :, part]  # (T, D)
+def _class_average_precision(
+    matches: Matches, part: slice, weights: Tensor, total: Tensor, size_range: int
+) -> tuple[Tensor, Tensor]:
+    """(R, T) average precision and recall of one class; `part` holds its detections, highest score first."""
+    detection_weights = weights[:, torch.from_numpy(matches.image[part])]  # (R, D)
+    objects, left_out = matches.object_index[size_range, :, part], matches.left_out[size_range, :, part]  # (T, D)
     precision = torch.zeros(len(weights), len(objects), dtype=torch.float64)
     recall = torch.zeros_like(precision)
     recalls = torch.from_numpy(RECALLS).expand(len(weights), -1).contiguous()
-    said, kept = torch.zeros(0), np.zeros(0, bool)
-    for t, (object, out) in enumerate(zip(objects, left_out, strict=True)):
-        right = np.flatnonzero((object >= 0) & ~out)
-        if not len(right):
+    predicted, valid = torch.zeros(0), np.zeros(0, bool)
+    for t, (object_index, ignored) in enumerate(zip(objects, left_out, strict=True)):
+        correct = np.flatnonzero((object_index >= 0) & ~ignored)
+        if not len(correct):
             continue
-        if not np.array_equal(kept, ~out):
-            kept = ~out
-            said = (often * torch.from_numpy(kept)).cumsum(1)  # (R, D) finds so far
-        places = torch.from_numpy(right)
-        hits = often[:, places].cumsum(1)  # (R, P) right ones so far, at each right one
-        shares = hits / total[:, None]
-        # Between two right finds precision only falls, so that it need be known at these alone.
-        best = (hits / (said[:, places] + np.spacing(1))).flip(1).cummax(1).values.flip(1)
-        where = torch.searchsorted(shares, recalls)  # (R, 101)
-        read = best.gather(1, where.clamp(max=len(right) - 1))
-        precision[:, t] = torch.where(where < len(right), read, 0.0).mean(1)
-        recall[:, t] = shares[:, -1]
+        if not np.array_equal(valid, ~ignored):
+            valid = ~ignored
+            predicted = (detection_weights * torch.from_numpy(valid)).cumsum(1)  # (R, D) detections so far
+        positions = torch.from_numpy(correct)
+        true_positives = detection_weights[:, positions].cumsum(1)  # (R, P) so far, at each true positive
+        recall_so_far = true_positives / total[:, None]
+        # Precision only falls between two true positives, so it is computed at the true positives alone.
+        best = (true_positives / (predicted[:, positions] + np.spacing(1))).flip(1).cummax(1).values.flip(1)
+        first = torch.searchsorted(recall_so_far, recalls)  # (R, 101)
+        interpolated = best.gather(1, first.clamp(max=len(correct) - 1))
+        precision[:, t] = torch.where(first < len(correct), interpolated, 0.0).mean(1)
+        recall[:, t] = recall_so_far[:, -1]
     return precision, recall
 
 
-def mean_of_rows(matches: Matches) -> Callable[[Tensor], Tensor]:
-    """(R, n) rows of pictures to (R,) mean average precision over thresholds and classes."""
+def resampled_mean_ap(matches: Matches) -> Callable[[Tensor], Tensor]:
+    """Statistic for the bootstrap: (R, n) rows of images to (R,) mean average precision over thresholds and classes."""
 
     def statistic(rows: Tensor) -> Tensor:
-        nothing = torch.zeros(len(rows), matches.pictures, dtype=torch.float64)
-        weights = nothing.scatter_add(1, rows, torch.ones_like(rows, dtype=torch.float64))
+        zeros = torch.zeros(len(rows), matches.images, dtype=torch.float64)
+        weights = zeros.scatter_add(1, rows, torch.ones_like(rows, dtype=torch.float64))
         return average_precision(matches, weights)[0].nanmean((1, 2)).nan_to_num(0.0)
 
     return statistic
 
 
 def precision_recall(matches: Matches, label: int, threshold: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(D,) recall, precision and score of one class after each of its finds that counts; all empty without objects."""
+    """(D,) recall, precision and score of one class after each detection that counts; all empty without objects."""
     part = matches.of_class(label)
-    kept = ~matches.left_out[0, threshold, part]
-    total = int((matches.counted[0] & (matches.truths.label == label)).sum())
+    valid = ~matches.left_out[0, threshold, part]
+    total = int((matches.is_counted[0] & (matches.truths.label == label)).sum())
     if not total:
         return np.zeros(0), np.zeros(0), np.zeros(0)
-    right = (matches.object[0, threshold, part] >= 0)[kept].cumsum()
-    return right / total, right / np.arange(1, len(right) + 1), matches.score[part][kept]
+    correct = (matches.object_index[0, threshold, part] >= 0)[valid].cumsum()
+    return correct / total, correct / np.arange(1, len(correct) + 1), matches.score[part][valid]

@@ -1,4 +1,4 @@
-"""How far numbers are from the truth, in the user's units."""
+"""Regression metrics: mean absolute error, root mean squared error, R²."""
 
 from __future__ import annotations
 
@@ -11,54 +11,56 @@ from snellen.core.views import Metric
 from snellen.metrics.intervals import bootstrap
 
 SAMPLES = "samples"
-FEWEST = 5  # samples that an interval can be said of
+MIN_SAMPLES = 5  # for an interval of R²
 
 
-def mean_absolute_error(truth: Tensor, said: Tensor, unit: str = "") -> Metric:
-    """Mean of |t − y|.
+def mean_absolute_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Metric:
+    """Mean absolute error, the mean of |t − y|.
 
     Args:
-        truth, said: (N,) float64.
+        truth, predicted: (N,) float64.
     """
-    errors = (truth - said).abs().double()
+    errors = (truth - predicted).abs().double()
     low, high = bootstrap(lambda rows: errors[rows].mean(1), len(errors))
     return Metric(value=float(errors.mean()), low=low, high=high, over=SAMPLES, higher_is_better=False, unit=unit)
 
 
-def root_mean_squared_error(truth: Tensor, said: Tensor, unit: str = "") -> Metric:
-    """√ of the mean of (t − y)²."""
-    squares = (truth - said).double().square()
+def root_mean_squared_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Metric:
+    """Root mean squared error, √ of the mean of (t − y)²."""
+    squares = (truth - predicted).double().square()
     low, high = bootstrap(lambda rows: squares[rows].mean(1).sqrt(), len(squares))
     value = float(squares.mean().sqrt())
     return Metric(value=value, low=low, high=high, over=SAMPLES, higher_is_better=False, unit=unit)
 
 
-def r2(truth: Tensor, said: Tensor) -> Metric:
-    """1 − Σ(t − y)² / Σ(t − t̄)²: the share of the variance explained, averaged over targets; 0 for the mean.
+def r2(truth: Tensor, predicted: Tensor) -> Metric:
+    """R², 1 − Σ(t − y)² / Σ(t − t̄)²: the fraction of variance explained, averaged over targets; 0 for the mean.
 
     Args:
-        truth, said: (N, T) float64.
+        truth, predicted: (N, T) float64.
     """
     if len(truth) < 2 or bool((truth == truth[:1]).all(0).any()):
         return Metric(value=None, reason="a target does not vary in this split")
 
-    errors, spread = (truth - said).square(), truth - truth.mean(0)  # (N, T)
+    errors, spread = (truth - predicted).square(), truth - truth.mean(0)  # (N, T)
     value = float((1 - errors.sum(0) / spread.square().sum(0)).mean())
-    if len(truth) < FEWEST:  # most resamples would hold one sample alone, whose variance is zero
+    if len(truth) < MIN_SAMPLES:  # most resamples would repeat one sample, whose variance is zero
         return Metric(value=value)
-    low, high = bootstrap(r2_of_rows(truth, said), len(truth))
+    low, high = bootstrap(resampled_r2(truth, predicted), len(truth))
     return Metric(value=value, low=low, high=high, over=SAMPLES)
 
 
-def r2_of_rows(truth: Tensor, said: Tensor) -> Callable[[Tensor], Tensor]:
-    """(R, n) rows of the samples to (R,) shares of the variance explained."""
-    errors, spread = (truth - said).square(), truth - truth.mean(0)  # (N, T)
+def resampled_r2(truth: Tensor, predicted: Tensor) -> Callable[[Tensor], Tensor]:
+    """Statistic for the bootstrap: (R, n) rows of the samples to (R,) values of R²."""
+    errors, spread = (truth - predicted).square(), truth - truth.mean(0)  # (N, T)
 
     def statistic(rows: Tensor) -> Tensor:
-        often = torch.zeros(len(rows), len(truth), dtype=torch.float64)  # (R, N) how often a resample has each sample
-        often.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
-        total = often @ spread.square() - (often @ spread).square() / rows.shape[1]  # (R, T), by Steiner
-        explained = 1 - (often @ errors) / total
+        weights = torch.zeros(len(rows), len(truth), dtype=torch.float64)  # (R, N) copies of each sample
+        weights.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+        total = (
+            weights @ spread.square() - (weights @ spread).square() / rows.shape[1]
+        )  # (R, T), about the resample's mean
+        explained = 1 - (weights @ errors) / total
         return torch.where(total > 1e-12 * spread.square().sum(0), explained, torch.zeros_like(explained)).mean(1)
 
     return statistic

@@ -1,4 +1,4 @@
-"""How well classes of pixels were told, from a table of counts for each picture."""
+"""Semantic segmentation metrics: mean IoU and pixel accuracy from a confusion matrix per image."""
 
 from __future__ import annotations
 
@@ -8,62 +8,62 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import over_samples
+from snellen.metrics.intervals import interval_of_sums
 
-PICTURES = "pictures"
+IMAGES = "images"
 
 
-def confusion(truth: Tensor, said: Tensor, classes: int) -> Tensor:
-    """Pixels by true class (rows) and said class; those without a truth (-1) are not counted.
+def confusion_matrix(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Pixels by true class (rows) and predicted class (columns), without ignored pixels (-1).
 
     Args:
-        truth, said: (H, W) int64.
+        truth, predicted: (H, W) int64.
     Returns:
         (K, K) int64.
     """
-    there = truth >= 0
-    return torch.bincount(truth[there] * classes + said[there], minlength=classes**2).view(classes, classes)
+    valid = truth >= 0
+    return torch.bincount(truth[valid] * classes + predicted[valid], minlength=classes**2).view(classes, classes)
 
 
-def sums(tables: Tensor) -> Tensor:
-    """(N, K, K) tables to (N, 3, K): pixels told rightly, truly there, and said of each class."""
+def class_counts(tables: Tensor) -> Tensor:
+    """Correct, true and predicted pixels of each class: (N, K, K) tables to (N, 3, K)."""
     tables = tables.double()
     return torch.stack([tables.diagonal(dim1=-2, dim2=-1), tables.sum(-1), tables.sum(-2)], dim=-2)
 
 
-def ious(parts: Tensor) -> Tensor:
-    """Intersection over union of each class, |truth ∩ said| / |truth ∪ said|.
+def class_ious(counts: Tensor) -> Tensor:
+    """Intersection over union (Jaccard index) of each class, |truth ∩ predicted| / |truth ∪ predicted|.
 
     Args:
-        parts: (..., 3, K) as `sums` makes them, or their sums over pictures.
+        counts: (..., 3, K) as `class_counts` returns them, or their sums over images.
     Returns:
-        (..., K); NaN for a class that is neither there nor said.
+        (..., K); NaN for a class that occurs in neither truth nor predictions.
     Source: Everingham et al. 2010, section 4.2.4 (jaccard index of pixels).
     """
-    right, there, said = parts.unbind(-2)
-    return right / (there + said - right)
+    correct, true, predicted = counts.unbind(-2)
+    return correct / (true + predicted - correct)
 
 
-def mean_iou(parts: Tensor) -> Tensor:
-    """(..., 3, K) to (...): over the classes that are there or were said; NaN where no pixel has a truth."""
-    return ious(parts).nanmean(-1)
+def mean_iou(counts: Tensor) -> Tensor:
+    """Mean IoU over the classes that occur in truth or predictions: (..., 3, K) to (...); NaN without valid pixels."""
+    return class_ious(counts).nanmean(-1)
 
 
-def measured(tables: Tensor, figure: Callable[[Tensor], Tensor], undefined: str) -> Metric:
-    """A share with its interval over pictures, None where it is undefined over all of them.
+def metric_over_images(tables: Tensor, metric: Callable[[Tensor], Tensor], undefined: str) -> Metric:
+    """A metric in 0 … 1 with its bootstrap interval over images; None where it is undefined over all images.
 
     Args:
         tables: (N, K, K).
-        figure: (R, 3, K) sums to (R,).
+        metric: (R, 3, K) sums to (R,).
     """
-    found = over_samples(sums(tables), figure)
-    if found is None:
+    result = interval_of_sums(class_counts(tables), metric)
+    if result is None:
         return Metric(value=None, percent=True, reason=undefined)
-    value, low, high = found
-    return Metric(value=value, low=low, high=high, over=PICTURES, percent=True)
+    value, low, high = result
+    return Metric(value=value, low=low, high=high, over=IMAGES, percent=True)
 
 
-def pixel_accuracy(parts: Tensor) -> Tensor:
-    """(..., 3, K) to (...): the share of pixels told rightly."""
-    right, there, _ = parts.unbind(-2)
-    return right.sum(-1) / there.sum(-1)
+def pixel_accuracy(counts: Tensor) -> Tensor:
+    """Pixel accuracy, the fraction of correctly classified pixels: (..., 3, K) to (...)."""
+    correct, true, _ = counts.unbind(-2)
+    return correct.sum(-1) / true.sum(-1)

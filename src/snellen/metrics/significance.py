@@ -1,4 +1,4 @@
-"""Whether two models differ, judged by their answers to the same samples."""
+"""Significance tests of the difference between two models on the same samples."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from snellen.core.random import generator
 
-FEW = 25  # discordant pairs: below, the distribution is counted out
+EXACT_BELOW = 25  # discordant pairs below which the exact binomial test is used
 
 
 def mcnemar(first: int, second: int) -> float:
-    """The chance, were two classifiers equally often right, of counts at least as unequal as these; two-sided.
+    """McNemar's test: two-sided p-value of two classifiers having the same accuracy.
 
     Args:
-        first, second: samples on which only the first, or only the second, is right.
+        first, second: numbers of samples on which only the first, or only the second, is correct.
     Source: McNemar 1947; the exact form for few pairs is the sign test.
     """
     from scipy.special import bdtr, chdtrc
@@ -24,39 +24,40 @@ def mcnemar(first: int, second: int) -> float:
     total = first + second
     if total == 0:
         return 1.0
-    if total < FEW:
+    if total < EXACT_BELOW:
         return min(1.0, 2 * float(bdtr(min(first, second), total, 0.5)))
     return float(chdtrc(1, (first - second) ** 2 / total))
 
 
-def exchange(difference: Callable[[Tensor], Tensor], count: int, draws: int = 2000) -> float:
-    """The chance of a difference at least as large, were the two answers to each sample exchangeable; two-sided.
+def permutation_test(difference: Callable[[Tensor], Tensor], count: int, draws: int = 2000) -> float:
+    """Paired permutation test: two-sided p-value of a difference between two models.
 
-    Each draw exchanges the answers to about half of the samples. For right and wrong this is McNemar's exact test.
+    Each draw exchanges the predictions of about half of the samples. For correct and wrong this is McNemar's exact
+    test.
 
     Args:
-        difference: (R, N) of zeros and ones, where the answers are exchanged, to (R,) differences.
+        difference: (R, N) of zeros and ones, where predictions are exchanged, to (R,) differences.
         count: N.
     Source: Fisher 1935; Phipson and Smyth 2010 on counting the data as one of the draws.
     """
-    drawn = generator(0, "exchange")
-    seen = abs(float(difference(torch.zeros(1, count, dtype=torch.int64))[0]))
+    rng = generator(0, "exchange")
+    observed = abs(float(difference(torch.zeros(1, count, dtype=torch.int64))[0]))
     rows = max(1, min(draws, 4_000_000 // max(count, 1)))
-    beyond = 0
+    at_least = 0
     for start in range(0, draws, rows):
-        swapped = torch.randint(2, (min(rows, draws - start), count), generator=drawn)
-        beyond += int((difference(swapped).abs() >= seen * (1 - 1e-9)).sum())
-    return (1 + beyond) / (1 + draws)
+        swapped = torch.randint(2, (min(rows, draws - start), count), generator=rng)
+        at_least += int((difference(swapped).abs() >= observed * (1 - 1e-9)).sum())
+    return (1 + at_least) / (1 + draws)
 
 
-def holm(chances: Sequence[float]) -> list[float]:
-    """The chances of several tests, raised so that all of them together err as seldom as one alone would.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction of p-values for multiple tests (controls the family-wise error rate).
 
     Source: Holm 1979.
     """
-    raised = [0.0] * len(chances)
+    adjusted = [0.0] * len(p_values)
     highest = 0.0
-    for place, k in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
-        highest = max(highest, min(1.0, (len(chances) - place) * chances[k]))
-        raised[k] = highest
-    return raised
+    for rank, k in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        adjusted[k] = highest
+    return adjusted

@@ -1,1 +1,1 @@
-"""Models against each other, and one against chance: the ladder, folds, comparisons, studies."""
+"""Model selection: ladder, cross-validation, comparison of runs, studies and hyperparameter search."""

@@ -1,8 +1,8 @@
-"""Runs against each other on the same test samples: by how much, how sure, and a verdict in words. Reads only.
+"""Comparison of runs on the same test samples: paired differences, intervals and significance tests. Read-only.
 
-The verdict "better" needs two things: a test of the difference that stands after Holm's correction for the number of
-pairs, and a 95 % interval that leaves zero out. All pairs count for the correction, though the table shows each run
-beside the best alone: the best was found on the same samples.
+"Significantly better" requires a paired test that is significant after Holm's correction for the number of pairs, and
+a 95 % confidence interval of the difference that excludes zero. The correction counts all pairs, although the table
+compares each run with the best only: the best was selected on the same samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from snellen.api import TrainedRun
 from snellen.api.lookup import Origin
 from snellen.core import files
-from snellen.core.errors import DataError, UsageError, shown
+from snellen.core.errors import DataError, UsageError, short_repr
 from snellen.core.record import Record, read_predictions, read_record
 from snellen.core.serialization import from_plain
 from snellen.core.spec import Classes, Spec
@@ -28,16 +28,16 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.names import BUILTIN_NAMES
 from snellen.metrics.intervals import bootstrap
-from snellen.metrics.significance import exchange, holm, mcnemar
+from snellen.metrics.significance import holm, mcnemar, permutation_test
 from snellen.tasks import TASKS
 
-LEVEL = 0.05  # of the test, for all pairs together
-SAME = "not distinguishable"
+LEVEL = 0.05  # family-wise significance level of all pairs
+NO_DIFFERENCE = "no significant difference"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One run: what it is called, and its headline on the test split."""
+class ComparedRun:
+    """One run: its name, its learner and its headline metric on the test split."""
 
     name: str
     learner: str
@@ -46,17 +46,17 @@ class Compared:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two runs on the same samples.
+    """Paired comparison of two runs on the same samples.
 
     Args:
-        first, second: their names; on these samples the first is at least as good.
-        difference: by how much the first is better, with a paired bootstrap interval; shares in points.
-        test: "McNemar" where the headline is the share of right answers, else "exchange".
-        chance: of a difference at least as large between equal learners, by that test.
-        corrected: the same after Holm's correction for all pairs.
-        only: samples on which only the first, and only the second, is right; None where there is no one right class.
-        better: whether they are told apart.
-        samples: how many there are.
+        first, second: their names; the first is at least as good on these samples.
+        difference: by how much the first is better, with a paired bootstrap interval; percentages in points.
+        test: "McNemar" if the headline metric is accuracy, else "exchange" (paired permutation test).
+        chance: p-value of the test.
+        corrected: p-value after Holm's correction for all pairs.
+        only: number of samples that only the first, and only the second, classifies correctly; None for other targets.
+        better: whether the difference is significant.
+        samples: number of samples.
     """
 
     first: str
@@ -71,17 +71,17 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """ "better by 1.2 ± 0.4 points over 10,000 samples" or "not distinguishable"."""
-        return f"better by {self.difference} over {self.samples:,} samples" if self.better else SAME
+        """ "better by 1.2 ± 0.4 points over 10,000 samples" or "no significant difference"."""
+        return f"better by {self.difference} over {self.samples:,} samples" if self.better else NO_DIFFERENCE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs on the same test samples, best first, and every pair of them."""
+    """Runs on the same test samples, best first, and the comparison of every pair."""
 
     headline: str
     samples: int
-    runs: tuple[Compared, ...]
+    runs: tuple[ComparedRun, ...]
     pairs: tuple[Pair, ...]
 
     def pair(self, first: str, second: str) -> Pair:
@@ -89,149 +89,153 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The best against the others, in a sentence."""
+        """The best run against the others, in a sentence."""
         best, *others = (run.name for run in self.runs)
         pairs = [self.pair(best, other) for other in others]
         if len(pairs) == 1:
             (pair,) = pairs
             if pair.better:
-                return f"{best} is {pair.verdict.replace('better', f'better than {others[0]}', 1)}."
-            return f"{best} and {others[0]} are {SAME} over {self.samples:,} samples."
-        same = [pair.second if pair.first == best else pair.first for pair in pairs if not pair.better]
-        if not same:
-            return f"{best} is better than every other over {self.samples:,} samples."
-        return f"{best} is the best on these {self.samples:,} samples, but {SAME} from {', '.join(same)}."
+                return f"{best} is {pair.verdict.replace('better', f'significantly better than {others[0]}:', 1)}."
+            return f"{best} and {others[0]} do not differ significantly over {self.samples:,} samples."
+        not_better = [pair.second if pair.first == best else pair.first for pair in pairs if not pair.better]
+        if not not_better:
+            return f"{best} is significantly better than every other run over {self.samples:,} samples."
+        return (
+            f"{best} is the best on these {self.samples:,} samples, but not significantly better than "
+            f"{', '.join(not_better)}."
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What one run said of the test split."""
+class RunPredictions:
+    """Predictions of one run on the test split."""
 
     name: str
     learner: str
     task: Task[Any, Any]
     spec: Spec
-    said: Predictions
+    predictions: Predictions
 
 
 def compare(*runs: str | Path | TrainedRun) -> Comparison:
-    """Compares runs by what they said of the same test samples; nothing is trained and nothing is written.
+    """Compare runs by their stored predictions on the same test samples; nothing is trained and nothing is written.
 
     Args:
-        runs: two or more, as folders or as `train` and `load` return them.
+        runs: two or more run folders or runs as returned by `train` and `load`.
     Raises:
-        UsageError: for fewer than two, one given twice, runs on different test data, or a test split that is closed.
-        DataError: where predictions are damaged or the headline is undefined.
+        UsageError: for fewer than two runs, a repeated run, different test data, or a run without test predictions.
+        DataError: if predictions are damaged or the headline metric is undefined.
     """
     folders = [run.folder if isinstance(run, TrainedRun) else Path(run) for run in runs]
     if len(folders) < 2:
-        raise UsageError("A comparison needs two runs or more", "snellen compare RUN RUN...")
-    places = [folder.resolve() for folder in folders]
-    for k, place in enumerate(places):
-        if place in places[:k]:
+        raise UsageError("A comparison needs two or more runs", "Type: snellen compare RUN RUN...")
+    paths = [folder.resolve() for folder in folders]
+    for k, path in enumerate(paths):
+        if path in paths[:k]:
             raise UsageError(f"{folders[k]} is given twice", "Give each run once.")
     records = [read_record(folder) for folder in folders]
     read = [_read(folder, record) for folder, record in zip(folders, records, strict=True)]
-    for record, answers in zip(records[1:], read[1:], strict=True):
-        why = differs(records[0], read[0].said, record, answers.said)
-        if why:
+    for record, run_predictions in zip(records[1:], read[1:], strict=True):
+        reason = data_difference(records[0], read[0].predictions, record, run_predictions.predictions)
+        if reason:
             raise UsageError(
-                f"{read[0].name} and {answers.name} were tested on different data: {why}",
-                "Compare runs that were trained on the same data with the same --seed of its splits.",
+                f"{read[0].name} and {run_predictions.name} were tested on different data: {reason}",
+                "Compare runs with the same data and the same --seed.",
             )
-    return compared(read)
+    return compare_predictions(read)
 
 
-def differs(record: Record, said: Predictions, other: Record, theirs: Predictions) -> str:
-    """In what the test data of two runs differ, or ""."""
+def data_difference(record: Record, predictions: Predictions, other: Record, theirs: Predictions) -> str:
+    """How the test data of two runs differ, or ""."""
     for word, a, b in (
         ("the task", record.task, other.task),
         ("the data", _source(record), _source(other)),
         ("the targets", getattr(record.spec.target, "names", ()), getattr(other.spec.target, "names", ())),
         ("the units", getattr(record.spec.target, "units", ()), getattr(other.spec.target, "units", ())),
-        ("the samples", len(said["ids"]), len(theirs["ids"])),
+        ("the samples", len(predictions["ids"]), len(theirs["ids"])),
     ):
         if a != b:
-            return f"{word} {shown(a)} and {shown(b)}"
-    if not torch.equal(said["ids"], theirs["ids"]):
-        return f"of {len(said['ids']):,} samples {int((said['ids'] != theirs['ids']).sum()):,} are not the same"
-    if not torch.equal(said["truth"], theirs["truth"]):
-        return "the truth of the same samples is another"
+            return f"{word} {short_repr(a)} and {short_repr(b)}"
+    if not torch.equal(predictions["ids"], theirs["ids"]):
+        different = int((predictions["ids"] != theirs["ids"]).sum())
+        return f"{different:,} of {len(predictions['ids']):,} samples differ"
+    if not torch.equal(predictions["truth"], theirs["truth"]):
+        return "the ground truth of the same samples differs"
     if TASKS[record.task].headline(record.spec) != TASKS[other.task].headline(other.spec):
-        return "their classes are so differently frequent in training that their headlines differ"
+        return "the headline metrics differ, because the class frequencies of the training splits differ"
     return ""
 
 
 def _source(record: Record) -> str:
-    """What the test samples are samples of; built-in sets are drawn by their seed."""
+    """Identity of the data; built-in datasets are generated from their seed."""
     if record.data is None:
         return record.spec.name
     origin: Origin = from_plain(Origin, dict(record.data), "data")
     return f"{origin.data} of seed {origin.seed}" if origin.data in BUILTIN_NAMES else origin.data
 
 
-def _read(folder: Path, record: Record) -> Answers:
-    """The answers that a run has kept. Raises UsageError where it has not been tested."""
+def _read(folder: Path, record: Record) -> RunPredictions:
+    """Read the stored test predictions of a run. Raises UsageError if it has none."""
     if record.task not in TASKS:
-        raise DataError(
-            f"The task of {folder} is {shown(record.task)}, which is not known", f"Known: {', '.join(TASKS)}."
-        )
+        raise DataError(f"{folder} has the unknown task {short_repr(record.task)}", f"Known tasks: {', '.join(TASKS)}.")
     path = folder / "predictions" / "test.safetensors"
     if record.status != "finished":
-        raise UsageError(f"{folder} has not finished training", f"Go on: snellen train --resume {_quoted(folder)}")
+        raise UsageError(f"{folder} has not finished training", f"Resume it: snellen train --resume {_quoted(folder)}")
     if not path.exists():
         raise UsageError(
-            f"{folder} has not been tested: its test split is still closed",
-            f"Finish what it is a part of, or open it: snellen train --resume {_quoted(folder)}",
+            f"{folder} has not been evaluated on the test split",
+            f"Finish its ladder or study, or evaluate it: snellen train --resume {_quoted(folder)}",
         )
     expected = record.files.get("predictions/test.safetensors")
     if expected is not None and files.sha256(path) != expected:
         raise DataError(
-            f"{path} is not what was written: its SHA-256 differs",
-            f"Judge it again: snellen train --resume {_quoted(folder)}",
+            f"{path} is damaged: its SHA-256 differs from the recorded one",
+            f"Evaluate the run again: snellen train --resume {_quoted(folder)}",
         )
-    said = read_predictions(folder, "test")
+    predictions = read_predictions(folder, "test")
     task = TASKS[record.task]
-    return Answers(name=str(folder), learner=record.learner, task=task, spec=record.spec, said=said)
+    return RunPredictions(
+        name=str(folder), learner=record.learner, task=task, spec=record.spec, predictions=predictions
+    )
 
 
 def _quoted(folder: Path) -> str:
     return shlex.quote(str(folder))
 
 
-def compared(read: Sequence[Answers]) -> Comparison:
-    """The comparison of answers to the same samples."""
+def compare_predictions(read: Sequence[RunPredictions]) -> Comparison:
+    """Compare predictions on the same samples."""
     task, spec = read[0].task, read[0].spec
     headline = task.headline(spec)
     runs = []
-    for answers in read:
-        metric = task.measure(answers.said, spec)[headline]
+    for run_predictions in read:
+        metric = task.measure(run_predictions.predictions, spec)[headline]
         if metric.value is None:
             raise DataError(
-                f"The {headline} of {answers.name} is undefined: {metric.reason}",
-                "Compare runs on a test split where it is defined.",
+                f"The {headline} of {run_predictions.name} is undefined: {metric.reason}",
+                "Compare runs on a test split on which it is defined.",
             )
-        runs.append(Compared(name=answers.name, learner=answers.learner, headline=metric))
+        runs.append(ComparedRun(name=run_predictions.name, learner=run_predictions.learner, headline=metric))
     sign = 1.0 if runs[0].headline.higher_is_better else -1.0
     order = sorted(range(len(runs)), key=lambda k: -sign * (runs[k].headline.value or 0.0))
     pairs = [_pair(read[a], read[b], runs[a].headline) for a, b in itertools.combinations(order, 2)]
-    raised = holm([pair.chance for pair in pairs])
+    corrected = holm([pair.chance for pair in pairs])
     return Comparison(
         headline=headline,
-        samples=len(read[0].said["ids"]),
+        samples=len(read[0].predictions["ids"]),
         runs=tuple(runs[k] for k in order),
-        pairs=tuple(_judged(pair, p) for pair, p in zip(pairs, raised, strict=True)),
+        pairs=tuple(_with_corrected_p(pair, p) for pair, p in zip(pairs, corrected, strict=True)),
     )
 
 
-def _judged(pair: Pair, corrected: float) -> Pair:
+def _with_corrected_p(pair: Pair, corrected: float) -> Pair:
     low = pair.difference.low
     return dataclasses.replace(pair, corrected=corrected, better=corrected < LEVEL and low is not None and low > 0)
 
 
-def _pair(first: Answers, second: Answers, like: Metric) -> Pair:
-    """Two runs of which the first is at least as good; not yet corrected."""
-    count = len(first.said["ids"])
+def _pair(first: RunPredictions, second: RunPredictions, like: Metric) -> Pair:
+    """Compare two runs of which the first is at least as good; the p-value is not corrected yet."""
+    count = len(first.predictions["ids"])
     gain = _gain(first, second, like.higher_is_better)
     value = float(gain(torch.arange(count)[None], torch.arange(count)[None] + count)[0])
     low, high = bootstrap(lambda rows: gain(rows, rows + count), count, draws=2000)
@@ -245,14 +249,14 @@ def _pair(first: Answers, second: Answers, like: Metric) -> Pair:
     )
     only = None
     if isinstance(first.spec.target, Classes):
-        right, theirs = (a.said["scores"].argmax(1) == a.said["truth"] for a in (first, second))
-        only = int((right & ~theirs).sum()), int((theirs & ~right).sum())
+        correct, other = (run.predictions["scores"].argmax(1) == run.predictions["truth"] for run in (first, second))
+        only = int((correct & ~other).sum()), int((other & ~correct).sum())
     if only is not None and first.task.headline(first.spec) == "accuracy":
         test, chance = "McNemar", mcnemar(*only)
     else:
-        own = torch.arange(count)
+        rows = torch.arange(count)
         test = "exchange"
-        chance = exchange(lambda swap: gain(own + count * swap, own + count * (1 - swap)), count)
+        chance = permutation_test(lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count)
     return Pair(
         first=first.name,
         second=second.name,
@@ -266,12 +270,15 @@ def _pair(first: Answers, second: Answers, like: Metric) -> Pair:
     )
 
 
-def _gain(first: Answers, second: Answers, higher_is_better: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """By how much the headline of some rows is better than that of others, of both answers one below the other.
+def _gain(first: RunPredictions, second: RunPredictions, higher_is_better: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """The difference in headline metric between two sets of rows of the concatenated predictions.
 
-    Rows below N are the first's answers, those from N on the second's to the same samples.
+    Rows 0 … N-1 are predictions of the first run, rows N … 2N-1 predictions of the second for the same samples.
     """
-    both = {key: torch.cat([value, second.said[key]]) if value.ndim else value for key, value in first.said.items()}
+    both = {
+        key: torch.cat([value, second.predictions[key]]) if value.ndim else value
+        for key, value in first.predictions.items()
+    }
     headline = first.task.resampled_headline(both, first.spec)
     sign = 1.0 if higher_is_better else -1.0
     return lambda a, b: sign * (headline(a) - headline(b))

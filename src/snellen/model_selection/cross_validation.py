@@ -1,4 +1,4 @@
-"""Cross-validation: as many trainings as folds, each judged on a part of the data that it has not seen.
+"""K-fold cross-validation: one training per fold, with that fold as the test split.
 
 Source: Stone 1974.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
-from snellen.api.lookup import is_ours
+from snellen.api.lookup import is_builtin
 from snellen.core import files, renamed
 from snellen.core.errors import Stopped, UsageError
 from snellen.core.learner import Learner
@@ -33,7 +33,7 @@ AnyLearner = Learner[Any, Any, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Folds:
-    """The headline on the test split of each fold, and its mean with a 95 % interval over folds."""
+    """The headline metric on the test split of each fold, and its mean with a 95 % confidence interval over folds."""
 
     folder: Path
     learner: str
@@ -52,108 +52,116 @@ def cross_validate(
     options: RunOptions = RunOptions(),
     command: str = "",
 ) -> Folds:
-    """Divides the data into folds and trains once for each, with that fold as the test split.
+    """Split the data into folds and train once per fold, with that fold as the test split.
 
     Args:
-        data: a name, a path, or a dataset that was opened from one: it is opened again for each fold.
+        data: a name, a path, or a dataset opened from one; it is opened again for each fold.
         model: as in `train`.
-        out: the folder of the runs fold-1, fold-2 ...; folds that are finished there are not trained again.
+        out: the folder of the runs fold-1, fold-2 ...; finished folds in that folder are not trained again.
         settings: any setting of the learner by name.
     Raises:
-        UsageError: where the data has splits of its own or was made in memory, or `out` holds other folds.
+        UsageError: if the data has predefined splits or was made in memory, or `out` contains other folds.
     """
     opened = data if isinstance(data, Dataset) else dataset(data)
-    first = fold_of(opened, folds, 0)
+    first = open_fold(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
     seed = int((first.origin or {})["seed"])
     headline = learner.task.headline(first.spec)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{first.spec.name}-folds")
-    chosen, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
-    _begin(
-        folder, to_plain({"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(chosen)})
+    resolved, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
+    _open_folder(
+        folder, to_plain({"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(resolved)})
     )
-    done: list[Metric] = []
+    fold_metrics: list[Metric] = []
     for fold in range(folds):
-        place = folder / f"fold-{fold + 1}"
+        run_folder = folder / f"fold-{fold + 1}"
         if options.progress is not None:
             options.progress.begin(f"fold {fold + 1}", fold, folds)
-        part = first if fold == 0 else fold_of(opened, folds, fold)
-        if not (place / "run.json").exists():
-            prepare(part, learner, settings, seed=seed, out=place, options=options, command=command)
+        fold_data = first if fold == 0 else open_fold(opened, folds, fold)
+        if not (run_folder / "run.json").exists():
+            prepare(fold_data, learner, settings, seed=seed, out=run_folder, options=options, command=command)
         try:
-            trained = _learned(place, part, learner, options)
+            trained = _fold_run(run_folder, fold_data, learner, options)
         except Stopped as stopped:
             raise Stopped(
                 stopped.cause,
-                f"Go on by the same command with --out {shlex.quote(str(folder))}",
+                f"Resume with the same arguments and --out {shlex.quote(str(folder))}",
                 signal=stopped.exit_code - 128,
             ) from stopped
-        done.append(trained.metrics[headline])
-    made = Folds(folder=folder, learner=learner.name, headline=headline, each=tuple(done), mean=over_folds(done))
+        fold_metrics.append(trained.metrics[headline])
+    result = Folds(
+        folder=folder,
+        learner=learner.name,
+        headline=headline,
+        each=tuple(fold_metrics),
+        mean=mean_over_folds(fold_metrics),
+    )
     files.write_json(
         folder / "folds.json",
         {
             **files.read_json(folder / "folds.json"),
-            "finished": to_plain({"headline": headline, "each": made.each, "mean": made.mean}),
+            "finished": to_plain({"headline": headline, "each": result.each, "mean": result.mean}),
         },
     )
-    return made
+    return result
 
 
-def over_folds(each: Sequence[Metric]) -> Metric:
-    """The mean of a figure with its 95 % interval over folds.
+def mean_over_folds(each: Sequence[Metric]) -> Metric:
+    """The mean of a metric with its 95 % confidence interval over folds.
 
-    The folds share training samples, so that the interval is narrower than that of new data would be.
+    The folds share training samples, so the interval is too narrow for new training data.
 
-    Source: Bengio and Grandvalet 2004 on what the interval leaves out.
+    Source: Bengio and Grandvalet 2004 on this bias.
     """
-    return mean_over(each, "folds")
+    return mean_with_interval(each, "folds")
 
 
-def mean_over(each: Sequence[Metric], over: str) -> Metric:
-    """The mean of a figure with its 95 % interval over seeds or folds, by Student's t; without one where it is alone.
+def mean_with_interval(each: Sequence[Metric], over: str) -> Metric:
+    """The mean of a metric with its 95 % confidence interval (Student's t) over seeds or folds; one value has none.
 
     Source: Student 1908.
     """
     from scipy.special import stdtrit  # torch has no quantile of t
 
-    found = [metric.value for metric in each if metric.value is not None]
-    if len(found) < len(each):
+    numbers = [metric.value for metric in each if metric.value is not None]
+    if len(numbers) < len(each):
         reason = next(metric.reason for metric in each if metric.value is None)
         return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in one: {reason}")
-    mean = statistics.fmean(found)
-    if len(found) == 1:
+    mean = statistics.fmean(numbers)
+    if len(numbers) == 1:
         return dataclasses.replace(each[0], low=None, high=None, over="")
-    half = float(stdtrit(len(found) - 1, 0.975)) * statistics.stdev(found) / math.sqrt(len(found))
+    half = float(stdtrit(len(numbers) - 1, 0.975)) * statistics.stdev(numbers) / math.sqrt(len(numbers))
     return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over)
 
 
-def fold_of(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
-    """The data opened again with one of its folds as the test split."""
+def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
+    """Open the data again with one of its folds as the test split."""
     if data.origin is None:
-        raise UsageError("Data made in memory cannot be opened again for each fold", "Give its name or its path.")
+        raise UsageError("Data made in memory cannot be split into folds", "Give the name or the path of a dataset.")
     options = dataclasses.replace(data.origin["options"], folds=folds, fold=fold)
     again = dataset(data.origin["data"], seed=data.origin["seed"], options=options)
     return dataclasses.replace(again, value_range=data.value_range)
 
 
-def _begin(folder: Path, about: dict[str, Any]) -> None:
-    """Writes what the folds are of, or compares it with what was begun there."""
+def _open_folder(folder: Path, about: dict[str, Any]) -> None:
+    """Write `folds.json` for new folds, or check the arguments against an existing one."""
     path = folder / "folds.json"
     if not path.exists():
         files.write_json(path, {"schema": SCHEMA, **about})
         return
-    kept = files.read_json(path)
-    if "schema" not in kept:
-        kept["data"] = renamed.upgrade_origin(kept["data"])
-        kept["settings"] = renamed.upgrade_settings(kept["settings"], about["settings"])
-    if {key: value for key, value in kept.items() if key not in ("finished", "schema")} != about:
-        raise UsageError(f"{folder} holds folds of other data, another model or other settings", "Give another --out.")
+    stored = files.read_json(path)
+    if "schema" not in stored:
+        stored["data"] = renamed.upgrade_origin(stored["data"])
+        stored["settings"] = renamed.upgrade_settings(stored["settings"], about["settings"])
+    if {key: value for key, value in stored.items() if key not in ("finished", "schema")} != about:
+        raise UsageError(
+            f"{folder} contains folds of different data, another model or other settings", "Give another --out."
+        )
 
 
-def _learned(folder: Path, data: Dataset[Labelled], learner: AnyLearner, options: RunOptions) -> TrainedRun:
-    """The run of one fold: read where it is finished, begun or gone on with where it is not."""
-    own = None if is_ours(learner) else learner
+def _fold_run(folder: Path, data: Dataset[Labelled], learner: AnyLearner, options: RunOptions) -> TrainedRun:
+    """The run of one fold: loaded if finished, else trained or resumed."""
+    custom = None if is_builtin(learner) else learner
     if read_record(folder).status == "finished":
-        return load(folder, learner=own, device=options.device)
-    return resume(folder, learner=own, data=data, options=options)
+        return load(folder, learner=custom, device=options.device)
+    return resume(folder, learner=custom, data=data, options=options)

@@ -1,7 +1,6 @@
-"""The next cell of a search, by optuna's tree-structured Parzen estimator; needs the extra `search`.
+"""Hyperparameter search by optuna's tree-structured Parzen estimator (TPE); needs the extra `search`.
 
-A suggestion follows from the cells before it and their figures alone, so that a search gone on with after a kill takes
-the same way.
+A suggestion depends only on the earlier cells and their results: a resumed search suggests the same cells.
 
 Source: Bergstra et al. 2011; Akiba et al. 2019.
 """
@@ -14,48 +13,61 @@ from typing import Any
 from snellen.core.errors import EnvironmentProblem
 from snellen.core.random import key
 from snellen.core.spec import Spec
-from snellen.model_selection.search_space import AnyLearner, Axis, Between, Cell, cell, text, varying
+from snellen.model_selection.search_space import (
+    AnyLearner,
+    Axis,
+    RangeAxis,
+    StudyCell,
+    make_cell,
+    setting_text,
+    varying_names,
+)
 
-Told = Sequence[tuple[Cell, float]]
-"""Cells with their figures, more being better."""
+Observations = Sequence[tuple[StudyCell, float]]
+"""Cells with their scores; higher is better."""
 
 
-def suggested(told: Told, number: int, learners: Sequence[AnyLearner], given: Sequence[Axis], spec: Spec) -> Cell:
-    """The cell to try after those told of.
+def suggest_cell(
+    observations: Observations, number: int, learners: Sequence[AnyLearner], axes: Sequence[Axis], spec: Spec
+) -> StudyCell:
+    """Suggest the next cell.
 
     Args:
-        number: its own; those before it that failed are not told of.
+        observations: results of earlier cells, without failed ones.
+        number: of the new cell.
     """
     optuna = _optuna()
-    spaces = _spaces(optuna, learners, given)
-    study = _study(optuna, told, spaces, number)
-    found = study.ask(spaces).params
+    spaces = _spaces(optuna, learners, axes)
+    study = _study(optuna, observations, spaces, number)
+    suggestion = study.ask(spaces).params
     by_name = {learner.name: learner for learner in learners}
-    learner = by_name[found.get("model", learners[0].name)]
+    learner = by_name[suggestion.get("model", learners[0].name)]
     settings = {}
-    for axis in given:
-        if isinstance(axis, Between):
-            settings[axis.name] = found[axis.name]
+    for axis in axes:
+        if isinstance(axis, RangeAxis):
+            settings[axis.name] = suggestion[axis.name]
         else:
-            words = {text(value): value for value in axis.values}
-            settings[axis.name] = words[found[axis.name]] if axis.name in found else axis.values[0]
-    return cell(number, learner, settings, varying(learners, given), spec)
+            choices = {setting_text(value): value for value in axis.values}
+            settings[axis.name] = choices[suggestion[axis.name]] if axis.name in suggestion else axis.values[0]
+    return make_cell(number, learner, settings, varying_names(learners, axes), spec)
 
 
-def importance(told: Told, learners: Sequence[AnyLearner], given: Sequence[Axis]) -> dict[str, float] | None:
-    """How much each setting matters by optuna's estimate, adding up to one; None where that is not known."""
+def importance(
+    observations: Observations, learners: Sequence[AnyLearner], axes: Sequence[Axis]
+) -> dict[str, float] | None:
+    """Importance of each setting by optuna's fANOVA estimate, with sum one; None with too few distinct results."""
     optuna = _optuna()
-    spaces = _spaces(optuna, learners, given)
-    if len(told) < 4 or len({figure for _, figure in told}) < 2:
+    spaces = _spaces(optuna, learners, axes)
+    if len(observations) < 4 or len({figure for _, figure in observations}) < 2:
         return None
-    study = _study(optuna, told, spaces, 0)
+    study = _study(optuna, observations, spaces, 0)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    found: Mapping[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(found[name]) for name in spaces if name in found}
+    importances: Mapping[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(importances[name]) for name in spaces if name in importances}
 
 
-def need() -> None:
-    """Raises EnvironmentProblem where optuna is missing."""
+def require_optuna() -> None:
+    """Raise EnvironmentProblem if optuna is not installed."""
     _optuna()
 
 
@@ -65,47 +77,49 @@ def _optuna() -> Any:
     except ImportError as error:
         raise EnvironmentProblem(
             "A search over a range needs optuna, which is not installed",
-            'Type: pip install "snellen[search]", or list the values: --vary lr=0.001,0.01',
+            'Install it: pip install "snellen[search]". Or list the values: --vary lr=0.001,0.01',
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
 
-def _spaces(optuna: Any, learners: Sequence[AnyLearner], given: Sequence[Axis]) -> dict[str, Any]:
+def _spaces(optuna: Any, learners: Sequence[AnyLearner], axes: Sequence[Axis]) -> dict[str, Any]:
     spaces: dict[str, Any] = {}
     if len(learners) > 1:
         spaces["model"] = optuna.distributions.CategoricalDistribution([learner.name for learner in learners])
-    for axis in given:
-        if isinstance(axis, Between):
-            kind = optuna.distributions.IntDistribution if axis.whole else optuna.distributions.FloatDistribution
+    for axis in axes:
+        if isinstance(axis, RangeAxis):
+            kind = optuna.distributions.IntDistribution if axis.is_integer else optuna.distributions.FloatDistribution
             spaces[axis.name] = kind(axis.low, axis.high, log=axis.log)
         elif len(axis.values) > 1:
-            spaces[axis.name] = optuna.distributions.CategoricalDistribution([text(value) for value in axis.values])
+            spaces[axis.name] = optuna.distributions.CategoricalDistribution(
+                [setting_text(value) for value in axis.values]
+            )
     return spaces
 
 
-def _study(optuna: Any, told: Told, spaces: Mapping[str, Any], seed: int) -> Any:
+def _study(optuna: Any, observations: Observations, spaces: Mapping[str, Any], seed: int) -> Any:
     sampler = optuna.samplers.TPESampler(seed=key(seed, "trial") & 0xFFFFFFFF)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for tried, figure in told:
+    for cell, figure in observations:
         params = {
-            name: tried.values[name]
-            if isinstance(tried.values[name], int | float)
+            name: cell.values[name]
+            if isinstance(cell.values[name], int | float)
             and not isinstance(space, optuna.distributions.CategoricalDistribution)
-            else text(tried.values[name])
+            else setting_text(cell.values[name])
             for name, space in spaces.items()
         }
         study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(spaces), value=figure))
     return study
 
 
-def middle(given: Sequence[Axis]) -> dict[str, Any]:
-    """Settings in the middle of their ranges, for a trial of how long one training takes."""
-    found: dict[str, Any] = {}
-    for axis in given:
-        if isinstance(axis, Between):
+def middle_settings(axes: Sequence[Axis]) -> dict[str, Any]:
+    """Settings at the middle of their ranges, for the estimate of the training time."""
+    settings: dict[str, Any] = {}
+    for axis in axes:
+        if isinstance(axis, RangeAxis):
             value = (axis.low * axis.high) ** 0.5 if axis.log else (axis.low + axis.high) / 2
-            found[axis.name] = round(value) if axis.whole else value
+            settings[axis.name] = round(value) if axis.is_integer else value
         else:
-            found[axis.name] = axis.values[0]
-    return found
+            settings[axis.name] = axis.values[0]
+    return settings

@@ -1,6 +1,6 @@
-"""The ladder: every learner that fits the data, smallest first, in one honest table.
+"""Ladder: train every learner that supports the data, smallest first, and compare all in one table.
 
-Choices are made on validation. The test split is opened once, for all models together, when all have learned.
+Models are selected on validation. The test split is evaluated once, for all models together, after all are trained.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from typing import Any
 
 from torch import Tensor
 
-from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, refusal, resume
+from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, resume, unsupported_reason
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import files
-from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, nearest
+from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.renamed import upgrade
 from snellen.core.run import Run
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import resolve
-from snellen.core.spec import Preprocessing, Spec, as_kept
+from snellen.core.spec import Preprocessing, Spec, as_stored
 from snellen.core.views import Metric
-from snellen.data.check.checks import looked_late
+from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import flat_size
+from snellen.data.image_size import flattened_size
 from snellen.data.open_dataset import dataset
 from snellen.metrics.intervals import Z
 from snellen.report.pages.ladder import Rung, ladder_page
-from snellen.report.pages.run import closer
+from snellen.report.pages.run import best_model_sections
 from snellen.report.pages.sections import data_section
 from snellen.tasks import LEARNERS
 
 AnyLearner = Learner[Any, Any, Any]
 
-LEAST = 2.0  # seconds: with less a rung is not begun
-RESERVE = 4.0  # seconds for the page; what else follows learning is a part of each rung's share
-WORTH = 0.01  # of its steps: with fewer, what comes out says nothing of the model
-CHILD = 5_000_000  # numbers in the training split from which a method that cannot be stopped gets its own process
+MIN_SECONDS = 2.0  # with less time a model is not trained
+RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
+MIN_STEP_FRACTION = 0.01  # of all steps: with fewer, the result does not represent the model
+SUBPROCESS_SIZE = 5_000_000  # values in the training split from which an unstoppable learner runs in a subprocess
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """The whole climb. `best` is the best on validation, `advised` the simplest that is not told from it."""
+    """Result of a ladder. `best` is the best model on validation, `advised` the simplest not significantly worse."""
 
     folder: Path
     task: str
@@ -56,7 +56,7 @@ class Ladder:
     best: str | None
     advised: str | None
     advice: str
-    untried: tuple[str, ...] = ()  # ours that were not asked to climb
+    untried: tuple[str, ...] = ()  # built-in learners that were not selected
 
     def rung(self, name: str) -> Rung:
         return next(r for r in self.rungs if r.name == name)
@@ -72,176 +72,184 @@ def ladder(
     learners: Sequence[str | AnyLearner] = (),
     options: RunOptions = RunOptions(),
 ) -> Ladder:
-    """Climbs: trains each learner within its share of the time, judges all, and gives advice.
+    """Train each learner within its part of the time budget, evaluate all, and recommend one.
 
     Args:
         data: a dataset, a name or a path.
-        budget: seconds for everything. What a rung leaves of its share goes to those after it.
-        out: the ladder's folder; one that holds an unfinished climb is gone on with.
-        learners: of the caller's own, after ours; or the names of those of ours that are to climb, or "all". Unnamed
-            climb those that are worth trying unasked (`Learner.in_default_ladder`).
+        budget: seconds for the whole ladder. Time that a model does not use goes to the models after it.
+        out: the ladder's folder; an unfinished ladder in that folder is resumed.
+        learners: names of built-in learners, or "all"; custom learners are trained after the built-in ones. Without
+            names, the learners of the default ladder are trained (`Learner.in_default_ladder`).
     """
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
-    asked = find_task(task, opened.spec)
+    selected_task = find_task(task, opened.spec)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
-    spent = _begin(folder, opened, budget, seed)
-    candidates = _candidates(asked.name, learners)
-    refused = {learner.name: _why_not(learner, opened.spec) for learner in candidates}
-    fitting = [learner for learner in candidates if refused[learner.name] is None]
-    rungs = {name: Rung(name=name, status="refused", reason=why or "") for name, why in refused.items()}
-    opened, late = looked_late(opened)  # once for all, and within the budget
-    for finding in late:
+    spent = _open_folder(folder, opened, budget, seed)
+    candidates = _candidates(selected_task.name, learners)
+    reasons = {learner.name: _unsupported_reason(learner, opened.spec) for learner in candidates}
+    supported = [learner for learner in candidates if reasons[learner.name] is None]
+    rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
+    opened, findings = with_deferred_checks(opened)  # once for all models, within the budget
+    for finding in findings:
         if options.progress is not None:
-            options.progress.say(f"{finding.severity}: {finding.message}")
+            options.progress.message(f"{finding.severity}: {finding.message}")
     end = started + budget - spent - min(RESERVE, 0.2 * budget)
     trained: dict[str, TrainedRun] = {}
-    for place, learner in enumerate(fitting):
+    for k, learner in enumerate(supported):
         if options.progress is not None:
-            options.progress.begin(learner.name, place, len(fitting))
-        share = _share(end - time.monotonic(), len(fitting) - place, learner.stoppable)
-        limits = dataclasses.replace(options, seconds=share, least=WORTH, evaluate_test=False, report=False)
+            options.progress.begin(learner.name, k, len(supported))
+        seconds = _time_slice(end - time.monotonic(), len(supported) - k, learner.stoppable)
+        limits = dataclasses.replace(
+            options, seconds=seconds, min_fraction=MIN_STEP_FRACTION, evaluate_test=False, report=False
+        )
         try:
-            rung, one = _climb(learner, opened, folder / learner.name, seed, limits)
+            rung, run = _train_rung(learner, opened, folder / learner.name, seed, limits)
         except Stopped as stopped:
             cause = f"{stopped.cause.rstrip('.')}, in {learner.name}."
             raise Stopped(
-                cause, f"Go on with the same words and --out {folder}", signal=stopped.exit_code - 128
+                cause, f"Resume with the same arguments and --out {folder}", signal=stopped.exit_code - 128
             ) from stopped
         rungs[learner.name] = rung
-        if one is not None:
-            trained[learner.name] = one
-            end -= _judging(one)
+        if run is not None:
+            trained[learner.name] = run
+            end -= _test_seconds(run)
         files.write_json(
             folder / "ladder.json",
             {**files.read_json(folder / "ladder.json"), "spent": spent + time.monotonic() - started},
         )
-    headline = asked.headline(opened.spec)
-    best, advised, advice = _choose(trained, headline)
-    for name, one in trained.items():
-        one.judge(("test",), Run(one.folder, resume=None, device=one.record.device), report=name == best)
-        rungs[name] = dataclasses.replace(rungs[name], headline=one.metrics[headline])
-    made = Ladder(
+    headline = selected_task.headline(opened.spec)
+    best, advised, advice = _select_best(trained, headline)
+    for name, run in trained.items():
+        run.evaluate_splits(("test",), Run(run.folder, resume=None, device=run.record.device), report=name == best)
+        rungs[name] = dataclasses.replace(rungs[name], headline=run.metrics[headline])
+    result = Ladder(
         folder=folder,
-        task=asked.name,
+        task=selected_task.name,
         headline=headline,
         rungs=_with_frontier(list(rungs.values())),
         best=best,
         advised=advised,
         advice=advice,
-        untried=tuple(name for name in LEARNERS[asked.name] if name not in rungs),
+        untried=tuple(name for name in LEARNERS[selected_task.name] if name not in rungs),
     )
     files.write_json(
         folder / "ladder.json",
         {
             **files.read_json(folder / "ladder.json"),
-            "finished": to_plain({"rungs": made.rungs, "best": best, "advised": advised, "advice": advice}),
+            "finished": to_plain({"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}),
         },
     )
-    _write_page(made, opened, trained.get(best or ""))
-    return made
+    _write_page(result, opened, trained.get(best or ""))
+    return result
 
 
 def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLearner]:
-    """Who climbs, smallest first."""
-    ours = LEARNERS[task]
-    names = [given for given in learners if isinstance(given, str)]
+    """The learners to train, smallest first."""
+    builtin = LEARNERS[task]
+    names = [learner for learner in learners if isinstance(learner, str)]
     for name in names:
-        if name != "all" and name not in ours:
-            raise UsageError(f"No learner of {task} is called {name!r}", nearest(name, list(ours)))
-    chosen = [
-        one for name, one in ours.items() if (one.in_default_ladder if not names else name in names or "all" in names)
+        if name != "all" and name not in builtin:
+            raise UsageError(f"No learner of {task} is called {name!r}", suggest_name(name, list(builtin)))
+    selected = [
+        learner
+        for name, learner in builtin.items()
+        if (learner.in_default_ladder if not names else name in names or "all" in names)
     ]
-    return chosen + [own for own in learners if not isinstance(own, str) and own.task.name == task]
+    return selected + [custom for custom in learners if not isinstance(custom, str) and custom.task.name == task]
 
 
-def _share(left: float, coming: int, stoppable: bool) -> float:
-    """Seconds for the next of so many rungs.
+def _time_slice(remaining: float, models: int, stoppable: bool) -> float:
+    """Seconds for the next of the remaining models.
 
-    Shares fall evenly: a small model learns all it can in its own, a large one would not in twice as much. What cannot
-    be stopped may lose all of it. Where many share little, the small ones, which come first, still get what they need.
+    The time decreases evenly from model to model: small models need little, large ones would not finish in twice the
+    time. A learner that cannot be stopped gets an even part, as all of it may be lost. With a short budget, the small
+    models, which come first, still get MIN_SECONDS.
     """
-    even = 2 * left / (coming + 1) if stoppable else left / coming
-    return max(even, min(LEAST, left))
+    seconds = 2 * remaining / (models + 1) if stoppable else remaining / models
+    return max(seconds, min(MIN_SECONDS, remaining))
 
 
-def _judging(one: TrainedRun) -> float:
-    """Seconds that judging the test split will take, by what validation took."""
-    sizes = one.spec.sizes
-    seconds = files.read_json(one.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
+def _test_seconds(run: TrainedRun) -> float:
+    """Expected seconds for evaluating the test split, from the time of the validation split."""
+    sizes = run.spec.sizes
+    seconds = files.read_json(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
     return float(seconds) * sizes["test"] / max(sizes["val"], 1)
 
 
-def _write_page(made: Ladder, data: Dataset[Labelled], best: TrainedRun | None) -> None:
-    """`report.html` of the whole climb: the table and its plots, the best model looked at closely, the data."""
-    about = closer(best.told()) if best is not None else ""
-    page = ladder_page(f"The ladder on {data.spec.name}", made.rungs, made.advice, about, data_section(data))
-    files.write_text(made.folder / "report.html", page)
+def _write_page(result: Ladder, data: Dataset[Labelled], best: TrainedRun | None) -> None:
+    """Write `report.html` of the ladder: table and plots, sections on the best model, data."""
+    best_sections = best_model_sections(best.summary()) if best is not None else ""
+    title = f"Ladder on {data.spec.name}"
+    page = ladder_page(title, result.rungs, result.advice, best_sections, data_section(data))
+    files.write_text(result.folder / "report.html", page)
 
 
-def _begin(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
-    """Writes what the climb is, or reads it where one was begun; returns the seconds already spent."""
+def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
+    """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
     path = folder / "ladder.json"
     if not path.exists():
         files.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
         return 0.0
     plain = upgrade(files.read_json(path))
-    kept: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
-    if (to_plain(as_kept(data.spec, kept)), seed) != (to_plain(kept), plain.get("seed")):
-        raise UsageError(f"{folder} holds a climb of other data or another seed", "Give another --out.")
+    stored: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
+    if (to_plain(as_stored(data.spec, stored)), seed) != (to_plain(stored), plain.get("seed")):
+        raise UsageError(f"{folder} contains a ladder on other data or with another seed", "Give another --out.")
     return min(float(plain["spent"]), 0.9 * budget)
 
 
-def _climb(
+def _train_rung(
     learner: AnyLearner, data: Dataset[Labelled], folder: Path, seed: int, options: RunOptions
 ) -> tuple[Rung, TrainedRun | None]:
-    """One rung. Whatever goes wrong with it ends it alone, with its reason in the table."""
+    """Train one model. A failure ends this model only; its reason appears in the table."""
     name = learner.name
-    own = None if learner is LEARNERS[learner.task.name].get(name) else learner
+    custom = None if learner is LEARNERS[learner.task.name].get(name) else learner
     try:
         finished = (folder / "metrics.json").exists()
         if finished:
-            one = load(folder, learner=own, device=options.device, data=data)
-            return _done(one), one
-        if options.seconds is not None and options.seconds < LEAST:
-            return Rung(name=name, status="no time", reason="the budget was spent before it"), None
-        without = ""
+            run = load(folder, learner=custom, device=options.device, data=data)
+            return _finished_rung(run), run
+        if options.seconds is not None and options.seconds < MIN_SECONDS:
+            return Rung(name=name, status="no time", reason="not trained: the budget was spent"), None
+        remark = ""
         if not (folder / "run.json").exists():
-            without = _prepared(data, learner, folder, seed, options)
-        if _own_process(learner, own, data):
-            _in_a_child(folder, options)
-            one = load(folder, device=options.device, data=data)
+            remark = _prepare(data, learner, folder, seed, options)
+        if _needs_subprocess(learner, custom, data):
+            _train_in_subprocess(folder, options)
+            run = load(folder, device=options.device, data=data)
         else:
-            one = resume(folder, learner=own, data=data, options=options)
-        rung = _done(one)
-        return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, without]))), one
+            run = resume(folder, learner=custom, data=data, options=options)
+        rung = _finished_rung(run)
+        return dataclasses.replace(rung, reason="; ".join(filter(None, [rung.reason, remark]))), run
     except (Stopped, KeyboardInterrupt):
         raise
     except TooLittleTime as error:
         return Rung(name=name, status="no time", reason=error.cause), None
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
-    except Exception as error:  # a learner of anyone's may fail in any way; the others go on
+    except Exception as error:  # a learner may raise any exception; the others continue
         return Rung(name=name, status="failed", reason=f"{type(error).__name__}: {error}", folder=str(folder)), None
 
 
-def _why_not(learner: AnyLearner, spec: Spec) -> str | None:
-    """Why a learner cannot climb, or None; what only lacks published weights climbs from scratch, if it can."""
-    why = refusal(learner, spec)
-    if why is not None:
-        return why
+def _unsupported_reason(learner: AnyLearner, spec: Spec) -> str | None:
+    """Why a learner cannot be trained, or None. Without published weights it is trained from scratch, if possible."""
+    reason = unsupported_reason(learner, spec)
+    if reason is not None:
+        return reason
     try:
-        learner.needs(resolve(learner.settings, {}, learner.suggest(spec))[0], spec)
+        learner.check_requirements(resolve(learner.settings, {}, learner.suggest(spec))[0], spec)
     except MissingWeights as missing:
         try:
-            learner.needs(resolve(learner.settings, {"from_scratch": True}, learner.suggest(spec))[0], spec)
+            learner.check_requirements(
+                resolve(learner.settings, {"from_scratch": True}, learner.suggest(spec))[0], spec
+            )
         except UsageError:
-            return f"needs published weights: {missing.remedy.split(';')[0].removeprefix('Fetch them: ')}"
+            return f"needs published weights: {missing.remedy.split(';')[0].removeprefix('Download them: ')}"
     return None
 
 
-def _prepared(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, options: RunOptions) -> str:
-    """Begins a rung; without published weights from scratch. Returns what is to be said of that."""
+def _prepare(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, options: RunOptions) -> str:
+    """Prepare a run, without published weights from scratch. Returns a remark on the latter."""
     try:
         prepare(data, learner, out=folder, seed=seed, options=options)
         return ""
@@ -250,22 +258,26 @@ def _prepared(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: 
         return f"from scratch: {missing.cause}"
 
 
-def _done(one: TrainedRun) -> Rung:
-    plain = files.read_json(one.folder / "metrics.json")
-    value = from_plain(Metric, plain["splits"]["val"][one.headline])
-    fitted = plain["notes"].get("fitted") or plain["notes"].get("cut")
-    reason = f"time allowed {fitted.get('steps', fitted.get('step')):,} of {fitted['of']:,} steps" if fitted else ""
-    return Rung(name=one.record.learner, folder=str(one.folder), validation=value, reason=reason, **plain["cost"])
+def _finished_rung(run: TrainedRun) -> Rung:
+    """The rung of a finished run, from its metrics."""
+    stored = files.read_json(run.folder / "metrics.json")
+    validation = from_plain(Metric, stored["splits"]["val"][run.headline])
+    shortened = stored["notes"].get("fitted") or stored["notes"].get("cut")
+    reason = ""
+    if shortened:
+        steps = shortened.get("steps", shortened.get("step"))
+        reason = f"trained {steps:,} of {shortened['of']:,} steps (time limit)"
+    return Rung(name=run.record.learner, folder=str(run.folder), validation=validation, reason=reason, **stored["cost"])
 
 
-def _own_process(learner: AnyLearner, own: AnyLearner | None, data: Dataset[Labelled]) -> bool:
-    """A method that cannot be stopped, on data on which it may take long."""
-    numbers = data.spec.sizes["train"] * flat_size(data.spec, Preprocessing())
-    return not learner.stoppable and own is None and data.origin is not None and numbers > CHILD
+def _needs_subprocess(learner: AnyLearner, custom: AnyLearner | None, data: Dataset[Labelled]) -> bool:
+    """Whether to train in a subprocess: a learner that cannot be stopped, on large data."""
+    size = data.spec.sizes["train"] * flattened_size(data.spec, Preprocessing())
+    return not learner.stoppable and custom is None and data.origin is not None and size > SUBPROCESS_SIZE
 
 
-def _in_a_child(folder: Path, options: RunOptions) -> None:
-    """Trains a prepared run in a process of its own, ended when its time is over."""
+def _train_in_subprocess(folder: Path, options: RunOptions) -> None:
+    """Train a prepared run in a subprocess, which is killed at the time limit."""
     command = [
         sys.executable,
         "-m",
@@ -279,63 +291,72 @@ def _in_a_child(folder: Path, options: RunOptions) -> None:
         options.device,
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise TooLittleTime(f"stopped after {options.seconds:.0f} s, its share of the budget") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise SnellenError(lines[0].removeprefix("snellen: ") if lines else f"ended with code {done.returncode}")
+        raise TooLittleTime(f"stopped after {options.seconds:.0f} s, its part of the time budget") from None
+    if process.returncode:
+        lines = process.stderr.strip().splitlines()
+        raise SnellenError(lines[0].removeprefix("snellen: ") if lines else f"ended with code {process.returncode}")
 
 
-def _choose(trained: dict[str, TrainedRun], headline: str) -> tuple[str | None, str | None, str]:
-    """The best on validation, the simplest that is not told from it there, and a sentence of advice."""
+def _select_best(trained: dict[str, TrainedRun], headline: str) -> tuple[str | None, str | None, str]:
+    """The best model on validation, the simplest one not significantly worse, and the advice as a sentence."""
     values: dict[str, float] = {}
-    for name, one in trained.items():
-        plain = files.read_json(one.folder / "metrics.json")["splits"]["val"][headline]
-        if plain["value"] is not None:
-            values[name] = plain["value"] if plain["higher_is_better"] else -plain["value"]
+    for name, run in trained.items():
+        metric = files.read_json(run.folder / "metrics.json")["splits"]["val"][headline]
+        if metric["value"] is not None:
+            values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
     if not values:
-        return None, None, "No model could be judged."
+        return None, None, "No model has a validation result."
     best = max(values, key=lambda name: values[name])
     errors = {name: trained[name].task.errors(trained[name].predictions("val"), trained[name].spec) for name in values}
-    same = [name for name in values if name == best or not told_apart(errors[name], errors[best])]
-    simplest = same[0]  # the order of the registry: simplest first
+    equal = [name for name in values if name == best or not significantly_different(errors[name], errors[best])]
+    simplest = equal[0]  # the registry lists the simplest first
     names = list(values)
     if simplest == "baseline":
-        advice = "No model is told from the baseline on validation: nothing to learn here, or too little data."
+        advice = (
+            "No model is significantly better than the baseline on the validation split: the inputs do not predict "
+            "the target, or there is too little data."
+        )
     elif simplest == best and best == names[-1] and len(names) > 1:
-        advice = f"{best} is the best and is told from every simpler model on validation: take it."
+        advice = f"Use {best}: it is significantly better than every simpler model on the validation split."
     elif simplest == best:
-        advice = f"{best} is the best on validation and no simpler model comes near: take it."
+        advice = (
+            f"Use {best}: it has the best result on the validation split, and every simpler model is significantly "
+            "worse."
+        )
     else:
-        advice = f"{best} is the best on validation but not distinguishable from {simplest}: take the simpler."
+        advice = (
+            f"Use {simplest}: {best} has the best result on the validation split, but is not significantly better than "
+            f"the simpler {simplest}."
+        )
     return best, simplest, advice
 
 
-def told_apart(first: Tensor, second: Tensor) -> bool:
-    """Whether paired errors differ in their mean at the 5 % level, by the normal interval of their difference.
+def significantly_different(first: Tensor, second: Tensor) -> bool:
+    """Whether the mean paired errors of two models differ significantly (5 % level, normal approximation).
 
     Args:
         first, second: (N,) errors of two models on the same samples.
     """
     difference = (first - second).double()
-    spread = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
+    standard_error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
     mean = abs(float(difference.mean()))
-    return mean > Z * spread if spread > 0 else mean > 0
+    return mean > Z * standard_error if standard_error > 0 else mean > 0
 
 
 def _with_frontier(rungs: list[Rung]) -> tuple[Rung, ...]:
-    """Marks the models that no cheaper one equals on validation."""
-    placed = [(rung.multiply_adds or 0, value) for rung in rungs if (value := _value(rung)) is not None]
+    """Mark the models on the Pareto frontier of multiply-adds and validation result."""
+    points = [(rung.multiply_adds or 0, value) for rung in rungs if (value := _value(rung)) is not None]
 
-    def on_it(rung: Rung) -> bool:
+    def on_frontier(rung: Rung) -> bool:
         value = _value(rung)
         if value is None:
             return False
         cost = rung.multiply_adds or 0
-        return not any((c < cost and v >= value) or (c == cost and v > value) for c, v in placed)
+        return not any((c < cost and v >= value) or (c == cost and v > value) for c, v in points)
 
-    return tuple(dataclasses.replace(rung, on_frontier=on_it(rung)) for rung in rungs)
+    return tuple(dataclasses.replace(rung, on_frontier=on_frontier(rung)) for rung in rungs)
 
 
 def _value(rung: Rung) -> float | None:

@@ -1,4 +1,4 @@
-"""What a study varies: lists of values, ranges, learners; and the cells that follow from them."""
+"""Search space of a study: lists of values, ranges and learners, and the grid cells that they span."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from snellen.api import find_learner, find_task, refusal
-from snellen.core.errors import UsageError, nearest
+from snellen.api import find_learner, find_task, unsupported_reason
+from snellen.core.errors import UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.renamed import setting_name
-from snellen.core.settings import Setting, flat, resolve
+from snellen.core.settings import Setting, flatten, resolve
 from snellen.core.spec import Spec
 from snellen.tasks import LEARNERS
 
@@ -21,33 +21,33 @@ AnyLearner = Learner[Any, Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Choices:
-    """A setting and its values; one that has one value is fixed."""
+class ChoiceAxis:
+    """A setting and its values; a setting with one value is constant."""
 
     name: str
     values: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Between:
-    """A range of a numeric setting, both ends included; searched on a log scale if it spans more than a decade."""
+class RangeAxis:
+    """A range of a numeric setting, both ends included; on a log scale if it spans more than a decade."""
 
     name: str
     low: float
     high: float
-    whole: bool
+    is_integer: bool
 
     @property
     def log(self) -> bool:
         return self.low > 0 and self.high > 10 * self.low
 
 
-Axis = Choices | Between
+Axis = ChoiceAxis | RangeAxis
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One learner with its settings. `values` holds those that vary, the learner's name under "model"."""
+class StudyCell:
+    """One learner with its settings. `values` holds the varied settings, and the learner's name under "model"."""
 
     number: int
     learner: AnyLearner
@@ -59,113 +59,115 @@ class Cell:
         return f"cell-{self.number}"
 
     @property
-    def words(self) -> str:
-        return " ".join(f"{name}={text(value)}" for name, value in self.values.items()) or self.learner.name
+    def label(self) -> str:
+        return " ".join(f"{name}={setting_text(value)}" for name, value in self.values.items()) or self.learner.name
 
 
-def text(value: Any) -> str:
-    """A value as it would be typed after --vary."""
+def setting_text(value: Any) -> str:
+    """A value as typed after --vary."""
     if value is None:
         return "auto"
     if isinstance(value, tuple):
-        return "+".join(map(text, value))
+        return "+".join(map(setting_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def axes(vary: Mapping[str, Any], spec: Spec) -> tuple[list[AnyLearner], list[Axis]]:
-    """The learners, and what is varied or fixed of their settings.
+def parse_axes(vary: Mapping[str, Any], spec: Spec) -> tuple[list[AnyLearner], list[Axis]]:
+    """Parse the learners and the axes (varied or constant settings) of a study.
 
     Args:
         vary: name of a setting, or "model", -> its values; see `study`.
     Raises:
-        UsageError: for a learner or setting that is not there, a value outside its limits, or a range of what has none.
+        UsageError: for an unknown learner or setting, a value outside its limits, or a range of a setting without one.
     """
     learners = _learners(vary.get("model"), spec)
-    return learners, [_axis(name, given, learners) for name, given in vary.items() if name != "model"]
+    return learners, [_parse_axis(name, values, learners) for name, values in vary.items() if name != "model"]
 
 
-def _learners(given: Any, spec: Spec) -> list[AnyLearner]:
+def _learners(models: Any, spec: Spec) -> list[AnyLearner]:
     task = find_task(None, spec)
-    names = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
-    found: list[AnyLearner] = []
+    names = models.split(",") if isinstance(models, str) else models if isinstance(models, list | tuple) else [models]
+    learners: list[AnyLearner] = []
     for name in names:
         if not isinstance(name, str | nn.Module | Learner | None):
             raise UsageError(f"model cannot be {name!r}", f"Known: {', '.join(LEARNERS[task.name])}.")
         learner = find_learner(name, task, spec)
-        why_not = refusal(learner, spec)
-        if why_not:
-            raise UsageError(f"{learner.name} {why_not}", f"Learners of {task.name}: {', '.join(LEARNERS[task.name])}.")
-        found.append(learner)
-    _refuse_twice("model", [learner.name for learner in found])
-    return found
+        reason = unsupported_reason(learner, spec)
+        if reason:
+            raise UsageError(f"{learner.name} {reason}", f"Learners of {task.name}: {', '.join(LEARNERS[task.name])}.")
+        learners.append(learner)
+    _check_duplicates("model", [learner.name for learner in learners])
+    return learners
 
 
-def _axis(name: str, given: Any, learners: Sequence[AnyLearner]) -> Axis:
-    made = []
+def _parse_axis(name: str, values: Any, learners: Sequence[AnyLearner]) -> Axis:
+    parsed = []
     for learner in learners:
-        own = {setting.name: setting for setting in flat(learner.settings)}
-        name = setting_name(name, own)
-        if name not in own:
-            raise UsageError(f"{learner.name} has no setting {name!r}", nearest(name, sorted({*own, "model"})))
-        made.append(_between(own[name], given) if _is_range(given) else _choices(own[name], given))
-    return made[0]
+        known = {setting.name: setting for setting in flatten(learner.settings)}
+        name = setting_name(name, known)
+        if name not in known:
+            raise UsageError(f"{learner.name} has no setting {name!r}", suggest_name(name, sorted({*known, "model"})))
+        parsed.append(_range_axis(known[name], values) if _is_range(values) else _choice_axis(known[name], values))
+    return parsed[0]
 
 
-def _is_range(given: Any) -> bool:
-    return isinstance(given, str) and ".." in given
+def _is_range(values: Any) -> bool:
+    return isinstance(values, str) and ".." in values
 
 
-def _between(setting: Setting, given: str) -> Between:
+def _range_axis(setting: Setting, text: str) -> RangeAxis:
     if setting.kind not in ("int", "float") or setting.many:
         raise UsageError(
-            f"{setting.flag} cannot be varied over {given!r}: it has no range",
-            f"List its values: --vary {setting.name}=A,B. It takes {setting.describes}.",
+            f"{setting.flag} cannot be varied over the range {text!r}: its value is not a single number",
+            f"List its values: --vary {setting.name}=A,B. It takes {setting.accepted_values}.",
         )
-    low, high = (setting.parse(part) for part in given.split("..", 1))
+    low, high = (setting.parse(part) for part in text.split("..", 1))
     if low is None or high is None or not low < high:
-        raise UsageError(f"--vary {setting.name}={given} is empty", "Give the lower number first: 1e-4..0.1")
-    return Between(name=setting.name, low=low, high=high, whole=setting.kind == "int")
+        raise UsageError(f"--vary {setting.name}={text} is empty", "Give the lower number first: 1e-4..0.1")
+    return RangeAxis(name=setting.name, low=low, high=high, is_integer=setting.kind == "int")
 
 
-def _choices(setting: Setting, given: Any) -> Choices:
-    if isinstance(given, str):
-        parts = [part for part in given.split(",") if part]
+def _choice_axis(setting: Setting, choices: Any) -> ChoiceAxis:
+    if isinstance(choices, str):
+        parts = [part for part in choices.split(",") if part]
         values = [setting.parse(part.replace("+", ",") if setting.many else part) for part in parts]
-    elif isinstance(given, list) or (isinstance(given, tuple) and not setting.many):
-        values = [setting.check(value) for value in given]
+    elif isinstance(choices, list) or (isinstance(choices, tuple) and not setting.many):
+        values = [setting.check(value) for value in choices]
     else:
-        values = [setting.check(given)]
+        values = [setting.check(choices)]
     if not values:
-        raise UsageError(f"--vary {setting.name} has no values", f"It takes {setting.describes}.")
-    _refuse_twice(setting.name, values)
-    return Choices(name=setting.name, values=tuple(values))
+        raise UsageError(f"--vary {setting.name} has no values", f"It takes {setting.accepted_values}.")
+    _check_duplicates(setting.name, values)
+    return ChoiceAxis(name=setting.name, values=tuple(values))
 
 
-def _refuse_twice(name: str, values: Sequence[Any]) -> None:
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise UsageError(f"--vary {name} has {text(value)} twice", "Give each value once.")
+def _check_duplicates(name: str, values: Sequence[Any]) -> None:
+    for k, value in enumerate(values):
+        if value in values[:k]:
+            raise UsageError(f"--vary {name} has {setting_text(value)} twice", "Give each value once.")
 
 
-def varying(learners: Sequence[AnyLearner], given: Sequence[Axis]) -> list[str]:
-    """The names of what has more than one value."""
+def varying_names(learners: Sequence[AnyLearner], axes: Sequence[Axis]) -> list[str]:
+    """Names of the settings (and "model") with more than one value."""
     names = ["model"] if len(learners) > 1 else []
-    return names + [axis.name for axis in given if isinstance(axis, Between) or len(axis.values) > 1]
+    return names + [axis.name for axis in axes if isinstance(axis, RangeAxis) or len(axis.values) > 1]
 
 
-def cell(number: int, learner: AnyLearner, settings: Mapping[str, Any], shown: Sequence[str], spec: Spec) -> Cell:
-    """A cell whose settings are within their limits together; raises UsageError where they are not."""
+def make_cell(
+    number: int, learner: AnyLearner, settings: Mapping[str, Any], varying: Sequence[str], spec: Spec
+) -> StudyCell:
+    """Make a cell. Raises UsageError if its settings are invalid in combination."""
     resolve(learner.settings, settings, learner.suggest(spec))
-    values = {name: learner.name if name == "model" else settings[name] for name in shown}
-    return Cell(number=number, learner=learner, settings=settings, values=values)
+    values = {name: learner.name if name == "model" else settings[name] for name in varying}
+    return StudyCell(number=number, learner=learner, settings=settings, values=values)
 
 
-def grid(learners: Sequence[AnyLearner], given: Sequence[Axis], spec: Spec) -> Iterator[Cell]:
-    """Every combination, the last setting running fastest."""
-    shown = varying(learners, given)
-    lists = [axis.values for axis in given if isinstance(axis, Choices)]
+def grid_cells(learners: Sequence[AnyLearner], axes: Sequence[Axis], spec: Spec) -> Iterator[StudyCell]:
+    """Cells of the full grid, the last setting varying fastest."""
+    varying = varying_names(learners, axes)
+    lists = [axis.values for axis in axes if isinstance(axis, ChoiceAxis)]
     for number, (learner, *values) in enumerate(itertools.product(learners, *lists), 1):
-        settings = {axis.name: value for axis, value in zip(given, values, strict=True)}
-        yield cell(number, learner, settings, shown, spec)
+        settings = {axis.name: value for axis, value in zip(axes, values, strict=True)}
+        yield make_cell(number, learner, settings, varying, spec)

@@ -1,10 +1,11 @@
-"""A study: settings varied over a grid or a range, each cell trained with the same seeds, all in one fair table.
+"""Study: settings varied over a grid or a range, each cell trained with the same seeds.
 
-The splits are those of the data's seed and the same for all; the training seeds are 0 ... n-1 in every cell, and with
-them the order of the samples, so that cells are paired. Choices are made on validation. The test split is opened once,
-at the end, for the runs of the chosen cell alone.
+All cells share the splits of the data's seed and the training seeds 0 ... n-1, which also determine the order of the
+samples: cells are paired. The best cell is selected on validation. The test split is evaluated once, at the end, for
+the runs of the selected cell only.
 
-Grids train every cell with one seed before any gets the next, so that a spent budget costs all cells alike.
+A grid trains every cell with one seed before the next seed, so that all cells have equally many seeds when the budget
+is spent.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions, TrainedRun, load, new_folder, prepare, resume
-from snellen.api.lookup import is_ours
+from snellen.api.lookup import is_builtin
 from snellen.core import files
 from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
 from snellen.core.record import read_record
@@ -28,15 +29,15 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.metrics.effects import main_effects
 from snellen.model_selection import hyperparameter_search
-from snellen.model_selection.cross_validation import cross_validate, fold_of
-from snellen.model_selection.search_space import Cell, axes, grid, text
-from snellen.model_selection.study_plan import Plan, begin, best_of, figure, restored, rows_of
-from snellen.model_selection.study_results import Study, write
+from snellen.model_selection.cross_validation import cross_validate, open_fold
+from snellen.model_selection.search_space import StudyCell, grid_cells, parse_axes, setting_text
+from snellen.model_selection.study_plan import StudyPlan, best_cell, cell_results, open_study, score, stored_cells
+from snellen.model_selection.study_results import Study, write_study
 from snellen.model_selection.time_estimate import trial_seconds
-from snellen.report.html_text import duration
+from snellen.report.html_text import format_duration
 
-RESERVE = 4.0  # seconds for the test split and the page
-WARM_UP = 0.25  # seconds of a trial that only loads what is loaded once
+RESERVE = 4.0  # seconds for the test split and the report
+WARM_UP = 0.25  # seconds of a first trial, whose start-up costs are not measured
 clock = time.monotonic
 
 
@@ -50,75 +51,78 @@ def study(
     out: str | Path | None = None,
     options: RunOptions = RunOptions(),
 ) -> Study:
-    """Trains every cell of a grid, or as many cells of a search as asked, and says which is the best on validation.
+    """Train every cell of a grid, or `trials` cells of a search, and select the best one on validation.
 
     Args:
         data: a dataset, a name or a path.
-        vary: setting -> list of its values; or text as at the prompt: "0.001,0.01", a range "1e-4..0.1", and for
-            settings of several numbers "60,60+60". What has one value is fixed. "model" names learners, or holds them.
+        vary: setting -> list of its values; or text as on the command line: "0.001,0.01", a range "1e-4..0.1", and
+            for settings of several numbers "60,60+60". A setting with one value is constant. "model" holds learners
+            or their names.
         seeds: trainings of each cell, with the seeds 0 ... seeds - 1.
         folds: cross-validate each cell instead of training it with several seeds.
-        trials: cells of a search.
-        out: the study's folder; one that holds an unfinished study is gone on with.
-        machine: its `seconds` are the budget of the whole study: no training is begun that does not fit.
+        trials: number of cells of a search.
+        out: the study's folder; an unfinished study in that folder is resumed.
+        options: its `seconds` are the budget of the whole study: no training is started that does not fit into it.
     Raises:
-        UsageError: for what cannot be varied, or a folder that holds another study.
+        UsageError: for a setting that cannot be varied, or a folder that contains another study.
     """
     started = clock()
     opened = data if isinstance(data, Dataset) else dataset(data)
-    learners, given = axes(vary, opened.spec)
+    learners, axes = parse_axes(vary, opened.spec)
     if seeds < 1 or trials < 1:
         raise UsageError(f"A study of {seeds} seeds and {trials} trials trains nothing", "Give at least one of each.")
     if folds is not None:
-        fold_of(opened, folds, 0)  # what cannot be folded is told before anything is written
+        open_fold(opened, folds, 0)  # raises before anything is written
     folder = Path(out) if out is not None else new_folder(f"study-{opened.spec.name}")
-    plan = Plan(
+    plan = StudyPlan(
         data=opened,
         folder=folder,
         learners=learners,
-        axes=given,
+        axes=axes,
         seeds=seeds,
         folds=folds,
         trials=trials,
         options=dataclasses.replace(options, seconds=None, evaluate_test=False, report=False),
         headline=learners[0].task.headline(opened.spec),
     )
-    cells = [] if plan.searched else list(grid(learners, given, opened.spec))
-    if plan.searched:
-        hyperparameter_search.need()
-    kept = begin(plan)
-    if "finished" not in kept:
-        spent = float(kept["spent"])
+    cells = [] if plan.is_search else list(grid_cells(learners, axes, opened.spec))
+    if plan.is_search:
+        hyperparameter_search.require_optuna()
+    state = open_study(plan)
+    if "finished" not in state:
+        spent = float(state["spent"])
         budget = options.seconds
         end = math.inf if budget is None else started + budget - spent - min(RESERVE, 0.2 * budget)
-        _Work(plan, kept, cells, started - spent, end).all()
-    return _told(plan, kept, restored(plan, kept) if plan.searched else cells)
+        _StudyRunner(plan, state, cells, started - spent, end).run()
+    return _study_result(plan, state, stored_cells(plan, state) if plan.is_search else cells)
 
 
-class _Work:
-    """The trainings of a study, one after the other, within the budget; all that is known goes to `study.json`."""
+class _StudyRunner:
+    """Run the trainings of a study in sequence within the budget; the state is stored in `study.json`."""
 
-    def __init__(self, plan: Plan, kept: dict[str, Any], cells: list[Cell], since: float, end: float) -> None:
+    def __init__(
+        self, plan: StudyPlan, state: dict[str, Any], cells: list[StudyCell], since: float, end: float
+    ) -> None:
         self.plan = plan
-        self.kept = kept
-        self.cells = restored(plan, kept) if plan.searched else cells
+        self.state = state
+        self.cells = stored_cells(plan, state) if plan.is_search else cells
         self.since = since
         self.end = end
-        self.estimates: dict[str, float | None] = {}  # learner -> seconds of one training, before any is done
-        self.place = 0
+        self.estimates: dict[str, float | None] = {}  # learner -> estimated seconds of one training
+        self.position = 0
         self.of = plan.of(self.cells)
 
-    def all(self) -> None:
-        """Trains, chooses, and opens the test split for the chosen."""
-        if "chosen" not in self.kept:
+    def run(self) -> None:
+        """Train all cells, select the best, evaluate it on the test split."""
+        if "chosen" not in self.state:
             self._train_all()
-            self.kept["chosen"] = best_of(rows_of(self.plan, self.kept, self.cells))
-            self._write()  # from here on the choice stands: a study killed while it opens the test split opens no other
-        if self.kept["chosen"] is not None:
-            for training in rows_of(self.plan, self.kept, self.cells)[self.kept["chosen"] - 1].trainings:
+            self.state["chosen"] = best_cell(cell_results(self.plan, self.state, self.cells))
+            self._write()  # stored before the test split is evaluated: a resumed study keeps this selection
+        if self.state["chosen"] is not None:
+            for training in cell_results(self.plan, self.state, self.cells)[self.state["chosen"] - 1].trainings:
                 if training.status == "done":
-                    self._open(self.cells[self.kept["chosen"] - 1], Path(training.folder))
-        self.kept["finished"] = True
+                    self._evaluate_test(self.cells[self.state["chosen"] - 1], Path(training.folder))
+        self.state["finished"] = True
         self._write()
 
     def _train_all(self) -> None:
@@ -126,182 +130,192 @@ class _Work:
         try:
             self._announce()
         except Stopped as stopped:
-            raise self._stopped(stopped, "the trial of how long a training takes") from stopped
-        if not plan.searched:
-            for labels in self._units():
-                for one in self.cells:
-                    self._train(one, labels)
+            raise self._stopped(stopped, "the estimate of the training time") from stopped
+        if not plan.is_search:
+            for labels in self._groups():
+                for cell in self.cells:
+                    self._train(cell, labels)
             return
         for number in range(1, plan.trials + 1):
             if number > len(self.cells):
-                if clock() + self._most() * len(self._units()[0]) > self.end:
+                if clock() + self._longest() * len(self._groups()[0]) > self.end:
                     break
-                told = [
-                    (row.cell, figure(row.validation))
-                    for row in rows_of(plan, self.kept, self.cells)
+                observations = [
+                    (row.cell, score(row.validation))
+                    for row in cell_results(plan, self.state, self.cells)
                     if row.validation is not None and row.validation.value is not None
                 ]
-                one = hyperparameter_search.suggested(told, number, plan.learners, plan.axes, plan.data.spec)
-                self.cells.append(one)
-                self.kept["cells"].append({"model": one.learner.name, "settings": to_plain(dict(one.settings))})
+                cell = hyperparameter_search.suggest_cell(
+                    observations, number, plan.learners, plan.axes, plan.data.spec
+                )
+                self.cells.append(cell)
+                self.state["cells"].append({"model": cell.learner.name, "settings": to_plain(dict(cell.settings))})
                 self._write()
-            for labels in self._units():
+            for labels in self._groups():
                 self._train(self.cells[number - 1], labels)
 
-    def _units(self) -> list[list[str]]:
-        """What is trained in one go: one seed, or all folds."""
+    def _groups(self) -> list[list[str]]:
+        """Groups of trainings that run together: one seed, or all folds."""
         return [self.plan.labels] if self.plan.folds else [[label] for label in self.plan.labels]
 
     def _announce(self) -> None:
-        """How many trainings there are and how long they may take, from a short trial of each learner."""
+        """Report the number of trainings and their estimated time, from a short trial of each learner."""
         plan = self.plan
-        for place, learner in enumerate(plan.learners):
-            tried = [one.settings for one in self.cells if one.learner is learner]
-            tried = tried or [hyperparameter_search.middle(plan.axes)]
+        for k, learner in enumerate(plan.learners):
+            candidates = [cell.settings for cell in self.cells if cell.learner is learner]
+            candidates = candidates or [hyperparameter_search.middle_settings(plan.axes)]
             self.estimates[learner.name] = None
-            if place == 0:
-                trial_seconds(plan.data, learner, tried[0], plan.options, WARM_UP)
-            for settings in tried[:1] + tried[1:][-1:]:  # the first and the last: of the smallest and the largest
-                took = trial_seconds(plan.data, learner, settings, plan.options)
-                if took is not None:
-                    self.estimates[learner.name] = max(took, self.estimates[learner.name] or 0.0)
+            if k == 0:
+                trial_seconds(plan.data, learner, candidates[0], plan.options, WARM_UP)
+            for settings in candidates[:1] + candidates[1:][-1:]:  # the first and the last: the extremes of the grid
+                measured = trial_seconds(plan.data, learner, settings, plan.options)
+                if measured is not None:
+                    self.estimates[learner.name] = max(measured, self.estimates[learner.name] or 0.0)
         known = [seconds for seconds in self.estimates.values() if seconds is not None]
         count = self.of // len(plan.labels)
-        many = len(plan.labels)
+        repeats = len(plan.labels)
         over = "fold" if plan.folds else "seed"
-        cells = f"{count} {'trials' if plan.searched else 'cells'} × {many} {over}{'s' if many > 1 else ''}"
+        cells = f"{count} {'trials' if plan.is_search else 'cells'} × {repeats} {over}{'s' if repeats > 1 else ''}"
         time_ = (
-            f"about {duration(max(known) * self.of)} at most, by a short trial"
+            f"at most about {format_duration(max(known) * self.of)}, estimated by a short trial"
             if len(known) == len(self.estimates)
-            else "their time is known when the first is done"
+            else "their time is unknown until the first has finished"
         )
         if plan.options.progress is not None:
-            plan.options.progress.say(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
+            plan.options.progress.message(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
 
-    def _most(self) -> float:
-        """The longest that a training has taken, else the trial's."""
-        took = [t["seconds"] for t in self.kept["trainings"].values() if t["seconds"] is not None]
-        return float(max(took or [seconds or 0.0 for seconds in self.estimates.values()]))
+    def _longest(self) -> float:
+        """The longest training time so far, else the longest estimate."""
+        measured = [t["seconds"] for t in self.state["trainings"].values() if t["seconds"] is not None]
+        return float(max(measured or [seconds or 0.0 for seconds in self.estimates.values()]))
 
-    def _seconds(self, one: Cell) -> float:
-        """What a training of this cell is expected to take: the longest of its own, else of its learner's, else the
-        trial's; 0 where nothing is known yet."""
-        took: dict[str, list[float]] = {
+    def _expected_seconds(self, cell: StudyCell) -> float:
+        """Expected time of a training of this cell: the longest of this cell, else of its learner, else the estimate;
+        0 if unknown."""
+        measured: dict[str, list[float]] = {
             n: [
                 t["seconds"]
-                for key, t in self.kept["trainings"].items()
+                for key, t in self.state["trainings"].items()
                 if key.startswith(f"{n}/") and t["seconds"] is not None
             ]
             for n in (c.name for c in self.cells)
         }
-        if took[one.name]:
-            return max(took[one.name])
-        alike = [s for c in self.cells if c.learner is one.learner for s in took[c.name]]
-        return max([*alike, self.estimates[one.learner.name] or 0.0])
+        if measured[cell.name]:
+            return max(measured[cell.name])
+        of_learner = [s for c in self.cells if c.learner is cell.learner for s in measured[c.name]]
+        return max([*of_learner, self.estimates[cell.learner.name] or 0.0])
 
-    def _train(self, one: Cell, labels: Sequence[str]) -> None:
-        """One seed, or all folds, of a cell; left out where it is done, has failed or does not fit."""
-        keys = [f"{one.name}/{label}" for label in labels]
-        self.place += len(keys)
-        if all(key in self.kept["trainings"] for key in keys):
+    def _train(self, cell: StudyCell, labels: Sequence[str]) -> None:
+        """Train one seed, or all folds, of a cell; skipped if done, failed or over budget."""
+        keys = [f"{cell.name}/{label}" for label in labels]
+        self.position += len(keys)
+        if all(key in self.state["trainings"] for key in keys):
             return
-        if clock() + self._seconds(one) * len(keys) > self.end:
+        if clock() + self._expected_seconds(cell) * len(keys) > self.end:
             return
         options = self.plan.options
         if options.progress is not None:
-            options.progress.begin(f"{one.words} {labels[0]}", self.place - len(keys), self.of)
+            options.progress.begin(f"{cell.label} {labels[0]}", self.position - len(keys), self.of)
         before = clock()
         reason = ""
         try:
             if self.plan.folds:
                 cross_validate(
                     self.plan.data,
-                    one.learner,
+                    cell.learner,
                     self.plan.folds,
-                    out=self.plan.folder / one.name,
-                    settings=one.settings,
+                    out=self.plan.folder / cell.name,
+                    settings=cell.settings,
                     options=options,
                 )
             else:
-                self._one(one, labels[0])
+                self._train_seed(cell, labels[0])
         except Stopped as stopped:
             self._write()
-            raise self._stopped(stopped, one.words) from stopped
+            raise self._stopped(stopped, cell.label) from stopped
         except SnellenError as error:
             reason = error.cause
-        except Exception as error:  # a learner may fail in any way; the other cells go on
+        except Exception as error:  # a learner may raise any exception; the other cells continue
             reason = f"{type(error).__name__}: {first_line(error)}"
-        took = (clock() - before) / len(keys) if reason else max((clock() - before) / len(keys), self._learning(keys))
+        measured = (
+            (clock() - before) / len(keys)
+            if reason
+            else max((clock() - before) / len(keys), self._training_seconds(keys))
+        )
         for key in keys:
-            self.kept["trainings"][key] = {"reason": reason, "seconds": None if reason else round(took, 3)}
+            self.state["trainings"][key] = {"reason": reason, "seconds": None if reason else round(measured, 3)}
         self._write()
 
     def _stopped(self, stopped: Stopped, where: str) -> Stopped:
-        """The same, with how to go on with the whole study."""
+        """The same exception with instructions to resume the study."""
         return Stopped(
             f"{stopped.cause.rstrip('.')}, in {where}.",
-            f"Go on with the same words and --out {shlex.quote(str(self.plan.folder))}",
+            f"Resume with the same arguments and --out {shlex.quote(str(self.plan.folder))}",
             signal=stopped.exit_code - 128,
         )
 
-    def _learning(self, keys: Sequence[str]) -> float:
-        """The longest time of learning: of a run that was finished before a kill, this session has seen little."""
+    def _training_seconds(self, keys: Sequence[str]) -> float:
+        """The longest training time of the runs (this session measures little of a run that was finished earlier)."""
         costs = [files.read_json(self.plan.folder / key / "metrics.json")["cost"] for key in keys]
         return max(float(cost.get("seconds_learning", 0.0)) for cost in costs)
 
-    def _one(self, one: Cell, label: str) -> None:
-        place = self.plan.folder / one.name / label
-        own = None if is_ours(one.learner) else one.learner
-        if not (place / "run.json").exists():
+    def _train_seed(self, cell: StudyCell, label: str) -> None:
+        run_folder = self.plan.folder / cell.name / label
+        custom = None if is_builtin(cell.learner) else cell.learner
+        if not (run_folder / "run.json").exists():
             prepare(
                 self.plan.data,
-                one.learner,
-                one.settings,
+                cell.learner,
+                cell.settings,
                 seed=int(label.removeprefix("seed-")),
-                out=place,
+                out=run_folder,
                 options=self.plan.options,
             )
-        if read_record(place).status != "finished":
-            resume(place, learner=own, data=self.plan.data, options=self.plan.options)
+        if read_record(run_folder).status != "finished":
+            resume(run_folder, learner=custom, data=self.plan.data, options=self.plan.options)
 
-    def _open(self, one: Cell, place: Path) -> None:
-        """Judges one run on the test split, unless that was done before a kill."""
-        trained = load(place, learner=None if is_ours(one.learner) else one.learner, device=self.plan.options.device)
-        if "test" in files.read_json(place / "metrics.json")["splits"]:
+    def _evaluate_test(self, cell: StudyCell, run_folder: Path) -> None:
+        """Evaluate one run on the test split, unless this was done before a kill."""
+        trained = load(
+            run_folder, learner=None if is_builtin(cell.learner) else cell.learner, device=self.plan.options.device
+        )
+        if "test" in files.read_json(run_folder / "metrics.json")["splits"]:
             return
         data = (
             trained.data
             if self.plan.folds
             else dataclasses.replace(self.plan.data, preprocessing=trained.record.preprocessing)
         )
-        trained = TrainedRun(place, trained.record, trained.learner, trained.model, data)
-        trained.judge(("test",), Run(place, resume=None, device=trained.record.device), report=False)
+        trained = TrainedRun(run_folder, trained.record, trained.learner, trained.model, data)
+        trained.evaluate_splits(("test",), Run(run_folder, resume=None, device=trained.record.device), report=False)
 
     def _write(self) -> None:
-        self.kept["spent"] = round(clock() - self.since, 3)
-        files.write_json(self.plan.folder / "study.json", self.kept)
+        self.state["spent"] = round(clock() - self.since, 3)
+        files.write_json(self.plan.folder / "study.json", self.state)
 
 
-def _told(plan: Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> Study:
-    rows = rows_of(plan, kept, cells)
-    judged = [
-        (row.cell, figure(row.validation))
+def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[StudyCell]) -> Study:
+    rows = cell_results(plan, state, cells)
+    observations = [
+        (row.cell, score(row.validation))
         for row in rows
         if row.validation is not None and row.validation.value is not None
     ]
-    if plan.searched:
-        weights = hyperparameter_search.importance(judged, plan.learners, plan.axes)
+    if plan.is_search:
+        weights = hyperparameter_search.importance(observations, plan.learners, plan.axes)
     else:
-        weights = main_effects([({k: text(v) for k, v in one.values.items()}, value) for one, value in judged])
-    found = Study(
+        weights = main_effects(
+            [({k: setting_text(v) for k, v in cell.values.items()}, value) for cell, value in observations]
+        )
+    study = Study(
         folder=plan.folder,
         headline=plan.headline,
         over="folds" if plan.folds else "seeds",
         of=plan.of(cells),
         rows=tuple(rows),
-        chosen=kept["chosen"],
+        chosen=state["chosen"],
         importance=weights,
-        searched=plan.searched,
+        is_search=plan.is_search,
     )
-    write(found)
-    return found
+    write_study(study)
+    return study

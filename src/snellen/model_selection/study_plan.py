@@ -1,4 +1,4 @@
-"""The plan of a study and what is kept of it: `study.json`, and the runs themselves."""
+"""Plan of a study and its stored state (`study.json` and the run folders)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from snellen.core import files, renamed
 from snellen.core.errors import DataError, UsageError
 from snellen.core.record import SCHEMA
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.settings import flat
-from snellen.core.spec import Spec, as_kept
+from snellen.core.settings import flatten
+from snellen.core.spec import Spec, as_stored
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
-from snellen.model_selection.cross_validation import mean_over
-from snellen.model_selection.search_space import AnyLearner, Axis, Between, Cell, cell, text, varying
-from snellen.model_selection.study_results import Row, Training
+from snellen.model_selection.cross_validation import mean_with_interval
+from snellen.model_selection.search_space import (
+    AnyLearner,
+    Axis,
+    RangeAxis,
+    StudyCell,
+    make_cell,
+    setting_text,
+    varying_names,
+)
+from snellen.model_selection.study_results import CellResult, Training
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What does not change while a study runs."""
+class StudyPlan:
+    """Everything about a study that is constant while it runs."""
 
     data: Dataset[Labelled]
     folder: Path
@@ -36,24 +44,24 @@ class Plan:
     headline: str
 
     @property
-    def searched(self) -> bool:
-        return any(isinstance(axis, Between) for axis in self.axes)
+    def is_search(self) -> bool:
+        return any(isinstance(axis, RangeAxis) for axis in self.axes)
 
-    def of(self, cells: Sequence[Cell]) -> int:
-        """How many trainings there are to be."""
-        return (self.trials if self.searched else len(cells)) * len(self.labels)
+    def of(self, cells: Sequence[StudyCell]) -> int:
+        """The planned number of trainings."""
+        return (self.trials if self.is_search else len(cells)) * len(self.labels)
 
     @property
     def labels(self) -> list[str]:
         return [f"fold-{k + 1}" for k in range(self.folds)] if self.folds else [f"seed-{k}" for k in range(self.seeds)]
 
 
-def begin(plan: Plan) -> dict[str, Any]:
-    """What is kept of the study, `study.json`: written where it begins, compared with the words where it goes on."""
+def open_study(plan: StudyPlan) -> dict[str, Any]:
+    """Write `study.json` of a new study, or check an existing one against the plan; return the state."""
     vary = {
-        axis.name: f"{text(axis.low)}..{text(axis.high)}"
-        if isinstance(axis, Between)
-        else [text(value) for value in axis.values]
+        axis.name: f"{setting_text(axis.low)}..{setting_text(axis.high)}"
+        if isinstance(axis, RangeAxis)
+        else [setting_text(value) for value in axis.values]
         for axis in plan.axes
     }
     about = to_plain(
@@ -64,109 +72,109 @@ def begin(plan: Plan) -> dict[str, Any]:
             "folds": plan.folds,
             "models": [learner.name for learner in plan.learners],
             "seeds": None if plan.folds else plan.seeds,
-            "trials": plan.trials if plan.searched else None,
+            "trials": plan.trials if plan.is_search else None,
         }
     )
     path = plan.folder / "study.json"
     if not path.exists():
-        kept: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
-        files.write_json(path, kept)
-        return kept
-    kept = files.read_json(path)
+        state: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
+        files.write_json(path, state)
+        return state
+    state = files.read_json(path)
     kinds = {"about": dict, "spent": float, "trainings": dict, "cells": list}
-    if not isinstance(kept, dict) or any(not isinstance(kept.get(key), kind) for key, kind in kinds.items()):
-        raise DataError(f"{path} is not what was written", "Give another --out.")
-    if "schema" not in kept:
-        kept = _upgraded(kept, plan.learners)
-    old: Spec = from_plain(Spec, kept["about"].get("spec"), f"{path}: spec")
-    kept["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_kept(plan.data.spec, old))
-    if kept["about"] != about:
-        other = [key for key in about if kept["about"].get(key) != about[key]]
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in kinds.items()):
+        raise DataError(f"{path} is damaged: it is not the state of a study", "Give another --out.")
+    if "schema" not in state:
+        state = _upgraded(state, plan.learners)
+    old: Spec = from_plain(Spec, state["about"].get("spec"), f"{path}: spec")
+    state["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_stored(plan.data.spec, old))
+    if state["about"] != about:
+        other = [key for key in about if state["about"].get(key) != about[key]]
         raise UsageError(
-            f"{plan.folder} holds a study of other {', '.join(other)}",
-            "Give the words it was begun with, or another --out.",
+            f"{plan.folder} contains a study with different {', '.join(other)}",
+            "Repeat the arguments that the study was started with, or give another --out.",
         )
-    return kept
+    return state
 
 
-def _upgraded(kept: Mapping[str, Any], learners: Sequence[AnyLearner]) -> dict[str, Any]:
-    """`study.json` of schema 1 with the present names."""
-    known = {setting.name for learner in learners for setting in flat(learner.settings)}
-    about = renamed.upgrade(dict(kept["about"]))
+def _upgraded(state: Mapping[str, Any], learners: Sequence[AnyLearner]) -> dict[str, Any]:
+    """Upgrade the state of schema 1 to the present names."""
+    known = {setting.name for learner in learners for setting in flatten(learner.settings)}
+    about = renamed.upgrade(dict(state["about"]))
     if isinstance(about.get("data"), dict):
         about["data"] = renamed.upgrade_origin(about["data"])
     about["vary"] = {renamed.setting_name(name, known): texts for name, texts in about.get("vary", {}).items()}
-    cells = [{**one, "settings": renamed.upgrade_settings(one["settings"], known)} for one in kept["cells"]]
-    return {**kept, "schema": SCHEMA, "about": about, "cells": cells}
+    cells = [{**entry, "settings": renamed.upgrade_settings(entry["settings"], known)} for entry in state["cells"]]
+    return {**state, "schema": SCHEMA, "about": about, "cells": cells}
 
 
-def restored(plan: Plan, kept: Mapping[str, Any]) -> list[Cell]:
-    """The cells that a search has begun, as they were kept."""
+def stored_cells(plan: StudyPlan, state: Mapping[str, Any]) -> list[StudyCell]:
+    """The cells of a search that are stored in its state."""
     by_name = {learner.name: learner for learner in plan.learners}
-    shown = varying(plan.learners, plan.axes)
+    varying = varying_names(plan.learners, plan.axes)
     return [
-        cell(
+        make_cell(
             number,
-            by_name[one["model"]],
-            {name: tuple(value) if isinstance(value, list) else value for name, value in one["settings"].items()},
-            shown,
+            by_name[entry["model"]],
+            {name: tuple(value) if isinstance(value, list) else value for name, value in entry["settings"].items()},
+            varying,
             plan.data.spec,
         )
-        for number, one in enumerate(kept["cells"], 1)
+        for number, entry in enumerate(state["cells"], 1)
     ]
 
 
-def rows_of(plan: Plan, kept: Mapping[str, Any], cells: Sequence[Cell]) -> list[Row]:
-    """Every cell with what is known of its trainings, read from the runs themselves."""
+def cell_results(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[StudyCell]) -> list[CellResult]:
+    """Results of every cell, read from its run folders."""
     over = "folds" if plan.folds else "seeds"
     rows = []
-    for one in cells:
-        trainings = [_training(plan, kept, one, label) for label in plan.labels]
+    for cell in cells:
+        trainings = [_training(plan, state, cell, label) for label in plan.labels]
         done = [t for t in trainings if t.status == "done"]
         failed = any(t.status == "failed" for t in trainings)
-        figures = [t.validation for t in done if t.validation is not None]
-        tested = [t.test for t in done if t.test is not None]
+        validation = [t.validation for t in done if t.validation is not None]
+        test = [t.test for t in done if t.test is not None]
         rows.append(
-            Row(
-                cell=one,
+            CellResult(
+                cell=cell,
                 trainings=tuple(trainings),
-                validation=mean_over(figures, over) if figures and not failed else None,
-                test=mean_over(tested, over) if tested else None,
+                validation=mean_with_interval(validation, over) if validation and not failed else None,
+                test=mean_with_interval(test, over) if test else None,
             )
         )
     return rows
 
 
-def _training(plan: Plan, kept: Mapping[str, Any], one: Cell, label: str) -> Training:
-    known = kept["trainings"].get(f"{one.name}/{label}")
-    if known is None:
-        return Training(cell=one.number, label=label, status="not run", reason="the budget was spent before it")
-    if known["reason"]:
-        return Training(cell=one.number, label=label, status="failed", reason=known["reason"])
-    place = plan.folder / one.name / label
-    splits = files.read_json(place / "metrics.json")["splits"]
-    figures = {split: from_plain(Metric, splits[split][plan.headline]) for split in ("val", "test") if split in splits}
+def _training(plan: StudyPlan, state: Mapping[str, Any], cell: StudyCell, label: str) -> Training:
+    entry = state["trainings"].get(f"{cell.name}/{label}")
+    if entry is None:
+        return Training(cell=cell.number, label=label, status="not run", reason="the budget was spent before it")
+    if entry["reason"]:
+        return Training(cell=cell.number, label=label, status="failed", reason=entry["reason"])
+    folder = plan.folder / cell.name / label
+    splits = files.read_json(folder / "metrics.json")["splits"]
+    metrics = {split: from_plain(Metric, splits[split][plan.headline]) for split in ("val", "test") if split in splits}
     return Training(
-        cell=one.number,
+        cell=cell.number,
         label=label,
         status="done",
-        validation=figures["val"],
-        test=figures.get("test"),
-        seconds=known["seconds"],
-        folder=str(place),
+        validation=metrics["val"],
+        test=metrics.get("test"),
+        seconds=entry["seconds"],
+        folder=str(folder),
     )
 
 
-def best_of(rows: Sequence[Row]) -> int | None:
-    """The number of the cell that is the best on validation, among those with the most trainings done."""
-    judged = [row for row in rows if row.validation is not None and row.validation.value is not None]
-    most = max((row.done for row in judged), default=0)
-    judged = [row for row in judged if row.done == most]
-    return max(judged, key=lambda row: figure(row.validation)).cell.number if judged else None
+def best_cell(rows: Sequence[CellResult]) -> int | None:
+    """The number of the cell that is best on validation, among the cells with the most finished trainings."""
+    evaluated = [row for row in rows if row.validation is not None and row.validation.value is not None]
+    max_done = max((row.done for row in evaluated), default=0)
+    evaluated = [row for row in evaluated if row.done == max_done]
+    return max(evaluated, key=lambda row: score(row.validation)).cell.number if evaluated else None
 
 
-def figure(metric: Metric | None) -> float:
-    """A figure of which more is better."""
+def score(metric: Metric | None) -> float:
+    """The value of a metric, negated if lower is better."""
     assert metric is not None
     assert metric.value is not None
     return metric.value if metric.higher_is_better else -metric.value

@@ -1,4 +1,4 @@
-"""What a study has found, as tables, files and a page."""
+"""Results of a study as tables, files and a report page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Literal
 
 from snellen.core import files
 from snellen.core.views import Metric, Plot, Series, Table
-from snellen.model_selection.search_space import Cell, text
+from snellen.model_selection.search_space import StudyCell, setting_text
 from snellen.report.pages.study import study_page
-from snellen.report.tables import Row as Cells
-from snellen.report.tables import table
+from snellen.report.tables import RowCells, table
 
 FILES = {"csv": "study.csv", "markdown": "study.md", "latex": "study.tex"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training of a cell: `label` is its seed or fold, `reason` why it has no figure."""
+    """One training of a cell. `label` is its seed or fold, `reason` why it has no result."""
 
     cell: int
     label: str
@@ -32,10 +31,10 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """A cell with the means of its trainings and their 95 % intervals over seeds or folds."""
+class CellResult:
+    """A cell with the mean metrics of its trainings and their 95 % confidence intervals over seeds or folds."""
 
-    cell: Cell
+    cell: StudyCell
     trainings: tuple[Training, ...]
     validation: Metric | None
     test: Metric | None = None
@@ -47,23 +46,23 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """All cells in their order, the one chosen on validation, and how much each setting matters.
+    """All cells in their order, the cell selected on validation, and the importance of each setting.
 
     Args:
         over: "seeds" or "folds".
-        of: the trainings there were to be.
-        chosen: the number of a cell, from 1; None where none could be judged.
-        importance: setting -> share.
+        of: planned number of trainings.
+        chosen: number of the selected cell, from 1; None if no cell has a result.
+        importance: setting -> fraction of the variance.
     """
 
     folder: Path
     headline: str
     over: str
     of: int
-    rows: tuple[Row, ...]
+    rows: tuple[CellResult, ...]
     chosen: int | None
     importance: Mapping[str, float] | None
-    searched: bool
+    is_search: bool
 
     @property
     def names(self) -> list[str]:
@@ -71,66 +70,67 @@ class Study:
 
     @property
     def verdict(self) -> str:
-        """Which cell was chosen, and what the test split says of it."""
-        left = self.of - sum(training.status != "not run" for row in self.rows for training in row.trainings)
-        more = f" {left} of {self.of} trainings were not run: the budget was spent." if left else ""
+        """The selected cell and its result on the test split, as a sentence."""
+        missing = self.of - sum(training.status != "not run" for row in self.rows for training in row.trainings)
+        not_run = f" {missing} of {self.of} trainings were not run: the budget was spent." if missing else ""
         if self.chosen is None:
-            return f"No cell could be judged.{more}"
+            return f"No cell has a validation result.{not_run}"
         row = self.rows[self.chosen - 1]
         return (
-            f"{row.cell.words} is the best on validation. On the test split, opened once and for it alone: "
-            f"{self.headline} {row.test}, over {row.done} {self.over if row.done > 1 else self.over[:-1]}.{more}"
+            f"{row.cell.label} is the best cell on the validation split. Its result on the test split, which was "
+            f"evaluated for this cell only: {self.headline} {row.test}, over {row.done} "
+            f"{self.over if row.done > 1 else self.over[:-1]}.{not_run}"
         )
 
 
-def means(found: Study) -> tuple[list[str], list[Cells]]:
-    """Columns and rows: a cell each, with its means over seeds or folds. An asterisk marks the chosen one."""
-    columns = ["cell", *found.names, f"{found.headline} (val)", f"{found.headline} (test)", "trained", ""]
-    rows: list[Cells] = []
-    for row in found.rows:
-        mark = "* " if row.cell.number == found.chosen else "  "
+def mean_table(study: Study) -> tuple[list[str], list[RowCells]]:
+    """Columns and rows of the table of cells, with means over seeds or folds. An asterisk marks the selected cell."""
+    columns = ["cell", *study.names, f"{study.headline} (val)", f"{study.headline} (test)", "trained", ""]
+    rows: list[RowCells] = []
+    for row in study.rows:
+        mark = "* " if row.cell.number == study.chosen else "  "
         rows.append(
             [
                 f"{mark}{row.cell.number}",
-                *(text(value) for value in row.cell.values.values()),
-                _said(row.validation),
-                _said(row.test),
+                *(setting_text(value) for value in row.cell.values.values()),
+                _metric_text(row.validation),
+                _metric_text(row.test),
                 f"{row.done} of {len(row.trainings)}",
-                _why(row),
+                _remark(row),
             ]
         )
     return columns, rows
 
 
-def _why(row: Row) -> str:
-    """Why not all of a cell's trainings have a figure."""
-    left = [training.label for training in row.trainings if training.status == "not run"]
-    failed = [f"{one.label} failed: {one.reason}" for one in row.trainings if one.status == "failed"]
-    return "; ".join([*failed[:1], *([f"not run: {', '.join(left)}"] if left else [])])
+def _remark(row: CellResult) -> str:
+    """Which trainings of a cell failed or were not run."""
+    not_run = [training.label for training in row.trainings if training.status == "not run"]
+    failed = [f"{t.label} failed: {t.reason}" for t in row.trainings if t.status == "failed"]
+    return "; ".join([*failed[:1], *([f"not run: {', '.join(not_run)}"] if not_run else [])])
 
 
-def each(found: Study) -> tuple[list[str], list[Cells]]:
-    """Columns and rows: a training each."""
+def training_table(study: Study) -> tuple[list[str], list[RowCells]]:
+    """Columns and rows of the table of trainings."""
     columns = [
         "cell",
-        *found.names,
-        found.over[:-1],
-        f"{found.headline} (val)",
-        f"{found.headline} (test)",
+        *study.names,
+        study.over[:-1],
+        f"{study.headline} (val)",
+        f"{study.headline} (test)",
         "seconds",
         "run",
     ]
-    rows: list[Cells] = []
-    for row in found.rows:
+    rows: list[RowCells] = []
+    for row in study.rows:
         for training in row.trainings:
-            why = "" if training.status == "done" else f"{training.status}: {training.reason}"
+            remark = "" if training.status == "done" else f"{training.status}: {training.reason}"
             rows.append(
                 [
                     row.cell.number,
-                    *(text(value) for value in row.cell.values.values()),
+                    *(setting_text(value) for value in row.cell.values.values()),
                     training.label.split("-")[1],
-                    _said(training.validation) or why,
-                    _said(training.test),
+                    _metric_text(training.validation) or remark,
+                    _metric_text(training.test),
                     training.seconds,
                     training.folder,
                 ]
@@ -138,21 +138,21 @@ def each(found: Study) -> tuple[list[str], list[Cells]]:
     return columns, rows
 
 
-def numbers(found: Study) -> tuple[list[str], list[Cells]]:
-    """The same for machines: a mean or a training a row, every figure in a column of its own."""
+def numeric_table(study: Study) -> tuple[list[str], list[RowCells]]:
+    """Columns and rows for CSV: means and trainings, with value and bounds in separate columns."""
     bounds = ("value", "low", "high")
     columns = [
         "cell",
-        *found.names,
-        found.over[:-1],
+        *study.names,
+        study.over[:-1],
         "status",
         *(f"{split} {b}" for split in ("val", "test") for b in bounds),
         "seconds",
         "run",
     ]
-    rows: list[Cells] = []
-    for row in found.rows:
-        values = [text(value) for value in row.cell.values.values()]
+    rows: list[RowCells] = []
+    for row in study.rows:
+        values = [setting_text(value) for value in row.cell.values.values()]
         rows.append(
             [
                 row.cell.number,
@@ -165,18 +165,18 @@ def numbers(found: Study) -> tuple[list[str], list[Cells]]:
                 None,
             ]
         )
-        for one in row.trainings:
-            status = one.status if not one.reason else f"{one.status}: {one.reason}"
+        for training in row.trainings:
+            status = training.status if not training.reason else f"{training.status}: {training.reason}"
             rows.append(
                 [
                     row.cell.number,
                     *values,
-                    one.label.split("-")[1],
+                    training.label.split("-")[1],
                     status,
-                    *_bounds(one.validation),
-                    *_bounds(one.test),
-                    one.seconds,
-                    one.folder,
+                    *_bounds(training.validation),
+                    *_bounds(training.test),
+                    training.seconds,
+                    training.folder,
                 ]
             )
     return columns, rows
@@ -186,73 +186,78 @@ def _bounds(metric: Metric | None) -> list[float | None]:
     return [None] * 3 if metric is None else [metric.value, metric.low, metric.high]
 
 
-def _said(metric: Metric | None) -> str:
+def _metric_text(metric: Metric | None) -> str:
     return "" if metric is None else str(metric)
 
 
-def effects(found: Study) -> tuple[list[str], list[Cells]]:
-    """Columns and rows: how much each setting matters, the most important first."""
-    shares = found.importance or {}
-    rows: list[Cells] = [
-        [name, f"{100 * share:.0f} %"] for name, share in sorted(shares.items(), key=lambda entry: -entry[1])
+def importance_table(study: Study) -> tuple[list[str], list[RowCells]]:
+    """Columns and rows of the table of importances, the most important setting first."""
+    fractions = study.importance or {}
+    rows: list[RowCells] = [
+        [name, f"{100 * fraction:.0f} %"] for name, fraction in sorted(fractions.items(), key=lambda entry: -entry[1])
     ]
-    if shares and not found.searched:
-        rows.append(["together, and chance", f"{100 * max(0.0, 1 - sum(shares.values())):.0f} %"])
-    return ["setting", "matters"], rows
+    if fractions and not study.is_search:
+        rows.append(["interactions and noise", f"{100 * max(0.0, 1 - sum(fractions.values())):.0f} %"])
+    return ["setting", "importance"], rows
 
 
-def caption(found: Study) -> str:
-    """What ± and the shares mean."""
-    way = (
-        "optuna's estimate of how much of the variance each explains"
-        if found.searched
-        else "the share of the variance between cells that each explains by itself"
+def caption(study: Study) -> str:
+    """What ±, * and the importance mean."""
+    importance = (
+        "optuna's estimate (fANOVA) of the fraction of the variance that a setting explains"
+        if study.is_search
+        else "the fraction of the variance between cells that a setting alone explains (main effect)"
     )
     return (
-        f"± of a cell is a 95 % interval of the mean over {found.over} (Student's t), ± of one training over its "
-        f'samples. * is the best on validation; only it was judged on the test split. "matters" is {way}.'
+        f"± is half the width of the 95 % confidence interval: of a cell over {study.over} (Student's t), of one "
+        "training over its samples. * marks the best cell on the validation split, the only one evaluated on the test "
+        f"split. Importance is {importance}."
     )
 
 
-def written(found: Study, form: str) -> str:
-    """The tables in one form: means, then trainings, then what matters."""
-    tables = [table(*means(found), form), table(*each(found), form)]
-    if found.importance:
-        tables.append(table(*effects(found), form))
+def format_tables(study: Study, form: str) -> str:
+    """All tables in one format: cells, trainings, importances."""
+    tables = [table(*mean_table(study), form), table(*training_table(study), form)]
+    if study.importance:
+        tables.append(table(*importance_table(study), form))
     return "\n\n".join(tables)
 
 
-def write(found: Study) -> None:
-    """`study.csv`, `study.md`, `study.tex` and `report.html` in the study's folder."""
-    files.write_text(found.folder / FILES["csv"], table(*numbers(found), "csv") + "\n")
-    files.write_text(found.folder / FILES["markdown"], f"{written(found, 'markdown')}\n\n{caption(found)}\n")
-    files.write_text(found.folder / FILES["latex"], written(found, "latex") + "\n")
-    made = {"Cells": means(found), "What matters": effects(found), "Trainings": each(found)}
-    tables = [Table(title=title, columns=columns, rows=rows) for title, (columns, rows) in made.items() if rows]
+def write_study(study: Study) -> None:
+    """Write `study.csv`, `study.md`, `study.tex` and `report.html` into the study's folder."""
+    files.write_text(study.folder / FILES["csv"], table(*numeric_table(study), "csv") + "\n")
+    files.write_text(study.folder / FILES["markdown"], f"{format_tables(study, 'markdown')}\n\n{caption(study)}\n")
+    files.write_text(study.folder / FILES["latex"], format_tables(study, "latex") + "\n")
+    sections = {
+        "Cells": mean_table(study),
+        "Importance of settings": importance_table(study),
+        "Trainings": training_table(study),
+    }
+    tables = [Table(title=title, columns=columns, rows=rows) for title, (columns, rows) in sections.items() if rows]
     page = study_page(
-        f"A study of {' and '.join(found.names) or 'seeds'}",
-        found.verdict,
-        caption(found),
+        f"Study of {' and '.join(study.names) or 'seeds'}",
+        study.verdict,
+        caption(study),
         tables,
-        [plot for name in found.names if (plot := against(found, name)) is not None],
+        [plot for name in study.names if (plot := setting_plot(study, name)) is not None],
     )
-    files.write_text(found.folder / "report.html", page)
+    files.write_text(study.folder / "report.html", page)
 
 
-def against(found: Study, name: str) -> Plot | None:
-    """The headline on validation against one setting, a point a cell; values that are no numbers stand in a row."""
-    judged = [
+def setting_plot(study: Study, name: str) -> Plot | None:
+    """The headline metric on validation against one setting, one point per cell; categorical values in given order."""
+    evaluated = [
         (row.cell.values[name], row.validation)
-        for row in found.rows
+        for row in study.rows
         if row.validation is not None and row.validation.value is not None
     ]
-    if len(judged) < 2:
+    if len(evaluated) < 2:
         return None
-    values = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value, _ in judged]
+    values = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value, _ in evaluated]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    words = list(dict.fromkeys(map(text, values)))
-    x = [float(value) if numeric else float(words.index(text(value)) + 1) for value in values]
-    metrics = [metric for _, metric in judged]
+    words = list(dict.fromkeys(map(setting_text, values)))
+    x = [float(value) if numeric else float(words.index(setting_text(value)) + 1) for value in values]
+    metrics = [metric for _, metric in evaluated]
     scale = 100 if metrics[0].percent else 1
     unit = "%" if metrics[0].percent else metrics[0].unit
 
@@ -265,12 +270,12 @@ def against(found: Study, name: str) -> Plot | None:
         y=scaled([m.value for m in metrics]),
         low=scaled([m.value if m.low is None else m.low for m in metrics]),
         high=scaled([m.value if m.high is None else m.high for m in metrics]),
-        labels=[] if numeric else [text(value) for value in values],
+        labels=[] if numeric else [setting_text(value) for value in values],
     )
     axis = name if numeric else f"{name}, in the order given"
-    figure = f"{found.headline} (val)"
+    figure = f"{study.headline} (val)"
     return Plot(
-        title=f"Against {name}",
+        title=f"Headline metric against {name}",
         x=axis,
         y=f"{figure} [{unit}]" if unit else figure,
         series=[series],

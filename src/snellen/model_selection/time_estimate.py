@@ -1,4 +1,4 @@
-"""How long a training will take, from a short trial of it in a temporary folder."""
+"""Estimate of the time of a training, from a short trial in a temporary folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions, prepare, resume
-from snellen.api.lookup import is_ours
+from snellen.api.lookup import is_builtin
 from snellen.core import files
 from snellen.core.errors import Stopped
 from snellen.core.learner import Learner
@@ -26,29 +26,29 @@ def trial_seconds(
     options: RunOptions,
     trial: float = TRIAL,
 ) -> float | None:
-    """Seconds of a whole training, by one that is cut short; None where it cannot be cut short, or fails.
+    """Estimated seconds of a complete training; None if the learner cannot be stopped early, or fails.
 
-    Learning is taken to be as long as its steps are many; what surrounds it is counted as it was. The first trial of a
-    process pays for what is loaded once, and says too much.
+    The training time of the trial is extrapolated to all steps; other costs are counted as measured. The first trial
+    of a process includes start-up costs and overestimates.
 
     Args:
-        trial: seconds it may take.
+        trial: time limit of the trial, seconds.
     """
     if not learner.stoppable:
         return None
     limits = dataclasses.replace(options, seconds=trial, evaluate_test=False, report=False, progress=None)
     with tempfile.TemporaryDirectory(prefix="snellen-trial-") as temporary:
-        place = Path(temporary, "run")
+        folder = Path(temporary, "run")
         started = time.monotonic()
         try:
-            prepare(data, learner, settings, out=place, options=limits)
-            resume(place, learner=None if is_ours(learner) else learner, data=data, options=limits)
+            prepare(data, learner, settings, out=folder, options=limits)
+            resume(folder, learner=None if is_builtin(learner) else learner, data=data, options=limits)
         except Stopped:
             raise
-        except Exception:  # whatever is wrong, the training itself will say
+        except Exception:  # the training itself will report the error
             return None
         took = time.monotonic() - started
-        plain = files.read_json(place / "metrics.json")
+        plain = files.read_json(folder / "metrics.json")
     cut = plain["notes"].get("fitted") or plain["notes"].get("cut")
     if not cut:
         return took

@@ -1,1 +1,1 @@
-"""Networks as plain modules: no data, no training."""
+"""Networks as plain `nn.Module`s, without data and training."""

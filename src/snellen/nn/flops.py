@@ -1,4 +1,4 @@
-"""How much is computed: the floating-point operations of products and convolutions."""
+"""FLOP counter: floating-point operations of matrix products and convolutions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations of what is computed inside, by torch's own formulas; two for each multiply-add.
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Context manager that counts floating-point operations by torch's formulas, two for each multiply-add.
 
-    torch's `FlopCounterMode` counts the same, but loads torch's compiler before the first of them, in two seconds.
+    torch's `FlopCounterMode` counts the same, but first loads torch's compiler, which takes two seconds.
     """
 
     def __init__(self) -> None:
@@ -22,17 +22,17 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # to skip the compiler torch would load it
+        return False  # skipping it would load torch's compiler
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         formula = self.formulas.get(func._overloadpacket)
-        if formula is None:  # an operation made of others, which inference mode leaves whole
+        if formula is None:  # a composite operation, which inference mode does not decompose
             with self:
-                made = func.decompose(*args, **kwargs)
-            if made is not NotImplemented:
-                return made
-        made = func(*args, **kwargs)
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
         if formula is not None:
-            self.count += formula(*args, **kwargs, out_val=made)
-        return made
+            self.count += formula(*args, **kwargs, out_val=result)
+        return result

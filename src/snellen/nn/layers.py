@@ -1,4 +1,4 @@
-"""Layers that several networks share."""
+"""Standardisation layer and activations, shared by several networks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from snellen.core.spec import Input
 
 
 class Standardize(nn.Module):
-    """Raw inputs of any depth to zero mean and unit variance: the first layer of every network, saved with it.
+    """Standardisation of raw inputs of any bit depth: the first layer of every network, saved with it.
 
-    Vectors are standardised by column, pictures by channel. Sources deeper than 8 bits are first cut to the robust
+    Vectors are standardised by column, images by channel. Sources deeper than 8 bits are first clamped to the robust
     range [low, high] of the training set, so that one hot pixel does not set the scale.
 
     Args:
-        input: decides how many means there are: D columns or C channels.
-        channels: pictures are read with so many channels; default those of the source.
+        input: gives the number of means: D columns or C channels.
+        channels: number of channels of the images; default those of the source.
     """
 
     mean: Tensor
@@ -30,7 +30,7 @@ class Standardize(nn.Module):
         super().__init__()
         count = channels or input.shape[0]
         assert count is not None
-        self.known = False  # whether it came with pretrained weights, and is not to be learned anew
+        self.is_fixed = False  # True if it came with pretrained weights and must not be fitted again
         self.rank = len(input.shape)
         self.deep = input.dtype != "uint8" and self.rank > 1
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))
@@ -46,36 +46,37 @@ class Standardize(nn.Module):
         self._prepare()
 
     def _prepare(self) -> None:
-        """What each batch needs of mean and deviation, as numbers where there is one channel."""
+        """Compute scale and shift from mean and deviation, as scalars if there is one channel."""
         shape = (-1,) + (1,) * (self.rank - 1) if len(self.mean) > 1 else ()
-        if self.mean.is_meta:  # shapes are all there is, and torch would load its compiler to divide them
+        if self.mean.is_meta:  # without values, and torch would load its compiler for a division
             self.scale = self.shift = self.mean.float().reshape(shape)
             return
         self.scale = (1 / self.std).float().reshape(shape)
         self.shift = (-self.mean / self.std).float().reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) or (B, D) of any dtype to float32 of the same shape."""
+        """Standardise (B, C, ...) or (B, D) of any dtype to float32 of the same shape."""
         if x.dtype == torch.float64:
             shape = (-1,) + (1,) * (self.rank - 1)
-            # A large offset with small differences would be lost in float32: subtract first.
+            # float32 would lose small differences on a large offset: subtract first.
             if self.deep:
                 x = x.clamp(self.low.double(), self.high.double())
             return ((x - self.mean.view(shape)) / self.std.view(shape)).float()
         x = x.float()
         if self.deep:
             x = x.clamp(self.low, self.high)
-        if self.shift.ndim == 0:  # one channel: a number, which costs half of a broadcast
+        if self.shift.ndim == 0:  # one channel: a scalar takes half the time of a broadcast
             return (x * self.scale).add_(self.shift)
         return torch.addcmul(self.shift, x, self.scale)
 
-    def learn(self, x: Tensor, value_range: tuple[float, float] | None = None, *, alike: bool = False) -> None:
-        """Takes mean, deviation and range from training inputs.
+    def fit(self, x: Tensor, value_range: tuple[float, float] | None = None, *, shared_range: bool = False) -> None:
+        """Set mean, deviation and range from training inputs.
 
         Args:
-            x: (N, C, ...) or (N, D), a fair part of the training split.
-            span: the range to use instead of the robust one of `x`.
-            alike: pictures' values go to 0 … 1 by their range, all channels alike: distances keep their meaning.
+            x: (N, C, ...) or (N, D), a representative part of the training split.
+            value_range: used in place of the robust range of `x`.
+            shared_range: scale image values to 0 … 1 by the range, all channels equally, so that distances keep
+                their meaning.
         """
         values = x.double()
         if self.deep:
@@ -86,9 +87,9 @@ class Standardize(nn.Module):
         dims = [d for d in range(values.ndim) if d != 1]
         std = values.std(dim=dims, correction=0)
         self.mean.copy_(values.mean(dim=dims))
-        varies = (values.amax(dim=dims) > values.amin(dim=dims)) & (std > 0)  # whatever its unit
+        varies = (values.amax(dim=dims) > values.amin(dim=dims)) & (std > 0)  # independent of the unit
         self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant column stays zero
-        if alike and self.rank > 1:
+        if shared_range and self.rank > 1:
             self.mean.fill_(low)
             self.std.fill_(high - low)
         self.low.fill_(low)
@@ -105,12 +106,12 @@ def robust_range(x: Tensor) -> tuple[float, float]:
 
 
 def activation(name: str) -> nn.Module:
-    """An activation by its name.
+    """Activation layer by name.
 
     Args:
         name: "relu", "tanh", "sigmoid", "leaky-relu" (slope 0.1, as in lecture 003), "maxout", "step" or "linear".
     """
-    made: dict[str, nn.Module] = {
+    layers: dict[str, nn.Module] = {
         "relu": nn.ReLU(),
         "tanh": nn.Tanh(),
         "sigmoid": nn.Sigmoid(),
@@ -119,11 +120,11 @@ def activation(name: str) -> nn.Module:
         "step": Step(),
         "linear": nn.Identity(),
     }
-    return made[name]
+    return layers[name]
 
 
 class Maxout(nn.Module):
-    """The larger of each two neighbours: max(w₁ᵀx + b₁, w₂ᵀx + b₂) where a linear layer gives twice the units.
+    """Maxout activation: max(w₁ᵀx + b₁, w₂ᵀx + b₂), after a linear layer with twice the units.
 
     Source: Goodfellow, Warde-Farley, Mirza, Courville and Bengio 2013; lecture 002.
     """
@@ -136,7 +137,7 @@ class Maxout(nn.Module):
 
 
 class Step(nn.Module):
-    """1 above zero, else 0. Its derivative is zero, so what lies below it keeps its first weights.
+    """Step (Heaviside) activation: 1 above zero, else 0. Its derivative is zero: layers below it do not train.
 
     Source: Rosenblatt 1958; lecture 001.
     """

@@ -1,4 +1,4 @@
-"""The nearest of many remembered samples, by blocked matrix products.
+"""k nearest neighbours among stored samples, by blocked matrix products.
 
 Source: Cover and Hart 1967; lecture 004.
 """
@@ -13,25 +13,25 @@ from torch import Tensor, nn
 from snellen.core.spec import Input
 from snellen.nn.layers import Standardize
 
-QUERIES = 256  # inputs asked about at once
-NUMBERS = 1 << 22  # of remembered samples compared at once, so that memory stays small
-MIDDLE = 1000  # remembered samples whose mean is taken for the middle of all
-SPARE = 8  # candidates beyond k, so that rounding in the products loses none
-NARROW = 64  # columns up to which the products are taken in float64
+QUERY_BLOCK = 256  # queries per matrix product
+MAX_ELEMENTS = 1 << 22  # of stored samples compared at once, to bound memory
+MEAN_SAMPLES = 1000  # stored samples whose mean approximates that of all
+EXTRA_CANDIDATES = 8  # beyond k, so that rounding in the products loses none
+FLOAT64_MAX_COLUMNS = 64  # up to which the products are computed in float64
 
 
 class Neighbours(nn.Module):
-    """Samples as they were read, with their targets.
+    """Stored training samples with their targets, searched for nearest neighbours.
 
-    x: (N, ...) at the depth of the source; y: (N,) or (N, T). Columns are standardised before they are compared,
-    pictures' values scaled to 0 … 1.
+    x: (N, ...) at the depth of the source; y: (N,) or (N, T). For the distance, columns are standardised and image
+    values are scaled to 0 … 1.
 
     Args:
-        shape: of one sample as it is read.
-        y: of any length; says the shape and type of targets.
+        shape: of one raw sample.
+        y: of any length; defines the shape and type of targets.
     """
 
-    grows = ("x", "y")
+    variable_length = ("x", "y")
     x: Tensor
     y: Tensor
 
@@ -41,45 +41,47 @@ class Neighbours(nn.Module):
         self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
         self.register_buffer("y", y[:0])
 
-    def remember(self, x: Tensor, y: Tensor) -> None:
-        """Keeps (N, ...) samples and their targets."""
+    def store_samples(self, x: Tensor, y: Tensor) -> None:
+        """Store (N, ...) samples and their targets."""
         self.x = x.to(self.x.dtype)
         self.y = y.to(self.y.dtype)
 
-    def of(self, x: Tensor, k: int) -> Tensor:
-        """(B, ...) raw inputs to the targets of the k nearest, nearest first, (B, k) or (B, k, T)."""
-        parts = (x,) if torch.compiler.is_exporting() else torch.split(x, QUERIES)
+    def nearest_targets(self, x: Tensor, k: int) -> Tensor:
+        """Targets of the k nearest samples, nearest first: (B, ...) raw inputs to (B, k) or (B, k, T)."""
+        parts = (x,) if torch.compiler.is_exporting() else torch.split(x, QUERY_BLOCK)
         return self.y[torch.cat([self._nearest(part, k) for part in parts])]
 
     def _nearest(self, x: Tensor, k: int) -> Tensor:
-        """(B, k) positions; of samples equally far the one remembered first.
+        """(B, k) indices of the nearest samples; ties go to the sample stored first.
 
-        ‖q − s‖² = ‖q‖² − 2 q·s + ‖s‖² is one matrix product, but loses digits where the two are close: it chooses
-        candidates, which are then put in order by the differences themselves.
+        ‖q − s‖² = ‖q‖² − 2 q·s + ‖s‖² is one matrix product, but loses digits where the two are close: it selects
+        candidates, which are then sorted by the exact differences.
         """
-        middle = self._flat(self.x[:MIDDLE]).mean(0)  # about which the products are small
-        query = self._flat(x) - middle  # (B, D)
+        mean = self._flatten(self.x[:MEAN_SAMPLES]).mean(0)  # subtracted to keep the products small
+        query = self._flatten(x) - mean  # (B, D)
         best = query.new_empty(query.shape[0], 0)
-        found = torch.empty(query.shape[0], 0, dtype=torch.int64, device=query.device)
+        candidates = torch.empty(query.shape[0], 0, dtype=torch.int64, device=query.device)
         for start, block in self._blocks():
-            block = block - middle  # (n, D)
+            block = block - mean  # (n, D)
             square = torch.addmm(block.square().sum(1), query, block.T, alpha=-2)  # (B, n), less ‖q‖²
-            near = square.topk(min(k + SPARE, len(block)), largest=False)
-            best = torch.cat([best, near.values], dim=1)
-            found = torch.cat([found, near.indices + start], dim=1)
-            keep = best.topk(min(k + SPARE, best.shape[1]), largest=False).indices
-            best, found = best.gather(1, keep), found.gather(1, keep)
-        found = found.sort(1).values
-        kept = self._flat(self.x[found.flatten()]).view(*found.shape, -1)  # (B, k + SPARE, D)
-        difference = kept.double() - self._flat(x)[:, None].double()
-        order = difference.square().sum(2).sort(dim=1, stable=True).indices  # (B, k + SPARE)
-        return found.gather(1, order[:, :k])
+            nearest = square.topk(min(k + EXTRA_CANDIDATES, len(block)), largest=False)
+            best = torch.cat([best, nearest.values], dim=1)
+            candidates = torch.cat([candidates, nearest.indices + start], dim=1)
+            selected = best.topk(min(k + EXTRA_CANDIDATES, best.shape[1]), largest=False).indices
+            best, candidates = best.gather(1, selected), candidates.gather(1, selected)
+        candidates = candidates.sort(1).values
+        samples = self._flatten(self.x[candidates.flatten()]).view(
+            *candidates.shape, -1
+        )  # (B, k + EXTRA_CANDIDATES, D)
+        difference = samples.double() - self._flatten(x)[:, None].double()
+        order = difference.square().sum(2).sort(dim=1, stable=True).indices  # (B, k + EXTRA_CANDIDATES)
+        return candidates.gather(1, order[:, :k])
 
-    def _flat(self, x: Tensor) -> Tensor:
+    def _flatten(self, x: Tensor) -> Tensor:
         flat: Tensor = self.standardize(x).flatten(1)
-        return flat.double() if flat.shape[1] <= NARROW else flat
+        return flat.double() if flat.shape[1] <= FLOAT64_MAX_COLUMNS else flat
 
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:
-        size = max(1, NUMBERS // max(self.x[:1].numel(), 1))
+        size = max(1, MAX_ELEMENTS // max(self.x[:1].numel(), 1))
         for start in range(0, len(self.x), size):
-            yield start, self._flat(self.x[start : start + size])
+            yield start, self._flatten(self.x[start : start + size])

@@ -1,4 +1,4 @@
-"""Raw inputs through any network: what every task's networks have in common."""
+"""A network on raw inputs: standardisation followed by a body, for every task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snellen.nn.layers import Standardize
 
 
 class Network(nn.Module):
-    """Inputs at their own depth, standardised, through a body.
+    """Standardisation of raw inputs, then a body.
 
     Args:
         body: (B, C, H, W) or (B, D) float to (B, K).

@@ -1,4 +1,4 @@
-"""Gaussian basis functions: how near an input is to each of some centres.
+"""Gaussian radial basis functions (RBF) and their centres.
 
 Source: lecture 001, φ_j(x); Broomhead and Lowe 1988; Bishop 2006, section 3.1.
 """
@@ -29,17 +29,17 @@ class GaussianBases(nn.Module):
         square = x.square().sum(1)[:, None] - 2 * x @ centres.T + centres.square().sum(1)  # (B, M)
         return torch.exp(-square.clamp(min=0) / (2 * self.width.double().square())).float()
 
-    def place(self, centres: Tensor, width: float | None) -> None:
-        """Takes (M, D) centres, and a width, or twice the mean distance from a centre to the next where it is None."""
+    def set_centres(self, centres: Tensor, width: float | None) -> None:
+        """Set (M, D) centres and the width; None: twice the mean distance from a centre to the nearest other."""
         self.centres.copy_(centres)
         if width is None:
-            apart = torch.cdist(centres.double(), centres.double()).fill_diagonal_(torch.inf).amin(1)
-            width = 2 * float(apart[apart.isfinite() & (apart > 0)].nan_to_num().mean())
+            nearest = torch.cdist(centres.double(), centres.double()).fill_diagonal_(torch.inf).amin(1)
+            width = 2 * float(nearest[nearest.isfinite() & (nearest > 0)].nan_to_num().mean())
         self.width.fill_(width if 0 < width < torch.inf else 1.0)
 
 
-def middles(x: Tensor, count: int, seed: int) -> Tensor:
-    """The means of k-means: centres that lie where the data does.
+def kmeans_centres(x: Tensor, count: int, seed: int) -> Tensor:
+    """k-means centres of the data.
 
     Args:
         x: (N, D) float32. count: at most N.
@@ -53,8 +53,8 @@ def middles(x: Tensor, count: int, seed: int) -> Tensor:
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    found = KMeans(count, n_init=1, random_state=seed & 0x7FFFFFFF)
-    with warnings.catch_warnings(), threadpool_limits(1):  # threads would add up in any order
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than centres: some coincide
-        found.fit(x.double().numpy())
-    return torch.from_numpy(found.cluster_centers_).float()
+    kmeans = KMeans(count, n_init=1, random_state=seed & 0x7FFFFFFF)
+    with warnings.catch_warnings(), threadpool_limits(1):  # threads would sum in a random order
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than centres: some coincide
+        kmeans.fit(x.double().numpy())
+    return torch.from_numpy(kmeans.cluster_centers_).float()

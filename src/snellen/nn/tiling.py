@@ -1,4 +1,4 @@
-"""Large pictures a tile at a time, so that memory does not grow with them."""
+"""Tiled inference: large images in overlapping tiles, with bounded memory."""
 
 from __future__ import annotations
 
@@ -7,65 +7,69 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-WHOLE = 1 << 20  # pixels of a picture up to which it is asked about at once
-SIDE = 768  # pixels of a tile
-MARGIN = 64  # pixels from the edge of a tile in which its answer is not used; beyond the next as many it counts fully
-GRID = 32  # tiles begin at multiples of this, so that a network that halves them five times halves the same pixels
+MAX_UNTILED_PIXELS = 1 << 20  # larger images are cut into tiles
+TILE_SIDE = 768  # pixels
+MARGIN = 64  # pixels at the edge of a tile whose outputs are dropped; over the next as many its weight rises to 1
+ALIGNMENT = 32  # tiles begin at multiples of this, so that five poolings see the same pixels in every tile
 
 
-def tiled(
-    ask: Callable[[Tensor], Tensor], x: Tensor, whole: int = WHOLE, side: int = SIDE, margin: int = MARGIN
+def apply_tiled(
+    network: Callable[[Tensor], Tensor],
+    x: Tensor,
+    max_pixels: int = MAX_UNTILED_PIXELS,
+    side: int = TILE_SIDE,
+    margin: int = MARGIN,
 ) -> Tensor:
-    """What `ask` says of a picture, put together from overlapping tiles where the picture is large.
+    """Apply a network to an image, in overlapping tiles if the image is large.
 
-    A pixel of a tile sees less of the picture the nearer it lies to the tile's edge. So the answers within `margin` of
-    an edge inside the picture are left out, and over the next `margin` pixels one tile's answer gives way to the
-    other's. Where nothing farther than `margin` decides on a pixel, the answer is that for the whole picture.
+    A pixel near the edge of a tile has less context than in the image. So outputs within `margin` of an edge inside
+    the image are dropped, and over the next `margin` pixels the outputs of two tiles are blended. If the receptive
+    field reaches no farther than `margin`, the output equals that of the untiled image.
 
     Args:
-        ask: (B, C, h, w) to (B, K, h, w).
+        network: (B, C, h, w) to (B, K, h, w).
         x: (B, C, H, W).
-        whole: pixels up to which the picture is not cut.
-        side, margin: pixels; `side` at least 3 `margin` and a `GRID` more.
+        max_pixels: images with at most so many pixels are not cut.
+        side, margin: pixels; `side` at least 3 `margin` plus `ALIGNMENT`.
     Returns:
         (B, K, H, W), float32.
     """
     height, width = x.shape[-2:]
-    if height * width <= whole:
-        return ask(x)
-    rows, columns = spans(height, side, margin), spans(width, side, margin)
-    across, down = weights(columns, width, margin), weights(rows, height, margin)
+    if height * width <= max_pixels:
+        return network(x)
+    rows, columns = tile_spans(height, side, margin), tile_spans(width, side, margin)
+    column_weights, row_weights = tile_weights(columns, width, margin), tile_weights(rows, height, margin)
     y: Tensor | None = None
-    for (top, bottom), tall in zip(rows, down, strict=True):
-        for (left, right), wide in zip(columns, across, strict=True):
-            said = ask(x[..., top:bottom, left:right]).float()  # (B, K, h, w)
+    for (top, bottom), row_weight in zip(rows, row_weights, strict=True):
+        for (left, right), column_weight in zip(columns, column_weights, strict=True):
+            output = network(x[..., top:bottom, left:right]).float()  # (B, K, h, w)
             if y is None:
-                y = said.new_zeros(*said.shape[:2], height, width)
-            weight = tall[:, None] * wide  # (h, w)
-            y[..., top:bottom, left:right] += said * weight.to(said.device)
+                y = output.new_zeros(*output.shape[:2], height, width)
+            weight = row_weight[:, None] * column_weight  # (h, w)
+            y[..., top:bottom, left:right] += output * weight.to(output.device)
     assert y is not None
     return y
 
 
-def spans(length: int, side: int, margin: int) -> list[tuple[int, int]]:
-    """From where to where tiles reach along one axis, each at least 3 `margin` into its neighbour."""
-    if length <= side + GRID:
+def tile_spans(length: int, side: int, margin: int) -> list[tuple[int, int]]:
+    """Start and stop of the tiles along one axis; each overlaps its neighbour by at least 3 `margin`."""
+    if length <= side + ALIGNMENT:
         return [(0, length)]
-    step = max(GRID, (side - 3 * margin) // GRID * GRID)
+    step = max(ALIGNMENT, (side - 3 * margin) // ALIGNMENT * ALIGNMENT)
     starts = list(range(0, length - side, step))
-    last = -(-(length - side) // GRID) * GRID  # as near to the end as the grid allows: nothing is left over
+    last = -(-(length - side) // ALIGNMENT) * ALIGNMENT  # the last aligned start that reaches the end
     return [(start, start + side) for start in starts] + [(last, length)]
 
 
-def weights(spans: list[tuple[int, int]], length: int, margin: int) -> list[Tensor]:
-    """How much each tile counts at each of its pixels along one axis; over all tiles they add up to one."""
-    each = []
+def tile_weights(spans: list[tuple[int, int]], length: int, margin: int) -> list[Tensor]:
+    """Blending weight of each tile at each of its pixels along one axis; the weights of all tiles sum to one."""
+    weights = []
     for start, stop in spans:
-        place = torch.arange(start, stop, dtype=torch.float32) + 0.5
-        rise = ((place - start - margin) / margin).clamp(0, 1) if start > 0 else torch.ones_like(place)
-        fall = ((stop - margin - place) / margin).clamp(0, 1) if stop < length else torch.ones_like(place)
-        each.append(torch.minimum(rise, fall))
+        position = torch.arange(start, stop, dtype=torch.float32) + 0.5
+        rise = ((position - start - margin) / margin).clamp(0, 1) if start > 0 else torch.ones_like(position)
+        fall = ((stop - margin - position) / margin).clamp(0, 1) if stop < length else torch.ones_like(position)
+        weights.append(torch.minimum(rise, fall))
     total = torch.zeros(length)
-    for (start, stop), weight in zip(spans, each, strict=True):
+    for (start, stop), weight in zip(spans, weights, strict=True):
         total[start:stop] += weight
-    return [weight / total[start:stop] for (start, stop), weight in zip(spans, each, strict=True)]
+    return [weight / total[start:stop] for (start, stop), weight in zip(spans, weights, strict=True)]

@@ -1,1 +1,1 @@
-"""Understanding one run: what it cost, what is wrong with it, how it looks on a page."""
+"""Reports on a run: cost, diagnosis, plots, HTML pages and annotated images."""

@@ -1,4 +1,4 @@
-"""What a model costs: weights, multiply-adds, time, memory."""
+"""Cost of a model: parameters, multiply-adds, training and prediction time, peak memory."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from torch import nn
 from snellen.core.spec import Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
-from snellen.nn.flops import Operations
+from snellen.nn.flops import FlopCounter
 from snellen.report.reference_metrics import device_of
 
 
-class Cost:
-    """Seconds and memory of learning."""
+class TrainingCost:
+    """Wall-clock time and peak memory of training."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.peak = 0  # bytes the process held at most
+        self.peak = 0  # peak resident memory of the process, bytes
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        with contextlib.suppress(OSError):  # Linux alone can forget an earlier peak
+    def measure(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):  # only Linux can reset the peak
             Path("/proc/self/clear_refs").write_text("5")
         started = time.monotonic()
         try:
             yield
         finally:
             self.seconds = time.monotonic() - started
-            self.peak = _peak()
+            self.peak = _peak_memory()
 
 
-def _peak() -> int:
-    """Bytes of memory the process held at most since the peak was last forgotten, else in its whole life."""
+def _peak_memory() -> int:
+    """Peak resident memory of the process in bytes since the last reset, or since its start."""
     with contextlib.suppress(OSError):
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        if found:
-            return int(found[1]) * 1024
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        if match:
+            return int(match[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def cost_of(
-    model: nn.Module, task: Task[Any, Any], data: Dataset[Labelled], spec: Spec, learning: Cost
+def model_cost(
+    model: nn.Module, task: Task[Any, Any], data: Dataset[Labelled], spec: Spec, learning: TrainingCost
 ) -> dict[str, Any]:
-    """Plain figures: parameters, multiply-adds a sample, seconds of learning, milliseconds a prediction, bytes."""
+    """Cost as plain numbers: parameters, multiply-adds per sample, training and prediction time, peak memory."""
     split = "val" if len(data.splits["val"]) else "train"
     x = data.example(split, device_of(model))
-    with Operations() as counted:
-        task.answer(model, x, spec)
+    with FlopCounter() as counted:
+        task.predict_batch(model, x, spec)
     times = []
     for _ in range(7):
         started = time.perf_counter()
-        task.answer(model, x, spec)
+        task.predict_batch(model, x, spec)
         times.append(time.perf_counter() - started)
     weights = sum(p.numel() for p in model.parameters())
     if not weights:

@@ -1,4 +1,4 @@
-"""What a tutor would say of a run: each finding one sentence with what to try, causes before symptoms."""
+"""Diagnosis of a training run: each finding has one sentence of cause and one of remedy, causes before symptoms."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report import reference_metrics
-from snellen.report.detection_diagnosis import FEW, amiss, never_said
-from snellen.report.learning_curves import Row, scalar, smooth
-from snellen.report.network_statistics import gradients, silent_units
+from snellen.report.detection_diagnosis import MIN_CLASS_COUNT, detection_findings, missing_class_findings
+from snellen.report.learning_curves import HistoryRow, running_mean, scalar_series
+from snellen.report.network_statistics import dead_units, gradient_norms
 
 # Thresholds, each with its reason.
-CHANCE = 0.02  # of the baseline's log loss: a network that has only found the classes' shares is no further below it
-ONE_CLASS = 0.99  # of the answers; the rest may be noise of a network that is about to say nothing else
-COMMON = 0.90  # of the samples: where one class is as frequent as that, to say it often is right
-PICTURES = 3  # with a class in some of their pixels: in fewer, it may be missed by chance
-GAP = 0.05  # five points: below that, a gap is what every network shows and no remedy mends
-GAP_RATIO = 1.5  # for errors without a scale: half as large again as on the training samples
-DEAD = 0.30  # of a layer: a healthy layer loses a few units to chance and initialisation, not a third
-PROBED = 512  # validation samples on which a unit must be zero throughout to count as dead
-VANISHING = 1e-3  # first layer's gradient to the last's: at that ratio the first learns a thousand times slower
-EXPLODING = 1e3  # the other way round, or a gradient a thousand times the weight it belongs to
-CLIMBED = 3.0  # the loss at its worst, to that of the first step: noise of batches does not make three of one
-FALLEN = 0.1  # of the first loss: before that, there is nothing to rise again from
-REBOUND = 0.3  # of the way down that the loss went up again: beyond what batches scatter once averaged
-LATE = 0.1  # the last tenth of a run is its end
-BY_HEART = 0.05  # of the first loss: a batch that was learned by heart has left less than that
+CHANCE = 0.02  # relative to the baseline's log loss: class frequencies alone give no larger improvement
+ONE_CLASS = 0.99  # fraction of the predictions; the remaining ones may be noise
+COMMON_CLASS = 0.90  # fraction of the samples from which mostly predicting one class is right
+MIN_IMAGES = 3  # that contain a class; with fewer, it may be missed by chance
+GAP = 0.05  # five points: every network has a smaller gap between training and validation
+GAP_RATIO = 1.5  # for errors without a scale: validation error relative to training error
+DEAD = 0.30  # fraction of a layer; initialisation alone leaves only a few units dead
+PROBE_SAMPLES = 512  # validation samples on which a dead unit is always zero
+VANISHING = 1e-3  # gradient of the first layer relative to the last: the first learns a thousand times slower
+EXPLODING = 1e3  # the inverse ratio, or a gradient relative to its own weights
+DIVERGED = 3.0  # highest smoothed loss relative to the first loss: more than noise between batches
+MIN_DECREASE = 0.1  # relative to the first loss: a smaller decrease cannot be followed by a meaningful rise
+REBOUND = 0.3  # rise of the loss relative to its decrease: more than the noise of the smoothed loss
+FINAL_FRACTION = 0.1  # the last tenth of the steps counts as the end of a run
+OVERFIT_LOSS = 0.05  # relative to the first loss: the loss of an overfit batch is lower
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the diagnosis is made from.
+    """Input of the diagnosis.
 
     Args:
-        task, model, data: as trained.
+        task, model, data: of the training run.
         history: the rows of `history.jsonl`.
-        said: predictions of the split that is judged.
-        metrics: of the splits, by name: "val", and "test" where it was opened.
+        predictions: on the evaluated split.
+        metrics: by split: "val", and "test" if the test split has been evaluated.
         notes: of the run.
     """
 
     task: Task[Any, Any]
     model: nn.Module
     data: Dataset[Labelled]
-    history: Sequence[Row]
-    said: Predictions
+    history: Sequence[HistoryRow]
+    predictions: Predictions
     metrics: Mapping[str, Mapping[str, Metric]]
     notes: Mapping[str, Any]
 
@@ -74,248 +74,250 @@ class Evidence:
 
 
 def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
-    """Everything that is amiss with a run, causes before symptoms; an empty list for a healthy one.
+    """All findings on a run, causes before symptoms; an empty list for a healthy run.
 
     Args:
-        baseline: the baseline's metrics on the split that is judged; empty where there is none.
+        baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline.
     """
-    found = [*_leakage(e.data), *_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
+    findings = [*_leakage(e.data), *_learning_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
     if e.data.annotations is None:
-        found += [*_gradients(e), *_dead(e)]
-    if "by heart" in e.notes:  # it was not to learn anything else
-        return [*found, *_by_heart(e.history, e.notes["by heart"])]
-    learned = reference_metrics.few(e.data, "train")
-    if len(learned.splits["train"]):
-        train = reference_metrics.figures(e.task, e.model, learned, "train", e.device)
-        found += _chance(train, reference_metrics.baseline_figures(e.task, e.data, "train", learned), e.headline)
-        found += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
-    return [*found, *_one_class(e), *_unbeaten(e, baseline)]
+        findings += [*_gradients(e), *_dead_units(e)]
+    if "by heart" in e.notes:  # the run only overfits one batch
+        return [*findings, *_overfit_batch(e.history, e.notes["by heart"])]
+    subset = reference_metrics.subsample(e.data, "train")
+    if len(subset.splits["train"]):
+        train = reference_metrics.evaluate(e.task, e.model, subset, "train", e.device)
+        findings += _chance(train, reference_metrics.baseline_metrics(e.task, e.data, "train", subset), e.headline)
+        findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
+    return [*findings, *_one_class(e), *_not_better_than_baseline(e, baseline)]
 
 
 def _leakage(data: Dataset[Labelled]) -> list[Finding]:
     return [finding for finding in data.findings if finding.kind == "leakage"]
 
 
-def _rate(history: Sequence[Row], rising: bool = False) -> list[Finding]:
-    """The loss climbed above where it started, or fell and rose again.
+def _learning_rate(history: Sequence[HistoryRow], rising: bool = False) -> list[Finding]:
+    """A learning rate that is too high: the loss rose above its first value, or fell and rose again.
 
     Args:
-        rising: the loss of a detector rises with what it finds: the more of its proposals lie on objects, the more of
-            them are judged and cut out. That says nothing of the rate.
+        rising: the loss may rise in a healthy run. In a detector, more proposals on objects add more box and mask
+            losses.
     """
-    _, losses = scalar(history, "loss")
+    _, losses = scalar_series(history, "loss")
     if len(losses) < 10:
         return []
     start = losses[0]  # before the first update
-    means = smooth(losses, max(5, len(losses) // 50))
-    remedy = "Try a tenth of --lr, or leave --lr to be found."
-    if start > 0 and max(means) > CLIMBED * start:
+    means = running_mean(losses, max(5, len(losses) // 50))
+    remedy = "Try a tenth of this --lr, or --lr auto (learning-rate range test)."
+    if start > 0 and max(means) > DIVERGED * start:
         return [
             Finding(
                 kind="rate",
-                message=f"The learning rate is too high: the training loss climbed to "
-                f"{max(means):.3g} from {start:.3g} at the start.",
+                message=f"The learning rate is too high: the training loss rose from {start:.3g} at the first step "
+                f"to {max(means):.3g}.",
                 remedy=remedy,
             )
         ]
     if rising:
         return []
-    late = losses[-max(5, int(LATE * len(losses))) :]
-    end, lowest = sum(late) / len(late), min(means[: -len(late)], default=start)
-    if end - lowest > REBOUND * (start - lowest) and start - lowest > FALLEN * abs(start):
+    final = losses[-max(5, int(FINAL_FRACTION * len(losses))) :]
+    end, lowest = sum(final) / len(final), min(means[: -len(final)], default=start)
+    if end - lowest > REBOUND * (start - lowest) and start - lowest > MIN_DECREASE * abs(start):
         return [
             Finding(
                 kind="rate",
-                message=f"The learning rate may be too high: the training loss fell to "
-                f"{lowest:.3g} and ended at {end:.3g}.",
+                message=f"The learning rate may be too high: the training loss fell to {lowest:.3g}, then rose to "
+                f"{end:.3g} at the end.",
                 remedy=remedy,
             )
         ]
     return []
 
 
-def _by_heart(history: Sequence[Row], count: int) -> list[Finding]:
-    """One batch could not be learned by heart."""
-    _, losses = scalar(history, "loss")
+def _overfit_batch(history: Sequence[HistoryRow], count: int) -> list[Finding]:
+    """The model cannot overfit one batch."""
+    _, losses = scalar_series(history, "loss")
     if len(losses) < 10:
         return []
-    start, late = losses[0], losses[-5:]
-    end = sum(late) / len(late)
-    if end <= BY_HEART * start:
+    start, final = losses[0], losses[-5:]
+    end = sum(final) / len(final)
+    if end <= OVERFIT_LOSS * start:
         return []
     return [
         Finding(
             kind="by-heart",
-            message=f"One batch of {count} samples cannot be learned by heart: its loss is "
-            f"{end:.3g} in the end, {start:.3g} at the start.",
-            remedy="Look at its inputs and labels: are like samples labelled unlike? Then try another --lr, "
-            "or a larger network.",
+            message=f"The model cannot overfit one batch of {count} samples: its loss only fell from {start:.3g} to "
+            f"{end:.3g}.",
+            remedy="Check the inputs and labels for equal samples with different labels. Then try another --lr or a "
+            "larger network.",
         )
     ]
 
 
 def _gradients(e: Evidence) -> list[Finding]:
     """Vanishing and exploding gradients by layer, from one backward pass over training samples."""
-    train = reference_metrics.few(e.data, "train", 64).samples("train", e.device)
-    sizes = gradients(e.model, train.take(torch.arange(len(train))), e.spec) if len(train) else []
-    if len(sizes) < 3:
+    train = reference_metrics.subsample(e.data, "train", 64).samples("train", e.device)
+    norms = gradient_norms(e.model, train.take(torch.arange(len(train))), e.spec) if len(train) else []
+    if len(norms) < 3:
         return []
-    first, last = sizes[0], sizes[-1]
+    first, last = norms[0], norms[-1]
     if last.gradient > 0 and first.gradient < VANISHING * last.gradient:
-        ratio = f"{last.gradient / first.gradient:.1g} times smaller" if first.gradient else "zero"
-        weak = next((n for n, s in enumerate(sizes) if s.gradient >= VANISHING * last.gradient), len(sizes))
+        size = f"{last.gradient / first.gradient:.1g} times smaller than in the last" if first.gradient else "zero"
+        weak = next((n for n, s in enumerate(norms) if s.gradient >= VANISHING * last.gradient), len(norms))
         return [
             Finding(
                 kind="vanishing",
                 count=weak,
-                message=f"Gradients vanish: those of the first layer "
-                f"({first.name}) are {ratio} against the last, and {weak} of {len(sizes)} layers hardly learn.",
-                remedy="Try ReLU in place of sigmoid or tanh, fewer layers, normalisation or residual units.",
+                message=f"Vanishing gradients: in the first layer ({first.name}) they are {size}; {weak} of "
+                f"{len(norms)} layers hardly learn.",
+                remedy="Try ReLU instead of sigmoid or tanh, fewer layers, normalisation or residual units.",
             )
         ]
-    wild = max(sizes, key=lambda s: s.gradient / max(s.weight, 1e-12))
-    too_large = wild.gradient > EXPLODING * max(wild.weight, 1e-12)
-    if too_large or (last.gradient > 0 and first.gradient > EXPLODING * last.gradient):
-        worst = wild if too_large else first
+    largest = max(norms, key=lambda s: s.gradient / max(s.weight, 1e-12))
+    check_num_pixels = largest.gradient > EXPLODING * max(largest.weight, 1e-12)
+    if check_num_pixels or (last.gradient > 0 and first.gradient > EXPLODING * last.gradient):
+        worst = largest if check_num_pixels else first
         return [
             Finding(
                 kind="exploding",
-                message=f"Gradients explode: in {worst.name} they are {worst.gradient:.2g} a "
-                f"weight, where the weights are {worst.weight:.2g} and the last layer's gradients "
-                f"{last.gradient:.2g}.",
-                remedy="Try --clip 1, a smaller --lr, smaller initial weights or normalisation.",
+                message=f"Exploding gradients: in {worst.name} the RMS gradient is {worst.gradient:.2g} and the RMS "
+                f"weight {worst.weight:.2g}; the RMS gradient of the last layer is {last.gradient:.2g}.",
+                remedy="Try --clip-grad 1, a smaller --lr, smaller initial weights or normalisation.",
             )
         ]
     return []
 
 
-def _dead(e: Evidence) -> list[Finding]:
+def _dead_units(e: Evidence) -> list[Finding]:
     """Hidden ReLU units that are zero on every sample."""
     split = "val" if len(e.data.splits["val"]) else "train"
-    samples = reference_metrics.few(e.data, split, PROBED).samples(split, e.device)
-    layers = silent_units(e.model, samples, e.spec)
+    samples = reference_metrics.subsample(e.data, split, PROBE_SAMPLES).samples(split, e.device)
+    layers = dead_units(e.model, samples, e.spec)
     dead = [
-        (place + 1, int(silent.sum()), len(silent))
-        for place, silent in enumerate(layers)
-        if len(silent) and float(silent.double().mean()) > DEAD
+        (k + 1, int(is_dead.sum()), len(is_dead))
+        for k, is_dead in enumerate(layers)
+        if len(is_dead) and float(is_dead.double().mean()) > DEAD
     ]
     if not dead:
         return []
-    where = ", ".join(f"{count} of {units} in hidden layer {place}" for place, count, units in dead)
+    where = ", ".join(f"{count} of {units} in hidden layer {layer}" for layer, count, units in dead)
     return [
         Finding(
             kind="dead-units",
             count=sum(count for _, count, _ in dead),
-            message=f"Many ReLU units are dead, zero on all of {len(samples)} samples: {where}.",
+            message=f"Many ReLU units are dead (zero on all of {len(samples)} samples): {where}.",
             remedy="Try a smaller --lr, leaky ReLU, or fewer units.",
         )
     ]
 
 
-def _chance(train: Mapping[str, Metric], known_nothing: Mapping[str, Metric], headline: str) -> list[Finding]:
-    """Nothing was learned: on training samples it is no better than the baseline, in its loss nor in its answers."""
-    ours, theirs = train.get(headline), known_nothing.get(headline)
+def _chance(train: Mapping[str, Metric], baseline: Mapping[str, Metric], headline: str) -> list[Finding]:
+    """Loss and headline metric on training samples are no better than those of the baseline."""
+    ours, theirs = train.get(headline), baseline.get(headline)
     if ours is None or theirs is None:
         return []
-    gained = reference_metrics.gained(ours, theirs)
-    if gained is None or gained > reference_metrics.SKILL:
+    skill = reference_metrics.skill_score(ours, theirs)
+    if skill is None or skill > reference_metrics.MIN_SKILL_SCORE:
         return []
-    figures = f"its {headline} is {ours}, that of the baseline {theirs}"
-    loss, chance = train.get("log loss"), known_nothing.get("log loss")
-    if loss is not None and chance is not None:
-        below = reference_metrics.gained(loss, chance)
-        if below is not None and below > CHANCE:
+    values = f"{headline} is {ours}, that of the baseline {theirs}"
+    loss, baseline_loss = train.get("log loss"), baseline.get("log loss")
+    if loss is not None and baseline_loss is not None:
+        loss_skill = reference_metrics.skill_score(loss, baseline_loss)
+        if loss_skill is not None and loss_skill > CHANCE:
             return []
-        if below is not None:
-            figures = f"its loss is {loss.value:.3g}, that of chance {chance.value:.3g}"
+        if loss_skill is not None:
+            values = f"the loss is {loss.value:.3g}, that of the baseline {baseline_loss.value:.3g}"
     return [
         Finding(
             kind="at-chance",
-            message=f"Nothing was learned: even on its training samples {figures}.",
-            remedy="Try --overfit: if one batch cannot be learned by heart, look at the labels; if it can, "
-            "change --lr or train longer.",
+            message=f"The model learned nothing: even on training samples {values}.",
+            remedy="Try --overfit. If the model cannot overfit one batch, check the labels; if it can, change --lr or "
+            "train longer.",
         )
     ]
 
 
 def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) -> list[Finding]:
-    """Much better on what it learned from than on what it did not."""
-    seen, unseen = train.get(headline), val.get(headline)
-    if seen is None or unseen is None or seen.value is None or unseen.value is None:
+    """Overfitting: much better on training samples than on validation samples."""
+    training, validation = train.get(headline), val.get(headline)
+    if training is None or validation is None or training.value is None or validation.value is None:
         return []
-    worse = reference_metrics.beats(seen, _far_end(unseen))
-    if seen.higher_is_better:
-        far = seen.value - unseen.value > GAP
+    significant = reference_metrics.significantly_better(training, _better_bound(validation))
+    if training.higher_is_better:
+        large = training.value - validation.value > GAP
     else:
-        far = unseen.value > GAP_RATIO * seen.value
-    if not (worse and far):
+        large = validation.value > GAP_RATIO * training.value
+    if not (significant and large):
         return []
     return [
         Finding(
             kind="gap",
-            message=f"It learns by heart: {headline} is {seen} on training samples and {unseen} on validation samples.",
+            message=f"The model overfits: {headline} is {training} on training samples and {validation} on validation "
+            "samples.",
             remedy="Try more data, augmentation, --weight-decay, dropout, --patience or a smaller model.",
         )
     ]
 
 
-def _far_end(metric: Metric) -> Metric:
-    """The end of the interval nearest to a better figure."""
+def _better_bound(metric: Metric) -> Metric:
+    """The bound of the confidence interval on the better side."""
     end = metric.high if metric.higher_is_better else metric.low
     return Metric(value=metric.value if end is None else end, higher_is_better=metric.higher_is_better)
 
 
 def _one_class(e: Evidence) -> list[Finding]:
-    """The same answer to everything, or classes that are never answered."""
+    """One class for all samples, or classes that are never predicted."""
     if isinstance(e.spec.target, Boxes):
-        return amiss(e.said, e.spec, e.metrics[e.split][e.headline].value)
+        return detection_findings(e.predictions, e.spec, e.metrics[e.split][e.headline].value)
     remedy = "Try --class-weights balanced or --sampling balanced, a smaller --lr, or train longer."
     target = e.spec.target
-    if isinstance(target, Labels) and len(e.said["scores"]):
-        if bool((e.said["scores"] > 0).any()) or not bool((e.said["truth"] > 0.5).any()):
+    if isinstance(target, Labels) and len(e.predictions["scores"]):
+        if bool((e.predictions["scores"] > 0).any()) or not bool((e.predictions["truth"] > 0.5).any()):
             return []
         return [
             Finding(
                 kind="one-class",
-                message=f"It never says any label for all {len(e.said['truth']):,} samples.",
+                message=f"The model predicts no label for any of {len(e.predictions['truth']):,} samples.",
                 remedy=remedy,
             )
         ]
-    if not isinstance(target, Classes | PixelClasses) or not len(e.said["truth"]):
+    if not isinstance(target, Classes | PixelClasses) or not len(e.predictions["truth"]):
         return []
     if isinstance(target, PixelClasses):
-        things, table = "pixels", e.said["confusion"].double().sum(0)
+        unit, table = "pixels", e.predictions["confusion"].double().sum(0)
         remedy = remedy.replace(" or --sampling balanced", "")
-        answers, truth = table.sum(0), table.sum(1)
-        enough = (e.said["truth"] > 0).sum(0) >= PICTURES
+        predicted, truth = table.sum(0), table.sum(1)
+        frequent = (e.predictions["truth"] > 0).sum(0) >= MIN_IMAGES
     else:
-        things, classes = "samples", len(target.names)
-        answers = torch.bincount(e.said["scores"].argmax(1), minlength=classes).double()
-        truth = torch.bincount(e.said["truth"], minlength=classes).double()
-        enough = truth >= FEW
-    most = int(answers.argmax())
-    said, true = (float(counts[most] / counts.sum().clamp(min=1)) for counts in (answers, truth))
-    if not (said == 1 and true < 1) and not (said >= ONE_CLASS and true < COMMON):
-        return never_said(answers, truth, enough, target.names, things, remedy)
+        unit, classes = "samples", len(target.names)
+        predicted = torch.bincount(e.predictions["scores"].argmax(1), minlength=classes).double()
+        truth = torch.bincount(e.predictions["truth"], minlength=classes).double()
+        frequent = truth >= MIN_CLASS_COUNT
+    top = int(predicted.argmax())
+    predicted_fraction, true_fraction = (float(c[top] / c.sum().clamp(min=1)) for c in (predicted, truth))
+    is_constant = predicted_fraction == 1 and true_fraction < 1
+    if not is_constant and not (predicted_fraction >= ONE_CLASS and true_fraction < COMMON_CLASS):
+        return missing_class_findings(predicted, truth, frequent, target.names, unit, remedy)
     return [
         Finding(
             kind="one-class",
-            message=f"It says {target.names[most]} to {100 * said:.3g} % of the {things}, and {100 * true:.3g} % are.",
+            message=f"The model predicts {target.names[top]} for {100 * predicted_fraction:.3g} % of the {unit}; "
+            f"only {100 * true_fraction:.3g} % are of this class.",
             remedy=remedy,
         )
     ]
 
 
-def _unbeaten(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
-    """Not better than knowing nothing, or not surely so."""
+def _not_better_than_baseline(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
+    """Not significantly better than the baseline."""
     ours, theirs = e.metrics[e.split].get(e.headline), baseline.get(e.headline)
-    if ours is None or theirs is None or reference_metrics.beats(ours, theirs) is not False:
+    if ours is None or theirs is None or reference_metrics.significantly_better(ours, theirs) is not False:
         return []
     return [
         Finding(
             kind="baseline",
-            message=f"The baseline is not beaten: {e.headline} is {ours} against {theirs} "
-            f"of a model that knows nothing, over {len(e.said['ids']):,} {e.split} samples.",
-            remedy="Try training longer, another model or more data; with few samples, more to judge by.",
+            message=f"The model is not significantly better than the baseline: {e.headline} is {ours}, that of the "
+            f"baseline {theirs}, over {len(e.predictions['ids']):,} {e.split} samples.",
+            remedy="Try training longer, another model or more data. If the split is small, evaluate on more samples.",
         )
     ]

@@ -1,4 +1,4 @@
-"""Text on its way into a page: file and class names are hostile input."""
+"""Escaping and formatting of text for HTML. File and class names are untrusted input."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import unicodedata
 
 from snellen.core.views import Cell
 
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder what stands after them
+_BIDI_CONTROLS = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # bidirectional controls: they reorder the text that follows
 
 
 def clean(text: str) -> str:
-    """`text` on one line: control characters, lone surrogates and marks that turn the direction become visible."""
-    kept = []
+    """`text` on one line; control characters, lone surrogates and bidirectional controls become U+FFFD."""
+    letters = []
     for letter in str(text):
         if letter in "\n\r\t":
-            kept.append(" ")
-        elif letter in _TURNING or unicodedata.category(letter) in ("Cc", "Cs"):
-            kept.append("\ufffd")
+            letters.append(" ")
+        elif letter in _BIDI_CONTROLS or unicodedata.category(letter) in ("Cc", "Cs"):
+            letters.append("\ufffd")
         else:
-            kept.append(letter)
-    return "".join(kept)
+            letters.append(letter)
+    return "".join(letters)
 
 
-def escaped(text: str) -> str:
-    """`text` as it may stand in HTML, inside an attribute too."""
+def escape(text: str) -> str:
+    """Escape `text` for HTML content and attributes."""
     return html.escape(clean(text), quote=True)
 
 
-def unbroken(text: str) -> str:
-    """Escaped prose in which a figure stays on one line with its ± and its unit."""
+def escape_nowrap(text: str) -> str:
+    """Escape prose; non-breaking spaces keep a number, its ± and its % on one line."""
     spaced = clean(text).replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     return html.escape(spaced, quote=True)
 
 
-def name(text: str) -> str:
-    """A name of the user's in HTML, kept from turning the direction of the words around it."""
-    return f"<bdi>{escaped(text)}</bdi>"
+def escape_name(text: str) -> str:
+    """Escape a name given by the user and isolate its text direction (<bdi>)."""
+    return f"<bdi>{escape(text)}</bdi>"
 
 
-def number(value: Cell) -> str:
-    """A cell as words: thousands set off, four figures, a dash for what is not there."""
+def format_number(value: Cell) -> str:
+    """A table cell as text: thousands separators, four significant digits, a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, bool | str):
@@ -55,16 +57,16 @@ def number(value: Cell) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def large(value: float) -> str:
-    """A count in short: 61,706; 2.4 million."""
+def format_count(value: float) -> str:
+    """A count in short form: 61,706; 2.4 million."""
     for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if value >= size:
             return f"{value / size:.3g} {word}"
     return f"{value:,.0f}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit a person would take."""
+def format_duration(seconds: float) -> str:
+    """A duration in s, min or h."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     if seconds < 3600:
@@ -72,8 +74,8 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
-def size(count: float) -> str:
-    """Bytes in the unit a person would take."""
+def format_bytes(count: float) -> str:
+    """A size in bytes, KiB, MiB or GiB."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             break

@@ -1,4 +1,4 @@
-"""The rows of a history to what is drawn of learning."""
+"""Learning curves: the rows of a training history as plots."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from typing import Any
 
 from snellen.core.views import Plot, Series, View
 
-MOST_POINTS = 300  # of a line: more cannot be seen
-SHARE = 50  # the loss is averaged over a fiftieth of the run
+MAX_POINTS = 300  # of a curve
+SMOOTHING_WINDOWS = 50  # the loss is a running mean over 1/50 of the steps
 
-Row = Mapping[str, Any]
+HistoryRow = Mapping[str, Any]
 
-TITLES = {  # scalar -> title, axis, what to read from it
-    "loss": ("Training loss", "loss", "Averaged over a fiftieth of the run, as the single steps scatter."),
-    "score": ("Validation score", "score", "After each pass; the weights of the best were kept."),
-    "validation_loss": ("Validation loss", "loss", "After each pass, as in use."),
-    "lr": ("Learning rate", "rate", ""),
-    "mistakes": ("Mistakes", "mistakes in a pass", ""),
-    "updates": ("Updates", "updates in all", ""),
+TITLES = {  # scalar -> title, axis label, caption
+    "loss": ("Training loss", "loss", "Running mean over 1/50 of the training steps."),
+    "score": ("Validation score", "score", "After each epoch. The weights of the best epoch are kept."),
+    "validation_loss": ("Validation loss", "loss", "After each epoch, in evaluation mode."),
+    "lr": ("Learning rate", "learning rate", ""),
+    "mistakes": ("Misclassified training samples", "misclassified samples per epoch", ""),
+    "updates": ("Weight updates", "updates so far", ""),
 }
 
 
-def scalar(history: Sequence[Row], key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one scalar."""
+def scalar_series(history: Sequence[HistoryRow], key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of one scalar of the history."""
     rows = [row for row in history if row.get(key) is not None]
     return [float(row["step"]) for row in rows], [float(row[key]) for row in rows]
 
 
-def smooth(values: Sequence[float], width: int) -> list[float]:
-    """The running mean of the last `width` values; shorter at the start."""
+def running_mean(values: Sequence[float], width: int) -> list[float]:
+    """Running mean over the last `width` values; over fewer at the start."""
     means, total = [], 0.0
-    for place, value in enumerate(values):
-        total += value - (values[place - width] if place >= width else 0.0)
-        means.append(total / min(place + 1, width))
+    for k, value in enumerate(values):
+        total += value - (values[k - width] if k >= width else 0.0)
+        means.append(total / min(k + 1, width))
     return means
 
 
-def curves(history: Sequence[Row]) -> list[View]:
-    """One plot for each scalar: the loss smoothed, the validation score, the rate, and what else was logged."""
+def learning_curves(history: Sequence[HistoryRow]) -> list[View]:
+    """One plot per scalar: the smoothed loss, the validation score, the learning rate and any other logged scalar."""
     keys = list(dict.fromkeys(key for row in history for key in row if key not in ("loop", "step")))
     order = [key for key in TITLES if key in keys] + [key for key in keys if key not in TITLES]
-    shown: list[View] = []
+    plots: list[View] = []
     for key in order:
-        steps, values = scalar(history, key)
+        steps, values = scalar_series(history, key)
         title, axis, caption = TITLES.get(key, (key, key, ""))
         if key == "loss":
-            values = smooth(values, max(1, len(values) // SHARE))
-        steps, values = _thinned(steps), _thinned(values)
+            values = running_mean(values, max(1, len(values) // SMOOTHING_WINDOWS))
+        steps, values = _subsample(steps), _subsample(values)
         style = "points" if len(values) == 1 else "line"
-        # A loss that falls a thousandfold is a flat line on even axes.
+        # A loss that falls by orders of magnitude needs a logarithmic axis.
         log = key == "loss" and min(values) > 0 and max(values) > 30 * min(values)
-        shown.append(
+        plots.append(
             Plot(
                 title=title,
                 x="step",
@@ -62,11 +62,11 @@ def curves(history: Sequence[Row]) -> list[View]:
                 series=[Series(name=title, x=steps, y=values)],
             )
         )
-    return shown
+    return plots
 
 
-def _thinned(values: list[float]) -> list[float]:
-    """At most MOST_POINTS of them, evenly, the last one always."""
-    stride = -(-len(values) // MOST_POINTS)
-    kept = values[::stride]
-    return kept if not values or (len(values) - 1) % stride == 0 else [*kept, values[-1]]
+def _subsample(values: list[float]) -> list[float]:
+    """At most MAX_POINTS evenly spaced values, plus the last one."""
+    stride = -(-len(values) // MAX_POINTS)
+    selected = values[::stride]
+    return selected if not values or (len(values) - 1) % stride == 0 else [*selected, values[-1]]

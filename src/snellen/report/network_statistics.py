@@ -1,4 +1,4 @@
-"""What goes on inside a network: silent units, and how large gradients are from layer to layer."""
+"""Statistics of a network: dead ReLU units, and gradient norms by layer."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from snellen.data.dataset import Labelled, Samples
 _RELU = {torch.relu, torch.relu_, torch.nn.functional.relu, torch.nn.functional.relu_, Tensor.relu, Tensor.relu_}
 
 
-class Size(NamedTuple):
-    """Of one layer: root mean squares over its weights."""
+class GradientNorm(NamedTuple):
+    """Root mean square of the gradient and of the weights of one layer."""
 
     name: str
     gradient: float
     weight: float
 
 
-class _Watching(TorchFunctionMode):
-    """Sees what every ReLU gives, as a module, a function or a method, in the order of the computation."""
+class _ReLURecorder(TorchFunctionMode):
+    """Record for every ReLU (module, function or method), in order of execution, which units are zero in the batch."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[Tensor] = []
+        self.zero_units: list[Tensor] = []
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in _RELU:
-            # A unit is a feature of a linear layer, a channel of a convolution.
+            # A unit is a feature of a linear layer or a channel of a convolution.
             flat = result.detach().movedim(1, 0).flatten(1) if result.ndim > 1 else result.detach()[None]
-            self.seen.append((flat <= 0).all(1))
+            self.zero_units.append((flat <= 0).all(1))
         return result
 
 
-def silent_units(model: nn.Module, samples: Samples, spec: Spec) -> list[Tensor]:
+def dead_units(model: nn.Module, samples: Samples, spec: Spec) -> list[Tensor]:
     """For each ReLU layer, which of its units are zero on every sample: (units,) bool."""
-    together: list[Tensor] = []
+    dead: list[Tensor] = []
     with torch.inference_mode():
         for batch in samples.in_order(128):
-            watching = _Watching()
-            with watching:
+            recorder = _ReLURecorder()
+            with recorder:
                 forward(model, batch.x, spec)
-            together = [a & b for a, b in zip(together, watching.seen, strict=True)] if together else watching.seen
-    return [silent.cpu() for silent in together]
+            dead = [a & b for a, b in zip(dead, recorder.zero_units, strict=True)] if dead else recorder.zero_units
+    return [layer.cpu() for layer in dead]
 
 
-def gradients(model: nn.Module, batch: Labelled, spec: Spec) -> list[Size]:
-    """The size of the loss's gradient in each layer, first to last; none for a model that has no gradients."""
+def gradient_norms(model: nn.Module, batch: Labelled, spec: Spec) -> list[GradientNorm]:
+    """RMS of the loss gradient in each layer, first to last; an empty list for a model without gradients."""
     weights = {
         name.removesuffix(".weight"): p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1
     }
@@ -62,23 +62,23 @@ def gradients(model: nn.Module, batch: Labelled, spec: Spec) -> list[Size]:
         loss = loss_of(forward(model, batch.x, spec), batch.y, spec)
         if not loss.requires_grad:
             return []
-        found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
     return [
-        Size(name, _rms(gradient), _rms(weight.detach()))
-        for (name, weight), gradient in zip(weights.items(), found, strict=True)
+        GradientNorm(name, _rms(gradient), _rms(weight.detach()))
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
         if gradient is not None
     ]
 
 
 def forward(model: nn.Module, x: Tensor, spec: Spec) -> Tensor:
-    """The output of a model by its task's protocol."""
-    answer: Any = model.predict if isinstance(spec.target, Numbers) else model.scores
-    y: Tensor = answer(x)
+    """The output of a model: predictions for numbers, class scores otherwise."""
+    method: Any = model.predict if isinstance(spec.target, Numbers) else model.scores
+    y: Tensor = method(x)
     return y
 
 
 def loss_of(output: Tensor, y: Tensor, spec: Spec) -> Tensor:
-    """Cross-entropy; binary for several labels; squared error in units of the target's spread for numbers."""
+    """Cross-entropy; binary cross-entropy for labels; squared error of standardised targets for numbers."""
     if isinstance(spec.target, Numbers):
         spread = y.double().std(0, correction=0).clamp(min=1e-12)
         return ((output.double() - y.double()) / spread).square().mean()

@@ -1,4 +1,4 @@
-"""A run in a notebook cell: headline, figures, curves."""
+"""HTML summary of a run for a notebook cell: headline metric, metrics, learning curves."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping, Sequence
 
 from snellen.core.views import Cell, Metric, Table
 from snellen.report import view_html
-from snellen.report.html_text import escaped, unbroken
-from snellen.report.learning_curves import Row, curves
+from snellen.report.html_text import escape, escape_nowrap
+from snellen.report.learning_curves import HistoryRow, learning_curves
 
 
-def html_of_run(title: str, headline: str, metrics: Mapping[str, Metric], history: Sequence[Row]) -> str:
-    """A short summary for `_repr_html_`; its colours follow the notebook's text.
+def run_html(title: str, headline: str, metrics: Mapping[str, Metric], history: Sequence[HistoryRow]) -> str:
+    """A short HTML summary for `_repr_html_`; its colours follow the text colour of the notebook.
 
     Args:
         title: "lenet on mnist".
-        headline: the metric quoted first.
+        headline: name of the metric quoted first.
         history: the rows of `history.jsonl`.
     """
     rows: list[list[Cell]] = [[key, str(metric)] for key, metric in metrics.items()]
     plots = "".join(
-        f'<div style="flex:1 1 16rem;max-width:24rem">{view_html.html(plot)}</div>' for plot in curves(history)
+        f'<div style="flex:1 1 16rem;max-width:24rem">{view_html.html(plot)}</div>' for plot in learning_curves(history)
     )
-    figure = f"{escaped(headline)} <b>{unbroken(str(metrics[headline]))}</b>" if headline in metrics else ""
+    figure = f"{escape(headline)} <b>{escape_nowrap(str(metrics[headline]))}</b>" if headline in metrics else ""
     return (
-        f'<div style="max-width:52rem"><p><b>{escaped(title)}</b>: {figure}</p>'
-        f"{view_html.html(Table(title='', columns=['figure', 'value'], rows=rows))}"
+        f'<div style="max-width:52rem"><p><b>{escape(title)}</b>: {figure}</p>'
+        f"{view_html.html(Table(title='', columns=['metric', 'value'], rows=rows))}"
         f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{plots}</div></div>'
     )

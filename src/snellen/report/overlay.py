@@ -1,4 +1,4 @@
-"""What is drawn on pictures: boxes, masks, keypoints, and a class for every pixel."""
+"""Drawing on images: boxes, labels, masks, keypoints and class maps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.detections import Region
+from snellen.core.detections import MaskRegion
 from snellen.core.views import Mark
 from snellen.report.html_text import clean
 from snellen.report.palette import SERIES
@@ -20,95 +20,99 @@ from snellen.report.palette import SERIES
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-_VEIL = 0.45  # of the colour, over what lies below
-FEW = 12  # marks that all have their words; of more, those whose words are no wider than their box
-_GOLDEN = 0.618034  # of the circle of hues: neighbours in a list come far apart
+_MASK_OPACITY = 0.45  # of a mask's colour over the image
+MAX_FULL_LABELS = 12  # with more marks, only labels that fit the width of their box are drawn
+_GOLDEN_RATIO = 0.618034  # step in hue: successive classes get distant hues
 
 
-def colour(place: int) -> tuple[int, int, int]:
-    """RGB of the class at a place: first the colours of plots, then hues as far apart as may be."""
-    if place < len(SERIES):
-        return tuple(bytes.fromhex(SERIES[place][1:]))  # type: ignore[return-value]
-    hue = (place - len(SERIES)) * _GOLDEN % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 if place % 2 else 0.5, 0.9 if place % 3 else 0.65)
+def class_colour(index: int) -> tuple[int, int, int]:
+    """RGB colour of a class index: first the colours of plots, then hues a golden ratio apart."""
+    if index < len(SERIES):
+        return tuple(bytes.fromhex(SERIES[index][1:]))  # type: ignore[return-value]
+    hue = (index - len(SERIES)) * _GOLDEN_RATIO % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 if index % 2 else 0.5, 0.9 if index % 3 else 0.65)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def overlaid(
-    picture: Image.Image, scale: float, marks: Sequence[Mark] = (), classes: Tensor | None = None
+def draw_marks(
+    image: Image.Image, scale: float, marks: Sequence[Mark] = (), classes: Tensor | None = None
 ) -> Image.Image:
-    """The picture with marks and classes on it.
+    """Draw marks and a class map on an image.
 
     Args:
-        picture: as large as it will be shown.
-        scale: its pixels for one pixel of what the marks were made for.
+        image: at its display size.
+        scale: pixels of `image` per pixel of the coordinates of the marks.
         classes: (H, W) int64, -1 for none.
     """
     from PIL import Image, ImageDraw
 
-    shown = picture.convert("RGB")
+    canvas = image.convert("RGB")
     if classes is not None:
-        known = int(classes.max()) + 1 if classes.numel() else 0
-        table = np.array([*(colour(k) for k in range(max(known, 0))), (0, 0, 0)], np.uint8)
-        veil = Image.fromarray(table[classes.cpu().numpy()]).resize(shown.size, Image.Resampling.NEAREST)
-        there = Image.fromarray(np.where(classes.cpu().numpy() >= 0, round(255 * _VEIL), 0).astype(np.uint8))
-        shown.paste(veil, (0, 0), there.resize(shown.size, Image.Resampling.NEAREST))
+        count = int(classes.max()) + 1 if classes.numel() else 0
+        table = np.array([*(class_colour(k) for k in range(max(count, 0))), (0, 0, 0)], np.uint8)
+        layer = Image.fromarray(table[classes.cpu().numpy()]).resize(canvas.size, Image.Resampling.NEAREST)
+        alpha = Image.fromarray(np.where(classes.cpu().numpy() >= 0, round(255 * _MASK_OPACITY), 0).astype(np.uint8))
+        canvas.paste(layer, (0, 0), alpha.resize(canvas.size, Image.Resampling.NEAREST))
     for mark in marks:
         if mark.region is not None:
-            _lay(shown, mark.region, colour(mark.place), scale)
-    pen = ImageDraw.Draw(shown)
-    width = max(1, round(max(shown.size) / 250))
-    lettering = font(max(10, max(shown.size) // 32))
-    few = len(marks) <= FEW
+            _draw_mask(canvas, mark.region, class_colour(mark.colour_index), scale)
+    draw = ImageDraw.Draw(canvas)
+    width = max(1, round(max(canvas.size) / 250))
+    text_font = font(max(10, max(canvas.size) // 32))
+    label_all = len(marks) <= MAX_FULL_LABELS
     for mark in marks:
-        ink = colour(mark.place)
+        colour = class_colour(mark.colour_index)
         if mark.box is not None:
             x1, y1, x2, y2 = (scale * side for side in mark.box)
-            pen.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=ink, width=width)
-        places = [(scale * x, scale * y) for x, y in mark.points]
+            draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=width)
+        points = [(scale * x, scale * y) for x, y in mark.points]
         for a, b in mark.bones:
-            if max(a, b) < len(places):
-                pen.line((*places[a], *places[b]), fill=ink, width=width)
-        for x, y in places:
-            pen.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill=ink, outline="white")
-        if mark.label and mark.box is not None and (few or _fits(mark, scale, lettering)):
-            _label(pen, clean(mark.label), (scale * mark.box[0], scale * mark.box[1]), ink, lettering)
-    return shown
+            if max(a, b) < len(points):
+                draw.line((*points[a], *points[b]), fill=colour, width=width)
+        for x, y in points:
+            draw.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill=colour, outline="white")
+        if mark.label and mark.box is not None and (label_all or _label_fits(mark, scale, text_font)):
+            _draw_label(draw, clean(mark.label), (scale * mark.box[0], scale * mark.box[1]), colour, text_font)
+    return canvas
 
 
-def _lay(shown: Image.Image, region: Region, ink: tuple[int, int, int], scale: float) -> None:
-    """A mask as a veil of its colour."""
+def _draw_mask(canvas: Image.Image, region: MaskRegion, colour: tuple[int, int, int], scale: float) -> None:
+    """Draw a mask as a translucent layer of its colour."""
     from PIL import Image
 
-    height, width = region.inside.shape
+    height, width = region.mask.shape
     size = max(1, round(scale * width)), max(1, round(scale * height))
-    veil = Image.fromarray((region.inside.to(torch.uint8) * round(255 * _VEIL)).cpu().numpy())
-    veil = veil.resize(size, Image.Resampling.NEAREST)
-    shown.paste(ink, (round(scale * region.left), round(scale * region.top)), veil)
+    layer = Image.fromarray((region.mask.to(torch.uint8) * round(255 * _MASK_OPACITY)).cpu().numpy())
+    layer = layer.resize(size, Image.Resampling.NEAREST)
+    canvas.paste(colour, (round(scale * region.left), round(scale * region.top)), layer)
 
 
-def _fits(mark: Mark, scale: float, lettering: ImageFont.FreeTypeFont) -> bool:
+def _label_fits(mark: Mark, scale: float, text_font: ImageFont.FreeTypeFont) -> bool:
     assert mark.box is not None
-    return lettering.getlength(clean(mark.label)) <= scale * (mark.box[2] - mark.box[0])
+    return text_font.getlength(clean(mark.label)) <= scale * (mark.box[2] - mark.box[0])
 
 
-def _label(
-    pen: object, words: str, corner: tuple[float, float], ink: tuple[int, int, int], lettering: ImageFont.FreeTypeFont
+def _draw_label(
+    draw: object,
+    text: str,
+    corner: tuple[float, float],
+    colour: tuple[int, int, int],
+    text_font: ImageFont.FreeTypeFont,
 ) -> None:
-    """White words on the colour, above the corner of the box where there is room."""
+    """Draw white text on a coloured background, above the top-left corner of the box if it fits."""
     from PIL import ImageDraw
 
-    assert isinstance(pen, ImageDraw.ImageDraw)
-    left, top, right, bottom = pen.textbbox((0, 0), words, font=lettering)
+    assert isinstance(draw, ImageDraw.ImageDraw)
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=text_font)
     x, y = corner[0], corner[1] - (bottom - top) - 4
     y = y if y >= 0 else corner[1]
-    pen.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=ink)
-    pen.text((x + 2 - left, y + 2 - top), words, fill="white", font=lettering)
+    draw.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=colour)
+    draw.text((x + 2 - left, y + 2 - top), text, fill="white", font=text_font)
 
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings: Pillow's own font knows few scripts."""
+    """DejaVu Sans from matplotlib; the default font of Pillow covers few scripts."""
     import matplotlib
     from PIL import ImageFont
 

@@ -1,24 +1,24 @@
-"""Colours of plots: a marker in what matplotlib draws, a CSS variable on the page, so that light and dark both read.
+"""Colours of plots: placeholder colours for matplotlib that become CSS variables in the page (light and dark scheme).
 
-Series colours are those of Okabe and Ito 2008, told apart by the colour-blind.
+Series colours are the colour-blind-safe palette of Okabe and Ito 2008.
 """
 
 from __future__ import annotations
 
-INK = "#010101"  # axes and words: the colour of the text around
-FAINT = "#020202"  # grid
-QUIET = "#030303"  # diagonals, frontiers and their like
+INK = "#010101"  # axes and text: the text colour of the page
+FAINT = "#020202"  # grid lines
+QUIET = "#030303"  # reference lines, such as the diagonal
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DARK = ("#56b4e9", "#f08a4b", "#3fc79a", "#dfa2c4", "#efc15a", "#9ad2f2")  # the same on a dark page
+DARK = ("#56b4e9", "#f08a4b", "#3fc79a", "#dfa2c4", "#efc15a", "#9ad2f2")  # the same in the dark scheme
 
 CSS = {
     INK: "currentColor",
     FAINT: "var(--faint, #9995)",
     QUIET: "var(--quiet, #888)",
-    **{colour: f"var(--c{place + 1}, {colour})" for place, colour in enumerate(SERIES)},
+    **{colour: f"var(--c{k + 1}, {colour})" for k, colour in enumerate(SERIES)},
 }
 
 
-def series(place: int) -> str:
-    """The marker colour of the series at a place; they repeat after six."""
-    return SERIES[place % len(SERIES)]
+def series_colour(index: int) -> str:
+    """The placeholder colour of a series; the palette repeats after six."""
+    return SERIES[index % len(SERIES)]

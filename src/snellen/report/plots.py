@@ -1,4 +1,4 @@
-"""A `Plot` to SVG that takes its colours and type from the page around it."""
+"""A `Plot` as SVG (drawn by matplotlib) with the colours and the font of the page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from snellen.core.views import Plot, Series
 from snellen.report import html_text, palette
 
-WIDTH, HEIGHT = 4.2, 2.9  # inches; with 9-point type it reads in half a column and on a telephone
+WIDTH, HEIGHT = 4.2, 2.9  # inches; 9-point text stays readable in half a column and on a phone
 
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # words stay words
-    "svg.hashsalt": "snellen",  # the same plot has the same bytes
-    "text.parse_math": False,  # a dollar in a class name is a dollar
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "snellen",  # deterministic output
+    "text.parse_math": False,  # no TeX: class names may contain a dollar sign
     "font.size": 9,
     "axes.edgecolor": palette.INK,
     "axes.labelcolor": palette.INK,
@@ -39,34 +39,34 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def svg(plot: Plot) -> str:
-    """One `<svg>` element without ids of its own names, outside references or fixed ink."""
+def plot_svg(plot: Plot) -> str:
+    """A plot as one `<svg>` element without generated ids, external references or fixed colours."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has the letters
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser's font has the glyphs
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.grid(visible=True)
         axes.set_axisbelow(True)
-        for place, line in enumerate(plot.series):
-            _draw(axes, plot, line, palette.series(place))
-        _frame(axes, plot)
-        figure.draw_without_rendering()  # settles the limits
-        _label(axes, plot)
-        written = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
-    return _for_page(written.getvalue(), plot.title)
+        for k, line in enumerate(plot.series):
+            _draw_series(axes, plot, line, palette.series_colour(k))
+        _draw_axes(axes, plot)
+        figure.draw_without_rendering()  # fixes the axis limits
+        _annotate_points(axes, plot)
+        buffer = io.StringIO()
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
+    return _inline_svg(buffer.getvalue(), plot.title)
 
 
-def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
-    x, y = [float(v) for v in line.x], _numbers(line.y)
+def _draw_series(axes: Any, plot: Plot, line: Series, colour: str) -> None:
+    x, y = [float(v) for v in line.x], _with_nan(line.y)
     band = bool(line.low) and bool(line.high)
-    low, high = _numbers(line.low), _numbers(line.high)
+    low, high = _with_nan(line.low), _with_nan(line.high)
     if plot.style == "bars":
         axes.bar(x, y, color=colour, width=0.8, linewidth=0)
     elif plot.style == "points":
@@ -74,16 +74,16 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
             below = [max(0.0, v - lo) for v, lo in zip(y, low, strict=True)]
             above = [max(0.0, hi - v) for v, hi in zip(y, high, strict=True)]
             axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=0.9)
-        few = len(x) <= 60
+        is_sparse = len(x) <= 60
         axes.plot(
             x,
             y,
             linestyle="none",
             marker="o",
-            markersize=4 if few else 2.5,
+            markersize=4 if is_sparse else 2.5,
             color=colour,
             markeredgewidth=0,
-            alpha=1.0 if few else 0.55,
+            alpha=1.0 if is_sparse else 0.55,
         )
     else:
         if band:
@@ -91,33 +91,33 @@ def _draw(axes: Any, plot: Plot, line: Series, colour: str) -> None:
         axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else None, markersize=3.5, markeredgewidth=0)
 
 
-def _label(axes: Any, plot: Plot) -> None:
-    """Writes the names of points beside them, each moved up or down until it covers no other."""
-    taken: list[tuple[float, float, float]] = []  # left, bottom and width in points
+def _annotate_points(axes: Any, plot: Plot) -> None:
+    """Write the label of each point beside it, shifted vertically until it overlaps no other label."""
+    occupied: list[tuple[float, float, float]] = []  # left, bottom and width in points
     for across, up, label in (
-        (a, u, n) for line in plot.series for a, u, n in zip(line.x, _numbers(line.y), line.labels, strict=False)
+        (a, u, n) for line in plot.series for a, u, n in zip(line.x, _with_nan(line.y), line.labels, strict=False)
     ):
         if not math.isfinite(up):
             continue
         left, bottom = (v * 72 / axes.figure.dpi for v in axes.transData.transform((float(across), up)))
         width = 4.4 * len(label)
-        for shift in (4.0, *(way * step for step in range(12, 200, 9) for way in (-1, 1))):
+        for shift in (4.0, *(sign * step for step in range(12, 200, 9) for sign in (-1, 1))):
             low = bottom + shift
-            if not any(abs(low - b) < 9 and left < le + w and le < left + width for le, b, w in taken):
+            if not any(abs(low - b) < 9 and left < le + w and le < left + width for le, b, w in occupied):
                 break
-        taken.append((left, low, width))
+        occupied.append((left, low, width))
         axes.annotate(
             html_text.clean(label), (across, up), xytext=(4, low - bottom), textcoords="offset points", fontsize=8
         )
 
 
-def _frame(axes: Any, plot: Plot) -> None:
+def _draw_axes(axes: Any, plot: Plot) -> None:
     if plot.log_x and any(v > 0 for line in plot.series for v in line.x):
         axes.set_xscale("log")
-        _label_powers(axes.xaxis)
+        _format_log_axis(axes.xaxis)
     if plot.log_y and any(v is not None and v > 0 for line in plot.series for v in line.y):
         axes.set_yscale("log")
-        _label_powers(axes.yaxis)
+        _format_log_axis(axes.yaxis)
     if plot.diagonal:
         low = max(axes.get_xlim()[0], axes.get_ylim()[0])
         high = min(axes.get_xlim()[1], axes.get_ylim()[1])
@@ -126,30 +126,30 @@ def _frame(axes: Any, plot: Plot) -> None:
     axes.set_ylabel(html_text.clean(plot.y))
 
 
-def _label_powers(axis: Any) -> None:
-    """Words at powers of ten; where none lies on the axis, at a few values in between."""
+def _format_log_axis(axis: Any) -> None:
+    """Tick labels at powers of ten; at a few values in between if the axis contains no power of ten."""
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
-    axis.set_major_formatter(lambda value, _: _power(value))
+    axis.set_major_formatter(lambda value, _: _log_tick(value))
     axis.set_minor_formatter(NullFormatter())
     low, high = axis.get_view_interval()
     if math.ceil(math.log10(low)) > math.floor(math.log10(high)):
         axis.set_major_locator(MaxNLocator(3))
 
 
-def _power(value: float) -> str:
-    """A tick of a logarithmic axis: 0.01, 100, 10⁶."""
+def _log_tick(value: float) -> str:
+    """Tick label of a logarithmic axis: 0.01, 100, 10⁶."""
     exponent = round(math.log10(value)) if value > 0 else 0
     if -4 < exponent < 4 or not math.isclose(value, 10.0**exponent):
         return f"{value:g}"
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def _numbers(values: Sequence[float | None]) -> list[float]:
+def _with_nan(values: Sequence[float | None]) -> list[float]:
     return [math.nan if v is None else float(v) for v in values]
 
 
-_TAG = re.compile(r"<[^<>]+>")  # matplotlib escapes < and > in what users wrote, so tags are ours
+_TAG = re.compile(r"<[^<>]+>")  # matplotlib escapes < and > in text of users, so every tag is matplotlib's
 _LONG = re.compile(r"(\d+\.\d\d)\d+")
 _NAMED = re.compile(
     r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|PathCollection|LineCollection'
@@ -158,17 +158,17 @@ _NAMED = re.compile(
 _FONT = re.compile(r"font: ([^;'\"]*?px) [^;\"]*")
 
 
-def _for_page(drawn: str, title: str) -> str:
-    """The element alone, with two decimals and the page's own colours and type."""
-    start = drawn.index("<svg")
+def _inline_svg(source: str, title: str) -> str:
+    """The `<svg>` element alone, with two decimals and the colours and font of the page."""
+    start = source.index("<svg")
     body = re.sub(
-        r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", drawn[start:], flags=re.DOTALL
+        r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", source[start:], flags=re.DOTALL
     )
-    body = re.sub(r">\s+<", "><", _TAG.sub(lambda found: _tag(found.group()), body))
-    return body.replace("<svg", f'<svg role="img" aria-label="{html_text.escaped(title)}"', 1).strip()
+    body = re.sub(r">\s+<", "><", _TAG.sub(lambda match: _clean_tag(match.group()), body))
+    return body.replace("<svg", f'<svg role="img" aria-label="{html_text.escape(title)}"', 1).strip()
 
 
-def _tag(tag: str) -> str:
+def _clean_tag(tag: str) -> str:
     tag = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", tag).replace("xlink:href", "href")
     if tag.startswith("<svg"):
         tag = re.sub(r' (?:width|height)="[^"]*"', "", tag)

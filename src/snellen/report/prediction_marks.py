@@ -1,4 +1,4 @@
-"""An answer as marks on its picture, or as a map of it."""
+"""A prediction as marks on its image (boxes, masks, keypoints), or as a class map or number map."""
 
 from __future__ import annotations
 
@@ -10,57 +10,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.rle import of_text
+from snellen.core.rle import decode_region
 from snellen.core.spec import Boxes, PixelClasses, PixelNumbers, Spec
-from snellen.core.task import Answer
+from snellen.core.task import PredictionDict
 from snellen.core.views import Mark
 
 
-def marks(answer: Answer, spec: Spec) -> list[Mark]:
-    """Boxes with class and score, masks and keypoints; nothing for an answer that is told of no places."""
-    return of_objects(answer["objects"], spec.target) if isinstance(spec.target, Boxes) else []
+def prediction_marks(prediction: PredictionDict, spec: Spec) -> list[Mark]:
+    """Boxes with class and score, masks and keypoints; an empty list for a task without boxes."""
+    return of_objects(prediction["objects"], spec.target) if isinstance(spec.target, Boxes) else []
 
 
-def of_objects(objects: Sequence[Answer], target: Boxes) -> list[Mark]:
-    """A mark for each object, the least sure first, so that the surest lie on top."""
-    places = [target.names.index(one["class"]) if len(target.names) > 1 else k for k, one in enumerate(objects)]
-    return [_of_object(one, place, target) for one, place in zip(reversed(objects), reversed(places), strict=True)]
+def of_objects(objects: Sequence[PredictionDict], target: Boxes) -> list[Mark]:
+    """A mark for each object, in reverse order: the highest-scoring are drawn last, on top."""
+    colours = [target.names.index(item["class"]) if len(target.names) > 1 else k for k, item in enumerate(objects)]
+    return [
+        _object_mark(item, colour, target) for item, colour in zip(reversed(objects), reversed(colours), strict=True)
+    ]
 
 
-def _of_object(one: Answer, place: int, target: Boxes) -> Mark:
-    mask, score = one.get("mask"), one.get("score")
-    x1, y1, x2, y2 = one["box"]
+def _object_mark(item: PredictionDict, colour: int, target: Boxes) -> Mark:
+    mask, score = item.get("mask"), item.get("score")
+    x1, y1, x2, y2 = item["box"]
     return Mark(
-        label=one["class"] if score is None else f"{one['class']} {score:.2f}",
-        place=place,
+        label=item["class"] if score is None else f"{item['class']} {score:.2f}",
+        colour_index=colour,
         box=(x1, y1, x2, y2),
-        points=[(x, y) for x, y, _ in one.get("keypoints", ())],
+        points=[(x, y) for x, y, _ in item.get("keypoints", ())],
         bones=target.bones,
-        region=None if mask is None else of_text(mask["counts"], (mask["size"][0], mask["size"][1])),
+        region=None if mask is None else decode_region(mask["counts"], (mask["size"][0], mask["size"][1])),
     )
 
 
-def classes(answer: Answer, spec: Spec) -> Tensor | None:
-    """(H, W) int64, the class of every pixel, -1 for none; None for an answer that has no segments."""
+def class_map(prediction: PredictionDict, spec: Spec) -> Tensor | None:
+    """(H, W) int64 class of every pixel, -1 for none; None for a task without a class map."""
     if not isinstance(spec.target, PixelClasses):
         return None
-    found = None
-    for name, mask in answer["segments"].items():
+    classes = None
+    for name, mask in prediction["segments"].items():
         height, width = mask["size"]
-        found = torch.full((height, width), -1) if found is None else found
-        found[of_text(mask["counts"], (height, width)).full(height, width)] = spec.target.names.index(name)
-    return found
+        classes = torch.full((height, width), -1) if classes is None else classes
+        classes[decode_region(mask["counts"], (height, width)).full(height, width)] = spec.target.names.index(name)
+    return classes
 
 
-def numbers(answer: Answer, spec: Spec) -> Tensor | None:
-    """(T, H, W) float32, the numbers of every pixel, to a 65,535th of their range; None for an answer without a map."""
+def number_maps(prediction: PredictionDict, spec: Spec) -> Tensor | None:
+    """(T, H, W) float32 numbers of every pixel, resolved to 1/65,535 of their range; None for a task without a map."""
     if not isinstance(spec.target, PixelNumbers):
         return None
     from PIL import Image
 
-    said, channels = answer["map"], []
+    encoded, channels = prediction["map"], []
     for name in spec.target.names:
-        steps = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["png"][name]))))
-        channels.append(torch.from_numpy(steps.astype(np.float64)))
-    low, high = float(said["low"]), float(said["high"])
+        levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded["png"][name]))))
+        channels.append(torch.from_numpy(levels.astype(np.float64)))
+    low, high = float(encoded["low"]), float(encoded["high"])
     return (low + (high - low) * torch.stack(channels) / 65535).float()

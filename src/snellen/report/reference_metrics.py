@@ -1,4 +1,4 @@
-"""Figures beside those of the run: what the baseline reaches, and what the model says of what it learned from."""
+"""Reference metrics of a report: the baseline's, and the model's own on training samples."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.source import Source
 from snellen.tasks import LEARNERS
 
-MOST_TRAINING = 2000  # training samples that are asked again: enough for a figure to ± 2 points
-MOST_SCENES = 32  # likewise of pictures that have many truths each
-SKILL = 0.05  # of what the baseline leaves to be desired: weights drawn at random reach 3 % of it by luck
+MAX_TRAINING_SAMPLES = 2000  # training samples that are evaluated: a metric is known to ± 2 points
+MAX_TRAINING_IMAGES = 32  # training images that are evaluated, for targets with many objects per image
+MIN_SKILL_SCORE = 0.05  # untrained random weights reach up to 0.03 by chance
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model is; one in closed form has buffers only."""
-    return next((held.device for held in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    """Device of a model's parameters or buffers; "cpu" if it has none."""
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
-def baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
-    """The task's baseline, learned from the training split; None where the task has none."""
+def fit_baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
+    """The task's baseline, fitted to the training split; None if the task has none."""
     learner = LEARNERS.get(task.name, {}).get("baseline")
     if learner is None:
         return None
     settings = learner.settings()
     model: nn.Module = learner.build(settings, data.spec)
-    learner.fit(settings, data, model, _nowhere())
+    learner.fit(settings, data, model, _dry_run())
     return model.eval()
 
 
-class _Blank:
-    """Stands for inputs that no one looks at: the baseline's answers need no picture to be read."""
+class _BlankSource:
+    """A source of empty inputs: the baseline ignores its input, so no image is decoded."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -61,56 +61,56 @@ class _Blank:
         return None
 
 
-def baseline_figures(
+def baseline_metrics(
     task: Task[Any, Any], data: Dataset[Labelled], split: str, over: Dataset[Labelled] | None = None
 ) -> dict[str, Metric]:
-    """The metrics of the task's baseline on a split; empty where the task has none.
+    """Metrics of the task's baseline on a split; empty if the task has none.
 
     Args:
-        data: what the baseline learns from.
-        over: what it is judged on; None: the same data.
+        data: data that the baseline is fitted to.
+        over: data that it is evaluated on; None: the same data.
     """
-    model = baseline(task, data)
-    judged = data if over is None else over
+    model = fit_baseline(task, data)
+    evaluation_data = data if over is None else over
     if data.annotations is None:
-        judged = dataclasses.replace(judged, source=_Blank(judged.source))
-    return {} if model is None else figures(task, model, judged, split)
+        evaluation_data = dataclasses.replace(evaluation_data, source=_BlankSource(evaluation_data.source))
+    return {} if model is None else evaluate(task, model, evaluation_data, split)
 
 
-def most_of(data: Dataset[Labelled]) -> int:
-    """How many training samples are asked again."""
-    return MOST_TRAINING if data.annotations is None else MOST_SCENES
+def training_sample_limit(data: Dataset[Labelled]) -> int:
+    """Maximum number of training samples to evaluate."""
+    return MAX_TRAINING_SAMPLES if data.annotations is None else MAX_TRAINING_IMAGES
 
 
-def few(data: Dataset[Labelled], split: str, most: int | None = None) -> Dataset[Labelled]:
-    """The same data with at most `most` samples in a split, spread evenly over it."""
-    most = most_of(data) if most is None else most
+def subsample(data: Dataset[Labelled], split: str, max_samples: int | None = None) -> Dataset[Labelled]:
+    """The data with at most `max_samples` evenly spaced samples in a split."""
+    max_samples = training_sample_limit(data) if max_samples is None else max_samples
     ids = data.splits[split]
-    chosen = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), most)).round().long()]
-    return dataclasses.replace(data, splits={**data.splits, split: chosen})
+    selected = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), max_samples)).round().long()]
+    return dataclasses.replace(data, splits={**data.splits, split: selected})
 
 
-def ask(
+def predict_split(
     task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str, device: torch.device | str = "cpu"
 ) -> Predictions:
-    """What a model says of a split, outside any run."""
-    return task.predict(model, data, split, _nowhere(device))
+    """Predictions of a model on a split, without a run folder."""
+    return task.predict(model, data, split, _dry_run(device))
 
 
-def _nowhere(device: torch.device | str = "cpu") -> Run:
-    """A run that only tells the device and writes nothing."""
+def _dry_run(device: torch.device | str = "cpu") -> Run:
+    """A run that holds the device and writes nothing."""
     return Run(Path(), resume=None, device=str(device))
 
 
-def figures(
+def evaluate(
     task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str, device: torch.device | str = "cpu"
 ) -> dict[str, Metric]:
-    """The metrics of a model on a split."""
-    return task.measure(ask(task, model, data, split, device), data.spec)
+    """Metrics of a model on a split."""
+    return task.measure(predict_split(task, model, data, split, device), data.spec)
 
 
-def beats(ours: Metric, theirs: Metric) -> bool | None:
-    """Whether a figure is better than another that lies outside its interval; None where either is undefined."""
+def significantly_better(ours: Metric, theirs: Metric) -> bool | None:
+    """Whether `ours` is better than `theirs` and its 95 % interval excludes `theirs`; None if either is undefined."""
     if ours.value is None or theirs.value is None:
         return None
     if ours.higher_is_better:
@@ -118,10 +118,13 @@ def beats(ours: Metric, theirs: Metric) -> bool | None:
     return (ours.value if ours.high is None else ours.high) < theirs.value
 
 
-def gained(ours: Metric, theirs: Metric) -> float | None:
-    """The share of what a figure leaves to be desired that another makes good: of its error, or of its way to one."""
+def skill_score(ours: Metric, theirs: Metric) -> float | None:
+    """Skill score: the improvement of `ours` over the reference `theirs`, as a fraction of the reference's error.
+
+    The error is 1 - value where higher is better, else the value. None if undefined.
+    """
     if ours.value is None or theirs.value is None:
         return None
-    left = 1 - theirs.value if theirs.higher_is_better else theirs.value
-    better = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value
-    return better / left if left > 0 else None
+    error = 1 - theirs.value if theirs.higher_is_better else theirs.value
+    gain = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value
+    return gain / error if error > 0 else None

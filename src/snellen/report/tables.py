@@ -1,4 +1,4 @@
-"""Tables as text, CSV, Markdown and LaTeX. Imports nothing heavy: the command line starts with it."""
+"""Tables as text, CSV, Markdown and LaTeX. Imports nothing heavy: the command line imports it at startup."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from snellen.core.errors import printable
 
 FORMATS = ("text", "csv", "markdown", "latex")
 
-Row = Sequence[str | float | int | None]
+RowCells = Sequence[str | float | int | None]
 
 
-def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> str:
+def table(columns: Sequence[str], rows: Sequence[RowCells], form: str = "text") -> str:
     """A table as text, CSV, Markdown or LaTeX (booktabs)."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if form == "csv":
@@ -40,10 +40,10 @@ def table(columns: Sequence[str], rows: Sequence[Row], form: str = "text") -> st
 
 
 def csv_row(cells: Sequence[str]) -> str:
-    """One line of CSV, without its end."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return out.getvalue()
+    """One line of CSV, without a line terminator."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
+    return buffer.getvalue()
 
 
 _LATEX = {

@@ -1,4 +1,4 @@
-"""A view to HTML: tables and matrices as tables, plots as SVG, pictures as PNG inside the page."""
+"""Views as HTML: tables and matrices as tables, plots as SVG, images as embedded PNG."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Plot, Table, Text, View
-from snellen.report import palette, plots
-from snellen.report.html_text import clean, escaped, name, number, unbroken
-from snellen.report.overlay import colour, overlaid
+from snellen.report import palette
+from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number
+from snellen.report.overlay import class_colour, draw_marks
+from snellen.report.plots import plot_svg
 
-MOST_SIDE = 160  # pixels of a picture on the page: two dozen stay below 3 MB even when they are noise
-SMALL = 64  # pixels; such pictures are enlarged in crisp squares, not smoothed
-MOST_CHANNELS = 6  # drawn side by side where a picture is neither grey nor RGB
-COUNTS_SHOWN = 25  # columns of a matrix beyond which its cells carry colour alone
+MAX_SIDE = 160  # pixels of an image in the page: 24 images of noise stay below 3 MB
+SMALL = 64  # pixels; images up to this size are enlarged by nearest neighbour
+MAX_CHANNELS = 6  # of an image that is neither grey nor RGB: its channels are drawn side by side
+MAX_COUNTED_COLUMNS = 25  # a matrix with more columns shows colour only
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,7 @@ _NUMERIC = re.compile(r"[-−+]?\d[\d,.]*( ± [\d.,]+)?( ?%)?( \w{1,5})?")
 
 
 def html(view: View) -> str:
-    """One figure, table or note as HTML. Every word in it is escaped."""
+    """A view as HTML. All text is escaped."""
     if isinstance(view, Text):
         return _text(view)
     if isinstance(view, Table):
@@ -37,41 +38,43 @@ def html(view: View) -> str:
         return _plot(view)
     if isinstance(view, Matrix):
         return _matrix(view)
-    return _pictures(view)
+    return _image_grid(view)
 
 
-def figure(kind: str, title: str, body: str, caption: str) -> str:
-    """A figure with its title above and its caption below."""
-    head = f"<h3>{escaped(title)}</h3>" if title else ""
-    tail = f"<figcaption>{unbroken(caption)}</figcaption>" if caption else ""
+def figure_html(kind: str, title: str, body: str, caption: str) -> str:
+    """A `<figure>` with its title above and its caption below."""
+    head = f"<h3>{escape(title)}</h3>" if title else ""
+    tail = f"<figcaption>{escape_nowrap(caption)}</figcaption>" if caption else ""
     return f'<figure class="{kind}">{head}{body}{tail}</figure>'
 
 
 def _text(view: Text) -> str:
     level = f" {view.level}" if view.level in ("good", "warning") else ""
-    lines = "".join(f"<p>{unbroken(line)}</p>" for line in view.lines)
-    head = f"<h3>{escaped(view.title)}</h3>" if view.title else ""
+    lines = "".join(f"<p>{escape_nowrap(line)}</p>" for line in view.lines)
+    head = f"<h3>{escape(view.title)}</h3>" if view.title else ""
     return f'<div class="note{level}">{head}{lines}</div>'
 
 
 def _table(view: Table) -> str:
-    # Names stand in the first column, though the name of a class may be a figure.
-    right = [_is_numeric([row[place] for row in view.rows], names=not place) for place in range(len(view.columns))]
-    align = [' class="n"' if numeric else "" for numeric in right]
-    head = "".join(f"<th{a}>{name(c)}</th>" for a, c in zip(align, view.columns, strict=True))
+    # The first column holds names, although the name of a class may be a number.
+    numeric_columns = [_is_numeric([row[k] for row in view.rows], names=not k) for k in range(len(view.columns))]
+    align = [' class="n"' if numeric else "" for numeric in numeric_columns]
+    head = "".join(f"<th{a}>{escape_name(c)}</th>" for a, c in zip(align, view.columns, strict=True))
     rows = "".join(
-        "<tr>" + "".join(f"<td{a}>{name(number(cell))}</td>" for a, cell in zip(align, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{a}>{escape_name(format_number(cell))}</td>" for a, cell in zip(align, row, strict=True))
+        + "</tr>"
         for row in view.rows
     )
     body = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return figure("table", view.title, body, view.caption)
+    return figure_html("table", view.title, body, view.caption)
 
 
 def _is_numeric(cells: Sequence[Cell], names: bool) -> bool:
-    """Whether a column holds figures alone, as numbers or as "97.1 ± 1.2 %"."""
-    there = [cell for cell in cells if cell is not None]
-    return bool(there) and all(
-        isinstance(cell, int | float) or (not names and _NUMERIC.fullmatch(cell) is not None) for cell in there
+    """Whether a column holds numbers only, also as text such as "97.1 ± 1.2 %"."""
+    present = [cell for cell in cells if cell is not None]
+    return bool(present) and all(
+        isinstance(cell, int | float) or (not names and _NUMERIC.fullmatch(cell) is not None) for cell in present
     )
 
 
@@ -79,97 +82,96 @@ def _plot(view: Plot) -> str:
     legend = ""
     if len(view.series) > 1:
         keys = "".join(
-            f'<li><i style="background:{palette.CSS[palette.series(place)]}"></i>{name(line.name)}</li>'
-            for place, line in enumerate(view.series)
+            f'<li><i style="background:{palette.CSS[palette.series_colour(k)]}"></i>{escape_name(line.name)}</li>'
+            for k, line in enumerate(view.series)
         )
         legend = f'<ul class="legend">{keys}</ul>'
-    return figure("plot", view.title, plots.svg(view) + legend, view.caption)
+    return figure_html("plot", view.title, plot_svg(view) + legend, view.caption)
 
 
 def _matrix(view: Matrix) -> str:
-    """A table whose cells are tinted by their share of the row; right answers in one colour, errors in another."""
-    head = "".join(f'<th scope="col"><span>{name(c)}</span></th>' for c in view.columns)
+    """A table whose cells are tinted by their fraction of the row; correct predictions and errors differ in colour."""
+    head = "".join(f'<th scope="col"><span>{escape_name(c)}</span></th>' for c in view.columns)
     rows = []
-    counted = len(view.columns) <= COUNTS_SHOWN
-    for place, (label, values) in enumerate(zip(view.rows, view.values, strict=True)):
+    show_counts = len(view.columns) <= MAX_COUNTED_COLUMNS
+    for row, (label, values) in enumerate(zip(view.rows, view.values, strict=True)):
         total = sum(values) or 1
         cells = []
-        for across, value in enumerate(values):
-            right = place == across if view.rows == view.columns else label == view.columns[across]
-            # The power lets a few errors in a thousand still be seen.
+        for column, value in enumerate(values):
+            is_correct = row == column if view.rows == view.columns else label == view.columns[column]
+            # The exponent keeps a few errors in a thousand visible.
             tint = f"--t:{100 * (max(value, 0) / total) ** 0.4:.0f}%"
-            told = escaped(f"{label} → {view.columns[across]}: {number(value)}")
-            shown = number(value) if counted else ""
+            tooltip = escape(f"{label} → {view.columns[column]}: {format_number(value)}")
+            cell_text = format_number(value) if show_counts else ""
             cells.append(
-                f'<td class="{"ok" if right else "bad"}" style="{tint}" title="{told}">{shown}</td>'
+                f'<td class="{"ok" if is_correct else "bad"}" style="{tint}" title="{tooltip}">{cell_text}</td>'
                 if value
                 else "<td></td>"
             )
-        rows.append(f'<tr><th scope="row">{name(label)}</th>{"".join(cells)}</tr>')
-    axes = f'<p class="axes">rows: {escaped(view.y)}; columns: {escaped(view.x)}</p>' if view.x or view.y else ""
-    size = "counted" if counted else "dense"
+        rows.append(f'<tr><th scope="row">{escape_name(label)}</th>{"".join(cells)}</tr>')
+    axes = f'<p class="axes">rows: {escape(view.y)}; columns: {escape(view.x)}</p>' if view.x or view.y else ""
+    size = "counted" if show_counts else "dense"
     long = " turned" if max((len(c) for c in view.columns), default=0) > 3 else ""
     table = (
         f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return figure("table", view.title, f'{axes}<div class="wide">{table}</div>', view.caption)
+    return figure_html("table", view.title, f'{axes}<div class="wide">{table}</div>', view.caption)
 
 
-def _pictures(view: ImageGrid) -> str:
-    items = "".join(_picture(item) for item in view.items)
-    inks = [(word, "#{:02x}{:02x}{:02x}".format(*colour(place))) for word, place in view.legend]
-    keys = "".join(f'<li><i style="background:{ink}"></i>{name(word)}</li>' for word, ink in inks)
+def _image_grid(view: ImageGrid) -> str:
+    items = "".join(_grid_item(item) for item in view.items)
+    colours = [(text, "#{:02x}{:02x}{:02x}".format(*class_colour(index))) for text, index in view.legend]
+    keys = "".join(f'<li><i style="background:{colour}"></i>{escape_name(word)}</li>' for word, colour in colours)
     legend = f'<ul class="legend">{keys}</ul>' if keys else ""
-    return figure("pictures", view.title, f'{legend}<ul class="grid">{items}</ul>', view.caption)
+    return figure_html("images", view.title, f'{legend}<ul class="grid">{items}</ul>', view.caption)
 
 
-def _picture(item: AnnotatedImage) -> str:
+def _grid_item(item: AnnotatedImage) -> str:
     first, *others = [clean(line) for line in item.caption.split("\n")]
     mark = {True: " right", False: " wrong", None: ""}[item.good]
     small = ' class="small"' if max(item.values.shape[-2:]) <= SMALL else ""
-    words = f"<b>{name(first)}</b>" + "".join(f"<span>{name(line)}</span>" for line in others)
-    drawn = "".join(
-        f'<img{small} src="data:image/png;base64,{_png(part)}" alt="{escaped(clean(part.caption))}">'
-        for part in (item, *item.beside)
+    caption = f"<b>{escape_name(first)}</b>" + "".join(f"<span>{escape_name(line)}</span>" for line in others)
+    images = "".join(
+        f'<img{small} src="data:image/png;base64,{_png_base64(part)}" alt="{escape(clean(part.caption))}">'
+        for part in (item, *item.panels)
     )
-    wide = " wide" if item.beside else ""
-    return f'<li class="picture{mark}{wide}">{drawn}<p>{words}</p></li>'
+    wide = " wide" if item.panels else ""
+    return f'<li class="image{mark}{wide}">{images}<p>{caption}</p></li>'
 
 
-def image(values: Tensor, low: float, high: float) -> Image.Image:
-    """(C, H, W) values drawn from `low`, black, to `high`, white; channels that are no RGB side by side in grey."""
+def to_pil_image(values: Tensor, low: float, high: float) -> Image.Image:
+    """(C, H, W) values as an image, `low` black and `high` white; channels other than RGB side by side in grey."""
     from PIL import Image
 
-    pixels = as_bytes(values, low, high)  # (C, H, W) uint8
+    pixels = to_uint8(values, low, high)  # (C, H, W) uint8
     if pixels.shape[0] not in (1, 3):
-        # No mixture of colours would be true.
-        pixels = torch.cat(list(pixels[:MOST_CHANNELS]), dim=1)[None]  # (1, H, C * W)
+        pixels = torch.cat(list(pixels[:MAX_CHANNELS]), dim=1)[None]  # (1, H, C * W)
     array = pixels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def _png(item: AnnotatedImage) -> str:
-    """Base64 of a PNG of at most MOST_SIDE pixels a side; of up to twice that where something is drawn on it."""
+def _png_base64(item: AnnotatedImage) -> str:
+    """Base64 PNG of at most MAX_SIDE pixels a side; twice that with an overlay."""
     from PIL import Image
 
-    drawn = image(item.values, item.low, item.high)
-    marked = bool(item.marks) or item.classes is not None or bool(item.beside)
-    side = 2 * MOST_SIDE if marked else MOST_SIDE
-    if max(drawn.size) > side:
-        drawn.thumbnail((side, side), Image.Resampling.LANCZOS)
-    elif item.marks:  # what is drawn on small pictures is drawn finer than they are
-        times = side // max(drawn.size)
-        drawn = drawn.resize((times * drawn.width, times * drawn.height), Image.Resampling.NEAREST)
-    if marked:
-        drawn = overlaid(drawn, drawn.width / item.values.shape[-1], item.marks, item.classes)
-    written = io.BytesIO()
-    drawn.save(written, format="PNG", optimize=True)
-    return base64.b64encode(written.getvalue()).decode()
+    image = to_pil_image(item.values, item.low, item.high)
+    has_overlay = bool(item.marks) or item.classes is not None or bool(item.panels)
+    side = 2 * MAX_SIDE if has_overlay else MAX_SIDE
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    elif item.marks:  # marks on a small image are drawn at a higher resolution
+        times = side // max(image.size)
+        image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    if has_overlay:
+        image = draw_marks(image, image.width / item.values.shape[-1], item.marks, item.classes)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
-def as_bytes(values: Tensor, low: float, high: float) -> Tensor:
-    """Values of any depth to 0 … 255 between `low` and `high`; what is not finite is drawn black or white.
+def to_uint8(values: Tensor, low: float, high: float) -> Tensor:
+    """Scale values from `low` … `high` to 0 … 255; NaN and -inf become 0, inf becomes 255.
 
     Args:
         values: (C, H, W) of any dtype.

@@ -1,4 +1,4 @@
-"""Published tables and what they give here: one file a table, and what was measured under `results/`."""
+"""Reproduction of published tables: one module per table, measured results in `results/`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from snellen.reproduce import (
     roi_align,
     units,
 )
-from snellen.reproduce.table import Table
+from snellen.reproduce.table import PublishedTable
 
-TABLES: dict[str, Table] = {
+TABLES: dict[str, PublishedTable] = {
     table.name: table
     for table in (
         curve_fit.TABLE,

@@ -1,4 +1,4 @@
-"""N8: plain against residual networks of growing depth on CIFAR-10.
+"""N8: plain and residual networks of increasing depth on CIFAR-10.
 
 Source: lecture 003, "deeper has higher training error"; He, Zhang, Ren and Sun 2016, section 4.2 and table 6.
 """
@@ -13,8 +13,17 @@ from typing import Any, NamedTuple
 from snellen.core.errors import DataError, SnellenError
 from snellen.data.named_datasets import data_folder
 from snellen.data.open_dataset import dataset
-from snellen.reproduce.table import How, Measured, Row, Table, above, figure, not_run, over_seeds
-from snellen.reproduce.training import Data, learned, part, whole
+from snellen.reproduce.table import (
+    Measurement,
+    MeasureOptions,
+    PublishedTable,
+    TableRow,
+    claim_above,
+    mean_over_seeds,
+    not_run,
+    printed_value,
+)
+from snellen.reproduce.training import Data, merge_validation, subset, trained_run
 from snellen.tasks import LEARNERS
 
 RECIPE: dict[str, Any] = {
@@ -23,7 +32,7 @@ RECIPE: dict[str, Any] = {
     "lr": 0.1,
     "momentum": 0.9,
     "weight_decay": 1e-4,
-    "schedule": "step",  # a tenth after half of the steps, a hundredth after three quarters: 32,000 and 48,000
+    "schedule": "step",  # rate divided by 10 after 32,000 and after 48,000 of 64,000 steps
     "warmup": 0.0,
     "pad_crop": 4,
     "hflip": True,
@@ -31,73 +40,73 @@ RECIPE: dict[str, Any] = {
     "from_scratch": True,
 }
 STEPS = 64_000
-SUBSET = "cifar10-subset"  # pictures in folders, in the place of the whole set
+SUBSET = "cifar10-subset"  # a folder of images that replaces CIFAR-10
 
 PAPER = "[paper] He et al. 2016, table 6"
 LECTURE = "[lecture] 003"
 ERRORS = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.43"}
-DEPTHS = (20, 56)  # of a run that is scaled down
+DEPTHS = (20, 56)  # of a scaled-down run
 PLAIN_CLAIM = "plain, training error at 56 layers less that at 20"
 RESIDUAL_CLAIM = "residual, test error at 20 layers less that at 56"
 
 
 class Setup(NamedTuple):
-    """The data, how long it is learned from, the depths, and in what it is less than what was published."""
+    """Data, number of epochs, depths, and deviations from the published setup."""
 
     data: Data
     epochs: int
     depths: tuple[int, ...]
-    lacks: tuple[str, ...]
+    deviations: tuple[str, ...]
 
 
-class Errors(NamedTuple):
-    """Percent."""
+class TestErrors(NamedTuple):
+    """Error rates of one training, percent."""
 
     training: float
     test: float
 
 
-def setup(how: How) -> Setup:
-    """The published one where CIFAR-10 and a GPU are there, else what there is.
+def choose_setup(options: MeasureOptions) -> Setup:
+    """The published setup with CIFAR-10 and a GPU, else a scaled-down one.
 
     Raises:
-        DataError: where there are no such pictures at all.
+        DataError: if neither CIFAR-10 nor a replacement is available.
     """
-    data, lacks = pictures()
+    data, deviations = cifar_images()
     sizes = data.spec.sizes
     epochs = round(STEPS / (sizes["train"] / RECIPE["batch_size"]))
-    if how.quick:
-        data, epochs = part(data, 1000, 500), 2
-    elif not how.device.startswith("cuda"):
-        data, epochs = part(data, 5000, 1000), 10
-    elif not lacks:
+    if options.quick:
+        data, epochs = subset(data, 1000, 500), 2
+    elif not options.device.startswith("cuda"):
+        data, epochs = subset(data, 5000, 1000), 10
+    elif not deviations:
         return Setup(data, epochs, tuple(ERRORS), ())
     sizes = data.spec.sizes
-    lacks = (*lacks, f"{sizes['train']:,} training and {sizes['test']:,} test pictures", f"{epochs} epochs")
-    return Setup(data, epochs, DEPTHS, lacks)
+    deviations = (*deviations, f"{sizes['train']:,} training and {sizes['test']:,} test images", f"{epochs} epochs")
+    return Setup(data, epochs, DEPTHS, deviations)
 
 
-def pictures() -> tuple[Data, tuple[str, ...]]:
-    """CIFAR-10 with nothing held back; where it is missing, a part of it, or CIFAR-100, which is said.
+def cifar_images() -> tuple[Data, tuple[str, ...]]:
+    """CIFAR-10 without a validation split, else a subset of it or CIFAR-100, with the deviation.
 
     Raises:
-        DataError: where none is there.
+        DataError: if none is available.
     """
     try:
-        return whole(dataset("cifar10")), ()
+        return merge_validation(dataset("cifar10")), ()
     except DataError as missing:
-        subset = data_folder() / SUBSET
-        if subset.is_dir():
-            return whole(dataset(subset)), ("a part of CIFAR-10",)
+        folder = data_folder() / SUBSET
+        if folder.is_dir():
+            return merge_validation(dataset(folder)), ("a subset of CIFAR-10",)
         try:
-            return whole(dataset("cifar100")), ("CIFAR-100 in the place of CIFAR-10",)
+            return merge_validation(dataset("cifar100")), ("CIFAR-100 instead of CIFAR-10",)
         except DataError:
             raise missing from None
 
 
-def measure(how: How) -> Iterator[tuple[str, Measured]]:
+def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
     try:
-        made = setup(how)
+        setup = choose_setup(options)
         missing = [
             name
             for kind in ("plain", "resnet")
@@ -106,71 +115,76 @@ def measure(how: How) -> Iterator[tuple[str, Measured]]:
         ]
         if missing:
             raise DataError(f"No model is called {missing[0]}")
-    except SnellenError as error:  # every row waits for the same
+    except SnellenError as error:  # holds for every row
         for row in TABLE.rows:
             yield row.name, not_run(error.cause)
         return
     residual = {}
-    for depth in made.depths:
-        residual[depth] = [errors(f"resnet{depth}", made, how, seed) for seed in range(how.seeds)]
-        yield row_of(depth), told([found.test for found in residual[depth]], made)
+    for depth in setup.depths:
+        residual[depth] = [errors(f"resnet{depth}", setup, options, seed) for seed in range(options.seeds)]
+        yield row_of(depth), with_deviations([test_errors.test for test_errors in residual[depth]], setup)
     first, last = DEPTHS
-    yield RESIDUAL_CLAIM, told([a.test - b.test for a, b in zip(residual[first], residual[last], strict=True)], made)
-    plain = {depth: [errors(f"plain{depth}", made, how, seed) for seed in range(how.seeds)] for depth in DEPTHS}
+    yield (
+        RESIDUAL_CLAIM,
+        with_deviations([a.test - b.test for a, b in zip(residual[first], residual[last], strict=True)], setup),
+    )
+    plain = {
+        depth: [errors(f"plain{depth}", setup, options, seed) for seed in range(options.seeds)] for depth in DEPTHS
+    }
     rise = [b.training - a.training for a, b in zip(plain[first], plain[last], strict=True)]
-    yield PLAIN_CLAIM, told(rise, made)
+    yield PLAIN_CLAIM, with_deviations(rise, setup)
 
 
 def errors(
-    model: str, made: Setup, how: How, seed: int, settings: Mapping[str, object] = MappingProxyType({})
-) -> Errors:
-    """Of one training, without augmentation, percent."""
-    with learned(made.data, model, how, seed, {**RECIPE, "epochs": made.epochs, **settings}) as trained:
+    model: str, setup: Setup, options: MeasureOptions, seed: int, settings: Mapping[str, object] = MappingProxyType({})
+) -> TestErrors:
+    """Training and test error of one training, without augmentation, percent."""
+    with trained_run(setup.data, model, options, seed, {**RECIPE, "epochs": setup.epochs, **settings}) as trained:
         right = [trained.evaluate(split=split)["accuracy"].value for split in ("train", "test")]
     training, test = (100 * (1 - value) for value in right if value is not None)
-    return Errors(training, test)
+    return TestErrors(training, test)
 
 
-def told(each: list[float], made: Setup) -> Measured:
-    return dataclasses.replace(over_seeds(each), scaled=bool(made.lacks), deviations=made.lacks)
+def with_deviations(values: list[float], setup: Setup) -> Measurement:
+    return dataclasses.replace(mean_over_seeds(values), scaled=bool(setup.deviations), deviations=setup.deviations)
 
 
 def row_of(depth: int) -> str:
     return f"ResNet-{depth}, test error"
 
 
-def seconds(how: How) -> float:
-    """A step of ResNet-20 takes 41 million multiply-adds a picture forward, three times that in all."""
-    if how.device.startswith("cuda") and not how.quick:
-        return how.seeds * STEPS * 0.0006 * (sum(ERRORS) + sum(DEPTHS))
-    pictures = 2 * 1000 if how.quick else 10 * 5000
-    return how.seeds * pictures * 0.00016 * 2 * sum(DEPTHS)
+def seconds(options: MeasureOptions) -> float:
+    """Estimated seconds, from 41 million multiply-adds per image in the forward pass of ResNet-20, times three."""
+    if options.device.startswith("cuda") and not options.quick:
+        return options.seeds * STEPS * 0.0006 * (sum(ERRORS) + sum(DEPTHS))
+    images = 2 * 1000 if options.quick else 10 * 5000
+    return options.seeds * images * 0.00016 * 2 * sum(DEPTHS)
 
 
-TABLE = Table(
+TABLE = PublishedTable(
     name="cifar10-depth",
-    title="N8: plain against residual networks on CIFAR-10",
-    setup="50,000 training pictures, 64,000 steps of 128, momentum 0.9, rate 0.1, a tenth after 32,000 and again after "
-    "48,000 steps, weight decay 0.0001, shifted by up to 4 pixels and mirrored.",
-    unit="% wrong",
+    title="N8: plain and residual networks on CIFAR-10",
+    setup="50,000 training images, 64,000 steps of batch size 128, momentum 0.9, learning rate 0.1, divided by 10 "
+    "after 32,000 and after 48,000 steps, weight decay 0.0001, random shifts by up to 4 pixels and horizontal flips.",
+    unit="% error",
     rows=(
         *(
-            Row(
+            TableRow(
                 name=row_of(depth),
-                published=figure(text, PAPER),
-                cannot="" if depth in DEPTHS else "only with CIFAR-10 and a GPU",
+                published=printed_value(text, PAPER),
+                unavailable_reason="" if depth in DEPTHS else "needs CIFAR-10 and a GPU",
             )
             for depth, text in ERRORS.items()
         ),
-        Row(name=RESIDUAL_CLAIM, published=above(0, PAPER)),
-        Row(name=PLAIN_CLAIM, published=above(0, LECTURE)),
+        TableRow(name=RESIDUAL_CLAIM, published=claim_above(0, PAPER)),
+        TableRow(name=PLAIN_CLAIM, published=claim_above(0, LECTURE)),
     ),
     seeds=1,
-    few=1,
+    quick_seeds=1,
     seconds=seconds,
     measure=measure,
     deviations=(
-        "biases and the scales of normalisation are not decayed",
-        "values are standardised by channel, in the place of a mean of each pixel taken away",
+        "no weight decay on biases and normalisation parameters",
+        "inputs are standardised per channel instead of subtracting the per-pixel mean",
     ),
 )

@@ -1,4 +1,4 @@
-"""N9: how large signals are behind ten ReLU layers, by the deviation that the weights begin with.
+"""N9: standard deviation of activations after ten ReLU layers, by weight initialisation.
 
 Source: lecture 002, "Weight initialisation"; He et al. 2016.
 """
@@ -10,9 +10,16 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from snellen.core.random import drawing
+from snellen.core.random import seeded
 from snellen.nn.mlp import initialise
-from snellen.reproduce.table import How, Measured, Row, Table, figure, of_draws
+from snellen.reproduce.table import (
+    Measurement,
+    MeasureOptions,
+    PublishedTable,
+    TableRow,
+    prediction_interval,
+    printed_value,
+)
 
 LAYERS, UNITS, INPUTS = 10, 256, 256
 
@@ -20,33 +27,35 @@ ROWS = {"randn · √(2/n)": "he", "randn ÷ √(2/n), as on the slide": "slide"
 PRINTED = dict(zip(ROWS, ("0.74", "9e20", "0.029"), strict=True))
 
 
-def deviation(how: str, seed: int) -> float:
-    """The deviation of the last layer's outputs, for inputs drawn with deviation 1."""
-    with drawing(seed, "reproduce", "initialisation"):
+def deviation(init: str, seed: int) -> float:
+    """Standard deviation of the outputs of the last layer, for standard normal inputs."""
+    with seeded(seed, "reproduce", "initialisation"):
         x = torch.randn(INPUTS, UNITS, dtype=torch.float64)  # (B, n)
         for _ in range(LAYERS):
             layer = nn.Linear(UNITS, UNITS, dtype=torch.float64)
-            initialise(layer, "he" if how == "slide" else how)
-            if how == "slide":  # √(2/n) · n/2 = 1/√(2/n)
+            initialise(layer, "he" if init == "slide" else init)
+            if init == "slide":  # √(2/n) · n/2 = 1/√(2/n)
                 layer.weight.data *= UNITS / 2
             x = layer(x).relu().detach()
         return float(x.std())
 
 
-def measure(how: How) -> Iterator[tuple[str, Measured]]:
+def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
     for row, init in ROWS.items():
-        yield row, of_draws([deviation(init, seed) for seed in range(how.seeds)], "draws")
+        yield row, prediction_interval([deviation(init, seed) for seed in range(options.seeds)], "draws")
 
 
-TABLE = Table(
+TABLE = PublishedTable(
     name="initialisation",
     title="N9: initialisation of ten ReLU layers",
-    setup="10 layers of 256 units with ReLU, inputs of deviation 1; deviation of the outputs, of one draw.",
-    unit="deviation of the outputs",
-    rows=tuple(Row(name=name, published=figure(text, "[lecture] 002, computed")) for name, text in PRINTED.items()),
+    setup="10 layers of 256 units with ReLU, inputs with standard deviation 1; one draw of the weights.",
+    unit="standard deviation of the outputs",
+    rows=tuple(
+        TableRow(name=name, published=printed_value(text, "[lecture] 002, computed")) for name, text in PRINTED.items()
+    ),
     seeds=200,
-    few=20,
-    seconds=lambda how: 0.02 * len(ROWS) * how.seeds,
+    quick_seeds=20,
+    seconds=lambda options: 0.02 * len(ROWS) * options.seeds,
     measure=measure,
-    deviations=(f"{INPUTS} inputs and many draws; how many inputs the printed figure was computed from is not known",),
+    deviations=(f"{INPUTS} inputs and many draws; the number of inputs behind the printed value is unknown",),
 )

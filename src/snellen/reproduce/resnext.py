@@ -1,13 +1,13 @@
-"""N8: cardinality against width and depth on ImageNet.
+"""N8: cardinality, width and depth on ImageNet (ResNeXt).
 
-Source: lecture 003; Xie et al. 2017, table 4. Counts of weights are in the table `parameters`.
+Source: lecture 003; Xie et al. 2017, table 4. The numbers of parameters are in the table `parameters`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.reproduce.table import How, Measured, Row, Table, figure
+from snellen.reproduce.table import Measurement, MeasureOptions, PublishedTable, TableRow, printed_value
 
 ERRORS = {
     "ResNet-101": ("22.0", "6.0"),
@@ -19,27 +19,27 @@ ERRORS = {
 }
 
 
-def measure(how: How) -> Iterator[tuple[str, Measured]]:
-    """Nothing: the data is not at hand."""
+def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
+    """Measure nothing: the data is not available."""
     return iter(())
 
 
-TABLE = Table(
+TABLE = PublishedTable(
     name="imagenet-resnext",
     title="N8: cardinality on ImageNet",
-    setup="ImageNet, one crop of 224 pixels from the middle.",
-    unit="% wrong of the validation pictures",
+    setup="ImageNet, single centre crop of 224 pixels.",
+    unit="% validation error",
     rows=tuple(
-        Row(
+        TableRow(
             name=f"{network}, {kind}",
-            published=figure(text, "[lecture] 003"),
-            cannot="needs ImageNet, 1.28 million pictures that are given out on request only",
+            published=printed_value(text, "[lecture] 003"),
+            unavailable_reason="needs ImageNet (1.28 million images, available on request only)",
         )
         for network, printed in ERRORS.items()
         for kind, text in zip(("top-1", "top-5"), printed, strict=True)
     ),
     seeds=1,
-    few=1,
-    seconds=lambda how: 0.0,
+    quick_seeds=1,
+    seconds=lambda options: 0.0,
     measure=measure,
 )

@@ -1,4 +1,4 @@
-"""What a table gave here, with all that must be known of it: kept as strict JSON, one file a table."""
+"""Result of a published table with its provenance, stored as strict JSON, one file per table."""
 
 from __future__ import annotations
 
@@ -18,23 +18,33 @@ from snellen.api.run_options import physical_memory
 from snellen.core import files
 from snellen.core.errors import DataError, UsageError
 from snellen.core.record import versions
+from snellen.core.renamed import upgrade
 from snellen.core.serialization import from_plain, to_plain
-from snellen.reproduce.table import How, Measured, Row, Table, Verdict, not_run, verdict, written
+from snellen.reproduce.table import (
+    Measurement,
+    MeasureOptions,
+    PublishedTable,
+    TableRow,
+    Verdict,
+    format_value,
+    not_run,
+    verdict,
+)
 
-STORED = Path(__file__).parent / "results"  # what was measured for this version
+STORED = Path(__file__).parent / "results"  # results measured for this version
 
 COLUMNS = ("row", "published", "measured", "95 % interval", "over", "verdict", "published in", "remarks")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A run of a table.
+    """Result of one run of a table.
 
     Args:
-        commit: of the checkout it was run from, with a + where files differ from it; else the version.
-        seeds: 0 … seeds − 1 were used.
-        hardware: processor, cores, memory, GPU; no name of a machine.
-        rows: of those that were tried, by name.
+        commit: of the checkout, with a + if files differ from it; else the version.
+        seeds: seeds 0 … seeds − 1 were used.
+        hardware: processor, cores, memory, GPU; without a host name.
+        rows: measurements by name of the row.
     """
 
     table: str
@@ -46,26 +56,34 @@ class Result:
     device: str
     hardware: Mapping[str, str]
     versions: Mapping[str, str]
-    rows: Mapping[str, Measured]
+    rows: Mapping[str, Measurement]
 
 
-def settled(table: Table, how: How) -> How:
-    """With the number of seeds and the device that are meant.
+def resolve_options(table: PublishedTable, options: MeasureOptions) -> MeasureOptions:
+    """Resolve the number of seeds and the device.
 
     Raises:
-        UsageError: for several seeds where nothing is drawn.
-        UsageError, EnvironmentProblem: where there is no such device.
+        UsageError: for several seeds of a deterministic table.
+        UsageError, EnvironmentProblem: if the device does not exist.
     """
-    if table.fixed and how.seeds > 1:
-        raise UsageError(f"{table.name} draws nothing: {how.seeds} seeds would give the same", "Leave --seeds out.")
-    return replace(how, seeds=how.seeds or (table.few if how.quick else table.seeds), device=find_device(how.device))
+    if table.deterministic and options.seeds > 1:
+        raise UsageError(
+            f"{table.name} is deterministic: {options.seeds} seeds would give the same result", "Leave --seeds out."
+        )
+    return replace(
+        options,
+        seeds=options.seeds or (table.quick_seeds if options.quick else table.seeds),
+        device=find_device(options.device),
+    )
 
 
-def run(table: Table, how: How, command: str, done: Callable[[Result], None] = lambda result: None) -> Result:
+def run(
+    table: PublishedTable, options: MeasureOptions, command: str, done: Callable[[Result], None] = lambda result: None
+) -> Result:
     """Measures a table row by row.
 
     Args:
-        how: settled.
+        options: resolved options.
         command: the words that were typed.
         done: called with all that is measured so far after each row.
     """
@@ -74,15 +92,15 @@ def run(table: Table, how: How, command: str, done: Callable[[Result], None] = l
         commit=commit(),
         date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         command=command,
-        seeds=how.seeds,
-        quick=how.quick,
-        device=how.device,
-        hardware=hardware(how.device),
+        seeds=options.seeds,
+        quick=options.quick,
+        device=options.device,
+        hardware=hardware(options.device),
         versions=versions(),
         rows={},
     )
     began = time.monotonic()
-    for name, measured in table.measure(how):
+    for name, measured in table.measure(options):
         now = time.monotonic()
         measured = replace(measured, seconds=round(measured.seconds or now - began, 3))
         began = now
@@ -91,82 +109,89 @@ def run(table: Table, how: How, command: str, done: Callable[[Result], None] = l
     return result
 
 
-def stored(table: Table, folder: Path = STORED) -> Result | None:
-    """The result that is kept, or None.
+def load_result(table: PublishedTable, folder: Path = STORED) -> Result | None:
+    """The stored result, or None.
 
     Raises:
-        DataError: where it is damaged, or of rows that the table has not.
+        DataError: if it is damaged, or has unknown rows.
     """
     path = folder / f"{table.name}.json"
     if not path.exists():
         return None
-    result: Result = from_plain(Result, files.read_json(path), str(path))
+    result: Result = from_plain(Result, upgrade(files.read_json(path)), str(path))
     unknown = sorted(set(result.rows) - {row.name for row in table.rows})
     if unknown:
-        raise DataError(f"{path} has a row {unknown[0]!r}, which the table has not", "Measure the table anew.")
+        raise DataError(f"{path} has an unknown row {unknown[0]!r}", "Measure the table again.")
     return result
 
 
-def store(result: Result, folder: Path) -> Path:
+def save_result(result: Result, folder: Path) -> Path:
     path = folder / f"{result.table}.json"
     files.write_json(path, to_plain(result))
     return path
 
 
-def verdicts(table: Table, result: Result | None) -> dict[str, Verdict]:
-    """Of each row."""
+def verdicts(table: PublishedTable, result: Result | None) -> dict[str, Verdict]:
+    """The verdict of each row."""
     rows = {} if result is None else result.rows
     return {row.name: verdict(row, rows.get(row.name)) for row in table.rows}
 
 
-def compared(table: Table, result: Result | None) -> list[list[str]]:
-    """Published beside measured: a row of `COLUMNS` for each row of the table."""
-    said = verdicts(table, result)
-    return [_compared(row, (result.rows if result else {}).get(row.name), said[row.name]) for row in table.rows]
+def comparison_rows(table: PublishedTable, result: Result | None) -> list[list[str]]:
+    """Published and measured values: cells of `COLUMNS` for each row of the table."""
+    row_verdicts = verdicts(table, result)
+    return [
+        _comparison_row(row, (result.rows if result else {}).get(row.name), row_verdicts[row.name])
+        for row in table.rows
+    ]
 
 
-def _compared(row: Row, measured: Measured | None, said: Verdict) -> list[str]:
-    measured = measured or not_run(row.cannot)
+def _comparison_row(row: TableRow, measured: Measurement | None, row_verdict: Verdict) -> list[str]:
+    measured = measured or not_run(row.unavailable_reason)
     interval = (
-        "" if measured.low is None or measured.high is None else (f"{written(measured.low)} … {written(measured.high)}")
+        ""
+        if measured.low is None or measured.high is None
+        else (f"{format_value(measured.low)} … {format_value(measured.high)}")
     )
     remarks = "; ".join([*([measured.reason] if measured.reason else []), *measured.deviations])
-    value = "" if measured.value is None else written(measured.value)
-    return [row.name, row.published.text, value, interval, measured.over, said, row.published.source, remarks]
+    value = "" if measured.value is None else format_value(measured.value)
+    return [row.name, row.published.text, value, interval, measured.over, row_verdict, row.published.source, remarks]
 
 
 def hardware(device: str) -> dict[str, str]:
-    """Of this machine, without its name."""
+    """Hardware of this machine, without its host name."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text(encoding="utf-8").splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    found = {"processor": model, "cores": str(os.cpu_count()), "memory": f"{physical_memory() / 2**30:.0f} GiB"}
-    return {**found, "GPU": torch.cuda.get_device_name()} if device.startswith("cuda") else found
+    parts = {"processor": model, "cores": str(os.cpu_count()), "memory": f"{physical_memory() / 2**30:.0f} GiB"}
+    return {**parts, "GPU": torch.cuda.get_device_name()} if device.startswith("cuda") else parts
 
 
 def commit() -> str:
-    """Of the checkout this file belongs to; where it belongs to none, the version."""
-    here = Path(__file__)
+    """Git commit of the checkout of this file; the version if it is not in a checkout."""
+    module = Path(__file__)
 
-    def git(*words: str) -> str:
+    def git(*arguments: str) -> str:
         try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=here.parent, check=False)
+            process = subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, cwd=module.parent, check=False
+            )
         except OSError:
             return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
+        return process.stdout.strip() if process.returncode == 0 else ""
 
-    if not git("ls-files", here.name):
+    if not git("ls-files", module.name):
         return f"version {versions()['snellen']}"
-    package = here.parents[1]
-    results = f":(exclude){package / 'reproduce' / 'results'}"  # what is measured now is no change of what measures
+    package = module.parents[1]
+    results = f":(exclude){package / 'reproduce' / 'results'}"  # new results do not change the measuring code
     changed = git("status", "--porcelain", "--untracked-files=no", "--", str(package), results)
     return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
 
 
-def story(table: Table, result: Result | None) -> list[str]:
-    """What must be known of a table and its result, in lines."""
+def provenance(table: PublishedTable, result: Result | None) -> list[str]:
+    """Published setup, deviations and measurement conditions of a result, as lines."""
     lines = [f"published: {table.setup}", *(f"deviation: {line}" for line in table.deviations)]
     if result is None:
         return [*lines, "measured: not run"]

@@ -1,4 +1,4 @@
-"""A published table: what was printed, how it is measured here, and what the one says of the other."""
+"""Published tables: printed values, their measurement, and the verdict of the comparison."""
 
 from __future__ import annotations
 
@@ -16,61 +16,61 @@ Verdict = Literal["match", "within interval", "scaled down", "not reproduced", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
-    """A printed figure or claim.
+class PublishedValue:
+    """A printed value or claim.
 
     Args:
-        text: as it was printed.
-        low, high: what counts as the same.
+        text: as printed.
+        low, high: range of values that match.
         source: "[lecture] 004", "[paper] He et al. 2016, table 6".
-        whole: a claim ("above 0"), which the whole measured interval must bear out.
+        whole_interval: a claim ("above 0"), which the whole measured interval must bear out.
     """
 
     text: str
     low: float
     high: float
     source: str
-    whole: bool = False
+    whole_interval: bool = False
 
 
-def figure(text: str, source: str) -> Published:
-    """A printed number: what rounds to its last digit is the same. "96.8" is 96.75 … 96.85, "9e20" 8.5e20 … 9.5e20."""
+def printed_value(text: str, source: str) -> PublishedValue:
+    """A printed number; values that round to it match: "96.8" is 96.75 … 96.85, "9e20" 8.5e20 … 9.5e20."""
     number = Decimal(text.replace(",", ""))
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)
     half = 0.5 * 10.0**exponent
-    return Published(text=text, low=float(number) - half, high=float(number) + half, source=source)
+    return PublishedValue(text=text, low=float(number) - half, high=float(number) + half, source=source)
 
 
-def between(low: str, high: str, source: str, text: str = "") -> Published:
-    """A printed range, and what rounds into it: "94", "98" is 93.5 … 98.5."""
-    first, last = figure(low, source), figure(high, source)
-    return Published(text=text or f"{low} – {high}", low=first.low, high=last.high, source=source)
+def printed_range(low: str, high: str, source: str, text: str = "") -> PublishedValue:
+    """A printed range; values that round into it match: "94", "98" is 93.5 … 98.5."""
+    first, last = printed_value(low, source), printed_value(high, source)
+    return PublishedValue(text=text or f"{low} – {high}", low=first.low, high=last.high, source=source)
 
 
-def above(low: float, source: str, text: str = "") -> Published:
-    """A claim that a figure is above another."""
-    return Published(text=text or f"above {low:g}", low=low, high=math.inf, source=source, whole=True)
+def claim_above(low: float, source: str, text: str = "") -> PublishedValue:
+    """A claim that a value is above a bound."""
+    return PublishedValue(text=text or f"above {low:g}", low=low, high=math.inf, source=source, whole_interval=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row. `cannot` says why it is not measured here."""
+class TableRow:
+    """One row. `unavailable_reason` says why it is not measured here."""
 
     name: str
-    published: Published
-    cannot: str = ""
+    published: PublishedValue
+    unavailable_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a row gave here.
+class Measurement:
+    """The measured value of a row.
 
     Args:
-        value: None where it was not run, for a `reason`.
-        low, high: the 95 % interval, `over` seeds, samples or draws.
-        each: one value a seed, where they are few.
-        scaled: measured under a smaller setup than the published one: the figures cannot be compared.
+        value: None if the row was not run, with its `reason`.
+        low, high: 95 % interval `over` seeds, samples or draws.
+        each: one value per seed, for fewer than 30.
+        scaled: measured in a smaller setup than the published one: the values are not comparable.
         deviations: of this row's setup from the published one.
     """
 
@@ -86,14 +86,14 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
-    """How a table is to be run.
+class MeasureOptions:
+    """Options for measuring a table.
 
     Args:
-        seeds: how many; 0: as many as the table wants.
-        quick: smaller and scaled down.
+        seeds: number of seeds; 0: the default of the table.
+        quick: run a scaled-down setup.
         device: "auto", "cpu", "cuda", "mps".
-        progress: who is told of progress.
+        progress: receives progress.
     """
 
     seeds: int = 0
@@ -103,43 +103,43 @@ class How:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class PublishedTable:
     """A published table.
 
     Args:
-        title: what it is about, with its row of the lectures' numbers.
-        setup: the published setup, as far as it is known.
-        unit: of the figures.
-        rows: in the order of the print.
-        seeds, few: how many a full run takes, and a quick one.
-        seconds: about how long a run takes, on one core where there is no GPU.
-        measure: yields (name of the row, what it gave) as each is done.
-        deviations: from the published setup, of every row.
-        fixed: nothing is drawn: every seed would give the same.
+        title: with the number of its entry in the list of the lectures.
+        setup: the published setup, as far as known.
+        unit: of the values.
+        rows: in printed order.
+        seeds, quick_seeds: number of seeds of a full run and of a quick run.
+        seconds: approximate time of a run, on one core without a GPU.
+        measure: yields (name of the row, measurement) for each row.
+        deviations: from the published setup, for every row.
+        deterministic: every seed gives the same result.
     """
 
     name: str
     title: str
     setup: str
     unit: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     seeds: int
-    few: int
-    seconds: Callable[[How], float]
-    measure: Callable[[How], Iterator[tuple[str, Measured]]]
+    quick_seeds: int
+    seconds: Callable[[MeasureOptions], float]
+    measure: Callable[[MeasureOptions], Iterator[tuple[str, Measurement]]]
     deviations: tuple[str, ...] = ()
-    fixed: bool = False
+    deterministic: bool = False
 
 
-def not_run(reason: str) -> Measured:
-    return Measured(value=None, reason=reason)
+def not_run(reason: str) -> Measurement:
+    return Measurement(value=None, reason=reason)
 
 
-def verdict(row: Row, measured: Measured | None) -> Verdict:
-    """What the measured figure says of the printed one.
+def verdict(row: TableRow, measured: Measurement | None) -> Verdict:
+    """Compare the measured value with the printed one.
 
-    "match": it rounds to the printed figure, or the whole interval bears out the claim. "within interval": the printed
-    figure lies in the 95 % interval of ours. "scaled down": run in a smaller setup, so not to be compared.
+    "match": it rounds to the printed value, or the whole interval fulfils the claim. "within interval": the printed
+    value lies in the 95 % interval. "scaled down": measured in a smaller setup, so not comparable.
     """
     if measured is None or measured.value is None:
         return "not run"
@@ -147,14 +147,14 @@ def verdict(row: Row, measured: Measured | None) -> Verdict:
         return "scaled down"
     low, high = (measured.value if bound is None else bound for bound in (measured.low, measured.high))
     printed = row.published
-    first, last = (low, high) if printed.whole else (measured.value, measured.value)
+    first, last = (low, high) if printed.whole_interval else (measured.value, measured.value)
     if printed.low <= first and last <= printed.high:
         return "match"
     return "within interval" if low <= printed.high and printed.low <= high and low < high else "not reproduced"
 
 
-def tried(make: Callable[[], Measured]) -> Measured:
-    """What it gives, or why it could not be run; a signal is no such reason."""
+def measure_or_skip(make: Callable[[], Measurement]) -> Measurement:
+    """The measurement, or the reason why it failed. Stopped by a signal, it raises."""
     try:
         return make()
     except Stopped:
@@ -163,41 +163,41 @@ def tried(make: Callable[[], Measured]) -> Measured:
         return not_run(error.cause)
 
 
-def over_seeds(each: Sequence[float], over: str = "seeds") -> Measured:
-    """The mean with its 95 % interval; of one value, that value alone.
+def mean_over_seeds(values: Sequence[float], over: str = "seeds") -> Measurement:
+    """Mean with its 95 % confidence interval; a single value has no interval.
 
     Source: Student 1908.
     """
-    half = _spread(each) / math.sqrt(len(each))
-    return _around(each, half, f"{len(each):,} {over}")
+    half = _t_spread(values) / math.sqrt(len(values))
+    return _with_bounds(values, half, f"{len(values):,} {over}")
 
 
-def of_draws(each: Sequence[float], over: str = "draws") -> Measured:
-    """The mean, and where a further draw lies with 95 % probability: what a single printed draw is to be held against.
+def prediction_interval(values: Sequence[float], over: str = "draws") -> Measurement:
+    """Mean with the 95 % prediction interval of a further draw, for comparison with a single printed draw.
 
     Source: Student 1908; mean ± t s √(1 + 1/n).
     """
-    half = _spread(each) * math.sqrt(1 + 1 / len(each))
-    return _around(each, half, f"one draw, by {len(each):,} {over}")
+    half = _t_spread(values) * math.sqrt(1 + 1 / len(values))
+    return _with_bounds(values, half, f"one draw, by {len(values):,} {over}")
 
 
-def _spread(each: Sequence[float]) -> float:
-    """The deviation of the values times the 97.5 % quantile of t."""
+def _t_spread(values: Sequence[float]) -> float:
+    """Standard deviation of the values times the 97.5 % quantile of Student's t."""
     from scipy.special import stdtrit  # torch has no quantile of t
 
-    return float(stdtrit(len(each) - 1, 0.975)) * statistics.stdev(each) if len(each) > 1 else 0.0
+    return float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _around(each: Sequence[float], half: float, over: str) -> Measured:
-    mean = statistics.fmean(each)
-    if len(each) < 2:
-        return Measured(value=mean, each=tuple(each))
-    few = tuple(each) if len(each) < 30 else ()
-    return Measured(value=mean, low=mean - half, high=mean + half, over=over, each=few)
+def _with_bounds(values: Sequence[float], half: float, over: str) -> Measurement:
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Measurement(value=mean, each=tuple(values))
+    listed = tuple(values) if len(values) < 30 else ()
+    return Measurement(value=mean, low=mean - half, high=mean + half, over=over, each=listed)
 
 
-def written(value: float) -> str:
-    """A figure with as many digits as tell it apart; counts in full."""
+def format_value(value: float) -> str:
+    """A value with four significant digits; integers in full."""
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:,.0f}"
     return f"{value:.4g}"

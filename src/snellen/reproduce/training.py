@@ -1,4 +1,4 @@
-"""What tables of trained models share: data as the publication divides it, and one training by the public word."""
+"""Helpers for tables of trained models: data split as published, and one training through the public API."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ from snellen.api import RunOptions, TrainedRun, train
 from snellen.core.errors import Stopped
 from snellen.core.random import permutation
 from snellen.core.spec import Classes
-from snellen.data.dataset import Dataset, Labelled, counts
-from snellen.reproduce.table import How
+from snellen.data.dataset import Dataset, Labelled, class_counts
+from snellen.reproduce.table import MeasureOptions
 
 Data = Dataset[Labelled]
 
 
-def whole(data: Data) -> Data:
-    """With the validation samples in the training split too, where the publication holds none back: none may be chosen
-    by them then."""
+def merge_validation(data: Data) -> Data:
+    """Add the validation samples to the training split, for publications without a validation split. The validation
+    split must not be used for selection then."""
     all_samples = torch.cat([data.splits["train"], data.splits["val"]]).sort().values
     return _divided(data, {**data.splits, "train": all_samples})
 
 
-def part(data: Data, training: int, testing: int) -> Data:
-    """At most so many samples of the training and of the test split, drawn."""
+def subset(data: Data, train_size: int, test_size: int) -> Data:
+    """A random subset with at most `train_size` training and `test_size` validation and test samples."""
 
-    def some(split: str, most: int) -> torch.Tensor:
+    def sample(split: str, size: int) -> torch.Tensor:
         ids = data.splits[split]
-        return ids[permutation(len(ids), 0, "reproduce", split)[:most].sort().values]
+        return ids[permutation(len(ids), 0, "reproduce", split)[:size].sort().values]
 
-    splits = {"train": some("train", training), "val": some("val", testing), "test": some("test", testing)}
+    splits = {"train": sample("train", train_size), "val": sample("val", test_size), "test": sample("test", test_size)}
     return _divided(data, splits)
 
 
 def _divided(data: Data, splits: Mapping[str, torch.Tensor]) -> Data:
     target = data.spec.target
     if isinstance(target, Classes):
-        target = dataclasses.replace(target, counts=counts(target, data.truth[splits["train"]]))
+        target = dataclasses.replace(target, counts=class_counts(target, data.truth[splits["train"]]))
     spec = dataclasses.replace(data.spec, target=target, sizes={name: len(ids) for name, ids in splits.items()})
-    # Copies within a published set are its own: looking for them would take longer than many a training.
+    # Duplicates within a published dataset are part of it; searching for them is slow.
     return dataclasses.replace(data, splits=dict(splits), spec=spec, findings=())
 
 
 @contextlib.contextmanager
-def learned(
-    data: Data, model: str, how: How, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})
+def trained_run(
+    data: Data, model: str, options: MeasureOptions, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[TrainedRun]:
-    """A model trained and judged; its run is gone when the block ends.
+    """A trained and evaluated model; its run folder is deleted when the block ends.
 
     Raises:
-        UsageError: where no learner has the name, or the setting.
+        UsageError: for an unknown learner or setting.
     """
-    options = RunOptions(device=how.device, progress=how.progress, report=False)
+    run_options = RunOptions(device=options.device, progress=options.progress, report=False)
     with tempfile.TemporaryDirectory(prefix="snellen-") as folder:
         try:
-            trained = train(data, model, seed=seed, out=Path(folder) / "run", options=options, **settings)
+            trained = train(data, model, seed=seed, out=Path(folder) / "run", options=run_options, **settings)
         except Stopped as stopped:
             raise Stopped(
                 f"{model} was stopped",
-                "Rows that were done are kept where --out said; run the table again.",
+                "Finished rows are stored in the folder of --out. Run the table again.",
                 signal=stopped.exit_code - 128,
             ) from stopped
         yield trained

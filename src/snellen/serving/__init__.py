@@ -1,1 +1,1 @@
-"""A run that answers over HTTP: what is taken, the one thread that asks the model, and the door before both."""
+"""HTTP inference server: requests, the inference queue, limits, errors and the ASGI application."""

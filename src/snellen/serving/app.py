@@ -1,4 +1,4 @@
-"""The ASGI application: who may ask, what is taken in, and every refusal as JSON."""
+"""ASGI application: host and origin check, endpoints, JSON error responses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snellen.api import TrainedRun
-from snellen.core.errors import shown
+from snellen.core.errors import short_repr
 from snellen.serving.description import info, openapi, page
-from snellen.serving.http_errors import AGAIN, CLOSE, Refused, bug, stopping
-from snellen.serving.inference_queue import Desk, Question
-from snellen.serving.limits import BODIES, SLOWEST
-from snellen.serving.request import inputs, refuse_kind
+from snellen.serving.http_errors import CLOSE_CONNECTION, RETRY_LATER, HTTPError, internal_error, shutting_down
+from snellen.serving.inference_queue import InferenceQueue, InferenceRequest
+from snellen.serving.limits import MAX_BODIES, MIN_RATE
+from snellen.serving.request import check_content_type, inputs
 
 _HEADERS = [
     (b"cache-control", b"no-store"),
@@ -31,11 +31,11 @@ _HEADERS = [
 ]
 
 
-class Door:
-    """Lets in what is addressed to this server, and no page of another origin; says on each answer how it may be used.
+class RequestGuard:
+    """Middleware: checks the Host and Origin headers and adds security headers to each response.
 
     Args:
-        hosts: the names it goes by, without port; None: any.
+        hosts: accepted host names, without port; None: any.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
@@ -43,42 +43,42 @@ class Door:
         self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = False
+        started = False
 
-        async def sent(message: Message) -> None:
-            nonlocal began
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                began = True
+                started = True
                 message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
         if scope["type"] != "http":
             return
-        refusal = self._refusal({name: value.decode("latin-1") for name, value in scope["headers"]})
+        error = self._check_headers({name: value.decode("latin-1") for name, value in scope["headers"]})
         try:
-            await (self.app if refusal is None else _as_json(refusal))(scope, receive, sent)
-        except asyncio.CancelledError:  # the server stops, and has waited long enough
-            if not began:
-                await _as_json(stopping())(scope, receive, sent)
+            await (self.app if error is None else _error_response(error))(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the grace period of the shutdown is over
+            if not started:
+                await _error_response(shutting_down())(scope, receive, send_with_headers)
 
-    def _refusal(self, headers: Mapping[bytes, str]) -> Refused | None:
+    def _check_headers(self, headers: Mapping[bytes, str]) -> HTTPError | None:
         host = headers.get(b"host", "")
         if self.hosts is not None and without_port(host) not in self.hosts:
-            return Refused(
+            return HTTPError(
                 421,
                 "wrong-host",
-                f"This server is not {shown(host)}",
-                "Ask it as localhost, or let it listen elsewhere with --host.",
-                CLOSE,
+                f"This server is not {short_repr(host)}",
+                "Use localhost in the URL, or start the server with another --host.",
+                CLOSE_CONNECTION,
             )
         origin = headers.get(b"origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            return Refused(
+            return HTTPError(
                 403,
                 "foreign-origin",
-                f"A page of {shown(origin)} may not ask this server",
-                "Ask it from a program, or from its own page.",
-                CLOSE,
+                f"A page of {short_repr(origin)} may not send requests to this server",
+                "Send the request from a program or from the server's own page.",
+                CLOSE_CONNECTION,
             )
         return None
 
@@ -90,111 +90,115 @@ def without_port(host: str) -> str:
 
 
 class Service:
-    """A trained model, and what is asked of it.
+    """The endpoints of one trained model.
 
     Args:
-        url: where it is reached, for its page.
-        sha256: of the model's weights.
+        url: base URL, shown on the HTML page.
+        sha256: SHA-256 of the model's weights.
     """
 
-    def __init__(self, trained: TrainedRun, desk: Desk, url: str, sha256: str) -> None:
+    def __init__(self, trained: TrainedRun, queue: InferenceQueue, url: str, sha256: str) -> None:
         self.trained = trained
-        self.desk = desk
-        self.limits = desk.limits
-        self.held = 0  # bytes of bodies that are in memory
-        self.answered = 0
+        self.queue = queue
+        self.limits = queue.limits
+        self.body_bytes = 0  # bytes of request bodies in memory
+        self.num_answered = 0
         self._page = page(trained, url)
         self._info = _encoded(info(trained, sha256, self.limits))
         self._openapi = _encoded(openapi(trained, self.limits))
 
     async def predict(self, request: Request) -> Response:
-        """`POST /predict`: files or rows in, the answers of `snellen predict` out."""
-        kind = request.headers.get("content-type", "")
+        """`POST /predict`: files or table rows in, predictions as of `snellen predict` out."""
+        content_type = request.headers.get("content-type", "")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refused(415, "unsupported-encoding", "The body is compressed", "Send it without Content-Encoding.")
-        refuse_kind(kind, self.trained.spec)
+            raise HTTPError(415, "unsupported-encoding", "The body is compressed", "Send it without Content-Encoding.")
+        check_content_type(content_type, self.trained.spec)
         body = bytearray()
         try:
             await self._receive(request, body)
-            question = self.desk.ask(
-                lambda: inputs(body, kind, self.trained.spec, self.trained.record.preprocessing, self.limits)
+            queued = self.queue.submit(
+                lambda: inputs(body, content_type, self.trained.spec, self.trained.record.preprocessing, self.limits)
             )
-            return await self._answer(request, question)
+            return await self._wait(request, queued)
         finally:
-            self.held -= len(body)
+            self.body_bytes -= len(body)
 
     async def _receive(self, request: Request, body: bytearray) -> None:
-        """Takes the body in, in bounded size and time."""
-        most = self.limits.max_bytes
-        too_large = Refused(
+        """Read the body, in bounded size and time."""
+        max_bytes = self.limits.max_bytes
+        too_large = HTTPError(
             413,
             "too-large",
-            f"The body has more than {most:,} bytes",
-            "Send less at once, or start the server with a higher --max-bytes.",
+            f"The body has more than {max_bytes:,} bytes",
+            "Send fewer or smaller inputs, or start the server with a higher --max-bytes.",
         )
-        said = request.headers.get("content-length", "0")
-        if int(said if said.isdecimal() else 0) > most:
+        length = request.headers.get("content-length", "0")
+        if int(length if length.isdecimal() else 0) > max_bytes:
             raise too_large
         begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self.limits.io_timeout) as clock:
                 async for chunk in request.stream():
-                    if len(body) + len(chunk) > most:
+                    if len(body) + len(chunk) > max_bytes:
                         raise too_large
-                    if self.held + len(chunk) > BODIES * most:
-                        raise Refused(
-                            503, "no-memory", "Too much is being sent at once", "Ask again later.", {**AGAIN, **CLOSE}
+                    if self.body_bytes + len(chunk) > MAX_BODIES * max_bytes:
+                        raise HTTPError(
+                            503,
+                            "no-memory",
+                            "Too many request bodies are in memory",
+                            "Retry later.",
+                            {**RETRY_LATER, **CLOSE_CONNECTION},
                         )
-                    self.held += len(chunk)
+                    self.body_bytes += len(chunk)
                     body += chunk
-                    clock.reschedule(begun + self.limits.io_timeout + len(body) / SLOWEST)
+                    clock.reschedule(begun + self.limits.io_timeout + len(body) / MIN_RATE)
         except TimeoutError:
-            raise Refused(
+            raise HTTPError(
                 408,
                 "too-slow",
-                f"{len(body):,} bytes of the body came in time, and no more",
+                f"Only {len(body):,} bytes of the body arrived in time",
                 "Send it faster, or start the server with a higher --io-timeout.",
-                CLOSE,
+                CLOSE_CONNECTION,
             ) from None
 
-    async def _answer(self, request: Request, question: Question) -> Response:
-        """Waits for the answer, as long as somebody wants it and its time is not over."""
-        gone = asyncio.ensure_future(_gone(request))
-        both: set[asyncio.Future[Any]] = {question.done, gone}
+    async def _wait(self, request: Request, queued: InferenceRequest) -> Response:
+        """Wait for the predictions, until the timeout or until the client disconnects."""
+        disconnected = asyncio.ensure_future(_disconnected(request))
+        pending: set[asyncio.Future[Any]] = {queued.future, disconnected}
         try:
-            done, _ = await asyncio.wait(both, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
-            if question.done in done:
-                said = question.done.result()
-                self.answered += 1
-                return _json(said)
-            if gone in done:
+            done, _ = await asyncio.wait(pending, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if queued.future in done:
+                content = queued.future.result()
+                self.num_answered += 1
+                return _json(content)
+            if disconnected in done:
                 raise ClientDisconnect
-            raise Refused(
-                503, "timeout", f"There is no answer after {self.limits.timeout:g} s", "Ask again later.", AGAIN
+            raise HTTPError(
+                503, "timeout", f"No prediction after {self.limits.timeout:g} s", "Retry later.", RETRY_LATER
             )
         finally:
-            question.leave()
-            gone.cancel()
+            queued.cancel()
+            disconnected.cancel()
 
     async def health(self, request: Request) -> Response:
-        """`GET /health`."""
-        return _json(_encoded({"status": "ok", "waiting": self.desk.waiting}))
+        """`GET /health`: status and number of queued requests."""
+        return _json(_encoded({"status": "ok", "waiting": self.queue.num_waiting}))
 
     async def info(self, request: Request) -> Response:
-        """`GET /info`."""
+        """`GET /info`: the model, its input and the limits."""
         return _json(self._info)
 
     async def openapi(self, request: Request) -> Response:
-        """`GET /openapi.json`."""
+        """`GET /openapi.json`: the OpenAPI description."""
         return _json(self._openapi)
 
     async def page(self, request: Request) -> Response:
-        """`GET /`."""
+        """`GET /`: the HTML page."""
         return Response(self._page, media_type="text/html")
 
 
 def application(service: Service, hosts: frozenset[str] | None) -> ASGIApp:
-    """What uvicorn is given; `hosts` are the names that it goes by, None: any."""
+    """The ASGI application of a service; `hosts` are the accepted host names, None: any."""
     routes = [
         Route("/", service.page),
         Route("/predict", service.predict, methods=["POST"]),
@@ -204,14 +208,19 @@ def application(service: Service, hosts: frozenset[str] | None) -> ASGIApp:
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={Refused: _refused, HTTPException: _unrouted, ClientDisconnect: _nobody, Exception: _bug},
+        exception_handlers={
+            HTTPError: _http_error,
+            HTTPException: _routing_error,
+            ClientDisconnect: _client_gone,
+            Exception: _internal_error,
+        },
     )
     app.router.redirect_slashes = False
-    return Door(app, hosts)
+    return RequestGuard(app, hosts)
 
 
-async def _gone(request: Request) -> None:
-    """Returns when the client has gone."""
+async def _disconnected(request: Request) -> None:
+    """Wait until the client disconnects."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -224,36 +233,36 @@ def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
 
 
-def _as_json(refusal: Refused) -> Response:
-    return Response(_encoded(refusal.plain()), refusal.status, refusal.headers, "application/json")
+def _error_response(error: HTTPError) -> Response:
+    return Response(_encoded(error.to_plain()), error.status, error.headers, "application/json")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return _as_json(error)
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPError)
+    return _error_response(error)
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
+async def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return _as_json(
-            Refused(
+        return _error_response(
+            HTTPError(
                 405,
                 "method-not-allowed",
-                f"{shown(request.method)} is not for this path",
+                f"{short_repr(request.method)} is not allowed at this path",
                 "POST files to /predict.",
                 error.headers,
             )
         )
-    return _as_json(
-        Refused(404, "not-found", "There is nothing at this path", "POST files to /predict; GET / tells more.")
+    return _error_response(
+        HTTPError(404, "not-found", "There is nothing at this path", "POST files to /predict, or GET / for help.")
     )
 
 
-async def _nobody(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # which goes nowhere
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # the client is gone: nobody receives it
 
 
-async def _bug(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     traceback.print_exception(error)
-    return _as_json(bug())
+    return _error_response(internal_error())

@@ -1,4 +1,4 @@
-"""A connection with a clock: uvicorn bounds the idle time between requests, this bounds what a slow client takes."""
+"""Connection limits: number of connections, and timeouts for slow clients (uvicorn bounds idle time only)."""
 
 from __future__ import annotations
 
@@ -11,89 +11,88 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from snellen.serving.limits import SLOWEST, Limits
+from snellen.serving.limits import MIN_RATE, Limits
 
-_FULL = b"""HTTP/1.1 503 Service Unavailable\r
+_BUSY_RESPONSE = b"""HTTP/1.1 503 Service Unavailable\r
 Content-Type: application/json\r
 Retry-After: 1\r
 Connection: close\r
 Content-Length: %d\r
 \r
 %b"""
-_FULL_BODY = b'{"error": {"code": "busy", "cause": "Too many connections are open", "remedy": "Ask again later."}}'
+_BUSY_BODY = b'{"error": {"code": "busy", "cause": "Too many connections are open", "remedy": "Retry later."}}'
 
 
-class Connection(asyncio.Protocol):
-    """uvicorn's protocol, which is cut off when its client takes too long.
+class TimedConnection(asyncio.Protocol):
+    """uvicorn's HTTP protocol, closed when its client is too slow.
 
-    The head of a request must be there within the patience, counted from the last answer (or the beginning); the clock
-    stands still while the application has it, which has a clock of its own for the body; and it runs again while the
-    answer goes out.
+    The request head must arrive within the I/O timeout after the connection or the last response. The timer stops
+    while the application runs, which has its own timeout for the body, and restarts while the response is sent.
     """
 
     def __init__(self, inner: H11Protocol, limits: Limits) -> None:
         self.inner = inner
         self.limits = limits
         self._app: ASGIApp = inner.app
-        inner.app = self._timed
+        inner.app = self._run_app
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._turned_away = False
+        self._rejected = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._wait(self.limits.io_timeout)
+        self._set_timer(self.limits.io_timeout)
         if len(self.inner.connections) >= self.limits.max_connections:
-            self._turned_away = True
-            transport.write(_FULL % (len(_FULL_BODY), _FULL_BODY))
+            self._rejected = True
+            transport.write(_BUSY_RESPONSE % (len(_BUSY_BODY), _BUSY_BODY))
             transport.close()
         else:
             self.inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._turned_away:
+        if self._rejected:
             return
         try:
             self.inner.data_received(data)
-        except Exception:  # bytes after the end of what h11 understands
+        except Exception:  # bytes after the end of a request that h11 closed
             assert self._transport is not None
             self._transport.abort()
 
     def eof_received(self) -> None:
-        if not self._turned_away:
+        if not self._rejected:
             self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait(None)
-        if not self._turned_away:
+        self._set_timer(None)
+        if not self._rejected:
             self.inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        if not self._turned_away:
+        if not self._rejected:
             self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        if not self._turned_away:
+        if not self._rejected:
             self.inner.resume_writing()
 
-    async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        patience = self.limits.io_timeout
+    async def _run_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        timeout = self.limits.io_timeout
 
-        async def sent(message: Message) -> None:
+        async def send_with_timer(message: Message) -> None:
             if message["type"] == "http.response.body":
-                self._wait(patience + len(message.get("body", b"")) / SLOWEST)
+                self._set_timer(timeout + len(message.get("body", b"")) / MIN_RATE)
             await send(message)
 
-        self._wait(None)
+        self._set_timer(None)
         try:
-            await self._app(scope, receive, sent)
+            await self._app(scope, receive, send_with_timer)
         except BaseException:
-            self._wait(patience)
+            self._set_timer(timeout)
             raise
 
-    def _wait(self, seconds: float | None) -> None:
-        """Starts the clock anew; None: stops it."""
+    def _set_timer(self, seconds: float | None) -> None:
+        """Restart the timer; None: stop it."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -101,15 +100,15 @@ class Connection(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
 
-def connections(limits: Limits) -> Callable[..., Connection]:
-    """What uvicorn makes of each connection."""
+def connection_factory(limits: Limits) -> Callable[..., TimedConnection]:
+    """Protocol factory for uvicorn."""
 
-    def made(
+    def make_connection(
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> Connection:
-        return Connection(H11Protocol(config, server_state, app_state, _loop), limits)
+    ) -> TimedConnection:
+        return TimedConnection(H11Protocol(config, server_state, app_state, _loop), limits)
 
-    return made
+    return make_connection

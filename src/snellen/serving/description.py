@@ -1,4 +1,4 @@
-"""What the server tells of itself: the page at /, and the OpenAPI description."""
+"""Server description: /info, the HTML page at /, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from snellen.api import TrainedRun
 from snellen.core.record import versions
 from snellen.core.serialization import to_plain
 from snellen.core.spec import Numbers, PixelNumbers
-from snellen.data.inference_inputs import of_pairs
+from snellen.data.inference_inputs import needs_frame_pairs
 from snellen.export.example_inputs import input_shape, learned_range
 from snellen.serving.limits import Limits
-from snellen.serving.request import FORM, kinds
+from snellen.serving.request import FORM, content_types
 
 
 def info(trained: TrainedRun, sha256: str, limits: Limits) -> dict[str, Any]:
-    """What `/info` answers: the model, what it reads and says, and the limits."""
+    """Content of `/info`: the model, its input, its classes or targets, and the limits."""
     spec, preprocessing = trained.spec, trained.record.preprocessing
-    given: dict[str, Any] = {"modality": spec.modality, "content_types": list(kinds(spec)), "dtype": spec.input.dtype}
+    input_info: dict[str, Any] = {
+        "modality": spec.modality,
+        "content_types": list(content_types(spec)),
+        "dtype": spec.input.dtype,
+    }
     if spec.modality == "image":
         channels, height, width = input_shape(spec, preprocessing)
-        given |= {"frames": 2} if of_pairs(spec) else {}
-        given |= {"channels": channels, "height": height, "width": width, "resample": preprocessing.resample}
+        input_info |= {"frames": 2} if needs_frame_pairs(spec) else {}
+        input_info |= {"channels": channels, "height": height, "width": width, "resample": preprocessing.resample}
         values = learned_range(trained.model, spec)
-        given |= {"range": list(values)} if values is not None else {}
+        input_info |= {"range": list(values)} if values is not None else {}
     else:
-        given["columns"] = [
+        input_info["columns"] = [
             {
                 "name": column.name,
                 **({"categories": list(column.categories)} if column.categories else {"type": "number"}),
@@ -35,36 +39,39 @@ def info(trained: TrainedRun, sha256: str, limits: Limits) -> dict[str, Any]:
         ]
     target = spec.target
     names = list(getattr(target, "names", ()))
-    said: dict[str, Any] = {"targets" if isinstance(target, Numbers | PixelNumbers) else "classes": names}
+    outputs: dict[str, Any] = {"targets" if isinstance(target, Numbers | PixelNumbers) else "classes": names}
     if units := getattr(target, "units", ()):
-        said["units"] = list(units)
-    limited = {name: value for name, value in to_plain(limits).items() if name != "is"}
+        outputs["units"] = list(units)
+    limit_values = {name: value for name, value in to_plain(limits).items() if name != "is"}
     return {
         "model": trained.record.learner,
         "task": trained.record.task,
         "question": trained.task.question,
         "data": spec.name,
-        **said,
-        "input": given,
+        **outputs,
+        "input": input_info,
         "sha256": sha256,
-        "limits": limited,
+        "limits": limit_values,
         "snellen": versions()["snellen"],
     }
 
 
 def openapi(trained: TrainedRun, limits: Limits) -> dict[str, Any]:
-    """The interface in the words of OpenAPI 3.1."""
-    said = {
+    """OpenAPI 3.1 document of the endpoints."""
+    prediction = {
         "type": "object",
-        "description": "The name of the file or row, and what the model says of it: the same as "
-        "`snellen predict` prints.",
+        "description": "The name of the file or table row, and its prediction, as printed by `snellen predict`.",
         "properties": {"input": {"type": "string"}},
     }
     answers = {
         "type": "object",
         "required": ["answers"],
         "properties": {
-            "answers": {"type": "array", "items": said, "description": "One for each file or row, in their order."},
+            "answers": {
+                "type": "array",
+                "items": prediction,
+                "description": "One prediction per file or row, in input order.",
+            },
             "warnings": {"type": "array", "items": {"type": "string"}},
         },
     }
@@ -85,10 +92,10 @@ def openapi(trained: TrainedRun, limits: Limits) -> dict[str, Any]:
         "maxItems": limits.max_inputs,
         "items": {"type": "string", "contentMediaType": "application/octet-stream"},
     }
-    bodies: dict[str, Any] = {kind: {} for kind in kinds(trained.spec)}
+    bodies: dict[str, Any] = {kind: {} for kind in content_types(trained.spec)}
     bodies[FORM] = {"schema": {"type": "object", "required": ["file"], "properties": {"file": files}}}
     if "application/json" in bodies:
-        row = {
+        row_schema = {
             "type": "object",
             "required": [c.name for c in trained.spec.input.columns if c.fill is None],
             "properties": {
@@ -96,15 +103,17 @@ def openapi(trained: TrainedRun, limits: Limits) -> dict[str, Any]:
                 for c in trained.spec.input.columns
             },
         }
-        rows = {"type": "array", "minItems": 1, "maxItems": limits.max_inputs, "items": row}
-        bodies["application/json"] = {"schema": {"type": "object", "required": ["rows"], "properties": {"rows": rows}}}
+        rows_schema = {"type": "array", "minItems": 1, "maxItems": limits.max_inputs, "items": row_schema}
+        bodies["application/json"] = {
+            "schema": {"type": "object", "required": ["rows"], "properties": {"rows": rows_schema}}
+        }
 
-    def answered(schema: dict[str, Any], what: str) -> dict[str, Any]:
-        return {"description": what, "content": {"application/json": {"schema": schema}}}
+    def json_response(schema: dict[str, Any], description: str) -> dict[str, Any]:
+        return {"description": description, "content": {"application/json": {"schema": schema}}}
 
-    refused = {str(status): answered(error, what) for status, what in REFUSALS.items()}
-    everywhere = {status: refused[status] for status in ("403", "421")}
-    plain = {"200": answered({"type": "object"}, "JSON"), **everywhere}
+    errors = {str(status): json_response(error, description) for status, description in STATUS_TEXTS.items()}
+    common_errors = {status: errors[status] for status in ("403", "421")}
+    plain = {"200": json_response({"type": "object"}, "JSON"), **common_errors}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -117,53 +126,53 @@ def openapi(trained: TrainedRun, limits: Limits) -> dict[str, Any]:
             "/predict": {
                 "post": {
                     "operationId": "predict",
-                    "summary": "What the model says of files or rows",
+                    "summary": "Predictions for files or table rows",
                     "requestBody": {"required": True, "content": bodies},
-                    "responses": {"200": answered(answers, "The answers"), **refused},
+                    "responses": {"200": json_response(answers, "The predictions"), **errors},
                 }
             },
-            "/health": {"get": {"operationId": "health", "summary": "Whether the server answers", "responses": plain}},
+            "/health": {"get": {"operationId": "health", "summary": "Status and queue length", "responses": plain}},
             "/info": {
-                "get": {"operationId": "info", "summary": "The model, its input, the limits", "responses": plain}
+                "get": {"operationId": "info", "summary": "The model, its input and the limits", "responses": plain}
             },
         },
     }
 
 
-REFUSALS = {
-    400: "The request, a form or the JSON is malformed",
-    403: "It comes from a page of another origin",
-    408: "The body came too slowly",
+STATUS_TEXTS = {
+    400: "Malformed request, form or JSON",
+    403: "Cross-origin request",
+    408: "The body arrives too slowly",
     413: "Too many bytes, pixels, files or rows",
-    415: "A Content-Type or Content-Encoding that the model does not read",
-    421: "The Host is not this server",
-    422: "A file or table that cannot be read",
-    429: "Too many requests wait",
-    500: "A mistake of the server's",
-    503: "Not answered in time, or no memory for it now",
+    415: "Unsupported Content-Type or Content-Encoding",
+    421: "The Host header does not name this server",
+    422: "Unreadable file or table",
+    429: "The queue is full",
+    500: "Internal server error",
+    503: "Timeout, out of memory, or shutting down",
 }
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>
 <body>
 <h1>{title}</h1>
-<p>{question} Answers are JSON, one for each file.</p>
+<p>{question} The response is JSON with one prediction per file.</p>
 <form action="/predict" method="post" enctype="multipart/form-data">
-<input type="file" name="file" multiple required> <button>Ask</button></form>
-<pre>curl {example} {url}predict</pre>
-<p><a href="/info">/info</a>: the model, what it reads, the limits.
-<a href="/health">/health</a>: whether it answers.
-<a href="/openapi.json">/openapi.json</a>: the interface.</p>
+<input type="file" name="file" multiple required> <button>Predict</button></form>
+<pre>curl {curl_arguments} {url}predict</pre>
+<p><a href="/info">/info</a>: the model, its input and the limits.
+<a href="/health">/health</a>: status and queue length.
+<a href="/openapi.json">/openapi.json</a>: the OpenAPI description.</p>
 </body></html>
 """
 
 
-def example(trained: TrainedRun) -> str:
-    """What curl is told to send."""
+def curl_arguments(trained: TrainedRun) -> str:
+    """Example arguments of curl."""
     files = (
         ["before.png", "after.png"]
-        if of_pairs(trained.spec)
-        else ["picture.png"]
+        if needs_frame_pairs(trained.spec)
+        else ["image.png"]
         if trained.spec.modality == "image"
         else ["rows.csv"]
     )
@@ -171,11 +180,11 @@ def example(trained: TrainedRun) -> str:
 
 
 def page(trained: TrainedRun, url: str) -> str:
-    """The page at /: how to ask, and a form to try it with. It needs no script and nothing from elsewhere."""
+    """HTML page at /: a curl example and an upload form, without scripts or external resources."""
     title = f"{trained.record.learner} on {trained.spec.name}"
     return _PAGE.format(
         title=html.escape(title),
         question=html.escape(trained.task.question),
         url=html.escape(url),
-        example=example(trained),
+        curl_arguments=curl_arguments(trained),
     )

@@ -1,4 +1,4 @@
-"""Why a request is not answered: a status, a word for programs, and a line of cause and remedy for people."""
+"""HTTP errors: status, error code, cause and remedy."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from snellen.core.errors import DataError, Diverged, SnellenError, UsageError
 from snellen.data.decode.header import TooManyPixels
 from snellen.training.loop import out_of_memory
 
-AGAIN = {"Retry-After": "1"}
-CLOSE = {"Connection": "close"}
+RETRY_LATER = {"Retry-After": "1"}
+CLOSE_CONNECTION = {"Connection": "close"}
 
 
-class Refused(SnellenError):
-    """A request that is not answered.
+class HTTPError(SnellenError):
+    """An HTTP error response.
 
     Args:
-        status: of HTTP.
-        code: a word that stays the same when the sentence changes.
-        headers: of the answer.
+        status: HTTP status code.
+        code: error code for programs; it stays the same when the texts change.
+        headers: extra response headers.
     """
 
     def __init__(
@@ -29,28 +29,32 @@ class Refused(SnellenError):
         self.code = code
         self.headers = dict(headers or {})
 
-    def plain(self) -> dict[str, dict[str, str]]:
+    def to_plain(self) -> dict[str, dict[str, str]]:
         return {"error": {"code": self.code, "cause": self.cause, "remedy": self.remedy}}
 
 
-def bug() -> Refused:
-    return Refused(500, "bug", "This is a mistake of the server's", "It is written in the server's log.")
+def internal_error() -> HTTPError:
+    """500: a bug of the server."""
+    return HTTPError(500, "bug", "Internal server error", "See the traceback in the server's log.")
 
 
-def stopping() -> Refused:
-    return Refused(503, "stopping", "The server stops", "Ask again later.", {**AGAIN, **CLOSE})
+def shutting_down() -> HTTPError:
+    """503: the server shuts down."""
+    return HTTPError(
+        503, "stopping", "The server is shutting down", "Retry later.", {**RETRY_LATER, **CLOSE_CONNECTION}
+    )
 
 
-def refusal_of(error: Exception) -> Refused | None:
-    """What an error in reading or asking means to who sent the request; None for a bug of ours."""
-    if isinstance(error, Refused):
+def as_http_error(error: Exception) -> HTTPError | None:
+    """The HTTP error that an exception of decoding or inference corresponds to; None: a bug."""
+    if isinstance(error, HTTPError):
         return error
     if isinstance(error, TooManyPixels):
-        return Refused(413, "too-many-pixels", error.cause, error.remedy)
+        return HTTPError(413, "too-many-pixels", error.cause, error.remedy)
     if isinstance(error, Diverged):
-        return Refused(422, "not-finite", error.cause, "Are the values as the model knows them?")
+        return HTTPError(422, "not-finite", error.cause, "Check that the values lie in the range of the training data.")
     if isinstance(error, DataError | UsageError):
-        return Refused(422, "unreadable", error.cause, error.remedy)
+        return HTTPError(422, "unreadable", error.cause, error.remedy)
     if out_of_memory(error):
-        return Refused(503, "no-memory", "Memory does not suffice for this now", "Send less at once.", AGAIN)
+        return HTTPError(503, "no-memory", "Out of memory", "Send fewer or smaller inputs.", RETRY_LATER)
     return None

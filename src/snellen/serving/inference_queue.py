@@ -1,4 +1,4 @@
-"""The one thread that asks the model. Requests wait in a line of bounded length; who goes away loses the place."""
+"""Inference queue: one thread runs the model on the requests of a bounded queue."""
 
 from __future__ import annotations
 
@@ -16,204 +16,211 @@ from torch import Tensor
 
 from snellen.api import TrainedRun
 from snellen.core.errors import DataError, first_line
-from snellen.core.task import Answer
-from snellen.data.inference_inputs import Named
-from snellen.serving.http_errors import AGAIN, Refused, bug, refusal_of
+from snellen.core.task import PredictionDict
+from snellen.data.inference_inputs import NamedBatch
+from snellen.serving.http_errors import RETRY_LATER, HTTPError, as_http_error, internal_error
 from snellen.serving.limits import Limits
 
 
-class Question:
-    """A request that waits for its answers.
+class InferenceRequest:
+    """A request in the inference queue.
 
     Args:
-        inputs: what is asked about, a generator: read when the model is free, so that only bytes wait.
+        inputs: generator function of the inputs; they are decoded when the model is free, so that only bytes wait.
     """
 
-    def __init__(self, inputs: Callable[[], Iterator[Named]]) -> None:
+    def __init__(self, inputs: Callable[[], Iterator[NamedBatch]]) -> None:
         self.inputs = inputs
         self.loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[bytes] = self.loop.create_future()
-        self.gone = False  # nobody waits for it any more
-        self.read = False  # all its inputs are
-        self.asked = 0  # parts that the model has still to answer
-        self.answers: list[Answer] = []
+        self.future: asyncio.Future[bytes] = self.loop.create_future()
+        self.is_closed = False  # the client is gone or has its response
+        self.all_read = False  # all inputs are decoded
+        self.num_pending = 0  # batches without predictions yet
+        self.predictions: list[PredictionDict] = []
         self.warnings: list[str] = []
 
-    def leave(self) -> None:
-        """Nobody waits any more: what was sent is let go of."""
-        self.gone = True
-        self.inputs = _nothing
-        self.done.cancel()
+    def cancel(self) -> None:
+        """Cancel the request and release its bytes."""
+        self.is_closed = True
+        self.inputs = _no_inputs
+        self.future.cancel()
 
-    def answered(self) -> None:
-        if self.gone:
+    def finish(self) -> None:
+        """Set the predictions as the JSON result."""
+        if self.is_closed:
             return
-        plain: dict[str, Any] = {"answers": self.answers}
+        plain: dict[str, Any] = {"answers": self.predictions}
         if self.warnings:
             plain["warnings"] = self.warnings
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-        self._tell(lambda: self.done.set_result(text.encode("utf-8", "backslashreplace")))
+        self._resolve(lambda: self.future.set_result(text.encode("utf-8", "backslashreplace")))
 
-    def failed(self, error: Exception) -> None:
-        refusal = refusal_of(error)
-        if refusal is None:
+    def fail(self, error: Exception) -> None:
+        """Set an HTTP error as the result; the traceback of a bug goes to the log."""
+        http_error = as_http_error(error)
+        if http_error is None:
             traceback.print_exception(error)
-            refusal = bug()
-        self._tell(lambda: self.done.set_exception(refusal))
+            http_error = internal_error()
+        self._resolve(lambda: self.future.set_exception(http_error))
 
-    def _tell(self, what: Callable[[], None]) -> None:
-        self.gone = True
+    def _resolve(self, action: Callable[[], None]) -> None:
+        self.is_closed = True
 
-        def tell() -> None:
-            if not self.done.done():
-                what()
+        def resolve() -> None:
+            if not self.future.done():
+                action()
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
-            self.loop.call_soon_threadsafe(tell)
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self.loop.call_soon_threadsafe(resolve)
 
 
-def _nothing() -> Iterator[Named]:
+def _no_inputs() -> Iterator[NamedBatch]:
     return iter(())
 
 
-class Part(NamedTuple):
-    """Inputs of one shape that belong to one question."""
+class InputBatch(NamedTuple):
+    """Inputs of one shape of one request."""
 
-    question: Question
+    request: InferenceRequest
     names: list[str]
     x: Tensor
 
-    def fits(self, other: Part) -> bool:
+    def fits(self, other: InputBatch) -> bool:
         return self.x.shape[1:] == other.x.shape[1:] and self.x.dtype == other.x.dtype
 
 
-class Desk:
-    """Where a model is asked, by one question after the other.
+class InferenceQueue:
+    """Queue of inference requests and the thread that runs the model on them.
 
-    With a batch of 1 each picture is asked alone, and each 64 rows of a request: the bits of an answer do not depend on
-    who else asks. A larger batch takes what waits, of one shape, and asks it at once.
+    With batch size 1 each image is a batch of its own, and so are each 64 table rows of a request: predictions are
+    bit-identical whatever other requests are in the queue. A larger batch joins queued inputs of equal shape.
     """
 
     def __init__(self, trained: TrainedRun, limits: Limits) -> None:
         self.trained = trained
         self.limits = limits
         self.value_range = trained.value_range
-        self._line: queue.Queue[Question | None] = queue.Queue(limits.max_queue)
-        self._open: tuple[Question, Iterator[Named]] | None = None
-        self._ahead: Part | None = None  # taken from the line, and of another shape than what was asked
-        self._over = False
+        self._requests: queue.Queue[InferenceRequest | None] = queue.Queue(limits.max_queue)
+        self._current: tuple[InferenceRequest, Iterator[NamedBatch]] | None = None
+        self._deferred: InputBatch | None = None  # out of the queue, of another shape than the last batch
+        self._closed = False
         self._threads = torch.get_num_threads()
-        self._thread = threading.Thread(target=self._work, name="asks the model")
+        self._thread = threading.Thread(target=self._run, name="inference")
         self._thread.start()
 
-    def ask(self, inputs: Callable[[], Iterator[Named]]) -> Question:
-        """Puts a question in the line.
+    def submit(self, inputs: Callable[[], Iterator[NamedBatch]]) -> InferenceRequest:
+        """Put a request in the queue.
 
         Raises:
-            Refused: 429 where the line is full.
+            HTTPError: 429 if the queue is full.
         """
-        question = Question(inputs)
+        request = InferenceRequest(inputs)
         try:
-            self._line.put_nowait(question)
+            self._requests.put_nowait(request)
         except queue.Full:
-            raise Refused(
-                429, "busy", f"{self.limits.max_queue} requests wait already", "Ask again later.", AGAIN
+            raise HTTPError(
+                429,
+                "busy",
+                f"The queue is full: {self.limits.max_queue} requests are waiting",
+                "Retry later.",
+                RETRY_LATER,
             ) from None
-        return question
+        return request
 
     @property
-    def waiting(self) -> int:
-        return self._line.qsize()
+    def num_waiting(self) -> int:
+        """Number of requests in the queue."""
+        return self._requests.qsize()
 
     def close(self) -> None:
-        """Ends the thread once it has answered what waits."""
-        self._line.put(None)
+        """Stop the thread after the requests in the queue."""
+        self._requests.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        torch.set_num_threads(self._threads)  # which a thread has to be told for itself
-        while parts := self._take():
-            self._answer([part for part in parts if not part.question.gone])
+    def _run(self) -> None:
+        torch.set_num_threads(self._threads)  # a setting per thread
+        while batches := self._next_batches():
+            self._predict([batch for batch in batches if not batch.request.is_closed])
 
-    def _take(self) -> list[Part]:
-        """What is asked next: one part, and as many like it as wait and fit into a batch; nothing at the end."""
-        first = self._ahead or self._next(wait=True)
-        self._ahead = None
-        parts = [first] if first else []
-        while parts and sum(len(part.x) for part in parts) < self.limits.batch_size:
-            more = self._next(wait=False)
-            if more is None:
+    def _next_batches(self) -> list[InputBatch]:
+        """The next inputs, and queued inputs of the same shape up to the batch size; empty at the end."""
+        first = self._deferred or self._next(wait=True)
+        self._deferred = None
+        batches = [first] if first else []
+        while batches and sum(len(batch.x) for batch in batches) < self.limits.batch_size:
+            next_batch = self._next(wait=False)
+            if next_batch is None:
                 break
-            if not more.fits(parts[0]):
-                self._ahead = more
+            if not next_batch.fits(batches[0]):
+                self._deferred = next_batch
                 break
-            parts.append(more)
-        return parts
+            batches.append(next_batch)
+        return batches
 
-    def _next(self, wait: bool) -> Part | None:
-        """The next inputs, read now; None where none wait, or at the end."""
-        while self._open is not None or self._begun(wait):
-            assert self._open is not None
-            question, inputs = self._open
-            named = None
+    def _next(self, wait: bool) -> InputBatch | None:
+        """Decode the next inputs; None if none are queued, or at the end."""
+        while self._current is not None or self._next_request(wait):
+            assert self._current is not None
+            request, inputs = self._current
+            named_inputs = None
             try:
-                named = next(inputs, None) if not question.gone else None
+                named_inputs = next(inputs, None) if not request.is_closed else None
             except Exception as error:
-                question.failed(error)
-            if named is not None:
-                question.asked += 1
-                return Part(question, *named)
-            self._open = None
-            question.read = True
-            if not question.asked:  # else it has batches that are asked after this
-                question.answered()
+                request.fail(error)
+            if named_inputs is not None:
+                request.num_pending += 1
+                return InputBatch(request, *named_inputs)
+            self._current = None
+            request.all_read = True
+            if not request.num_pending:  # else its last batch finishes it
+                request.finish()
         return None
 
-    def _begun(self, wait: bool) -> bool:
-        """Takes the next question from the line; False where there is none."""
-        if self._over:
+    def _next_request(self, wait: bool) -> bool:
+        """Take the next request from the queue; False if there is none."""
+        if self._closed:
             return False
         try:
-            question = self._line.get(block=wait)
+            request = self._requests.get(block=wait)
         except queue.Empty:
             return False
-        if question is None:
-            self._over = True
+        if request is None:
+            self._closed = True
             return False
-        self._open = question, question.inputs()
+        self._current = request, request.inputs()
         return True
 
-    def _answer(self, parts: list[Part]) -> None:
-        """Asks the model of parts of one shape."""
-        if not parts:
+    def _predict(self, batches: list[InputBatch]) -> None:
+        """Run the model on inputs of one shape."""
+        if not batches:
             return
-        names = [name for part in parts for name in part.names]
-        x = parts[0].x if len(parts) == 1 else torch.cat([part.x for part in parts])
+        names = [name for batch in batches for name in batch.names]
+        x = batches[0].x if len(batches) == 1 else torch.cat([batch.x for batch in batches])
         try:
-            records = self.trained.records(names, x)
+            records = self.trained.predict_records(names, x)
         except Exception as error:
-            if len(parts) > 1:  # one of them has spoiled it for the others
-                for part in parts:
-                    self._answer([part])
+            if len(batches) > 1:  # one batch failed: run each alone
+                for batch in batches:
+                    self._predict([batch])
             else:
-                parts[0].question.failed(self._of_its_shape(parts[0], error))
+                batches[0].request.fail(self._shape_error(batches[0], error))
             return
-        for part in parts:
-            question = part.question
-            question.answers += records[: len(part.names)]
-            records = records[len(part.names) :]
-            question.warnings += self.trained.strange(part.names, part.x, self.value_range)
-            question.asked -= 1
-            if question.read and not question.asked:
-                question.answered()
+        for batch in batches:
+            request = batch.request
+            request.predictions += records[: len(batch.names)]
+            records = records[len(batch.names) :]
+            request.warnings += self.trained.range_warnings(batch.names, batch.x, self.value_range)
+            request.num_pending -= 1
+            if request.all_read and not request.num_pending:
+                request.finish()
 
-    def _of_its_shape(self, part: Part, error: Exception) -> Exception:
-        """What a model makes of a shape that it never saw is no mistake of the server's."""
-        spec, shape = self.trained.spec, tuple(part.x.shape[1:])
-        if refusal_of(error) is not None or spec.modality != "image" or shape == tuple(spec.input.shape):
+    def _shape_error(self, batch: InputBatch, error: Exception) -> Exception:
+        """The error of a model at an input shape that it was not trained on: DataError, not a server bug."""
+        spec, shape = self.trained.spec, tuple(batch.x.shape[1:])
+        if as_http_error(error) is not None or spec.modality != "image" or shape == tuple(spec.input.shape):
             return error
         size = f"{shape[2]}x{shape[1]} pixels in {shape[0]} channels"
         return DataError(
-            f"{part.names[0]} has {size}, which the model does not take: {first_line(error)}",
-            "Send it in the size of the pictures that the model learned from.",
+            f"{batch.names[0]} has {size}, which the model does not support: {first_line(error)}",
+            "Send images of the size of the training images.",
         )

@@ -1,4 +1,4 @@
-"""What a server takes on. Whatever is beyond is refused with its reason, so that memory and time stay bounded."""
+"""Request limits of the server, which bound its memory and time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from snellen.core.errors import UsageError
 from snellen.core.spec import Modality
 
-SLOWEST = 64 << 10  # bytes a second that a client must keep to once its patience is over, either way
-BODIES = 8  # of the largest size, that are held at one time
+MIN_RATE = 64 << 10  # bytes per second a client must send or receive once the I/O timeout is over
+MAX_BODIES = 8  # bodies of the maximum size in memory at one time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a server takes on.
+    """Request limits.
 
     Args:
-        max_bytes: of the body of a request.
-        max_pixels: of a picture; checked before it is decoded.
-        max_inputs: pictures or rows of a request.
-        max_queue: requests that wait for the model; one more is sent away (429).
-        timeout: seconds until a request that was received whole is given up (503).
-        io_timeout: seconds that a client may take for the head of a request, and for body and response beyond what
-            64 KiB/s allow; then the connection is closed.
-        max_connections: that are open at one time.
+        max_bytes: bytes of a request body.
+        max_pixels: pixels of an image; checked before decoding.
+        max_inputs: images or table rows per request.
+        max_queue: requests in the inference queue; a further one gets status 429.
+        timeout: seconds from a complete request to its response; after that status 503.
+        io_timeout: seconds a client may take for the request head, and for body and response beyond the time that
+            they take at 64 KiB/s; then the connection is closed.
+        max_connections: connections open at the same time.
         batch_size: images in one forward pass. Above 1, the last bits of a prediction may depend on the batch.
     """
 
@@ -39,7 +39,7 @@ class Limits:
     batch_size: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("max_bytes", 1),
             ("max_pixels", 1),
             ("max_inputs", 1),
@@ -49,15 +49,17 @@ class Limits:
             ("timeout", 0.001),
             ("io_timeout", 0.001),
         ):
-            if not getattr(self, name) >= least:
-                raise UsageError(f"{name.replace('_', ' ')} cannot be {getattr(self, name)}", f"Give at least {least}.")
+            if not getattr(self, name) >= minimum:
+                raise UsageError(
+                    f"{name.replace('_', ' ')} cannot be {getattr(self, name)}", f"Give at least {minimum}."
+                )
 
 
-def limits(modality: Modality, given: Mapping[str, Any]) -> Limits:
-    """The limits that were given, and the usual ones for the rest.
+def limits(modality: Modality, options: Mapping[str, Any]) -> Limits:
+    """The limits from command-line options, with defaults for the rest.
 
-    Those of tables are smaller: a table becomes some forty times larger in memory than its text.
+    `max_bytes` is smaller for tables: a parsed table needs about forty times the memory of its text.
     """
-    usual = {} if modality == "image" else {"max_bytes": 4 << 20, "max_inputs": 10_000}
+    defaults = {} if modality == "image" else {"max_bytes": 4 << 20, "max_inputs": 10_000}
     known = {field.name for field in fields(Limits)}
-    return Limits(**{**usual, **{name: value for name, value in given.items() if name in known}})
+    return Limits(**{**defaults, **{name: value for name, value in options.items() if name in known}})

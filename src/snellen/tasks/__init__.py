@@ -1,4 +1,4 @@
-"""What can be asked, and every way to answer it. A registry is a dict you can read."""
+"""Registries of tasks and learners, as plain dicts."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
 }
 
 
-def no_plain_module(module: nn.Module) -> Learner[Any, Any, Any]:
-    """A detector's losses are its own: there is none that a plain module could be taught by."""
+def reject_module(module: nn.Module) -> Learner[Any, Any, Any]:
+    """Raise UsageError: a detector brings its own losses, so a plain PyTorch module cannot be trained as one."""
     raise UsageError(
-        f"A plain module ({type(module).__name__}) cannot be taught to find objects",
+        f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a detector",
         "Give a Learner whose model has `detect` and whose `fit` has its losses; see CONTRIBUTING.md.",
     )
 
 
-# What makes a learner of a plain module, and says what the module must return.
+# Factories of learners from a user's PyTorch module; their docstrings state what the module must return.
 FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "classify": classify.from_module.learner,
     "regress": regress.from_module.learner,
     "segment": segment.from_module.learner,
     "dense-regress": dense_regress.from_module.learner,
-    "keypoints": no_plain_module,
-    "instances": no_plain_module,
-    "detect": no_plain_module,
+    "keypoints": reject_module,
+    "instances": reject_module,
+    "detect": reject_module,
 }

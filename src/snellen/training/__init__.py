@@ -1,1 +1,1 @@
-"""Learning by descent: optimizers, schedules and the one loop that everything with one loss shares."""
+"""Training by gradient descent: settings, optimizers, learning-rate schedules, the training loop."""

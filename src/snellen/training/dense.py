@@ -1,4 +1,4 @@
-"""Learning an answer for every pixel from random tiles of pictures: what all such tasks share."""
+"""Training of dense prediction from random tiles of images, shared by segmentation and dense regression."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
-from snellen.data.annotations import NO_TRUTH
-from snellen.data.augment.images_with_targets import SceneAugment, varied
+from snellen.data.annotations import IGNORE_INDEX
+from snellen.data.augment.images_with_targets import SceneAugment, augment_scene
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.nn.layers import Standardize
@@ -25,149 +25,149 @@ from snellen.training.settings import TrainingSettings
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 M = TypeVar("M", bound=nn.Module)
 
-TILE = 192  # pixels a side of what is learned from where pictures are large
-WHOLE = 256  # pixels a side up to which pictures are learned from whole
-BATCH = 8  # tiles a step
-AN_EPOCH = 400  # tiles, at least: few pictures are visited several times, or validation would take most of the time
-FOR_STATISTICS = 64  # pictures from which mean, deviation and range are taken,
-PIXELS = 1 << 16  # and pixels of each
-MOST_JUDGED = 200  # validation pictures that are looked at after an epoch
+TILE_SIZE = 192  # side of a training tile in pixels
+MAX_WHOLE_SIDE = 256  # side in pixels up to which training uses whole images
+BATCH_SIZE = 8  # tiles per step
+MIN_TILES_PER_EPOCH = 400  # small training sets are repeated within an epoch, so that validation stays cheap
+STATISTICS_IMAGES = 64  # images that mean, standard deviation and range are computed from
+STATISTICS_PIXELS = 1 << 16  # pixels per image for these statistics
+MAX_VALIDATION_IMAGES = 200  # images that are validated after each epoch
 
 
 @settings
-class Sight:
-    """How much of a picture is seen at a time while learning."""
+class TileSettings:
+    """Tile size of training."""
 
-    tile_size: Annotated[int, Limit(least=16)] | None = None
-    """Pixels a side of the random tiles that are learned from; auto: pictures of up to 256 whole, else tiles of 192."""
+    tile_size: Annotated[int, Limit(min=16)] | None = None
+    """Tile size: side of the random training tiles in pixels; auto: whole images up to 256, else 192."""
 
 
 class DenseObjective(Protocol[M_contra]):
-    """What differs between tasks: the loss of a batch, and the validation score."""
+    """Objective of a dense task: the loss of a batch, and the validation score."""
 
     def loss(self, model: M_contra, x: Tensor, y: Tensor) -> Tensor: ...
     def score(self, model: M_contra, scenes: Scenes) -> float: ...
 
 
-def tile_of(sight: Sight, spec: Spec) -> int | None:
-    """Pixels a side of what is learned from; None: whole pictures, where all of them are small, the largest too."""
-    if sight.tile_size is not None:
-        return sight.tile_size
+def resolve_tile_size(tiles: TileSettings, spec: Spec) -> int | None:
+    """Side of the training tiles in pixels; None: whole images, where even the largest is small."""
+    if tiles.tile_size is not None:
+        return tiles.tile_size
     _, height, width = spec.input.shape
-    return None if height is not None and width is not None and max(height, width) <= WHOLE else TILE
+    return None if height is not None and width is not None and max(height, width) <= MAX_WHOLE_SIDE else TILE_SIZE
 
 
-def visits(tile: int | None, spec: Spec) -> int:
-    """How often an epoch comes to each picture: as often as tiles cover it, but for at most 1,000 tiles in all; more
-    often where these are too few for an epoch.
+def visits_per_epoch(tile: int | None, spec: Spec) -> int:
+    """Tiles per image and epoch: as many as cover the image, limited to 1,000 tiles per epoch; at least enough for 400
+    tiles per epoch.
     """
     count, size = max(spec.sizes.get("train", 1), 1), spec.input.size
-    cover = 1 if tile is None or size is None else round(size[0] * size[1] / tile**2)
-    return max(1, -(-AN_EPOCH // count), min(cover, 1000 // count))
+    tiles_per_image = 1 if tile is None or size is None else round(size[0] * size[1] / tile**2)
+    return max(1, -(-MIN_TILES_PER_EPOCH // count), min(tiles_per_image, 1000 // count))
 
 
-def together(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """Scenes as one batch, (B, C, H, W) and (B, H, W) or (B, T, H, W); smaller ones have no truth beyond their edge."""
+def collate(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
+    """Collate scenes into one batch, (B, C, H, W) and (B, H, W) or (B, T, H, W); padding has no ground truth."""
     height = max(scene.image.shape[-2] for scene in scenes)
     width = max(scene.image.shape[-1] for scene in scenes)
     images, truths = [], []
     for image, truth, _ in scenes:
         assert isinstance(truth, Tensor)
-        beyond = (0, width - image.shape[-1], 0, height - image.shape[-2])
-        if any(beyond):
-            image = nn.functional.pad(image, beyond)
-            truth = nn.functional.pad(truth, beyond, value=torch.nan if truth.is_floating_point() else NO_TRUTH)
+        padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
+        if any(padding):
+            image = nn.functional.pad(image, padding)
+            truth = nn.functional.pad(truth, padding, value=torch.nan if truth.is_floating_point() else IGNORE_INDEX)
         images.append(image)
         truths.append(truth)
     return torch.stack(images), torch.stack(truths)
 
 
-def learn_statistics(standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None) -> None:
-    """Mean, deviation and range of each channel, from pixels spread evenly over some pictures."""
-    chosen = torch.linspace(0, len(scenes) - 1, min(len(scenes), FOR_STATISTICS)).round().long().tolist()
+def compute_statistics(standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None) -> None:
+    """Compute mean, standard deviation and range of each channel, from pixels sampled evenly over some images."""
+    positions = torch.linspace(0, len(scenes) - 1, min(len(scenes), STATISTICS_IMAGES)).round().long().tolist()
     values = []
-    for position in chosen:
+    for position in positions:
         flat = scenes.image(int(scenes.ids[position])).flatten(1)  # (C, HW)
-        values.append(flat[:, :: max(1, flat.shape[1] // PIXELS)])
-    standardize.learn(torch.cat(values, 1)[None].to(scenes.device), value_range)  # (1, C, pixels)
+        values.append(flat[:, :: max(1, flat.shape[1] // STATISTICS_PIXELS)])
+    standardize.fit(torch.cat(values, 1)[None].to(scenes.device), value_range)  # (1, C, pixels)
 
 
-def check_maps(network: nn.Module, outputs: int, data: Dataset[Labelled], run: Run, tile: int | None) -> None:
-    """Raises UsageError where a network of the user's own does not give `outputs` numbers a pixel."""
+def check_dense_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run: Run, tile: int | None) -> None:
+    """Check that a user's network returns `outputs` channels at the size of its input. Raises UsageError."""
     network.to(run.device).eval()
     image = data.example("train", run.device)[..., :tile, :tile]
     with torch.no_grad():
         shape = tuple(network(image).shape)
-    wanted = (1, outputs, *image.shape[-2:])
-    if shape != wanted:
+    expected = (1, outputs, *image.shape[-2:])
+    if shape != expected:
         raise UsageError(
-            f"The module makes {shape} of pictures {tuple(image.shape)}, not {wanted}",
-            f"Give its last layer {outputs} channels of the picture's size.",
+            f"The module returns shape {shape} for images of shape {tuple(image.shape)}, not {expected}",
+            f"Give its last layer {outputs} channels at the image size.",
         )
 
 
-def learn_dense(
+def fit_dense(
     model: M,
-    scheme: DenseObjective[M],
+    objective: DenseObjective[M],
     data: Dataset[Labelled],
     run: Run,
-    how: TrainingSettings,
-    vary: SceneAugment,
+    settings: TrainingSettings,
+    augmentation: SceneAugment,
     tile: int | None,
 ) -> None:
-    """Standardises the pictures by the training split, then descends on `scheme`'s loss of random tiles.
+    """Standardise the images by the training split, then train on the objective's loss of random tiles.
 
-    After each epoch the model answers whole validation pictures, with batch normalisation by its running means.
+    After each epoch the model predicts whole validation images, in evaluation mode.
 
     Args:
-        model: its first `Standardize` takes the statistics; on `run.device` afterwards.
-        vary: augmentation, of picture and truth together.
-        tile: pixels a side; None: whole pictures.
+        model: its first `Standardize` stores the statistics; on `run.device` afterwards.
+        augmentation: of image and ground truth together.
+        tile: side in pixels; None: whole images.
     """
     train = data.scenes("train", run.device)
     model.to(run.device)
     standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
-    if standardize is not None and not standardize.known:
-        learn_statistics(standardize, train, data.value_range)
+    if standardize is not None and not standardize.is_fixed:
+        compute_statistics(standardize, train, data.value_range)
         if standardize.deep:
-            run.say(
+            run.message(
                 f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
                 "(0.1 % to 99.9 % of the training set)."
             )
-    target, cut = data.spec.target, None if tile is None else (tile, tile)
-    size, times = how.batch_size or BATCH, visits(tile, data.spec)
-    if how.overfit:
-        vary, size, times = SceneAugment(hflip=False), min(size, len(train)), 1
-        how, train = _by_heart(how, train, size)
+    target, tile_shape = data.spec.target, None if tile is None else (tile, tile)
+    size, visits = settings.batch_size or BATCH_SIZE, visits_per_epoch(tile, data.spec)
+    if settings.overfit:
+        augmentation, size, visits = SceneAugment(hflip=False), min(size, len(train)), 1
+        settings, train = _overfit_batch(settings, train, size)
 
-    def seen(scene: Scene, visit: int) -> Scene:
-        return varied(scene, 0 if how.overfit else visit, vary, run.seed, target, cut)
+    def augmented(scene: Scene, visit: int) -> Scene:
+        return augment_scene(scene, 0 if settings.overfit else visit, augmentation, run.seed, target, tile_shape)
 
-    def losses(batch: list[Scene]) -> dict[str, Tensor]:
-        return {"loss": scheme.loss(model, *together(batch))}
+    def compute_losses(batch: list[Scene]) -> dict[str, Tensor]:
+        return {"loss": objective.loss(model, *collate(batch))}
 
     val = data.splits["val"]
-    few = val[torch.linspace(0, max(len(val) - 1, 0), min(len(val), MOST_JUDGED)).round().long()]
-    judged = dataclasses.replace(data, splits={**data.splits, "val": few}).scenes("val", run.device)
+    validation_ids = val[torch.linspace(0, max(len(val) - 1, 0), min(len(val), MAX_VALIDATION_IMAGES)).round().long()]
+    validation = dataclasses.replace(data, splits={**data.splits, "val": validation_ids}).scenes("val", run.device)
 
     def validate(model: nn.Module) -> float:
-        return scheme.score(model, judged)  # type: ignore[arg-type]
+        return objective.score(model, validation)  # type: ignore[arg-type]
 
     model.to(memory_format=torch.channels_last)
     fit_by_gradient(
         model,
-        losses,
-        SceneBatches(train, size, run.seed, seen, times),
+        compute_losses,
+        SceneBatches(train, size, run.seed, augmented, visits),
         run,
-        how,
-        validate=validate if len(few) and not how.overfit else None,
+        settings,
+        validate=validate if len(validation_ids) and not settings.overfit else None,
     )
 
 
-def _by_heart(how: TrainingSettings, train: Scenes, size: int) -> tuple[TrainingSettings, Scenes]:
-    """One batch, again and again, with nothing that would keep the loss from reaching zero."""
-    few = copy.copy(train)
-    few.ids = train.ids[torch.linspace(0, len(train) - 1, size).round().long()]
+def _overfit_batch(settings: TrainingSettings, train: Scenes, size: int) -> tuple[TrainingSettings, Scenes]:
+    """Settings and data for overfitting one batch, without anything that keeps the loss from zero."""
+    batch = copy.copy(train)
+    batch.ids = train.ids[torch.linspace(0, len(train) - 1, size).round().long()]
     return dataclasses.replace(
-        how, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, ema_decay=None
-    ), few
+        settings, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, ema_decay=None
+    ), batch

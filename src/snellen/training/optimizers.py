@@ -1,4 +1,4 @@
-"""torch's optimizers by the names the lectures use."""
+"""Optimizers by name: SGD, momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW (torch.optim)."""
 
 from __future__ import annotations
 
@@ -9,43 +9,49 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-Name = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 K = TypeVar("K", bound=Optimizer)
 
 
 def optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_decay: float) -> Optimizer:
-    """An optimizer over the weights that learn.
+    """Create an optimizer over the trainable weights.
 
     Weight decay is the gradient of (λ/2)‖w‖² except for "adamw", where it is decoupled. Biases and the scales of
     normalisation, all of rank one, are not decayed.
 
     Source: lecture 002, update rules; Loshchilov and Hutter 2019 (adamw).
     """
-    learning = [p for p in model.parameters() if p.requires_grad]
+    trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if not weight_decay:  # one group: half the calls of a step
-        groups = [{"params": learning, "weight_decay": 0.0}]
+    if not weight_decay:  # one group halves the number of kernel calls per step
+        groups = [{"params": trainable, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    device = learning[0].device.type
-    fused = device in ("cpu", "cuda") and all(p.is_floating_point() for p in learning)
+    device = trainable[0].device.type
+    fused = device in ("cpu", "cuda") and all(p.is_floating_point() for p in trainable)
     if name == "sgd":
-        return _plain(torch.optim.SGD)(groups, lr=lr)  # one operation a weight: fusing costs more than it saves
+        return _unwrap_methods(torch.optim.SGD)(groups, lr=lr)  # one operation per weight: fusing does not pay
     if name in ("momentum", "nesterov"):
-        return _plain(torch.optim.SGD)(groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused)
+        return _unwrap_methods(torch.optim.SGD)(
+            groups, lr=lr, momentum=momentum, nesterov=name == "nesterov", fused=fused
+        )
     if name == "adagrad":
-        return _plain(torch.optim.Adagrad)(groups, lr=lr)
+        return _unwrap_methods(torch.optim.Adagrad)(groups, lr=lr)
     if name == "rmsprop":
-        return _plain(torch.optim.RMSprop)(groups, lr=lr)
+        return _unwrap_methods(torch.optim.RMSprop)(groups, lr=lr)
     if name == "adamw":
-        return _plain(torch.optim.AdamW)(groups, lr=lr, fused=fused)
-    return _plain(torch.optim.Adam)(groups, lr=lr, fused=fused)
+        return _unwrap_methods(torch.optim.AdamW)(groups, lr=lr, fused=fused)
+    return _unwrap_methods(torch.optim.Adam)(groups, lr=lr, fused=fused)
 
 
-def _plain(kind: type[K]) -> type[K]:
-    """The optimizer without what keeps the compiler of torch off its methods: for that it is loaded, in two seconds."""
+def _unwrap_methods(optimizer_class: type[K]) -> type[K]:
+    """Optimizer class without torch's compiler guards around its methods: they import the compiler (two seconds)."""
     methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    made: type[K] = type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in methods})
-    return made
+    subclass: type[K] = type(
+        optimizer_class.__name__,
+        (optimizer_class,),
+        {name: inspect.unwrap(getattr(optimizer_class, name)) for name in methods},
+    )
+    return subclass

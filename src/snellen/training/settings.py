@@ -1,4 +1,4 @@
-"""The settings of gradient descent, one group in the settings of every learner that uses it."""
+"""Settings of training by gradient descent, a group in the settings of every learner that uses it."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from snellen.core.settings import Limit, settings
 
 @settings
 class TrainingSettings:
-    """How the loss is brought down."""
+    """Training by gradient descent: epochs, batch size, optimizer, learning rate, schedule, regularisation."""
 
-    epochs: Annotated[int, Limit(least=1)] = 10
-    """Passes over the training data."""
-    batch_size: Annotated[int, Limit(least=1)] | None = None
-    """Samples a step; auto: 32 below 2,000 training samples, 64 below 100,000, else 128."""
+    epochs: Annotated[int, Limit(min=1)] = 10
+    """Epochs: number of passes over the training split."""
+    batch_size: Annotated[int, Limit(min=1)] | None = None
+    """Batch size: samples per step; auto: 32 below 2,000 training samples, 64 below 100,000, else 128."""
     optimizer: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
-    """The update rule."""
+    """Optimizer."""
     lr: Annotated[float, Limit(above=0)] | None = 0.001
-    """The highest learning rate; auto: found by raising it until the loss grows."""
-    momentum: Annotated[float, Limit(least=0, below=1)] = 0.9
-    """How much of the last update is kept, for momentum and nesterov."""
-    weight_decay: Annotated[float, Limit(least=0)] = 0.0
-    """λ of the penalty (λ/2)‖w‖² on weights (not on biases)."""
+    """Learning rate: its highest value over the schedule; auto: chosen by a learning-rate range test."""
+    momentum: Annotated[float, Limit(min=0, below=1)] = 0.9
+    """Momentum coefficient in [0, 1), of the optimizers momentum and nesterov."""
+    weight_decay: Annotated[float, Limit(min=0)] = 0.0
+    """Weight decay: λ of the L2 penalty (λ/2)‖w‖² on weights (not on biases); 0: off."""
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "one-cycle"
-    """How the rate changes over the run."""
-    warmup: Annotated[float, Limit(least=0, below=1)] = 0.0
-    """The share of the run over which the rate rises from zero."""
-    patience: Annotated[int, Limit(least=1)] | None = None
-    """Stop after so many epochs without a better validation score."""
+    """Learning-rate schedule: constant; step: ×0.1 at 1/2 and ×0.01 at 3/4 of the steps; cosine or one-cycle decay."""
+    warmup: Annotated[float, Limit(min=0, below=1)] = 0.0
+    """Warm-up fraction: part of the run over which the learning rate rises from zero; one-cycle: at least 0.2."""
+    patience: Annotated[int, Limit(min=1)] | None = None
+    """Early stopping: epochs without a better validation score after which training ends; auto: off."""
     clip_grad: Annotated[float, Limit(above=0)] | None = None
-    """The largest norm of the gradient; longer ones are shortened to it."""
-    grad_accum_steps: Annotated[int, Limit(least=1)] = 1
-    """Batches whose gradients are added up before each update."""
+    """Gradient clipping: maximum L2 norm; auto: off."""
+    grad_accum_steps: Annotated[int, Limit(min=1)] = 1
+    """Gradient accumulation: batches whose gradients are averaged for each update."""
     ema_decay: Annotated[float, Limit(above=0, below=1)] | None = None
-    """Decay of the running average of the weights that is used in the end; none: the last weights."""
+    """EMA decay of the weights: the model is their exponential moving average; auto: off."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the arithmetic; auto: bfloat16 where the hardware has it and the network has over a million weights."""
+    """Mixed precision; auto: bfloat16 if the hardware supports it and the network has over 1,000,000 weights."""
     compile: bool = False
-    """Compile the network first: a minute of waiting, then fewer seconds a step on a GPU."""
+    """Compile the network with torch.compile: takes about a minute, then steps on a GPU are faster."""
     overfit: bool = False
-    """Learn one batch by heart, the first thing to try when nothing learns: its loss must come near zero."""
+    """Overfit one batch, the first check when training fails: the loss must come close to zero."""

@@ -1,4 +1,4 @@
-"""Copies are found however they were saved, and pictures that merely look alike are not taken for copies (R7)."""
+"""Duplicates: re-encoded and resized copies are detected, similar images are not (R7)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from image_makers import save, scene
 from PIL import Image
 
-from snellen.data.check.duplicates import copies_of_array, copies_of_files, groups_of
+from snellen.data.check.duplicates import connected_groups, find_array_duplicates, find_file_duplicates
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import open_raw
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
 
 def source_of(root: Path) -> ImageFiles:
@@ -27,8 +27,8 @@ def source_of(root: Path) -> ImageFiles:
     return source
 
 
-def resized(image: Image.Image, factor: float, how: Image.Resampling) -> Image.Image:
-    return image.resize((round(image.width * factor), round(image.height * factor)), how)
+def resized(image: Image.Image, factor: float, resampling: Image.Resampling) -> Image.Image:
+    return image.resize((round(image.width * factor), round(image.height * factor)), resampling)
 
 
 EDITS: dict[str, Callable[[Image.Image, Path], None]] = {
@@ -44,21 +44,21 @@ EDITS: dict[str, Callable[[Image.Image, Path], None]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_re_encoded_and_resized_copies_are_found(tmp_path: Path, edit: str) -> None:
+def test_re_encoded_and_resized_copies_are_detected(tmp_path: Path, edit: str) -> None:
     for k in range(40):
         path = save(tmp_path / "ab"[k % 2] / f"{k:02d}.png", scene(k, (96, 72)))
         if k < 20:
             with Image.open(path) as image:
                 EDITS[edit](image, tmp_path / "ab"[k % 2] / f"{k:02d}copy.png")
     source = source_of(tmp_path)
-    copies = copies_of_files(source)
-    found = {tuple(source.name(i).rpartition("/")[2][:2] for i in pair) for pair in copies.near}
-    assert all(a == b for a, b in found)
-    assert len(found) >= 19
+    copies = find_file_duplicates(source)
+    pairs_found = {tuple(source.name(i).rpartition("/")[2][:2] for i in pair) for pair in copies.near}
+    assert all(a == b for a, b in pairs_found)
+    assert len(pairs_found) >= 19
     assert copies.exact == []
 
 
-def test_exact_copies_are_found_among_files_that_differ_in_the_middle_only(tmp_path: Path) -> None:
+def test_exact_copies_among_files_that_differ_only_in_the_middle(tmp_path: Path) -> None:
     content = bytearray(np.random.default_rng(0).integers(0, 256, 40_000, dtype=np.uint8).tobytes())
     for k, place in enumerate((None, 10_000, 30_000)):
         changed = bytearray(content)
@@ -68,8 +68,8 @@ def test_exact_copies_are_found_among_files_that_differ_in_the_middle_only(tmp_p
             (tmp_path / "ab"[k % 2]).mkdir(exist_ok=True)
             (tmp_path / "ab"[k % 2] / name).write_bytes(changed)
     source = source_of(tmp_path)
-    found = {frozenset(source.name(i) for i in pair) for pair in copies_of_files(source).exact}
-    assert found == {frozenset({f"{'ab'[k % 2]}/{k}.png", f"{'ab'[k % 2]}/{k} again.png"}) for k in range(3)}
+    pairs_found = {frozenset(source.name(i) for i in pair) for pair in find_file_duplicates(source).exact}
+    assert pairs_found == {frozenset({f"{'ab'[k % 2]}/{k}.png", f"{'ab'[k % 2]}/{k} again.png"}) for k in range(3)}
 
 
 def test_files_of_different_size_are_never_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,50 +81,50 @@ def test_files_of_different_size_are_never_hashed(tmp_path: Path, monkeypatch: p
     hashed = []
     digest = duplicates._digest
     monkeypatch.setattr(duplicates, "_digest", lambda path, *rest: hashed.append(path.name) or digest(path, *rest))
-    assert len(duplicates.exact_files(source_of(tmp_path))) == 1
+    assert len(duplicates.exact_file_duplicates(source_of(tmp_path))) == 1
     assert sorted(hashed) == ["0.png", "again.png"]
 
 
-def test_pictures_on_one_background_that_differ_in_detail_are_no_copies(tmp_path: Path) -> None:
+def test_images_on_one_background_that_differ_in_details_are_not_copies(tmp_path: Path) -> None:
     background = scene(1, (256, 256)).astype(np.int64)
     rng = np.random.default_rng(0)
     for k in range(12):
-        picture = background.copy()
+        image = background.copy()
         for x, y in rng.integers(0, 240, (60, 2)):
-            picture[y : y + 5, x : x + 5] += 60
-        save(tmp_path / "ab"[k % 2] / f"{k}.png", np.clip(picture, 0, 255).astype(np.uint8))
-    assert copies_of_files(source_of(tmp_path)).near == []
+            image[y : y + 5, x : x + 5] += 60
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", np.clip(image, 0, 255).astype(np.uint8))
+    assert find_file_duplicates(source_of(tmp_path)).near == []
 
 
-def test_pictures_that_differ_in_colour_alone_are_no_copies(tmp_path: Path) -> None:
+def test_images_that_differ_only_in_colour_are_not_copies(tmp_path: Path) -> None:
     grey = scene(1, (64, 64), 1).astype(np.float64)
     for k, colour in enumerate([(1.0, 0.2, 0.2), (0.2, 1.0, 0.2), (0.2, 0.2, 1.0)]):
         save(tmp_path / "ab"[k % 2] / f"{k}.png", np.rint(grey[..., None] * colour).astype(np.uint8))
-    assert copies_of_files(source_of(tmp_path)).near == []
+    assert find_file_duplicates(source_of(tmp_path)).near == []
 
 
-def test_blank_and_tiny_pictures_are_never_near_copies() -> None:
+def test_blank_and_tiny_images_are_never_near_copies() -> None:
     blank = torch.full((4, 1, 32, 32), 200, dtype=torch.uint8)
     blank[1:, 0, 0, 0] += torch.tensor([1, 2, 3], dtype=torch.uint8)
-    assert copies_of_array(Array(blank)).near == []
+    assert find_array_duplicates(ArraySource(blank)).near == []
     tiny = torch.from_numpy(np.stack([scene(1, (8, 8), 1)] * 2))[:, None].clone()
     tiny[1, 0, 0, 0] += 1
-    assert copies_of_array(Array(tiny)).near == []
+    assert find_array_duplicates(ArraySource(tiny)).near == []
 
 
-def test_digits_that_look_alike_are_not_copies() -> None:
-    """Strokes that differ in slant, curve, place, width and length by little, as hand-written ones do."""
+def test_similar_digits_are_not_copies() -> None:
+    """Strokes with small differences in slant, curve, position, width and length, as in handwriting."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:28, :28]
-    pictures = []
+    images = []
     for _ in range(200):
         slant, curve, offset = rng.normal(0.15, 0.15), rng.normal(0, 0.01), rng.normal(0, 1)
         width = rng.uniform(1.2, 2.2)
         middle = 14 + offset + slant * (14 - y) + curve * (14 - y) ** 2
         stroke = 255 * np.exp(-(((x - middle) / width) ** 2)) * (np.abs(y - 14) < rng.uniform(8, 11))
-        pictures.append(stroke.astype(np.uint8))
-    found = copies_of_array(Array(torch.from_numpy(np.stack(pictures))[:, None]))
-    assert len({i for pair in found.near for i in pair}) <= 2
+        images.append(stroke.astype(np.uint8))
+    pairs_found = find_array_duplicates(ArraySource(torch.from_numpy(np.stack(images))[:, None]))
+    assert len({i for pair in pairs_found.near for i in pair}) <= 2
 
 
 @settings(max_examples=50, deadline=None)
@@ -132,12 +132,14 @@ def test_digits_that_look_alike_are_not_copies() -> None:
     st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20),
     st.lists(st.integers(0, 5), min_size=15, max_size=15),
 )
-def test_joined_groups_are_the_connected_components(pairs: list[tuple[int, int]], groups: list[int]) -> None:
+def test_connected_groups_equal_the_connected_components_of_scipy(
+    pairs: list[tuple[int, int]], groups: list[int]
+) -> None:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     edges = pairs + [(i, groups.index(g)) for i, g in enumerate(groups)]
     matrix = coo_matrix((np.ones(len(edges)), tuple(zip(*edges, strict=True))), shape=(15, 15))
     expected = connected_components(matrix, directed=False)[1]
-    ours = groups_of(15, pairs, np.array(groups))
+    ours = connected_groups(15, pairs, np.array(groups))
     assert np.array_equal(ours[:, None] == ours, expected[:, None] == expected)

@@ -1,4 +1,4 @@
-"""Every kind of picture file has its documented outcome (R6)."""
+"""Image decoder: every kind of file has its documented result (R6)."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from image_makers import encoded, nasty, png_16, save, scene, tiff
+from image_makers import encoded, png_16, save, scene, tiff, write_bad_files
 from PIL import Image
 
 from snellen.core.spec import Preprocessing
-from snellen.data.decode.header import Unusable
+from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_decoder import decode, header
 
 PLAIN = Preprocessing()
 
 
-def test_each_nasty_file_says_why_it_cannot_be_read(tmp_path: Path) -> None:
-    for name, word in nasty(tmp_path).items():
-        with pytest.raises(Unusable, match=f"(?i){word}") as caught:
+def test_each_bad_file_has_an_error_with_its_reason(tmp_path: Path) -> None:
+    for name, reason in write_bad_files(tmp_path).items():
+        with pytest.raises(UnusableFile, match=f"(?i){reason}") as caught:
             decode(tmp_path / name, PLAIN)
         assert caught.value.remedy, name
 
 
 @pytest.mark.parametrize("name", ["zero.png", "page.jpg", "noise.png", "bomb.png", "gone.png"])
-def test_the_header_alone_tells_what_is_no_picture(tmp_path: Path, name: str) -> None:
-    nasty(tmp_path)
-    with pytest.raises(Unusable):
+def test_the_header_identifies_files_that_are_not_images(tmp_path: Path, name: str) -> None:
+    write_bad_files(tmp_path)
+    with pytest.raises(UnusableFile):
         header(tmp_path / name)
 
 
-def test_a_folder_and_a_pipe_are_no_pictures(tmp_path: Path) -> None:
+def test_a_folder_and_a_pipe_are_not_images(tmp_path: Path) -> None:
     import os
 
     (tmp_path / "x.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     for name in ("x.jpg", "pipe.png"):
-        with pytest.raises(Unusable, match="no regular file"):
+        with pytest.raises(UnusableFile, match="not a regular file"):
             decode(tmp_path / name, PLAIN)
 
 
-def test_eight_bits_come_as_they_are(tmp_path: Path) -> None:
+def test_eight_bit_values_are_unchanged(tmp_path: Path) -> None:
     for channels in (1, 3):
         values = scene(1, channels=channels)
         path = save(tmp_path / f"{channels}.png", values)
@@ -84,20 +84,20 @@ def test_orientation_is_applied(tmp_path: Path, orientation: int, kind: str) -> 
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }
-    stored = Image.fromarray(upright)
-    stored = stored.transpose(undo[orientation]) if orientation in undo else stored
+    stored_image = Image.fromarray(upright)
+    stored_image = stored_image.transpose(undo[orientation]) if orientation in undo else stored_image
     path = tmp_path / f"a.{kind}"
     if kind == "jpg":
-        stored.save(path, quality=95, exif=exif)
+        stored_image.save(path, quality=95, exif=exif)
     else:
-        tiff(path, np.asarray(stored).astype(np.uint16), extratags=[(274, 3, 1, orientation, True)])
+        tiff(path, np.asarray(stored_image).astype(np.uint16), extratags=[(274, 3, 1, orientation, True)])
     x = decode(path, PLAIN)
     assert tuple(x.shape) == (1, 16, 32) == (header(path).channels, header(path).height, header(path).width)
     assert np.abs(x[0].numpy().astype(int) - upright).max() < 20
     assert ("rotated" in header(path).notes) == (orientation != 1)
 
 
-def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+def test_alpha_is_composited_on_white(tmp_path: Path) -> None:
     values = np.zeros((2, 2, 4), np.uint8)
     values[0, 0] = (10, 20, 30, 255)
     values[1, 1] = (0, 0, 0, 128)
@@ -111,7 +111,7 @@ def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
     assert decode(grey, PLAIN).tolist() == [[[255, 255], [255, 255]]]
 
 
-def test_cmyk_palette_and_animation_are_made_plain(tmp_path: Path) -> None:
+def test_cmyk_palette_and_animation_become_rgb(tmp_path: Path) -> None:
     red = Image.new("RGB", (8, 8), "red")
     red.convert("CMYK").save(tmp_path / "c.jpg", quality=95)
     red.convert("P").save(tmp_path / "p.png")
@@ -123,13 +123,13 @@ def test_cmyk_palette_and_animation_are_made_plain(tmp_path: Path) -> None:
         assert note in header(tmp_path / name).notes
 
 
-def test_a_single_pixel_is_a_picture(tmp_path: Path) -> None:
+def test_a_single_pixel_is_an_image(tmp_path: Path) -> None:
     path = save(tmp_path / "ein Körnchen 粒.png", np.full((1, 1), 7, np.uint8))
     assert decode(path, Preprocessing(size=(4, 4), channels=3)).tolist() == [[[7] * 4] * 4] * 3
 
 
 @pytest.mark.parametrize(
-    ("dtype", "kept"),
+    ("dtype", "expected_dtype"),
     [
         ("uint8", "uint8"),
         ("uint16", "uint16"),
@@ -141,13 +141,13 @@ def test_a_single_pixel_is_a_picture(tmp_path: Path) -> None:
         ("float64", "float64"),
     ],
 )
-def test_tiff_keeps_its_depth_and_channels(tmp_path: Path, dtype: str, kept: str) -> None:
+def test_tiff_keeps_its_depth_and_channels(tmp_path: Path, dtype: str, expected_dtype: str) -> None:
     values = np.arange(5 * 6 * 7).reshape(5, 6, 7).astype(dtype)
     path = tiff(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
-    assert header(path)[:4] == (5, 6, 7, kept)
+    assert header(path)[:4] == (5, 6, 7, expected_dtype)
     x = decode(path, PLAIN)
-    assert str(x.dtype) == f"torch.{kept}"
-    assert np.array_equal(x.numpy(), values.transpose(2, 0, 1).astype(kept))
+    assert str(x.dtype) == f"torch.{expected_dtype}"
+    assert np.array_equal(x.numpy(), values.transpose(2, 0, 1).astype(expected_dtype))
 
 
 def test_imagej_channels_are_channels_not_pages(tmp_path: Path) -> None:
@@ -158,19 +158,19 @@ def test_imagej_channels_are_channels_not_pages(tmp_path: Path) -> None:
     assert np.array_equal(decode(path, PLAIN).numpy(), values)
 
 
-def test_pages_of_a_stack_mean_what_is_said(tmp_path: Path) -> None:
+def test_pages_of_a_stack_follow_the_preprocessing(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (3, 6, 7)).astype(np.uint16)
     path = tiff(tmp_path / "a.tif", values, photometric="minisblack")
     assert header(path).pages == 3
-    with pytest.raises(Unusable, match="3 pages") as caught:
+    with pytest.raises(UnusableFile, match="3 pages") as caught:
         decode(path, PLAIN)
     assert "--pages first, max, or each" in caught.value.remedy
     assert np.array_equal(decode(path, Preprocessing(pages="first")).numpy()[0], values[0])
     assert np.array_equal(decode(path, Preprocessing(pages="max")).numpy()[0], values.max(0))
-    with pytest.raises(Unusable, match="3 pages"):
+    with pytest.raises(UnusableFile, match="3 pages"):
         decode(path, Preprocessing(pages="each"))
     assert [np.array_equal(decode(path, Preprocessing(), k).numpy()[0], values[k]) for k in range(3)] == [True] * 3
-    with pytest.raises(Unusable, match="no page 4"):
+    with pytest.raises(UnusableFile, match="no page 4"):
         decode(path, Preprocessing(), 3)
 
 
@@ -183,19 +183,19 @@ def test_photographs_in_tiff_are_read_by_pillow(tmp_path: Path) -> None:
     assert bool((decode(tmp_path / "alpha.tif", PLAIN) == 255).all())
 
 
-def test_deep_tiff_in_a_compression_that_only_pillow_has(tmp_path: Path) -> None:
+def test_deep_tiff_with_a_compression_of_pillow_only(tmp_path: Path) -> None:
     values = scene(3, channels=1).astype(np.uint16) * 200
     Image.fromarray(values).save(tmp_path / "lzw.tif", compression="tiff_lzw")
     assert np.array_equal(decode(tmp_path / "lzw.tif", PLAIN).numpy()[0], values)
 
 
-def test_channels_are_converted_or_refused(tmp_path: Path) -> None:
+def test_channels_are_converted_or_an_error(tmp_path: Path) -> None:
     values = scene(4)
     colour, grey = save(tmp_path / "c.png", values), save(tmp_path / "g.png", values[..., 0])
     luma = values @ np.array([0.299, 0.587, 0.114])
     assert np.abs(decode(colour, Preprocessing(channels=1)).numpy()[0] - luma).max() <= 1
     assert bool((decode(grey, Preprocessing(channels=3)) == decode(grey, PLAIN)).all())
-    with pytest.raises(Unusable, match="3 channels"):
+    with pytest.raises(UnusableFile, match="3 channels"):
         decode(colour, Preprocessing(channels=5))
 
 

@@ -1,4 +1,4 @@
-"""Stacks of pages as a sample each: names, classes, splits, copies, tables, predictions."""
+"""Stacks of pages, one sample per page: names, classes, splits, duplicates, tables, predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from annotation_makers import coco, coco_told
+from annotation_makers import coco, coco_content
 from image_makers import save, scene, tiff
 from PIL import Image
 
@@ -16,15 +16,15 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.errors import UsageError
 from snellen.core.spec import Preprocessing
-from snellen.data.decode.header import Unusable
+from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_decoder import decode, header, headers
-from snellen.data.decode.image_files import ImageFiles, page_name, page_of
+from snellen.data.decode.image_files import ImageFiles, page_name, parse_page_name
 from snellen.data.formats import OpenOptions
 from snellen.data.inference_inputs import inputs
 from snellen.data.open_dataset import dataset
-from snellen.report.annotated_images import Annotated
+from snellen.report.annotated_images import AnnotatedImageWriter
 from snellen.serving import request
-from snellen.serving.http_errors import Refused
+from snellen.serving.http_errors import HTTPError
 from snellen.serving.limits import Limits
 
 ONE = RunOptions(device="cpu", threads=1, report=False)
@@ -33,21 +33,21 @@ LAYOUTS = ("plain", "deflated", "imagej", "ome", "colour", "planes", "channels f
 
 
 def stack(seed: int, pages: int = 3, size: tuple[int, int] = (24, 20)) -> np.ndarray:
-    """(pages, H, W) uint16: another picture on every page."""
+    """(pages, H, W) uint16: a different image on every page."""
     return np.stack([scene(100 * seed + k, size, 1).astype(np.uint16) * 9 for k in range(pages)])
 
 
 @pytest.fixture
 def stacks(tmp_path: Path) -> Path:
-    """20 files in two classes: three pages each, but for every fifth, which is one plain page."""
+    """20 files in two classes: three pages each, but every fifth has a single page."""
     for k in range(20):
         values = stack(k) if k % 5 else stack(k)[0]
         tiff(tmp_path / "stacks" / "ab"[k % 2] / f"s{k:02d}.tif", values, photometric="minisblack")
     return tmp_path / "stacks"
 
 
-def laid(path: Path, layout: str) -> np.ndarray:
-    """Writes a stack in one of the ways that are met; (pages, C, H, W) what it holds."""
+def write_stack(path: Path, layout: str) -> np.ndarray:
+    """Write a stack in a layout; return its values (pages, C, H, W)."""
     rng = np.random.default_rng(0)
     plain = rng.integers(0, 4000, (4, 10, 12)).astype(np.uint16)
     many = rng.integers(0, 4000, (4, 3, 10, 12)).astype(np.uint16)
@@ -58,8 +58,8 @@ def laid(path: Path, layout: str) -> np.ndarray:
         tifffile.imwrite(path, many, imagej=True, metadata={"axes": "ZCYX"})
         return many
     elif layout == "ome":
-        told = {"axes": "TZCYX"}
-        tifffile.imwrite(path, many.reshape(2, 2, 3, 10, 12), metadata=told, photometric="minisblack", ome=True)
+        axes = {"axes": "TZCYX"}
+        tifffile.imwrite(path, many.reshape(2, 2, 3, 10, 12), metadata=axes, photometric="minisblack", ome=True)
         return many
     elif layout == "channels first":
         tifffile.imwrite(path, many.swapaxes(0, 1), metadata={"axes": "CZYX"}, photometric="minisblack", ome=True)
@@ -85,9 +85,9 @@ def laid(path: Path, layout: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_page_is_read_as_it_was_written(tmp_path: Path, layout: str) -> None:
+def test_pages_round_trip(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "s.tif"
-    values = laid(path, layout)
+    values = write_stack(path, layout)
     assert header(path).pages == len(values) == len(headers(path))
     assert {one[:3] for one in headers(path)} == {(*values.shape[2:], values.shape[1])}
     for k in (*range(len(values)), 0):
@@ -96,7 +96,7 @@ def test_every_page_is_read_as_it_was_written(tmp_path: Path, layout: str) -> No
     assert np.array_equal(decode(path, Preprocessing(pages="max")).numpy(), values.max(0))
 
 
-def test_pages_of_several_sizes_are_counted_and_measured_one_by_one(tmp_path: Path) -> None:
+def test_pages_of_several_sizes_have_headers_of_their_own(tmp_path: Path) -> None:
     sizes = [(20, 10), (20, 10), (22, 11)]
     with tifffile.TiffWriter(tmp_path / "s.tif") as file:
         for k, size in enumerate(sizes):
@@ -106,20 +106,20 @@ def test_pages_of_several_sizes_are_counted_and_measured_one_by_one(tmp_path: Pa
     assert [decode(tmp_path / "s.tif", Preprocessing(), k).unique().tolist() for k in range(3)] == [[0], [1], [2]]
 
 
-def test_a_page_that_is_cut_off_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_truncated_page_is_an_error_and_the_others_are_read(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "s.tif") as file:
         for page in stack(1):
             file.write(page, photometric="minisblack", contiguous=False)
     (tmp_path / "s.tif").write_bytes((tmp_path / "s.tif").read_bytes()[:-100])
     assert torch.equal(decode(tmp_path / "s.tif", Preprocessing(), 0)[0], torch.from_numpy(stack(1)[0]))
-    with pytest.raises(Unusable, match="cut short"):
+    with pytest.raises(UnusableFile, match="truncated"):
         decode(tmp_path / "s.tif", Preprocessing(), 2)
 
 
-def test_each_page_is_a_sample_of_its_files_class(stacks: Path) -> None:
+def test_each_page_is_a_sample_with_the_class_of_its_file(stacks: Path) -> None:
     data = dataset(stacks, options=EACH)
     assert len(data.source) == 16 * 3 + 4
-    assert "52 pages of 20 pictures in 2 classes" in data.recognised_as
+    assert "52 pages of 20 images in 2 classes" in data.recognised_as
     assert dict(data.files) == {"found": 20, "used": 20, "set aside": 0, "no data": 0}
     names = [data.name(k) for k in range(len(data.source))]
     assert names[:4] == ["a/s00.tif", "a/s02.tif#1", "a/s02.tif#2", "a/s02.tif#3"]
@@ -132,7 +132,7 @@ def test_each_page_is_a_sample_of_its_files_class(stacks: Path) -> None:
     assert not files["val"] & files["test"]
 
 
-def test_first_and_max_stay_a_sample_a_file_and_have_keys_of_their_own(stacks: Path) -> None:
+def test_first_and_max_have_one_sample_per_file_and_distinct_cache_keys(stacks: Path) -> None:
     sources = {pages: dataset(stacks, options=OpenOptions(pages=pages)).source for pages in ("first", "max", "each")}
     assert [len(source) for source in sources.values()] == [20, 20, 52]
     assert len({source.key() for source in sources.values()}) == 3
@@ -147,13 +147,13 @@ def test_first_and_max_stay_a_sample_a_file_and_have_keys_of_their_own(stacks: P
     assert len(dataset(stacks, options=EACH).source) == 54
 
 
-def test_a_pattern_of_groups_keeps_pages_and_files_together(stacks: Path) -> None:
+def test_a_group_pattern_keeps_pages_and_files_together(stacks: Path) -> None:
     data = dataset(stacks, options=OpenOptions(pages="each", group="s{ten}?.tif"))
     tens = [{data.name(int(k))[3] for k in ids} for ids in data.splits.values()]
     assert not tens[0] & tens[1]
 
 
-def test_copies_are_pages_of_other_files_only(stacks: Path) -> None:
+def test_duplicates_are_pages_of_different_files_only(stacks: Path) -> None:
     same = np.repeat(stack(77)[:1], 3, 0)  # three times one page
     tiff(stacks / "a" / "still.tif", same, photometric="minisblack")
     (stacks / "a" / "t.tif").write_bytes((stacks / "a" / "s02.tif").read_bytes())
@@ -168,25 +168,25 @@ def test_copies_are_pages_of_other_files_only(stacks: Path) -> None:
     assert where["a/s02.tif#3"] == where["a/t.tif#1"]
 
 
-def test_bad_pages_are_named_and_set_aside_without_their_file(stacks: Path) -> None:
+def test_bad_pages_are_skipped_without_their_file(stacks: Path) -> None:
     values = stack(50).astype(np.float32)
     values[1, 3, 3] = np.nan
     tiff(stacks / "a" / "nan.tif", values, photometric="minisblack")
     (stacks / "b" / "zero.tif").write_bytes(b"")
     data = dataset(stacks, options=OpenOptions(pages="each", quarantine=True, allow_skipped=True))
-    assert [entry.path for entry in data.aside] == ["a/nan.tif#2", "b/zero.tif"]
+    assert [entry.path for entry in data.skipped] == ["a/nan.tif#2", "b/zero.tif"]
     assert dict(data.files) == {"found": 22, "used": 21, "set aside": 1, "no data": 0}
     assert len(data.source) == 54
 
 
-def test_a_table_may_name_stacks(stacks: Path) -> None:
+def test_a_table_may_list_stacks(stacks: Path) -> None:
     rows = [f"a/s{k:02d}.tif,{k},{k % 3}" for k in range(0, 20, 2)]
     (stacks / "table.csv").write_text("\n".join(["file,age,visit", *rows]) + "\n")
     data = dataset(stacks / "table.csv", options=OpenOptions(pages="each", target=("age",)))
     names = [data.name(k) for k in range(len(data.source))]
     assert names[1:4] == ["a/s02.tif#1", "a/s02.tif#2", "a/s02.tif#3"]
     assert data.truth[:, 0].tolist() == [float(name[3:5]) for name in names]
-    assert "10 rows: pictures named in column 'file', 26 pages" in data.recognised_as
+    assert "10 rows: images listed in column 'file', 26 pages" in data.recognised_as
     files = [{names[int(k)][:9] for k in ids} for ids in data.splits.values()]
     assert not files[0] & files[1]
     visits = dataset(stacks / "table.csv", options=OpenOptions(pages="each", target=("age",), group="visit"))
@@ -194,41 +194,43 @@ def test_a_table_may_name_stacks(stacks: Path) -> None:
     assert not parts[0] & parts[1]
 
 
-def test_what_is_told_of_files_refuses_pages(tmp_path: Path) -> None:
+def test_annotations_per_file_do_not_allow_pages(tmp_path: Path) -> None:
     coco(
         tmp_path,
         "_annotations.coco.json",
-        coco_told(["0.png"], [{"image_id": 0, "category_id": 0, "bbox": [2, 2, 9, 9]}]),
+        coco_content(["0.png"], [{"image_id": 0, "category_id": 0, "bbox": [2, 2, 9, 9]}]),
     )
-    with pytest.raises(UsageError, match="--pages each is for pictures in folders of classes"):
+    with pytest.raises(UsageError, match="--pages each applies only to images in class folders"):
         dataset(tmp_path, options=EACH)
 
 
-def test_volumes_are_refused_with_the_reason(stacks: Path) -> None:
-    with pytest.raises(UsageError, match="--pages volume needs models of volumes"):
+def test_volumes_are_an_error_with_the_reason(stacks: Path) -> None:
+    with pytest.raises(UsageError, match="--pages volume needs volumetric models"):
         dataset(stacks, options=OpenOptions(pages="volume"))  # type: ignore[arg-type]
 
 
-def test_a_model_of_pages_answers_for_every_page(stacks: Path, tmp_path: Path) -> None:
+def test_a_model_predicts_every_page(stacks: Path, tmp_path: Path) -> None:
     run = snellen.train(dataset(stacks, options=EACH), model="lda", out=tmp_path / "run", options=ONE)
     again = snellen.load(tmp_path / "run", device="cpu")
-    said = list(again.answers([stacks / "b" / "s01.tif", stacks / "b" / "s05.tif"]))
+    records = list(again.predict_files([stacks / "b" / "s01.tif", stacks / "b" / "s05.tif"]))
     path = stacks / "b" / "s01.tif"
-    assert [record["input"] for record in said] == [f"{path}#1", f"{path}#2", f"{path}#3", str(stacks / "b/s05.tif")]
+    assert [record["input"] for record in records] == [f"{path}#1", f"{path}#2", f"{path}#3", str(stacks / "b/s05.tif")]
     x = run.data.source.read(
         np.array([k for k in range(52) if run.data.name(k).startswith("b/s01")]), run.record.preprocessing
     )
-    assert [one["class"] for one in run.ask(x)] == [record["class"] for record in said[:3]]
+    assert [one["class"] for one in run.predict_batch(x)] == [record["class"] for record in records[:3]]
     pages = run.predict(path)
     assert isinstance(pages, list)
     assert len(pages) == 3
-    drawn = Annotated(tmp_path / "drawn", run.spec, run.record.preprocessing).write(Path(f"{path}#2"), None, said[1])
-    assert drawn.name == "s01.tif#2.png"
-    with Image.open(drawn) as picture:
-        assert picture.width >= 256
+    written = AnnotatedImageWriter(tmp_path / "annotated", run.spec, run.record.preprocessing).write(
+        Path(f"{path}#2"), None, records[1]
+    )
+    assert written.name == "s01.tif#2.png"
+    with Image.open(written) as image:
+        assert image.width >= 256
 
 
-def test_many_pages_are_asked_about_in_small_batches_and_bad_files_are_named(tmp_path: Path) -> None:
+def test_many_pages_are_read_in_small_batches_and_bad_files_are_reported(tmp_path: Path) -> None:
     tiff(tmp_path / "many.tif", stack(3, 150, (6, 5)), photometric="minisblack")
     (tmp_path / "zero.tif").write_bytes(b"")
     save(tmp_path / "one.png", scene(1, (6, 5), 1))
@@ -242,17 +244,17 @@ def test_many_pages_are_asked_about_in_small_batches_and_bad_files_are_named(tmp
         next(options)
 
 
-def test_names_of_pages_lead_back() -> None:
-    assert page_of(page_name("a/b.tif", 2)) == (Path("a/b.tif"), 2)
+def test_page_names_round_trip() -> None:
+    assert parse_page_name(page_name("a/b.tif", 2)) == (Path("a/b.tif"), 2)
     assert page_name("a/b.tif", 2) == "a/b.tif#3"
-    assert [page_of(name) for name in ("a/b.tif", "a#b/c.tif", "a.tif#0", "a.tif#x", "a.tif#")] == [None] * 5
+    assert [parse_page_name(name) for name in ("a/b.tif", "a#b/c.tif", "a.tif#0", "a.tif#x", "a.tif#")] == [None] * 5
 
 
-def test_a_served_model_answers_for_every_page_within_its_limits(stacks: Path) -> None:
+def test_a_served_model_predicts_every_page_within_its_limits(stacks: Path) -> None:
     spec = dataset(stacks, options=EACH).spec
     body = (stacks / "b" / "s01.tif").read_bytes()
     options = list(request.inputs(body, "image/tiff", spec, Preprocessing(pages="each"), Limits()))
     assert [names for names, _ in options] == [["body#1"], ["body#2"], ["body#3"]]
     assert all(np.array_equal(x[0, 0].numpy(), page) for (_, x), page in zip(options, stack(1), strict=True))
-    with pytest.raises(Refused, match="more than 2 pages"):
+    with pytest.raises(HTTPError, match="more than 2 pages"):
         list(request.inputs(body, "image/tiff", spec, Preprocessing(pages="each"), Limits(max_inputs=2)))

@@ -1,4 +1,4 @@
-"""NPZ and HDF5: which array is what, how axes are read, and every way in which a file can be wrong."""
+"""NPZ and HDF5 datasets: roles of arrays, axes, targets, and every error of a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from snellen.core.errors import DataError, EnvironmentProblem, SnellenError, Usa
 from snellen.core.spec import Classes, Labels, Numbers, Preprocessing
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import OpenOptions, formats
-from snellen.data.formats.arrays import open_raw, recognises, role
+from snellen.data.formats.arrays import open_raw, recognises, split_and_role
 from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
 
@@ -39,8 +39,8 @@ def save(folder: Path, suffix: str = ".npz", **arrays: object) -> Path:
     return path
 
 
-def all_samples(draft: RawDataset) -> torch.Tensor:
-    return draft.source.read(np.arange(len(draft.source)), Preprocessing())
+def all_samples(raw: RawDataset) -> torch.Tensor:
+    return raw.source.read(np.arange(len(raw.source)), Preprocessing())
 
 
 @pytest.mark.parametrize(
@@ -55,32 +55,32 @@ def all_samples(draft: RawDataset) -> torch.Tensor:
         ("training.target", 0, "target"),
     ],
 )
-def test_a_name_tells_split_and_role(name, split, rest):
-    assert role(name) == (split, rest)
+def test_a_name_is_parsed_into_split_and_role(name, split, rest):
+    assert split_and_role(name) == (split, rest)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_splits_are_those_of_the_names(tmp_path, suffix):
+def test_splits_follow_the_array_names(tmp_path, suffix):
     path = save(tmp_path, suffix, x_train=GREY, y_train=Y, x_test=GREY[:6], y_test=Y[:6])
     assert recognises(path)
-    draft = open_raw(path, OpenOptions())
-    assert draft.given.tolist() == [0] * 12 + [2] * 6
-    assert draft.inputs["image"].shape == (1, 6, 5)
-    assert draft.inputs["image"].dtype == "uint8"
-    assert draft.target == Classes(names=("0", "1", "2"))
-    assert draft.truth.tolist() == [*Y, *Y[:6]]
-    assert all_samples(draft)[12:, 0].tolist() == GREY[:6].tolist()
-    assert "axes (N, H, W)" in draft.recognised_as
+    raw = open_raw(path, OpenOptions())
+    assert raw.given_splits.tolist() == [0] * 12 + [2] * 6
+    assert raw.inputs["image"].shape == (1, 6, 5)
+    assert raw.inputs["image"].dtype == "uint8"
+    assert raw.target == Classes(names=("0", "1", "2"))
+    assert raw.truth.tolist() == [*Y, *Y[:6]]
+    assert all_samples(raw)[12:, 0].tolist() == GREY[:6].tolist()
+    assert "axes (N, H, W)" in raw.recognised_as
     assert dataset(path).spec.sizes["test"] == 6
 
 
 def test_groups_of_hdf5_are_splits(tmp_path):
     path = save(tmp_path, ".hdf5", **{"train/x": GREY, "train/y": Y, "val/x": GREY[:3], "val/y": Y[:3]})
-    assert open_raw(path, OpenOptions()).given.tolist() == [0] * 12 + [1] * 3
+    assert open_raw(path, OpenOptions()).given_splits.tolist() == [0] * 12 + [1] * 3
 
 
 @pytest.mark.parametrize(
-    ("shape", "order", "said"),
+    ("shape", "order", "description"),
     [
         ((6, 5, 3), (0, 3, 1, 2), "3 channels, axes (N, H, W, C)"),
         ((3, 6, 5), (0, 1, 2, 3), "3 channels, axes (N, C, H, W)"),
@@ -89,17 +89,17 @@ def test_groups_of_hdf5_are_splits(tmp_path):
     ],
 )
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_the_channels_are_found_by_their_place(tmp_path, shape, order, said, suffix):
+def test_the_channel_axis_is_inferred(tmp_path, shape, order, description, suffix):
     x = RNG.integers(0, 60000, (12, *shape), dtype=np.uint16)
-    draft = open_raw(save(tmp_path, suffix, images=x, labels=Y), OpenOptions())
-    assert all_samples(draft).dtype == torch.uint16
-    assert np.array_equal(all_samples(draft).numpy(), x.transpose(order))
-    assert said in draft.recognised_as
-    assert draft.inputs["image"].shape == tuple(all_samples(draft).shape[1:])
+    raw = open_raw(save(tmp_path, suffix, images=x, labels=Y), OpenOptions())
+    assert all_samples(raw).dtype == torch.uint16
+    assert np.array_equal(all_samples(raw).numpy(), x.transpose(order))
+    assert description in raw.recognised_as
+    assert raw.inputs["image"].shape == tuple(all_samples(raw).shape[1:])
 
 
 @pytest.mark.parametrize(
-    ("dtype", "kept"),
+    ("dtype", "stored"),
     [
         ("uint8", "uint8"),
         ("uint16", "uint16"),
@@ -112,17 +112,17 @@ def test_the_channels_are_found_by_their_place(tmp_path, shape, order, said, suf
         ("int64", "float32"),
     ],
 )
-def test_values_keep_their_depth(tmp_path, dtype, kept):
+def test_values_keep_their_dtype(tmp_path, dtype, stored):
     x = (np.arange(24).reshape(12, 2) % (2 if dtype == "bool" else 99)).astype(dtype)
-    draft = open_raw(save(tmp_path, x=x, y=Y), OpenOptions())
-    assert draft.inputs["vector"].dtype == kept
-    assert all_samples(draft).tolist() == x.astype(float).tolist()
+    raw = open_raw(save(tmp_path, x=x, y=Y), OpenOptions())
+    assert raw.inputs["vector"].dtype == stored
+    assert all_samples(raw).tolist() == x.astype(float).tolist()
 
 
-def test_numbers_that_float32_does_not_hold_stay_float64(tmp_path):
-    draft = open_raw(save(tmp_path, x=np.linspace(0, 1, 12), y=Y), OpenOptions())
-    assert draft.inputs["vector"].dtype == "float64"
-    assert all_samples(draft)[:, 0].tolist() == np.linspace(0, 1, 12).tolist()
+def test_numbers_inexact_in_float32_stay_float64(tmp_path):
+    raw = open_raw(save(tmp_path, x=np.linspace(0, 1, 12), y=Y), OpenOptions())
+    assert raw.inputs["vector"].dtype == "float64"
+    assert all_samples(raw)[:, 0].tolist() == np.linspace(0, 1, 12).tolist()
 
 
 @pytest.mark.parametrize(
@@ -148,18 +148,18 @@ def test_the_kind_of_target_follows_from_its_values(tmp_path, y, expected):
 
 def test_texts_of_hdf5_are_classes(tmp_path):
     path = save(tmp_path, ".h5", x=GREY, y=[("ä", "b", "c")[k] for k in Y])
-    draft = open_raw(path, OpenOptions())
-    assert draft.target == Classes(names=("b", "c", "ä"))
-    assert draft.truth.tolist() == [(2, 0, 1)[k] for k in Y]
+    raw = open_raw(path, OpenOptions())
+    assert raw.target == Classes(names=("b", "c", "ä"))
+    assert raw.truth.tolist() == [(2, 0, 1)[k] for k in Y]
 
 
-def test_whole_numbers_can_be_taken_the_other_way_and_it_is_said_how(tmp_path):
+def test_whole_numbers_can_be_read_as_the_other_kind_and_the_message_says_how(tmp_path):
     path = save(tmp_path, x=GREY, y=Y)
     assert "--target y:numbers" in open_raw(path, OpenOptions()).recognised_as
     assert open_raw(path, OpenOptions(target=("y:numbers",))).target == Numbers(names=("y",))
 
 
-def test_labels_that_are_not_counted_from_zero_are_said(tmp_path):
+def test_labels_that_do_not_start_at_zero_are_reported(tmp_path):
     y = np.where(np.arange(40) == 7, 255, np.arange(40) % 5).astype(np.uint8)
     (finding,) = open_raw(save(tmp_path, x=np.zeros((40, 2)), y=y), OpenOptions(target=("y:classes",))).findings
     assert finding.kind == "label-range"
@@ -172,9 +172,9 @@ def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tm
         open_raw(path, OpenOptions())
     assert "scans (12, 6, 5), grade (12,), scale (3,)" in caught.value.cause
     assert "--target" in caught.value.remedy
-    draft = open_raw(path, OpenOptions(target=("grade",)))
-    assert draft.inputs["image"].shape == (1, 6, 5)
-    assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("scale",))]
+    raw = open_raw(path, OpenOptions(target=("grade",)))
+    assert raw.inputs["image"].shape == (1, 6, 5)
+    assert [(f.kind, f.where) for f in raw.findings] == [("ignored-column", ("scale",))]
 
 
 @pytest.mark.parametrize(
@@ -184,17 +184,17 @@ def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tm
         ({"x": np.zeros((12, 2, 3, 4, 5)), "y": Y}, "has the shape (12, 2, 3, 4, 5)"),
         ({"x": np.zeros((12, 7, 6, 5)), "y": Y}, "has the shape (12, 7, 6, 5)"),
         ({"x": np.zeros((0, 3)), "y": np.zeros(0)}, "is empty"),
-        ({"x": np.full((12, 2), "a"), "y": Y}, "no numbers"),
-        ({"x": np.zeros((12, 2), complex), "y": Y}, "no numbers"),
+        ({"x": np.full((12, 2), "a"), "y": Y}, "not numbers"),
+        ({"x": np.zeros((12, 2), complex), "y": Y}, "not numbers"),
         ({"x": np.where(np.arange(12) == 4, np.nan, 0.0), "y": Y}, "NaN or infinity in 1 samples: 4"),
         ({"x": GREY, "y": np.where(np.arange(12) == 4, np.inf, 0.0)}, "NaN or infinity in 1 samples: 4"),
-        ({"x": GREY, "y": np.zeros(12, int)}, "one class only"),
+        ({"x": GREY, "y": np.zeros(12, int)}, "only one class"),
         ({"x": GREY, "y": np.full(12, 0.5)}, "in every sample"),
         ({"x": GREY, "y": np.zeros((12, 2, 2))}, "has the shape (12, 2, 2)"),
-        ({"x": np.zeros((30, 2)), "y": np.array([f"n{k}" for k in range(30)])}, "30 different texts in 30 samples"),
-        ({"x": GREY}, "no array that is the target"),
-        ({"y": Y}, "0 arrays that may be the input"),
-        ({"a": GREY, "b": GREY, "y": Y}, "2 arrays that may be the input"),
+        ({"x": np.zeros((30, 2)), "y": np.array([f"n{k}" for k in range(30)])}, "30 distinct strings in 30 samples"),
+        ({"x": GREY}, "no array with a target name"),
+        ({"y": Y}, "0 arrays that could be the input"),
+        ({"a": GREY, "b": GREY, "y": Y}, "2 arrays that could be the input"),
         ({"x_test": GREY, "y_test": Y}, "no training arrays"),
         ({"x_train": GREY, "y_train": Y, "x_test": GREY[:, :4], "y_test": Y}, "others (N, 6, 5)"),
         ({}, "holds nothing"),
@@ -209,20 +209,20 @@ def test_wrong_arrays_end_with_cause_and_remedy(tmp_path, arrays, words):
     assert caught.value.remedy
 
 
-def test_a_target_that_is_not_there_is_a_usage_error(tmp_path):
+def test_a_missing_target_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError) as caught:
         open_raw(save(tmp_path, x=GREY, labels=Y), OpenOptions(target=("label",)))
     assert "labels" in caught.value.remedy
 
 
-def test_objects_are_refused_and_never_loaded(tmp_path):
+def test_object_arrays_are_an_error_and_never_loaded(tmp_path):
     path = tmp_path / "arrays.npz"
     np.savez(path, x=GREY, y=np.array([{}] * 12, dtype=object))
-    with pytest.raises(DataError, match="would have to be executed"):
+    with pytest.raises(DataError, match="which can run code"):
         open_raw(path, OpenOptions())
 
 
-def test_a_header_that_promises_more_than_there_is_is_refused_before_memory_is_taken(tmp_path):
+def test_a_header_larger_than_the_file_is_an_error_before_memory_is_allocated(tmp_path):
     path = tmp_path / "arrays.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("x", "y"):
@@ -232,7 +232,7 @@ def test_a_header_that_promises_more_than_there_is_is_refused_before_memory_is_t
         open_raw(path, OpenOptions())
 
 
-def test_hdf5_stays_on_the_disk_and_is_read_in_any_order(tmp_path):
+def test_hdf5_is_read_lazily_in_any_order(tmp_path):
     x = RNG.normal(size=(200, 3))
     source = open_raw(
         save(tmp_path, ".h5", x_train=x[:150], y_train=np.arange(150) % 2, x_val=x[150:], y_val=np.arange(50) % 2),
@@ -259,7 +259,7 @@ def test_hdf5_stays_on_the_disk_and_is_read_in_any_order(tmp_path):
     assert source.key() == key
 
 
-def test_nan_in_hdf5_names_its_samples_when_they_are_read(tmp_path):
+def test_nan_in_hdf5_is_reported_by_sample_when_read(tmp_path):
     x = np.ones((12, 2))
     x[5, 1] = np.nan
     source = open_raw(save(tmp_path, ".h5", x=x, y=Y), OpenOptions()).source
@@ -269,7 +269,7 @@ def test_nan_in_hdf5_names_its_samples_when_they_are_read(tmp_path):
     assert caught.value.problems == {5: "holds NaN or infinity"}
 
 
-def test_without_h5py_the_command_to_install_it_is_given(tmp_path, monkeypatch):
+def test_without_h5py_the_error_gives_the_install_command(tmp_path, monkeypatch):
     path = save(tmp_path, ".h5", x=GREY, y=Y)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(EnvironmentProblem) as caught:
@@ -277,7 +277,7 @@ def test_without_h5py_the_command_to_install_it_is_given(tmp_path, monkeypatch):
     assert caught.value.remedy == 'Install it with: pip install "snellen[hdf5]"'
 
 
-def test_the_format_is_registered_and_knows_its_files(tmp_path):
+def test_the_format_is_registered_and_recognises_its_files(tmp_path):
     assert "arrays" in formats()
     assert not recognises(tmp_path / "absent.npz")
     assert not recognises(tmp_path)
@@ -298,7 +298,7 @@ def test_values_round_trip_exactly(tmp_path_factory, x, suffix):
 
 
 def random_file(rng: np.random.Generator, folder: Path) -> Path:
-    """A file of arrays with something wrong with it, more often than not."""
+    """A random array file, usually with an error."""
     arrays: dict[str, object] = {}
     count = int(rng.integers(1, 9))
     for name in ("x", "y", "x_test", "labels")[: int(rng.integers(1, 5))]:
@@ -323,7 +323,7 @@ def random_file(rng: np.random.Generator, folder: Path) -> Path:
 
 
 def outcome(path: Path):
-    """The error that opening ends with, or the data; any other exception is a bug."""
+    """The error on opening, or the data; any other exception is a bug."""
     try:
         data = dataset(path)
         data.samples("train")
@@ -333,7 +333,7 @@ def outcome(path: Path):
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_any_file_opens_or_says_what_is_wrong(tmp_path, seed):
+def test_any_file_opens_or_raises_an_error_with_a_cause(tmp_path, seed):
     path = random_file(np.random.default_rng(seed), tmp_path)
     error, data = outcome(path)
     if error is None:

@@ -1,4 +1,4 @@
-"""Image folders: what they are taken for, and that every file in them is accounted for."""
+"""Image folders: classes, splits, groups, bad files, and a complete account of all files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_makers import class_folders, nasty, save, scene
+from image_makers import class_folders, save, scene, write_bad_files
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes, Preprocessing
 from snellen.data.dataset import RawDataset
-from snellen.data.decode.header import Header, Unusable
-from snellen.data.decode.image_files import ImageFiles, named_pictures
-from snellen.data.file_index import Index
+from snellen.data.decode.header import Header, UnusableFile
+from snellen.data.decode.image_files import ImageFiles, open_named_images
+from snellen.data.file_index import FileIndex
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import FORMAT, group_ids, open_raw
 from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
 
-ASKED = OpenOptions()
+OPTIONS = OpenOptions()
 
 
 def adds_up(files: object) -> bool:
@@ -30,46 +30,46 @@ def adds_up(files: object) -> bool:
     return files["found"] == files["used"] + files["set aside"] + files["no data"]
 
 
-def class_names(draft: RawDataset) -> tuple[str, ...]:
-    assert isinstance(draft.target, Classes)
-    return draft.target.names
+def class_names(raw: RawDataset) -> tuple[str, ...]:
+    assert isinstance(raw.target, Classes)
+    return raw.target.names
 
 
-def test_a_folder_a_class(tmp_path: Path) -> None:
-    draft = open_raw(class_folders(tmp_path, {"dog": 3, "cat": 2}), ASKED)
-    assert class_names(draft) == ("cat", "dog")
-    assert draft.truth is not None
-    assert draft.truth.tolist() == [0, 0, 1, 1, 1]
-    assert draft.given is None
-    assert draft.inputs["image"].shape == (3, 40, 48)
-    assert "5 pictures in 2 classes" in draft.recognised_as
-    assert draft.files == {"found": 5, "used": 5, "set aside": 0, "no data": 0}
-    x = draft.source.read(np.array([4, 0]), Preprocessing())
+def test_one_folder_for_each_class(tmp_path: Path) -> None:
+    raw = open_raw(class_folders(tmp_path, {"dog": 3, "cat": 2}), OPTIONS)
+    assert class_names(raw) == ("cat", "dog")
+    assert raw.truth is not None
+    assert raw.truth.tolist() == [0, 0, 1, 1, 1]
+    assert raw.given_splits is None
+    assert raw.inputs["image"].shape == (3, 40, 48)
+    assert "5 images in 2 classes" in raw.recognised_as
+    assert raw.files == {"found": 5, "used": 5, "set aside": 0, "no data": 0}
+    x = raw.source.read(np.array([4, 0]), Preprocessing())
     assert np.array_equal(x[0].permute(1, 2, 0).numpy(), scene(3))
 
 
 def test_given_splits_and_nested_classes(tmp_path: Path) -> None:
     for split in ("Train", "valid", "test"):
         class_folders(tmp_path / split, {"cat/siamese": 2, "cat/persian": 1, "dog": 1}, seed=len(split) * 100)
-    draft = open_raw(tmp_path, ASKED)
-    assert class_names(draft) == ("cat/persian", "cat/siamese", "dog")
-    assert draft.given is not None
-    assert np.bincount(draft.given).tolist() == [4, 4, 4]
+    raw = open_raw(tmp_path, OPTIONS)
+    assert class_names(raw) == ("cat/persian", "cat/siamese", "dog")
+    assert raw.given_splits is not None
+    assert np.bincount(raw.given_splits).tolist() == [4, 4, 4]
 
 
-def test_every_file_is_used_no_data_or_named(tmp_path: Path) -> None:
+def test_every_file_is_used_counted_as_no_data_or_reported(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2, "b": 2})
     for name in (".DS_Store", "a/Thumbs.db", "desktop.ini", "README", "a/000.xml", "labels.txt", ".git/config"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "b" / "clip.mp4").write_bytes(b"x")
     (tmp_path / "again").symlink_to(tmp_path)
-    draft = open_raw(tmp_path, ASKED)
-    assert draft.files == {"found": 13, "used": 4, "set aside": 2, "no data": 7}
-    assert {entry.path for entry in draft.aside} == {"b/clip.mp4", "again"}
-    assert all(entry.reason and entry.remedy for entry in draft.aside)
-    (stray,) = (finding for finding in draft.findings if finding.kind == "stray")
-    assert stray.count == 2
+    raw = open_raw(tmp_path, OPTIONS)
+    assert raw.files == {"found": 13, "used": 4, "set aside": 2, "no data": 7}
+    assert {entry.path for entry in raw.skipped} == {"b/clip.mp4", "again"}
+    assert all(entry.reason and entry.remedy for entry in raw.skipped)
+    (unused,) = (finding for finding in raw.findings if finding.kind == "stray")
+    assert unused.count == 2
 
 
 def test_a_link_to_a_folder_elsewhere_is_followed_once(tmp_path: Path) -> None:
@@ -77,45 +77,45 @@ def test_a_link_to_a_folder_elsewhere_is_followed_once(tmp_path: Path) -> None:
     class_folders(tmp_path / "elsewhere", {"b": 2}, seed=50)
     (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere" / "b")
     (tmp_path / "elsewhere" / "b" / "up").symlink_to(tmp_path / "data")
-    draft = open_raw(tmp_path / "data", ASKED)
-    assert class_names(draft) == ("a", "b")
-    assert [entry.path for entry in draft.aside] == ["b/up"]
-    assert adds_up(draft.files)
+    raw = open_raw(tmp_path / "data", OPTIONS)
+    assert class_names(raw) == ("a", "b")
+    assert [entry.path for entry in raw.skipped] == ["b/up"]
+    assert adds_up(raw.files)
 
 
-def test_a_folder_named_like_a_picture_is_a_class(tmp_path: Path) -> None:
-    draft = open_raw(class_folders(tmp_path, {"x.jpg": 1, "y": 1}), ASKED)
-    assert class_names(draft) == ("x.jpg", "y")
+def test_a_folder_named_like_an_image_is_a_class(tmp_path: Path) -> None:
+    raw = open_raw(class_folders(tmp_path, {"x.jpg": 1, "y": 1}), OPTIONS)
+    assert class_names(raw) == ("x.jpg", "y")
 
 
-def test_an_empty_class_is_named(tmp_path: Path) -> None:
+def test_an_empty_class_is_reported(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "c").mkdir()
-    draft = open_raw(tmp_path, ASKED)
-    assert [(f.kind, f.where) for f in draft.findings] == [("empty-class", ("c",))]
+    raw = open_raw(tmp_path, OPTIONS)
+    assert [(f.kind, f.where) for f in raw.findings] == [("empty-class", ("c",))]
 
 
-def test_a_class_with_nothing_to_learn_from_is_named(tmp_path: Path) -> None:
+def test_a_class_without_training_images_is_reported(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     class_folders(tmp_path / "test", {"a": 1, "c": 1}, seed=9)
-    draft = open_raw(tmp_path, ASKED)
-    assert ("empty-class", ("c",)) in [(f.kind, f.where) for f in draft.findings]
+    raw = open_raw(tmp_path, OPTIONS)
+    assert ("empty-class", ("c",)) in [(f.kind, f.where) for f in raw.findings]
 
 
 @pytest.mark.parametrize(
     ("files", "cause"),
     [
-        ({}, "holds no picture"),
-        ({"readme.txt": 0}, "holds no picture"),
-        ({"a.png": 1, "b.png": 2}, "in no class folder"),
-        ({"train/a.png": 1, "test/b.png": 2}, "in no class folder"),
-        ({"only/a.png": 1, "only/b.png": 2}, "one class only"),
+        ({}, "holds no image"),
+        ({"readme.txt": 0}, "holds no image"),
+        ({"a.png": 1, "b.png": 2}, "outside class folders"),
+        ({"train/a.png": 1, "test/b.png": 2}, "outside class folders"),
+        ({"only/a.png": 1, "only/b.png": 2}, "only one class"),
         ({"train/c/a.png": 1, "cats/b.png": 2}, "beside"),
         ({"test/c/a.png": 1, "test/d/b.png": 2}, "no train"),
         ({"val/c/a.png": 1, "valid/d/b.png": 2, "train/c/x.png": 3}, "several folders"),
     ],
 )
-def test_folders_that_make_no_task_say_so(tmp_path: Path, files: dict[str, int], cause: str) -> None:
+def test_folders_without_classes_are_errors(tmp_path: Path, files: dict[str, int], cause: str) -> None:
     root = tmp_path / "data"
     root.mkdir()
     for name, seed in files.items():
@@ -124,12 +124,12 @@ def test_folders_that_make_no_task_say_so(tmp_path: Path, files: dict[str, int],
         else:
             (root / name).write_text("x")
     with pytest.raises(DataError, match=cause) as caught:
-        open_raw(root, ASKED)
+        open_raw(root, OPTIONS)
     assert str(root) in caught.value.cause
     assert caught.value.remedy
 
 
-def test_recognises_pictures_and_empty_folders_only(tmp_path: Path) -> None:
+def test_recognises_images_and_empty_folders_only(tmp_path: Path) -> None:
     assert FORMAT.recognises(tmp_path)
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     assert not FORMAT.recognises(tmp_path)
@@ -141,15 +141,15 @@ def test_recognises_pictures_and_empty_folders_only(tmp_path: Path) -> None:
 def test_unicode_forms_of_one_name_are_one_class(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"Caf\u00e9": 2, "b": 2})
     class_folders(tmp_path / "test", {"Cafe\u0301": 1, "b": 1}, seed=9)
-    assert class_names(open_raw(tmp_path, ASKED)) == ("Caf\u00e9", "b")
+    assert class_names(open_raw(tmp_path, OPTIONS)) == ("Caf\u00e9", "b")
 
 
-def test_a_name_that_is_not_utf8_is_set_aside(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_skipped(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 1, "b": 1})
     save(tmp_path / "a" / "plain.png", scene(77)).rename(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff.png"))
-    draft = open_raw(tmp_path, ASKED)
-    assert [(e.path, e.reason) for e in draft.aside] == [("a/\\xff.png", "has a name that is not UTF-8")]
-    assert adds_up(draft.files)
+    raw = open_raw(tmp_path, OPTIONS)
+    assert [(e.path, e.reason) for e in raw.skipped] == [("a/\\xff.png", "has a name that is not UTF-8")]
+    assert adds_up(raw.files)
 
 
 def test_groups_follow_the_pattern_of_names() -> None:
@@ -177,32 +177,32 @@ def test_groups_and_copies_stay_in_one_split(tmp_path: Path) -> None:
 
 def test_bad_files_are_listed_all_at_once(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2, "b": 2})
-    words = nasty(tmp_path / "a")
-    (tmp_path / "a" / "gone.png").unlink()  # a link to nothing is set aside before it is a sample
-    source = open_raw(tmp_path, ASKED).source
+    words = write_bad_files(tmp_path / "a")
+    (tmp_path / "a" / "gone.png").unlink()  # a dangling link is skipped before it becomes a sample
+    source = open_raw(tmp_path, OPTIONS).source
     assert isinstance(source, ImageFiles)
     with pytest.raises(BadSamples) as caught:
         source.read(np.arange(len(source)), Preprocessing(size=(8, 8)))
     assert {source.name(id).rpartition("/")[2] for id in caught.value.problems} == set(words) - {"gone.png"}
 
 
-def test_pictures_of_several_sizes_need_a_size(tmp_path: Path) -> None:
+def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png", scene(1, (20, 30)))
     save(tmp_path / "b" / "2.png", scene(2, (21, 30)))
-    draft = open_raw(tmp_path, ASKED)
-    assert draft.inputs["image"].shape == (3, 30, None)
+    raw = open_raw(tmp_path, OPTIONS)
+    assert raw.inputs["image"].shape == (3, 30, None)
     with pytest.raises(DataError, match=r"a/1.png has 20x30 .*b/2.png 21x30"):
-        draft.source.read(np.array([0, 1]), Preprocessing())
-    assert draft.source.read(np.array([0, 1]), Preprocessing(size=(8, 9))).shape == (2, 3, 8, 9)
+        raw.source.read(np.array([0, 1]), Preprocessing())
+    assert raw.source.read(np.array([0, 1]), Preprocessing(size=(8, 9))).shape == (2, 3, 8, 9)
 
 
-def test_grey_among_colour_is_read_as_colour_at_the_deepest_depth(tmp_path: Path) -> None:
+def test_mixed_grey_and_colour_is_read_as_colour_at_the_largest_depth(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png", scene(1))
     save(tmp_path / "b" / "2.png", scene(2, channels=1).astype(np.uint16))
-    draft = open_raw(tmp_path, ASKED)
-    assert draft.inputs["image"].shape == (3, 40, 48)
-    assert draft.inputs["image"].dtype == "uint16"
-    x = draft.source.read(np.array([0, 1]), Preprocessing())
+    raw = open_raw(tmp_path, OPTIONS)
+    assert raw.inputs["image"].shape == (3, 40, 48)
+    assert raw.inputs["image"].dtype == "uint16"
+    x = raw.source.read(np.array([0, 1]), Preprocessing())
     assert x.dtype == torch.uint16
     assert torch.equal(x[1, 0], x[1, 2])
 
@@ -212,16 +212,16 @@ def test_an_index_is_kept_outside_and_follows_changes(tmp_path: Path, monkeypatc
 
     root = class_folders(tmp_path / "data", {"a": 2, "b": 2})
     before = sorted(root.rglob("*"))
-    looked: list[str] = []
+    reads: list[str] = []
     header = image_decoder.header
-    monkeypatch.setattr(image_decoder, "header", lambda path: looked.append(path.name) or header(path))
-    open_raw(root, ASKED)
-    assert len(looked) == 4
-    open_raw(root, ASKED)
-    assert len(looked) == 4
+    monkeypatch.setattr(image_decoder, "header", lambda path: reads.append(path.name) or header(path))
+    open_raw(root, OPTIONS)
+    assert len(reads) == 4
+    open_raw(root, OPTIONS)
+    assert len(reads) == 4
     save(root / "a" / "000.png", scene(50, (60, 60)))
-    assert open_raw(root, ASKED).inputs["image"].shape == (3, None, None)
-    assert len(looked) == 5
+    assert open_raw(root, OPTIONS).inputs["image"].shape == (3, None, None)
+    assert len(reads) == 5
     assert sorted(root.rglob("*")) == before
 
 
@@ -233,56 +233,56 @@ def test_without_an_index_everything_works(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("SNELLEN_CACHE", str(tmp_path / "file" / "cache"))
     else:
         monkeypatch.setenv("SNELLEN_CACHE", str(tmp_path / "cache"))
-        open_raw(root, ASKED)
+        open_raw(root, OPTIONS)
         (entry,) = (tmp_path / "cache" / "index").iterdir()
         entry.write_bytes(b"no database at all, but long enough to look like one" * 100)
     for _ in range(2):
-        assert len(open_raw(root, ASKED).source) == 4
+        assert len(open_raw(root, OPTIONS).source) == 4
 
 
-def test_named_pictures_keep_their_order_and_name_what_is_missing(tmp_path: Path) -> None:
+def test_named_images_keep_their_order_and_missing_ones_are_reported(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2})
-    source = named_pictures(tmp_path, ["a/001.png", "a/nowhere.png", "a/000.png"])
+    source = open_named_images(tmp_path, ["a/001.png", "a/nowhere.png", "a/000.png"])
     assert [source.name(i) for i in range(3)] == ["a/001.png", "a/nowhere.png", "a/000.png"]
     assert torch.equal(source.read(np.array([2]), Preprocessing())[0], torch.from_numpy(scene(1)).permute(2, 0, 1))
-    with pytest.raises(BadSamples, match=r"a/nowhere.png.*is not there"):
+    with pytest.raises(BadSamples, match=r"a/nowhere.png.*does not exist"):
         source.read(np.array([0, 1]), Preprocessing())
 
 
-def _asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files whose headers or contents are looked at from now on."""
+def _record_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose headers or contents are read from now on."""
     from snellen.data.check import duplicates
     from snellen.data.decode import image_decoder
 
-    looked: list[str] = []
+    reads: list[str] = []
     header, digest = image_decoder.header, duplicates._digest
-    monkeypatch.setattr(image_decoder, "header", lambda path: looked.append(path.name) or header(path))
-    monkeypatch.setattr(duplicates, "_digest", lambda path, *more: looked.append(path.name) or digest(path, *more))
-    return looked
+    monkeypatch.setattr(image_decoder, "header", lambda path: reads.append(path.name) or header(path))
+    monkeypatch.setattr(duplicates, "_digest", lambda path, *more: reads.append(path.name) or digest(path, *more))
+    return reads
 
 
 def _copies(root: Path) -> list[tuple[str, ...]]:
     return [finding.where for finding in dataset(root).findings if finding.kind == "copies"]
 
 
-def test_an_unchanged_folder_is_known_at_one_look_and_every_change_is_noticed(
+def test_an_unchanged_folder_is_read_from_the_index_and_every_change_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = class_folders(tmp_path / "data", {"a": 3, "b": 3})
     shutil.copy(root / "a" / "000.png", root / "a" / "copy.png")
     first = dataset(root)
-    looked = _asked(monkeypatch)
+    reads = _record_reads(monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(Index, "known", lambda *a: pytest.fail("asked for each file"))
+        patch.setattr(FileIndex, "lookup", lambda *a: pytest.fail("looked up each file"))
         patch.setattr(
             "snellen.data.check.duplicates.thumbnails", lambda source: (torch.zeros(len(source), 3, 16, 16), {})
         )
         again = dataset(root)
     assert (again.spec, again.findings, again.source.key()) == (first.spec, first.findings, first.source.key())
-    assert looked == []
+    assert reads == []
     save(root / "b" / "new.png", scene(70, (60, 60)))
     assert dataset(root).spec.input.shape == (3, None, None)
-    assert set(looked) == {"new.png"}
+    assert set(reads) == {"new.png"}
     (root / "b" / "new.png").unlink()
     assert dataset(root).spec == first.spec
     (root / "a" / "copy.png").write_bytes((root / "a" / "001.png").read_bytes())
@@ -294,7 +294,7 @@ def test_an_unchanged_folder_is_known_at_one_look_and_every_change_is_noticed(
         dataset(root)
 
 
-def test_a_change_that_keeps_size_and_name_is_noticed_by_its_time(tmp_path: Path) -> None:
+def test_a_change_that_keeps_size_and_name_is_detected_by_its_time(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "data", {"a": 2, "b": 2}, suffix=".bmp")
     save(root / "a" / "2.bmp", scene(60))
     assert _copies(root) == []
@@ -305,7 +305,7 @@ def test_a_change_that_keeps_size_and_name_is_noticed_by_its_time(tmp_path: Path
     assert _copies(root) == [("a/000.bmp = a/2.bmp",)]
 
 
-def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unopened_files_are_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snellen.data.decode import image_decoder
 
     root = class_folders(tmp_path / "data", {"a": 2, "b": 2})
@@ -313,21 +313,21 @@ def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: py
 
     def closed(path: Path) -> Header:
         if path.name == "000.png" and path.parent.name == "a":
-            raise Unusable("unreadable", "may not be read", "Mend its permissions.")
+            raise UnusableFile("unreadable", "has no read permission", "Fix its permissions.")
         return header(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(image_decoder, "header", closed)
         for _ in range(2):
-            with pytest.raises(DataError, match="may not be read"):
+            with pytest.raises(DataError, match="has no read permission"):
                 dataset(root)
     assert len(dataset(root).source) == 4
 
 
-def test_only_the_newest_lists_are_remembered_together(tmp_path: Path) -> None:
-    index = Index(tmp_path)
+def test_the_index_stores_only_the_newest_lists(tmp_path: Path) -> None:
+    index = FileIndex(tmp_path)
     for k in range(9):
-        index.learn_together("header", str(k), bytes([k]))
-    index.learn_together("exact", "0", b"other")
-    assert [index.together("header", str(k)) for k in range(9)] == [None] * 5 + [bytes([k]) for k in range(5, 9)]
-    assert index.together("exact", "0") == b"other"
+        index.store_joint("header", str(k), bytes([k]))
+    index.store_joint("exact", "0", b"other")
+    assert [index.lookup_joint("header", str(k)) for k in range(9)] == [None] * 5 + [bytes([k]) for k in range(5, 9)]
+    assert index.lookup_joint("exact", "0") == b"other"

@@ -1,4 +1,4 @@
-"""Pictures with masks: which belongs to which, what values mean, and what is said of masks that are wrong."""
+"""Image–mask pairs: matching, mask values, and errors of bad masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from image_makers import save, scene
 from PIL import Image, ImageOps
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Boxes, PixelClasses, Preprocessing
 from snellen.data.formats import OpenOptions, formats
@@ -25,17 +25,17 @@ def mask(seed: int, top: int = 3) -> np.ndarray:
     return values
 
 
-def pairs(root: Path, pictures: str, masks: str, count: int = 4) -> Path:
-    """`count` pairs; the patterns have the number and, with {s}, the split."""
+def pairs(root: Path, images: str, masks: str, count: int = 4) -> Path:
+    """Write `count` pairs; the patterns contain the number and, with {s}, the split."""
     for k in range(count):
         split = ("train", "train", "val", "test")[k % 4]
-        save(root / pictures.format(k=k, s=split), scene(k, SIZE[::-1]))
+        save(root / images.format(k=k, s=split), scene(k, SIZE[::-1]))
         save(root / masks.format(k=k, s=split), mask(k))
     return root
 
 
 @pytest.mark.parametrize(
-    ("pictures", "masks", "given"),
+    ("images", "masks", "given"),
     [
         ("images/{k}.png", "masks/{k}.png", False),
         ("image/{k}.png", "label/{k}.png", False),
@@ -50,16 +50,16 @@ def pairs(root: Path, pictures: str, masks: str, count: int = 4) -> Path:
         ("leftImg8bit/{s}/a/{k}_leftImg8bit.png", "gtFine/{s}/a/{k}_gtFine_labelIds.png", True),
     ],
 )
-def test_a_mask_is_found_by_its_name(tmp_path, pictures, masks, given):
-    pairs(tmp_path, pictures, masks)
+def test_masks_are_matched_by_name(tmp_path, images, masks, given):
+    pairs(tmp_path, images, masks)
     assert next(f.name for f in formats().values() if f.recognises(tmp_path)) == "pairs"
     data = dataset(tmp_path)
     assert data.spec.target == PixelClasses(names=("0", "1", "2"), counts=data.spec.target.counts)
     assert dict(data.files) == {"found": 8, "used": 8, "set aside": 0, "no data": 0}
     for k in range(4):
         number = int("".join(c for c in data.name(k).rpartition("/")[2] if c.isdigit())[0])
-        assert torch.equal(data.annotations.of(k), torch.from_numpy(mask(number)).long())
-        assert data.annotations.of(k).dtype == torch.int64
+        assert torch.equal(data.annotations.load(k), torch.from_numpy(mask(number)).long())
+        assert data.annotations.load(k).dtype == torch.int64
     if given:
         assert {s: len(ids) for s, ids in data.splits.items()} == {"train": 2, "val": 1, "test": 1}
 
@@ -81,13 +81,13 @@ def test_class_folders_of_such_names_stay_class_folders(tmp_path, classes):
     assert next(f.name for f in formats().values() if f.recognises(tmp_path)) == "folder"
 
 
-def test_counts_are_the_pixels_of_the_training_pictures(tmp_path):
+def test_counts_are_the_pixels_of_the_training_images(tmp_path):
     data = dataset(pairs(tmp_path, "{s}/{k}.png", "{s}annot/{k}.png"))
     values = np.concatenate([mask(k).flatten() for k in (0, 1)])
     assert data.spec.target.counts == tuple(np.bincount(values).tolist()) == data.counts("train")
 
 
-def test_named_classes_void_and_255_are_said(tmp_path):
+def test_named_classes_void_and_255_are_reported(tmp_path):
     pairs(tmp_path, "images/{k}.png", "masks/{k}.png")
     values = mask(0)
     values[5, 5] = 255
@@ -95,8 +95,8 @@ def test_named_classes_void_and_255_are_said(tmp_path):
     (tmp_path / "classes.txt").write_text("road\nUnlabelled\ncar\n")
     data = dataset(tmp_path)
     assert data.spec.target.names == ("road", "car")
-    assert "Unlabelled (1), 255 are no truth" in data.recognised_as
-    assert torch.equal(data.annotations.of(0), torch.tensor([0, -1, 1, -1])[values.clip(max=3).astype(np.int64)])
+    assert "without ground truth: Unlabelled (1), 255" in data.recognised_as
+    assert torch.equal(data.annotations.load(0), torch.tensor([0, -1, 1, -1])[values.clip(max=3).astype(np.int64)])
 
 
 def test_black_and_white_masks_are_background_and_foreground(tmp_path):
@@ -105,7 +105,7 @@ def test_black_and_white_masks_are_background_and_foreground(tmp_path):
         save(tmp_path / f"masks/{k}.png", (mask(k, 2) * 255).astype(np.uint8))
     data = dataset(tmp_path)
     assert data.spec.target.names == ("background", "foreground")
-    assert torch.equal(data.annotations.of(1), torch.from_numpy(mask(1, 2)).long())
+    assert torch.equal(data.annotations.load(1), torch.from_numpy(mask(1, 2)).long())
 
 
 def test_a_palette_is_read_as_indices(tmp_path):
@@ -113,7 +113,7 @@ def test_a_palette_is_read_as_indices(tmp_path):
     indexed = Image.fromarray(mask(2)).convert("P")
     indexed.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0])
     indexed.save(tmp_path / "masks/2.png", transparency=0)
-    assert torch.equal(dataset(tmp_path).annotations.of(2), torch.from_numpy(mask(2)).long())
+    assert torch.equal(dataset(tmp_path).annotations.load(2), torch.from_numpy(mask(2)).long())
 
 
 COLOURS = np.array([[128, 0, 0], [0, 128, 0], [7, 7, 7]], np.uint8)
@@ -128,7 +128,7 @@ COLOURS = np.array([[128, 0, 0], [0, 128, 0], [7, 7, 7]], np.uint8)
         ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:128,0,0::\ntree:0,128,0::\nvoid:7,7,7::\n"),
     ],
 )
-def test_colours_mean_what_the_table_says(tmp_path, file, text):
+def test_colours_are_mapped_by_the_table(tmp_path, file, text):
     for k in range(3):
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
         save(tmp_path / f"masks/{k}.png", COLOURS[mask(k)])
@@ -138,8 +138,8 @@ def test_colours_mean_what_the_table_says(tmp_path, file, text):
     (tmp_path / file).write_text(text)
     data = dataset(tmp_path)
     assert data.spec.target.names == ("road", "tree")
-    assert torch.equal(data.annotations.of(0), torch.tensor([0, 1, -1])[mask(0).astype(np.int64)])
-    assert bool((data.annotations.of(2) == -1).all())
+    assert torch.equal(data.annotations.load(0), torch.tensor([0, 1, -1])[mask(0).astype(np.int64)])
+    assert bool((data.annotations.load(2) == -1).all())
 
 
 def deep(path: Path, values: np.ndarray) -> None:
@@ -149,41 +149,41 @@ def deep(path: Path, values: np.ndarray) -> None:
 
 def test_masks_of_16_bits_hold_objects(tmp_path):
     values = np.zeros(SIZE, np.int64)
-    values[2:5, 3:7], values[9, 0], values[11, 9] = 7, 1000, 1000  # the second in two parts
+    values[2:5, 3:7], values[9, 0], values[11, 9] = 7, 1000, 1000  # the second object has two parts
     for k in range(3):
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
         deep(tmp_path / f"masks/{k}.png", values if k else np.zeros(SIZE))
     data = dataset(tmp_path)
     assert data.spec.target == Boxes(names=("object",), masks=True, counts=data.spec.target.counts)
-    held = data.annotations.of(1)
-    assert isinstance(held, Objects)
-    assert held.boxes.tolist() == [[3, 2, 7, 5], [0, 9, 10, 12]]
-    assert held.areas.tolist() == [12, 2]
-    assert torch.equal(held.masks, torch.from_numpy(np.stack([values == 7, values == 1000])))
-    assert data.annotations.of(0).boxes.shape == (0, 4)
-    assert data.annotations.of(0).masks.shape == (0, *SIZE)
+    annotation = data.annotations.load(1)
+    assert isinstance(annotation, GroundTruth)
+    assert annotation.boxes.tolist() == [[3, 2, 7, 5], [0, 9, 10, 12]]
+    assert annotation.areas.tolist() == [12, 2]
+    assert torch.equal(annotation.masks, torch.from_numpy(np.stack([values == 7, values == 1000])))
+    assert data.annotations.load(0).boxes.shape == (0, 4)
+    assert data.annotations.load(0).masks.shape == (0, *SIZE)
     assert data.annotations.counts(torch.arange(3), 1) == (4,)
     assert dataset(tmp_path, options=OpenOptions(target=("classes",))).spec.target.names == ("0", "7", "1000")
 
 
-def test_what_16_bits_hold_is_told_by_the_list_of_classes(tmp_path):
+def test_a_list_of_classes_makes_16_bit_masks_class_masks(tmp_path):
     for k in range(3):
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
         deep(tmp_path / f"masks/{k}.png", mask(k))
     for names, target in (("cell\n", Boxes), ("a\nb\nc\n", PixelClasses), ("a\nb\n", Boxes)):
         (tmp_path / "classes.txt").write_text(names)
-        told = dataset(tmp_path).spec.target
-        assert isinstance(told, target), names
-        assert told.names == (tuple(names.split()) if names != "a\nb\n" else ("object",))
+        inferred = dataset(tmp_path).spec.target
+        assert isinstance(inferred, target), names
+        assert inferred.names == (tuple(names.split()) if names != "a\nb\n" else ("object",))
 
 
-def test_8_bit_masks_that_count_up_are_objects_and_target_says_otherwise(tmp_path):
+def test_consecutive_8_bit_masks_are_instances_unless_target_overrides(tmp_path):
     for k in range(3):
         save(tmp_path / f"images/{k}.png", scene(k, SIZE[::-1]))
         save(tmp_path / f"masks/{k}.png", np.arange(120, dtype=np.uint8).reshape(SIZE) // (k + 2))
     assert isinstance(dataset(tmp_path).spec.target, Boxes)
     assert isinstance(dataset(tmp_path, options=OpenOptions(target=("classes",))).spec.target, PixelClasses)
-    with pytest.raises(UsageError, match="nothing that maps tell"):
+    with pytest.raises(UsageError, match="not a kind of map"):
         dataset(tmp_path, options=OpenOptions(target=("clases",)))
     with pytest.raises(UsageError, match="no maps of depth"):
         dataset(tmp_path, options=OpenOptions(target=("depth",)))
@@ -191,10 +191,10 @@ def test_8_bit_masks_that_count_up_are_objects_and_target_says_otherwise(tmp_pat
 
 def wrong(root: Path, kind: str) -> None:
     path = root / "masks/1.png"
-    whole = path.read_bytes()
+    content = path.read_bytes()
     match kind:
         case "truncated":
-            path.write_bytes(whole[: len(whole) // 2])
+            path.write_bytes(content[: len(content) // 2])
         case "size":
             save(path, mask(1)[:, :9])
         case "value":
@@ -222,7 +222,7 @@ def wrong(root: Path, kind: str) -> None:
         ("colours", ("colours",)),
     ],
 )
-def test_what_is_wrong_with_a_mask_is_named_and_set_aside_if_asked(tmp_path, kind, words):
+def test_bad_masks_are_named_and_quarantined_on_request(tmp_path, kind, words):
     pairs(tmp_path, "images/{k}.png", "masks/{k}.png", 8)
     (tmp_path / "classes.txt").write_text("a\nb\nc\n")
     wrong(tmp_path, kind)
@@ -233,28 +233,28 @@ def test_what_is_wrong_with_a_mask_is_named_and_set_aside_if_asked(tmp_path, kin
     assert caught.value.remedy
     data = dataset(tmp_path, options=OpenOptions(quarantine=True, allow_skipped=True))
     assert len(data) == 7
-    assert [entry.path for entry in data.aside] == ["images/1.png"]
-    assert torch.equal(data.annotations.of(1), torch.from_numpy(mask(2)).long())
+    assert [entry.path for entry in data.skipped] == ["images/1.png"]
+    assert torch.equal(data.annotations.load(1), torch.from_numpy(mask(2)).long())
 
 
-def test_a_mask_without_a_picture_and_a_second_mask_are_errors(tmp_path):
+def test_a_mask_without_image_and_a_second_mask_are_errors(tmp_path):
     pairs(tmp_path, "images/{k}.png", "masks/{k}.png")
     save(tmp_path / "masks/lonely.png", mask(1))
     save(tmp_path / "masks/2.bmp", mask(2))
-    with pytest.raises(DataError, match=r"lonely.png has no picture.*second file for masks/2.bmp"):
+    with pytest.raises(DataError, match=r"lonely.png has no image.*second file for masks/2.bmp"):
         dataset(tmp_path)
 
 
-def test_pictures_of_a_split_without_any_mask_are_left_out_and_said(tmp_path):
+def test_images_of_a_split_without_any_mask_are_skipped_and_reported(tmp_path):
     pairs(tmp_path, "{s}/image/{k}.png", "{s}/label/{k}.png", 8)
     for k in (3, 7):
         (tmp_path / f"test/label/{k}.png").unlink()
     data = dataset(tmp_path)
-    assert [entry.path for entry in data.aside] == ["test/image/3.png", "test/image/7.png"]
-    assert any(f.kind == "stray" and "as all of its split" in f.message for f in data.findings)
+    assert [entry.path for entry in data.skipped] == ["test/image/3.png", "test/image/7.png"]
+    assert any(f.kind == "stray" and "or in a split without any mask" in f.message for f in data.findings)
 
 
-def test_the_lists_of_pascal_voc_say_what_is_in_which_split(tmp_path):
+def test_the_lists_of_pascal_voc_are_the_splits(tmp_path):
     pairs(tmp_path, "JPEGImages/{k}.png", "SegmentationClass/{k}.png", 6)
     (tmp_path / "SegmentationClass/5.png").unlink()
     lists = tmp_path / "ImageSets/Segmentation"
@@ -265,24 +265,24 @@ def test_the_lists_of_pascal_voc_say_what_is_in_which_split(tmp_path):
     data = dataset(tmp_path)
     assert [data.name(id) for id in data.splits["val"]] == ["JPEGImages/1.png", "JPEGImages/2.png"]
     assert len(data.splits["train"]) + len(data.splits["test"]) == 3
-    assert [entry.path for entry in data.aside] == ["JPEGImages/5.png"]
+    assert [entry.path for entry in data.skipped] == ["JPEGImages/5.png"]
     (lists / "val.txt").write_text("1\n0\n")
     with pytest.raises(DataError, match=r"val.txt names '0', which is in train already"):
         dataset(tmp_path)
     (lists / "val.txt").write_text("1\n9\n")
-    with pytest.raises(DataError, match="not there: '9'"):
+    with pytest.raises(DataError, match="1 missing images: '9'"):
         dataset(tmp_path)
 
 
 def test_objects_and_classes_of_pascal_voc_lie_side_by_side(tmp_path):
-    """SegmentationObject counts objects; 255 is their outline, which is not known."""
+    """SegmentationObject holds instance ids; 255 is the outline, which is ignored."""
     pairs(tmp_path, "JPEGImages/{k}.png", "SegmentationClass/{k}.png")
     for k in range(4):
         save(tmp_path / f"SegmentationObject/{k}.png", np.where(mask(k) == 2, 255, mask(k)).astype(np.uint8))
     assert isinstance(dataset(tmp_path).spec.target, PixelClasses)
     data = dataset(tmp_path, options=OpenOptions(target=("instances",)))
-    assert data.annotations.of(1).labels.tolist() == [0]
-    assert torch.equal(data.annotations.of(1).masks[0], torch.from_numpy(mask(1) == 1))
+    assert data.annotations.load(1).labels.tolist() == [0]
+    assert torch.equal(data.annotations.load(1).masks[0], torch.from_numpy(mask(1) == 1))
 
 
 def test_names_match_in_any_unicode_form(tmp_path):
@@ -293,23 +293,23 @@ def test_names_match_in_any_unicode_form(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("shown", [False, True])
-def test_a_mask_turns_with_its_picture_unless_it_lies_turned_already(tmp_path, orientation, shown):
+@pytest.mark.parametrize("displayed", [False, True])
+def test_a_mask_rotates_with_its_image_unless_it_is_rotated_already(tmp_path, orientation, displayed):
     for k in range(3):
         exif = Image.Exif()
         exif[274] = orientation
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(scene(k, SIZE[::-1])).save(tmp_path / f"images/{k}.png", exif=exif)
-        as_shown = shown and orientation >= 5  # else both lie alike, and a mask lies as its picture is stored
-        save(tmp_path / f"masks/{k}.png", as_seen(mask(k), orientation) if as_shown else mask(k))
+        as_displayed = displayed and orientation >= 5  # otherwise the mask has the orientation of the stored image
+        save(tmp_path / f"masks/{k}.png", exif_transposed(mask(k), orientation) if as_displayed else mask(k))
     data = dataset(tmp_path)
-    assert torch.equal(data.annotations.of(1), torch.from_numpy(as_seen(mask(1), orientation)).long())
-    picture = data.source.read(np.array([1]), Preprocessing())[0]
-    assert picture.shape[-2:] == data.annotations.of(1).shape
+    assert torch.equal(data.annotations.load(1), torch.from_numpy(exif_transposed(mask(1), orientation)).long())
+    image_values = data.source.read(np.array([1]), Preprocessing())[0]
+    assert image_values.shape[-2:] == data.annotations.load(1).shape
 
 
-def as_seen(values: np.ndarray, orientation: int) -> np.ndarray:
-    """As Pillow turns a picture of that orientation."""
+def exif_transposed(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Values with the EXIF orientation applied by Pillow."""
     image = Image.fromarray(values)
     image.getexif()[274] = orientation
     return np.array(ImageOps.exif_transpose(image))

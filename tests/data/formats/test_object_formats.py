@@ -1,14 +1,14 @@
-"""One truth written as COCO, Pascal VOC and YOLO is read alike; a mask's box lies around it in each that has masks."""
+"""The same annotations in COCO, Pascal VOC and YOLO give the same dataset; boxes bound their masks."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from annotation_makers import coco, coco_told, voc, yolo
+from annotation_makers import coco, coco_content, voc, yolo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snellen.data.annotations import ObjectLists
+from snellen.data.annotations import ObjectAnnotations
 from snellen.data.formats import OpenOptions
 from snellen.data.formats import coco as coco_format
 from snellen.data.formats import voc as voc_format
@@ -24,7 +24,7 @@ boxes = corner.map(lambda b: (b[0], b[1], b[2], max(b[1] + 1, b[3]), max(b[2] + 
 
 @given(st.lists(boxes, min_size=1, max_size=8))
 @settings(max_examples=20, deadline=None)
-def test_one_truth_in_three_formats(tmp_path_factory: pytest.TempPathFactory, truth: list[Box]) -> None:
+def test_the_same_annotations_in_three_formats(tmp_path_factory: pytest.TempPathFactory, truth: list[Box]) -> None:
     root = tmp_path_factory.mktemp("sets")
     rows = [
         {
@@ -35,7 +35,7 @@ def test_one_truth_in_three_formats(tmp_path_factory: pytest.TempPathFactory, tr
         }
         for label, x1, y1, x2, y2 in truth
     ]
-    path = coco(root / "coco", "told.json", coco_told(["a.png"], rows, NAMES))
+    path = coco(root / "coco", "told.json", coco_content(["a.png"], rows, NAMES))
     voc(root / "voc", {"a": [(NAMES[label], x1 + 1, y1 + 1, x2, y2) for label, x1, y1, x2, y2 in truth]})
     lines = [
         f"{label} {x1 / WIDTH} {y1 / HEIGHT} {x2 / WIDTH} {y1 / HEIGHT} {x2 / WIDTH} {y2 / HEIGHT}\n"
@@ -48,19 +48,19 @@ def test_one_truth_in_three_formats(tmp_path_factory: pytest.TempPathFactory, tr
         yolo_format.open_raw(root / "yolo", OpenOptions()),
     ]
     expected = torch.tensor([box for _, *box in truth], dtype=torch.float32)
-    for draft in drafts:
-        assert isinstance(draft.annotations, ObjectLists)
-        assert not draft.bad
-        found = draft.annotations.of(0)
-        torch.testing.assert_close(found.boxes, expected, atol=1e-4, rtol=0)
-        names = draft.target.names  # type: ignore[union-attr]
-        assert [names[k] for k in found.labels] == [NAMES[label] for label, *_ in truth]
-        if found.masks is None:
+    for raw in drafts:
+        assert isinstance(raw.annotations, ObjectAnnotations)
+        assert not raw.bad_samples
+        annotation = raw.annotations.load(0)
+        torch.testing.assert_close(annotation.boxes, expected, atol=1e-4, rtol=0)
+        names = raw.target.names  # type: ignore[union-attr]
+        assert [names[k] for k in annotation.labels] == [NAMES[label] for label, *_ in truth]
+        if annotation.masks is None:
             continue
         rows_of, columns_of = torch.arange(HEIGHT)[:, None] + 0.5, torch.arange(WIDTH)[None] + 0.5
-        for mask, (x1, y1, x2, y2) in zip(found.masks, found.boxes.tolist(), strict=True):
+        for mask, (x1, y1, x2, y2) in zip(annotation.masks, annotation.boxes.tolist(), strict=True):
             outside = (columns_of < x1 - 0.5) | (columns_of > x2 + 0.5) | (rows_of < y1 - 0.5) | (rows_of > y2 + 0.5)
             assert not bool((mask & outside).any())
-    assert drafts[0].annotations.of(0).masks.flatten(1).sum(1).tolist() == [  # type: ignore[union-attr]
+    assert drafts[0].annotations.load(0).masks.flatten(1).sum(1).tolist() == [  # type: ignore[union-attr]
         (x2 - x1) * (y2 - y1) for _, x1, y1, x2, y2 in truth
     ]

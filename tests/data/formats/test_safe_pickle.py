@@ -1,4 +1,4 @@
-"""Pickles are read without executing them, and damaged ones end with a DataError."""
+"""Safe pickle reader: nothing is executed, and damaged files raise DataError."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def example(seed: int = 0) -> dict[object, object]:
 
 
 class Harmful:
-    """Runs a command where it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -41,14 +41,14 @@ def test_it_reads_what_pickle_reads(tmp_path, protocol):
     path = tmp_path / "batch"
     path.write_bytes(pickle.dumps(example(), protocol=protocol))
     expected = {str(key, "utf-8") if isinstance(key, bytes) else key: value for key, value in example().items()}
-    found = read_pickle(path)
-    assert list(found) == list(expected)
+    result = read_pickle(path)
+    assert list(result) == list(expected)
     for name, value in expected.items():
         if isinstance(value, np.ndarray):
-            assert found[name].dtype == value.dtype
-            assert np.array_equal(found[name], value)
+            assert result[name].dtype == value.dtype
+            assert np.array_equal(result[name], value)
         else:
-            assert found[name] == value
+            assert result[name] == value
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
@@ -57,10 +57,10 @@ def test_nothing_in_a_pickle_is_executed(tmp_path, protocol):
     path.write_bytes(pickle.dumps({"data": Harmful(mark)}, protocol=protocol))
     with pytest.raises(DataError) as caught:
         read_pickle(path)
-    assert "would be executed" in caught.value.cause
+    assert "would execute code" in caught.value.cause
     assert str(path) in caught.value.cause
     assert not mark.exists()
-    pickle.loads(path.read_bytes())  # the file does harm where it is loaded
+    pickle.loads(path.read_bytes())  # pickle itself does run the command
     assert mark.exists()
 
 
@@ -85,7 +85,7 @@ def test_nothing_in_a_pickle_is_executed(tmp_path, protocol):
         b"}(" + b"(" * 100_000 + b"t" * 100_000 + b"K\x01u.",
     ],
 )
-def test_what_is_no_dictionary_of_plain_data_is_a_data_error(tmp_path, content):
+def test_anything_but_a_dictionary_of_plain_data_is_a_data_error(tmp_path, content):
     path = tmp_path / "batch"
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -95,13 +95,13 @@ def test_what_is_no_dictionary_of_plain_data_is_a_data_error(tmp_path, content):
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_mutated_pickles_are_read_or_refused(tmp_path, protocol):
-    whole = pickle.dumps(example(), protocol=protocol)
+def test_mutated_pickles_are_read_or_raise_data_errors(tmp_path, protocol):
+    pickled = pickle.dumps(example(), protocol=protocol)
     path = tmp_path / "batch"
     rng = np.random.default_rng(protocol)
     refused = 0
     for _ in range(400):
-        content = bytearray(whole)
+        content = bytearray(pickled)
         for _ in range(int(rng.integers(1, 4))):
             content[int(rng.integers(len(content)))] = int(rng.integers(256))
         path.write_bytes(content[: int(rng.integers(1, len(content)))] if rng.random() < 0.2 else content)

@@ -1,4 +1,4 @@
-"""Tables: what is read, how it is taken, and every way in which a table can be wrong."""
+"""Tables: parsing, inputs and targets, and every error of a table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from snellen.data.dataset import RawDataset
 from snellen.data.formats import OpenOptions, formats
 from snellen.data.formats.table import open_raw, read_rows, recognises
 from snellen.data.formats.table_targets import split_unit
-from snellen.data.formats.table_text import has_header, read_grid, sniff
+from snellen.data.formats.table_text import has_header, read_table, sniff_delimiter
 from snellen.data.open_dataset import assemble, dataset
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
 FLOWERS = "length [mm],width,colour,species\n" + "".join(
     f"{k / 4},{k % 3},{('red', 'blue')[k % 2]},{('rose', 'iris')[k % 2]}\n" for k in range(20)
@@ -39,37 +39,37 @@ def opened(folder: Path, text: str | bytes, name: str = "table.csv", **options: 
     return open_raw(write(folder, text, name), OpenOptions(**options))  # type: ignore[arg-type]
 
 
-def values(draft: RawDataset) -> torch.Tensor:
-    assert isinstance(draft.source, Array)
-    return draft.source.values
+def values(raw: RawDataset) -> torch.Tensor:
+    assert isinstance(raw.source, ArraySource)
+    return raw.source.values
 
 
-def spec_of(draft: RawDataset):
-    return assemble(draft, "table", 0, None).spec
+def spec_of(raw: RawDataset):
+    return assemble(raw, "table", 0, None).spec
 
 
 def test_numbers_and_categories_become_one_vector(tmp_path):
-    draft = opened(tmp_path, FLOWERS)
-    assert draft.inputs["vector"].shape == (4,)
-    assert [(c.name, c.categories) for c in draft.inputs["vector"].columns] == [
+    raw = opened(tmp_path, FLOWERS)
+    assert raw.inputs["vector"].shape == (4,)
+    assert [(c.name, c.categories) for c in raw.inputs["vector"].columns] == [
         ("length [mm]", None),
         ("width", None),
         ("colour", ("blue", "red")),
     ]
-    assert values(draft)[1].tolist() == [0.25, 1.0, 1.0, 0.0]
-    assert values(draft).dtype == torch.float32
-    assert draft.target == Classes(names=("iris", "rose"))
-    assert draft.truth.tolist()[:4] == [1, 0, 1, 0]
-    assert draft.source.name(16) == "row 17"
-    assert "'species' (the last column) as 2 classes" in draft.recognised_as
-    assert "--target" in draft.recognised_as
+    assert values(raw)[1].tolist() == [0.25, 1.0, 1.0, 0.0]
+    assert values(raw).dtype == torch.float32
+    assert raw.target == Classes(names=("iris", "rose"))
+    assert raw.truth.tolist()[:4] == [1, 0, 1, 0]
+    assert raw.source.name(16) == "row 17"
+    assert "'species' (the last column) as 2 classes" in raw.recognised_as
+    assert "--target" in raw.recognised_as
 
 
-def test_values_that_float32_does_not_hold_are_kept_in_float64(tmp_path):
-    draft = opened(tmp_path, "a,y\n0.1,p\n0.5,q\n16777217,p\n")
-    assert values(draft).dtype == torch.float64
-    assert values(draft)[:, 0].tolist() == [0.1, 0.5, 16777217.0]
-    assert draft.inputs["vector"].dtype == "float64"
+def test_values_inexact_in_float32_stay_float64(tmp_path):
+    raw = opened(tmp_path, "a,y\n0.1,p\n0.5,q\n16777217,p\n")
+    assert values(raw).dtype == torch.float64
+    assert values(raw)[:, 0].tolist() == [0.1, 0.5, 16777217.0]
+    assert raw.inputs["vector"].dtype == "float64"
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_values_that_float32_does_not_hold_are_kept_in_float64(tmp_path):
         ("a\n1\n", ","),
     ],
 )
-def test_the_delimiter_is_the_one_that_cuts_all_rows_alike(text, delimiter):
-    assert sniff(text) == delimiter
+def test_the_delimiter_splits_all_rows_into_equally_many_cells(text, delimiter):
+    assert sniff_delimiter(text) == delimiter
 
 
 @pytest.mark.parametrize(
@@ -100,45 +100,45 @@ def test_the_delimiter_is_the_one_that_cuts_all_rows_alike(text, delimiter):
         (["NA", "2010"], ["5", "1"], False),
     ],
 )
-def test_a_header_is_told_from_a_first_row(first, second, header):
+def test_a_header_is_distinguished_from_a_first_row(first, second, header):
     assert has_header([first, second]) is header
 
 
 def test_a_byte_order_mark_line_ends_quotes_and_empty_lines_are_read(tmp_path):
     text = b'\xef\xbb\xbfa,"b,c",y\r\n1,"x\r\ny",p\r\n\r\n2,"say ""no""",q\r\n1,"x\r\ny",p\r\n2,z,q\r\n2,z,q\r\n'
-    grid = read_grid(write(tmp_path, text))
+    grid = read_table(write(tmp_path, text))
     assert grid.names == ("a", "b,c", "y")
     assert grid.column("b,c")[:2] == ("x\r\ny", 'say "no"')
     assert list(grid.lines) == [2, 5, 6, 8, 9]
 
 
-def test_a_table_without_names_counts_its_columns(tmp_path):
-    draft = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
-    assert draft.target == Classes(names=("0", "1"))
-    assert [c.name for c in draft.inputs["vector"].columns] == ["column 2", "column 3"]
+def test_columns_of_a_table_without_header_are_numbered(tmp_path):
+    raw = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
+    assert raw.target == Classes(names=("0", "1"))
+    assert [c.name for c in raw.inputs["vector"].columns] == ["column 2", "column 3"]
 
 
-def test_rows_without_names_are_counted_without_the_target_too(tmp_path):
-    draft = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
+def test_rows_without_header_may_omit_the_target(tmp_path):
+    raw = opened(tmp_path, "0,1.5,2.5\n1,2.5,0.5\n0,1.25,2\n1,2,1\n", target=("column 1",))
     for text in ("1.5,2.5\n", "7,1.5,2.5\n"):
-        assert read_rows(write(tmp_path, text, "new.csv"), spec_of(draft))[1].tolist() == [[1.5, 2.5]]
+        assert read_rows(write(tmp_path, text, "new.csv"), spec_of(raw))[1].tolist() == [[1.5, 2.5]]
 
 
-def test_decimal_commas_are_read_and_said(tmp_path):
-    draft = opened(tmp_path, "a;b;y\n1,5;x,y;2,5\n2;x,y;-1,25e1\n2,5;z;0,5\n")
-    assert values(draft)[:, 0].tolist() == [1.5, 2, 2.5]
-    assert draft.inputs["vector"].columns[1].categories == ("x,y", "z")
-    assert draft.truth.tolist() == [[2.5], [-12.5], [0.5]]
-    assert "commas in numbers are read as decimal points" in draft.recognised_as
+def test_decimal_commas_are_read_and_reported(tmp_path):
+    raw = opened(tmp_path, "a;b;y\n1,5;x,y;2,5\n2;x,y;-1,25e1\n2,5;z;0,5\n")
+    assert values(raw)[:, 0].tolist() == [1.5, 2, 2.5]
+    assert raw.inputs["vector"].columns[1].categories == ("x,y", "z")
+    assert raw.truth.tolist() == [[2.5], [-12.5], [0.5]]
+    assert "decimal commas are read as points" in raw.recognised_as
     assert "commas" not in opened(tmp_path, FLOWERS).recognised_as
 
 
 def test_jsonl_is_read_like_csv(tmp_path):
     rows = [{"a": k, "b": f"c{k % 2}", "ok": k % 2 == 0, "tags": ["x", "y"] if k % 2 else ["x"]} for k in range(6)]
-    draft = opened(tmp_path, "\n".join(map(json.dumps, rows)), "table.jsonl", target=("tags",))
-    assert draft.target == Labels(names=("x", "y"))
-    assert values(draft).shape == (6, 5)
-    assert values(draft)[1].tolist() == [1, 0, 1, 1, 0]
+    raw = opened(tmp_path, "\n".join(map(json.dumps, rows)), "table.jsonl", target=("tags",))
+    assert raw.target == Labels(names=("x", "y"))
+    assert values(raw).shape == (6, 5)
+    assert values(raw)[1].tolist() == [1, 0, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_units_are_read_from_the_header(header, name, unit):
 
 
 def test_several_target_columns_are_numbers_with_units(tmp_path):
-    draft = opened(tmp_path, "a,x [px],y (px)\n1,2,3\n2,3.5,4\n3,9,1\n", target=("x", "y (px)"))
-    assert draft.target == Numbers(names=("x", "y"), units=("px", "px"))
-    assert draft.truth.tolist() == [[2, 3], [3.5, 4], [9, 1]]
-    assert draft.truth.dtype == torch.float64
+    raw = opened(tmp_path, "a,x [px],y (px)\n1,2,3\n2,3.5,4\n3,9,1\n", target=("x", "y (px)"))
+    assert raw.target == Numbers(names=("x", "y"), units=("px", "px"))
+    assert raw.truth.tolist() == [[2, 3], [3.5, 4], [9, 1]]
+    assert raw.truth.dtype == torch.float64
 
 
 @pytest.mark.parametrize(
@@ -181,47 +181,47 @@ def test_the_kind_of_target_follows_from_its_cells(tmp_path, cells, kind):
     assert isinstance(opened(tmp_path, text).target, kind)
 
 
-def test_whole_numbers_can_be_taken_the_other_way_and_it_is_said_how(tmp_path):
+def test_whole_numbers_can_be_read_as_the_other_kind_and_the_message_says_how(tmp_path):
     text = "x,grade\n" + "".join(f"{k * k},{k % 3}\n" for k in range(30))
-    draft = opened(tmp_path, text)
-    assert draft.target == Classes(names=("0", "1", "2"))
-    assert "numbers: --target grade:numbers" in draft.recognised_as
+    raw = opened(tmp_path, text)
+    assert raw.target == Classes(names=("0", "1", "2"))
+    assert "numbers: --target grade:numbers" in raw.recognised_as
     assert opened(tmp_path, text, target=("grade:numbers",)).target == Numbers(names=("grade",))
     assert "classes: --target x:classes" in opened(tmp_path, text, target=("x",)).recognised_as
 
 
 def test_classes_of_whole_numbers_are_sorted_as_numbers(tmp_path):
     text = "x,y\n" + "".join(f"{k % 7},{(2, 10, 9)[k % 3]}\n" for k in range(30))
-    draft = opened(tmp_path, text)
-    assert draft.target == Classes(names=("2", "9", "10"))
-    assert draft.truth[:3].tolist() == [0, 2, 1]
+    raw = opened(tmp_path, text)
+    assert raw.target == Classes(names=("2", "9", "10"))
+    assert raw.truth[:3].tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize("name", ["target", "Label", "CLASS", "y"])
-def test_the_target_is_the_column_with_a_usual_name(tmp_path, name):
-    draft = opened(tmp_path, f"{name},a,b\np,1,2\nq,2,3\np,4,4\n")
-    assert f"target '{name}' (by its name)" in draft.recognised_as
+def test_the_target_is_the_column_with_a_target_name(tmp_path, name):
+    raw = opened(tmp_path, f"{name},a,b\np,1,2\nq,2,3\np,4,4\n")
+    assert f"target '{name}' (by its name)" in raw.recognised_as
 
 
 def test_several_labels_a_row(tmp_path):
-    draft = opened(tmp_path, "a,y\n1,red; round\n2,red\n3,;\n4,round;red;\n")
-    assert draft.target == Labels(names=("red", "round"))
-    assert draft.truth.tolist() == [[1, 1], [1, 0], [0, 0], [1, 1]]
+    raw = opened(tmp_path, "a,y\n1,red; round\n2,red\n3,;\n4,round;red;\n")
+    assert raw.target == Labels(names=("red", "round"))
+    assert raw.truth.tolist() == [[1, 1], [1, 0], [0, 0], [1, 1]]
 
 
 def test_a_split_column_is_respected(tmp_path):
     rows = "".join(f"{k},{'pq'[k % 2]},{('train', 'Test', 'valid')[k % 3]}\n" for k in range(12))
-    draft = opened(tmp_path, "a,y,split\n" + rows)
-    assert draft.given.tolist() == [0, 2, 1] * 4
-    assert [c.name for c in draft.inputs["vector"].columns] == ["a"]
+    raw = opened(tmp_path, "a,y,split\n" + rows)
+    assert raw.given_splits.tolist() == [0, 2, 1] * 4
+    assert [c.name for c in raw.inputs["vector"].columns] == ["a"]
     assert dataset(tmp_path / "table.csv").spec.sizes == {"train": 4, "val": 4, "test": 4}
 
 
-def test_a_group_column_is_no_input(tmp_path):
+def test_a_group_column_is_not_an_input(tmp_path):
     rows = "".join(f"{k},{'pq'[k % 2]},g{k // 3}\n" for k in range(12))
-    draft = opened(tmp_path, "a,y,slide\n" + rows, group="slide")
-    assert draft.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert [c.name for c in draft.inputs["vector"].columns] == ["a"]
+    raw = opened(tmp_path, "a,y,slide\n" + rows, group="slide")
+    assert raw.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert [c.name for c in raw.inputs["vector"].columns] == ["a"]
 
 
 MISSING = "a,b,y\n1,u,p\n,v,q\n3,NA,p\n5,v,q\n"
@@ -235,27 +235,27 @@ def test_a_missing_cell_is_an_error_that_names_row_and_column(tmp_path):
     assert "--impute median" in caught.value.remedy
 
 
-def test_missing_cells_are_filled_where_asked(tmp_path):
-    draft = opened(tmp_path, MISSING, impute="median")
-    assert values(draft)[:, 0].tolist() == [1, 3, 3, 5]
-    assert draft.inputs["vector"].columns[0].fill == 3
-    assert draft.inputs["vector"].columns[1].categories == ("u", "v", "missing")
-    (finding,) = draft.findings
+def test_missing_cells_are_imputed_on_request(tmp_path):
+    raw = opened(tmp_path, MISSING, impute="median")
+    assert values(raw)[:, 0].tolist() == [1, 3, 3, 5]
+    assert raw.inputs["vector"].columns[0].fill == 3
+    assert raw.inputs["vector"].columns[1].categories == ("u", "v", "missing")
+    (finding,) = raw.findings
     assert (finding.kind, finding.count) == ("imputed", 2)
-    names, rows = read_rows(write(tmp_path, "a,b\nNA,null\n", "new.csv"), spec_of(draft))
+    names, rows = read_rows(write(tmp_path, "a,b\nNA,null\n", "new.csv"), spec_of(raw))
     assert (names, rows.tolist()) == (["row 1"], [[3, 0, 0, 1]])
 
 
 def test_the_median_is_that_of_the_training_rows(tmp_path):
-    draft = opened(tmp_path, "a,y,split\n1,p,train\n3,q,train\n,p,train\n99,q,test\n", impute="median")
-    assert draft.inputs["vector"].columns[0].fill == 2
+    raw = opened(tmp_path, "a,y,split\n1,p,train\n3,q,train\n,p,train\n99,q,test\n", impute="median")
+    assert raw.inputs["vector"].columns[0].fill == 2
 
 
 def test_all_problems_are_listed_at_once_and_counted(tmp_path):
     rows = "".join(f"{k if k % 3 else 'x'},{k},{'pq'[k % 2]}\n" for k in range(30))
     with pytest.raises(DataError) as caught:
         opened(tmp_path, "a,b,y\n" + rows)
-    assert caught.value.cause.count("is no finite number") == 5
+    assert caught.value.cause.count("is not a finite number") == 5
     assert "row 2, column 'a': 'x'" in caught.value.cause
     assert "(and 5 more)" in caught.value.cause
 
@@ -265,31 +265,31 @@ def test_all_problems_are_listed_at_once_and_counted(tmp_path):
     [
         ("", "is empty"),
         ("  \n\n", "is empty"),
-        ("a,b,y\n", "has names but no rows"),
+        ("a,b,y\n", "has a header but no rows"),
         ("a,a,y\n1,2,p\n2,3,q\n", "'a' more than once"),
         ("a,b,y\n1,2,p\n1,2\n1,2,3,4\n", "row 3 has 2, row 4 has 4"),
         ('a,y\n1,p\n2,"q\n3,p\n4,q\n', "line 5: unexpected end"),
         ("a,y\n1,p\n2,p\n", "'p' in every row"),
         ("a,y\n1,2.5\n2,2.5\n", "2.5 in every row"),
-        ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "row 3, column 'b': 'abc' is no finite number"),
+        ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "row 3, column 'b': 'abc' is not a finite number"),
         ("a,y\n1,p\ninf,q\n3,p\n", "row 3, column 'a': 'inf'"),
         ("a,y\n1,p\n1e999,q\n3,p\n", "row 3, column 'a': '1e999'"),
         ("a,y\n1,p\n1_0,q\n3,p\n", "row 3, column 'a': '1_0'"),
         ("a,y\n1,p\n2,\n3,q\n", "row 3, column 'y': the target is missing"),
         ("a,b,y\n1,,p\n2,,q\n", "column 'b' is empty"),
-        ("y\np\nq\n", "no column beside 'y'"),
-        ("name,y\nann,p\nbob,q\ncid,p\n", "leaves no input"),
+        ("y\np\nq\n", "no column besides 'y'"),
+        ("name,y\nann,p\nbob,q\ncid,p\n", "has no input besides the target"),
         (b"a,y\n1,caf\xe9\n2,q\n", "line 2: byte 0xe9 is not UTF-8"),
         ("a,y\n1,p\n".encode("utf-16"), "is UTF-16"),
         (b"a,y\n1,p\0\n", "line 2: holds a zero byte"),
-        ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 different values in 30 rows"),
-        ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' says train"),
-        ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is no split"),
+        ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 distinct values in 30 rows"),
+        ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' is train"),
+        ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is not a split"),
         ('{"a": 1, "y": "p"}\n{"a": 2', "line 2"),
-        ('{"a": 1, "y": "p"}\n[1]', "line 2: holds no object"),
-        ('{"a": {"b": 1}, "y": "p"}\n', "which is no cell"),
+        ('{"a": 1, "y": "p"}\n[1]', "line 2: is not an object"),
+        ('{"a": {"b": 1}, "y": "p"}\n', "which is not a valid cell"),
         ('{"a": NaN, "y": "p"}\n', "not strict JSON"),
-        ('{"a": 1, "a": 2}\n', "a name stands twice"),
+        ('{"a": 1, "a": 2}\n', "a duplicate name"),
         ("{}\n{}\n", "only empty objects"),
     ],
 )
@@ -302,99 +302,99 @@ def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("options", "words"),
     [
         ({"target": ("specie",)}, "species"),
         ({"group": "colours"}, "colour"),
         ({"impute": "mean"}, "median"),
-        ({"target": ("length", "species:classes")}, "Name one column"),
+        ({"target": ("length", "species:classes")}, "Give one column"),
         ({"group": "{slide}_*"}, "Name a column"),
     ],
 )
-def test_a_wrong_wish_is_a_usage_error_with_a_remedy(tmp_path, options, words):
+def test_a_wrong_option_is_a_usage_error_with_a_remedy(tmp_path, options, words):
     with pytest.raises(UsageError) as caught:
         opened(tmp_path, FLOWERS, **options)
     assert words in caught.value.remedy
 
 
-def test_what_says_nothing_about_a_row_is_left_out_and_said(tmp_path):
+def test_uninformative_columns_are_not_used_and_reported(tmp_path):
     rows = "".join(f"{k},n{k},{'pqr'[k % 3]},7,t{k % 66},{k % 5}\n" for k in range(99))
-    draft = opened(tmp_path, "id,name,y,same,text,a\n" + rows, target=("y",))
-    assert [c.name for c in draft.inputs["vector"].columns] == ["same", "a"]
-    assert [(f.kind, f.where) for f in draft.findings] == [
+    raw = opened(tmp_path, "id,name,y,same,text,a\n" + rows, target=("y",))
+    assert [c.name for c in raw.inputs["vector"].columns] == ["same", "a"]
+    assert [(f.kind, f.where) for f in raw.findings] == [
         ("ignored-column", ("id",)),
         ("ignored-column", ("name",)),
         ("constant-column", ("same",)),
         ("ignored-column", ("text",)),
     ]
-    assert all(finding.remedy for finding in draft.findings)
+    assert all(finding.remedy for finding in raw.findings)
 
 
 @pytest.fixture
-def pictures(tmp_path) -> Path:
+def images(tmp_path) -> Path:
     (tmp_path / "pics").mkdir()
     for k in range(6):
         Image.fromarray(np.random.default_rng(k).integers(0, 256, (6, 5, 3), np.uint8)).save(tmp_path / f"pics/{k}.png")
     return tmp_path
 
 
-PICTURE_ROWS = "file,age,x [mm],y [mm]\n" + "".join(f"pics/{k}.png,{k},{k / 2},{k * k}\n" for k in range(6))
+IMAGE_ROWS = "file,age,x [mm],y [mm]\n" + "".join(f"pics/{k}.png,{k},{k / 2},{k * k}\n" for k in range(6))
 
 
-def test_a_column_of_picture_names_is_the_input(pictures):
-    path = write(pictures, PICTURE_ROWS)
-    for place in (path, pictures):
+def test_a_column_of_image_names_is_the_input(images):
+    path = write(images, IMAGE_ROWS)
+    for place in (path, images):
         assert recognises(place)
-        draft = open_raw(place, OpenOptions(target=("x", "y")))
-        assert draft.inputs["image"] == Input(modality="image", shape=(3, 6, 5), dtype="uint8")
+        raw = open_raw(place, OpenOptions(target=("x", "y")))
+        assert raw.inputs["image"] == Input(modality="image", shape=(3, 6, 5), dtype="uint8")
         assert (
-            draft.source.read(np.array([4]), Preprocessing())[0, 0].tolist()
-            == np.asarray(Image.open(pictures / "pics/4.png"))[:, :, 0].tolist()
+            raw.source.read(np.array([4]), Preprocessing())[0, 0].tolist()
+            == np.asarray(Image.open(images / "pics/4.png"))[:, :, 0].tolist()
         )
-        assert draft.target == Numbers(names=("x", "y"), units=("mm", "mm"))
-        assert [(f.kind, f.where) for f in draft.findings] == [("ignored-column", ("age",))]
-        assert draft.files == {"found": 7, "used": 7, "set aside": 0, "no data": 0}
+        assert raw.target == Numbers(names=("x", "y"), units=("mm", "mm"))
+        assert [(f.kind, f.where) for f in raw.findings] == [("ignored-column", ("age",))]
+        assert raw.files == {"found": 7, "used": 7, "set aside": 0, "no data": 0}
 
 
-def test_names_that_lead_out_of_the_folder_are_refused(pictures):
+def test_names_outside_the_folder_are_an_error(images):
     with pytest.raises(DataError, match=r"row 2, column 'file': '\.\./a\.png' lies outside"):
-        opened(pictures, "file,y\n../a.png,p\n/b.png,q\n")
+        opened(images, "file,y\n../a.png,p\n/b.png,q\n")
 
 
-def test_a_column_of_pictures_is_the_input_wherever_it_stands(pictures):
+def test_an_image_column_is_the_input_at_any_position(images):
     rows = "".join(f"{'pq'[k % 2]},pics/{k}.png\n" for k in range(6))
-    draft = opened(pictures, "kind,file\n" + rows)
-    assert draft.target == Classes(names=("p", "q"))
-    assert len(draft.source) == 6
+    raw = opened(images, "kind,file\n" + rows)
+    assert raw.target == Classes(names=("p", "q"))
+    assert len(raw.source) == 6
 
 
-def test_files_that_the_table_does_not_name_are_said(pictures):
-    (pictures / "README.md").write_text("about")
-    (pictures / "pics" / "notes.doc").write_text("about")
-    write(pictures, "\n".join(PICTURE_ROWS.splitlines()[:-1]))
-    draft = open_raw(pictures, OpenOptions(target=("x",)))
-    assert draft.files == {"found": 9, "used": 6, "set aside": 2, "no data": 1}
-    assert [entry.path for entry in draft.aside] == ["pics/5.png", "pics/notes.doc"]
-    assert [f.kind for f in draft.findings] == ["ignored-column", "stray"]
+def test_files_not_listed_in_the_table_are_reported(images):
+    (images / "README.md").write_text("about")
+    (images / "pics" / "notes.doc").write_text("about")
+    write(images, "\n".join(IMAGE_ROWS.splitlines()[:-1]))
+    raw = open_raw(images, OpenOptions(target=("x",)))
+    assert raw.files == {"found": 9, "used": 6, "set aside": 2, "no data": 1}
+    assert [entry.path for entry in raw.skipped] == ["pics/5.png", "pics/notes.doc"]
+    assert [f.kind for f in raw.findings] == ["ignored-column", "stray"]
 
 
-def test_pictures_that_are_not_there_are_named_by_row_or_quarantined(pictures):
-    path = write(pictures, PICTURE_ROWS)
-    (pictures / "pics" / "2.png").unlink()
-    with pytest.raises(DataError, match=r"row 4, column 'file': 'pics/2\.png' is not there"):
+def test_missing_images_are_reported_by_row_or_quarantined(images):
+    path = write(images, IMAGE_ROWS)
+    (images / "pics" / "2.png").unlink()
+    with pytest.raises(DataError, match=r"row 4, column 'file': 'pics/2\.png' does not exist"):
         dataset(path)
     data = dataset(path, options=OpenOptions(target=("x",), quarantine=True, allow_skipped=True))
     assert sum(data.spec.sizes.values()) == 5
 
 
-def test_a_pattern_of_file_names_makes_groups(pictures):
+def test_a_pattern_of_file_names_makes_groups(images):
     for k in range(6):
-        (pictures / "pics" / f"{k}.png").rename(pictures / "pics" / f"{k % 2}_{k}.png")
+        (images / "pics" / f"{k}.png").rename(images / "pics" / f"{k % 2}_{k}.png")
     rows = "".join(f"pics/{k % 2}_{k}.png,{k % 3}\n" for k in range(6))
-    assert open_raw(write(pictures, "file,y\n" + rows), OpenOptions(group="{slide}_*")).groups.tolist() == [0, 1] * 3
+    assert open_raw(write(images, "file,y\n" + rows), OpenOptions(group="{slide}_*")).groups.tolist() == [0, 1] * 3
 
 
-def test_a_folder_is_a_table_only_where_its_one_table_names_its_files(tmp_path):
+def test_a_folder_is_a_table_only_if_its_single_table_lists_its_files(tmp_path):
     path = write(tmp_path, FLOWERS)
     assert recognises(tmp_path)
     (tmp_path / "class").mkdir()
@@ -409,22 +409,22 @@ def test_the_table_format_is_registered():
 
 
 def test_new_rows_are_encoded_as_in_training(tmp_path):
-    draft = opened(tmp_path, FLOWERS)
+    raw = opened(tmp_path, FLOWERS)
     text = "colour,extra,width,length [mm]\nred,x,1.5,0.1\nblue,y,2,3\n"
     for source in (write(tmp_path, text, "new.csv"), io.StringIO(text)):
-        names, rows = read_rows(source, spec_of(draft))
+        names, rows = read_rows(source, spec_of(raw))
         assert names == ["row 1", "row 2"]
         assert rows.dtype == torch.float32
         torch.testing.assert_close(rows, torch.tensor([[0.1, 1.5, 0, 1], [3, 2, 1, 0]]))
-    assert torch.equal(read_rows(tmp_path / "table.csv", spec_of(draft))[1], values(draft))
+    assert torch.equal(read_rows(tmp_path / "table.csv", spec_of(raw))[1], values(raw))
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("length [mm],width\n1,2\n", "lacks column 'colour'"),
+        ("length [mm],width\n1,2\n", "has no column 'colour'"),
         ("length [mm],width,colour\n1,2,green\n", "row 2, column 'colour': 'green' was not in the training data"),
-        ("length [mm],width,colour\n1,tall,red\n", "row 2, column 'width': 'tall' is no finite number"),
+        ("length [mm],width,colour\n1,tall,red\n", "row 2, column 'width': 'tall' is not a finite number"),
         ("length [mm],width,colour\n1,,red\n", "column 'width'"),
         ("length [mm],width,colour\n1,2,\n", "row 2, column 'colour': missing"),
     ],
@@ -458,13 +458,13 @@ def test_texts_round_trip_through_quotes(tmp_path_factory, rows, delimiter):
     lines = [("one", "two"), *rows]
     quoted = [['"' + cell.replace('"', '""') + '"' for cell in row] for row in lines]
     path.write_text("".join(delimiter.join(row) + "\n" for row in quoted), "utf-8")
-    if sniff(path.read_text("utf-8")) == delimiter:
-        grid = read_grid(path)
+    if sniff_delimiter(path.read_text("utf-8")) == delimiter:
+        grid = read_table(path)
         assert list(zip(*grid.columns, strict=True)) == rows
 
 
 def random_table(rng: np.random.Generator, name: str) -> bytes:
-    """A table with something wrong with it, more often than not."""
+    """A random table, usually with an error."""
     cells = ["1", "2.5", "-3e4", "a", "b", "", "NA", "inf", "nan", "x;y", "a.png", "é", '"', "{", "1e400", " 7 "]
     delimiter = str(rng.choice([",", ";", "\t"]))
     width, height = int(rng.integers(1, 6)), int(rng.integers(0, 12))
@@ -486,7 +486,7 @@ def random_table(rng: np.random.Generator, name: str) -> bytes:
 
 
 def outcome(path: Path):
-    """The error that opening ends with, or the data; any other exception is a bug."""
+    """The error on opening, or the data; any other exception is a bug."""
     try:
         return None, dataset(path)
     except SnellenError as error:
@@ -494,7 +494,7 @@ def outcome(path: Path):
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_any_table_opens_or_says_what_is_wrong(tmp_path, seed):
+def test_any_table_opens_or_raises_an_error_with_a_cause(tmp_path, seed):
     rng = np.random.default_rng(seed)
     name = str(rng.choice(["table.csv", "table.tsv", "table.jsonl"]))
     path = write(tmp_path, random_table(rng, name), name)

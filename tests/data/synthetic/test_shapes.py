@@ -1,4 +1,4 @@
-"""The built-in world of solids: every truth it tells is held against another way to it."""
+"""Synthetic shapes: every kind of ground truth is checked against an independent computation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from snellen.core.errors import UsageError
 from snellen.core.spec import Boxes, Classes, PixelClasses, PixelNumbers
 from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
-from snellen.data.synthetic.shapes import COUNT, LEAST, TARGETS, Drawn, later, objects, view, with_keypoints, world
-from snellen.geometry.ray_caster import KINDS, SIDE, Solid, World, axes, flow, keypoints, look, projected, rays
+from snellen.data.synthetic.shapes import (
+    COUNT,
+    MIN_PIXELS,
+    TARGETS,
+    ShapesSource,
+    next_frame_world,
+    objects,
+    render,
+    with_keypoints,
+    world,
+)
+from snellen.geometry.ray_caster import KINDS, SIDE, Solid, World, axes, cast_rays, flow, keypoints, project, rays
 
 IDS = range(12)
 
@@ -24,9 +34,9 @@ def places(seed: int, count: int = 300) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def holds(solid: Solid, points: np.ndarray) -> np.ndarray:
-    """Whether points lie in a solid, told by what a solid is and not by where a ray meets it."""
-    x, y, z = ((points - solid.centre) @ solid.turn / solid.size).T
+def contains(solid: Solid, points: np.ndarray) -> np.ndarray:
+    """Whether points are inside a solid, by its definition instead of ray intersections."""
+    x, y, z = ((points - solid.centre) @ solid.rotation / solid.size).T
     across = np.hypot(x, z)
     return {
         "plane": lambda: z > 0,
@@ -38,45 +48,48 @@ def holds(solid: Solid, points: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_depth_is_where_walking_along_the_ray_first_enters_a_solid(id):
+def test_depth_is_the_first_entry_into_a_solid_along_the_ray(id):
     here = world(0, id).world
     x, y = places(id)
-    seen = look(here, x, y)
-    along = rays(x, y)
-    before, behind = seen.depth - 1e-6, seen.depth + 1e-6
-    met = np.array(
-        [holds(here.solids[k], (d * ray)[None])[0] for k, d, ray in zip(seen.which, behind, along, strict=True)]
+    hits = cast_rays(here, x, y)
+    directions = rays(x, y)
+    before, behind = hits.depth - 1e-6, hits.depth + 1e-6
+    inside_solid = np.array(
+        [
+            contains(here.solids[k], (d * ray)[None])[0]
+            for k, d, ray in zip(hits.solid_index, behind, directions, strict=True)
+        ]
     )
-    graze = ~met  # a ray that only touches an edge
+    graze = ~inside_solid  # a ray that only touches an edge
     assert graze.mean() < 0.01
-    for share in np.linspace(0, 1, 400):
-        points = (before * share)[:, None] * along
+    for fraction in np.linspace(0, 1, 400):
+        points = (before * fraction)[:, None] * directions
         for solid in here.solids:
-            assert not holds(solid, points).any()
+            assert not contains(solid, points).any()
 
 
-def test_every_kind_of_solid_is_met_from_every_side():
+def test_every_kind_of_solid_is_intersected_from_every_side():
     rng = np.random.default_rng(0)
     for kind in KINDS:
         for _ in range(6):
-            turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-            turn *= np.sign(np.linalg.det(turn))
+            rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+            rotation *= np.sign(np.linalg.det(rotation))
             solid = Solid(
                 kind=kind,
                 centre=np.array([0.1, -0.2, 4.0]),
                 size=0.8,
-                turn=turn,
+                rotation=rotation,
                 colours=np.zeros((2, 3)),
                 waves=np.ones(3),
             )
             x, y = places(1, 100)
-            depth, _ = solid.met(rays(x, y))
+            depth, _ = solid.intersect(rays(x, y))
             steps = np.linspace(2.5, 5.5, 1501)
-            walked = np.stack([holds(solid, t * rays(x, y)) for t in steps])
-            entered = np.where(walked.any(0), steps[walked.argmax(0)], np.inf)
+            inside_at_step = np.stack([contains(solid, t * rays(x, y)) for t in steps])
+            entered = np.where(inside_at_step.any(0), steps[inside_at_step.argmax(0)], np.inf)
             both = np.isfinite(depth) & np.isfinite(entered)
             assert np.abs(depth[both] - entered[both]).max() <= 4e-3
-            # One of the two misses only where the ray grazes: less than a step of the way lies inside.
+            # The two differ only for grazing rays, with less than a step inside.
             assert (np.isfinite(depth) == np.isfinite(entered)).mean() > 0.95
             assert not (np.isfinite(entered) & ~np.isfinite(depth)).any()
 
@@ -86,40 +99,45 @@ def test_normals_are_the_finite_differences_of_depth(id):
     here = world(0, id).world
     x, y = places(id)
     e = 1e-4
-    seen = look(here, x, y)
-    sides = [look(here, x + dx, y + dy) for dx, dy in ((e, 0), (-e, 0), (0, e), (0, -e))]
-    smooth = np.all([(s.which == seen.which) & (np.abs(s.normal - seen.normal).max(1) < 1e-3) for s in sides], 0)
+    hits = cast_rays(here, x, y)
+    sides = [cast_rays(here, x + dx, y + dy) for dx, dy in ((e, 0), (-e, 0), (0, e), (0, -e))]
+    smooth = np.all(
+        [(s.solid_index == hits.solid_index) & (np.abs(s.normal - hits.normal).max(1) < 1e-3) for s in sides], 0
+    )
     assert smooth.mean() > 0.97
     right, left, below, above = (s.points for s in sides)
     crossed = np.cross(right - left, below - above)
-    crossed /= -np.linalg.norm(crossed, axis=1, keepdims=True)  # towards the viewer
-    assert np.abs(crossed - seen.normal)[smooth].max() < 1e-5
-    assert np.abs(np.linalg.norm(seen.normal, axis=1) - 1).max() < 1e-12
-    assert ((seen.normal * rays(x, y)).sum(1) < 1e-9).all()  # what is seen faces the viewer
+    crossed /= -np.linalg.norm(crossed, axis=1, keepdims=True)  # towards the camera
+    assert np.abs(crossed - hits.normal)[smooth].max() < 1e-5
+    assert np.abs(np.linalg.norm(hits.normal, axis=1) - 1).max() < 1e-12
+    assert ((hits.normal * rays(x, y)).sum(1) < 1e-9).all()  # visible surfaces face the camera
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_flow_brings_the_second_frame_onto_the_first(id):
+def test_flow_maps_points_to_the_second_frame(id):
     here = world(0, id).world
-    there = later(here, 0, id)
+    there = next_frame_world(here, 0, id)
     x, y = places(id)
-    seen = look(here, x, y)
-    moved = flow(seen, here, there)
-    found = look(there, x + moved[:, 0], y + moved[:, 1])
+    hits = cast_rays(here, x, y)
+    moved = flow(hits, here, there)
+    second_hits = cast_rays(there, x + moved[:, 0], y + moved[:, 1])
     solids = [
-        there.solids[k].outside(here.solids[k].inside(p[None]))[0] for k, p in zip(seen.which, seen.points, strict=True)
+        there.solids[k].to_world(here.solids[k].to_local(p[None]))[0]
+        for k, p in zip(hits.solid_index, hits.points, strict=True)
     ]
-    uncovered = (found.which == seen.which) & (np.abs(found.depth - np.stack(solids)[:, 2]) < 1e-6)
+    uncovered = (second_hits.solid_index == hits.solid_index) & (
+        np.abs(second_hits.depth - np.stack(solids)[:, 2]) < 1e-6
+    )
     assert uncovered.mean() > 0.85
-    assert np.abs(found.reflectance - seen.reflectance)[uncovered].max() < 1e-6
+    assert np.abs(second_hits.reflectance - hits.reflectance)[uncovered].max() < 1e-6
     assert np.abs(moved).max() > 0.5
 
 
-def test_flow_as_it_is_told_warps_the_second_frame_onto_the_first():
+def test_flow_annotation_warps_the_second_frame_onto_the_first():
     data = dataset("shapes", options=OpenOptions(target=("flow",)))
     for id in IDS:
-        first, second = data.picture(id).double().view(2, 3, SIDE, SIDE)
-        u, v = data.annotations.of(id).double()
+        first, second = data.image(id).double().view(2, 3, SIDE, SIDE)
+        u, v = data.annotations.load(id).double()
         centre = torch.arange(SIDE, dtype=torch.float64) + 0.5
         error = {}
         for sign in (1, 0, -1):
@@ -131,86 +149,98 @@ def test_flow_as_it_is_told_warps_the_second_frame_onto_the_first():
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_boxes_are_tight_around_masks_and_masks_are_what_is_seen(id):
+def test_boxes_are_tight_around_masks_and_masks_are_visible_pixels(id):
     here = world(0, id)
-    held = objects(here)
-    for k, (box, mask) in enumerate(zip(held.boxes.tolist(), held.masks.numpy(), strict=True)):
+    ground_truth = objects(here)
+    for k, (box, mask) in enumerate(zip(ground_truth.boxes.tolist(), ground_truth.masks.numpy(), strict=True)):
         rows, columns = np.nonzero(mask)
         assert box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert mask.sum() == held.areas[k] >= LEAST
+        assert mask.sum() == ground_truth.areas[k] >= MIN_PIXELS
         y, x = rows[:50] + 0.5, columns[:50] + 0.5
-        assert (look(here.world, x, y).which == k + 1).all()
-    assert not (held.masks.sum(0) > 1).any()
+        assert (cast_rays(here.world, x, y).solid_index == k + 1).all()
+    assert not (ground_truth.masks.sum(0) > 1).any()
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_visible_keypoints_lie_in_their_mask_and_hidden_ones_behind_something(id):
+def test_visible_keypoints_are_in_their_mask_and_hidden_ones_are_occluded(id):
     here = world(0, id)
-    held, masks = with_keypoints(here), objects(here).masks
-    for k, points in enumerate(held.keypoints):
+    ground_truth, masks = with_keypoints(here), objects(here).masks
+    for k, points in enumerate(ground_truth.keypoints):
         solid = here.world.solids[k + 1]
         in_space = keypoints(solid)
         inward = 1e-6 * (solid.centre - in_space)
-        assert holds(solid, in_space + inward).all()
-        assert not holds(solid, in_space - inward).any()
+        assert contains(solid, in_space + inward).all()
+        assert not contains(solid, in_space - inward).any()
         for (x, y, there), place in zip(points.tolist(), in_space, strict=True):
             if there == 0:
                 assert (x, y) == (0, 0)
                 continue
-            assert np.allclose([x, y], projected(place[None])[0], atol=1e-4)
+            assert np.allclose([x, y], project(place[None])[0], atol=1e-4)
             if there == 2:
                 assert masks[k, int(y), int(x)]
             else:
-                seen = look(here.world, *projected(place[None]).T)
-                nearer = seen.depth[0] < place[2] - 1e-7
+                hits = cast_rays(here.world, *project(place[None]).T)
+                nearer = hits.depth[0] < place[2] - 1e-7
                 assert nearer or not masks[k, int(y), int(x)]
 
 
-def turned(angle: float, axis: int) -> np.ndarray:
+def rotation_about(angle: float, axis: int) -> np.ndarray:
     vector = np.zeros(3)
     vector[axis] = angle
     return Rotation.from_rotvec(vector).as_matrix()
 
 
-OWN = {
+SYMMETRIES = {
     "sphere": [Rotation.random(random_state=seed).as_matrix() for seed in range(20)],
     "cube": list(Rotation.create_group("O").as_matrix()),
-    "cylinder": [turned(k, 1) @ turned(flip, 0) for k in np.linspace(-3, 3, 41) for flip in (0, np.pi)],
-    "cone": [turned(k, 1) for k in np.linspace(-3, 3, 41)],
+    "cylinder": [rotation_about(k, 1) @ rotation_about(flip, 0) for k in np.linspace(-3, 3, 41) for flip in (0, np.pi)],
+    "cone": [rotation_about(k, 1) for k in np.linspace(-3, 3, 41)],
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_keypoints_do_not_depend_on_a_turn_that_cannot_be_seen(kind):
+def test_keypoints_are_invariant_to_symmetries(kind):
     for seed in range(20):
-        turn = Rotation.random(random_state=seed).as_matrix()
+        rotation = Rotation.random(random_state=seed).as_matrix()
         solid = Solid(
-            kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)), waves=np.zeros(3)
+            kind=kind,
+            centre=np.array([0.2, 0.1, 4]),
+            size=0.5,
+            rotation=rotation,
+            colours=np.zeros((2, 3)),
+            waves=np.zeros(3),
         )
-        seen = keypoints(solid)
-        for own in OWN[kind]:
-            assert np.allclose(keypoints(dataclasses.replace(solid, turn=turn @ own)), seen, atol=1e-9)
-            assert np.trace(turn @ own) <= np.trace(axes(solid)) + 1e-9  # and no other is nearer to the viewer's
+        expected = keypoints(solid)
+        for symmetry in SYMMETRIES[kind]:
+            assert np.allclose(keypoints(dataclasses.replace(solid, rotation=rotation @ symmetry)), expected, atol=1e-9)
+            assert (
+                np.trace(rotation @ symmetry) <= np.trace(axes(solid)) + 1e-9
+            )  # and no other is nearer to the camera's axes
         assert np.allclose(np.linalg.det(axes(solid)), 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_a_mirror_left_and_right_keypoints_change_places(kind):
+def test_left_and_right_keypoints_swap_in_a_reflection(kind):
     mirror = np.diag([-1.0, 1, 1])
     for seed in range(10):
-        turn = Rotation.random(random_state=seed).as_matrix()
+        rotation = Rotation.random(random_state=seed).as_matrix()
         solid = Solid(
-            kind=kind, centre=np.array([0.2, 0.1, 4]), size=0.5, turn=turn, colours=np.zeros((2, 3)), waves=np.zeros(3)
+            kind=kind,
+            centre=np.array([0.2, 0.1, 4]),
+            size=0.5,
+            rotation=rotation,
+            colours=np.zeros((2, 3)),
+            waves=np.zeros(3),
         )
-        mirrored = dataclasses.replace(solid, centre=mirror @ solid.centre, turn=mirror @ turn @ mirror)
+        mirrored = dataclasses.replace(solid, centre=mirror @ solid.centre, rotation=mirror @ rotation @ mirror)
         assert np.allclose(keypoints(mirrored), (keypoints(solid) @ mirror)[[0, 1, 3, 2, 4]], atol=1e-9)
 
 
 @pytest.mark.parametrize("id", range(3))
-def test_edges_are_pixels_beside_something_farther(id):
+def test_edges_are_pixels_next_to_a_more_distant_solid(id):
     here = world(0, id)
-    which, depth = here.which.numpy(), here.seen.depth.reshape(SIDE, SIDE)
-    told = Drawn(0, "edges").drawn(id)[1][0].numpy()
+    solid_index, depth = here.solid_index.numpy(), here.hits.depth.reshape(SIDE, SIDE)
+    edge_map = ShapesSource(0, "edges").render_sample(id)[1][0].numpy()
     for row in range(SIDE):
         for column in range(SIDE):
             around = [
@@ -218,32 +248,35 @@ def test_edges_are_pixels_beside_something_farther(id):
                 for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))
                 if 0 <= row + dy < SIDE and 0 <= column + dx < SIDE
             ]
-            edge = any(which[p] != which[row, column] and depth[p] > depth[row, column] for p in around)
-            assert told[row, column] == edge
+            edge = any(solid_index[p] != solid_index[row, column] and depth[p] > depth[row, column] for p in around)
+            assert edge_map[row, column] == edge
 
 
 @pytest.mark.parametrize("id", range(3))
-def test_the_picture_is_reflectance_times_light(id):
+def test_the_image_is_reflectance_times_shading(id):
     light = world(0, id).world.light
-    image = Drawn(0, "reflectance").drawn(id)[0].double() / 255
-    reflectance, normals = Drawn(0, "reflectance").drawn(id)[1].double(), Drawn(0, "normals").drawn(id)[1].double()
+    image = ShapesSource(0, "reflectance").render_sample(id)[0].double() / 255
+    reflectance, normals = (
+        ShapesSource(0, "reflectance").render_sample(id)[1].double(),
+        ShapesSource(0, "normals").render_sample(id)[1].double(),
+    )
     cosine = (normals * torch.tensor(light * [1, -1, -1])[:, None, None]).sum(0).clamp(min=0)
     assert float((reflectance * (0.35 + 0.65 * cosine) - image).abs().max()) < 0.5 / 255 + 1e-5
     assert float(image.amax()) <= 1
 
 
-def test_the_same_seed_draws_the_same_bits_in_any_order():
-    first, second, other = Drawn(3, "flow"), Drawn(3, "flow"), Drawn(4, "flow")
-    there = {id: first.drawn(id) for id in range(5)}
+def test_a_seed_renders_identical_images_in_any_order():
+    first, second, other = ShapesSource(3, "flow"), ShapesSource(3, "flow"), ShapesSource(4, "flow")
+    there = {id: first.render_sample(id) for id in range(5)}
     for id in reversed(range(5)):
-        again = second.drawn(id)
+        again = second.render_sample(id)
         assert torch.equal(again[0], there[id][0])
         assert torch.equal(again[1], there[id][1])
-        assert not torch.equal(other.drawn(id)[0], there[id][0])
+        assert not torch.equal(other.render_sample(id)[0], there[id][0])
 
 
 @pytest.mark.parametrize("target", list(TARGETS))
-def test_every_target_is_asked_for_by_its_word(target):
+def test_every_target_is_selected_by_its_name(target):
     data = dataset("shapes", options=OpenOptions(target=(target,)))
     assert type(data.spec.target) is type(TARGETS[target])
     assert data.spec.target.names == TARGETS[target].names
@@ -262,7 +295,7 @@ def test_every_target_is_asked_for_by_its_word(target):
             assert (scene.truth.keypoints is not None) == bool(data.spec.target.keypoints)
 
 
-def test_plain_shapes_are_boxes_with_masks_and_unknown_targets_are_named():
+def test_the_default_is_boxes_with_masks_and_unknown_targets_are_errors():
     assert dataset("shapes").spec.target.masks
     with pytest.raises(UsageError, match="no target 'dept'"):
         dataset("shapes", options=OpenOptions(target=("dept",)))
@@ -270,7 +303,7 @@ def test_plain_shapes_are_boxes_with_masks_and_unknown_targets_are_named():
         dataset("xor", options=OpenOptions(target=("depth",)))
 
 
-def test_one_solid_in_each_picture_where_its_kind_is_asked():
+def test_classes_have_one_solid_per_image():
     data = dataset("shapes", options=OpenOptions(target=("classes",)))
     assert isinstance(data.spec.target, Classes)
     for id in range(20):
@@ -278,24 +311,24 @@ def test_one_solid_in_each_picture_where_its_kind_is_asked():
         assert [KINDS.index(solid.kind) for solid in solids] == [int(data.truth[id])]
 
 
-def test_solids_do_not_reach_into_each_other():
+def test_solids_are_disjoint():
     for id in range(40):
         solids = world(0, id).world.solids
         grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 21)] * 3), -1).reshape(-1, 3)
         for k, solid in enumerate(solids[1:], 1):
-            points = solid.outside(grid)
-            inside = points[holds(solid, points)]
-            assert not any(holds(other, inside).any() for j, other in enumerate(solids) if j != k)
+            points = solid.to_world(grid)
+            inside = points[contains(solid, points)]
+            assert not any(contains(other, inside).any() for j, other in enumerate(solids) if j != k)
 
 
-def test_a_view_is_of_the_centres_of_pixels():
+def test_rendering_samples_pixel_centres():
     here: World = world(0, 1).world
-    seen = look(here, np.array([10.5]), np.array([20.5]))
-    assert view(here).seen.depth.reshape(SIDE, SIDE)[20, 10] == seen.depth[0]
+    hits = cast_rays(here, np.array([10.5]), np.array([20.5]))
+    assert render(here).hits.depth.reshape(SIDE, SIDE)[20, 10] == hits.depth[0]
 
 
 @pytest.mark.parametrize("target", ["depth", "normals", "edges", "reflectance", "flow"])
-def test_every_pixel_has_a_truth(target):
-    drawn = Drawn(1, target)
+def test_every_pixel_has_a_value(target):
+    source = ShapesSource(1, target)
     for id in range(40):
-        assert bool(drawn.drawn(id)[1].isfinite().all())
+        assert bool(source.render_sample(id)[1].isfinite().all())

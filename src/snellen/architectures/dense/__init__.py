@@ -1,4 +1,4 @@
-"""How, for every pixel? Networks that serve every dense task, simplest first: one line each."""
+"""Network architectures for dense prediction, simplest first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ DENSE: dict[str, DenseArchitecture[Any]] = {
         unet.ENCODER_DECODER,
         unet.UNET,
         dilated.DILATED,
-        fcn.FCN_ANY,
+        fcn.FCN_ARCHITECTURE,
     )
 }

@@ -1,4 +1,4 @@
-"""A dense architecture: a network that answers every pixel with so many numbers."""
+"""Dense architecture: a network with a fixed number of outputs per pixel."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from snellen.core.settings import Suggestion
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.network import Network
-from snellen.training.dense import Sight, tile_of, visits
+from snellen.training.dense import TileSettings, resolve_tile_size, visits_per_epoch
 from snellen.training.settings import TrainingSettings
 
-ENOUGH = 4000  # tiles: what two cores look at in two minutes, and few pictures teach little more
+TARGET_TILES = 4000  # tiles per training run: two minutes on two cores; small datasets gain little from more
 
 
 class DenseSettings(Protocol):
-    """What the settings of every dense architecture hold beside its own."""
+    """Setting groups common to all dense architectures."""
 
     @property
-    def sight(self) -> Sight: ...
+    def tiles(self) -> TileSettings: ...
     @property
-    def descent(self) -> TrainingSettings: ...
+    def training(self) -> TrainingSettings: ...
     @property
     def augment(self) -> SceneAugment: ...
 
@@ -33,25 +33,25 @@ class DenseSettings(Protocol):
 C = TypeVar("C")
 
 
-def nothing_to_begin_with(settings: Any, network: Network, run: Run) -> None:
-    return None
+def load_nothing(settings: Any, network: Network, run: Run) -> None:
+    """Default of `load_pretrained`: random initial weights."""
 
 
-def nothing_missing(settings: Any) -> None:
-    return None
+def require_nothing(settings: Any) -> None:
+    """Default of `check_requirements`: no requirements."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseArchitecture(Generic[C]):
-    """A network for every task that asks for numbers of every pixel.
+    """A network for every dense prediction task: segmentation, dense regression.
 
     Args:
         name, summary, source: as in `Learner`.
-        settings: its own beside `sight`, `descent` and `augment` (see `DenseSettings`).
+        settings: settings class, with the groups `tiles`, `training` and `augment` (see `DenseSettings`).
         body: settings, channels and K to a module (B, C, H, W) -> (B, K, H, W), for any H and W.
-        begin: puts weights to begin with into it, where its settings name any.
-        needs: raises EnvironmentProblem or UsageError where these are missing.
-        climbs: whether the ladder tries it unasked.
+        load_pretrained: loads pretrained weights, if its settings name any.
+        check_requirements: raises EnvironmentProblem or UsageError if these are missing.
+        in_default_ladder: whether the ladder includes it by default.
     """
 
     name: str
@@ -59,23 +59,25 @@ class DenseArchitecture(Generic[C]):
     source: str
     settings: type[C]
     body: Callable[[C, int, int], nn.Module]
-    begin: Callable[[C, Network, Run], None] = nothing_to_begin_with
-    needs: Callable[[C], None] = nothing_missing
+    load_pretrained: Callable[[C, Network, Run], None] = load_nothing
+    check_requirements: Callable[[C], None] = require_nothing
     in_default_ladder: bool = True
 
-    def suggested(self, spec: Spec) -> Mapping[str, Suggestion]:
-        """So many epochs that few pictures are seen often, and many not too often."""
+    def suggestions(self, spec: Spec) -> Mapping[str, Suggestion]:
+        """Suggest more epochs for small datasets, fewer for large ones."""
         count = spec.sizes.get("train", 0)
         if not count:
             return {}
-        an_epoch = count * visits(tile_of(Sight(), spec), spec)
-        epochs = max(8, round(ENOUGH / an_epoch))
-        return {"epochs": Suggestion(value=epochs, why=f"an epoch sees {an_epoch:,} tiles of {count:,} pictures")}
+        tiles_per_epoch = count * visits_per_epoch(resolve_tile_size(TileSettings(), spec), spec)
+        epochs = max(8, round(TARGET_TILES / tiles_per_epoch))
+        return {
+            "epochs": Suggestion(value=epochs, reason=f"an epoch has {tiles_per_epoch:,} tiles of {count:,} images")
+        }
 
     def preprocessing_of(self, spec: Spec) -> Preprocessing:
         return Preprocessing(channels=channels(spec))
 
 
 def channels(spec: Spec) -> int:
-    """Of the pictures as they are read: grey ones among coloured ones are read as coloured."""
+    """Number of input channels; 3 if the data has greyscale and colour images."""
     return spec.input.shape[0] or 3

@@ -1,4 +1,4 @@
-"""Fully convolutional networks on the encoders that also classify, with their weights to begin with.
+"""FCN (Long et al. 2015): fully convolutional network on a classification encoder, pretrained on request.
 
 Source: Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation"; lecture 003.
 """
@@ -11,106 +11,116 @@ import torch
 from torch import Tensor, nn
 
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import Architecture, Start
+from snellen.architectures.architecture import Architecture, InitSettings
 from snellen.architectures.dense.architecture import DenseArchitecture
-from snellen.architectures.pretrained import read, standardize, there
-from snellen.core.errors import UsageError, nearest
+from snellen.architectures.pretrained import check_weights, load_preprocessing, read_weights
+from snellen.core.errors import UsageError, suggest_name
 from snellen.core.run import Run
 from snellen.core.settings import make, settings
 from snellen.data.augment.images_with_targets import SceneAugment
-from snellen.nn.dense.fcn import FCN, Frozen
+from snellen.nn.dense.fcn import FCN, FrozenBatchNorm
 from snellen.nn.network import Network
-from snellen.training.dense import Sight
+from snellen.training.dense import TileSettings
 from snellen.training.settings import TrainingSettings
 
-PICTURE = 256  # pixels a side for which the encoder is built: one for photographs, not for stamps
+IMAGE_SIZE = 256  # input size for which the encoder is built, so that it keeps the stem for large images
 
 
 @settings
 class FCNSettings:
-    """Which encoder sees the picture, how fine its maps are taken, and how it learns."""
+    """Encoder, output stride, upsampling, pretrained weights, tiles, training and augmentation."""
 
     encoder: str = "resnet18"
-    """A network that also classifies: resnet18, vgg16, mobilenetv2 ..."""
+    """Encoder: a classification architecture, such as resnet18, vgg16 or mobilenetv2."""
     stride: Literal["32", "16", "8", "4"] = "8"
-    """Pixels between the points of the finest map whose scores are added: FCN-32s, 16s, 8s."""
+    """Output stride in pixels of the finest feature map that is used: FCN-32s, 16s, 8s."""
     upsample: Literal["deconvolution", "nearest", "bilinear", "bicubic"] = "bilinear"
-    """How scores are enlarged: by a transposed convolution that is learned, or by interpolation."""
+    """Upsampling of scores: deconvolution (learned transposed convolution) or interpolation."""
     frozen_norm: bool = False
-    """Leave batch normalisation as its weights came, for few tiles a step; for --pretrained only."""
+    """Frozen batch normalisation: keeps the pretrained statistics, for small batches; needs --pretrained."""
     pretrained: str | None = None
-    """Weights of the encoder to begin with: a run that classifies, a file, or "published"; none: random ones."""
-    sight: Sight = Sight()
-    descent: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.001, schedule="one-cycle")
+    """Pretrained weights of the encoder: a run folder of a classifier, a weights file, or "published"; none: random."""
+    tiles: TileSettings = TileSettings()
+    training: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.001, schedule="one-cycle")
     augment: SceneAugment = SceneAugment(hflip=True, brightness=0.2)
 
 
 def encoder_of(c: FCNSettings) -> Architecture[Any]:
-    """Raises UsageError for a name that is none, or a network that reads no pictures."""
-    seeing = {name: a for name, a in ARCHITECTURES.items() if "image" in a.accepts and "vector" not in a.accepts}
-    if c.encoder not in seeing:
-        raise UsageError(f"No network for pictures is called {c.encoder!r}", nearest(c.encoder, list(seeing)))
-    return seeing[c.encoder]
+    """Architecture of the encoder.
+
+    Raises:
+        UsageError: if it does not exist or takes no images.
+    """
+    for_images = {name: a for name, a in ARCHITECTURES.items() if "image" in a.accepts and "vector" not in a.accepts}
+    if c.encoder not in for_images:
+        raise UsageError(f"There is no image encoder {c.encoder!r}", suggest_name(c.encoder, list(for_images)))
+    return for_images[c.encoder]
 
 
 def body(c: FCNSettings, channels: int, outputs: int) -> nn.Module:
-    """Raises UsageError where the encoder cannot be taken apart."""
+    """Build the FCN.
+
+    Raises:
+        UsageError: if no feature maps can be extracted from the encoder.
+    """
     architecture = encoder_of(c)
-    seen = architecture.body(make(architecture.settings, {}), (channels, PICTURE, PICTURE), 1)
+    encoder = architecture.body(make(architecture.settings, {}), (channels, IMAGE_SIZE, IMAGE_SIZE), 1)
     try:
-        made: nn.Module = FCN(seen, channels, outputs, int(c.stride), c.upsample)
+        network: nn.Module = FCN(encoder, channels, outputs, int(c.stride), c.upsample)
     except (torch.fx.proxy.TraceError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"{c.encoder} has no maps that could be scored: {error}", "Take --encoder resnet18."
+            f"No feature maps can be extracted from {c.encoder}: {error}", "Use --encoder resnet18."
         ) from error
-    return Frozen(made) if c.frozen_norm else made
+    return FrozenBatchNorm(network) if c.frozen_norm else network
 
 
-def needs(c: FCNSettings) -> None:
-    """Raises where the encoder's weights are missing, or frozen ones were never learned."""
-    there(encoder_of(c), Start(pretrained=c.pretrained))
+def check_requirements(c: FCNSettings) -> None:
+    """Check that the encoder's weights are available and --frozen-norm comes with --pretrained."""
+    check_weights(encoder_of(c), InitSettings(pretrained=c.pretrained))
     if c.frozen_norm and c.pretrained is None:
         raise UsageError(
-            "--frozen-norm without --pretrained would freeze what was never learned",
+            "--frozen-norm without --pretrained would freeze untrained normalisation layers",
             "Give --pretrained, or leave --frozen-norm out.",
         )
 
 
-def begin(c: FCNSettings, network: Network, run: Run) -> None:
-    """Puts the encoder's weights in. What they were learned with goes with them; a resumed run reads nothing."""
+def load_pretrained(c: FCNSettings, network: Network, run: Run) -> None:
+    """Load the encoder's pretrained weights with their preprocessing; a resumed run reads no file."""
     if c.pretrained is None:
         return
 
-    def take() -> dict[str, Tensor]:
-        weights = read(encoder_of(c), c.pretrained or "")
+    def load() -> dict[str, Tensor]:
+        weights = read_weights(encoder_of(c), c.pretrained or "")
         fcn = network.body.body if c.frozen_norm else network.body
         assert isinstance(fcn, FCN)
-        own = fcn.encoder.state_dict()
-        wrong = [
-            name for name, tensor in own.items() if name not in weights.body or weights.body[name].shape != tensor.shape
+        current = fcn.encoder.state_dict()
+        mismatched = [
+            name
+            for name, tensor in current.items()
+            if name not in weights.body or weights.body[name].shape != tensor.shape
         ]
-        if wrong:
+        if mismatched:
             raise UsageError(
-                f"{weights.where} does not fit {c.encoder}: {wrong[0]} is not there, or of another shape",
-                "Give weights of the same network, learned from pictures of the same channels and size.",
+                f"{weights.source} does not fit {c.encoder}: {mismatched[0]} is missing or has another shape",
+                "Give weights of the same network, trained on images with the same channels and size.",
             )
-        fcn.encoder.load_state_dict({name: weights.body[name].to(tensor.dtype) for name, tensor in own.items()})
-        run.say(f"The encoder begins with {weights.where}.")
-        run.notes["pretrained"] = {"from": weights.where, "new": ["scores"]}
+        fcn.encoder.load_state_dict({name: weights.body[name].to(tensor.dtype) for name, tensor in current.items()})
+        run.message(f"Pretrained weights of the encoder loaded from {weights.source}.")
+        run.notes["pretrained"] = {"from": weights.source, "new": ["scores"]}
         return dict(weights.standardize)
 
-    known = run.once("preprocessing", take)
+    known = run.once("preprocessing", load)
     if known:
-        standardize(network, known)
+        load_preprocessing(network, known)
 
 
-FCN_ANY = DenseArchitecture[FCNSettings](
+FCN_ARCHITECTURE = DenseArchitecture[FCNSettings](
     name="fcn",
-    summary="FCN: scores from the maps of any encoder, added up from coarse to fine.",
+    summary="FCN: class scores from several feature maps of any encoder, upsampled and summed.",
     source="Long et al. 2015; lecture 003",
     settings=FCNSettings,
     body=body,
-    begin=begin,
-    needs=needs,
+    load_pretrained=load_pretrained,
+    check_requirements=check_requirements,
     in_default_ladder=False,
 )

@@ -1,4 +1,4 @@
-"""U-Net, and the encoder–decoder that it is without its skips.
+"""U-Net (Ronneberger et al. 2015), and the same encoder–decoder without skip connections.
 
 Source: Ronneberger, Fischer and Brox 2015, "U-Net"; lectures 002 and 004.
 """
@@ -13,24 +13,24 @@ from snellen.architectures.dense.architecture import DenseArchitecture
 from snellen.core.settings import Limit, settings
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.unet import UNet
-from snellen.training.dense import Sight
+from snellen.training.dense import TileSettings
 from snellen.training.settings import TrainingSettings
 
 
 @settings
 class UNetSettings:
-    """How wide and deep the network is, how it enlarges its maps, and how it learns."""
+    """Width, depth, upsampling, normalisation, tiles, training and augmentation."""
 
-    width: Annotated[int, Limit(least=1, most=1024)] = 16
-    """Channels of the largest map; every halving doubles them."""
-    depth: Annotated[int, Limit(least=1, most=8)] = 4
-    """How often the picture is halved."""
+    width: Annotated[int, Limit(min=1, max=1024)] = 16
+    """Width: channels at full resolution; every downsampling doubles them."""
+    depth: Annotated[int, Limit(min=1, max=8)] = 4
+    """Depth: number of downsamplings by 2."""
     upsample: Literal["deconvolution", "nearest", "bilinear", "bicubic"] = "bilinear"
-    """How maps are enlarged: by a transposed convolution that is learned, or by interpolation."""
+    """Upsampling of feature maps: deconvolution (learned transposed convolution) or interpolation."""
     norm: Literal["batch", "group"] = "batch"
-    """Normalisation over the batch, or over groups of channels of one picture, for batches of one or two tiles."""
-    sight: Sight = Sight()
-    descent: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
+    """Normalisation layers: batch, or group for batches of one or two tiles."""
+    tiles: TileSettings = TileSettings()
+    training: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.003, schedule="one-cycle")
     augment: SceneAugment = SceneAugment(hflip=True, brightness=0.2)
 
 
@@ -40,7 +40,7 @@ def unet(c: UNetSettings, channels: int, outputs: int, skips: bool) -> nn.Module
 
 ENCODER_DECODER = DenseArchitecture[UNetSettings](
     name="encoder-decoder",
-    summary="Halves the picture and doubles it again, without skips: all it knows of a pixel fits the smallest map.",
+    summary="Encoder–decoder: U-Net without skip connections, for comparison.",
     source="Ronneberger et al. 2015 without skips; lecture 002",
     settings=UNetSettings,
     body=lambda c, channels, outputs: unet(c, channels, outputs, skips=False),
@@ -48,7 +48,7 @@ ENCODER_DECODER = DenseArchitecture[UNetSettings](
 
 UNET = DenseArchitecture[UNetSettings](
     name="unet",
-    summary="U-Net: encoder and decoder, with skips between maps of the same size.",
+    summary="U-Net: encoder–decoder with skip connections between feature maps of equal resolution.",
     source="Ronneberger et al. 2015; lectures 002 and 004",
     settings=UNetSettings,
     body=lambda c, channels, outputs: unet(c, channels, outputs, skips=True),

@@ -1,4 +1,4 @@
-"""Augmentation of a picture with all that is told of places in it: a function of (seed, epoch, sample).
+"""Data augmentation of images with their masks, maps or boxes: a function of (seed, epoch, sample).
 
 Source: lecture 002, "Data augmentation"; Liu et al. 2016, "SSD", section 2.2, for crops and zooms of detectors.
 """
@@ -11,106 +11,111 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.random import uniform
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import PixelNumbers, Preprocessing, Target
-from snellen.data.annotations import NO_TRUTH, Truth, boxes_around
-from snellen.data.augment.dihedral import turned, turned_truth
+from snellen.data.annotations import IGNORE_INDEX, Annotation, masks_to_boxes
+from snellen.data.augment.dihedral import dihedral_transform, transform_annotation
 from snellen.data.scenes import Scene
-from snellen.data.source import as_read, at_depth
+from snellen.data.source import apply_preprocessing, cast_to_dtype
 
 
 @settings
 class SceneAugment:
-    """How far scenes are varied while learning; 0 or no is not at all."""
+    """Strength of data augmentation in training; 0 or no switches an operation off."""
 
     hflip: bool = True
-    """Mirror half of the pictures left to right."""
+    """Horizontal flip with probability 0.5."""
     rot90: bool = False
-    """Turn by a random number of quarter turns: for pictures without an upright, of a microscope or from above."""
-    zoom: Annotated[float, Limit(least=0, below=1)] = 0.0
-    """Enlarge or shrink by up to this share."""
-    random_crop: Annotated[float, Limit(least=0, below=1)] = 0.0
-    """Cut off up to this share of each side."""
-    brightness: Annotated[float, Limit(least=0, below=1)] = 0.0
-    """Brighten or darken by up to this share."""
-    channel_scale: Annotated[float, Limit(least=0, below=1)] = 0.0
-    """Scale each channel by up to this share."""
-    noise_std: Annotated[float, Limit(least=0)] = 0.0
-    """Standard deviation of Gaussian noise, as a share of the picture's range of values."""
+    """Random rotation by a multiple of 90°, for images without an upright (microscopy, aerial images)."""
+    zoom: Annotated[float, Limit(min=0, below=1)] = 0.0
+    """Random zoom in or out: maximum, as a fraction; 0: off."""
+    random_crop: Annotated[float, Limit(min=0, below=1)] = 0.0
+    """Random crop: maximum part cut off each side, as a fraction; 0: off."""
+    brightness: Annotated[float, Limit(min=0, below=1)] = 0.0
+    """Brightness jitter: maximum relative change, as a fraction; 0: off."""
+    channel_scale: Annotated[float, Limit(min=0, below=1)] = 0.0
+    """Channel scale jitter (colour): maximum relative change of each channel, as a fraction; 0: off."""
+    noise_std: Annotated[float, Limit(min=0)] = 0.0
+    """Gaussian noise: standard deviation, as a fraction of the image's range of values; 0: off."""
 
 
-VISIBLE = 0.3  # of an object; of what less is left after a crop is not learned from
+MIN_VISIBLE_FRACTION = 0.3  # objects with a smaller visible fraction after a crop are ignored
 
-_DRAWS = 12  # flip, turn, zoom, two sides, row, column, brightness, three channels, one to spare
+_DRAWS = 12  # flip, rotation, zoom, two sides, row, column, brightness, three channels, one unused
 
 
-def varied(
-    scene: Scene, epoch: int, how: SceneAugment, seed: int, target: Target | None, tile: tuple[int, int] | None = None
+def augment_scene(
+    scene: Scene,
+    epoch: int,
+    augmentation: SceneAugment,
+    seed: int,
+    target: Target | None,
+    tile: tuple[int, int] | None = None,
 ) -> Scene:
-    """The scene as it is seen in an epoch.
+    """Augment a scene for an epoch.
 
     Args:
-        target: says which numbers are vectors, and which keypoints change places in a mirror.
-        tile: (height, width) in pixels to cut out, for learning from pictures of one size; None keeps the picture's
-            size but for `cut`. What lies outside the picture is zero, and has no truth.
+        target: states which numbers are vectors, and which keypoints swap in a flip.
+        tile: (height, width) of the crop in pixels, for training on images of one size; None keeps the image's size
+            except for `random_crop`. Outside the image, pixels are zero and have no annotation.
     Returns:
-        a scene of the same depth. Of an object that was cut the box is that of what is left; with less than 30 % left
-        it is `ignored`, and with nothing it is gone.
+        a scene of the same depth. Boxes of cropped objects are those of the visible part; objects of which less than
+        30 % is visible are `ignored`, invisible ones are removed.
     """
     u = uniform(torch.tensor([scene.id]), _DRAWS, seed, "scene", epoch)[0].tolist()
     image, truth = scene.image, scene.truth
-    mirror, quarters = how.hflip and u[0] < 0.5, int(4 * u[1]) if how.rot90 else 0
-    if mirror or quarters:
+    flip, quarter_turns = augmentation.hflip and u[0] < 0.5, int(4 * u[1]) if augmentation.rot90 else 0
+    if flip or quarter_turns:
         height, width = image.shape[-2:]
-        image = turned(image, mirror, quarters)
-        truth = turned_truth(truth, target, width, height, mirror, quarters)
-    window = _window(image.shape[-2], image.shape[-1], how, u, tile)
+        image = dihedral_transform(image, flip, quarter_turns)
+        truth = transform_annotation(truth, target, width, height, flip, quarter_turns)
+    window = _window(image.shape[-2], image.shape[-1], augmentation, u, tile)
     if window != Window(0, 0, *image.shape[-2:], *image.shape[-2:]):
-        image, truth = window.of_picture(image), window.of_truth(truth, target)
-    return Scene(_lit(image, scene.id, how, u, seed, epoch), truth, scene.id)
+        image, truth = window.crop_image(image), window.crop_annotation(truth, target)
+    return Scene(_photometric(image, scene.id, augmentation, u, seed, epoch), truth, scene.id)
 
 
 class Window(NamedTuple):
-    """A part of a picture, in its pixels, that is brought to a size. It may reach beyond the picture."""
+    """A crop of an image, in pixels, with its output size. It may extend beyond the image."""
 
     top: int
     left: int
     height: int
     width: int
-    to_height: int
-    to_width: int
+    out_height: int
+    out_width: int
 
     @property
     def scale(self) -> tuple[float, float]:
-        """By how much x and y grow."""
-        return self.to_width / self.width, self.to_height / self.height
+        """Scale factors of x and y."""
+        return self.out_width / self.width, self.out_height / self.height
 
-    def of_picture(self, image: Tensor) -> Tensor:
-        """(C, to_height, to_width): bilinear, averaged where it shrinks; zero outside."""
-        rows, columns = self._places(image, 1.0)
-        cut = _gathered(image, rows, columns, 0)
-        return as_read(cut[None], Preprocessing(size=(self.to_height, self.to_width)))[0]
+    def crop_image(self, image: Tensor) -> Tensor:
+        """(C, out_height, out_width): bilinear with antialiasing; zero outside."""
+        rows, columns = self._indices(image, 1.0)
+        cut = _gather(image, rows, columns, 0)
+        return apply_preprocessing(cut[None], Preprocessing(size=(self.out_height, self.out_width)))[0]
 
-    def of_map(self, x: Tensor, outside: float) -> Tensor:
-        """(..., to_height, to_width): the value of the pixel in which the new pixel's centre lies."""
-        rows, columns = self._places(x, None)
-        return _gathered(x, rows, columns, outside)
+    def crop_map(self, x: Tensor, outside: float) -> Tensor:
+        """(..., out_height, out_width): nearest neighbour; `outside` beyond the image."""
+        rows, columns = self._indices(x, None)
+        return _gather(x, rows, columns, outside)
 
-    def of_truth(self, truth: Truth, target: Target | None) -> Truth:
-        if isinstance(truth, Objects):
+    def crop_annotation(self, truth: Annotation, target: Target | None) -> Annotation:
+        if isinstance(truth, GroundTruth):
             return self._objects(truth)
         if not truth.is_floating_point():
-            return self.of_map(truth, NO_TRUTH)
-        moved = self.of_map(truth, math.nan)
+            return self.crop_map(truth, IGNORE_INDEX)
+        moved = self.crop_map(truth, math.nan)
         if isinstance(target, PixelNumbers) and target.kind == "flow":
             moved = moved * moved.new_tensor(self.scale)[:, None, None]
         return moved
 
-    def _places(self, x: Tensor, step: float | None) -> tuple[Tensor, Tensor]:
-        """The row and column of `x` for every row and column of the window, or of what it is brought to."""
-        sizes = (self.height, self.width) if step is not None else (self.to_height, self.to_width)
+    def _indices(self, x: Tensor, step: float | None) -> tuple[Tensor, Tensor]:
+        """Rows and columns of `x` for those of the window, or of its output if `step` is None."""
+        sizes = (self.height, self.width) if step is not None else (self.out_height, self.out_width)
         starts, lengths = (self.top, self.left), (self.height, self.width)
         rows, columns = (
             start + ((torch.arange(size, device=x.device) + 0.5) * (length / size)).long()
@@ -118,76 +123,80 @@ class Window(NamedTuple):
         )
         return rows, columns
 
-    def _objects(self, truth: Objects) -> Objects:
+    def _objects(self, truth: GroundTruth) -> GroundTruth:
         scale = truth.boxes.new_tensor(self.scale)  # (2,)
         start = truth.boxes.new_tensor([self.left, self.top])
-        most = truth.boxes.new_tensor([self.to_width, self.to_height])
+        size = truth.boxes.new_tensor([self.out_width, self.out_height])
         corners = (truth.boxes.view(-1, 2, 2) - start) * scale
-        inside = corners.clamp(min=torch.zeros_like(most), max=most)  # (N, 2, 2)
-        whole, left = ((c[:, 1] - c[:, 0]).prod(1) for c in (corners, inside))
-        share = torch.where(whole > 0, left / whole, 0.0)
-        boxes, areas, masks = inside.flatten(1), truth.areas * scale.prod() * share, None
+        inside = corners.clamp(min=torch.zeros_like(size), max=size)  # (N, 2, 2)
+        full_area, visible_area = ((c[:, 1] - c[:, 0]).prod(1) for c in (corners, inside))
+        visible = torch.where(full_area > 0, visible_area / full_area, 0.0)
+        boxes, areas, masks = inside.flatten(1), truth.areas * scale.prod() * visible, None
         if truth.masks is not None:
-            masks = self.of_map(truth.masks, 0)
-            there = masks.flatten(1).sum(1)
-            size = truth.masks.flatten(1).sum(1) * scale.prod()
-            share = torch.where(size > 0, there / size, 0.0)
-            boxes, areas = boxes_around(masks), there.float()
-        points = None if truth.keypoints is None else self._keypoints(truth.keypoints, start, scale, most)
-        ignored = truth.ignored | ((share < VISIBLE) & ~truth.crowd)
-        changed = truth._replace(boxes=boxes, areas=areas, masks=masks, keypoints=points, ignored=ignored)
-        return changed.of((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+            masks = self.crop_map(truth.masks, 0)
+            visible_pixels = masks.flatten(1).sum(1)
+            full_pixels = truth.masks.flatten(1).sum(1) * scale.prod()
+            visible = torch.where(full_pixels > 0, visible_pixels / full_pixels, 0.0)
+            boxes, areas = masks_to_boxes(masks), visible_pixels.float()
+        points = None if truth.keypoints is None else self._keypoints(truth.keypoints, start, scale, size)
+        ignored = truth.ignored | ((visible < MIN_VISIBLE_FRACTION) & ~truth.crowd)
+        cropped = truth._replace(boxes=boxes, areas=areas, masks=masks, keypoints=points, ignored=ignored)
+        return cropped.select((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
 
-    def _keypoints(self, points: Tensor, start: Tensor, scale: Tensor, most: Tensor) -> Tensor:
+    def _keypoints(self, points: Tensor, start: Tensor, scale: Tensor, size: Tensor) -> Tensor:
         xy = (points[..., :2] - start) * scale
-        there = (points[..., 2] > 0) & (xy >= 0).all(-1) & (xy < most).all(-1)
-        return torch.cat([xy, points[..., 2:]], -1) * there[..., None]
+        inside = (points[..., 2] > 0) & (xy >= 0).all(-1) & (xy < size).all(-1)
+        return torch.cat([xy, points[..., 2:]], -1) * inside[..., None]
 
 
-def _gathered(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tensor:
-    """Rows and columns of (..., H, W), those beyond it filled."""
-    if x.dtype == torch.uint16:  # for which torch has few operations
-        return _gathered(x.view(torch.int16), rows, columns, outside).view(torch.uint16)
+def _gather(x: Tensor, rows: Tensor, columns: Tensor, outside: float) -> Tensor:
+    """Gather rows and columns of (..., H, W); fill those outside."""
+    if x.dtype == torch.uint16:  # torch supports few operations on uint16
+        return _gather(x.view(torch.int16), rows, columns, outside).view(torch.uint16)
     height, width = x.shape[-2:]
-    off = ((rows < 0) | (rows >= height))[:, None] | ((columns < 0) | (columns >= width))
+    is_outside = ((rows < 0) | (rows >= height))[:, None] | ((columns < 0) | (columns >= width))
     cut = x[..., rows.clamp(0, height - 1), :][..., columns.clamp(0, width - 1)]
-    return cut.masked_fill(off, outside) if bool(off.any()) else cut
+    return cut.masked_fill(is_outside, outside) if bool(is_outside.any()) else cut
 
 
-def _window(height: int, width: int, how: SceneAugment, u: list[float], tile: tuple[int, int] | None) -> Window:
-    to = tile or (
-        max(1, round(height * (1 - how.random_crop * u[3]))),
-        max(1, round(width * (1 - how.random_crop * u[4]))),
+def _window(
+    height: int, width: int, augmentation: SceneAugment, u: list[float], tile: tuple[int, int] | None
+) -> Window:
+    output = tile or (
+        max(1, round(height * (1 - augmentation.random_crop * u[3]))),
+        max(1, round(width * (1 - augmentation.random_crop * u[4]))),
     )
-    scale = 1 + how.zoom * (2 * u[2] - 1)
-    tall, wide = (max(1, round(side / scale)) for side in to)
-    top, left = (_start(whole, part, draw) for whole, part, draw in ((height, tall, u[5]), (width, wide, u[6])))
-    return Window(top, left, tall, wide, *to)
+    scale = 1 + augmentation.zoom * (2 * u[2] - 1)
+    crop_height, crop_width = (max(1, round(side / scale)) for side in output)
+    top, left = (
+        _random_start(side, crop, u) for side, crop, u in ((height, crop_height, u[5]), (width, crop_width, u[6]))
+    )
+    return Window(top, left, crop_height, crop_width, *output)
 
 
-def _start(whole: int, part: int, draw: float) -> int:
-    """Where a part of that length begins: anywhere inside, or anywhere around where it is longer."""
-    room = abs(whole - part)
-    start = min(int(draw * (room + 1)), room)
-    return start if part <= whole else -start
+def _random_start(side: int, crop: int, u: float) -> int:
+    """Random start of a crop along one side: inside the image, or around it if the crop is longer. u: in [0, 1)."""
+    slack = abs(side - crop)
+    start = min(int(u * (slack + 1)), slack)
+    return start if crop <= side else -start
 
 
-def _lit(image: Tensor, id: int, how: SceneAugment, u: list[float], seed: int, epoch: int) -> Tensor:
-    """Brightness, colour and noise, which leave every place where it is."""
-    if not (how.brightness or how.channel_scale or how.noise_std):
+def _photometric(image: Tensor, id: int, augmentation: SceneAugment, u: list[float], seed: int, epoch: int) -> Tensor:
+    """Photometric augmentation: brightness, colour and noise."""
+    if not (augmentation.brightness or augmentation.channel_scale or augmentation.noise_std):
         return image
     x = image.float()
     value_range = x.amax() - x.amin()
     factor = x.new_tensor(
         [
-            (1 + how.brightness * (2 * u[7] - 1)) * (1 + how.channel_scale * (2 * u[8 + c % 3] - 1))
+            (1 + augmentation.brightness * (2 * u[7] - 1)) * (1 + augmentation.channel_scale * (2 * u[8 + c % 3] - 1))
             for c in range(x.shape[0])
         ]
     )  # (C,)
     x = x * factor[:, None, None]
-    if how.noise_std:
-        # Box-Muller on counter draws: one pair of uniforms a value.
+    if augmentation.noise_std:
+        # Box-Muller transform: two uniform numbers per value.
         v = uniform(torch.tensor([id], device=x.device), 2 * x.numel(), seed, "scene noise", epoch)[0].view(2, -1)
         normal = torch.sqrt(-2 * torch.log1p(-v[0])) * torch.cos(2 * math.pi * v[1])
-        x = x + normal.view(x.shape) * (how.noise_std * value_range)
-    return at_depth(x, image.dtype)
+        x = x + normal.view(x.shape) * (augmentation.noise_std * value_range)
+    return cast_to_dtype(x, image.dtype)

@@ -1,7 +1,7 @@
-"""What is wrong with the data, said before anything is learned: all problems at once, each with its remedy.
+"""Checks of a dataset before training: all problems at once, each with its remedy.
 
-Headers and names are looked at always; contents and copies where there are few enough pictures, else as they are
-first decoded, and a finding says so. Strict by default; quarantine sets bad samples aside and lists them.
+Headers and names are always checked; contents and duplicates only if there are few enough images, else they are
+deferred, which a finding states. Strict by default; with quarantine, bad samples are skipped and listed.
 """
 
 from __future__ import annotations
@@ -15,166 +15,175 @@ import torch
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
-from snellen.data.check.duplicates import Duplicates, Pair, copies_of_array, copies_of_files, groups_of
+from snellen.data.check.duplicates import (
+    Duplicates,
+    Pair,
+    connected_groups,
+    find_array_duplicates,
+    find_file_duplicates,
+)
 from snellen.data.check.findings import (
-    PUT_OFF,
-    SHOWN,
-    few,
-    imbalance,
-    leakage,
-    more,
-    of_copies,
-    of_groups,
-    of_headers,
-    of_sizes,
+    DEFERRED,
+    MAX_NAMES,
+    and_more,
+    conversion_findings,
+    duplicate_findings,
+    few_samples_findings,
+    imbalance_findings,
+    leakage_findings,
+    size_findings,
+    split_group_findings,
 )
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
-from snellen.data.decode.header import Unusable
+from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
-from snellen.data.source import Array, BadSamples, Skipped
+from snellen.data.source import ArraySource, BadSamples, Skipped
 
-LATEST = 200_000  # pictures; comparing more with each other takes longer than training
-ALLOWED_LOSS = 0.01  # of the samples, that quarantine may leave out
+MAX_COMPARED = 200_000  # images; comparing more takes longer than training
+MAX_SKIPPED_FRACTION = 0.01  # of the samples, with quarantine
 
 
-class Rejected(DataError):
-    """Data that is refused. `findings` has all that the check found, `aside` every bad sample with its reason."""
+class DatasetRejected(DataError):
+    """A dataset that fails the check. `findings` has all findings, `skipped` every bad sample with its reason."""
 
-    def __init__(self, cause: str, remedy: str, findings: tuple[Finding, ...], aside: tuple[Skipped, ...]) -> None:
+    def __init__(self, cause: str, remedy: str, findings: tuple[Finding, ...], skipped: tuple[Skipped, ...]) -> None:
         super().__init__(cause, remedy)
         self.findings = findings
-        self.aside = aside
+        self.skipped = skipped
 
 
-def check(draft: RawDataset, options: OpenOptions) -> RawDataset:
-    """The draft with findings added, bad samples set aside where that is asked for, and copies in one group.
+def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
+    """Check raw data: add findings, skip bad samples if quarantine is on, and put duplicates in one group.
 
     Raises:
-        Rejected: for samples that cannot be used, unless `options.quarantine`; for too many of them even then.
+        DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
-    if draft.inputs and next(iter(draft.inputs.values())).modality != "image":
-        return dataclasses.replace(draft, findings=(*draft.findings, *of_groups(draft), *imbalance(draft), *few(draft)))
-    copies = _copies(draft.source, options.full)
-    unread = _bad(draft.source, copies)
-    bad = {**draft.bad, **unread}
+    if raw.inputs and next(iter(raw.inputs.values())).modality != "image":
+        return dataclasses.replace(
+            raw,
+            findings=(*raw.findings, *split_group_findings(raw), *imbalance_findings(raw), *few_samples_findings(raw)),
+        )
+    copies = _find_duplicates(raw.source, options.full)
+    unreadable = _unreadable_samples(raw.source, copies)
+    bad = {**raw.bad_samples, **unreadable}
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
-    same, torn = _under_two_labels(draft, copies.exact)
-    elsewhere = sum(finding.count for finding in draft.findings if finding.severity == "error")
-    findings = [*draft.findings, *draft.objections, *_of_bad(unread), *torn]
-    if isinstance(draft.source, ImageFiles):
-        bad.update({id: Skipped(draft.source.name(id), "lies under two labels", _ONE_LABEL) for id in same})
-    draft = dataclasses.replace(draft, findings=tuple(findings))
+    two_labels, conflicting = _conflicting_labels(raw, copies.exact)
+    lost_before = sum(finding.count for finding in raw.findings if finding.severity == "error")
+    findings = [*raw.findings, *raw.bad_sample_findings, *_unreadable_findings(unreadable), *conflicting]
+    if isinstance(raw.source, ImageFiles):
+        bad.update({id: Skipped(raw.source.name(id), "has two labels", _ONE_LABEL) for id in two_labels})
+    raw = dataclasses.replace(raw, findings=tuple(findings))
     if any(finding.severity == "error" for finding in findings):
-        draft = _quarantined(draft, bad, elsewhere, options)
-    keep = np.array([id for id in range(len(draft.source)) if id not in bad], np.int64)
-    if len(keep) < len(draft.source):
-        draft, copies = _keep(draft, keep), _renumbered(copies, keep)
+        raw = _apply_quarantine(raw, bad, lost_before, options)
+    usable = np.array([id for id in range(len(raw.source)) if id not in bad], np.int64)
+    if len(usable) < len(raw.source):
+        raw, copies = _subset(raw, usable), _renumber(copies, usable)
     pairs = [*copies.exact, *copies.near]
     findings = [
-        *of_copies(draft, copies),
-        *of_groups(draft),
-        *of_sizes(draft),
-        *of_headers(draft.source),
-        *imbalance(draft),
+        *duplicate_findings(raw, copies),
+        *split_group_findings(raw),
+        *size_findings(raw),
+        *conversion_findings(raw.source),
+        *imbalance_findings(raw),
     ]
-    groups = groups_of(len(draft.source), pairs, draft.groups) if pairs else draft.groups
-    draft = dataclasses.replace(draft, groups=groups, findings=(*draft.findings, *findings))
-    return dataclasses.replace(draft, findings=(*draft.findings, *few(draft)))
+    groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
+    raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
+    return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw)))
 
 
-def looked_late(data: Dataset[Labelled]) -> tuple[Dataset[Labelled], list[Finding]]:
-    """The data with what `check` put off looked at, and what that found; see `late_check`."""
-    late = late_check(data)
-    kept = [finding for finding in data.findings if not finding.message.startswith(PUT_OFF)]
-    return dataclasses.replace(data, findings=(*kept, *late)), late
+def with_deferred_checks(data: Dataset[Labelled]) -> tuple[Dataset[Labelled], list[Finding]]:
+    """`run_deferred_checks`; return the data with the new findings, and these."""
+    deferred = run_deferred_checks(data)
+    previous = [finding for finding in data.findings if not finding.message.startswith(DEFERRED)]
+    return dataclasses.replace(data, findings=(*previous, *deferred)), deferred
 
 
-def late_check(data: Dataset[Labelled]) -> list[Finding]:
-    """What `check` put off, for the splits as they are: to be called before the test split is opened.
+def run_deferred_checks(data: Dataset[Labelled]) -> list[Finding]:
+    """Run the checks that `check_dataset` deferred, for the current splits. Call it before the test split is opened.
 
     Returns:
-        nothing where nothing was put off.
+        findings; an empty list if no check was deferred.
     Raises:
-        BadSamples: naming every picture that cannot be decoded.
+        BadSamples: naming every image that cannot be decoded.
     """
-    if not any(finding.message.startswith(PUT_OFF) for finding in data.findings):
+    if not any(finding.message.startswith(DEFERRED) for finding in data.findings):
         return []
-    if len(data.source) > LATEST:
+    if len(data.source) > MAX_COMPARED:
         return [
             Finding(
                 kind="near-copies",
-                message=f"{len(data.source):,} pictures are too many for near copies",
-                remedy="Leakage by exact copies is known; compare a part of the data for the others.",
+                message=f"{len(data.source):,} images are too many to search for near copies",
+                remedy="Exact copies are checked; check a part of the data for near copies.",
             )
         ]
-    copies = _copies(data.source, True)
+    copies = _find_duplicates(data.source, True)
     if copies.bad:
         raise BadSamples({id: p.cause for id, p in copies.bad.items()}, {id: data.name(id) for id in copies.bad})
-    given = np.full(len(data.source), len(SPLITS), np.int64)  # those of no split stay so
-    for place, name in enumerate(SPLITS):
-        given[data.splits[name].numpy()] = place
-    return leakage(data.source, given, copies)
+    given = np.full(len(data.source), len(SPLITS), np.int64)  # samples without a split keep this value
+    for index, name in enumerate(SPLITS):
+        given[data.splits[name].numpy()] = index
+    return leakage_findings(data.source, given, copies)
 
 
-_ONE_LABEL = "Decide for one label, or leave the picture out with --quarantine."
-_MEND = "Mend or remove them, or leave them out with --quarantine."
+_ONE_LABEL = "Keep one label, or skip the images with --quarantine."
+_REPAIR = "Repair or remove them, or skip them with --quarantine."
 
 
-def _copies(source: object, full: bool) -> Duplicates:
+def _find_duplicates(source: object, full: bool) -> Duplicates:
     if isinstance(source, ImageFiles):
-        return copies_of_files(source, full)
-    if isinstance(source, Array):
-        return copies_of_array(source, full)
+        return find_file_duplicates(source, full)
+    if isinstance(source, ArraySource):
+        return find_array_duplicates(source, full)
     return Duplicates([], [], {}, True)
 
 
-def _bad(source: object, copies: Duplicates) -> dict[int, Skipped]:
+def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped]:
     """Samples whose header or content cannot be read."""
     if not isinstance(source, ImageFiles | FramePairs):
         return {}
-    problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, Unusable)} | copies.bad
+    problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, UnusableFile)} | copies.bad
     return {id: Skipped(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
 
 
-def _of_bad(bad: dict[int, Skipped]) -> list[Finding]:
+def _unreadable_findings(bad: dict[int, Skipped]) -> list[Finding]:
     if not bad:
         return []
-    first = "; ".join(f"{aside.path} {aside.reason}" for aside in list(bad.values())[:SHOWN])
-    remedies = {aside.remedy for aside in bad.values()}
-    remedy = remedies.pop() if len(remedies) == 1 else _MEND
-    unopened = {"is not there", "is a link to nothing", "may not be read", "is no regular file"}
-    kind = "unreadable" if all(aside.reason in unopened for aside in bad.values()) else "corrupt"
+    first = "; ".join(f"{skipped.path} {skipped.reason}" for skipped in list(bad.values())[:MAX_NAMES])
+    remedies = {skipped.remedy for skipped in bad.values()}
+    remedy = remedies.pop() if len(remedies) == 1 else _REPAIR
+    unopened = {"does not exist", "is a dangling link", "has no read permission", "is not a regular file"}
+    kind = "unreadable" if all(skipped.reason in unopened for skipped in bad.values()) else "corrupt"
     return [
         Finding(
             kind=kind,
-            message=f"{len(bad)} pictures cannot be read: {first}{more(len(bad))}",
+            message=f"{len(bad)} images cannot be read: {first}{and_more(len(bad))}",
             remedy=remedy,
             severity="error",
-            where=tuple(aside.path for aside in bad.values()),
+            where=tuple(skipped.path for skipped in bad.values()),
             count=len(bad),
         )
     ]
 
 
-def _under_two_labels(draft: RawDataset, exact: Sequence[Pair]) -> tuple[list[int], list[Finding]]:
-    """Exact copies with different classes: an error among files, which can be mended; in ready arrays a warning."""
-    if draft.truth is None or not isinstance(draft.target, Classes):
+def _conflicting_labels(raw: RawDataset, exact: Sequence[Pair]) -> tuple[list[int], list[Finding]]:
+    """Exact copies with different classes: an error for files, a warning for arrays, which cannot be repaired."""
+    if raw.truth is None or not isinstance(raw.target, Classes):
         return [], []
-    torn = [(a, b) for a, b in exact if draft.truth[a] != draft.truth[b]]
-    if not torn:
+    conflicting = [(a, b) for a, b in exact if raw.truth[a] != raw.truth[b]]
+    if not conflicting:
         return [], []
-    among = {a for a, _ in torn}
-    ids = sorted({id for a, b in exact if a in among for id in (a, b)})
-    names = [draft.source.name(id) for id in ids]
-    first = "; ".join(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn[:SHOWN])
-    severity = "error" if isinstance(draft.source, ImageFiles) else "warning"
+    first_ids = {a for a, _ in conflicting}
+    ids = sorted({id for a, b in exact if a in first_ids for id in (a, b)})
+    names = [raw.source.name(id) for id in ids]
+    first = "; ".join(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in conflicting[:MAX_NAMES])
+    severity = "error" if isinstance(raw.source, ImageFiles) else "warning"
     return ids, [
         Finding(
             kind="two-labels",
             remedy=_ONE_LABEL,
-            message=f"{len(torn)} pictures lie under two labels: {first}{more(len(torn))}",
+            message=f"{len(conflicting)} images have two labels: {first}{and_more(len(conflicting))}",
             severity=severity,
             where=tuple(names),
             count=len(ids),
@@ -182,86 +191,91 @@ def _under_two_labels(draft: RawDataset, exact: Sequence[Pair]) -> tuple[list[in
     ]
 
 
-def _quarantined(draft: RawDataset, bad: dict[int, Skipped], elsewhere: int, options: OpenOptions) -> RawDataset:
-    """Turns errors into warnings where quarantine is asked for and leaves out no more than it may.
+def _apply_quarantine(raw: RawDataset, bad: dict[int, Skipped], lost_before: int, options: OpenOptions) -> RawDataset:
+    """With quarantine, turn errors into warnings, unless too many samples would be skipped.
 
     Args:
-        elsewhere: samples that were lost before they came into the source.
+        lost_before: samples that were lost before the source was made.
     """
-    errors = [finding for finding in draft.findings if finding.severity == "error"]
-    where = f"{draft.source.root}: " if isinstance(draft.source, ImageFiles | FramePairs) else ""
-    gone = tuple(dict.fromkeys(bad.values()))  # one file may be several samples of a table
-    aside = (*draft.aside, *gone)
+    errors = [finding for finding in raw.findings if finding.severity == "error"]
+    where = f"{raw.source.root}: " if isinstance(raw.source, ImageFiles | FramePairs) else ""
+    newly_skipped = tuple(dict.fromkeys(bad.values()))  # a file may be several samples of a table
+    skipped = (*raw.skipped, *newly_skipped)
     cause = where + "; ".join(finding.message for finding in errors)
     if not options.quarantine:
-        remedy = errors[0].remedy if len(errors) == 1 else _MEND
-        raise Rejected(cause, remedy, draft.findings, aside)
-    lost = len(bad) + elsewhere
-    total = len(draft.source) + elsewhere
-    if lost == total or (lost > ALLOWED_LOSS * total and not options.allow_skipped):
-        raise Rejected(
-            f"{where}quarantine would leave out {lost} of {total} samples ({cause})",
-            "Mend them, or allow it with --allow-skipped." if lost < total else "None would be left.",
-            draft.findings,
-            aside,
+        remedy = errors[0].remedy if len(errors) == 1 else _REPAIR
+        raise DatasetRejected(cause, remedy, raw.findings, skipped)
+    lost = len(bad) + lost_before
+    total = len(raw.source) + lost_before
+    if lost == total or (lost > MAX_SKIPPED_FRACTION * total and not options.allow_skipped):
+        raise DatasetRejected(
+            f"{where}quarantine would skip {lost} of {total} samples ({cause})",
+            "Repair them, or allow this with --allow-skipped."
+            if lost < total
+            else "Repair them: no sample would remain.",
+            raw.findings,
+            skipped,
         )
-    softer = tuple(
+    downgraded = tuple(
         dataclasses.replace(finding, severity="warning") if finding.severity == "error" else finding
-        for finding in draft.findings
+        for finding in raw.findings
     )
-    files = dict(draft.files)
+    files = dict(raw.files)
     if files:
-        fewer = len(gone) if not isinstance(draft.source, ImageFiles) else draft.source.lost(set(bad))
-        files["used"] = files.get("used", 0) - fewer
-        files["set aside"] = files.get("set aside", 0) + fewer
-    return dataclasses.replace(draft, findings=softer, aside=aside, files=files)
+        num_lost = (
+            len(newly_skipped) if not isinstance(raw.source, ImageFiles) else raw.source.count_lost_files(set(bad))
+        )
+        files["used"] = files.get("used", 0) - num_lost
+        files["set aside"] = files.get("set aside", 0) + num_lost
+    return dataclasses.replace(raw, findings=downgraded, skipped=skipped, files=files)
 
 
-def _keep(draft: RawDataset, ids: np.ndarray) -> RawDataset:
-    """The draft with these samples only; a class of which nothing is left goes too."""
-    assert isinstance(draft.source, ImageFiles | FramePairs)
-    source = draft.source.subset(ids)
-    place = torch.from_numpy(ids)
-    truth = draft.truth[place] if draft.truth is not None else None
-    target, findings = draft.target, list(draft.findings)
+def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
+    """Select these samples; classes without samples are removed."""
+    assert isinstance(raw.source, ImageFiles | FramePairs)
+    source = raw.source.subset(ids)
+    index = torch.from_numpy(ids)
+    truth = raw.truth[index] if raw.truth is not None else None
+    target, findings = raw.target, list(raw.findings)
     if isinstance(target, Classes) and truth is not None:
-        left = torch.unique(truth)
-        gone = [name for k, name in enumerate(target.names) if k not in set(left.tolist())]
-        if gone:
-            if len(left) < 2:
+        remaining = torch.unique(truth)
+        empty = [name for k, name in enumerate(target.names) if k not in set(remaining.tolist())]
+        if empty:
+            if len(remaining) < 2:
                 raise DataError(
-                    f"{source.root}: one class is left ({target.names[int(left[0])]}) without bad pictures",
-                    "Mend the pictures of the others.",
+                    f"{source.root}: only class {target.names[int(remaining[0])]} has readable images",
+                    "Repair the images of the other classes.",
                 )
             findings.append(
                 Finding(
                     kind="empty-class",
-                    message=f"nothing is left of {', '.join(gone[:SHOWN])}",
-                    remedy="Mend their pictures.",
-                    where=tuple(gone),
-                    count=len(gone),
+                    message=f"no image is left of {', '.join(empty[:MAX_NAMES])}",
+                    remedy="Repair their images.",
+                    where=tuple(empty),
+                    count=len(empty),
                 )
             )
-            truth = torch.searchsorted(left, truth)
-            target = Classes(names=tuple(target.names[k] for k in left.tolist()))
-    inputs = {name: source.input() for name in draft.inputs}
-    annotations = None if draft.annotations is None else draft.annotations.subset(ids)
+            truth = torch.searchsorted(remaining, truth)
+            target = Classes(names=tuple(target.names[k] for k in remaining.tolist()))
+    inputs = {name: source.input() for name in raw.inputs}
+    annotations = None if raw.annotations is None else raw.annotations.subset(ids)
     return dataclasses.replace(
-        draft,
+        raw,
         source=source,
         truth=truth,
         target=target,
         inputs=inputs,
         annotations=annotations,
         findings=tuple(findings),
-        given=None if draft.given is None else draft.given[ids],
-        groups=None if draft.groups is None else draft.groups[ids],
+        given_splits=None if raw.given_splits is None else raw.given_splits[ids],
+        groups=None if raw.groups is None else raw.groups[ids],
     )
 
 
-def _renumbered(copies: Duplicates, ids: np.ndarray) -> Duplicates:
-    place = {int(old): new for new, old in enumerate(ids)}
+def _renumber(copies: Duplicates, ids: np.ndarray) -> Duplicates:
+    new_id = {int(old): new for new, old in enumerate(ids)}
     exact, near = (
-        [(place[a], place[b]) for a, b in pairs if a in place and b in place] for pairs in (copies.exact, copies.near)
+        [(new_id[a], new_id[b]) for a, b in pairs if a in new_id and b in new_id]
+        for pairs in (copies.exact, copies.near)
     )
     return copies._replace(exact=exact, near=near, bad={})

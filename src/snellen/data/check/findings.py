@@ -1,4 +1,4 @@
-"""What the check has to say about data that can be used: copies, leakage, groups, depth, balance, size."""
+"""Findings about usable data: duplicates, leakage, groups, conversions, sizes, class imbalance, few samples."""
 
 from __future__ import annotations
 
@@ -11,139 +11,141 @@ from torch import Tensor
 
 from snellen.core.spec import Classes, Preprocessing, Scenic
 from snellen.core.views import Finding
-from snellen.data.check.duplicates import Duplicates, Pair, groups_of
+from snellen.data.check.duplicates import Duplicates, Pair, connected_groups
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.header import Header
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.source import BadSamples, Skipped, Source
-from snellen.data.splits import divide
+from snellen.data.splits import make_splits
 
-SHOWN = 5  # names in a message; `Finding.where` has all
-UNEVEN = 0.2  # a class with a smaller share of the largest class is worth a word
-FEW, FEW_OF_A_CLASS = 1000, 20  # samples in all, and of any class in the test split
-PUT_OFF = "not looked at yet: "
-_FOLDS = "--folds 5 tests on every sample once."
-_RANGE_OF = 64  # deep pictures whose range is looked at
+MAX_NAMES = 5  # names in a message; all are in `Finding.where`
+MIN_CLASS_RATIO = 0.2  # smaller classes, relative to the largest, are reported
+MIN_SAMPLES, MIN_TEST_SAMPLES_PER_CLASS = 1000, 20  # fewer are reported
+DEFERRED = "not checked yet: "
+_FOLDS = "Use --folds 5 to test on every sample once."
+_RANGE_SAMPLE_SIZE = 64  # images of more than 8 bits that are read for their range
 
 
-def of_copies(draft: RawDataset, copies: Duplicates) -> list[Finding]:
+def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
+    """Exact and near copies, near copies with two labels, and leakage between given splits."""
     findings = []
     for kind, word, pairs in (("copies", "exact", copies.exact), ("near-copies", "near", copies.near)):
         if pairs:
             findings.append(
                 Finding(
                     kind=kind,
-                    message=f"{len(pairs)} {word} copies: {named(draft, pairs)}",
-                    remedy="They are kept in one split; remove them if they are not meant to count twice.",
+                    message=f"{len(pairs)} {word} copies: {describe_pairs(raw, pairs)}",
+                    remedy="They stay in one split; remove them if they should not count twice.",
                     severity="note" if kind == "copies" else "warning",
-                    where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in pairs),
+                    where=tuple(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in pairs),
                     count=len(pairs),
                 )
             )
-    labels = draft.truth if isinstance(draft.target, Classes) else None
+    labels = raw.truth if isinstance(raw.target, Classes) else None
     if labels is not None:
-        torn = [(a, b) for a, b in copies.near if labels[a] != labels[b]]
-        if torn:
+        conflicting = [(a, b) for a, b in copies.near if labels[a] != labels[b]]
+        if conflicting:
             findings.append(
                 Finding(
                     kind="two-labels",
-                    message=f"{len(torn)} near copies have two labels: {named(draft, torn)}",
-                    remedy="Look at them: one of the labels may be wrong.",
-                    where=tuple(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in torn),
-                    count=len(torn),
+                    message=f"{len(conflicting)} near copies have two labels: {describe_pairs(raw, conflicting)}",
+                    remedy="Check these images: one of the labels may be wrong.",
+                    where=tuple(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in conflicting),
+                    count=len(conflicting),
                 )
             )
-    if draft.given is not None:
-        findings += leakage(draft.source, draft.given, copies)
-    if not copies.looked:
+    if raw.given_splits is not None:
+        findings += leakage_findings(raw.source, raw.given_splits, copies)
+    if not copies.complete:
         findings.append(
             Finding(
                 kind="near-copies",
                 severity="note",
-                message=f"{PUT_OFF}{copies.left}",
-                remedy="snellen data DATA --full looks at all of them.",
+                message=f"{DEFERRED}{copies.unchecked}",
+                remedy="Run snellen data DATA --full to check all of them.",
             )
         )
     return findings
 
 
-def leakage(source: Source, given: np.ndarray, copies: Duplicates) -> list[Finding]:
-    """Samples of a later split whose copy, direct or over other copies, lies in an earlier one.
+def leakage_findings(source: Source, given: np.ndarray, copies: Duplicates) -> list[Finding]:
+    """Leakage: samples of a later split whose copy, direct or via other copies, is in an earlier split.
 
     Args:
-        given: (N,) index into SPLITS; len(SPLITS) for a sample of none.
+        given: (N,) index into SPLITS; len(SPLITS) for a sample without a split.
     """
     pairs = [*copies.exact, *copies.near]
-    groups = groups_of(len(given), pairs)
+    groups = connected_groups(len(given), pairs)
     earliest = np.full(len(given), len(SPLITS))
     np.minimum.at(earliest, groups, given)
-    leaked = np.nonzero((given > earliest[groups]) & (given < len(SPLITS)))[0]
-    if not len(leaked):
+    leaked_ids = np.nonzero((given > earliest[groups]) & (given < len(SPLITS)))[0]
+    if not len(leaked_ids):
         return []
-    exact = groups_of(len(given), copies.exact)
+    exact = connected_groups(len(given), copies.exact)
     earliest_exact = np.full(len(given), len(SPLITS))
     np.minimum.at(earliest_exact, exact, given)
-    counts = {SPLITS[split]: int((given[leaked] == split).sum()) for split in (1, 2)}
-    exactly = int((given[leaked] > earliest_exact[exact[leaked]]).sum())
-    shown = "; ".join(source.name(int(id)) for id in leaked[:SHOWN])
+    counts = {SPLITS[split]: int((given[leaked_ids] == split).sum()) for split in (1, 2)}
+    num_exact = int((given[leaked_ids] > earliest_exact[exact[leaked_ids]]).sum())
+    names = "; ".join(source.name(int(id)) for id in leaked_ids[:MAX_NAMES])
     part = " and ".join(f"{n} of {split}" for split, n in counts.items() if n)
     return [
         Finding(
             kind="leakage",
-            message=f"{part} lie in an earlier split too ({exactly} exactly): {shown}{more(len(leaked))}",
-            remedy="Remove them from one split: the test is easier than it looks.",
-            where=tuple(source.name(int(id)) for id in leaked),
-            count=len(leaked),
-            extra={"exact": exactly, "near": len(leaked) - exactly, **counts},
+            message=f"{part} are also in an earlier split ({num_exact} exact copies): "
+            f"{names}{and_more(len(leaked_ids))}",
+            remedy="Remove them from one split: test results are too optimistic.",
+            where=tuple(source.name(int(id)) for id in leaked_ids),
+            count=len(leaked_ids),
+            extra={"exact": num_exact, "near": len(leaked_ids) - num_exact, **counts},
         )
     ]
 
 
-def of_groups(draft: RawDataset) -> list[Finding]:
-    """Groups that the given splits tear apart."""
-    if draft.groups is None or draft.given is None:
+def split_group_findings(raw: RawDataset) -> list[Finding]:
+    """Groups that are divided between given splits."""
+    if raw.groups is None or raw.given_splits is None:
         return []
-    found, start, inverse = np.unique(draft.groups, return_index=True, return_inverse=True)
-    low, high = np.full(len(found), len(SPLITS)), np.full(len(found), -1)
-    np.minimum.at(low, inverse, draft.given)
-    np.maximum.at(high, inverse, draft.given)
-    torn = np.nonzero(high > low)[0]
-    if not len(torn):
+    group_ids, start, inverse = np.unique(raw.groups, return_index=True, return_inverse=True)
+    low, high = np.full(len(group_ids), len(SPLITS)), np.full(len(group_ids), -1)
+    np.minimum.at(low, inverse, raw.given_splits)
+    np.maximum.at(high, inverse, raw.given_splits)
+    conflicting = np.nonzero(high > low)[0]
+    if not len(conflicting):
         return []
-    first = [draft.source.name(int(start[group])) for group in torn[:SHOWN]]
+    first = [raw.source.name(int(start[group])) for group in conflicting[:MAX_NAMES]]
     return [
         Finding(
             kind="group-torn",
-            message=f"{len(torn)} groups lie in several given splits: {'; '.join(first)}",
-            remedy="Make the splits by group, or remove them and let --group make them.",
+            message=f"{len(conflicting)} groups are in several given splits: {'; '.join(first)}",
+            remedy="Make the splits by group, or remove the splits and use --group.",
             where=tuple(first),
-            count=len(torn),
+            count=len(conflicting),
         )
     ]
 
 
-_WORDS = {
-    "alpha": "have an alpha channel: they are laid over white",
-    "palette": "have a palette: they become RGB",
-    "cmyk": "are CMYK: they become RGB",
-    "colour space": "have another colour space: they become RGB",
-    "animation": "are animated: their first frame is used",
-    "rotated": "are turned as their orientation says",
+_CONVERSIONS = {
+    "alpha": "have an alpha channel: composited on white",
+    "palette": "have a palette: converted to RGB",
+    "cmyk": "are CMYK: converted to RGB",
+    "colour space": "have another colour space: converted to RGB",
+    "animation": "are animated: only the first frame is used",
+    "rotated": "are rotated by their EXIF orientation",
 }
 
 
-def of_headers(source: object) -> list[Finding]:
-    """What reading does to the pictures, and the range of deep ones."""
+def conversion_findings(source: object) -> list[Finding]:
+    """Conversions of the images on reading, and the value range of deep images."""
     if not isinstance(source, ImageFiles):
         return []
     notes, depths = Counter[str](), Counter[str]()
-    for header, count in source.different.items():
+    for header, count in source.header_counts.items():
         depths[header.dtype] += count
         notes.update(dict.fromkeys(header.notes, count))
     findings = [
         Finding(
             kind="converted",
-            message=f"{n} pictures {_WORDS[note]}",
+            message=f"{n} images {_CONVERSIONS[note]}",
             severity="note",
             count=n,
             where=tuple(
@@ -153,13 +155,13 @@ def of_headers(source: object) -> list[Finding]:
         for note, n in notes.items()
     ]
     if source.channels == 3:
-        n = sum(count for header, count in source.different.items() if header.channels == 1)
+        n = sum(count for header, count in source.header_counts.items() if header.channels == 1)
         findings.append(
             Finding(
                 kind="converted",
                 severity="note",
                 count=n,
-                message=f"{n} of {depths.total()} pictures are grey: they are read as RGB",
+                message=f"{n} of {depths.total()} images are grey: converted to RGB",
             )
         )
     if len(depths) > 1:
@@ -167,34 +169,34 @@ def of_headers(source: object) -> list[Finding]:
         findings.append(
             Finding(
                 kind="depths",
-                message=f"the pictures have several depths ({mix}); values are kept",
-                remedy="Save all at one depth if their grey levels are to mean the same.",
+                message=f"the images have several depths ({mix}); values are unchanged",
+                remedy="Save all at one depth if their grey levels should be comparable.",
             )
         )
-    return [*findings, *_range(source)] if source.dtype != "uint8" else findings
+    return [*findings, *_value_range_findings(source)] if source.dtype != "uint8" else findings
 
 
-def of_sizes(draft: RawDataset) -> list[Finding]:
-    """How many pictures have which size, where they have several."""
-    if not isinstance(draft.source, ImageFiles) or (typical_size := draft.source.input().typical_size) is None:
+def size_findings(raw: RawDataset) -> list[Finding]:
+    """The sizes of the images, if there are several."""
+    if not isinstance(raw.source, ImageFiles) or (typical_size := raw.source.input().typical_size) is None:
         return []
-    counts, (height, width) = draft.source.sizes(), typical_size.size
+    counts, (height, width) = raw.source.sizes(), typical_size.size
     others: list[str] = []
-    if typical_size.of_most:
-        shown = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(SHOWN))
-        message = f"the pictures have {len(counts):,} sizes: {shown}{more(len(counts))}"
+    if typical_size.is_majority:
+        sizes = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(MAX_NAMES))
+        message = f"the images have {len(counts):,} sizes: {sizes}{and_more(len(counts))}"
         others = [
-            draft.source.name(i)
-            for i, h in enumerate(draft.source.headers)
+            raw.source.name(i)
+            for i, h in enumerate(raw.source.headers)
             if isinstance(h, Header) and (h.height, h.width) != typical_size.size
         ]
     else:
-        least, most = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
+        smallest, largest = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
         message = (
-            f"the pictures have {len(counts):,} sizes, {least[1]}x{least[0]} to {most[1]}x{most[0]}; "
-            f"in the middle {width}x{height}"
+            f"the images have {len(counts):,} sizes, {smallest[1]}x{smallest[0]} to {largest[1]}x{largest[0]}; "
+            f"median {width}x{height}"
         )
-    remedy = f"Models that need one size read all at {width}x{height} or less; --image-size sets another."
+    remedy = f"Models with a fixed input size read all at {width}x{height} or less; set another with --image-size."
     return [
         Finding(
             kind="sizes",
@@ -202,14 +204,14 @@ def of_sizes(draft: RawDataset) -> list[Finding]:
             message=message,
             where=tuple(others),
             count=len(others),
-            remedy="" if isinstance(draft.target, Scenic) else remedy,
+            remedy="" if isinstance(raw.target, Scenic) else remedy,
         )
     ]
 
 
-def _range(source: ImageFiles) -> list[Finding]:
-    """The robust range of deep pictures, from a few of them spread over the set."""
-    ids = np.unique(np.linspace(0, len(source) - 1, _RANGE_OF).astype(np.int64))
+def _value_range_findings(source: ImageFiles) -> list[Finding]:
+    """Robust value range of images of more than 8 bits, from an even sample of them."""
+    ids = np.unique(np.linspace(0, len(source) - 1, _RANGE_SAMPLE_SIZE).astype(np.int64))
     values = []
     for id in ids:
         try:
@@ -223,58 +225,64 @@ def _range(source: ImageFiles) -> list[Finding]:
     return [
         Finding(
             kind="range",
-            message=f"{source.dtype} pictures: 99.8 % of the values lie in {low:g} ... {high:g} "
-            f"({len(ids)} of {len(source)} looked at)",
-            remedy="Depth is kept; --range sets another range.",
+            message=f"{source.dtype} images: 99.8 % of the values are in {low:g} ... {high:g} "
+            f"({len(ids)} of {len(source)} images read)",
+            remedy="The depth is unchanged; set another range with --range.",
             severity="note",
             extra={"low": low, "high": high},
         )
     ]
 
 
-def imbalance(draft: RawDataset) -> list[Finding]:
-    if not isinstance(draft.target, Classes) or draft.truth is None:
+def imbalance_findings(raw: RawDataset) -> list[Finding]:
+    """Class imbalance: the smallest class is much smaller than the largest."""
+    if not isinstance(raw.target, Classes) or raw.truth is None:
         return []
-    counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
-    least, most = int(counts.argmin()), int(counts.argmax())
-    if counts[least] >= UNEVEN * counts[most]:
+    counts = torch.bincount(raw.truth, minlength=len(raw.target.names))
+    smallest, largest = int(counts.argmin()), int(counts.argmax())
+    if counts[smallest] >= MIN_CLASS_RATIO * counts[largest]:
         return []
-    names = draft.target.names
+    names = raw.target.names
     return [
         Finding(
             kind="imbalance",
-            message=f"{names[least]} has {counts[least]} samples, {names[most]} {counts[most]}",
-            remedy="Judge by balanced accuracy; --class-weights balanced, or more samples of it, may help.",
-            where=(names[least],),
-            extra={"least": int(counts[least]), "most": int(counts[most])},
+            message=f"{names[smallest]} has {counts[smallest]} samples, {names[largest]} {counts[largest]}",
+            remedy="Evaluate by balanced accuracy; try --class-weights balanced, or add samples of this class.",
+            where=(names[smallest],),
+            extra={"least": int(counts[smallest]), "most": int(counts[largest])},
         )
     ]
 
 
-def few(draft: RawDataset) -> list[Finding]:
-    """Too few samples for one split to tell much: advises folds and says how wide the interval will be."""
-    if draft.same or (draft.truth is None and draft.annotations is None):
+def few_samples_findings(raw: RawDataset) -> list[Finding]:
+    """Too few samples for a precise test: width of the confidence interval, and advice to use folds."""
+    if raw.same_samples or (raw.truth is None and raw.annotations is None):
         return []
-    parted = draft.given is not None and bool((draft.given != 0).any())  # which folds would not respect
-    remedy = "More of them would tell more." if parted else _FOLDS
-    if not isinstance(draft.target, Classes) or draft.truth is None:
-        message = f"{len(draft.source)} samples, {len(divide(draft)['test'])} to test on"
-        few_in_all = len(draft.source) < FEW
-        return [Finding(kind="few-samples", message=message, remedy=remedy, severity="note")] if few_in_all else []
-    counts = torch.bincount(draft.truth, minlength=len(draft.target.names))
-    if draft.given is None and len(draft.source) >= FEW and int(counts.min()) >= 10 * FEW_OF_A_CLASS:
+    has_given_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())  # folds would ignore these
+    remedy = "Add samples for a more precise test." if has_given_splits else _FOLDS
+    if not isinstance(raw.target, Classes) or raw.truth is None:
+        message = f"{len(raw.source)} samples, {len(make_splits(raw)['test'])} of them for the test"
+        too_few = len(raw.source) < MIN_SAMPLES
+        return [Finding(kind="few-samples", message=message, remedy=remedy, severity="note")] if too_few else []
+    counts = torch.bincount(raw.truth, minlength=len(raw.target.names))
+    if (
+        raw.given_splits is None
+        and len(raw.source) >= MIN_SAMPLES
+        and int(counts.min()) >= 10 * MIN_TEST_SAMPLES_PER_CLASS
+    ):
         return []
-    test = divide(draft)["test"]
-    of_class = torch.bincount(draft.truth[test], minlength=len(draft.target.names))
-    rarest = int(of_class.argmin())
-    if len(draft.source) >= FEW and int(of_class[rarest]) >= FEW_OF_A_CLASS:
+    test = make_splits(raw)["test"]
+    class_counts = torch.bincount(raw.truth[test], minlength=len(raw.target.names))
+    rarest = int(class_counts.argmin())
+    if len(raw.source) >= MIN_SAMPLES and int(class_counts[rarest]) >= MIN_TEST_SAMPLES_PER_CLASS:
         return []
     half = _half_width(test)
     return [
         Finding(
             kind="few-samples",
-            message=f"{len(draft.source)} samples, {len(test)} to test on, "
-            f"{of_class[rarest]} of them {draft.target.names[rarest]}: 90 % right would read 90 ± {half:.1f} %",
+            message=f"{len(raw.source)} samples, {len(test)} of them for the test, "
+            f"{class_counts[rarest]} of class {raw.target.names[rarest]}: "
+            f"the 95 % confidence interval of an accuracy of 90 % is ± {half:.1f} %",
             remedy=remedy,
             severity="note",
             extra={"test": len(test), "half_width": half},
@@ -283,31 +291,33 @@ def few(draft: RawDataset) -> list[Finding]:
 
 
 def _half_width(test: Tensor) -> float:
-    """Half the 95 % interval of an accuracy of 90 %, in points. Source: Wilson 1927."""
+    """Half-width of the 95 % confidence interval of an accuracy of 90 %, in percentage points. Source: Wilson 1927."""
     n, p, z = max(len(test), 1), 0.9, 1.96
     return 100 * z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
 
 
-def stray(aside: Sequence[Skipped]) -> list[Finding]:
-    """That files are not used, where some are not."""
-    if not aside:
+def unused_files_findings(skipped: Sequence[Skipped]) -> list[Finding]:
+    """Files that are not used, if any."""
+    if not skipped:
         return []
-    first = "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
+    first = "; ".join(f"{entry.path} {entry.reason}" for entry in skipped[:3])
     return [
         Finding(
             kind="stray",
-            message=f"{len(aside)} files are not used: {first}",
-            remedy=aside[0].remedy,
-            where=tuple(entry.path for entry in aside),
-            count=len(aside),
+            message=f"{len(skipped)} files are not used: {first}",
+            remedy=skipped[0].remedy,
+            where=tuple(entry.path for entry in skipped),
+            count=len(skipped),
         )
     ]
 
 
-def named(draft: RawDataset, pairs: Sequence[Pair]) -> str:
-    first = "; ".join(f"{draft.source.name(a)} = {draft.source.name(b)}" for a, b in pairs[:SHOWN])
-    return f"{first}{more(len(pairs))}"
+def describe_pairs(raw: RawDataset, pairs: Sequence[Pair]) -> str:
+    """Names of the first pairs."""
+    first = "; ".join(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in pairs[:MAX_NAMES])
+    return f"{first}{and_more(len(pairs))}"
 
 
-def more(count: int) -> str:
-    return f" and {count - SHOWN} more" if count > SHOWN else ""
+def and_more(count: int) -> str:
+    """Suffix of a list of the first `MAX_NAMES` of `count` names."""
+    return f" and {count - MAX_NAMES} more" if count > MAX_NAMES else ""

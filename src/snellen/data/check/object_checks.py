@@ -1,9 +1,9 @@
-"""What is wrong with the objects of pictures: said before anything is learned from them.
+"""Checks of object annotations before training.
 
-What cannot be meant is an error, and its picture is bad: boxes without area, boxes wholly outside, coordinates that are
-no numbers, unknown classes. What can be used, but may be meant otherwise, is a warning: boxes that reach out of their
-picture by more than a pixel (they are cut), boxes a pixel thin, the same box twice, sizes that differ from the file's.
-A pixel of overhang comes of rounding and is cut without a word.
+Errors, which make an image unusable: boxes without area, boxes entirely outside, coordinates that are not numbers,
+unknown classes. Warnings, for objects that can be used: boxes that extend beyond their image by more than a pixel (they
+are clipped), boxes of one pixel's width or height, duplicate boxes, sizes that differ from the file's. An overhang of
+up to a pixel is due to rounding and is clipped without a warning.
 """
 
 from __future__ import annotations
@@ -15,128 +15,137 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.errors import first_line
 from snellen.core.views import Finding
-from snellen.data.annotations import ObjectLists
-from snellen.data.augment.dihedral import ORIENTATIONS, turned
-from snellen.data.check.findings import SHOWN, more
-from snellen.data.decode.exif import turn, turns, unturned
+from snellen.data.annotations import ObjectAnnotations
+from snellen.data.augment.dihedral import ORIENTATIONS, dihedral_transform
+from snellen.data.check.findings import MAX_NAMES, and_more
+from snellen.data.decode.exif import object_orientations, rotate_objects, stored_size
 from snellen.data.decode.header import Header
 from snellen.data.decode.image_files import ImageFiles
-from snellen.data.formats.object_table import Masks, ObjectTable, Wrong
+from snellen.data.formats.object_table import AnnotationProblem, MaskSource, ObjectTable
 from snellen.data.source import BadSamples, Skipped
 
-ROUNDING = 1.0  # pixels that a box may reach out of its picture, or be thin, before it is worth a word
+TOLERANCE = 1.0  # pixels of overhang, or of a side, up to which a box is not reported / is reported as thin
 
-WORDS = {  # kind of an error -> what stands after the number of pictures, and the remedy
-    "annotation": ("whose annotations cannot be read", "Mend them."),
-    "not-a-number": ("with coordinates that are no numbers", "Mend the boxes."),
-    "no-area": ("with boxes that have no area", "Draw the boxes again, or remove them."),
-    "outside": ("with boxes outside of the picture", "Draw the boxes again, or remove them."),
-    "mask-size": ("with masks of another size", "Draw the masks again for these files."),
-    "mask-outside": ("with masks outside of the picture", "Draw the masks again, or remove them."),
-    "unknown-class": ("with objects of an unknown class", "Name the class, or mend the objects."),
+ERROR_MESSAGES = {  # kind of an error -> message after the number of images, remedy
+    "annotation": ("whose annotations cannot be read", "Repair them."),
+    "not-a-number": ("with coordinates that are not numbers", "Repair the boxes."),
+    "no-area": ("with boxes without area", "Correct or remove the boxes."),
+    "outside": ("with boxes outside the image", "Correct or remove the boxes."),
+    "mask-size": ("with masks of another size", "Make the masks at the size of these images."),
+    "mask-outside": ("with masks outside the image", "Correct or remove the masks."),
+    "unknown-class": ("with objects of an unknown class", "Add the class, or correct the objects."),
 }
-_LEAVE_OUT = ", or leave the pictures out with --quarantine."
+_OR_SKIP = ", or skip the images with --quarantine."
 
 
-class Checked(NamedTuple):
-    """Objects that can be used, and what was found.
+class CheckedObjects(NamedTuple):
+    """Usable objects, and the findings of the check.
 
-    findings: of what can be used all the same. objections: errors. bad: the pictures that these are about.
+    findings: about usable objects. bad_sample_findings: errors. bad_samples: the images with these errors.
     """
 
-    annotations: ObjectLists
+    annotations: ObjectAnnotations
     findings: list[Finding]
-    objections: list[Finding]
-    bad: dict[int, Skipped]
+    bad_sample_findings: list[Finding]
+    bad_samples: dict[int, Skipped]
 
 
-def checked(table: ObjectTable, source: ImageFiles, names: Sequence[str], given: np.ndarray | None) -> Checked:
-    """The objects as lists, cut to their pictures, and all that is wrong with them.
+def check_objects(
+    table: ObjectTable, source: ImageFiles, names: Sequence[str], given: np.ndarray | None
+) -> CheckedObjects:
+    """Check the objects of all images and clip their boxes to the images.
 
     Args:
-        names: of the classes.
-        given: (N,) places in SPLITS, or None.
+        names: class names.
+        given: (N,) index into SPLITS, or None.
     """
-    sizes = _sizes(source, table)  # (N, 2) height, width as read; 0 where neither the file nor the annotation tells
+    sizes = _sizes(source, table)  # (N, 2) height, width as read; 0 if unknown
     ordered = (table.boxes[:, 2:] > table.boxes[:, :2]).all(1)
-    how, turned_findings = turns(source, table.sizes)
-    table = turn(table, how, sizes)
-    height, width = sizes[table.picture].T.astype(np.float64)
-    told, finite = width > 0, np.isfinite(table.boxes).all(1)
+    orientations, orientation_findings = object_orientations(source, table.sizes)
+    table = rotate_objects(table, orientations, sizes)
+    height, width = sizes[table.image_index].T.astype(np.float64)
+    size_known, finite = width > 0, np.isfinite(table.boxes).all(1)
     boxes = np.where(finite[:, None], table.boxes, 0.0)
     x1, y1, x2, y2 = boxes.T
-    outside = told & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
-    reach = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
+    outside = size_known & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
+    overhang = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
     errors = {
         "not-a-number": ~finite,
         "no-area": finite & ~ordered,
         "outside": finite & ordered & outside,
         "unknown-class": table.labels < 0,
-        **_of_outlines(table, how, sizes),
+        **_mask_errors(table, orientations, sizes),
     }
-    wrong = [*table.wrong]
-    for kind, which in errors.items():
-        wrong += [Wrong(int(table.picture[k]), kind, table.place(k)) for k in np.nonzero(which)[0].tolist()]
-    fine = finite & ordered & ~outside
+    problems = [*table.problems]
+    for kind, selected in errors.items():
+        problems += [
+            AnnotationProblem(int(table.image_index[k]), kind, table.describe(k))
+            for k in np.nonzero(selected)[0].tolist()
+        ]
+    valid = finite & ordered & ~outside
     findings = [
-        *_of_objects(
+        *_box_findings(
             table,
-            fine & told & (reach > ROUNDING),
+            valid & size_known & (overhang > TOLERANCE),
             "overhang",
-            "reach out of their picture by more than a pixel: they are cut",
-            "Look whether the boxes belong to these pictures.",
+            "extend beyond their image by more than a pixel: they are clipped",
+            "Check that the boxes belong to these images.",
         ),
-        *_of_objects(
+        *_box_findings(
             table,
-            fine & ~table.crowd & (np.minimum(x2 - x1, y2 - y1) <= ROUNDING),
+            valid & ~table.crowd & (np.minimum(x2 - x1, y2 - y1) <= TOLERANCE),
             "thin",
-            "are no more than a pixel thin",
-            "They may be slips of the mouse.",
+            "have a side of at most one pixel",
+            "Check them: they may be accidental.",
         ),
-        *_of_objects(
+        *_box_findings(
             table,
-            _twice(table),
+            _is_duplicate(table),
             "duplicate-objects",
-            "stand there twice: same picture, class and box",
+            "are duplicates: same image, class and box",
             "Remove one of each.",
         ),
-        *turned_findings,
-        *_of_sizes(table, source, how),
-        *_of_empty(table, source, {entry.picture for entry in wrong}),
-        *_of_classes(table, names, given),
+        *orientation_findings,
+        *_size_findings(table, source, orientations),
+        *_empty_image_findings(table, source, {entry.image for entry in problems}),
+        *_empty_class_findings(table, names, given),
     ]
-    far = np.where(told[:, None], np.stack([width, height, width, height], 1), np.inf)
-    cut = np.clip(boxes, 0.0, far)
-    masks = None if table.outlines is None else _Drawn(table.outlines, source, how, sizes)
+    limits = np.where(size_known[:, None], np.stack([width, height, width, height], 1), np.inf)
+    clipped = np.clip(boxes, 0.0, limits)
+    masks = None if table.masks is None else _MaskLoader(table.masks, source, orientations, sizes)
     bad = {
-        entry.picture: Skipped(source.name(entry.picture), f"is told of wrongly: {entry.reason}", _remedy(entry.kind))
-        for entry in reversed(wrong)
+        entry.image: Skipped(source.name(entry.image), f"has invalid annotations: {entry.reason}", _remedy(entry.kind))
+        for entry in reversed(problems)
     }
-    return Checked(_lists(table, cut, masks), findings, _objections(wrong), dict(sorted(bad.items())))
+    return CheckedObjects(
+        _object_annotations(table, clipped, masks), findings, _error_findings(problems), dict(sorted(bad.items()))
+    )
 
 
-class _Drawn:
-    """Masks of a picture's objects, drawn when they are asked for."""
+class _MaskLoader:
+    """Loader of the masks of an image's objects, rasterised on demand."""
 
-    def __init__(self, outlines: Masks, source: ImageFiles, how: np.ndarray, sizes: np.ndarray) -> None:
-        self.outlines = outlines
+    def __init__(
+        self, mask_source: MaskSource, source: ImageFiles, orientations: np.ndarray, sizes: np.ndarray
+    ) -> None:
+        self.mask_source = mask_source
         self.source = source
-        self.how = how
+        self.orientations = orientations
         self.sizes = sizes
 
-    def __call__(self, picture: int, places: range) -> Tensor:
-        how, (height, width) = int(self.how[picture]), self.sizes[picture].tolist()
+    def __call__(self, image: int, indices: range) -> Tensor:
+        orientation, (height, width) = int(self.orientations[image]), self.sizes[image].tolist()
         try:
-            drawn = self.outlines.masks(places, *unturned((height, width), how))
+            masks = self.mask_source.masks(indices, *stored_size((height, width), orientation))
         except ValueError as error:
             raise BadSamples(
-                {picture: f"has a mask that cannot be drawn ({first_line(error)})"},
-                {picture: self.source.name(picture)},
+                {image: f"has a mask that cannot be rasterised ({first_line(error)})"},
+                {image: self.source.name(image)},
             ) from error
-        return drawn if how == 1 else turned(drawn, *ORIENTATIONS[how])
+        return masks if orientation == 1 else dihedral_transform(masks, *ORIENTATIONS[orientation])
 
 
 def _sizes(source: ImageFiles, table: ObjectTable) -> np.ndarray:
@@ -149,28 +158,29 @@ def _sizes(source: ImageFiles, table: ObjectTable) -> np.ndarray:
     ).reshape(-1, 2)
 
 
-def _of_outlines(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """Masks of another size than their picture, and polygons that reach out of it by more than its size."""
-    if table.outlines is None:
+def _mask_errors(table: ObjectTable, orientations: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks of another size than their image, and polygons that extend beyond it by more than its size."""
+    if table.masks is None:
         return {}
-    quarter = (how >= 5)[table.picture, None]
-    drawn_on = np.where(quarter, sizes[table.picture][:, ::-1], sizes[table.picture])  # height, width before turning
-    runs = table.outlines.sizes
-    reach, far = table.outlines.reach(), drawn_on[:, ::-1].astype(np.float64)
-    known = (far > 0).all(1)
-    beyond = known & ((reach[:, :2] < -far) | (reach[:, 2:] > 2 * far)).any(1)
+    quarter = (orientations >= 5)[table.image_index, None]
+    displayed_sizes = sizes[table.image_index]
+    stored_sizes = np.where(quarter, displayed_sizes[:, ::-1], displayed_sizes)  # height, width before rotation
+    mask_sizes = table.masks.sizes
+    bounds, limits = table.masks.bounds(), stored_sizes[:, ::-1].astype(np.float64)
+    known = (limits > 0).all(1)
+    outside = known & ((bounds[:, :2] < -limits) | (bounds[:, 2:] > 2 * limits)).any(1)
     return {
-        "mask-size": known & (runs[:, 0] > 0) & (runs != drawn_on).any(1),
-        "mask-outside": beyond | ((runs[:, 0] == 0) & ~np.isfinite(reach).all(1)),
+        "mask-size": known & (mask_sizes[:, 0] > 0) & (mask_sizes != stored_sizes).any(1),
+        "mask-outside": outside | ((mask_sizes[:, 0] == 0) & ~np.isfinite(bounds).all(1)),
     }
 
 
-def _lists(table: ObjectTable, boxes: np.ndarray, masks: _Drawn | None) -> ObjectLists:
-    counts = np.bincount(table.picture, minlength=len(table.sizes))
-    own = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    areas = np.where(np.isfinite(table.areas), table.areas, own)
+def _object_annotations(table: ObjectTable, boxes: np.ndarray, masks: _MaskLoader | None) -> ObjectAnnotations:
+    counts = np.bincount(table.image_index, minlength=len(table.sizes))
+    box_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    areas = np.where(np.isfinite(table.areas), table.areas, box_areas)
     points = None if table.keypoints is None else torch.from_numpy(table.keypoints).float()
-    objects = Objects(
+    objects = GroundTruth(
         torch.from_numpy(boxes).float(),
         torch.from_numpy(np.maximum(table.labels, 0)),
         torch.from_numpy(table.crowd),
@@ -179,90 +189,91 @@ def _lists(table: ObjectTable, boxes: np.ndarray, masks: _Drawn | None) -> Objec
         None,
         points,
     )
-    return ObjectLists(torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])), objects, masks)
+    return ObjectAnnotations(torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])), objects, masks)
 
 
 def _remedy(kind: str) -> str:
-    return WORDS[kind][1].removesuffix(".") + _LEAVE_OUT
+    return ERROR_MESSAGES[kind][1].removesuffix(".") + _OR_SKIP
 
 
-def _objections(wrong: Sequence[Wrong]) -> list[Finding]:
+def _error_findings(problems: Sequence[AnnotationProblem]) -> list[Finding]:
     findings = []
-    for kind, (words, _) in WORDS.items():
-        those = [entry for entry in wrong if entry.kind == kind]
-        if those:
-            count = len({entry.picture for entry in those})
-            shown = "; ".join(entry.reason for entry in those[:SHOWN])
+    for kind, (description, _) in ERROR_MESSAGES.items():
+        selected = [entry for entry in problems if entry.kind == kind]
+        if selected:
+            count = len({entry.image for entry in selected})
+            first = "; ".join(entry.reason for entry in selected[:MAX_NAMES])
             findings.append(
                 Finding(
                     kind=kind,
                     severity="error",
-                    message=f"{count} pictures {words}: {shown}{more(len(those))}",
+                    message=f"{count} images {description}: {first}{and_more(len(selected))}",
                     remedy=_remedy(kind),
                     count=count,
-                    where=tuple(entry.reason for entry in those),
+                    where=tuple(entry.reason for entry in selected),
                 )
             )
     return findings
 
 
-def _of_objects(table: ObjectTable, which: np.ndarray, kind: str, words: str, remedy: str) -> list[Finding]:
-    places = [table.place(k) for k in np.nonzero(which)[0].tolist()]
-    if not places:
+def _box_findings(table: ObjectTable, selected: np.ndarray, kind: str, description: str, remedy: str) -> list[Finding]:
+    descriptions = [table.describe(k) for k in np.nonzero(selected)[0].tolist()]
+    if not descriptions:
         return []
     return [
         Finding(
             kind=kind,
-            message=f"{len(places)} of {len(which):,} boxes {words}: {'; '.join(places[:SHOWN])}{more(len(places))}",
+            message=f"{len(descriptions)} of {len(selected):,} boxes {description}: "
+            f"{'; '.join(descriptions[:MAX_NAMES])}{and_more(len(descriptions))}",
             remedy=remedy,
-            where=tuple(places),
-            count=len(places),
+            where=tuple(descriptions),
+            count=len(descriptions),
         )
     ]
 
 
-def _twice(table: ObjectTable) -> np.ndarray:
-    """(A,) bool: an object that stands in the same picture before, with the same class and box."""
-    keys = np.column_stack([table.picture, table.labels, table.crowd, table.boxes])
+def _is_duplicate(table: ObjectTable) -> np.ndarray:
+    """(A,) bool: whether an earlier object of the same image has the same class and box."""
+    keys = np.column_stack([table.image_index, table.labels, table.crowd, table.boxes])
     order = np.lexsort(keys.T[::-1])
     same = np.zeros(len(keys), bool)
     same[order[1:]] = (keys[order[1:]] == keys[order[:-1]]).all(1)
     return same
 
 
-def _of_sizes(table: ObjectTable, source: ImageFiles, how: np.ndarray) -> list[Finding]:
-    """Pictures whose size is told otherwise than it is."""
+def _size_findings(table: ObjectTable, source: ImageFiles, orientations: np.ndarray) -> list[Finding]:
+    """Images whose size differs from that in their annotations."""
     differ = [
         k
-        for k, (header, told) in enumerate(zip(source.headers, table.sizes.tolist(), strict=True))
+        for k, (header, annotated) in enumerate(zip(source.headers, table.sizes.tolist(), strict=True))
         if isinstance(header, Header)
-        and all(told)
-        and tuple(told) != unturned((header.height, header.width), int(how[k]))
+        and all(annotated)
+        and tuple(annotated) != stored_size((header.height, header.width), int(orientations[k]))
     ]
     if not differ:
         return []
 
-    def said(k: int) -> str:
+    def describe(k: int) -> str:
         header, (height, width) = source.headers[k], table.sizes[k].tolist()
         assert isinstance(header, Header)
         return f"{source.name(k)} has {header.width}x{header.height} pixels, not {width}x{height}"
 
-    places = tuple(said(k) for k in differ)
+    descriptions = tuple(describe(k) for k in differ)
     return [
         Finding(
             kind="size-differs",
-            message=f"{len(differ)} pictures have another size than their annotations "
-            f"tell: {'; '.join(places[:SHOWN])}{more(len(differ))}",
-            where=places,
+            message=f"{len(differ)} images have another size than in their annotations: "
+            f"{'; '.join(descriptions[:MAX_NAMES])}{and_more(len(differ))}",
+            where=descriptions,
             count=len(differ),
-            remedy="Boxes are taken as pixels of the file; annotate these pictures again if they were scaled.",
+            remedy="Boxes are interpreted as pixels of the file; scale the annotations if the images were resized.",
         )
     ]
 
 
-def _of_empty(table: ObjectTable, source: ImageFiles, bad: set[int]) -> list[Finding]:
-    none = np.nonzero(np.bincount(table.picture, minlength=len(source)) == 0)[0].tolist()
-    empty = [k for k in none if k not in bad]
+def _empty_image_findings(table: ObjectTable, source: ImageFiles, bad: set[int]) -> list[Finding]:
+    without_objects = np.nonzero(np.bincount(table.image_index, minlength=len(source)) == 0)[0].tolist()
+    empty = [k for k in without_objects if k not in bad]
     if not empty:
         return []
     return [
@@ -270,26 +281,27 @@ def _of_empty(table: ObjectTable, source: ImageFiles, bad: set[int]) -> list[Fin
             kind="empty-pictures",
             severity="note",
             count=len(empty),
-            message=f"{len(empty)} of {len(source):,} pictures have no object",
-            where=tuple(source.name(k) for k in empty[:SHOWN]),
+            message=f"{len(empty)} of {len(source):,} images have no object",
+            where=tuple(source.name(k) for k in empty[:MAX_NAMES]),
         )
     ]
 
 
-def _of_classes(table: ObjectTable, names: Sequence[str], given: np.ndarray | None) -> list[Finding]:
+def _empty_class_findings(table: ObjectTable, names: Sequence[str], given: np.ndarray | None) -> list[Finding]:
     usable = ~table.crowd & ~table.ignored & (table.labels >= 0)
     if given is not None:
-        usable &= given[table.picture] == 0
+        usable &= given[table.image_index] == 0
     counts = np.bincount(table.labels[usable], minlength=len(names))
-    unseen = [name for name, count in zip(names, counts, strict=True) if not count]
-    if not unseen:
+    missing = [name for name, count in zip(names, counts, strict=True) if not count]
+    if not missing:
         return []
     return [
         Finding(
             kind="empty-class",
-            count=len(unseen),
-            where=tuple(unseen),
-            message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:SHOWN])}{more(len(unseen))}",
-            remedy="Add training objects of them, or remove them.",
+            count=len(missing),
+            where=tuple(missing),
+            message=f"{len(missing)} classes have no training objects: "
+            f"{', '.join(missing[:MAX_NAMES])}{and_more(len(missing))}",
+            remedy="Add training objects of these classes, or remove the classes.",
         )
     ]

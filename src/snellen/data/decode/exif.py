@@ -1,9 +1,9 @@
-"""Pictures that are turned as their EXIF orientation says, and objects turned with them.
+"""EXIF orientation of images, and the rotation of their object annotations.
 
-Boxes may have been drawn on the picture as it lies in the file, or as a viewer shows it. The size that the annotation
-tells decides: where it is that of the file before turning, boxes, masks and keypoints are turned with the picture;
-where it is that after, they are left. Where both are alike (half a turn, a mirror, a square), or none is told, they go
-the way of most others in the set; without others, they are turned where a size is told, and left where none is.
+Annotations may refer to the image as stored, or as displayed after rotation. The image size in the annotation decides:
+if it is the stored size, boxes, masks and keypoints are rotated with the image; if it is the displayed size, they are
+kept. If both are equal (180 degrees, a flip, a square), or no size is given, the majority of the dataset decides;
+without a majority, they are rotated if a size is given, and kept otherwise.
 """
 
 from __future__ import annotations
@@ -14,86 +14,90 @@ import numpy as np
 import torch
 
 from snellen.core.views import Finding
-from snellen.data.augment.dihedral import ORIENTATIONS, turned_points
+from snellen.data.augment.dihedral import ORIENTATIONS, transform_points
 from snellen.data.decode import image_decoder
-from snellen.data.decode.header import Header, Unusable
+from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats.object_table import ObjectTable
 
 
-def turns(source: ImageFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
-    """(N,) the orientation by which the objects of each picture are to be turned, 1 for none; and what is to be said.
+def object_orientations(source: ImageFiles, sizes: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
+    """(N,) EXIF orientation by which to rotate the objects of each image, 1 for none; and a finding.
 
     Args:
-        sizes: (N, 2) int64 height and width as told, 0 where not.
+        sizes: (N, 2) int64 height and width in the annotations, 0 if missing.
     """
-    how = np.ones(len(source), np.int64)
-    before: list[int] = []
-    unclear: list[int] = []
-    after = 0
+    orientations = np.ones(len(source), np.int64)
+    as_stored: list[int] = []
+    ambiguous: list[int] = []
+    as_displayed = 0
     for k, header in enumerate(source.headers):
         if not isinstance(header, Header) or "rotated" not in header.notes:
             continue
-        how[k] = _orientation(source, k)
-        read, told = (header.height, header.width), tuple(sizes[k].tolist())
-        file = read[::-1] if how[k] >= 5 else read
-        if read == file or told not in (read, file):
-            unclear.append(k)
-        elif told == file:
-            before.append(k)
+        orientations[k] = _orientation(source, k)
+        displayed, annotated = (header.height, header.width), tuple(sizes[k].tolist())
+        stored = displayed[::-1] if orientations[k] >= 5 else displayed
+        if displayed == stored or annotated not in (displayed, stored):
+            ambiguous.append(k)
+        elif annotated == stored:
+            as_stored.append(k)
         else:
-            after += 1
-            how[k] = 1
-    many = len(before) + len(unclear) + after
-    if not many:
-        return how, []
-    turn = len(before) > after if len(before) != after else bool((sizes[unclear] > 0).all())
-    if not turn:
-        how[unclear] = 1
-    done = int((how > 1).sum())
-    return how, [
+            as_displayed += 1
+            orientations[k] = 1
+    num_images = len(as_stored) + len(ambiguous) + as_displayed
+    if not num_images:
+        return orientations, []
+    rotate_ambiguous = (
+        len(as_stored) > as_displayed if len(as_stored) != as_displayed else bool((sizes[ambiguous] > 0).all())
+    )
+    if not rotate_ambiguous:
+        orientations[ambiguous] = 1
+    num_rotated = int((orientations > 1).sum())
+    return orientations, [
         Finding(
             kind="turned-objects",
             severity="note",
-            count=many,
-            message=f"{many} pictures are turned as "
-            f"their orientation says: the objects of {done} are turned with them, those of {many - done} "
-            f"left ({len(unclear)} have no size that tells which)",
-            remedy="Save the pictures upright if boxes lie wrongly.",
+            count=num_images,
+            message=f"{num_images} images are rotated by their EXIF "
+            f"orientation: the objects of {num_rotated} are rotated too, those of {num_images - num_rotated} are not "
+            f"(for {len(ambiguous)} the annotations do not determine it)",
+            remedy="Save the images upright if boxes are misplaced.",
         )
     ]
 
 
 def _orientation(source: ImageFiles, k: int) -> int:
     try:
-        told = image_decoder.orientation(source.path(k))
-    except Unusable:  # the check says so
+        orientation = image_decoder.orientation(source.path(k))
+    except UnusableFile:  # the data check reports it
         return 1
-    return told if told in ORIENTATIONS else 1
+    return orientation if orientation in ORIENTATIONS else 1
 
 
-def turn(table: ObjectTable, how: np.ndarray, sizes: np.ndarray) -> ObjectTable:
-    """The objects turned with their pictures.
+def rotate_objects(table: ObjectTable, orientations: np.ndarray, sizes: np.ndarray) -> ObjectTable:
+    """Rotate objects with their images.
 
     Args:
-        how: (N,) orientations.
-        sizes: (N, 2) height and width of each picture after turning.
+        orientations: (N,) EXIF orientations.
+        sizes: (N, 2) height and width of each image after rotation.
     """
     boxes = torch.from_numpy(table.boxes.copy())
     points = None if table.keypoints is None else torch.from_numpy(table.keypoints.copy())
-    for one in np.unique(how[how > 1]).tolist():
-        those = torch.from_numpy(np.nonzero(how[table.picture] == one)[0])
-        after = torch.from_numpy(sizes[table.picture])[those, None].unbind(2)  # (n, 1) height, (n, 1) width
-        height, width = after if one < 5 else after[::-1]
-        corners = turned_points(boxes[those].view(-1, 2, 2), width, height, *ORIENTATIONS[one])  # (n, 2, 2)
-        boxes[those] = torch.cat([corners.amin(1), corners.amax(1)], 1)
+    for orientation in np.unique(orientations[orientations > 1]).tolist():
+        selected = torch.from_numpy(np.nonzero(orientations[table.image_index] == orientation)[0])
+        displayed = torch.from_numpy(sizes[table.image_index])[selected, None].unbind(2)  # (n, 1) height, (n, 1) width
+        height, width = displayed if orientation < 5 else displayed[::-1]
+        corners = transform_points(
+            boxes[selected].view(-1, 2, 2), width, height, *ORIENTATIONS[orientation]
+        )  # (n, 2, 2)
+        boxes[selected] = torch.cat([corners.amin(1), corners.amax(1)], 1)
         if points is not None:
-            there = points[those, :, 2:]
-            moved = turned_points(points[those, :, :2], width, height, *ORIENTATIONS[one])
-            points[those] = torch.cat([torch.where(there > 0, moved, 0.0), there], 2)
+            visibility = points[selected, :, 2:]
+            rotated = transform_points(points[selected, :, :2], width, height, *ORIENTATIONS[orientation])
+            points[selected] = torch.cat([torch.where(visibility > 0, rotated, 0.0), visibility], 2)
     return dataclasses.replace(table, boxes=boxes.numpy(), keypoints=None if points is None else points.numpy())
 
 
-def unturned(size: tuple[int, int], how: int) -> tuple[int, int]:
-    """Height and width before turning."""
-    return size if how < 5 else (size[1], size[0])
+def stored_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Height and width before rotation."""
+    return size if orientation < 5 else (size[1], size[0])

@@ -1,4 +1,4 @@
-"""Two frames as one input: what flow is learned from, and asked of."""
+"""Pairs of frames as one input, for optical flow."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from snellen.core.spec import Input, Preprocessing
-from snellen.data.check.duplicates import groups_of
-from snellen.data.decode.header import Header, Unusable
+from snellen.data.check.duplicates import connected_groups
+from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 
 
-def following(name: str) -> str | None:
-    """What a file after this one is called, where names count: "left_0009" to "left_0010"; None where they do not."""
-    counted = re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL)
-    return f"{counted[1]}{int(counted[2]) + 1:0{len(counted[2])}d}" if counted else None
+def next_frame_name(name: str) -> str | None:
+    """Name of the next frame of a numbered file, "left_0009" -> "left_0010"; None for other names."""
+    match = re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL)
+    return f"{match[1]}{int(match[2]) + 1:0{len(match[2])}d}" if match else None
 
 
-def paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """Every frame with the one after it in its folder, and those that are in no pair. Two files alone are a pair."""
-    there = {(path.parent, path.stem): path for path in paths}
-    after = [there.get((path.parent, following(path.stem) or "")) for path in paths]
-    pairs = [(path, other) for path, other in zip(paths, after, strict=True) if other is not None]
+def pair_frames(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Pair every frame with the next one of its folder; return pairs and unpaired files. Two files alone are a pair."""
+    path_of = {(path.parent, path.stem): path for path in paths}
+    next_paths = [path_of.get((path.parent, next_frame_name(path.stem) or "")) for path in paths]
+    pairs = [(path, next_path) for path, next_path in zip(paths, next_paths, strict=True) if next_path is not None]
     if not pairs and len(paths) == 2:
         pairs = [(paths[0], paths[1])]
     used = {path for pair in pairs for path in pair}
@@ -35,17 +35,19 @@ def paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[Path]]:
 
 
 class FramePairs:
-    """A source whose samples are two picture files of one size, read as (2C, H, W).
+    """A source whose samples are two image files of one size, read as (2C, H, W).
 
     Args:
-        first, second: as many of each.
-        headers: those of the first frames, or why a pair cannot be used.
+        first, second: image files of equal number.
+        headers: those of the first frames, or the error of an unusable pair.
     """
 
-    def __init__(self, first: ImageFiles, second: ImageFiles, headers: list[Header | Unusable] | None = None) -> None:
+    def __init__(
+        self, first: ImageFiles, second: ImageFiles, headers: list[Header | UnusableFile] | None = None
+    ) -> None:
         self.first = first
         self.second = second
-        self.headers = headers or [_both(first, second, k) for k in range(len(first))]
+        self.headers = headers or [_pair_header(first, second, k) for k in range(len(first))]
         self.root = first.root
         self.files = first.files
 
@@ -56,16 +58,16 @@ class FramePairs:
         channels = (
             preprocessing.channels // 2 if preprocessing.channels else self.first.channels or self.second.channels
         )
-        one = dataclasses.replace(preprocessing, channels=channels)
-        return torch.cat([self.first.read(ids, one), self.second.read(ids, one)], 1)  # (B, 2C, H, W)
+        first_header = dataclasses.replace(preprocessing, channels=channels)
+        return torch.cat([self.first.read(ids, first_header), self.second.read(ids, first_header)], 1)  # (B, 2C, H, W)
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
-    def films(self) -> np.ndarray | None:
-        """(N,) int64: samples that share a frame, or are joined by others that do, have one number.
+    def video_groups(self) -> np.ndarray | None:
+        """(N,) int64: video of each sample; samples that share frames, directly or via others, are one video.
 
-        None where fewer than three films are left so: then no split could be made of whole films.
+        None for fewer than three videos, which cannot be split by video.
         """
         first_of: dict[str, int] = {}
         pairs = [
@@ -73,8 +75,8 @@ class FramePairs:
             for k in range(len(self))
             for source in (self.first, self.second)
         ]
-        films = groups_of(len(self), [(a, b) for a, b in pairs if a != b])
-        return films if len(np.unique(films)) >= 3 else None
+        videos = connected_groups(len(self), [(a, b) for a, b in pairs if a != b])
+        return videos if len(np.unique(videos)) >= 3 else None
 
     def path(self, id: int) -> Path:
         return self.first.path(id)
@@ -89,21 +91,26 @@ class FramePairs:
         return FramePairs(self.first.subset(ids), self.second.subset(ids), [self.headers[i] for i in ids.tolist()])
 
     def input(self) -> Input:
-        one = self.first.input()
-        channels, height, width = one.shape
-        return dataclasses.replace(one, shape=(None if channels is None else 2 * channels, height, width))
+        first_header = self.first.input()
+        channels, height, width = first_header.shape
+        return dataclasses.replace(first_header, shape=(None if channels is None else 2 * channels, height, width))
 
 
-def _both(first: ImageFiles, second: ImageFiles, k: int) -> Header | Unusable:
-    one, other = first.headers[k], second.headers[k]
-    if isinstance(one, Unusable):
-        return one
-    if isinstance(other, Unusable):
-        return Unusable(other.kind, f"has a second frame, {second.name(k)}, that {other.cause}", other.remedy)
-    if (one.height, one.width) != (other.height, other.width):
-        return Unusable(
-            "corrupt",
-            f"is {one.width}x{one.height} pixels, its second frame {second.name(k)} {other.width}x{other.height}",
-            "Frames have one size: mend one of them.",
+def _pair_header(first: ImageFiles, second: ImageFiles, k: int) -> Header | UnusableFile:
+    first_header, second_header = first.headers[k], second.headers[k]
+    if isinstance(first_header, UnusableFile):
+        return first_header
+    if isinstance(second_header, UnusableFile):
+        return UnusableFile(
+            second_header.kind,
+            f"has a second frame, {second.name(k)}, that {second_header.cause}",
+            second_header.remedy,
         )
-    return one
+    if (first_header.height, first_header.width) != (second_header.height, second_header.width):
+        return UnusableFile(
+            "corrupt",
+            f"is {first_header.width}x{first_header.height} pixels, "
+            f"its second frame {second.name(k)} {second_header.width}x{second_header.height}",
+            "Give frames of one size.",
+        )
+    return first_header

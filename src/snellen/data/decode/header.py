@@ -1,4 +1,4 @@
-"""What the first bytes of a picture file promise, and the error for a file that cannot be used as a picture."""
+"""Header of an image file (size, channels, depth), and the error for an unusable file."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ SUFFIXES = frozenset(
         ".jp2",
     }
 )
-PIXELS = 178_956_970  # a picture with more is taken for a decompression bomb; Pillow refuses the same number
+MAX_PIXELS = 178_956_970  # larger images are rejected as decompression bombs; the limit of Pillow
 DEPTHS = ("uint8", "uint16", "float32", "float64")  # the shallowest first
 
 
-class Unusable(DataError):
-    """A file that cannot be used as a picture. `kind` is that of the finding: unreadable, corrupt, pages."""
+class UnusableFile(DataError):
+    """A file that cannot be used as an image. `kind` is that of the finding: unreadable, corrupt, pages."""
 
     def __init__(self, kind: str, cause: str, remedy: str) -> None:
         super().__init__(cause, remedy)
         self.kind = kind
 
 
-class TooManyPixels(Unusable):
-    """A picture that is larger than is read, by what its header says."""
+class TooManyPixels(UnusableFile):
+    """An image with more pixels than the limit, by its header."""
 
     def __init__(self, cause: str) -> None:
-        super().__init__("corrupt", cause, "Cut or scale it first.")
+        super().__init__("corrupt", cause, "Crop or resize it first.")
 
 
 class Header(NamedTuple):
-    """Size and depth of a picture as it will be after reading.
+    """Size and depth of an image after reading.
 
     height, width: pixels, with the orientation applied. channels: after conversion.
-    dtype: one of DEPTHS. pages: of a stack.
-    notes: what reading does to the file: "alpha", "palette", "cmyk", "colour space", "animation", "rotated".
+    dtype: one of DEPTHS. pages: number of pages of a stack.
+    notes: conversions on reading: "alpha", "palette", "cmyk", "colour space", "animation", "rotated".
     """
 
     height: int
@@ -61,7 +61,7 @@ class Header(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def too_large(height: int, width: int) -> None:
-    """Raises Unusable before a decompression bomb is decoded."""
-    if height * width > PIXELS:
-        raise TooManyPixels(f"has {width:,}x{height:,} pixels, more than {PIXELS:,}")
+def check_num_pixels(height: int, width: int) -> None:
+    """Raise TooManyPixels for a decompression bomb, before it is decoded."""
+    if height * width > MAX_PIXELS:
+        raise TooManyPixels(f"has {width:,}x{height:,} pixels, more than {MAX_PIXELS:,}")

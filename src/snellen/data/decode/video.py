@@ -1,4 +1,4 @@
-"""Films, a frame at a time, as pictures named after their number: clip.mp4#0, clip.mp4#1 ..."""
+"""Video decoding, frame by frame; frames are named by number: clip.mp4#0, clip.mp4#1 ..."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import EnvironmentProblem, first_line
-from snellen.data.decode.header import Unusable, too_large
+from snellen.data.decode.header import UnusableFile, check_num_pixels
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 
 
-def is_film(path: str | Path) -> bool:
+def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def name_of(path: Path, number: int) -> str:
-    """What a frame is called; the first is 0."""
+def frame_name(path: Path, number: int) -> str:
+    """Name of a frame; the first has number 0."""
     return f"{path}#{number}"
 
 
-def film_of(name: str) -> tuple[Path, int] | None:
-    """The film and the number of a frame by its name; None for the name of anything else."""
-    path, mark, number = name.rpartition("#")
-    return (Path(path), int(number)) if mark and number.isascii() and number.isdigit() and is_film(path) else None
+def parse_frame_name(name: str) -> tuple[Path, int] | None:
+    """Video file and number of a frame, from its name; None for any other name."""
+    path, separator, number = name.rpartition("#")
+    return (Path(path), int(number)) if separator and number.isascii() and number.isdigit() and is_video(path) else None
 
 
 def frames(path: Path) -> Iterator[Tensor]:
-    """(3, H, W) uint8 of each frame in its order, upright as players show it.
+    """Frames (3, H, W) uint8 of a video in order, upright.
 
     Raises:
-        EnvironmentProblem: where PyAV is missing.
-        Unusable: where the file is no film, or breaks off; what came before it has been yielded.
+        EnvironmentProblem: if PyAV is missing.
+        UnusableFile: if the file is not a video, or is truncated; earlier frames have been yielded.
     """
     if importlib.util.find_spec("av") is None:
-        raise EnvironmentProblem(f"{path} is a film, and PyAV is not installed", 'pip install "snellen[video]"')
+        raise EnvironmentProblem(f"{path} is a video, and PyAV is not installed", 'pip install "snellen[video]"')
     import av
 
     try:
-        with av.open(str(path)) as film:
-            if not film.streams.video:
-                raise Unusable("unreadable", "holds no pictures", "Give a film.")
-            for frame in film.decode(video=0):
-                too_large(frame.height, frame.width)
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UnusableFile("unreadable", "contains no frames", "Give a video file.")
+            for frame in container.decode(video=0):
+                check_num_pixels(frame.height, frame.width)
                 pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                 yield torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)  # (3, H, W)
     except (av.error.FFmpegError, OSError, EOFError) as error:
-        raise Unusable("corrupt", f"is no film that can be read: {first_line(error)}", "Convert it.") from error
+        raise UnusableFile(
+            "corrupt", f"cannot be decoded as a video: {first_line(error)}", "Convert it to another format."
+        ) from error

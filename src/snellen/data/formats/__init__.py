@@ -1,4 +1,4 @@
-"""One file per way in which data lies on a disk. The first format that recognises a path opens it.
+"""Data formats on disk, one file each. The first format that recognises a path opens it.
 
 To add a format: one file here with `NAME`, `recognises` and `open_raw`, and its line in `FORMATS`.
 """
@@ -17,18 +17,18 @@ Pages = Literal["first", "max", "each"]
 
 @dataclass(frozen=True, kw_only=True)
 class OpenOptions:
-    """What the user said about the data beside its path.
+    """Options for opening a dataset, besides its path.
 
     Args:
-        format: take the path for this format instead of recognising it.
-        target: the columns or arrays that are the target.
+        format: read the path in this format instead of recognising it.
+        target: columns or arrays that hold the target.
         group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
-        impute: "median" fills missing cells of numbers.
-        pages: what a stack of pages means: its first, the largest value at each place, or a sample each.
-        quarantine: leave bad samples out and write them to a list instead of stopping.
-        allow_loss: quarantine may leave out more than one sample in a hundred.
-        full: look at the contents and copies of all pictures, however many.
-        folds: into how many parts to divide the data, each of which is the test split once; fold: which one is now.
+        impute: "median" fills missing cells of numeric columns.
+        pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
+        quarantine: skip bad samples and write them to a list instead of stopping.
+        allow_skipped: let quarantine skip more than 1% of the samples.
+        full: check the contents and duplicates of all images, however many.
+        folds: number of cross-validation folds; fold: which of them is the test split.
     """
 
     format: str | None = None
@@ -44,7 +44,7 @@ class OpenOptions:
 
 
 class Format(NamedTuple):
-    """`recognises` looks at names, at most at the start of a file or two, and answers in milliseconds."""
+    """A data format. `recognises` reads names, and at most the start of a file or two: it takes milliseconds."""
 
     name: str
     recognises: Callable[[Path], bool]
@@ -52,7 +52,7 @@ class Format(NamedTuple):
 
 
 def formats() -> dict[str, Format]:
-    """All formats by name, the most telling first."""
+    """All formats by name, the most specific first."""
     from snellen.data.formats import arrays, cifar, coco, idx, image_folder, image_mask, table, voc, yolo
 
     known = (

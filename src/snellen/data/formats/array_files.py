@@ -1,4 +1,4 @@
-"""Arrays as they lie in an NPZ or HDF5 file: their shapes without their contents, and slices of them."""
+"""NPZ and HDF5 files: names, shapes and dtypes of their arrays, and a lazy HDF5 source."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem
 from snellen.core.spec import Preprocessing
-from snellen.data.cache import memory
-from snellen.data.formats.table_columns import as_exact
-from snellen.data.source import BadSamples, as_read
+from snellen.data.cache import available_memory
+from snellen.data.formats.table_columns import to_exact
+from snellen.data.source import BadSamples, apply_preprocessing
 
 NPZ = (".npz",)
 HDF5 = (".h5", ".hdf5", ".hdf")
-_AGAIN = "The file is damaged: write it or fetch it again."
+_AGAIN = "The file is damaged: write or download it again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayFile:
-    """What a file of arrays holds.
+    """The arrays of an NPZ or HDF5 file.
 
     Args:
-        shapes, dtypes: of every array by its name; groups of HDF5 are written group/name.
-        lazy: samples are read as they are needed, not all at once.
-        read: the whole array of a name.
+        shapes, dtypes: by array name; an array in an HDF5 group is named group/name.
+        lazy: samples are read on demand, not all at once.
+        read: array name -> the whole array.
     """
 
     path: Path
@@ -52,11 +52,11 @@ class ArrayFile:
 
 
 def open_arrays(path: Path) -> ArrayFile:
-    """Reads names, shapes and types; nothing in the file is executed.
+    """Read names, shapes and dtypes; nothing in the file is executed.
 
     Raises:
-        DataError: when the file is damaged or holds objects.
-        EnvironmentProblem: for HDF5 without h5py.
+        DataError: the file is damaged or holds objects.
+        EnvironmentProblem: an HDF5 file without h5py installed.
     """
     return _open_npz(path) if path.suffix.lower() in NPZ else _open_hdf5(path)
 
@@ -68,35 +68,35 @@ def _open_npz(path: Path) -> ArrayFile:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             total = sum(info.file_size for info in members)
-            if total > memory():
+            if total > available_memory():
                 raise DataError(
-                    f"{path} unpacks to {total:,} bytes, {memory():,} are free",
-                    "Write it as HDF5, which is read from the disk.",
+                    f"{path} needs {total:,} bytes of memory, {available_memory():,} are free",
+                    "Write it as HDF5, which is read from disk sample by sample.",
                 )
             for info in members:
                 with archive.open(info) as member:
                     shape, dtype, start = _header(member)
                 if dtype.hasobject:
-                    raise ValueError(f"{info.filename} holds Python objects, which would have to be executed")
+                    raise ValueError(f"{info.filename} holds Python objects, which can run code")
                 if start + math.prod(shape) * dtype.itemsize != info.file_size:
                     raise ValueError(f"{info.filename} has {info.file_size:,} bytes, its header says {shape} {dtype}")
                 shapes[info.filename[:-4]], dtypes[info.filename[:-4]] = shape, dtype
     except DataError:
         raise
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    except _READ_ERRORS as error:
+        raise _unreadable(path, error) from error
 
     def read(name: str) -> np.ndarray:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return np.asarray(file[name])
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
+        except _READ_ERRORS as error:
+            raise _unreadable(path, error) from error
 
     return ArrayFile(path=path, shapes=shapes, dtypes=dtypes, lazy=False, read=read)
 
 
-_DAMAGE = (
+_READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -112,22 +112,22 @@ _DAMAGE = (
 )
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _unreadable(path: Path, error: Exception) -> DataError:
     detail = str(error).splitlines()
     return DataError(f"{path} cannot be read: {detail[0][:200] if detail else type(error).__name__}", _AGAIN)
 
 
 def _header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape, type and length of the header of an NPY file."""
+    """Shape, dtype and header length of an NPY file."""
     version = np.lib.format.read_magic(member)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)
     elif version == (2, 0):
         shape, _, dtype = np.lib.format.read_array_header_2_0(member)
     else:
-        raise ValueError(f"NPY version {version} is not known")
+        raise ValueError(f"NPY version {version} is not supported")
     if any(size < 0 for size in shape):
-        raise ValueError(f"its shape is {shape}")
+        raise ValueError(f"the shape {shape} has a negative size")
     return tuple(shape), dtype, member.tell()
 
 
@@ -136,7 +136,7 @@ def _h5py() -> Any:
         import h5py
     except ImportError as error:
         raise EnvironmentProblem(
-            "HDF5 files are read by h5py, which is not installed", 'Install it with: pip install "snellen[hdf5]"'
+            "Reading HDF5 files needs h5py, which is not installed", 'Install it with: pip install "snellen[hdf5]"'
         ) from error
     return h5py
 
@@ -146,38 +146,38 @@ def _open_hdf5(path: Path) -> ArrayFile:
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, np.dtype[Any]] = {}
 
-    def visit(name: str | bytes, entry: Any) -> None:
+    def visit(name: str | bytes, array: Any) -> None:
         if isinstance(name, bytes):
             raise ValueError(f"the name {name!r} is not UTF-8")
-        if isinstance(entry, h5py.Dataset) and entry.shape is not None and not entry.external and not entry.is_virtual:
-            shapes[name], dtypes[name] = tuple(entry.shape), entry.dtype
+        if isinstance(array, h5py.Dataset) and array.shape is not None and not array.external and not array.is_virtual:
+            shapes[name], dtypes[name] = tuple(array.shape), array.dtype
 
     def read(name: str) -> np.ndarray:
         try:
             with h5py.File(path, "r") as file:
-                entry = file[name]
-                size = math.prod(entry.shape) * entry.dtype.itemsize
-                if size > memory():
-                    raise DataError(f"{path}: {name!r} has {size:,} bytes, {memory():,} are free", _AGAIN)
-                if h5py.check_string_dtype(entry.dtype) is not None:
-                    return np.asarray(entry.asstr(errors="replace")[()], dtype=str)
-                return np.asarray(entry[()])
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
+                array = file[name]
+                size = math.prod(array.shape) * array.dtype.itemsize
+                if size > available_memory():
+                    raise DataError(f"{path}: {name!r} has {size:,} bytes, {available_memory():,} are free", _AGAIN)
+                if h5py.check_string_dtype(array.dtype) is not None:
+                    return np.asarray(array.asstr(errors="replace")[()], dtype=str)
+                return np.asarray(array[()])
+        except _READ_ERRORS as error:
+            raise _unreadable(path, error) from error
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(visit)  # follows no link out of the file
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+            file.visititems(visit)  # does not follow external links
+    except _READ_ERRORS as error:
+        raise _unreadable(path, error) from error
     return ArrayFile(path=path, shapes=shapes, dtypes=dtypes, lazy=True, read=read)
 
 
-def arrange(values: np.ndarray, order: tuple[int, ...] | None) -> np.ndarray:
-    """Samples in the order of the file to (N, D) or (N, C, H, W).
+def to_channels_first(values: np.ndarray, order: tuple[int, ...] | None) -> np.ndarray:
+    """Reshape or transpose samples from the axes of the file to (N, D) or (N, C, H, W).
 
     Args:
-        order: None for vectors, () for (N, H, W), else where C, H and W stand behind N.
+        order: None for vectors, () for (N, H, W), else the positions of C, H and W after N.
     """
     if order is None:
         return values.reshape(len(values), -1)
@@ -186,31 +186,31 @@ def arrange(values: np.ndarray, order: tuple[int, ...] | None) -> np.ndarray:
     return values.transpose(0, *(axis + 1 for axis in order))
 
 
-def at_depth(values: np.ndarray) -> Tensor:
-    """uint8 and uint16 as they are; other numbers as float32 where that is exact, else float64."""
+def array_to_tensor(values: np.ndarray) -> Tensor:
+    """An array as a tensor: uint8 and uint16 unchanged; other numbers as float32 where exact, else float64."""
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     values = np.ascontiguousarray(values)
     if values.dtype in (np.uint8, np.uint16):
         return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))
-    if depth_of(values.dtype) == torch.float32:
+    if torch_dtype(values.dtype) == torch.float32:
         return torch.from_numpy(values.astype(np.float32))
-    return as_exact(values.astype(np.float64))
+    return to_exact(values.astype(np.float64))
 
 
-def depth_of(dtype: np.dtype[Any]) -> torch.dtype:
-    """The depth that holds every value of a type, judged without its values."""
+def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """The smallest torch dtype (uint8, uint16, float32, float64) that holds every value of a NumPy dtype."""
     if dtype.kind in "bu" and dtype.itemsize <= 2:
         return torch.uint16 if dtype.itemsize == 2 else torch.uint8
     return torch.float32 if dtype.itemsize < 4 or (dtype.itemsize == 4 and dtype.kind == "f") else torch.float64
 
 
-class Slices:
-    """A source whose samples stay in an HDF5 file, and are read as they are wanted.
+class Hdf5Source:
+    """HDF5 source: samples stay in the file and are read on demand.
 
     Args:
-        names: the arrays that hold the inputs, one after the other.
-        order: see `arrange`.
+        names: the arrays that hold the inputs, concatenated in this order.
+        order: see `to_channels_first`.
     """
 
     def __init__(self, file: ArrayFile, names: Sequence[str], order: tuple[int, ...] | None) -> None:
@@ -218,11 +218,11 @@ class Slices:
         self.names = tuple(names)
         self.order = order
         self.starts = np.cumsum([0, *(file.shapes[name][0] for name in names)])
-        kinds = {depth_of(file.dtypes[name]) for name in names}
-        self.depth = kinds.pop() if len(kinds) == 1 else torch.float64
+        dtypes = {torch_dtype(file.dtypes[name]) for name in names}
+        self.depth = dtypes.pop() if len(dtypes) == 1 else torch.float64
         self._lock = threading.Lock()
         self._file: Any = None
-        self._owner = 0  # a forked process opens the file for itself
+        self._owner_pid = 0  # process id: a forked process opens the file anew
 
     @property
     def dtype(self) -> str:
@@ -232,25 +232,25 @@ class Slices:
         return int(self.starts[-1])
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        wanted, inverse = np.unique(ids, return_inverse=True)  # h5py wants its indices ascending, each once
+        unique_ids, inverse = np.unique(ids, return_inverse=True)  # h5py needs ascending, distinct indices
         blocks = []
         try:
             with self._lock:
-                if self._file is None or self._owner != os.getpid():
-                    self._file, self._owner = _h5py().File(self.path, "r"), os.getpid()
+                if self._file is None or self._owner_pid != os.getpid():
+                    self._file, self._owner_pid = _h5py().File(self.path, "r"), os.getpid()
                 for name, start, end in zip(self.names, self.starts[:-1], self.starts[1:], strict=True):
-                    places = wanted[(wanted >= start) & (wanted < end)] - start
-                    if len(places):
-                        blocks.append(_rows(self._file[name], places))
-        except _DAMAGE as error:
-            raise _damaged(self.path, error) from error
+                    indices = unique_ids[(unique_ids >= start) & (unique_ids < end)] - start
+                    if len(indices):
+                        blocks.append(_rows(self._file[name], indices))
+        except _READ_ERRORS as error:
+            raise _unreadable(self.path, error) from error
         values = np.concatenate(blocks)
         if values.dtype.kind == "f":
-            bad = wanted[~np.isfinite(values.reshape(len(values), -1)).all(1)].tolist()
+            bad = unique_ids[~np.isfinite(values.reshape(len(values), -1)).all(1)].tolist()
             if bad:
                 raise BadSamples(dict.fromkeys(bad, "holds NaN or infinity"), {id: self.name(id) for id in bad})
-        tensor = torch.from_numpy(np.ascontiguousarray(arrange(values, self.order))).to(self.depth)
-        return as_read(tensor[torch.from_numpy(inverse)], preprocessing)
+        tensor = torch.from_numpy(np.ascontiguousarray(to_channels_first(values, self.order))).to(self.depth)
+        return apply_preprocessing(tensor[torch.from_numpy(inverse)], preprocessing)
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
@@ -263,9 +263,9 @@ class Slices:
         return f"{self.path.resolve()} {state.st_size} {state.st_mtime_ns} {' '.join(self.names)}"
 
 
-def _rows(entry: Any, places: np.ndarray) -> np.ndarray:
-    """Rows of an HDF5 array; a dense stretch is read as one slice, which is many times faster."""
-    first, last = int(places[0]), int(places[-1])
-    dense = last - first < 4 * len(places)
-    rows: np.ndarray = entry[first : last + 1][places - first] if dense else entry[places]
+def _rows(array: Any, indices: np.ndarray) -> np.ndarray:
+    """Rows of an HDF5 array. A dense range is read as one slice, which is many times faster."""
+    first, last = int(indices[0]), int(indices[-1])
+    dense = last - first < 4 * len(indices)
+    rows: np.ndarray = array[first : last + 1][indices - first] if dense else array[indices]
     return rows

@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100 as their authors give them: pickles of 32x32 colour pictures, read without executing them.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): the published pickles of 32x32 colour images, read without executing them.
 
-Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images", and the set's own page.
+Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images", and the page of the dataset.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from snellen.core.spec import Classes, Input
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.safe_pickle import read_pickle
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
 _SIDE = 32
 
 
-class Layout(NamedTuple):
-    """Where a set keeps its parts: file -> place in SPLITS, the names of the classes, and each picture's class."""
+class CifarLayout(NamedTuple):
+    """File names and keys of a dataset. files: name and index in SPLITS. meta, names: file and key of the class names.
+
+    labels: the key of each image's class.
+    """
 
     title: str
     files: tuple[tuple[str, int], ...]
@@ -32,18 +35,18 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = (
-    Layout(
+    CifarLayout(
         "CIFAR-10",
         (*((f"data_batch_{k}", 0) for k in range(1, 6)), ("test_batch", 2)),
         "batches.meta",
         "label_names",
         "labels",
     ),
-    Layout("CIFAR-100", (("train", 0), ("test", 2)), "meta", "fine_label_names", "fine_labels"),
+    CifarLayout("CIFAR-100", (("train", 0), ("test", 2)), "meta", "fine_label_names", "fine_labels"),
 )
 
 
-def _layout(path: Path) -> Layout | None:
+def _layout(path: Path) -> CifarLayout | None:
     if not path.is_dir():
         return None
     return next(
@@ -61,51 +64,55 @@ def recognises(path: Path) -> bool:
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
-    """Pictures (N, 3, 32, 32) uint8 with their classes (of CIFAR-100 the fine ones), in the splits of the files."""
+    """Images (N, 3, 32, 32) uint8 with their classes (CIFAR-100: the fine ones), in the published splits."""
     layout = _layout(path)
     if layout is None:
-        raise DataError(f"{path} holds no CIFAR pickles", "They are data_batch_1 ... test_batch, or train and test.")
+        raise DataError(
+            f"{path} holds no CIFAR pickles", "Give the folder of data_batch_1 ... test_batch, or of train and test."
+        )
     present = [(path / name, split) for name, split in layout.files if (path / name).is_file()]
     names = _names(path / layout.meta, layout)
-    images, labels, given = [], [], []
+    images, labels, split_indices = [], [], []
     for file, split in present:
-        x, y = _part(file, read_pickle(file), layout, len(names))
+        x, y = _read_split(file, read_pickle(file), layout, len(names))
         images.append(x)
         labels.append(y)
-        given.append(np.full(len(y), split))
-    splits = np.concatenate(given)
+        split_indices.append(np.full(len(y), split))
+    splits = np.concatenate(split_indices)
     if not (splits == 0).any():
-        raise DataError(f"{path} has no training pictures", "Fetch all files of the set.")
+        raise DataError(f"{path} has no training images", "Download all files of the dataset.")
     values = torch.from_numpy(np.concatenate(images))
     return RawDataset(
-        source=Array(values, "image"),
+        source=ArraySource(values, "image"),
         inputs={"image": Input(modality="image", shape=(3, _SIDE, _SIDE), dtype="uint8")},
         target=Classes(names=names),
         truth=torch.from_numpy(np.concatenate(labels)),
-        given=splits if len(set(splits.tolist())) > 1 else None,
-        recognised_as=f"the pictures of {layout.title} ({len(values):,} of 32x32 pixels, {len(names)} classes)",
+        given_splits=splits if len(set(splits.tolist())) > 1 else None,
+        recognised_as=f"images of {layout.title} ({len(values):,} of 32x32 pixels, {len(names)} classes)",
         files={"found": 1 + len(present), "used": 1 + len(present)},
     )
 
 
-def _names(file: Path, layout: Layout) -> tuple[str, ...]:
+def _names(file: Path, layout: CifarLayout) -> tuple[str, ...]:
     names = read_pickle(file).get(layout.names)
     if not isinstance(names, list) or not names or not all(isinstance(name, str | bytes) for name in names):
-        raise DataError(f"{file} has no {layout.names}", "Fetch the file again.")
+        raise DataError(f"{file} has no {layout.names}", "Download the file again.")
     return tuple(name.decode("latin-1") if isinstance(name, bytes) else name for name in names)
 
 
-def _part(file: Path, content: dict[str, Any], layout: Layout, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(
+    file: Path, content: dict[str, Any], layout: CifarLayout, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     x, labels = content.get("data"), content.get(layout.labels)
     if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != 3 * _SIDE * _SIDE:
-        raise DataError(f"{file} has no data of (N, 3072) bytes", "Fetch the file again.")
+        raise DataError(f"{file} has no data of (N, 3072) bytes", "Download the file again.")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels) or len(labels) != len(x):
-        raise DataError(f"{file} has no {layout.labels} for its {len(x):,} pictures", "Fetch the file again.")
+        raise DataError(f"{file} has no {layout.labels} for its {len(x):,} images", "Download the file again.")
     wrong = [k for k, label in enumerate(labels) if not 0 <= label < classes]
     if wrong:
         label = str(labels[wrong[0]])[:20]
         raise DataError(
-            f"{file}: picture {wrong[0]} has label {label}, there are {classes} classes",
+            f"{file}: image {wrong[0]} has label {label}, there are {classes} classes",
             "Labels are 0 and up, below the number of class names.",
         )
     return x.reshape(-1, 3, _SIDE, _SIDE), np.array(labels, dtype=np.int64)

@@ -1,6 +1,6 @@
-"""One JSON file in COCO's layout: pictures, categories and annotations, checked and sorted by picture.
+"""COCO annotation file (JSON): images, categories and annotations, validated and grouped by image.
 
-Numbers of pictures and categories are names: they may have gaps, begin at 0, or be text.
+Ids of images and categories may have gaps, begin at 0, or be strings.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from snellen.core.errors import DataError, first_line, shown
+from snellen.core.errors import DataError, first_line, short_repr
 from snellen.data.formats.object_datasets import is_name, leads_out
-from snellen.data.formats.polygons import Outline, Runs, compressed
+from snellen.data.formats.polygons import CompressedRLE, EncodedMask, compress_rle
 
 _NUMBERS = {int, float}
-_EXPORT = "Export it again, or mend the file."
+_EXPORT = "Export it again, or fix the file."
 
 
-class Category(NamedTuple):
-    """`bones`: pairs of places in `keypoints`."""
+class CocoCategory(NamedTuple):
+    """A category. keypoints: their names. bones: pairs of indices into `keypoints`."""
 
     name: str
     keypoints: tuple[str, ...]
     bones: tuple[tuple[int, int], ...]
 
 
-class Row(NamedTuple):
+class CocoAnnotation(NamedTuple):
     """An annotation.
 
-    id: as told; -k for the k-th in the file where none is told that can be written so.
-    category: its number. box: x1, y1, x2, y2. area: NaN where it is not told. points: x, y, v, one after the other.
+    id: as in the file; -k for the k-th annotation where the file has no non-negative integer id.
+    category: its id. box: x1, y1, x2, y2. area: NaN where it is missing. points: x, y, v of each keypoint.
     """
 
     id: int
@@ -42,188 +42,195 @@ class Row(NamedTuple):
     crowd: bool
     ignored: bool
     area: float
-    outline: Outline | None
+    mask: EncodedMask | None
     points: tuple[float, ...] | None
 
 
 @dataclass(kw_only=True)
 class CocoFile:
-    """What a file tells.
+    """The content of an annotation file.
 
     Args:
-        called: what the user knows the file by.
-        ids, names, sizes: of each picture: its number, its file as told, height and width (0 where not told).
-        rows: of each picture.
-        wrong: picture, kind of the finding, and what is wrong.
-        homeless: annotations of pictures that the file does not have.
+        display_name: the path shown to the user.
+        ids, names, sizes: of each image: its id, its file name, height and width (0 where missing).
+        rows: the annotations of each image.
+        problems: image index, kind of the finding, and description.
+        unlisted: annotations of images that the file does not list.
     """
 
     path: Path
-    called: str
-    categories: Mapping[Any, Category]
+    display_name: str
+    categories: Mapping[Any, CocoCategory]
     ids: list[int | str]
     names: list[str]
     sizes: list[tuple[int, int]]
-    rows: list[list[Row]]
-    wrong: list[tuple[int, str, str]] = field(default_factory=list)
-    homeless: list[str] = field(default_factory=list)
+    rows: list[list[CocoAnnotation]]
+    problems: list[tuple[int, str, str]] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
 
 
-def read(path: Path, root: Path) -> CocoFile:
-    """What a file below `root` tells.
+def read_coco(path: Path, root: Path) -> CocoFile:
+    """Read and validate an annotation file below `root`.
 
     Raises:
-        DataError: where it is no JSON, or not in COCO's layout.
+        DataError: the file is not JSON, or not in COCO's layout.
     """
-    told = _json(path)
-    pictures, categories, annotations = (_list(told, key, path) for key in ("images", "categories", "annotations"))
-    known = _categories(categories, path)
+    content = _json(path)
+    images, categories, annotations = (_list(content, key, path) for key in ("images", "categories", "annotations"))
+    category_of_id = _categories(categories, path)
     names: list[str] = []
     sizes: list[tuple[int, int]] = []
-    place: dict[Any, int] = {}
-    for k, picture in enumerate(pictures):
-        id, name = picture.get("id"), picture.get("file_name")
+    index_of_id: dict[Any, int] = {}
+    for k, image in enumerate(images):
+        id, name = image.get("id"), image.get("file_name")
         if not isinstance(id, int | str) or not isinstance(name, str) or not name:
-            without = "id" if not isinstance(id, int | str) else "file_name"
-            raise DataError(f"{path}: picture {k + 1} of images has no {without} ({shown(picture)})", _EXPORT)
-        if id in place:
-            raise DataError(f"{path}: two pictures have the id {shown(id)} ({names[place[id]]}, {name})", _EXPORT)
+            missing = "id" if not isinstance(id, int | str) else "file_name"
+            raise DataError(f"{path}: image {k + 1} of images has no {missing} ({short_repr(image)})", _EXPORT)
+        if id in index_of_id:
+            raise DataError(
+                f"{path}: two images have the id {short_repr(id)} ({names[index_of_id[id]]}, {name})", _EXPORT
+            )
         if not is_name(name):
-            raise DataError(f"{path} names {shown(name)}, which no file can be called", _EXPORT)
+            raise DataError(f"{path} names {short_repr(name)}, which is not a valid file name", _EXPORT)
         if leads_out(name):
             raise DataError(
-                f"{path} names {shown(name)}, which leads out of the folder of the pictures",
-                "Name the files relative to the folder that they lie in.",
+                f"{path} names {short_repr(name)}, which lies outside the image folder",
+                "Write file names relative to the image folder.",
             )
-        place[id] = k
+        index_of_id[id] = k
         names.append(PurePosixPath(name.replace("\\", "/")).as_posix())
-        sizes.append((_size(picture.get("height")), _size(picture.get("width"))))
-    twice = next((name for name, first in zip(names, _firsts(names), strict=True) if not first), None)
-    if twice is not None:
-        raise DataError(f"{path} names {shown(twice)} twice", "A picture has one id.")
+        sizes.append((_size(image.get("height")), _size(image.get("width"))))
+    duplicate = next((name for name, first in zip(names, _is_first(names), strict=True) if not first), None)
+    if duplicate is not None:
+        raise DataError(f"{path} names {short_repr(duplicate)} twice", "Give each image one id.")
     file = CocoFile(
         path=path,
-        called=path.relative_to(root).as_posix(),
-        categories=known,
-        ids=list(place),
+        display_name=path.relative_to(root).as_posix(),
+        categories=category_of_id,
+        ids=list(index_of_id),
         names=names,
         sizes=sizes,
         rows=[[] for _ in names],
     )
     for k, annotation in enumerate(annotations):
-        _add(file, annotation, place, k)
+        _add(file, annotation, index_of_id, k)
     return file
 
 
 def _json(path: Path) -> dict[str, Any]:
     collecting = gc.isenabled()
-    gc.disable()  # it would look at every object made, again and again
+    gc.disable()  # collection during parsing would scan every new object repeatedly
     try:
-        told = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({first_line(error)})", "Export or fetch it again.") from error
+        raise DataError(f"{path} is not JSON ({first_line(error)})", "Export or download it again.") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({first_line(error)})", "Mend its permissions.") from error
+        raise DataError(f"{path} cannot be read ({first_line(error)})", "Fix its permissions.") from error
     finally:
         if collecting:
             gc.enable()
-    if not isinstance(told, dict):
-        raise DataError(f"{path} holds no object with images, categories and annotations", _EXPORT)
-    return told
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a JSON object with images, categories and annotations", _EXPORT)
+    return content
 
 
-def _list(told: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
-    found = told.get(key)
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+def _list(content: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    entries = content.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise DataError(f"{path} has no list of {key}", _EXPORT)
-    return found
+    return entries
 
 
-def _firsts(names: Sequence[str]) -> Iterator[bool]:
+def _is_first(names: Sequence[str]) -> Iterator[bool]:
     seen: set[str] = set()
     for name in names:
         yield name not in seen
         seen.add(name)
 
 
-def _size(told: Any) -> int:
-    return min(told, 1 << 31) if isinstance(told, int) and told > 0 else 0
+def _size(value: Any) -> int:
+    return min(value, 1 << 31) if isinstance(value, int) and value > 0 else 0
 
 
-def _categories(told: Sequence[dict[str, Any]], path: Path) -> dict[Any, Category]:
-    found: dict[Any, Category] = {}
-    for k, entry in enumerate(told):
+def _categories(entries: Sequence[dict[str, Any]], path: Path) -> dict[Any, CocoCategory]:
+    categories: dict[Any, CocoCategory] = {}
+    for k, entry in enumerate(entries):
         id, name = entry.get("id"), entry.get("name")
         if not isinstance(id, int | str) or not isinstance(name, str) or not is_name(name):
+            missing = "name" if isinstance(id, int | str) else "id"
             raise DataError(
-                f"{path}: category {k + 1} has no {'name' if isinstance(id, int | str) else 'id'} ({shown(entry)})",
+                f"{path}: category {k + 1} has no {missing} ({short_repr(entry)})",
                 _EXPORT,
             )
-        if id in found or name in (category.name for category in found.values()):
+        if id in categories or name in (category.name for category in categories.values()):
             raise DataError(
-                f"{path}: two categories have the {'id' if id in found else 'name'} "
-                f"{shown(id if id in found else name)}",
-                "Give each its own.",
+                f"{path}: two categories have the {'id' if id in categories else 'name'} "
+                f"{short_repr(id if id in categories else name)}",
+                "Give each category its own.",
             )
         points = entry.get("keypoints") or []
         if not isinstance(points, list) or not all(isinstance(point, str) and is_name(point) for point in points):
-            raise DataError(f"{path}: category {shown(name)} has keypoints {shown(points)}", "Name each keypoint.")
-        found[id] = Category(name, tuple(points), _bones(entry.get("skeleton") or [], len(points), name, path))
-    if not found:
+            raise DataError(
+                f"{path}: category {short_repr(name)} has keypoints {short_repr(points)}", "Name each keypoint."
+            )
+        categories[id] = CocoCategory(name, tuple(points), _bones(entry.get("skeleton") or [], len(points), name, path))
+    if not categories:
         raise DataError(f"{path} has no categories", _EXPORT)
-    return found
+    return categories
 
 
-def _bones(told: Any, count: int, name: str, path: Path) -> tuple[tuple[int, int], ...]:
-    """COCO counts keypoints from 1; where a 0 stands, they are counted from 0."""
+def _bones(skeleton: Any, count: int, name: str, path: Path) -> tuple[tuple[int, int], ...]:
+    """Pairs of keypoint indices. COCO counts from 1; if any index is 0, all are counted from 0."""
     try:
-        pairs = [(int(a), int(b)) for a, b in told]
+        pairs = [(int(a), int(b)) for a, b in skeleton]
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{path}: category {shown(name)} has a skeleton {shown(told)}", "Give pairs of keypoints."
+            f"{path}: category {short_repr(name)} has a skeleton {short_repr(skeleton)}", "Give pairs of keypoints."
         ) from error
     start = 0 if any(0 in pair for pair in pairs) else 1
     if any(not start <= end < count + start for pair in pairs for end in pair):
-        raise DataError(f"{path}: category {shown(name)} has a skeleton of other than its {count} keypoints", _EXPORT)
+        raise DataError(
+            f"{path}: category {short_repr(name)} has a skeleton with indices outside its {count} keypoints", _EXPORT
+        )
     return tuple((a - start, b - start) for a, b in pairs)
 
 
-def called(id: int) -> str:
-    """What the user knows an annotation by."""
+def annotation_name(id: int) -> str:
+    """The name of an annotation in messages."""
     return f"annotation {id}" if id >= 0 else f"annotation number {-id}"
 
 
-def _add(file: CocoFile, annotation: dict[str, Any], place: Mapping[Any, int], k: int) -> None:
-    """Puts an annotation where it belongs: among the rows of its picture, or among what is wrong."""
+def _add(file: CocoFile, annotation: dict[str, Any], index_of_id: Mapping[Any, int], k: int) -> None:
+    """Add an annotation to the rows of its image, or to the problems."""
     id = annotation.get("id")
     id = id if type(id) is int and 0 <= id < 1 << 63 else -k - 1
-    whose = annotation.get("image_id")
-    picture = place.get(whose) if isinstance(whose, int | str) else None
-    if picture is None:
-        file.homeless.append(f"{called(id)} of {file.called} (image_id {shown(whose)})")
+    image_id = annotation.get("image_id")
+    image = index_of_id.get(image_id) if isinstance(image_id, int | str) else None
+    if image is None:
+        file.unlisted.append(f"{annotation_name(id)} of {file.display_name} (image_id {short_repr(image_id)})")
         return
     try:
-        file.rows[picture].append(_row(annotation, id, file.categories))
+        file.rows[image].append(_row(annotation, id, file.categories))
     except (ValueError, TypeError, OverflowError) as error:
         kind = "unknown-class" if isinstance(error, _UnknownClass) else "annotation"
-        file.wrong.append((picture, kind, f"{called(id)} of {file.called}: {first_line(error)}"))
+        file.problems.append((image, kind, f"{annotation_name(id)} of {file.display_name}: {first_line(error)}"))
 
 
 class _UnknownClass(ValueError):
     """An annotation of a category that the file does not list."""
 
 
-def _row(annotation: Mapping[str, Any], id: int, categories: Mapping[Any, Category]) -> Row:
+def _row(annotation: Mapping[str, Any], id: int, categories: Mapping[Any, CocoCategory]) -> CocoAnnotation:
     get = annotation.get
     category, crowd, area = get("category_id"), get("iscrowd", 0), get("area")
-    outline = _outline(get("segmentation"))
+    mask = _encode_mask(get("segmentation"))
     box = get("bbox")
-    if box is None and outline is not None:
-        box = _around(outline)
+    if box is None and mask is not None:
+        box = _bounding_box(mask)
     if not isinstance(box, list) or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
-        raise ValueError(f"its bbox is {shown(box)}, not [x, y, width, height]")
+        raise ValueError(f"its bbox is {short_repr(box)}, not [x, y, width, height]")
     if not isinstance(category, int | str) or category not in categories:
-        raise _UnknownClass(f"its category_id {shown(category)} is none of the categories")
+        raise _UnknownClass(f"its category_id {short_repr(category)} is not in the categories")
     x, y, width, height = map(float, box)
     points = get("keypoints")
     if points is not None:
@@ -231,50 +238,54 @@ def _row(annotation: Mapping[str, Any], id: int, categories: Mapping[Any, Catego
         if not isinstance(points, list) or len(points) != 3 * count:
             raise ValueError(f"its keypoints are not 3 x {count} numbers")
         points = tuple(map(_finite, points))
-    told = isinstance(area, int | float) and area > 0
-    return Row(
+    has_area = isinstance(area, int | float) and area > 0
+    return CocoAnnotation(
         id,
         category,
         (x, y, x + width, y + height),
         crowd == 1,
         get("ignore", 0) == 1,
-        float(area) if told and area is not None else math.nan,
-        outline,
+        float(area) if has_area and area is not None else math.nan,
+        mask,
         points,
     )
 
 
 def _finite(number: Any) -> float:
     if type(number) not in (int, float) or not math.isfinite(number):
-        raise ValueError(f"it has a number {shown(number)}")
+        raise ValueError(f"it has a non-finite or non-numeric value {short_repr(number)}")
     return float(number)
 
 
-def _outline(told: Any) -> Outline | None:
-    """Polygons, or runs; None for none. Raises ValueError for what is neither."""
-    if not told:
+def _encode_mask(segmentation: Any) -> EncodedMask | None:
+    """Polygons or run lengths; None without a segmentation. Raises ValueError for anything else."""
+    if not segmentation:
         return None
-    if isinstance(told, list):
-        for ring in told:
+    if isinstance(segmentation, list):
+        for ring in segmentation:
             if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
-                raise ValueError(f"its segmentation has a polygon {shown(ring)}, not x, y of three points or more")
+                raise ValueError(
+                    f"its segmentation has a polygon {short_repr(ring)}, not x, y of at least three points"
+                )
             if not _NUMBERS.issuperset(map(type, ring)):
-                raise ValueError("its segmentation has a polygon of other than numbers")
-        return told
-    size, counts = (told.get("size"), told.get("counts")) if isinstance(told, dict) else (None, None)
+                raise ValueError("its segmentation has a polygon with non-numeric values")
+        return segmentation
+    is_rle = isinstance(segmentation, dict)
+    size, counts = (segmentation.get("size"), segmentation.get("counts")) if is_rle else (None, None)
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 1 << 20 for n in size):
-        raise ValueError(f"its segmentation has the size {shown(size)}")
+        raise ValueError(f"its segmentation has the size {short_repr(size)}")
     if not isinstance(counts, list | str):
-        raise ValueError(f"its segmentation has the counts {shown(counts)}")
-    return compressed(counts, *size)
+        raise ValueError(f"its segmentation has the counts {short_repr(counts)}")
+    return compress_rle(counts, *size)
 
 
-def _around(outline: Outline) -> list[float]:
-    """x, y, width, height around polygons or runs."""
-    if isinstance(outline, Runs):
-        from faster_coco_eval.core import mask
+def _bounding_box(mask: EncodedMask) -> list[float]:
+    """The bounding box x, y, width, height of polygons or run lengths."""
+    if isinstance(mask, CompressedRLE):
+        from faster_coco_eval.core import mask as coco_mask
 
-        around: list[float] = mask.toBbox({"counts": outline.counts, "size": [outline.height, outline.width]}).tolist()
-        return around
-    x, y = [n for ring in outline for n in ring[0::2]], [n for ring in outline for n in ring[1::2]]
+        rle = {"counts": mask.counts, "size": [mask.height, mask.width]}
+        box: list[float] = coco_mask.toBbox(rle).tolist()
+        return box
+    x, y = [n for ring in mask for n in ring[0::2]], [n for ring in mask for n in ring[1::2]]
     return [float(min(x)), float(min(y)), float(max(x) - min(x)), float(max(y) - min(y))]

@@ -1,12 +1,12 @@
-"""Pictures with numbers for every pixel: depth, normals, edges, reflectance, and flow between two frames.
+"""Dense regression targets: depth, surface normals, edges, reflectance, optical flow.
 
-What files hold becomes numbers in one documented way; what is no truth becomes NaN:
+Files are decoded to float32; pixels without ground truth become NaN:
 
-- depth: the files' own units, or metres where `depth.json` says {"scale": metres per unit}; 0 and less is no truth.
-- normals: x right, y up, z towards the viewer; 8 and 16 bits are v/255·2 − 1 and v/65535·2 − 1; brought to length 1;
-  black, and length 0, is no truth.
+- depth: the files' own units, or metres if `depth.json` has {"scale": metres per unit}; values <= 0 are invalid.
+- normals: x right, y up, z towards the viewer; 8 and 16 bits are v/255·2 − 1 and v/65535·2 − 1; scaled to length 1;
+  black, and length 0, is invalid.
 - edges and reflectance: 0 … 1; 8 and 16 bits are v/255 and v/65535.
-- flow: u right and v down in pixels; PNG of 16 bits as KITTI has it, (v − 32768)/64, with 0 in blue for no truth.
+- flow: u right and v down in pixels; 16-bit PNG as in KITTI, (v − 32768)/64, invalid where blue is 0.
 """
 
 from __future__ import annotations
@@ -25,71 +25,83 @@ from torch import Tensor
 from snellen.core.errors import DataError
 from snellen.core.spec import PixelNumbers
 from snellen.core.views import Finding
-from snellen.data.annotations import Maps
+from snellen.data.annotations import MapAnnotations
 from snellen.data.dataset import RawDataset
-from snellen.data.decode.header import Unusable
+from snellen.data.decode.header import UnusableFile
 from snellen.data.file_index import File
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.map_files import numbers
-from snellen.data.formats.match_by_name import Key, Partners, frame_names
-from snellen.data.formats.pairing import Looking, Pairs
+from snellen.data.formats.map_files import read_map
+from snellen.data.formats.match_by_name import Key, MatchedFiles, frame_names
+from snellen.data.formats.pairing import MapReader, PairedImages
 
 _CHANNELS = {"depth": (1,), "normals": (3,), "edges": (1,), "reflectance": (1, 3), "flow": (2, 3)}
-_SAID = {
-    "depth": "0, NaN and infinity are no truth",
-    "normals": "x right, y up, z towards the viewer, brought to length 1; black and NaN are no truth",
+_NOTES = {
+    "depth": "0, NaN and infinity have no ground truth",
+    "normals": "x right, y up, z towards the viewer, scaled to length 1; black and NaN have no ground truth",
     "edges": "0 to 1",
     "reflectance": "0 to 1",
-    "flow": "u right, v down, in pixels; what is not known is no truth",
+    "flow": "u right, v down, in pixels; unknown values have no ground truth",
 }
-_JSON = 'depth.json with {"scale": metres per unit} says otherwise'
-_ONE_FILM = Finding(
+_JSON = 'set metres with depth.json: {"scale": metres per unit}'
+_SHARED_VIDEO = Finding(
     kind="leakage",
-    message="samples of one film share frames, and lie in several splits",
-    remedy="Lay them into train, val and test yourself: the test is easier than it looks.",
+    message="samples of one video share frames, and lie in several splits",
+    remedy="Put each video into one of train, val and test: the test error is too optimistic.",
 )
 
 
-class Size(NamedTuple):
-    """Of a map: pixels, and numbers for each."""
+class MapSize(NamedTuple):
+    """Height, width and channels of a map."""
 
     height: int
     width: int
     channels: int
 
 
-def open_numbers(root: Path, found: Partners, kind: str, options: OpenOptions) -> RawDataset:
-    """Pictures with a map of one kind.
+def open_dense_targets(root: Path, matched: MatchedFiles, kind: str, options: OpenOptions) -> RawDataset:
+    """Images paired with dense targets of one kind.
 
     Raises:
-        DataError: for a scale that cannot be read, or maps with several numbers of channels.
+        DataError: the scale cannot be read, or maps differ in their number of channels.
     """
-    scale = _scale(root, found.maps[kind].values()) if kind == "depth" else None
+    scale = _scale(root, matched.maps[kind].values()) if kind == "depth" else None
 
     def read(path: Path) -> Tensor:
-        return as_told(numbers(path), kind, scale or 1.0)
+        return decode_map(read_map(path), kind, scale or 1.0)
 
-    def look(path: Path) -> Size:
-        told = read(path)
-        if bool(told.isnan().all()):
-            raise Unusable("corrupt", "has no truth in any pixel", "Leave it out with --quarantine.")
-        return Size(told.shape[1], told.shape[2], told.shape[0])
+    def read_info(path: Path) -> MapSize:
+        decoded = read(path)
+        if bool(decoded.isnan().all()):
+            raise UnusableFile("corrupt", "has no ground truth in any pixel", "Skip it with --quarantine.")
+        return MapSize(decoded.shape[1], decoded.shape[2], decoded.shape[0])
 
-    maps, seconds = (found.maps[kind], None) if kind != "flow" else _frames(root, found)
-    pairs = Pairs(root, found, maps, Looking(f"map of {kind}", look, lambda plain: Size(*plain)), options, seconds)
-    channels = {held.channels for held in pairs.held if held is not None}
+    maps, second_frames = (matched.maps[kind], None) if kind != "flow" else _frames(root, matched)
+    pairs = PairedImages(
+        root,
+        matched,
+        maps,
+        MapReader(f"map of {kind}", read_info, lambda values: MapSize(*values)),
+        options,
+        second_frames,
+    )
+    channels = {info.channels for info in pairs.map_infos if info is not None}
     if len(channels) > 1:
         raise DataError(
-            f"{root}: maps of {kind} have {' and '.join(map(str, sorted(channels)))} numbers a pixel", "Save all alike."
+            f"{root}: {kind} maps have {' and '.join(map(str, sorted(channels)))} channels",
+            "Save all with the same number.",
         )
     target = _target(kind, max(channels, default=1), scale)
-    said = "times two frames with flow" if kind == "flow" else f"pictures with {kind}"
+    content = "frame pairs with flow" if kind == "flow" else f"images with {kind}"
     if kind == "depth":
-        said += f" in metres ({scale:g} a unit, as depth.json says)" if scale else f" in the files' own units ({_JSON})"
-    taken = f"image–number pairs: {len(pairs.keys):,} {said} of every pixel{pairs.in_splits}; {_SAID[kind]}"
-    draft = pairs.draft(target, Maps(pairs.preprocessing(read, target), range(len(pairs.keys))), taken)
-    one_film = kind == "flow" and pairs.given is None and pairs.groups is None
-    return dataclasses.replace(draft, findings=(*draft.findings, _ONE_FILM)) if one_film else draft
+        content += (
+            f" in metres ({scale:g} per unit, from depth.json)" if scale else f" in the files' own units ({_JSON})"
+        )
+    recognised_as = f"image–map pairs: {len(pairs.keys):,} {content} for every pixel{pairs.in_splits}; {_NOTES[kind]}"
+    raw = pairs.raw_dataset(
+        target, MapAnnotations(pairs.map_loader(read, target), range(len(pairs.keys))), recognised_as
+    )
+    is_ungrouped = kind == "flow" and pairs.given_splits is None and pairs.groups is None
+    return dataclasses.replace(raw, findings=(*raw.findings, _SHARED_VIDEO)) if is_ungrouped else raw
 
 
 def _target(kind: str, channels: int, scale: float | None) -> PixelNumbers:
@@ -103,70 +115,74 @@ def _target(kind: str, channels: int, scale: float | None) -> PixelNumbers:
     }[kind]
 
 
-def as_told(values: np.ndarray, kind: str, scale: float) -> Tensor:
-    """What a file holds, (H, W) or with channels first or last, as (T, H, W) float32 with NaN for no truth.
+def decode_map(values: np.ndarray, kind: str, scale: float) -> Tensor:
+    """Decode a map, (H, W) or with channels first or last, to (T, H, W) float32 with NaN for no ground truth.
 
     Raises:
-        Unusable: for a number of channels that the kind has not.
+        UnusableFile: the kind does not have this number of channels.
     """
     values = values[..., None] if values.ndim == 2 else values
-    wanted = _CHANNELS[kind]
-    if values.shape[2] not in wanted and values.shape[0] in wanted:
+    channel_counts = _CHANNELS[kind]
+    if values.shape[2] not in channel_counts and values.shape[0] in channel_counts:
         values = values.transpose(1, 2, 0)
     if kind == "edges" and values.shape[2] == 3 and bool((values == values[..., :1]).all()):
         values = values[..., :1]
-    if values.shape[2] not in wanted or (kind == "flow" and (values.shape[2] == 3) != (values.dtype == np.uint16)):
-        raise Unusable(
+    if values.shape[2] not in channel_counts or (
+        kind == "flow" and (values.shape[2] == 3) != (values.dtype == np.uint16)
+    ):
+        raise UnusableFile(
             "corrupt",
-            f"has {values.shape[2]} numbers of {values.dtype} a pixel, {kind} "
-            f"{' or '.join(str(n) for n in wanted[:2])}",
+            f"has {values.shape[2]} channels of {values.dtype}, {kind} needs "
+            f"{' or '.join(str(n) for n in channel_counts[:2])}",
             "Save it again.",
         )
-    told = _TELL[kind](values.astype(np.float64), _top(values.dtype), scale)
-    told = np.where(np.isfinite(told).all(-1, keepdims=True), told, np.nan)
-    return torch.from_numpy(np.ascontiguousarray(told.transpose(2, 0, 1), np.float32))
+    decoded = _DECODERS[kind](values.astype(np.float64), _max_value(values.dtype), scale)
+    decoded = np.where(np.isfinite(decoded).all(-1, keepdims=True), decoded, np.nan)
+    return torch.from_numpy(np.ascontiguousarray(decoded.transpose(2, 0, 1), np.float32))
 
 
-def _top(dtype: np.dtype[np.generic]) -> float | None:
-    """The largest value of a picture of 8 or 16 bits."""
+def _max_value(dtype: np.dtype[np.generic]) -> float | None:
+    """The largest value of an 8- or 16-bit image; None for other dtypes."""
     return {"uint8": 255.0, "bool": 1.0, "uint16": 65535.0}.get(dtype.name)
 
 
-def _depth(values: np.ndarray, top: float | None, scale: float) -> np.ndarray:
+def _depth(values: np.ndarray, max_value: float | None, scale: float) -> np.ndarray:
     depth: np.ndarray = np.where(values > 0, values * scale, np.nan)
     return depth
 
 
-def _normals(values: np.ndarray, top: float | None, scale: float) -> np.ndarray:
-    none = (values == 0).all(-1, keepdims=True)
-    vectors = values / top * 2 - 1 if top else values
+def _normals(values: np.ndarray, max_value: float | None, scale: float) -> np.ndarray:
+    is_black = (values == 0).all(-1, keepdims=True)
+    vectors = values / max_value * 2 - 1 if max_value else values
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        unit: np.ndarray = np.where(none | (length == 0), np.nan, vectors / length)
+        unit: np.ndarray = np.where(is_black | (length == 0), np.nan, vectors / length)
     return unit
 
 
-def _share(values: np.ndarray, top: float | None, scale: float) -> np.ndarray:
-    share: np.ndarray = values / top if top else values
-    if not top and np.isfinite(share).any() and (np.nanmin(share) < 0 or np.nanmax(share) > 1):
-        raise Unusable(
-            "corrupt", f"holds {np.nanmin(share):g} to {np.nanmax(share):g}, not 0 to 1", "Bring its values to 0 ... 1."
+def _unit_range(values: np.ndarray, max_value: float | None, scale: float) -> np.ndarray:
+    fraction: np.ndarray = values / max_value if max_value else values
+    if not max_value and np.isfinite(fraction).any() and (np.nanmin(fraction) < 0 or np.nanmax(fraction) > 1):
+        raise UnusableFile(
+            "corrupt",
+            f"holds {np.nanmin(fraction):g} to {np.nanmax(fraction):g}, not 0 to 1",
+            "Scale its values to 0 ... 1.",
         )
-    return share
+    return fraction
 
 
-def _flow(values: np.ndarray, top: float | None, scale: float) -> np.ndarray:
+def _flow(values: np.ndarray, max_value: float | None, scale: float) -> np.ndarray:
     if values.shape[2] == 2:
         return values
-    known: np.ndarray = np.where(values[..., 2:] > 0, (values[..., :2] - 32768) / 64, np.nan)
-    return known
+    flow: np.ndarray = np.where(values[..., 2:] > 0, (values[..., :2] - 32768) / 64, np.nan)
+    return flow
 
 
-_TELL = {"depth": _depth, "normals": _normals, "edges": _share, "reflectance": _share, "flow": _flow}
+_DECODERS = {"depth": _depth, "normals": _normals, "edges": _unit_range, "reflectance": _unit_range, "flow": _flow}
 
 
 def _scale(root: Path, files: Iterable[File]) -> float | None:
-    """Metres per unit, where `depth.json` lies at the top or beside the maps."""
+    """Metres per unit from `depth.json` in the root or beside the maps; None without one."""
     folders = {"", *(file.path.rpartition("/")[0] for file in files)}
     for folder in sorted(folders):
         file = root / folder / "depth.json"
@@ -178,27 +194,27 @@ def _scale(root: Path, files: Iterable[File]) -> float | None:
                 return float(scale)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
-        raise DataError(f'{file} has no number above 0 under "scale"', 'Write for example {"scale": 0.001}.')
+        raise DataError(f'{file} has no positive number under "scale"', 'Write for example {"scale": 0.001}.')
     return None
 
 
-def _frames(root: Path, found: Partners) -> tuple[dict[Key, File], dict[Key, File]]:
-    """The maps of flow and the second frames, both by the key of the first frame.
+def _frames(root: Path, matched: MatchedFiles) -> tuple[dict[Key, File], dict[Key, File]]:
+    """The flow maps and the second frames, both by the key of the first frame.
 
     Raises:
-        DataError: where no map has two frames.
+        DataError: no map has two frames.
     """
     maps: dict[Key, File] = {}
-    seconds: dict[Key, File] = {}
-    for key, file in found.maps["flow"].items():
-        pair = next((pair for pair in frame_names(key) if all(name in found.pictures for name in pair)), None)
+    second_frames: dict[Key, File] = {}
+    for key, file in matched.maps["flow"].items():
+        pair = next((pair for pair in frame_names(key) if all(name in matched.images for name in pair)), None)
         if pair is None:
             maps[key] = file
         else:
-            maps[pair[0]], seconds[pair[0]] = file, found.pictures[pair[1]]
-    if not seconds:
+            maps[pair[0]], second_frames[pair[0]] = file, matched.images[pair[1]]
+    if not second_frames:
         raise DataError(
-            f"{root}: no map of flow has two frames",
+            f"{root}: no flow map has two frames",
             "Name them a_img1.png, a_img2.png, a_flow.flo; or images/1.png, images/2.png, flow/1.flo.",
         )
-    return maps, seconds
+    return maps, second_frames

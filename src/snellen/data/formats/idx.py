@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST: big-endian arrays of bytes, four files for train and test, gzipped or not.
+"""IDX, the format of MNIST: big-endian arrays, four files for train and test, gzipped or not.
 
 Source: LeCun, Cortes and Burges, "The MNIST database", section "File formats".
 """
@@ -17,21 +17,21 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import Format, OpenOptions
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-_PARTS = (("train", 0), ("t10k", 2), ("test", 2))  # file name -> place in SPLITS
-_LIMIT = 1 << 34  # bytes an unpacked file may have
+_PARTS = (("train", 0), ("t10k", 2), ("test", 2))  # file name -> index in SPLITS
+_LIMIT = 1 << 34  # maximum bytes of an unpacked file
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def read(path: Path) -> np.ndarray:
-    """The array in an IDX file.
+    """Read the array in an IDX file.
 
     Raises:
-        DataError: when the header or the length is not that of an IDX file.
+        DataError: the header or the length is not that of an IDX file.
     """
     try:
         if path.suffix == ".gz":
@@ -40,52 +40,54 @@ def read(path: Path) -> np.ndarray:
         else:
             content = path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}", "Fetch the file again.") from error
+        raise DataError(f"{path} cannot be read: {error}", "Download the file again.") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
-        raise DataError(f"{path} is no IDX file: it starts with {content[:4].hex() or 'nothing'}", "Fetch it again.")
+        raise DataError(
+            f"{path} is not an IDX file: it starts with {content[:4].hex() or 'nothing'}", "Download it again."
+        )
     dtype, rank = np.dtype(_TYPES[content[2]]), content[3]
     start = 4 + 4 * rank
     if len(content) < start:
-        raise DataError(f"{path} is cut short: {len(content)} bytes", "Fetch the file again.")
+        raise DataError(f"{path} is truncated: {len(content)} bytes", "Download the file again.")
     shape = struct.unpack(f">{rank}I", content[4:start])
     expected = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(content) != expected:
-        raise DataError(f"{path} has {len(content):,} bytes, its header promises {expected:,}", "Fetch it again.")
+        raise DataError(f"{path} has {len(content):,} bytes, its header requires {expected:,}", "Download it again.")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _find(folder: Path, part: str, what: str) -> Path | None:
+def _find(folder: Path, prefix: str, content_name: str) -> Path | None:
     for base in (folder, folder / "raw"):
-        for joint in ("-", "."):
+        for separator in ("-", "."):
             for end in ("", ".gz"):
-                path = base / f"{part}-{what}{joint}idx{3 if what == 'images' else 1}-ubyte{end}"
+                path = base / f"{prefix}-{content_name}{separator}idx{3 if content_name == 'images' else 1}-ubyte{end}"
                 if path.exists():
                     return path
     return None
 
 
 def recognises(path: Path) -> bool:
-    return path.is_dir() and any(_find(path, part, "images") for part, _ in _PARTS)
+    return path.is_dir() and any(_find(path, prefix, "images") for prefix, _ in _PARTS)
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
-    """Pictures (N, 1, H, W) uint8 and their classes, in the splits the files are in."""
-    images, labels, given = [], [], []
-    for part, split in _PARTS:
-        pictures, classes = _find(path, part, "images"), _find(path, part, "labels")
-        if pictures is None:
+    """Images (N, 1, H, W) uint8 and their classes, in the splits of the files."""
+    images, labels, split_indices = [], [], []
+    for prefix, split in _PARTS:
+        image_file, label_file = _find(path, prefix, "images"), _find(path, prefix, "labels")
+        if image_file is None:
             continue
-        if classes is None:
-            raise DataError(f"{path} has {pictures.name} but no labels for it", "Fetch the labels' file too.")
-        x, y = read(pictures), read(classes)
+        if label_file is None:
+            raise DataError(f"{path} has {image_file.name} but no labels for it", "Download the label file too.")
+        x, y = read(image_file), read(label_file)
         if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
             raise DataError(
-                f"{pictures} holds {x.shape}, {classes.name} {y.shape}: they do not belong together",
-                "Fetch both files again.",
+                f"{image_file} holds {x.shape}, {label_file.name} {y.shape}: their shapes do not match",
+                "Download both files again.",
             )
         images.append(x)
         labels.append(y.astype(np.int64))
-        given.append(np.full(len(y), split))
+        split_indices.append(np.full(len(y), split))
     x, y = np.concatenate(images), np.concatenate(labels)
     fashion = "fashion" in str(path).lower()
     names = FASHION if fashion else DIGITS
@@ -93,14 +95,14 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         names = tuple(str(k) for k in range(int(y.max()) + 1))
     if y.min() < 0:
         raise DataError(f"{path} has a label of {y.min()}", "Labels are 0 and up.")
-    splits = np.concatenate(given)
+    splits = np.concatenate(split_indices)
     return RawDataset(
-        source=Array(torch.from_numpy(np.ascontiguousarray(x[:, None])), "image"),
+        source=ArraySource(torch.from_numpy(np.ascontiguousarray(x[:, None])), "image"),
         inputs={"image": Input(modality="image", shape=(1, *x.shape[1:]), dtype="uint8")},
         target=Classes(names=names),
         truth=torch.from_numpy(y),
-        given=splits if len(set(splits.tolist())) > 1 else None,
-        recognised_as=f"IDX pictures with labels ({len(x):,} of {x.shape[2]}x{x.shape[1]} pixels)",
+        given_splits=splits if len(set(splits.tolist())) > 1 else None,
+        recognised_as=f"IDX images with labels ({len(x):,} of {x.shape[2]}x{x.shape[1]} pixels)",
         files={"found": 2 * len(images), "used": 2 * len(images)},
     )
 

@@ -1,8 +1,8 @@
-"""Image folders: one folder a class, with or without train, val and test above; classes may be nested.
+"""Image folder datasets: one folder for each class, with or without train, val and test above; nested classes.
 
-The class of a picture is the path of its folder below the root or below the folder of its split, joined by "/".
-Every file is used, known to be no data (hidden files, `Thumbs.db`, `desktop.ini`, text and sidecars: counted), or
-named with reason and remedy.
+The class of an image is the path of its folder below the root or below the split folder, joined by "/".
+Every file is used, counted as not data (hidden files, `Thumbs.db`, `desktop.ini`, text and sidecars), or reported with
+reason and remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
-from snellen.data.check.findings import stray
+from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
@@ -34,40 +34,40 @@ _NO_DATA_SUFFIXES = frozenset(
     {".txt", ".md", ".rst", ".xml", ".json", ".yaml", ".yml", ".xmp", ".log", ".pdf", ".html"}
 )
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
-_LOOKED_AT = 20_000  # entries that `recognises` looks at before it gives up
+_MAX_ENTRIES = 20_000  # entries that `recognises` reads at most
 
 
-class Sorted(NamedTuple):
-    """The files of a folder by what they are."""
+class SortedFiles(NamedTuple):
+    """The files of a folder: images, skipped files, and the number of files that are not data."""
 
-    pictures: list[File]
+    images: list[File]
     no_data: int
-    aside: list[Skipped]
+    skipped: list[Skipped]
 
 
 def recognises(path: Path) -> bool:
-    """Whether a picture lies somewhere in the folder, or nothing at all."""
+    """Whether the folder holds an image at any depth, or no file at all."""
     if not path.is_dir():
         return False
-    looked = files = 0
+    entries_read = files = 0
     for _, folders, names in os.walk(path):
         folders.sort()
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(is_picture_name(name) for name in names):
+        if any(is_image_name(name) for name in names):
             return True
-        looked += len(folders) + len(names)
+        entries_read += len(folders) + len(names)
         files += len(names)
-        if looked > _LOOKED_AT:
+        if entries_read > _MAX_ENTRIES:
             break
     return files == 0
 
 
-def is_picture_name(name: str) -> bool:
+def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
-def is_no_data(path: str) -> bool:
-    """Hidden files and sidecars that every folder collects."""
+def is_sidecar(path: str) -> bool:
+    """Whether a file is hidden or a sidecar, not data."""
     folder, _, name = path.rpartition("/")
     if name.startswith(".") or (folder and _is_hidden(folder)):
         return True
@@ -76,120 +76,125 @@ def is_no_data(path: str) -> bool:
     return stem in _NO_DATA_NAMES or lower in _NO_DATA_NAMES or suffix in _NO_DATA_SUFFIXES
 
 
-@functools.lru_cache(4096)  # a folder holds many files
+@functools.lru_cache(4096)  # one lookup for all files of a folder
 def _is_hidden(folder: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in folder.split("/"))
 
 
-def sort_files(listing: Listing) -> Sorted:
-    pictures, no_data, aside = [], 0, list(listing.aside)
+def sort_files(listing: Listing) -> SortedFiles:
+    """Sort files into images, sidecars and skipped files."""
+    images, no_data, skipped = [], 0, list(listing.skipped)
     for file in listing.files:
         folder, _, name = file.path.rpartition("/")
         stem, _, ending = name.lower().rpartition(".")
         if ending in _ENDINGS and stem and stem[0] != "." and stem not in _NO_DATA_NAMES and not _is_hidden(folder):
-            pictures.append(file)  # as most are: what follows takes longer and says the same
-        elif is_no_data(file.path):
+            images.append(file)  # fast path, same result as below
+        elif is_sidecar(file.path):
             no_data += 1
-        elif is_picture_name(name):
-            pictures.append(file)
+        elif is_image_name(name):
+            images.append(file)
         else:
-            aside.append(Skipped(file.path, "is of no kind that is read as a picture", "Convert it, or move it away."))
-    return Sorted(pictures, no_data, aside)
+            skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
+    return SortedFiles(images, no_data, skipped)
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
-    """Pictures with the class of their folder.
+    """Images with the class of their folder.
 
     Raises:
-        DataError: when there is no picture, no class folder, one class only, or a split beside classes.
+        DataError: no image, no class folder, only one class, or split folders beside class folders.
     """
     listing = walk(path)
-    found = sort_files(listing)
-    if not found.pictures:
+    sorted_files = sort_files(listing)
+    if not sorted_files.images:
         raise DataError(
-            f"{path} holds no picture ({len(listing.files)} files found)",
-            f"Pictures end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
+            f"{path} holds no image ({len(listing.files)} files)",
+            f"Images end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
         )
-    splits = _split_folders(path, found.pictures)
-    homes = [file.path.rpartition("/")[0] for file in found.pictures]
-    place_of = {folder: _place(folder, splits) for folder in set(homes)}
-    placed = [place_of[folder] for folder in homes]
-    files = [file for file, place in zip(found.pictures, placed, strict=True) if place[1]]
-    places = [place for place in placed if place[1]]  # split and class of each of them
-    homeless = [file.path for file, place in zip(found.pictures, placed, strict=True) if not place[1]]
+    splits = _split_folders(path, sorted_files.images)
+    parents = [file.path.rpartition("/")[0] for file in sorted_files.images]
+    place_of = {folder: _place(folder, splits) for folder in set(parents)}
+    all_places = [place_of[folder] for folder in parents]
+    files = [file for file, place in zip(sorted_files.images, all_places, strict=True) if place[1]]
+    places = [place for place in all_places if place[1]]  # split and class of each file
+    unclassified = [file.path for file, place in zip(sorted_files.images, all_places, strict=True) if not place[1]]
     if not files:
         raise DataError(
-            f"{path} has {len(homeless)} pictures in no class folder ({homeless[0]} ...)",
+            f"{path} has {len(unclassified)} images outside class folders ({unclassified[0]} ...)",
             "Put them into one folder for each class, or give a table of file names and classes.",
         )
     names = sorted({label for _, label in set(places)})
     if len(names) < 2:
-        raise DataError(
-            f"{path} has one class only ({names[0]}): there is nothing to tell apart",
-            "Add a folder for a second class.",
-        )
-    unused = [entry for entry in found.aside if not _hides_pictures(entry)]
-    findings = [*_empty(listing, splits, files, set(places)), *stray(unused), *_unreadable(found.aside)]
-    findings += [homeless_finding(homeless)] if homeless else []
+        raise DataError(f"{path} has only one class ({names[0]})", "Add a folder for a second class.")
+    unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
+    findings = [
+        *_empty(listing, splits, files, set(places)),
+        *unused_files_findings(unused),
+        *_unreadable(sorted_files.skipped),
+    ]
+    findings += [no_class_finding(unclassified)] if unclassified else []
     place = {name: k for k, name in enumerate(names)}
-    source, which = open_pages(path, files, options.pages)
-    given = np.array([split for split, _ in places], np.int64)[which]
-    groups = group_ids([file.path for file in source.files], options.group) if options.group else source.stacks()
+    source, file_of_sample = open_pages(path, files, options.pages)
+    given = np.array([split for split, _ in places], np.int64)[file_of_sample]
+    groups = group_ids([file.path for file in source.files], options.group) if options.group else source.stack_ids()
     return RawDataset(
         source=source,
         inputs={"image": source.input()},
         target=Classes(names=tuple(names)),
-        truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(which)],
-        given=given if splits else None,
+        truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(file_of_sample)],
+        given_splits=given if splits else None,
         groups=groups,
-        recognised_as=_taken_for(_counted(len(files), len(source)), len(names), splits),
+        recognised_as=_recognised_as(_counted(len(files), len(source)), len(names), splits),
         findings=tuple(findings),
         files={
-            "found": len(listing.files) + len(listing.aside),
+            "found": len(listing.files) + len(listing.skipped),
             "used": len(files),
-            "set aside": len(found.aside) + len(homeless),
-            "no data": found.no_data,
+            "set aside": len(sorted_files.skipped) + len(unclassified),
+            "no data": sorted_files.no_data,
         },
-        aside=(*found.aside, *(Skipped(p, _HOMELESS, _HOME) for p in homeless)),
+        skipped=(*sorted_files.skipped, *(Skipped(p, _UNCLASSIFIED, _UNCLASSIFIED_REMEDY) for p in unclassified)),
     )
 
 
 _EXAMPLE = "Write for example '{slide}_*'."
-_HOMELESS, _HOME = "lies in no class folder", "Move it into the folder of its class, or out of the data."
+_UNCLASSIFIED, _UNCLASSIFIED_REMEDY = (
+    "lies outside the class folders",
+    "Move it into the folder of its class, or out of the data.",
+)
 
 
-def homeless_finding(paths: list[str]) -> Finding:
+def no_class_finding(paths: list[str]) -> Finding:
     return Finding(
         kind="no-class",
-        message=f"{len(paths)} of the pictures lie in no class folder",
-        remedy=_HOME,
+        message=f"{len(paths)} images lie outside the class folders",
+        remedy=_UNCLASSIFIED_REMEDY,
         severity="error",
         where=tuple(paths),
         count=len(paths),
     )
 
 
-def _split_folders(root: Path, pictures: list[File]) -> dict[str, int]:
-    """Top folder -> place in SPLITS, where the top folders are splits; else nothing."""
-    tops = {file.path.partition("/")[0] for file in pictures if "/" in file.path}
-    splits = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
+def _split_folders(root: Path, images: list[File]) -> dict[str, int]:
+    """Top folder -> index in SPLITS, if the top folders are splits; else {}."""
+    top_folders = {file.path.partition("/")[0] for file in images if "/" in file.path}
+    splits = {top: SPLIT_NAMES[top.lower()] for top in top_folders if top.lower() in SPLIT_NAMES}
     if not splits:
         return {}
-    beside = sorted(tops - set(splits))
-    if beside:
+    others = sorted(top_folders - set(splits))
+    if others:
         raise DataError(
-            f"{root} has {', '.join(sorted(splits))} beside {', '.join(beside[:3])}",
-            "Keep only folders of splits, or only folders of classes, at the top.",
+            f"{root} has {', '.join(sorted(splits))} beside {', '.join(others[:3])}",
+            "Keep only split folders, or only class folders, at the top.",
         )
     if len(set(splits.values())) < len(splits):
-        raise DataError(f"{root} has several folders of one split: {', '.join(sorted(splits))}", "Keep one of them.")
+        raise DataError(f"{root} has several folders for one split: {', '.join(sorted(splits))}", "Keep one of them.")
     if 0 not in splits.values():
-        raise DataError(f"{root} has {', '.join(sorted(splits))} but no train folder", "Add one to learn from.")
+        raise DataError(f"{root} has {', '.join(sorted(splits))} but no train folder", "Add a train folder.")
     return splits
 
 
 def _place(folder: str, splits: dict[str, int]) -> tuple[int, str]:
-    """The split (0 where there are none) and the class of a folder; the class is "" where it is the root or a split."""
+    """The split (0 without splits) and the class of a folder; the class is "" for the root and split folders."""
     folders = folder.split("/") if folder else []
     if splits:
         split = splits[folders[0]] if folders else 0
@@ -200,17 +205,17 @@ def _place(folder: str, splits: dict[str, int]) -> tuple[int, str]:
 
 
 def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: set[tuple[int, str]]) -> list[Finding]:
-    """Class folders without a picture, and classes that the training part has none of."""
-    holding = {file.path.rpartition("/")[0] for file in files}
+    """Findings on class folders without images, and on classes without training images."""
+    nonempty = {file.path.rpartition("/")[0] for file in files}
     parents = {folder.rpartition("/")[0] for folder in listing.folders if folder}
-    empty = [f for f in listing.folders if f and f not in parents and f not in holding and not is_no_data(f + "/x")]
+    empty = [f for f in listing.folders if f and f not in parents and f not in nonempty and not is_sidecar(f + "/x")]
     findings = []
     if empty:
         findings.append(
             Finding(
                 kind="empty-class",
-                message=f"{len(empty)} folders hold no picture and make no class",
-                remedy="Add pictures or remove the folders.",
+                message=f"{len(empty)} folders hold no image and are not classes",
+                remedy="Add images or remove the folders.",
                 where=tuple(empty),
                 count=len(empty),
             )
@@ -221,8 +226,8 @@ def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: 
             findings.append(
                 Finding(
                     kind="empty-class",
-                    message=f"{len(unseen)} classes have nothing to learn from: {', '.join(unseen[:5])}",
-                    remedy="Add training pictures of them, or remove them.",
+                    message=f"{len(unseen)} classes have no training image: {', '.join(unseen[:5])}",
+                    remedy="Add training images of them, or remove them.",
                     where=tuple(unseen),
                     count=len(unseen),
                 )
@@ -230,36 +235,36 @@ def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: 
     return findings
 
 
-def _unreadable(aside: list[Skipped]) -> list[Finding]:
-    lost = [entry for entry in aside if _hides_pictures(entry)]
-    if not lost:
+def _unreadable(skipped: list[Skipped]) -> list[Finding]:
+    unreadable = [entry for entry in skipped if _hides_images(entry)]
+    if not unreadable:
         return []
-    first = "; ".join(f"{entry.path} {entry.reason}" for entry in lost[:5])
+    first = "; ".join(f"{entry.path} {entry.reason}" for entry in unreadable[:5])
     return [
         Finding(
             kind="unreadable",
             severity="error",
-            count=len(lost),
-            where=tuple(entry.path for entry in lost),
-            message=f"{len(lost)} pictures or folders cannot be read: {first}",
-            remedy=lost[0].remedy,
+            count=len(unreadable),
+            where=tuple(entry.path for entry in unreadable),
+            message=f"{len(unreadable)} images or folders cannot be read: {first}",
+            remedy=unreadable[0].remedy,
         )
     ]
 
 
-def _hides_pictures(entry: Skipped) -> bool:
+def _hides_images(entry: Skipped) -> bool:
     return "is a folder that cannot" in entry.reason or (
-        "link to a folder" not in entry.reason and is_picture_name(entry.path.rpartition("/")[2])
+        "link to a folder" not in entry.reason and is_image_name(entry.path.rpartition("/")[2])
     )
 
 
 def group_ids(paths: list[str], pattern: str) -> np.ndarray:
-    """(N,) int64: pictures whose names agree in every `{field}` of the pattern are one group.
+    """(N,) int64 group ids: images whose names agree in every `{field}` of the pattern are one group.
 
-    In "{slide}_*" a field takes as little as it can, "*" anything, "?" one character. The pattern is held against
-    the file's name, or against its whole path where the pattern has a "/".
+    In "{slide}_*" a field matches as little as possible, "*" anything, "?" one character. The pattern is matched with
+    the file name, or with the whole path if the pattern has a "/".
     Raises:
-        UsageError: for a pattern without a field. DataError: for names that do not fit.
+        UsageError: a pattern without a field. DataError: names that do not match.
     """
     if not re.search(r"\{\w+\}", pattern):
         raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
@@ -277,26 +282,26 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
     try:
         compiled = re.compile(regex, re.DOTALL)
     except re.error as error:
-        raise UsageError(f"--group {pattern!r} cannot be understood: {error}", _EXAMPLE) from error
-    fits = [compiled.fullmatch(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
-    strangers = [path for path, fit in zip(paths, fits, strict=True) if fit is None]
-    if strangers:
-        first = ", ".join(name or "(an empty name)" for name in strangers[:3])
+        raise UsageError(f"--group {pattern!r} is not a valid pattern: {error}", _EXAMPLE) from error
+    matches = [compiled.fullmatch(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
+    unmatched = [path for path, match in zip(paths, matches, strict=True) if match is None]
+    if unmatched:
+        first = ", ".join(name or "(an empty name)" for name in unmatched[:3])
         raise DataError(
-            f"{len(strangers)} of {len(paths)} names do not fit --group {pattern!r}: {first}",
-            "Mend the pattern or the names.",
+            f"{len(unmatched)} of {len(paths)} names do not match --group {pattern!r}: {first}",
+            "Fix the pattern or the names.",
         )
     ids: dict[tuple[str, ...], int] = {}
-    return np.array([ids.setdefault(fit.groups(), len(ids)) for fit in fits if fit is not None], np.int64)
+    return np.array([ids.setdefault(match.groups(), len(ids)) for match in matches if match is not None], np.int64)
 
 
 def _counted(files: int, pages: int) -> str:
-    return f"{files:,} pictures" if pages == files else f"{pages:,} pages of {files:,} pictures"
+    return f"{files:,} images" if pages == files else f"{pages:,} pages of {files:,} images"
 
 
-def _taken_for(counted: str, classes: int, splits: dict[str, int]) -> str:
+def _recognised_as(counted: str, classes: int, splits: dict[str, int]) -> str:
     given = f" in the given splits {', '.join(sorted(splits, key=lambda s: splits[s]))}" if splits else ""
-    return f"an image folder: {counted} in {classes} classes{given}, one folder a class"
+    return f"an image folder: {counted} in {classes} classes{given}, one folder for each class"
 
 
 FORMAT = Format("folder", recognises, open_raw)

@@ -1,7 +1,7 @@
-"""What the values of masks mean: classes by index or by colour, or one object each.
+"""Mask values: classes by index or by colour, or instance ids.
 
-Names come from `classes.txt` (or labels, codes): one a line, the first is value 0. Colours come from a table of name,
-r, g, b, or from lines of three numbers and a name. 255 and classes called unlabelled, void or ignore are no truth.
+Names come from `classes.txt` (or labels, codes): one on each line, the first is value 0. Colours come from a table of
+name, r, g, b, or from lines of three numbers and a name. 255 and classes named unlabelled, void or ignore are ignored.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ import numpy as np
 
 from snellen.core.errors import DataError
 from snellen.data.decode import image_decoder
-from snellen.data.decode.header import Unusable
+from snellen.data.decode.header import UnusableFile
 
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "class_names.txt")
 COLOUR_FILES = ("class_dict.csv", "classes.csv", "label_colors.txt", "labelmap.txt", "colors.txt")
-NOTHING = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored", "unknown", "dont-care", "don't care"})
-IGNORED = 255
-_LARGEST = 2**31  # above which a whole number in floats is no number of an object
-MANY = 4096  # values of a mask that are told one by one
+IGNORED_NAMES = frozenset(
+    {"unlabelled", "unlabeled", "void", "ignore", "ignored", "unknown", "dont-care", "don't care"}
+)
+IGNORE_VALUE = 255
+_MAX_ID = 2**31  # limit of instance ids stored as floats
+MAX_COLOURS = 4096  # distinct colours of a mask; more mean that it is an image
 
 
-class Facts(NamedTuple):
-    """What a mask holds.
+class MaskInfo(NamedTuple):
+    """Size, kind and distinct values of a mask.
 
-    kind: "indices" of 8 bits, "deep" of more, "colours", or "grey" that is saved as colour. A colour's value is
+    kind: "indices" (8 bits), "deep" (more than 8 bits), "colours", or "grey" saved as RGB. The value of a colour is
     r << 16 | g << 8 | b.
     """
 
@@ -39,177 +41,185 @@ class Facts(NamedTuple):
     values: tuple[int, ...]
 
 
-class Meaning(NamedTuple):
-    """What every value of the masks means.
+class MaskClasses(NamedTuple):
+    """Mapping of mask values to classes.
 
-    values: that of each class. nothing: those without truth; void: which of them have names. said: where it is from.
+    values: the value of each class. ignored: values without ground truth. ignored_names: names of those listed with a
+    name. origin: where the mapping is from, for messages.
     """
 
     names: tuple[str, ...]
     values: tuple[int, ...]
-    nothing: tuple[int, ...]
-    said: str
-    void: tuple[str, ...] = ()
+    ignored: tuple[int, ...]
+    origin: str
+    ignored_names: tuple[str, ...] = ()
 
-    def strangers(self, values: Sequence[int]) -> list[int]:
-        """The values that are neither a class nor known to be none."""
-        return sorted(set(values) - set(self.values) - set(self.nothing))
+    def unknown_values(self, values: Sequence[int]) -> list[int]:
+        """The values that are neither a class nor ignored."""
+        return sorted(set(values) - set(self.values) - set(self.ignored))
 
     def classes(self, mask: np.ndarray) -> np.ndarray:
-        """(H, W) values to (H, W) int64 classes, -1 for no truth.
+        """Map (H, W) values to (H, W) int64 classes, -1 for ignored pixels.
 
         Raises:
-            Unusable: naming a value that is no class.
+            UnusableFile: a value is not a class; the message names it.
         """
         order = np.argsort(self.values)
         known = np.asarray(self.values)[order]
-        place = np.searchsorted(known, mask).clip(max=len(known) - 1)
-        found = np.where(known[place] == mask, order[place], -1)
-        if (found < 0).any() and (strangers := self.strangers(np.unique(mask[found < 0]).tolist())):
-            raise Unusable("corrupt", stranger(strangers, mask.max() > 0xFFFF, self), STRANGER)
-        classes: np.ndarray = found.astype(np.int64)
+        position = np.searchsorted(known, mask).clip(max=len(known) - 1)
+        indices = np.where(known[position] == mask, order[position], -1)
+        if (indices < 0).any() and (unknown_values := self.unknown_values(np.unique(mask[indices < 0]).tolist())):
+            raise UnusableFile("corrupt", describe_unknown(unknown_values, mask.max() > 0xFFFF, self), UNKNOWN_REMEDY)
+        classes: np.ndarray = indices.astype(np.int64)
         return classes
 
 
-STRANGER = "Mend the mask or the list of classes, or leave the picture out with --quarantine."
+UNKNOWN_REMEDY = "Fix the mask or the list of classes, or skip the image with --quarantine."
 
 
-def stranger(values: Sequence[int], colours: bool, meaning: Meaning) -> str:
+def describe_unknown(values: Sequence[int], colours: bool, mask_classes: MaskClasses) -> str:
     shown = [str((v >> 16, v >> 8 & 255, v & 255)) if colours else str(v) for v in values[:3]]
     more = f" and {len(values) - 3} more" if len(values) > 3 else ""
-    return f"the value {', '.join(shown)}{more}, which is none of the {len(meaning.names)} classes ({meaning.said})"
+    return (
+        f"the value {', '.join(shown)}{more}, not one of the {len(mask_classes.names)} classes ({mask_classes.origin})"
+    )
 
 
 def mask_values(path: Path, colours: bool) -> np.ndarray:
-    """(H, W) int64 of a mask: indices, or colours packed into one number.
+    """Mask values, (H, W) int64: indices, or colours packed into one integer.
 
     Raises:
-        Unusable: for a file that is no mask.
+        UnusableFile: the file is not a mask.
     """
-    stored = _whole(image_decoder.stored(path))
+    stored = _to_integers(image_decoder.read_raw_values(path))
     if stored.ndim == 2:
         return stored
     packed: np.ndarray = stored[..., 0] << 16 | stored[..., 1] << 8 | stored[..., 2]
     if colours:
         return packed
     if not _grey(stored):
-        raise Unusable("corrupt", "is in colours, the other masks are not", "Save all masks alike.")
+        raise UnusableFile("corrupt", "is in colour, the other masks are not", "Save all masks the same way.")
     return stored[..., 0]
 
 
-def facts(path: Path) -> Facts:
-    """What a mask holds.
+def read_mask_info(path: Path) -> MaskInfo:
+    """Read size, kind and distinct values of a mask.
 
     Raises:
-        Unusable: for a file that is no mask.
+        UnusableFile: the file is not a mask.
     """
-    held = image_decoder.stored(path)
-    stored = _whole(held)
+    raw = image_decoder.read_raw_values(path)
+    stored = _to_integers(raw)
     if stored.ndim == 2:
-        kind = "indices" if held.dtype == np.uint8 else "deep"
+        kind = "indices" if raw.dtype == np.uint8 else "deep"
         values = np.unique(stored)
     else:
         kind = "grey" if _grey(stored) else "colours"
         values = np.unique(stored[..., 0] << 16 | stored[..., 1] << 8 | stored[..., 2])
-        if len(values) > MANY:
-            raise Unusable(
+        if len(values) > MAX_COLOURS:
+            raise UnusableFile(
                 "corrupt",
-                f"has {len(values):,} colours: it is a picture and no mask",
+                f"has {len(values):,} colours: it is an image, not a mask",
                 "Save masks as PNG: JPEG changes values.",
             )
-    return Facts(stored.shape[0], stored.shape[1], kind, tuple(values.tolist()))
+    return MaskInfo(stored.shape[0], stored.shape[1], kind, tuple(values.tolist()))
 
 
 def _grey(stored: np.ndarray) -> bool:
     return bool((stored == stored[..., :1]).all())
 
 
-def _whole(stored: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) int64."""
-    if stored.dtype.kind == "f" and not ((np.abs(stored) < _LARGEST).all() and (stored == np.rint(stored)).all()):
-        raise Unusable(
+def _to_integers(stored: np.ndarray) -> np.ndarray:
+    """A mask as int64, (H, W) or (H, W, 3). Raises UnusableFile if it does not hold integers."""
+    if stored.dtype.kind == "f" and not ((np.abs(stored) < _MAX_ID).all() and (stored == np.rint(stored)).all()):
+        raise UnusableFile(
             "corrupt",
-            "holds fractions, NaN or huge numbers: it is no mask",
+            "holds fractions, NaN or huge numbers: it is not a mask",
             "Save masks as whole numbers, as PNG does.",
         )
     if stored.ndim == 3 and (stored.shape[2] != 3 or stored.dtype != np.uint8):
-        raise Unusable(
+        raise UnusableFile(
             "corrupt",
-            f"has {stored.shape[2]} channels of {stored.dtype}: it is no mask",
-            "Save it with one channel, or as RGB of 8 bits.",
+            f"has {stored.shape[2]} channels of {stored.dtype}: it is not a mask",
+            "Save it with one channel, or as 8-bit RGB.",
         )
-    whole: np.ndarray = stored.astype(np.int64)
-    if whole.size and whole.min() < 0:
-        raise Unusable("corrupt", f"holds the value {whole.min()}", "Values of masks begin with 0.")
-    return whole
+    integers: np.ndarray = stored.astype(np.int64)
+    if integers.size and integers.min() < 0:
+        raise UnusableFile("corrupt", f"holds the value {integers.min()}", "Use mask values >= 0.")
+    return integers
 
 
-def meaning(root: Path, folders: Sequence[str], seen: Sequence[int], colours: bool) -> Meaning:
-    """What values mean as the folder tells it, else as they look.
+def infer_mask_classes(root: Path, folders: Sequence[str], seen: Sequence[int], colours: bool) -> MaskClasses:
+    """The mapping of mask values to classes: from lists in the folder, else inferred from the values.
 
     Args:
-        folders: where lists of names and colours are looked for, below the root.
+        folders: folders, relative to the root, searched for lists of names and colours.
         seen: all values in the masks.
     Raises:
-        DataError: for colours without a table, a table that cannot be read, or one class only.
+        DataError: colours without a table, an unreadable table, or only one class.
     """
     if colours:
-        found = _colour_table(root, folders)
-        if found is None:
+        mapping = _colour_table(root, folders)
+        if mapping is None:
             raise DataError(
-                f"{root}: the masks are colours, and no table says what they mean",
+                f"{root}: the masks are in colour, and no table maps colours to classes",
                 f"Add {COLOUR_FILES[0]} with the columns name, r, g, b.",
             )
-        return found
+        return mapping
     names = listed_names(root, folders)
-    binary = set(seen) == {0, IGNORED} and (names is None or len(names[0]) == 2)
+    binary = set(seen) == {0, IGNORE_VALUE} and (names is None or len(names[0]) == 2)
     if names is None:
-        kept = sorted(set(seen) - {IGNORED}) if not binary else [0, IGNORED]
-        two = len(kept) == 2 and kept[0] == 0
-        listed = ("background", "foreground") if two else tuple(map(str, kept))
-        values, said = tuple(kept), f"the values {', '.join(map(str, kept[:12]))}{' ...' if len(kept) > 12 else ''}"
-    else:
-        listed, said = names
-        values = (0, IGNORED) if binary else tuple(range(len(listed)))
-    nothing = () if IGNORED in values else (IGNORED,)
-    return _without_nothing(listed, values, nothing, said, root)
-
-
-def _without_nothing(
-    names: Sequence[str], values: Sequence[int], nothing: Sequence[int], said: str, root: Path
-) -> Meaning:
-    void = [name.lower() in NOTHING or name.lower().startswith("background-ignore") for name in names]
-    kept = [(n, v) for n, v, none in zip(names, values, void, strict=True) if not none]
-    gone = [v for v, none in zip(values, void, strict=True) if none]
-    if len(kept) < 2:
-        raise DataError(
-            f"{root}: the masks have {len(kept)} classes ({said}): there is nothing to tell apart",
-            "Give a second class, or take values for objects with --target instances.",
+        selected = sorted(set(seen) - {IGNORE_VALUE}) if not binary else [0, IGNORE_VALUE]
+        is_pair = len(selected) == 2 and selected[0] == 0
+        class_names = ("background", "foreground") if is_pair else tuple(map(str, selected))
+        values, origin = (
+            tuple(selected),
+            f"the values {', '.join(map(str, selected[:12]))}{' ...' if len(selected) > 12 else ''}",
         )
-    gone_names = tuple(f"{n} ({v})" for n, v, none in zip(names, values, void, strict=True) if none)
-    return Meaning(tuple(n for n, _ in kept), tuple(v for _, v in kept), (*gone, *nothing), said, gone_names)
+    else:
+        class_names, origin = names
+        values = (0, IGNORE_VALUE) if binary else tuple(range(len(class_names)))
+    ignored = () if IGNORE_VALUE in values else (IGNORE_VALUE,)
+    return _without_ignored(class_names, values, ignored, origin, root)
+
+
+def _without_ignored(
+    names: Sequence[str], values: Sequence[int], ignored: Sequence[int], origin: str, root: Path
+) -> MaskClasses:
+    is_ignored = [name.lower() in IGNORED_NAMES or name.lower().startswith("background-ignore") for name in names]
+    selected = [(n, v) for n, v, skip in zip(names, values, is_ignored, strict=True) if not skip]
+    removed = [v for v, skip in zip(values, is_ignored, strict=True) if skip]
+    if len(selected) < 2:
+        raise DataError(
+            f"{root}: the masks have {len(selected)} classes ({origin}): at least two are needed",
+            "Add a second class, or read values as objects with --target instances.",
+        )
+    removed_names = tuple(f"{n} ({v})" for n, v, skip in zip(names, values, is_ignored, strict=True) if skip)
+    return MaskClasses(
+        tuple(n for n, _ in selected), tuple(v for _, v in selected), (*removed, *ignored), origin, removed_names
+    )
 
 
 def listed_names(root: Path, folders: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
-    """The names that a list tells, one a line, and its file; None where there is no list."""
+    """The class names from a list, one on each line, and its file; None without a list."""
     for file in _files(root, folders, NAME_FILES):
         names = tuple(line.strip() for line in _text(file).splitlines() if line.strip())
         if names:
             if len(set(names)) < len(names):
-                raise DataError(f"{file} names a class twice", "Give every class a name of its own.")
+                raise DataError(f"{file} lists a class twice", "Give every class a unique name.")
             return names, file.relative_to(root).as_posix()
     return None
 
 
-def _colour_table(root: Path, folders: Sequence[str]) -> Meaning | None:
+def _colour_table(root: Path, folders: Sequence[str]) -> MaskClasses | None:
     for file in _files(root, folders, COLOUR_FILES):
-        rows = [found for line in _text(file).splitlines() if (found := _colour_row(line)) is not None]
+        rows = [row for line in _text(file).splitlines() if (row := _colour_row(line)) is not None]
         if not rows:
-            raise DataError(f"{file} has no line of a name and three numbers", "Write for example: road,128,64,128")
+            raise DataError(f"{file} has no line with a name and three numbers", "Write for example: road,128,64,128")
         names, colours = zip(*rows, strict=True)
         if len(set(colours)) < len(colours) or len(set(names)) < len(names):
-            raise DataError(f"{file} has a name or a colour twice", "Give every class one colour of its own.")
-        return _without_nothing(names, colours, (), file.relative_to(root).as_posix(), root)
+            raise DataError(f"{file} has a name or a colour twice", "Give every class a unique name and colour.")
+        return _without_ignored(names, colours, (), file.relative_to(root).as_posix(), root)
     return None
 
 

@@ -1,7 +1,7 @@
-"""Which map belongs to which picture, by names alone.
+"""Match maps with images by file and folder names.
 
-A folder whose name says what it holds (`images`, `masks`, `depth`) may stand anywhere in the path; what is left of the
-path, without it, is the same for a picture and its maps. So `images/train/a.jpg` goes with `labels/train/a.png`,
+A folder named by its content (`images`, `masks`, `depth`) may stand anywhere in the path; the rest of the path is the
+same for an image and its maps. So `images/train/a.jpg` goes with `labels/train/a.png`,
 `train/image/a.png` with `train/label/a.png`, `train/a.png` with `trainannot/a.png`, and `a.jpg` with `a_mask.png`.
 """
 
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snellen.data.decode.frame_pairs import following
+from snellen.data.decode.frame_pairs import next_frame_name
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.file_index import File, Listing
-from snellen.data.formats.image_folder import is_no_data
+from snellen.data.formats.image_folder import is_sidecar
 from snellen.data.source import Skipped
 
-PICTURES = frozenset(
+IMAGE_FOLDERS = frozenset(
     {
         "image",
         "images",
@@ -37,7 +37,7 @@ PICTURES = frozenset(
         "photos",
     }
 )
-ROLES = {  # the name of a folder -> what its maps tell
+ROLES = {  # folder name -> kind of its maps
     **dict.fromkeys(
         (
             "mask",
@@ -65,8 +65,8 @@ ROLES = {  # the name of a folder -> what its maps tell
     **dict.fromkeys(("reflectance", "albedo"), "reflectance"),
     **dict.fromkeys(("flow", "flows", "flow_occ", "flow_noc"), "flow"),
 }
-_BESIDE = ("annot", "_annot", "_labels", "_label", "_masks", "_mask", "_gt")  # train/ beside trainannot/
-_OF_MAP = (
+_MASK_FOLDER_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask", "_gt")  # train/ beside trainannot/
+_MASK_SUFFIXES = (
     "_gtfine_labelids",
     "_gtfine_labeltrainids",
     "_labelids",
@@ -80,7 +80,7 @@ _OF_MAP = (
     "_l",
     "_p",
 )
-_OF_NUMBERS = {
+_MAP_NAME_SUFFIXES = {
     "_depth": "depth",
     "_normals": "normals",
     "_normal": "normals",
@@ -89,170 +89,168 @@ _OF_NUMBERS = {
     "_albedo": "reflectance",
     "_reflectance": "reflectance",
 }
-_OF_PICTURE = ("_leftimg8bit", "_image", "_img", "_rgb", "_sat")
-_NOT_READ = ("_gtfine_color", "_gtfine_instanceids", "_color")  # what Cityscapes lays beside its labels
-NUMBERS = frozenset({".npy", ".pfm", ".flo"})
-_LOOKED_AT = 20_000  # entries that are looked at to recognise a folder
+_IMAGE_SUFFIXES = ("_leftimg8bit", "_image", "_img", "_rgb", "_sat")
+_UNUSED_SUFFIXES = ("_gtfine_color", "_gtfine_instanceids", "_color")  # further Cityscapes files beside the labels
+MAP_SUFFIXES = frozenset({".npy", ".pfm", ".flo"})
+_MAX_ENTRIES = 20_000  # entries read to recognise a folder
 
-_MASKS = ("_mask", "_label", "_gt", "_seg", *_OF_MAP[:3])
-Key = tuple[str, ...]  # the folders and the stem that a picture shares with its maps
+_MASKS = ("_mask", "_label", "_gt", "_seg", *_MASK_SUFFIXES[:3])
+Key = tuple[str, ...]  # the folders and the stem that an image shares with its maps
 
 
 @dataclass
-class Partners:
-    """The files of a folder by what they are.
+class MatchedFiles:
+    """The files of a folder, matched by name.
 
     Args:
-        pictures, maps: by key; of maps by what they tell, first.
-        doubled: files that claim the place of another.
-        strays: pictures that lie with neither pictures nor maps.
+        images: by key. maps: by kind, then key.
+        duplicates: pairs of files with the same key.
+        strays: images that lie with neither images nor maps.
     """
 
-    pictures: dict[Key, File] = field(default_factory=dict)
+    images: dict[Key, File] = field(default_factory=dict)
     maps: dict[str, dict[Key, File]] = field(default_factory=dict)
-    doubled: list[tuple[File, File]] = field(default_factory=list)
+    duplicates: list[tuple[File, File]] = field(default_factory=list)
     strays: list[File] = field(default_factory=list)
-    aside: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     no_data: int = 0
 
 
 def without_maps(listing: Listing) -> Listing:
-    """The pictures of a folder that also has maps of them; all that is there where it has none."""
-    found = partners(listing)
-    if not found.pictures:
+    """The listing without the maps of its images; unchanged if it has no maps."""
+    matched = match_files(listing)
+    if not matched.images:
         return listing
-    maps = {file.path for some in found.maps.values() for file in some.values()}
-    maps |= {second.path for first, second in found.doubled if first.path in maps}
-    return Listing([file for file in listing.files if file.path not in maps], listing.aside, listing.folders)
+    maps = {file.path for maps_of_kind in matched.maps.values() for file in maps_of_kind.values()}
+    maps |= {second.path for first, second in matched.duplicates if first.path in maps}
+    return Listing([file for file in listing.files if file.path not in maps], listing.skipped, listing.folders)
 
 
-def recognised(root: Path) -> bool:
-    """Whether a picture and a map of one key lie there, as far as a quick look tells."""
+def recognises(root: Path) -> bool:
+    """Whether the folder holds an image and a map with the same key (a quick check)."""
     if not root.is_dir():
         return False
     files: list[File] = []
     folders: list[str] = []
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        inside = os.path.relpath(folder, root).replace(os.sep, "/")
-        folders.append("" if inside == "." else inside)
-        files += [File(name if inside == "." else f"{inside}/{name}", 0, 0) for name in sorted(names)]
-        if len(files) + len(folders) > _LOOKED_AT:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        relative = os.path.relpath(folder, root).replace(os.sep, "/")
+        folders.append("" if relative == "." else relative)
+        files += [File(name if relative == "." else f"{relative}/{name}", 0, 0) for name in sorted(names)]
+        if len(files) + len(folders) > _MAX_ENTRIES:
             break
-    found = partners(Listing(files, [], folders))
-    for role, maps in found.maps.items():
+    matched = match_files(Listing(files, [], folders))
+    for role, maps in matched.maps.items():
         for key in maps:
-            partners_of = frame_names(key) if role == "flow" else [(key, key)]
-            if any(a in found.pictures and b in found.pictures for a, b in partners_of):
+            pairs = frame_names(key) if role == "flow" else [(key, key)]
+            if any(a in matched.images and b in matched.images for a, b in pairs):
                 return True
     return False
 
 
-def partners(listing: Listing) -> Partners:
-    """Sorts what lies in a folder into pictures and maps."""
-    found = Partners(aside=list(listing.aside))
+def match_files(listing: Listing) -> MatchedFiles:
+    """Sort the files of a folder into images and maps."""
+    matched = MatchedFiles(skipped=list(listing.skipped))
     loose: dict[Key, File] = {}
     folders = {folder.lower() for folder in listing.folders}
-    above: dict[tuple[str, bool], tuple[str | None, Key]] = {}
+    folder_roles: dict[tuple[str, bool], tuple[str | None, Key]] = {}
     for file in listing.files:
         stem, suffix = os.path.splitext(file.path.rpartition("/")[2])
-        if is_no_data(file.path) or stem.lower().endswith(_NOT_READ):
-            found.no_data += 1
-        elif suffix.lower() not in SUFFIXES | NUMBERS:
-            found.aside.append(
-                Skipped(file.path, "is of no kind that is read as a picture or a map", "Convert it, or move it away.")
-            )
+        if is_sidecar(file.path) or stem.lower().endswith(_UNUSED_SUFFIXES):
+            matched.no_data += 1
+        elif suffix.lower() not in SUFFIXES | MAP_SUFFIXES:
+            matched.skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
         else:
-            role, key = _role(file.path, suffix.lower(), folders, above)
-            place = found.pictures if role == "picture" else loose if role is None else found.maps.setdefault(role, {})
-            other = place.setdefault(key, file)
+            role, key = _role(file.path, suffix.lower(), folders, folder_roles)
+            group = matched.images if role == "image" else loose if role is None else matched.maps.setdefault(role, {})
+            other = group.setdefault(key, file)
             if other is not file:
-                found.doubled.append((other, file))
-    _join(found, loose)
-    return found
+                matched.duplicates.append((other, file))
+    _join(matched, loose)
+    return matched
 
 
 def _role(
-    path: str, suffix: str, folders: set[str], known: dict[tuple[str, bool], tuple[str | None, Key]]
+    path: str, suffix: str, folders: set[str], cache: dict[tuple[str, bool], tuple[str | None, Key]]
 ) -> tuple[str | None, Key]:
-    """What the file is by its folders or its name; None where they do not say.
+    """The role of a file by its folders or its name, or None, and its key.
 
     Args:
-        known: what folders have been found to say, of flow and of other files.
+        known: cache of folder roles, for flow and for other files.
     """
     folder, _, name = unicodedata.normalize("NFC", path).rpartition("/")
-    of = folder, suffix == ".flo"
-    if of not in known:
-        known[of] = _role_of_folder(*of, folders)
-    role, kept = known[of]
+    cache_key = folder, suffix == ".flo"
+    if cache_key not in cache:
+        cache[cache_key] = _role_of_folder(*cache_key, folders)
+    role, key_parts = cache[cache_key]
     stem = os.path.splitext(name)[0]
     if role is None:
         lower = stem.lower()
         role = (
             "classes"
             if lower.endswith(_MASKS)
-            else next((told for end, told in _OF_NUMBERS.items() if lower.endswith(end)), None)
+            else next((kind for end, kind in _MAP_NAME_SUFFIXES.items() if lower.endswith(end)), None)
         )
-    return role, (*kept, stem)
+    return role, (*key_parts, stem)
 
 
 def _role_of_folder(path: str, flow: bool, folders: set[str]) -> tuple[str | None, Key]:
-    """What the files of a folder are by its name and the names of those above it, and the names that say nothing."""
+    """The role of the files of a folder, by its name and its parents' names, and the names without a role."""
     role = "flow" if flow else None
-    kept: list[str] = []
-    above = path.split("/") if path else []
-    for place, folder in enumerate(above):
+    key_parts: list[str] = []
+    parts = path.split("/") if path else []
+    for position, folder in enumerate(parts):
         word = folder.lower()
-        beside = next((word.removesuffix(end) for end in _BESIDE if word.endswith(end)), "")
-        if role is None and word in PICTURES:
-            role = "picture"
+        base = next((word.removesuffix(end) for end in _MASK_FOLDER_SUFFIXES if word.endswith(end)), "")
+        if role is None and word in IMAGE_FOLDERS:
+            role = "image"
         elif word in ROLES and role in (None, "flow"):
             role = role or ROLES[word]
-        elif role is None and beside and "/".join([*above[:place], beside]).lower() in folders:
+        elif role is None and base and "/".join([*parts[:position], base]).lower() in folders:
             role = "classes"
-            kept.append(folder[: len(beside)])
+            key_parts.append(folder[: len(base)])
         else:
-            kept.append(folder)
-    return role, tuple(kept)
+            key_parts.append(folder)
+    return role, tuple(key_parts)
 
 
-def _join(found: Partners, loose: dict[Key, File]) -> None:
-    """Gives every map the key of its picture, and takes pictures that only their maps tell of from the `loose` ones."""
-    plain = {_without(key, _OF_PICTURE): key for key in [*loose, *found.pictures]} if found.maps else {}
-    for role, maps in found.maps.items():
-        ends = (*_OF_MAP, *_OF_NUMBERS)
-        found.maps[role] = {
-            next((k for k in _candidates(key, plain, ends) if k in found.pictures or k in loose), key): file
+def _join(matched: MatchedFiles, loose: dict[Key, File]) -> None:
+    """Give every map the key of its image, and move images known only by their maps out of `loose`."""
+    image_keys = {_strip_suffix(key, _IMAGE_SUFFIXES): key for key in [*loose, *matched.images]} if matched.maps else {}
+    for role, maps in matched.maps.items():
+        ends = (*_MASK_SUFFIXES, *_MAP_NAME_SUFFIXES)
+        matched.maps[role] = {
+            next((k for k in _candidates(key, image_keys, ends) if k in matched.images or k in loose), key): file
             for key, file in maps.items()
         }
-        found.pictures.update({key: loose.pop(key) for key in found.maps[role] if key in loose})
-    if "flow" in found.maps:  # its pictures are frames, which no map is named after
-        found.pictures.update(loose)
+        matched.images.update({key: loose.pop(key) for key in matched.maps[role] if key in loose})
+    if "flow" in matched.maps:  # its images are frames, which maps are not named after
+        matched.images.update(loose)
     else:
-        found.strays = list(loose.values())
+        matched.strays = list(loose.values())
 
 
-def _candidates(key: Key, plain: dict[Key, Key], ends: Iterable[str]) -> Iterator[Key]:
+def _candidates(key: Key, image_keys: dict[Key, Key], ends: Iterable[str]) -> Iterator[Key]:
     yield key
-    bare = _without(key, ends)
-    for other in (bare, key):
-        if other in plain:
-            yield plain[other]
-    yield bare
+    stripped = _strip_suffix(key, ends)
+    for other in (stripped, key):
+        if other in image_keys:
+            yield image_keys[other]
+    yield stripped
 
 
-def _without(key: Key, ends: Iterable[str]) -> Key:
+def _strip_suffix(key: Key, ends: Iterable[str]) -> Key:
     stem = key[-1]
     end = next((end for end in ends if stem.lower().endswith(end) and len(stem) > len(end)), "")
     return (*key[:-1], stem[: len(stem) - len(end)])
 
 
 def frame_names(key: Key) -> list[tuple[Key, Key]]:
-    """How the two frames of a map of flow may be called."""
+    """Possible names of the two frames of a flow map."""
     *folders, stem = key
-    bare = re.sub(r"[_-]?flow$", "", stem, flags=re.IGNORECASE)
-    pairs = [((*folders, f"{bare}{mark}1"), (*folders, f"{bare}{mark}2")) for mark in ("_img", "_", "_im")]
-    for name in (stem, bare, re.sub(r"^flow", "frame", stem)):
-        if after := following(name):
+    stripped = re.sub(r"[_-]?flow$", "", stem, flags=re.IGNORECASE)
+    pairs = [((*folders, f"{stripped}{mark}1"), (*folders, f"{stripped}{mark}2")) for mark in ("_img", "_", "_im")]
+    for name in (stem, stripped, re.sub(r"^flow", "frame", stem)):
+        if after := next_frame_name(name):
             pairs.append(((*folders, name), (*folders, after)))
     return pairs

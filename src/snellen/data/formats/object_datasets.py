@@ -1,4 +1,4 @@
-"""What the formats of objects in pictures share: their splits, the files that they leave over, and the draft."""
+"""Shared parts of the object formats (COCO, Pascal VOC, YOLO): splits, unused files, the raw dataset."""
 
 from __future__ import annotations
 
@@ -14,170 +14,170 @@ import numpy as np
 from snellen.core.errors import DataError
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
-from snellen.data.check.object_checks import checked
+from snellen.data.check.object_checks import check_objects
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_index import Listing
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids, is_no_data, is_picture_name
+from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids, is_image_name, is_sidecar
 from snellen.data.formats.object_table import ObjectTable
 from snellen.data.source import Skipped
 
-_LOOKED_AT, _TRIED = 2000, 5  # entries of a folder, and of these names whose pictures are looked for
+_MAX_ENTRIES, _MAX_TRIED = 2000, 5  # folder entries to list; names to look up images for
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a set says beside its objects.
+class ObjectDatasetInfo:
+    """Properties of an object dataset besides its objects.
 
     Args:
         target: the names of classes and keypoints.
-        name: of the format, as it stands in a sentence.
-        note: what else the user must know of how it was read.
-        given: (N,) places in SPLITS, or None.
-        findings, files, aside: see `RawDataset`.
+        name: of the format, for messages.
+        note: remarks for the user on how the data was read.
+        given_splits: (N,) indices into SPLITS, or None.
+        findings, files, skipped: see `RawDataset`.
     """
 
     target: Boxes
     name: str
     note: str = ""
-    given: np.ndarray | None = None
+    given_splits: np.ndarray | None = None
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
-    aside: tuple[Skipped, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
-def draft_of(source: ImageFiles, table: ObjectTable, told: Told, options: OpenOptions) -> RawDataset:
-    """The draft of a set of objects, with all that is wrong with them.
+def to_raw_dataset(source: ImageFiles, table: ObjectTable, info: ObjectDatasetInfo, options: OpenOptions) -> RawDataset:
+    """The raw dataset of an object table, with all errors in its objects.
 
     Raises:
-        DataError: where it has splits but nothing to learn from, or no object at all.
+        DataError: it has splits but no training split, or no object at all.
     """
-    if not len(table.picture) and not table.wrong:
-        raise DataError(
-            f"{source.root} tells of no object in {len(source)} pictures", "Add annotations of what is to be found."
-        )
-    if told.given is not None and not (told.given == 0).any():
-        there = ", ".join(sorted({SPLITS[place] for place in told.given.tolist()}))
-        raise DataError(f"{source.root} has {there} but no train split", "Add one to learn from.")
-    found = checked(table, source, told.target.names, told.given)
+    if not len(table.image_index) and not table.problems:
+        raise DataError(f"{source.root} has no object in {len(source)} images", "Annotate the objects to detect.")
+    if info.given_splits is not None and not (info.given_splits == 0).any():
+        split_names = ", ".join(sorted({SPLITS[index] for index in info.given_splits.tolist()}))
+        raise DataError(f"{source.root} has {split_names} but no train split", "Add a train split.")
+    result = check_objects(table, source, info.target.names, info.given_splits)
     paths = [source.name(k) for k in range(len(source))]
     return RawDataset(
         source=source,
         inputs={"image": source.input()},
-        target=told.target,
+        target=info.target,
         truth=None,
-        annotations=found.annotations,
-        given=told.given,
+        annotations=result.annotations,
+        given_splits=info.given_splits,
         groups=group_ids(paths, options.group) if options.group else None,
-        recognised_as=_taken_for(source, table, told),
-        findings=(*told.findings, *found.findings),
-        objections=tuple(found.objections),
-        bad=found.bad,
-        files=told.files,
-        aside=told.aside,
+        recognised_as=_recognised_as(source, table, info),
+        findings=(*info.findings, *result.findings),
+        bad_sample_findings=tuple(result.bad_sample_findings),
+        bad_samples=result.bad_samples,
+        files=info.files,
+        skipped=info.skipped,
     )
 
 
-def some_masks(without: Sequence[str], count: int) -> Finding:
-    """That masks are not used, as some objects have none.
+def missing_masks(unmasked: Sequence[str], count: int) -> Finding:
+    """The finding that masks are not used because some objects have none.
 
     Args:
-        without: where these are told, each once.
-        count: of all objects.
+        without: the names of objects without mask.
+        count: the number of all objects.
     """
-    few, others = f"{len(without):,} of {count:,} objects", len(without) - 1
-    told = f"{few} have no mask: {without[0]}" if not others else f"{few} have no mask, the first {without[0]}"
+    fraction, others = f"{len(unmasked):,} of {count:,} objects", len(unmasked) - 1
+    cause = (
+        f"{fraction} have no mask: {unmasked[0]}" if not others else f"{fraction} have no mask, the first {unmasked[0]}"
+    )
     return Finding(
         kind="some-masks",
-        count=len(without),
-        where=tuple(without[:20]),
-        message=f"{told}. So all are read as boxes only, and the masks of the other "
-        f"{count - len(without):,} are not used.",
-        remedy="To learn masks, draw one for each of them, or take their pictures out of the set.",
+        count=len(unmasked),
+        where=tuple(unmasked[:20]),
+        message=f"{cause}. All objects are read as boxes only; the masks of the other "
+        f"{count - len(unmasked):,} are not used.",
+        remedy="To train on masks, add the missing ones, or remove their images from the dataset.",
     )
 
 
-def _taken_for(source: ImageFiles, table: ObjectTable, told: Told) -> str:
+def _recognised_as(source: ImageFiles, table: ObjectTable, info: ObjectDatasetInfo) -> str:
     given = (
         ""
-        if told.given is None
-        else " in the given splits " + ", ".join(SPLITS[place] for place in np.unique(told.given).tolist())
+        if info.given_splits is None
+        else " in the given splits " + ", ".join(SPLITS[index] for index in np.unique(info.given_splits).tolist())
     )
-    note = f"; {told.note}" if told.note else ""
+    note = f"; {info.note}" if info.note else ""
     return (
-        f"{told.name}: {len(table.picture):,} objects of {len(told.target.names)} classes in {len(source):,} "
-        f"pictures{given}{note}"
+        f"{info.name}: {len(table.image_index):,} objects of {len(info.target.names)} classes in {len(source):,} "
+        f"images{given}{note}"
     )
 
 
 def split_of(name: str) -> int | None:
-    """The place in SPLITS that a word of a name tells: "instances_train2017", "valid"."""
+    """The index in SPLITS of the split word in a name ("instances_train2017", "valid"), or None."""
     words = [SPLIT_NAMES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in SPLIT_NAMES]
     return words[0] if words else None
 
 
-def left_over(listing: Listing, used: set[str], reason: str, remedy: str) -> tuple[list[Skipped], int]:
-    """The files that are not used, each with its reason, and how many are known to be no data.
+def unused_files(listing: Listing, used: set[str], reason: str, remedy: str) -> tuple[list[Skipped], int]:
+    """The unused files, each with its reason, and the number of files that are not data.
 
     Args:
-        used: paths of the others.
-        reason, remedy: of a picture that is not used.
+        used: paths of the used files.
+        reason, remedy: for an unused image.
     """
-    aside, no_data = list(listing.aside), 0
+    skipped, no_data = list(listing.skipped), 0
     for file in listing.files:
         if file.path in used:
             continue
-        if is_no_data(file.path):
+        if is_sidecar(file.path):
             no_data += 1
-        elif is_picture_name(file.path.rpartition("/")[2]):
-            aside.append(Skipped(file.path, reason, remedy))
+        elif is_image_name(file.path.rpartition("/")[2]):
+            skipped.append(Skipped(file.path, reason, remedy))
         else:
-            aside.append(Skipped(file.path, "is of no kind that is read", "Convert it, or move it away."))
-    return aside, no_data
+            skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
+    return skipped, no_data
 
 
-def some_names(folder: Path) -> list[str]:
-    """Names in a folder that are not hidden, the first of very many; none where it cannot be read."""
+def list_names(folder: Path) -> list[str]:
+    """Names in a folder that are not hidden, up to a limit; none if the folder cannot be read."""
     try:
-        with os.scandir(folder) as found:
-            return [entry.name for entry in itertools.islice(found, _LOOKED_AT) if not entry.name.startswith(".")]
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in itertools.islice(entries, _MAX_ENTRIES) if not entry.name.startswith(".")]
     except OSError:
         return []
 
 
-def beside_pictures(folder: Path, suffix: str) -> bool:
-    """Whether one of the first files of this ending has the name of a picture beside it."""
-    stems = [name[: -len(suffix)] for name in some_names(folder) if name.lower().endswith(suffix)]
+def beside_images(folder: Path, suffix: str) -> bool:
+    """Whether one of the first files with this suffix lies beside an image of the same name."""
+    stems = [name[: -len(suffix)] for name in list_names(folder) if name.lower().endswith(suffix)]
     return any(
         (folder / f"{stem}{ending}").exists()
-        for stem in stems[:_TRIED]
+        for stem in stems[:_MAX_TRIED]
         for ending in itertools.chain.from_iterable((one, one.upper()) for one in sorted(SUFFIXES))
     )
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name of a file leads out of the folder that it is told in."""
+    """Whether a file name is absolute or leads out of its folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
 
 
 def is_name(text: str) -> bool:
-    """Whether a class, or a file, can be called so: not empty, without zero bytes and halves of characters."""
+    """Whether a text is a valid class or file name: not empty, no zero byte, no lone surrogate."""
     try:
         return bool(text.strip()) and "\0" not in text and all(len(part) < 256 for part in text.encode().split(b"/"))
     except UnicodeEncodeError:
         return False
 
 
-def mirrored(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of keypoints whose names differ in left and right, or l and r, only."""
+def mirrored_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Index pairs of keypoints whose names differ only in left/right, or l/r."""
     swap = {"left": "right", "l": "r"}
-    place = {tuple(re.findall(r"[a-z]+|[^a-z]+", name.lower())): k for k, name in enumerate(names)}
+    index = {tuple(re.findall(r"[a-z]+|[^a-z]+", name.lower())): k for k, name in enumerate(names)}
     pairs = []
-    for words, k in place.items():
-        other = place.get(tuple(swap.get(word, word) for word in words), k)
+    for words, k in index.items():
+        other = index.get(tuple(swap.get(word, word) for word in words), k)
         if other != k:
             pairs.append((k, other))
     return tuple(pairs)

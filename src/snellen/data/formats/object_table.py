@@ -1,6 +1,6 @@
-"""What annotation files tell of the objects in pictures.
+"""Object table: the objects of all images in one common layout.
 
-COCO, Pascal VOC and YOLO differ in how they write this down; what it means, and what may be wrong with it, is the same.
+COCO, Pascal VOC and YOLO files differ in syntax only; their content and possible errors are the same.
 """
 
 from __future__ import annotations
@@ -13,58 +13,59 @@ import numpy as np
 from torch import Tensor
 
 
-class Wrong(NamedTuple):
-    """Something told of a picture that cannot be so.
+class AnnotationProblem(NamedTuple):
+    """An error in the annotations of an image.
 
-    kind: that of the finding, a key of `object_check.WORDS`. reason: begins with the file and place where it stands.
+    image: index. kind: that of the finding, a key of `object_checks.ERROR_MESSAGES`. reason: starts with file and
+    position.
     """
 
-    picture: int
+    image: int
     kind: str
     reason: str
 
 
-class Masks(Protocol):
-    """The masks of all objects, drawn when they are asked for.
+class MaskSource(Protocol):
+    """The masks of all objects, rendered on demand.
 
-    sizes: (A, 2) int64, height and width of the picture that each is told for; 0 for polygons, which fit any.
+    sizes: (A, 2) int64, height and width of the image that each mask is for; 0 for polygons, which fit any size.
     """
 
     @property
     def sizes(self) -> np.ndarray: ...
 
-    def reach(self) -> np.ndarray:
-        """(A, 4) x1 y1 x2 y2 around polygons; NaN for other masks, and where a point is NaN."""
+    def bounds(self) -> np.ndarray:
+        """(A, 4) bounding boxes x1 y1 x2 y2 of polygons; NaN for other masks, and where a point is NaN."""
 
     def masks(self, places: range, height: int, width: int) -> Tensor:
-        """(n, H, W) bool, of some objects of one picture. Raises ValueError where they do not fit it."""
+        """(n, H, W) bool masks of some objects of one image. Raises ValueError if they do not fit the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectTable:
-    """All objects of a set, in the order of their pictures.
+    """All objects of a dataset, in the order of their images.
 
     Args:
-        picture: (A,) int64, which picture each lies in, never falling.
-        boxes: (A, 4) float64, x1 y1 x2 y2 in pixels of the picture, as it was told of.
-        labels: (A,) int64, places in the names of the target.
-        crowd, ignored: (A,) bool, see `Objects`.
+        image_index: (A,) int64, the image of each object, non-decreasing.
+        boxes: (A, 4) float64, x1 y1 x2 y2 in pixels of the image as annotated.
+        labels: (A,) int64, indices into the class names of the target.
+        crowd, ignored: (A,) bool, see `GroundTruth`.
         areas: (A,) float64 pixels; NaN: that of the box.
-        keypoints: (A, K, 3) float64, see `Objects`, or None.
-        outlines: the masks, or None where not every object has one.
-        sizes: (N, 2) int64, height and width of each picture as told; 0 where it is not told.
-        place: what the user knows an object by: its file and number.
-        wrong: what was found wrong while reading.
+        keypoints: (A, K, 3) float64, see `GroundTruth`, or None.
+        masks: the masks, or None unless every object has one.
+        sizes: (N, 2) int64, height and width of each image as annotated; 0 where missing.
+        describe: object index -> its name in messages: file and number.
+        problems: those found while reading.
     """
 
-    picture: np.ndarray
+    image_index: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
     ignored: np.ndarray
     areas: np.ndarray
     sizes: np.ndarray
-    place: Callable[[int], str]
+    describe: Callable[[int], str]
     keypoints: np.ndarray | None = None
-    outlines: Masks | None = None
-    wrong: Sequence[Wrong] = ()
+    masks: MaskSource | None = None
+    problems: Sequence[AnnotationProblem] = ()

@@ -1,4 +1,4 @@
-"""Pictures beside their maps: which belong together, of what size they are, what is wrong with them."""
+"""Pairs of images and maps (masks or dense targets): matching, size checks, splits."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from snellen.core.errors import DataError, first_line, shown
+from snellen.core.errors import DataError, first_line, short_repr
 from snellen.core.spec import Target
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
-from snellen.data.augment.dihedral import ORIENTATIONS, turned_truth
+from snellen.data.augment.dihedral import ORIENTATIONS, transform_annotation
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode import image_decoder
 from snellen.data.decode.frame_pairs import FramePairs
-from snellen.data.decode.header import Header, Unusable
-from snellen.data.decode.image_files import ImageFiles, in_threads, open_pictures
-from snellen.data.file_index import File, Index, to_bytes
+from snellen.data.decode.header import Header, UnusableFile
+from snellen.data.decode.image_files import ImageFiles, map_threads, open_images
+from snellen.data.file_index import File, FileIndex, to_bytes
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids
-from snellen.data.formats.match_by_name import Key, Partners
+from snellen.data.formats.match_by_name import Key, MatchedFiles
 from snellen.data.source import BadSamples, Skipped
 
 
-class Held(Protocol):
-    """What a map was found to hold: its size in pixels, and more."""
+class MapInfo(Protocol):
+    """Properties read from a map: its size in pixels, and more."""
 
     @property
     def height(self) -> int: ...
@@ -37,100 +37,100 @@ class Held(Protocol):
     def width(self) -> int: ...
 
 
-H = TypeVar("H", bound=Held)
-MOST_READ = 2_000  # maps that are read before learning; of more, so many, and the others when they are learned from
+H = TypeVar("H", bound=MapInfo)
+MAX_READ = 2_000  # maps read before training; of more maps a sample this large, the others when they are trained on
 _LISTS = Path("ImageSets/Segmentation")
-_PARTNER = "Give it one of the same name, or leave the picture out with --quarantine."
-_SIZE = "A map has the size of its picture: mend one of them, or leave the picture out with --quarantine."
+_MISSING_REMEDY = "Add one of the same name, or skip the image with --quarantine."
+_SIZE_REMEDY = "Give map and image the same size, or skip the image with --quarantine."
 
 
-class Looking(NamedTuple, Generic[H]):
-    """How a map is looked at. word: what it is called. look: path -> what it holds. known: the same out of JSON."""
+class MapReader(NamedTuple, Generic[H]):
+    """How maps are read. word: their name in messages. read_info: path -> properties. from_json: the same, cached."""
 
     word: str
-    look: Callable[[Path], H]
-    known: Callable[[list[Any]], H]
+    read_info: Callable[[Path], H]
+    from_json: Callable[[list[Any]], H]
 
 
-class Pairs(Generic[H]):
-    """The pictures of a folder with what was found of their maps.
+class PairedImages(Generic[H]):
+    """The images of a folder with their maps.
 
-    A picture whose map is missing or wrong has, in place of its header, what is wrong: so the check lists all of them
-    at once, and sets them aside where that is asked for.
+    An image whose map is missing or wrong has the error in place of its header: the check lists all errors at once,
+    and skips these images under --quarantine.
 
     Args:
-        found: the files of the folder.
-        maps: by the key of their picture, or of the first of two frames.
-        seconds: the second frames by that key, where there are any.
-        looking: how maps are looked at.
+        matched: the files of the folder.
+        maps: by the key of their image, or of the first of two frames.
+        second_frames: the second frames by that key, for frame pairs.
+        reader: how maps are read.
     """
 
     def __init__(
         self,
         root: Path,
-        found: Partners,
+        matched: MatchedFiles,
         maps: dict[Key, File],
-        looking: Looking[H],
+        reader: MapReader[H],
         options: OpenOptions,
-        seconds: dict[Key, File] | None = None,
+        second_frames: dict[Key, File] | None = None,
     ) -> None:
         self.root = root
-        self.found = found
-        self.word = looking.word
-        keys = sorted(found.pictures if seconds is None else seconds)
-        self.given, self.keys, unjudged = _listed(root, keys) or _splits(root, keys, set(maps), looking.word)
-        unknown = f"is in no list, or has no {self.word} as all of its split", "Nothing can be judged by it."
-        self.aside = [*found.aside, *(Skipped(found.pictures[key].path, *unknown) for key in unjudged)]
+        self.matched = matched
+        self.word = reader.word
+        keys = sorted(matched.images if second_frames is None else second_frames)
+        self.given_splits, self.keys, unannotated = _listed(root, keys) or _splits(root, keys, set(maps), reader.word)
+        unknown = f"is in no list, or in a split without any {self.word}", "It has no ground truth to evaluate with."
+        self.skipped = [*matched.skipped, *(Skipped(matched.images[key].path, *unknown) for key in unannotated)]
         self.maps = [maps.get(key) for key in self.keys]
-        self.lonely = [file for key, file in maps.items() if key not in set(keys)]
-        first = open_pictures(root, [found.pictures[key] for key in self.keys], options.pages)
+        self.unmatched = [file for key, file in maps.items() if key not in set(keys)]
+        first = open_images(root, [matched.images[key] for key in self.keys], options.pages)
         self.source: ImageFiles | FramePairs = first
         self.used = len(self.keys)
-        if seconds is not None:
-            frames = [seconds[key] for key in self.keys]
-            self.source = FramePairs(first, open_pictures(root, frames, options.pages))
+        if second_frames is not None:
+            frames = [second_frames[key] for key in self.keys]
+            self.source = FramePairs(first, open_images(root, frames, options.pages))
             self.used = len({file.path for file in [*first.files, *frames]})
         self.groups = group_ids([file.path for file in first.files], options.group) if options.group else None
-        if isinstance(self.source, FramePairs) and self.groups is None and self.given is None:
-            self.groups = self.source.films()
-        self.held: list[H | None] = [None] * len(self.keys)
-        self.unread = self._look(looking, options.full)
+        if isinstance(self.source, FramePairs) and self.groups is None and self.given_splits is None:
+            self.groups = self.source.video_groups()
+        self.map_infos: list[H | None] = [None] * len(self.keys)
+        self.unread = self._read_maps(reader, options.full)
 
-    def _look(self, looking: Looking[H], full: bool) -> int:
-        """Reads maps, all or `MOST_READ` of them, and says how many it left unread."""
-        places = range(len(self.keys))
-        if not full and len(places) > MOST_READ:
-            places = range(0, len(places), -(-len(places) // MOST_READ))
-        known = _held(self.root, [file for k in places if (file := self.maps[k]) is not None], looking)
+    def _read_maps(self, reader: MapReader[H], full: bool) -> int:
+        """Read maps, all or about `MAX_READ` of them, and return the number of unread maps."""
+        indices = range(len(self.keys))
+        if not full and len(indices) > MAX_READ:
+            indices = range(0, len(indices), -(-len(indices) // MAX_READ))
+        infos = _read_infos(self.root, [file for k in indices if (file := self.maps[k]) is not None], reader)
         for k, file in enumerate(self.maps):
-            held = known.get(file.path) if file is not None else None
+            info = infos.get(file.path) if file is not None else None
             header = self.source.headers[k]
             if file is None:
-                self.refuse(k, f"has no {self.word}", _PARTNER)
-            elif isinstance(held, Unusable):
-                self.refuse(k, f"has a {self.word}, {file.path}, that {held.cause}", held.remedy)
-            elif held is not None:
-                self.held[k] = held
-                if isinstance(header, Header) and not fits(header, (held.height, held.width)):
-                    self.refuse(
+                self.mark_bad(k, f"has no {self.word}", _MISSING_REMEDY)
+            elif isinstance(info, UnusableFile):
+                self.mark_bad(k, f"has a {self.word}, {file.path}, that {info.cause}", info.remedy)
+            elif info is not None:
+                self.map_infos[k] = info
+                if isinstance(header, Header) and not fits(header, (info.height, info.width)):
+                    self.mark_bad(
                         k,
                         f"is {header.width}x{header.height} pixels, its {self.word} {file.path} "
-                        f"{held.width}x{held.height}",
-                        _SIZE,
+                        f"{info.width}x{info.height}",
+                        _SIZE_REMEDY,
                     )
-        return len(self.maps) - len(places)
+        return len(self.maps) - len(indices)
 
-    def refuse(self, k: int, cause: str, remedy: str) -> None:
+    def mark_bad(self, k: int, cause: str, remedy: str) -> None:
         if isinstance(self.source.headers[k], Header):
-            self.source.headers[k] = Unusable("corrupt", cause, remedy)
+            self.source.headers[k] = UnusableFile("corrupt", cause, remedy)
 
-    def preprocessing(self, read: Callable[[Path], Tensor], target: Target | None) -> Callable[[int], Tensor]:
-        """A function that reads the map of a picture, turned as the picture is.
+    def map_loader(self, read: Callable[[Path], Tensor], target: Target | None) -> Callable[[int], Tensor]:
+        """A function that reads the map of an image, with the image's EXIF orientation applied.
 
-        It raises BadSamples, with the file, where a map cannot be read or has another size than its picture.
+        It raises BadSamples, with the file, if a map cannot be read or differs from its image in size.
         """
 
-        def named(k: int) -> Tensor:
+        def read_oriented(k: int) -> Tensor:
             file, header = self.maps[k], self.source.headers[k]
             assert file is not None
             assert isinstance(header, Header)
@@ -138,51 +138,58 @@ class Pairs(Generic[H]):
                 values = read(self.root / file.path)
                 height, width = values.shape[-2:]
                 if not fits(header, (height, width)):
-                    raise Unusable(
-                        "corrupt", f"is {width}x{height} pixels, its picture {header.width}x{header.height}", _SIZE
+                    raise UnusableFile(
+                        "corrupt", f"is {width}x{height} pixels, its image {header.width}x{header.height}", _SIZE_REMEDY
                     )
-                mirror, quarters = self._turn(k, header, (height, width))
-            except Unusable as error:
+                mirror, quarters = self._orientation(k, header, (height, width))
+            except UnusableFile as error:
                 raise BadSamples({k: error.cause}, {k: file.path}) from error
-            moved = turned_truth(values, target, width, height, mirror, quarters) if mirror or quarters else values
-            assert isinstance(moved, Tensor)
-            return moved
+            oriented = (
+                transform_annotation(values, target, width, height, mirror, quarters) if mirror or quarters else values
+            )
+            assert isinstance(oriented, Tensor)
+            return oriented
 
-        return named
+        return read_oriented
 
-    def _turn(self, k: int, header: Header, size: tuple[int, int]) -> tuple[bool, int]:
-        """How a map is to be turned: as the picture is, unless it has the turned picture's size already."""
+    def _orientation(self, k: int, header: Header, size: tuple[int, int]) -> tuple[bool, int]:
+        """The mirror and quarter turns of a map: those of the image, unless the map has the turned size already."""
         if "rotated" not in header.notes:
             return False, 0
         mirror, quarters = ORIENTATIONS.get(image_decoder.orientation(self.source.path(k)), (False, 0))
-        lies_turned = quarters % 2 == 1 and size == (header.height, header.width) != (header.width, header.height)
-        return (False, 0) if lies_turned else (mirror, quarters)
+        is_turned = quarters % 2 == 1 and size == (header.height, header.width) != (header.width, header.height)
+        return (False, 0) if is_turned else (mirror, quarters)
 
-    def draft(self, target: Target, annotations: Annotations, recognised_as: str) -> RawDataset:
-        found = self.found
-        lost = [Skipped(file.path, "has no picture of its name", "Rename it, or move it away.") for file in self.lonely]
-        lost += [
+    def raw_dataset(self, target: Target, annotations: Annotations, recognised_as: str) -> RawDataset:
+        matched = self.matched
+        unpaired = [
+            Skipped(file.path, "has no image of the same name", "Rename it, or move it away.")
+            for file in self.unmatched
+        ]
+        unpaired += [
             Skipped(file.path, f"is a second file for {other.path}", "Keep one of them.")
-            for other, file in found.doubled
+            for other, file in matched.duplicates
         ]
         strays = [
-            *self.aside,
+            *self.skipped,
             *(
-                Skipped(file.path, "lies with neither pictures nor maps", "Move it to them, or out of the data.")
-                for file in found.strays
+                Skipped(file.path, "lies with neither images nor maps", "Move it to them, or out of the data.")
+                for file in matched.strays
             ),
         ]
-        findings = _findings(lost, strays, self.unread, self.word)
-        aside = (*strays, *lost)
-        # A map is counted as used with its picture, a map of another kind as no data.
+        findings = _findings(unpaired, strays, self.unread, self.word)
+        skipped = (*strays, *unpaired)
+        # A map is counted as used with its image, a map of another kind as no data.
         used = self.used + sum(file is not None for file in self.maps)
-        all_samples = len(found.pictures) + sum(map(len, found.maps.values())) + len(found.strays) + len(found.doubled)
-        all_samples += len(found.aside) + found.no_data
+        total = (
+            len(matched.images) + sum(map(len, matched.maps.values())) + len(matched.strays) + len(matched.duplicates)
+        )
+        total += len(matched.skipped) + matched.no_data
         files = {
-            "found": all_samples,
+            "found": total,
             "used": used,
-            "set aside": len(aside),
-            "no data": all_samples - used - len(aside),
+            "set aside": len(skipped),
+            "no data": total - used - len(skipped),
         }
         return RawDataset(
             source=self.source,
@@ -191,107 +198,109 @@ class Pairs(Generic[H]):
             truth=None,
             annotations=annotations,
             recognised_as=recognised_as,
-            given=self.given,
+            given_splits=self.given_splits,
             groups=self.groups,
             findings=findings,
-            aside=aside,
+            skipped=skipped,
             files=files,
         )
 
     @property
     def in_splits(self) -> str:
-        """Of the sentence that says what the folder was taken for."""
-        if self.given is None:
+        """The clause on given splits for `RawDataset.recognised_as`."""
+        if self.given_splits is None:
             return ""
-        return f" in the given splits {', '.join(SPLITS[split] for split in sorted(set(self.given.tolist())))}"
+        return f" in the given splits {', '.join(SPLITS[split] for split in sorted(set(self.given_splits.tolist())))}"
 
 
 def fits(header: Header, size: tuple[int, int]) -> bool:
-    """Whether a map of (height, width) is one of the picture, as the picture is seen or as it is stored."""
-    seen = (header.height, header.width)
-    return size == seen or ("rotated" in header.notes and size == seen[::-1])
+    """Whether a map of (height, width) fits the image, as displayed or as stored (before EXIF rotation)."""
+    displayed = (header.height, header.width)
+    return size == displayed or ("rotated" in header.notes and size == displayed[::-1])
 
 
-def _splits(root: Path, keys: list[Key], told: set[Key], word: str) -> tuple[np.ndarray | None, list[Key], list[Key]]:
-    """The splits that the folder has, the pictures in their order, and those in a split without any map."""
-    tops = {key[0] for key in keys if len(key) > 1 and key[0].lower() in SPLIT_NAMES}
-    if not tops:
+def _splits(
+    root: Path, keys: list[Key], annotated_keys: set[Key], word: str
+) -> tuple[np.ndarray | None, list[Key], list[Key]]:
+    """The splits of the folder, the keys of their images, and the keys in splits without any map."""
+    split_folders = {key[0] for key in keys if len(key) > 1 and key[0].lower() in SPLIT_NAMES}
+    if not split_folders:
         return None, keys, []
-    judged = {key[0] for key in told}
-    unjudged = [key for key in keys if key[0] in tops - judged]
-    keys = [key for key in keys if key[0] not in tops - judged]
-    beside = sorted({key[0] for key in keys} - tops)
-    if beside:
+    annotated = {key[0] for key in annotated_keys}
+    unannotated = [key for key in keys if key[0] in split_folders - annotated]
+    keys = [key for key in keys if key[0] not in split_folders - annotated]
+    others = sorted({key[0] for key in keys} - split_folders)
+    if others:
         raise DataError(
-            f"{root} has {', '.join(sorted(tops))} beside {', '.join(beside[:3])}",
-            "Keep only folders of splits, or none.",
+            f"{root} has {', '.join(sorted(split_folders))} beside {', '.join(others[:3])}",
+            "Keep only split folders, or none.",
         )
     given = np.array([SPLIT_NAMES[key[0].lower()] for key in keys], np.int64)
     if not (given == 0).any():
-        raise DataError(
-            f"{root} has {', '.join(sorted(tops))} but no train folder with a {word}", "Add one to learn from."
-        )
-    return given, keys, unjudged
+        raise DataError(f"{root} has {', '.join(sorted(split_folders))} but no train folder with a {word}", "Add one.")
+    return given, keys, unannotated
 
 
 def _listed(root: Path, keys: list[Key]) -> tuple[np.ndarray, list[Key], list[Key]] | None:
-    """The splits that the lists of Pascal VOC tell, the pictures in their order, and those in no list."""
+    """The splits from the lists of Pascal VOC, the keys of their images, and the keys in no list."""
     lists: dict[str, int] = {}
     for name, place in (("train", 0), ("val", 1), ("test", 2), ("trainval", 0)):
         file = root / _LISTS / f"{name}.txt"
         try:
             names = file.read_text("utf-8-sig").split() if file.is_file() else []
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file} cannot be read ({first_line(error)})", "Mend it.") from error
+            raise DataError(f"{file} cannot be read ({first_line(error)})", "Fix the file.") from error
         for line in names:
             if lists.setdefault(line, place) != place and name != "trainval":
                 raise DataError(
-                    f"{file} names {shown(line)}, which is in {SPLITS[lists[line]]} already",
-                    "A picture belongs to one split.",
+                    f"{file} names {short_repr(line)}, which is in {SPLITS[lists[line]]} already",
+                    "Keep each image in one split.",
                 )
     if not lists:
         return None
     missing = sorted(set(lists) - {key[-1] for key in keys})
     if missing:
         raise DataError(
-            f"{root / _LISTS} names {len(missing)} pictures that are not there: {shown(missing[0])}",
-            "Add them, or take their names out of the lists.",
+            f"{root / _LISTS} lists {len(missing)} missing images: {short_repr(missing[0])}",
+            "Add them, or remove their names from the lists.",
         )
-    kept = [key for key in keys if key[-1] in lists]
-    return np.array([lists[key[-1]] for key in kept], np.int64), kept, [key for key in keys if key[-1] not in lists]
+    listed = [key for key in keys if key[-1] in lists]
+    return np.array([lists[key[-1]] for key in listed], np.int64), listed, [key for key in keys if key[-1] not in lists]
 
 
-def _held(root: Path, files: Sequence[File], looking: Looking[H]) -> dict[str, H | Unusable]:
-    """What each map holds, remembered as long as the file stays the same, or read now."""
-    index, by_path = Index(root), {file.path: file for file in files}
-    kept = index.known(looking.word, by_path)
-    known: dict[str, H | Unusable] = {path: looking.known(json.loads(fact)) for path, fact in kept.items()}
+def _read_infos(root: Path, files: Sequence[File], reader: MapReader[H]) -> dict[str, H | UnusableFile]:
+    """The properties of each map: from the cache while the file is unchanged, else read now."""
+    index, by_path = FileIndex(root), {file.path: file for file in files}
+    listed = index.lookup(reader.word, by_path)
+    infos: dict[str, H | UnusableFile] = {path: reader.from_json(json.loads(fact)) for path, fact in listed.items()}
 
-    def look(path: str) -> H | Unusable:
+    def read_info(path: str) -> H | UnusableFile:
         try:
-            return looking.look(root / path)
-        except Unusable as error:
+            return reader.read_info(root / path)
+        except UnusableFile as error:
             return error
 
-    missing = [path for path in by_path if path not in known]
-    fresh = dict(zip(missing, in_threads(look, missing), strict=True))
-    index.learn(
-        looking.word, by_path, {path: to_bytes(held) for path, held in fresh.items() if not isinstance(held, Unusable)}
+    missing = [path for path in by_path if path not in infos]
+    new_infos = dict(zip(missing, map_threads(read_info, missing), strict=True))
+    index.store(
+        reader.word,
+        by_path,
+        {path: to_bytes(info) for path, info in new_infos.items() if not isinstance(info, UnusableFile)},
     )
-    return {**known, **fresh}
+    return {**infos, **new_infos}
 
 
-def _findings(lost: Sequence[Skipped], strays: Sequence[Skipped], unread: int, word: str) -> tuple[Finding, ...]:
+def _findings(unpaired: Sequence[Skipped], strays: Sequence[Skipped], unread: int, word: str) -> tuple[Finding, ...]:
     findings = []
-    if lost:
+    if unpaired:
         findings.append(
             Finding(
                 kind="no-partner",
                 severity="error",
-                remedy=lost[0].remedy,
-                count=len(lost),
-                message=f"{len(lost)} files belong to no picture: {_first(lost)}",
-                where=tuple(entry.path for entry in lost),
+                remedy=unpaired[0].remedy,
+                count=len(unpaired),
+                message=f"{len(unpaired)} files have no image: {_first(unpaired)}",
+                where=tuple(entry.path for entry in unpaired),
             )
         )
     if strays:
@@ -310,12 +319,12 @@ def _findings(lost: Sequence[Skipped], strays: Sequence[Skipped], unread: int, w
                 kind="unread",
                 severity="note",
                 count=unread,
-                message=f"{unread:,} of the {word}s are looked at only as they are learned from",
-                remedy="snellen data DATA --full looks at all of them.",
+                message=f"{unread:,} of the {word}s are checked only when they are trained on",
+                remedy="Run `snellen data DATA --full` to check all of them.",
             )
         )
     return tuple(findings)
 
 
-def _first(aside: Sequence[Skipped]) -> str:
-    return "; ".join(f"{entry.path} {entry.reason}" for entry in aside[:3])
+def _first(skipped: Sequence[Skipped]) -> str:
+    return "; ".join(f"{entry.path} {entry.reason}" for entry in skipped[:3])

@@ -1,7 +1,7 @@
-"""Pickles read without executing them: dicts, lists, texts, bytes, numbers and NumPy arrays, nothing else.
+"""Safe pickle reader: dicts, lists, strings, bytes, numbers and NumPy arrays, without executing anything.
 
-`pickle.load` calls whatever the file names. Here the file's opcodes are walked by hand: the only names they may hold
-are those that stand for an array, and these are never looked up.
+`pickle.load` calls any function that the file names. This reader interprets the opcodes itself: the only allowed names
+are those of NumPy arrays, and even these are never imported.
 """
 
 from __future__ import annotations
@@ -26,63 +26,76 @@ _NAMES = {
     "numpy dtype": "dtype",
     "_codecs encode": "bytes",
 }
-_WRONG = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
+_DAMAGE_ERRORS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 
 
 class _Name(NamedTuple):
-    """What a name in the file stands for: a value of `_NAMES`."""
+    """A global name in the file. role: a value of `_NAMES`."""
 
     role: str
 
 
 class _Dtype:
-    """A NumPy type under construction."""
+    """A NumPy dtype under construction."""
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "="
 
 
 class _Array:
-    """An array under construction; the file gives its content after it has put it where it belongs."""
+    """An array under construction; its content follows in a later opcode."""
 
     def __init__(self) -> None:
         self.values: np.ndarray | None = None
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary in a pickle.
+    """Read the dictionary in a pickle.
 
     Returns:
-        name -> text, bytes, number, list or array; names and texts that were bytes stay text (Latin-1).
+        name -> string, bytes, number, list or array; byte names become Latin-1 strings.
     Raises:
-        DataError: when the file names anything beyond an array, or is damaged.
+        DataError: the file names anything but an array, or is damaged.
     """
     try:
         content = path.read_bytes()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # a damaged text may hold an unknown escape
-            found = _walk(content)
+            warnings.simplefilter("ignore", DeprecationWarning)  # a damaged string may hold an unknown escape
+            result = _walk(content)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}", "Fetch the file again.") from error
-    except _Refused as error:
-        raise DataError(f"{path} {error}", "It may be made to harm: use the file from the set's own home.") from error
-    except _WRONG as error:
-        raise DataError(f"{path} is no whole pickle of arrays and lists: {error}", "Fetch the file again.") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} holds no dictionary", "Fetch the file again.")
+        raise DataError(f"{path} cannot be read: {error.strerror or error}", "Download the file again.") from error
+    except _UnsafePickle as error:
+        raise DataError(
+            f"{path} {error}", "It may be malicious: download the file from the official page of the dataset."
+        ) from error
+    except _DAMAGE_ERRORS as error:
+        raise DataError(
+            f"{path} is not a complete pickle of arrays and lists: {error}", "Download the file again."
+        ) from error
+    if not isinstance(result, dict):
+        raise DataError(f"{path} does not hold a dictionary", "Download the file again.")
     plain = {}
-    for key, value in found.items():
+    for key, value in result.items():
         name = key.decode("latin-1") if isinstance(key, bytes) else str(key)
         plain[name] = value.values if isinstance(value, _Array) else value
     return plain
 
 
-class _Refused(ValueError):
-    """The pickle holds something that would have to be executed."""
+class _UnsafePickle(ValueError):
+    """The pickle holds something that would execute code."""
 
 
 class _Machine:
-    """The stack that the opcodes work on. `marks` are the stacks set aside by MARK."""
+    """The stack machine of the opcodes. marks: stacks saved by MARK."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -95,7 +108,7 @@ class _Machine:
 
     def take(self, count: int) -> list[Any]:
         if len(self.stack) < count:
-            raise ValueError("it takes from an empty stack")
+            raise ValueError("it pops from an empty stack")
         top = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return top
@@ -116,8 +129,8 @@ def _walk(content: bytes) -> Any:
         elif name in _STEPS:
             _STEPS[name](machine, argument)
         else:
-            raise _Refused(f"holds a step {name} that is not plain data")
-    raise ValueError("it is cut short")
+            raise _UnsafePickle(f"holds an opcode {name} that is not plain data")
+    raise ValueError("it is truncated")
 
 
 def _mark(machine: _Machine, _: Any) -> None:
@@ -143,10 +156,10 @@ def _appends(machine: _Machine, _: Any) -> None:
     _extend(machine.stack[-1], values)
 
 
-def _extend(onto: Any, values: list[Any]) -> None:
-    if not isinstance(onto, list):
-        raise ValueError("it appends to what is no list")
-    onto.extend(values)
+def _extend(target: Any, values: list[Any]) -> None:
+    if not isinstance(target, list):
+        raise ValueError("it appends to something other than a list")
+    target.extend(values)
 
 
 def _setitems(machine: _Machine, _: Any) -> None:
@@ -159,63 +172,63 @@ def _setitem(machine: _Machine, _: Any) -> None:
     _update(machine.stack[-1], entries)
 
 
-def _update(onto: Any, entries: list[Any]) -> None:
-    # Keys are of four plain types: hashing a tuple nested a million deep would overflow the stack.
+def _update(target: Any, entries: list[Any]) -> None:
+    # Keys are str, bytes or int: hashing a tuple nested a million deep would overflow the stack.
     plain = len(entries) % 2 == 0 and all(isinstance(key, str | bytes | int) for key in entries[::2])
-    if not isinstance(onto, dict) or not plain:
-        raise ValueError("it sets entries of what is no dictionary of names")
-    onto.update(zip(entries[::2], entries[1::2], strict=True))
+    if not isinstance(target, dict) or not plain:
+        raise ValueError("it sets items of something other than a dictionary of names")
+    target.update(zip(entries[::2], entries[1::2], strict=True))
 
 
 def _name(machine: _Machine, argument: Any) -> None:
     if argument is None:  # STACK_GLOBAL
         argument = " ".join(str(part)[:60] for part in machine.take(2))
     if argument not in _NAMES:
-        raise _Refused(f"names {argument[:80]!r}, which would be executed")
+        raise _UnsafePickle(f"names {argument[:80]!r}, which would execute code")
     machine.stack.append(_Name(_NAMES[argument]))
 
 
 def _reduce(machine: _Machine, _: Any) -> None:
-    called, arguments = machine.take(2)
-    if not isinstance(called, _Name) or not isinstance(arguments, tuple):
-        raise _Refused("calls what stands for no array")
-    if called.role == "array":
+    function, arguments = machine.take(2)
+    if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+        raise _UnsafePickle("calls something other than an array constructor")
+    if function.role == "array":
         machine.stack.append(_Array())
-    elif called.role == "bytes":
+    elif function.role == "bytes":
         text, coding = arguments
         if not isinstance(text, str) or coding != "latin1":
             raise ValueError("its bytes are not Latin-1")
         machine.stack.append(text.encode("latin-1"))
-    elif called.role == "dtype":
+    elif function.role == "dtype":
         code = arguments[0]
         code = code.decode("latin-1") if isinstance(code, bytes) else code
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            raise ValueError(f"it has an array of {str(code)[:20]!r}")
+            raise ValueError(f"it has an array of unsupported dtype {str(code)[:20]!r}")
         machine.stack.append(_Dtype(code))
     else:
-        raise _Refused("calls what stands for no array")
+        raise _UnsafePickle("calls something other than an array constructor")
 
 
 def _build(machine: _Machine, _: Any) -> None:
     (state,) = machine.take(1)
-    made = machine.stack[-1]
-    if isinstance(made, _Dtype) and isinstance(state, tuple):
+    result = machine.stack[-1]
+    if isinstance(result, _Dtype) and isinstance(state, tuple):
         order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
-        made.order = {"<": "<", ">": ">", "|": "=", "=": "="}[order]
-    elif isinstance(made, _Array) and isinstance(state, tuple):
+        result.order = {"<": "<", ">": ">", "|": "=", "=": "="}[order]
+    elif isinstance(result, _Array) and isinstance(state, tuple):
         _, shape, dtype, fortran, content = state
-        made.values = _filled(shape, dtype, bool(fortran), content)
+        result.values = _to_array(shape, dtype, bool(fortran), content)
     else:
-        raise _Refused("gives a state to what is no array")
+        raise _UnsafePickle("sets the state of something other than an array")
 
 
-def _filled(shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarray:
+def _to_array(shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarray:
     if isinstance(content, str):
         content = content.encode("latin-1")
     if not isinstance(dtype, _Dtype) or not isinstance(content, bytes) or not isinstance(shape, tuple):
-        raise ValueError("an array is not whole")
+        raise ValueError("an array is incomplete")
     if len(shape) > 8 or not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ValueError("an array has no shape")
+        raise ValueError("an array has an invalid shape")
     type_ = np.dtype(dtype.order + dtype.code)
     if math.prod(shape) * type_.itemsize != len(content):
         raise ValueError(f"an array of {shape} has {len(content):,} bytes")
@@ -237,7 +250,7 @@ def _tuple(count: int) -> Callable[[_Machine, Any], None]:
     return step
 
 
-def _made(kind: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
+def _new(kind: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
     def step(machine: _Machine, _: Any) -> None:
         machine.stack.append(kind())
 
@@ -245,9 +258,9 @@ def _made(kind: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
 
 
 def _dict(entries: list[Any]) -> dict[Any, Any]:
-    made: dict[Any, Any] = {}
-    _update(made, entries)
-    return made
+    result: dict[Any, Any] = {}
+    _update(result, entries)
+    return result
 
 
 _IGNORED = frozenset(("PROTO", "FRAME"))
@@ -288,8 +301,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "APPENDS": _appends,
     "SETITEM": _setitem,
     "SETITEMS": _setitems,
-    "EMPTY_LIST": _made(list),
-    "EMPTY_DICT": _made(dict),
+    "EMPTY_LIST": _new(list),
+    "EMPTY_DICT": _new(dict),
     "LIST": _collect(list),
     "DICT": _collect(_dict),
     "TUPLE": _collect(tuple),

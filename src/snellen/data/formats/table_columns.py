@@ -1,4 +1,4 @@
-"""Columns of a table as numbers: which are numbers, which are categories, and what is wrong with their cells."""
+"""Table columns: parsing into numbers or categories, errors in cells, encoding as vectors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Column
-from snellen.data.formats.table_text import MISSING, Grid, is_number
+from snellen.data.formats.table_text import MISSING, TableText, is_number
 
-MOST_CATEGORIES = 64
-ABSENT = "missing"  # the category of an empty cell, where --impute asks for it
+MAX_CATEGORIES = 64
+ABSENT = "missing"  # the category of an empty cell under --impute
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells:
-    """What a column turns out to hold.
+class ColumnCells:
+    """The parsed cells of a column.
 
     Args:
-        values: (N,) float64 with NaN where a cell is missing or bad; None for a column of text.
+        values: (N,) float64 with NaN where a cell is missing or bad; None for a column of strings.
         missing: (N,) bool.
-        bad: places of cells that are no finite number in a column of numbers.
+        bad: indices of cells in a numeric column that are not finite numbers.
     """
 
     values: np.ndarray | None
@@ -33,145 +33,151 @@ class Cells:
 
 
 @dataclass
-class Problems:
-    """Collects what is wrong with a table, so that all of it is said at once."""
+class TableProblems:
+    """Errors of a table, collected to be reported together."""
 
-    grid: Grid
-    found: list[str] = field(default_factory=list)
+    table: TableText
+    messages: list[str] = field(default_factory=list)
     remedies: dict[str, None] = field(default_factory=dict)
     count: int = 0
 
-    def cells(self, name: str, places: Sequence[int], what: str, remedy: str) -> None:
-        """Reports cells of a column; `what` may hold {} for the cell's text."""
-        cells = self.grid.column(name)
-        for place in places[:5]:
-            shown = repr(cells[place][:40])
-            self.found.append(f"row {self.grid.lines[place]}, column {name!r}: {what.format(shown)}")
-        self.count += len(places)
+    def cells(self, name: str, indices: Sequence[int], message: str, remedy: str) -> None:
+        """Add an error for cells of a column. message: may hold {} for the cell's text."""
+        cells = self.table.column(name)
+        for index in indices[:5]:
+            shown = repr(cells[index][:40])
+            self.messages.append(f"row {self.table.lines[index]}, column {name!r}: {message.format(shown)}")
+        self.count += len(indices)
         self.remedies[remedy] = None
 
-    def column(self, what: str, remedy: str) -> None:
-        self.found.append(what)
+    def column(self, message: str, remedy: str) -> None:
+        self.messages.append(message)
         self.count += 1
         self.remedies[remedy] = None
 
     def finish(self) -> None:
-        """Raises DataError when anything was found."""
+        """Raise DataError if there are errors."""
         if not self.count:
             return
         more = f" (and {self.count - 5} more)" if self.count > 5 else ""
-        raise DataError(f"{self.grid.where}: {'; '.join(self.found[:5])}{more}", " ".join(list(self.remedies)[:3]))
+        raise DataError(f"{self.table.where}: {'; '.join(self.messages[:5])}{more}", " ".join(list(self.remedies)[:3]))
 
 
-def look(cells: Sequence[str]) -> Cells:
-    """Decides between numbers and text. A column is one of numbers when more than half of its cells are."""
+def parse_cells(cells: Sequence[str]) -> ColumnCells:
+    """Parse a column as numbers if more than half of its non-missing cells are numbers, else as strings."""
     try:
         values = np.array(cells, dtype=np.float64)
         if bool(np.isfinite(values).all()) and "_" not in "".join(cells):
-            return Cells(values=values, missing=np.zeros(len(cells), dtype=bool))
+            return ColumnCells(values=values, missing=np.zeros(len(cells), dtype=bool))
     except ValueError:
         pass
-    # Text repeats, so each different cell is looked at once.
-    unique, inverse = np.unique(np.array(cells, dtype=object), return_inverse=True)
-    gone = np.array([cell.lower() in MISSING for cell in unique])
-    number = np.array([is_number(cell) for cell in unique]) & ~gone
-    missing = gone[inverse]
-    if 2 * int(number[inverse].sum()) <= int((~missing).sum()):
-        return Cells(values=None, missing=missing)
-    parsed = np.array([float(cell) if ok else np.nan for cell, ok in zip(unique, number, strict=True)])
+    # Strings repeat, so each distinct cell is parsed once.
+    distinct, inverse = np.unique(np.array(cells, dtype=object), return_inverse=True)
+    is_missing = np.array([cell.lower() in MISSING for cell in distinct])
+    is_numeric = np.array([is_number(cell) for cell in distinct]) & ~is_missing
+    missing = is_missing[inverse]
+    if 2 * int(is_numeric[inverse].sum()) <= int((~missing).sum()):
+        return ColumnCells(values=None, missing=missing)
+    parsed = np.array([float(cell) if ok else np.nan for cell, ok in zip(distinct, is_numeric, strict=True)])
     values = np.where(np.isfinite(parsed), parsed, np.nan)[inverse]
-    return Cells(values=values, missing=missing, bad=tuple(np.nonzero(np.isnan(values) & ~missing)[0].tolist()))
+    return ColumnCells(values=values, missing=missing, bad=tuple(np.nonzero(np.isnan(values) & ~missing)[0].tolist()))
 
 
-def report(name: str, cells: Cells, problems: Problems, impute: bool = False) -> None:
-    """Adds the bad cells of a column and, where nothing is to stand in for them, the missing ones."""
+def add_bad_cells(name: str, cells: ColumnCells, problems: TableProblems, impute: bool = False) -> None:
+    """Report the bad cells of a column and, without imputation, the missing ones."""
     if cells.bad:
-        problems.cells(name, cells.bad, "{} is no finite number", "Mend the cells, or take out the column.")
+        problems.cells(name, cells.bad, "{} is not a finite number", "Fix the cells, or remove the column.")
     missing = np.nonzero(cells.missing)[0].tolist()
     if missing and not impute:
         problems.cells(name, missing, "missing", "Fill the cells, or train with --impute median.")
 
 
-def learn(name: str, text: Sequence[str], cells: Cells, rows: np.ndarray | None, impute: bool) -> Column:
-    """The column as the model will see it.
+def fit_column(name: str, text: Sequence[str], cells: ColumnCells, rows: np.ndarray | None, impute: bool) -> Column:
+    """The column as the model reads it.
 
     Args:
-        rows: the rows of training, where they are given; the median is theirs.
+        rows: the training rows, if splits are given; the median is computed over them.
     """
     if cells.values is None:
-        known = {cell for cell, gone in zip(text, cells.missing, strict=True) if not gone}
-        extra = (ABSENT,) if impute and bool(cells.missing.any()) and ABSENT not in known else ()
-        return Column(name=name, categories=(*sorted(known), *extra))
+        cells_by_name = {cell for cell, is_missing in zip(text, cells.missing, strict=True) if not is_missing}
+        extra = (ABSENT,) if impute and bool(cells.missing.any()) and ABSENT not in cells_by_name else ()
+        return Column(name=name, categories=(*sorted(cells_by_name), *extra))
     if not impute:
         return Column(name=name)
-    seen = cells.values if rows is None else cells.values[rows]
-    seen = seen[~np.isnan(seen)]
-    seen = seen if len(seen) else cells.values[~np.isnan(cells.values)]
-    return Column(name=name, fill=2 * float(np.median(seen / 2)))  # halved: the sum of two middles may overflow
+    training_values = cells.values if rows is None else cells.values[rows]
+    training_values = training_values[~np.isnan(training_values)]
+    training_values = training_values if len(training_values) else cells.values[~np.isnan(cells.values)]
+    return Column(
+        name=name, fill=2 * float(np.median(training_values / 2))
+    )  # halved, because the sum of two middle values may overflow
 
 
-def encode(grid: Grid, columns: Sequence[Column], known: Mapping[str, Cells] | None = None) -> Tensor:
-    """Rows as the model sees them: one number a column, or one 0/1 entry a category.
+def encode_columns(
+    table: TableText, columns: Sequence[Column], cells_by_name: Mapping[str, ColumnCells] | None = None
+) -> Tensor:
+    """Encode rows as vectors: one number for each numeric column, one-hot categories.
 
     Args:
-        known: what the columns hold, where that was looked at before.
+        known: parsed cells by column name, if available.
     Returns:
-        (N, D) float32 where that holds every value exactly, else float64.
+        (N, D) float32 where that is exact, else float64.
     Raises:
-        DataError: naming every cell that cannot be encoded (the first five by row and column).
+        DataError: cells that cannot be encoded (the first five by row and column).
     """
-    problems = Problems(grid)
+    problems = TableProblems(table)
     blocks: list[np.ndarray] = []
     for column in columns:
-        text = grid.column(column.name)
+        text = table.column(column.name)
         if column.categories is not None:
             blocks.append(_one_hot(column, text, problems))
             continue
-        cells = known[column.name] if known else look_for_numbers(text)
-        report(column.name, cells, problems, impute=column.fill is not None)
+        cells = cells_by_name[column.name] if cells_by_name else parse_numbers(text)
+        add_bad_cells(column.name, cells, problems, impute=column.fill is not None)
         assert cells.values is not None
         values = cells.values if column.fill is None else np.where(cells.missing, column.fill, cells.values)
         blocks.append(values[:, None])
     problems.finish()
-    return as_exact(np.concatenate(blocks, 1))
+    return to_exact(np.concatenate(blocks, 1))
 
 
-def look_for_numbers(text: Sequence[str]) -> Cells:
-    """Like `look`, for a column that must be one of numbers."""
-    cells = look(text)
+def parse_numbers(text: Sequence[str]) -> ColumnCells:
+    """Like `parse_cells`, for a column that must be numeric."""
+    cells = parse_cells(text)
     if cells.values is not None:
         return cells
     values = np.array([float(cell) if is_number(cell) else np.nan for cell in text])
     values[~np.isfinite(values)] = np.nan
-    return Cells(
+    return ColumnCells(
         values=values, missing=cells.missing, bad=tuple(np.nonzero(np.isnan(values) & ~cells.missing)[0].tolist())
     )
 
 
-def _one_hot(column: Column, text: Sequence[str], problems: Problems) -> np.ndarray:
+def _one_hot(column: Column, text: Sequence[str], problems: TableProblems) -> np.ndarray:
     assert column.categories is not None
-    place = {category: k for k, category in enumerate(column.categories)}
-    for mark in MISSING if ABSENT in place else ():
-        place.setdefault(mark, place[ABSENT])
-    found = [place.get(cell, -1) for cell in text]
-    if ABSENT in place:
-        found = [place.get(cell.lower(), -1) if k < 0 else k for cell, k in zip(text, found, strict=True)]
-    index = np.array(found)
-    wrong = np.nonzero(index < 0)[0].tolist()
-    missing = [k for k in wrong if text[k].lower() in MISSING]
+    code_of = {category: k for k, category in enumerate(column.categories)}
+    for mark in MISSING if ABSENT in code_of else ():
+        code_of.setdefault(mark, code_of[ABSENT])
+    codes = [code_of.get(cell, -1) for cell in text]
+    if ABSENT in code_of:
+        codes = [code_of.get(cell.lower(), -1) if k < 0 else k for cell, k in zip(text, codes, strict=True)]
+    index = np.array(codes)
+    invalid = np.nonzero(index < 0)[0].tolist()
+    missing = [k for k in invalid if text[k].lower() in MISSING]
     if missing:
         problems.cells(column.name, missing, "missing", "Fill the cells, or train with --impute median.")
-    unknown = [k for k in wrong if text[k].lower() not in MISSING]
+    unknown = [k for k in invalid if text[k].lower() not in MISSING]
     if unknown:
         shown = ", ".join(column.categories[:8]) + (" ..." if len(column.categories) > 8 else "")
         problems.cells(column.name, unknown, "{} was not in the training data", f"Known in {column.name!r}: {shown}.")
     block = np.zeros((len(text), len(column.categories)))
-    block[np.arange(len(text)), index] = 1  # wrong rows set the last entry, but never leave this module
+    block[np.arange(len(text)), index] = (
+        1  # invalid rows set the last entry, but `problems.finish` raises before the block is used
+    )
     return block
 
 
-def as_exact(values: np.ndarray) -> Tensor:
-    """float32 where it holds every value exactly, else float64."""
+def to_exact(values: np.ndarray) -> Tensor:
+    """A tensor in float32 where that is exact, else float64."""
     with np.errstate(over="ignore"):
-        small = values.astype(np.float32)
-    return torch.from_numpy(small if np.array_equal(small, values) else np.ascontiguousarray(values))
+        single = values.astype(np.float32)
+    return torch.from_numpy(single if np.array_equal(single, values) else np.ascontiguousarray(values))

@@ -1,4 +1,4 @@
-"""The target columns of a table: classes, several labels a row, or numbers, and which of them was taken."""
+"""Target columns of a table: choice of columns, and parsing as classes, labels (several a row) or numbers."""
 
 from __future__ import annotations
 
@@ -11,115 +11,115 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.errors import UsageError, nearest
+from snellen.core.errors import UsageError, suggest_name
 from snellen.core.spec import Classes, Labels, Numbers, Target
-from snellen.data.formats.table_columns import Cells, Problems, look, look_for_numbers, report
-from snellen.data.formats.table_text import Grid
+from snellen.data.formats.table_columns import ColumnCells, TableProblems, add_bad_cells, parse_cells, parse_numbers
+from snellen.data.formats.table_text import TableText
 
-USUAL = ("target", "label", "class", "y")
+TARGET_NAMES = ("target", "label", "class", "y")
 KINDS = ("classes", "labels", "numbers")
-MOST_WHOLE_CLASSES = 20  # more different whole numbers than that are measured, not counted
-FEWEST_A_CLASS = 5  # rows for each different whole number, on average
+MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
+MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
 _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
 
-class Chosen(NamedTuple):
-    """Which columns are the target, as which kind (None: by their look), and a clause that says why."""
+class TargetColumns(NamedTuple):
+    """The target columns, their kind (None: inferred from the values), and the reason for the choice."""
 
     names: tuple[str, ...]
     kind: str | None
-    why: str
+    reason: str
 
 
 def split_unit(header: str) -> tuple[str, str]:
-    """ "height [mm]" or "height (mm)" to name and unit; without a unit the unit is ""."""
+    """Split "height [mm]" or "height (mm)" into name and unit; the unit is "" if there is none."""
     match = _UNIT.match(header)
     return (match[1], match[2] or match[3]) if match else (header, "")
 
 
-def choose(names: Sequence[str], options: Sequence[str], reserved: Sequence[str] = ()) -> Chosen:
-    """The target columns: those asked for, else one with a usual name, else the last.
+def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequence[str] = ()) -> TargetColumns:
+    """Choose the target columns: the requested ones, else one with a target name, else the last.
 
     Args:
-        asked: headers, with or without their unit; the last may end in ":classes", ":labels" or ":numbers".
-        reserved: columns that cannot be the target unless asked for (the split, the group).
+        options: headers, with or without their unit; the last may end in ":classes", ":labels" or ":numbers".
+        reserved: columns that are the target only on request (the split, the group).
     Raises:
-        UsageError: a column that is not there.
+        UsageError: a column does not exist.
     """
     if not options:
         free = [name for name in names if name not in reserved]
-        typical_size = [name for word in USUAL for name in free if split_unit(name)[0].lower() == word]
-        if typical_size:
-            return Chosen((typical_size[0],), None, "by its name")
-        return Chosen((free[-1],) if free else (), None, "the last column")
-    wanted, kind = list(options), None
-    found = []
-    base, colon, ending = wanted[-1].rpartition(":")
-    if colon and wanted[-1] not in names and ending in KINDS:
-        wanted[-1], kind = base, ending
-    for word in wanted:
+        named_targets = [name for word in TARGET_NAMES for name in free if split_unit(name)[0].lower() == word]
+        if named_targets:
+            return TargetColumns((named_targets[0],), None, "by its name")
+        return TargetColumns((free[-1],) if free else (), None, "the last column")
+    requested, kind = list(options), None
+    matches = []
+    base, colon, ending = requested[-1].rpartition(":")
+    if colon and requested[-1] not in names and ending in KINDS:
+        requested[-1], kind = base, ending
+    for word in requested:
         match = (
             [name for name in names if name == word]
             or [name for name in names if split_unit(name)[0] == word]
             or [name for name in names if name.lower() == word.lower()]
         )
         if not match:
-            raise UsageError(f"No column is called {word!r}", nearest(word, list(names)))
-        found.append(match[0])
-    return Chosen(tuple(dict.fromkeys(found)), kind, "as asked")
+            raise UsageError(f"No column is called {word!r}", suggest_name(word, list(names)))
+        matches.append(match[0])
+    return TargetColumns(tuple(dict.fromkeys(matches)), kind, "by --target")
 
 
-def read_target(grid: Grid, chosen: Chosen, problems: Problems) -> tuple[Target, Tensor, str] | None:
-    """The target, its truth for every row as `RawDataset.truth`, and what was taken for what.
+def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems) -> tuple[Target, Tensor, str] | None:
+    """The target, its truth for every row (see `RawDataset.truth`), and a description.
 
-    Problems are added to `problems`; None where they leave nothing to read.
+    Errors are added to `problems`; the result is None if there are any.
     """
     if len(chosen.names) > 1:
         if chosen.kind not in (None, "numbers"):
-            raise UsageError(f"Several target columns are numbers, not {chosen.kind}", "Name one column.")
-        return _numbers(grid, chosen.names, problems)
+            raise UsageError(f"Several target columns can only be numbers, not {chosen.kind}", "Give one column.")
+        return _numbers(table, chosen.names, problems)
     name = chosen.names[0]
-    text = grid.column(name)
-    cells = look(text)
+    text = table.column(name)
+    cells = parse_cells(text)
     kind = chosen.kind or _kind(text, cells)
     if kind == "numbers":
-        return _numbers(grid, chosen.names, problems)
+        return _numbers(table, chosen.names, problems)
     missing = np.nonzero(cells.missing)[0].tolist()
     if missing:
-        write = "; Write ';' where a row has no label." if kind == "labels" else ""
-        problems.cells(name, missing, "the target is missing", "Fill the target, or remove the rows." + write[1:])
+        hint = "; Write ';' where a row has no label." if kind == "labels" else ""
+        problems.cells(name, missing, "the target is missing", "Fill the target, or remove the rows." + hint[1:])
         return None
     if kind == "labels":
         return _labels(name, text, problems)
     return _classes(name, text, cells, problems, chosen.kind is None)
 
 
-def _kind(text: Sequence[str], cells: Cells) -> str:
+def _kind(text: Sequence[str], cells: ColumnCells) -> str:
     if cells.values is None:
         return "labels" if any(";" in cell for cell in text) else "classes"
     if cells.bad:
         return "numbers"
     values = cells.values[~cells.missing]
-    different = np.unique(values)
-    whole = bool((different == np.round(different)).all())
-    few = len(different) <= 2 or len(different) <= min(MOST_WHOLE_CLASSES, len(values) / FEWEST_A_CLASS)
-    return "classes" if whole and few else "numbers"
+    distinct = np.unique(values)
+    is_integer = bool((distinct == np.round(distinct)).all())
+    is_few = len(distinct) <= 2 or len(distinct) <= min(MAX_INTEGER_CLASSES, len(values) / MIN_ROWS_PER_CLASS)
+    return "classes" if is_integer and is_few else "numbers"
 
 
-def _numbers(grid: Grid, names: Sequence[str], problems: Problems) -> tuple[Target, Tensor, str] | None:
+def _numbers(table: TableText, names: Sequence[str], problems: TableProblems) -> tuple[Target, Tensor, str] | None:
     columns = []
-    before = problems.count
+    problems_before = problems.count
     for name in names:
-        cells = look_for_numbers(grid.column(name))
-        report(name, cells, problems)
+        cells = parse_numbers(table.column(name))
+        add_bad_cells(name, cells, problems)
         assert cells.values is not None
         columns.append(cells.values)
-        if problems.count == before and len(np.unique(cells.values)) == 1:
+        if problems.count == problems_before and len(np.unique(cells.values)) == 1:
             problems.column(
                 f"the target {name!r} is {columns[-1][0]:g} in every row",
-                "There is nothing to learn: give another --target.",
+                "Give another --target.",
             )
-    if problems.count > before:
+    if problems.count > problems_before:
         return None
     parts = [split_unit(name) for name in names]
     short = tuple(name for name, _ in parts)
@@ -127,55 +127,55 @@ def _numbers(grid: Grid, names: Sequence[str], problems: Problems) -> tuple[Targ
         parts, short = [(name, "") for name in names], tuple(names)
     units = tuple(unit for _, unit in parts)
     truth = torch.from_numpy(np.stack(columns, 1))  # (N, T)
-    whole = bool((truth == truth.round()).all())
-    said = "numbers" + (_otherwise(names[0], "classes") if len(names) == 1 and whole else "")
-    return Numbers(names=short, units=units if any(units) else ()), truth, said
+    is_integer = bool((truth == truth.round()).all())
+    description = "numbers" + (_otherwise(names[0], "classes") if len(names) == 1 and is_integer else "")
+    return Numbers(names=short, units=units if any(units) else ()), truth, description
 
 
 def _otherwise(name: str, kind: str) -> str:
     return f" ({kind}: --target {shlex.quote(name + ':' + kind)})"
 
 
-def _labels(name: str, text: Sequence[str], problems: Problems) -> tuple[Target, Tensor, str] | None:
+def _labels(name: str, text: Sequence[str], problems: TableProblems) -> tuple[Target, Tensor, str] | None:
     rows = [{part for entry in cell.split(";") if (part := entry.strip())} for cell in text]
     names = sorted(set().union(*rows))
     if not names:
         problems.column(f"the target {name!r} holds no label in any row", "Give another --target.")
         return None
-    place = {label: k for k, label in enumerate(names)}
+    index_of = {label: k for k, label in enumerate(names)}
     truth = torch.zeros(len(rows), len(names))  # (N, K)
     for row, labels in enumerate(rows):
         for label in labels:
-            truth[row, place[label]] = 1
-    return Labels(names=tuple(names)), truth, f"{len(names)} labels, several a row"
+            truth[row, index_of[label]] = 1
+    return Labels(names=tuple(names)), truth, f"{len(names)} labels, several for each row"
 
 
 def _classes(
-    name: str, text: Sequence[str], cells: Cells, problems: Problems, guessed: bool
+    name: str, text: Sequence[str], cells: ColumnCells, problems: TableProblems, inferred: bool
 ) -> tuple[Target, Tensor, str] | None:
-    whole = cells.values is not None and not cells.bad and bool((cells.values == np.round(cells.values)).all())
-    if whole:
+    is_integer = cells.values is not None and not cells.bad and bool((cells.values == np.round(cells.values)).all())
+    if is_integer:
         assert cells.values is not None
-        different, truth = np.unique(cells.values, return_inverse=True)
-        names = [str(int(value)) for value in different]
+        distinct, truth = np.unique(cells.values, return_inverse=True)
+        names = [str(int(value)) for value in distinct]
     else:
         names = sorted(set(text))
-        place = {label: k for k, label in enumerate(names)}
-        truth = np.array([place[cell] for cell in text])
+        index_of = {label: k for k, label in enumerate(names)}
+        truth = np.array([index_of[cell] for cell in text])
     if len(names) == 1:
         problems.column(
             f"the target {name!r} is {names[0]!r} in every row",
-            "Classes need two at least: add the others, or give another --target.",
+            "Add rows of a second class, or give another --target.",
         )
         return None
-    if len(names) > MOST_WHOLE_CLASSES and 2 * len(names) > len(text):
+    if len(names) > MAX_INTEGER_CLASSES and 2 * len(names) > len(text):
         problems.column(
-            f"the target {name!r} has {len(names):,} different values in {len(text):,} rows: "
+            f"the target {name!r} has {len(names):,} distinct values in {len(text):,} rows: "
             "neither classes nor numbers",
             "Give another --target.",
         )
         return None
-    said = f"{len(names)} classes"
-    if whole and guessed:
-        said += _otherwise(name, "numbers")
-    return Classes(names=tuple(names)), torch.from_numpy(truth.astype(np.int64)), said
+    description = f"{len(names)} classes"
+    if is_integer and inferred:
+        description += _otherwise(name, "numbers")
+    return Classes(names=tuple(names)), torch.from_numpy(truth.astype(np.int64)), description

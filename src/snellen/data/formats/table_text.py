@@ -1,4 +1,4 @@
-"""The text of a table, CSV or JSONL, as columns of cells. What the cells mean is said in `columns`."""
+"""Table reader: CSV or JSONL text as columns of string cells. `table_columns` parses the cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snellen.core.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # in lower case
-PICTURES = (
+IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
     ".jpe",
@@ -37,20 +37,20 @@ PICTURES = (
 )
 _DELIMITERS = (",", ";", "\t")
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
-_LOOKED_AT = 200  # rows from which delimiter and header are judged
-_SAVE_AS = "Save the table as CSV in UTF-8 with one row of names first."
+_SNIFF_ROWS = 200  # rows used to detect delimiter and header
+_SAVE_AS = "Save the table as UTF-8 CSV with a header row."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """A table as text.
+class TableText:
+    """A table of string cells.
 
     Args:
-        where: the file, as messages name it.
-        names: one per column, all different.
-        columns: the cells of each column, without white space around them; a missing JSONL entry is "".
+        where: the name of the file in messages.
+        names: one for each column, all distinct.
+        columns: the cells of each column, stripped; a missing JSONL entry is "".
         lines: the line of the file on which each row starts, counted from 1.
-        header: whether the names stood in the file; else they are "column 1", "column 2" ...
+        header: whether the file has a header; else the names are "column 1", "column 2" ...
         commas: whether decimal commas were read as points.
     """
 
@@ -68,14 +68,14 @@ class Grid:
         return self.columns[self.names.index(name)]
 
 
-def read_grid(file: Path | TextIO, names: Sequence[str] = ()) -> Grid:
-    """Reads a CSV (comma, semicolon or tab; with or without names) or JSONL file whole.
+def read_table(file: Path | TextIO, names: Sequence[str] = ()) -> TableText:
+    """Read a CSV (comma, semicolon or tab; with or without header) or JSONL file.
 
     Args:
-        file: a path, or a text file that is open (standard input).
-        names: columns that are known to be wanted; a first row that holds them all is the header.
+        file: a path, or an open text file (standard input).
+        names: known column names; a first row that contains them all is the header.
     Raises:
-        DataError: not UTF-8, empty, ragged, a header name twice, a line that is no JSON object.
+        DataError: not UTF-8, empty, ragged, a duplicate header name, a line that is not a JSON object.
     """
     if isinstance(file, Path):
         where, text = str(file), _text(file)
@@ -90,8 +90,8 @@ def read_grid(file: Path | TextIO, names: Sequence[str] = ()) -> Grid:
     if not text.strip():
         raise DataError(f"{where} is empty", _SAVE_AS)
     if lines or text.lstrip().startswith("{"):
-        return _json_grid(where, text)
-    return _csv_grid(where, text, names)
+        return _parse_jsonl(where, text)
+    return _parse_csv(where, text, names)
 
 
 def _text(path: Path) -> str:
@@ -109,26 +109,26 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8", _SAVE_AS) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{path}, line {line}: holds a zero byte, so it is no text", _SAVE_AS)
+        raise DataError(f"{path}, line {line}: holds a zero byte: it is not text", _SAVE_AS)
     return text
 
 
-def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
-    delimiter = sniff(text)
+def _parse_csv(where: str, text: str, names: Sequence[str]) -> TableText:
+    delimiter = sniff_delimiter(text)
     rows: list[list[str]] = []
     lines: list[int] = []
-    # Strict, for else a quote that is never closed would swallow the rest of the table.
+    # Strict: otherwise an unclosed quote would take in the rest of the table.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    before = 0
+    last_line = 0
     try:
         for row in reader:
-            if row:  # an empty line is no row
+            if row:  # skip empty lines
                 rows.append(row)
-                lines.append(before + 1)
-            before = reader.line_num
+                lines.append(last_line + 1)
+            last_line = reader.line_num
     except csv.Error as error:
         raise DataError(
-            f"{where}, line {reader.line_num}: {error}", "Close every quote, and write a quote within quotes twice."
+            f"{where}, line {reader.line_num}: {error}", "Close every quote, and double each quote inside quotes."
         ) from error
     width = len(rows[0])
     ragged = [place for place, row in enumerate(rows) if len(row) != width]
@@ -148,21 +148,21 @@ def _csv_grid(where: str, text: str, names: Sequence[str]) -> Grid:
     _check_names(where, heads)
     start = int(header)
     if len(rows) == start:
-        raise DataError(f"{where} has names but no rows", "Add the rows, one sample each.")
+        raise DataError(f"{where} has a header but no rows", "Add one row for each sample.")
     columns = tuple(tuple(map(str.strip, column)) for column in zip(*rows[start:], strict=True))
-    pointed = columns if delimiter == "," else tuple(map(_with_points, columns))
-    return Grid(
+    normalised = columns if delimiter == "," else tuple(map(_decimal_points, columns))
+    return TableText(
         where=where,
         names=tuple(heads),
-        columns=pointed,
+        columns=normalised,
         lines=lines[start:],
         header=header,
-        commas=any(a is not b for a, b in zip(columns, pointed, strict=True)),
+        commas=any(a is not b for a, b in zip(columns, normalised, strict=True)),
     )
 
 
-def _with_points(cells: tuple[str, ...]) -> tuple[str, ...]:
-    """A column of numbers with decimal commas, as spreadsheets of many countries write them, with points."""
+def _decimal_points(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Replace decimal commas by points in a numeric column; other columns are unchanged."""
     if not any("," in cell for cell in cells):
         return cells
     if all(_COMMA.fullmatch(cell) or is_number(cell) or cell.lower() in MISSING for cell in cells):
@@ -170,23 +170,23 @@ def _with_points(cells: tuple[str, ...]) -> tuple[str, ...]:
     return cells
 
 
-def sniff(text: str) -> str:
-    """The delimiter that cuts the first rows into the same number of cells, and into most of them."""
+def sniff_delimiter(text: str) -> str:
+    """The delimiter that splits the first rows into equally many cells, and into the most."""
     start = text[: 1 << 16]
     if len(start) < len(text):
         start = start[: start.rfind("\n") + 1] or start
-    best = (False, 1, ",")
+    best_score = (False, 1, ",")
     for delimiter in _DELIMITERS:
         try:
             rows = csv.reader(io.StringIO(start, newline=""), delimiter=delimiter, skipinitialspace=True)
-            widths = [len(row) for row, _ in zip(rows, range(_LOOKED_AT), strict=False) if row]
+            widths = [len(row) for row, _ in zip(rows, range(_SNIFF_ROWS), strict=False) if row]
         except csv.Error:
             continue
         common = Counter(widths).most_common(1)[0][0] if widths else 1
-        found = (common > 1 and len(set(widths)) == 1, common, delimiter)
-        if found[:2] > best[:2]:
-            best = found
-    return best[2]
+        score = (common > 1 and len(set(widths)) == 1, common, delimiter)
+        if score[:2] > best_score[:2]:
+            best_score = score
+    return best_score[2]
 
 
 def is_number(cell: str) -> bool:
@@ -198,40 +198,40 @@ def is_number(cell: str) -> bool:
 
 
 def has_header(rows: Sequence[Sequence[str]], names: Sequence[str] = ()) -> bool:
-    """Whether the first row holds names.
+    """Whether the first row is a header.
 
-    It does where none of its cells is a number and none names a picture. Where some are numbers, they must be whole
-    (years, pixels) and a name must stand over a column of numbers.
+    It is if none of its cells is a number or an image name. If some are numbers, they must be integers (years,
+    pixels), and a name must head a numeric column.
     """
     first = [cell.strip() for cell in rows[0]]
     if names and set(names) <= set(first):
         return True
     numbers = [is_number(cell) for cell in first]
     if not any(numbers):
-        return not any(map(is_picture, first))
+        return not any(map(is_image_name, first))
     if not all(cell.isdecimal() for cell, number in zip(first, numbers, strict=True) if number):
         return False
-    below = rows[1:_LOOKED_AT]
+    below = rows[1:_SNIFF_ROWS]
     return bool(below) and any(
         not number and cell.lower() not in MISSING and all(is_number(row[place].strip()) for row in below)
         for place, (cell, number) in enumerate(zip(first, numbers, strict=True))
     )
 
 
-def is_picture(cell: str) -> bool:
-    return cell.lower().endswith(PICTURES)
+def is_image_name(cell: str) -> bool:
+    return cell.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _check_names(where: str, names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
         raise DataError(
-            f"{where}: the header has {', '.join(map(repr, twice[:5]))} more than once",
-            "Give every column a name of its own; without names, the first row must hold a number.",
+            f"{where}: the header has {', '.join(map(repr, duplicates[:5]))} more than once",
+            "Give every column a unique name; without a header, the first row must hold a number.",
         )
 
 
-def _json_grid(where: str, text: str) -> Grid:
+def _parse_jsonl(where: str, text: str) -> TableText:
     objects: list[dict[str, str]] = []
     lines: list[int] = []
     for line, content in enumerate(text.split("\n"), 1):
@@ -240,23 +240,23 @@ def _json_grid(where: str, text: str) -> Grid:
         try:
             entry = json.loads(content, object_pairs_hook=_object, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}, line {line}: {error}", "JSONL has one JSON object on each line.") from error
+            raise DataError(f"{where}, line {line}: {error}", "Write one JSON object on each line.") from error
         if not isinstance(entry, dict):
-            raise DataError(f"{where}, line {line}: holds no object", "JSONL has one JSON object on each line.")
+            raise DataError(f"{where}, line {line}: is not an object", "Write one JSON object on each line.")
         objects.append({key.strip(): _cell(where, line, key, value) for key, value in entry.items()})
         lines.append(line)
     names = tuple(dict.fromkeys(key for entry in objects for key in entry))
     if not names:
-        raise DataError(f"{where} holds only empty objects", "JSONL has one JSON object on each line.")
+        raise DataError(f"{where} holds only empty objects", "Write one JSON object on each line.")
     columns = tuple(tuple(entry.get(name, "") for entry in objects) for name in names)
-    return Grid(where=where, names=names, columns=columns, lines=lines)
+    return TableText(where=where, names=names, columns=columns, lines=lines)
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
     entry = dict(pairs)
     if len(entry) != len(pairs):
-        raise ValueError("a name stands twice in the object")
+        raise ValueError("the object has a duplicate name")
     return entry
 
 
@@ -265,7 +265,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _cell(where: str, line: int, key: str, value: Any) -> str:
-    """A JSON value as a cell of text; a list of texts is several labels."""
+    """A JSON value as a string cell; a list of strings is several labels."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -279,6 +279,6 @@ def _cell(where: str, line: int, key: str, value: Any) -> str:
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return ";".join(value) or ";"
     raise DataError(
-        f"{where}, line {line}: {key!r} is {json.dumps(value)[:60]}, which is no cell",
-        "A cell is a text, a number, true, false, null, or a list of texts (labels).",
+        f"{where}, line {line}: {key!r} is {json.dumps(value)[:60]}, which is not a valid cell",
+        "A cell is a string, a number, true, false, null, or a list of strings (labels).",
     )

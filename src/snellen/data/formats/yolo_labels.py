@@ -1,18 +1,18 @@
-"""The lines of YOLO's text files: a class and a box, a polygon, or a box with keypoints, in shares of the picture."""
+"""YOLO label files: a class with a box, a polygon, or a box and keypoints on each line, in normalised coordinates."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
-from snellen.core.errors import first_line, shown
+from snellen.core.errors import first_line, short_repr
 from snellen.data.formats.polygons import Ring
 
 
 class Line(NamedTuple):
-    """An object, in shares of width and height.
+    """An object, in coordinates normalised by image width and height.
 
-    number: of the line in its file, from 1. box: x1, y1, x2, y2. ring: its polygon. points: x, y, v of each keypoint.
+    number: line number in the file, from 1. box: x1, y1, x2, y2. ring: its polygon. points: x, y, v of each keypoint.
     """
 
     number: int
@@ -23,46 +23,48 @@ class Line(NamedTuple):
 
 
 def read_lines(path: Path, keypoints: tuple[int, int] | None) -> list[Line]:
-    """The objects of one file; an empty one has none.
+    """Read the objects of one file; an empty file has none.
 
     Args:
-        keypoints: how many, and numbers for each: x, y or x, y, v.
+        keypoints: their number, and values for each: 2 (x, y) or 3 (x, y, v).
     Raises:
-        ValueError: naming the line that cannot be read.
+        ValueError: a line is invalid; the message gives its number.
     """
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError("is no text in UTF-8") from error
+        raise ValueError("is not UTF-8 text") from error
     except OSError as error:
         raise ValueError(f"cannot be read ({first_line(error)})") from error
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if words:
+        fields = line.split()
+        if fields:
             try:
-                lines.append(_line(number, words, keypoints))
+                lines.append(_line(number, fields, keypoints))
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from error
     return lines
 
 
-def _line(number: int, words: list[str], keypoints: tuple[int, int] | None) -> Line:
+def _line(number: int, fields: list[str], keypoints: tuple[int, int] | None) -> Line:
     try:
-        label, *numbers = map(float, words)
+        label, *numbers = map(float, fields)
     except ValueError as error:
-        raise ValueError(f"{shown(' '.join(words))} are not all numbers") from error
-    if not label.is_integer() or label < 0:  # NaN and infinity are no integers
-        raise ValueError(f"{shown(words[0])} is no number of a class")
+        raise ValueError(f"{short_repr(' '.join(fields))} are not all numbers") from error
+    if not label.is_integer() or label < 0:  # NaN and infinity are not integers
+        raise ValueError(f"{short_repr(fields[0])} is not a class index")
     if len(numbers) == 4:
         return Line(number, int(label), _corners(numbers))
     if keypoints is not None:
-        count, each = keypoints
-        if len(numbers) != 4 + count * each:
-            raise ValueError(f"{len(words)} numbers are not the class, 4 of a box and {count} x {each} of keypoints")
-        return Line(number, int(label), _corners(numbers[:4]), None, _points(numbers[4:], each))
+        count, values_per_point = keypoints
+        if len(numbers) != 4 + count * values_per_point:
+            raise ValueError(
+                f"{len(fields)} numbers are not the class, 4 of a box and {count} x {values_per_point} of keypoints"
+            )
+        return Line(number, int(label), _corners(numbers[:4]), None, _points(numbers[4:], values_per_point))
     if len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(f"{len(words)} numbers are neither a class and 4 of a box nor a class and a polygon")
+        raise ValueError(f"{len(fields)} numbers are neither a class and 4 of a box nor a class and a polygon")
     x, y = numbers[0::2], numbers[1::2]
     return Line(number, int(label), (min(x), min(y), max(x), max(y)), numbers)
 
@@ -72,10 +74,10 @@ def _corners(box: list[float]) -> tuple[float, float, float, float]:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _points(numbers: list[float], each: int) -> tuple[float, ...]:
-    """x, y, v; where v is not told, a point at 0, 0 is not labelled and any other is seen."""
+def _points(numbers: list[float], values_per_point: int) -> tuple[float, ...]:
+    """x, y, v of each keypoint. Without v, a point at 0, 0 is not labelled and any other is visible."""
     points: list[float] = []
-    for start in range(0, len(numbers), each):
-        x, y, *seen = numbers[start : start + each]
-        points += [x, y, seen[0] if seen else 2.0 * bool(x or y)]
+    for start in range(0, len(numbers), values_per_point):
+        x, y, *visibility = numbers[start : start + values_per_point]
+        points += [x, y, visibility[0] if visibility else 2.0 * bool(x or y)]
     return tuple(points)

@@ -1,7 +1,6 @@
-"""The built-in world of solid shapes: pictures whose class, box, mask, keypoints, depth, normals, edges, reflectance
-and flow are known exactly, each a function of (seed, number).
+"""Synthetic dataset of solid shapes with exact classes, boxes, masks, keypoints, depth, normals, edges and flow.
 
-What is asked for is typed as `--target`; plain `shapes` is boxes with masks.
+Each sample is a function of (seed, number). `--target` selects the ground truth; the default is boxes with masks.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.random import uniform
 from snellen.core.spec import Boxes, Classes, Input, PixelClasses, PixelNumbers, Preprocessing, Target
-from snellen.data.annotations import Annotations, Maps, Truth, boxes_around, object_lists
+from snellen.data.annotations import Annotation, Annotations, MapAnnotations, masks_to_boxes, object_annotations
 from snellen.data.dataset import RawDataset
-from snellen.data.source import as_read
-from snellen.geometry.ray_caster import KINDS, SIDE, Seen, Solid, World, flow, keypoints, look, projected, rays
+from snellen.data.source import apply_preprocessing
+from snellen.geometry.ray_caster import KINDS, SIDE, RayHits, Solid, World, cast_rays, flow, keypoints, project, rays
 
-COUNT = 300  # pictures
-MOST = 5  # solids in one
-LEAST = 30  # pixels that are seen of each
+COUNT = 300  # images
+MAX_SOLIDS = 5  # solids per image
+MIN_PIXELS = 30  # visible pixels of each solid
 POINTS = ("top", "bottom", "left", "right", "front")
 TARGETS: dict[str, Target] = {
     "masks": Boxes(names=KINDS, masks=True),
@@ -39,177 +38,190 @@ TARGETS: dict[str, Target] = {
     "reflectance": PixelNumbers(kind="reflectance", names=("red", "green", "blue")),
     "flow": PixelNumbers(kind="flow", names=("u", "v"), units=("px", "px")),
 }
-_TOLD = {
+_DESCRIPTIONS = {
     "masks": "one to five solids in each, with boxes and masks",
     "boxes": "one to five solids in each, with boxes",
     "keypoints": "one to five solids in each, with boxes and five keypoints",
     "classes": "one solid in each",
-    "pixels": "the kind of solid of every pixel",
+    "pixels": "the class of every pixel",
     "depth": "the depth of every pixel",
     "normals": "the normal of every pixel: x right, y up, z towards the viewer",
-    "edges": "the outlines of the solids: pixels beside something farther away",
-    "reflectance": "the share of light that every pixel gives back",
-    "flow": "how far every pixel moves from the first frame to the second, in pixels",
+    "edges": "the occlusion edges: pixels next to a more distant solid",
+    "reflectance": "the reflectance of every pixel",
+    "flow": "the optical flow from the first frame to the second, in pixels",
 }
 
 
 def shapes(seed: int, target: str = "masks") -> RawDataset:
-    """300 pictures of 96x96 pixels with solid shapes before a plane, drawn by ray casting.
+    """300 images of 96x96 pixels of solid shapes in front of a plane, rendered by ray casting.
 
     Args:
         target: one of `TARGETS`.
     """
-    drawn = Drawn(seed, target)
+    source = ShapesSource(seed, target)
     truth = annotations = None
     if target == "classes":
         truth = torch.tensor([KINDS.index(world(seed, id, 1).world.solids[1].kind) for id in range(COUNT)])
     else:
-        annotations = drawn.annotations()
-    said = f"the built-in world of solid shapes: {COUNT} pictures of {SIDE}x{SIDE} pixels, {_TOLD[target]}"
+        annotations = source.annotations()
+    description = (
+        f"the built-in dataset of solid shapes: {COUNT} images of {SIDE}x{SIDE} pixels, {_DESCRIPTIONS[target]}"
+    )
     others = ", ".join(name for name in TARGETS if name != target)
     return RawDataset(
-        source=drawn,
-        inputs={"image": Input(modality="image", shape=(drawn.channels, SIDE, SIDE), dtype="uint8")},
+        source=source,
+        inputs={"image": Input(modality="image", shape=(source.channels, SIDE, SIDE), dtype="uint8")},
         target=TARGETS[target],
         truth=truth,
         annotations=annotations,
-        recognised_as=f"{said} (--target: {others})",
+        recognised_as=f"{description} (--target: {others})",
     )
 
 
-class View(NamedTuple):
-    """A world as it is seen at the centres of the pixels."""
+class RenderedWorld(NamedTuple):
+    """A world rendered at the pixel centres."""
 
     world: World
-    seen: Seen
+    hits: RayHits
 
     @property
     def image(self) -> Tensor:
         """(3, H, W) uint8."""
-        lit = torch.from_numpy(self.seen.lit(self.world.light)).float()
-        return _as_map(lit * 255).round().to(torch.uint8)
+        shaded = torch.from_numpy(self.hits.shade(self.world.light)).float()
+        return _reshape_map(shaded * 255).round().to(torch.uint8)
 
     @property
-    def which(self) -> Tensor:
+    def solid_index(self) -> Tensor:
         """(H, W) int64: 0 for the plane, k for the k-th solid."""
-        return torch.from_numpy(self.seen.which).view(SIDE, SIDE)
+        return torch.from_numpy(self.hits.solid_index).view(SIDE, SIDE)
 
 
-class Drawn:
-    """The pictures of one seed as a source, each drawn when it is first asked for."""
+class ShapesSource:
+    """Source of the images of one seed, rendered on first use."""
 
     def __init__(self, seed: int, target: str) -> None:
         self.seed = seed
         self.target = target
-        self.most = 1 if target == "classes" else MOST
+        self.max_solids = 1 if target == "classes" else MAX_SOLIDS
         self.channels = 6 if target == "flow" else 3
-        self._kept: dict[int, tuple[Tensor, Truth | None]] = {}
+        self._cache: dict[int, tuple[Tensor, Annotation | None]] = {}
 
     def __len__(self) -> int:
         return COUNT
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        return as_read(torch.stack([self.drawn(int(id))[0] for id in ids]), preprocessing)
+        return apply_preprocessing(torch.stack([self.render_sample(int(id))[0] for id in ids]), preprocessing)
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
 
     def name(self, id: int) -> str:
-        return f"picture {id}"
+        return f"image {id}"
 
     def key(self) -> str | None:
         return None
 
-    def drawn(self, id: int) -> tuple[Tensor, Truth | None]:
-        """The picture, (3, H, W) or two frames as (6, H, W), uint8, and what is true of it."""
-        if id not in self._kept:
-            here = world(self.seed, id, self.most)
-            frames = [here]
+    def render_sample(self, id: int) -> tuple[Tensor, Annotation | None]:
+        """Render an image, (3, H, W) or two frames as (6, H, W), uint8, with its annotation."""
+        if id not in self._cache:
+            rendered = world(self.seed, id, self.max_solids)
+            frames = [rendered]
             if self.target == "flow":
-                frames.append(view(later(here.world, self.seed, id)))
-            tell = _TRUTHS.get(self.target)
-            truth = flow_between(*frames) if self.target == "flow" else tell(here) if tell is not None else None
-            self._kept[id] = torch.cat([frame.image for frame in frames]), truth
-        return self._kept[id]
+                frames.append(render(next_frame_world(rendered.world, self.seed, id)))
+            make_annotation = _ANNOTATIONS.get(self.target)
+            truth = (
+                flow_between(*frames)
+                if self.target == "flow"
+                else make_annotation(rendered)
+                if make_annotation is not None
+                else None
+            )
+            self._cache[id] = torch.cat([frame.image for frame in frames]), truth
+        return self._cache[id]
 
     def annotations(self) -> Annotations:
         if isinstance(TARGETS[self.target], Boxes):
-            each = [truth for id in range(COUNT) if isinstance(truth := self.drawn(id)[1], Objects)]
-            return object_lists(each)
-        return Maps(self._map, range(COUNT))
+            images = [truth for id in range(COUNT) if isinstance(truth := self.render_sample(id)[1], GroundTruth)]
+            return object_annotations(images)
+        return MapAnnotations(self._map, range(COUNT))
 
     def _map(self, id: int) -> Tensor:
-        truth = self.drawn(id)[1]
+        truth = self.render_sample(id)[1]
         assert isinstance(truth, Tensor)
         return truth
 
 
-def view(world: World) -> View:
+def render(world: World) -> RenderedWorld:
+    """Render a world at the pixel centres."""
     centres = np.arange(SIDE) + 0.5
     y, x = (side.ravel() for side in np.meshgrid(centres, centres, indexing="ij"))
-    return View(world, look(world, x, y))
+    return RenderedWorld(world, cast_rays(world, x, y))
 
 
-def world(seed: int, id: int, most: int = MOST) -> View:
-    """The world of a picture: a plane and up to `most` solids, none inside another, at least 30 pixels seen of each."""
-    u = uniform(torch.arange(MOST + 1), 24, seed, "shapes", id).double().numpy()
-    wanted = 1 + int(u[0, 0] * most)
+def world(seed: int, id: int, max_solids: int = MAX_SOLIDS) -> RenderedWorld:
+    """Sample a world: a plane and up to `max_solids` disjoint solids, each with at least 30 visible pixels."""
+    u = uniform(torch.arange(MAX_SOLIDS + 1), 24, seed, "shapes", id).double().numpy()
+    num_solids = 1 + int(u[0, 0] * max_solids)
     tilt, sideways = math.radians(20 + 35 * u[0, 1]), math.radians(50 * u[0, 2] - 25)
     plane = Solid(
         kind="plane",
         centre=np.array([0.0, 0.0, 6.2 + u[0, 3]]),
         size=1.0,
-        turn=_about(0, -tilt) @ _about(1, sideways),
+        rotation=_rotation_about(0, -tilt) @ _rotation_about(1, sideways),
         colours=0.5 + 0.4 * (_colours(u[0, 4:10]) - 0.5),
         waves=np.array([2 + 3 * u[0, 10], *(2 * math.pi * u[0, 11:13])]),
     )
     solids = [plane]
-    for draws in u[1 : wanted + 1]:
+    for draws in u[1 : num_solids + 1]:
         solid = _solid(draws)
-        apart = all(np.linalg.norm(solid.centre - other.centre) > solid.size + other.size for other in solids[1:])
-        if apart and -plane.inside(solid.centre[None])[0, 2] > 1.3 * solid.size:
+        is_apart = all(np.linalg.norm(solid.centre - other.centre) > solid.size + other.size for other in solids[1:])
+        if is_apart and -plane.to_local(solid.centre[None])[0, 2] > 1.3 * solid.size:
             solids.append(solid)
-    if len(solids) == 1:  # nearer than the plane can be
+    if len(solids) == 1:  # in front of any plane
         first = _solid(u[1])
         solids.append(dataclasses.replace(first, centre=first.centre * (3 / first.centre[2])))
     up, across = math.radians(25 + 50 * u[0, 13]), 2 * math.pi * u[0, 14]
     light = np.array([math.cos(up) * math.cos(across), -abs(math.cos(up) * math.sin(across)), -math.sin(up)])
-    made = view(World(tuple(solids), light / np.linalg.norm(light)))
-    while True:  # what is taken out may show more of another, never less
-        pixels = np.bincount(made.seen.which, minlength=len(made.world.solids))
-        kept = tuple(s for k, s in enumerate(made.world.solids) if k == 0 or pixels[k] >= LEAST)
-        if len(kept) == len(made.world.solids):
-            return made
-        made = view(made.world._replace(solids=kept))
+    result = render(World(tuple(solids), light / np.linalg.norm(light)))
+    while True:  # removing a solid never hides pixels of another
+        pixels = np.bincount(result.hits.solid_index, minlength=len(result.world.solids))
+        visible_solids = tuple(s for k, s in enumerate(result.world.solids) if k == 0 or pixels[k] >= MIN_PIXELS)
+        if len(visible_solids) == len(result.world.solids):
+            return result
+        result = render(result.world._replace(solids=visible_solids))
 
 
 def _solid(u: np.ndarray) -> Solid:
     depth = 3 + 2.4 * u[1]
-    at = 12 + (SIDE - 24) * u[2:4]  # where the centre is seen, pixels
-    turn = (
-        _about(1, math.radians(70 * u[5] - 35))
-        @ _about(0, math.radians(60 * u[6] - 30))
-        @ _about(2, math.radians(60 * u[7] - 30))
+    centre_xy = 12 + (SIDE - 24) * u[2:4]  # projection of the centre, pixels
+    rotation = (
+        _rotation_about(1, math.radians(70 * u[5] - 35))
+        @ _rotation_about(0, math.radians(60 * u[6] - 30))
+        @ _rotation_about(2, math.radians(60 * u[7] - 30))
     )
     return Solid(
         kind=KINDS[int(u[0] * len(KINDS))],
-        centre=depth * rays(at[:1], at[1:])[0],
+        centre=depth * rays(centre_xy[:1], centre_xy[1:])[0],
         size=0.35 + 0.35 * u[4],
-        turn=turn,
+        rotation=rotation,
         colours=_colours(u[8:14]),
         waves=np.array([3 + 3 * u[14], *(2 * math.pi * u[15:17])]),
     )
 
 
-def later(world: World, seed: int, id: int) -> World:
-    """The same world a moment later: every solid moved and turned a little, and all of them by the camera's step."""
+def next_frame_world(world: World, seed: int, id: int) -> World:
+    """World of the second frame: every solid moves and rotates slightly, and the camera moves."""
     u = 2 * uniform(torch.arange(len(world.solids)), 6, seed, "shapes later", id).double().numpy() - 1
-    step = 0.06 * u[0, :3]
+    camera_step = 0.06 * u[0, :3]
     solids = []
     for k, (solid, v) in enumerate(zip(world.solids, u, strict=True)):
-        turn = _about(0, 0.12 * v[3]) @ _about(1, 0.12 * v[4]) @ _about(2, 0.12 * v[5]) if k else np.eye(3)
-        centre = solid.centre + step + (0.1 * v[:3] if k else 0)
-        solids.append(dataclasses.replace(solid, centre=centre, turn=turn @ solid.turn))
+        rotation = np.eye(3)
+        if k:
+            rotation = (
+                _rotation_about(0, 0.12 * v[3]) @ _rotation_about(1, 0.12 * v[4]) @ _rotation_about(2, 0.12 * v[5])
+            )
+        centre = solid.centre + camera_step + (0.1 * v[:3] if k else 0)
+        solids.append(dataclasses.replace(solid, centre=centre, rotation=rotation @ solid.rotation))
     return world._replace(solids=tuple(solids))
 
 
@@ -217,82 +229,82 @@ def _colours(u: np.ndarray) -> np.ndarray:
     return 0.15 + 0.8 * u.reshape(2, 3)
 
 
-def _about(axis: int, angle: float) -> np.ndarray:
+def _rotation_about(axis: int, angle: float) -> np.ndarray:
     """(3, 3) rotation about an axis, radians."""
-    turn = np.eye(3)
+    rotation = np.eye(3)
     a, b = (axis + 1) % 3, (axis + 2) % 3
-    turn[a, a] = turn[b, b] = math.cos(angle)
-    turn[a, b], turn[b, a] = -math.sin(angle), math.sin(angle)
-    return turn
+    rotation[a, a] = rotation[b, b] = math.cos(angle)
+    rotation[a, b], rotation[b, a] = -math.sin(angle), math.sin(angle)
+    return rotation
 
 
-def _as_map(values: Tensor) -> Tensor:
+def _reshape_map(values: Tensor) -> Tensor:
     """(H·W, T) to (T, H, W)."""
     return values.T.reshape(-1, SIDE, SIDE).contiguous()
 
 
-def _numbers(values: np.ndarray) -> Tensor:
-    return _as_map(torch.from_numpy(values).float())
+def _to_map(values: np.ndarray) -> Tensor:
+    return _reshape_map(torch.from_numpy(values).float())
 
 
-def objects(here: View) -> Objects:
-    """The solids with masks of what is seen of them, and boxes around those."""
-    count = len(here.world.solids) - 1
-    masks = here.which == torch.arange(1, count + 1)[:, None, None]  # (N, H, W)
-    labels = torch.tensor([KINDS.index(solid.kind) for solid in here.world.solids[1:]])
-    no = torch.zeros(count, dtype=torch.bool)
-    return Objects(boxes_around(masks), labels, no, no, masks.flatten(1).sum(1).float(), masks)
+def objects(rendered: RenderedWorld) -> GroundTruth:
+    """Solids with visible masks and boxes around them."""
+    count = len(rendered.world.solids) - 1
+    masks = rendered.solid_index == torch.arange(1, count + 1)[:, None, None]  # (N, H, W)
+    labels = torch.tensor([KINDS.index(solid.kind) for solid in rendered.world.solids[1:]])
+    false = torch.zeros(count, dtype=torch.bool)
+    return GroundTruth(masks_to_boxes(masks), labels, false, false, masks.flatten(1).sum(1).float(), masks)
 
 
-def with_keypoints(here: View) -> Objects:
-    """The solids with five points each: 2 where it is seen, 1 where something lies before it, 0 outside the picture."""
-    found = objects(here)
-    assert found.masks is not None
-    points = torch.zeros(len(found.labels), len(POINTS), 3)
-    for k, solid in enumerate(here.world.solids[1:]):
-        places = keypoints(solid)
-        xy = projected(places)
+def with_keypoints(rendered: RenderedWorld) -> GroundTruth:
+    """Solids with five keypoints each: visibility 2 if visible, 1 if occluded, 0 outside the image."""
+    ground_truth = objects(rendered)
+    assert ground_truth.masks is not None
+    points = torch.zeros(len(ground_truth.labels), len(POINTS), 3)
+    for k, solid in enumerate(rendered.world.solids[1:]):
+        points_3d = keypoints(solid)
+        xy = project(points_3d)
         inside = ((xy >= 0) & (xy < SIDE)).all(1)
-        free = look(here.world, xy[:, 0], xy[:, 1]).depth > places[:, 2] - 1e-6  # nothing before it
+        unoccluded = cast_rays(rendered.world, xy[:, 0], xy[:, 1]).depth > points_3d[:, 2] - 1e-6  # nothing in front
         column, row = torch.from_numpy(np.floor(xy).astype(np.int64).clip(0, SIDE - 1)).unbind(1)
-        shown = torch.from_numpy(free) & found.masks[k, row, column]  # its pixel is one of the mask, too
-        there = torch.from_numpy(inside)
-        points[k, :, :2] = torch.from_numpy(xy).float() * there[:, None]
-        points[k, :, 2] = there * (1 + shown.float())
-    return found._replace(masks=None, keypoints=points)
+        visible = torch.from_numpy(unoccluded) & ground_truth.masks[k, row, column]  # and its pixel is in the mask
+        in_image = torch.from_numpy(inside)
+        points[k, :, :2] = torch.from_numpy(xy).float() * in_image[:, None]
+        points[k, :, 2] = in_image * (1 + visible.float())
+    return ground_truth._replace(masks=None, keypoints=points)
 
 
-def edges(here: View) -> Tensor:
-    """(1, H, W): 1 where one of the four neighbours is of another solid and farther away."""
-    depth, which = torch.from_numpy(here.seen.depth).view(SIDE, SIDE), here.which
+def edges(rendered: RenderedWorld) -> Tensor:
+    """(1, H, W): 1 if one of the four neighbours belongs to another, more distant solid."""
+    depth, solid_index = torch.from_numpy(rendered.hits.depth).view(SIDE, SIDE), rendered.solid_index
     edge = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     for axis in (0, 1):
         (first, second), (depth_a, depth_b), (edge_a, edge_b) = (
-            (x.narrow(axis, 0, SIDE - 1), x.narrow(axis, 1, SIDE - 1)) for x in (which, depth, edge)
+            (x.narrow(axis, 0, SIDE - 1), x.narrow(axis, 1, SIDE - 1)) for x in (solid_index, depth, edge)
         )
         edge_a |= (first != second) & (depth_a < depth_b)
         edge_b |= (first != second) & (depth_b < depth_a)
     return edge[None].float()
 
 
-def pixel_classes(here: View) -> Tensor:
-    """(H, W) int64: 0 for the plane, then the kinds of solids."""
-    kinds = torch.tensor([0, *(1 + KINDS.index(solid.kind) for solid in here.world.solids[1:])])
-    return kinds[here.which]
+def pixel_classes(rendered: RenderedWorld) -> Tensor:
+    """(H, W) int64: 0 for the plane, then the class of the solid."""
+    kinds = torch.tensor([0, *(1 + KINDS.index(solid.kind) for solid in rendered.world.solids[1:])])
+    return kinds[rendered.solid_index]
 
 
-def flow_between(here: View, there: View) -> Tensor:
-    """(2, H, W) pixels to the right and down, also of what is hidden in the second frame."""
-    return _numbers(flow(here.seen, here.world, there.world))
+def flow_between(first: RenderedWorld, second: RenderedWorld) -> Tensor:
+    """Optical flow (2, H, W) in pixels to the right and down, also of points hidden in the second frame."""
+    return _to_map(flow(first.hits, first.world, second.world))
 
 
-_TRUTHS: dict[str, Callable[[View], Truth]] = {
+_ANNOTATIONS: dict[str, Callable[[RenderedWorld], Annotation]] = {
     "masks": objects,
-    "boxes": lambda here: objects(here)._replace(masks=None),
+    "boxes": lambda rendered: objects(rendered)._replace(masks=None),
     "keypoints": with_keypoints,
     "pixels": pixel_classes,
-    "depth": lambda here: _numbers(here.seen.depth[:, None]),
-    "normals": lambda here: _numbers(here.seen.normal * [1, -1, -1]),
+    "depth": lambda rendered: _to_map(rendered.hits.depth[:, None]),
+    "normals": lambda rendered: _to_map(rendered.hits.normal * [1, -1, -1]),
     "edges": edges,
-    "reflectance": lambda here: _numbers(here.seen.reflectance),
+    "reflectance": lambda rendered: _to_map(rendered.hits.reflectance),
 }

@@ -1,4 +1,4 @@
-"""Built-in data that needs no network and no disk: digits and the toy sets, each a function of the seed."""
+"""Built-in datasets without network or disk: digits and toy datasets, each a function of the seed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from snellen.core.random import generator
 from snellen.core.spec import Classes, Column, Input, Numbers
 from snellen.data.dataset import RawDataset
-from snellen.data.source import Array
+from snellen.data.source import ArraySource
 
 
 def digits(seed: int) -> RawDataset:
     """1,797 hand-written digits of 8x8 pixels with 17 grey levels.
 
-    Source: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits, as scikit-learn holds it.
+    Source: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits, as in scikit-learn.
     """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = torch.from_numpy(bunch.images)[:, None]
     return RawDataset(
-        source=Array((images * 15.9375).round().to(torch.uint8), "digit"),  # 0..16 to 0..255
+        source=ArraySource((images * 15.9375).round().to(torch.uint8), "digit"),  # 0..16 to 0..255
         inputs={"image": Input(modality="image", shape=(1, 8, 8), dtype="uint8")},
         target=Classes(names=tuple("0123456789")),
         truth=torch.from_numpy(bunch.target).long(),
@@ -71,7 +71,7 @@ def gaussians(seed: int) -> RawDataset:
 
 
 def xor(seed: int) -> RawDataset:
-    """The four points (0, 0), (0, 1), (1, 0), (1, 1); the class is 1 where exactly one of the two is 1."""
+    """The four points (0, 0), (0, 1), (1, 0), (1, 1); the class is 1 if exactly one of the two is 1."""
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     return _classes("xor", x, torch.tensor([0, 1, 1, 0]), ("0", "1"), xor, same=True)
 
@@ -89,7 +89,7 @@ def linear(seed: int) -> RawDataset:
 
 
 def sine(seed: int) -> RawDataset:
-    """200 points with y = sin 2πx, x evenly drawn from 0 … 1, noise 0.2.
+    """200 points with y = sin 2πx, x uniform in 0 … 1, noise 0.2.
 
     Source: Bishop 2006, "Pattern Recognition and Machine Learning", section 1.1 (there ten points, noise 0.3).
     """
@@ -100,22 +100,22 @@ def sine(seed: int) -> RawDataset:
 
 
 def rosenbrock(seed: int) -> RawDataset:
-    """1,000 points with y = 100 (x2 − x1²)² + (1 − x1)², inputs evenly drawn from −2 … 2, no noise.
+    """1,000 points with y = 100 (x2 − x1²)² + (1 − x1)², inputs uniform in −2 … 2, no noise.
 
     Source: Rosenbrock 1960, "An automatic method for finding the greatest or least value of a function".
     """
     x = 4 * torch.rand(1000, 2, generator=generator(seed, "rosenbrock")) - 2
-    return _numbers("rosenbrock", x, valley(x.double()), rosenbrock)
+    return _numbers("rosenbrock", x, rosenbrock_function(x.double()), rosenbrock)
 
 
-def valley(x: Tensor) -> Tensor:
-    """Rosenbrock's function of (..., 2) points, 100 (x2 − x1²)² + (1 − x1)²; 0 at (1, 1) and nowhere below."""
+def rosenbrock_function(x: Tensor) -> Tensor:
+    """Rosenbrock function of (..., 2) points, 100 (x2 − x1²)² + (1 − x1)²; minimum 0 at (1, 1)."""
     return 100 * (x[..., 1] - x[..., 0] ** 2) ** 2 + (1 - x[..., 0]) ** 2
 
 
-def _said(name: str, made: Callable[[int], RawDataset]) -> str:
-    sentence, _, _ = (made.__doc__ or "").partition("\n")
-    return f"the toy set {name}: {sentence.rstrip('.')}"
+def _description(name: str, dataset_function: Callable[[int], RawDataset]) -> str:
+    sentence, _, _ = (dataset_function.__doc__ or "").partition("\n")
+    return f"the toy dataset {name}: {sentence.rstrip('.')}"
 
 
 def _input(x: Tensor) -> dict[str, Input]:
@@ -124,26 +124,33 @@ def _input(x: Tensor) -> dict[str, Input]:
 
 
 def _classes(
-    name: str, x: Tensor, y: Tensor, names: Sequence[str], made: Callable[[int], RawDataset], same: bool = False
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    names: Sequence[str],
+    dataset_function: Callable[[int], RawDataset],
+    same: bool = False,
 ) -> RawDataset:
-    said = _said(name, made) + ("; train, validation and test are the same points" if same else "")
+    description = _description(name, dataset_function) + (
+        "; train, validation and test are the same points" if same else ""
+    )
     return RawDataset(
-        source=Array(x, "point"),
+        source=ArraySource(x, "point"),
         inputs=_input(x),
         target=Classes(names=tuple(names)),
         truth=y.long(),
-        same=same,
-        recognised_as=said,
+        same_samples=same,
+        recognised_as=description,
     )
 
 
-def _numbers(name: str, x: Tensor, y: Tensor, made: Callable[[int], RawDataset]) -> RawDataset:
+def _numbers(name: str, x: Tensor, y: Tensor, dataset_function: Callable[[int], RawDataset]) -> RawDataset:
     return RawDataset(
-        source=Array(x, "point"),
+        source=ArraySource(x, "point"),
         inputs=_input(x),
         target=Numbers(names=("y",)),
         truth=y.double()[:, None],
-        recognised_as=_said(name, made),
+        recognised_as=_description(name, dataset_function),
     )
 
 

@@ -1,1 +1,1 @@
-"""Convolutional networks for pictures."""
+"""Convolutional networks for images."""

@@ -1,4 +1,4 @@
-"""LeNet-5, the network that read digits.
+"""LeNet-5 (LeCun et al. 1998).
 
 Source: LeCun, Bottou, Bengio and Haffner 1998, in the modern form with ReLU and max pooling; lectures 002, 004.
 """
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LEAST = 12  # pixels a side: below, the second convolution has nothing left
+MIN_SIDE = 12  # pixels; the second convolution has no output for smaller images
 
 
 class LeNet(nn.Module):
-    """Two convolutions and three linear layers: 61,706 weights for 28x28 grey pictures and ten classes.
+    """Two convolutions and three linear layers: 61,706 weights for 28x28 grey images and ten classes.
 
     Args:
         channels: of the input.
@@ -24,7 +24,7 @@ class LeNet(nn.Module):
 
     def __init__(self, channels: int, size: tuple[int, int], outputs: int) -> None:
         super().__init__()
-        self.features = nn.Sequential(  # max and ReLU may change places: after pooling, a quarter is left to do
+        self.features = nn.Sequential(  # ReLU after max pooling is equivalent and has a quarter of the work
             nn.Conv2d(channels, 6, 5, padding=2),
             nn.MaxPool2d(2),
             nn.ReLU(),
@@ -40,7 +40,7 @@ class LeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K)."""
         first = self.features[0]
-        if self.training and blocked(x) and not x.requires_grad:
+        if self.training and supports_blocked_layout(x) and not x.requires_grad:
             maps = FirstConvolution.apply(x, first.weight, first.bias, first.padding)
             features = self.features[1:](maps).to_dense()
         else:
@@ -50,10 +50,10 @@ class LeNet(nn.Module):
 
 
 class FirstConvolution(torch.autograd.Function):
-    """A convolution of pictures, which need no gradient themselves, in oneDNN's own layout.
+    """First convolution, whose input needs no gradient, in oneDNN's memory layout.
 
-    The gradient of its weights is a convolution too, of the pictures by the gradient of the maps, with the batch in the
-    place of the channels. With a single channel that takes a third of the time of oneDNN's routine for it.
+    The gradient of its weights is a convolution too: of the images with the gradient of the feature maps, with batch
+    and channels exchanged. With a single channel it takes a third of the time of oneDNN's own routine.
     """
 
     @staticmethod
@@ -71,8 +71,8 @@ class FirstConvolution(torch.autograd.Function):
         return None, weight.transpose(0, 1), gradient.sum((0, 2, 3)), None
 
 
-def blocked(x: Tensor) -> bool:
-    """Whether oneDNN's own memory layout serves: its max pooling of few channels takes a third of torch's time."""
+def supports_blocked_layout(x: Tensor) -> bool:
+    """Whether oneDNN's blocked layout can be used: its max pooling of few channels takes a third of torch's time."""
     traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
     fits = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     return fits and torch._C._has_mkldnn and not traced

@@ -1,4 +1,4 @@
-"""Residual networks for small pictures: 6n + 2 layers, and the orders in which a unit may do its work.
+"""ResNets for CIFAR (He et al. 2016): 6n + 2 layers, with five variants of the residual unit.
 
 Source: He, Zhang, Ren and Sun 2016, "Deep residual learning", section 4.2; "Identity mappings in deep residual
 networks", figure 4; lecture 003.
@@ -12,74 +12,80 @@ import torch
 from torch import Tensor, nn
 
 WIDTHS = (16, 32, 64)  # channels of the three stages
-BOTTLENECK = 164  # layers from which a unit has three convolutions
+BOTTLENECK = 164  # depth from which units have three convolutions
 
 
-class Unit(nn.Module):
-    """x + F(x): two 3x3 convolutions, or 1x1, 3x3, 1x1, with batch normalisation and ReLU in one of five orders.
+class ResidualUnit(nn.Module):
+    """Residual unit, x + F(x), with batch normalisation and ReLU in one of five orders.
 
-    The bypass has no weights: where the stage changes it takes every second pixel and adds channels of zero.
+    F has two 3x3 convolutions, or 1x1, 3x3, 1x1.
+    The shortcut has no weights: between stages it takes every second pixel and pads channels with zeros.
 
     Args:
         channels: (in, out).
         stride: of the first 3x3 convolution.
         unit: "original": conv-BN-ReLU-conv-BN, add, ReLU; "bn-after-addition": the last BN after the sum;
             "relu-before-addition": the last ReLU before the sum; "relu-only-pre-activation": ReLU-conv-BN-ReLU-conv-BN;
-            "full-pre-activation": BN-ReLU-conv-BN-ReLU-conv, add; "plain": original without the bypass.
+            "full-pre-activation": BN-ReLU-conv-BN-ReLU-conv, add; "plain": original without the shortcut.
         bottleneck: three convolutions, the outer ones 1x1, with four times as many channels outside.
     """
 
     def __init__(self, channels: tuple[int, int], stride: int, unit: str, bottleneck: bool) -> None:
         super().__init__()
-        given, made = channels
-        inner = made // 4 if bottleneck else made
-        sizes, kernels = ((given, inner, inner, made), (1, 3, 1)) if bottleneck else ((given, made, made), (3, 3))
+        inputs, outputs = channels
+        inner = outputs // 4 if bottleneck else outputs
+        sizes, kernels = (
+            ((inputs, inner, inner, outputs), (1, 3, 1)) if bottleneck else ((inputs, outputs, outputs), (3, 3))
+        )
         strides = (1, stride, 1) if bottleneck else (stride, 1)
         self.unit = unit
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel, step, kernel // 2, bias=False)
             for (a, b), kernel, step in zip(itertools.pairwise(sizes), kernels, strides, strict=True)
         )
-        before = unit == "full-pre-activation"
-        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in (sizes[:-1] if before else sizes[1:]))
-        self.stride, self.more = stride, made - given
+        norm_first = unit == "full-pre-activation"
+        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in (sizes[:-1] if norm_first else sizes[1:]))
+        self.stride, self.extra_channels = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H', W')."""
         y, last = x, len(self.convs) - 1
-        for place, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+        for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             if self.unit == "full-pre-activation":
                 y = conv(norm(y).relu())
             elif self.unit == "relu-only-pre-activation":
                 y = norm(conv(y.relu()))
-            elif place < last:
+            elif index < last:
                 y = norm(conv(y)).relu()
             else:
                 y = conv(y) if self.unit == "bn-after-addition" else norm(conv(y))
         if self.unit == "plain":
             return y.relu()
         if self.unit == "relu-before-addition":
-            return self.bypass(x) + y.relu()
+            return self.shortcut(x) + y.relu()
         if self.unit == "bn-after-addition":
-            z: Tensor = self.norms[-1](self.bypass(x) + y)
+            z: Tensor = self.norms[-1](self.shortcut(x) + y)
             return z.relu()
-        total = self.bypass(x) + y
+        total = self.shortcut(x) + y
         return total.relu() if self.unit == "original" else total
 
-    def bypass(self, x: Tensor) -> Tensor:
+    def shortcut(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) subsampled and padded to the output shape."""
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
-        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.more)) if self.more else x
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.extra_channels)) if self.extra_channels else x
 
 
-class CifarNet(nn.Module):
-    """A 3x3 convolution, three stages of units at full, half and a quarter of the size, mean pooling, a linear layer.
+class CifarResNet(nn.Module):
+    """ResNet for CIFAR: 6n + 2 layers.
+
+    A 3x3 convolution, three stages of units at full, half and quarter size, mean pooling, a linear layer.
 
     Args:
-        depth: layers of weights: 6n + 2 for n units a stage; from 164 on 9n + 2, with bottlenecks.
+        depth: weight layers: 6n + 2 for n units per stage; from 164 on 9n + 2, with bottlenecks.
         channels: of the input.
         outputs: K.
-        unit: see `Unit`.
+        unit: see `ResidualUnit`.
     """
 
     def __init__(self, depth: int, channels: int, outputs: int, unit: str = "original") -> None:
@@ -88,22 +94,19 @@ class CifarNet(nn.Module):
         count = (depth - 2) // (9 if bottleneck else 6)
         widths = [4 * width for width in WIDTHS] if bottleneck else list(WIDTHS)
         self.stem = nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)
-        before = unit in (
-            "full-pre-activation",
-            "relu-only-pre-activation",
-        )  # such units take what is not yet activated
+        pre_activation = unit in ("full-pre-activation", "relu-only-pre-activation")
         self.stem_norm = nn.BatchNorm2d(WIDTHS[0]) if unit != "full-pre-activation" else nn.Identity()
-        self.activate_stem = not before
+        self.activate_stem = not pre_activation
         units = []
-        given = WIDTHS[0]
+        inputs = WIDTHS[0]
         for stage, width in enumerate(widths):
-            for place in range(count):
-                units.append(Unit((given, width), 2 if stage and not place else 1, unit, bottleneck))
-                given = width
+            for index in range(count):
+                units.append(ResidualUnit((inputs, width), 2 if stage and not index else 1, unit, bottleneck))
+                inputs = width
         self.units = nn.Sequential(*units)
-        self.last_norm = nn.BatchNorm2d(given) if unit == "full-pre-activation" else nn.Identity()
-        self.activate_last = before
-        self.head = nn.Linear(given, outputs)
+        self.last_norm = nn.BatchNorm2d(inputs) if unit == "full-pre-activation" else nn.Identity()
+        self.activate_last = pre_activation
+        self.head = nn.Linear(inputs, outputs)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

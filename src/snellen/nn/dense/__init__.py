@@ -1,1 +1,1 @@
-"""Networks with an answer for every pixel."""
+"""Networks with an output at every pixel."""

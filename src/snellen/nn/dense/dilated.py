@@ -1,4 +1,4 @@
-"""Dilated convolutions in place of stride: the picture keeps its size, the view widens all the same.
+"""Dilated convolutional network: full resolution, with a receptive field that grows by dilation.
 
 Source: Yu and Koltun 2016, "Multi-scale context aggregation by dilated convolutions"; lecture 002.
 """
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from snellen.nn.dense.unet import normalised
+from snellen.nn.dense.unet import normalisation
 
 
-class Dilated(nn.Module):
-    """3x3 convolutions at full size, each normalised and cut at zero, then the answer of every pixel.
+class DilatedNetwork(nn.Module):
+    """3x3 dilated convolutions at full resolution, each with normalisation and ReLU, then a 1x1 convolution.
 
-    A pixel is decided by 1 + Σ 2d pixels a side.
+    The receptive field is 1 + Σ 2d pixels wide.
 
     Args:
         dilations: d of each convolution.
@@ -24,10 +24,10 @@ class Dilated(nn.Module):
     def __init__(self, channels: int, outputs: int, width: int, dilations: Sequence[int], norm: str = "batch") -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, dilation in zip([channels, *[width] * len(dilations)], dilations, strict=False):
+        for inputs, dilation in zip([channels, *[width] * len(dilations)], dilations, strict=False):
             layers += [
-                nn.Conv2d(before, width, 3, padding=dilation, dilation=dilation, bias=False),
-                normalised(norm, width),
+                nn.Conv2d(inputs, width, 3, padding=dilation, dilation=dilation, bias=False),
+                normalisation(norm, width),
                 nn.ReLU(),
             ]
         self.layers = nn.Sequential(*layers)

@@ -1,6 +1,6 @@
-"""Pictures of any size through networks that halve them.
+"""Padding and cropping, so that networks with poolings take images of any size.
 
-Rows and columns are chosen, not cut or added: so an export for any size meets no case that it would have to tell apart.
+Both select rows and columns by index: an export for any size then has no size-dependent branches.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ import torch
 from torch import Tensor, nn
 
 
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """(B, C, H, W) with its last row and column repeated up to a multiple a side."""
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad (B, C, H, W) to multiples of a size by repeating the last row and column."""
     height, width = x.shape[-2:]
-    tall, wide = ((side + multiple - 1) // multiple * multiple for side in (height, width))
+    padded_height, padded_width = ((side + multiple - 1) // multiple * multiple for side in (height, width))
     rows, columns = (
-        torch.arange(to, device=x.device).clamp(max=side - 1) for to, side in ((tall, height), (wide, width))
+        torch.arange(padded, device=x.device).clamp(max=side - 1)
+        for padded, side in ((padded_height, height), (padded_width, width))
     )
     return x.index_select(-2, rows).index_select(-1, columns)
 
 
-def cropped(y: Tensor, height: int, width: int) -> Tensor:
-    """(B, K, H, W) without what lies beyond (height, width)."""
+def crop(y: Tensor, height: int, width: int) -> Tensor:
+    """Crop (B, K, H, W) to (height, width)."""
     rows, columns = (torch.arange(side, device=y.device) for side in (height, width))
     return y.index_select(-2, rows).index_select(-1, columns)
 
 
-def multiple(model: nn.Module) -> int:
-    """By how much a network divides the sides of a picture: the largest `multiple` among its modules, or 1."""
+def size_divisor(model: nn.Module) -> int:
+    """Total downsampling factor of a network: the largest `multiple` among its modules, or 1."""
     return max((int(getattr(module, "multiple", 1)) for module in model.modules()), default=1)

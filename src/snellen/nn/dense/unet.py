@@ -1,4 +1,4 @@
-"""Encoder and decoder, with or without skips between maps of the same size.
+"""U-Net: encoder and decoder, with or without skip connections.
 
 Source: Ronneberger, Fischer and Brox 2015, "U-Net"; lecture 002, encoder–decoder; lecture 004, skips.
 """
@@ -8,29 +8,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snellen.nn.dense.padding import cropped, padded
+from snellen.nn.dense.padding import crop, pad_to_multiple
 from snellen.nn.dense.upsampling import upsampling
 
 
-def normalised(norm: str, channels: int) -> nn.Module:
-    """Batch normalisation, or group normalisation by eight channels, which knows no batch but the whole map."""
+def normalisation(norm: str, channels: int) -> nn.Module:
+    """Batch normalisation, or group normalisation in groups of eight channels, independent of the batch."""
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(max(1, channels // 8), channels)
 
 
-def twice(channels: int, outputs: int, norm: str) -> nn.Sequential:
-    """Two 3x3 convolutions, each normalised and cut at zero: (B, C, H, W) to (B, K, H, W)."""
+def double_conv(channels: int, outputs: int, norm: str) -> nn.Sequential:
+    """Two 3x3 convolutions, each with normalisation and ReLU: (B, C, H, W) to (B, K, H, W)."""
     layers: list[nn.Module] = []
-    for before in (channels, outputs):
-        layers += [nn.Conv2d(before, outputs, 3, padding=1, bias=False), normalised(norm, outputs), nn.ReLU()]
+    for inputs in (channels, outputs):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), normalisation(norm, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
 class UNet(nn.Module):
-    """Halves the picture `depth` times and doubles it again; every level keeps twice the channels of the one above.
+    """U-Net: `depth` poolings and as many upsamplings; every level has twice the channels of the one above.
 
     Args:
-        skips: whether the decoder sees the encoder's map of its own size beside the upsampled one. Without, it is the
-            plain encoder–decoder: all that is known of a pixel passes through the smallest map.
+        skips: concatenate the encoder's feature map of the same size to the decoder's. Without skips, it is a plain
+            encoder–decoder: all information passes through the smallest feature map.
         upsample: see `upsampling`.
         norm: "batch" or "group".
     """
@@ -49,24 +49,26 @@ class UNet(nn.Module):
         super().__init__()
         self.multiple = 2**depth
         self.skips = skips
-        wide = [width * 2**level for level in range(depth + 1)]
+        widths = [width * 2**level for level in range(depth + 1)]
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList(
-            twice(before, after, norm) for before, after in zip([channels, *wide], wide, strict=False)
+            double_conv(inputs, outputs, norm) for inputs, outputs in zip([channels, *widths], widths, strict=False)
         )
-        # Normalised, or what comes from below would be drowned by the skip beside it, at each level anew.
+        # Normalised, so that the skip connections do not dominate the upsampled features.
         self.up = nn.ModuleList(
-            nn.Sequential(upsampling(upsample, wide[k + 1], wide[k]), normalised(norm, wide[k]))
+            nn.Sequential(upsampling(upsample, widths[k + 1], widths[k]), normalisation(norm, widths[k]))
             for k in reversed(range(depth))
         )
-        self.decoder = nn.ModuleList(twice(wide[k] * (1 + skips), wide[k], norm) for k in reversed(range(depth)))
+        self.decoder = nn.ModuleList(
+            double_conv(widths[k] * (1 + skips), widths[k], norm) for k in reversed(range(depth))
+        )
         self.head = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K, H, W), for any H and W."""
         height, width = x.shape[-2:]
-        x = padded(x, self.multiple)
-        maps: list[Tensor] = []  # of every level but the last, largest first
+        x = pad_to_multiple(x, self.multiple)
+        maps: list[Tensor] = []  # of every level, largest first
         for level, stage in enumerate(self.encoder):
             x = stage(self.pool(x) if level else x)
             maps.append(x)
@@ -74,4 +76,4 @@ class UNet(nn.Module):
             x = up(x)
             x = stage(torch.cat([maps[-2 - level], x], 1) if self.skips else x)
         y: Tensor = self.head(x)
-        return cropped(y, height, width)
+        return crop(y, height, width)

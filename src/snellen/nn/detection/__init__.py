@@ -1,1 +1,1 @@
-"""Networks that find objects: those that propose regions and look again, and those that answer everywhere at once."""
+"""Object detection networks: two-stage detectors with region proposals, and one-stage detectors."""

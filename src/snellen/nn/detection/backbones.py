@@ -1,4 +1,4 @@
-"""Pyramids of maps from a picture: a network of stages, and a path back from the small maps to the large.
+"""Backbones with feature pyramid networks (FPN).
 
 Source: Lin, Dollár, Girshick, He, Hariharan and Belongie 2017, "Feature pyramid networks for object detection".
 """
@@ -12,41 +12,44 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-Name = Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"]
+BackboneName = Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"]
 Norm = Literal["batch", "frozen", "group"]
 
-WIDTHS = (32, 64, 96, 128)  # channels of the stages of the small one
-EPSILON = 1e-5  # that batch normalisation adds to a variance
-PATH = 64  # channels of its pyramid; 256 for the others, as published
+SMALL_WIDTHS = (32, 64, 96, 128)  # channels of the stages of the small backbone
+EPSILON = 1e-5  # added to the variance in batch normalisation
+SMALL_FPN_CHANNELS = 64  # channels of its pyramid; the other backbones have 256, as published
+FPN_CHANNELS = 256
 
 
-class Small(nn.Module):
-    """Four stages of one residual unit each, for a few hundred pictures and a processor: about a million weights.
+class SmallResNet(nn.Module):
+    """Small ResNet: four stages of one residual unit each, about a million weights, for a few hundred images and a CPU.
 
-    Its maps have the strides 4, 8, 16 and 32.
+    Its feature maps have the strides 4, 8, 16 and 32.
     """
 
     def __init__(self, channels: int, norm: Callable[[int], nn.Module]) -> None:
         from torchvision.models.resnet import BasicBlock
 
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(channels, WIDTHS[0], 5, 2, 2, bias=False), norm(WIDTHS[0]), nn.ReLU())
-        given = WIDTHS[0]
-        for place, width in enumerate(WIDTHS):
-            narrow = nn.Sequential(nn.Conv2d(given, width, 1, 2, bias=False), norm(width))
-            self.add_module(f"layer{place + 1}", BasicBlock(given, width, 2, narrow, norm_layer=norm))
-            given = width
-        _begin(self)
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, SMALL_WIDTHS[0], 5, 2, 2, bias=False), norm(SMALL_WIDTHS[0]), nn.ReLU()
+        )
+        inputs = SMALL_WIDTHS[0]
+        for index, width in enumerate(SMALL_WIDTHS):
+            downsample = nn.Sequential(nn.Conv2d(inputs, width, 1, 2, bias=False), norm(width))
+            self.add_module(f"layer{index + 1}", BasicBlock(inputs, width, 2, downsample, norm_layer=norm))
+            inputs = width
+        _init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to its last map."""
+        """(B, C, H, W) to the last feature map."""
         for stage in self.children():
             x = stage(x)
         return x
 
 
 def norm_layer(norm: Norm, epsilon: float = EPSILON) -> Callable[[int], nn.Module]:
-    """A normalisation by its name; of a group, where sixteen channels are one.
+    """Normalisation layer by name; group normalisation has groups of sixteen channels.
 
     Args:
         epsilon: of frozen batch normalisation.
@@ -58,14 +61,14 @@ def norm_layer(norm: Norm, epsilon: float = EPSILON) -> Callable[[int], nn.Modul
     return nn.BatchNorm2d if norm == "batch" else partial(FrozenBatchNorm2d, eps=epsilon)
 
 
-class Pyramid(nn.Module):
-    """Maps of the same number of channels, large to small.
+class FeaturePyramid(nn.Module):
+    """Feature pyramid: maps with the same number of channels, large to small.
 
     Args:
-        body: gives an `OrderedDict` of maps.
+        body: returns an `OrderedDict` of feature maps.
         fpn: torchvision's `FeaturePyramidNetwork`.
         channels: of every map.
-        strides: pixels of the picture to a cell of each map.
+        strides: of each map, in pixels of the image.
     """
 
     def __init__(self, body: nn.Module, fpn: nn.Module, channels: int, strides: tuple[int, ...]) -> None:
@@ -76,19 +79,24 @@ class Pyramid(nn.Module):
         self.strides = strides
 
     def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
-        """(B, C, H, W) to maps by name."""
+        """(B, C, H, W) to feature maps by name."""
         return cast("OrderedDict[str, Tensor]", self.fpn(self.body(x)))
 
 
-def pyramid(
-    name: Name, channels: int, norm: Norm, learned: int = 5, coarse: bool = False, epsilon: float = EPSILON
-) -> Pyramid:
-    """The pyramid of a backbone, with one more map, half as large as the smallest.
+def feature_pyramid(
+    name: BackboneName,
+    channels: int,
+    norm: Norm,
+    trainable_stages: int = 5,
+    coarse: bool = False,
+    epsilon: float = EPSILON,
+) -> FeaturePyramid:
+    """Feature pyramid of a backbone, with one more map, half as large as the smallest.
 
     Args:
-        channels: of the picture.
-        learned: stages that learn, from the last; the others keep their weights.
-        coarse: strides 8 to 128 in place of 4 to 64, for detectors that answer at every place.
+        channels: of the image.
+        trainable_stages: number of stages that are trained, counted from the last; the others are frozen.
+        coarse: strides 8 to 128 in place of 4 to 64, for one-stage detectors.
         epsilon: of frozen batch normalisation.
     """
     from torchvision.models._utils import IntermediateLayerGetter
@@ -99,43 +107,47 @@ def pyramid(
     from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
     if name == "mobilenet":
-        found = _mobilenet_extractor(mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm, epsilon)), True, 6)
-        body, fpn, path = found.body, found.fpn, 256
+        extractor = _mobilenet_extractor(
+            mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm, epsilon)), True, 6
+        )
+        body, fpn, fpn_channels = extractor.body, extractor.fpn, FPN_CHANNELS
         strides: tuple[int, ...] = (32, 32, 64)
         body["0"][0] = _stem(body["0"][0], channels)
         stages = list(body.children())
-        frozen = stages[: max(0, len(stages) - 3 * learned)] if learned < 5 else []
+        frozen = stages[: max(0, len(stages) - 3 * trainable_stages)] if trainable_stages < 5 else []
     else:
         if name == "small":
-            whole, widths, path = cast(nn.Module, Small(channels, norm_layer(norm))), WIDTHS, PATH
+            network = cast(nn.Module, SmallResNet(channels, norm_layer(norm)))
+            widths, fpn_channels = SMALL_WIDTHS, SMALL_FPN_CHANNELS
             stem = ["stem"]
         else:
             unit = Bottleneck if name == "resnet50" else BasicBlock
             layers = [2, 2, 2, 2] if name == "resnet18" else [3, 4, 6, 3]
-            whole = ResNet(unit, layers, norm_layer=norm_layer(norm, epsilon))
-            whole.conv1 = _stem(whole.conv1, channels)
-            widths, path = tuple(width * unit.expansion for width in (64, 128, 256, 512)), 256
+            network = ResNet(unit, layers, norm_layer=norm_layer(norm, epsilon))
+            network.conv1 = _stem(network.conv1, channels)
+            widths, fpn_channels = tuple(width * unit.expansion for width in (64, 128, 256, 512)), FPN_CHANNELS
             stem = ["conv1", "bn1"]
-        order = ["layer4", "layer3", "layer2", "layer1", *stem]
-        frozen = [getattr(whole, stage) for stage in order[learned:]] if learned < 5 else []
+        last_first = ["layer4", "layer3", "layer2", "layer1", *stem]
+        frozen = [getattr(network, stage) for stage in last_first[trainable_stages:]] if trainable_stages < 5 else []
         first = 1 if coarse else 0
-        body = IntermediateLayerGetter(whole, {f"layer{k + 1}": str(k - first) for k in range(first, 4)})
-        more = LastLevelP6P7(path, path) if coarse else LastLevelMaxPool()
-        fpn = FeaturePyramidNetwork(list(widths[first:]), path, more)
+        body = IntermediateLayerGetter(network, {f"layer{k + 1}": str(k - first) for k in range(first, 4)})
+        extra = LastLevelP6P7(fpn_channels, fpn_channels) if coarse else LastLevelMaxPool()
+        fpn = FeaturePyramidNetwork(list(widths[first:]), fpn_channels, extra)
         strides = (8, 16, 32, 64, 128) if coarse else (4, 8, 16, 32, 64)
     for part in frozen:
         part.requires_grad_(False)
-    return Pyramid(body, fpn, path, strides)
+    return FeaturePyramid(body, fpn, fpn_channels, strides)
 
 
 def _stem(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
-    """The first convolution for pictures of so many channels."""
+    """The first convolution, replaced for images with another number of channels."""
     if conv.in_channels == channels:
         return conv
     return nn.Conv2d(channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False)  # type: ignore[arg-type]
 
 
-def _begin(network: nn.Module) -> None:
+def _init_weights(network: nn.Module) -> None:
+    """Kaiming initialisation of the convolutions."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

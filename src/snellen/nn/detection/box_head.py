@@ -1,4 +1,4 @@
-"""What is in a region: its class, and where the object's box really lies.
+"""Box head of a two-stage detector: class and box of every region.
 
 Source: Girshick 2015, "Fast R-CNN"; Ren, He, Girshick and Sun 2015; lecture 003.
 """
@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, smooth_l1_loss
 
-from snellen.core.detections import Objects
-from snellen.nn.detection.boxes import OF_REGIONS, clipped, decoded, encoded, survivors
-from snellen.nn.detection.image_batch import Batch
-from snellen.nn.detection.rpn import REGIONS, Share, matched
+from snellen.core.detections import GroundTruth
+from snellen.nn.detection.boxes import REGION_WEIGHTS, clip_boxes, decode_boxes, encode_boxes, nms_mask
+from snellen.nn.detection.image_batch import ImageBatch
+from snellen.nn.detection.rpn import REGION_SAMPLING, BoxSampling, match_and_sample
 
-CANDIDATES = 1000  # pairs of region and class a picture that are looked at
+PRE_NMS_CANDIDATES = 1000  # pairs of region and class per image, before non-maximum suppression
 
 
-class Finds(NamedTuple):
-    """What was found in every picture of a batch, in pixels of the network, the surest first.
+class BoxPredictions(NamedTuple):
+    """Detections of a batch of images, in pixels of the network, highest score first.
 
-    boxes: (B, D, 4). scores: (B, D), 0 where there are no more. labels: (B, D) int64.
-    masks: (B, D, M, M), how surely each part of the box is the object's; or None.
-    keypoints: (B, D, K, 3) x, y and how sure; or None.
+    boxes: (B, D, 4). scores: (B, D), 0 for padding. labels: (B, D) int64.
+    masks: (B, D, M, M), probability that each part of the box belongs to the object; or None.
+    keypoints: (B, D, K, 3) x, y and score; or None.
     """
 
     boxes: Tensor
@@ -36,10 +36,10 @@ class Finds(NamedTuple):
     keypoints: Tensor | None = None
 
 
-class Sampled(NamedTuple):
-    """Regions that have an object, of all pictures: what masks and keypoints are learned from.
+class PositiveRegions(NamedTuple):
+    """Positive regions of all images, on which the mask and keypoint heads are trained.
 
-    regions: (P, 5): which picture, and its box. objects: (P,) int64, which learned object of that picture.
+    regions: (P, 5): image index and box. objects: (P,) int64, index among the trainable objects of that image.
     """
 
     regions: Tensor
@@ -47,106 +47,121 @@ class Sampled(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Which finds are kept: at least so sure, none that overlaps a surer one of its class by more, at most so many."""
+class DetectionFilter:
+    """Post-processing: score threshold, IoU threshold of non-maximum suppression per class, maximum number."""
 
-    least: float = 0.05
-    overlap: float = 0.5
-    most: int = 100
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    max_detections: int = 100
 
 
-class Regions(nn.Module):
-    """Class and box of every region.
+class BoxHead(nn.Module):
+    """Box head: class and box of every region.
 
     Args:
-        pool: reads a region: `Pool`, or `Crops`.
+        pool: extracts the features of a region: `RoIPooling` or `RegionWarping`.
         head: (R, C, size, size) to (R, F).
         predictor: torchvision's `FastRCNNPredictor`: (R, F) to (R, 1 + K) logits, of background first, and
             (R, 4 (1 + K)) offsets.
-        share: which regions are learned from.
-        choice: which finds are kept.
+        sampling: of regions for the loss.
+        detection_filter: post-processing of the detections.
     """
 
     def __init__(
-        self, pool: nn.Module, head: nn.Module, predictor: nn.Module, share: Share = REGIONS, choice: Choice = Choice()
+        self,
+        pool: nn.Module,
+        head: nn.Module,
+        predictor: nn.Module,
+        sampling: BoxSampling = REGION_SAMPLING,
+        detection_filter: DetectionFilter = DetectionFilter(),
     ) -> None:
         super().__init__()
         self.pool = pool
         self.head = head
         self.predictor = predictor
-        self.share = share
-        self.choice = choice
+        self.sampling = sampling
+        self.detection_filter = detection_filter
 
-    def told(self, maps: Sequence[Tensor], x: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, 5) regions to (R, 1 + K) logits and (R, 1 + K, 4) offsets, in float32."""
+    def predict(self, maps: Sequence[Tensor], x: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, 1 + K) and offsets (R, 1 + K, 4) of (R, 5) regions, in float32."""
         logits, deltas = self.predictor(self.head(self.pool(maps, x, regions)))
         return logits.float(), deltas.float().view(regions.shape[0], -1, 4)
 
-    def learn(
-        self, maps: Sequence[Tensor], batch: Batch, proposals: Sequence[Tensor], truths: Sequence[Objects]
-    ) -> tuple[dict[str, Tensor], Sampled]:
-        """Cross-entropy of the class, and the smooth L1 distance of the offsets for the true class.
+    def losses(
+        self, maps: Sequence[Tensor], batch: ImageBatch, proposals: Sequence[Tensor], truths: Sequence[GroundTruth]
+    ) -> tuple[dict[str, Tensor], PositiveRegions]:
+        """Cross-entropy of the class, smooth L1 distance of the offsets of the true class, and the positive regions.
 
         Args:
-            proposals: (P, 4) of each picture; the true boxes are added to them.
+            proposals: (P, 4) of each image; the true boxes are added to them.
         """
-        regions, classes, of, wanted = [], [], [], []
+        regions, classes, matched_objects, targets = [], [], [], []
         for k, (boxes, truth) in enumerate(zip(proposals, truths, strict=True)):
-            learned = truth.learned
-            boxes = torch.cat([boxes, learned.boxes])
-            match = matched(boxes, truth, self.share)
-            place = match.objects.clamp(min=0)
-            chosen = boxes[match.places]
-            there = match.objects >= 0
-            label = learned.labels[place] + 1 if len(learned.labels) else torch.zeros_like(place)
-            goal = learned.boxes[place] if len(learned.boxes) else chosen
-            regions.append(torch.cat([torch.full_like(chosen[:, :1], k), chosen], 1))
-            classes.append(torch.where(there, label, 0))
-            of.append(match.objects)
-            wanted.append(encoded(goal[there], chosen[there], OF_REGIONS))
-        region, label, objects = torch.cat(regions), torch.cat(classes), torch.cat(of)
-        logits, deltas = self.told(maps, batch.x, region)
-        there = torch.nonzero(objects >= 0)[:, 0]
-        distance = smooth_l1_loss(deltas[there, label[there]], torch.cat(wanted), beta=1 / 9, reduction="sum")
+            trainable = truth.trainable
+            boxes = torch.cat([boxes, trainable.boxes])
+            sample = match_and_sample(boxes, truth, self.sampling)
+            index = sample.objects.clamp(min=0)
+            sampled = boxes[sample.indices]
+            positive = sample.objects >= 0
+            label = trainable.labels[index] + 1 if len(trainable.labels) else torch.zeros_like(index)
+            target = trainable.boxes[index] if len(trainable.boxes) else sampled
+            regions.append(torch.cat([torch.full_like(sampled[:, :1], k), sampled], 1))
+            classes.append(torch.where(positive, label, 0))
+            matched_objects.append(sample.objects)
+            targets.append(encode_boxes(target[positive], sampled[positive], REGION_WEIGHTS))
+        region, label, objects = torch.cat(regions), torch.cat(classes), torch.cat(matched_objects)
+        logits, deltas = self.predict(maps, batch.x, region)
+        positives = torch.nonzero(objects >= 0)[:, 0]
+        distance = smooth_l1_loss(deltas[positives, label[positives]], torch.cat(targets), beta=1 / 9, reduction="sum")
         losses = {"class": cross_entropy(logits, label), "box": distance / max(len(label), 1)}
-        return losses, Sampled(region[there], objects[there])
+        return losses, PositiveRegions(region[positives], objects[positives])
 
-    def forward(self, maps: Sequence[Tensor], batch: Batch, proposals: Tensor, there: Tensor) -> Finds:
-        """Finds in (B, P, 4) proposals; `there` (B, P) is negative where there is none."""
-        count, per = there.shape
-        logits, deltas = self.told(maps, batch.x, rows_of(proposals))
-        shares = logits.softmax(1)[:, 1:].masked_fill((there < 0).reshape(-1, 1), 0.0)  # (B P, K)
-        classes = shares.shape[1]
-        best, index = shares.view(count, per * classes).topk(min(CANDIDATES, per * classes), dim=1)
+    def forward(self, maps: Sequence[Tensor], batch: ImageBatch, proposals: Tensor, scores: Tensor) -> BoxPredictions:
+        """Detections in (B, P, 4) proposals; their scores (B, P) are negative for padding."""
+        count, per = scores.shape
+        logits, deltas = self.predict(maps, batch.x, with_image_index(proposals))
+        probabilities = logits.softmax(1)[:, 1:].masked_fill((scores < 0).reshape(-1, 1), 0.0)  # (B P, K)
+        classes = probabilities.shape[1]
+        best, index = probabilities.view(count, per * classes).topk(min(PRE_NMS_CANDIDATES, per * classes), dim=1)
         region, label = index // classes, index % classes
-        flat = deltas[:, 1:].reshape(count, per * classes, 4).gather(1, index[:, :, None].expand(-1, -1, 4))
-        boxes = decoded(flat, proposals.gather(1, region[:, :, None].expand(-1, -1, 4)), OF_REGIONS)
-        return kept(clipped(boxes, batch.sizes), best, label, classes, self.choice)
+        offsets = deltas[:, 1:].reshape(count, per * classes, 4).gather(1, index[:, :, None].expand(-1, -1, 4))
+        boxes = decode_boxes(offsets, proposals.gather(1, region[:, :, None].expand(-1, -1, 4)), REGION_WEIGHTS)
+        return filter_detections(clip_boxes(boxes, batch.sizes), best, label, classes, self.detection_filter)
 
 
-def kept(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, choice: Choice) -> Finds:
-    """The finds that remain of (B, N) candidates."""
+def filter_detections(
+    boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, detection_filter: DetectionFilter
+) -> BoxPredictions:
+    """Detections among (B, N) candidates, by score threshold and non-maximum suppression per class."""
     count = scores.shape[0]
-    thin = ((boxes[..., 2:] - boxes[..., :2]) < 1e-2).any(2)
-    scores = scores.masked_fill(thin | (scores <= choice.least), 0.0)
-    picture = torch.arange(count, device=boxes.device)[:, None] * classes
+    too_thin = ((boxes[..., 2:] - boxes[..., :2]) < 1e-2).any(2)
+    scores = scores.masked_fill(too_thin | (scores <= detection_filter.score_threshold), 0.0)
+    group_offset = torch.arange(count, device=boxes.device)[:, None] * classes
     if torch.compiler.is_exporting():
-        stay = survivors(boxes.reshape(-1, 4), scores.reshape(-1), (labels + picture).reshape(-1), choice.overlap)
-    else:
-        stay = torch.zeros_like(scores, dtype=torch.bool).view(-1)
-        some = torch.nonzero(scores.view(-1))[:, 0]
-        stay[some] = survivors(
-            boxes.view(-1, 4)[some], scores.view(-1)[some], (labels + picture).view(-1)[some], choice.overlap
+        selected = nms_mask(
+            boxes.reshape(-1, 4),
+            scores.reshape(-1),
+            (labels + group_offset).reshape(-1),
+            detection_filter.nms_threshold,
         )
-    scores = scores.masked_fill(~stay.view(scores.shape), 0.0)
-    best, index = scores.topk(min(choice.most, scores.shape[1]), dim=1)
-    if not torch.compiler.is_exporting():  # what none of the pictures has need not be carried on
-        full = int((best > 0).sum(1).max())
-        best, index = best[:, :full], index[:, :full]
-    return Finds(boxes.gather(1, index[:, :, None].expand(-1, -1, 4)), best, labels.gather(1, index))
+    else:
+        selected = torch.zeros_like(scores, dtype=torch.bool).view(-1)
+        candidates = torch.nonzero(scores.view(-1))[:, 0]
+        selected[candidates] = nms_mask(
+            boxes.view(-1, 4)[candidates],
+            scores.view(-1)[candidates],
+            (labels + group_offset).view(-1)[candidates],
+            detection_filter.nms_threshold,
+        )
+    scores = scores.masked_fill(~selected.view(scores.shape), 0.0)
+    best, index = scores.topk(min(detection_filter.max_detections, scores.shape[1]), dim=1)
+    if not torch.compiler.is_exporting():  # drop columns that are padding in all images
+        longest = int((best > 0).sum(1).max())
+        best, index = best[:, :longest], index[:, :longest]
+    return BoxPredictions(boxes.gather(1, index[:, :, None].expand(-1, -1, 4)), best, labels.gather(1, index))
 
 
-def rows_of(boxes: Tensor) -> Tensor:
-    """(B, N, 4) to (B N, 5): which picture, and the box."""
-    picture = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
-    return torch.cat([picture[:, None, None].expand(-1, boxes.shape[1], 1), boxes], 2).reshape(-1, 5)
+def with_image_index(boxes: Tensor) -> Tensor:
+    """Boxes (B, N, 4) to regions (B N, 5): image index and box."""
+    image = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
+    return torch.cat([image[:, None, None].expand(-1, boxes.shape[1], 1), boxes], 2).reshape(-1, 5)

@@ -1,4 +1,4 @@
-"""Boxes as the offsets from other boxes that a network learns, and the choice among boxes that overlap.
+"""Box encoding and decoding, clipping, non-maximum suppression.
 
 Source: Girshick, Donahue, Darrell and Malik 2014, appendix C; Ren, He, Girshick and Sun 2015; lecture 003.
 """
@@ -10,51 +10,51 @@ import math
 import torch
 from torch import Tensor
 
-Weights = tuple[float, float, float, float]
+OffsetWeights = tuple[float, float, float, float]
 
-OF_ANCHORS: Weights = (1.0, 1.0, 1.0, 1.0)
-OF_REGIONS: Weights = (10.0, 10.0, 5.0, 5.0)  # a region is near its object: its offsets are small, and scaled up
-LARGEST = math.log(1000 / 16)  # of the logarithm of a growth, so that its exponential stays finite
+ANCHOR_WEIGHTS: OffsetWeights = (1.0, 1.0, 1.0, 1.0)
+REGION_WEIGHTS: OffsetWeights = (10.0, 10.0, 5.0, 5.0)  # a region is near its object: its small offsets are scaled up
+MAX_LOG_SCALE = math.log(1000 / 16)  # so that the exponential stays finite
 
 
-def encoded(boxes: Tensor, anchors: Tensor, weights: Weights = OF_ANCHORS) -> Tensor:
-    """What leads from anchors to boxes: t_x = (x − x_a)/w_a, t_y likewise, t_w = log(w/w_a), t_h likewise.
+def encode_boxes(boxes: Tensor, anchors: Tensor, weights: OffsetWeights = ANCHOR_WEIGHTS) -> Tensor:
+    """Offsets from anchors to boxes: t_x = (x − x_a)/w_a, t_y likewise, t_w = log(w/w_a), t_h likewise.
 
     Args:
         boxes, anchors: (..., 4) float, pixels, x1 y1 x2 y2, with an area.
     Returns:
         (..., 4), each times its weight.
     """
-    x, y, w, h = centred(boxes)
-    xa, ya, wa, ha = centred(anchors)
+    x, y, w, h = centre_and_size(boxes)
+    xa, ya, wa, ha = centre_and_size(anchors)
     wx, wy, ww, wh = weights
     return torch.stack([wx * (x - xa) / wa, wy * (y - ya) / ha, ww * (w / wa).log(), wh * (h / ha).log()], dim=-1)
 
 
-def decoded(deltas: Tensor, anchors: Tensor, weights: Weights = OF_ANCHORS) -> Tensor:
-    """The boxes that `encoded` offsets lead to: x = w_a t_x + x_a, w = w_a exp(t_w).
+def decode_boxes(deltas: Tensor, anchors: Tensor, weights: OffsetWeights = ANCHOR_WEIGHTS) -> Tensor:
+    """Boxes from anchors and offsets, the inverse of `encode_boxes`: x = w_a t_x + x_a, w = w_a exp(t_w).
 
     Args:
         deltas, anchors: (..., 4).
     Returns:
         (..., 4) pixels, x1 y1 x2 y2.
     """
-    xa, ya, wa, ha = centred(anchors)
+    xa, ya, wa, ha = centre_and_size(anchors)
     tx, ty, tw, th = (deltas / deltas.new_tensor(weights)).unbind(-1)
     x, y = wa * tx + xa, ha * ty + ya
-    w, h = wa * tw.clamp(max=LARGEST).exp(), ha * th.clamp(max=LARGEST).exp()
+    w, h = wa * tw.clamp(max=MAX_LOG_SCALE).exp(), ha * th.clamp(max=MAX_LOG_SCALE).exp()
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1)
 
 
-def centred(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(..., 4) corners to centre x, centre y, width and height, each (...)."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     w, h = x2 - x1, y2 - y1
     return x1 + w / 2, y1 + h / 2, w, h
 
 
-def clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """Boxes cut off at the border of their picture.
+def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Clip boxes to their image.
 
     Args:
         boxes: (B, N, 4). sizes: (B, 2) height and width.
@@ -67,11 +67,11 @@ def clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
     )
 
 
-def largest(values: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row and their places, the largest first: `most`, or all where there are fewer.
+def top_k(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest values of each row, in descending order, and their indices; all values if there are fewer.
 
-    While exporting always `most`, with -inf after the last: a number that follows from the size of a picture would be
-    carried on in every later size.
+    While exporting always `count`, padded with -inf: a number that depends on the image size would appear in all later
+    shapes.
 
     Args:
         values: (B, N).
@@ -79,32 +79,32 @@ def largest(values: Tensor, most: int) -> tuple[Tensor, Tensor]:
         (B, M) and (B, M) int64.
     """
     if not torch.compiler.is_exporting():
-        return values.topk(min(most, values.shape[1]), dim=1)
-    best, index = torch.nn.functional.pad(values, (0, most), value=-torch.inf).topk(most, dim=1)
+        return values.topk(min(count, values.shape[1]), dim=1)
+    best, index = torch.nn.functional.pad(values, (0, count), value=-torch.inf).topk(count, dim=1)
     return best, index.clamp(max=values.shape[1] - 1)
 
 
-def survivors(boxes: Tensor, scores: Tensor, groups: Tensor, most: float) -> Tensor:
-    """Non-maximum suppression: of boxes of one group that overlap by more than `most`, the surest stays.
+def nms_mask(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """Non-maximum suppression: a box survives if no higher-scoring box of its group has an IoU above `threshold`.
 
     Args:
-        boxes: (M, 4). scores: (M,). groups: (M,) int64: only boxes of the same one suppress each other.
+        boxes: (M, 4). scores: (M,). groups: (M,) int64: only boxes of the same group suppress each other.
     Returns:
         (M,) bool.
     """
     from torchvision.ops import batched_nms, nms
 
-    if torch.compiler.is_exporting():  # all at once: each group is moved to a place of its own
-        apart = boxes + (groups * (boxes.detach().max() + 1)).unsqueeze(1)
-        spare = boxes.new_zeros(2, 4)  # torch.export takes it that two survive: these have no area, and always do
-        kept = nms(torch.cat([apart, spare]), torch.cat([scores, spare[:, 0]]), most)
-        return scores.new_zeros(scores.shape[0] + 2, dtype=torch.bool).index_fill(0, kept, True)[:-2]
-    kept = batched_nms(boxes, scores, groups, most)
-    return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, kept, True)
+    if torch.compiler.is_exporting():  # all groups at once: each group is shifted to an area of its own
+        shifted = boxes + (groups * (boxes.detach().max() + 1)).unsqueeze(1)
+        padding = boxes.new_zeros(2, 4)  # torch.export assumes two survivors: boxes without area always survive
+        selected = nms(torch.cat([shifted, padding]), torch.cat([scores, padding[:, 0]]), threshold)
+        return scores.new_zeros(scores.shape[0] + 2, dtype=torch.bool).index_fill(0, selected, True)[:-2]
+    selected = batched_nms(boxes, scores, groups, threshold)
+    return torch.zeros_like(scores, dtype=torch.bool).index_fill(0, selected, True)
 
 
-def covered(boxes: Tensor, regions: Tensor) -> Tensor:
-    """The largest share of each box that lies within one of the regions; 0 where there are none.
+def max_coverage(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Largest fraction of each box that lies inside one region; 0 without regions.
 
     Args:
         boxes: (N, 4). regions: (M, 4).
@@ -115,6 +115,6 @@ def covered(boxes: Tensor, regions: Tensor) -> Tensor:
         return boxes.new_zeros(len(boxes))
     first = torch.maximum(boxes[:, None, :2], regions[None, :, :2])  # (N, M, 2)
     last = torch.minimum(boxes[:, None, 2:], regions[None, :, 2:])
-    inside = (last - first).clamp(min=0).prod(2)
+    intersection = (last - first).clamp(min=0).prod(2)
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
-    return inside.amax(1) / area.clamp(min=1e-6)
+    return intersection.amax(1) / area.clamp(min=1e-6)

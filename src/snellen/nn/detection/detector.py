@@ -1,4 +1,4 @@
-"""A detector: raw pictures of any size to finds in their own pixels.
+"""Detection networks: raw images of any size to detections in image pixels.
 
 Source: Girshick et al. 2014; Girshick 2015; Ren, He, Girshick and Sun 2015; He et al. 2017; lecture 003.
 """
@@ -11,43 +11,43 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.core.detections import Detections, Objects
-from snellen.nn.detection.box_head import Finds, Regions
-from snellen.nn.detection.image_batch import Batch, DetectorTransform
-from snellen.nn.detection.keypoint_head import Keypoints
-from snellen.nn.detection.mask_head import Masks
-from snellen.nn.detection.mask_pasting import regions
-from snellen.nn.detection.rpn import Proposals
+from snellen.core.detections import Detections, GroundTruth
+from snellen.nn.detection.box_head import BoxHead, BoxPredictions
+from snellen.nn.detection.image_batch import DetectorTransform, ImageBatch
+from snellen.nn.detection.keypoint_head import KeypointHead
+from snellen.nn.detection.mask_head import MaskHead
+from snellen.nn.detection.mask_pasting import paste_masks
+from snellen.nn.detection.rpn import RegionProposalNetwork
 
-MOST = 100  # finds a picture
-
-
-class Body(Protocol):
-    """What finds objects in a batch that is scaled already; a module whose `forward` gives `Finds`."""
-
-    def losses(self, batch: Batch, truths: Sequence[Objects], /) -> dict[str, Tensor]:
-        """Truths in pixels of the network (masks in those of the picture) to named scalars."""
-
-    def __call__(self, batch: Batch, /) -> Finds: ...
+MAX_DETECTIONS = 100  # per image
 
 
-class TwoStage(nn.Module):
-    """Faster R-CNN: proposals from the maps, then a look at each; with a third branch for masks or keypoints.
+class DetectorBody(Protocol):
+    """Body of a detector, on a preprocessed batch; a module whose `forward` returns `BoxPredictions`."""
+
+    def losses(self, batch: ImageBatch, truths: Sequence[GroundTruth], /) -> dict[str, Tensor]:
+        """Named scalar losses; truths are in pixels of the network, their masks in pixels of the image."""
+
+    def __call__(self, batch: ImageBatch, /) -> BoxPredictions: ...
+
+
+class TwoStageDetector(nn.Module):
+    """Two-stage detector: Faster R-CNN, optionally with a mask head (Mask R-CNN) or keypoint head (Keypoint R-CNN).
 
     Args:
-        backbone: (B, C, H, W) to maps by name.
-        proposals: where something may be.
-        regions: what it is; the last map of the pyramid serves proposals only.
-        masks, keypoints: what else is asked of every object.
+        backbone: (B, C, H, W) to feature maps by name.
+        proposals: the region proposal network.
+        regions: the box head; the last map of the pyramid is used for proposals only.
+        masks, keypoints: optional heads.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
-        proposals: Proposals,
-        regions: Regions,
-        masks: Masks | None = None,
-        keypoints: Keypoints | None = None,
+        proposals: RegionProposalNetwork,
+        regions: BoxHead,
+        masks: MaskHead | None = None,
+        keypoints: KeypointHead | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -56,80 +56,80 @@ class TwoStage(nn.Module):
         self.masks = masks
         self.keypoints = keypoints
 
-    def losses(self, batch: Batch, truths: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, batch: ImageBatch, truths: Sequence[GroundTruth]) -> dict[str, Tensor]:
         maps = list(self.backbone(batch.x).values())
-        proposed, losses = self.proposals.learn(maps, batch, truths)
-        maps = pooled_from(maps)
-        more, sampled = self.regions.learn(maps, batch, proposed, truths)
-        losses |= more
+        proposals, losses = self.proposals.proposals_and_losses(maps, batch, truths)
+        maps = roi_feature_maps(maps)
+        box_losses, positives = self.regions.losses(maps, batch, proposals, truths)
+        losses |= box_losses
         if self.masks is not None:
-            losses["mask"] = self.masks.learn(maps, batch, sampled, truths)
+            losses["mask"] = self.masks.loss(maps, batch, positives, truths)
         if self.keypoints is not None:
-            losses["keypoint"] = self.keypoints.learn(maps, batch, sampled, truths)
+            losses["keypoint"] = self.keypoints.loss(maps, batch, positives, truths)
         return losses
 
-    def forward(self, batch: Batch) -> Finds:
+    def forward(self, batch: ImageBatch) -> BoxPredictions:
         maps = list(self.backbone(batch.x).values())
-        proposed, sure = self.proposals(maps, batch)
-        maps = pooled_from(maps)
-        finds: Finds = self.regions(maps, batch, proposed, sure)
+        proposals, scores = self.proposals(maps, batch)
+        maps = roi_feature_maps(maps)
+        detections: BoxPredictions = self.regions(maps, batch, proposals, scores)
         if self.masks is not None:
-            finds = finds._replace(masks=self.masks(maps, batch, finds))
+            detections = detections._replace(masks=self.masks(maps, batch, detections))
         if self.keypoints is not None:
-            finds = finds._replace(keypoints=self.keypoints(maps, batch, finds))
-        return finds
+            detections = detections._replace(keypoints=self.keypoints(maps, batch, detections))
+        return detections
 
 
-def pooled_from(maps: list[Tensor]) -> list[Tensor]:
-    """The maps that regions are read from: all but the last, which was made for large anchors."""
+def roi_feature_maps(maps: list[Tensor]) -> list[Tensor]:
+    """Feature maps for RoI pooling: all but the last, which is for large anchors only."""
     return maps[:-1] if len(maps) > 1 else maps
 
 
-class Detector(nn.Module):
-    """Raw pictures in, finds out.
+class DetectionNetwork(nn.Module):
+    """Detector on raw images.
 
     Args:
-        pictures: standardises and scales.
-        body: what finds.
+        transform: standardises, resizes and pads the images.
+        body: a `DetectorBody`.
     """
 
     threshold: Tensor
 
-    def __init__(self, pictures: DetectorTransform, body: nn.Module) -> None:
+    def __init__(self, transform: DetectorTransform, body: nn.Module) -> None:
         super().__init__()
-        self.pictures = pictures
+        self.pictures = transform
         self.body = body
         self.register_buffer("threshold", torch.tensor(0.5))
 
-    def losses(self, images: Sequence[Tensor], truths: Sequence[Objects]) -> dict[str, Tensor]:
-        """(C, H, W) raw pictures and their objects to named scalars, whose sum is minimised."""
+    def losses(self, images: Sequence[Tensor], truths: Sequence[GroundTruth]) -> dict[str, Tensor]:
+        """Named scalar losses of (C, H, W) raw images and their objects; their sum is minimised."""
         batch = self.pictures(images)
-        inside = [batch.inwards(k, truth) for k, truth in enumerate(truths)]
-        found: dict[str, Tensor] = self.body.losses(batch, inside)  # type: ignore[operator]
-        return found
+        scaled_truths = [batch.to_network_pixels(k, truth) for k, truth in enumerate(truths)]
+        losses: dict[str, Tensor] = self.body.losses(batch, scaled_truths)  # type: ignore[operator]
+        return losses
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """(C, H, W) raw pictures to what is found in each, in its own pixels."""
+        """Detections in each of the (C, H, W) raw images, in its pixels."""
         batch = self.pictures(images)
-        finds = outwards(self.body(batch), batch)
-        return [found(finds, k, image) for k, image in enumerate(images)]
+        detections = to_image_pixels(self.body(batch), batch)
+        return [image_detections(detections, k, image) for k, image in enumerate(images)]
 
-    def forward(self, x: Tensor) -> Finds:
-        """Raw pictures of one size, (B, C, H, W), to finds in their pixels."""
-        batch = self.pictures.alike(x)
-        return outwards(self.body(batch), batch)
+    def forward(self, x: Tensor) -> BoxPredictions:
+        """Detections in raw images of one size, (B, C, H, W), in their pixels."""
+        batch = self.pictures.same_size_batch(x)
+        return to_image_pixels(self.body(batch), batch)
 
-    def padded(self, x: Tensor) -> dict[str, Tensor]:
-        """The finds of (B, C, H, W) as `MOST` rows for every picture, with zeros after the last: what is exported."""
-        finds = self(x)
-        there = finds.scores > 0  # (B, D)
-        said = {"boxes": finds.boxes, "scores": finds.scores, "labels": finds.labels}
-        if finds.masks is not None:
-            said["masks"] = finds.masks
-        if finds.keypoints is not None:
-            said["keypoints"] = finds.keypoints
-        rows = {name: to_rows(tensor, there) for name, tensor in said.items()}
-        count = {"count": there.sum(1)}
+    def detect_padded(self, x: Tensor) -> dict[str, Tensor]:
+        """Detections in (B, C, H, W), padded with zeros to `MAX_DETECTIONS` rows per image, for export."""
+        detections = self(x)
+        valid = detections.scores > 0  # (B, D)
+        outputs = {"boxes": detections.boxes, "scores": detections.scores, "labels": detections.labels}
+        if detections.masks is not None:
+            outputs["masks"] = detections.masks
+        if detections.keypoints is not None:
+            outputs["keypoints"] = detections.keypoints
+        rows = {name: pad_rows(tensor, valid) for name, tensor in outputs.items()}
+        count = {"count": valid.sum(1)}
         return {
             **{name: rows[name] for name in ("boxes", "scores", "labels")},
             **count,
@@ -137,30 +137,30 @@ class Detector(nn.Module):
         }
 
 
-def to_rows(values: Tensor, there: Tensor) -> Tensor:
-    """(B, D, ...) to (B, MOST, ...), with zeros where `there` (B, D) is not, and after that."""
-    shape = [*there.shape, *[1] * (values.ndim - 2)]
-    kept = torch.where(there.view(shape), values, torch.zeros((), dtype=values.dtype, device=values.device))
-    return nn.functional.pad(kept, (0, 0) * (values.ndim - 2) + (0, MOST - values.shape[1]))
+def pad_rows(values: Tensor, valid: Tensor) -> Tensor:
+    """(B, D, ...) to (B, MAX_DETECTIONS, ...), with zeros where `valid` (B, D) is False and as padding."""
+    shape = [*valid.shape, *[1] * (values.ndim - 2)]
+    rows = torch.where(valid.view(shape), values, torch.zeros((), dtype=values.dtype, device=values.device))
+    return nn.functional.pad(rows, (0, 0) * (values.ndim - 2) + (0, MAX_DETECTIONS - values.shape[1]))
 
 
-def outwards(finds: Finds, batch: Batch) -> Finds:
-    """Finds in pixels of the pictures."""
-    down, across = batch.ratios[:, 0], batch.ratios[:, 1]
-    boxes = finds.boxes / torch.stack([across, down, across, down], 1)[:, None]
-    points = finds.keypoints
+def to_image_pixels(detections: BoxPredictions, batch: ImageBatch) -> BoxPredictions:
+    """Detections from pixels of the network to pixels of the images."""
+    scale_y, scale_x = batch.ratios[:, 0], batch.ratios[:, 1]
+    boxes = detections.boxes / torch.stack([scale_x, scale_y, scale_x, scale_y], 1)[:, None]
+    points = detections.keypoints
     if points is not None:
-        points = points / torch.stack([across, down, torch.ones_like(down)], 1)[:, None, None]
-    return finds._replace(boxes=boxes, keypoints=points)
+        points = points / torch.stack([scale_x, scale_y, torch.ones_like(scale_y)], 1)[:, None, None]
+    return detections._replace(boxes=boxes, keypoints=points)
 
 
-def found(finds: Finds, k: int, image: Tensor) -> Detections:
-    """What was found in picture k."""
-    there = int((finds.scores[k] > 0).sum())
-    boxes = finds.boxes[k, :there]
+def image_detections(detections: BoxPredictions, k: int, image: Tensor) -> Detections:
+    """Detections in image k of a batch."""
+    count = int((detections.scores[k] > 0).sum())
+    boxes = detections.boxes[k, :count]
     masks = points = None
-    if finds.masks is not None:
-        masks = regions(finds.masks[k, :there], boxes, (image.shape[1], image.shape[2]))
-    if finds.keypoints is not None:
-        points = finds.keypoints[k, :there]
-    return Detections(boxes, finds.scores[k, :there], finds.labels[k, :there], masks, points)
+    if detections.masks is not None:
+        masks = paste_masks(detections.masks[k, :count], boxes, (image.shape[1], image.shape[2]))
+    if detections.keypoints is not None:
+        points = detections.keypoints[k, :count]
+    return Detections(boxes, detections.scores[k, :count], detections.labels[k, :count], masks, points)

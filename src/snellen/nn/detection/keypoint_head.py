@@ -1,4 +1,4 @@
-"""Where the keypoints of an object lie: a map of each, over its box.
+"""Keypoint head of Keypoint R-CNN: a heatmap of each keypoint over the box.
 
 Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN", section 5; lecture 003.
 """
@@ -11,62 +11,64 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from snellen.core.detections import Objects
-from snellen.nn.detection.box_head import Finds, Sampled, rows_of
-from snellen.nn.detection.image_batch import Batch
-from snellen.nn.detection.roi_pooling import Pool
+from snellen.core.detections import GroundTruth
+from snellen.nn.detection.box_head import BoxPredictions, PositiveRegions, with_image_index
+from snellen.nn.detection.image_batch import ImageBatch
+from snellen.nn.detection.roi_pooling import RoIPooling
 
 
-class Keypoints(nn.Module):
-    """For every region and keypoint, at which of M x M places it lies.
+class KeypointHead(nn.Module):
+    """Keypoint head: for every region and keypoint, a heatmap of M x M cells.
 
     Args:
-        pool: reads a region.
+        pool: extracts the features of a region.
         head, predictor: torchvision's `KeypointRCNNHeads` and `KeypointRCNNPredictor`: (R, C, s, s) to (R, K, M, M).
         count: K.
     """
 
-    def __init__(self, pool: Pool, head: nn.Module, predictor: nn.Module, count: int) -> None:
+    def __init__(self, pool: RoIPooling, head: nn.Module, predictor: nn.Module, count: int) -> None:
         super().__init__()
         self.count = count
         self.pool = pool
         self.head = head
         self.predictor = predictor
 
-    def learn(self, maps: Sequence[Tensor], batch: Batch, sampled: Sampled, truths: Sequence[Objects]) -> Tensor:
-        """Cross-entropy over the places of a map, for every labelled keypoint that lies in its region."""
-        empty = sum((features.sum() for features in maps), start=batch.x.new_zeros(())) * 0
+    def loss(
+        self, maps: Sequence[Tensor], batch: ImageBatch, sampled: PositiveRegions, truths: Sequence[GroundTruth]
+    ) -> Tensor:
+        """Cross-entropy over the cells of a heatmap, for every labelled keypoint inside its region."""
+        zero = sum((features.sum() for features in maps), start=batch.x.new_zeros(())) * 0
         if not len(sampled.regions):
-            return empty
-        said = self.predictor(self.head(self.pool(maps, batch.x, sampled.regions))).float()  # (P, K, M, M)
-        points = said.new_zeros(len(said), said.shape[1], 3)
+            return zero
+        logits = self.predictor(self.head(self.pool(maps, batch.x, sampled.regions))).float()  # (P, K, M, M)
+        points = logits.new_zeros(len(logits), logits.shape[1], 3)
         for k, truth in enumerate(truths):
-            here = sampled.regions[:, 0] == k
-            known = truth.learned.keypoints
-            assert known is not None
-            points[here] = known[sampled.objects[here]]
-        place, inside = places(points, sampled.regions[:, 1:], said.shape[-1])
+            in_image = sampled.regions[:, 0] == k
+            keypoints = truth.trainable.keypoints
+            assert keypoints is not None
+            points[in_image] = keypoints[sampled.objects[in_image]]
+        targets, inside = heatmap_targets(points, sampled.regions[:, 1:], logits.shape[-1])
         if not bool(inside.any()):
-            return empty
-        return cross_entropy(said.flatten(2)[inside], place[inside])
+            return zero
+        return cross_entropy(logits.flatten(2)[inside], targets[inside])
 
-    def forward(self, maps: Sequence[Tensor], batch: Batch, finds: Finds) -> Tensor:
-        """(B, D, K, 3) x, y in pixels of the batch, and how sure in 0 … 1."""
-        count, per = finds.labels.shape
-        regions = rows_of(finds.boxes)
+    def forward(self, maps: Sequence[Tensor], batch: ImageBatch, detections: BoxPredictions) -> Tensor:
+        """Keypoints of the detections, (B, D, K, 3): x, y in pixels of the batch, and a score in 0 … 1."""
+        count, per = detections.labels.shape
+        regions = with_image_index(detections.boxes)
         if not torch.compiler.is_exporting() and not per:
-            return finds.boxes.new_zeros(count, 0, self.count, 3)
-        said = self.predictor(self.head(self.pool(maps, batch.x, regions))).float()
-        return told(said, regions[:, 1:]).view(count, per, said.shape[1], 3)
+            return detections.boxes.new_zeros(count, 0, self.count, 3)
+        logits = self.predictor(self.head(self.pool(maps, batch.x, regions))).float()
+        return decode_heatmaps(logits, regions[:, 1:]).view(count, per, logits.shape[1], 3)
 
 
-def places(points: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """In which cell of a grid over its box each keypoint lies.
+def heatmap_targets(points: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Target cell of each keypoint in the heatmap over its box.
 
     Args:
         points: (P, K, 3). boxes: (P, 4).
     Returns:
-        (P, K) int64, row · side + column; and (P, K) bool, whether it is labelled and lies in the box.
+        (P, K) int64, row · side + column; and (P, K) bool, whether the keypoint is labelled and inside the box.
     """
     first, last = boxes[:, None, :2], boxes[:, None, 2:]
     xy = points[..., :2]
@@ -77,30 +79,30 @@ def places(points: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return row * side + column, inside
 
 
-def told(maps: Tensor, boxes: Tensor) -> Tensor:
-    """The surest place of each map, refined between its cells by the parabola through it and its neighbours.
+def decode_heatmaps(maps: Tensor, boxes: Tensor) -> Tensor:
+    """Keypoints from heatmaps: the maximum, refined by the parabola through it and its neighbouring cells.
 
     Args:
         maps: (P, K, M, M) logits. boxes: (P, 4).
     Returns:
-        (P, K, 3) x, y, and the probability of the place.
+        (P, K, 3) x, y, and the probability of the cell.
     """
     side = maps.shape[-1]
     flat = maps.flatten(2)
-    sure, index = flat.softmax(2).max(2)
+    score, index = flat.softmax(2).max(2)
     row, column = index // side, index % side
 
     def at(row: Tensor, column: Tensor) -> Tensor:
-        place = row.clamp(0, side - 1) * side + column.clamp(0, side - 1)
-        return flat.gather(2, place[:, :, None])[:, :, 0]
+        cell = row.clamp(0, side - 1) * side + column.clamp(0, side - 1)
+        return flat.gather(2, cell[:, :, None])[:, :, 0]
 
-    def shift(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
-        bend = (2 * here - before - after).clamp(min=1e-6)
-        return ((after - before) / (2 * bend)).clamp(-0.5, 0.5)
+    def offset(before: Tensor, peak: Tensor, after: Tensor) -> Tensor:
+        curvature = (2 * peak - before - after).clamp(min=1e-6)
+        return ((after - before) / (2 * curvature)).clamp(-0.5, 0.5)
 
-    here = at(row, column)
-    x = column + 0.5 + shift(at(row, column - 1), here, at(row, column + 1))
-    y = row + 0.5 + shift(at(row - 1, column), here, at(row + 1, column))
+    peak = at(row, column)
+    x = column + 0.5 + offset(at(row, column - 1), peak, at(row, column + 1))
+    y = row + 0.5 + offset(at(row - 1, column), peak, at(row + 1, column))
     size = (boxes[:, None, 2:] - boxes[:, None, :2]) / side  # (P, 1, 2)
-    place = torch.stack([x, y], 2) * size + boxes[:, None, :2]
-    return torch.cat([place, sure[:, :, None]], 2)
+    position = torch.stack([x, y], 2) * size + boxes[:, None, :2]
+    return torch.cat([position, score[:, :, None]], 2)

@@ -1,4 +1,4 @@
-"""Detectors that are given regions: R-CNN looks at each by itself, Fast R-CNN at one map of the whole picture.
+"""R-CNN and Fast R-CNN: detectors on proposals from selective search.
 
 Source: Girshick, Donahue, Darrell and Malik 2014, "Rich feature hierarchies"; Girshick 2015, "Fast R-CNN"; lecture 003.
 """
@@ -11,43 +11,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.core.errors import UsageError
-from snellen.nn.detection.backbones import Small, norm_layer
-from snellen.nn.detection.box_head import Finds, Regions
-from snellen.nn.detection.image_batch import Batch
-from snellen.nn.detection.roi_pooling import Pool
+from snellen.nn.detection.backbones import SmallResNet, norm_layer
+from snellen.nn.detection.box_head import BoxHead, BoxPredictions
+from snellen.nn.detection.image_batch import ImageBatch
+from snellen.nn.detection.roi_pooling import RoIPooling
 
-Search = Callable[[Tensor], Tensor]  # (C, H, W) a standardised picture to (P, 4) regions where something may be
+ProposalSearch = Callable[[Tensor], Tensor]  # (C, H, W) standardised image to (P, 4) region proposals
 
 
-class Crops(nn.Module):
-    """Each region cut out of the picture with some of what is about it, and warped to a square.
+class RegionWarping(nn.Module):
+    """Region warping of R-CNN: crop each region of the image with some context and resize it to a square.
 
     Args:
         side: pixels of the square.
-        about: pixels of it on each side that lie outside the region.
+        context: pixels of the square on each side that lie outside the region.
     """
 
-    def __init__(self, side: int, about: int) -> None:
+    def __init__(self, side: int, context: int) -> None:
         super().__init__()
-        self.pool = Pool("roi-align", side)
-        self.share = about / (side - 2 * about)
+        self.pool = RoIPooling("roi-align", side)
+        self.context_fraction = context / (side - 2 * context)
 
     def forward(self, maps: Sequence[Tensor], x: Tensor, regions: Tensor) -> Tensor:
-        """(R, 5) regions of the pictures x to (R, C, side, side)."""
+        """(R, 5) regions of the images x to (R, C, side, side)."""
         first, last = regions[:, 1:3], regions[:, 3:]
-        more = self.share * (last - first)
-        crops: Tensor = self.pool([x], x, torch.cat([regions[:, :1], first - more, last + more], 1))
+        margin = self.context_fraction * (last - first)
+        crops: Tensor = self.pool([x], x, torch.cat([regions[:, :1], first - margin, last + margin], 1))
         return crops
 
 
-class Features(nn.Module):
-    """The network that R-CNN gives each crop to: (R, C, s, s) to (R, F)."""
+class RoIFeatures(nn.Module):
+    """Feature extractor of R-CNN for warped regions: (R, C, s, s) to (R, F)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = Small(channels, norm_layer("batch"))
+        self.body = SmallResNet(channels, norm_layer("batch"))
         self.mean = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,55 +55,55 @@ class Features(nn.Module):
         return y.flatten(1)
 
 
-class OneMap(nn.Module):
-    """One map of a pyramid: the only one that Fast R-CNN reads its regions from."""
+class SingleFeatureMap(nn.Module):
+    """A single feature map of a pyramid, as Fast R-CNN uses it."""
 
-    def __init__(self, pyramid: nn.Module, place: int) -> None:
+    def __init__(self, pyramid: nn.Module, index: int) -> None:
         super().__init__()
         self.pyramid = pyramid
-        self.place = place
+        self.index = index
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, H, W) to one map."""
-        return [list(self.pyramid(x).values())[self.place]]
+        """(B, C, H, W) to one feature map."""
+        return [list(self.pyramid(x).values())[self.index]]
 
 
-class Searched(nn.Module):
-    """Class and box of regions that are found without learning.
+class SelectiveSearchDetector(nn.Module):
+    """R-CNN (without `maps`) or Fast R-CNN: a box head on proposals from selective search.
 
     Args:
-        search: finds them.
-        maps: (B, C, H, W) to the maps that regions are read from; None: from the picture itself.
-        regions: what it is.
+        search: gives the proposals.
+        maps: (B, C, H, W) to the feature maps for RoI pooling; None: regions are cropped from the image.
+        regions: the box head.
     """
 
-    def __init__(self, search: Search, maps: OneMap | None, regions: Regions) -> None:
+    def __init__(self, search: ProposalSearch, maps: SingleFeatureMap | None, regions: BoxHead) -> None:
         super().__init__()
         self.search = search
         self.maps = maps
         self.regions = regions
 
-    def proposed(self, batch: Batch) -> list[Tensor]:
-        """(P, 4) regions of each picture, in pixels of the batch."""
-        found = []
+    def proposals(self, batch: ImageBatch) -> list[Tensor]:
+        """(P, 4) proposals of each image, in pixels of the batch."""
+        proposals = []
         for x, size in zip(batch.x, batch.sizes, strict=True):
             height, width = (int(side) for side in size)
-            found.append(self.search(x[:, :height, :width]).to(x.device))
-        return found
+            proposals.append(self.search(x[:, :height, :width]).to(x.device))
+        return proposals
 
-    def losses(self, batch: Batch, truths: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, batch: ImageBatch, truths: Sequence[GroundTruth]) -> dict[str, Tensor]:
         maps = [batch.x] if self.maps is None else self.maps(batch.x)
-        losses, _ = self.regions.learn(maps, batch, self.proposed(batch), truths)
+        losses, _ = self.regions.losses(maps, batch, self.proposals(batch), truths)
         return losses
 
-    def forward(self, batch: Batch) -> Finds:
+    def forward(self, batch: ImageBatch) -> BoxPredictions:
         if torch.compiler.is_exporting():
             raise UsageError(
-                "Selective search is no part of a network, and cannot be exported",
-                "Export a detector that proposes by itself, such as faster-rcnn.",
+                "Selective search runs outside the network and cannot be exported",
+                "Export a detector with a region proposal network, such as faster-rcnn.",
             )
-        proposed = self.proposed(batch)
-        there = pad_sequence([one.new_ones(len(one)) for one in proposed], batch_first=True, padding_value=-1.0)
+        proposals = self.proposals(batch)
+        scores = pad_sequence([boxes.new_ones(len(boxes)) for boxes in proposals], batch_first=True, padding_value=-1.0)
         maps = [batch.x] if self.maps is None else self.maps(batch.x)
-        finds: Finds = self.regions(maps, batch, pad_sequence(proposed, batch_first=True), there)
-        return finds
+        detections: BoxPredictions = self.regions(maps, batch, pad_sequence(proposals, batch_first=True), scores)
+        return detections

@@ -1,4 +1,4 @@
-"""Where something may be: the region proposal network, and how anchors and regions are matched with what is there.
+"""Region proposal network (RPN): anchors, matching, losses.
 
 Source: Ren, He, Girshick and Sun 2015, "Faster R-CNN"; lecture 003.
 """
@@ -13,47 +13,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, embedding, linear, smooth_l1_loss
 
-from snellen.core.detections import Objects
+from snellen.core.detections import GroundTruth
 from snellen.nn.detection.anchors import Anchors
-from snellen.nn.detection.boxes import clipped, covered, decoded, encoded, largest, survivors
-from snellen.nn.detection.image_batch import Batch
+from snellen.nn.detection.boxes import clip_boxes, decode_boxes, encode_boxes, max_coverage, nms_mask, top_k
+from snellen.nn.detection.image_batch import ImageBatch
 
-NEUTRAL = -2  # matched with nothing, and not counted as background either
+IGNORED = -2  # neither object nor background
 BACKGROUND = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """Which boxes are learned from: `count` a picture, of them at most the share `positive` with an object.
+class BoxSampling:
+    """Sampling of boxes for the loss: at most `batch_size_per_image`, of them at most `positive_fraction` positive.
 
-    A box with an overlap of at least `high` is of the object that it overlaps most; below `low` it is background.
+    A box with an IoU of at least `foreground_iou` matches its best object; below `background_iou` it is background.
     """
 
-    count: int
-    positive: float
-    high: float
-    low: float
-    every: bool = False  # each object has its best boxes, however little they overlap
+    batch_size_per_image: int
+    positive_fraction: float
+    foreground_iou: float
+    background_iou: float
+    allow_low_quality: bool = False  # each object also matches its best boxes below the threshold
 
 
-ANCHORS = Share(count=256, positive=0.5, high=0.7, low=0.3, every=True)
-REGIONS = Share(count=512, positive=0.25, high=0.5, low=0.5)
+ANCHOR_SAMPLING = BoxSampling(
+    batch_size_per_image=256, positive_fraction=0.5, foreground_iou=0.7, background_iou=0.3, allow_low_quality=True
+)
+REGION_SAMPLING = BoxSampling(batch_size_per_image=512, positive_fraction=0.25, foreground_iou=0.5, background_iou=0.5)
 
 
-class Matched(NamedTuple):
-    """Boxes of one picture that are learned from.
+class SampledBoxes(NamedTuple):
+    """Boxes of one image that were sampled for the loss.
 
-    places: (S,) of the boxes. objects: (S,) int64, which object each is of, or `BACKGROUND`.
+    indices: (S,) of the boxes. objects: (S,) int64, matched object of each box, or `BACKGROUND`.
     """
 
-    places: Tensor
+    indices: Tensor
     objects: Tensor
 
 
-def matched(boxes: Tensor, truth: Objects, share: Share) -> Matched:
-    """Chooses boxes to learn from, at random within their share.
+def match_and_sample(boxes: Tensor, truth: GroundTruth, sampling: BoxSampling) -> SampledBoxes:
+    """Match boxes to objects and sample boxes for the loss at random.
 
-    What lies for its greater part in a crowd, or on an object that is ignored, is no background.
+    A box that lies by more than half in a crowd or an ignored object is not background.
 
     Args:
         boxes: (N, 4). truth: in the same pixels.
@@ -61,141 +63,150 @@ def matched(boxes: Tensor, truth: Objects, share: Share) -> Matched:
     from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
     from torchvision.ops import box_iou
 
-    learned = truth.learned
-    if len(learned.boxes):
-        match = Matcher(share.high, share.low, allow_low_quality_matches=share.every)
-        of = match(box_iou(learned.boxes, boxes))  # (N,) an object, -1 background, -2 between
+    trainable = truth.trainable
+    if len(trainable.boxes):
+        matcher = Matcher(
+            sampling.foreground_iou, sampling.background_iou, allow_low_quality_matches=sampling.allow_low_quality
+        )
+        objects = matcher(box_iou(trainable.boxes, boxes))  # (N,) an object, -1 background, -2 between
     else:
-        of = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
-    left_out = truth.boxes[truth.crowd | truth.ignored]
-    if len(left_out):
-        of = torch.where((of == BACKGROUND) & (covered(boxes, left_out) > 0.5), NEUTRAL, of)
-    labels = (of >= 0).to(torch.int64) - (of == NEUTRAL).to(torch.int64)  # 1 object, 0 background, -1 neither
-    positive, negative = BalancedPositiveNegativeSampler(share.count, share.positive)([labels])
-    places = torch.nonzero(positive[0] | negative[0])[:, 0]
-    return Matched(places, of[places])
+        objects = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
+    excluded = truth.boxes[truth.crowd | truth.ignored]
+    if len(excluded):
+        objects = torch.where((objects == BACKGROUND) & (max_coverage(boxes, excluded) > 0.5), IGNORED, objects)
+    labels = (objects >= 0).to(torch.int64) - (objects == IGNORED).to(torch.int64)  # 1 object, 0 background, -1 neither
+    positive, negative = BalancedPositiveNegativeSampler(sampling.batch_size_per_image, sampling.positive_fraction)(
+        [labels]
+    )
+    indices = torch.nonzero(positive[0] | negative[0])[:, 0]
+    return SampledBoxes(indices, objects[indices])
 
 
-class Proposals(nn.Module):
-    """At every anchor: is something there, and where does its box really lie?
+class RegionProposalNetwork(nn.Module):
+    """Region proposal network: objectness and box offsets at every anchor.
 
     Args:
-        head: torchvision's `RPNHead`: a map to (B, A, h, w) logits and (B, 4A, h, w) offsets.
-        learning, using: proposals a picture that are kept, before and after those that overlap are suppressed.
-        least: how sure of each, in 0 … 1.
+        head: torchvision's `RPNHead`: a feature map to (B, A, h, w) logits and (B, 4A, h, w) offsets.
+        train_proposals, test_proposals: maximum numbers of proposals, per feature map before and per image after
+            non-maximum suppression.
+        min_objectness: score threshold of proposals, in 0 … 1.
     """
 
-    OVERLAP = 0.7  # of two proposals, above which one goes
-    THINNEST = 1e-3  # pixels of a side
+    NMS_THRESHOLD = 0.7  # IoU
+    MIN_SIDE = 1e-3  # pixels
 
     def __init__(
         self,
         anchors: Anchors,
         head: nn.Module,
-        learning: tuple[int, int] = (2000, 2000),
-        using: tuple[int, int] = (1000, 1000),
-        least: float = 0.0,
+        train_proposals: tuple[int, int] = (2000, 2000),
+        test_proposals: tuple[int, int] = (1000, 1000),
+        min_objectness: float = 0.0,
     ) -> None:
         super().__init__()
         self.anchors = anchors
         self.head = head
-        self.learning = learning
-        self.using = using
-        self.least = least
+        self.train_proposals = train_proposals
+        self.test_proposals = test_proposals
+        self.min_objectness = min_objectness
 
-    def forward(self, maps: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """The regions where something may be.
+    def forward(self, maps: Sequence[Tensor], batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """Region proposals of a batch.
 
         Returns:
-            (B, P, 4) boxes in pixels of the batch, the surest first, and (B, P) how sure, -1 where there are no more.
+            (B, P, 4) boxes in pixels of the batch, highest score first, and (B, P) scores, -1 for padding.
         """
-        said = [self._flat(logits, deltas) for logits, deltas in zip(*self.head(maps), strict=True)]
-        return self.chosen(said, self.anchors(maps, batch.x), batch.sizes, self.using)
+        outputs = [self._flatten(logits, deltas) for logits, deltas in zip(*self.head(maps), strict=True)]
+        return self.select(outputs, self.anchors(maps, batch.x), batch.sizes, self.test_proposals)
 
-    def _flat(self, logits: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
+    def _flatten(self, logits: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
         """(B, A, h, w) and (B, 4A, h, w) to (B, hwA) and (B, hwA, 4), in the order of the anchors."""
         count, per, rows, columns = logits.shape
-        told = deltas.view(count, per, 4, rows, columns).permute(0, 3, 4, 1, 2)
-        return logits.permute(0, 2, 3, 1).reshape(count, -1).float(), told.reshape(count, -1, 4).float()
+        flat_deltas = deltas.view(count, per, 4, rows, columns).permute(0, 3, 4, 1, 2)
+        return logits.permute(0, 2, 3, 1).reshape(count, -1).float(), flat_deltas.reshape(count, -1, 4).float()
 
-    def chosen(
-        self, said: Sequence[tuple[Tensor, Tensor]], anchors: Sequence[Tensor], sizes: Tensor, keep: tuple[int, int]
+    def select(
+        self,
+        outputs: Sequence[tuple[Tensor, Tensor]],
+        anchors: Sequence[Tensor],
+        sizes: Tensor,
+        limits: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
-        """The best of every map, without those that overlap a better one of their map."""
+        """Highest-scoring proposals after non-maximum suppression within each feature map."""
         boxes, scores, groups = [], [], []
-        for place, ((logits, deltas), anchor) in enumerate(zip(said, anchors, strict=True)):
-            best, index = largest(logits, keep[0])  # (B, k)
-            told = deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
-            boxes.append(clipped(decoded(told, anchor[index]), sizes))
+        for level, ((logits, deltas), anchor) in enumerate(zip(outputs, anchors, strict=True)):
+            best, index = top_k(logits, limits[0])  # (B, k)
+            offsets = deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
+            boxes.append(clip_boxes(decode_boxes(offsets, anchor[index]), sizes))
             scores.append(best.sigmoid())
-            groups.append(torch.full_like(index, place))
+            groups.append(torch.full_like(index, level))
         box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(groups, 1)
-        picture = torch.arange(box.shape[0], device=box.device)[:, None] * len(anchors)
-        thin = ((box[..., 2:] - box[..., :2]) < self.THINNEST).any(2)
-        stay = survivors(box.reshape(-1, 4), score.reshape(-1), (group + picture).reshape(-1), self.OVERLAP)
-        score = score.masked_fill(~stay.view(score.shape) | thin | (score < self.least), -1.0)
-        best, index = score.topk(min(keep[1], score.shape[1]), dim=1)
+        image = torch.arange(box.shape[0], device=box.device)[:, None] * len(anchors)
+        too_thin = ((box[..., 2:] - box[..., :2]) < self.MIN_SIDE).any(2)
+        selected = nms_mask(box.reshape(-1, 4), score.reshape(-1), (group + image).reshape(-1), self.NMS_THRESHOLD)
+        score = score.masked_fill(~selected.view(score.shape) | too_thin | (score < self.min_objectness), -1.0)
+        best, index = score.topk(min(limits[1], score.shape[1]), dim=1)
         return box.gather(1, index[:, :, None].expand(-1, -1, 4)), best
 
-    def learn(
-        self, maps: Sequence[Tensor], batch: Batch, truths: Sequence[Objects]
+    def proposals_and_losses(
+        self, maps: Sequence[Tensor], batch: ImageBatch, truths: Sequence[GroundTruth]
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals of each picture, (P, 4), without gradient; and the losses.
+        """Proposals of each image, (P, 4), without gradient; and the losses.
 
-        The losses are binary cross-entropy of "is something there", and the smooth L1 distance of the offsets of those
-        anchors that have an object.
+        The losses are binary cross-entropy of the objectness, and the smooth L1 distance of the offsets of positive
+        anchors.
         """
         anchors = self.anchors(maps, batch.x)
         with torch.no_grad():
-            said = [self._flat(logits, deltas) for logits, deltas in zip(*self.head(maps), strict=True)]
-            found, scores = self.chosen(said, anchors, batch.sizes, self.learning)
-        every = torch.cat(anchors)
-        matches = [matched(every, truth, ANCHORS) for truth in truths]
-        logits, deltas = self.at(maps, [match.places for match in matches])
-        there = torch.cat([match.objects for match in matches]) >= 0
-        wanted = []
-        for (place, of), truth in zip(matches, truths, strict=True):
-            wanted.append(encoded(truth.learned.boxes[of[of >= 0]], every[place[of >= 0]]))
-        distance = smooth_l1_loss(deltas[there], torch.cat(wanted), beta=1 / 9, reduction="sum")
+            outputs = [self._flatten(logits, deltas) for logits, deltas in zip(*self.head(maps), strict=True)]
+            proposals, scores = self.select(outputs, anchors, batch.sizes, self.train_proposals)
+        all_anchors = torch.cat(anchors)
+        samples = [match_and_sample(all_anchors, truth, ANCHOR_SAMPLING) for truth in truths]
+        logits, deltas = self.predict_at(maps, [sample.indices for sample in samples])
+        positive = torch.cat([sample.objects for sample in samples]) >= 0
+        targets = []
+        for (index, objects), truth in zip(samples, truths, strict=True):
+            targets.append(encode_boxes(truth.trainable.boxes[objects[objects >= 0]], all_anchors[index[objects >= 0]]))
+        distance = smooth_l1_loss(deltas[positive], torch.cat(targets), beta=1 / 9, reduction="sum")
         losses = {
-            "objectness": binary_cross_entropy_with_logits(logits, there.float()),
+            "objectness": binary_cross_entropy_with_logits(logits, positive.float()),
             "proposals": distance / max(len(logits), 1),
         }
-        return [boxes[score >= 0] for boxes, score in zip(found, scores, strict=True)], losses
+        return [boxes[score >= 0] for boxes, score in zip(proposals, scores, strict=True)], losses
 
-    def at(self, maps: Sequence[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """What the head says at some anchors, with a gradient: what it says elsewhere has none.
+    def predict_at(self, maps: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Outputs of the head at selected anchors, with gradient.
 
-        The head sees 3 x 3 cells. Only those about the anchors that are learned from, a few hundred of many thousands,
-        are gone through again and back.
+        The head has a receptive field of 3 x 3 cells. Only the cells about the sampled anchors, a few hundred of many
+        thousands, are computed and differentiated.
 
         Args:
-            places: of each picture, of the anchors of all maps.
+            indices: of the anchors of all feature maps, per image.
         Returns:
-            (S,) logits and (S, 4) offsets, of all pictures.
+            (S,) logits and (S, 4) offsets, of all images.
         """
         head: Any = self.head
         conv, logit, delta = head.conv[0][0], head.cls_logits, head.bbox_pred
         per, channels = logit.out_channels, maps[0].shape[1]
-        sides = torch.tensor([one.shape[2:] for one in maps], device=maps[0].device)  # (L, 2)
+        sides = torch.tensor([features.shape[2:] for features in maps], device=maps[0].device)  # (L, 2)
         cells = sides.prod(1)
-        ends = cells.cumsum(0)  # of the maps, in cells of one picture
-        table = torch.cat([one.permute(0, 2, 3, 1).reshape(-1, channels) for one in maps])  # (Σ B·h·w, C)
-        picture = torch.cat([torch.full_like(some, k) for k, some in enumerate(places)])  # (S,)
-        place = torch.cat(list(places))
-        cell, anchor = place // per, place % per
+        ends = cells.cumsum(0)  # of the feature maps, in cells of one image
+        table = torch.cat([features.permute(0, 2, 3, 1).reshape(-1, channels) for features in maps])  # (Σ B·h·w, C)
+        image = torch.cat([torch.full_like(one, k) for k, one in enumerate(indices)])  # (S,)
+        index = torch.cat(list(indices))
+        cell, anchor = index // per, index % per
         level = torch.searchsorted(ends, cell, right=True)
         height, width = sides[level].unbind(1)
         cell = cell - (ends - cells)[level]
-        near = torch.arange(-1, 2, device=place.device)
-        row = (cell // width)[:, None, None] + near[:, None]  # (S, 3, 1)
-        column = (cell % width)[:, None, None] + near  # (S, 1, 3)
+        neighbours = torch.arange(-1, 2, device=index.device)
+        row = (cell // width)[:, None, None] + neighbours[:, None]  # (S, 3, 1)
+        column = (cell % width)[:, None, None] + neighbours  # (S, 1, 3)
         inside = (row >= 0) & (row < height[:, None, None]) & (column >= 0) & (column < width[:, None, None])
-        first = (ends - cells)[level] * len(places) + picture * cells[level]
-        index = first[:, None, None] + row * width[:, None, None] + column
-        seen = embedding(index.where(inside, 0), table) * inside[..., None]  # (S, 3, 3, C)
-        hidden = linear(seen.flatten(1), conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias).relu()
+        first = (ends - cells)[level] * len(indices) + image * cells[level]
+        source = first[:, None, None] + row * width[:, None, None] + column
+        patches = embedding(source.where(inside, 0), table) * inside[..., None]  # (S, 3, 3, C)
+        hidden = linear(patches.flatten(1), conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias).relu()
         logits = linear(hidden, logit.weight.flatten(1), logit.bias).float()  # (S, A)
         deltas = linear(hidden, delta.weight.flatten(1), delta.bias).float().view(-1, per, 4)
-        own = anchor[:, None]
-        return logits.gather(1, own)[:, 0], deltas.gather(1, own[..., None].expand(-1, 1, 4))[:, 0]
+        column = anchor[:, None]
+        return logits.gather(1, column)[:, 0], deltas.gather(1, column[..., None].expand(-1, 1, 4))[:, 0]

@@ -1,1 +1,1 @@
-"""The page of a run and of a ladder: one HTML file that opens offline, and the model card beside it."""
+"""Report pages of a run, a ladder and a study (one HTML file each, readable offline), and the model card of a run."""

@@ -1,4 +1,4 @@
-"""The page of a ladder: every model in one table, what it costs to be better, then the best model's own sections."""
+"""Report page of a ladder: a table of all models, performance against cost, and sections on the best model."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Literal
 
 from snellen.core.views import Metric, Plot, Series
 from snellen.report import view_html
-from snellen.report.html_text import duration, escaped, large, name, size, unbroken
-from snellen.report.pages.layout import Section, page, together
+from snellen.report.html_text import escape, escape_name, escape_nowrap, format_bytes, format_count, format_duration
+from snellen.report.pages.layout import Section, join_sections, page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One model on the ladder.
+    """One model of the ladder.
 
     Args:
-        status: how it ended; "no time" where the budget was spent before it.
-        headline: the figure all are ranked by, on the test split; None where it failed or was refused.
-        validation: the same on validation, by which choices are made.
-        reason: why it failed or was refused, or what else is to be known.
+        status: "done", "failed", "refused" (the model does not support the data) or "no time" (budget spent before).
+        headline: headline metric on the test split; None if the model failed or was refused.
+        validation: headline metric on the validation split, by which models are selected.
+        reason: why the model failed or was refused, or a remark.
         parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes,
-            seconds_judging: what it costs; the last for validation.
-        on_frontier: no other rung is both better and cheaper.
-        folder: of its run, as the user would type it; "" where there is none.
+            seconds_judging: cost; the last is the evaluation time of the validation split.
+        on_frontier: on the Pareto frontier: no other model is both better and cheaper.
+        folder: of the run, as the user would type it; "" if there is none.
     """
 
     name: str
@@ -43,44 +43,44 @@ class Rung:
 
 
 def ladder_page(title: str, rungs: Sequence[Rung], advice: str, best_sections: str, data_sections: str) -> str:
-    """A whole page on a climb.
+    """The report page of a ladder.
 
     Args:
         title: "The ladder on mnist".
-        rungs: smallest first, those that failed among them.
-        advice: which to take and why, in a sentence.
-        best_sections, data_sections: HTML, from `closer` of the best run and `data_section`.
+        rungs: smallest first, including those that failed.
+        advice: the recommended model and why, in a sentence.
+        best_sections, data_sections: HTML, from `best_model_sections` of the best run and `data_section`.
     """
-    climbed = sum(rung.headline is not None for rung in rungs)
-    over = f"{climbed} model{'s' if climbed != 1 else ''}, smallest first"
-    statement = f'<h1>{escaped(title)}</h1><p class="verdict">{unbroken(advice)}</p>'
-    return page(title, over, statement, "\n".join([ladder_sections(rungs), best_sections, data_sections]))
+    trained = sum(rung.headline is not None for rung in rungs)
+    subject = f"{trained} model{'s' if trained != 1 else ''}, smallest first"
+    header = f'<h1>{escape(title)}</h1><p class="verdict">{escape_nowrap(advice)}</p>'
+    return page(title, subject, header, "\n".join([ladder_sections(rungs), best_sections, data_sections]))
 
 
 def ladder_sections(rungs: Sequence[Rung]) -> str:
-    """The table of the rungs and the plots of the headline against its cost."""
+    """The table of all models and the plots of the headline metric against cost."""
     measured = [rung for rung in rungs if rung.headline is not None and rung.headline.value is not None]
     over = next((rung.headline.over for rung in measured if rung.headline and rung.headline.over), "")
-    words = "● is the frontier: no other model is both better and cheaper."
-    caption = f"± is half of the 95 % interval over {over}. {words}" if over else words
+    frontier = "● marks the Pareto frontier: no other model is both better and cheaper."
+    caption = f"± is half the width of the 95 % confidence interval over {over}. {frontier}" if over else frontier
     plots = "".join(
         view_html.html(plot)
         for plot in (
-            against(measured, "multiply_adds", "multiply-adds a prediction"),
-            against(measured, "seconds_learning", "seconds of learning"),
+            cost_plot(measured, "multiply_adds", "multiply-adds per prediction"),
+            cost_plot(measured, "seconds_learning", "training time [s]"),
         )
         if plot is not None
     )
-    return together(
+    return join_sections(
         [
-            Section(title="The ladder", body=_table(rungs) + f'<p class="small">{unbroken(caption)}</p>'),
-            Section(title="What better costs", body=f'<div class="plots">{plots}</div>' if plots else ""),
+            Section(title="Models", body=_table(rungs) + f'<p class="small">{escape_nowrap(caption)}</p>'),
+            Section(title="Performance against cost", body=f'<div class="plots">{plots}</div>' if plots else ""),
         ]
     )
 
 
-def against(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
-    """The headline against one cost on a logarithmic axis; None where fewer than two rungs have it.
+def cost_plot(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
+    """The headline metric against one cost on a logarithmic axis; None if fewer than two models have it.
 
     Args:
         cost: the name of a field of `Rung`.
@@ -89,26 +89,26 @@ def against(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
     if len(known) < 2:
         return None
     series = []
-    for label, wanted in (("on the frontier", True), ("others", False)):
-        chosen = [(x, rung) for x, rung in known if rung.on_frontier is wanted]
-        figures = [rung.headline for _, rung in chosen if rung.headline is not None]
-        if figures:
+    for label, on_frontier in (("Pareto frontier", True), ("other models", False)):
+        points = [(x, rung) for x, rung in known if rung.on_frontier is on_frontier]
+        metrics = [rung.headline for _, rung in points if rung.headline is not None]
+        if metrics:
             series.append(
                 Series(
                     name=label,
-                    x=[x for x, _ in chosen],
-                    y=[_scaled(m, m.value) for m in figures],
-                    low=[_scaled(m, m.value if m.low is None else m.low) for m in figures],
-                    high=[_scaled(m, m.value if m.high is None else m.high) for m in figures],
-                    labels=[rung.name for _, rung in chosen],
+                    x=[x for x, _ in points],
+                    y=[_scaled(m, m.value) for m in metrics],
+                    low=[_scaled(m, m.value if m.low is None else m.low) for m in metrics],
+                    high=[_scaled(m, m.value if m.high is None else m.high) for m in metrics],
+                    labels=[rung.name for _, rung in points],
                 )
             )
     first = known[0][1].headline
     unit = "%" if first is not None and first.percent else first.unit if first is not None else ""
     return Plot(
-        title=f"Against {axis}",
+        title=f"Headline metric against {axis.removesuffix(' [s]')}",
         x=axis,
-        y=f"result [{unit}]" if unit else "result",
+        y=f"headline metric [{unit}]" if unit else "headline metric",
         style="points",
         log_x=True,
         series=series,
@@ -121,8 +121,8 @@ def _scaled(metric: Metric, value: float | None) -> float | None:
 
 def _table(rungs: Sequence[Rung]) -> str:
     head = "".join(
-        f'<th class="n">{words}</th>'
-        for words in ("result", "parameters", "multiply-adds", "learning", "a prediction", "memory")
+        f'<th class="n">{column}</th>'
+        for column in ("test result", "parameters", "multiply-adds", "training", "per prediction", "peak memory")
     )
     rows = "".join(map(_row, rungs))
     return (
@@ -134,19 +134,19 @@ def _table(rungs: Sequence[Rung]) -> str:
 def _row(rung: Rung) -> str:
     if rung.headline is None:
         return (
-            f'<tr class="out"><td>{name(rung.name)}</td>'
-            f'<td colspan="6">{unbroken(rung.reason or "was not measured")}</td></tr>'
+            f'<tr class="out"><td>{escape_name(rung.name)}</td>'
+            f'<td colspan="6">{escape_nowrap(rung.reason or "not measured")}</td></tr>'
         )
-    mark = '<span class="mark" title="on the frontier">●</span> ' if rung.on_frontier else ""
+    mark = '<span class="mark" title="on the Pareto frontier">●</span> ' if rung.on_frontier else ""
     cells = [
-        unbroken(str(rung.headline)),
-        "–" if rung.parameters is None else large(rung.parameters),
-        "–" if rung.multiply_adds is None else large(rung.multiply_adds),
-        "–" if rung.seconds_learning is None else duration(rung.seconds_learning),
+        escape_nowrap(str(rung.headline)),
+        "–" if rung.parameters is None else format_count(rung.parameters),
+        "–" if rung.multiply_adds is None else format_count(rung.multiply_adds),
+        "–" if rung.seconds_learning is None else format_duration(rung.seconds_learning),
         "–" if rung.milliseconds_a_prediction is None else f"{rung.milliseconds_a_prediction:.3g} ms",
-        "–" if rung.peak_memory_bytes is None else size(rung.peak_memory_bytes),
+        "–" if rung.peak_memory_bytes is None else format_bytes(rung.peak_memory_bytes),
     ]
-    reason = f'<br><span class="small">{unbroken(rung.reason)}</span>' if rung.reason else ""
+    reason = f'<br><span class="small">{escape_nowrap(rung.reason)}</span>' if rung.reason else ""
     numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
-    title = f' title="{escaped(rung.folder)}"' if rung.folder else ""
-    return f"<tr{title}><td>{mark}{name(rung.name)}{reason}</td>{numbers}</tr>"
+    title = f' title="{escape(rung.folder)}"' if rung.folder else ""
+    return f"<tr{title}><td>{mark}{escape_name(rung.name)}{reason}</td>{numbers}</tr>"

@@ -1,4 +1,4 @@
-"""The sheet itself: header with the eye chart, sections below one another, style inside the page."""
+"""Layout of an HTML page: header with an eye chart, sections, embedded style sheet."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from dataclasses import dataclass
 from importlib.resources import files as resources
 
 from snellen.report import palette
-from snellen.report.html_text import escaped
+from snellen.report.html_text import escape
 
-CHART = ("S", "NE", "LLEN")  # from big to small, as on Herman Snellen's chart
+CHART = ("S", "NE", "LLEN")  # rows of decreasing size, as on Herman Snellen's eye chart
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One part of a page. `body` is HTML; `lead` says in a sentence what is to be seen."""
+    """A section of a page. `body` is HTML; `lead` is an introductory sentence."""
 
     title: str
     body: str
     lead: str = ""
 
     def html(self) -> str:
-        lead = f'<p class="lead">{escaped(self.lead)}</p>' if self.lead else ""
-        return f"<section><h2>{escaped(self.title)}</h2>{lead}{self.body}</section>"
+        lead = f'<p class="lead">{escape(self.lead)}</p>' if self.lead else ""
+        return f"<section><h2>{escape(self.title)}</h2>{lead}{self.body}</section>"
 
 
-def together(sections: Sequence[Section]) -> str:
-    """Sections with something in them, one after the other."""
+def join_sections(sections: Sequence[Section]) -> str:
+    """HTML of all sections that are not empty."""
     return "\n".join(section.html() for section in sections if section.body or section.lead)
 
 
-def page(title: str, over: str, statement: str, body: str) -> str:
-    """A whole document that needs nothing outside itself.
+def page(title: str, subject: str, header: str, body: str) -> str:
+    """A complete HTML document without external references.
 
     Args:
         title: of the document.
-        over: the line over the statement: which model, which data.
-        statement: HTML of the header's words.
+        subject: line above the header: model and data.
+        header: HTML of the header.
         body: HTML of the sections.
     """
     chart = "".join(f'<span style="--row:{row}">{letters}</span>' for row, letters in enumerate(CHART))
@@ -48,17 +48,17 @@ def page(title: str, over: str, statement: str, body: str) -> str:
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="Snellen">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{escaped(title)}</title>
+<title>{escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>
-{style()}
+{style_sheet()}
 </style>
 </head>
 <body>
 <main>
 <header>
 <div class="chart" aria-hidden="true">{chart}</div>
-<div><p class="over">{escaped(over)}</p>{statement}</div>
+<div><p class="over">{escape(subject)}</p>{header}</div>
 </header>
 {body}
 </main>
@@ -67,10 +67,10 @@ def page(title: str, over: str, statement: str, body: str) -> str:
 """
 
 
-def style() -> str:
-    """The style sheet, with the colours of the plots for light and dark."""
+def style_sheet() -> str:
+    """The style sheet, with the plot colours of the light and the dark scheme."""
     light, dark = (
-        "".join(f"--c{place + 1}:{colour};" for place, colour in enumerate(colours))
+        "".join(f"--c{k + 1}:{colour};" for k, colour in enumerate(colours))
         for colours in (palette.SERIES, palette.DARK)
     )
     sheet = (resources("snellen.report.pages") / "page.css").read_text(encoding="utf-8")

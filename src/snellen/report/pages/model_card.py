@@ -1,4 +1,4 @@
-"""The model card: `README.md` of a run's folder in the form the model hubs read."""
+"""Model card: `README.md` of a run folder in the format of model hubs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import re
 
 from snellen.core.spec import Boxes, Classes, Labels, Numbers
-from snellen.report.html_text import clean, large, number
-from snellen.report.pages.run_summary import Told
-from snellen.report.pages.sections import command
-from snellen.report.pages.verdicts import SPLITS, things, verdict
+from snellen.report.html_text import clean, format_count, format_number
+from snellen.report.pages.run_summary import RunSummary
+from snellen.report.pages.sections import rerun_command
+from snellen.report.pages.verdicts import SPLITS, baseline_verdict, sample_noun
 
 PIPELINES = {  # (task, modality) -> the hubs' name for it
     ("classify", "image"): "image-classification",
@@ -29,37 +29,41 @@ METRICS = {
 }
 
 
-def card(told: Told) -> str:
-    """Front matter, then what it is, learned from what, how good, how to use it, and where it ends."""
-    spec = told.record.spec
-    said, _ = verdict(told.headline, told.figure, told.baseline.get(told.headline), spec)
-    rows = "".join(f"| {plain(key)} | {plain(str(metric))} |\n" for key, metric in told.metrics[told.split].items())
-    concerns = "".join(
-        f"- {plain(finding.message)} {plain(finding.remedy)}\n" for finding in [*told.findings, *told.data.findings]
+def model_card(summary: RunSummary) -> str:
+    """Front matter, then the model, its data, metrics, use and limits."""
+    spec, metrics = summary.record.spec, summary.metrics[summary.split]
+    verdict, _ = baseline_verdict(
+        summary.headline, summary.headline_metric, summary.baseline.get(summary.headline), spec
     )
-    weights = f"{large(told.cost['parameters'])} parameters. " if told.cost.get("parameters") else ""
-    sizes = ", ".join(f"{number(count)} for {SPLITS[split]}" for split, count in spec.sizes.items())
+    rows = "".join(f"| {escape_markdown(key)} | {escape_markdown(str(metric))} |\n" for key, metric in metrics.items())
+    findings = "".join(
+        f"- {escape_markdown(finding.message)} {escape_markdown(finding.remedy)}\n"
+        for finding in [*summary.findings, *summary.data.findings]
+    )
+    samples = f"{format_number(spec.sizes.get(summary.split, 0))} {SPLITS[summary.split]} {sample_noun(spec)}"
+    weights = f"{format_count(summary.cost['parameters'])} parameters. " if summary.cost.get("parameters") else ""
+    sizes = ", ".join(f"{format_number(count)} {SPLITS[split]}" for split, count in spec.sizes.items())
     return f"""---
-{front_matter(told)}---
+{front_matter(summary)}---
 
-# {plain(told.record.learner)} on {plain(spec.name)}
+# {escape_markdown(summary.record.learner)} on {escape_markdown(spec.name)}
 
-{plain(told.learner.summary)} {plain(told.task.question)}{_answers(told)}
+{escape_markdown(summary.learner.summary)} {escape_markdown(summary.task.question)}{_output_description(summary)}
 
-{weights}Source: {plain(told.learner.source)}.
+{weights}Source: {escape_markdown(summary.learner.source)}.
 
 ## Data
 
-{plain(spec.name)}: {sizes} {things(spec)}.
+{escape_markdown(spec.name)}: {sizes} {sample_noun(spec)}.
 
-## Figures
+## Metrics
 
-Over {number(spec.sizes.get(told.split, 0))} {SPLITS[told.split]} {things(spec)}. ± is half of the 95 % interval.
+Evaluated on {samples}. ± is half the width of the 95 % confidence interval.
 
-| figure | value |
+| metric | value |
 |---|---|
 {rows}
-{plain(said)}
+{escape_markdown(verdict)}
 
 ## Use
 
@@ -70,42 +74,42 @@ run = snellen.load("path/to/this/folder")
 run.predict("FILE")
 ```
 
-To learn it again: `{clean(command(told)).replace("`", "'")}`
+To train this model again: `{clean(rerun_command(summary)).replace("`", "'")}`
 
 ## Limits
 
-It was measured on samples like those it learned from; on others its figures do not hold. Inputs are read as
-`run.json` says (size, channels, range of values).
-{concerns}"""
+The metrics hold for samples from the distribution of the training data only. Inputs are preprocessed as recorded in
+`run.json` (size, channels, range of values).
+{findings}"""
 
 
-def front_matter(told: Told) -> str:
-    """YAML; every text is quoted as JSON, which YAML reads."""
-    spec = told.record.spec
+def front_matter(summary: RunSummary) -> str:
+    """YAML front matter; strings are quoted as JSON, which is valid YAML."""
+    spec = summary.record.spec
     lines = ["library_name: snellen"]
-    pipeline = PIPELINES.get((told.task.name, spec.modality))
+    pipeline = PIPELINES.get((summary.task.name, spec.modality))
     if pipeline:
         lines.append(f"pipeline_tag: {pipeline}")
-    lines.append(f"tags:\n- snellen\n- {json.dumps(clean(told.record.learner))}")
-    known = [METRICS[key] for key in told.metrics[told.split] if key in METRICS]
+    lines.append(f"tags:\n- snellen\n- {json.dumps(clean(summary.record.learner))}")
+    known = [METRICS[key] for key in summary.metrics[summary.split] if key in METRICS]
     if known:
         lines.append("metrics:\n" + "\n".join(f"- {key}" for key in known))
     return "\n".join(lines) + "\n"
 
 
-def plain(text: str) -> str:
-    """Text as Markdown shows it: no markup, no HTML, no table cell of its own."""
+def escape_markdown(text: str) -> str:
+    """Escape Markdown, HTML and table syntax."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", clean(text))
 
 
-def _answers(told: Told) -> str:
-    target = told.record.spec.target
+def _output_description(summary: RunSummary) -> str:
+    target = summary.record.spec.target
     if isinstance(target, Classes | Labels):
-        shown = ", ".join(map(plain, target.names[:20]))
-        more = f" and {number(len(target.names) - 20)} more" if len(target.names) > 20 else ""
+        shown = ", ".join(map(escape_markdown, target.names[:20]))
+        more = f" and {format_number(len(target.names) - 20)} more" if len(target.names) > 20 else ""
         return f" {'One of' if isinstance(target, Classes) else 'Any of'} {shown}{more}."
     if isinstance(target, Boxes):
-        return f" Any number of {', '.join(map(plain, target.names[:20]))}."
+        return f" Any number of {', '.join(map(escape_markdown, target.names[:20]))}."
     if isinstance(target, Numbers):
-        return f" It says {', '.join(map(plain, target.names))}."
+        return f" It predicts {', '.join(map(escape_markdown, target.names))}."
     return ""

@@ -1,45 +1,45 @@
-"""The page of one run, and the files it lies in."""
+"""Report page of one run: `report.html` and the model card."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from snellen.core import files
-from snellen.report.html_text import unbroken
+from snellen.report.html_text import escape_nowrap
 from snellen.report.pages.layout import Section, page
-from snellen.report.pages.model_card import card
-from snellen.report.pages.run_summary import Told
+from snellen.report.pages.model_card import model_card
+from snellen.report.pages.run_summary import RunSummary
 from snellen.report.pages.sections import data_section, model_sections, record_sections
-from snellen.report.pages.verdicts import headline, interval, verdict
+from snellen.report.pages.verdicts import baseline_verdict, headline_html, interval_caption
 
 
-def statement(told: Told) -> str:
-    """HTML of the header: the figure in words, what ± means, and the verdict against the baseline."""
-    spec = told.record.spec
-    said, level = verdict(told.headline, told.figure, told.baseline.get(told.headline), spec)
-    unopened = "" if told.split == "test" else " The test split has not been opened."
+def header_html(summary: RunSummary) -> str:
+    """HTML of the page header: headline metric, comparison with the baseline, meaning of ±."""
+    name, metric, spec = summary.headline, summary.headline_metric, summary.record.spec
+    verdict, level = baseline_verdict(name, metric, summary.baseline.get(name), spec)
+    not_tested = "" if summary.split == "test" else " The test split has not been evaluated."
     return (
-        f"<h1>{headline(told.headline, told.figure, told.split, spec)}</h1>"
-        + (f'<p class="verdict {level}">{unbroken(said)}</p>' if said else "")
-        + f'<p class="small">{unbroken(interval(told.figure) + unopened)}</p>'
+        f"<h1>{headline_html(name, metric, summary.split, spec)}</h1>"
+        + (f'<p class="verdict {level}">{escape_nowrap(verdict)}</p>' if verdict else "")
+        + f'<p class="small">{escape_nowrap(interval_caption(metric) + not_tested)}</p>'
     )
 
 
-def report(told: Told) -> str:
-    """A whole page on one run, in one string that needs nothing outside itself."""
-    over = f"{told.record.learner} on {told.record.spec.name} · {told.task.question}"
-    body = "\n".join([model_sections(told), data_section(told.data), record_sections(told)])
-    return page(f"{told.record.learner} on {told.record.spec.name}", over, statement(told), body)
+def report_html(summary: RunSummary) -> str:
+    """The report page of one run as a self-contained HTML document."""
+    subject = f"{summary.record.learner} on {summary.record.spec.name} · {summary.task.question}"
+    body = "\n".join([model_sections(summary), data_section(summary.data), record_sections(summary)])
+    return page(f"{summary.record.learner} on {summary.record.spec.name}", subject, header_html(summary), body)
 
 
-def closer(told: Told) -> str:
-    """The sections of one model for a page that has a header of its own: a ladder's best."""
-    lines = statement(told).replace("<h1>", '<p class="figure">').replace("</h1>", "</p>")
-    return Section(title=f"{told.record.learner}, looked at closely", body=lines).html() + model_sections(told)
+def best_model_sections(summary: RunSummary) -> str:
+    """Sections on the best model of a ladder, for a page with its own header."""
+    lines = header_html(summary).replace("<h1>", '<p class="figure">').replace("</h1>", "</p>")
+    return Section(title=f"Best model: {summary.record.learner}", body=lines).html() + model_sections(summary)
 
 
-def write_report(folder: Path, told: Told) -> Path:
-    """Writes `report.html` and the model card into the run's folder; returns the page's path."""
-    files.write_text(folder / "report.html", report(told))
-    files.write_text(folder / "README.md", card(told))
+def write_report(folder: Path, summary: RunSummary) -> Path:
+    """Write `report.html` and the model card (`README.md`) into the run folder; return the path of the page."""
+    files.write_text(folder / "report.html", report_html(summary))
+    files.write_text(folder / "README.md", model_card(summary))
     return folder / "report.html"

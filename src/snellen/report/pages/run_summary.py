@@ -1,4 +1,4 @@
-"""All that is known of a finished run, gathered once: what every section of the page reads."""
+"""Summary of a finished run: record, metrics, history, findings and views, as the report reads them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from snellen.core.views import Finding, Metric, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose
-from snellen.report.learning_curves import Row
+from snellen.report.learning_curves import HistoryRow
 
-SHOWN_INSIDE = 16  # samples whose way through the model a learner may draw
+INTERNALS_SAMPLES = 16  # training samples with which a learner may draw the internals of its model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class RunSummary:
     """A finished run as plain data.
 
     Args:
         folder: as the user named it.
-        metrics: split -> name -> figure; "test" is there where it was opened.
-        baseline: figures of the baseline on the split that is judged; empty where the task has none.
-        cost, notes: as `metrics.json` keeps them.
+        metrics: split -> name -> metric; contains "test" if the test split has been evaluated.
+        baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline.
+        cost, notes: as stored in `metrics.json`.
         findings: the diagnosis, causes first.
-        views, inside: what the task shows of the predictions, and the learner of the model.
+        views, inside: views of the predictions (by the task) and of the model's internals (by the learner).
     """
 
     folder: str
@@ -46,7 +46,7 @@ class Told:
     baseline: Mapping[str, Metric]
     cost: Mapping[str, Any]
     notes: Mapping[str, Any]
-    history: Sequence[Row]
+    history: Sequence[HistoryRow]
     findings: Sequence[Finding]
     views: Sequence[View]
     inside: Sequence[View]
@@ -57,7 +57,7 @@ class Told:
 
     @property
     def split(self) -> str:
-        """The split that is judged: test, or validation where the test split has not been opened."""
+        """The evaluated split: test, or validation if the test split has not been evaluated."""
         return "test" if "test" in self.metrics else "val"
 
     @property
@@ -65,49 +65,55 @@ class Told:
         return self.task.headline(self.record.spec)
 
     @property
-    def figure(self) -> Metric:
+    def headline_metric(self) -> Metric:
         return self.metrics[self.split][self.headline]
 
 
-def tell(
+def run_summary(
     folder: Path, record: Record, learner: Learner[Any, Any, Any], model: nn.Module, data: Dataset[Labelled]
-) -> Told:
-    """Reads a run's folder, asks the baseline, and diagnoses.
+) -> RunSummary:
+    """Read a run folder, evaluate the baseline and diagnose the run.
 
     Args:
         model: in evaluation mode, on its device.
-        data: read as the record says.
+        data: preprocessed as in the record.
     Raises:
-        DataError: when the folder has no metrics or predictions.
+        DataError: if the folder has no metrics or predictions.
     """
-    kept = files.read_json(folder / "metrics.json")
+    stored = files.read_json(folder / "metrics.json")
     metrics = {
         split: {name: from_plain(Metric, plain, name) for name, plain in named.items()}
-        for split, named in kept["splits"].items()
+        for split, named in stored["splits"].items()
     }
     split = "test" if "test" in metrics else "val"
-    said: Predictions = read_predictions(folder, split)
+    predictions: Predictions = read_predictions(folder, split)
     history = read_history(folder / "history.jsonl")
-    figures = reference_metrics.baseline_figures(learner.task, data, split)
+    baseline = reference_metrics.baseline_metrics(learner.task, data, split)
     evidence = Evidence(
-        task=learner.task, model=model, data=data, history=history, said=said, metrics=metrics, notes=kept["notes"]
+        task=learner.task,
+        model=model,
+        data=data,
+        history=history,
+        predictions=predictions,
+        metrics=metrics,
+        notes=stored["notes"],
     )
-    empty = not len(said["ids"])
+    empty = not len(predictions["ids"])
     x = data.example("train", evidence.device)
     if data.annotations is None:
-        some = reference_metrics.few(data, "train", SHOWN_INSIDE).samples("train", evidence.device)
-        x = some.take(torch.arange(len(some))).x
-    return Told(
+        subset = reference_metrics.subsample(data, "train", INTERNALS_SAMPLES).samples("train", evidence.device)
+        x = subset.take(torch.arange(len(subset))).x
+    return RunSummary(
         folder=str(folder),
         record=record,
         learner=learner,
         data=data,
         metrics=metrics,
-        baseline=figures,
-        cost=kept["cost"],
-        notes=kept["notes"],
+        baseline=baseline,
+        cost=stored["cost"],
+        notes=stored["notes"],
         history=history,
-        findings=diagnose(evidence, figures),
-        views=[] if empty else learner.task.views(said, data, record.spec),
-        inside=learner.inside(model, x) if len(x) else [],
+        findings=diagnose(evidence, baseline),
+        views=[] if empty else learner.task.views(predictions, data, record.spec),
+        inside=learner.model_views(model, x) if len(x) else [],
     )

@@ -1,4 +1,4 @@
-"""The sections of a run's page, in the order they are read; a ladder takes the same ones."""
+"""Sections of the report page of a run, in their order; the ladder page uses the same sections."""
 
 from __future__ import annotations
 
@@ -11,152 +11,165 @@ from snellen.core.spec import Boxes, Labels, Numbers, PixelClasses, PixelNumbers
 from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.report import view_html
-from snellen.report.html_text import duration, escaped, large, name, number, size, unbroken
-from snellen.report.learning_curves import curves
-from snellen.report.pages.layout import Section, together
-from snellen.report.pages.run_summary import Told
+from snellen.report.html_text import (
+    escape,
+    escape_name,
+    escape_nowrap,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_number,
+)
+from snellen.report.learning_curves import learning_curves
+from snellen.report.pages.layout import Section, join_sections
+from snellen.report.pages.run_summary import RunSummary
 from snellen.report.pages.verdicts import SPLITS as SPLIT_WORDS
 
-MOST_CLASSES = 40  # in the table of counts; beyond, the rarest and the most frequent are shown
-LOOKED_FOR = (
-    "loss at chance, one class for everything, classes never said, the baseline, the gap between training and "
-    "validation, dead units, vanishing and exploding gradients, the learning rate, one batch not learned by heart, "
+MAX_CLASSES = 40  # in the table of counts; of more, only the most frequent and the rarest are shown
+CHECKS = (
+    "loss at chance level, one class for all samples, classes never predicted, not better than the baseline, "
+    "overfitting, dead units, vanishing and exploding gradients, learning rate, one batch that cannot be overfit, "
     "leakage between splits"
 )
-LOOKED_FOR_IN_PLACES = (  # where the truth is told of places in pictures
-    "loss at chance, one class for everything, classes never said, nothing found, objects too small to see, the "
-    "baseline, the gap between training and validation, the learning rate, leakage between splits"
+DENSE_AND_DETECTION_CHECKS = (  # for targets with positions in the image
+    "loss at chance level, one class for all samples, classes never predicted, no detections, objects too small to "
+    "detect, not better than the baseline, overfitting, learning rate, leakage between splits"
 )
 
 
-def model_sections(told: Told) -> str:
-    """Diagnosis, worst errors, curves, what the task shows, cost: all that is said of the model itself."""
-    worst = [view for view in told.views if is_worst(view)]
-    others = [view for view in told.views if not is_worst(view)]
+def model_sections(summary: RunSummary) -> str:
+    """Sections on the model: diagnosis, worst predictions, learning curves, views of the task and of the learner."""
+    worst = [view for view in summary.views if is_worst_view(view)]
+    others = [view for view in summary.views if not is_worst_view(view)]
     lead = worst[0].caption if worst else ""
     worst = [dataclasses.replace(view, title="" if len(worst) == 1 else view.title, caption="") for view in worst]
-    return together(
+    return join_sections(
         [
-            Section(title="Diagnosis", body=diagnosis(told.findings, told.notes, told.data)),
-            Section(title="Where it fails", body="".join(map(view_html.html, worst)), lead=lead),
-            Section(title="Learning", body=plots(curves(told.history)), lead=ending(told.notes)),
-            Section(title="In detail", body=views(others)),
-            Section(title="Inside the model", body=views(told.inside)),
+            Section(title="Diagnosis", body=diagnosis_html(summary.findings, summary.notes, summary.data)),
+            Section(title="Worst predictions", body="".join(map(view_html.html, worst)), lead=lead),
+            Section(
+                title="Learning curves",
+                body=plot_row_html(learning_curves(summary.history)),
+                lead=training_note(summary.notes),
+            ),
+            Section(title="Predictions in detail", body=views_html(others)),
+            Section(title="Model internals", body=views_html(summary.inside)),
         ]
     )
 
 
-def record_sections(told: Told) -> str:
-    """Cost, settings, all figures, versions and the command."""
-    return together(
+def record_sections(summary: RunSummary) -> str:
+    """Sections on the run: cost, settings, all metrics, command and versions."""
+    return join_sections(
         [
-            Section(title="Cost", body=cost(told.cost)),
-            Section(title="Settings", body=settings(told)),
-            Section(title="All figures", body=figures(told.metrics, told.baseline, told.split)),
-            Section(title="To run it again", body=again(told)),
+            Section(title="Cost", body=cost_html(summary.cost)),
+            Section(title="Settings", body=settings_html(summary)),
+            Section(title="All metrics", body=metrics_html(summary.metrics, summary.baseline, summary.split)),
+            Section(title="Reproduce this run", body=rerun_html(summary)),
         ]
     )
 
 
 def data_section(data: Dataset[Labelled]) -> str:
-    """What the data was taken for, its splits, its classes, and what was found in it."""
-    taken = (
-        f"<p>{escaped(data.spec.name)} was taken for {escaped(data.recognised_as)}.</p>" if data.recognised_as else ""
+    """Section on the data: recognised format, splits, class counts, findings."""
+    recognised = (
+        f"<p>{escape(data.spec.name)} was recognised as {escape(data.recognised_as)}.</p>" if data.recognised_as else ""
     )
-    counts = ", ".join(f"{number(n)} {_kind_of_file(kind)}" for kind, n in data.files.items())
-    files = f'<p class="small">Files: {escaped(counts)}.</p>' if counts else ""
-    found = findings(data.findings) if data.findings else '<p class="good">Nothing amiss was found in the data.</p>'
-    return Section(title="Data", body=taken + files + _splits(data) + found).html()
+    counts = ", ".join(f"{format_number(n)} {_kind_of_file(kind)}" for kind, n in data.files.items())
+    files = f'<p class="small">Files: {escape(counts)}.</p>' if counts else ""
+    findings = findings_html(data.findings) if data.findings else '<p class="good">No problems found in the data.</p>'
+    return Section(title="Data", body=recognised + files + _splits_html(data) + findings).html()
 
 
-def is_worst(view: View) -> TypeGuard[ImageGrid | Table]:
-    """Pictures, and tables of errors: what people look at first."""
+def is_worst_view(view: View) -> TypeGuard[ImageGrid | Table]:
+    """Whether a view shows the worst predictions: an image grid, or a table titled "Worst ..."."""
     return isinstance(view, ImageGrid) or (isinstance(view, Table) and view.title.lower().startswith("worst"))
 
 
-def views(shown: Sequence[View]) -> str:
-    """Views in their order; neighbouring plots side by side."""
+def views_html(views: Sequence[View]) -> str:
+    """Views in their order; consecutive plots side by side."""
     parts: list[str] = []
     row: list[View] = []
-    for view in shown:
+    for view in views:
         if isinstance(view, Plot):
             row.append(view)
             continue
-        parts += [plots(row), view_html.html(view)]
+        parts += [plot_row_html(row), view_html.html(view)]
         row = []
-    return "".join([*parts, plots(row)])
+    return "".join([*parts, plot_row_html(row)])
 
 
-def plots(row: Sequence[View]) -> str:
+def plot_row_html(row: Sequence[View]) -> str:
+    """Plots side by side."""
     return f'<div class="plots">{"".join(map(view_html.html, row))}</div>' if row else ""
 
 
-def diagnosis(found: Sequence[Finding], notes: Mapping[str, Any], data: Dataset[Labelled]) -> str:
-    if found:
-        return findings(found)
+def diagnosis_html(findings: Sequence[Finding], notes: Mapping[str, Any], data: Dataset[Labelled]) -> str:
+    """The findings, or the list of checks that passed."""
+    if findings:
+        return findings_html(findings)
     if notes.get("converged") is False:
-        return "<p>The rule did not converge: the last pass still made mistakes.</p>"
-    sought = LOOKED_FOR if data.annotations is None else LOOKED_FOR_IN_PLACES
-    return f'<p><span class="good">Nothing amiss was found.</span> Looked for: {escaped(sought)}.</p>'
+        return "<p>Training did not converge: training samples were still misclassified in the last epoch.</p>"
+    checks = CHECKS if data.annotations is None else DENSE_AND_DETECTION_CHECKS
+    return f'<p><span class="good">No problems found.</span> Checked: {escape(checks)}.</p>'
 
 
-def findings(found: Sequence[Finding]) -> str:
-    """Each finding as a sentence, what to try, and the first places it was seen in."""
+def findings_html(findings: Sequence[Finding]) -> str:
+    """Each finding with its message, its remedy and its first files or rows."""
     items = []
-    for finding in found:
-        remedy = f"<p>{unbroken(finding.remedy)}</p>" if finding.remedy else ""
-        places = "; ".join(name(place) for place in finding.unsaid(5))
-        more = f" and {number(finding.count - 5)} more" if len(finding.where) > 5 and finding.count > 5 else ""
+    for finding in findings:
+        remedy = f"<p>{escape_nowrap(finding.remedy)}</p>" if finding.remedy else ""
+        places = "; ".join(escape_name(place) for place in finding.unmentioned(5))
+        more = f" and {format_number(finding.count - 5)} more" if len(finding.where) > 5 and finding.count > 5 else ""
         where = f'<p class="where">{places}{more}</p>' if places else ""
         level = finding.severity if finding.severity in ("error", "warning") else "note"
-        items.append(f'<li class="{level}"><p>{unbroken(finding.message)}</p>{remedy}{where}</li>')
+        items.append(f'<li class="{level}"><p>{escape_nowrap(finding.message)}</p>{remedy}{where}</li>')
     return f'<ul class="findings">{"".join(items)}</ul>'
 
 
-def ending(notes: Mapping[str, Any]) -> str:
-    """What it began with where it searched for regions, and how it ended where it did not run its full length."""
+def training_note(notes: Mapping[str, Any]) -> str:
+    """A sentence on region proposals, or on training that was shortened by the time limit."""
     if "proposals" in notes:
-        found = notes["proposals"]
+        proposals = notes["proposals"]
         return (
-            f"It was given {found['regions a picture']:.0f} regions a picture, which reach "
-            f"{100 * found['recall at 0.5']:.1f} % of the objects (an overlap of at least one half): "
-            "what they do not reach cannot be found."
+            f"Region proposals: {proposals['regions a picture']:.0f} per image, recall "
+            f"{100 * proposals['recall at 0.5']:.1f} % at IoU 0.5. Objects without a proposal cannot be detected."
         )
     if "cut" in notes:
-        return f"Time ran out after {number(notes['cut']['step'])} of {number(notes['cut']['of'])} steps."
+        step, total = format_number(notes["cut"]["step"]), format_number(notes["cut"]["of"])
+        return f"Training stopped at the time limit after {step} of {total} steps."
     if "fitted" in notes:
-        return (
-            f"The time allowed {number(notes['fitted']['steps'])} of {number(notes['fitted']['of'])} steps; "
-            "the schedule was fitted to them."
-        )
+        steps, total = format_number(notes["fitted"]["steps"]), format_number(notes["fitted"]["of"])
+        return f"The time limit allowed {steps} of {total} steps; the schedule was shortened to {steps} steps."
     return ""
 
 
-def cost(figures: Mapping[str, Any]) -> str:
-    shown = [
-        ("parameters", large, "parameters"),
-        ("multiply_adds", large, "multiply-adds a sample"),
-        ("seconds_learning", duration, "of learning"),
-        ("milliseconds_a_prediction", lambda ms: f"{ms:.3g} ms", "a prediction"),
-        ("peak_memory_bytes", size, "memory at most"),
+def cost_html(cost: Mapping[str, Any]) -> str:
+    """The cost of the model as a list of numbers."""
+    entries = [
+        ("parameters", format_count, "parameters"),
+        ("multiply_adds", format_count, "multiply-adds per sample"),
+        ("seconds_learning", format_duration, "training time"),
+        ("milliseconds_a_prediction", lambda ms: f"{ms:.3g} ms", "per prediction"),
+        ("peak_memory_bytes", format_bytes, "peak memory"),
     ]
     items = "".join(
-        f"<div><dd>{escaped(words(figures[key]))}</dd><dt>{label}</dt></div>"
-        for key, words, label in shown
-        if figures.get(key) is not None
+        f"<div><dd>{escape(format_value(cost[key]))}</dd><dt>{label}</dt></div>"
+        for key, format_value, label in entries
+        if cost.get(key) is not None
     )
     return f'<dl class="figures">{items}</dl>' if items else ""
 
 
-def settings(told: Told) -> str:
-    """Every setting, its value, where that came from, and what it does."""
-    helps = {setting.name: setting.help for setting in core_settings.flat(told.learner.settings)}
+def settings_html(summary: RunSummary) -> str:
+    """A table of all settings: value, source, help text."""
+    helps = {setting.name: setting.help for setting in core_settings.flatten(summary.learner.settings)}
     rows: list[list[Cell]] = [
-        [key, _value(value, helps.get(key, "")), told.record.sources.get(key, ""), helps.get(key, "")]
-        for key, value in told.record.settings.items()
+        [key, _value(value, helps.get(key, "")), summary.record.sources.get(key, ""), helps.get(key, "")]
+        for key, value in summary.record.settings.items()
     ]
-    rows.append(["seed", str(told.record.seed), "", "Decides every random draw."])
-    return view_html.html(Table(title="", columns=["setting", "value", "from", "what it does"], rows=rows))
+    rows.append(["seed", str(summary.record.seed), "", "Seed of the random number generator."])
+    return view_html.html(Table(title="", columns=["setting", "value", "source", "description"], rows=rows))
 
 
 def _value(value: Any, help: str = "") -> str:
@@ -169,48 +182,48 @@ def _value(value: Any, help: str = "") -> str:
     return str(value)
 
 
-def figures(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[str, Metric], split: str) -> str:
-    """Every metric of every split, beside the baseline's."""
+def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[str, Metric], split: str) -> str:
+    """A table of all metrics by split, and of the baseline."""
     splits = [s for s in SPLITS if s in metrics]
     names = list(dict.fromkeys(key for s in splits for key in metrics[s]))
     rows: list[list[Cell]] = [
-        [key, *(_figure(metrics[s].get(key)) for s in splits), _figure(baseline.get(key))] for key in names
+        [key, *(_metric_text(metrics[s].get(key)) for s in splits), _metric_text(baseline.get(key))] for key in names
     ]
-    columns = ["figure", *(SPLIT_WORDS[s] for s in splits), f"baseline, {SPLIT_WORDS[split]}"]
-    caption = "± is half of the 95 % interval over samples."
+    columns = ["metric", *(SPLIT_WORDS[s] for s in splits), f"baseline, {SPLIT_WORDS[split]}"]
+    caption = "± is half the width of the 95 % confidence interval over samples."
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
-def _figure(metric: Metric | None) -> str | None:
+def _metric_text(metric: Metric | None) -> str | None:
     return None if metric is None else str(metric)
 
 
-def again(told: Told) -> str:
-    """The command, and what decides the bits of its result."""
-    record = told.record
+def rerun_html(summary: RunSummary) -> str:
+    """The command and everything that determines its result: versions, device, threads, seed."""
+    record = summary.record
     versions = ", ".join(f"{key} {value}" for key, value in record.versions.items())
     machine = f"{record.device}, {record.threads} thread{'s' if record.threads != 1 else ''}, seed {record.seed}"
-    return f'<pre>{escaped(command(told))}</pre><p class="small">{escaped(versions)}; {escaped(machine)}.</p>'
+    return f'<pre>{escape(rerun_command(summary))}</pre><p class="small">{escape(versions)}; {escape(machine)}.</p>'
 
 
-def command(told: Told) -> str:
-    """What to type to get the same again: the command as typed, else the call from Python."""
-    record = told.record
+def rerun_command(summary: RunSummary) -> str:
+    """The command that reproduces the run: as typed on the command line, or a Python call."""
+    record = summary.record
     if record.command:
         return record.command
     given = {key: record.settings[key] for key, source in record.sources.items() if source == "given"}
     model = repr(record.learner) if record.source_hash is None else record.learner
     data = repr(record.data["data"]) if record.data is not None else "data"
-    words = [data, f"model={model}", *(f"{key}={value!r}" for key, value in given.items()), f"seed={record.seed}"]
-    return f"snellen.train({', '.join(words)})"
+    arguments = [data, f"model={model}", *(f"{key}={value!r}" for key, value in given.items()), f"seed={record.seed}"]
+    return f"snellen.train({', '.join(arguments)})"
 
 
 def _kind_of_file(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _splits(data: Dataset[Labelled]) -> str:
-    """Samples of each split, by class where there are classes."""
+def _splits_html(data: Dataset[Labelled]) -> str:
+    """A table of the number of samples in each split, by class if the target has classes."""
     target = data.spec.target
     splits = [s for s in SPLITS if len(data.splits[s])]
     if target is None or isinstance(target, Numbers | PixelNumbers):
@@ -218,18 +231,22 @@ def _splits(data: Dataset[Labelled]) -> str:
         return view_html.html(Table(title="", columns=["split", "samples"], rows=rows))
     tables = {s: data.counts(s) for s in splits}
     order = sorted(range(len(target.names)), key=lambda k: -target.counts[k] if target.counts else k)
-    caption = _COUNTED.get(type(target), "")
-    if len(order) > MOST_CLASSES:
-        half = MOST_CLASSES // 2
-        caption = f"The {half} most frequent and the {half} rarest of {number(len(order))} classes. {caption}".rstrip()
+    caption = _COUNT_CAPTIONS.get(type(target), "")
+    if len(order) > MAX_CLASSES:
+        half = MAX_CLASSES // 2
+        caption = (
+            f"The {half} most frequent and the {half} rarest of {format_number(len(order))} classes. {caption}".rstrip()
+        )
         order = [*order[:half], *order[-half:]]
     else:
         order = list(range(len(target.names)))
-    rows = [["pictures" if type(target) in _COUNTED else "all", *(len(data.splits[s]) for s in splits)]]
+    rows = [["images" if type(target) in _COUNT_CAPTIONS else "all", *(len(data.splits[s]) for s in splits)]]
     rows += [[target.names[k], *(tables[s][k] for s in splits)] for k in order]
-    word = "label" if isinstance(target, Labels) else "class"
-    columns = [word, *(SPLIT_WORDS[s] for s in splits)]
+    columns = ["label" if isinstance(target, Labels) else "class", *(SPLIT_WORDS[s] for s in splits)]
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
-_COUNTED = {Boxes: "Of a class, objects are counted.", PixelClasses: "Of a class, pixels are counted."}
+_COUNT_CAPTIONS = {
+    Boxes: "The rows of classes count objects.",
+    PixelClasses: "The rows of classes count pixels.",
+}

@@ -1,4 +1,4 @@
-"""The page of a study: the cells in one table, the headline against each setting, what matters, every training."""
+"""Report page of a study: table of cells, headline metric against each setting, importance, all trainings."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from collections.abc import Sequence
 
 from snellen.core.views import Plot, Table
 from snellen.report import view_html
-from snellen.report.html_text import escaped, unbroken
-from snellen.report.pages.layout import Section, page, together
+from snellen.report.html_text import escape, escape_nowrap
+from snellen.report.pages.layout import Section, join_sections, page
 
 
 def study_page(title: str, verdict: str, caption: str, tables: Sequence[Table], plots: Sequence[Plot]) -> str:
-    """A whole page on a study.
+    """The report page of a study.
 
     Args:
-        title: "A study of lr and hidden".
-        verdict: which cell is the best, in a sentence.
+        title: "Study of lr and hidden".
+        verdict: the best cell, in a sentence.
         caption: what ± means.
-        tables: of the cells first; the plots stand after it.
-        plots: the headline against each setting.
+        tables: the table of cells first; the plots follow it.
+        plots: the headline metric against each setting.
     """
-    statement = f'<h1>{escaped(title)}</h1><p class="verdict">{unbroken(verdict)}</p>'
-    drawn = "".join(view_html.html(plot) for plot in plots)
+    header = f'<h1>{escape(title)}</h1><p class="verdict">{escape_nowrap(verdict)}</p>'
+    plots_html = "".join(view_html.html(plot) for plot in plots)
     sections = [
         Section(title=table.title, body=view_html.html(Table(title="", columns=table.columns, rows=table.rows)))
         for table in tables
     ]
     first, rest = sections[:1], sections[1:]
-    note = f'<p class="small">{unbroken(caption)}</p>'
-    body = together(
+    note = f'<p class="small">{escape_nowrap(caption)}</p>'
+    body = join_sections(
         [
-            *(Section(title=one.title, body=one.body + note) for one in first),
-            Section(title="Against each setting", body=f'<div class="plots">{drawn}</div>' if drawn else ""),
+            *(Section(title=section.title, body=section.body + note) for section in first),
+            Section(
+                title="Headline metric against each setting",
+                body=f'<div class="plots">{plots_html}</div>' if plots_html else "",
+            ),
             *rest,
         ]
     )
-    return page(title, f"{len(tables[0].rows)} cells" if tables else "", statement, body)
+    return page(title, f"{len(tables[0].rows)} cells" if tables else "", header, body)

@@ -1,4 +1,4 @@
-"""Which class is this? Learners, simplest first: one line each."""
+"""Learners of the classification task, simplest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baseline that knows nothing but how often each class occurs."""
+"""Majority-class baseline: class frequencies of the training split."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from snellen.tasks.classify.task import TASK
 
 
 @settings
-class BaselineSettings:
-    """There is nothing to set."""
+class BaselineClassifierSettings:
+    """Settings of the baseline (none)."""
 
 
-class Prior(nn.Module):
-    """The same answer for every input: the logarithm of the classes' shares, or the log-odds of each label."""
+class ClassPrior(nn.Module):
+    """Class prior: the same scores for every input, the log frequency of each class or the log-odds of each label."""
 
     probabilistic = True
     logits: Tensor
@@ -33,36 +33,36 @@ class Prior(nn.Module):
         return self.logits.expand(x.shape[0], -1)
 
 
-def preprocessing_of(c: BaselineSettings, spec: Spec) -> Preprocessing:
-    """Pictures at one size, though nothing in them counts: whoever asks for several gets them as one batch."""
-    return fixed_size(spec, most=128)
+def preprocessing_of(c: BaselineClassifierSettings, spec: Spec) -> Preprocessing:
+    """One image size, so that images form batches; the pixels are not used."""
+    return fixed_size(spec, max_side=128)
 
 
-def build(c: BaselineSettings, spec: Spec) -> Prior:
+def build(c: BaselineClassifierSettings, spec: Spec) -> ClassPrior:
     assert isinstance(spec.target, Classes | Labels)
-    return Prior(len(spec.target.names))
+    return ClassPrior(len(spec.target.names))
 
 
-def fit(c: BaselineSettings, data: Dataset[Labelled], model: Prior, run: Run) -> None:
-    """The shares with one sample added to each class, so that none is impossible."""
+def fit(c: BaselineClassifierSettings, data: Dataset[Labelled], model: ClassPrior, run: Run) -> None:
+    """Set the class frequencies, with one sample added to each class (Laplace smoothing)."""
     target = data.spec.target
     assert isinstance(target, Classes | Labels)
     counts = torch.tensor(target.counts, dtype=torch.float64) + 1
     if isinstance(target, Labels):
-        share = counts / (data.spec.sizes["train"] + 2)
-        model.logits.copy_(torch.log(share / (1 - share)))
+        probability = counts / (data.spec.sizes["train"] + 2)
+        model.logits.copy_(torch.log(probability / (1 - probability)))
     else:
         model.logits.copy_(torch.log(counts / counts.sum()))
     model.to(run.device)
 
 
-LEARNER = Learner[BaselineSettings, Dataset[Labelled], Prior](
+LEARNER = Learner[BaselineClassifierSettings, Dataset[Labelled], ClassPrior](
     name="baseline",
-    summary="Always the most frequent class: what every other model must beat.",
-    source="the classes' shares, with Laplace's rule of succession",
+    summary="Majority-class baseline: always predicts the most frequent class.",
+    source="class frequencies with Laplace smoothing",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
-    settings=BaselineSettings,
+    settings=BaselineClassifierSettings,
     preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,

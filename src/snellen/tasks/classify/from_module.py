@@ -1,4 +1,4 @@
-"""A plain `nn.Module` of the user's as a learner."""
+"""Learner from a user's PyTorch module."""
 
 from __future__ import annotations
 
@@ -16,54 +16,56 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
+from snellen.tasks.classify.objective import ClassBalanceSettings, ClassificationNetwork, CrossEntropyObjective
 from snellen.tasks.classify.task import TASK
 from snellen.training.settings import TrainingSettings
-from snellen.training.supervised import check_outputs, learn
+from snellen.training.supervised import check_outputs, fit_supervised
 
 
 @settings
-class OwnSettings:
-    """How a network of one's own learns."""
+class ModuleClassifierSettings:
+    """Settings of a user's PyTorch module."""
 
     image_size: int | None = None
-    """Pixels a side that pictures are resized to; auto: their usual size, at most 128."""
-    descent: TrainingSettings = TrainingSettings(epochs=20)
+    """Image size: side in pixels that images are resized to; auto: their typical size, at most 128."""
+    training: TrainingSettings = TrainingSettings(epochs=20)
     augment: Augment = Augment()
-    weighting: Weighting = Weighting()
+    class_balance: ClassBalanceSettings = ClassBalanceSettings()
 
 
-def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Logits]:
-    """A learner around a module that takes standardised (B, ...) float inputs and returns (B, K) logits.
+def learner(module: nn.Module) -> Learner[ModuleClassifierSettings, Dataset[Labelled], ClassificationNetwork]:
+    """Learner around a module that takes standardised (B, ...) float inputs and returns (B, K) logits.
 
-    The module itself is left as it is; every training starts from a copy.
+    The module itself is not changed; every training run starts from a copy.
     """
 
-    def preprocessing_of(c: OwnSettings, spec: Spec) -> Preprocessing:
-        return fixed_size(spec, most=128, asked=c.image_size)
+    def preprocessing_of(c: ModuleClassifierSettings, spec: Spec) -> Preprocessing:
+        return fixed_size(spec, max_side=128, requested=c.image_size)
 
-    def build(c: OwnSettings, spec: Spec) -> Logits:
-        return Logits(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), copy.deepcopy(module)))
+    def build(c: ModuleClassifierSettings, spec: Spec) -> ClassificationNetwork:
+        return ClassificationNetwork(
+            Network(Standardize(spec.input, preprocessing_of(c, spec).channels), copy.deepcopy(module))
+        )
 
-    def fit(c: OwnSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
+    def fit(c: ModuleClassifierSettings, data: Dataset[Labelled], model: ClassificationNetwork, run: Run) -> None:
         assert isinstance(data.spec.target, Classes | Labels)
         check_outputs(model, len(data.spec.target.names), data, run)
-        learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, c.augment)
+        fit_supervised(model, CrossEntropyObjective(data.spec, c.class_balance, run), data, run, c.training, c.augment)
 
     def suggest(spec: Spec) -> dict[str, Suggestion]:
         return {}
 
-    made: Any = Learner[OwnSettings, Dataset[Labelled], Logits](
+    result: Any = Learner[ModuleClassifierSettings, Dataset[Labelled], ClassificationNetwork](
         name=type(module).__name__,
-        summary="A module of the user's own.",
+        summary="PyTorch module of the user.",
         source="the user",
         task=TASK,
         accepts=frozenset({"vector", "image"}),
-        settings=OwnSettings,
+        settings=ModuleClassifierSettings,
         suggest=suggest,
         preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,
         parts=(module,),
     )
-    return made  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""k nearest neighbours: what the most similar training samples are.
+"""k-nearest-neighbours classification.
 
 Source: Cover and Hart 1967; lecture 004, "Knn: 96.8".
 """
@@ -15,25 +15,25 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, read_shape
+from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.neighbours import Neighbours
-from snellen.tasks.classify.task import TASK, one_class
-from snellen.training.supervised import all_samples, some
+from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.training.supervised import all_samples, subset
 
 
 @settings
-class KNNSettings:
-    """How many are asked."""
+class KNNClassifierSettings:
+    """Settings of k-nearest-neighbours classification."""
 
-    k: Annotated[int, Limit(least=1)] = 3
-    """Neighbours that vote."""
+    k: Annotated[int, Limit(min=1)] = 3
+    """Number of nearest neighbours that vote."""
 
 
-class Voting(nn.Module):
-    """The class that most of the k nearest have, of equally many the first.
+class KNNClassifier(nn.Module):
+    """k-nearest-neighbours classifier: the most frequent class among the k nearest samples, on ties the first.
 
-    A class with v votes has the probability (v + 1/K) / (k + 1): one more vote is shared by all K classes, so that
-    none is impossible.
+    A class with v votes has the probability (v + 1/K) / (k + 1): one additional vote is divided among all K classes,
+    so that none has probability zero.
     """
 
     probabilistic = True
@@ -46,7 +46,7 @@ class Voting(nn.Module):
 
     def votes(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, K) votes."""
-        y = self.neighbours.of(x, self.k)  # (B, k)
+        y = self.neighbours.nearest_targets(x, self.k)  # (B, k)
         return (y[:, :, None] == torch.arange(self.classes, device=y.device)).sum(1)
 
     def scores(self, x: Tensor) -> Tensor:
@@ -54,32 +54,32 @@ class Voting(nn.Module):
         return ((votes + 1 / self.classes) / (votes.sum(1, keepdim=True) + 1)).log()
 
 
-def build(c: KNNSettings, spec: Spec) -> Voting:
+def build(c: KNNClassifierSettings, spec: Spec) -> KNNClassifier:
     assert isinstance(spec.target, Classes)
-    neighbours = Neighbours(spec.input, read_shape(spec, preprocessing_of(c, spec)), torch.empty(0, dtype=torch.int64))
-    return Voting(neighbours, c.k, len(spec.target.names))
+    neighbours = Neighbours(spec.input, input_shape(spec, preprocessing_of(c, spec)), torch.empty(0, dtype=torch.int64))
+    return KNNClassifier(neighbours, c.k, len(spec.target.names))
 
 
-def preprocessing_of(c: KNNSettings, spec: Spec) -> Preprocessing:
-    return fixed_size(spec, most=32)
+def preprocessing_of(c: KNNClassifierSettings, spec: Spec) -> Preprocessing:
+    return fixed_size(spec, max_side=32)
 
 
-def fit(c: KNNSettings, data: Dataset[Labelled], model: Voting, run: Run) -> None:
+def fit(c: KNNClassifierSettings, data: Dataset[Labelled], model: KNNClassifier, run: Run) -> None:
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.neighbours.standardize.learn(some(train).x, data.value_range, alike=True)
+    model.neighbours.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     x, y, _ = all_samples(train)
-    model.neighbours.remember(x, y)
+    model.neighbours.store_samples(x, y)
 
 
-LEARNER = Learner[KNNSettings, Dataset[Labelled], Voting](
+LEARNER = Learner[KNNClassifierSettings, Dataset[Labelled], KNNClassifier](
     name="knn",
-    summary="The vote of the k nearest training samples; nothing is learned, everything is kept.",
+    summary="k-nearest-neighbours classification: majority vote of the k nearest training samples.",
     source="Cover and Hart 1967; lecture 004",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
-    settings=KNNSettings,
-    unsupported_reason=one_class,
+    settings=KNNClassifierSettings,
+    unsupported_reason=labels_unsupported,
     preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,

@@ -1,4 +1,4 @@
-"""Every architecture as a classifier."""
+"""Classifiers from all architectures."""
 
 from __future__ import annotations
 
@@ -6,46 +6,48 @@ from typing import Any
 
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Architecture
-from snellen.architectures.pretrained import begin, there
+from snellen.architectures.pretrained import check_weights, load_pretrained
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import joined
+from snellen.core.settings import merge_groups
 from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
+from snellen.tasks.classify.objective import ClassBalanceSettings, ClassificationNetwork, CrossEntropyObjective
 from snellen.tasks.classify.task import TASK
-from snellen.training.supervised import learn
+from snellen.training.supervised import fit_supervised
 
-ADDS = Weighting  # to the settings of an architecture
+ADDS = ClassBalanceSettings  # settings added to those of an architecture
 
 
-def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], Logits]:
-    """The architecture with as many outputs as there are classes, under cross-entropy."""
+def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], ClassificationNetwork]:
+    """Learner of an architecture with one output per class, trained with cross-entropy."""
 
     def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
-        return architecture.preprocessing_of(c.network.start, spec)
+        return architecture.preprocessing_of(c.network.init, spec)
 
-    def build(c: Any, spec: Spec) -> Logits:
+    def build(c: Any, spec: Spec) -> ClassificationNetwork:
         assert isinstance(spec.target, Classes | Labels)
-        body = architecture.built(c.network, spec, len(spec.target.names))
-        return Logits(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body))
+        body = architecture.build(c.network, spec, len(spec.target.names))
+        return ClassificationNetwork(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body))
 
-    def fit(c: Any, data: Dataset[Labelled], model: Logits, run: Run) -> None:
-        begin(architecture, c.network.start, model.network, run)
-        learn(model, ByCrossEntropy(data.spec, c.task, run), data, run, c.network.descent, c.network.augment)
+    def fit(c: Any, data: Dataset[Labelled], model: ClassificationNetwork, run: Run) -> None:
+        load_pretrained(architecture, c.network.init, model.network, run)
+        fit_supervised(
+            model, CrossEntropyObjective(data.spec, c.task, run), data, run, c.network.training, c.network.augment
+        )
 
-    return Learner[Any, Dataset[Labelled], Logits](
+    return Learner[Any, Dataset[Labelled], ClassificationNetwork](
         name=architecture.name,
         summary=architecture.summary,
         source=architecture.source,
         task=TASK,
         accepts=architecture.accepts,
-        settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
-        suggest=architecture.suggested,
+        settings=merge_groups(architecture.settings.__name__, network=architecture.settings, task=ADDS),
+        suggest=architecture.suggestions,
         unsupported_reason=architecture.unsupported_reason,
-        needs=lambda c, spec: there(architecture, c.network.start),
+        check_requirements=lambda c, spec: check_weights(architecture, c.network.init),
         preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,

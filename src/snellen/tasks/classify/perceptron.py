@@ -1,7 +1,7 @@
-"""The perceptron: a hyperplane moved by each mistake.
+"""Perceptron (Rosenblatt 1958).
 
-Source: Rosenblatt 1958; lecture 000, w += ρ (y − ŷ) x; lecture 001, step function; Novikoff 1962 for the bound on
-the number of updates, (R/γ)².
+Source: Rosenblatt 1958; lecture 000, w += ρ (y − ŷ) x; lecture 001, step function; Novikoff 1962, the bound (R/γ)² on
+the number of updates.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.batches import Batches
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, flat_size
+from snellen.data.image_size import fixed_size, flattened_size
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.task import TASK, one_class
-from snellen.training.supervised import some
+from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.training.supervised import subset
 
 
 @settings
 class PerceptronSettings:
-    """The rule has a rate and an end."""
+    """Settings of the perceptron."""
 
-    epochs: Annotated[int, Limit(least=1)] = 10
-    """Most passes over the training data; it ends earlier after one without a mistake."""
+    epochs: Annotated[int, Limit(min=1)] = 10
+    """Epochs: maximum number; training ends earlier after an epoch without a mistake."""
     lr: Annotated[float, Limit(above=0)] = 1.0
-    """ρ, how far a mistake moves the hyperplane."""
+    """Learning rate ρ of the updates."""
 
 
 class Perceptron(nn.Module):
-    """One hyperplane a class, that class against the rest; the one furthest on the right side answers.
+    """Multi-class perceptron, one hyperplane per class (one vs. rest); the class with the highest score is predicted.
 
-    w: (K, D + 1) weights, the last the offset. The scores are no probabilities.
+    w: (K, D + 1) weights, the last the bias. The scores are not probabilities.
     """
 
     probabilistic = False
@@ -48,27 +48,27 @@ class Perceptron(nn.Module):
         self.register_buffer("w", torch.zeros(classes, inputs + 1))
 
     def scores(self, x: Tensor) -> Tensor:
-        return with_one(self.standardize(x)) @ self.w.T
+        return append_one(self.standardize(x)) @ self.w.T
 
 
-def with_one(x: Tensor) -> Tensor:
-    """(B, ...) to (B, D + 1): flattened, with a one for the offset."""
-    flat = x.flatten(1)
-    return torch.cat([flat, flat.new_ones(flat.shape[0], 1)], dim=1)
+def append_one(x: Tensor) -> Tensor:
+    """Flatten (B, ...) to (B, D + 1), with a one for the bias."""
+    flattened = x.flatten(1)
+    return torch.cat([flattened, flattened.new_ones(flattened.shape[0], 1)], dim=1)
 
 
-def passing(w: Tensor, x: Tensor, y: Tensor, rate: float) -> int:
-    """The perceptron rule over some samples, in their order; `w` is changed in place.
+def apply_perceptron_rule(w: Tensor, x: Tensor, y: Tensor, rate: float) -> int:
+    """Apply the perceptron rule to samples in their order; changes `w` in place.
 
     Args:
         w: (K, D) weights. x: (N, D). y: (N, K) zeros and ones.
     Returns:
-        How many mistakes were made, each an update.
+        The number of mistakes, each an update.
     """
     mistakes = 0
     for sample, truth in zip(x, y, strict=True):
-        said = (w @ sample > 0).float()  # the step function
-        error = truth - said  # (K,) in −1, 0, 1
+        predicted = (w @ sample > 0).float()  # the step function
+        error = truth - predicted  # (K,) in −1, 0, 1
         if error.any():
             w += rate * torch.outer(error, sample)
             mistakes += int(error.abs().sum())
@@ -79,56 +79,56 @@ def build(c: PerceptronSettings, spec: Spec) -> Perceptron:
     assert isinstance(spec.target, Classes)
     return Perceptron(
         Standardize(spec.input, preprocessing_of(c, spec).channels),
-        flat_size(spec, preprocessing_of(c, spec)),
+        flattened_size(spec, preprocessing_of(c, spec)),
         len(spec.target.names),
     )
 
 
 def preprocessing_of(c: PerceptronSettings, spec: Spec) -> Preprocessing:
-    return fixed_size(spec, most=64)
+    return fixed_size(spec, max_side=64)
 
 
 def fit(c: PerceptronSettings, data: Dataset[Labelled], model: Perceptron, run: Run) -> None:
-    """Passes until one is without a mistake. A step is a block of samples, so that a stop waits for seconds only."""
+    """Train until an epoch has no mistake. A step is a block of samples, so that training can stop within seconds."""
     train = data.samples("train")
-    model.standardize.learn(some(train).x, data.value_range)
+    model.standardize.fit(subset(train).x, data.value_range)
     blocks = Batches(train, 2000, run.seed)
     classes = model.w.shape[0]
     mistakes = run.once("mistakes", lambda: torch.zeros((), dtype=torch.int64))
     updates = run.once("updates", lambda: torch.zeros((), dtype=torch.int64))
     run.keep(model=model)
-    for step in run.steps(c.epochs * len(blocks), about=blocks.names):
+    for step in run.steps(c.epochs * len(blocks), describe=blocks.names):
         if step % len(blocks) == 0:
             mistakes.zero_()
         batch = blocks.at(step)
-        x = with_one(model.standardize(batch.x))
+        x = append_one(model.standardize(batch.x))
         y = nn.functional.one_hot(batch.y, classes).float()
-        made = passing(model.w, x, y, c.lr)
-        mistakes += made
-        updates += made
+        errors = apply_perceptron_rule(model.w, x, y, c.lr)
+        mistakes += errors
+        updates += errors
         if (step + 1) % len(blocks) == 0:
             run.log(mistakes=float(mistakes), updates=float(updates))
             if not mistakes:
-                run.enough()
-    passes = c.epochs
+                run.end_loop()
+    epochs = c.epochs
     run.notes["converged"] = bool(mistakes == 0)
     if mistakes:
-        run.say(
-            f"The perceptron did not converge: {int(mistakes):,} mistakes in pass {passes}. "
-            "Either the classes cannot be parted by hyperplanes, or it needs more --passes."
+        run.message(
+            f"The perceptron did not converge: {int(mistakes):,} mistakes in epoch {epochs}. "
+            "The classes are not linearly separable, or it needs more --epochs."
         )
     model.to(run.device)
 
 
 LEARNER = Learner[PerceptronSettings, Dataset[Labelled], Perceptron](
     name="perceptron",
-    summary="Rosenblatt's rule: each mistake moves a hyperplane towards the sample.",
+    summary="Perceptron: linear classifier, updated at each misclassified sample (Rosenblatt's rule).",
     source="Rosenblatt 1958; lectures 000, 001, 003",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=PerceptronSettings,
     preprocessing_of=preprocessing_of,
-    unsupported_reason=one_class,
+    unsupported_reason=labels_unsupported,
     build=build,
     fit=fit,
 )

@@ -1,6 +1,6 @@
-"""The probe: features of a pretrained network, frozen, under logistic regression or the nearest neighbours' vote.
+"""Linear probe and k-NN probe: frozen features of a pretrained network.
 
-With few pictures the strongest baseline there is: what the network learned from many is not overwritten by few.
+A strong baseline with few images: the pretrained features are not changed by them.
 Source: Donahue et al. 2014, "DeCAF"; Kornblith, Shlens and Le 2019, "Do better ImageNet models transfer better?".
 """
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import Architecture, Start
-from snellen.architectures.pretrained import MissingWeights, begin, there
-from snellen.core.errors import UsageError, nearest
+from snellen.architectures.architecture import Architecture, InitSettings
+from snellen.architectures.pretrained import MissingWeights, check_weights, load_pretrained
+from snellen.core.errors import UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
@@ -22,30 +22,30 @@ from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.task import TASK, one_class
+from snellen.tasks.classify.task import TASK, labels_unsupported
 
-BLOCK = 64  # pictures whose features are computed at once
-STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C of the logistic regression that validation chooses from
-NEIGHBOURS = (1, 3, 5, 9, 15)  # likewise k
+BATCH_SIZE = 64  # images per forward pass
+INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)  # values of C compared on the validation split
+K_VALUES = (1, 3, 5, 9, 15)  # values of k compared on the validation split
 
 
 @settings
 class ProbeSettings:
-    """Whose features, and what answers from them."""
+    """Settings of the probe: pretrained encoder and classifier head."""
 
     encoder: str = "resnet18"
-    """The network, by its learner's name."""
+    """Encoder: name of the architecture whose features are used."""
     head: Literal["logistic", "neighbours"] = "logistic"
-    """Who answers: logistic regression, or the vote of the nearest neighbours by cosine."""
+    """Classifier head: logistic regression, or k nearest neighbours by cosine similarity."""
     C: Annotated[float, Limit(above=0)] | None = None
-    """C of the logistic regression, the inverse of its penalty; auto: chosen on validation."""
-    k: Annotated[int, Limit(least=1)] | None = None
-    """Neighbours; auto: chosen on validation."""
-    start: Start = Start(pretrained="published")
+    """C of the logistic regression, the inverse of its L2 penalty; auto: chosen on the validation split."""
+    k: Annotated[int, Limit(min=1)] | None = None
+    """Number of nearest neighbours; auto: chosen on the validation split."""
+    init: InitSettings = InitSettings(pretrained="published")
 
 
-class Features(nn.Module):
-    """A network without its head. (B, ...) raw inputs to (B, F)."""
+class FeatureExtractor(nn.Module):
+    """Feature extractor: a network without its last linear layer, (B, ...) raw inputs to (B, F)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class Features(nn.Module):
         return y.flatten(1)
 
 
-class Linear(nn.Module):
-    """Logistic regression on the features."""
+class LinearProbe(nn.Module):
+    """Linear probe: logistic regression on frozen features."""
 
     probabilistic = True
 
-    def __init__(self, features: Features, classes: int) -> None:
+    def __init__(self, features: FeatureExtractor, classes: int) -> None:
         super().__init__()
         self.features = features
         self.head = nn.Linear(features.width, classes)
@@ -76,19 +76,19 @@ class Linear(nn.Module):
         return y
 
 
-class Voting(nn.Module):
-    """The vote of the training samples whose features point the same way.
+class KNNProbe(nn.Module):
+    """k-NN probe: vote of the training samples with the highest cosine similarity of features.
 
     kept: (N, F) features of unit length. votes: (N, K) zeros and ones.
     """
 
     probabilistic = True
-    grows = ("kept", "votes")
+    variable_length = ("kept", "votes")
     kept: Tensor
     votes: Tensor
     k: Tensor
 
-    def __init__(self, features: Features, classes: int) -> None:
+    def __init__(self, features: FeatureExtractor, classes: int) -> None:
         super().__init__()
         self.features = features
         self.register_buffer("kept", torch.zeros(0, features.width))
@@ -99,111 +99,111 @@ class Voting(nn.Module):
         return self.vote(nn.functional.normalize(self.features(x)), int(self.k))
 
     def vote(self, features: Tensor, k: int) -> Tensor:
-        """(B, F) of unit length to (B, K) log-shares, each class with the k-th part of a vote in hand."""
-        near = (features @ self.kept.T).topk(k, dim=1).indices  # (B, k)
-        share = self.votes[near].sum(1)
+        """(B, F) features of unit length to (B, K) log-probabilities, with 1/K of a vote added to each class."""
+        nearest = (features @ self.kept.T).topk(k, dim=1).indices  # (B, k)
+        votes = self.votes[nearest].sum(1)
         classes = self.votes.shape[1]
-        return torch.log((share + 1 / classes) / (k + 1))
+        return torch.log((votes + 1 / classes) / (k + 1))
 
 
-def encoder(c: ProbeSettings) -> Architecture[object]:
+def encoder_architecture(c: ProbeSettings) -> Architecture[object]:
     if c.encoder not in ARCHITECTURES:
-        raise UsageError(f"--encoder cannot be {c.encoder!r}", nearest(c.encoder, list(ARCHITECTURES)))
+        raise UsageError(f"--encoder cannot be {c.encoder!r}", suggest_name(c.encoder, list(ARCHITECTURES)))
     return ARCHITECTURES[c.encoder]
 
 
-def needs(c: ProbeSettings, spec: Spec) -> None:
-    if c.start.origin is None:
-        raise UsageError("A probe looks through a pretrained network", "Give --pretrained published, a run, or a file.")
+def check_requirements(c: ProbeSettings, spec: Spec) -> None:
+    if c.init.initial_weights is None:
+        raise UsageError("A probe needs a pretrained network", "Give --pretrained published, a run, or a file.")
     try:
-        there(encoder(c), c.start)
+        check_weights(encoder_architecture(c), c.init)
     except MissingWeights as missing:
         raise MissingWeights(missing.cause, f"{missing.remedy.split(';')[0]}; or give --pretrained RUN.") from None
 
 
 def preprocessing_of(c: ProbeSettings, spec: Spec) -> Preprocessing:
-    return encoder(c).preprocessing_of(c.start, spec)
+    return encoder_architecture(c).preprocessing_of(c.init, spec)
 
 
-def build(c: ProbeSettings, spec: Spec) -> Linear | Voting:
+def build(c: ProbeSettings, spec: Spec) -> LinearProbe | KNNProbe:
     assert isinstance(spec.target, Classes)
-    architecture, preprocessing = encoder(c), preprocessing_of(c, spec)
+    architecture, preprocessing = encoder_architecture(c), preprocessing_of(c, spec)
     assert preprocessing.size is not None
     assert preprocessing.channels is not None
     classes = len(spec.target.names)
     body = architecture.body(architecture.settings(), (preprocessing.channels, *preprocessing.size), classes)
-    features = Features(Network(Standardize(spec.input, preprocessing.channels), body))
-    return Linear(features, classes) if c.head == "logistic" else Voting(features, classes)
+    features = FeatureExtractor(Network(Standardize(spec.input, preprocessing.channels), body))
+    return LinearProbe(features, classes) if c.head == "logistic" else KNNProbe(features, classes)
 
 
-def fit(c: ProbeSettings, data: Dataset[Labelled], model: Linear | Voting, run: Run) -> None:
-    """Features once, then a convex problem or none."""
-    begin(encoder(c), c.start, model.features.network, run)
+def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe, run: Run) -> None:
+    """Extract the features once, then fit the logistic regression or store the neighbours."""
+    load_pretrained(encoder_architecture(c), c.init, model.features.network, run)
     model.to(run.device).eval()
-    train, held = data.samples("train", run.device), data.samples("val", run.device)
-    x, y = described(model.features, train)
-    held_x, held_y = described(model.features, held)
-    if isinstance(model, Linear):
-        _regress(c, model, (x, y), (held_x, held_y), run)
+    train, validation = data.samples("train", run.device), data.samples("val", run.device)
+    x, y = extract_features(model.features, train)
+    validation_x, validation_y = extract_features(model.features, validation)
+    if isinstance(model, LinearProbe):
+        _fit_logistic_regression(c, model, (x, y), (validation_x, validation_y), run)
         return
     model.kept = nn.functional.normalize(x)
     model.votes = nn.functional.one_hot(y, model.votes.shape[1]).float()
-    choices = [k for k in NEIGHBOURS if k <= len(x)] if c.k is None else [min(c.k, len(x))]
-    near = nn.functional.normalize(held_x)
-    right = [float((model.vote(near, k).argmax(1) == held_y).float().sum()) for k in choices]
-    model.k.fill_(choices[right.index(max(right))])
+    choices = [k for k in K_VALUES if k <= len(x)] if c.k is None else [min(c.k, len(x))]
+    nearest = nn.functional.normalize(validation_x)
+    correct = [float((model.vote(nearest, k).argmax(1) == validation_y).float().sum()) for k in choices]
+    model.k.fill_(choices[correct.index(max(correct))])
     run.notes["k"] = int(model.k)
     model.to(run.device)
 
 
-def described(features: Features, samples: Samples) -> tuple[Tensor, Tensor]:
-    """(N, F) float32 and (N,) of a whole split."""
-    found, truth = [torch.zeros(0, features.width)], [torch.zeros(0, dtype=torch.int64)]
+def extract_features(features: FeatureExtractor, samples: Samples) -> tuple[Tensor, Tensor]:
+    """Features (N, F) float32 and classes (N,) of a split."""
+    parts, truth = [torch.zeros(0, features.width)], [torch.zeros(0, dtype=torch.int64)]
     with torch.inference_mode():
-        for batch in samples.in_order(BLOCK):
-            found.append(features(batch.x).float().cpu())
+        for batch in samples.in_order(BATCH_SIZE):
+            parts.append(features(batch.x).float().cpu())
             truth.append(batch.y.cpu())
-    return torch.cat(found).clone(), torch.cat(truth).clone()
+    return torch.cat(parts).clone(), torch.cat(truth).clone()
 
 
-def _regress(
-    c: ProbeSettings, model: Linear, train: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], run: Run
+def _fit_logistic_regression(
+    c: ProbeSettings, model: LinearProbe, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], run: Run
 ) -> None:
-    """Logistic regression by scikit-learn on standardised features; the standardising goes into the weights."""
+    """Fit scikit-learn's logistic regression to standardised features; the weights include the standardisation."""
     from sklearn.linear_model import LogisticRegression
 
     x, y = train
     mean, std = x.double().mean(0), x.double().std(0, correction=0).clamp(min=1e-6)
     standard = ((x.double() - mean) / std).numpy()
-    held_x = ((held[0].double() - mean) / std).numpy()
-    best, taken = -1.0, None
-    for strength in STRENGTHS if c.C is None and len(held_x) else (c.C or 1.0,):
-        solved = LogisticRegression(C=strength, max_iter=1000).fit(standard, y.numpy())
-        right = float(solved.score(held_x, held[1].numpy())) if len(held_x) else 0.0
-        if right > best:
-            best, taken = right, solved
-            run.notes["strength"] = strength
-    assert taken is not None
-    weight, bias = torch.from_numpy(taken.coef_), torch.from_numpy(taken.intercept_)
-    if len(weight) == 1:  # of two classes scikit-learn keeps one row
+    validation_x = ((validation[0].double() - mean) / std).numpy()
+    best_score, best_regression = -1.0, None
+    for inverse_penalty in INVERSE_PENALTIES if c.C is None and len(validation_x) else (c.C or 1.0,):
+        regression = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(standard, y.numpy())
+        correct = float(regression.score(validation_x, validation[1].numpy())) if len(validation_x) else 0.0
+        if correct > best_score:
+            best_score, best_regression = correct, regression
+            run.notes["strength"] = inverse_penalty
+    assert best_regression is not None
+    weight, bias = torch.from_numpy(best_regression.coef_), torch.from_numpy(best_regression.intercept_)
+    if len(weight) == 1:  # for two classes scikit-learn returns one row
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    seen = torch.from_numpy(taken.classes_).long()
+    present = torch.from_numpy(best_regression.classes_).long()
     with torch.no_grad():
         model.head.weight.zero_()
-        model.head.bias.fill_(-1e4)  # a class without a sample is never the answer
-        model.head.weight[seen] = (weight / std).to(model.head.weight)
-        model.head.bias[seen] = (bias - (weight / std) @ mean).to(model.head.bias)
+        model.head.bias.fill_(-1e4)  # a class without a sample is never predicted
+        model.head.weight[present] = (weight / std).to(model.head.weight)
+        model.head.bias[present] = (bias - (weight / std) @ mean).to(model.head.bias)
 
 
-LEARNER = Learner[ProbeSettings, Dataset[Labelled], Linear | Voting](
+LEARNER = Learner[ProbeSettings, Dataset[Labelled], LinearProbe | KNNProbe](
     name="probe",
-    summary="Features of a pretrained network, frozen, under logistic regression or the neighbours' vote.",
+    summary="Linear probe: logistic regression or k-NN on frozen features of a pretrained network.",
     source="Donahue et al. 2014",
     task=TASK,
     accepts=frozenset({"image"}),
     settings=ProbeSettings,
-    unsupported_reason=one_class,
-    needs=needs,
+    unsupported_reason=labels_unsupported,
+    check_requirements=check_requirements,
     preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,

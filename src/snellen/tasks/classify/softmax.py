@@ -1,4 +1,4 @@
-"""Softmax regression: one linear layer under cross-entropy; logistic regression where there are two classes.
+"""Softmax regression (multinomial logistic regression): one linear layer with cross-entropy.
 
 Source: lecture 001, y = Ax + a and ∇ = Σ(σ(wᵀx) − t) x; lecture 004; Bishop 2006, section 4.3.4.
 """
@@ -13,54 +13,56 @@ from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Classes, Labels, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, flat_size
+from snellen.data.image_size import fixed_size, flattened_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.objective import ByCrossEntropy, Logits, Weighting
+from snellen.tasks.classify.objective import ClassBalanceSettings, ClassificationNetwork, CrossEntropyObjective
 from snellen.tasks.classify.task import TASK
 from snellen.training.settings import TrainingSettings
-from snellen.training.supervised import learn
+from snellen.training.supervised import fit_supervised
 
 
 @settings
 class SoftmaxSettings:
-    """A linear layer has nothing to set but how it learns."""
+    """Settings of softmax regression."""
 
-    descent: TrainingSettings = TrainingSettings(epochs=15, lr=0.002)
-    weighting: Weighting = Weighting()
+    training: TrainingSettings = TrainingSettings(epochs=15, lr=0.002)
+    class_balance: ClassBalanceSettings = ClassBalanceSettings()
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
-    if count < 10_000:  # the loss is convex: large steps do no harm
+    if count < 10_000:  # the loss is convex: a high learning rate is safe
         return {
-            "epochs": Suggestion(value=100 if count < 1000 else 40, why=f"{count:,} samples: more passes"),
-            "lr": Suggestion(value=0.03 if count < 1000 else 0.01, why="few samples: few steps, so larger ones"),
+            "epochs": Suggestion(value=100 if count < 1000 else 40, reason=f"{count:,} samples: more epochs"),
+            "lr": Suggestion(
+                value=0.03 if count < 1000 else 0.01, reason="few samples: few steps, so a higher learning rate"
+            ),
         }
     return {}
 
 
-def build(c: SoftmaxSettings, spec: Spec) -> Logits:
+def build(c: SoftmaxSettings, spec: Spec) -> ClassificationNetwork:
     assert isinstance(spec.target, Classes | Labels)
-    linear = nn.Linear(flat_size(spec, preprocessing_of(c, spec)), len(spec.target.names))
-    nn.init.zeros_(linear.weight)  # the loss is convex: any start leads to the same end
+    linear = nn.Linear(flattened_size(spec, preprocessing_of(c, spec)), len(spec.target.names))
+    nn.init.zeros_(linear.weight)  # the loss is convex: the initial weights do not matter
     nn.init.zeros_(linear.bias)
-    return Logits(
+    return ClassificationNetwork(
         Network(Standardize(spec.input, preprocessing_of(c, spec).channels), nn.Sequential(nn.Flatten(), linear))
     )
 
 
 def preprocessing_of(c: SoftmaxSettings, spec: Spec) -> Preprocessing:
-    return fixed_size(spec, most=64)
+    return fixed_size(spec, max_side=64)
 
 
-def fit(c: SoftmaxSettings, data: Dataset[Labelled], model: Logits, run: Run) -> None:
-    learn(model, ByCrossEntropy(data.spec, c.weighting, run), data, run, c.descent, Augment())
+def fit(c: SoftmaxSettings, data: Dataset[Labelled], model: ClassificationNetwork, run: Run) -> None:
+    fit_supervised(model, CrossEntropyObjective(data.spec, c.class_balance, run), data, run, c.training, Augment())
 
 
-LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], Logits](
+LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], ClassificationNetwork](
     name="softmax",
-    summary="Softmax (logistic) regression: one linear layer, a convex loss.",
+    summary="Softmax regression (multinomial logistic regression): one linear layer, a convex loss.",
     source="Bishop 2006, 4.3.4; lectures 001, 003, 004",
     task=TASK,
     accepts=frozenset({"vector", "image"}),

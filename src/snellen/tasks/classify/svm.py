@@ -1,6 +1,6 @@
-"""Support vector machine: the widest margin between each two classes.
+"""Support vector machine (SVM), one against one.
 
-scikit-learn (libsvm) finds the support vectors; they are kept as tensors, and the vote is taken here.
+scikit-learn (libsvm) fits the support vectors; they are stored as tensors, and PyTorch computes the decisions.
 
 Source: Boser, Guyon and Vapnik 1992; Cortes and Vapnik 1995; Chang and Lin 2011; lecture 004, "SVM: 98.6".
 """
@@ -20,37 +20,37 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, read_shape
+from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.layers import Standardize
-from snellen.tasks.classify.task import TASK, one_class
-from snellen.training.supervised import all_samples, some
+from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.training.supervised import all_samples, subset
 
-AT_ONCE = 256  # inputs whose kernel with all support vectors is in memory at once
-CACHE = 500  # MB of the kernel that libsvm keeps
+BATCH_SIZE = 256  # inputs per kernel matrix
+CACHE_MB = 500  # kernel cache of libsvm
 
 
 @settings
 class SVMSettings:
-    """The kernel, and what a sample inside the margin costs."""
+    """Settings of the support vector machine."""
 
     kernel: Literal["rbf", "linear"] = "rbf"
-    """k(x, z): rbf, exp(−γ‖x − z‖²), or linear, x·z."""
+    """Kernel k(x, z): rbf, exp(−γ‖x − z‖²), or linear, x·z."""
     C: Annotated[float, Limit(above=0)] = 10.0
-    """What a sample inside the margin or on the wrong side costs, per unit of margin."""
+    """C, the penalty of margin violations, per unit of margin."""
     gamma: Annotated[float, Limit(above=0)] | None = None
-    """γ of rbf, for columns standardised and pictures from 0 to 1; auto: 1.5 over the sum of the inputs' variances."""
+    """γ of the RBF kernel, for standardised columns and images in 0 … 1; auto: 1.5 / sum of the input variances."""
 
 
 class SupportVectors(nn.Module):
-    """What libsvm found, as tensors, and its vote of one class against one.
+    """Support vectors of libsvm as tensors, with its one-against-one vote.
 
-    x: (S, ...) support vectors at the depth of the source. owner: (S,) their classes. coefficients: (S, K − 1), that
+    x: (S, ...) support vectors in the dtype of the data. owner: (S,) their classes. coefficients: (S, K − 1), that
     of a vector of class i against class j < i in column j, against j > i in column j − 1. offsets: (P,), one for each
     pair of classes, in the order (0, 1), (0, 2), ... (1, 2), ...
     """
 
     probabilistic = False
-    grows = ("x", "owner", "coefficients")
+    variable_length = ("x", "owner", "coefficients")
     x: Tensor
     owner: Tensor
     coefficients: Tensor
@@ -69,21 +69,21 @@ class SupportVectors(nn.Module):
         self.register_buffer("gamma", torch.zeros((), dtype=torch.float64))
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """The classes of each pair, (P,) and (P,), the first the smaller."""
+        """Classes of each pair, (P,) and (P,), the first the smaller."""
         pairs = list(itertools.combinations(range(self.classes), 2))
         first, second = torch.tensor(pairs, device=self.offsets.device).reshape(-1, 2).T
         return first, second
 
     def decisions(self, x: Tensor) -> Tensor:
-        """(B, ...) raw inputs to (B, P): above zero where the first class of the pair is meant, else the second."""
-        parts = (x,) if torch.compiler.is_exporting() else torch.split(x, AT_ONCE)
+        """(B, ...) raw inputs to (B, P) decision values, above zero for the first class of the pair."""
+        parts = (x,) if torch.compiler.is_exporting() else torch.split(x, BATCH_SIZE)
         return torch.cat([self._decisions(part) for part in parts])
 
     def _decisions(self, x: Tensor) -> Tensor:
-        values = self._kernel(self.flat(x), self.flat(self.x))  # (B, S)
-        owned = nn.functional.one_hot(self.owner, self.classes)  # (S, K)
-        spread = (owned[:, :, None] * self.coefficients[:, None]).flatten(1)  # (S, K (K − 1))
-        sums: Tensor = (values @ spread).reshape(-1, self.classes, self.classes - 1)  # (B, K, K − 1)
+        values = self._kernel(self.flatten_features(x), self.flatten_features(self.x))  # (B, S)
+        one_hot_owner = nn.functional.one_hot(self.owner, self.classes)  # (S, K)
+        columns = (one_hot_owner[:, :, None] * self.coefficients[:, None]).flatten(1)  # (S, K (K − 1))
+        sums: Tensor = (values @ columns).reshape(-1, self.classes, self.classes - 1)  # (B, K, K − 1)
         first, second = self.pairs()
         return sums[:, first, second - 1] + sums[:, second, first] + self.offsets
 
@@ -94,100 +94,100 @@ class SupportVectors(nn.Module):
         square = a.square().sum(1)[:, None] - 2 * products + b.square().sum(1)
         return torch.exp(-self.gamma * square.clamp(min=0))
 
-    def flat(self, x: Tensor) -> Tensor:
-        """(B, ...) raw inputs to (B, D) float64 as the kernel sees them."""
+    def flatten_features(self, x: Tensor) -> Tensor:
+        """(B, ...) raw inputs to (B, D) float64 inputs of the kernel."""
         values: Tensor = self.standardize(x)
         return values.flatten(1).double()
 
     def scores(self, x: Tensor) -> Tensor:
-        """Votes, of equally many the first class; of two classes the distance from the margin's middle, either way."""
+        """Votes of each class, (B, K); for two classes the signed decision values."""
         decisions = self.decisions(x)
         if self.classes == 2:
-            # An answer of exactly zero is the second class's.
+            # A decision value of exactly zero is the second class.
             first = torch.where(decisions > 0, decisions, decisions.clamp(max=-torch.finfo(torch.float32).tiny))
             return torch.cat([first, -first], dim=1)
         first, second = self.pairs()
-        for_first, for_second = (nn.functional.one_hot(of, self.classes).to(decisions) for of in (first, second))
-        return (decisions > 0).to(decisions) @ for_first + (decisions <= 0).to(decisions) @ for_second
+        votes_first, votes_second = (nn.functional.one_hot(of, self.classes).to(decisions) for of in (first, second))
+        return (decisions > 0).to(decisions) @ votes_first + (decisions <= 0).to(decisions) @ votes_second
 
 
 def build(c: SVMSettings, spec: Spec) -> SupportVectors:
     assert isinstance(spec.target, Classes)
-    return SupportVectors(spec.input, read_shape(spec, preprocessing_of(c, spec)), len(spec.target.names), c.kernel)
+    return SupportVectors(spec.input, input_shape(spec, preprocessing_of(c, spec)), len(spec.target.names), c.kernel)
 
 
 def preprocessing_of(c: SVMSettings, spec: Spec) -> Preprocessing:
-    return fixed_size(spec, most=32)
+    return fixed_size(spec, max_side=32)
 
 
 def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run) -> None:
-    """One call of libsvm, which cannot be stopped."""
+    """Fit by one call of libsvm, which cannot be stopped and resumed."""
     train = data.samples("train")
-    model.standardize.learn(some(train).x, data.value_range, alike=True)
+    model.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     raw, y, _ = all_samples(train)
-    x = model.flat(raw)
+    x = model.flatten_features(raw)
     variance = float(x.var(0, correction=0).sum())
     model.gamma.fill_(c.gamma if c.gamma is not None else 1.5 / variance if variance > 0 else 1.0)
-    seen = torch.unique(y)
-    # A class without a sample loses against each that has some.
-    there = torch.isin(torch.arange(model.classes), seen)
+    present = torch.unique(y)
+    # A class without a sample loses against every class with samples.
+    has_samples = torch.isin(torch.arange(model.classes), present)
     first, second = model.pairs()
-    model.offsets.copy_(there[first].double() - there[second].double())
-    if len(seen) > 1:
+    model.offsets.copy_(has_samples[first].double() - has_samples[second].double())
+    if len(present) > 1:
         _solve(c, model, raw, x, y)
     run.notes["support vectors"] = len(model.x)
     model.to(run.device)
 
 
 def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor) -> None:
-    """Fits libsvm to (N, D) inputs and takes over what it found."""
+    """Fit libsvm to (N, D) inputs and copy its solution into the model."""
     from sklearn.svm import SVC
 
-    solved = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), cache_size=CACHE)
-    _waiting(lambda: solved.fit(x.numpy(), y.numpy()))
-    support = torch.from_numpy(solved.support_).long()
-    classes = torch.from_numpy(solved.classes_).long()  # those that have samples
-    dual = torch.from_numpy(solved.dual_coef_).T.double()  # (S, classes − 1)
-    offsets = torch.from_numpy(solved.intercept_).double()
-    if len(classes) == 2:  # there scikit-learn turns the sign, so that above zero is the second class
+    svc = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), cache_size=CACHE_MB)
+    _run_in_thread(lambda: svc.fit(x.numpy(), y.numpy()))
+    support = torch.from_numpy(svc.support_).long()
+    classes = torch.from_numpy(svc.classes_).long()  # with samples
+    dual = torch.from_numpy(svc.dual_coef_).T.double()  # (S, classes − 1)
+    offsets = torch.from_numpy(svc.intercept_).double()
+    if len(classes) == 2:  # for two classes scikit-learn flips the sign
         dual, offsets = -dual, -offsets
     model.x, model.owner = raw[support].to(model.x.dtype), y[support]
     model.coefficients = torch.zeros(len(support), model.classes - 1, dtype=torch.float64)
     for k in classes.tolist():
-        own = model.owner == k
+        is_class = model.owner == k
         others = [other for other in classes.tolist() if other != k]
         columns = torch.tensor([other if other < k else other - 1 for other in others])
-        model.coefficients[own.nonzero(), columns] = dual[own]
+        model.coefficients[is_class.nonzero(), columns] = dual[is_class]
     first, second = model.pairs()
     model.offsets[torch.isin(first, classes) & torch.isin(second, classes)] = offsets
 
 
-def _waiting(work: Callable[[], object]) -> None:
-    """Does the work in a thread that ends with the process: libsvm hears no Ctrl-C, who waits for it does."""
-    wrong: list[BaseException] = []
+def _run_in_thread(work: Callable[[], object]) -> None:
+    """Run `work` in a daemon thread, so that Ctrl-C is handled here: libsvm ignores it."""
+    failures: list[BaseException] = []
 
-    def do() -> None:
+    def target() -> None:
         try:
             work()
         except BaseException as error:
-            wrong.append(error)
+            failures.append(error)
 
-    thread = threading.Thread(target=do, daemon=True)
+    thread = threading.Thread(target=target, daemon=True)
     thread.start()
     while thread.is_alive():
-        thread.join(0.5)  # seconds after which a signal is heard that another thread was given
-    if wrong:
-        raise wrong[0]
+        thread.join(0.5)  # seconds until a pending signal is handled
+    if failures:
+        raise failures[0]
 
 
 LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
     name="svm",
-    summary="Support vector machine: the widest margin between each two classes, by a kernel.",
+    summary="Support vector machine with an RBF or linear kernel, one against one.",
     source="Cortes and Vapnik 1995; Chang and Lin 2011; lecture 004",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=SVMSettings,
-    unsupported_reason=one_class,
+    unsupported_reason=labels_unsupported,
     preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,

@@ -1,4 +1,4 @@
-"""Classify: which class is this, or which labels has it?"""
+"""Classification task: one class, or several labels, per sample."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from torch import Tensor, nn
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
-from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
+from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import classification
 from snellen.tasks.classify import views
 
-RARE = 0.20  # a class below this share makes balanced accuracy the headline
+RARE_FRACTION = 0.20  # with a class below this fraction of the samples the headline is balanced accuracy
 
 
 class Classifier(Protocol):
-    """What a model must answer."""
+    """Interface of a model of this task."""
 
     probabilistic: bool
     """Whether the scores are log-probabilities up to a constant (logits of each label, for several labels)."""
 
     def scores(self, x: Tensor, /) -> Tensor:
-        """(B, ...) raw inputs to (B, K) scores; the highest is the answer, above zero for each of several labels."""
+        """(B, ...) raw inputs to (B, K) scores; predicted is the class with the highest, or each label above zero."""
 
 
 def headline(spec: Spec) -> str:
-    """Accuracy; balanced accuracy where a class is rare; average precision for several labels."""
+    """Headline metric: accuracy; balanced accuracy where a class is rare; average precision for several labels."""
     if isinstance(spec.target, Labels):
         return "average precision"
     assert isinstance(spec.target, Classes)
     counts = spec.target.counts
-    fair = 1 / max(len(counts), 1)
-    rare = bool(counts) and min(counts) / max(sum(counts), 1) < min(RARE, 0.5 * fair)
+    balanced_fraction = 1 / max(len(counts), 1)
+    rare = bool(counts) and min(counts) / max(sum(counts), 1) < min(RARE_FRACTION, 0.5 * balanced_fraction)
     return "balanced accuracy" if rare else "accuracy"
 
 
-def one_class(spec: Spec) -> str | None:
-    """Why a learner that gives each sample one class refuses the data, or None."""
-    return None if isinstance(spec.target, Classes) else "has one class a sample, not several labels"
+def labels_unsupported(spec: Spec) -> str | None:
+    """Reason why a learner of one class per sample does not support multi-label data, or None."""
+    return None if isinstance(spec.target, Classes) else "predicts one class per sample, not several labels"
 
 
 def default(spec: Spec) -> str:
@@ -58,7 +58,7 @@ def default(spec: Spec) -> str:
 
 
 def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) -> Predictions:
-    """Scores of every sample of a split.
+    """Predict the scores of every sample of a split.
 
     Returns:
         scores (N, K) float32, truth (N,) or (N, K), ids (N,), probabilistic ().
@@ -71,148 +71,148 @@ def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) ->
             scores.append(model.scores(batch.x).float().cpu())
             truth.append(batch.y.cpu())
             ids.append(batch.ids.cpu())
-    together = torch.cat(scores)
-    wrong = torch.nonzero(~torch.isfinite(together).all(1))[:, 0]
-    if len(wrong):
-        name = data.name(int(torch.cat(ids)[wrong[0]]))
+    all_scores = torch.cat(scores)
+    not_finite = torch.nonzero(~torch.isfinite(all_scores).all(1))[:, 0]
+    if len(not_finite):
+        name = data.name(int(torch.cat(ids)[not_finite[0]]))
         raise Diverged(
-            f"{len(wrong)} of {len(together)} scores are not finite, first that of {name}",
-            "Train again with a smaller --lr, and look at that sample.",
+            f"{len(not_finite)} of {len(all_scores)} scores are not finite, first that of {name}",
+            "Train with a smaller --lr, and check that sample.",
         )
     return {
-        "scores": together,
+        "scores": all_scores,
         "truth": torch.cat(truth),
         "ids": torch.cat(ids),
         "probabilistic": torch.tensor(model.probabilistic),
     }
 
 
-def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
-    """All metrics of a split; what is undefined says why."""
-    scores, truth = said["scores"], said["truth"]
+def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
+    """All metrics of a split; an undefined metric has a reason."""
+    scores, truth = predictions["scores"], predictions["truth"]
     if not len(truth):
         return {headline(spec): Metric(value=None, reason="the split is empty")}
     if isinstance(spec.target, Labels):
         return _measure_labels(scores, truth)
-    table = classification.confusion(truth, scores.argmax(1), scores.shape[1])
+    table = classification.confusion_matrix(truth, scores.argmax(1), scores.shape[1])
     metrics = {
         "accuracy": classification.accuracy(truth, scores.argmax(1)),
         "balanced accuracy": classification.balanced_accuracy(table),
         "macro F1": classification.f1_macro(table),
     }
     if scores.shape[1] > 10:
-        metrics["top-5 accuracy"] = classification.top(scores, truth, 5)
+        metrics["top-5 accuracy"] = classification.top_k_accuracy(scores, truth, 5)
     if scores.shape[1] == 2:
         metrics["ROC AUC"] = classification.roc_auc((scores[:, 1] - scores[:, 0]), truth == 1)
-    if bool(said["probabilistic"]):
+    if bool(predictions["probabilistic"]):
         metrics["log loss"] = classification.log_loss(scores, truth)
-        confidence, answer = scores.double().softmax(1).max(1)
-        _, error = classification.calibration(confidence, answer == truth)
+        confidence, predicted = scores.double().softmax(1).max(1)
+        _, error = classification.calibration(confidence, predicted == truth)
         metrics["calibration error"] = Metric(value=error, higher_is_better=False, percent=True)
     else:
-        reason = "this model gives no probabilities"
+        reason = "the model has no probabilities"
         metrics["log loss"] = Metric(value=None, higher_is_better=False, reason=reason)
         metrics["calibration error"] = Metric(value=None, higher_is_better=False, reason=reason)
     return metrics
 
 
 def _measure_labels(scores: Tensor, truth: Tensor) -> dict[str, Metric]:
-    said = scores > 0
-    right = said == (truth > 0.5)
-    true_positive = float((said & (truth > 0.5)).sum())
-    total = float(said.sum() + (truth > 0.5).sum())
+    predicted = scores > 0
+    correct = predicted == (truth > 0.5)
+    true_positive = float((predicted & (truth > 0.5)).sum())
+    total = float(predicted.sum() + (truth > 0.5).sum())
     return {
         "average precision": classification.average_precision(scores, truth),
         "micro F1": Metric(value=2 * true_positive / total, percent=True)
         if total
-        else Metric(value=None, percent=True, reason="no label is there and none was said"),
-        "all labels right": classification.accuracy(torch.ones(len(truth)), right.all(1).float()),
-        "labels right": Metric(value=float(right.double().mean()), percent=True),
+        else Metric(value=None, percent=True, reason="no label is present and none is predicted"),
+        "all labels right": classification.accuracy(torch.ones(len(truth)), correct.all(1).float()),
+        "labels right": Metric(value=float(correct.double().mean()), percent=True),
     }
 
 
-def errors(said: Predictions, spec: Spec) -> Tensor:
-    """0 or 1, right or wrong, weighted by the rarity of the class where the headline is balanced; for several labels
-    the share of labels that are wrong.
+def errors(predictions: Predictions, spec: Spec) -> Tensor:
+    """Error of each sample, (N,): 0 or 1, weighted by inverse class frequency where the headline is balanced accuracy;
+    for several labels the fraction of wrong labels.
     """
-    scores, truth = said["scores"], said["truth"]
+    scores, truth = predictions["scores"], predictions["truth"]
     if isinstance(spec.target, Labels):
         return ((scores > 0) != (truth > 0.5)).double().mean(1)
-    wrong = (scores.argmax(1) != truth).double()
+    result = (scores.argmax(1) != truth).double()
     if headline(spec) == "balanced accuracy":
         counts = torch.bincount(truth, minlength=scores.shape[1])
-        wrong = wrong * (len(truth) / (int((counts > 0).sum()) * counts[truth]))
-    return wrong
+        result = result * (len(truth) / (int((counts > 0).sum()) * counts[truth]))
+    return result
 
 
-def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
-    """The headline of (R, n) resampled rows."""
-    scores, truth = said["scores"], said["truth"]
+def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+    """Headline metric of resampled samples, a function of (R, n) rows."""
+    scores, truth = predictions["scores"], predictions["truth"]
     if isinstance(spec.target, Labels):
-        there = truth.sum(0) > 0
-        return classification.average_precision_of_rows(scores[:, there], truth[:, there])
+        present = truth.sum(0) > 0
+        return classification.resampled_average_precision(scores[:, present], truth[:, present])
     if headline(spec) == "balanced accuracy":
-        return classification.balanced_accuracy_of_rows(truth, scores.argmax(1), scores.shape[1])
-    right = (scores.argmax(1) == truth).double()
-    return lambda rows: right[rows].mean(1)
+        return classification.resampled_balanced_accuracy(truth, scores.argmax(1), scores.shape[1])
+    correct = (scores.argmax(1) == truth).double()
+    return lambda rows: correct[rows].mean(1)
 
 
 def truth(data: Dataset[Labelled], id: int) -> str | list[str]:
-    """The class of a sample, or its labels."""
+    """Ground truth of a sample: its class, or its labels."""
     target, true = data.spec.target, data.truth[id]
     assert isinstance(target, Classes | Labels)
     if isinstance(target, Classes):
         return target.names[int(true)]
-    return [name for name, there in zip(target.names, true.tolist(), strict=True) if there > 0.5]
+    return [name for name, present in zip(target.names, true.tolist(), strict=True) if present > 0.5]
 
 
-def answer(model: Classifier, x: Tensor, spec: Spec) -> list[Answer]:
-    """A batch of raw inputs to {"class", "probabilities"} or {"labels", "probabilities"} or {"class", "scores"}."""
+def predict_batch(model: Classifier, x: Tensor, spec: Spec) -> list[PredictionDict]:
+    """Predict a batch of raw inputs: {"class", "probabilities"}, {"labels", "probabilities"} or {"class", "scores"}."""
     target = spec.target
     assert isinstance(target, Classes | Labels)
     with torch.inference_mode():
         scores = model.scores(x).double().cpu()
     if not bool(torch.isfinite(scores).all()):
-        raise Diverged("A score is not finite", "Train again with a smaller --lr, and look at that sample.")
-    several = isinstance(target, Labels)
-    values = scores if not model.probabilistic else scores.sigmoid() if several else scores.softmax(1)
-    word = "probabilities" if model.probabilistic else "scores"
-    answers: list[Answer] = []
+        raise Diverged("A score is not finite", "Train with a smaller --lr, and check that sample.")
+    multi_label = isinstance(target, Labels)
+    values = scores if not model.probabilistic else scores.sigmoid() if multi_label else scores.softmax(1)
+    key = "probabilities" if model.probabilistic else "scores"
+    predictions: list[PredictionDict] = []
     for row, value in zip(scores, values.tolist(), strict=True):
-        best: Any = {"class": target.names[int(row.argmax())]}
-        if several:
-            best = {"labels": [name for name, score in zip(target.names, row.tolist(), strict=True) if score > 0]}
-        answers.append({**best, word: dict(zip(target.names, value, strict=True))})
-    return answers
+        predicted: Any = {"class": target.names[int(row.argmax())]}
+        if multi_label:
+            predicted = {"labels": [name for name, score in zip(target.names, row.tolist(), strict=True) if score > 0]}
+        predictions.append({**predicted, key: dict(zip(target.names, value, strict=True))})
+    return predictions
 
 
 class ExportedClassifier(nn.Module):
-    """Scores, and probabilities where the model gives any, as named tensors.
+    """Classifier for export: scores, and probabilities where the model has them, as named tensors.
 
     Args:
-        several: whether a sample has several labels: then each has a probability of its own.
+        multi_label: whether a sample has several labels, each with its own probability.
     """
 
-    def __init__(self, model: Classifier, several: bool) -> None:
+    def __init__(self, model: Classifier, multi_label: bool) -> None:
         super().__init__()
         self.model = model
-        self.several = several
+        self.multi_label = multi_label
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, ...) raw inputs to "scores" (B, K) and "probabilities" (B, K)."""
         scores = self.model.scores(x)
         if not self.model.probabilistic:
             return {"scores": scores}
-        return {"scores": scores, "probabilities": scores.sigmoid() if self.several else scores.softmax(1)}
+        return {"scores": scores, "probabilities": scores.sigmoid() if self.multi_label else scores.softmax(1)}
 
 
 def export(model: Classifier, spec: Spec) -> ExportedModel:
     target = spec.target
     assert isinstance(target, Classes | Labels)
-    words = ("scores", "probabilities") if model.probabilistic else ("scores",)
+    names = ("scores", "probabilities") if model.probabilistic else ("scores",)
     return ExportedModel(
         module=ExportedClassifier(model, isinstance(target, Labels)),
-        outputs=tuple(Output(name=word, columns=target.names) for word in words),
+        outputs=tuple(Output(name=key, columns=target.names) for key in names),
     )
 
 
@@ -221,13 +221,13 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     question="Which class is this?",
     default=default,
     headline=headline,
-    asks=lambda spec: isinstance(spec.target, Classes | Labels),
+    applies_to=lambda spec: isinstance(spec.target, Classes | Labels),
     predict=predict,
     measure=measure,
-    answer=answer,
+    predict_batch=predict_batch,
     errors=errors,
     resampled_headline=resampled_headline,
-    worst=lambda said, spec, count: views.worst(said, count),
+    worst_samples=lambda predictions, spec, count: views.worst(predictions, count),
     truth=truth,
     views=views.views,
     export=export,

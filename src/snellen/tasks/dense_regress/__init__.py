@@ -1,4 +1,4 @@
-"""How much is it, at every pixel? Learners, simplest first: one line each."""
+"""Learners of the dense regression task, simplest first."""
 
 from __future__ import annotations
 

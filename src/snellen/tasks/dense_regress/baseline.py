@@ -1,4 +1,4 @@
-"""The baseline that knows nothing but what is usual."""
+"""Constant baseline of dense regression: the median of the training values."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.tasks.dense_regress.objective import some_truth
-from snellen.tasks.dense_regress.task import TASK, asked
+from snellen.tasks.dense_regress.objective import sample_truth
+from snellen.tasks.dense_regress.task import TASK, target_of
 
 
 @settings
-class BaselineSettings:
-    """There is nothing to set."""
+class BaselineDenseRegressorSettings:
+    """Settings of the baseline (none)."""
 
 
-class Usual(nn.Module):
-    """The same answer for every pixel."""
+class ConstantPrediction(nn.Module):
+    """Constant prediction: the same values at every pixel."""
 
     usual: Tensor
 
@@ -33,13 +33,13 @@ class Usual(nn.Module):
         return self.usual[None, :, None, None].expand(x.shape[0], -1, *x.shape[-2:])
 
 
-def build(c: BaselineSettings, spec: Spec) -> Usual:
-    return Usual(len(asked(spec).names))
+def build(c: BaselineDenseRegressorSettings, spec: Spec) -> ConstantPrediction:
+    return ConstantPrediction(len(target_of(spec).names))
 
 
-def fit(c: BaselineSettings, data: Dataset[Labelled], model: Usual, run: Run) -> None:
-    """The median of each number; the mean normal; no flow; every pixel an edge, which finds them all."""
-    kind, truth = asked(data.spec).kind, some_truth(data)
+def fit(c: BaselineDenseRegressorSettings, data: Dataset[Labelled], model: ConstantPrediction, run: Run) -> None:
+    """Set the constant: the median of each number; the mean normal; zero flow; every pixel an edge."""
+    kind, truth = target_of(data.spec).kind, sample_truth(data)
     if kind == "normals":
         model.usual.copy_(nn.functional.normalize(truth.double().mean(1), dim=0))
     elif kind == "edges":
@@ -49,13 +49,13 @@ def fit(c: BaselineSettings, data: Dataset[Labelled], model: Usual, run: Run) ->
     model.to(run.device)
 
 
-LEARNER = Learner[BaselineSettings, Dataset[Labelled], Usual](
+LEARNER = Learner[BaselineDenseRegressorSettings, Dataset[Labelled], ConstantPrediction](
     name="baseline",
-    summary="The usual number at every pixel (median, mean normal, no flow, all edges): what others must beat.",
-    source="the best constant under the absolute error",
+    summary="Constant baseline: the same value at every pixel (median, mean normal, zero flow, all edges).",
+    source="the constant with the smallest absolute error",
     task=TASK,
     accepts=frozenset({"image"}),
-    settings=BaselineSettings,
+    settings=BaselineDenseRegressorSettings,
     build=build,
     fit=fit,
 )

@@ -1,4 +1,4 @@
-"""A plain `nn.Module` of the user's as a learner."""
+"""Learner from a user's PyTorch module."""
 
 from __future__ import annotations
 
@@ -16,49 +16,61 @@ from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.dense_regress.objective import ByDistance, Measured, PixelErrors
-from snellen.tasks.dense_regress.task import TASK, asked
-from snellen.training.dense import Sight, check_maps, learn_dense, tile_of
+from snellen.tasks.dense_regress.objective import (
+    DenseRegressionLossSettings,
+    DenseRegressionNetwork,
+    DenseRegressionObjective,
+)
+from snellen.tasks.dense_regress.task import TASK, target_of
+from snellen.training.dense import TileSettings, check_dense_outputs, fit_dense, resolve_tile_size
 from snellen.training.settings import TrainingSettings
 
 
 @settings
-class OwnSettings:
-    """How a network of one's own learns."""
+class ModuleDenseRegressorSettings:
+    """Settings of a user's PyTorch module."""
 
-    sight: Sight = Sight()
-    descent: TrainingSettings = TrainingSettings(epochs=20)
+    tiles: TileSettings = TileSettings()
+    training: TrainingSettings = TrainingSettings(epochs=20)
     augment: SceneAugment = SceneAugment()
-    errors: PixelErrors = PixelErrors()
+    loss_settings: DenseRegressionLossSettings = DenseRegressionLossSettings()
 
 
-def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Measured]:
-    """A learner around a module that takes standardised (B, C, H, W) pictures and returns (B, T, H, W) numbers, of
-    zero mean and unit variance; logits for edges.
+def learner(module: nn.Module) -> Learner[ModuleDenseRegressorSettings, Dataset[Labelled], DenseRegressionNetwork]:
+    """Learner around a module that takes standardised (B, C, H, W) images and returns (B, T, H, W) standardised numbers
+    (zero mean, unit variance), or logits of edges.
 
-    The module itself is left as it is; every training starts from a copy.
+    The module itself is not changed; every training run starts from a copy.
     """
 
-    def build(c: OwnSettings, spec: Spec) -> Measured:
+    def build(c: ModuleDenseRegressorSettings, spec: Spec) -> DenseRegressionNetwork:
         network = Network(Standardize(spec.input, channels(spec)), copy.deepcopy(module))
-        return Measured(network, asked(spec), c.errors.log_depth)
+        return DenseRegressionNetwork(network, target_of(spec), c.loss_settings.log_depth)
 
-    def fit(c: OwnSettings, data: Dataset[Labelled], model: Measured, run: Run) -> None:
-        tile = tile_of(c.sight, data.spec)
-        check_maps(model, len(asked(data.spec).names), data, run, tile)
-        model.learn(data)
-        learn_dense(model, ByDistance(asked(data.spec), c.errors, run), data, run, c.descent, c.augment, tile)
+    def fit(c: ModuleDenseRegressorSettings, data: Dataset[Labelled], model: DenseRegressionNetwork, run: Run) -> None:
+        tile = resolve_tile_size(c.tiles, data.spec)
+        check_dense_outputs(model, len(target_of(data.spec).names), data, run, tile)
+        model.fit_scaling(data)
+        fit_dense(
+            model,
+            DenseRegressionObjective(target_of(data.spec), c.loss_settings, run),
+            data,
+            run,
+            c.training,
+            c.augment,
+            tile,
+        )
 
-    made: Any = Learner[OwnSettings, Dataset[Labelled], Measured](
+    result: Any = Learner[ModuleDenseRegressorSettings, Dataset[Labelled], DenseRegressionNetwork](
         name=type(module).__name__,
-        summary="A module of the user's own.",
+        summary="PyTorch module of the user.",
         source="the user",
         task=TASK,
         accepts=frozenset({"image"}),
-        settings=OwnSettings,
+        settings=ModuleDenseRegressorSettings,
         preprocessing_of=lambda c, spec: Preprocessing(channels=channels(spec)),
         build=build,
         fit=fit,
         parts=(module,),
     )
-    return made  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]

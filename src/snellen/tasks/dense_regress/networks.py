@@ -1,4 +1,4 @@
-"""Every dense architecture as a measurer of pixels."""
+"""Dense regressors from all dense architectures."""
 
 from __future__ import annotations
 
@@ -10,57 +10,67 @@ from snellen.architectures.dense.architecture import DenseArchitecture, channels
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Suggestion, joined
+from snellen.core.settings import Suggestion, merge_groups
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.dense_regress.objective import ByDistance, Measured, PixelErrors
-from snellen.tasks.dense_regress.task import TASK, asked
-from snellen.training.dense import learn_dense, tile_of
+from snellen.tasks.dense_regress.objective import (
+    DenseRegressionLossSettings,
+    DenseRegressionNetwork,
+    DenseRegressionObjective,
+)
+from snellen.tasks.dense_regress.task import TASK, target_of
+from snellen.training.dense import fit_dense, resolve_tile_size
 
-ADDS = PixelErrors  # to the settings of an architecture
+ADDS = DenseRegressionLossSettings  # settings added to those of an architecture
 
 
-def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labelled], Measured]:
-    """The architecture with as many outputs a pixel as there are numbers."""
+def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labelled], DenseRegressionNetwork]:
+    """Learner of an architecture with one output channel per number."""
 
     def suggest(spec: Spec) -> Mapping[str, Suggestion]:
-        still = "how bright a surface is decides on the number"
-        fixed = {"brightness": Suggestion(value=0.0, why=still)} if asked(spec).kind == "reflectance" else {}
-        return {**architecture.suggested(spec), **fixed}
+        brightness_reason = "reflectance depends on the brightness of a surface"
+        overrides = (
+            {"brightness": Suggestion(value=0.0, reason=brightness_reason)}
+            if target_of(spec).kind == "reflectance"
+            else {}
+        )
+        return {**architecture.suggestions(spec), **overrides}
 
-    def needs(c: Any, spec: Spec) -> None:
-        if c.task.loss is not None and asked(spec).kind in ("edges", "normals"):
-            raise UsageError(f"--loss {c.task.loss} does not suit {asked(spec).kind}", "Leave --loss out.")
-        architecture.needs(c.network)
+    def check_requirements(c: Any, spec: Spec) -> None:
+        if c.task.loss is not None and target_of(spec).kind in ("edges", "normals"):
+            raise UsageError(f"--loss {c.task.loss} does not suit {target_of(spec).kind}", "Omit --loss.")
+        architecture.check_requirements(c.network)
 
-    def build(c: Any, spec: Spec) -> Measured:
-        body = architecture.body(c.network, channels(spec), len(asked(spec).names))
-        return Measured(Network(Standardize(spec.input, channels(spec)), body), asked(spec), c.task.log_depth)
-
-    def fit(c: Any, data: Dataset[Labelled], model: Measured, run: Run) -> None:
-        architecture.begin(c.network, model.network, run)
-        model.learn(data)
-        learn_dense(
-            model,
-            ByDistance(asked(data.spec), c.task, run),
-            data,
-            run,
-            c.network.descent,
-            c.network.augment,
-            tile_of(c.network.sight, data.spec),
+    def build(c: Any, spec: Spec) -> DenseRegressionNetwork:
+        body = architecture.body(c.network, channels(spec), len(target_of(spec).names))
+        return DenseRegressionNetwork(
+            Network(Standardize(spec.input, channels(spec)), body), target_of(spec), c.task.log_depth
         )
 
-    return Learner[Any, Dataset[Labelled], Measured](
+    def fit(c: Any, data: Dataset[Labelled], model: DenseRegressionNetwork, run: Run) -> None:
+        architecture.load_pretrained(c.network, model.network, run)
+        model.fit_scaling(data)
+        fit_dense(
+            model,
+            DenseRegressionObjective(target_of(data.spec), c.task, run),
+            data,
+            run,
+            c.network.training,
+            c.network.augment,
+            resolve_tile_size(c.network.tiles, data.spec),
+        )
+
+    return Learner[Any, Dataset[Labelled], DenseRegressionNetwork](
         name=architecture.name,
         summary=architecture.summary,
         source=architecture.source,
         task=TASK,
         accepts=frozenset({"image"}),
-        settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
+        settings=merge_groups(architecture.settings.__name__, network=architecture.settings, task=ADDS),
         suggest=suggest,
-        needs=needs,
+        check_requirements=check_requirements,
         preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
         build=build,
         fit=fit,

@@ -1,4 +1,4 @@
-"""What learning numbers of pixels by descent needs: the space they are learned in, and what an error costs there."""
+"""Dense regression objective: standardised or log targets, losses of each kind of map, validation score."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from snellen.core.spec import PixelNumbers
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scenes
 from snellen.nn.network import Network
-from snellen.nn.tiling import tiled
+from snellen.nn.tiling import apply_tiled
 
-FOR_STATISTICS = 64  # pictures from which mean and deviation are taken,
-PIXELS = 1 << 14  # and pixels of each
+STATISTICS_IMAGES = 64  # images that mean and standard deviation are computed from
+STATISTICS_PIXELS = 1 << 14  # pixels per image for these statistics
 
 
 @settings
-class PixelErrors:
-    """What a wrong number costs."""
+class DenseRegressionLossSettings:
+    """Dense regression loss."""
 
     loss: Literal["absolute", "squared", "huber", "scale-invariant"] | None = None
-    """The loss of an error in standard deviations; auto: absolute, 1 − cosine for normals, balanced cross-entropy for
-    edges, the distance of end points for flow."""
+    """Loss of an error in standard deviations; auto: absolute; for normals 1 − cosine, for edges balanced
+    cross-entropy, for flow the end-point error."""
     log_depth: bool = True
-    """Learn the logarithm of depths, so that errors count by their share."""
+    """Log depth: predict the logarithm of depths, so that relative errors count."""
 
 
-class Measured(nn.Module):
-    """A network whose outputs are standardised numbers, as numbers in the user's units.
+class DenseRegressionNetwork(nn.Module):
+    """Dense regressor in the user's units, from a network whose outputs are standardised numbers.
 
-    mean, std: (T,) float64, of the training truth, of its logarithm where `log`.
+    mean, std: (T,) float64, of the training ground truth, of its logarithm where `log`.
     """
 
     mean: Tensor
@@ -48,7 +48,7 @@ class Measured(nn.Module):
         self.register_buffer("std", torch.ones(len(target.names), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) raw pictures to (B, T, H, W) standardised numbers; logits for edges."""
+        """(B, C, H, W) raw images to (B, T, H, W) standardised numbers; logits for edges."""
         y: Tensor = self.network(x)
         return y
 
@@ -62,15 +62,15 @@ class Measured(nn.Module):
         return y.exp() if self.log else y
 
     def standard(self, truth: Tensor) -> Tensor:
-        """(B, T, H, W) in the user's units to zero mean and unit variance; NaN stays, as do depths without a log."""
+        """(B, T, H, W) in the user's units to zero mean and unit variance; NaN for no ground truth and depths ≤ 0."""
         values = torch.where(truth > 0, truth, torch.nan).log() if self.log else truth
         return (values - self.mean.float()[:, None, None]) / self.std.float()[:, None, None]
 
-    def learn(self, data: Dataset[Labelled]) -> None:
-        """Takes mean and deviation from training maps. Normals and edges have a scale of their own."""
+    def fit_scaling(self, data: Dataset[Labelled]) -> None:
+        """Compute mean and standard deviation of the training maps; normals and edges are not standardised."""
         if self.kind in ("normals", "edges"):
             return
-        values = some_truth(data).double()  # (T, P)
+        values = sample_truth(data).double()  # (T, P)
         values = torch.where(values > 0, values, torch.nan).log() if self.log else values
         values = values[:, torch.isfinite(values).all(0)]
         if values.shape[1]:
@@ -79,98 +79,103 @@ class Measured(nn.Module):
             self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
 
-def some_truth(data: Dataset[Labelled]) -> Tensor:
-    """(T, P) float32 of pixels of training maps that have a truth, spread evenly over some of them."""
+def sample_truth(data: Dataset[Labelled]) -> Tensor:
+    """Sample of the ground truth: (T, P) float32 of training pixels, spread evenly over some images."""
     scenes = data.scenes("train")
-    chosen = torch.linspace(0, len(scenes) - 1, min(len(scenes), FOR_STATISTICS)).round().long().tolist()
+    positions = torch.linspace(0, len(scenes) - 1, min(len(scenes), STATISTICS_IMAGES)).round().long().tolist()
     parts = []
-    for position in chosen:
-        truth = scenes.annotations.of(int(scenes.ids[position]))
+    for position in positions:
+        truth = scenes.annotations.load(int(scenes.ids[position]))
         assert isinstance(truth, Tensor)
         flat = truth.flatten(1)
-        flat = flat[:, :: max(1, flat.shape[1] // PIXELS)]
+        flat = flat[:, :: max(1, flat.shape[1] // STATISTICS_PIXELS)]
         parts.append(flat[:, torch.isfinite(flat).all(0)])
     return torch.cat(parts, 1)
 
 
-class ByDistance:
-    """The error of every pixel that has a truth, as its kind has it.
+class DenseRegressionObjective:
+    """Dense regression objective: the loss of the kind of map, over pixels with ground truth.
 
     Args:
-        own: a loss the caller brought, called with (numbers, truth) in the user's units, (B, T, H, W), NaN for none.
+        run: `run.loss` is the user's loss, if there is one; called with (predictions, ground truth) in the user's
+            units, (B, T, H, W), NaN for no ground truth.
     """
 
-    def __init__(self, target: PixelNumbers, errors: PixelErrors, run: Run) -> None:
+    def __init__(self, target: PixelNumbers, loss_settings: DenseRegressionLossSettings, run: Run) -> None:
         self.kind = target.kind
-        self.errors = errors
-        self.own = run.loss
+        self.loss_settings = loss_settings
+        self.custom_loss = run.loss
 
-    def loss(self, model: Measured, x: Tensor, y: Tensor) -> Tensor:
-        if self.own is not None:
-            return self.own(model.predict(x), y)
-        said = model(x).float()  # (B, T, H, W)
-        kind = self.errors.loss
+    def loss(self, model: DenseRegressionNetwork, x: Tensor, y: Tensor) -> Tensor:
+        if self.custom_loss is not None:
+            return self.custom_loss(model.predict(x), y)
+        predicted = model(x).float()  # (B, T, H, W)
+        loss_name = self.loss_settings.loss
         if self.kind == "edges":
-            return balanced_cross_entropy(said[:, 0], y[:, 0])
+            return balanced_cross_entropy(predicted[:, 0], y[:, 0])
         if self.kind == "normals":
-            return cosine(said, y)
-        said, true = _known(said, model.standard(y))  # (T, P)
-        if self.kind == "flow" and kind is None:
-            return ((said - true) * model.std.float()[:, None]).square().sum(0).add(1e-8).sqrt().mean()
+            return cosine_loss(predicted, y)
+        predicted, true = _valid_pixels(predicted, model.standard(y))  # (T, P)
+        if self.kind == "flow" and loss_name is None:
+            return ((predicted - true) * model.std.float()[:, None]).square().sum(0).add(1e-8).sqrt().mean()
         if not true.numel():
-            return said.sum() * 0
-        if kind == "scale-invariant":
-            e = said - true
+            return predicted.sum() * 0
+        if loss_name == "scale-invariant":
+            e = predicted - true
             return (e.square().mean(1) - 0.5 * e.mean(1).square()).mean()
-        if kind == "squared":
-            return nn.functional.mse_loss(said, true)
-        return nn.functional.huber_loss(said, true) if kind == "huber" else nn.functional.l1_loss(said, true)
+        if loss_name == "squared":
+            return nn.functional.mse_loss(predicted, true)
+        return (
+            nn.functional.huber_loss(predicted, true)
+            if loss_name == "huber"
+            else nn.functional.l1_loss(predicted, true)
+        )
 
-    def score(self, model: Measured, scenes: Scenes) -> float:
-        """Minus the loss on validation pictures, each counting alike."""
+    def score(self, model: DenseRegressionNetwork, scenes: Scenes) -> float:
+        """Validation score: minus the loss, averaged over the validation images."""
         total = torch.zeros((), dtype=torch.float64)
         for scene in scenes.in_order():
             assert isinstance(scene.truth, Tensor)
-            whole = _Said(model, tiled(model, scene.image[None]))
-            total += self.loss(whole, scene.image[None], scene.truth[None]).double().cpu()  # type: ignore[arg-type]
+            model_output = _CachedPrediction(model, apply_tiled(model, scene.image[None]))
+            total += self.loss(model_output, scene.image[None], scene.truth[None]).double().cpu()  # type: ignore[arg-type]
         return -float(total) / len(scenes)
 
 
-class _Said:
-    """A model that has said already what it says of one picture."""
+class _CachedPrediction:
+    """Model with a precomputed output for one image."""
 
-    def __init__(self, model: Measured, said: Tensor) -> None:
-        self.std, self.standard, self.said = model.std, model.standard, said
+    def __init__(self, model: DenseRegressionNetwork, predicted: Tensor) -> None:
+        self.std, self.standard, self.predicted = model.std, model.standard, predicted
         self.predict = model.predict
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.said
+        return self.predicted
 
 
-def _known(said: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """(T, P) of the pixels whose every number has a truth; both (B, T, H, W)."""
-    there = torch.isfinite(truth).all(1)  # (B, H, W)
-    return said.movedim(1, 0)[:, there], truth.movedim(1, 0)[:, there]
+def _valid_pixels(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Select the pixels with complete ground truth: (B, T, H, W) predictions and ground truth to (T, P)."""
+    valid = torch.isfinite(truth).all(1)  # (B, H, W)
+    return predicted.movedim(1, 0)[:, valid], truth.movedim(1, 0)[:, valid]
 
 
-def cosine(said: Tensor, truth: Tensor) -> Tensor:
-    """1 − the cosine of the angle between two directions, the mean over pixels with a truth."""
-    said, truth = _known(said, truth)
+def cosine_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Cosine loss: 1 − cosine of the angle between two directions, the mean over pixels with ground truth."""
+    predicted, truth = _valid_pixels(predicted, truth)
     if not truth.numel():
-        return said.sum() * 0
-    return 1 - nn.functional.cosine_similarity(said, truth, dim=0).mean()
+        return predicted.sum() * 0
+    return 1 - nn.functional.cosine_similarity(predicted, truth, dim=0).mean()
 
 
 def balanced_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy in which edges and the rest count alike in sum, however few the edges are.
+    """Class-balanced cross-entropy of edges: edge and non-edge pixels have equal total weight.
 
     Args:
-        logits: (B, H, W). truth: (B, H, W), 0 or 1, NaN for none.
+        logits: (B, H, W). truth: (B, H, W), 0 or 1, NaN for no ground truth.
     Source: Xie and Tu 2015, "Holistically-nested edge detection", eq. 2.
     """
-    there = torch.isfinite(truth)
-    true = torch.where(there, truth, 0.0)
-    share = (true * there).sum() / there.sum().clamp(min=1)
-    weight = torch.where(true > 0.5, 1 - share, share) * there
-    each = nn.functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
-    return (each * weight).sum() / weight.sum().clamp(min=1e-12)
+    valid = torch.isfinite(truth)
+    true = torch.where(valid, truth, 0.0)
+    edge_fraction = (true * valid).sum() / valid.sum().clamp(min=1)
+    weight = torch.where(true > 0.5, 1 - edge_fraction, edge_fraction) * valid
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
+    return (losses * weight).sum() / weight.sum().clamp(min=1e-12)

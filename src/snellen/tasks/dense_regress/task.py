@@ -1,4 +1,4 @@
-"""Pixels: how much, at every pixel? Depth, normals, edges, reflectance, flow, or any numbers."""
+"""Dense regression task: numbers at every pixel, such as depth, normals, edges, reflectance or flow."""
 
 from __future__ import annotations
 
@@ -13,70 +13,71 @@ from torch import Tensor, nn
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import PixelNumbers, Spec
-from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
+from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.worst_maps import Worst
-from snellen.metrics.dense_regression import Judge, judge
-from snellen.metrics.intervals import of_sums, over_samples
-from snellen.nn.dense.padding import multiple
-from snellen.nn.tiling import tiled
+from snellen.data.worst_maps import WorstMaps
+from snellen.metrics.dense_regression import MetricSuite, metric_suite
+from snellen.metrics.intervals import interval_of_sums, statistic_of_sums
+from snellen.nn.dense.padding import size_divisor
+from snellen.nn.tiling import apply_tiled
 from snellen.tasks.dense_regress import views
 
-STEPS = (1 << 16) - 1  # of a 16-bit picture
+MAX_LEVEL = (1 << 16) - 1  # of a 16-bit image
 
 
-class Measurer(Protocol):
-    """What a model must answer."""
+class DenseRegressor(Protocol):
+    """Interface of a model of this task."""
 
     def predict(self, x: Tensor, /) -> Tensor:
-        """(B, C, H, W) raw pictures to (B, T, H, W) numbers in the user's units; shares in 0 … 1 for edges."""
+        """(B, C, H, W) raw images to (B, T, H, W) numbers in the user's units; probabilities for edges."""
 
 
-def asked(spec: Spec) -> PixelNumbers:
-    """What is asked of every pixel."""
+def target_of(spec: Spec) -> PixelNumbers:
+    """Target of the data: the kind and names of the numbers at every pixel."""
     assert isinstance(spec.target, PixelNumbers)
     return spec.target
 
 
-def judged(spec: Spec) -> Judge:
-    return judge(asked(spec).kind, asked(spec).names)
+def suite_of(spec: Spec) -> MetricSuite:
+    return metric_suite(target_of(spec).kind, target_of(spec).names)
 
 
 def headline(spec: Spec) -> str:
-    """The figure that the field of these numbers quotes."""
-    return next(iter(judged(spec).figures))
+    """Headline metric of the kind of map, as common in the literature."""
+    return next(iter(suite_of(spec).metrics))
 
 
-def predict(model: Measurer, data: Dataset[Labelled], split: str, run: Run) -> Predictions:
-    """What is added up of every picture of a split, and the maps of the worst.
+def predict(model: DenseRegressor, data: Dataset[Labelled], split: str, run: Run) -> Predictions:
+    """Predict every image of a split: sums for the metrics, and the predicted maps of the worst images.
 
     Returns:
-        sums (N, S) float64, see `metrics.maps`; truth (N, 1 + T), known pixels and the sum of each number; ids (N,);
-        and of the worst pictures what was said: sizes (N, 3), zero for the others, and maps, flat, one after another.
+        sums (N, S) float64, see `metrics.dense_regression`; truth (N, 1 + T), number of pixels with ground truth and
+        the sum of each number; ids (N,); and the predicted maps of the worst images: sizes (N, 3), zero for the others,
+        and maps, concatenated and flat.
     Raises:
         Diverged: when a number is not finite.
     """
-    how, worst = judged(data.spec), Worst()
+    suite, worst = suite_of(data.spec), WorstMaps()
     sums, truths, ids = [], [], []
     with torch.inference_mode():
         for row, scene in enumerate(data.scenes(split, run.device).in_order()):
             assert isinstance(scene.truth, Tensor)
-            said, true = tiled(model.predict, scene.image[None])[0].cpu(), scene.truth.cpu()  # (T, H, W)
-            if not bool(torch.isfinite(said).all()):
+            predicted, true = apply_tiled(model.predict, scene.image[None])[0].cpu(), scene.truth.cpu()  # (T, H, W)
+            if not bool(torch.isfinite(predicted).all()):
                 raise Diverged(
-                    f"What is said of {data.name(scene.id)} is not finite",
-                    "Train again with a smaller --lr, and look at that picture.",
+                    f"The prediction for {data.name(scene.id)} is not finite",
+                    "Train with a smaller --lr, and check that image.",
                 )
-            sums.append(how.sums(said, true))
-            there = torch.isfinite(true)
+            sums.append(suite.image_sums(predicted, true))
+            valid = torch.isfinite(true)
             truths.append(
-                torch.cat([there.all(0).sum()[None].double(), torch.where(there, true, 0.0).double().flatten(1).sum(1)])
+                torch.cat([valid.all(0).sum()[None].double(), torch.where(valid, true, 0.0).double().flatten(1).sum(1)])
             )
-            worst.offer(row, float(_wrong(sums[-1][None], data.spec)[0]), said)
+            worst.offer(row, float(image_errors(sums[-1][None], data.spec)[0]), predicted)
             ids.append(scene.id)
-    sizes, maps = worst.told(len(ids), torch.float32)
-    count = 1 + len(asked(data.spec).names)
+    sizes, maps = worst.flattened(len(ids), torch.float32)
+    count = 1 + len(target_of(data.spec).names)
     return {
         "sums": torch.stack(sums) if sums else torch.zeros(0, 1, dtype=torch.float64),
         "truth": torch.stack(truths) if truths else torch.zeros(0, count, dtype=torch.float64),
@@ -86,133 +87,139 @@ def predict(model: Measurer, data: Dataset[Labelled], split: str, run: Run) -> P
     }
 
 
-def _wrong(sums: Tensor, spec: Spec) -> Tensor:
-    """(N, S) to (N,): the headline of each picture alone, so turned that more is worse; 0 where it has no truth."""
-    figure = next(iter(judged(spec).figures.values()))
-    value = figure.of(sums)
-    return (1 - value if figure.higher else value).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+def image_errors(sums: Tensor, spec: Spec) -> Tensor:
+    """Error of each image, (N, S) to (N,): its headline metric, higher is worse; 0 where it has no ground truth."""
+    definition = next(iter(suite_of(spec).metrics.values()))
+    value = definition.from_sums(sums)
+    return (1 - value if definition.higher_is_better else value).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
-    """The figures of the field, each pixel with a truth counting alike, with intervals over pictures."""
-    target = asked(spec)
-    if not len(said["ids"]):
+def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
+    """Metrics over all pixels with ground truth, with intervals over images."""
+    target = target_of(spec)
+    if not len(predictions["ids"]):
         return {headline(spec): Metric(value=None, reason="the split is empty")}
     metrics = {}
-    for place, (name, figure) in enumerate(judged(spec).figures.items()):
-        unit = figure.own_unit
-        if figure.unit and target.units:
-            unit = target.units[place - 1 if name.startswith("mean absolute error of") else 0]
-        found = over_samples(said["sums"], figure.of)
-        if found is None:
+    for index, (name, definition) in enumerate(suite_of(spec).metrics.items()):
+        unit = definition.fixed_unit
+        if definition.in_target_unit and target.units:
+            unit = target.units[index - 1 if name.startswith("mean absolute error of") else 0]
+        interval = interval_of_sums(predictions["sums"], definition.from_sums)
+        if interval is None:
             metrics[name] = Metric(
                 value=None,
-                higher_is_better=figure.higher,
-                percent=figure.percent,
+                higher_is_better=definition.higher_is_better,
+                percent=definition.percent,
                 unit=unit,
-                reason="no pixel of the split has a truth that decides it",
+                reason="no pixel of the split has the ground truth that it needs",
             )
             continue
-        value, low, high = found
+        value, low, high = interval
         metrics[name] = Metric(
             value=value,
             low=low,
             high=high,
-            over="pictures",
-            higher_is_better=figure.higher,
-            percent=figure.percent,
+            over="images",
+            higher_is_better=definition.higher_is_better,
+            percent=definition.percent,
             unit=unit,
         )
     return metrics
 
 
-def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
-    """The headline of (R, n) resampled pictures."""
-    return of_sums(said["sums"], next(iter(judged(spec).figures.values())).of)
+def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+    """Headline metric of resampled images, a function of (R, n) rows."""
+    return statistic_of_sums(predictions["sums"], next(iter(suite_of(spec).metrics.values())).from_sums)
 
 
-def answer(model: Measurer, x: Tensor, spec: Spec) -> list[Answer]:
-    """A batch of raw pictures to {"numbers": {name: {"mean", "least", "most"}}, "map": {"png", "low", "high"}}."""
-    answers = []
+def predict_batch(model: DenseRegressor, x: Tensor, spec: Spec) -> list[PredictionDict]:
+    """Predict raw images: {"numbers": {name: {"mean", "least", "most"}}, "map": {"png", "low", "high"}} of each."""
+    predictions = []
     with torch.inference_mode():
-        for picture in x:  # one at a time: the maps of many large pictures would fill the memory
-            said = tiled(model.predict, picture[None])[0].float().cpu()  # (T, H, W)
-            if not bool(torch.isfinite(said).all()):
-                raise Diverged("A number is not finite", "Train again with a smaller --lr, and look at that picture.")
-            answers.append(told(said, asked(spec).names))
-    return answers
+        for image in x:  # one at a time: the maps of many large images would not fit into memory
+            predicted = apply_tiled(model.predict, image[None])[0].float().cpu()  # (T, H, W)
+            if not bool(torch.isfinite(predicted).all()):
+                raise Diverged("A number is not finite", "Train with a smaller --lr, and check that image.")
+            predictions.append(encode_map(predicted, target_of(spec).names))
+    return predictions
 
 
-def told(values: Tensor, names: tuple[str, ...]) -> Answer:
-    """A map as plain data.
+def encode_map(values: Tensor, names: tuple[str, ...]) -> PredictionDict:
+    """Encode a map as plain data.
 
     Args:
-        values: (T, H, W), NaN where nothing is known.
+        values: (T, H, W), NaN for no value.
     Returns:
-        mean, least and most of each number; and {name: base64 of a 16-bit PNG}, whose value v stands for
+        mean, minimum and maximum of each number; and {name: base64 of a 16-bit PNG}, whose level v means
         low + (high − low) v / 65535.
     """
     numbers = {}
     for name, channel in zip(names, values.double(), strict=True):
-        there = channel[torch.isfinite(channel)]
-        few = there if len(there) else channel.new_zeros(1)
-        numbers[name] = {"mean": float(few.mean()), "least": float(few.min()), "most": float(few.max())}
-    low, high = (pick(n[key] for n in numbers.values()) for pick, key in ((min, "least"), (max, "most")))
-    steps = ((values.double() - low) / max(high - low, 1e-30)).nan_to_num(nan=0.0).clamp(0, 1) * STEPS
-    drawn = {name: _png(channel) for name, channel in zip(names, steps, strict=True)}
-    return {"numbers": numbers, "map": {"png": drawn, "low": low, "high": high}}
+        valid = channel[torch.isfinite(channel)]
+        values_or_zero = valid if len(valid) else channel.new_zeros(1)
+        numbers[name] = {
+            "mean": float(values_or_zero.mean()),
+            "least": float(values_or_zero.min()),
+            "most": float(values_or_zero.max()),
+        }
+    low, high = (select(n[key] for n in numbers.values()) for select, key in ((min, "least"), (max, "most")))
+    levels = ((values.double() - low) / max(high - low, 1e-30)).nan_to_num(nan=0.0).clamp(0, 1) * MAX_LEVEL
+    png = {name: _png(channel) for name, channel in zip(names, levels, strict=True)}
+    return {"numbers": numbers, "map": {"png": png, "low": low, "high": high}}
 
 
-def _png(steps: Tensor) -> str:
-    """(H, W) of 0 … 65535 as base64 of a PNG."""
+def _png(levels: Tensor) -> str:
+    """Encode (H, W) levels 0 … 65535 as base64 of a 16-bit PNG."""
     import numpy as np
     from PIL import Image
 
-    written = io.BytesIO()
-    Image.fromarray(steps.round().numpy().astype(np.uint16)).save(written, format="PNG")
-    return base64.b64encode(written.getvalue()).decode()
+    buffer = io.BytesIO()
+    Image.fromarray(levels.round().numpy().astype(np.uint16)).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def truth(data: Dataset[Labelled], id: int) -> dict[str, Any]:
-    """The map of a picture as an answer would say it."""
+    """Ground truth of an image, in the format of a prediction."""
     assert data.annotations is not None
-    there = data.annotations.of(id)
-    assert isinstance(there, Tensor)
-    return told(there, asked(data.spec).names)
+    values = data.annotations.load(id)
+    assert isinstance(values, Tensor)
+    return encode_map(values, target_of(data.spec).names)
 
 
 class ExportedDenseRegressor(nn.Module):
-    """The numbers of every pixel, as a named tensor."""
+    """Dense regressor for export: the numbers of every pixel, as a named tensor."""
 
-    def __init__(self, model: Measurer) -> None:
+    def __init__(self, model: DenseRegressor) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) raw pictures to "numbers" (B, T, H, W)."""
+        """(B, C, H, W) raw images to "numbers" (B, T, H, W)."""
         return {"numbers": self.model.predict(x)}
 
 
-def export(model: Measurer, spec: Spec) -> ExportedModel:
-    target = asked(spec)
+def export(model: DenseRegressor, spec: Spec) -> ExportedModel:
+    target = target_of(spec)
     numbers = Output(name="numbers", columns=target.names, units=target.units or ("",) * len(target.names))
-    outward = ExportedDenseRegressor(model)
-    return ExportedModel(module=outward, outputs=(numbers,), least=1 + multiple(outward))
+    exported = ExportedDenseRegressor(model)
+    return ExportedModel(module=exported, outputs=(numbers,), min_size=1 + size_divisor(exported))
 
 
-TASK: Task[Dataset[Labelled], Measurer] = Task(
+TASK: Task[Dataset[Labelled], DenseRegressor] = Task(
     name="dense-regress",
     question="How much is it, at every pixel?",
     default=lambda spec: "unet",
     headline=headline,
-    asks=lambda spec: isinstance(spec.target, PixelNumbers),
+    applies_to=lambda spec: isinstance(spec.target, PixelNumbers),
     predict=predict,
     measure=measure,
-    answer=answer,
-    errors=lambda said, spec: _wrong(said["sums"], spec),
+    predict_batch=predict_batch,
+    errors=lambda predictions, spec: image_errors(predictions["sums"], spec),
     resampled_headline=resampled_headline,
-    worst=lambda said, spec, count: torch.argsort(_wrong(said["sums"], spec), descending=True, stable=True)[:count],
+    worst_samples=lambda predictions, spec, count: torch.argsort(
+        image_errors(predictions["sums"], spec), descending=True, stable=True
+    )[:count],
     truth=truth,
-    views=lambda said, data, spec: views.views(said, data, spec, _wrong(said["sums"], spec)),
+    views=lambda predictions, data, spec: views.views(predictions, data, spec, image_errors(predictions["sums"], spec)),
     export=export,
 )

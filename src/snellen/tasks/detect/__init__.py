@@ -1,4 +1,4 @@
-"""What is where? Learners, simplest first: one line each."""
+"""Task detect: object detection. Learners, simplest first."""
 
 from __future__ import annotations
 

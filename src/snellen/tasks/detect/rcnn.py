@@ -1,7 +1,7 @@
-"""R-CNN: regions found by selective search, each cut out, warped and given to a network.
+"""R-CNN (Girshick et al. 2014): selective-search proposals, each cropped, warped and classified by a network.
 
-Learned in stages: the regions of every picture first, then the network. Class and box are learned together, by
-cross-entropy and smooth L1, where the first R-CNN fitted support vector machines to its features.
+Trained in two stages: proposals of every image, then the network. Class and box are trained jointly with
+cross-entropy and smooth L1; the original R-CNN fitted support vector machines to its features.
 
 Source: Girshick, Donahue, Darrell and Malik 2014, "Rich feature hierarchies"; lecture 003.
 """
@@ -16,38 +16,38 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.proposals_from_search import Given, by_crops, in_stages
-from snellen.detection.selective_search import needed
-from snellen.detection.training import Lesson
-from snellen.nn.detection.detector import Detector
+from snellen.detection.proposals_from_search import ProposalSettings, build_rcnn, train_in_stages
+from snellen.detection.selective_search import check_opencv
+from snellen.detection.training import DetectionTrainingData
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.detect.task import TASK
 from snellen.training.settings import TrainingSettings
 
 
 @settings
 class RCNNSettings:
-    """What it is given, how it looks at a region, and how it learns."""
+    """Region proposals, regions of interest, training and augmentation."""
 
-    region_size: Annotated[int, Limit(least=32)] = 64
-    """Pixels a side that each region is warped to."""
-    given: Given = Given()
-    descent: TrainingSettings = TrainingSettings(
+    region_size: Annotated[int, Limit(min=32)] = 64
+    """Region size: pixels a side to which each proposal is warped."""
+    proposals: ProposalSettings = ProposalSettings()
+    training: TrainingSettings = TrainingSettings(
         epochs=8, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip_grad=5.0
     )
     augment: SceneAugment = SceneAugment(hflip=False)
 
 
-def build(c: RCNNSettings, spec: Spec) -> Detector:
-    return by_crops(c.given, c.region_size, spec)
+def build(c: RCNNSettings, spec: Spec) -> DetectionNetwork:
+    return build_rcnn(c.proposals, c.region_size, spec)
 
 
-def fit(c: RCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
-    in_stages(model, Lesson(part="boxes", data=data, vary=c.augment), run, c.descent)
+def fit(c: RCNNSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
+    train_in_stages(model, DetectionTrainingData(iou_type="boxes", data=data, augment=c.augment), run, c.training)
 
 
-LEARNER = Learner[RCNNSettings, Dataset[Labelled], Detector](
+LEARNER = Learner[RCNNSettings, Dataset[Labelled], DetectionNetwork](
     name="rcnn",
-    summary="Looks at each region of selective search by itself: cut out, warped, class and box.",
+    summary="R-CNN: selective-search proposals, each cropped, warped and classified separately.",
     source="Girshick et al. 2014; lecture 003",
     task=TASK,
     accepts=frozenset({"image"}),
@@ -55,6 +55,6 @@ LEARNER = Learner[RCNNSettings, Dataset[Labelled], Detector](
     build=build,
     fit=fit,
     preprocessing_of=lambda c, spec: Preprocessing(channels=spec.input.shape[0] or 3),
-    needs=lambda c, spec: needed(),
+    check_requirements=lambda c, spec: check_opencv(),
     in_default_ladder=False,
 )

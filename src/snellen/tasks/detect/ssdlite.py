@@ -1,6 +1,6 @@
-"""SSDLite: class and box at every anchor of small maps, from a network made for telephones.
+"""SSDLite (Howard et al. 2019): one-stage detector on MobileNetV3, a mobile backbone.
 
-A picture is warped to a square, whatever its shape: anchors are shares of it.
+Images are resized to a square without keeping the aspect ratio: anchors are fractions of the image.
 
 Source: Liu et al. 2016, "SSD: single shot multibox detector"; Howard et al. 2019, "Searching for MobileNetV3".
 """
@@ -14,25 +14,27 @@ from snellen.core.settings import settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.checkpoints import Published
-from snellen.detection.one_stage import detector
-from snellen.detection.pretrained import begin, gentle, there
-from snellen.detection.settings import Sight
-from snellen.detection.training import Lesson, learn
-from snellen.nn.detection.detector import Detector
+from snellen.detection.checkpoints import DetectorCheckpoint
+from snellen.detection.one_stage import one_stage_detector
+from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
+from snellen.detection.settings import BackboneSettings
+from snellen.detection.training import DetectionTrainingData, fit_detector
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.detect.task import TASK
 from snellen.training.settings import TrainingSettings
 
 HALF = (0.5, 0.5, 0.5)
-PUBLISHED = {"mobilenet": Published(name="ssdlite320_mobilenet_v3_large", sides=(320, 320), mean=HALF, std=HALF)}
+PUBLISHED = {
+    "mobilenet": DetectorCheckpoint(name="ssdlite320_mobilenet_v3_large", min_max_size=(320, 320), mean=HALF, std=HALF)
+}
 
 
 @settings
 class SSDLiteSettings:
-    """What it sees with, and how it learns."""
+    """Backbone and input size, training and augmentation."""
 
-    sight: Sight = Sight(backbone="mobilenet", min_size=320)
-    descent: TrainingSettings = TrainingSettings(
+    backbone_settings: BackboneSettings = BackboneSettings(backbone="mobilenet", min_size=320)
+    training: TrainingSettings = TrainingSettings(
         epochs=16,
         batch_size=4,
         optimizer="adamw",
@@ -45,42 +47,42 @@ class SSDLiteSettings:
     augment: SceneAugment = SceneAugment()
 
 
-def build(c: SSDLiteSettings, spec: Spec) -> Detector:
-    return detector("ssdlite", c.sight, spec, PUBLISHED)
+def build(c: SSDLiteSettings, spec: Spec) -> DetectionNetwork:
+    return one_stage_detector("ssdlite", c.backbone_settings, spec, PUBLISHED)
 
 
-def needs(c: SSDLiteSettings, spec: Spec) -> None:
-    """Weights to begin with, and nothing that this network is not."""
-    for flag, said, has in (
-        ("--backbone", c.sight.backbone, "mobilenet"),
-        ("--norm", c.sight.norm, "batch"),
-        ("--max-size", c.sight.max_size, None),
+def check_requirements(c: SSDLiteSettings, spec: Spec) -> None:
+    """Check that pretrained weights are available and that no setting contradicts the fixed network."""
+    for flag, value, fixed in (
+        ("--backbone", c.backbone_settings.backbone, "mobilenet"),
+        ("--norm", c.backbone_settings.norm, "batch"),
+        ("--max-size", c.backbone_settings.max_size, None),
     ):
-        if said != has:
+        if value != fixed:
             raise UsageError(
-                f"{flag} {said} does not go with ssdlite: MobileNetV3, batch normalisation, and pictures "
-                "warped to a square",
-                f"Leave {flag} out, or take --model retinanet.",
+                f"{flag} {value} does not apply to ssdlite, which has a MobileNetV3 backbone, batch normalisation and "
+                "square input",
+                f"Leave {flag} out, or use --model retinanet.",
             )
-    there(c.sight, PUBLISHED, "ssdlite")
+    check_weights(c.backbone_settings, PUBLISHED, "ssdlite")
 
 
-def fit(c: SSDLiteSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
-    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
-    learn(model, Lesson(part="boxes", data=data, vary=c.augment), run, c.descent)
+def fit(c: SSDLiteSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
+    load_pretrained(c.backbone_settings, PUBLISHED, LEARNER.name, model, run)
+    fit_detector(model, DetectionTrainingData(iou_type="boxes", data=data, augment=c.augment), run, c.training)
 
 
-LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], Detector](
+LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], DetectionNetwork](
     name="ssdlite",
-    summary="Tells class and box from a network made for telephones.",
+    summary="SSDLite: small and fast one-stage detector on MobileNetV3, a mobile backbone.",
     source="Liu et al. 2016; Howard et al. 2019",
     task=TASK,
     accepts=frozenset({"image"}),
     settings=SSDLiteSettings,
-    suggest=gentle,
+    suggest=suggest_fine_tuning_lr,
     build=build,
     fit=fit,
     preprocessing_of=lambda c, spec: Preprocessing(channels=3),
-    needs=needs,
+    check_requirements=check_requirements,
     in_default_ladder=False,
 )

@@ -1,16 +1,22 @@
-"""Detect: what is in the picture, and in which box?"""
+"""Task detect: object detection, a class and a box for each object."""
 
 from __future__ import annotations
 
 from snellen.core.spec import Boxes, Spec
-from snellen.detection.protocol import Part
-from snellen.detection.task_factory import question_about
+from snellen.detection.protocol import IoUType
+from snellen.detection.task_factory import detection_task
 
-PARTS: tuple[Part, ...] = ("boxes",)  # that are scored; it is ranked by the first
+IOU_TYPES: tuple[IoUType, ...] = ("boxes",)  # evaluated; the first gives the headline metric
 
 
-def asks(spec: Spec) -> bool:
+def applies_to(spec: Spec) -> bool:
     return isinstance(spec.target, Boxes)
 
 
-TASK = question_about(PARTS, name="detect", question="What is where?", default="faster-rcnn", asks=asks)
+TASK = detection_task(
+    IOU_TYPES,
+    name="detect",
+    question="Which objects are in the image, and where?",
+    default="faster-rcnn",
+    applies_to=applies_to,
+)

@@ -1,4 +1,4 @@
-"""What is where, to the pixel? Learners, simplest first: one line each."""
+"""Task instances: instance segmentation. Learners, simplest first."""
 
 from __future__ import annotations
 

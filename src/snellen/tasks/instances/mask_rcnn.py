@@ -1,4 +1,4 @@
-"""Mask R-CNN: Faster R-CNN with a third branch that tells which pixels of a box are the object's.
+"""Mask R-CNN (He et al. 2017): Faster R-CNN with a mask head for instance segmentation.
 
 Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN"; lectures 002 ("from box to shape") and 003.
 """
@@ -11,51 +11,53 @@ from snellen.core.settings import settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.checkpoints import EACH, Published
-from snellen.detection.pretrained import begin, gentle, there
-from snellen.detection.settings import Sight, preprocessing_of
-from snellen.detection.training import Lesson, learn
-from snellen.detection.two_stage import Stages, detector
-from snellen.nn.detection.detector import Detector
+from snellen.detection.checkpoints import FPN_ANCHORS, DetectorCheckpoint
+from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
+from snellen.detection.settings import BackboneSettings, preprocessing_of
+from snellen.detection.training import DetectionTrainingData, fit_detector
+from snellen.detection.two_stage import RoISettings, two_stage_detector
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.instances.task import TASK
 from snellen.training.settings import TrainingSettings
 
-PUBLISHED = {"resnet50": Published(name="maskrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0)}
+PUBLISHED = {"resnet50": DetectorCheckpoint(name="maskrcnn_resnet50_fpn", anchors=FPN_ANCHORS, epsilon=0.0)}
 
 
 @settings
 class MaskRCNNSettings:
-    """What it sees with, what it proposes, and how it learns."""
+    """Mask gradient, backbone and input size, regions of interest, training and augmentation."""
 
     detach_masks: bool = False
-    """Learn masks from maps that are made for boxes alone: nothing of the masks' loss goes back into them."""
-    sight: Sight = Sight()
-    stages: Stages = Stages()
-    descent: TrainingSettings = TrainingSettings(
+    """Detach the mask head: the mask loss sends no gradient into the backbone, which is trained for boxes alone."""
+    backbone_settings: BackboneSettings = BackboneSettings()
+    rois: RoISettings = RoISettings()
+    training: TrainingSettings = TrainingSettings(
         epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip_grad=5.0
     )
     augment: SceneAugment = SceneAugment()
 
 
-def build(c: MaskRCNNSettings, spec: Spec) -> Detector:
-    return detector(c.sight, c.stages, spec, PUBLISHED, masks="staged" if c.detach_masks else "joint")
+def build(c: MaskRCNNSettings, spec: Spec) -> DetectionNetwork:
+    return two_stage_detector(
+        c.backbone_settings, c.rois, spec, PUBLISHED, masks="staged" if c.detach_masks else "joint"
+    )
 
 
-def fit(c: MaskRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
-    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
-    learn(model, Lesson(part="masks", data=data, vary=c.augment), run, c.descent)
+def fit(c: MaskRCNNSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
+    load_pretrained(c.backbone_settings, PUBLISHED, LEARNER.name, model, run)
+    fit_detector(model, DetectionTrainingData(iou_type="masks", data=data, augment=c.augment), run, c.training)
 
 
-LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], Detector](
+LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], DetectionNetwork](
     name="mask-rcnn",
-    summary="Faster R-CNN that also tells which pixels of a box are the object's.",
+    summary="Mask R-CNN: Faster R-CNN with a mask head that segments the object in each box.",
     source="He et al. 2017; lectures 002, 003",
     task=TASK,
     accepts=frozenset({"image"}),
     settings=MaskRCNNSettings,
-    suggest=gentle,
+    suggest=suggest_fine_tuning_lr,
     build=build,
     fit=fit,
-    preprocessing_of=lambda c, spec: preprocessing_of(c.sight, spec),
-    needs=lambda c, spec: there(c.sight, PUBLISHED, "mask-rcnn"),
+    preprocessing_of=lambda c, spec: preprocessing_of(c.backbone_settings, spec),
+    check_requirements=lambda c, spec: check_weights(c.backbone_settings, PUBLISHED, "mask-rcnn"),
 )

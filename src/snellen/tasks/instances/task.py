@@ -1,16 +1,22 @@
-"""Instances: what is in the picture, in which box, and which pixels are its own?"""
+"""Task instances: instance segmentation, a class, a box and a mask for each object."""
 
 from __future__ import annotations
 
 from snellen.core.spec import Boxes, Spec
-from snellen.detection.protocol import Part
-from snellen.detection.task_factory import question_about
+from snellen.detection.protocol import IoUType
+from snellen.detection.task_factory import detection_task
 
-PARTS: tuple[Part, ...] = ("masks", "boxes")  # that are scored; it is ranked by the first
+IOU_TYPES: tuple[IoUType, ...] = ("masks", "boxes")  # evaluated; the first gives the headline metric
 
 
-def asks(spec: Spec) -> bool:
+def applies_to(spec: Spec) -> bool:
     return isinstance(spec.target, Boxes) and spec.target.masks
 
 
-TASK = question_about(PARTS, name="instances", question="What is where, to the pixel?", default="mask-rcnn", asks=asks)
+TASK = detection_task(
+    IOU_TYPES,
+    name="instances",
+    question="Which pixels belong to each object?",
+    default="mask-rcnn",
+    applies_to=applies_to,
+)

@@ -1,4 +1,4 @@
-"""What is where, and how does it stand? Learners, simplest first: one line each."""
+"""Task keypoints: keypoint detection. Learners, simplest first."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""The baseline that knows nothing but where boxes usually are."""
+"""Baseline detector: typical boxes of the training set."""
 
 from __future__ import annotations
 
 from snellen.core.learner import Learner
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection import baseline
-from snellen.detection.baseline import BaselineSettings
-from snellen.tasks.keypoints.task import PARTS, TASK
+from snellen.detection.baseline import BaselineDetectorSettings
+from snellen.tasks.keypoints.task import IOU_TYPES, TASK
 
-LEARNER = Learner[BaselineSettings, Dataset[Labelled], baseline.Usual](
+LEARNER = Learner[BaselineDetectorSettings, Dataset[Labelled], baseline.TypicalBoxes](
     name="baseline",
-    summary="The same boxes in every picture, where they usually are: what every other model must beat.",
-    source="k-means over the boxes of the training pictures",
+    summary="Baseline: the typical boxes of the training set in every image; every other model must beat it.",
+    source="k-means clustering of the training boxes",
     task=TASK,
     accepts=frozenset({"image"}),
-    settings=BaselineSettings,
-    build=lambda c, spec: baseline.build(PARTS, spec),
-    fit=lambda c, data, model, run: baseline.fit(PARTS[0], data, model, run),
+    settings=BaselineDetectorSettings,
+    build=lambda c, spec: baseline.build(IOU_TYPES, spec),
+    fit=lambda c, data, model, run: baseline.fit(IOU_TYPES[0], data, model, run),
 )

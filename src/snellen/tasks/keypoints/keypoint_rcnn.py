@@ -1,4 +1,4 @@
-"""Keypoint R-CNN: Faster R-CNN with a third branch that tells where the keypoints of an object lie in its box.
+"""Keypoint R-CNN (He et al. 2017): Faster R-CNN with a keypoint head.
 
 Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN", section 5; lecture 003.
 """
@@ -11,49 +11,49 @@ from snellen.core.settings import settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.checkpoints import EACH, Published
-from snellen.detection.pretrained import begin, gentle, there
-from snellen.detection.settings import Sight, preprocessing_of
-from snellen.detection.training import Lesson, learn
-from snellen.detection.two_stage import Stages, detector
-from snellen.nn.detection.detector import Detector
+from snellen.detection.checkpoints import FPN_ANCHORS, DetectorCheckpoint
+from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
+from snellen.detection.settings import BackboneSettings, preprocessing_of
+from snellen.detection.training import DetectionTrainingData, fit_detector
+from snellen.detection.two_stage import RoISettings, two_stage_detector
+from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.keypoints.task import TASK
 from snellen.training.settings import TrainingSettings
 
-PUBLISHED = {"resnet50": Published(name="keypointrcnn_resnet50_fpn", anchors=EACH, epsilon=0.0)}
+PUBLISHED = {"resnet50": DetectorCheckpoint(name="keypointrcnn_resnet50_fpn", anchors=FPN_ANCHORS, epsilon=0.0)}
 
 
 @settings
 class KeypointRCNNSettings:
-    """What it sees with, what it proposes, and how it learns."""
+    """Backbone and input size, regions of interest, training and augmentation."""
 
-    sight: Sight = Sight()
-    stages: Stages = Stages()
-    descent: TrainingSettings = TrainingSettings(
+    backbone_settings: BackboneSettings = BackboneSettings()
+    rois: RoISettings = RoISettings()
+    training: TrainingSettings = TrainingSettings(
         epochs=16, batch_size=4, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1, clip_grad=5.0
     )
     augment: SceneAugment = SceneAugment()
 
 
-def build(c: KeypointRCNNSettings, spec: Spec) -> Detector:
-    return detector(c.sight, c.stages, spec, PUBLISHED, keypoints=True)
+def build(c: KeypointRCNNSettings, spec: Spec) -> DetectionNetwork:
+    return two_stage_detector(c.backbone_settings, c.rois, spec, PUBLISHED, keypoints=True)
 
 
-def fit(c: KeypointRCNNSettings, data: Dataset[Labelled], model: Detector, run: Run) -> None:
-    begin(c.sight, PUBLISHED, LEARNER.name, model, run)
-    learn(model, Lesson(part="keypoints", data=data, vary=c.augment), run, c.descent)
+def fit(c: KeypointRCNNSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
+    load_pretrained(c.backbone_settings, PUBLISHED, LEARNER.name, model, run)
+    fit_detector(model, DetectionTrainingData(iou_type="keypoints", data=data, augment=c.augment), run, c.training)
 
 
-LEARNER = Learner[KeypointRCNNSettings, Dataset[Labelled], Detector](
+LEARNER = Learner[KeypointRCNNSettings, Dataset[Labelled], DetectionNetwork](
     name="keypoint-rcnn",
-    summary="Faster R-CNN that also tells where the keypoints of an object lie.",
+    summary="Keypoint R-CNN: Faster R-CNN with a keypoint head that locates the named points of each object.",
     source="He et al. 2017; lecture 003",
     task=TASK,
     accepts=frozenset({"image"}),
     settings=KeypointRCNNSettings,
-    suggest=gentle,
+    suggest=suggest_fine_tuning_lr,
     build=build,
     fit=fit,
-    preprocessing_of=lambda c, spec: preprocessing_of(c.sight, spec),
-    needs=lambda c, spec: there(c.sight, PUBLISHED, "keypoint-rcnn"),
+    preprocessing_of=lambda c, spec: preprocessing_of(c.backbone_settings, spec),
+    check_requirements=lambda c, spec: check_weights(c.backbone_settings, PUBLISHED, "keypoint-rcnn"),
 )

@@ -1,18 +1,22 @@
-"""Keypoints: what is in the picture, in which box, and where are its joints?"""
+"""Task keypoints: keypoint detection, a class, a box and named points for each object."""
 
 from __future__ import annotations
 
 from snellen.core.spec import Boxes, Spec
-from snellen.detection.protocol import Part
-from snellen.detection.task_factory import question_about
+from snellen.detection.protocol import IoUType
+from snellen.detection.task_factory import detection_task
 
-PARTS: tuple[Part, ...] = ("keypoints", "boxes")  # that are scored; it is ranked by the first
+IOU_TYPES: tuple[IoUType, ...] = ("keypoints", "boxes")  # evaluated; the first gives the headline metric
 
 
-def asks(spec: Spec) -> bool:
+def applies_to(spec: Spec) -> bool:
     return isinstance(spec.target, Boxes) and bool(spec.target.keypoints)
 
 
-TASK = question_about(
-    PARTS, name="keypoints", question="What is where, and how does it stand?", default="keypoint-rcnn", asks=asks
+TASK = detection_task(
+    IOU_TYPES,
+    name="keypoints",
+    question="Where are the keypoints of each object?",
+    default="keypoint-rcnn",
+    applies_to=applies_to,
 )

@@ -1,4 +1,4 @@
-"""How much? Learners, simplest first: one line each."""
+"""Learners of the regression task, simplest first."""
 
 from __future__ import annotations
 

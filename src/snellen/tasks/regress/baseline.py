@@ -1,4 +1,4 @@
-"""The baseline that knows nothing but the mean."""
+"""Mean baseline: the mean of the training targets."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from snellen.tasks.regress.task import TASK
 
 
 @settings
-class BaselineSettings:
-    """There is nothing to set."""
+class BaselineRegressorSettings:
+    """Settings of the baseline (none)."""
 
 
-class Mean(nn.Module):
-    """The same answer for every input."""
+class MeanPrediction(nn.Module):
+    """Mean prediction: the same values for every input."""
 
     mean: Tensor
 
-    def __init__(self, targets: int) -> None:
+    def __init__(self, target_count: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(targets, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(target_count, dtype=torch.float64))
 
     def predict(self, x: Tensor) -> Tensor:
         return self.mean.expand(x.shape[0], -1)
 
 
-def preprocessing_of(c: BaselineSettings, spec: Spec) -> Preprocessing:
-    """Pictures at one size, though nothing in them counts: whoever asks for several gets them as one batch."""
-    return fixed_size(spec, most=128)
+def preprocessing_of(c: BaselineRegressorSettings, spec: Spec) -> Preprocessing:
+    """One image size, so that images form batches; the pixels are not used."""
+    return fixed_size(spec, max_side=128)
 
 
-def build(c: BaselineSettings, spec: Spec) -> Mean:
+def build(c: BaselineRegressorSettings, spec: Spec) -> MeanPrediction:
     assert isinstance(spec.target, Numbers)
-    return Mean(len(spec.target.names))
+    return MeanPrediction(len(spec.target.names))
 
 
-def fit(c: BaselineSettings, data: Dataset[Labelled], model: Mean, run: Run) -> None:
+def fit(c: BaselineRegressorSettings, data: Dataset[Labelled], model: MeanPrediction, run: Run) -> None:
     model.mean.copy_(data.truth[data.splits["train"]].double().mean(0))
     model.to(run.device)
 
 
-LEARNER = Learner[BaselineSettings, Dataset[Labelled], Mean](
+LEARNER = Learner[BaselineRegressorSettings, Dataset[Labelled], MeanPrediction](
     name="baseline",
-    summary="Always the mean of the training targets: what every other model must beat.",
-    source="the best constant under squared error",
+    summary="Mean baseline: always predicts the mean of the training targets.",
+    source="the constant with the smallest squared error",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
-    settings=BaselineSettings,
+    settings=BaselineRegressorSettings,
     preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,

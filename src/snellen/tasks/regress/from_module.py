@@ -1,4 +1,4 @@
-"""A plain `nn.Module` of the user's as a learner of numbers."""
+"""Learner from a user's PyTorch module."""
 
 from __future__ import annotations
 
@@ -16,53 +16,60 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.regress.objective import ByError, Errors, Scaled, learn_targets, targets
+from snellen.tasks.regress.objective import (
+    RegressionLossSettings,
+    RegressionNetwork,
+    RegressionObjective,
+    fit_target_scaling,
+    target_count,
+)
 from snellen.tasks.regress.task import TASK
 from snellen.training.settings import TrainingSettings
-from snellen.training.supervised import check_outputs, learn
+from snellen.training.supervised import check_outputs, fit_supervised
 
 
 @settings
-class OwnSettings:
-    """How a network of one's own learns."""
+class ModuleRegressorSettings:
+    """Settings of a user's PyTorch module."""
 
-    image_size: Annotated[int, Limit(least=1)] | None = None
-    """Pixels a side that pictures are resized to; auto: their usual size, at most 128."""
-    descent: TrainingSettings = TrainingSettings(epochs=20)
+    image_size: Annotated[int, Limit(min=1)] | None = None
+    """Image size: side in pixels that images are resized to; auto: their typical size, at most 128."""
+    training: TrainingSettings = TrainingSettings(epochs=20)
     augment: Augment = Augment()
-    errors: Errors = Errors()
+    loss_settings: RegressionLossSettings = RegressionLossSettings()
 
 
-def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], Scaled]:
-    """A learner around a module that takes standardised (B, ...) float inputs and returns (B, T) numbers.
+def learner(module: nn.Module) -> Learner[ModuleRegressorSettings, Dataset[Labelled], RegressionNetwork]:
+    """Learner around a module that takes standardised (B, ...) float inputs and returns (B, T) numbers.
 
-    The numbers are those of targets with zero mean and unit variance; they are put into the user's units here. The
-    module itself is left as it is; every training starts from a copy.
+    The numbers are standardised targets (zero mean, unit variance); the learner converts them to the user's units. The
+    module itself is not changed; every training run starts from a copy.
     """
 
-    def preprocessing_of(c: OwnSettings, spec: Spec) -> Preprocessing:
-        return fixed_size(spec, most=128, asked=c.image_size)
+    def preprocessing_of(c: ModuleRegressorSettings, spec: Spec) -> Preprocessing:
+        return fixed_size(spec, max_side=128, requested=c.image_size)
 
-    def build(c: OwnSettings, spec: Spec) -> Scaled:
-        return Scaled(
-            Network(Standardize(spec.input, preprocessing_of(c, spec).channels), copy.deepcopy(module)), targets(spec)
+    def build(c: ModuleRegressorSettings, spec: Spec) -> RegressionNetwork:
+        return RegressionNetwork(
+            Network(Standardize(spec.input, preprocessing_of(c, spec).channels), copy.deepcopy(module)),
+            target_count(spec),
         )
 
-    def fit(c: OwnSettings, data: Dataset[Labelled], model: Scaled, run: Run) -> None:
-        check_outputs(model, targets(data.spec), data, run)
-        learn_targets(model, data)
-        learn(model, ByError(c.errors, run), data, run, c.descent, c.augment)
+    def fit(c: ModuleRegressorSettings, data: Dataset[Labelled], model: RegressionNetwork, run: Run) -> None:
+        check_outputs(model, target_count(data.spec), data, run)
+        fit_target_scaling(model, data)
+        fit_supervised(model, RegressionObjective(c.loss_settings, run), data, run, c.training, c.augment)
 
-    made: Any = Learner[OwnSettings, Dataset[Labelled], Scaled](
+    result: Any = Learner[ModuleRegressorSettings, Dataset[Labelled], RegressionNetwork](
         name=type(module).__name__,
-        summary="A module of the user's own.",
+        summary="PyTorch module of the user.",
         source="the user",
         task=TASK,
         accepts=frozenset({"vector", "image"}),
-        settings=OwnSettings,
+        settings=ModuleRegressorSettings,
         preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,
         parts=(module,),
     )
-    return made  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]

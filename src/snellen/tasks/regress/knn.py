@@ -1,4 +1,4 @@
-"""k nearest neighbours: the mean of what the most similar training samples are.
+"""k-nearest-neighbours regression.
 
 Source: Cover and Hart 1967; lecture 004.
 """
@@ -15,22 +15,22 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Numbers, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, read_shape
+from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.regress.task import TASK
-from snellen.training.supervised import all_samples, some
+from snellen.training.supervised import all_samples, subset
 
 
 @settings
-class KNNSettings:
-    """How many are asked."""
+class KNNRegressorSettings:
+    """Settings of k-nearest-neighbours regression."""
 
-    k: Annotated[int, Limit(least=1)] = 5
-    """Neighbours whose mean is the answer."""
+    k: Annotated[int, Limit(min=1)] = 5
+    """Number of nearest neighbours whose mean is predicted."""
 
 
-class Averaging(nn.Module):
-    """The mean of the numbers of the k nearest, in the user's units."""
+class KNNRegressor(nn.Module):
+    """k-nearest-neighbours regressor: the mean target of the k nearest samples, in the user's units."""
 
     def __init__(self, neighbours: Neighbours, k: int) -> None:
         super().__init__()
@@ -38,34 +38,34 @@ class Averaging(nn.Module):
         self.k = k
 
     def predict(self, x: Tensor) -> Tensor:
-        return self.neighbours.of(x, self.k).mean(1)
+        return self.neighbours.nearest_targets(x, self.k).mean(1)
 
 
-def build(c: KNNSettings, spec: Spec) -> Averaging:
+def build(c: KNNRegressorSettings, spec: Spec) -> KNNRegressor:
     assert isinstance(spec.target, Numbers)
     numbers = torch.empty(0, len(spec.target.names), dtype=torch.float64)
-    return Averaging(Neighbours(spec.input, read_shape(spec, preprocessing_of(c, spec)), numbers), c.k)
+    return KNNRegressor(Neighbours(spec.input, input_shape(spec, preprocessing_of(c, spec)), numbers), c.k)
 
 
-def preprocessing_of(c: KNNSettings, spec: Spec) -> Preprocessing:
-    return fixed_size(spec, most=32)
+def preprocessing_of(c: KNNRegressorSettings, spec: Spec) -> Preprocessing:
+    return fixed_size(spec, max_side=32)
 
 
-def fit(c: KNNSettings, data: Dataset[Labelled], model: Averaging, run: Run) -> None:
+def fit(c: KNNRegressorSettings, data: Dataset[Labelled], model: KNNRegressor, run: Run) -> None:
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.neighbours.standardize.learn(some(train).x, data.value_range, alike=True)
+    model.neighbours.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     x, y, _ = all_samples(train)
-    model.neighbours.remember(x, y)
+    model.neighbours.store_samples(x, y)
 
 
-LEARNER = Learner[KNNSettings, Dataset[Labelled], Averaging](
+LEARNER = Learner[KNNRegressorSettings, Dataset[Labelled], KNNRegressor](
     name="knn",
-    summary="The mean of the k nearest training samples; nothing is learned, everything is kept.",
+    summary="k-nearest-neighbours regression: mean target of the k nearest training samples.",
     source="Cover and Hart 1967; lecture 004",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
-    settings=KNNSettings,
+    settings=KNNRegressorSettings,
     preprocessing_of=preprocessing_of,
     build=build,
     fit=fit,

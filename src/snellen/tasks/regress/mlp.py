@@ -1,4 +1,4 @@
-"""The multi-layer perceptron of any depth, for numbers.
+"""Multi-layer perceptron (MLP) for regression.
 
 Source: lectures 001 to 004; lecture 004 for surfaces; Rumelhart, Hinton and Williams 1986.
 """
@@ -13,73 +13,84 @@ from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, flat_size
+from snellen.data.image_size import fixed_size, flattened_size
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP
 from snellen.nn.network import Network
-from snellen.tasks.regress.objective import ByError, Errors, Scaled, learn_targets, targets
+from snellen.tasks.regress.objective import (
+    RegressionLossSettings,
+    RegressionNetwork,
+    RegressionObjective,
+    fit_target_scaling,
+    target_count,
+)
 from snellen.tasks.regress.task import TASK
 from snellen.training.settings import TrainingSettings
-from snellen.training.supervised import learn
+from snellen.training.supervised import fit_supervised
 
 
 @settings
-class MLPSettings:
-    """Depth and width, and how it learns."""
+class MLPRegressorSettings:
+    """Settings of the multi-layer perceptron: layers, regularisation, initialisation, training."""
 
-    hidden: Annotated[tuple[int, ...], Limit(least=1)] = (64, 64)
-    """Units of each hidden layer."""
+    hidden: Annotated[tuple[int, ...], Limit(min=1)] = (64, 64)
+    """Hidden layers: number of units of each, separated by commas."""
     activation: Literal["relu", "tanh", "sigmoid", "leaky-relu", "maxout", "step", "linear"] = "tanh"
-    """The activation between layers."""
-    dropout: Annotated[float, Limit(least=0, below=1)] = 0.0
-    """The share of hidden units left out of each training step."""
+    """Activation function between layers."""
+    dropout: Annotated[float, Limit(min=0, below=1)] = 0.0
+    """Dropout: fraction of the hidden units zeroed in each training step; 0: off."""
     batch_norm: bool = False
-    """Normalise what each hidden layer gives over the batch."""
+    """Batch normalisation of the output of each hidden layer."""
     init: Literal["auto", "he", "lecun", "small"] = "auto"
-    """Deviation of the first weights: √(2/n), 1/√n or 0.01 for n inputs; auto: he under ReLU, else torch's own."""
-    image_size: Annotated[int, Limit(least=1)] | None = None
-    """Pixels a side that pictures are resized to; auto: their usual size, at most 64."""
-    descent: TrainingSettings = TrainingSettings(epochs=30, lr=0.003)
-    errors: Errors = Errors()
+    """Weight initialisation: standard deviation √(2/n) (he), 1/√n (lecun) or 0.01 (small) for n inputs; auto: he for
+    ReLU, else PyTorch's default."""
+    image_size: Annotated[int, Limit(min=1)] | None = None
+    """Image size: side in pixels that images are resized to; auto: their typical size, at most 64."""
+    training: TrainingSettings = TrainingSettings(epochs=30, lr=0.003)
+    loss_settings: RegressionLossSettings = RegressionLossSettings()
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     if count < 1000:
         return {
-            "epochs": Suggestion(value=300, why=f"few samples ({count}): more passes"),
-            "lr": Suggestion(value=0.005, why="few samples: few steps, so larger ones"),
-            "weight_decay": Suggestion(value=0.001, why="few samples: small weights are likelier"),
+            "epochs": Suggestion(value=300, reason=f"few samples ({count}): more epochs"),
+            "lr": Suggestion(value=0.005, reason="few samples: few steps, so a higher learning rate"),
+            "weight_decay": Suggestion(value=0.001, reason="few samples: more regularisation"),
         }
     if count < 10_000:
-        return {"epochs": Suggestion(value=100, why=f"{count:,} samples: more passes")}
+        return {"epochs": Suggestion(value=100, reason=f"{count:,} samples: more epochs")}
     return {}
 
 
-def preprocessing_of(c: MLPSettings, spec: Spec) -> Preprocessing:
-    return fixed_size(spec, most=64, asked=c.image_size)
+def preprocessing_of(c: MLPRegressorSettings, spec: Spec) -> Preprocessing:
+    return fixed_size(spec, max_side=64, requested=c.image_size)
 
 
-def build(c: MLPSettings, spec: Spec) -> Scaled:
+def build(c: MLPRegressorSettings, spec: Spec) -> RegressionNetwork:
     preprocessing = preprocessing_of(c, spec)
     body = MLP(
-        (flat_size(spec, preprocessing), *c.hidden, targets(spec)), c.activation, c.dropout, c.init, c.batch_norm
+        (flattened_size(spec, preprocessing), *c.hidden, target_count(spec)),
+        c.activation,
+        c.dropout,
+        c.init,
+        c.batch_norm,
     )
-    return Scaled(Network(Standardize(spec.input, preprocessing.channels), body), targets(spec))
+    return RegressionNetwork(Network(Standardize(spec.input, preprocessing.channels), body), target_count(spec))
 
 
-def fit(c: MLPSettings, data: Dataset[Labelled], model: Scaled, run: Run) -> None:
-    learn_targets(model, data)
-    learn(model, ByError(c.errors, run), data, run, c.descent, Augment())
+def fit(c: MLPRegressorSettings, data: Dataset[Labelled], model: RegressionNetwork, run: Run) -> None:
+    fit_target_scaling(model, data)
+    fit_supervised(model, RegressionObjective(c.loss_settings, run), data, run, c.training, Augment())
 
 
-LEARNER = Learner[MLPSettings, Dataset[Labelled], Scaled](
+LEARNER = Learner[MLPRegressorSettings, Dataset[Labelled], RegressionNetwork](
     name="mlp",
-    summary="Linear layers with an activation between them, any depth.",
+    summary="Multi-layer perceptron: fully connected layers with an activation function between them.",
     source="Rumelhart, Hinton and Williams 1986; lectures 001 to 004",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
-    settings=MLPSettings,
+    settings=MLPRegressorSettings,
     suggest=suggest,
     preprocessing_of=preprocessing_of,
     build=build,

@@ -1,4 +1,4 @@
-"""Every architecture as a regressor."""
+"""Regressors from all architectures."""
 
 from __future__ import annotations
 
@@ -6,58 +6,66 @@ from typing import Any
 
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import Architecture
-from snellen.architectures.pretrained import begin, there
+from snellen.architectures.pretrained import check_weights, load_pretrained
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Suggestion, flat, joined
+from snellen.core.settings import Suggestion, flatten, merge_groups
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.regress.objective import ByError, Errors, Scaled, learn_targets, targets
+from snellen.tasks.regress.objective import (
+    RegressionLossSettings,
+    RegressionNetwork,
+    RegressionObjective,
+    fit_target_scaling,
+    target_count,
+)
 from snellen.tasks.regress.task import TASK
-from snellen.training.supervised import learn
+from snellen.training.supervised import fit_supervised
 
-ADDS = Errors  # to the settings of an architecture
+ADDS = RegressionLossSettings  # settings added to those of an architecture
 
 
-def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], Scaled]:
-    """The architecture with as many outputs as there are numbers, on standardised targets."""
-    settings = joined(architecture.settings.__name__, network=architecture.settings, task=ADDS)
-    plain = {setting.name: setting.default for setting in flat(Augment)}
-    varied = [s.name for s in flat(settings) if s.name in plain and s.default != plain[s.name]]
+def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], RegressionNetwork]:
+    """Learner of an architecture with one output per target, trained on standardised targets."""
+    settings = merge_groups(architecture.settings.__name__, network=architecture.settings, task=ADDS)
+    default = {setting.name: setting.default for setting in flatten(Augment)}
+    augmented = [s.name for s in flatten(settings) if s.name in default and s.default != default[s.name]]
 
     def suggest(spec: Spec) -> dict[str, Suggestion]:
-        still = "a mirrored or shifted picture may have another number: the user says what keeps it"
+        reason = "augmentation may change the target of an image; enable what preserves it"
         suggested = {
-            **architecture.suggested(spec),
-            **{name: Suggestion(value=plain[name], why=still) for name in varied},
+            **architecture.suggestions(spec),
+            **{name: Suggestion(value=default[name], reason=reason) for name in augmented},
         }
         if "image" in architecture.accepts and "vector" not in architecture.accepts:
             epochs = 20 if spec.sizes.get("train", 0) >= 2000 else 40
-            why = "errors of numbers are steeper than those of classes: small steps"
+            gradient_reason = "regression losses have larger gradients than cross-entropy: a lower learning rate"
             suggested |= {
-                "optimizer": Suggestion(value="adam", why=why),
-                "lr": Suggestion(value=0.001, why=why),
-                "weight_decay": Suggestion(value=0.0, why=why),
-                "epochs": Suggestion(value=epochs, why="small steps need more passes"),
+                "optimizer": Suggestion(value="adam", reason=gradient_reason),
+                "lr": Suggestion(value=0.001, reason=gradient_reason),
+                "weight_decay": Suggestion(value=0.0, reason=gradient_reason),
+                "epochs": Suggestion(value=epochs, reason="a lower learning rate needs more epochs"),
             }
         return suggested
 
     def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
-        return architecture.preprocessing_of(c.network.start, spec)
+        return architecture.preprocessing_of(c.network.init, spec)
 
-    def build(c: Any, spec: Spec) -> Scaled:
-        body = architecture.built(c.network, spec, targets(spec))
-        return Scaled(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body), targets(spec))
+    def build(c: Any, spec: Spec) -> RegressionNetwork:
+        body = architecture.build(c.network, spec, target_count(spec))
+        return RegressionNetwork(
+            Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body), target_count(spec)
+        )
 
-    def fit(c: Any, data: Dataset[Labelled], model: Scaled, run: Run) -> None:
-        begin(architecture, c.network.start, model.network, run)
-        learn_targets(model, data)
-        learn(model, ByError(c.task, run), data, run, c.network.descent, c.network.augment)
+    def fit(c: Any, data: Dataset[Labelled], model: RegressionNetwork, run: Run) -> None:
+        load_pretrained(architecture, c.network.init, model.network, run)
+        fit_target_scaling(model, data)
+        fit_supervised(model, RegressionObjective(c.task, run), data, run, c.network.training, c.network.augment)
 
-    return Learner[Any, Dataset[Labelled], Scaled](
+    return Learner[Any, Dataset[Labelled], RegressionNetwork](
         name=architecture.name,
         summary=architecture.summary,
         source=architecture.source,
@@ -66,7 +74,7 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
         settings=settings,
         suggest=suggest,
         unsupported_reason=architecture.unsupported_reason,
-        needs=lambda c, spec: there(architecture, c.network.start),
+        check_requirements=lambda c, spec: check_weights(architecture, c.network.init),
         preprocessing_of=preprocessing_of,
         build=build,
         fit=fit,

@@ -1,4 +1,4 @@
-"""What learning to regress by descent needs: numbers in the user's units, the loss, the validation score."""
+"""Regression objective: standardised targets, loss, validation score."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from snellen.nn.network import Network
 
 
 @settings
-class Errors:
-    """What a wrong number costs."""
+class RegressionLossSettings:
+    """Regression loss."""
 
     loss: Literal["squared", "absolute", "huber"] = "squared"
-    """The loss of an error e, in standard deviations of the target: e², |e|, or e²/2 that goes on as a line from 1."""
+    """Loss of an error e, in standard deviations of the target: squared e², absolute |e|, huber e²/2 up to |e| = 1."""
 
 
-class Scaled(nn.Module):
-    """A network whose outputs are targets of zero mean and unit variance, as a regressor in the user's units.
+class RegressionNetwork(nn.Module):
+    """Regressor in the user's units, from a network whose outputs are standardised targets.
 
     mean, std: (T,) float64, of the training targets.
     """
@@ -31,11 +31,11 @@ class Scaled(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: Network, targets: int) -> None:
+    def __init__(self, network: Network, target_count: int) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.zeros(targets, dtype=torch.float64))
-        self.register_buffer("std", torch.ones(targets, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(target_count, dtype=torch.float64))
+        self.register_buffer("std", torch.ones(target_count, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, T) standardised numbers."""
@@ -49,37 +49,40 @@ class Scaled(nn.Module):
         """(B, T) in the user's units to float32 of zero mean and unit variance."""
         return ((y - self.mean) / self.std).float()
 
-    def learn(self, y: Tensor) -> None:
-        """Takes mean and deviation from training targets, (N, T) float64."""
+    def fit_scaling(self, y: Tensor) -> None:
+        """Compute mean and standard deviation of training targets, (N, T) float64."""
         self.mean.copy_(y.mean(0))
         std = y.std(0, correction=0)
-        varies = (y.amax(0) > y.amin(0)) & (std > 0)
-        self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant target is its mean
+        is_variable = (y.amax(0) > y.amin(0)) & (std > 0)
+        self.std.copy_(
+            torch.where(is_variable, std, torch.ones_like(std))
+        )  # a constant target is predicted by its mean
 
 
-class ByError:
-    """The error in standard deviations of each target, so that several targets count alike.
+class RegressionObjective:
+    """Regression objective: errors in standard deviations of each target, so that all targets have equal weight.
 
     Args:
-        own: a loss the caller brought, called with (numbers, targets) in the user's units, (B, T) float64.
+        run: `run.loss` is the user's loss, if there is one; called with (predictions, targets) in the user's units,
+            (B, T) float64.
     """
 
-    def __init__(self, errors: Errors, run: Run) -> None:
-        self.errors = errors
-        self.own = run.loss
+    def __init__(self, loss_settings: RegressionLossSettings, run: Run) -> None:
+        self.loss_settings = loss_settings
+        self.custom_loss = run.loss
 
-    def loss(self, model: Scaled, batch: Labelled) -> Tensor:
-        if self.own is not None:
-            return self.own(model.predict(batch.x), batch.y)
-        said, truth = model(batch.x), model.standard(batch.y)
-        if self.errors.loss == "absolute":
-            return nn.functional.l1_loss(said, truth)
-        if self.errors.loss == "huber":
-            return nn.functional.huber_loss(said, truth)
-        return nn.functional.mse_loss(said, truth)
+    def loss(self, model: RegressionNetwork, batch: Labelled) -> Tensor:
+        if self.custom_loss is not None:
+            return self.custom_loss(model.predict(batch.x), batch.y)
+        predicted, truth = model(batch.x), model.standard(batch.y)
+        if self.loss_settings.loss == "absolute":
+            return nn.functional.l1_loss(predicted, truth)
+        if self.loss_settings.loss == "huber":
+            return nn.functional.huber_loss(predicted, truth)
+        return nn.functional.mse_loss(predicted, truth)
 
-    def score(self, model: Scaled, samples: Samples) -> float:
-        """Minus the loss on validation: another measure would choose weights that answer another question."""
+    def score(self, model: RegressionNetwork, samples: Samples) -> float:
+        """Validation score: minus the training loss, so that weights are selected by what they are trained for."""
         total = torch.zeros((), dtype=torch.float64)
         for batch in samples.in_order(512):
             total += self.loss(model, batch).double().cpu() * len(batch.x)
@@ -89,12 +92,12 @@ class ByError:
         return None
 
 
-def targets(spec: Spec) -> int:
-    """How many numbers are asked for."""
+def target_count(spec: Spec) -> int:
+    """Number of targets."""
     assert isinstance(spec.target, Numbers)
     return len(spec.target.names)
 
 
-def learn_targets(model: Scaled, data: Dataset[Labelled]) -> None:
-    """Standardises the targets by the training split."""
-    model.learn(data.truth[data.splits["train"]].double())
+def fit_target_scaling(model: RegressionNetwork, data: Dataset[Labelled]) -> None:
+    """Standardise the targets by the training split."""
+    model.fit_scaling(data.truth[data.splits["train"]].double())

@@ -1,4 +1,4 @@
-"""Polynomial of order M: powers of each column, in closed form.
+"""Polynomial regression: powers of each column, in closed form.
 
 Source: lecture 001, y = Σ w_j x^j for j = 0 … M, E = ½ Σ (y − t)²; Bishop 2006, section 1.1.
 """
@@ -17,99 +17,99 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.regress import least_squares
-from snellen.tasks.regress.objective import targets
-from snellen.tasks.regress.ridge import left_out, parts, scored, weights
+from snellen.tasks.regress.objective import target_count
+from snellen.tasks.regress.ridge import leave_one_out_errors, normalised_mse, ridge_weights, standardized_svd
 from snellen.tasks.regress.task import TASK
 
-HIGHEST = 9  # order that is tried
+MAX_DEGREE = 9  # highest degree that is compared
 
 
 @settings
 class PolynomialSettings:
-    """How far it may bend."""
+    """Settings of polynomial regression."""
 
-    degree: Annotated[int, Limit(least=0, most=30)] | None = None
-    """M, the highest power of each column; auto: of 0 to 9 that with the least error on samples left out one by one."""
+    degree: Annotated[int, Limit(min=0, max=30)] | None = None
+    """Polynomial degree M, the highest power of each column; auto: 0 … 9, by leave-one-out cross-validation."""
 
 
 class Polynomial(nn.Module):
-    """t = w0 + Σ_d Σ_j w_dj z_d^j with j = 1 … M, where z is the column drawn to −1 … 1.
+    """Polynomial t = w0 + Σ_d Σ_j w_dj z_d^j with j = 1 … M, where z is the column scaled to −1 … 1.
 
-    Powers of raw columns are so alike, or so large, that their weights could not be computed.
+    Powers of unscaled columns are too similar or too large for a stable solution.
 
-    middle, radius: (D,). w: (T, M·D + 1), all first powers, then all second ..., the last the offset; float64.
+    middle, radius: (D,). w: (T, M·D + 1), all first powers, then all second ..., the last the intercept; float64.
     """
 
     middle: Tensor
     radius: Tensor
     w: Tensor
 
-    def __init__(self, inputs: int, targets: int, order: int) -> None:
+    def __init__(self, inputs: int, target_count: int, degree: int) -> None:
         super().__init__()
-        self.order = order
+        self.degree = degree
         self.register_buffer("middle", torch.zeros(inputs, dtype=torch.float64))
         self.register_buffer("radius", torch.ones(inputs, dtype=torch.float64))
-        self.register_buffer("w", torch.zeros(targets, order * inputs + 1, dtype=torch.float64))
+        self.register_buffer("w", torch.zeros(target_count, degree * inputs + 1, dtype=torch.float64))
 
-    def powers(self, x: Tensor, order: int) -> Tensor:
-        """(B, D) to (B, order · D)."""
+    def powers(self, x: Tensor, degree: int) -> Tensor:
+        """Powers 1 … degree of the scaled columns, (B, D) to (B, degree · D)."""
         z = (x.double() - self.middle) / self.radius
-        return torch.cat([z**j for j in range(1, order + 1)], dim=1) if order else z[:, :0]
+        return torch.cat([z**j for j in range(1, degree + 1)], dim=1) if degree else z[:, :0]
 
     def predict(self, x: Tensor) -> Tensor:
-        return self.powers(x.flatten(1), self.order) @ self.w[:, :-1].T + self.w[:, -1]
+        return self.powers(x.flatten(1), self.degree) @ self.w[:, :-1].T + self.w[:, -1]
 
     def coefficients(self) -> Tensor:
-        """(T, D, M + 1) weights of the powers 0 … M of each column in the user's units; the offset is with the first.
+        """Coefficients in the user's units, (T, D, M + 1): powers 0 … M of each column; the first holds the intercept.
 
-        Many digits of high powers are lost in them: predictions use those of −1 … 1.
+        They lose digits of high powers; predictions use the scaled columns.
         """
-        drawn = self.w[:, :-1].reshape(len(self.w), self.order, len(self.middle)).transpose(1, 2)  # (T, D, M)
-        found = torch.zeros(*drawn.shape[:2], self.order + 1, dtype=torch.float64)
-        for t, d in np.ndindex(*drawn.shape[:2]):
-            own = np.concatenate([[float(self.w[t, -1]) if d == 0 else 0.0], drawn[t, d].cpu().numpy()])
+        standard = self.w[:, :-1].reshape(len(self.w), self.degree, len(self.middle)).transpose(1, 2)  # (T, D, M)
+        result = torch.zeros(*standard.shape[:2], self.degree + 1, dtype=torch.float64)
+        for t, d in np.ndindex(*standard.shape[:2]):
+            scaled = np.concatenate([[float(self.w[t, -1]) if d == 0 else 0.0], standard[t, d].cpu().numpy()])
             low, high = float(self.middle[d] - self.radius[d]), float(self.middle[d] + self.radius[d])
-            raw = np.polynomial.Polynomial(own, domain=[low, high]).convert().coef
-            found[t, d, : len(raw)] = torch.from_numpy(raw)
-        return found
+            raw = np.polynomial.Polynomial(scaled, domain=[low, high]).convert().coef
+            result[t, d, : len(raw)] = torch.from_numpy(raw)
+        return result
 
 
-def errors_of_orders(model: Polynomial, x: Tensor, t: Tensor) -> list[float]:
-    """For orders 0, 1, ..., the mean square error on samples left out one by one; orders with too few samples excluded.
+def mse_by_degree(model: Polynomial, x: Tensor, t: Tensor) -> list[float]:
+    """Leave-one-out mean squared error for degrees 0, 1, ...; degrees with too few samples are left out.
 
     Args:
         x: (N, D). t: (N, T), float64.
     """
-    orders = [m for m in range(model.order + 1) if m * x.shape[1] + 1 < len(t)] or [0]
-    return [scored(left_out(parts(model.powers(x, m)), t, 0.0), t) for m in orders]
+    degrees = [m for m in range(model.degree + 1) if m * x.shape[1] + 1 < len(t)] or [0]
+    return [normalised_mse(leave_one_out_errors(standardized_svd(model.powers(x, m)), t, 0.0), t) for m in degrees]
 
 
 def build(c: PolynomialSettings, spec: Spec) -> Polynomial:
-    return Polynomial(spec.input.shape[0] or 1, targets(spec), HIGHEST if c.degree is None else c.degree)
+    return Polynomial(spec.input.shape[0] or 1, target_count(spec), MAX_DEGREE if c.degree is None else c.degree)
 
 
 def fit(c: PolynomialSettings, data: Dataset[Labelled], model: Polynomial, run: Run) -> None:
-    x, t = least_squares.training(data)
+    x, t = least_squares.training_data(data)
     low, high = x.amin(0), x.amax(0)
     model.middle.copy_((low + high) / 2)
     model.radius.copy_(torch.where(high > low, (high - low) / 2, torch.ones_like(low)))
-    order = c.degree
-    if order is None:
-        errors = errors_of_orders(model, x, t)
-        order = errors.index(min(errors))
+    degree = c.degree
+    if degree is None:
+        errors = mse_by_degree(model, x, t)
+        degree = errors.index(min(errors))
         run.notes["left-one-out errors"] = errors
-        run.say(f"Order {order} has the least error on samples left out one by one.")
-    run.notes["order"] = order
-    w = weights(parts(model.powers(x, order)), t, 0.0)  # (T, order · D + 1)
+        run.message(f"Degree {degree} has the smallest leave-one-out error.")
+    run.notes["order"] = degree
+    w = ridge_weights(standardized_svd(model.powers(x, degree)), t, 0.0)  # (T, degree · D + 1)
     model.w.zero_()
-    model.w[:, : w.shape[1] - 1] = w[:, :-1]  # powers above the order keep the weight 0
+    model.w[:, : w.shape[1] - 1] = w[:, :-1]  # higher powers have weight 0
     model.w[:, -1] = w[:, -1]
     model.to(run.device)
 
 
 LEARNER = Learner[PolynomialSettings, Dataset[Labelled], Polynomial](
     name="polynomial",
-    summary="Powers of each column up to an order that is found by leaving samples out, in closed form.",
+    summary="Polynomial regression; the degree is chosen by leave-one-out cross-validation, in closed form.",
     source="lecture 001; Bishop 2006, 1.1",
     task=TASK,
     accepts=frozenset({"vector"}),

@@ -1,4 +1,4 @@
-"""Regress: how much? One number or several, in the user's units."""
+"""Regression task: one or several numbers per sample, in the user's units."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
-from snellen.core.task import Answer, ExportedModel, Output, Predictions, Task
+from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import regression
 
 
 class Regressor(Protocol):
-    """What a model must answer."""
+    """Interface of a model of this task."""
 
     def predict(self, x: Tensor, /) -> Tensor:
         """(B, ...) raw inputs to (B, T) numbers in the user's units."""
 
 
 def headline(spec: Spec) -> str:
-    """The mean absolute error of one number; the variance explained of several, whose units differ."""
+    """Headline metric: mean absolute error of one target; R² of several, whose units differ."""
     assert isinstance(spec.target, Numbers)
     return "mean absolute error" if len(spec.target.names) == 1 else "R2"
 
@@ -42,109 +42,117 @@ def default(spec: Spec) -> str:
 
 
 def predict(model: Regressor, data: Dataset[Labelled], split: str, run: Run) -> Predictions:
-    """Returns said (N, T) float64, truth (N, T), ids (N,). Raises Diverged when a number is not finite."""
-    said, truth, ids = [], [], []
+    """Predict every sample of a split.
+
+    Returns:
+        said (N, T) float64, the predictions; truth (N, T), ids (N,).
+    Raises:
+        Diverged: when a prediction is not finite.
+    """
+    outputs, truth, ids = [], [], []
     with torch.inference_mode():
         for batch in data.samples(split, run.device).in_order():
-            said.append(model.predict(batch.x).double().cpu())
+            outputs.append(model.predict(batch.x).double().cpu())
             truth.append(batch.y.double().cpu())
             ids.append(batch.ids.cpu())
-    together = torch.cat(said)
-    wrong = torch.nonzero(~torch.isfinite(together).all(1))[:, 0]
-    if len(wrong):
-        name = data.name(int(torch.cat(ids)[wrong[0]]))
+    predicted = torch.cat(outputs)
+    not_finite = torch.nonzero(~torch.isfinite(predicted).all(1))[:, 0]
+    if len(not_finite):
+        name = data.name(int(torch.cat(ids)[not_finite[0]]))
         raise Diverged(
-            f"{len(wrong)} of {len(together)} predictions are not finite, first that of {name}",
-            "Train again with a smaller --lr, and look at that sample.",
+            f"{len(not_finite)} of {len(predicted)} predictions are not finite, first that of {name}",
+            "Train with a smaller --lr, and check that sample.",
         )
-    return {"said": together, "truth": torch.cat(truth), "ids": torch.cat(ids)}
+    return {"said": predicted, "truth": torch.cat(truth), "ids": torch.cat(ids)}
 
 
-def measure(said: Predictions, spec: Spec) -> dict[str, Metric]:
-    """Errors of each target in its own unit, and the variance explained over all."""
+def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
+    """Metrics: errors of each target in its own unit, and R² over all targets."""
     assert isinstance(spec.target, Numbers)
-    truth, answer = said["truth"], said["said"]
+    truth, predicted = predictions["truth"], predictions["said"]
     if not len(truth):
         return {headline(spec): Metric(value=None, reason="the split is empty")}
     metrics: dict[str, Metric] = {}
     units = spec.target.units or ("",) * len(spec.target.names)
     for k, (name, unit) in enumerate(zip(spec.target.names, units, strict=True)):
-        of = "" if len(spec.target.names) == 1 else f" of {name}"
-        metrics[f"mean absolute error{of}"] = regression.mean_absolute_error(truth[:, k], answer[:, k], unit)
-        metrics[f"root mean squared error{of}"] = regression.root_mean_squared_error(truth[:, k], answer[:, k], unit)
-    metrics["R2"] = regression.r2(truth, answer)
+        suffix = "" if len(spec.target.names) == 1 else f" of {name}"
+        metrics[f"mean absolute error{suffix}"] = regression.mean_absolute_error(truth[:, k], predicted[:, k], unit)
+        metrics[f"root mean squared error{suffix}"] = regression.root_mean_squared_error(
+            truth[:, k], predicted[:, k], unit
+        )
+    metrics["R2"] = regression.r2(truth, predicted)
     return metrics
 
 
-def errors(said: Predictions, spec: Spec) -> Tensor:
-    """The absolute error, each target in units of its own spread, averaged over targets."""
-    scale = said["truth"].std(0, correction=0).clamp(min=1e-12)
-    if len(said["truth"][0]) == 1:
+def errors(predictions: Predictions, spec: Spec) -> Tensor:
+    """Absolute error of each sample, (N,): each target in units of its standard deviation, averaged over targets."""
+    scale = predictions["truth"].std(0, correction=0).clamp(min=1e-12)
+    if len(predictions["truth"][0]) == 1:
         scale = torch.ones_like(scale)
-    return ((said["said"] - said["truth"]).abs() / scale).mean(1)
+    return ((predictions["said"] - predictions["truth"]).abs() / scale).mean(1)
 
 
-def answer(model: Regressor, x: Tensor, spec: Spec) -> list[Answer]:
-    """A batch of raw inputs to {target: number}."""
+def predict_batch(model: Regressor, x: Tensor, spec: Spec) -> list[PredictionDict]:
+    """Predict a batch of raw inputs: {target: number}."""
     assert isinstance(spec.target, Numbers)
     names = spec.target.names
     with torch.inference_mode():
-        said = model.predict(x).double().cpu()
-    if not bool(torch.isfinite(said).all()):
-        raise Diverged("A prediction is not finite", "Train again with a smaller --lr, and look at that sample.")
-    return [dict(zip(names, row, strict=True)) for row in said.tolist()]
+        predicted = model.predict(x).double().cpu()
+    if not bool(torch.isfinite(predicted).all()):
+        raise Diverged("A prediction is not finite", "Train with a smaller --lr, and check that sample.")
+    return [dict(zip(names, row, strict=True)) for row in predicted.tolist()]
 
 
 def truth(data: Dataset[Labelled], id: int) -> dict[str, float]:
-    """The numbers of a sample, by name."""
+    """Ground truth of a sample: {target: number}."""
     assert isinstance(data.spec.target, Numbers)
     return dict(zip(data.spec.target.names, data.truth[id].tolist(), strict=True))
 
 
-def resampled_headline(said: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
-    """The headline of (R, n) resampled rows."""
+def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
+    """Headline metric of resampled samples, a function of (R, n) rows."""
     if headline(spec) == "R2":
-        return regression.r2_of_rows(said["truth"], said["said"])
-    wrong = errors(said, spec)
-    return lambda rows: wrong[rows].mean(1)
+        return regression.resampled_r2(predictions["truth"], predictions["said"])
+    sample_errors = errors(predictions, spec)
+    return lambda rows: sample_errors[rows].mean(1)
 
 
-def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
-    """Said against true, the residuals, and the worst errors."""
+def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
+    """Report views of a regressor: predicted against true values, worst errors."""
     assert isinstance(spec.target, Numbers)
-    shown: list[View] = []
+    result: list[View] = []
     units = spec.target.units or ("",) * len(spec.target.names)
     for k, (name, unit) in enumerate(zip(spec.target.names, units, strict=True)):
         label = f"{name} [{unit}]" if unit else name
-        truth, answer = said["truth"][:, k], said["said"][:, k]
-        some = torch.linspace(0, len(truth) - 1, min(len(truth), 1000)).round().long()
-        shown.append(
+        truth, predicted = predictions["truth"][:, k], predictions["said"][:, k]
+        selected = torch.linspace(0, len(truth) - 1, min(len(truth), 1000)).round().long()
+        result.append(
             Plot(
-                title=f"{name}: said against true",
+                title=f"{name}: predicted against true",
                 x=f"true {label}",
-                y=f"said {label}",
+                y=f"predicted {label}",
                 style="points",
                 diagonal=True,
-                series=[Series(name="test", x=truth[some].tolist(), y=answer[some].tolist())],
-                caption="On the line the prediction is exact.",
+                series=[Series(name="test", x=truth[selected].tolist(), y=predicted[selected].tolist())],
+                caption="On the diagonal the prediction is exact.",
             )
         )
-    errors = (said["said"] - said["truth"]).abs()
-    scale = said["truth"].std(0, correction=0).clamp(min=1e-12)
+    errors = (predictions["said"] - predictions["truth"]).abs()
+    scale = predictions["truth"].std(0, correction=0).clamp(min=1e-12)
     order = torch.argsort((errors / scale).sum(1), descending=True)[:12]
     rows: list[list[Any]] = []
     for row in order.tolist():
-        cells: list[Any] = [data.name(int(said["ids"][row]))]
+        cells: list[Any] = [data.name(int(predictions["ids"][row]))]
         for k in range(len(spec.target.names)):
-            cells += [float(said["truth"][row, k]), float(said["said"][row, k])]
+            cells += [float(predictions["truth"][row, k]), float(predictions["said"][row, k])]
         rows.append(cells)
-    columns = ["sample", *(f"{word} {name}" for name in spec.target.names for word in ("true", "said"))]
-    shown.append(Table(title="Worst errors", columns=columns, rows=rows))
-    return shown
+    columns = ["sample", *(f"{kind} {name}" for name in spec.target.names for kind in ("true", "predicted"))]
+    result.append(Table(title="Worst errors", columns=columns, rows=rows))
+    return result
 
 
 class ExportedRegressor(nn.Module):
-    """The numbers in the user's units, as a named tensor."""
+    """Regressor for export: numbers in the user's units, as a named tensor."""
 
     def __init__(self, model: Regressor) -> None:
         super().__init__()
@@ -167,13 +175,13 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     question="How much?",
     default=default,
     headline=headline,
-    asks=lambda spec: isinstance(spec.target, Numbers),
+    applies_to=lambda spec: isinstance(spec.target, Numbers),
     predict=predict,
     measure=measure,
-    answer=answer,
+    predict_batch=predict_batch,
     errors=errors,
     resampled_headline=resampled_headline,
-    worst=lambda said, spec, count: torch.argsort(errors(said, spec), descending=True)[:count],
+    worst_samples=lambda predictions, spec, count: torch.argsort(errors(predictions, spec), descending=True)[:count],
     truth=truth,
     views=views,
     export=export,

@@ -1,4 +1,4 @@
-"""Which class is every pixel? Learners, simplest first: one line each."""
+"""Learners of the segmentation task, simplest first."""
 
 from __future__ import annotations
 

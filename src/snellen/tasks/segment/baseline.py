@@ -1,4 +1,4 @@
-"""The baseline that knows nothing but how often each class occurs among the pixels."""
+"""Majority-class baseline of segmentation: class frequencies of the training pixels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import PixelClasses, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.tasks.segment.task import TASK, classes
+from snellen.tasks.segment.task import TASK, class_names
 
 
 @settings
-class BaselineSettings:
-    """There is nothing to set."""
+class BaselineSegmenterSettings:
+    """Settings of the baseline (none)."""
 
 
-class Prior(nn.Module):
-    """The same answer for every pixel: the logarithm of the classes' shares."""
+class PixelClassPrior(nn.Module):
+    """Pixel class prior: the same scores for every pixel, the log frequency of each class."""
 
     logits: Tensor
 
@@ -32,25 +32,25 @@ class Prior(nn.Module):
         return self.logits[None, :, None, None].expand(x.shape[0], -1, *x.shape[-2:])
 
 
-def build(c: BaselineSettings, spec: Spec) -> Prior:
-    return Prior(len(classes(spec)))
+def build(c: BaselineSegmenterSettings, spec: Spec) -> PixelClassPrior:
+    return PixelClassPrior(len(class_names(spec)))
 
 
-def fit(c: BaselineSettings, data: Dataset[Labelled], model: Prior, run: Run) -> None:
-    """The shares with one pixel added to each class, so that none is impossible."""
+def fit(c: BaselineSegmenterSettings, data: Dataset[Labelled], model: PixelClassPrior, run: Run) -> None:
+    """Set the class frequencies, with one pixel added to each class (Laplace smoothing)."""
     assert isinstance(data.spec.target, PixelClasses)
     counts = torch.tensor(data.spec.target.counts, dtype=torch.float64) + 1
     model.logits.copy_(torch.log(counts / counts.sum()))
     model.to(run.device)
 
 
-LEARNER = Learner[BaselineSettings, Dataset[Labelled], Prior](
+LEARNER = Learner[BaselineSegmenterSettings, Dataset[Labelled], PixelClassPrior](
     name="baseline",
-    summary="Every pixel of the most frequent class: what every other model must beat.",
-    source="the classes' shares, with Laplace's rule of succession",
+    summary="Majority-class baseline: predicts the most frequent class at every pixel.",
+    source="class frequencies with Laplace smoothing",
     task=TASK,
     accepts=frozenset({"image"}),
-    settings=BaselineSettings,
+    settings=BaselineSegmenterSettings,
     build=build,
     fit=fit,
 )

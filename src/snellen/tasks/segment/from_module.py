@@ -1,4 +1,4 @@
-"""A plain `nn.Module` of the user's as a learner."""
+"""Learner from a user's PyTorch module."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.segment.objective import ByOverlap, PixelLogits, Weighting
-from snellen.tasks.segment.task import TASK, classes
-from snellen.training.dense import Sight, check_maps, learn_dense, tile_of
+from snellen.tasks.segment.objective import SegmentationLossSettings, SegmentationNetwork, SegmentationObjective
+from snellen.tasks.segment.task import TASK, class_names
+from snellen.training.dense import TileSettings, check_dense_outputs, fit_dense, resolve_tile_size
 from snellen.training.settings import TrainingSettings
 
 
 @settings
-class OwnSettings:
-    """How a network of one's own learns."""
+class ModuleSegmenterSettings:
+    """Settings of a user's PyTorch module."""
 
-    sight: Sight = Sight()
-    descent: TrainingSettings = TrainingSettings(epochs=20)
+    tiles: TileSettings = TileSettings()
+    training: TrainingSettings = TrainingSettings(epochs=20)
     augment: SceneAugment = SceneAugment()
-    weighting: Weighting = Weighting()
+    loss_settings: SegmentationLossSettings = SegmentationLossSettings()
 
 
-def learner(module: nn.Module) -> Learner[OwnSettings, Dataset[Labelled], PixelLogits]:
-    """A learner around a module that takes standardised (B, C, H, W) pictures and returns (B, K, H, W) logits.
+def learner(module: nn.Module) -> Learner[ModuleSegmenterSettings, Dataset[Labelled], SegmentationNetwork]:
+    """Learner around a module that takes standardised (B, C, H, W) images and returns (B, K, H, W) logits.
 
-    The module itself is left as it is; every training starts from a copy.
+    The module itself is not changed; every training run starts from a copy.
     """
 
-    def build(c: OwnSettings, spec: Spec) -> PixelLogits:
-        return PixelLogits(Network(Standardize(spec.input, channels(spec)), copy.deepcopy(module)))
+    def build(c: ModuleSegmenterSettings, spec: Spec) -> SegmentationNetwork:
+        return SegmentationNetwork(Network(Standardize(spec.input, channels(spec)), copy.deepcopy(module)))
 
-    def fit(c: OwnSettings, data: Dataset[Labelled], model: PixelLogits, run: Run) -> None:
-        tile = tile_of(c.sight, data.spec)
-        check_maps(model, len(classes(data.spec)), data, run, tile)
-        learn_dense(model, ByOverlap(data.spec, c.weighting, run), data, run, c.descent, c.augment, tile)
+    def fit(c: ModuleSegmenterSettings, data: Dataset[Labelled], model: SegmentationNetwork, run: Run) -> None:
+        tile = resolve_tile_size(c.tiles, data.spec)
+        check_dense_outputs(model, len(class_names(data.spec)), data, run, tile)
+        fit_dense(model, SegmentationObjective(data.spec, c.loss_settings, run), data, run, c.training, c.augment, tile)
 
-    made: Any = Learner[OwnSettings, Dataset[Labelled], PixelLogits](
+    result: Any = Learner[ModuleSegmenterSettings, Dataset[Labelled], SegmentationNetwork](
         name=type(module).__name__,
-        summary="A module of the user's own.",
+        summary="PyTorch module of the user.",
         source="the user",
         task=TASK,
         accepts=frozenset({"image"}),
-        settings=OwnSettings,
+        settings=ModuleSegmenterSettings,
         preprocessing_of=lambda c, spec: Preprocessing(channels=channels(spec)),
         build=build,
         fit=fit,
         parts=(module,),
     )
-    return made  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]

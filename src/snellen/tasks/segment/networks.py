@@ -1,4 +1,4 @@
-"""Every dense architecture as a segmenter."""
+"""Segmenters from all dense architectures."""
 
 from __future__ import annotations
 
@@ -8,50 +8,55 @@ from snellen.architectures.dense import DENSE
 from snellen.architectures.dense.architecture import DenseArchitecture, channels
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import joined
+from snellen.core.settings import merge_groups
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.segment.objective import ByOverlap, PixelLogits, Weighting, refuse_idle
-from snellen.tasks.segment.task import TASK, classes
-from snellen.training.dense import learn_dense, tile_of
+from snellen.tasks.segment.objective import (
+    SegmentationLossSettings,
+    SegmentationNetwork,
+    SegmentationObjective,
+    check_class_weights,
+)
+from snellen.tasks.segment.task import TASK, class_names
+from snellen.training.dense import fit_dense, resolve_tile_size
 
-ADDS = Weighting  # to the settings of an architecture
+ADDS = SegmentationLossSettings  # settings added to those of an architecture
 
 
-def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labelled], PixelLogits]:
-    """The architecture with as many outputs a pixel as there are classes, under cross-entropy and Dice."""
+def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labelled], SegmentationNetwork]:
+    """Learner of an architecture with one output channel per class, trained with cross-entropy and Dice loss."""
 
-    def needs(c: Any, spec: Spec) -> None:
-        architecture.needs(c.network)
-        refuse_idle(c.task)
+    def check_requirements(c: Any, spec: Spec) -> None:
+        architecture.check_requirements(c.network)
+        check_class_weights(c.task)
 
-    def build(c: Any, spec: Spec) -> PixelLogits:
-        body = architecture.body(c.network, channels(spec), len(classes(spec)))
-        return PixelLogits(Network(Standardize(spec.input, channels(spec)), body))
+    def build(c: Any, spec: Spec) -> SegmentationNetwork:
+        body = architecture.body(c.network, channels(spec), len(class_names(spec)))
+        return SegmentationNetwork(Network(Standardize(spec.input, channels(spec)), body))
 
-    def fit(c: Any, data: Dataset[Labelled], model: PixelLogits, run: Run) -> None:
-        architecture.begin(c.network, model.network, run)
-        learn_dense(
+    def fit(c: Any, data: Dataset[Labelled], model: SegmentationNetwork, run: Run) -> None:
+        architecture.load_pretrained(c.network, model.network, run)
+        fit_dense(
             model,
-            ByOverlap(data.spec, c.task, run),
+            SegmentationObjective(data.spec, c.task, run),
             data,
             run,
-            c.network.descent,
+            c.network.training,
             c.network.augment,
-            tile_of(c.network.sight, data.spec),
+            resolve_tile_size(c.network.tiles, data.spec),
         )
 
-    return Learner[Any, Dataset[Labelled], PixelLogits](
+    return Learner[Any, Dataset[Labelled], SegmentationNetwork](
         name=architecture.name,
         summary=architecture.summary,
         source=architecture.source,
         task=TASK,
         accepts=frozenset({"image"}),
-        settings=joined(architecture.settings.__name__, network=architecture.settings, task=ADDS),
-        suggest=architecture.suggested,
-        needs=needs,
+        settings=merge_groups(architecture.settings.__name__, network=architecture.settings, task=ADDS),
+        suggest=architecture.suggestions,
+        check_requirements=check_requirements,
         preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
         build=build,
         fit=fit,

@@ -1,4 +1,4 @@
-"""What learning to segment by descent needs: the loss, the weights of classes, the validation score."""
+"""Segmentation objective: cross-entropy and Dice loss, class weights, validation mean IoU."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import PixelClasses, Spec
-from snellen.data.annotations import NO_TRUTH
+from snellen.data.annotations import IGNORE_INDEX
 from snellen.data.scenes import Scenes
 from snellen.metrics import segmentation
 from snellen.nn.network import Network
-from snellen.nn.tiling import tiled
+from snellen.nn.tiling import apply_tiled
 
 
 @settings
-class Weighting:
-    """What a wrong pixel costs."""
+class SegmentationLossSettings:
+    """Segmentation loss and class weights."""
 
     loss: Literal["ce", "dice", "ce+dice"] = "ce+dice"
-    """Cross-entropy of pixels, one minus the Dice overlap of classes, or their sum."""
+    """Loss: cross-entropy of pixels (ce), Dice loss of classes (dice), or their sum (ce+dice)."""
     class_weights: Literal["none", "balanced"] = "none"
-    """Let rare classes cost more in cross-entropy: the median of the classes' shares over the class's own."""
+    """Class weights of the cross-entropy; balanced: median frequency balancing, median / class frequency."""
 
 
-def refuse_idle(weighting: Weighting) -> None:
-    """Raises UsageError for weights that would weigh nothing."""
-    if weighting.loss == "dice" and weighting.class_weights != "none":
+def check_class_weights(loss_settings: SegmentationLossSettings) -> None:
+    """Check that class weights have an effect. Raises UsageError for --class-weights with --loss dice."""
+    if loss_settings.loss == "dice" and loss_settings.class_weights != "none":
         raise UsageError(
-            "--class-weights weighs cross-entropy, and --loss dice has none of it",
-            "Leave --class-weights out: to Dice every class counts alike. Or take --loss ce+dice.",
+            "--class-weights applies to cross-entropy, which --loss dice does not contain",
+            "Omit --class-weights: Dice weights all classes equally. Or use --loss ce+dice.",
         )
 
 
-class PixelLogits(nn.Module):
-    """A network whose outputs are logits of every pixel's classes."""
+class SegmentationNetwork(nn.Module):
+    """Segmenter from a network whose outputs are logits of every pixel."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) raw pictures to (B, K, H, W)."""
+        """(B, C, H, W) raw images to (B, K, H, W) logits."""
         y: Tensor = self.network(x)
         return y
 
@@ -54,78 +54,82 @@ class PixelLogits(nn.Module):
         return y
 
 
-class ByOverlap:
-    """Cross-entropy and Dice; judged by mean IoU.
+class SegmentationObjective:
+    """Segmentation objective: cross-entropy and Dice loss; the validation score is mean IoU.
 
     Args:
-        own: a loss the caller brought, called with ((B, K, H, W) scores, (B, H, W) classes with -1 for none).
+        run: `run.loss` is the user's loss, if there is one; called with ((B, K, H, W) scores, (B, H, W) classes with
+            -1 for no ground truth).
     """
 
-    def __init__(self, spec: Spec, weighting: Weighting, run: Run) -> None:
+    def __init__(self, spec: Spec, loss_settings: SegmentationLossSettings, run: Run) -> None:
         assert isinstance(spec.target, PixelClasses)
         self.classes = len(spec.target.names)
-        self.weighting = weighting
-        self.own = run.loss
-        balanced = weighting.class_weights == "balanced"
+        self.loss_settings = loss_settings
+        self.custom_loss = run.loss
+        balanced = loss_settings.class_weights == "balanced"
         self.weights = median_frequency(spec.target.counts).to(run.device) if balanced else None
 
-    def loss(self, model: PixelLogits, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, model: SegmentationNetwork, x: Tensor, y: Tensor) -> Tensor:
         scores = model(x).float()  # (B, K, H, W)
-        if self.own is not None:
-            return self.own(scores, y)
-        kind = self.weighting.loss
-        if kind == "ce":
+        if self.custom_loss is not None:
+            return self.custom_loss(scores, y)
+        loss_name = self.loss_settings.loss
+        if loss_name == "ce":
             return cross_entropy(scores, y, self.weights)
-        if kind == "dice":
-            return dice(scores.softmax(1), y)
-        return cross_entropy(scores, y, self.weights) + dice(scores.softmax(1), y)
+        if loss_name == "dice":
+            return dice_loss(scores.softmax(1), y)
+        return cross_entropy(scores, y, self.weights) + dice_loss(scores.softmax(1), y)
 
-    def score(self, model: PixelLogits, scenes: Scenes) -> float:
-        """Mean IoU over the validation pictures; 0 where none has a truth."""
+    def score(self, model: SegmentationNetwork, scenes: Scenes) -> float:
+        """Validation score: mean IoU over the validation images; 0 where none has ground truth."""
         table = torch.zeros(self.classes, self.classes, dtype=torch.int64)
         for scene in scenes.in_order():
             assert isinstance(scene.truth, Tensor)
-            said = tiled(model.scores, scene.image[None])[0].argmax(0)
-            table += segmentation.confusion(scene.truth, said, self.classes).cpu()
-        return float(segmentation.mean_iou(segmentation.sums(table)).nan_to_num(nan=0.0))
+            predicted = apply_tiled(model.scores, scene.image[None])[0].argmax(0)
+            table += segmentation.confusion_matrix(scene.truth, predicted, self.classes).cpu()
+        return float(segmentation.mean_iou(segmentation.class_counts(table)).nan_to_num(nan=0.0))
 
 
 def median_frequency(counts: tuple[int, ...]) -> Tensor:
-    """(K,) the median share of the classes that occur over each class's own; 1 for those that do not.
+    """Median frequency balancing: (K,) median class frequency / class frequency; 1 for classes that do not occur.
 
     Source: Eigen and Fergus 2015, section 6.3.
     """
-    share = torch.tensor(counts, dtype=torch.float64)
-    there = share > 0
-    return torch.where(there, share[there].median() / share.clamp(min=1), 1.0).float()
+    frequency = torch.tensor(counts, dtype=torch.float64)
+    present = frequency > 0
+    return torch.where(present, frequency[present].median() / frequency.clamp(min=1), 1.0).float()
 
 
 def cross_entropy(scores: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The mean over pixels that have a truth, weighted by their classes; 0 where none has.
+    """Cross-entropy: the mean over pixels with ground truth, weighted by class; 0 where none has.
 
     Args:
-        scores: (B, K, H, W). y: (B, H, W), -1 for no truth. weights: (K,).
+        scores: (B, K, H, W). y: (B, H, W), -1 for no ground truth. weights: (K,).
     """
-    each = nn.functional.cross_entropy(scores, y, weights, ignore_index=NO_TRUTH, reduction="none")
-    total = each.sum()  # torch's own sum over places has another order each time on a GPU
-    there = y >= 0
-    count = there.sum() if weights is None else weights[y[there]].sum()
+    losses = nn.functional.cross_entropy(scores, y, weights, ignore_index=IGNORE_INDEX, reduction="none")
+    total = losses.sum()  # PyTorch's mean reduction over pixels is not deterministic on a GPU
+    valid = y >= 0
+    count = valid.sum() if weights is None else weights[y[valid]].sum()
     return total / count.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def dice(shares: Tensor, y: Tensor) -> Tensor:
-    """1 − 2 Σ p t / (Σ p + Σ t), the mean over the classes that are in the batch; pixels without a truth left out.
+def dice_loss(probabilities: Tensor, y: Tensor) -> Tensor:
+    """Dice loss: 1 − 2 Σ p t / (Σ p + Σ t), the mean over the classes in the batch, of pixels with ground truth.
 
-    Every class counts alike, however few its pixels: weights for rare ones would count their rarity twice.
+    Every class has equal weight, however few its pixels, so class weights do not apply.
 
     Args:
-        shares: (B, K, H, W), p, adding up to one over classes. y: (B, H, W) classes t, -1 for none.
+        probabilities: (B, K, H, W), p, of sum one over classes. y: (B, H, W) classes t, -1 for no ground truth.
     Source: Milletari, Navab and Ahmadi 2016, "V-Net" (with p in place of p²); Dice 1945.
     """
-    there = (y >= 0)[:, None]
-    true = nn.functional.one_hot(y.clamp(min=0), shares.shape[1]).permute(0, 3, 1, 2) * there  # (B, K, H, W)
-    shares = shares * there
-    both, either = (shares * true).sum((0, 2, 3)), shares.sum((0, 2, 3)) + true.sum((0, 2, 3))  # (K,)
-    known = (true.sum((0, 2, 3)) > 0).float()
-    lost = 1 - 2 * both / either.clamp(min=torch.finfo(torch.float32).tiny)
-    return (lost * known).sum() / known.sum().clamp(min=torch.finfo(torch.float32).tiny)
+    valid = (y >= 0)[:, None]
+    true = nn.functional.one_hot(y.clamp(min=0), probabilities.shape[1]).permute(0, 3, 1, 2) * valid  # (B, K, H, W)
+    probabilities = probabilities * valid
+    intersection, total = (
+        (probabilities * true).sum((0, 2, 3)),
+        probabilities.sum((0, 2, 3)) + true.sum((0, 2, 3)),
+    )  # (K,)
+    present = (true.sum((0, 2, 3)) > 0).float()
+    class_losses = 1 - 2 * intersection / total.clamp(min=torch.finfo(torch.float32).tiny)
+    return (class_losses * present).sum() / present.sum().clamp(min=torch.finfo(torch.float32).tiny)

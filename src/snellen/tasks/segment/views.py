@@ -1,4 +1,4 @@
-"""What the report shows of a segmenter: a function of what it said of a split."""
+"""Report views of a segmenter: worst images, classes, confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,103 +9,112 @@ from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Table, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.worst_maps import kept
+from snellen.data.worst_maps import unflatten
 from snellen.metrics import segmentation
 from snellen.nn.layers import robust_range
 
-MOST_IN_MATRIX = 25  # classes; beyond, the most confused ones are shown
+MAX_MATRIX_CLASSES = 25  # with more classes only the most confused are shown
 
 
 def worst(errors: Tensor, count: int) -> Tensor:
-    """(N,) errors to the rows of the pictures with any, worst first."""
+    """Rows of the images with errors, worst first, from (N,) errors."""
     order = torch.argsort(errors, descending=True, stable=True)[:count]
     return order[errors[order] > 0]
 
 
-def views(said: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
-    """The worst pictures, the classes, what was taken for what."""
+def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
+    """Worst images, classes, confusion matrix."""
     assert isinstance(spec.target, PixelClasses)
     names = spec.target.names
-    table = said["confusion"].long().sum(0)
-    return [*_worst(said, data, names), _classes(said["confusion"], names), _matrix(table, names)]
+    table = predictions["confusion"].long().sum(0)
+    return [*_worst(predictions, data, names), _classes(predictions["confusion"], names), _matrix(table, names)]
 
 
-def _worst(said: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -> list[View]:
-    """Picture, truth and answer beside each other."""
-    maps, each = kept(said["sizes"], said["maps"]), segmentation.ious(segmentation.sums(said["confusion"]))
-    there = said["truth"] > 0
-    mean = torch.where(there, each, 0.0).sum(1) / there.sum(1)
+def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -> list[View]:
+    """Worst images: image, ground truth and prediction side by side."""
+    maps, ious = (
+        unflatten(predictions["sizes"], predictions["maps"]),
+        segmentation.class_ious(segmentation.class_counts(predictions["confusion"])),
+    )
+    present = predictions["truth"] > 0
+    mean = torch.where(present, ious, 0.0).sum(1) / present.sum(1)
     items = []
     assert data.annotations is not None
     for row in sorted(maps, key=lambda row: float(mean[row])):
-        id = int(said["ids"][row])
-        x, true = data.picture(id), data.annotations.of(id)
+        id = int(predictions["ids"][row])
+        x, true = data.image(id), data.annotations.load(id)
         assert isinstance(true, Tensor)
         low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         value = float(mean[row])
-        caption = f"mean IoU {100 * value:.1f} %" if value == value else "without a truth"
-        lowest = torch.where(there[row], each[row], torch.inf).argmin()
-        if int(there[row].sum()) > 1:
-            caption += f", {names[int(lowest)]} {100 * float(each[row, lowest]):.1f} %"
-        beside = (
-            AnnotatedImage(values=x, low=low, high=high, classes=true, caption="truth"),
-            AnnotatedImage(values=x, low=low, high=high, classes=maps[row][0].long(), caption="answer"),
+        caption = f"mean IoU {100 * value:.1f} %" if value == value else "without ground truth"
+        lowest = torch.where(present[row], ious[row], torch.inf).argmin()
+        if int(present[row].sum()) > 1:
+            caption += f", {names[int(lowest)]} {100 * float(ious[row, lowest]):.1f} %"
+        panels = (
+            AnnotatedImage(values=x, low=low, high=high, classes=true, caption="ground truth"),
+            AnnotatedImage(values=x, low=low, high=high, classes=maps[row][0].long(), caption="prediction"),
         )
-        items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", beside=beside))
+        items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", panels=panels))
     if not items:
         return []
     legend = tuple((name, k) for k, name in enumerate(names))
     return [
         ImageGrid(
-            title="Worst pictures",
+            title="Worst images",
             items=items,
             legend=legend,
-            caption="Picture, truth, answer: those with the lowest mean IoU over the classes they have.",
+            caption="Image, ground truth, prediction: the images with the lowest mean IoU over their classes.",
         )
     ]
 
 
 def _classes(tables: Tensor, names: tuple[str, ...]) -> Table:
-    right, there, told = segmentation.sums(tables).sum(0)
+    correct, present, predicted = segmentation.class_counts(tables).sum(0)
     table = tables.long().sum(0)
     rows: list[list[Cell]] = []
     for k, name in enumerate(names):
-        figure = segmentation.measured(tables, lambda parts, k=k: segmentation.ious(parts)[..., k], "")  # type: ignore[misc]
+        metric = segmentation.metric_over_images(tables, lambda parts, k=k: segmentation.class_ious(parts)[..., k], "")  # type: ignore[misc]
         others = table[k].clone()
         others[k] = 0
-        taken = names[int(others.argmax())] if int(others.max()) else ""
+        confused_with = names[int(others.argmax())] if int(others.max()) else ""
         rows.append(
             [
                 name,
-                _share(there[k], there.sum()),
-                None if figure.value is None else str(figure),
-                _share(right[k], there[k]),
-                _share(right[k], told[k]),
-                taken,
+                _percent(present[k], present.sum()),
+                None if metric.value is None else str(metric),
+                _percent(correct[k], present[k]),
+                _percent(correct[k], predicted[k]),
+                confused_with,
             ]
         )
-    columns = ["class", "of all pixels", "IoU", "recall", "precision", "most taken for"]
+    columns = ["class", "% of pixels", "IoU", "recall", "precision", "most confused with"]
     return Table(
         title="Classes",
         columns=columns,
         rows=rows,
-        caption="± is half of the 95 % interval over pictures, by the bootstrap.",
+        caption="± is half of the 95 % interval over images (bootstrap).",
     )
 
 
-def _share(part: Tensor, of: Tensor) -> str | None:
-    return f"{100 * float(part / of):.1f} %" if float(of) else None
+def _percent(part: Tensor, total: Tensor) -> str | None:
+    return f"{100 * float(part / total):.1f} %" if float(total) else None
 
 
 def _matrix(table: Tensor, names: tuple[str, ...]) -> Matrix:
-    caption = "Of the pixels of a class, in per cent."
-    if len(names) > MOST_IN_MATRIX:
+    caption = "In % of the pixels of the true class."
+    if len(names) > MAX_MATRIX_CLASSES:
         errors = table.sum(1) + table.sum(0) - 2 * table.diagonal()
-        chosen = torch.sort(torch.argsort(errors, descending=True)[:MOST_IN_MATRIX]).values
-        caption = f"{caption} The {MOST_IN_MATRIX} most confused of {len(names)} classes."
-        table, names = table[chosen][:, chosen], tuple(names[int(k)] for k in chosen)
-    shares = 100 * table.double() / table.sum(1, keepdim=True).clamp(min=1)
-    values = [[round(value, 1) for value in row] for row in shares.tolist()]
+        classes = torch.sort(torch.argsort(errors, descending=True)[:MAX_MATRIX_CLASSES]).values
+        caption = f"{caption} The {MAX_MATRIX_CLASSES} most confused of {len(names)} classes."
+        table, names = table[classes][:, classes], tuple(names[int(k)] for k in classes)
+    percentages = 100 * table.double() / table.sum(1, keepdim=True).clamp(min=1)
+    values = [[round(value, 1) for value in row] for row in percentages.tolist()]
     return Matrix(
-        title="Confusion matrix", rows=names, columns=names, values=values, x="said", y="true", caption=caption
+        title="Confusion matrix",
+        rows=names,
+        columns=names,
+        values=values,
+        x="predicted class",
+        y="true class",
+        caption=caption,
     )
