@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from snellen.core import catalog
-
 TASKS = {"pixels": "dense-regress"}
 
 # A setting with two new names has another one in another learner (R-CNN's crop).
@@ -102,6 +100,8 @@ def upgrade(plain: Any) -> Any:
 
 def upgrade_record(plain: Mapping[str, Any]) -> dict[str, Any]:
     """`run.json` of schema 1 as it is written now."""
+    from snellen.core import catalog
+
     made: dict[str, Any] = upgrade(dict(plain))
     made["schema"] = 2
     task, learner = made.get("task"), made.get("learner")
