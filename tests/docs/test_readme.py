@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -96,12 +97,23 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tree_of_packages_is_that_of_the_source() -> None:
+    tree, page = script("tree"), (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert tree.filled(page) == page, "the tree is stale: run python docs/tree.py"
+
+
 def test_the_grid_of_tasks_and_models_is_that_of_the_catalogue() -> None:
-    place = importlib.util.spec_from_file_location("grid", ROOT / "docs" / "grid.py")
-    assert place is not None
-    assert place.loader is not None
-    grid = importlib.util.module_from_spec(place)
-    place.loader.exec_module(grid)
+    grid = script("grid")
     text = README.read_text(encoding="utf-8")
     assert grid.filled(text) == text, "the grid is stale: run python docs/grid.py"
     for task in catalog.tasks().values():
