@@ -96,9 +96,9 @@ def step(kind: str, use_snellen: bool, bfloat16: bool = False) -> Callable[[Opti
         import torch
 
         from snellen.api.run_options import deterministic_kernels
-        from snellen.core.allocator import tune
+        from snellen.core.memory_allocator import tune
         from snellen.data.scenes import annotation_to
-        from snellen.training.convolutions import fast_weight_gradients
+        from snellen.training.convolution_gradients import fast_weight_gradients
         from snellen.training.precision import has_bfloat16
 
         if use_snellen:

@@ -145,7 +145,7 @@ def lightning(options: Options) -> Round:
 
 
 def lenet_bare(options: Options) -> Round:
-    from snellen.core.allocator import tune
+    from snellen.core.memory_allocator import tune
 
     tune()
     return small_cnn.torch_loop("lenet", channels_last=True)(options)

@@ -26,7 +26,7 @@ def snellen(explicit: bool) -> Callable[[Options], Round]:
         import torch
         from torch import Tensor, nn
 
-        from snellen.core.allocator import tune
+        from snellen.core.memory_allocator import tune
         from snellen.core.run import Run
         from snellen.core.spec import Input, Preprocessing
         from snellen.data.batches import Batches

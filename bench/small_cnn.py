@@ -64,7 +64,7 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         from torch import Tensor, nn
 
         from snellen.api.run_options import deterministic_kernels
-        from snellen.core.allocator import tune
+        from snellen.core.memory_allocator import tune
         from snellen.core.run import Run
         from snellen.core.spec import Input, Preprocessing
         from snellen.data.batches import Batches

@@ -92,7 +92,7 @@ SCRIPT = (
 import os, signal, sys
 from pathlib import Path
 from snellen import api
-from snellen.core import files
+from snellen.core import file_io
 
 torch.set_num_threads(1)
 OPTIONS = api.RunOptions(threads=1, save_every=0)
@@ -119,7 +119,7 @@ def both(folder, act, custom):
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
     trained = api.resume(folder / "hurt", options=OPTIONS, **custom)
     for name in ("model.safetensors", "history.jsonl"):
-        assert files.sha256(folder / "whole" / name) == files.sha256(folder / "hurt" / name), name
+        assert file_io.sha256(folder / "whole" / name) == file_io.sha256(folder / "hurt" / name), name
     print(trained)
 
 

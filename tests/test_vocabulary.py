@@ -16,7 +16,7 @@ from pathlib import Path
 import snellen
 
 PACKAGE = Path(snellen.__file__).parent
-EXEMPT = {"core/renamed.py"}  # maps former names to current ones
+EXEMPT = {"core/legacy_names.py"}  # maps former names to current ones
 
 
 def words(text: str) -> frozenset[str]:

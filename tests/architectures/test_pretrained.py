@@ -21,7 +21,7 @@ from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import InitSettings
 from snellen.architectures.pretrained import MissingWeights, check_weights, load_pretrained
 from snellen.core.errors import DataError, SnellenError, UsageError
-from snellen.core.files import read_tensors
+from snellen.core.file_io import read_tensors
 from snellen.core.run import Run
 from snellen.core.settings import make
 from snellen.core.spec import Input

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command import run_command
 
-from snellen.core.files import sha256
+from snellen.core.file_io import sha256
 
 
 @pytest.fixture(autouse=True)

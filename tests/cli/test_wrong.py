@@ -15,7 +15,7 @@ import pytest
 from command import Result, run_command, write_two_classes
 
 from snellen.api import load, resume
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.record import read_record
 
 TRAIN = ["train", "photos", "--model", "softmax"]
@@ -161,7 +161,7 @@ def test_a_real_full_disk(workdir: Path) -> None:
         assert result.code == 4
         assert "No space left" in error_lines(result)[0]
         for path in (small_disk / "run").rglob("*.json"):
-            files.read_json(path)
+            file_io.read_json(path)
         assert not list(small_disk.rglob("*.part"))
     finally:
         subprocess.run(["umount", small_disk], check=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import snellen
 from snellen.api import RunOptions, unsupported_reason
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.learner import Learner
 from snellen.core.settings import flatten
 from snellen.core.spec import Classes, Input, Numbers
@@ -231,7 +231,7 @@ def test_resuming_is_bit_identical(
         assert not any(uninterrupted.glob("history.jsonl"))  # a closed form has no steps to resume
         return
     saves = 0
-    write_tensors: Callable[..., str] = files.write_tensors
+    write_tensors: Callable[..., str] = file_io.write_tensors
 
     def stop_at_the_fourth(path: Path, *arguments: Any) -> str:
         nonlocal saves
@@ -240,7 +240,7 @@ def test_resuming_is_bit_identical(
             raise KeyboardInterrupt
         return write_tensors(path, *arguments)
 
-    monkeypatch.setattr(files, "write_tensors", stop_at_the_fourth)
+    monkeypatch.setattr(file_io, "write_tensors", stop_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         trained(learner, tmp_path / "cut", short=True, save_every=0.0)
     monkeypatch.undo()

@@ -159,7 +159,7 @@ def file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Function that writes the weights file of a detector into torch's cache and makes its checksum valid."""
     monkeypatch.setenv("TORCH_HOME", str(cache))
     prefix = re.compile(r"-([0-9a-f]{8,})\.")
-    monkeypatch.setattr("snellen.core.files.sha256", lambda path: prefix.search(path.name)[1])  # type: ignore[index]
+    monkeypatch.setattr("snellen.core.file_io.sha256", lambda path: prefix.search(path.name)[1])  # type: ignore[index]
 
     def write(name: str) -> Path:
         path = cache / "hub" / "checkpoints" / get_model_weights(name).DEFAULT.url.rpartition("/")[2]

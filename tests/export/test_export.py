@@ -16,7 +16,7 @@ from raw_datasets import classes, labels, numbers, seeded
 from torch import Tensor, nn
 
 from snellen.api import RunOptions, TrainedRun, load, train
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import Diverged, EnvironmentProblem, Mismatch, UsageError
 from snellen.core.spec import Column, Input, Preprocessing, Spec
 from snellen.core.task import Output
@@ -67,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 def test_metadata_of_the_file(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("onnx", tmp_path / "a.onnx")
     stored = metadata(path)
-    assert stored["sha256"] == files.sha256(run.folder / "model.safetensors")
+    assert stored["sha256"] == file_io.sha256(run.folder / "model.safetensors")
     assert (stored["task"], stored["learner"], stored["data"]) == ("classify", "softmax", "made")
     assert stored["input"] == {"name": "input", "dtype": "float32", "shape": ["batch", 3]}
     assert [o["name"] for o in stored["outputs"]] == ["scores", "probabilities"]

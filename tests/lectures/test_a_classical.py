@@ -244,11 +244,11 @@ def test_a10_xor_is_reported_as_not_converged(tmp_path: Path) -> None:
             messages.append(message)
 
     from snellen.api import RunOptions
-    from snellen.core import files
+    from snellen.core import file_io
 
     data = classes(x, torch.tensor([0, 1, 1, 0]), 2, same=True)
     run = train(data, model="perceptron", out=tmp_path / "run", epochs=200, options=RunOptions(progress=Listener()))
-    assert files.read_json(tmp_path / "run" / "metrics.json")["notes"]["converged"] is False
+    assert file_io.read_json(tmp_path / "run" / "metrics.json")["notes"]["converged"] is False
     assert any("did not converge" in linear_data for linear_data in messages)
     assert run.metrics["accuracy"].value is not None
     assert run.metrics["accuracy"].value < 1

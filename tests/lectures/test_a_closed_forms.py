@@ -12,7 +12,7 @@ from raw_datasets import classes, numbers, seeded
 from torch import Tensor
 
 from snellen.api import train
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import UsageError
 from snellen.core.spec import Input, Numbers, Spec
 from snellen.tasks.classify.lda import LinearDiscriminant, discriminant, ledoit_wolf
@@ -134,7 +134,7 @@ def test_a3_the_error_by_degree_is_leave_one_out_cross_validation() -> None:
 def test_a3_the_learner_records_the_selected_degree(tmp_path: Path) -> None:
     x, t = sine(60, 3)
     run = train(numbers(x, t), model="polynomial", out=tmp_path / "run")
-    notes = files.read_json(tmp_path / "run" / "metrics.json")["notes"]
+    notes = file_io.read_json(tmp_path / "run" / "metrics.json")["notes"]
     assert notes["order"] in (3, 4, 5)
     assert notes["left-one-out errors"][notes["order"]] == min(notes["left-one-out errors"])
     assert run.model.w[0, notes["order"] : -1].abs().max() == 0
@@ -223,7 +223,7 @@ def test_a4_ridge_with_more_columns_than_samples(tmp_path: Path) -> None:
     x = torch.randn(40, 60, generator=seeded(), dtype=torch.float64)
     run = train(numbers(x, x[:, 0] * 3 + 1), model="ridge", out=tmp_path / "run")
     assert run.metrics["mean absolute error"].value is not None
-    assert files.read_json(tmp_path / "run" / "metrics.json")["notes"]["penalty"] > 0
+    assert file_io.read_json(tmp_path / "run" / "metrics.json")["notes"]["penalty"] > 0
 
 
 # -- A6 Gaussian classes ---------------------------------------------------------------------------------------------

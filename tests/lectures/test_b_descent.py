@@ -13,7 +13,7 @@ from raw_datasets import classes, numbers, seeded
 from torch import Tensor, nn
 
 from snellen.api import train
-from snellen.core.files import sha256
+from snellen.core.file_io import sha256
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Input, Spec
 from snellen.data.open_dataset import assemble

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from snellen.nn.detection.roi_pooling import RoIPooling
+from snellen.nn.detection.roi_align import RoIPooling
 
 STRIDE = 4
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
-from snellen.nn.detection.roi_pooling import RoIPooling, pyramid_levels
+from snellen.nn.detection.roi_align import RoIPooling, pyramid_levels
 
 # An 8x8 grid that is often printed to explain RoIPool. The region of the lecture is not known; here it is rows 3-6,
 # columns 0-6, split at row 5 and column 3.

@@ -261,11 +261,11 @@ def test_an_unfinished_and_a_damaged_run_are_errors(runs: Path, tmp_path: Path) 
 
 
 def test_different_samples_and_ground_truth_are_reported(runs: Path) -> None:
-    from snellen.core import files
+    from snellen.core import file_io
     from snellen.model_selection.comparison import data_difference
 
     record = read_record(runs / "softmax")
-    predictions = files.read_tensors(runs / "softmax" / "predictions" / "test.safetensors")[0]
+    predictions = file_io.read_tensors(runs / "softmax" / "predictions" / "test.safetensors")[0]
     assert data_difference(record, predictions, record, predictions) == ""
     other = {**predictions, "ids": predictions["ids"].flip(0)}
     assert "samples differ" in data_difference(record, predictions, record, other)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snellen import api
 from snellen.api import RunOptions, TrainedRun
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
@@ -254,4 +254,4 @@ FAMILIES: dict[str, Family] = {
 def result(folder: Path) -> dict[str, str]:
     """SHA-256 of the files that must be bit-identical after any interruption."""
     names = ("model.safetensors", "history.jsonl", "predictions/val.safetensors", "predictions/test.safetensors")
-    return {name: files.sha256(folder / name) for name in names if (folder / name).exists()}
+    return {name: file_io.sha256(folder / name) for name in names if (folder / name).exists()}

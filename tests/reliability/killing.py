@@ -33,7 +33,7 @@ torch.set_num_threads(1)
 
 from families import FAMILIES, Family, result  # noqa: E402
 
-from snellen.core import checkpoint, files  # noqa: E402
+from snellen.core import checkpoint, file_io  # noqa: E402
 
 
 class Operations:
@@ -52,7 +52,7 @@ class Operations:
         """Replace the file functions in this fork."""
         os.fsync = self.counted(os.fsync)
         os.replace = self.counted(os.replace)
-        files.open = self.opening  # type: ignore[attr-defined]  # shadows the built-in function
+        file_io.open = self.opening  # type: ignore[attr-defined]  # shadows the built-in function
 
     def counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def operation(*arguments: Any) -> Any:

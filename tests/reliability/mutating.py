@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 
 from families import FAMILIES, Family  # noqa: E402
 
-from snellen.core import files  # noqa: E402
+from snellen.core import file_io  # noqa: E402
 from snellen.core.errors import SnellenError, printable  # noqa: E402
 
 SHORT = {
@@ -200,13 +200,13 @@ def change(plain: Any, draw: random.Random) -> str:
 def change_state(folder: Path, draw: random.Random) -> str:
     """Change the plain part of a saved state and update its SHA-256, except results of `once`, which learners own."""
     path = draw.choice(sorted((folder / "state").glob("*.safetensors")))
-    tensors, tree = files.read_tensors(path)
+    tensors, tree = file_io.read_tensors(path)
     assert tree is not None
     entries = [entry for entry in tree["dict"] if entry[0] != "made"]
     where = change(entries, draw)
     tree = {"dict": entries + [entry for entry in tree["dict"] if entry[0] == "made"]}
     try:
-        files.write_tensors(path, tensors, tree)
+        file_io.write_tensors(path, tensors, tree)
     except ValueError:
         return "nothing"
     sign(folder)
@@ -216,7 +216,7 @@ def change_state(folder: Path, draw: random.Random) -> str:
 def change_tensor(folder: Path, draw: random.Random) -> str:
     """Change shape, dtype or values of one tensor and update its SHA-256."""
     path = draw.choice(sorted(folder.rglob("*.safetensors")))
-    tensors, tree = files.read_tensors(path)
+    tensors, tree = file_io.read_tensors(path)
     name = draw.choice(sorted(tensors))
     tensor = tensors[name]
     tensors[name] = draw.choice(
@@ -236,7 +236,7 @@ def change_tensor(folder: Path, draw: random.Random) -> str:
     )()
     if draw.random() < 0.2:
         del tensors[name]
-    files.write_tensors(path, tensors, tree)
+    file_io.write_tensors(path, tensors, tree)
     sign(folder)
     return f"{path.name} {name}"
 

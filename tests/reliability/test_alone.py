@@ -15,7 +15,7 @@ SHORT = Family(pictures, "softmax", {"epochs": 1})
 LOCKING_SCRIPT = """
 import sys
 from pathlib import Path
-from snellen.core.files import exclusive_lock
+from snellen.core.file_io import exclusive_lock
 with exclusive_lock(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

@@ -19,7 +19,7 @@ import pytest
 from families import FAMILIES, Family, pictures, result
 
 from snellen import api
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.checkpoint import read_state
 from snellen.core.errors import EnvironmentProblem
 
@@ -43,7 +43,7 @@ class Faults:
         self.kind, self.at, self.number, self.count = kind, at, number, 0
         monkeypatch.setattr(os, "fsync", self.failing("fsync", os.fsync))
         monkeypatch.setattr(os, "replace", self.failing("replace", os.replace))
-        monkeypatch.setattr(files, "open", self.opening, raising=False)
+        monkeypatch.setattr(file_io, "open", self.opening, raising=False)
 
     def fails(self, kind: str) -> bool:
         if kind != self.kind:
@@ -212,12 +212,12 @@ def test_errors_name_folders_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_full_device(tmp_path: Path) -> None:
     """A real failed write: the device accepts no byte."""
     with pytest.raises(EnvironmentProblem, match="No space left on device"):
-        files.append_bytes(Path("/dev/full"), b"x" * 100, 0)
+        file_io.append_bytes(Path("/dev/full"), b"x" * 100, 0)
     SHORT.train(tmp_path / "run")
     (tmp_path / "run" / "state").rename(tmp_path / "away")
     (tmp_path / "run" / "history.jsonl").unlink()
     (tmp_path / "run" / "state").symlink_to("/dev")
-    with pytest.raises(files.DataError, match="is a symbolic link"):
+    with pytest.raises(file_io.DataError, match="is a symbolic link"):
         SHORT.resume(tmp_path / "run")
 
 
@@ -263,7 +263,7 @@ def test_no_file_outside_the_run_is_written(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "run", folder)
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
         (folder / name).symlink_to(target)
-        with pytest.raises(files.DataError, match="is a symbolic link"):
+        with pytest.raises(file_io.DataError, match="is a symbolic link"):
             SHORT.resume(folder)
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert (tmp_path / "models" / "00000001.safetensors").read_text() == "precious"

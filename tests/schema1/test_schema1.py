@@ -13,7 +13,7 @@ import squares
 
 import snellen
 from snellen.cli.main import main
-from snellen.core import renamed
+from snellen.core import legacy_names
 from snellen.core.history import read_history
 from snellen.core.serialization import to_plain
 from snellen.core.settings import make, values
@@ -84,9 +84,9 @@ def test_every_setting_has_a_present_name() -> None:
     before = json.loads((HERE / "settings.json").read_text())
     for task, learners in before.items():
         for name, settings in learners.items():
-            learner = LEARNERS[renamed.TASKS.get(task, task)][name]
+            learner = LEARNERS[legacy_names.TASKS.get(task, task)][name]
             now = values(make(learner.settings, {}))
-            upgraded = renamed.upgrade_settings(settings, now)
+            upgraded = legacy_names.upgrade_settings(settings, now)
             assert set(upgraded) == set(now), (task, name)
             assert len(upgraded) == len(settings)
             assert to_plain(upgraded) == to_plain(now), (task, name)
@@ -111,7 +111,7 @@ def test_a_former_flag_answers_and_names_the_present_one(
 
 
 def test_former_flags_are_not_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb, flags in renamed.FLAGS.items():
+    for verb, flags in legacy_names.FLAGS.items():
         with contextlib.suppress(SystemExit):
             main([verb, "--help"])
         shown = capsys.readouterr().out

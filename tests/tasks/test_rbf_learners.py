@@ -10,7 +10,7 @@ import torch
 from raw_datasets import classes, numbers, seeded
 
 from snellen.api import load, train
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import SnellenError
 
 
@@ -54,7 +54,7 @@ def test_regression_on_bases_matches_scikit_learns_ridge(tmp_path: Path) -> None
     oracle = Ridge(alpha=0.5).fit(standard[ids.numpy()], t[ids].numpy())
     assert np.allclose(run.model.predict(x).numpy(), oracle.predict(standard).reshape(150, 1), atol=1e-8)
     automatic = train(data, model="bases", out=tmp_path / "chosen")
-    assert files.read_json(tmp_path / "chosen" / "metrics.json")["notes"]["penalty"] > 0
+    assert file_io.read_json(tmp_path / "chosen" / "metrics.json")["notes"]["penalty"] > 0
     error = automatic.metrics["mean absolute error"].value
     assert error is not None
     assert error < 0.2  # 0.08 from the noise alone, 0.64 of the baseline

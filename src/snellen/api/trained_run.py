@@ -26,7 +26,7 @@ from snellen.api.lookup import (
     warn,
 )
 from snellen.api.run_options import find_device, limit_threads, physical_memory
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.history import read_history
@@ -120,12 +120,12 @@ class TrainedRun:
             predictions = self.task.predict(self.model, self.data, split, run)
             if cost is not None and split == "val":
                 cost = {**cost, "seconds_judging": round(time.monotonic() - started, 3)}
-            files.write_tensors(self.folder / "predictions" / f"{split}.safetensors", predictions)
+            file_io.write_tensors(self.folder / "predictions" / f"{split}.safetensors", predictions)
             plain["splits"][split] = {n: to_plain(m) for n, m in self.task.measure(predictions, self.spec).items()}
         if cost is not None:
             plain["cost"] = cost
         plain["notes"] = {**plain["notes"], **run.notes}
-        files.write_json(path, plain)
+        file_io.write_json(path, plain)
         self._finish()
         if report:
             self.report()
@@ -144,7 +144,7 @@ class TrainedRun:
             "history.jsonl",
             *(f"predictions/{p.name}" for p in sorted((self.folder / "predictions").glob("*.safetensors"))),
         ]
-        hashes = {name: files.sha256(self.folder / name) for name in names if (self.folder / name).exists()}
+        hashes = {name: file_io.sha256(self.folder / name) for name in names if (self.folder / name).exists()}
         self.record = dataclasses.replace(self.record, status="finished", files=hashes)
         write_record(self.folder, self.record)
 
@@ -335,14 +335,14 @@ def load(
             f"{folder} has no trained model yet", f"Resume with: snellen train --resume {shlex.quote(str(folder))}"
         )
     expected = record.files.get("model.safetensors")
-    if expected is not None and files.sha256(path) != expected:
+    if expected is not None and file_io.sha256(path) != expected:
         raise DataError(f"{path} has changed since it was written: its SHA-256 differs", "Restore it, or train again.")
-    tensors, _ = files.read_tensors(path)
+    tensors, _ = file_io.read_tensors(path)
     if source_changed(record, run_learner):
         warn(None, f"The source of {run_learner.name} has changed since {folder} was trained.")
     settings = core_settings.make(run_learner.settings, read_settings(run_learner, record.settings))
     model = build(run_learner, settings, record, tensors)
-    files.load_weights(model, tensors, f"The weights of {path}")
+    file_io.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
     return TrainedRun(
         folder, record, run_learner, model, data and dataclasses.replace(data, preprocessing=record.preprocessing)
@@ -367,7 +367,7 @@ def build(learner: AnyLearner, settings: Any, record: Record, tensors: Mapping[s
                 "Use a smaller model or smaller images.",
             )
         if tensors is not None:
-            files.check_weights(meta_model, tensors, f"The weights of the run, trained with {learner.name},")
+            file_io.check_weights(meta_model, tensors, f"The weights of the run, trained with {learner.name},")
     skips_init = tensors is not None and is_builtin(learner)
     with seeded(record.seed, "build"), skip_init() if skips_init else contextlib.nullcontext():
         model: nn.Module = learner.build(settings, record.spec)
@@ -396,7 +396,7 @@ def build_on_meta(learner: AnyLearner, settings: Any, spec: Spec, seed: int) -> 
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """Read `metrics.json`: headline, splits -> name -> metric, cost, notes."""
-    plain = files.read_json(path)
+    plain = file_io.read_json(path)
     is_valid = isinstance(plain, dict) and all(isinstance(plain.get(key), dict) for key in ("splits", "cost", "notes"))
     if not is_valid or not all(isinstance(split, dict) for split in plain["splits"].values()):
         raise DataError(f"{path} is damaged", "Evaluate the run again: snellen evaluate.")

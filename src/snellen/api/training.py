@@ -36,7 +36,7 @@ from snellen.api.run_options import (
     suitable_threads,
 )
 from snellen.api.trained_run import TrainedRun, build, build_on_meta
-from snellen.core import allocator, files
+from snellen.core import file_io, memory_allocator
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, UsageError
 from snellen.core.random import seeded
@@ -136,7 +136,7 @@ def prepare(
     write_record(folder, record)
     if data.skipped:
         lines = [json.dumps(skipped._asdict(), ensure_ascii=False) + "\n" for skipped in data.skipped]
-        files.write_text(folder / "quarantine.jsonl", "".join(lines))
+        file_io.write_text(folder / "quarantine.jsonl", "".join(lines))
     return folder
 
 
@@ -194,7 +194,7 @@ def _fit_locked(
     resume: bool,
 ) -> TrainedRun:
     """Fit with a lock on the run folder."""
-    with files.exclusive_lock(folder):
+    with file_io.exclusive_lock(folder):
         return _fit(folder, record, learner, data, options, loss, resume)
 
 
@@ -221,7 +221,7 @@ def _fit(
         loss=loss,
     )
     run.min_fraction = options.min_fraction
-    allocator.tune()
+    memory_allocator.tune()
     sizes = data.spec.sizes
     diagnosed = min(sizes["train"], training_sample_limit(data))  # training samples that the diagnosis predicts
     run.evaluation_cost = 1 + (sizes["test"] + diagnosed) / max(sizes["val"], 1)
@@ -232,7 +232,7 @@ def _fit(
             learner.fit(settings, data, model, run)
         run.flush()
         model.eval()
-        files.write_tensors(folder / "model.safetensors", model.state_dict())
+        file_io.write_tensors(folder / "model.safetensors", model.state_dict())
         trained = TrainedRun(folder, record, learner, model, data)
         costs = model_cost(model, learner.task, data, record.spec, cost)
         trained.evaluate_splits(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
 from snellen.core.record import read_record
 from snellen.core.run import Run
@@ -152,7 +152,7 @@ def read_weights(architecture: Architecture[Any], initial_weights: str) -> Weigh
         path = path / "model.safetensors"
     if path.suffix != ".safetensors":
         return Weights(_torch_file(path, architecture), {}, str(path))
-    tensors, _ = files.read_tensors(path)
+    tensors, _ = file_io.read_tensors(path)
     body = {n.removeprefix(BODY): t for n, t in tensors.items() if n.startswith(BODY)}
     known = {n.removeprefix(STANDARDIZE): t for n, t in tensors.items() if n.startswith(STANDARDIZE)}
     return Weights(body or tensors, known, initial_weights)
@@ -180,7 +180,7 @@ def checkpoint_path(architecture: Architecture[Any]) -> Path:
             f"The published weights of {architecture.name} are not downloaded: {path} is missing", remedy
         )
     prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if prefix and not files.sha256(path).startswith(prefix[1]):
+    if prefix and not file_io.sha256(path).startswith(prefix[1]):
         raise MissingWeights(
             f"{path} is corrupted: its SHA-256 does not begin with {prefix[1]}", f"Remove it. {remedy}"
         )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from snellen.core import renamed
+from snellen.core import legacy_names
 from snellen.core.errors import SnellenError, UsageError, suggest_name
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
         _close_stdout()  # the reader closed the pipe
         return 141
     except OSError as error:
-        if error.errno != errno.ENOSPC:  # other system errors are reported by core/files.py
+        if error.errno != errno.ENOSPC:  # other system errors are reported by core/file_io.py
             raise
         _close_stdout()
         print("snellen: Cannot write the results: no space left", file=sys.stderr)
@@ -129,9 +129,9 @@ def _current_names(verb: str, arguments: Sequence[str]) -> list[str]:
     names: list[str] = []
     for word in arguments:
         flag, equals, value = word.partition("=")
-        present = renamed.FLAGS.get(verb, {}).get(flag, flag) + equals + value
+        present = legacy_names.FLAGS.get(verb, {}).get(flag, flag) + equals + value
         if names and names[-1] == "--task":
-            present = renamed.TASKS.get(word, present)
+            present = legacy_names.TASKS.get(word, present)
         if present != word:
             print(f"snellen: {word} is now {present}", file=sys.stderr)
         names.append(present)

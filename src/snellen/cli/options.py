@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from snellen.core import catalog, renamed
+from snellen.core import catalog, legacy_names
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.settings import Setting, flatten
 
@@ -220,7 +220,7 @@ def split_settings(arguments: Sequence[str], known: Mapping[str, Setting]) -> tu
 
 def _setting(name: str, known: Mapping[str, Setting]) -> Setting | None:
     """The setting with this current or former name; None if there is none."""
-    return known.get(renamed.setting_name(name, known))
+    return known.get(legacy_names.setting_name(name, known))
 
 
 def parse_settings(
@@ -250,7 +250,7 @@ def current_name(name: str, known: Collection[str]) -> str:
     """The current name of a setting; prints a message if a former name was typed."""
     from snellen.cli import terminal
 
-    present = renamed.setting_name(name, known)
+    present = legacy_names.setting_name(name, known)
     if present != name:
         terminal.print_message(f"--{name.replace('_', '-')} is now --{present.replace('_', '-')}")
     return present

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, first_line
 
 _REMEDY = "Train again, or restore the folder."
@@ -62,11 +62,11 @@ def write_state(folder: Path, generation: int, state: State) -> None:
     Raises:
         EnvironmentProblem: when it cannot be written; the last generation is then still intact.
     """
-    tensors, tree = files.pack(vars(state))
+    tensors, tree = file_io.pack(vars(state))
     path = folder / f"{generation:08d}.safetensors"
-    entry = {"file": path.name, "sha256": files.write_tensors(path, tensors, tree)}
+    entry = {"file": path.name, "sha256": file_io.write_tensors(path, tensors, tree)}
     previous = _manifest(folder)[:1]
-    files.write_json(folder / "manifest.json", [entry, *previous])
+    file_io.write_json(folder / "manifest.json", [entry, *previous])
     retained = {entry["file"], *(e["file"] for e in previous)}
     for path in folder.glob("*.safetensors"):
         if path.name not in retained:
@@ -85,10 +85,10 @@ def read_state(folder: Path) -> tuple[int, State] | None:
     for entry in entries:
         path = folder / entry["file"]
         try:
-            if files.sha256(path) != entry["sha256"]:
+            if file_io.sha256(path) != entry["sha256"]:
                 raise DataError(f"{path} has changed since it was written: its SHA-256 differs")
             newest = max(int(Path(e["file"]).stem) for e in entries)
-            return newest, _validated(files.unpack(files.read_tensors(path)), path)
+            return newest, _validated(file_io.unpack(file_io.read_tensors(path)), path)
         except DataError as error:
             problems.append(error.cause)
     if problems:
@@ -101,7 +101,7 @@ def _manifest(folder: Path) -> list[dict[str, str]]:
     path = folder / "manifest.json"
     if not path.exists():
         return []
-    entries = files.read_json(path)
+    entries = file_io.read_json(path)
     is_valid = isinstance(entries, list) and all(
         isinstance(e, dict)
         and set(e) == {"file", "sha256"}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, first_line
 
 BLOCK = 256  # rows read back from the device together
@@ -69,7 +69,7 @@ class History:
             lines.append(f'{{"loop": {_quoted(loop)}, "step": {step}{values}}}\n')
         if lines:
             content = "".join(lines).encode()
-            files.append_bytes(self.path, content, self.length)
+            file_io.append_bytes(self.path, content, self.length)
             self.length += len(content)
             self._digest.update(content)
         return non_finite
@@ -77,7 +77,7 @@ class History:
     def sync(self) -> None:
         """Flush appended rows to the disk."""
         if self.length:
-            files.sync(self.path, self.length)
+            file_io.sync(self.path, self.length)
 
     @property
     def digest(self) -> str:
@@ -100,11 +100,11 @@ class History:
             reason = "its SHA-256 differs" if self.length == length else f"{self.length:,} bytes, not {length:,}"
             raise DataError(f"{self.path} has changed since it was written: {reason}", "Train again, or restore it.")
         if self.path.exists() and self.path.stat().st_size > length:
-            files.truncate(self.path, length)
+            file_io.truncate(self.path, length)
 
     def clear(self) -> None:
         """Remove the file."""
-        files.remove(self.path)
+        file_io.remove(self.path)
         self.length, self._digest = 0, hashlib.sha256()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from snellen.core import files, renamed
+from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.spec import Preprocessing, Spec
@@ -61,14 +61,14 @@ class Record:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write `run.json`."""
-    files.write_json(folder / "run.json", to_plain(record))
+    file_io.write_json(folder / "run.json", to_plain(record))
 
 
 def read_record(folder: Path) -> Record:
     """Read `run.json`. Raises DataError when the folder holds no run, or one of another schema."""
-    plain = files.read_json(folder / "run.json")
+    plain = file_io.read_json(folder / "run.json")
     if isinstance(plain, dict) and plain.get("schema") == 1:
-        plain = renamed.upgrade_record(plain)
+        plain = legacy_names.upgrade_record(plain)
     if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
         raise DataError(
             f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads {SCHEMA}",
@@ -80,8 +80,8 @@ def read_record(folder: Path) -> Record:
 
 def read_predictions(folder: Path, split: str) -> dict[str, Tensor]:
     """Read the stored predictions of a split, with the targets and ids of its samples."""
-    tensors, _ = files.read_tensors(folder / "predictions" / f"{split}.safetensors")
-    return renamed.upgrade_predictions(tensors)
+    tensors, _ = file_io.read_tensors(folder / "predictions" / f"{split}.safetensors")
+    return legacy_names.upgrade_predictions(tensors)
 
 
 def versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.checkpoint import State, Stateful, from_numpy_state, numpy_state, read_state, restore, write_state
 from snellen.core.errors import DataError, Diverged, Stopped, first_line
 from snellen.core.history import History
@@ -97,15 +97,15 @@ class Run:
         self._saved_at = time.monotonic()
         if resume is None:
             return
-        files.make_folder(folder)
+        file_io.make_folder(folder)
         for subfolder in (folder, folder / "state", folder / "predictions"):
             _reject_links(subfolder)
-            files.remove_partial_files(subfolder)
+            file_io.remove_partial_files(subfolder)
         if resume:
             self._restore()
         else:
             self.history.clear()
-            files.remove(folder / "state" / "manifest.json")
+            file_io.remove(folder / "state" / "manifest.json")
 
     # -- called by fit ---------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
-from snellen.core.files import atomic_writer
+from snellen.core.file_io import atomic_writer
 from snellen.core.spec import Preprocessing
 from snellen.data.file_index import cache_folder
 from snellen.data.source import BadSamples, Source

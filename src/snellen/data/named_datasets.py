@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, suggest_name
-from snellen.core.files import sync_folder
+from snellen.core.file_io import sync_folder
 from snellen.data.dataset import RawDataset
 from snellen.data.names import NAMED
 from snellen.data.synthetic import shapes, toys

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.run import Progress
 from snellen.core.spec import Boxes, Spec
@@ -96,7 +96,7 @@ class CocoResults:
             for id, (name, objects) in zip(ids, self.images, strict=True)
             for detected in objects
         ]
-        files.write_text(self.path, json.dumps(entries, ensure_ascii=False, allow_nan=False) + "\n")
+        file_io.write_text(self.path, json.dumps(entries, ensure_ascii=False, allow_nan=False) + "\n")
         if self.coco_ids is not None and unknown and progress is not None:
             examples = ", ".join(unknown[:3]) + (" ..." if len(unknown) > 3 else "")
             progress.message(

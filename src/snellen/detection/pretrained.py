@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.record import read_record
 from snellen.core.run import Run
@@ -102,7 +102,7 @@ def checkpoint_path(backbone_settings: BackboneSettings, checkpoints: Checkpoint
     if not path.is_file():
         raise EnvironmentProblem(f"The published weights of {learner} are not downloaded: {path} is missing", remedy)
     prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if prefix and not files.sha256(path).startswith(prefix[1]):
+    if prefix and not file_io.sha256(path).startswith(prefix[1]):
         raise EnvironmentProblem(
             f"{path} is corrupted: its SHA-256 does not begin with {prefix[1]}", f"Remove it. {remedy}"
         )
@@ -141,7 +141,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a run or a weights file, by their names in a Snellen detector."""
     path = path / "model.safetensors" if path.is_dir() else path
     if path.suffix == ".safetensors":
-        return files.read_tensors(path)[0]
+        return file_io.read_tensors(path)[0]
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state_dict, dict) or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):

@@ -22,7 +22,7 @@ from snellen.nn.detection.proposals_from_search import (
     SelectiveSearchDetector,
     SingleFeatureMap,
 )
-from snellen.nn.detection.roi_pooling import RoIPooling
+from snellen.nn.detection.roi_align import RoIPooling
 from snellen.nn.detection.rpn import BoxSampling
 from snellen.nn.layers import Standardize
 from snellen.training.settings import TrainingSettings

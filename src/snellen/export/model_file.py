@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import UsageError, first_line, suggest_name
 from snellen.core.record import Record, versions
 from snellen.core.serialization import to_plain
@@ -118,7 +118,7 @@ def export(
     else:
         parity = compare(expected, actual, exported.outputs)
     metadata["parity"] = {**parity, "from": origin, **differing_sizes(batches)}
-    files.write_bytes(path, export_format.serialize(converted, metadata))
+    file_io.write_bytes(path, export_format.serialize(converted, metadata))
     return ExportResult(path=path, metadata=metadata)
 
 
@@ -212,7 +212,7 @@ def _metadata(
         "task": record.task,
         "learner": record.learner,
         "data": spec.name,
-        "sha256": files.sha256(folder / "model.safetensors"),
+        "sha256": file_io.sha256(folder / "model.safetensors"),
         "input": input_info,
         "outputs": outputs_info,
     }

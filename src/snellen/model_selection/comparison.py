@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snellen.api import TrainedRun
 from snellen.api.lookup import Origin
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, UsageError, short_repr
 from snellen.core.record import Record, read_predictions, read_record
 from snellen.core.serialization import from_plain
@@ -187,7 +187,7 @@ def _read(folder: Path, record: Record) -> RunPredictions:
             f"Finish its ladder or study, or evaluate it: snellen train --resume {_quoted(folder)}",
         )
     expected = record.files.get("predictions/test.safetensors")
-    if expected is not None and files.sha256(path) != expected:
+    if expected is not None and file_io.sha256(path) != expected:
         raise DataError(
             f"{path} is damaged: its SHA-256 differs from the recorded one",
             f"Evaluate the run again: snellen train --resume {_quoted(folder)}",

@@ -18,7 +18,7 @@ from torch import nn
 
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
 from snellen.api.lookup import is_builtin
-from snellen.core import files, renamed
+from snellen.core import file_io, legacy_names
 from snellen.core.errors import Stopped, UsageError
 from snellen.core.learner import Learner
 from snellen.core.record import SCHEMA, read_record
@@ -96,10 +96,10 @@ def cross_validate(
         each=tuple(fold_metrics),
         mean=mean_over_folds(fold_metrics),
     )
-    files.write_json(
+    file_io.write_json(
         folder / "folds.json",
         {
-            **files.read_json(folder / "folds.json"),
+            **file_io.read_json(folder / "folds.json"),
             "finished": to_plain({"headline": headline, "each": result.each, "mean": result.mean}),
         },
     )
@@ -147,12 +147,12 @@ def _open_folder(folder: Path, about: dict[str, Any]) -> None:
     """Write `folds.json` for new folds, or check the arguments against an existing one."""
     path = folder / "folds.json"
     if not path.exists():
-        files.write_json(path, {"schema": SCHEMA, **about})
+        file_io.write_json(path, {"schema": SCHEMA, **about})
         return
-    stored = files.read_json(path)
+    stored = file_io.read_json(path)
     if "schema" not in stored:
-        stored["data"] = renamed.upgrade_origin(stored["data"])
-        stored["settings"] = renamed.upgrade_settings(stored["settings"], about["settings"])
+        stored["data"] = legacy_names.upgrade_origin(stored["data"])
+        stored["settings"] = legacy_names.upgrade_settings(stored["settings"], about["settings"])
     if {key: value for key, value in stored.items() if key not in ("finished", "schema")} != about:
         raise UsageError(
             f"{folder} contains folds of different data, another model or other settings", "Give another --out."

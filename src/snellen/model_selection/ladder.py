@@ -18,10 +18,10 @@ from torch import Tensor
 
 from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, resume, unsupported_reason
 from snellen.architectures.pretrained import MissingWeights
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, suggest_name
 from snellen.core.learner import Learner
-from snellen.core.renamed import upgrade
+from snellen.core.legacy_names import upgrade
 from snellen.core.run import Run
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import resolve
@@ -114,9 +114,9 @@ def ladder(
         if run is not None:
             trained[learner.name] = run
             end -= _test_seconds(run)
-        files.write_json(
+        file_io.write_json(
             folder / "ladder.json",
-            {**files.read_json(folder / "ladder.json"), "spent": spent + time.monotonic() - started},
+            {**file_io.read_json(folder / "ladder.json"), "spent": spent + time.monotonic() - started},
         )
     headline = selected_task.headline(opened.spec)
     best, advised, advice = _select_best(trained, headline)
@@ -133,10 +133,10 @@ def ladder(
         advice=advice,
         untried=tuple(name for name in LEARNERS[selected_task.name] if name not in rungs),
     )
-    files.write_json(
+    file_io.write_json(
         folder / "ladder.json",
         {
-            **files.read_json(folder / "ladder.json"),
+            **file_io.read_json(folder / "ladder.json"),
             "finished": to_plain({"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}),
         },
     )
@@ -173,7 +173,7 @@ def _time_slice(remaining: float, models: int, stoppable: bool) -> float:
 def _test_seconds(run: TrainedRun) -> float:
     """Expected seconds for evaluating the test split, from the time of the validation split."""
     sizes = run.spec.sizes
-    seconds = files.read_json(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
+    seconds = file_io.read_json(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
     return float(seconds) * sizes["test"] / max(sizes["val"], 1)
 
 
@@ -182,16 +182,16 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best: TrainedRun | None
     best_sections = best_model_sections(best.summary()) if best is not None else ""
     title = f"Ladder on {data.spec.name}"
     page = ladder_page(title, result.rungs, result.advice, best_sections, data_section(data))
-    files.write_text(result.folder / "report.html", page)
+    file_io.write_text(result.folder / "report.html", page)
 
 
 def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
     """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
     path = folder / "ladder.json"
     if not path.exists():
-        files.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
+        file_io.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
         return 0.0
-    plain = upgrade(files.read_json(path))
+    plain = upgrade(file_io.read_json(path))
     stored: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
     if (to_plain(as_stored(data.spec, stored)), seed) != (to_plain(stored), plain.get("seed")):
         raise UsageError(f"{folder} contains a ladder on other data or with another seed", "Give another --out.")
@@ -260,7 +260,7 @@ def _prepare(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: i
 
 def _finished_rung(run: TrainedRun) -> Rung:
     """The rung of a finished run, from its metrics."""
-    stored = files.read_json(run.folder / "metrics.json")
+    stored = file_io.read_json(run.folder / "metrics.json")
     validation = from_plain(Metric, stored["splits"]["val"][run.headline])
     shortened = stored["notes"].get("fitted") or stored["notes"].get("cut")
     reason = ""
@@ -303,7 +303,7 @@ def _select_best(trained: dict[str, TrainedRun], headline: str) -> tuple[str | N
     """The best model on validation, the simplest one not significantly worse, and the advice as a sentence."""
     values: dict[str, float] = {}
     for name, run in trained.items():
-        metric = files.read_json(run.folder / "metrics.json")["splits"]["val"][headline]
+        metric = file_io.read_json(run.folder / "metrics.json")["splits"]["val"][headline]
         if metric["value"] is not None:
             values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
     if not values:

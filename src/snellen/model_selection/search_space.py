@@ -12,7 +12,7 @@ from torch import nn
 from snellen.api import find_learner, find_task, unsupported_reason
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.learner import Learner
-from snellen.core.renamed import setting_name
+from snellen.core.legacy_names import setting_name
 from snellen.core.settings import Setting, flatten, resolve
 from snellen.core.spec import Spec
 from snellen.tasks import LEARNERS

@@ -20,7 +20,7 @@ from typing import Any
 
 from snellen.api import RunOptions, TrainedRun, load, new_folder, prepare, resume
 from snellen.api.lookup import is_builtin
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
 from snellen.core.record import read_record
 from snellen.core.run import Run
@@ -256,7 +256,7 @@ class _StudyRunner:
 
     def _training_seconds(self, keys: Sequence[str]) -> float:
         """The longest training time of the runs (this session measures little of a run that was finished earlier)."""
-        costs = [files.read_json(self.plan.folder / key / "metrics.json")["cost"] for key in keys]
+        costs = [file_io.read_json(self.plan.folder / key / "metrics.json")["cost"] for key in keys]
         return max(float(cost.get("seconds_learning", 0.0)) for cost in costs)
 
     def _train_seed(self, cell: StudyCell, label: str) -> None:
@@ -279,7 +279,7 @@ class _StudyRunner:
         trained = load(
             run_folder, learner=None if is_builtin(cell.learner) else cell.learner, device=self.plan.options.device
         )
-        if "test" in files.read_json(run_folder / "metrics.json")["splits"]:
+        if "test" in file_io.read_json(run_folder / "metrics.json")["splits"]:
             return
         data = (
             trained.data
@@ -291,7 +291,7 @@ class _StudyRunner:
 
     def _write(self) -> None:
         self.state["spent"] = round(clock() - self.since, 3)
-        files.write_json(self.plan.folder / "study.json", self.state)
+        file_io.write_json(self.plan.folder / "study.json", self.state)
 
 
 def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[StudyCell]) -> Study:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions
-from snellen.core import files, renamed
+from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, UsageError
 from snellen.core.record import SCHEMA
 from snellen.core.serialization import from_plain, to_plain
@@ -78,9 +78,9 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
     path = plan.folder / "study.json"
     if not path.exists():
         state: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
-        files.write_json(path, state)
+        file_io.write_json(path, state)
         return state
-    state = files.read_json(path)
+    state = file_io.read_json(path)
     kinds = {"about": dict, "spent": float, "trainings": dict, "cells": list}
     if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in kinds.items()):
         raise DataError(f"{path} is damaged: it is not the state of a study", "Give another --out.")
@@ -100,11 +100,11 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
 def _upgraded(state: Mapping[str, Any], learners: Sequence[AnyLearner]) -> dict[str, Any]:
     """Upgrade the state of schema 1 to the present names."""
     known = {setting.name for learner in learners for setting in flatten(learner.settings)}
-    about = renamed.upgrade(dict(state["about"]))
+    about = legacy_names.upgrade(dict(state["about"]))
     if isinstance(about.get("data"), dict):
-        about["data"] = renamed.upgrade_origin(about["data"])
-    about["vary"] = {renamed.setting_name(name, known): texts for name, texts in about.get("vary", {}).items()}
-    cells = [{**entry, "settings": renamed.upgrade_settings(entry["settings"], known)} for entry in state["cells"]]
+        about["data"] = legacy_names.upgrade_origin(about["data"])
+    about["vary"] = {legacy_names.setting_name(name, known): texts for name, texts in about.get("vary", {}).items()}
+    cells = [{**entry, "settings": legacy_names.upgrade_settings(entry["settings"], known)} for entry in state["cells"]]
     return {**state, "schema": SCHEMA, "about": about, "cells": cells}
 
 
@@ -152,7 +152,7 @@ def _training(plan: StudyPlan, state: Mapping[str, Any], cell: StudyCell, label:
     if entry["reason"]:
         return Training(cell=cell.number, label=label, status="failed", reason=entry["reason"])
     folder = plan.folder / cell.name / label
-    splits = files.read_json(folder / "metrics.json")["splits"]
+    splits = file_io.read_json(folder / "metrics.json")["splits"]
     metrics = {split: from_plain(Metric, splits[split][plan.headline]) for split in ("val", "test") if split in splits}
     return Training(
         cell=cell.number,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.views import Metric, Plot, Series, Table
 from snellen.model_selection.search_space import StudyCell, setting_text
 from snellen.report.pages.study import study_page
@@ -225,9 +225,9 @@ def format_tables(study: Study, form: str) -> str:
 
 def write_study(study: Study) -> None:
     """Write `study.csv`, `study.md`, `study.tex` and `report.html` into the study's folder."""
-    files.write_text(study.folder / FILES["csv"], table(*numeric_table(study), "csv") + "\n")
-    files.write_text(study.folder / FILES["markdown"], f"{format_tables(study, 'markdown')}\n\n{caption(study)}\n")
-    files.write_text(study.folder / FILES["latex"], format_tables(study, "latex") + "\n")
+    file_io.write_text(study.folder / FILES["csv"], table(*numeric_table(study), "csv") + "\n")
+    file_io.write_text(study.folder / FILES["markdown"], f"{format_tables(study, 'markdown')}\n\n{caption(study)}\n")
+    file_io.write_text(study.folder / FILES["latex"], format_tables(study, "latex") + "\n")
     sections = {
         "Cells": mean_table(study),
         "Importance of settings": importance_table(study),
@@ -241,7 +241,7 @@ def write_study(study: Study) -> None:
         tables,
         [plot for name in study.names if (plot := setting_plot(study, name)) is not None],
     )
-    files.write_text(study.folder / "report.html", page)
+    file_io.write_text(study.folder / "report.html", page)
 
 
 def setting_plot(study: Study, name: str) -> Plot | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from snellen.api import RunOptions, prepare, resume
 from snellen.api.lookup import is_builtin
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import Stopped
 from snellen.core.learner import Learner
 from snellen.data.dataset import Dataset, Labelled
@@ -48,7 +48,7 @@ def trial_seconds(
         except Exception:  # the training itself will report the error
             return None
         took = time.monotonic() - started
-        plain = files.read_json(folder / "metrics.json")
+        plain = file_io.read_json(folder / "metrics.json")
     cut = plain["notes"].get("fitted") or plain["notes"].get("cut")
     if not cut:
         return took

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import UsageError
 from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Preprocessing, Spec
 from snellen.core.task import PredictionDict
@@ -69,7 +69,7 @@ class AnnotatedImageWriter:
         buffer = io.BytesIO()
         image = _draw_prediction(values, value_range, prediction, self.spec)
         add_caption(image, prediction_lines(prediction, self.spec)).save(buffer, format="PNG")
-        files.write_bytes(self.folder / name, buffer.getvalue())
+        file_io.write_bytes(self.folder / name, buffer.getvalue())
         return self.folder / name
 
     def _values(self, path: Path) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import UsageError
 from snellen.core.spec import PixelClasses, PixelNumbers, Spec
 from snellen.core.task import PredictionDict
@@ -42,7 +42,7 @@ class PredictionMapWriter:
             number += 1
             name = f"{path.stem}-{number}{suffix}"
         self._taken.add(name)
-        files.write_bytes(self.folder / name, self._content(prediction))
+        file_io.write_bytes(self.folder / name, self._content(prediction))
         return self.folder / name
 
     def _content(self, prediction: PredictionDict) -> bytes:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Plot, Table, Text, View
 from snellen.report import palette
+from snellen.report.confusion_matrix import confusion_matrix_html
 from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number
 from snellen.report.overlay import class_colour, draw_marks
 from snellen.report.plots import plot_svg
@@ -20,7 +21,6 @@ from snellen.report.plots import plot_svg
 MAX_SIDE = 160  # pixels of an image in the page: 24 images of noise stay below 3 MB
 SMALL = 64  # pixels; images up to this size are enlarged by nearest neighbour
 MAX_CHANNELS = 6  # of an image that is neither grey nor RGB: its channels are drawn side by side
-MAX_COUNTED_COLUMNS = 25  # a matrix with more columns shows colour only
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,7 +37,7 @@ def html(view: View) -> str:
     if isinstance(view, Plot):
         return _plot(view)
     if isinstance(view, Matrix):
-        return _matrix(view)
+        return figure_html("table", view.title, confusion_matrix_html(view), view.caption)
     return _image_grid(view)
 
 
@@ -87,36 +87,6 @@ def _plot(view: Plot) -> str:
         )
         legend = f'<ul class="legend">{keys}</ul>'
     return figure_html("plot", view.title, plot_svg(view) + legend, view.caption)
-
-
-def _matrix(view: Matrix) -> str:
-    """A table whose cells are tinted by their fraction of the row; correct predictions and errors differ in colour."""
-    head = "".join(f'<th scope="col"><span>{escape_name(c)}</span></th>' for c in view.columns)
-    rows = []
-    show_counts = len(view.columns) <= MAX_COUNTED_COLUMNS
-    for row, (label, values) in enumerate(zip(view.rows, view.values, strict=True)):
-        total = sum(values) or 1
-        cells = []
-        for column, value in enumerate(values):
-            is_correct = row == column if view.rows == view.columns else label == view.columns[column]
-            # The exponent keeps a few errors in a thousand visible.
-            tint = f"--t:{100 * (max(value, 0) / total) ** 0.4:.0f}%"
-            tooltip = escape(f"{label} → {view.columns[column]}: {format_number(value)}")
-            cell_text = format_number(value) if show_counts else ""
-            cells.append(
-                f'<td class="{"ok" if is_correct else "bad"}" style="{tint}" title="{tooltip}">{cell_text}</td>'
-                if value
-                else "<td></td>"
-            )
-        rows.append(f'<tr><th scope="row">{escape_name(label)}</th>{"".join(cells)}</tr>')
-    axes = f'<p class="axes">rows: {escape(view.y)}; columns: {escape(view.x)}</p>' if view.x or view.y else ""
-    size = "counted" if show_counts else "dense"
-    long = " turned" if max((len(c) for c in view.columns), default=0) > 3 else ""
-    table = (
-        f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
-    return figure_html("table", view.title, f'{axes}<div class="wide">{table}</div>', view.caption)
 
 
 def _image_grid(view: ImageGrid) -> str:

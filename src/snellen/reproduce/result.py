@@ -15,10 +15,10 @@ import torch
 
 from snellen.api import find_device
 from snellen.api.run_options import physical_memory
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, UsageError
+from snellen.core.legacy_names import upgrade
 from snellen.core.record import versions
-from snellen.core.renamed import upgrade
 from snellen.core.serialization import from_plain, to_plain
 from snellen.reproduce.table import (
     Measurement,
@@ -118,7 +118,7 @@ def load_result(table: PublishedTable, folder: Path = STORED) -> Result | None:
     path = folder / f"{table.name}.json"
     if not path.exists():
         return None
-    result: Result = from_plain(Result, upgrade(files.read_json(path)), str(path))
+    result: Result = from_plain(Result, upgrade(file_io.read_json(path)), str(path))
     unknown = sorted(set(result.rows) - {row.name for row in table.rows})
     if unknown:
         raise DataError(f"{path} has an unknown row {unknown[0]!r}", "Measure the table again.")
@@ -127,7 +127,7 @@ def load_result(table: PublishedTable, folder: Path = STORED) -> Result | None:
 
 def save_result(result: Result, folder: Path) -> Path:
     path = folder / f"{result.table}.json"
-    files.write_json(path, to_plain(result))
+    file_io.write_json(path, to_plain(result))
     return path
 
 

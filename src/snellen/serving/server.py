@@ -14,7 +14,7 @@ from typing import Any, cast
 import uvicorn
 
 from snellen.api import TrainedRun
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import EnvironmentProblem, Stopped, UsageError
 from snellen.serving.app import Service, application
 from snellen.serving.connection_limits import connection_factory
@@ -77,7 +77,7 @@ def serve(trained: TrainedRun, address: socket.socket, limits: Limits, ready: Ca
     hosts = _LOCAL_NAMES | {f"[{host}]" if ":" in host else host} if is_local(address) else None
     queue = InferenceQueue(trained, limits)
     try:
-        sha256 = files.sha256(trained.folder / "model.safetensors")
+        sha256 = file_io.sha256(trained.folder / "model.safetensors")
         service = Service(trained, queue, url_of(address), sha256)
         config = uvicorn.Config(
             application(service, hosts),

@@ -11,7 +11,7 @@ from raw_datasets import classes, labels, numbers, seeded
 from torch import Tensor
 
 from snellen.api import load, train
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Spec
@@ -45,7 +45,7 @@ def image_dataset(dtype: torch.dtype, count: int = 60) -> Dataset[Labelled]:
 def test_samples_are_stored_in_the_dtype_of_the_source(model: str, dtype: torch.dtype, tmp_path: Path) -> None:
     data = image_dataset(dtype)
     run = train(data, model=model, out=tmp_path / "run")
-    stored, _ = files.read_tensors(tmp_path / "run" / "model.safetensors")
+    stored, _ = file_io.read_tensors(tmp_path / "run" / "model.safetensors")
     (x,) = (tensor for name, tensor in stored.items() if name.split(".")[-1] == "x")
     assert x.dtype == dtype
     assert x.shape[1:] == (2, 4, 4)
@@ -59,13 +59,13 @@ def test_samples_are_stored_in_the_dtype_of_the_source(model: str, dtype: torch.
 def test_a_run_with_corrupted_samples_is_rejected(model: str, corruption: str, tmp_path: Path) -> None:
     train(blobs(), model=model, out=tmp_path / "run")
     path = tmp_path / "run" / "model.safetensors"
-    tensors, metadata = files.read_tensors(path)
+    tensors, metadata = file_io.read_tensors(path)
     name = next(name for name in tensors if name.split(".")[-1] == "x")
     x = tensors[name]
     tensors[name] = {"columns": x[:, :2], "rank": x[:, None], "type": x.float(), "length": x[:-1]}[
         corruption
     ].contiguous()
-    digest = files.write_tensors(path, tensors, metadata)
+    digest = file_io.write_tensors(path, tensors, metadata)
     record = read_record(tmp_path / "run")
     record.files["model.safetensors"] = digest  # type: ignore[index]
     write_record(tmp_path / "run", record)

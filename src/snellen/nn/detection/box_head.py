@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, smooth_l1_loss
 
 from snellen.core.detections import GroundTruth
 from snellen.nn.detection.boxes import REGION_WEIGHTS, clip_boxes, decode_boxes, encode_boxes, nms_mask
 from snellen.nn.detection.image_batch import ImageBatch
+from snellen.nn.detection.losses import box_losses
 from snellen.nn.detection.rpn import REGION_SAMPLING, BoxSampling, match_and_sample
 
 PRE_NMS_CANDIDATES = 1000  # pairs of region and class per image, before non-maximum suppression
@@ -112,8 +112,7 @@ class BoxHead(nn.Module):
         region, label, objects = torch.cat(regions), torch.cat(classes), torch.cat(matched_objects)
         logits, deltas = self.predict(maps, batch.x, region)
         positives = torch.nonzero(objects >= 0)[:, 0]
-        distance = smooth_l1_loss(deltas[positives, label[positives]], torch.cat(targets), beta=1 / 9, reduction="sum")
-        losses = {"class": cross_entropy(logits, label), "box": distance / max(len(label), 1)}
+        losses = box_losses(logits, deltas, label, positives, torch.cat(targets))
         return losses, PositiveRegions(region[positives], objects[positives])
 
     def forward(self, maps: Sequence[Tensor], batch: ImageBatch, proposals: Tensor, scores: Tensor) -> BoxPredictions:

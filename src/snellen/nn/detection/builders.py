@@ -13,7 +13,7 @@ from snellen.nn.detection.box_head import BoxHead, DetectionFilter
 from snellen.nn.detection.detector import TwoStageDetector
 from snellen.nn.detection.keypoint_head import KeypointHead
 from snellen.nn.detection.mask_head import MaskHead
-from snellen.nn.detection.roi_pooling import PoolingKind, RoIPooling
+from snellen.nn.detection.roi_align import PoolingKind, RoIPooling
 from snellen.nn.detection.rpn import REGION_SAMPLING, BoxSampling, RegionProposalNetwork
 
 BOX_POOL_SIZE = 7  # cells of a pooled region, for class and box

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from snellen.core.detections import GroundTruth
 from snellen.nn.detection.box_head import BoxPredictions, PositiveRegions, with_image_index
 from snellen.nn.detection.image_batch import ImageBatch
-from snellen.nn.detection.roi_pooling import RoIPooling
+from snellen.nn.detection.losses import keypoint_loss
+from snellen.nn.detection.roi_align import RoIPooling
 
 
 class KeypointHead(nn.Module):
@@ -50,7 +50,7 @@ class KeypointHead(nn.Module):
         targets, inside = heatmap_targets(points, sampled.regions[:, 1:], logits.shape[-1])
         if not bool(inside.any()):
             return zero
-        return cross_entropy(logits.flatten(2)[inside], targets[inside])
+        return keypoint_loss(logits, inside, targets)
 
     def forward(self, maps: Sequence[Tensor], batch: ImageBatch, detections: BoxPredictions) -> Tensor:
         """Keypoints of the detections, (B, D, K, 3): x, y in pixels of the batch, and a score in 0 … 1."""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from snellen.core.detections import GroundTruth
 from snellen.nn.detection.box_head import BoxPredictions, PositiveRegions, with_image_index
 from snellen.nn.detection.image_batch import ImageBatch
-from snellen.nn.detection.roi_pooling import RoIPooling
+from snellen.nn.detection.losses import mask_loss
+from snellen.nn.detection.roi_align import RoIPooling
 
 
 class MaskHead(nn.Module):
@@ -51,8 +51,7 @@ class MaskHead(nn.Module):
             assert trainable.masks is not None
             boxes = boxes_in_image_pixels(sampled.regions[in_image, 1:], batch.ratios[k])
             targets.append(mask_targets(trainable.masks, objects, boxes, logits.shape[-1], self.pool.aligned))
-        class_logits = logits[torch.arange(len(logits), device=logits.device), labels]
-        return binary_cross_entropy_with_logits(class_logits, torch.cat(targets))
+        return mask_loss(logits, labels, torch.cat(targets))
 
     def forward(self, maps: Sequence[Tensor], batch: ImageBatch, detections: BoxPredictions) -> Tensor:
         """Masks of the detections, (B, D, M, M): probability that each part of the box belongs to the object."""

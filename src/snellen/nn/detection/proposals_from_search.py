@@ -16,7 +16,7 @@ from snellen.core.errors import UsageError
 from snellen.nn.detection.backbones import SmallResNet, norm_layer
 from snellen.nn.detection.box_head import BoxHead, BoxPredictions
 from snellen.nn.detection.image_batch import ImageBatch
-from snellen.nn.detection.roi_pooling import RoIPooling
+from snellen.nn.detection.roi_align import RoIPooling
 
 ProposalSearch = Callable[[Tensor], Tensor]  # (C, H, W) standardised image to (P, 4) region proposals
 

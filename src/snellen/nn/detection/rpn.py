@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, embedding, linear, smooth_l1_loss
+from torch.nn.functional import embedding, linear
 
 from snellen.core.detections import GroundTruth
 from snellen.nn.detection.anchors import Anchors
 from snellen.nn.detection.boxes import clip_boxes, decode_boxes, encode_boxes, max_coverage, nms_mask, top_k
 from snellen.nn.detection.image_batch import ImageBatch
+from snellen.nn.detection.losses import rpn_losses
 
 IGNORED = -2  # neither object nor background
 BACKGROUND = -1
@@ -167,11 +168,7 @@ class RegionProposalNetwork(nn.Module):
         targets = []
         for (index, objects), truth in zip(samples, truths, strict=True):
             targets.append(encode_boxes(truth.trainable.boxes[objects[objects >= 0]], all_anchors[index[objects >= 0]]))
-        distance = smooth_l1_loss(deltas[positive], torch.cat(targets), beta=1 / 9, reduction="sum")
-        losses = {
-            "objectness": binary_cross_entropy_with_logits(logits, positive.float()),
-            "proposals": distance / max(len(logits), 1),
-        }
+        losses = rpn_losses(logits, deltas, positive, torch.cat(targets))
         return [boxes[score >= 0] for boxes, score in zip(proposals, scores, strict=True)], losses
 
     def predict_at(self, maps: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.report.html_text import escape_nowrap
 from snellen.report.pages.layout import Section, page
 from snellen.report.pages.model_card import model_card
@@ -40,6 +40,6 @@ def best_model_sections(summary: RunSummary) -> str:
 
 def write_report(folder: Path, summary: RunSummary) -> Path:
     """Write `report.html` and the model card (`README.md`) into the run folder; return the path of the page."""
-    files.write_text(folder / "report.html", report_html(summary))
-    files.write_text(folder / "README.md", model_card(summary))
+    file_io.write_text(folder / "report.html", report_html(summary))
+    file_io.write_text(folder / "README.md", model_card(summary))
     return folder / "report.html"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.history import read_history
 from snellen.core.learner import Learner
 from snellen.core.record import Record, read_predictions
@@ -80,7 +80,7 @@ def run_summary(
     Raises:
         DataError: if the folder has no metrics or predictions.
     """
-    stored = files.read_json(folder / "metrics.json")
+    stored = file_io.read_json(folder / "metrics.json")
     metrics = {
         split: {name: from_plain(Metric, plain, name) for name, plain in named.items()}
         for split, named in stored["splits"].items()

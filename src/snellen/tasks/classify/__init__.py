@@ -7,7 +7,6 @@ from typing import Any
 from snellen.core.learner import Learner
 from snellen.tasks.classify import (
     baseline,
-    bases,
     from_module,
     knn,
     lda,
@@ -15,6 +14,7 @@ from snellen.tasks.classify import (
     networks,
     perceptron,
     probe,
+    rbf,
     softmax,
     svm,
     task,
@@ -28,7 +28,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     perceptron.LEARNER,
     lda.LEARNER,
     softmax.LEARNER,
-    bases.LEARNER,
+    rbf.LEARNER,
     knn.LEARNER,
     svm.LEARNER,
     mlp.LEARNER,

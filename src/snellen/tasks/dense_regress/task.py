@@ -16,7 +16,7 @@ from snellen.core.spec import PixelNumbers, Spec
 from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.worst_maps import WorstMaps
+from snellen.data.worst_predictions import WorstMaps
 from snellen.metrics.dense_regression import MetricSuite, metric_suite
 from snellen.metrics.intervals import interval_of_sums, statistic_of_sums
 from snellen.nn.dense.padding import size_divisor

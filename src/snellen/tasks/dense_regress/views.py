@@ -11,7 +11,7 @@ from snellen.core.spec import PixelNumbers, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import AnnotatedImage, ImageGrid, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.worst_maps import unflatten
+from snellen.data.worst_predictions import unflatten
 from snellen.metrics import boundary
 from snellen.nn.layers import robust_range
 

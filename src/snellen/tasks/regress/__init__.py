@@ -5,18 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import (
-    baseline,
-    bases,
-    from_module,
-    knn,
-    least_squares,
-    mlp,
-    networks,
-    polynomial,
-    ridge,
-    task,
-)
+from snellen.tasks.regress import baseline, from_module, knn, least_squares, mlp, networks, polynomial, rbf, ridge, task
 
 TASK = task.TASK
 __all__ = ["LEARNERS", "TASK", "from_module"]
@@ -26,7 +15,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     least_squares.LEARNER,
     ridge.LEARNER,
     polynomial.LEARNER,
-    bases.LEARNER,
+    rbf.LEARNER,
     knn.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,

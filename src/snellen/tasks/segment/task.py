@@ -16,7 +16,7 @@ from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.worst_maps import WorstMaps
+from snellen.data.worst_predictions import WorstMaps
 from snellen.metrics import segmentation
 from snellen.metrics.intervals import statistic_of_sums
 from snellen.nn.dense.padding import size_divisor

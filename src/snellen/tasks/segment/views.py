@@ -9,7 +9,7 @@ from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Table, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.worst_maps import unflatten
+from snellen.data.worst_predictions import unflatten
 from snellen.metrics import segmentation
 from snellen.nn.layers import robust_range
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from snellen.training import convolutions
-from snellen.training.convolutions import MatrixProductConvolution, fast_weight_gradients
+from snellen.training import convolution_gradients
+from snellen.training.convolution_gradients import MatrixProductConvolution, fast_weight_gradients
 
 CASES = [
     ((3, 3), (1, 1), (1, 1)),
@@ -37,12 +37,12 @@ def test_gradients_match_finite_differences(
 def test_the_weight_gradient_matches_torch_for_any_block_size(
     monkeypatch: pytest.MonkeyPatch, max_unfolded: int
 ) -> None:
-    monkeypatch.setattr(convolutions, "MAX_UNFOLDED", max_unfolded)
+    monkeypatch.setattr(convolution_gradients, "MAX_UNFOLDED", max_unfolded)
     torch.manual_seed(0)
     x, gradient = torch.randn(5, 4, 9, 8, dtype=torch.float64), torch.randn(5, 6, 5, 4, dtype=torch.float64)
     weight = torch.randn(6, 4, 3, 3, dtype=torch.float64)
     reference = torch.nn.grad.conv2d_weight(x, list(weight.shape), gradient, stride=2, padding=1)
-    torch.testing.assert_close(convolutions.weight_gradient(x, gradient, weight, (2, 2), (1, 1)), reference)
+    torch.testing.assert_close(convolution_gradients.weight_gradient(x, gradient, weight, (2, 2), (1, 1)), reference)
 
 
 def small_network() -> nn.Sequential:
@@ -52,7 +52,7 @@ def small_network() -> nn.Sequential:
 
 
 def test_network_gradients_match_and_the_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolutions, "_is_faster", lambda device: True)
+    monkeypatch.setattr(convolution_gradients, "_is_faster", lambda device: True)
     model = small_network().to(memory_format=torch.channels_last)
     reference = copy.deepcopy(model).double()
     x = torch.randn(2, 64, 12, 10).contiguous(memory_format=torch.channels_last)

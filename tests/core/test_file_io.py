@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snellen.core import files
+from snellen.core import file_io
 from snellen.core.errors import DataError, EnvironmentProblem
 from snellen.training.optimizers import optimizer
 
@@ -43,9 +43,9 @@ def is_equal(one: Any, other: Any) -> bool:
 
 
 def round_trip(state: Any, path: Path) -> Any:
-    tensors, tree = files.pack(state)
-    files.write_tensors(path, tensors, tree)
-    return files.unpack(files.read_tensors(path))
+    tensors, tree = file_io.pack(state)
+    file_io.write_tensors(path, tensors, tree)
+    return file_io.unpack(file_io.read_tensors(path))
 
 
 plain = some.recursive(
@@ -62,10 +62,10 @@ plain = some.recursive(
 @given(plain)
 @settings(max_examples=200, deadline=None)
 def test_plain_values_round_trip_through_strict_json(state: Any) -> None:
-    tensors, tree = files.pack(state)
+    tensors, tree = file_io.pack(state)
     text = json.dumps(tree, allow_nan=False)
     assert not tensors
-    assert is_equal(files.unpack((tensors, json.loads(text))), state)
+    assert is_equal(file_io.unpack((tensors, json.loads(text))), state)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,10 +122,10 @@ def test_tensors_of_all_types_round_trip(tmp_path: Path) -> None:
 def test_tied_tensors_are_written_once_and_overlapping_ones_separately(tmp_path: Path) -> None:
     weight = torch.randn(50, 40)
     path = tmp_path / "tied.safetensors"
-    files.write_tensors(path, {"a": weight, "b": weight, "part": weight[:10]})
+    file_io.write_tensors(path, {"a": weight, "b": weight, "part": weight[:10]})
     with safe_open(path, framework="pt") as file:
         assert sorted(file.keys()) == ["a", "part"]
-    back, _ = files.read_tensors(path)
+    back, _ = file_io.read_tensors(path)
     assert torch.equal(back["a"], weight)
     assert back["b"] is back["a"]
     assert torch.equal(back["part"], weight[:10])
@@ -135,7 +135,7 @@ def test_tied_tensors_are_written_once_and_overlapping_ones_separately(tmp_path:
 
 def test_unsupported_types_are_errors() -> None:
     with pytest.raises(TypeError, match="object cannot be saved"):
-        files.pack({"x": object()})
+        file_io.pack({"x": object()})
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_unsupported_types_are_errors() -> None:
 )
 def test_an_invalid_tree_is_a_data_error(tree: Any) -> None:
     with pytest.raises(DataError, match="A saved state is damaged"):
-        files.unpack(({"t0": torch.zeros(2, 2)}, tree))
+        file_io.unpack(({"t0": torch.zeros(2, 2)}, tree))
 
 
 @pytest.mark.parametrize(
@@ -165,48 +165,48 @@ def test_an_invalid_tree_is_a_data_error(tree: Any) -> None:
 def test_json_is_strict(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"x\.json cannot be read"):
-        files.read_json(tmp_path / "x.json")
+        file_io.read_json(tmp_path / "x.json")
 
 
 def test_json_round_trips_names_that_are_not_utf8(tmp_path: Path) -> None:
     """File names may hold invalid UTF-8, which Python represents by surrogates."""
     names = ["häuser", "caf\udce9"]
-    files.write_json(tmp_path / "x.json", names)
-    assert files.read_json(tmp_path / "x.json") == names
-    files.write_json(tmp_path / "y.json", names[:1])
+    file_io.write_json(tmp_path / "x.json", names)
+    assert file_io.read_json(tmp_path / "x.json") == names
+    file_io.write_json(tmp_path / "y.json", names[:1])
     assert "häuser" in (tmp_path / "y.json").read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        files.write_json(tmp_path / "z.json", [math.nan])
+        file_io.write_json(tmp_path / "z.json", [math.nan])
     assert not (tmp_path / "z.json").exists()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
-    files.write_bytes(path, b"old")
+    file_io.write_bytes(path, b"old")
 
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(files.os, name, fail)
+            patch.setattr(file_io.os, name, fail)
             with pytest.raises(EnvironmentProblem, match=r"No space left on device \(3 bytes\)"):
-                files.write_bytes(path, b"new")
+                file_io.write_bytes(path, b"new")
         assert path.read_bytes() == b"old"
         assert [p.name for p in tmp_path.iterdir()] == ["x"]
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(file_io.os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            files.write_bytes(path, b"new")
+            file_io.write_bytes(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_failed_append_restores_the_length(tmp_path: Path) -> None:
     path = tmp_path / "h"
-    files.append_bytes(path, b"one\n", 0)
-    files.append_bytes(path, b"two\n", 4)
+    file_io.append_bytes(path, b"one\n", 0)
+    file_io.append_bytes(path, b"two\n", 4)
     assert path.read_bytes() == b"one\ntwo\n"
-    files.truncate(path, 4)
+    file_io.truncate(path, 4)
     assert path.read_bytes() == b"one\n"
 
 
@@ -217,14 +217,14 @@ def test_a_failed_append_restores_the_length(tmp_path: Path) -> None:
 def test_an_invalid_safetensors_file_is_a_data_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DataError, match="not a valid Safetensors file"):
-        files.read_tensors(tmp_path / "x")
+        file_io.read_tensors(tmp_path / "x")
 
 
 @pytest.mark.parametrize("header", ["[]", "3", '{"same": 3}', '{"same": {"b": "z"}}', '{"same": {"b": []}}', "NaN"])
 def test_an_invalid_header_is_a_data_error(header: str, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x", {"snellen": header})
     with pytest.raises(DataError, match="not a valid Safetensors file"):
-        files.read_tensors(tmp_path / "x")
+        file_io.read_tensors(tmp_path / "x")
 
 
 def test_weights_of_another_model_are_named() -> None:
@@ -236,9 +236,9 @@ def test_weights_of_another_model_are_named() -> None:
         ({"more": torch.zeros(1)}, "'more' is not one of its tensors"),
     ]:
         with pytest.raises(DataError, match=message):
-            files.load_weights(model, {**good, **change}, "The weights")
+            file_io.load_weights(model, {**good, **change}, "The weights")
     with pytest.raises(DataError, match="bias is missing"):
-        files.load_weights(model, {"weight": good["weight"]}, "The weights")
+        file_io.load_weights(model, {"weight": good["weight"]}, "The weights")
 
 
 class StoredSamples(nn.Module):
@@ -258,7 +258,7 @@ GROWN = {"0.x": torch.ones(5, 2), "0.y": torch.arange(5), "0.k": torch.ones(3)}
 
 def test_tensors_of_variable_length_take_the_length_of_the_file() -> None:
     model = nn.Sequential(StoredSamples())
-    files.load_weights(model, GROWN, "The weights")
+    file_io.load_weights(model, GROWN, "The weights")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, GROWN[name])
 
@@ -280,18 +280,18 @@ def test_tensors_of_variable_length_agree_in_length_type_and_other_dimensions(
 ) -> None:
     model = nn.Sequential(StoredSamples())
     with pytest.raises(DataError, match=message):
-        files.load_weights(model, {**GROWN, **change}, "The weights")
+        file_io.load_weights(model, {**GROWN, **change}, "The weights")
     with torch.device("meta"):
         meta_model = nn.Sequential(StoredSamples())
     with pytest.raises(DataError, match=message):
-        files.check_weights(meta_model, {**GROWN, **change}, "The weights")
+        file_io.check_weights(meta_model, {**GROWN, **change}, "The weights")
     with pytest.raises(DataError, match=r"0\.y is missing"):
-        files.load_weights(model, {name: t for name, t in GROWN.items() if name != "0.y"}, "The weights")
+        file_io.load_weights(model, {name: t for name, t in GROWN.items() if name != "0.y"}, "The weights")
 
 
 def test_reading_a_pipe_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run.json")
     with pytest.raises(DataError, match="not a regular file"):
-        files.read_json(tmp_path / "run.json")
+        file_io.read_json(tmp_path / "run.json")
     with pytest.raises(DataError, match="not a regular file"):
-        files.sha256(tmp_path / "run.json")
+        file_io.sha256(tmp_path / "run.json")

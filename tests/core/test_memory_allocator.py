@@ -9,7 +9,7 @@ import pytest
 
 PAGES = """
 import ctypes, resource, sys
-from snellen.core.allocator import tune
+from snellen.core.memory_allocator import tune
 if sys.argv[1] == "tuned" and not tune():
     print(-1)
     sys.exit()
