@@ -186,7 +186,7 @@ def test_without_its_code_the_error_names_what_to_give(run: str, name: str, plac
         with pytest.raises(UsageError) as caught:
             act(place / run / "hurt")
         assert caught.value.cause == f"The run was trained with '{name}', which is not built in"
-        assert caught.value.remedy == "Give the learner: snellen.load(run, learner=MY_LEARNER)."
+        assert caught.value.remedy == "Give the custom model: snellen.load(run, learner=MY_LEARNER)."
 
 
 def test_another_learner_is_an_error(place: Path, tmp_path: Path) -> None:

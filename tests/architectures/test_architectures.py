@@ -61,7 +61,7 @@ def test_the_minimum_size_works_and_one_pixel_less_is_unsupported(name: str) -> 
         assert net(torch.zeros(1, 3, height, width, device="meta")).shape == (1, 7)
     if min_size > 1:
         reason = architecture.unsupported_reason(spec((3, 200, min_size - 1)))
-        assert reason == f"needs at least {min_size} pixels a side, the images have {min_size - 1}x200"
+        assert reason == f"needs images of at least {min_size}x{min_size} pixels, these have {min_size - 1}x200"
         assert CLASSIFIERS[name].unsupported_reason(spec((3, min_size - 1, min_size - 1))) is not None
 
 

@@ -33,8 +33,8 @@ def test_train_prints_metrics_and_the_report_path(tmp_path: Path) -> None:
     assert result.code == 0
     assert re.search(r"^accuracy +[\d.]+ ± [\d.]+ %$", result.out, re.MULTILINE)
     assert f"report: {tmp_path / 'r' / 'report.html'}" in result.out
-    assert "Which class is this?" in result.err
-    assert "Which class is this?" not in result.out
+    assert "Which class belongs to each sample?" in result.err
+    assert "Which class belongs to each sample?" not in result.out
 
 
 def test_train_json_is_one_line(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_train_explains_the_image_size(tmp_path: Path) -> None:
     arguments = ["train", str(photos), "--model", "lda", "--explain", "--out", str(tmp_path / "r")]
     result = run_command(arguments)
     assert re.search(r"images +16x16 +23 of 24 images are 16x16 ", result.err)
-    assert "note: the images have 2 sizes: 23 of 16x16, 1 of 18x20" in result.err
+    assert "note: The images have 2 sizes: 23 of 16x16, 1 of 18x20" in result.err
     assert "1 x any x any (typical 16 x 16)" in run_command(["data", str(photos)]).out
 
 
@@ -174,7 +174,7 @@ def test_data_prints_the_spec_and_the_findings(tmp_path: Path) -> None:
     result = run_command(["data", str(folder)])
     assert result.code == 0
     assert ANSI not in result.out
-    assert "1 exact copies" in result.out
+    assert "Exact duplicates (1)" in result.out
     (line,) = run_command(["data", str(folder), "--json"]).lines
     assert line["spec"]["sizes"]["train"] > 10
     assert "copies" in {finding["kind"] for finding in line["findings"]}
@@ -257,11 +257,14 @@ def test_compare_prints_a_verdict_in_every_format(baseline: str) -> None:
     result = run_command(arguments)
     assert re.search(r"^runs/softmax-digits-1 +softmax .* best$", result.out, re.MULTILINE)
     assert re.search(
-        r"^runs/softmax-digits-1 is significantly better than \S+: by [\d.]+ ± [\d.]+ points over 269 samples\.$",
+        r"^runs/softmax-digits-1 is significantly better than \S+: "
+        r"by [\d.]+ ± [\d.]+ percentage points over 269 samples\.$",
         result.out,
         re.MULTILINE,
     )
-    assert "± is a 95 % interval over 269 samples; p is from McNemar's test." in result.out
+    assert (
+        "± is half the width of the 95 % confidence interval over 269 samples; p is from McNemar's test" in result.out
+    )
     (line,) = run_command([*arguments, "--json"]).lines
     assert (line["first"], line["second"], line["better"]) == ("runs/softmax-digits-1", baseline, True)
     assert line["difference"]["low"] > 0
@@ -298,10 +301,13 @@ def test_study_prints_means_importance_and_the_best_cell(tmp_path: Path) -> None
     arguments = [*STUDY, "--out", str(tmp_path / "s")]
     result = run_command(arguments)
     assert result.code == 0
-    assert re.search(r"4 trainings \(2 cells × 2 seeds\), at most about .* by a short trial", result.err)
+    assert re.search(r"4 training runs \(2 cells × 2 seeds\), at most about .* from a short run", result.err)
     assert re.search(r"^[* ] 1 +0\.01 +[\d.]+ ± [\d.]+ % .* 2 of 2$", result.out, re.MULTILINE)
     assert re.search(r"^lr +100 %$", result.out, re.MULTILINE)
-    assert "is the best cell on the validation split. Its result on the test split" in result.out
+    assert (
+        "is the best cell on the validation split (of equal cells, the first). Its result on the test split"
+        in result.out
+    )
     assert "which was evaluated for this cell only: accuracy" in result.out
     lines = run_command([*arguments, "--json"]).lines
     assert [line["label"] for line in lines if "label" in line] == ["seed-0", "seed-1"] * 2

@@ -155,7 +155,7 @@ def test_unsupported_types_are_errors() -> None:
     ],
 )
 def test_an_invalid_tree_is_a_data_error(tree: Any) -> None:
-    with pytest.raises(DataError, match="A saved state is damaged"):
+    with pytest.raises(DataError, match="A checkpoint is damaged"):
         file_io.unpack(({"t0": torch.zeros(2, 2)}, tree))
 
 

@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path) -> 
     again.keep(model=other)
     assert torch.equal(other.weight, seen[-1])
     newest[0].write_bytes(b"")
-    with pytest.raises(DataError, match="No saved state can be read"):
+    with pytest.raises(DataError, match="No checkpoint can be read"):
         Run(tmp_path, resume=True)
 
 
@@ -154,10 +154,10 @@ def test_the_state_of_another_model_or_optimizer_is_an_error(tmp_path: Path) -> 
     for _ in run.steps(2):
         model(torch.rand(4, 3)).sum().backward()
         optimizer.step()
-    with pytest.raises(DataError, match=r"The saved model of .* does not fit"):
+    with pytest.raises(DataError, match=r"The checkpoint of model in .* does not fit"):
         Run(tmp_path, resume=True).keep(model=nn.Linear(4, 2))
     wide = torch.optim.Adam(nn.Linear(300, 200).parameters(), fused=True)
-    with pytest.raises(DataError, match=r"The saved optimizer of .* does not fit: exp_avg"):
+    with pytest.raises(DataError, match=r"The checkpoint of optimizer in .* does not fit: exp_avg"):
         Run(tmp_path, resume=True).keep(optimizer=wide)
     with pytest.raises(DataError, match="does not fit"):
         Run(tmp_path, resume=True).keep(optimizer=torch.optim.SGD(nn.Linear(3, 2).parameters(), lr=0.1, momentum=0.9))

@@ -99,7 +99,7 @@ def test_without_write_access_batches_are_decoded(
     monkeypatch.setenv("SNELLEN_CACHE", str(tmp_path / "file"))
     lines: list[str] = []
     assert decode_to_disk(source, SMALL, announce=lines.append) is source
-    assert "no decoded inputs are cached" in lines[-1]
+    assert "No decoded inputs are cached" in lines[-1]
 
 
 def test_several_sizes_are_an_error_with_names(source: Source, tmp_path: Path) -> None:

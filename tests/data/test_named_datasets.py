@@ -120,6 +120,6 @@ def test_a_dataset_is_downloaded_verified_and_moved_into_place(folder, server):
 def test_a_wrong_checksum_or_url_leaves_no_files(folder, server, monkeypatch):
     for name, value in (("tgz_md5", "0" * 32), ("url", server.url + ".gone")):
         monkeypatch.setattr(server, name, value)
-        with pytest.raises(EnvironmentProblem, match="downloading cifar10 failed"):
+        with pytest.raises(EnvironmentProblem, match="Downloading cifar10 failed"):
             download("cifar10")
         assert list(folder.iterdir()) == []

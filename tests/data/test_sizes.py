@@ -147,7 +147,7 @@ def test_suggestions_follow_the_typical_size() -> None:
     assert visits_per_epoch(100, spec_of([(1000, 500)] * 20 + [(90, 90)])) == 1000 // 21
     assert (
         unsupported_reason(find_learner("vgg16", task, small), small)
-        == "needs at least 32 pixels a side, the images have typically 28x24"
+        == "needs images of at least 32x32 pixels, these have typically 28x24"
     )
 
 
@@ -169,11 +169,11 @@ def test_explanations_of_the_size() -> None:
 
 def test_the_check_reports_several_sizes(one_odd: Path, tmp_path: Path) -> None:
     (size_finding,) = (finding for finding in dataset(one_odd).findings if finding.kind == "sizes")
-    assert size_finding.message == "the images have 2 sizes: 59 of 32x32, 1 of 40x30"
+    assert size_finding.message == "The images have 2 sizes: 59 of 32x32, 1 of 40x30"
     assert (size_finding.where, size_finding.severity) == (("b/059.png",), "note")
     many_sizes = folder(tmp_path / "many", [(30 + k, 60 - 2 * k) for k in range(15)])
     (size_finding,) = (finding for finding in dataset(many_sizes).findings if finding.kind == "sizes")
-    assert size_finding.message == "the images have 15 sizes, 44x32 to 30x60; median 37x46"
+    assert size_finding.message == "The images have 15 sizes, 44x32 to 30x60; median 37x46"
     alike = folder(tmp_path / "alike", [(32, 32)] * 10)
     assert not [finding for finding in dataset(alike).findings if finding.kind == "sizes"]
 

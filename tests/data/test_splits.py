@@ -95,7 +95,7 @@ def test_given_splits_are_respected_and_completed() -> None:
 
 @pytest.mark.parametrize(("folds", "fold"), [(1, 0), (9, 0), (3, 3), (3, -1)])
 def test_impossible_folds_are_an_error(folds: int, fold: int) -> None:
-    with pytest.raises(UsageError, match="cannot make"):
+    with pytest.raises(UsageError, match="Cannot make"):
         make_splits(raw_dataset([0, 1] * 4), 0, folds, fold)
 
 

@@ -119,7 +119,7 @@ def test_r8_non_finite_predictions_raise_diverged(field: str) -> None:
 
     data = blocks.block_dataset(20)
     model = Oracle(data, change=broken)
-    with pytest.raises(Diverged, match=f"A {field.removesuffix('s').removesuffix('e')}"):
+    with pytest.raises(Diverged, match=f"A predicted {field.removesuffix('s').removesuffix('e')}"):
         predict(("boxes",), model, data, "val", NO_RUN)
     with pytest.raises(Diverged):
         outputs.predict_batch(

@@ -85,7 +85,7 @@ def test_the_better_classifier_is_named_with_the_difference_in_points() -> None:
     (pair,) = comparison.pairs
     assert (pair.first, pair.only, pair.test) == ("run 1", (200, 60), "McNemar")
     assert pair.chance == pytest.approx(stats.chi2.sf((200 - 60) ** 2 / 260, 1))
-    assert re.fullmatch(r"better by 1\.40 ± 0\.3\d points over 10,000 samples", pair.verdict)
+    assert re.fullmatch(r"better by 1\.40 ± 0\.3\d percentage points over 10,000 samples", pair.verdict)
     assert comparison.verdict == f"run 1 is {pair.verdict.replace('better', 'significantly better than run 0:', 1)}."
 
 

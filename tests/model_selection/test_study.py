@@ -94,8 +94,8 @@ def test_the_files_contain_means_and_every_seed(result: Study) -> None:
     assert "Student's t" in markdown
     assert (result.folder / "study.tex").read_text().count("\\begin{tabular}") == 3
     page = (result.folder / "report.html").read_text()
-    assert "Headline metric against lr" in page
-    assert "Headline metric against hidden" in page
+    assert "accuracy against lr" in page
+    assert "accuracy against hidden" in page
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
@@ -195,7 +195,7 @@ def test_trainings_that_do_not_fit_into_the_budget_are_skipped_and_named(
     assert [t.status for row in study.rows for t in row.trainings].count("not run") == 3
     assert study.chosen == 1  # of those with the most trainings
     assert "not run: seed-2" in (tmp_path / "s" / "study.md").read_text()
-    assert "3 of 6 trainings were not run: the budget was spent." in study.verdict
+    assert "3 of 6 training runs were not started: the budget was spent." in study.verdict
 
 
 def test_time_spent_before_a_kill_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_search_ends_when_no_training_fits_into_the_budget(tmp_path: Path, mon
         "moons", vary, seeds=2, trials=9, out=tmp_path / "s", options=dataclasses.replace(OPTIONS, seconds=40.0)
     )
     assert [row.done for row in study.rows] == [2, 1]
-    assert "15 of 18 trainings were not run" in study.verdict
+    assert "15 of 18 training runs were not started" in study.verdict
 
 
 def test_a_stop_in_the_time_estimate_states_how_to_resume_the_study(
@@ -275,7 +275,7 @@ def test_number_and_time_are_reported_before_the_first_training(
     monkeypatch.setattr(study_module, "trial_seconds", lambda *a: 30.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
     snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=dataclasses.replace(OPTIONS, progress=Progress()))
-    assert messages[0].startswith("2 trainings (2 cells × 1 seed), at most about 1 min 0 s, estimated")
+    assert messages[0].startswith("2 training runs (2 cells × 1 seed), at most about 1 min 0 s, estimated")
     assert [line for line in messages if line.startswith("begin")] == [
         "begin 0 of 2: lr=0.01 seed-0",
         "begin 1 of 2: lr=0.1 seed-0",
@@ -367,7 +367,7 @@ def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
         ({"lr": "0.1,0.1"}, "0.1 twice", "once"),
         ({"lr": ""}, "has no values", "a number"),
         ({"model": "mpl"}, "'mpl'", "mlp"),
-        ({"model": "lenet,mlp"}, "lenet reads image", "Learners of classify"),
+        ({"model": "lenet,mlp"}, "lenet reads image", "Models of classify"),
     ],
 )
 def test_invalid_axes_are_errors_before_anything_is_written(

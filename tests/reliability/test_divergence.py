@@ -60,7 +60,7 @@ def test_nan_is_reported_with_its_step_and_batch(accumulate: int, tmp_path: Path
             grad_accum_steps=accumulate,
         )
     assert caught.value.exit_code == 5
-    assert "loss became nan at step 7 of 'train'" in caught.value.cause
+    assert "loss became nan at step 7 of the training loop 'train'" in caught.value.cause
     assert str(folder / "state") in caught.value.remedy
     batches = Batches(data.samples("train"), 10, 0)
     for part in range(accumulate):
@@ -94,7 +94,7 @@ def test_the_state_before_nan_equals_that_of_a_run_without_nan(tmp_path: Path) -
 
 def test_nan_that_is_detected_late_names_its_step(tmp_path: Path) -> None:
     """Rows are read back in blocks: the error names the first bad row, and no checkpoint follows it."""
-    with pytest.raises(Diverged, match="loss became nan at step 3 of 'train'") as caught:
+    with pytest.raises(Diverged, match="loss became nan at step 3 of the training loop 'train'") as caught:
         api.train(pictures(), "softmax", out=tmp_path / "run", loss=nan_at(3), options=SAVE_SELDOM, batch_size=10)
     assert "no checkpoint was saved" in caught.value.remedy
     assert not (tmp_path / "run" / "state" / "manifest.json").exists()
@@ -130,7 +130,9 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
             if step == 3:
                 model.weight.data[0, 0] = float("inf")
 
-    with pytest.raises(Diverged, match=r"A weight of 'model' became NaN or infinite at step 3 of 'train'.*sample 3"):
+    with pytest.raises(
+        Diverged, match=r"A weight of 'model' became NaN or infinite at step 3 of the training loop 'train'.*sample 3"
+    ):
         fit()
     assert finite_state(tmp_path)["done"] == 3
 
@@ -140,7 +142,7 @@ def test_non_finite_scores_are_an_error_not_a_metric(tmp_path: Path) -> None:
     assert isinstance(trained.model, nn.Module)
     for parameter in trained.model.parameters():
         parameter.data.fill_(float("nan"))
-    with pytest.raises(Diverged, match="scores are not finite, first that of bar"):
+    with pytest.raises(Diverged, match="predictions are NaN or infinite, first: bar"):
         trained.evaluate(split="val")
     with pytest.raises(Diverged):
         trained.predict_batch(torch.zeros(1, 1, 12, 12, dtype=torch.uint8))

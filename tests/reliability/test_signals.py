@@ -72,7 +72,7 @@ def test_the_first_signal_saves_and_names_the_command_to_resume(
     saved = read_state(child.folder / "state")
     assert saved is not None
     done = saved[1].done["train"]
-    assert f"at step {done} of 'train'" in cause
+    assert f"at step {done} of the training loop 'train'" in cause
     assert not list(child.folder.rglob("*.part"))
     LONG.resume(child.folder, save_every=30)
     LONG.train(tmp_path / "whole", save_every=30)

@@ -65,7 +65,7 @@ def test_the_headline_is_a_sentence_with_interval_and_samples(digits_run: Traine
     page = report_of(digits_run)
     figure = str(digits_run.metrics["accuracy"]).replace(" ", "\u00a0")
     assert f"<h1><b>{figure}</b> of 269 test images classified correctly</h1>" in page
-    assert "Significantly better than the baseline" in page
+    assert "Better than the baseline" in page
     assert "95\u00a0% confidence interval over samples" in page
 
 
@@ -130,14 +130,24 @@ def test_without_a_typed_command_the_call_from_python_is_given(digits_run: Train
     ("ours", "theirs", "level", "text"),
     [
         (Metric(value=0.99, low=0.98, high=0.995, percent=True), Metric(value=0.9, percent=True), "good", "10 times"),
-        (Metric(value=1.0, low=0.98, high=1.0, percent=True), Metric(value=0.9, percent=True), "good", "by 10 points"),
+        (
+            Metric(value=1.0, low=0.98, high=1.0, percent=True),
+            Metric(value=0.9, percent=True),
+            "good",
+            "by 10 percentage points",
+        ),
         (
             Metric(value=2e-4, low=1e-4, high=6e-4, percent=True),
             Metric(value=4e-5, percent=True),
             "warning",
             "slightly",
         ),
-        (Metric(value=0.92, low=0.88, high=0.95, percent=True), Metric(value=0.9, percent=True), "warning", "Not sig"),
+        (
+            Metric(value=0.92, low=0.88, high=0.95, percent=True),
+            Metric(value=0.9, percent=True),
+            "warning",
+            "but within",
+        ),
         (Metric(value=0.9, low=0.88, high=0.9, percent=True), Metric(value=0.9, percent=True), "warning", "Not better"),
         (Metric(value=None, reason="empty", percent=True), Metric(value=0.9, percent=True), "", ""),
     ],
@@ -200,7 +210,7 @@ def test_a_ladder_shows_every_rung_and_the_best_model_below(
         ),
         Rung(name="softmax", headline=figure, parameters=650, multiply_adds=640, seconds_learning=2, on_frontier=True),
         Rung(name=hostile_names[0], headline=figure, parameters=10_000, multiply_adds=9_000_000, seconds_learning=30.0),
-        Rung(name="lenet", reason="needs at least 12 pixels a side, the images have 8x8"),
+        Rung(name="lenet", reason="needs images of at least 12x12 pixels, these have 8x8"),
     ]
     page = ladder_page(
         "Snellen on digits", rungs, "Take softmax: 90 ± 2 %.", best_model_sections(summary), data_section(summary.data)
@@ -211,13 +221,13 @@ def test_a_ladder_shows_every_rung_and_the_best_model_below(
     for expected in (
         "Take softmax",
         hostile_names[0],
-        "needs at least 12 pixels a side",
+        "needs images of at least 12x12 pixels",
         "90.0\u00a0±\u00a02.0\u00a0%",
         "9 million",
     ):
         assert expected in texts
     assert page.count("●") == 3, "two on the frontier, and the caption that explains the mark"
-    assert headings(page) == ["Models", "Performance against cost", "Best model: mlp", *ORDER[:5]]
+    assert headings(page) == ["Models", "Performance against cost", "Best validation result: mlp", *ORDER[:5]]
 
 
 def test_a_ladder_without_results_has_a_page() -> None:

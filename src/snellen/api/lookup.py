@@ -71,8 +71,8 @@ def find_learner(model: str | nn.Module | AnyLearner | None, task: Task[Any, Any
     known = LEARNERS[task.name]
     if name not in known:
         other_tasks = [other for other, learners in LEARNERS.items() if name in learners]
-        hint = f" (it is a learner of {other_tasks[0]})" if other_tasks else ""
-        raise UsageError(f"Unknown learner {name!r} of {task.name}{hint}", suggest_name(name, list(known)))
+        hint = f" (it is a model of {other_tasks[0]})" if other_tasks else ""
+        raise UsageError(f"Unknown model {name!r} of {task.name}{hint}", suggest_name(name, list(known)))
     return known[name]
 
 
@@ -93,14 +93,14 @@ def recorded_learner(record: Record, given: AnyLearner | nn.Module | None) -> An
         if (given.name, given.task.name) != (record.learner, record.task):
             raise UsageError(
                 f"The run was trained with {record.learner!r} ({record.task}), not {given.name!r}",
-                "Give that learner.",
+                "Give the model that it was trained with.",
             )
         return given
     known = LEARNERS.get(record.task, {})
     if record.learner not in known or record.source_hash is not None:
         raise UsageError(
             f"The run was trained with {short_repr(record.learner)}, which is not built in",
-            "Give the learner: snellen.load(run, learner=MY_LEARNER).",
+            "Give the custom model: snellen.load(run, learner=MY_LEARNER).",
         )
     return known[record.learner]
 

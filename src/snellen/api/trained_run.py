@@ -399,5 +399,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
     plain = file_io.read_json(path)
     is_valid = isinstance(plain, dict) and all(isinstance(plain.get(key), dict) for key in ("splits", "cost", "notes"))
     if not is_valid or not all(isinstance(split, dict) for split in plain["splits"].values()):
-        raise DataError(f"{path} is damaged", "Evaluate the run again: snellen evaluate.")
+        raise DataError(
+            f"{path} is damaged",
+            f"Remove it, then evaluate the run again: snellen train --resume {shlex.quote(str(path.parent))}",
+        )
     return dict(plain)

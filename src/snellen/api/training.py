@@ -103,7 +103,7 @@ def prepare(
             for name, other in LEARNERS[learner.task.name].items()
             if other.in_default_ladder and not unsupported_reason(other, data.spec)
         )
-        raise UsageError(f"{learner.name} {reason}", f"Use another learner: {others}.")
+        raise UsageError(f"{learner.name} {reason}", f"Use another model: {others}.")
     resolved, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
     learner.check_requirements(resolved, data.spec)
     meta_model = build_on_meta(learner, resolved, data.spec, seed)
@@ -158,7 +158,7 @@ def resume(
     record = read_record(folder)
     run_learner = recorded_learner(record, learner)
     if (record.loss is None) != (loss is None):
-        raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its learner'}", "Give the same loss.")
+        raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its model'}", "Give the same loss.")
     opened = data if data is not None else reopen_data(record)
     opened = dataclasses.replace(opened, spec=as_stored(opened.spec, record.spec))
     if to_plain(opened.spec) != to_plain(record.spec):

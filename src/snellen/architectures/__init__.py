@@ -1,4 +1,4 @@
-"""Network architectures for classification and regression, smallest first."""
+"""Network architectures for classification and regression, from simple to complex."""
 
 from __future__ import annotations
 

@@ -28,11 +28,13 @@ class InitSettings:
     """Initial weights and input size."""
 
     image_size: Annotated[int, Limit(min=8)] | None = None
-    """Image size: pixels a side after resizing; auto: the typical size of the images, at most that of the network."""
+    """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
+    median), at most the maximum of the network; 224 with published weights."""
     pretrained: str | None = None
-    """Pretrained weights: a run folder, a weights file, or "published"; auto: published for few, large images."""
+    """Pretrained weights: a run folder, a weights file, or "published"; auto: published, if the network has them,
+    for fewer than 5,000 training images of 8 bits and more than 64 pixels a side, else none."""
     from_scratch: bool = False
-    """Train from scratch: random initial weights, even if --pretrained is given or suggested."""
+    """Random initial weights; overrides --pretrained."""
 
     @property
     def initial_weights(self) -> str | None:
@@ -102,7 +104,8 @@ class Architecture(Generic[C]):
         size = spec.input.size
         if size is not None and min(size) < self.min_size:
             typically = "typically " if spec.input.typical_size is not None else ""
-            return f"needs at least {self.min_size} pixels a side, the images have {typically}{size[1]}x{size[0]}"
+            minimum = f"{self.min_size}x{self.min_size}"
+            return f"needs images of at least {minimum} pixels, these have {typically}{size[1]}x{size[0]}"
         return None
 
     def preprocessing_of(self, init: InitSettings, spec: Spec) -> Preprocessing:

@@ -40,10 +40,10 @@ def body(c: TimmSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
         import timm
     except ImportError:
         raise EnvironmentProblem(
-            "The learner timm needs timm, which is not installed", 'Run: pip install "snellen[zoo]"'
+            "The model timm needs the package timm, which is not installed", 'Run: pip install "snellen[zoo]"'
         ) from None
     if c.encoder not in timm.list_models():
-        raise UsageError(f"timm has no model {c.encoder!r}", suggest_name(c.encoder, timm.list_models()))
+        raise UsageError(f"Unknown encoder {c.encoder!r} of timm", suggest_name(c.encoder, timm.list_models()))
     channels, height, width = shape
     options = {"num_classes": outputs, "in_chans": channels}
     try:

@@ -1,1 +1,1 @@
-"""Command-line interface: one module per verb; the only package that prints."""
+"""Command-line interface: one module per command; the only package that prints."""

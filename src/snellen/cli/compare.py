@@ -57,13 +57,18 @@ def comparison_table(comparison: Comparison, table_format: str) -> str:
             ]
         )
     return terminal.table(
-        ["run", "model", f"{comparison.headline} (test)", "lead of the best", "p", ""], rows, table_format
+        ["run", "model", f"{comparison.headline} (test)", "difference from best", "p", "verdict"], rows, table_format
     )
 
 
 def footnote(comparison: Comparison) -> str:
     """Footnote: the meaning of ± and p."""
-    test = {"McNemar": "McNemar's test", "exchange": "a paired permutation test"}[comparison.pairs[0].test]
+    test = {
+        "McNemar": "McNemar's test (exact if only one run is correct on fewer than 25 samples, else χ² without "
+        "continuity correction)",
+        "exchange": "a paired permutation test",
+    }[comparison.pairs[0].test]
     count = len(comparison.pairs)
     correction = f", corrected for {count} pairs (Holm)" if count > 1 else ""
-    return f"± is a 95 % interval over {comparison.samples:,} samples; p is from {test}{correction}."
+    interval = f"± is half the width of the 95 % confidence interval over {comparison.samples:,} samples"
+    return f"{interval}; p is from {test}{correction}."

@@ -1,4 +1,4 @@
-"""`snellen data DATA`: check a data set without training."""
+"""`snellen data DATA`: check a dataset without training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, add_data_options, int_at_least, open_data
+from snellen.data.names import FILE_COUNTS
 
 COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
 MAX_SHOWN = 8  # places printed per finding; --json prints all
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
-    parser = make_parser("data", "Check DATA: recognised format, counts, shapes, and problems with their remedies.")
-    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)")
+    parser = make_parser("data", "Check DATA: recognised format, counts, shapes, and findings with their remedies.")
+    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
     parser.add_argument("--full", action="store_true", help="Decode every file, not only names and headers")
     parser.add_argument("--seed", type=int_at_least(0), help="Random seed of the splits (default 0)")
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
@@ -45,7 +46,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         )
         terminal.print_text(f"input {name}: {spec_input.modality}, {shape}{typical_size}, {spec_input.dtype}")
     if data.files:
-        terminal.print_text("files: " + ", ".join(f"{count:,} {kind}" for kind, count in data.files.items()))
+        counts_text = ", ".join(f"{count:,} {FILE_COUNTS.get(kind, kind)}" for kind, count in data.files.items())
+        terminal.print_text(f"files: {counts_text}")
     names = getattr(spec.target, "names", ())
     counts = getattr(spec.target, "counts", ())
     terminal.print_text(

@@ -16,7 +16,10 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument("run", nargs="?", metavar="RUN", help="Run folder (default: newest under runs/)")
     parser.add_argument("--data", metavar="DATA", help="Other data with the same targets (default: the run's data)")
     parser.add_argument(
-        "--split", choices=["train", "val", "test"], default="test", help="Split to evaluate (default test)"
+        "--split",
+        choices=["train", "val", "test"],
+        default="test",
+        help="Split to evaluate, of the run's data or of --data (default test)",
     )
     parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")

@@ -1,4 +1,4 @@
-"""`snellen get NAME`: download a public data set or weights; the only verb that uses the internet."""
+"""`snellen get NAME`: download a public dataset or weights; the only command that uses the internet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snellen.cli.options import CustomLearners
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
-    parser = make_parser("get", "Download a public data set or weights to the data folder.")
+    parser = make_parser("get", "Download a public dataset or weights to the data folder.")
     parser.add_argument(
         "name", metavar="NAME", help="Name: mnist, fashion-mnist, cifar10, cifar100, or torchvision weights"
     )

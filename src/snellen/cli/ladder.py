@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser(
-        "ladder", "Train every suitable model within a time budget, smallest first, and compare them on the test split."
+        "ladder", "Train models from simple to complex within a time budget, and compare them on the test split."
     )
-    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)")
+    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
     parser.add_argument("--budget", metavar="TIME", help="Time budget for all models, e.g. 90s, 10m, 1h (default 10m)")
-    parser.add_argument("--models", metavar="NAME[,NAME]|all", help="Models to train (default: one per family)")
+    parser.add_argument(
+        "--models",
+        metavar="NAME[,NAME]|all",
+        help="Models to train (default: a selection; the models left out are printed)",
+    )
     parser.add_argument(
         "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
     )
@@ -48,7 +52,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         data = open_data(args)
         progress.message(f"{args.data}: {data.recognised_as}")
         for finding in data.findings:
-            progress.message(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+            progress.message(f"{finding.severity}: {finding.text}")
         names = [name for name in vars(args).get("models", "").split(",") if name]
         remaining = max(budget - (time.monotonic() - START_TIME), 0.5 * budget)  # start-up and data loading count
         result = ladder(
@@ -67,9 +71,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             terminal.print_json(to_plain(rung))
     else:
         print(ladder_table(result, args.format))
-        terminal.print_text(f"\n{result.advice}")
+        terminal.print_text(f"\n* marks the Pareto frontier of multiply-adds and validation result.\n\n{result.advice}")
         if result.untried:
-            terminal.print_text(f"Not tried: {', '.join(result.untried)} (--models all).")
+            terminal.print_text(f"Not trained (--models all trains them): {', '.join(result.untried)}.")
         page = result.folder / "report.html"
         if page.exists():
             terminal.print_text(f"\nreport: {page}")
@@ -88,10 +92,12 @@ def ladder_table(result: Ladder, table_format: str) -> str:
                 _format_optional(rung.multiply_adds, terminal.format_count),
                 _format_optional(rung.seconds_learning, terminal.format_duration),
                 _format_optional(rung.milliseconds_a_prediction, lambda value: terminal.format_duration(value / 1000)),
-                rung.reason if rung.status in ("done", "no time") else f"{rung.status}: {rung.reason}",
+                rung.reason
+                if rung.status in ("done", "no time")
+                else f"{'skipped' if rung.status == 'refused' else rung.status}: {rung.reason}",
             ]
         )
-    columns = ["  model", f"{result.headline} (test)", "parameters", "mult-adds", "training", "latency", ""]
+    columns = ["  model", f"{result.headline} (test)", "parameters", "multiply-adds", "training time", "latency", ""]
     return terminal.table(columns, rows, table_format)
 
 

@@ -11,7 +11,7 @@ from snellen.core import catalog
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
-    parser = make_parser("list", "List tasks, models, and data sets and formats.")
+    parser = make_parser("list", "List tasks, models, datasets and formats.")
     parser.add_argument(
         "kind",
         nargs="?",
@@ -57,8 +57,7 @@ def _data(custom: CustomLearners) -> TableData:
 
     rows = [[name, "built in", ""] for name in BUILTIN_NAMES]
     rows += [
-        [name, "public data set", f"$SNELLEN_DATA/{location[0]}; snellen get {name}"]
-        for name, location in NAMED.items()
+        [name, "public dataset", f"$SNELLEN_DATA/{location[0]}; snellen get {name}"] for name, location in NAMED.items()
     ]
     rows += [[name, "format", summary] for name, summary in FORMATS.items()]
     return ["name", "kind", "what"], rows

@@ -1,4 +1,4 @@
-"""`snellen VERB ...`: dispatch to the verb; errors as two lines and an exit code."""
+"""`snellen COMMAND ...`: dispatch to the command; errors as two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_TIME = time.monotonic()  # start of the process
 
 # Verb -> (module under snellen.cli, help line).
 VERBS: dict[str, tuple[str, str]] = {
-    "data": ("data", "check a data set: format, counts, shapes, findings"),
+    "data": ("data", "check a dataset: format, counts, shapes, findings"),
     "train": ("train", "train one model and write its report"),
     "evaluate": ("evaluate", "metrics of a run on its test split or on other data"),
     "study": ("study", "grid or random search over settings: means over seeds, importance, best cell"),
@@ -32,22 +32,22 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "HTTP inference server for a run: POST /predict"),
     "report": ("report", "write the HTML report of a run again"),
     "compare": ("compare", "compare runs on the same test samples, with significance tests"),
-    "ladder": ("ladder", "train every suitable model, smallest first, and compare them"),
+    "ladder": ("ladder", "train models from simple to complex within a time budget, and compare them"),
     "reproduce": ("reproduce", "published tables: published values next to values measured here"),
-    "list": ("listing", "tasks, models, data sets and formats"),
-    "get": ("get", "download a public data set or weights"),
+    "list": ("listing", "tasks, models, datasets and formats"),
+    "get": ("get", "download a public dataset or weights"),
     "doctor": ("doctor", "versions, devices and optional packages of this machine"),
 }
 
-USAGE = """usage: snellen DATA [--budget 10m]     check DATA, train a ladder of models, write the report
-       snellen VERB ...
+USAGE = """usage: snellen DATA [--budget 10m]     check DATA, train models from simple to complex, write the report
+       snellen COMMAND ...
 
-DATA is a folder, a file, or the name of a data set; `snellen digits` needs no files.
+DATA is a folder, a file, or the name of a dataset; `snellen digits` needs no files.
 
-verbs:
+commands:
 {verbs}
 
-snellen VERB --help describes a verb; --version prints the version; --debug keeps tracebacks."""
+snellen COMMAND --help describes a command; --version prints the version; --debug prints the traceback of an error."""
 
 
 def script() -> NoReturn:
@@ -116,7 +116,7 @@ def _dispatch(arguments: list[str], learners: Sequence[Learner[Any, Any, Any]]) 
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         if verb.startswith("-"):
-            raise UsageError(f"{verb} needs a verb or data before it", "See snellen --help.")
+            raise UsageError(f"{verb} needs a command or data before it", "See snellen --help.")
         verb, rest = "ladder", arguments
         _check_is_data(arguments[0])
     rest = _current_names(verb, rest)
@@ -139,12 +139,12 @@ def _current_names(verb: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _check_is_data(word: str) -> None:
-    """Raise UsageError for a first argument that is neither a verb nor data, most often a typo."""
+    """Raise UsageError for a first argument that is neither a command nor data, most often a typo."""
     from snellen.data.names import BUILTIN_NAMES, NAMED
 
     if not os.path.exists(word) and word not in BUILTIN_NAMES and word not in NAMED:
         known = [*VERBS, *BUILTIN_NAMES, *NAMED]
-        raise UsageError(f"{word!r} is not a verb, a path, or the name of a data set", suggest_name(word, known))
+        raise UsageError(f"{word!r} is not a command, a path, or the name of a dataset", suggest_name(word, known))
 
 
 def make_parser(verb: str, summary: str) -> argparse.ArgumentParser:
@@ -157,7 +157,7 @@ def make_parser(verb: str, summary: str) -> argparse.ArgumentParser:
         if message.startswith("unrecognized arguments: "):
             word = message.split(": ", 1)[1].split()[0]
             flags = [flag for action in parser._actions for flag in action.option_strings]
-            raise UsageError(f"snellen {verb} does not know {word}", suggest_name(word, flags))
+            raise UsageError(f"Unrecognised argument {word} of snellen {verb}", suggest_name(word, flags))
         raise UsageError(f"snellen {verb}: {message}", f"See snellen {verb} --help.")
 
     parser.error = error  # type: ignore[method-assign]

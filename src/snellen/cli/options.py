@@ -23,7 +23,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--data-format", metavar="FORMAT", help="Data format (default: detected; see snellen list data)")
     group.add_argument(
-        "--target", metavar="COLUMN[,COLUMN]", help="Target columns or arrays (default: chosen by the data format)"
+        "--target",
+        metavar="COLUMN[,COLUMN]",
+        help="Target: columns of a table, arrays, or kind of annotation, such as instances or depth (default: chosen "
+        "by the data format)",
     )
     group.add_argument(
         "--group",
@@ -39,23 +42,26 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--pages",
         choices=["first", "max", "each"],
         type=_pages_choice,
-        help="Pages of a multi-page file: the first, the pixel-wise maximum, or each a sample",
+        help="Pages of a multi-page file: first; max, the pixel-wise maximum; each, one sample per page (default: a "
+        "stack is an error)",
     )
     group.add_argument(
         "--range",
         metavar="LOW,HIGH",
-        help="Value range shown as black to white, for images of more than 8 bits "
-        "(default: robust range of the training split)",
+        help="Value range from black to white of images of more than 8 bits; values outside are clipped "
+        "(default: percentiles 0.1 and 99.9 of the training split)",
     )
     group.add_argument(
         "--cache",
         metavar="auto|ram|off|SIZE",
-        help="Cache of decoded images: automatic, in RAM, off, or a size limit (default auto)",
+        help="Cache of decoded images. auto: in RAM, else in files of at most a tenth of the free disk; ram: in RAM "
+        "only; off: none; SIZE, such as 20G (G: 10⁹ bytes): as auto, but files of at most SIZE in total (default auto)",
     )
     group.add_argument(
         "--quarantine",
         action="store_true",
-        help="Skip unusable samples and list them in a file (default: they are an error)",
+        help="Skip unusable samples, at most 1 %% of all, and list them in quarantine.jsonl of the run (default: "
+        "they are an error)",
     )
     group.add_argument(
         "--allow-skipped", action="store_true", help="Allow --quarantine to skip more than 1 %% of the samples"
@@ -75,7 +81,9 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of seed, device, threads and checkpoints."""
     group = parser.add_argument_group("compute")
     group.add_argument(
-        "--seed", type=int_at_least(0), help="Random seed of splits, initialisation and sampling (default 0)"
+        "--seed",
+        type=int_at_least(0),
+        help="Random seed of splits, initialisation and sampling; in study, of the splits only (default 0)",
     )
     group.add_argument("--device", metavar="NAME", help="Device: auto, cpu, cuda or mps (default auto)")
     group.add_argument(
@@ -170,7 +178,7 @@ def load_run(args: argparse.Namespace, custom: CustomLearners) -> TrainedRun:
 
 
 def run_options(args: argparse.Namespace, **extra: Any) -> RunOptions:
-    """The run options from the arguments and the verb."""
+    """The run options from the arguments and the command."""
     from snellen.api import RunOptions
 
     names = ("device", "threads", "save_every")
@@ -262,9 +270,11 @@ def settings_help(settings: Sequence[Setting]) -> str:
     for setting in settings:
         switch = setting.kind == "bool"
         flag = f"{setting.flag}/--no-{setting.flag[2:]}" if switch else f"{setting.flag} {setting.kind.upper()}"
-        lines.append(
-            f"  {flag}\n      {setting.help} (takes {setting.accepted_values}; default {format_value(setting.default)})"
-        )
+        if switch:
+            accepted = f"switch; default {'on' if setting.default else 'off'}"
+        else:
+            accepted = f"takes {setting.accepted_values}; default {format_value(setting.default)}"
+        lines.append(f"  {flag}\n      {setting.help} ({accepted})")
     return "\n".join(lines)
 
 

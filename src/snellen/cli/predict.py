@@ -18,7 +18,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="Optional RUN, then files, folders, globs or tables; -: paths or a table from standard input",
+        help="Files, folders, globs or tables; -: paths or a table from standard input; a first argument that is a run "
+        "folder is RUN",
     )
     parser.add_argument("--csv", action="store_true", help="Print a CSV table instead of JSON lines")
     parser.add_argument(
@@ -27,7 +28,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument(
         "--coco",
         metavar="FILE",
-        help="Output file of all detections, including those below the threshold, in COCO results format",
+        help="Output file of all detections, including those below the score threshold, in COCO results format",
     )
     parser.add_argument(
         "--coco-annotations",
@@ -35,14 +36,16 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         help="COCO annotation file whose image and category ids --coco uses (default: those of the run's data)",
     )
     parser.add_argument(
-        "--maps", metavar="FOLDER", help="Output folder of the prediction maps: classes as index PNG, numbers as NPY"
+        "--maps",
+        metavar="FOLDER",
+        help="Output folder of dense predictions: class maps as indexed PNG, number maps as NPY",
     )
     parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
     args = parser.parse_args(list(arguments))
     if (Path(args.inputs[0]) / "run.json").exists():
         args.run = args.inputs.pop(0)
     if not args.inputs:
-        raise UsageError("snellen predict needs inputs", f"snellen predict {args.run} FILE...")
+        raise UsageError("snellen predict needs inputs", f"Use snellen predict {args.run} FILE...")
     if "coco_annotations" in args and "coco" not in args:
         raise UsageError("--coco-annotations needs --coco", "Add --coco FILE, or omit --coco-annotations.")
     trained = load_run(args, custom)

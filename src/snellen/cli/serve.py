@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-bytes",
         type=int_at_least(1),
         metavar="N",
-        help="Maximum bytes of a request body (default 32 MiB; tables 4 MiB)",
+        help="Maximum size of a request body in bytes (default 33554432; tables 4194304)",
     )
     group.add_argument(
         "--max-pixels", type=int_at_least(1), metavar="N", help="Maximum pixels of an image (default 50,000,000)"
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-inputs",
         type=int_at_least(1),
         metavar="N",
-        help="Maximum images or rows per request (default 64; rows 10,000)",
+        help="Maximum images or rows per request (default 64 images or 10,000 rows)",
     )
     group.add_argument(
         "--max-queue", type=int_at_least(1), metavar="N", help="Maximum requests in the queue (default 64)"

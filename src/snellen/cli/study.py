@@ -24,17 +24,17 @@ from snellen.core.errors import UsageError, suggest_name
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser(
         "study",
-        "Train every cell of a grid, or search ranges, with the same seeds and splits for each: "
-        "means with confidence intervals, importance of each setting, and the best cell on validation. "
+        "Train every cell (combination of values) of a grid, or search ranges, with the same seeds and splits for "
+        "each: means with confidence intervals, importance of each setting, and the best cell on validation. "
         "Any other setting of the model can be fixed: --epochs 3.",
     )
-    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)")
+    parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
     parser.add_argument(
         "--vary",
         action="append",
         metavar="KEY=A,B|LOW..HIGH",
         help="Setting and its values (grid) or range (search); repeatable; model=A,B varies the model; "
-        "60,60+60: two values of a setting of several numbers",
+        "+ joins the numbers of one value: hidden=60,60+60 compares 60 with 60,60",
     )
     parser.add_argument("--model", metavar="NAME", help="Model (default: chosen by the data; see snellen list models)")
     parser.add_argument(
@@ -50,13 +50,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "--trials", type=int_at_least(1), metavar="N", help="Number of cells of a search, at least 1 (default 20)"
     )
     parser.add_argument(
-        "--budget", metavar="TIME", help="Time budget for all trainings, e.g. 90s, 10m, 1h (default: none)"
+        "--budget", metavar="TIME", help="Time budget for all training runs, e.g. 90s, 10m, 1h (default: none)"
     )
     parser.add_argument(
         "--out", metavar="FOLDER", help="Output folder; an unfinished study in it is resumed (default: new under runs/)"
     )
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
-    parser.add_argument("--json", action="store_true", help="Print one JSON line per training and per cell")
+    parser.add_argument("--json", action="store_true", help="Print one JSON line per training run and per cell")
     add_data_options(parser)
     add_compute_options(parser)
     known = all_settings(custom)
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
     if unknown:
         raise UsageError(
-            f"snellen study does not know {unknown[0]}",
+            f"Unrecognised argument {unknown[0]} of snellen study",
             suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
         )
     if "seeds" in args and "folds" in args:
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         data = open_data(args)
         progress.message(f"{args.data}: {data.recognised_as}")
         for finding in data.findings:
-            progress.message(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+            progress.message(f"{finding.severity}: {finding.text}")
         if budget is not None:
             budget = max(budget - (time.monotonic() - START_TIME), 0.5 * budget)  # start-up and data loading count
         result = study(
@@ -122,8 +122,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         terminal.print_text("\n" + terminal.table(*importance_table(result)))
     terminal.print_text(
         f"\n{result.verdict}\n\n{caption(result)}\n\n"
-        f"study: {result.folder} (each training: study.csv, study.md, study.tex)\n"
-        f"page:  {result.folder / 'report.html'}"
+        f"study:  {result.folder} (all training runs: study.csv, study.md, study.tex)\n"
+        f"report: {result.folder / 'report.html'}"
     )
     return 0
 
@@ -136,16 +136,16 @@ def parse_axes(axes: Sequence[str], typed: dict[str, str], model: str | None, cu
         name, equals, text = axis.partition("=")
         name = name.lstrip("-").replace("-", "_")
         if not equals or not name:
-            raise UsageError(f"--vary cannot be {axis!r}", "Write for example --vary lr=0.001,0.01")
+            raise UsageError(f"--vary cannot be {axis!r}", "Give for example --vary lr=0.001,0.01")
         if name in vary:
             raise UsageError(f"--vary {name} is given twice", "List its values: --vary NAME=A,B.")
         vary[name] = text
     for name, text in typed.items():
         if name in vary:
-            raise UsageError(f"{name} is both varied and fixed", f"Leave one out: --vary {name}=..., --{name} ...")
+            raise UsageError(f"{name} is both varied and fixed", f"Omit --vary {name}=... or --{name}.")
         vary[name] = text.replace(",", "+")  # one value, also of several numbers
     if model is not None and "model" in vary:
-        raise UsageError("The model is both varied and fixed", "Leave --model out, or --vary model=...")
+        raise UsageError("The model is both varied and fixed", "Omit --model or --vary model=...")
     names = vary.get("model", model)
     if names is not None:
         vary["model"] = [custom_by_name.get(name, name) for name in names.split(",") if name]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser("train", "Train one model on DATA, evaluate it on the test split, and write its report.")
     parser.add_argument(
-        "data", nargs="?", metavar="DATA", help="Folder, file, or name of a data set (see snellen list data)"
+        "data", nargs="?", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)"
     )
     parser.add_argument("--model", metavar="NAME", help="Model (default: chosen by the data; see snellen list models)")
     parser.add_argument(
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         raise UsageError(
-            f"snellen train does not know {unknown[0]}",
+            f"Unrecognised argument {unknown[0]} of snellen train",
             suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
         )
 
@@ -85,16 +85,17 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             )
         else:
             if "data" not in args:
-                raise UsageError("snellen train needs data", "snellen train DATA; see snellen list data.")
+                raise UsageError("snellen train needs data", "Use snellen train DATA; see snellen list data.")
             data = open_data(args)
             progress.message(f"{args.data}: {data.recognised_as}")
             for finding in data.findings:
-                progress.message(f"{finding.severity}: {finding.message} {finding.remedy}".rstrip())
+                progress.message(f"{finding.severity}: {finding.text}")
             task = api.find_task(vars(args).get("task"), data.spec)
             name = vars(args).get("model")
             learner = custom_by_name[name] if name in custom_by_name else api.find_learner(name, task, data.spec)
             values = parse_settings(typed, learner, known)
-            progress.message(f"{task.name}: {task.question} {learner.name}: {learner.summary}")
+            progress.message(f"task {task.name}: {task.question}")
+            progress.message(f"model {learner.name}: {learner.summary}")
             if "explain" in args:
                 chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
                 rows = [
@@ -203,7 +204,7 @@ def _print_help(parser: argparse.ArgumentParser, other_arguments: Sequence[str],
         settings_by_task["custom"] = custom_settings[model]
     if not settings_by_task:
         names = [entry.name for task in catalog.tasks().values() for entry in task.learners] + list(custom_settings)
-        raise UsageError(f"No learner is called {model!r}", suggest_name(model, names))
+        raise UsageError(f"Unknown model {model!r}", suggest_name(model, names))
     for task, settings in settings_by_task.items():
         print(f"settings of {model} ({task}):\n{settings_help(settings) or '  none'}\n")
     return 0

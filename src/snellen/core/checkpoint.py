@@ -92,7 +92,7 @@ def read_state(folder: Path) -> tuple[int, State] | None:
         except DataError as error:
             problems.append(error.cause)
     if problems:
-        raise DataError(f"No saved state can be read: {'; '.join(problems)}", _REMEDY)
+        raise DataError(f"No checkpoint can be read: {'; '.join(problems)}", _REMEDY)
     return None
 
 
@@ -139,7 +139,7 @@ def _validated(plain: Any, path: Path) -> State:
         and is_count(plain["between"])
     )
     if not is_valid:
-        raise DataError(f"{path} is not a saved state of a run", "It was written by another version of Snellen.")
+        raise DataError(f"{path} is not a checkpoint of a run", "It was written by another version of Snellen.")
     return State(**plain)
 
 
@@ -160,8 +160,8 @@ def restore(name: str, target: Stateful, saved: Any, folder: Path) -> None:
             _match_strides(target)
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
         raise DataError(
-            f"The saved {name} of {folder} does not fit: {first_line(error)}",
-            "If the learner or its code has changed, train again.",
+            f"The checkpoint of {name} in {folder} does not fit: {first_line(error)}",
+            "If the model or its code has changed, train again.",
         ) from error
 
 

@@ -95,7 +95,7 @@ def suggest_name(name: str, known: list[str]) -> str:
     """Sentence with the known names most similar to `name`, or with all known names."""
     import difflib
 
-    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    matches = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.5)
     if matches:
         return f"Did you mean {' or '.join(matches)}?"
     return f"Known: {', '.join(known)}." if known else "None is known."

@@ -363,7 +363,7 @@ def unpack(packed: Packed) -> Any:
         return walk(tree)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
         raise DataError(
-            f"A saved state is damaged: {first_line(error)}",
+            f"A checkpoint is damaged: {first_line(error)}",
             "It was written by another version of Snellen, or by hand.",
         ) from error
 

@@ -51,7 +51,8 @@ class Learner(Generic[C, X, M]):
     Args:
         name, summary, source: "lenet", one sentence, the paper and the lecture.
         accepts: the modalities that it supports.
-        unsupported_reason: why it does not support this data ("needs 63 pixels, these are 28"), or None.
+        unsupported_reason: why it does not support this data ("needs images of at least 63x63 pixels, these have
+            28x28"), or None.
         settings: a class made with `@settings`.
         suggest: suggested settings for this data, each with its reason.
         preprocessing_of: the preprocessing from files to model inputs.

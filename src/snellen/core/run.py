@@ -224,7 +224,7 @@ class Run:
         batch = f"; its batch: {self._describe(step)}" if self._describe is not None else ""
         saved = f"the last checkpoint is in {self.folder / 'state'}" if self._generation else "no checkpoint was saved"
         return Diverged(
-            f"{what} at step {step} of {loop!r}{batch}",
+            f"{what} at step {step} of the training loop {loop!r}{batch}",
             f"Try a smaller --lr, --clip-grad 1, or --precision float32; {saved}.",
         )
 
@@ -272,7 +272,9 @@ class Run:
             random.setstate(self._restored.python)
         except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
             raise DataError(
-                f"The saved random states of {self.folder} are damaged: {first_line(error)}", "Train again."
+                f"The random number generator states in the checkpoint of {self.folder} are damaged: "
+                f"{first_line(error)}",
+                "Train again.",
             ) from error
 
     # -- signals ----------------------------------------------------------------------------------------------------
@@ -282,7 +284,8 @@ class Run:
         assert self.signal is not None
         name = signals.Signals(self.signal).name
         raise Stopped(
-            f"Stopped by {name} at step {self._steps_done.get(self._loop, 0)} of {self._loop!r}; the run is saved.",
+            f"Stopped by {name} at step {self._steps_done.get(self._loop, 0)} of the training loop "
+            f"{self._loop!r}; the run is saved.",
             self._resume_hint(),
             signal=self.signal,
         )

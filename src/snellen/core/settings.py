@@ -72,12 +72,12 @@ class Setting:
             "int": "a whole number",
             "float": "a number",
             "bool": "yes or no",
-            "text": "a text",
+            "text": "text",
             "choice": "one of " + ", ".join(self.choices),
         }[self.kind]
         if self.many:
-            noun = {"int": "whole numbers", "float": "numbers"}.get(self.kind, noun) + " separated by commas"
-        limit = f" {self.limit}" if self.limit else ""
+            noun = "comma-separated " + {"int": "whole numbers", "float": "numbers"}.get(self.kind, noun)
+        limit = f"{', each' if self.many else ''} {self.limit}" if self.limit else ""
         return noun + limit + (", or auto" if self.optional else "")
 
     def check(self, value: Any) -> Any:

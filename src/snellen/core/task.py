@@ -59,7 +59,7 @@ class Task(Generic[X_contra, P_contra]):
     """Task, such as classification. A split is predicted once; metrics and views are functions of the predictions.
 
     Args:
-        name, question: "classify", "Which class is this?".
+        name, question: "classify", "Which class belongs to each sample?".
         default: name of the default learner for this data.
         headline: name of the metric that ranks models on this data.
         asks: whether the task fits data of this spec; the first task that fits is the default.

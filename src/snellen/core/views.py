@@ -178,6 +178,12 @@ class Finding:
     count: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """The message as a sentence, and the remedy."""
+        stop = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{stop} {self.remedy}".rstrip()
+
     def unmentioned(self, count: int) -> tuple[str, ...]:
         """First `count` entries of `where`; none where the message names all of them."""
         first = self.where[:count]

@@ -100,7 +100,8 @@ def _decode_all(
             shapes = tuple(first.shape[1:]), tuple(x.shape[1:])
             names = source.name(int(ids[0])), source.name(int(chunk[0]))
             raise DataError(
-                f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}", "Read all at one size with --image-size."
+                f"Inputs differ in shape: {names[0]} {shapes[0]}, {names[1]} {shapes[1]}",
+                "Use --image-size for one size; convert all to one number of channels.",
             )
         if not problems:
             write(start, x)
@@ -129,7 +130,7 @@ class DiskCachedSource:
         for row, id in zip(rows, ids, strict=True):
             if os.preadv(self._file, [row.reshape(-1).view(np.uint8).data], int(id) * self._row) != self._row:
                 raise EnvironmentProblem(
-                    f"the decoded inputs of {self.name(int(id))} are truncated", "Run again: they are decoded anew."
+                    f"The decoded inputs of {self.name(int(id))} are truncated", "Run again: they are decoded anew."
                 )
         return torch.from_numpy(rows)
 
@@ -166,14 +167,14 @@ def decode_to_disk(
     try:
         if not (path.exists() and path.stat().st_size == size):
             _free_disk_space(folder, size, limit)
-            announce(f"decoding {len(source):,} inputs once into {path} ({size / 1e6:,.0f} MB)")
+            announce(f"Decoding {len(source):,} inputs once into {path} ({size / 1e6:,.0f} MB)")
             ids = np.arange(len(source))
             with atomic_writer(path, size) as file:
                 _decode_all(source, ids, preprocessing, first, lambda start, x: file.write(x.contiguous().numpy().data))
         os.utime(path)
         return DiskCachedSource(source, preprocessing, path, first)
     except (EnvironmentProblem, OSError) as error:
-        announce(f"no decoded inputs are cached: {error.cause if isinstance(error, EnvironmentProblem) else error}")
+        announce(f"No decoded inputs are cached: {error.cause if isinstance(error, EnvironmentProblem) else error}")
         return source
 
 
@@ -203,7 +204,8 @@ def _free_disk_space(folder: Path, size: int, allowed: int | None) -> None:
     limit = (shutil.disk_usage(folder).free + total) // DISK_DIVISOR if allowed is None else allowed
     if size > limit:
         raise EnvironmentProblem(
-            f"they need {size:,} bytes and {limit:,} are allowed in {folder}", "Allow more with --cache SIZE."
+            f"The decoded inputs need {size:,} bytes; the cache in {folder} is limited to {limit:,} bytes",
+            "Allow more with --cache SIZE.",
         )
     for entry in files:
         if total + size <= limit:

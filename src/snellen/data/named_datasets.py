@@ -95,7 +95,7 @@ def download(name: str) -> Path:
         raise UsageError(f"{name} is built in and needs no download", f"Use it: snellen {name}")
     models = weights_names()
     if name not in models:
-        raise UsageError(f"unknown dataset or weights {name!r}", suggest_name(name, [*NAMED, *models]))
+        raise UsageError(f"Unknown dataset or weights {name!r}", suggest_name(name, [*NAMED, *models]))
     return _download_weights(name)
 
 
@@ -130,7 +130,7 @@ def _check_connection(url: str, name: str, folder: Path) -> None:
     done.wait(_CONNECT_TIMEOUT)
     if not connected.is_set():
         raise EnvironmentProblem(
-            f"cannot download {name}: {parts.hostname} does not respond",
+            f"Cannot download {name}: {parts.hostname} does not respond",
             f"Connect to the network, or copy the files to {folder}.",
         )
 
@@ -144,7 +144,7 @@ def _download_errors(name: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, EOFError) as error:  # RuntimeError: a wrong checksum
         raise EnvironmentProblem(
-            f"downloading {name} failed: {error}", "Try again; partial files are removed."
+            f"Downloading {name} failed: {error}", "Try again; partial files are removed."
         ) from error
     finally:
         socket.setdefaulttimeout(previous)

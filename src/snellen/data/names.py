@@ -16,6 +16,8 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "folder": "images in one folder per class, with or without train, val and test",
 }
 
+FILE_COUNTS = {"set aside": "skipped", "no data": "ignored (not data)"}  # keys of `Dataset.files` as displayed
+
 NAMED: dict[str, tuple[str, ...]] = {  # name -> folders below the data folder, as torchvision names them
     "mnist": ("MNIST",),
     "fashion-mnist": ("FashionMNIST",),

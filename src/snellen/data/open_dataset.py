@@ -76,7 +76,7 @@ def _open_path(path: Path, options: OpenOptions) -> RawDataset:
     readers = formats()
     if options.format is not None:
         if options.format not in readers:
-            raise UsageError(f"unknown format {options.format!r}", suggest_name(options.format, list(readers)))
+            raise UsageError(f"Unknown format {options.format!r}", suggest_name(options.format, list(readers)))
         return readers[options.format].open_raw(path, options)
     for format in readers.values():
         if format.recognises(path):

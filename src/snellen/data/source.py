@@ -91,7 +91,8 @@ def apply_preprocessing(x: Tensor, preprocessing: Preprocessing) -> Tensor:
             x = cast_to_dtype((x.float() * weights).sum(1, keepdim=True), x.dtype)
         else:
             raise DataError(
-                f"the image has {x.shape[1]} channels, the model takes {preprocessing.channels}", "Convert it first."
+                f"The image has {x.shape[1]} channels, the model takes {preprocessing.channels}",
+                f"Convert it to {preprocessing.channels} channels.",
             )
     if preprocessing.size is not None and tuple(x.shape[-2:]) != preprocessing.size:
         smooth = preprocessing.resample != "nearest"

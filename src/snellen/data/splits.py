@@ -49,9 +49,7 @@ def make_splits(raw: RawDataset, seed: int = 0, folds: int | None = None, fold: 
 
 def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
     if not 2 <= folds <= len(ids) or not 0 <= fold < folds:
-        raise UsageError(
-            f"cannot make {folds} folds of {len(ids)} samples", "Choose at least 2 folds, for example --folds 5."
-        )
+        raise UsageError(f"Cannot make {folds} folds of {len(ids)} samples", f"Use --folds between 2 and {len(ids)}.")
     if raw.same_samples or (raw.given_splits is not None and (raw.given_splits != 0).any()):
         raise UsageError(
             "--folds does not apply to data that has its own splits",

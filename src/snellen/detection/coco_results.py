@@ -75,7 +75,7 @@ class CocoResults:
 
     def __init__(self, path: Path, spec: Spec, coco_ids: CocoIds | None = None) -> None:
         if not isinstance(spec.target, Boxes):
-            raise UsageError("--coco needs a detection model", "Leave --coco out.")
+            raise UsageError("--coco needs a detection model", "Omit --coco.")
         self.path = path
         self.coco_ids = coco_ids
         names = spec.target.names

@@ -38,7 +38,7 @@ class ErrorTypes:
 
     Args:
         kind: (D,) of each detection: index in `ERROR_TYPES`, or BELOW_THRESHOLD, IGNORED, TRUE_POSITIVE.
-        missed: (M,) bool, counted objects without a matching detection.
+        missed: (M,) bool, false negatives: counted objects without a true positive.
         counted: (M,) bool, objects that are neither crowd nor ignored.
         image, object_image: (D,) and (M,) position of the image of each.
     """

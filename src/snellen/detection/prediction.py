@@ -78,7 +78,8 @@ def check_finite(detections: Detections, name: str) -> None:
     for quantity, values in quantities:
         if values is not None and not bool(torch.isfinite(values).all()):
             raise Diverged(
-                f"A {quantity} predicted in {name} is not finite", "Train again with a smaller --lr; check that image."
+                f"A predicted {quantity} is NaN or infinite: {name}",
+                "Train again with a smaller --lr; check that image.",
             )
 
 

@@ -16,18 +16,19 @@ class BackboneSettings:
     """Backbone, input size, normalisation and pretrained weights of a detector."""
 
     backbone: Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"] = "small"
-    """Backbone of the feature pyramid."""
+    """Backbone of the feature pyramid; small: a ResNet of four residual units; mobilenet: MobileNetV3-Large."""
     min_size: Annotated[int, Limit(min=32)] | None = None
-    """Minimum image size: pixels of the shorter side after resizing; auto: 256, less for smaller images, or the size
-    of the published checkpoint."""
+    """Minimum image size: pixels of the shorter side after resizing; auto: 256, or the shorter side of
+    smaller images; with published weights, the size of their training."""
     max_size: Annotated[int, Limit(min=32)] | None = None
     """Maximum image size: pixels that the longer side may have after resizing; auto: 5/3 of the shorter side."""
     norm: Literal["batch", "group", "frozen"] = "batch"
     """Normalisation layers: batch, group, or frozen (batch statistics of the pretrained weights, for small batches)."""
     pretrained: str | None = None
-    """Pretrained weights: a run folder, a weights file, or "published" (torchvision's, trained on COCO)."""
+    """Pretrained weights: a run folder, a weights file, or "published" (torchvision's, trained on COCO); auto (none):
+    random weights."""
     from_scratch: bool = False
-    """Train from scratch: random initial weights, even if --pretrained is given or suggested."""
+    """Random initial weights; overrides --pretrained."""
 
     @property
     def initial_weights(self) -> str | None:

@@ -217,7 +217,13 @@ def _error_table(errors: ErrorTypes) -> Table:
         [kind, int((errors.kind == index).sum()), description]
         for index, (kind, description) in enumerate(zip(ERROR_TYPES, ERROR_DESCRIPTIONS, strict=True))
     ]
-    rows.append(["missed", int(errors.missed.sum()), f"of {int(errors.counted.sum()):,} objects, without a detection"])
+    rows.append(
+        [
+            "missed",
+            int(errors.missed.sum()),
+            f"of {int(errors.counted.sum()):,} objects: no true positive (false negatives)",
+        ]
+    )
     return Table(
         title="Error types",
         columns=["type", "count", "meaning"],
@@ -227,7 +233,7 @@ def _error_table(errors: ErrorTypes) -> Table:
 
 
 def _size_table(matches: Matches) -> Table:
-    ranges = {"small": "below 32 pixels a side", "medium": "32 to 96", "large": "above 96"}
+    ranges = {"small": "area below 32² pixels", "medium": "32² to 96²", "large": "above 96²"}
     rows: list[list[Cell]] = []
     for index, size in enumerate(AREA_RANGES):
         if size in ranges:
@@ -239,7 +245,7 @@ def _size_table(matches: Matches) -> Table:
         title="By object size",
         columns=["objects", "count", "AP", "AR"],
         rows=rows,
-        caption="Size ranges of COCO, in pixels of the original image.",
+        caption="Area ranges of COCO, in pixels of the original image.",
     )
 
 
@@ -260,5 +266,6 @@ def _precision_recall_curves(matches: Matches, target: Boxes) -> Plot:
         x="recall",
         y="precision",
         series=series,
-        caption=f"Along a curve the score threshold decreases; true positives at IoU ≥ 0.5.{note}",
+        caption="Recall rises as the score threshold falls; IoU threshold 0.5. Without true positives the curve is "
+        f"empty.{note}",
     )

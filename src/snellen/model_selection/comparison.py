@@ -71,7 +71,7 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """ "better by 1.2 ± 0.4 points over 10,000 samples" or "no significant difference"."""
+        """ "better by 1.2 ± 0.4 percentage points over 10,000 samples" or "no significant difference"."""
         return f"better by {self.difference} over {self.samples:,} samples" if self.better else NO_DIFFERENCE
 
 
@@ -128,7 +128,7 @@ def compare(*runs: str | Path | TrainedRun) -> Comparison:
     """
     folders = [run.folder if isinstance(run, TrainedRun) else Path(run) for run in runs]
     if len(folders) < 2:
-        raise UsageError("A comparison needs two or more runs", "Type: snellen compare RUN RUN...")
+        raise UsageError("A comparison needs two or more runs", "Give two runs: snellen compare RUN RUN...")
     paths = [folder.resolve() for folder in folders]
     for k, path in enumerate(paths):
         if path in paths[:k]:
@@ -245,7 +245,7 @@ def _pair(first: RunPredictions, second: RunPredictions, like: Metric) -> Pair:
         low=scale * low,
         high=scale * high,
         over="samples",
-        unit="points" if like.percent else like.unit,
+        unit="percentage points" if like.percent else like.unit,
     )
     only = None
     if isinstance(first.spec.target, Classes):

@@ -1,4 +1,4 @@
-"""Ladder: train every learner that supports the data, smallest first, and compare all in one table.
+"""Ladder: train learners that support the data, from simple to complex, and compare all in one table.
 
 Models are selected on validation. The test split is evaluated once, for all models together, after all are trained.
 """
@@ -145,12 +145,12 @@ def ladder(
 
 
 def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLearner]:
-    """The learners to train, smallest first."""
+    """The learners to train, from simple to complex."""
     builtin = LEARNERS[task]
     names = [learner for learner in learners if isinstance(learner, str)]
     for name in names:
         if name != "all" and name not in builtin:
-            raise UsageError(f"No learner of {task} is called {name!r}", suggest_name(name, list(builtin)))
+            raise UsageError(f"Unknown model {name!r} of {task}", suggest_name(name, list(builtin)))
     selected = [
         learner
         for name, learner in builtin.items()
@@ -293,7 +293,7 @@ def _train_in_subprocess(folder: Path, options: RunOptions) -> None:
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise TooLittleTime(f"stopped after {options.seconds:.0f} s, its part of the time budget") from None
+        raise TooLittleTime(f"Stopped after {options.seconds:.0f} s, its part of the time budget") from None
     if process.returncode:
         lines = process.stderr.strip().splitlines()
         raise SnellenError(lines[0].removeprefix("snellen: ") if lines else f"ended with code {process.returncode}")

@@ -96,7 +96,7 @@ def _learners(models: Any, spec: Spec) -> list[AnyLearner]:
         learner = find_learner(name, task, spec)
         reason = unsupported_reason(learner, spec)
         if reason:
-            raise UsageError(f"{learner.name} {reason}", f"Learners of {task.name}: {', '.join(LEARNERS[task.name])}.")
+            raise UsageError(f"{learner.name} {reason}", f"Models of {task.name}: {', '.join(LEARNERS[task.name])}.")
         learners.append(learner)
     _check_duplicates("model", [learner.name for learner in learners])
     return learners

@@ -175,14 +175,14 @@ class _StudyRunner:
         count = self.of // len(plan.labels)
         repeats = len(plan.labels)
         over = "fold" if plan.folds else "seed"
-        cells = f"{count} {'trials' if plan.is_search else 'cells'} × {repeats} {over}{'s' if repeats > 1 else ''}"
+        cells = f"{count} cell{'s' if count > 1 else ''} × {repeats} {over}{'s' if repeats > 1 else ''}"
         time_ = (
-            f"at most about {format_duration(max(known) * self.of)}, estimated by a short trial"
+            f"at most about {format_duration(max(known) * self.of)}, estimated from a short run"
             if len(known) == len(self.estimates)
             else "their time is unknown until the first has finished"
         )
         if plan.options.progress is not None:
-            plan.options.progress.message(f"{self.of} trainings ({cells}), {time_}; in {plan.folder}")
+            plan.options.progress.message(f"{self.of} training runs ({cells}), {time_}. Output folder: {plan.folder}")
 
     def _longest(self) -> float:
         """The longest training time so far, else the longest estimate."""

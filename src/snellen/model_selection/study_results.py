@@ -72,13 +72,13 @@ class Study:
     def verdict(self) -> str:
         """The selected cell and its result on the test split, as a sentence."""
         missing = self.of - sum(training.status != "not run" for row in self.rows for training in row.trainings)
-        not_run = f" {missing} of {self.of} trainings were not run: the budget was spent." if missing else ""
+        not_run = f" {missing} of {self.of} training runs were not started: the budget was spent." if missing else ""
         if self.chosen is None:
             return f"No cell has a validation result.{not_run}"
         row = self.rows[self.chosen - 1]
         return (
-            f"{row.cell.label} is the best cell on the validation split. Its result on the test split, which was "
-            f"evaluated for this cell only: {self.headline} {row.test}, over {row.done} "
+            f"{row.cell.label} is the best cell on the validation split (of equal cells, the first). Its result on "
+            f"the test split, which was evaluated for this cell only: {self.headline} {row.test}, over {row.done} "
             f"{self.over if row.done > 1 else self.over[:-1]}.{not_run}"
         )
 
@@ -117,7 +117,7 @@ def training_table(study: Study) -> tuple[list[str], list[RowCells]]:
         study.over[:-1],
         f"{study.headline} (val)",
         f"{study.headline} (test)",
-        "seconds",
+        "training time [s]",
         "run",
     ]
     rows: list[RowCells] = []
@@ -209,9 +209,9 @@ def caption(study: Study) -> str:
         else "the fraction of the variance between cells that a setting alone explains (main effect)"
     )
     return (
-        f"± is half the width of the 95 % confidence interval: of a cell over {study.over} (Student's t), of one "
-        "training over its samples. * marks the best cell on the validation split, the only one evaluated on the test "
-        f"split. Importance is {importance}."
+        f"± is half the width of the 95 % confidence interval: of a cell over {study.over} (Student's t, not limited "
+        "to the range of the metric), of one training run over its samples. * marks the best cell on the validation "
+        f"split, the only one evaluated on the test split. Importance, if shown, is {importance}."
     )
 
 
@@ -231,7 +231,7 @@ def write_study(study: Study) -> None:
     sections = {
         "Cells": mean_table(study),
         "Importance of settings": importance_table(study),
-        "Trainings": training_table(study),
+        "Training runs": training_table(study),
     }
     tables = [Table(title=title, columns=columns, rows=rows) for title, (columns, rows) in sections.items() if rows]
     page = study_page(
@@ -275,7 +275,7 @@ def setting_plot(study: Study, name: str) -> Plot | None:
     axis = name if numeric else f"{name}, in the order given"
     figure = f"{study.headline} (val)"
     return Plot(
-        title=f"Headline metric against {name}",
+        title=f"{study.headline} against {name}",
         x=axis,
         y=f"{figure} [{unit}]" if unit else figure,
         series=[series],

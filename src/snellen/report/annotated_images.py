@@ -42,7 +42,7 @@ class AnnotatedImageWriter:
 
     def __init__(self, folder: Path, spec: Spec, preprocessing: Preprocessing) -> None:
         if spec.modality != "image":
-            raise UsageError(f"--draw needs images; the input of this model is: {spec.modality}", "Leave --draw out.")
+            raise UsageError(f"--draw needs images; the input of this model is: {spec.modality}", "Omit --draw.")
         self.folder = folder
         self.spec = spec
         self.preprocessing = Preprocessing(pages=preprocessing.pages)

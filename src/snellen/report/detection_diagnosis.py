@@ -49,8 +49,8 @@ def _tiny_objects(sides: torch.Tensor, headline: float | None) -> list[Finding]:
     if fraction < MIN_TINY_FRACTION or (headline is not None and headline > 0.5):
         return []
     message = (
-        f"Most objects may be too small to detect: {100 * fraction:.0f} % have sides below {TINY_SIDE:g} pixels "
-        f"(median {float(sides.median()):.1f})."
+        f"{100 * fraction:.0f} % of the objects may be too small to detect: their side, the square root of the area, "
+        f"is below {TINY_SIDE:g} pixels (median of all objects {float(sides.median()):.1f})."
     )
     return [
         Finding(

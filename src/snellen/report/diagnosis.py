@@ -168,8 +168,8 @@ def _gradients(e: Evidence) -> list[Finding]:
             Finding(
                 kind="vanishing",
                 count=weak,
-                message=f"Vanishing gradients: in the first layer ({first.name}) they are {size}; {weak} of "
-                f"{len(norms)} layers hardly learn.",
+                message=f"Vanishing gradients: in the first layer ({first.name}) they are {size}; in {weak} of "
+                f"{len(norms)} layers the RMS gradient is below {VANISHING:g} of that of the last.",
                 remedy="Try ReLU instead of sigmoid or tanh, fewer layers, normalisation or residual units.",
             )
         ]
@@ -230,7 +230,7 @@ def _chance(train: Mapping[str, Metric], baseline: Mapping[str, Metric], headlin
     return [
         Finding(
             kind="at-chance",
-            message=f"The model learned nothing: even on training samples {values}.",
+            message=f"The model is no better than the baseline even on training samples: {values}.",
             remedy="Try --overfit. If the model cannot overfit one batch, check the labels; if it can, change --lr or "
             "train longer.",
         )
@@ -309,15 +309,16 @@ def _one_class(e: Evidence) -> list[Finding]:
 
 
 def _not_better_than_baseline(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
-    """Not significantly better than the baseline."""
+    """Not better than the baseline by more than the confidence interval."""
     ours, theirs = e.metrics[e.split].get(e.headline), baseline.get(e.headline)
     if ours is None or theirs is None or reference_metrics.significantly_better(ours, theirs) is not False:
         return []
     return [
         Finding(
             kind="baseline",
-            message=f"The model is not significantly better than the baseline: {e.headline} is {ours}, that of the "
-            f"baseline {theirs}, over {len(e.predictions['ids']):,} {e.split} samples.",
+            message="The model is not better than the baseline by more than its 95 % confidence interval: "
+            f"{e.headline} is {ours}, that of the baseline {theirs}, over {len(e.predictions['ids']):,} {e.split} "
+            "samples.",
             remedy="Try training longer, another model or more data. If the split is small, evaluate on more samples.",
         )
     ]

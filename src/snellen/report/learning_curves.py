@@ -14,7 +14,11 @@ HistoryRow = Mapping[str, Any]
 
 TITLES = {  # scalar -> title, axis label, caption
     "loss": ("Training loss", "loss", "Running mean over 1/50 of the training steps."),
-    "score": ("Validation score", "score", "After each epoch. The weights of the best epoch are kept."),
+    "score": (
+        "Validation score",
+        "score (higher is better)",
+        "After each epoch; an error or a loss is negated. The weights of the best epoch are used.",
+    ),
     "validation_loss": ("Validation loss", "loss", "After each epoch, in evaluation mode."),
     "lr": ("Learning rate", "learning rate", ""),
     "mistakes": ("Misclassified training samples", "misclassified samples per epoch", ""),

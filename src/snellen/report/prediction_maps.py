@@ -27,7 +27,7 @@ class PredictionMapWriter:
 
     def __init__(self, folder: Path, spec: Spec) -> None:
         if not isinstance(spec.target, PixelClasses | PixelNumbers):
-            raise UsageError("--maps needs a model that predicts a value for every pixel", "Leave --maps out.")
+            raise UsageError("--maps needs a model that predicts a value for every pixel", "Omit --maps.")
         self.folder = folder
         self.spec = spec
         self._taken: set[str] = set()

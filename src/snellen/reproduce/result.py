@@ -68,7 +68,7 @@ def resolve_options(table: PublishedTable, options: MeasureOptions) -> MeasureOp
     """
     if table.deterministic and options.seeds > 1:
         raise UsageError(
-            f"{table.name} is deterministic: {options.seeds} seeds would give the same result", "Leave --seeds out."
+            f"{table.name} is deterministic: {options.seeds} seeds would give the same result", "Omit --seeds."
         )
     return replace(
         options,

@@ -225,7 +225,7 @@ def steps_within_budget(
     steps = max(1, min(planned, int(left / (step_time + validation_time / epoch))))
     if steps < run.min_fraction * planned:
         raise TooLittleTime(
-            f"the time budget allows {steps:,} of {planned:,} steps", "Give more time, or use a smaller model."
+            f"The time budget allows {steps:,} of {planned:,} steps", "Give more time, or use a smaller model."
         )
     if steps < planned:
         run.message(f"The time budget allows {steps:,} of {planned:,} steps; the learning-rate schedule spans these.")
@@ -297,13 +297,15 @@ class _OutOfMemoryReport:
         size: int = getattr(self.batches, "size", 0)
         if size and self._fits(size):
             raise EnvironmentProblem(
-                "Memory ran out outside the training step, which fits by itself",
-                "Use a smaller model or --image-size.",
+                "Memory ran out outside the training step, for example in validation; the training step itself fits",
+                "Use a smaller model or a smaller --image-size.",
             ) from error
         fits = self._largest(size)
         raise EnvironmentProblem(
             "Memory ran out in a training step" + (f" with {size} samples per batch" if size else ""),
-            f"Use --batch-size {fits}: the largest that fits." if fits else "Use a smaller model or --image-size.",
+            f"Use --batch-size {fits}: the largest that fits."
+            if fits
+            else "Use a smaller model or a smaller --image-size.",
         ) from error
 
     def _largest(self, size: int) -> int:

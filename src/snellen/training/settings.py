@@ -12,9 +12,10 @@ class TrainingSettings:
     """Training by gradient descent: epochs, batch size, optimizer, learning rate, schedule, regularisation."""
 
     epochs: Annotated[int, Limit(min=1)] = 10
-    """Epochs: number of passes over the training split."""
+    """Epochs: passes over the training split; in dense tasks, an epoch has at least 400 tiles."""
     batch_size: Annotated[int, Limit(min=1)] | None = None
-    """Batch size: samples per step; auto: 32 below 2,000 training samples, 64 below 100,000, else 128."""
+    """Batch size: samples per step; auto: 8 in dense tasks, 4 for detectors, else 32 below 2,000 training samples, 64
+    below 100,000, and 128 above."""
     optimizer: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
     """Optimizer."""
     lr: Annotated[float, Limit(above=0)] | None = 0.001
@@ -22,22 +23,25 @@ class TrainingSettings:
     momentum: Annotated[float, Limit(min=0, below=1)] = 0.9
     """Momentum coefficient in [0, 1), of the optimizers momentum and nesterov."""
     weight_decay: Annotated[float, Limit(min=0)] = 0.0
-    """Weight decay: λ of the L2 penalty (λ/2)‖w‖² on weights (not on biases); 0: off."""
+    """Weight decay λ: L2 penalty (λ/2)‖w‖², decoupled for adamw; not on biases and normalisation layers; 0: off."""
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "one-cycle"
-    """Learning-rate schedule: constant; step: ×0.1 at 1/2 and ×0.01 at 3/4 of the steps; cosine or one-cycle decay."""
+    """Learning-rate schedule: constant; step: lr × 0.1 from 1/2 and lr × 0.01 from 3/4 of the steps; cosine or
+    one-cycle decay."""
     warmup: Annotated[float, Limit(min=0, below=1)] = 0.0
-    """Warm-up fraction: part of the run over which the learning rate rises from zero; one-cycle: at least 0.2."""
+    """Warm-up fraction: part of the run over which the learning rate rises from zero; one-cycle uses at least 0.2, also
+    by default."""
     patience: Annotated[int, Limit(min=1)] | None = None
-    """Early stopping: epochs without a better validation score after which training ends; auto: off."""
+    """Early stopping: epochs without a better validation score after which training ends; auto: no early stopping."""
     clip_grad: Annotated[float, Limit(above=0)] | None = None
-    """Gradient clipping: maximum L2 norm; auto: off."""
+    """Gradient clipping: maximum L2 norm; auto: no clipping."""
     grad_accum_steps: Annotated[int, Limit(min=1)] = 1
     """Gradient accumulation: batches whose gradients are averaged for each update."""
     ema_decay: Annotated[float, Limit(above=0, below=1)] | None = None
-    """EMA decay of the weights: the model is their exponential moving average; auto: off."""
+    """EMA decay of the weights: the model is their exponential moving average; auto: no average."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Mixed precision; auto: bfloat16 if the hardware supports it and the network has over 1,000,000 weights."""
+    """Precision: float32, or mixed precision; auto: bfloat16 if the hardware supports it and the network has over
+    1,000,000 parameters, else float32."""
     compile: bool = False
     """Compile the network with torch.compile: takes about a minute, then steps on a GPU are faster."""
     overfit: bool = False
-    """Overfit one batch, the first check when training fails: the loss must come close to zero."""
+    """Train on one fixed batch only, a sanity check: the loss should approach 0; no effect on detectors."""

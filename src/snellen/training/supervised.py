@@ -59,7 +59,7 @@ def all_samples(samples: Samples) -> Labelled:
     needed = count * sample.numel() * sample.element_size()
     if needed > free // 2:
         raise EnvironmentProblem(
-            f"All {count:,} samples at once need {needed:,} bytes, and {free:,} are free",
+            f"All {count:,} samples at once need {needed:,} bytes of memory, of which {free:,} are free",
             "Use a model that trains in batches, or fewer samples.",
         )
     return samples.take(torch.arange(count))

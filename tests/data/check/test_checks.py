@@ -98,7 +98,7 @@ def test_a_stack_without_pages_option_names_the_flag(tmp_path: Path) -> None:
 def test_one_image_with_two_labels_is_an_error(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3, "b": 3})
     shutil.copy(tmp_path / "a" / "000.png", tmp_path / "b" / "copy.png")
-    with pytest.raises(DatasetRejected, match=r"two labels: a/000.png = b/copy.png"):
+    with pytest.raises(DatasetRejected, match=r"conflicting labels \(1\): a/000.png = b/copy.png"):
         check_folder(tmp_path)
     raw = check_folder(tmp_path, QUARANTINE)
     names = {raw.source.name(i) for i in range(len(raw.source))}
@@ -200,8 +200,8 @@ def test_arrays_are_checked_for_copies_with_a_warning_for_two_labels() -> None:
     raw = check_dataset(raw, STRICT)
     assert finding_of(raw, "copies").where == ("image 3 = image 7", "image 4 = image 9")
     assert {f.message for f in raw.findings if f.kind == "two-labels"} == {
-        "1 images have two labels: image 4 = image 9",
-        "1 near copies have two labels: image 5 = image 20",
+        "Exact duplicates with conflicting labels (1): image 4 = image 9",
+        "Near-duplicates with conflicting labels (1): image 5 = image 20",
     }
     assert raw.groups is not None
     assert raw.groups[7] == raw.groups[3]
@@ -215,7 +215,7 @@ def test_contents_of_many_images_are_deferred_with_a_finding(tmp_path: Path, mon
     with Image.open(tmp_path / "a" / "000.png") as image:
         image.save(tmp_path / "a" / "near.jpg")
     monkeypatch.setattr(duplicates, "MAX_IMAGES_ON_OPENING", 5)
-    assert "not checked yet" in finding_of(check_folder(tmp_path), "near-copies").message
+    assert "Not checked yet" in finding_of(check_folder(tmp_path), "near-copies").message
     assert finding_of(check_folder(tmp_path, dataclasses.replace(STRICT, full=True)), "near-copies").count == 1
 
 
@@ -265,7 +265,7 @@ def test_a_biologists_folder_is_split_without_leakage(tmp_path: Path) -> None:
     shutil.copy(root / "control" / "s9_27.tif", root / "treated" / "other.tif")
     (root / "Thumbs.db").write_bytes(b"x")
     (root / "control" / "protocol.docx").write_bytes(b"x")
-    with pytest.raises(DatasetRejected, match="two labels"):
+    with pytest.raises(DatasetRejected, match="conflicting labels"):
         dataset(root)
     data = dataset(root, options=QUARANTINE)
     assert data.files == {"found": 69, "used": 65, "set aside": 3, "no data": 1}

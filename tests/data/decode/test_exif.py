@@ -72,4 +72,4 @@ def test_boxes_of_the_displayed_image_are_kept(tmp_path: Path) -> None:
     assert isinstance(raw.annotations, ObjectAnnotations)
     assert [raw.annotations.load(k).boxes.tolist() for k in range(3)] == [[[0, 3, 16, 30]]] * 3
     (note,) = (f for f in raw.findings if f.kind == "turned-objects")
-    assert "those of 3 are not (for 1 the annotations do not determine it)" in note.message
+    assert "not to those of 3 (1 are ambiguous)" in note.message

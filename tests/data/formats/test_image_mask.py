@@ -183,9 +183,9 @@ def test_consecutive_8_bit_masks_are_instances_unless_target_overrides(tmp_path)
         save(tmp_path / f"masks/{k}.png", np.arange(120, dtype=np.uint8).reshape(SIZE) // (k + 2))
     assert isinstance(dataset(tmp_path).spec.target, Boxes)
     assert isinstance(dataset(tmp_path, options=OpenOptions(target=("classes",))).spec.target, PixelClasses)
-    with pytest.raises(UsageError, match="not a kind of map"):
+    with pytest.raises(UsageError, match="neither a kind of mask nor of dense target"):
         dataset(tmp_path, options=OpenOptions(target=("clases",)))
-    with pytest.raises(UsageError, match="no maps of depth"):
+    with pytest.raises(UsageError, match="no masks or dense targets of depth"):
         dataset(tmp_path, options=OpenOptions(target=("depth",)))
 
 

@@ -86,7 +86,9 @@ def test_more_samples_than_fit_into_memory_are_an_error(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervised, "available_memory", lambda: 1000)
-    with pytest.raises(EnvironmentProblem, match=r"samples at once need [\d,]+ bytes, and 1,000 are free"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"samples at once need [\d,]+ bytes of memory, of which 1,000 are free"
+    ):
         train(blobs(), model=model, out=tmp_path / "run")
 
 

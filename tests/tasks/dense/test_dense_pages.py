@@ -42,7 +42,7 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> snellen.TrainedRun:
 def test_the_report_shows_the_worst_images_with_ground_truth_and_prediction(segmenter: snellen.TrainedRun) -> None:
     page = (segmenter.folder / "report.html").read_text()
     assert "mean IoU" in page
-    assert "predicts the most frequent class for every pixel" in page
+    assert "predicts the most frequent class at every pixel" in page
     predictions = segmenter.predictions("test")
     views = segmenter.task.views(predictions, segmenter.data, segmenter.spec)
     worst = next(view for view in views if isinstance(view, ImageGrid))

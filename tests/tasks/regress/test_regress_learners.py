@@ -216,7 +216,7 @@ def test_the_default_learner_depends_on_the_data(modality: str, shape: tuple[int
 def test_lenet_rejects_images_that_are_too_small() -> None:
     assert (
         LEARNERS["lenet"].unsupported_reason(spec("image", (1, 11, 40)))
-        == "needs at least 12 pixels a side, the images have 40x11"
+        == "needs images of at least 12x12 pixels, these have 40x11"
     )
     assert LEARNERS["lenet"].unsupported_reason(spec("image", (1, 12, 12))) is None
 

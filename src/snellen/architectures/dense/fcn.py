@@ -53,7 +53,7 @@ def encoder_of(c: FCNSettings) -> Architecture[Any]:
     """
     for_images = {name: a for name, a in ARCHITECTURES.items() if "image" in a.accepts and "vector" not in a.accepts}
     if c.encoder not in for_images:
-        raise UsageError(f"There is no image encoder {c.encoder!r}", suggest_name(c.encoder, list(for_images)))
+        raise UsageError(f"Unknown encoder {c.encoder!r}", suggest_name(c.encoder, list(for_images)))
     return for_images[c.encoder]
 
 
@@ -80,7 +80,7 @@ def check_requirements(c: FCNSettings) -> None:
     if c.frozen_norm and c.pretrained is None:
         raise UsageError(
             "--frozen-norm without --pretrained would freeze untrained normalisation layers",
-            "Give --pretrained, or leave --frozen-norm out.",
+            "Give --pretrained, or omit --frozen-norm.",
         )
 
 

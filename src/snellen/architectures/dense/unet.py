@@ -24,7 +24,7 @@ class UNetSettings:
     width: Annotated[int, Limit(min=1, max=1024)] = 16
     """Width: channels at full resolution; every downsampling doubles them."""
     depth: Annotated[int, Limit(min=1, max=8)] = 4
-    """Depth: number of downsamplings by 2."""
+    """Encoder depth: number of downsamplings by 2."""
     upsample: Literal["deconvolution", "nearest", "bilinear", "bicubic"] = "bilinear"
     """Upsampling of feature maps: deconvolution (learned transposed convolution) or interpolation."""
     norm: Literal["batch", "group"] = "batch"

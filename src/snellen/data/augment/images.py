@@ -22,11 +22,11 @@ class Augment:
     hflip: bool = False
     """Horizontal flip with probability 0.5."""
     pad_crop: Annotated[int, Limit(min=0)] = 0
-    """Random crop of the original size after zero padding by so many pixels; 0: off."""
+    """Zero padding in pixels on each edge before a random crop to the original size; 0: off."""
     rotate: Annotated[float, Limit(min=0, max=180)] = 0.0
     """Random rotation: maximum angle in degrees; 0: off."""
     zoom: Annotated[float, Limit(min=0, below=1)] = 0.0
-    """Random zoom in or out: maximum, as a fraction; 0: off."""
+    """Random zoom: its factor lies between 1 − this value and 1 + this value; 0: off."""
     translate: Annotated[float, Limit(min=0, max=1)] = 0.0
     """Random translation: maximum, as a fraction of the side; 0: off."""
     brightness: Annotated[float, Limit(min=0, below=1)] = 0.0
@@ -34,7 +34,7 @@ class Augment:
     channel_scale: Annotated[float, Limit(min=0, below=1)] = 0.0
     """Channel scale jitter (colour): maximum relative change of each channel, as a fraction; 0: off."""
     noise_std: Annotated[float, Limit(min=0)] = 0.0
-    """Gaussian noise: standard deviation, as a fraction of the range of values; 0: off."""
+    """Gaussian noise: standard deviation, as a fraction of the training split's value range (8 bits: 255); 0: off."""
 
     def __bool__(self) -> bool:
         return self != Augment()

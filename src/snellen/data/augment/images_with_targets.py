@@ -28,17 +28,17 @@ class SceneAugment:
     hflip: bool = True
     """Horizontal flip with probability 0.5."""
     rot90: bool = False
-    """Random rotation by a multiple of 90°, for images without an upright (microscopy, aerial images)."""
+    """Random rotation by a multiple of 90°, for images without a preferred orientation (microscopy, aerial images)."""
     zoom: Annotated[float, Limit(min=0, below=1)] = 0.0
-    """Random zoom in or out: maximum, as a fraction; 0: off."""
+    """Random zoom: its factor lies between 1 − this value and 1 + this value; 0: off."""
     random_crop: Annotated[float, Limit(min=0, below=1)] = 0.0
-    """Random crop: maximum part cut off each side, as a fraction; 0: off."""
+    """Random crop of whole images: maximum fraction by which height and width are reduced; 0: off."""
     brightness: Annotated[float, Limit(min=0, below=1)] = 0.0
     """Brightness jitter: maximum relative change, as a fraction; 0: off."""
     channel_scale: Annotated[float, Limit(min=0, below=1)] = 0.0
     """Channel scale jitter (colour): maximum relative change of each channel, as a fraction; 0: off."""
     noise_std: Annotated[float, Limit(min=0)] = 0.0
-    """Gaussian noise: standard deviation, as a fraction of the image's range of values; 0: off."""
+    """Gaussian noise: standard deviation, as a fraction of the image's own value range; 0: off."""
 
 
 MIN_VISIBLE_FRACTION = 0.3  # objects with a smaller visible fraction after a crop are ignored

@@ -73,7 +73,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
     lost_before = sum(finding.count for finding in raw.findings if finding.severity == "error")
     findings = [*raw.findings, *raw.bad_sample_findings, *_unreadable_findings(unreadable), *conflicting]
     if isinstance(raw.source, ImageFiles):
-        bad.update({id: Skipped(raw.source.name(id), "has two labels", _ONE_LABEL) for id in two_labels})
+        bad.update({id: Skipped(raw.source.name(id), "has conflicting labels", _ONE_LABEL) for id in two_labels})
     raw = dataclasses.replace(raw, findings=tuple(findings))
     if any(finding.severity == "error" for finding in findings):
         raw = _apply_quarantine(raw, bad, lost_before, options)
@@ -114,8 +114,8 @@ def run_deferred_checks(data: Dataset[Labelled]) -> list[Finding]:
         return [
             Finding(
                 kind="near-copies",
-                message=f"{len(data.source):,} images are too many to search for near copies",
-                remedy="Exact copies are checked; check a part of the data for near copies.",
+                message=f"{len(data.source):,} images are too many to search for near-duplicates",
+                remedy="Exact duplicates are checked; check a part of the data for near-duplicates.",
             )
         ]
     copies = _find_duplicates(data.source, True)
@@ -183,7 +183,8 @@ def _conflicting_labels(raw: RawDataset, exact: Sequence[Pair]) -> tuple[list[in
         Finding(
             kind="two-labels",
             remedy=_ONE_LABEL,
-            message=f"{len(conflicting)} images have two labels: {first}{and_more(len(conflicting))}",
+            message=f"Exact duplicates with conflicting labels ({len(conflicting)}): "
+            f"{first}{and_more(len(conflicting))}",
             severity=severity,
             where=tuple(names),
             count=len(ids),
@@ -249,7 +250,7 @@ def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
             findings.append(
                 Finding(
                     kind="empty-class",
-                    message=f"no image is left of {', '.join(empty[:MAX_NAMES])}",
+                    message=f"No image is left of {', '.join(empty[:MAX_NAMES])}",
                     remedy="Repair their images.",
                     where=tuple(empty),
                     count=len(empty),

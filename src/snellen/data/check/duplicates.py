@@ -64,7 +64,7 @@ def find_file_duplicates(source: ImageFiles, full: bool = False) -> Duplicates:
     exact = exact_file_duplicates(source)
     good, pixels = source.header_counts.total(), sum(n * h.height * h.width for h, n in source.header_counts.items())
     if not full and (good > MAX_IMAGES_ON_OPENING or pixels > MAX_PIXELS_ON_OPENING):
-        return Duplicates(exact, [], {}, False, f"contents and near copies of {good:,} images")
+        return Duplicates(exact, [], {}, False, f"contents and near-duplicates of {good:,} images")
     thumbs, bad = thumbnails(source)
     sizes = np.array([(h.height, h.width) if isinstance(h, Header) else (0, 0) for h in source.headers])
     equal_part = {b for _, b in exact}
@@ -78,10 +78,10 @@ def find_array_duplicates(source: ArraySource, full: bool = False) -> Duplicates
     """Find copies among images (N, C, H, W) in memory."""
     values = source.values
     if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
-        return Duplicates([], [], {}, False, f"copies among {len(values):,} images in memory")
+        return Duplicates([], [], {}, False, f"duplicates among {len(values):,} images in memory")
     exact = exact_row_duplicates(values)
     if not full and len(values) > MAX_IMAGES_ON_OPENING:
-        return Duplicates(exact, [], {}, False, f"near copies among {len(values):,} images in memory")
+        return Duplicates(exact, [], {}, False, f"near-duplicates among {len(values):,} images in memory")
     thumbs = torch.cat([_to_thumbnails(part) for part in torch.split(values, 1024)])
     sizes = np.tile(np.array(values.shape[2:]), (len(values), 1))
     return Duplicates(exact, near_duplicates(thumbs, sizes, {b for _, b in exact}), {}, True)

@@ -21,7 +21,7 @@ from snellen.data.splits import make_splits
 MAX_NAMES = 5  # names in a message; all are in `Finding.where`
 MIN_CLASS_RATIO = 0.2  # smaller classes, relative to the largest, are reported
 MIN_SAMPLES, MIN_TEST_SAMPLES_PER_CLASS = 1000, 20  # fewer are reported
-DEFERRED = "not checked yet: "
+DEFERRED = "Not checked yet: "
 _FOLDS = "Use --folds 5 to test on every sample once."
 _RANGE_SAMPLE_SIZE = 64  # images of more than 8 bits that are read for their range
 
@@ -29,12 +29,15 @@ _RANGE_SAMPLE_SIZE = 64  # images of more than 8 bits that are read for their ra
 def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
     """Exact and near copies, near copies with two labels, and leakage between given splits."""
     findings = []
-    for kind, word, pairs in (("copies", "exact", copies.exact), ("near-copies", "near", copies.near)):
+    for kind, word, pairs in (
+        ("copies", "Exact duplicates", copies.exact),
+        ("near-copies", "Near-duplicates", copies.near),
+    ):
         if pairs:
             findings.append(
                 Finding(
                     kind=kind,
-                    message=f"{len(pairs)} {word} copies: {describe_pairs(raw, pairs)}",
+                    message=f"{word} ({len(pairs)}): {describe_pairs(raw, pairs)}",
                     remedy="They stay in one split; remove them if they should not count twice.",
                     severity="note" if kind == "copies" else "warning",
                     where=tuple(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in pairs),
@@ -48,7 +51,8 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
             findings.append(
                 Finding(
                     kind="two-labels",
-                    message=f"{len(conflicting)} near copies have two labels: {describe_pairs(raw, conflicting)}",
+                    message=f"Near-duplicates with conflicting labels ({len(conflicting)}): "
+                    f"{describe_pairs(raw, conflicting)}",
                     remedy="Check these images: one of the labels may be wrong.",
                     where=tuple(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in conflicting),
                     count=len(conflicting),
@@ -91,7 +95,7 @@ def leakage_findings(source: Source, given: np.ndarray, copies: Duplicates) -> l
     return [
         Finding(
             kind="leakage",
-            message=f"{part} are also in an earlier split ({num_exact} exact copies): "
+            message=f"{part} are duplicates of samples in an earlier split ({num_exact} exact): "
             f"{names}{and_more(len(leaked_ids))}",
             remedy="Remove them from one split: test results are too optimistic.",
             where=tuple(source.name(int(id)) for id in leaked_ids),
@@ -169,8 +173,8 @@ def conversion_findings(source: object) -> list[Finding]:
         findings.append(
             Finding(
                 kind="depths",
-                message=f"the images have several depths ({mix}); values are unchanged",
-                remedy="Save all at one depth if their grey levels should be comparable.",
+                message=f"The images have several bit depths ({mix}); values are unchanged",
+                remedy="Save all at one bit depth if their grey levels should be comparable.",
             )
         )
     return [*findings, *_value_range_findings(source)] if source.dtype != "uint8" else findings
@@ -184,7 +188,7 @@ def size_findings(raw: RawDataset) -> list[Finding]:
     others: list[str] = []
     if typical_size.is_majority:
         sizes = ", ".join(f"{n:,} of {w}x{h}" for (h, w), n in counts.most_common(MAX_NAMES))
-        message = f"the images have {len(counts):,} sizes: {sizes}{and_more(len(counts))}"
+        message = f"The images have {len(counts):,} sizes: {sizes}{and_more(len(counts))}"
         others = [
             raw.source.name(i)
             for i, h in enumerate(raw.source.headers)
@@ -193,7 +197,7 @@ def size_findings(raw: RawDataset) -> list[Finding]:
     else:
         smallest, largest = (pick(counts, key=lambda size: (size[0] * size[1], size)) for pick in (min, max))
         message = (
-            f"the images have {len(counts):,} sizes, {smallest[1]}x{smallest[0]} to {largest[1]}x{largest[0]}; "
+            f"The images have {len(counts):,} sizes, {smallest[1]}x{smallest[0]} to {largest[1]}x{largest[0]}; "
             f"median {width}x{height}"
         )
     remedy = f"Models with a fixed input size read all at {width}x{height} or less; set another with --image-size."
@@ -227,7 +231,7 @@ def _value_range_findings(source: ImageFiles) -> list[Finding]:
             kind="range",
             message=f"{source.dtype} images: 99.8 % of the values are in {low:g} ... {high:g} "
             f"({len(ids)} of {len(source)} images read)",
-            remedy="The depth is unchanged; set another range with --range.",
+            remedy="The bit depth is unchanged; set another range with --range.",
             severity="note",
             extra={"low": low, "high": high},
         )
@@ -261,7 +265,7 @@ def few_samples_findings(raw: RawDataset) -> list[Finding]:
     has_given_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())  # folds would ignore these
     remedy = "Add samples for a more precise test." if has_given_splits else _FOLDS
     if not isinstance(raw.target, Classes) or raw.truth is None:
-        message = f"{len(raw.source)} samples, {len(make_splits(raw)['test'])} of them for the test"
+        message = f"{len(raw.source)} samples, {len(make_splits(raw)['test'])} of them in the test split"
         too_few = len(raw.source) < MIN_SAMPLES
         return [Finding(kind="few-samples", message=message, remedy=remedy, severity="note")] if too_few else []
     counts = torch.bincount(raw.truth, minlength=len(raw.target.names))
@@ -280,9 +284,9 @@ def few_samples_findings(raw: RawDataset) -> list[Finding]:
     return [
         Finding(
             kind="few-samples",
-            message=f"{len(raw.source)} samples, {len(test)} of them for the test, "
+            message=f"{len(raw.source)} samples, {len(test)} of them in the test split, "
             f"{class_counts[rarest]} of class {raw.target.names[rarest]}: "
-            f"the 95 % confidence interval of an accuracy of 90 % is ± {half:.1f} %",
+            f"the 95 % confidence interval of an accuracy of 90 % is ± {half:.1f} percentage points",
             remedy=remedy,
             severity="note",
             extra={"test": len(test), "half_width": half},
@@ -304,7 +308,7 @@ def unused_files_findings(skipped: Sequence[Skipped]) -> list[Finding]:
     return [
         Finding(
             kind="stray",
-            message=f"{len(skipped)} files are not used: {first}",
+            message=f"{len(skipped)} files are skipped: {first}",
             remedy=skipped[0].remedy,
             where=tuple(entry.path for entry in skipped),
             count=len(skipped),

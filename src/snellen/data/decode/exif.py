@@ -58,9 +58,8 @@ def object_orientations(source: ImageFiles, sizes: np.ndarray) -> tuple[np.ndarr
             kind="turned-objects",
             severity="note",
             count=num_images,
-            message=f"{num_images} images are rotated by their EXIF "
-            f"orientation: the objects of {num_rotated} are rotated too, those of {num_images - num_rotated} are not "
-            f"(for {len(ambiguous)} the annotations do not determine it)",
+            message=f"{num_images} images have an EXIF rotation. It is applied to the annotations of {num_rotated}, "
+            f"not to those of {num_images - num_rotated} ({len(ambiguous)} are ambiguous)",
             remedy="Save the images upright if boxes are misplaced.",
         )
     ]

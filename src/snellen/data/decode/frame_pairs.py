@@ -109,7 +109,7 @@ def _pair_header(first: ImageFiles, second: ImageFiles, k: int) -> Header | Unus
     if (first_header.height, first_header.width) != (second_header.height, second_header.width):
         return UnusableFile(
             "corrupt",
-            f"is {first_header.width}x{first_header.height} pixels, "
+            f"has {first_header.width}x{first_header.height} pixels, "
             f"its second frame {second.name(k)} {second_header.width}x{second_header.height}",
             "Give frames of one size.",
         )

@@ -289,4 +289,4 @@ def _apply(x: Tensor, preprocessing: Preprocessing) -> Tensor:
     try:
         return apply_preprocessing(x[None], preprocessing)[0].contiguous()
     except DataError as error:
-        raise UnusableFile("channels", error.cause, "Convert it first.") from error
+        raise UnusableFile("channels", error.cause, error.remedy) from error

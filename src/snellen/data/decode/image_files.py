@@ -85,8 +85,8 @@ class ImageFiles:
             if image.shape != first:
                 first_name = self.name(int(ids[0]))
                 raise DataError(
-                    f"{first_name} has {_shape(first)}, {self.name(id)} {_shape(image.shape)}",
-                    "Read all at one size with --image-size and with one number of channels.",
+                    f"Images differ in shape: {first_name} {_shape(first)}, {self.name(id)} {_shape(image.shape)}",
+                    "Use --image-size for one size; convert all to one number of channels.",
                 )
         return torch.stack(decoded) if decoded else torch.zeros(0, *first, dtype=dtype)  # (B, C, H, W)
 
@@ -162,7 +162,7 @@ def open_images(root: Path, files: Sequence[File], pages: Pages | None = None) -
     if pages == "each":
         raise UsageError(
             "--pages each applies only to images in class folders and to tables of image names",
-            "This data has one annotation per file: choose --pages first or --pages max.",
+            "This data has one annotation per file: use --pages first or --pages max.",
         )
     headers = _cached_facts(root, files, "header", image_decoder.header)
     return ImageFiles(root, files, [_with_pages(header, pages) for header in headers], pages)
@@ -192,7 +192,7 @@ def validate_pages(pages: str | None) -> str | None:
     """Validate `--pages`. Raises UsageError for an unknown value."""
     if pages not in (None, "first", "max", "each"):
         reason = " needs volumetric models, which are not available" if pages == "volume" else " is unknown"
-        raise UsageError(f"--pages {pages}{reason}", "Choose --pages first, max or each.")
+        raise UsageError(f"--pages {pages}{reason}", "Use --pages first, max or each.")
     return pages
 
 

@@ -70,7 +70,7 @@ def _open_npz(path: Path) -> ArrayFile:
             total = sum(info.file_size for info in members)
             if total > available_memory():
                 raise DataError(
-                    f"{path} needs {total:,} bytes of memory, {available_memory():,} are free",
+                    f"{path} needs {total:,} bytes of memory, of which {available_memory():,} are free",
                     "Write it as HDF5, which is read from disk sample by sample.",
                 )
             for info in members:
@@ -158,7 +158,10 @@ def _open_hdf5(path: Path) -> ArrayFile:
                 array = file[name]
                 size = math.prod(array.shape) * array.dtype.itemsize
                 if size > available_memory():
-                    raise DataError(f"{path}: {name!r} has {size:,} bytes, {available_memory():,} are free", _AGAIN)
+                    raise DataError(
+                        f"{path}: {name!r} needs {size:,} bytes of memory, of which {available_memory():,} are free",
+                        _AGAIN,
+                    )
                 if h5py.check_string_dtype(array.dtype) is not None:
                     return np.asarray(array.asstr(errors="replace")[()], dtype=str)
                 return np.asarray(array[()])

@@ -171,7 +171,7 @@ def _categories(entries: Sequence[dict[str, Any]], path: Path) -> dict[Any, Coco
         points = entry.get("keypoints") or []
         if not isinstance(points, list) or not all(isinstance(point, str) and is_name(point) for point in points):
             raise DataError(
-                f"{path}: category {short_repr(name)} has keypoints {short_repr(points)}", "Name each keypoint."
+                f"{path}: category {short_repr(name)} has invalid keypoints {short_repr(points)}", "Name each keypoint."
             )
         categories[id] = CocoCategory(name, tuple(points), _bones(entry.get("skeleton") or [], len(points), name, path))
     if not categories:
@@ -185,7 +185,8 @@ def _bones(skeleton: Any, count: int, name: str, path: Path) -> tuple[tuple[int,
         pairs = [(int(a), int(b)) for a, b in skeleton]
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{path}: category {short_repr(name)} has a skeleton {short_repr(skeleton)}", "Give pairs of keypoints."
+            f"{path}: category {short_repr(name)} has an invalid skeleton {short_repr(skeleton)}",
+            "Give pairs of keypoints.",
         ) from error
     start = 0 if any(0 in pair for pair in pairs) else 1
     if any(not start <= end < count + start for pair in pairs for end in pair):

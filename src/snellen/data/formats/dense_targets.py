@@ -45,7 +45,7 @@ _NOTES = {
 _JSON = 'set metres with depth.json: {"scale": metres per unit}'
 _SHARED_VIDEO = Finding(
     kind="leakage",
-    message="samples of one video share frames, and lie in several splits",
+    message="Samples of one video share frames, and lie in several splits",
     remedy="Put each video into one of train, val and test: the test error is too optimistic.",
 )
 
@@ -87,7 +87,7 @@ def open_dense_targets(root: Path, matched: MatchedFiles, kind: str, options: Op
     channels = {info.channels for info in pairs.map_infos if info is not None}
     if len(channels) > 1:
         raise DataError(
-            f"{root}: {kind} maps have {' and '.join(map(str, sorted(channels)))} channels",
+            f"{root}: the {kind} targets have {' and '.join(map(str, sorted(channels)))} channels",
             "Save all with the same number.",
         )
     target = _target(kind, max(channels, default=1), scale)
@@ -214,7 +214,7 @@ def _frames(root: Path, matched: MatchedFiles) -> tuple[dict[Key, File], dict[Ke
             maps[pair[0]], second_frames[pair[0]] = file, matched.images[pair[1]]
     if not second_frames:
         raise DataError(
-            f"{root}: no flow map has two frames",
+            f"{root}: no flow target has two frames",
             "Name them a_img1.png, a_img2.png, a_flow.flo; or images/1.png, images/2.png, flow/1.flo.",
         )
     return maps, second_frames

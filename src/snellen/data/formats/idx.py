@@ -94,7 +94,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if len(names) <= y.max():
         names = tuple(str(k) for k in range(int(y.max()) + 1))
     if y.min() < 0:
-        raise DataError(f"{path} has a label of {y.min()}", "Labels are 0 and up.")
+        raise DataError(f"{path} has the negative label {y.min()}", "Labels are 0 and up.")
     splits = np.concatenate(split_indices)
     return RawDataset(
         source=ArraySource(torch.from_numpy(np.ascontiguousarray(x[:, None])), "image"),

@@ -66,19 +66,23 @@ def _kind(root: Path, matched: MatchedFiles, options: OpenOptions) -> str:
         kind = options.target[0]
         if len(options.target) > 1 or kind not in KINDS:
             raise UsageError(
-                f"--target {','.join(options.target)} is not a kind of map", suggest_name(kind, list(KINDS))
+                f"--target {','.join(options.target)} is neither a kind of mask nor of dense target",
+                suggest_name(kind, list(KINDS)),
             )
         if ("masks" if kind in MASKS else kind) not in kinds:
-            raise UsageError(f"{root} has no maps of {kind}", f"It has {', '.join(kinds) or 'none'}.")
+            raise UsageError(f"{root} has no masks or dense targets of {kind}", f"It has {', '.join(kinds) or 'none'}.")
         return kind
     if not kinds or not matched.images:
         raise DataError(
-            f"{root} holds no image with a map ({len(matched.images)} images)",
+            f"{root} holds no image with a mask or dense target ({len(matched.images)} images)",
             "Put masks beside images: images/a.jpg with masks/a.png.",
         )
     if len(kinds) > 1:
         first = "classes" if kinds[0] == "masks" else kinds[0]
-        raise DataError(f"{root} has maps of several kinds: {', '.join(kinds)}", f"Choose one, e.g. --target {first}.")
+        raise DataError(
+            f"{root} has masks or dense targets of several kinds: {', '.join(kinds)}",
+            f"Choose one, e.g. --target {first}.",
+        )
     return "classes" if kinds[0] == "masks" else kinds[0]
 
 

@@ -70,7 +70,7 @@ def _npy(path: Path) -> np.ndarray:
             "Save it as (H, W) or (H, W, C) floats.",
         )
     if values.size > 4 * MAX_PIXELS:
-        raise UnusableFile("corrupt", f"has {values.size:,} values", "Crop or scale it first.")
+        raise UnusableFile("corrupt", f"has too many values: {values.size:,}", "Crop or scale it first.")
     return np.array(values)
 
 
@@ -96,7 +96,7 @@ def _flo(content: bytes) -> np.ndarray:
 
 def _floats(content: bytes, height: int, width: int, channels: int, byte_order: str) -> np.ndarray:
     if min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise UnusableFile("corrupt", f"declares {width:,}x{height:,} pixels", _AGAIN)
+        raise UnusableFile("corrupt", f"has an invalid header: {width:,}x{height:,} pixels", _AGAIN)
     if len(content) != 4 * height * width * channels:
         raise UnusableFile(
             "corrupt",

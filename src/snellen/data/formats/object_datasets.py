@@ -107,7 +107,8 @@ def _recognised_as(source: ImageFiles, table: ObjectTable, info: ObjectDatasetIn
     )
     note = f"; {info.note}" if info.note else ""
     return (
-        f"{info.name}: {len(table.image_index):,} objects of {len(info.target.names)} classes in {len(source):,} "
+        f"{info.name}: {len(table.image_index):,} objects of {len(info.target.names)} "
+        f"class{'es' if len(info.target.names) != 1 else ''} in {len(source):,} "
         f"images{given}{note}"
     )
 

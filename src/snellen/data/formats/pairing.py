@@ -173,7 +173,11 @@ class PairedImages(Generic[H]):
         strays = [
             *self.skipped,
             *(
-                Skipped(file.path, "lies with neither images nor maps", "Move it to them, or out of the data.")
+                Skipped(
+                    file.path,
+                    "lies with neither images nor masks or dense targets",
+                    "Move it to them, or out of the data.",
+                )
                 for file in matched.strays
             ),
         ]
@@ -309,7 +313,7 @@ def _findings(unpaired: Sequence[Skipped], strays: Sequence[Skipped], unread: in
                 kind="stray",
                 remedy=strays[0].remedy,
                 count=len(strays),
-                message=f"{len(strays)} files are not used: {_first(strays)}",
+                message=f"{len(strays)} files are skipped: {_first(strays)}",
                 where=tuple(entry.path for entry in strays),
             )
         )

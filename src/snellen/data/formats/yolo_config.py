@@ -94,7 +94,7 @@ def _yaml(file: Path) -> dict[Any, Any]:
 def _entries(content: Any, file: Path, word: str) -> list[str]:
     entries = content if isinstance(content, list) else [] if content is None or content == "" else [content]
     if not all(isinstance(entry, str) and entry for entry in entries):
-        raise DataError(f"{file} has {word}: {short_repr(content)}, which is not a folder", _FIX)
+        raise DataError(f"{file} has an invalid {word}: {short_repr(content)}, which is not a folder", _FIX)
     return entries
 
 
@@ -161,7 +161,9 @@ def _shape(content: Any, file: Path) -> tuple[int, int] | None:
         or content[1] not in (2, 3)
         or not 0 < content[0] <= 10_000
     ):
-        raise DataError(f"{file} has kpt_shape: {short_repr(content)}", "Write [number of keypoints, 2 or 3].")
+        raise DataError(
+            f"{file} has an invalid kpt_shape: {short_repr(content)}", "Write [number of keypoints, 2 or 3]."
+        )
     return content[0], content[1]
 
 
@@ -176,6 +178,7 @@ def _flips(content: Mapping[Any, Any], file: Path) -> tuple[int, ...]:
         or any(flips[flips[k]] != k for k in flips)
     ):
         raise DataError(
-            f"{file} has flip_idx: {short_repr(flips)}", "Give for each keypoint the index of its mirror image."
+            f"{file} has an invalid flip_idx: {short_repr(flips)}",
+            "Give for each keypoint the index of its mirror image.",
         )
     return tuple(flips)

@@ -23,7 +23,7 @@ class Rung:
         reason: why the model failed or was refused, or a remark.
         parameters, multiply_adds, seconds_learning, milliseconds_a_prediction, peak_memory_bytes,
             seconds_judging: cost; the last is the evaluation time of the validation split.
-        on_frontier: on the Pareto frontier: no other model is both better and cheaper.
+        on_frontier: on the Pareto frontier of multiply-adds and validation result.
         folder: of the run, as the user would type it; "" if there is none.
     """
 
@@ -47,12 +47,12 @@ def ladder_page(title: str, rungs: Sequence[Rung], advice: str, best_sections: s
 
     Args:
         title: "The ladder on mnist".
-        rungs: smallest first, including those that failed.
+        rungs: from simple to complex, including those that failed.
         advice: the recommended model and why, in a sentence.
         best_sections, data_sections: HTML, from `best_model_sections` of the best run and `data_section`.
     """
     trained = sum(rung.headline is not None for rung in rungs)
-    subject = f"{trained} model{'s' if trained != 1 else ''}, smallest first"
+    subject = f"{trained} model{'s' if trained != 1 else ''}, from simple to complex"
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape_nowrap(advice)}</p>'
     return page(title, subject, header, "\n".join([ladder_sections(rungs), best_sections, data_sections]))
 
@@ -61,7 +61,7 @@ def ladder_sections(rungs: Sequence[Rung]) -> str:
     """The table of all models and the plots of the headline metric against cost."""
     measured = [rung for rung in rungs if rung.headline is not None and rung.headline.value is not None]
     over = next((rung.headline.over for rung in measured if rung.headline and rung.headline.over), "")
-    frontier = "● marks the Pareto frontier: no other model is both better and cheaper."
+    frontier = "● marks the Pareto frontier of multiply-adds and validation result."
     caption = f"± is half the width of the 95 % confidence interval over {over}. {frontier}" if over else frontier
     plots = "".join(
         view_html.html(plot)
@@ -89,7 +89,7 @@ def cost_plot(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
     if len(known) < 2:
         return None
     series = []
-    for label, on_frontier in (("Pareto frontier", True), ("other models", False)):
+    for label, on_frontier in (("Pareto frontier (multiply-adds, validation)", True), ("other models", False)):
         points = [(x, rung) for x, rung in known if rung.on_frontier is on_frontier]
         metrics = [rung.headline for _, rung in points if rung.headline is not None]
         if metrics:
@@ -106,9 +106,9 @@ def cost_plot(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
     first = known[0][1].headline
     unit = "%" if first is not None and first.percent else first.unit if first is not None else ""
     return Plot(
-        title=f"Headline metric against {axis.removesuffix(' [s]')}",
+        title=f"Test result against {axis.removesuffix(' [s]')}",
         x=axis,
-        y=f"headline metric [{unit}]" if unit else "headline metric",
+        y=f"test result [{unit}]" if unit else "test result",
         style="points",
         log_x=True,
         series=series,
@@ -122,7 +122,7 @@ def _scaled(metric: Metric, value: float | None) -> float | None:
 def _table(rungs: Sequence[Rung]) -> str:
     head = "".join(
         f'<th class="n">{column}</th>'
-        for column in ("test result", "parameters", "multiply-adds", "training", "per prediction", "peak memory")
+        for column in ("test result", "parameters", "multiply-adds", "training time", "latency", "peak process memory")
     )
     rows = "".join(map(_row, rungs))
     return (
@@ -137,7 +137,11 @@ def _row(rung: Rung) -> str:
             f'<tr class="out"><td>{escape_name(rung.name)}</td>'
             f'<td colspan="6">{escape_nowrap(rung.reason or "not measured")}</td></tr>'
         )
-    mark = '<span class="mark" title="on the Pareto frontier">●</span> ' if rung.on_frontier else ""
+    mark = (
+        '<span class="mark" title="on the Pareto frontier of multiply-adds and validation result">●</span> '
+        if rung.on_frontier
+        else ""
+    )
     cells = [
         escape_nowrap(str(rung.headline)),
         "–" if rung.parameters is None else format_count(rung.parameters),

@@ -57,7 +57,7 @@ def page(title: str, subject: str, header: str, body: str) -> str:
 <body>
 <main>
 <header>
-<div class="chart" aria-hidden="true">{chart}</div>
+<div class="chart" role="img" aria-label="Snellen">{chart}</div>
 <div><p class="over">{escape(subject)}</p>{header}</div>
 </header>
 {body}

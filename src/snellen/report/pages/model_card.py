@@ -37,8 +37,7 @@ def model_card(summary: RunSummary) -> str:
     )
     rows = "".join(f"| {escape_markdown(key)} | {escape_markdown(str(metric))} |\n" for key, metric in metrics.items())
     findings = "".join(
-        f"- {escape_markdown(finding.message)} {escape_markdown(finding.remedy)}\n"
-        for finding in [*summary.findings, *summary.data.findings]
+        f"- {escape_markdown(finding.text)}\n" for finding in [*summary.findings, *summary.data.findings]
     )
     samples = f"{format_number(spec.sizes.get(summary.split, 0))} {SPLITS[summary.split]} {sample_noun(spec)}"
     weights = f"{format_count(summary.cost['parameters'])} parameters. " if summary.cost.get("parameters") else ""
@@ -58,7 +57,8 @@ def model_card(summary: RunSummary) -> str:
 
 ## Metrics
 
-Evaluated on {samples}. ± is half the width of the 95 % confidence interval.
+Evaluated on {samples}. ± is half the width of the 95 % confidence interval; values without an
+interval have none computed.
 
 | metric | value |
 |---|---|
@@ -107,9 +107,9 @@ def _output_description(summary: RunSummary) -> str:
     if isinstance(target, Classes | Labels):
         shown = ", ".join(map(escape_markdown, target.names[:20]))
         more = f" and {format_number(len(target.names) - 20)} more" if len(target.names) > 20 else ""
-        return f" {'One of' if isinstance(target, Classes) else 'Any of'} {shown}{more}."
+        return f" {'Classes' if isinstance(target, Classes) else 'Labels'}: {shown}{more}."
     if isinstance(target, Boxes):
-        return f" Any number of {', '.join(map(escape_markdown, target.names[:20]))}."
+        return f" Classes: {', '.join(map(escape_markdown, target.names[:20]))}."
     if isinstance(target, Numbers):
         return f" It predicts {', '.join(map(escape_markdown, target.names))}."
     return ""

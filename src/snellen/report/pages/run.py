@@ -35,7 +35,8 @@ def report_html(summary: RunSummary) -> str:
 def best_model_sections(summary: RunSummary) -> str:
     """Sections on the best model of a ladder, for a page with its own header."""
     lines = header_html(summary).replace("<h1>", '<p class="figure">').replace("</h1>", "</p>")
-    return Section(title=f"Best model: {summary.record.learner}", body=lines).html() + model_sections(summary)
+    title = f"Best validation result: {summary.record.learner}"
+    return Section(title=title, body=lines).html() + model_sections(summary)
 
 
 def write_report(folder: Path, summary: RunSummary) -> Path:

@@ -10,6 +10,7 @@ from snellen.core import settings as core_settings
 from snellen.core.spec import Boxes, Labels, Numbers, PixelClasses, PixelNumbers
 from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
 from snellen.data.dataset import SPLITS, Dataset, Labelled
+from snellen.data.names import FILE_COUNTS
 from snellen.report import view_html
 from snellen.report.html_text import (
     escape,
@@ -77,7 +78,7 @@ def data_section(data: Dataset[Labelled]) -> str:
     )
     counts = ", ".join(f"{format_number(n)} {_kind_of_file(kind)}" for kind, n in data.files.items())
     files = f'<p class="small">Files: {escape(counts)}.</p>' if counts else ""
-    findings = findings_html(data.findings) if data.findings else '<p class="good">No problems found in the data.</p>'
+    findings = findings_html(data.findings) if data.findings else '<p class="good">No findings in the data.</p>'
     return Section(title="Data", body=recognised + files + _splits_html(data) + findings).html()
 
 
@@ -111,7 +112,8 @@ def diagnosis_html(findings: Sequence[Finding], notes: Mapping[str, Any], data: 
     if notes.get("converged") is False:
         return "<p>Training did not converge: training samples were still misclassified in the last epoch.</p>"
     checks = CHECKS if data.annotations is None else DENSE_AND_DETECTION_CHECKS
-    return f'<p><span class="good">No problems found.</span> Checked: {escape(checks)}.</p>'
+    intro = '<span class="good">No findings.</span> Checks, where they apply to this model and task:'
+    return f"<p>{intro} {escape(checks)}.</p>"
 
 
 def findings_html(findings: Sequence[Finding]) -> str:
@@ -150,8 +152,8 @@ def cost_html(cost: Mapping[str, Any]) -> str:
         ("parameters", format_count, "parameters"),
         ("multiply_adds", format_count, "multiply-adds per sample"),
         ("seconds_learning", format_duration, "training time"),
-        ("milliseconds_a_prediction", lambda ms: f"{ms:.3g} ms", "per prediction"),
-        ("peak_memory_bytes", format_bytes, "peak memory"),
+        ("milliseconds_a_prediction", lambda ms: f"{ms:.3g} ms", "latency of one sample"),
+        ("peak_memory_bytes", format_bytes, "peak process memory (RSS)"),
     ]
     items = "".join(
         f"<div><dd>{escape(format_value(cost[key]))}</dd><dt>{label}</dt></div>"
@@ -190,7 +192,10 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
         [key, *(_metric_text(metrics[s].get(key)) for s in splits), _metric_text(baseline.get(key))] for key in names
     ]
     columns = ["metric", *(SPLIT_WORDS[s] for s in splits), f"baseline, {SPLIT_WORDS[split]}"]
-    caption = "± is half the width of the 95 % confidence interval over samples."
+    caption = (
+        "± is half the width of the 95 % confidence interval over samples. Values without an interval have none "
+        "computed."
+    )
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
@@ -219,7 +224,8 @@ def rerun_command(summary: RunSummary) -> str:
 
 
 def _kind_of_file(kind: str) -> str:
-    return kind.replace("_", " ")
+    """The displayed name of a count of `Dataset.files`."""
+    return FILE_COUNTS.get(kind, kind.replace("_", " "))
 
 
 def _splits_html(data: Dataset[Labelled]) -> str:

@@ -32,7 +32,7 @@ def study_page(title: str, verdict: str, caption: str, tables: Sequence[Table], 
         [
             *(Section(title=section.title, body=section.body + note) for section in first),
             Section(
-                title="Headline metric against each setting",
+                title="Validation result against each setting",
                 body=f'<div class="plots">{plots_html}</div>' if plots_html else "",
             ),
             *rest,

@@ -18,6 +18,7 @@ _HEADLINES = {
     "mask AP": "{m} average precision of masks over {n} {s} {w}",
     "keypoint AP": "{m} average precision of keypoints over {n} {s} {w}",
     "mean absolute error": "{m} mean absolute error over {n} {s} {w}",
+    "abs-rel": "{m} absolute relative error (AbsRel) over {n} {s} {w}",
     "R2": "{m} of the variance explained, over {n} {s} {w}",
 }
 
@@ -50,23 +51,26 @@ def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec)
     method = (
         "the mean of the training targets"
         if isinstance(spec.target, Numbers)
-        else "typical boxes of the training objects"
+        else "the k-means centres of the training boxes"
         if isinstance(spec.target, Boxes)
-        else "a typical value for every pixel"
+        else "the same constant at every pixel"
         if isinstance(spec.target, PixelNumbers)
-        else "the most frequent class for every pixel"
+        else "the most frequent class at every pixel"
         if isinstance(spec.target, PixelClasses)
-        else "class frequencies only"
+        else "the class frequencies of the training split"
     )
     baseline = f"the baseline (predicts {method}): {_without_interval(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if reference_metrics.significantly_better(ours, theirs):
         difference = _difference(name, ours, theirs)
         if (reference_metrics.skill_score(ours, theirs) or 0) <= reference_metrics.MIN_SKILL_SCORE:
-            return f"Significantly, but only slightly better than {baseline}; {difference}.", "warning"
-        return f"Significantly better than {baseline}; {difference}.", "good"
+            return (
+                f"Only slightly better than {baseline}, outside the 95 % confidence interval; {difference}.",
+                "warning",
+            )
+        return f"Better than {baseline}, outside the 95 % confidence interval; {difference}.", "good"
     if better:
-        return f"Not significantly better than {baseline}, which lies within the confidence interval.", "warning"
+        return f"Better than {baseline}, but within the 95 % confidence interval.", "warning"
     return f"Not better than {baseline}.", "warning"
 
 
@@ -87,4 +91,4 @@ def _difference(name: str, ours: Metric, theirs: Metric) -> str:
         ratio = float(f"{(1 - theirs.value) / (1 - ours.value):.2g}")
         return f"the baseline makes {ratio:g} times as many errors"
     step = 100 * (ours.value - theirs.value) if ours.percent else ours.value - theirs.value
-    return f"better by {step:.3g} points" if ours.percent else f"better by {step:.3g}"
+    return f"better by {step:.3g} percentage points" if ours.percent else f"better by {step:.3g}"

@@ -27,7 +27,8 @@ class ModuleClassifierSettings:
     """Settings of a user's PyTorch module."""
 
     image_size: int | None = None
-    """Image size: side in pixels that images are resized to; auto: their typical size, at most 128."""
+    """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
+    median), at most 128."""
     training: TrainingSettings = TrainingSettings(epochs=20)
     augment: Augment = Augment()
     class_balance: ClassBalanceSettings = ClassBalanceSettings()

@@ -43,7 +43,8 @@ class MLPClassifierSettings:
     backward: Literal["auto", "written", "autograd"] = "auto"
     """Backward pass: hand-written (faster, for plain ReLU layers) or autograd; auto: hand-written where possible."""
     image_size: Annotated[int, Limit(min=1)] | None = None
-    """Image size: side in pixels that images are resized to; auto: their typical size, at most 64."""
+    """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
+    median), at most 64."""
     training: TrainingSettings = TrainingSettings(epochs=15, lr=0.002)
     class_balance: ClassBalanceSettings = ClassBalanceSettings()
 

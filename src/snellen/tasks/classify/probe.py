@@ -108,7 +108,7 @@ class KNNProbe(nn.Module):
 
 def encoder_architecture(c: ProbeSettings) -> Architecture[object]:
     if c.encoder not in ARCHITECTURES:
-        raise UsageError(f"--encoder cannot be {c.encoder!r}", suggest_name(c.encoder, list(ARCHITECTURES)))
+        raise UsageError(f"Unknown encoder {c.encoder!r}", suggest_name(c.encoder, list(ARCHITECTURES)))
     return ARCHITECTURES[c.encoder]
 
 

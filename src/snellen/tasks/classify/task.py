@@ -76,7 +76,7 @@ def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) ->
     if len(not_finite):
         name = data.name(int(torch.cat(ids)[not_finite[0]]))
         raise Diverged(
-            f"{len(not_finite)} of {len(all_scores)} scores are not finite, first that of {name}",
+            f"{len(not_finite)} of {len(all_scores)} predictions are NaN or infinite, first: {name}",
             "Train with a smaller --lr, and check that sample.",
         )
     return {
@@ -173,7 +173,7 @@ def predict_batch(model: Classifier, x: Tensor, spec: Spec) -> list[PredictionDi
     with torch.inference_mode():
         scores = model.scores(x).double().cpu()
     if not bool(torch.isfinite(scores).all()):
-        raise Diverged("A score is not finite", "Train with a smaller --lr, and check that sample.")
+        raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that sample.")
     multi_label = isinstance(target, Labels)
     values = scores if not model.probabilistic else scores.sigmoid() if multi_label else scores.softmax(1)
     key = "probabilities" if model.probabilistic else "scores"
@@ -218,7 +218,7 @@ def export(model: Classifier, spec: Spec) -> ExportedModel:
 
 TASK: Task[Dataset[Labelled], Classifier] = Task(
     name="classify",
-    question="Which class is this?",
+    question="Which class belongs to each sample?",
     default=default,
     headline=headline,
     applies_to=lambda spec: isinstance(spec.target, Classes | Labels),

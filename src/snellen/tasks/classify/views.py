@@ -76,7 +76,8 @@ def _classes(table: Tensor, names: tuple[str, ...]) -> Table:
         title="Classes",
         columns=["class", "samples", "recall", "precision", "most confused with"],
         rows=rows,
-        caption="± is half of the 95 % interval over samples (Wilson).",
+        caption="± is half the width of the 95 % confidence interval over samples (Wilson), which is not centred on "
+        "the value.",
     )
 
 
@@ -106,7 +107,8 @@ def _calibration(scores: Tensor, truth: Tensor) -> Plot:
                 high=[i[1] for i in intervals],
             )
         ],
-        caption=f"On the diagonal, confidence equals accuracy. Expected calibration error {100 * error:.1f} %.",
+        caption="On the diagonal, confidence equals accuracy. Expected calibration error (ECE, 15 bins) "
+        f"{100 * error:.1f} %.",
     )
 
 
@@ -122,7 +124,7 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
     for predicted, true, confidence in zip(scores.argmax(1).tolist(), truth.tolist(), confidences, strict=True):
         captions.append(
             f"{names[true]} predicted as {names[predicted]}"
-            + (f" ({confidence:.0%})" if confidence is not None else "")
+            + (f" (probability {100 * confidence:.0f} %)" if confidence is not None else "")
         )
     return [_with_inputs("Worst errors", data, ids, captions)]
 
@@ -170,5 +172,6 @@ def _labels(predictions: Predictions, target: Labels) -> Table:
         title="Labels",
         columns=["label", "samples", "recall", "precision"],
         rows=rows,
-        caption="± is half of the 95 % interval over samples (Wilson).",
+        caption="± is half the width of the 95 % confidence interval over samples (Wilson), which is not centred on "
+        "the value.",
     )

@@ -24,8 +24,8 @@ class DenseRegressionLossSettings:
     """Dense regression loss."""
 
     loss: Literal["absolute", "squared", "huber", "scale-invariant"] | None = None
-    """Loss of an error in standard deviations; auto: absolute; for normals 1 − cosine, for edges balanced
-    cross-entropy, for flow the end-point error."""
+    """Loss of an error in standard deviations; auto: 1 − cosine for normals, balanced cross-entropy for edges,
+    end-point error for flow, else absolute."""
     log_depth: bool = True
     """Log depth: predict the logarithm of depths, so that relative errors count."""
 

@@ -66,7 +66,7 @@ def predict(model: DenseRegressor, data: Dataset[Labelled], split: str, run: Run
             predicted, true = apply_tiled(model.predict, scene.image[None])[0].cpu(), scene.truth.cpu()  # (T, H, W)
             if not bool(torch.isfinite(predicted).all()):
                 raise Diverged(
-                    f"The prediction for {data.name(scene.id)} is not finite",
+                    f"A prediction is NaN or infinite: {data.name(scene.id)}",
                     "Train with a smaller --lr, and check that image.",
                 )
             sums.append(suite.image_sums(predicted, true))
@@ -139,7 +139,7 @@ def predict_batch(model: DenseRegressor, x: Tensor, spec: Spec) -> list[Predicti
         for image in x:  # one at a time: the maps of many large images would not fit into memory
             predicted = apply_tiled(model.predict, image[None])[0].float().cpu()  # (T, H, W)
             if not bool(torch.isfinite(predicted).all()):
-                raise Diverged("A number is not finite", "Train with a smaller --lr, and check that image.")
+                raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that image.")
             predictions.append(encode_map(predicted, target_of(spec).names))
     return predictions
 
@@ -207,7 +207,7 @@ def export(model: DenseRegressor, spec: Spec) -> ExportedModel:
 
 TASK: Task[Dataset[Labelled], DenseRegressor] = Task(
     name="dense-regress",
-    question="How much is it, at every pixel?",
+    question="Which number belongs to each pixel?",
     default=lambda spec: "unet",
     headline=headline,
     applies_to=lambda spec: isinstance(spec.target, PixelNumbers),

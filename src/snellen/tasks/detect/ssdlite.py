@@ -62,7 +62,7 @@ def check_requirements(c: SSDLiteSettings, spec: Spec) -> None:
             raise UsageError(
                 f"{flag} {value} does not apply to ssdlite, which has a MobileNetV3 backbone, batch normalisation and "
                 "square input",
-                f"Leave {flag} out, or use --model retinanet.",
+                f"Omit {flag}, or use --model retinanet.",
             )
     check_weights(c.backbone_settings, PUBLISHED, "ssdlite")
 

@@ -16,7 +16,7 @@ def applies_to(spec: Spec) -> bool:
 TASK = detection_task(
     IOU_TYPES,
     name="detect",
-    question="Which objects are in the image, and where?",
+    question="Which objects are in each image, and where?",
     default="faster-rcnn",
     applies_to=applies_to,
 )

@@ -10,7 +10,7 @@ from snellen.tasks.keypoints.task import IOU_TYPES, TASK
 
 LEARNER = Learner[BaselineDetectorSettings, Dataset[Labelled], baseline.TypicalBoxes](
     name="baseline",
-    summary="Baseline: the typical boxes of the training set in every image; every other model must beat it.",
+    summary="Constant baseline: k-means centres of the training boxes, the same in every image.",
     source="k-means clustering of the training boxes",
     task=TASK,
     accepts=frozenset({"image"}),

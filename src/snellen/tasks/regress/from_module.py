@@ -33,7 +33,8 @@ class ModuleRegressorSettings:
     """Settings of a user's PyTorch module."""
 
     image_size: Annotated[int, Limit(min=1)] | None = None
-    """Image size: side in pixels that images are resized to; auto: their typical size, at most 128."""
+    """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
+    median), at most 128."""
     training: TrainingSettings = TrainingSettings(epochs=20)
     augment: Augment = Augment()
     loss_settings: RegressionLossSettings = RegressionLossSettings()

@@ -45,7 +45,8 @@ class MLPRegressorSettings:
     """Weight initialisation: standard deviation √(2/n) (he), 1/√n (lecun) or 0.01 (small) for n inputs; auto: he for
     ReLU, else PyTorch's default."""
     image_size: Annotated[int, Limit(min=1)] | None = None
-    """Image size: side in pixels that images are resized to; auto: their typical size, at most 64."""
+    """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
+    median), at most 64."""
     training: TrainingSettings = TrainingSettings(epochs=30, lr=0.003)
     loss_settings: RegressionLossSettings = RegressionLossSettings()
 

@@ -19,7 +19,8 @@ class RegressionLossSettings:
     """Regression loss."""
 
     loss: Literal["squared", "absolute", "huber"] = "squared"
-    """Loss of an error e, in standard deviations of the target: squared e², absolute |e|, huber e²/2 up to |e| = 1."""
+    """Loss of an error e in standard deviations of the target: squared, e²; absolute, |e|; huber, quadratic below
+    |e| = 1 and linear above."""
 
 
 class RegressionNetwork(nn.Module):

@@ -60,7 +60,7 @@ def predict(model: Regressor, data: Dataset[Labelled], split: str, run: Run) -> 
     if len(not_finite):
         name = data.name(int(torch.cat(ids)[not_finite[0]]))
         raise Diverged(
-            f"{len(not_finite)} of {len(predicted)} predictions are not finite, first that of {name}",
+            f"{len(not_finite)} of {len(predicted)} predictions are NaN or infinite, first: {name}",
             "Train with a smaller --lr, and check that sample.",
         )
     return {"said": predicted, "truth": torch.cat(truth), "ids": torch.cat(ids)}
@@ -99,7 +99,7 @@ def predict_batch(model: Regressor, x: Tensor, spec: Spec) -> list[PredictionDic
     with torch.inference_mode():
         predicted = model.predict(x).double().cpu()
     if not bool(torch.isfinite(predicted).all()):
-        raise Diverged("A prediction is not finite", "Train with a smaller --lr, and check that sample.")
+        raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that sample.")
     return [dict(zip(names, row, strict=True)) for row in predicted.tolist()]
 
 
@@ -172,7 +172,7 @@ def export(model: Regressor, spec: Spec) -> ExportedModel:
 
 TASK: Task[Dataset[Labelled], Regressor] = Task(
     name="regress",
-    question="How much?",
+    question="Which number belongs to each sample?",
     default=default,
     headline=headline,
     applies_to=lambda spec: isinstance(spec.target, Numbers),

@@ -58,7 +58,7 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
             scores = apply_tiled(model.scores, scene.image[None])[0]  # (K, H, W)
             if not bool(torch.isfinite(scores).all()):
                 raise Diverged(
-                    f"The scores of {data.name(scene.id)} are not finite",
+                    f"A prediction is NaN or infinite: {data.name(scene.id)}",
                     "Train with a smaller --lr, and check that image.",
                 )
             predicted = scores.argmax(0)
@@ -116,7 +116,7 @@ def predict_batch(model: Segmenter, x: Tensor, spec: Spec) -> list[PredictionDic
         for image in x:  # one at a time: the scores of many large images would not fit into memory
             scores = apply_tiled(model.scores, image[None])[0]  # (K, H, W)
             if not bool(torch.isfinite(scores).all()):
-                raise Diverged("A score is not finite", "Train with a smaller --lr, and check that image.")
+                raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that image.")
             predicted = scores.argmax(0).cpu()
             counts = torch.bincount(predicted.flatten(), minlength=len(scores)).tolist()
             class_counts = [
@@ -175,7 +175,7 @@ def export(model: Segmenter, spec: Spec) -> ExportedModel:
 
 TASK: Task[Dataset[Labelled], Segmenter] = Task(
     name="segment",
-    question="Which class is every pixel?",
+    question="Which class belongs to each pixel?",
     default=lambda spec: "unet",
     headline=lambda spec: "mean IoU",
     applies_to=lambda spec: isinstance(spec.target, PixelClasses),

@@ -49,7 +49,7 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
         caption = f"mean IoU {100 * value:.1f} %" if value == value else "without ground truth"
         lowest = torch.where(present[row], ious[row], torch.inf).argmin()
         if int(present[row].sum()) > 1:
-            caption += f", {names[int(lowest)]} {100 * float(ious[row, lowest]):.1f} %"
+            caption += f", IoU of {names[int(lowest)]} {100 * float(ious[row, lowest]):.1f} %"
         panels = (
             AnnotatedImage(values=x, low=low, high=high, classes=true, caption="ground truth"),
             AnnotatedImage(values=x, low=low, high=high, classes=maps[row][0].long(), caption="prediction"),
@@ -92,7 +92,7 @@ def _classes(tables: Tensor, names: tuple[str, ...]) -> Table:
         title="Classes",
         columns=columns,
         rows=rows,
-        caption="± is half of the 95 % interval over images (bootstrap).",
+        caption="± is half the width of the 95 % confidence interval over images (bootstrap).",
     )
 
 
