@@ -130,9 +130,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
             if step == 3:
                 model.weight.data[0, 0] = float("inf")
 
-    with pytest.raises(
-        Diverged, match=r"A weight of 'model' became NaN or infinite at step 3 of the training loop 'train'.*sample 3"
-    ):
+    with pytest.raises(Diverged, match=r"A weight of 'model' became NaN or infinite at step 3 of .* 'train'.*sample 3"):
         fit()
     assert finite_state(tmp_path)["done"] == 3
 
@@ -176,7 +174,9 @@ def test_out_of_memory_names_the_largest_batch_that_fits(limit: int, largest: st
     assert caught.value.exit_code == 4
     assert caught.value.cause == "Memory ran out in a training step with 32 samples per batch"
     expected = (
-        f"Use --batch-size {largest}: the largest that fits." if largest else "Use a smaller model or --image-size."
+        f"Use --batch-size {largest}: the largest that fits."
+        if largest
+        else "Use a smaller model or a smaller --image-size."
     )
     assert caught.value.remedy == expected
 

@@ -114,7 +114,7 @@ def fit(c: PerceptronSettings, data: Dataset[Labelled], model: Perceptron, run: 
     run.notes["converged"] = bool(mistakes == 0)
     if mistakes:
         run.message(
-            f"The perceptron did not converge: {int(mistakes):,} misclassified training samples in epoch {epochs}. "
+            f"The perceptron did not converge: {int(mistakes):,} errors (samples × classes) in epoch {epochs}. "
             "The classes are not linearly separable, or it needs more --epochs."
         )
     model.to(run.device)
