@@ -98,6 +98,8 @@ FORMER_FLAGS = [
     ("train moons --model softmax --epochs 1 --keep-test-closed", "--keep-test-closed is now --skip-test"),
     ("data data/masks --as pairs", "--as is now --data-format"),
     ("train data/depth --task pixels --model baseline", "pixels is now dense-regress"),
+    ("train moons --model mlp --epochs 1 --sampling each --average 0.9", "--average is now --ema-decay"),
+    ("study moons --model mlp --vary sampling=each,balanced --epochs 1 --seeds 1", ""),
 ]
 
 
@@ -105,7 +107,7 @@ FORMER_FLAGS = [
 def test_a_former_flag_answers_and_names_the_present_one(
     kept: Path, words: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = ["--out", "new"] if words.startswith("train") else []
+    out = [] if words.startswith("data") else ["--out", "new"]
     assert main([*words.split(), *out]) == 0
     assert line in capsys.readouterr().err
 

@@ -250,7 +250,8 @@ def parse_settings(
             raise UsageError(
                 f"{learner.name} has no setting --{name.replace('_', '-')}{also}", suggest_name(name, sorted(available))
             )
-        values[name] = available[name].parse(text)
+        setting = available[name]
+        values[name] = setting.parse(legacy_names.setting_value(text, setting.choices))
     return values
 
 

@@ -85,6 +85,12 @@ def setting_name(name: str, known: Collection[str]) -> str:
     return name if name in known else next((new for new in SETTINGS.get(name, ()) if new in known), name)
 
 
+def setting_value(text: str, choices: Collection[str]) -> str:
+    """The present form of a choice among those that a setting has; `text` itself if there is none."""
+    present = VALUES.get(text, text)
+    return present if text not in choices and present in choices else text
+
+
 def upgrade(plain: Any) -> Any:
     """JSON of schema 1 with the present names of classes and their fields."""
     if isinstance(plain, list):

@@ -12,7 +12,7 @@ from torch import nn
 from snellen.api import find_learner, find_task, unsupported_reason
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.learner import Learner
-from snellen.core.legacy_names import setting_name
+from snellen.core.legacy_names import setting_name, setting_value
 from snellen.core.settings import Setting, flatten, resolve
 from snellen.core.spec import Spec
 from snellen.tasks import LEARNERS
@@ -132,7 +132,10 @@ def _range_axis(setting: Setting, text: str) -> RangeAxis:
 def _choice_axis(setting: Setting, choices: Any) -> ChoiceAxis:
     if isinstance(choices, str):
         parts = [part for part in choices.split(",") if part]
-        values = [setting.parse(part.replace("+", ",") if setting.many else part) for part in parts]
+        values = [
+            setting.parse(part.replace("+", ",") if setting.many else setting_value(part, setting.choices))
+            for part in parts
+        ]
     elif isinstance(choices, list) or (isinstance(choices, tuple) and not setting.many):
         values = [setting.check(value) for value in choices]
     else:

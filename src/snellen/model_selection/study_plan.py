@@ -103,7 +103,12 @@ def _upgraded(state: Mapping[str, Any], learners: Sequence[AnyLearner]) -> dict[
     about = legacy_names.upgrade(dict(state["about"]))
     if isinstance(about.get("data"), dict):
         about["data"] = legacy_names.upgrade_origin(about["data"])
-    about["vary"] = {legacy_names.setting_name(name, known): texts for name, texts in about.get("vary", {}).items()}
+    about["vary"] = {
+        legacy_names.setting_name(name, known): texts
+        if isinstance(texts, str)
+        else [legacy_names.VALUES.get(text, text) for text in texts]
+        for name, texts in about.get("vary", {}).items()
+    }
     cells = [{**entry, "settings": legacy_names.upgrade_settings(entry["settings"], known)} for entry in state["cells"]]
     return {**state, "schema": SCHEMA, "about": about, "cells": cells}
 
