@@ -1,6 +1,6 @@
 """Screenshot for the README: the top of a report, down to its first worst predictions, as docs/ladder.png.
 
-    python docs/picture.py runs/ladder-mnist-1/report.html
+    python docs/picture.py runs/ladder-digits-1/report.html
 
 Requires Chromium (Debian: apt-get install chromium) and playwright, which the extra `test` installs.
 """
