@@ -122,7 +122,7 @@ def _scaled(metric: Metric, value: float | None) -> float | None:
 def _table(rungs: Sequence[Rung]) -> str:
     head = "".join(
         f'<th class="n">{column}</th>'
-        for column in ("test result", "parameters", "multiply-adds", "training time", "latency", "peak process memory")
+        for column in ("test result", "parameters", "multiply-adds", "training time", "latency", "peak RAM")
     )
     rows = "".join(map(_row, rungs))
     return (
