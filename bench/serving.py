@@ -211,7 +211,7 @@ BENCH = Bench(
     ours={
         f"{model}: {name}": functools.partial(serve_round, model, command, form_request)
         for model in SIDES
-        for name, command in (("snellen", ours), ("snellen --batch 16", batched))
+        for name, command in (("snellen", ours), ("snellen --batch-size 16", batched))
     },
     peers={
         f"{model}: {name}": functools.partial(serve_round, model, command, json_request)

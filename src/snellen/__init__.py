@@ -95,7 +95,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'snellen' has no attribute {name!r}")
+        former = {"Because": "Suggestion", "Machine": "RunOptions", "Trained": "TrainedRun"}
+        hint = f": it is now called {former[name]}" if name in former else ""
+        raise AttributeError(f"module 'snellen' has no attribute {name!r}{hint}")
     import importlib
 
     return getattr(importlib.import_module(_MODULES[name]), name)

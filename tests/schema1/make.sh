@@ -15,3 +15,4 @@ s ladder moons --budget 60 --models baseline,perceptron --out runs/ladder
 s study moons --model perceptron --vary rate=0.1,1 --passes 2 --seeds 1 --out runs/study
 snellen train data/masks --model unet --width 1 --depth 1 --cut 0.1 --turn --epochs 6 --save-every 0 --out runs/interrupted & p=$!
 while ! grep -q '' runs/interrupted/state/manifest.json 2>/dev/null; do sleep 0.02; done; kill -TERM $p; wait $p || echo "ended with $?"
+# custom-module: snellen.train("moons", model=nn.Sequential(nn.Linear(2, 2)), epochs=1, average=0.9), in Python

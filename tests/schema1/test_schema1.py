@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import squares
+from torch import nn
 
 import snellen
 from snellen.cli.main import main
 from snellen.core import legacy_names
+from snellen.core.errors import SnellenError
 from snellen.core.history import read_history
 from snellen.core.serialization import to_plain
-from snellen.core.settings import make, values
+from snellen.core.settings import flatten, make, values
 from snellen.tasks import LEARNERS
 
 HERE = Path(__file__).parent
@@ -86,7 +88,8 @@ def test_every_setting_has_a_present_name() -> None:
         for name, settings in learners.items():
             learner = LEARNERS[legacy_names.TASKS.get(task, task)][name]
             now = values(make(learner.settings, {}))
-            upgraded = legacy_names.upgrade_settings(settings, now)
+            known = {setting.name: setting for setting in flatten(learner.settings)}
+            upgraded = legacy_names.upgrade_settings(settings, known)
             assert set(upgraded) == set(now), (task, name)
             assert len(upgraded) == len(settings)
             assert to_plain(upgraded) == to_plain(now), (task, name)
@@ -98,6 +101,8 @@ FORMER_FLAGS = [
     ("train moons --model softmax --epochs 1 --keep-test-closed", "--keep-test-closed is now --skip-test"),
     ("data data/masks --as pairs", "--as is now --data-format"),
     ("train data/depth --task pixels --model baseline", "pixels is now dense-regress"),
+    ("train data/depth --task=pixels --model baseline", "--task=dense-regress"),
+    ("study moons --model perceptron --vary rate=0.1,1 --passes 1 --seeds 1", "--rate is now --lr"),
     ("train moons --model mlp --epochs 1 --sampling each --average 0.9", "--average is now --ema-decay"),
     ("study moons --model mlp --vary sampling=each,balanced --epochs 1 --seeds 1", ""),
 ]
@@ -119,3 +124,75 @@ def test_former_flags_are_not_in_the_help(capsys: pytest.CaptureFixture[str]) ->
         shown = capsys.readouterr().out
         assert not [flag for flag in flags if re.search(rf"{flag}(?![\w-])", shown)], verb
         assert all(present in shown for present in flags.values()), verb
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_of_a_plain_module_is_loaded_without_a_warning(kept: Path) -> None:
+    run = snellen.load(kept / "custom-module", learner=nn.Sequential(nn.Linear(2, 2)), device="cpu")
+    assert run.record.settings["ema_decay"] == 0.9
+    stored = json.loads((kept / "custom-module" / "metrics.json").read_text())["splits"]["test"]
+    assert run.evaluate()["accuracy"].value == pytest.approx(stored["accuracy"]["value"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "study moons --model perceptron --vary passes=1,2 --epochs 3 --seeds 1",
+        "study moons --model perceptron --vary rate=0.1,1 --vary lr=0.5,2 --seeds 1",
+        "study moons --model perceptron --vary lr=1,2 --passes 3 --epochs 2 --seeds 1",
+        "train moons --model softmax --epochs 1 --clip 1 --clip-grad 2",
+    ],
+)
+def test_a_setting_is_not_given_by_two_of_its_names(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words.split(), "--out", str(tmp_path / "new")]) == 2
+    assert "twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("former", [{"act": "tanh", "activation": "relu"}, {"zz": "x"}])
+def test_a_record_with_both_names_or_an_unknown_one_is_refused(kept: Path, former: dict[str, str]) -> None:
+    path = kept / "classify" / "run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "settings": {**record["settings"], **former}}))
+    with pytest.raises(SnellenError, match=r"act|zz"):
+        snellen.load(kept / "classify")
+
+
+def test_deeply_nested_json_is_an_unknown_key(kept: Path) -> None:
+    path = kept / "classify" / "run.json"
+    record = json.loads(path.read_text())
+    nested = "[" * 400 + "]" * 400
+    path.write_text(json.dumps({**record, "zz": 0}).replace('"zz": 0', f'"zz": {nested}'))
+    with pytest.raises(SnellenError, match="unknown key 'zz'"):
+        snellen.load(kept / "classify")
+
+
+DAMAGED = [{"vary": [1]}, {"cells": [1]}, {"cells": [{"model": "mlp"}]}, {"schema": 9}]
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_study_is_refused(kept: Path, damage: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    path = kept / "study" / "study.json"
+    state = json.loads(path.read_text())
+    state = {**state, "about": {**state["about"], **damage}} if "vary" in damage else {**state, **damage}
+    path.write_text(json.dumps(state))
+    words = "study moons --model perceptron --vary lr=0.1,1 --epochs 2 --seeds 1"
+    assert main([*words.split(), "--out", str(kept / "study")]) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_former_python_names_lead_to_the_present_ones(tmp_path: Path) -> None:
+    with pytest.raises(SnellenError) as caught:
+        snellen.train("moons", model="mlp", act="tanh", out=tmp_path / "new")
+    assert "now called activation" in caught.value.remedy
+    with pytest.raises(AttributeError, match="now called RunOptions"):
+        snellen.Machine  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_choices_of_other_settings_stay_as_they_are() -> None:
+    known = {setting.name: setting for setting in flatten(LEARNERS["classify"]["mlp"].settings)}
+    assert legacy_names.upgrade_settings({"own": "each", "sampling": "each"}, known) == {
+        "own": "each",
+        "sampling": "shuffle",
+    }

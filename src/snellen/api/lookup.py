@@ -18,9 +18,12 @@ from torch import nn
 
 from snellen.core.errors import DataError, UsageError, short_repr, suggest_name
 from snellen.core.learner import Learner
+from snellen.core.legacy_names import TASKS as FORMER_TASKS
+from snellen.core.legacy_names import upgrade_settings
 from snellen.core.record import Record
 from snellen.core.run import Progress
 from snellen.core.serialization import from_plain
+from snellen.core.settings import flatten
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
@@ -45,6 +48,7 @@ class Origin:
 def find_task(name: str | None, spec: Spec) -> Task[Any, Any]:
     """Find a task by name, or the first task that fits the data."""
     if name is not None:
+        name = FORMER_TASKS.get(name, name)
         if name not in TASKS:
             raise UsageError(f"Unknown task {name!r}", suggest_name(name, list(TASKS)))
         if not TASKS[name].applies_to(spec):
@@ -129,6 +133,15 @@ def source_changed(record: Record, learner: AnyLearner) -> bool:
     if record.source_hash in (None, "unknown"):
         return False
     return source_hash(learner) not in (record.source_hash, "unknown")
+
+
+def with_present_settings(record: Record, learner: AnyLearner) -> Record:
+    """The record of a custom learner or module with the present names of Snellen's own settings (schema 1)."""
+    if record.source_hash is None:
+        return record
+    known = {setting.name: setting for setting in flatten(learner.settings)}
+    settings, sources = (upgrade_settings(part, known) for part in (record.settings, record.sources))
+    return dataclasses.replace(record, settings=settings, sources=sources)
 
 
 def read_settings(learner: AnyLearner, plain: Mapping[str, Any]) -> dict[str, Any]:

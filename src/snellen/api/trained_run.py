@@ -24,6 +24,7 @@ from snellen.api.lookup import (
     reopen_data,
     source_changed,
     warn,
+    with_present_settings,
 )
 from snellen.api.run_options import find_device, limit_threads, physical_memory
 from snellen.core import file_io
@@ -329,6 +330,7 @@ def load(
     folder = Path(folder)
     record = dataclasses.replace(read_record(folder), device=find_device(device))
     run_learner = recorded_learner(record, learner)
+    record = with_present_settings(record, run_learner)
     path = folder / "model.safetensors"
     if not os.path.lexists(path):
         raise DataError(

@@ -26,6 +26,7 @@ from snellen.api.lookup import (
     source_hash,
     unsupported_reason,
     warn,
+    with_present_settings,
 )
 from snellen.api.run_options import (
     RunOptions,
@@ -157,6 +158,7 @@ def resume(
     folder = Path(folder)
     record = read_record(folder)
     run_learner = recorded_learner(record, learner)
+    record = with_present_settings(record, run_learner)
     if (record.loss is None) != (loss is None):
         raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its model'}", "Give the same loss.")
     opened = data if data is not None else reopen_data(record)

@@ -130,6 +130,8 @@ def _current_names(verb: str, arguments: Sequence[str]) -> list[str]:
     for word in arguments:
         flag, equals, value = word.partition("=")
         present = legacy_names.FLAGS.get(verb, {}).get(flag, flag) + equals + value
+        if flag == "--task" and equals:
+            present = f"--task={legacy_names.TASKS.get(value, value)}"
         if names and names[-1] == "--task":
             present = legacy_names.TASKS.get(word, present)
         if present != word:

@@ -240,6 +240,7 @@ def parse_settings(
     for former, text in typed.items():
         name = current_name(former, available)
         if name not in available:
+            name = legacy_names.setting_name(name, known)
             models = [
                 entry.name
                 for task in catalog.tasks().values()
@@ -251,6 +252,9 @@ def parse_settings(
                 f"{learner.name} has no setting --{name.replace('_', '-')}{also}", suggest_name(name, sorted(available))
             )
         setting = available[name]
+        if name in values:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is given twice, once by a former name", f"Give --{flag} only once.")
         values[name] = setting.parse(legacy_names.setting_value(text, setting.choices))
     return values
 

@@ -13,11 +13,13 @@ from snellen.cli.options import (
     add_compute_options,
     add_data_options,
     all_settings,
+    current_name,
     int_at_least,
     open_data,
     run_options,
     split_settings,
 )
+from snellen.core import legacy_names
 from snellen.core.errors import UsageError, suggest_name
 
 
@@ -137,12 +139,14 @@ def parse_axes(axes: Sequence[str], typed: dict[str, str], model: str | None, cu
         name = name.lstrip("-").replace("-", "_")
         if not equals or not name:
             raise UsageError(f"--vary cannot be {axis!r}", "Give for example --vary lr=0.001,0.01")
+        name = _present_name(name, custom)
         if name in vary:
             raise UsageError(f"--vary {name} is given twice", "List its values: --vary NAME=A,B.")
         vary[name] = text
-    for name, text in typed.items():
+    for former, text in typed.items():
+        name = _present_name(former, custom)
         if name in vary:
-            raise UsageError(f"{name} is both varied and fixed", f"Omit --vary {name}=... or --{name}.")
+            raise UsageError(f"{name} is both varied and fixed, or fixed twice", f"Omit --vary {name}=... or --{name}.")
         vary[name] = text.replace(",", "+")  # one value, also of several numbers
     if model is not None and "model" in vary:
         raise UsageError("The model is both varied and fixed", "Omit --model or --vary model=...")
@@ -150,3 +154,10 @@ def parse_axes(axes: Sequence[str], typed: dict[str, str], model: str | None, cu
     if names is not None:
         vary["model"] = [custom_by_name.get(name, name) for name in names.split(",") if name]
     return vary
+
+
+def _present_name(name: str, custom: CustomLearners) -> str:
+    """The present name of a setting, with a message; a name that depends on the learner is resolved with it."""
+    if len(legacy_names.SETTINGS.get(name, ())) > 1:
+        return name
+    return current_name(name, all_settings(custom))

@@ -5,9 +5,13 @@ Old flags answer for one release; run folders of schema 1 stay readable.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from snellen.core.settings import Setting
+
+MAX_DEPTH = 50  # of nested JSON: a record has fewer than ten levels
 TASKS = {"pixels": "dense-regress"}
 
 # A setting with two new names has another one in another learner (R-CNN's crop).
@@ -91,42 +95,55 @@ def setting_value(text: str, choices: Collection[str]) -> str:
     return present if text not in choices and present in choices else text
 
 
-def upgrade(plain: Any) -> Any:
-    """JSON of schema 1 with the present names of classes and their fields."""
-    if isinstance(plain, list):
-        return [upgrade(entry) for entry in plain]
-    if not isinstance(plain, dict):
+def upgrade(plain: Any, depth: int = 0) -> Any:
+    """JSON of schema 1 with the present names of classes and their fields; what lies deeper than any record stays."""
+    if isinstance(plain, list) and depth < MAX_DEPTH:
+        return [upgrade(entry, depth + 1) for entry in plain]
+    if not isinstance(plain, dict) or depth >= MAX_DEPTH:
         return plain
     kind = plain.get("is")
     kind = _CLASSES.get(kind, kind) if isinstance(kind, str) else kind
     keys = _KEYS.get(kind, {}) if isinstance(kind, str) else {}
-    made = {keys.get(key, key): upgrade(value) for key, value in plain.items()}
+    made = {}
+    for key, value in plain.items():
+        name = keys.get(key, key)
+        made[key if name in plain else name] = upgrade(value, depth + 1)  # both names: the old one stays unknown
     return {**made, "is": kind} if "is" in plain else made
 
 
-def upgrade_record(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """`run.json` of schema 1 as it is written now."""
-    from snellen.core import catalog
-
-    made: dict[str, Any] = upgrade(dict(plain))
+def upgrade_record(
+    plain: Mapping[str, Any], settings_of: Callable[[str], Mapping[str, Mapping[str, Setting]]]
+) -> dict[str, Any]:
+    """`run.json` of schema 1 as it is written now; `settings_of` gives a learner's settings by task and name."""
+    made: dict[str, Any] = upgrade({"is": "Record", **plain})
     made["schema"] = 2
-    task, learner = made.get("task"), made.get("learner")
+    task, learner, settings = made.get("task"), made.get("learner"), made.get("settings")
     if isinstance(task, str):
         made["task"] = task = TASKS.get(task, task)
     if isinstance(made.get("data"), dict):
         made["data"] = upgrade_origin(made["data"])
-    if made.get("source_hash") is None and isinstance(task, str) and isinstance(learner, str):
-        known = catalog.settings_of(learner).get(task, {})
+    if made.get("source_hash") is not None:
+        # Settings of custom learners are upgraded where the learner is known. The hash of a module covers settings
+        # and functions of Snellen, too, whose names have changed.
+        if isinstance(settings, dict) and {"accumulate", "average", "clip"} <= set(settings):
+            made["source_hash"] = "unknown"
+    elif isinstance(task, str) and isinstance(learner, str):
+        known = settings_of(learner).get(task, {})
         for part in ("settings", "sources"):
             if isinstance(made.get(part), dict):
                 made[part] = upgrade_settings(made[part], known)
     return made
 
 
-def upgrade_settings(plain: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Settings of schema 1, flat, by the names that a learner has now."""
-    named = {setting_name(name, known): value for name, value in plain.items()}
-    return {name: VALUES.get(value, value) if isinstance(value, str) else value for name, value in named.items()}
+def upgrade_settings(plain: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
+    """Settings of schema 1 by the names and choices that a learner has now; `known` holds its settings by name."""
+    made = {}
+    for former, value in plain.items():
+        name = setting_name(former, known)
+        name = former if name in plain else name  # both names: the old one stays unknown
+        choices = known[name].choices if name in known else ()
+        made[name] = setting_value(value, choices) if isinstance(value, str) else value
+    return made
 
 
 def upgrade_origin(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from snellen.core import file_io, legacy_names
+from snellen.core import catalog, file_io, legacy_names
 from snellen.core.errors import DataError
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.spec import Preprocessing, Spec
@@ -67,11 +67,11 @@ def write_record(folder: Path, record: Record) -> None:
 def read_record(folder: Path) -> Record:
     """Read `run.json`. Raises DataError when the folder holds no run, or one of another schema."""
     plain = file_io.read_json(folder / "run.json")
-    if isinstance(plain, dict) and plain.get("schema") == 1:
-        plain = legacy_names.upgrade_record(plain)
+    if isinstance(plain, dict) and type(plain.get("schema")) is int and plain["schema"] == 1:
+        plain = legacy_names.upgrade_record(plain, catalog.settings_of)
     if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
         raise DataError(
-            f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads {SCHEMA}",
+            f"{folder / 'run.json'} has schema {plain.get('schema')!r}, this version reads 1 to {SCHEMA}",
             "Open it with the version that wrote it.",
         )
     record: Record = from_plain(Record, plain, str(folder / "run.json"))

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 from snellen.core.errors import UsageError, short_repr, suggest_name
+from snellen.core.legacy_names import setting_name
 
 C = TypeVar("C")
 SettingKind = Literal["int", "float", "bool", "text", "choice"]
@@ -264,7 +265,9 @@ def make(cls: type[C], values: Mapping[str, Any]) -> C:
     known = {setting.name: setting for setting in flatten(cls)}
     for name in values:
         if name not in known:
-            raise UsageError(f"{cls.__name__} has no setting {short_repr(name)}", suggest_name(name, sorted(known)))
+            present = setting_name(name, known)
+            hint = f"It is now called {present}." if present != name else suggest_name(name, sorted(known))
+            raise UsageError(f"{cls.__name__} has no setting {short_repr(name)}", hint)
     return _replace(cls(), values)
 
 

@@ -19,11 +19,11 @@ from torch import nn
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
 from snellen.api.lookup import is_builtin
 from snellen.core import file_io, legacy_names
-from snellen.core.errors import Stopped, UsageError
+from snellen.core.errors import DataError, Stopped, UsageError
 from snellen.core.learner import Learner
 from snellen.core.record import SCHEMA, read_record
 from snellen.core.serialization import to_plain
-from snellen.core.settings import resolve, values
+from snellen.core.settings import flatten, resolve, values
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
@@ -69,9 +69,8 @@ def cross_validate(
     headline = learner.task.headline(first.spec)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{first.spec.name}-folds")
     resolved, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
-    _open_folder(
-        folder, to_plain({"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(resolved)})
-    )
+    about = {"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(resolved)}
+    _open_folder(folder, to_plain(about), learner)
     fold_metrics: list[Metric] = []
     for fold in range(folds):
         run_folder = folder / f"fold-{fold + 1}"
@@ -143,16 +142,19 @@ def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelle
     return dataclasses.replace(again, value_range=data.value_range)
 
 
-def _open_folder(folder: Path, about: dict[str, Any]) -> None:
+def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> None:
     """Write `folds.json` for new folds, or check the arguments against an existing one."""
     path = folder / "folds.json"
     if not path.exists():
         file_io.write_json(path, {"schema": SCHEMA, **about})
         return
     stored = file_io.read_json(path)
-    if "schema" not in stored:
+    if not isinstance(stored, dict) or stored.get("schema", SCHEMA) != SCHEMA:
+        raise DataError(f"{path} is damaged, or of another version: it does not describe folds", "Give another --out.")
+    if "schema" not in stored and all(isinstance(stored.get(key), dict) for key in ("data", "settings")):
+        known = {setting.name: setting for setting in flatten(learner.settings)}
         stored["data"] = legacy_names.upgrade_origin(stored["data"])
-        stored["settings"] = legacy_names.upgrade_settings(stored["settings"], about["settings"])
+        stored["settings"] = legacy_names.upgrade_settings(stored["settings"], known)
     if {key: value for key, value in stored.items() if key not in ("finished", "schema")} != about:
         raise UsageError(
             f"{folder} contains folds of different data, another model or other settings", "Give another --out."

@@ -83,7 +83,15 @@ def parse_axes(vary: Mapping[str, Any], spec: Spec) -> tuple[list[AnyLearner], l
         UsageError: for an unknown learner or setting, a value outside its limits, or a range of a setting without one.
     """
     learners = _learners(vary.get("model"), spec)
-    return learners, [_parse_axis(name, values, learners) for name, values in vary.items() if name != "model"]
+    axes: dict[str, Axis] = {}
+    for name, values in vary.items():
+        if name == "model":
+            continue
+        axis = _parse_axis(name, values, learners)
+        if axis.name in axes:
+            raise UsageError(f"{axis.name} is given twice, once by a former name", f"Give --{axis.name} only once.")
+        axes[axis.name] = axis
+    return learners, list(axes.values())
 
 
 def _learners(models: Any, spec: Spec) -> list[AnyLearner]:
@@ -106,10 +114,11 @@ def _parse_axis(name: str, values: Any, learners: Sequence[AnyLearner]) -> Axis:
     parsed = []
     for learner in learners:
         known = {setting.name: setting for setting in flatten(learner.settings)}
-        name = setting_name(name, known)
-        if name not in known:
+        present = setting_name(name, known)
+        if present not in known:
             raise UsageError(f"{learner.name} has no setting {name!r}", suggest_name(name, sorted({*known, "model"})))
-        parsed.append(_range_axis(known[name], values) if _is_range(values) else _choice_axis(known[name], values))
+        setting = known[present]
+        parsed.append(_range_axis(setting, values) if _is_range(values) else _choice_axis(setting, values))
     return parsed[0]
 
 

@@ -85,7 +85,14 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
     if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in kinds.items()):
         raise DataError(f"{path} is damaged: it is not the state of a study", "Give another --out.")
     if "schema" not in state:
-        state = _upgraded(state, plan.learners)
+        try:
+            state = _upgraded(state, plan.learners)
+        except (AttributeError, KeyError, TypeError):
+            raise DataError(f"{path} is damaged: it is not the state of a study", "Give another --out.") from None
+    elif state["schema"] != SCHEMA:
+        raise DataError(
+            f"{path} has schema {state['schema']!r}, this version reads 1 to {SCHEMA}", "Give another --out."
+        )
     old: Spec = from_plain(Spec, state["about"].get("spec"), f"{path}: spec")
     state["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_stored(plan.data.spec, old))
     if state["about"] != about:
@@ -99,16 +106,16 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
 
 def _upgraded(state: Mapping[str, Any], learners: Sequence[AnyLearner]) -> dict[str, Any]:
     """Upgrade the state of schema 1 to the present names."""
-    known = {setting.name for learner in learners for setting in flatten(learner.settings)}
+    known = {setting.name: setting for learner in learners for setting in flatten(learner.settings)}
     about = legacy_names.upgrade(dict(state["about"]))
     if isinstance(about.get("data"), dict):
         about["data"] = legacy_names.upgrade_origin(about["data"])
-    about["vary"] = {
-        legacy_names.setting_name(name, known): texts
-        if isinstance(texts, str)
-        else [legacy_names.VALUES.get(text, text) for text in texts]
-        for name, texts in about.get("vary", {}).items()
-    }
+    vary = {}
+    for former, texts in about.get("vary", {}).items():
+        name = legacy_names.setting_name(former, known)
+        choices = known[name].choices if name in known else ()
+        vary[name] = texts if isinstance(texts, str) else [legacy_names.setting_value(text, choices) for text in texts]
+    about["vary"] = vary
     cells = [{**entry, "settings": legacy_names.upgrade_settings(entry["settings"], known)} for entry in state["cells"]]
     return {**state, "schema": SCHEMA, "about": about, "cells": cells}
 
