@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from snellen.core.errors import DataError, UsageError, short_repr, suggest_name
+from snellen.core.file_io import make_new_folder
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import TASKS as FORMER_TASKS
 from snellen.core.legacy_names import upgrade_settings
@@ -204,12 +205,12 @@ def is_run_file(name: str) -> bool:
 
 
 def new_folder(stem: str) -> Path:
-    """First unused folder `runs/STEM-N`."""
+    """Create the first unused folder `runs/STEM-N`, in one step, so that processes started at once get one each."""
     stem = re.sub(r"\.\w{1,5}$", "", re.sub(r"[^\w.-]+", "_", stem))  # without a file suffix
     number = 1
-    while Path("runs", f"{stem}-{number}").exists():
+    while not make_new_folder(folder := Path("runs", f"{stem}-{number}")):
         number += 1
-    return Path("runs", f"{stem}-{number}")
+    return folder
 
 
 def newest_run() -> Path:

@@ -110,6 +110,7 @@ class TrainedRun:
         self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None, *, report: bool = True
     ) -> None:
         """Predict splits, store the predictions, and write metrics and report."""
+        file_io.reject_links(self.folder)
         path = self.folder / "metrics.json"
         plain: dict[str, Any] = {"headline": self.headline, "splits": {}, "cost": {}, "notes": {}}
         if path.exists():
@@ -155,6 +156,7 @@ class TrainedRun:
 
     def report(self) -> Path:
         """Write the report and the model card; returns the path of the report."""
+        file_io.reject_links(self.folder)
         with limit_threads(self.record.threads):
             return write_report(self.folder, self.summary())
 

@@ -144,6 +144,7 @@ def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelle
 
 def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> None:
     """Write `folds.json` for new folds, or check the arguments against an existing one."""
+    file_io.reject_links(folder)
     path = folder / "folds.json"
     if not path.exists():
         file_io.write_json(path, {"schema": SCHEMA, **about})

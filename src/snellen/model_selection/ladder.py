@@ -84,9 +84,9 @@ def ladder(
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
     selected_task = find_task(task, opened.spec)
+    candidates = _candidates(selected_task.name, learners)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     spent = _open_folder(folder, opened, budget, seed)
-    candidates = _candidates(selected_task.name, learners)
     reasons = {learner.name: _unsupported_reason(learner, opened.spec) for learner in candidates}
     supported = [learner for learner in candidates if reasons[learner.name] is None]
     rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
@@ -187,6 +187,7 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best: TrainedRun | None
 
 def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
     """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
+    file_io.reject_links(folder)
     path = folder / "ladder.json"
     if not path.exists():
         file_io.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
@@ -280,6 +281,7 @@ def _train_in_subprocess(folder: Path, options: RunOptions) -> None:
     """Train a prepared run in a subprocess, which is killed at the time limit."""
     command = [
         sys.executable,
+        "-P",  # the current folder may hold a module of any name
         "-m",
         "snellen",
         "train",

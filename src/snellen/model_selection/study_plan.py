@@ -75,6 +75,7 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
             "trials": plan.trials if plan.is_search else None,
         }
     )
+    file_io.reject_links(plan.folder)
     path = plan.folder / "study.json"
     if not path.exists():
         state: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
