@@ -119,6 +119,11 @@ def _parse_axis(name: str, values: Any, learners: Sequence[AnyLearner]) -> Axis:
             raise UsageError(f"{learner.name} has no setting {name!r}", suggest_name(name, sorted({*known, "model"})))
         setting = known[present]
         parsed.append(_range_axis(setting, values) if _is_range(values) else _choice_axis(setting, values))
+        if parsed[-1].name != parsed[0].name:
+            raise UsageError(
+                f"{name!r} is called {parsed[0].name} in {learners[0].name}, and {parsed[-1].name} in {learner.name}",
+                "Vary a setting that all models have, or study one model.",
+            )
     return parsed[0]
 
 
