@@ -44,11 +44,15 @@ class OpenOptions:
 
 
 class Format(NamedTuple):
-    """A data format. `recognises` reads names, and at most the start of a file or two: it takes milliseconds."""
+    """A data format. `recognises` reads names, and at most the start of some files: it takes milliseconds.
+
+    any_depth: whether it recognises data below further folders, whose names then become a part of the result.
+    """
 
     name: str
     recognises: Callable[[Path], bool]
     open_raw: Callable[[Path, OpenOptions], RawDataset]
+    any_depth: bool = False
 
 
 def formats() -> dict[str, Format]:

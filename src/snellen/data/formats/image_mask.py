@@ -219,4 +219,4 @@ class InstanceMaps:
         return (sum(self.count(self.numbers[id]) for id in ids.tolist()),)
 
 
-FORMAT = Format("pairs", recognises, open_raw)
+FORMAT = Format("pairs", recognises, open_raw, any_depth=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from snellen.data.decode.frame_pairs import next_frame_name
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.file_index import File, Listing
-from snellen.data.formats.image_folder import is_sidecar
+from snellen.data.formats.file_names import is_sidecar, is_system_name
 from snellen.data.source import Skipped
 
 IMAGE_FOLDERS = frozenset(
@@ -133,7 +133,7 @@ def recognises(root: Path) -> bool:
     files: list[File] = []
     folders: list[str] = []
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not is_system_name(name))
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         folders.append("" if relative == "." else relative)
         files += [File(name if relative == "." else f"{relative}/{name}", 0, 0) for name in sorted(names)]

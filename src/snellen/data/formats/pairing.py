@@ -22,7 +22,8 @@ from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads, open_images
 from snellen.data.file_index import File, FileIndex, to_bytes
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids
+from snellen.data.formats.file_names import split_index
+from snellen.data.formats.image_folder import group_ids
 from snellen.data.formats.match_by_name import Key, MatchedFiles
 from snellen.data.source import BadSamples, Skipped
 
@@ -227,7 +228,7 @@ def _splits(
     root: Path, keys: list[Key], annotated_keys: set[Key], word: str
 ) -> tuple[np.ndarray | None, list[Key], list[Key]]:
     """The splits of the folder, the keys of their images, and the keys in splits without any map."""
-    split_folders = {key[0] for key in keys if len(key) > 1 and key[0].lower() in SPLIT_NAMES}
+    split_folders = {key[0] for key in keys if len(key) > 1 and split_index(key[0]) is not None}
     if not split_folders:
         return None, keys, []
     annotated = {key[0] for key in annotated_keys}
@@ -239,7 +240,7 @@ def _splits(
             f"{root} has {', '.join(sorted(split_folders))} beside {', '.join(others[:3])}",
             "Keep only split folders, or none.",
         )
-    given = np.array([SPLIT_NAMES[key[0].lower()] for key in keys], np.int64)
+    given = np.array([split_index(key[0]) for key in keys], np.int64)
     if not (given == 0).any():
         raise DataError(f"{root} has {', '.join(sorted(split_folders))} but no train folder with a {word}", "Add one.")
     return given, keys, unannotated
