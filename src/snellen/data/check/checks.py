@@ -26,6 +26,7 @@ from snellen.data.check.findings import (
     DEFERRED,
     MAX_NAMES,
     and_more,
+    class_name_findings,
     conversion_findings,
     duplicate_findings,
     few_samples_findings,
@@ -60,6 +61,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
     Raises:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
     if raw.inputs and next(iter(raw.inputs.values())).modality != "image":
         return dataclasses.replace(
             raw,

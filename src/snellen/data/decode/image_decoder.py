@@ -127,6 +127,23 @@ def read_raw_values(path: Path) -> np.ndarray:
             )
 
 
+def is_lossy(path: Path) -> bool:
+    """Whether a file is a JPEG or a lossy WebP, which changes values. Raises UnusableFile if it cannot be read."""
+    with _open_file(path) as file:
+        start = file.read(16)
+        return start.startswith(b"\xff\xd8\xff") or (start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8 ")
+
+
+def palette(path: Path) -> tuple[int, ...]:
+    """The colours of a palette, r << 16 | g << 8 | b; none for a file without. Raises UnusableFile."""
+    with _open_file(path) as file:
+        if tiff.is_tiff(file):
+            return ()
+        with _pillow(file) as image:
+            values = image.getpalette("RGB") if image.mode in ("P", "PA") else None
+    return tuple(r << 16 | g << 8 | b for r, g, b in zip(*[iter(values or ())] * 3, strict=False))
+
+
 def orientation(path: Path) -> int:
     """EXIF orientation of an image, 1 to 8; 1 is as stored."""
     with _open_file(path) as file, _pillow(file) as image:

@@ -121,11 +121,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     )
     used = used if listing is None else used & {file.path for file in listing.files}
     total = len(used) + len(skipped) + no_data
-    note = f"{others[0]} available with --target {others[0]}" if others else ""
+    notes = [f"{others[0]} available with --target {others[0]}"] if others else []
+    other_types = dict.fromkeys(text for file in files for text in file.other_types)
+    notes += [f"ids differ in type and are matched by value ({', '.join(other_types)})"] if other_types else []
     info = ObjectDatasetInfo(
         target=target,
         name=f"COCO ({', '.join(file.display_name for file in files)})",
-        note=note,
+        note="; ".join(notes),
         given_splits=np.array(splits, np.int64) if len(selected) > 1 else None,
         findings=(*findings, *unused_files_findings(skipped)),
         files={"found": total, "used": len(used), "set aside": len(skipped), "no data": no_data},

@@ -109,7 +109,7 @@ def _position_below(root: Path, parts: dict[str, tuple[str, ...]], literal: bool
     for position in range(1, max(map(len, paths), default=0)):
         split_of = {path: split_index(path[position]) if len(path) > position else None for path in paths}
         indices = set(split_of.values()) - {None}
-        if 0 not in indices or len(found) < 2:
+        if 0 not in indices or len(indices) < 2:
             continue
         outside = sorted("/".join(path) for path, split in split_of.items() if split is None)
         if not outside:

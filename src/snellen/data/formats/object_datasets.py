@@ -55,6 +55,9 @@ def to_raw_dataset(source: ImageFiles, table: ObjectTable, info: ObjectDatasetIn
     Raises:
         DataError: it has splits but no training split, or no object at all.
     """
+    lost = next((finding for finding in info.findings if finding.severity == "error"), None)
+    if not len(table.image_index) and not table.problems and lost is not None:
+        raise DataError(f"{source.root}: {lost.message}", lost.remedy)
     if not len(table.image_index) and not table.problems:
         raise DataError(f"{source.root} has no object in {len(source)} images", "Annotate the objects to detect.")
     if info.given_splits is not None and not (info.given_splits == 0).any():

@@ -46,11 +46,15 @@ _SIZE_REMEDY = "Give map and image the same size, or skip the image with --quara
 
 
 class MapReader(NamedTuple, Generic[H]):
-    """How maps are read. word: their name in messages. read_info: path -> properties. from_json: the same, cached."""
+    """How maps are read. word: their name in messages. read_info: path -> properties. from_json: the same, cached.
+
+    facts: the kind of the cached properties.
+    """
 
     word: str
     read_info: Callable[[Path], H]
     from_json: Callable[[list[Any]], H]
+    facts: str
 
 
 class PairedImages(Generic[H]):
@@ -182,7 +186,7 @@ class PairedImages(Generic[H]):
                 for file in matched.strays
             ),
         ]
-        findings = _findings(unpaired, strays, self.unread, self.word)
+        findings = (*self._number_findings(), *_findings(unpaired, strays, self.unread, self.word))
         skipped = (*strays, *unpaired)
         # A map is counted as used with its image, a map of another kind as no data.
         used = self.used + sum(file is not None for file in self.maps)
@@ -209,6 +213,21 @@ class PairedImages(Generic[H]):
             skipped=skipped,
             files=files,
         )
+
+    def _number_findings(self) -> list[Finding]:
+        """The note that images and maps of other names are paired by number."""
+        file = next((file for file in self.maps if file is not None), None)
+        if not self.matched.by_number or file is None:
+            return []
+        image = self.matched.images[self.keys[self.maps.index(file)]].path
+        return [
+            Finding(
+                kind="by-number",
+                severity="note",
+                message=f"Images and {self.word}s have different names; they are paired by the last number in them: "
+                f"{image} with {file.path}",
+            )
+        ]
 
     @property
     def in_splits(self) -> str:
@@ -276,7 +295,7 @@ def _listed(root: Path, keys: list[Key]) -> tuple[np.ndarray, list[Key], list[Ke
 def _read_infos(root: Path, files: Sequence[File], reader: MapReader[H]) -> dict[str, H | UnusableFile]:
     """The properties of each map: from the cache while the file is unchanged, else read now."""
     index, by_path = FileIndex(root), {file.path: file for file in files}
-    listed = index.lookup(reader.word, by_path)
+    listed = index.lookup(reader.facts, by_path)
     infos: dict[str, H | UnusableFile] = {path: reader.from_json(json.loads(fact)) for path, fact in listed.items()}
 
     def read_info(path: str) -> H | UnusableFile:
@@ -288,7 +307,7 @@ def _read_infos(root: Path, files: Sequence[File], reader: MapReader[H]) -> dict
     missing = [path for path in by_path if path not in infos]
     new_infos = dict(zip(missing, map_threads(read_info, missing), strict=True))
     index.store(
-        reader.word,
+        reader.facts,
         by_path,
         {path: to_bytes(info) for path, info in new_infos.items() if not isinstance(info, UnusableFile)},
     )

@@ -191,6 +191,7 @@ def _table(
         sizes=np.array([one.size for one in parsed], np.int64).reshape(-1, 2),
         describe=lambda k: f"{entries[image_index[k]].xml} object {k - starts[image_index[k]] + 1}",
         problems=problems,
+        first_pixel=int(from_one),
     )
     return table, names
 

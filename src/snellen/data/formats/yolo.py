@@ -42,6 +42,8 @@ from snellen.data.formats.yolo_labels import Line, read_lines
 from snellen.data.formats.yolo_lists import ClassList, below_root, find_darknet, is_class_list, list_of
 from snellen.data.source import Skipped
 
+_MAX_FRACTION = 2.0  # of the image's size: a box beyond it is in pixels
+
 
 def recognises(path: Path) -> bool:
     """Whether there is a data.yaml, or label files in labels/ or beside the images with a list of classes."""
@@ -250,6 +252,7 @@ def _table(
     def describe(k: int) -> str:
         return f"{label_files[image_index[k]]} line {numbers[k]}"
 
+    _check_units(source.root, all_lines, describe)
     masks, findings = _encoded_masks(all_lines, image_sizes, describe)
     points = None
     if config.keypoints is not None:
@@ -278,6 +281,18 @@ def _table(
         mirrored=tuple((k, other) for k, other in enumerate(config.flips) if k < other),
     )
     return target, table, findings
+
+
+def _check_units(root: Path, lines: Sequence[Line], describe: Callable[[int], str]) -> None:
+    """Raise DataError if most boxes are in pixels: fractions are at most 1, and a little more at the border."""
+    outside = [k for k, line in enumerate(lines) if max(line.box) > _MAX_FRACTION]
+    if 2 * len(outside) > len(lines):
+        corners = ", ".join(f"{value:g}" for value in lines[outside[0]].box)
+        raise DataError(
+            f"{root}: {len(outside):,} of {len(lines):,} boxes are not fractions of their image "
+            f"(corners {corners} of {describe(outside[0])}): YOLO divides pixels by width and height",
+            "Divide x by the width and y by the height of each image.",
+        )
 
 
 def _encoded_masks(
