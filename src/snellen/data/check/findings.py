@@ -266,8 +266,8 @@ def class_name_findings(raw: RawDataset) -> list[Finding]:
         return []
     by_key: dict[str, list[str]] = {}
     for name in raw.target.names:
-        key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
-        by_key.setdefault(key or name, []).append(name)
+        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", unicodedata.normalize("NFKC", name).casefold().strip())
+        by_key.setdefault(key, []).append(name)
     alike = [names for names in by_key.values() if len(names) > 1]
     if not alike:
         return []

@@ -17,6 +17,7 @@ from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.number_text import looks_like_finding, number_text_finding
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
     ColumnCells,
@@ -26,9 +27,9 @@ from snellen.data.formats.table_columns import (
     fit_column,
     parse_cells,
 )
-from snellen.data.formats.table_images import TableInputs, image_column, image_inputs, is_file
+from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs, is_file
 from snellen.data.formats.table_targets import choose_target, read_target
-from snellen.data.formats.table_text import SUFFIXES, TableText, is_image_name, read_table
+from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -79,6 +80,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         groups = _groups(table, options.group)
         reserved.append(options.group)
     image_column_name = image_column(table, [name for name in table.names if name not in reserved])
+    if image_column_name is not None and not options.target:
+        check_no_boxes(table, image_column_name)
     target_columns = choose_target(
         table.names, options.target, [*reserved, *([image_column_name] if image_column_name is not None else [])]
     )
@@ -118,6 +121,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         summary += "; decimal commas are read as points"
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
+    used = [*target_columns.names, *(column.name for column in inputs.input.columns or ())]
     return RawDataset(
         source=inputs.source,
         inputs={inputs.name: inputs.input},
@@ -126,10 +130,18 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=split_indices,
         groups=groups,
         recognised_as=summary,
-        findings=inputs.findings,
+        findings=(*_number_text_findings(table, used), *inputs.findings),
         files=dict(inputs.files),
         skipped=inputs.skipped,
     )
+
+
+def _number_text_findings(table: TableText, names: Sequence[str]) -> list[Finding]:
+    """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates."""
+    findings = [number_text_finding(name, table.number_text[name]) for name in names if name in table.number_text]
+    texts = (name for name in names if parse_cells(table.column(name)).values is None)
+    warnings = (looks_like_finding(name, table.column(name), MISSING_NUMBERS) for name in texts)
+    return [*findings, *(finding for finding in warnings if finding is not None)]
 
 
 def _splits(table: TableText, name: str) -> np.ndarray | None:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from snellen.core.errors import DataError
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.table_columns import TableProblems
+from snellen.data.formats.table_columns import TableProblems, parse_cells
 from snellen.data.formats.table_text import TableText, is_image_name
 from snellen.data.source import Skipped, Source
 
+_BOX_COLUMNS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+    ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
+    ("bboxx", "bboxy", "bboxw", "bboxh"),
+    ("roix1", "roiy1", "roix2", "roiy2"),
+    ("xcenter", "ycenter", "width", "height"),
+)
+_OBJECT_COLUMNS = frozenset({"bbox", "box", "boundingbox", "encodedpixels", "segmentation", "polygon", "rle"})
 _NOT_LISTED = "is not listed in the table"
 
 
@@ -47,6 +61,23 @@ def image_column(table: TableText, names: Sequence[str]) -> str | None:
         if 2 * sum(map(is_image_name, cells)) > len(cells):
             return name
     return None
+
+
+def check_no_boxes(table: TableText, image_column: str) -> None:
+    """Raise DataError if the rows are boxes or masks of objects: their class is not the class of the image."""
+    names = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in table.names}
+    columns = next(([names[word] for word in words] for words in _BOX_COLUMNS if set(words) <= set(names)), [])
+    columns = columns or [name for word, name in names.items() if word in _OBJECT_COLUMNS][:1]
+    if not columns and not table.header and table.names[0] == image_column and len(table.names) == 6:
+        corners = [parse_cells(column).values for column in table.columns[1:5]]  # as RetinaNet's CSV files
+        x1, y1, x2, y2 = ([np.nan] if values is None else values for values in corners)
+        columns = list(table.names[1:5]) if bool(np.all(x2 > x1) and np.all(y2 > y1)) else []
+    if columns:
+        raise DataError(
+            f"{table.where} lists objects, not images: columns {', '.join(map(repr, columns))}",
+            "A table of boxes or masks is not read: convert it to COCO, Pascal VOC or YOLO. To learn one value of each "
+            "row anyway, name its column with --target.",
+        )
 
 
 def image_inputs(
