@@ -11,6 +11,7 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Preprocessing, Spec
 from snellen.data.check.checks import check_dataset
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
+from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
@@ -39,10 +40,11 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         path = find_named_dataset(name) if name in NAMED else path
         name = name if name in NAMED else path.resolve().name
         path, raw = _open_path(path, options)
+        raw = _with_nodata(raw, options)
     has_name = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(path.resolve()), "seed": seed, "options": options}
     opened = assemble(check_dataset(raw, options), name, seed, origin, options)
-    return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages))
+    return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
 
 
 def assemble(
@@ -69,6 +71,21 @@ def assemble(
         skipped=raw.skipped,
         annotations=raw.annotations,
     )
+
+
+def _nodata(options: OpenOptions) -> float | None:
+    return options.nodata if isinstance(options.nodata, float) else None
+
+
+def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
+    """Raw data with the value of pixels without data. Raises UsageError if its images have only 8 bits, or it has none."""
+    if options.nodata is None:
+        return raw
+    if not isinstance(raw.source, ImageFiles) or raw.source.dtype == "uint8":
+        raise UsageError(
+            "--nodata applies to image files of more than 8 bits", f"Omit it: this is {raw.recognised_as}."
+        )
+    return dataclasses.replace(raw, source=raw.source.with_nodata(options.nodata))
 
 
 def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:

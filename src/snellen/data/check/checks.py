@@ -35,6 +35,7 @@ from snellen.data.check.findings import (
     size_findings,
     split_group_findings,
 )
+from snellen.data.check.nodata_check import check_nodata
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
@@ -67,6 +68,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
             raw,
             findings=(*raw.findings, *split_group_findings(raw), *imbalance_findings(raw), *few_samples_findings(raw)),
         )
+    check_nodata(raw.source)
     copies = _find_duplicates(raw.source, options.full)
     unreadable = _unreadable_samples(raw.source, copies)
     bad = {**raw.bad_samples, **unreadable}

@@ -25,6 +25,7 @@ class OpenOptions:
         group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
+        nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.
         allow_skipped: let quarantine skip more than 1% of the samples.
         full: check the contents and duplicates of all images, however many.
@@ -36,6 +37,7 @@ class OpenOptions:
     group: str | None = None
     impute: str | None = None
     pages: Pages | None = None
+    nodata: float | Literal["none"] | None = None
     quarantine: bool = False
     allow_skipped: bool = False
     full: bool = False

@@ -27,7 +27,7 @@ from snellen.data.formats.table_columns import (
     fit_column,
     parse_cells,
 )
-from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs, is_file
+from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs, lists_images
 from snellen.data.formats.table_targets import choose_target, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
@@ -58,7 +58,7 @@ def _table_in(path: Path) -> Path | None:
     except OSError:
         return None
     cells = "".join(start).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
-    return tables[0] if any(is_image_name(cell) and is_file(path / cell.strip()) for cell in cells) else None
+    return tables[0] if lists_images(path, [cell.strip() for cell in cells]) else None
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -79,11 +79,11 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.group is not None and "{" not in options.group:
         groups = _groups(table, options.group)
         reserved.append(options.group)
-    image_column_name = image_column(table, [name for name in table.names if name not in reserved])
-    if image_column_name is not None and not options.target:
-        check_no_boxes(table, image_column_name)
+    image_names = image_column(file.parent, table, [name for name in table.names if name not in reserved])
+    if image_names is not None and not options.target:
+        check_no_boxes(table, image_names.name)
     target_columns = choose_target(
-        table.names, options.target, [*reserved, *([image_column_name] if image_column_name is not None else [])]
+        table.names, options.target, [*reserved, *([image_names.name] if image_names is not None else [])]
     )
     rest = [name for name in table.names if name not in target_columns.names and name not in reserved]
     if not rest or not target_columns.names:
@@ -93,9 +93,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     problems = TableProblems(table)
     target = read_target(table, target_columns, problems)
-    if image_column_name in rest:
+    if image_names is not None and image_names.name in rest:
         problems.finish()
-        inputs = image_inputs(path, file, table, image_column_name, rest, options)
+        inputs = image_inputs(path, file, table, image_names, rest, options)
     elif options.group is not None and groups is None:
         raise UsageError(
             f"--group {options.group!r} is a pattern of file names, and the table lists no images",
