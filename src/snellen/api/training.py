@@ -116,7 +116,9 @@ def prepare(
         raise UsageError(
             f"{folder} holds other files, such as {other_files[0]}", "Give an empty or a new folder with --out."
         )
-    preprocessing = dataclasses.replace(learner.preprocessing_of(resolved, data.spec), pages=data.preprocessing.pages)
+    preprocessing = dataclasses.replace(
+        learner.preprocessing_of(resolved, data.spec), pages=data.preprocessing.pages, nodata=data.preprocessing.nodata
+    )
     record = Record(
         learner=learner.name,
         task=learner.task.name,

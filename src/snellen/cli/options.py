@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "stack is an error)",
     )
     group.add_argument(
+        "--nodata",
+        type=_nodata,
+        metavar="VALUE|none",
+        help="Value of pixels without data in images of more than 8 bits, as --nodata=-9999: they get the median of "
+        "the other pixels; none: no value is doubted (default: a value that looks like it is an error)",
+    )
+    group.add_argument(
         "--range",
         metavar="LOW,HIGH",
         help="Value range from black to white of images of more than 8 bits; values outside are clipped "
@@ -75,6 +83,17 @@ def _pages_choice(text: str) -> str:
 
         validate_pages(text)
     return text
+
+
+def _nodata(text: str) -> float | str:
+    """A value of --nodata: a number, or "none"."""
+    try:
+        value = text if text == "none" else float(text)
+    except ValueError:
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number or none, not {text!r}")
+    return value
 
 
 def add_compute_options(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +161,7 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         group=values.get("group"),
         impute=values.get("impute"),
         pages=values.get("pages"),
+        nodata=values.get("nodata"),
         quarantine=values.get("quarantine", False),
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),

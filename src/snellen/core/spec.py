@@ -170,12 +170,14 @@ class Preprocessing:
     """Preprocessing from files to model inputs; saved with the model.
 
     `size` is (height, width) in pixels; None keeps the size of the source. Values keep the depth of the source.
+    `nodata` is the value of pixels without data in images of more than 8 bits, which get the median of the others.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     resample: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
     pages: Literal["first", "max", "each"] | None = None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         height, width = self.size or (1, 1)

@@ -11,7 +11,9 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Preprocessing, Spec
 from snellen.data.check.checks import check_dataset
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
+from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions, formats
+from snellen.data.formats.single_folders import single_folders
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
 from snellen.data.names import NAMED
 from snellen.data.splits import make_splits
@@ -36,12 +38,13 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
-        raw = _open_path(path, options)
         name = name if name in NAMED else path.resolve().name
+        path, raw = _open_path(path, options)
+        raw = _with_nodata(raw, options)
     has_name = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(path.resolve()), "seed": seed, "options": options}
     opened = assemble(check_dataset(raw, options), name, seed, origin, options)
-    return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages))
+    return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
 
 
 def assemble(
@@ -70,15 +73,39 @@ def assemble(
     )
 
 
-def _open_path(path: Path, options: OpenOptions) -> RawDataset:
+def _nodata(options: OpenOptions) -> float | None:
+    return options.nodata if isinstance(options.nodata, float) else None
+
+
+def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
+    """Raw data with the value of pixels without data. Raises UsageError if its images have only 8 bits, or it has none."""
+    if options.nodata is None:
+        return raw
+    if not isinstance(raw.source, ImageFiles) or raw.source.dtype == "uint8":
+        raise UsageError(
+            "--nodata applies to image files of more than 8 bits", f"Omit it: this is {raw.recognised_as}."
+        )
+    return dataclasses.replace(raw, source=raw.source.with_nodata(options.nodata))
+
+
+def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
+    """The folder or file that holds the data, at the path or below single folders, and the data."""
     if not path.exists():
         raise DataError(f"{path} does not exist", suggest_name(str(path), [*BUILTIN, *NAMED]))
     readers = formats()
+    if options.format is not None and options.format not in readers:
+        raise UsageError(f"Unknown format {options.format!r}", suggest_name(options.format, list(readers)))
+    candidates = list(readers.values()) if options.format is None else [readers[options.format]]
+    places = single_folders(path)
+    for format in candidates:
+        # Class folders and pairs are recognised at any depth, so those above the data would become a part of a name.
+        for place in reversed(places) if format.any_depth else places:
+            if format.recognises(place):
+                raw = format.open_raw(place, options)
+                if place == path:
+                    return place, raw
+                below = place.relative_to(path).as_posix()
+                return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
     if options.format is not None:
-        if options.format not in readers:
-            raise UsageError(f"Unknown format {options.format!r}", suggest_name(options.format, list(readers)))
-        return readers[options.format].open_raw(path, options)
-    for format in readers.values():
-        if format.recognises(path):
-            return format.open_raw(path, options)
+        return path, candidates[0].open_raw(path, options)
     raise DataError(f"{path} has no known format", f"Formats: {', '.join(readers)}; choose one with --data-format.")

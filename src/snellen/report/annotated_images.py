@@ -45,7 +45,7 @@ class AnnotatedImageWriter:
             raise UsageError(f"--draw needs images; the input of this model is: {spec.modality}", "Omit --draw.")
         self.folder = folder
         self.spec = spec
-        self.preprocessing = Preprocessing(pages=preprocessing.pages)
+        self.preprocessing = Preprocessing(pages=preprocessing.pages, nodata=preprocessing.nodata)
         self._taken: set[str] = set()
         self._video: tuple[Path, Iterator[tuple[int, Tensor]]] | None = None  # open video and its remaining frames
 

@@ -30,7 +30,7 @@ def open_coco(tmp_path: Path, *rows: dict[str, object]) -> RawDataset:
     ("row", "kind"),
     [
         ({"bbox": [5, 5, 0, 4]}, "no-area"),
-        ({"bbox": [5, 5, 4, -4]}, "no-area"),
+        ({"bbox": [5, 5, 4, -4]}, "swapped-corners"),
         ({"bbox": [48, 5, 4, 4]}, "outside"),
         ({"bbox": [-9, 5, 8, 4]}, "outside"),
         ({"bbox": [10**9, 5, 4, 4]}, "outside"),

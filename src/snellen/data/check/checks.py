@@ -26,6 +26,7 @@ from snellen.data.check.findings import (
     DEFERRED,
     MAX_NAMES,
     and_more,
+    class_name_findings,
     conversion_findings,
     duplicate_findings,
     few_samples_findings,
@@ -34,6 +35,7 @@ from snellen.data.check.findings import (
     size_findings,
     split_group_findings,
 )
+from snellen.data.check.nodata_check import check_nodata
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
@@ -60,11 +62,13 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
     Raises:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
     if raw.inputs and next(iter(raw.inputs.values())).modality != "image":
         return dataclasses.replace(
             raw,
             findings=(*raw.findings, *split_group_findings(raw), *imbalance_findings(raw), *few_samples_findings(raw)),
         )
+    check_nodata(raw.source)
     copies = _find_duplicates(raw.source, options.full)
     unreadable = _unreadable_samples(raw.source, copies)
     bad = {**raw.bad_samples, **unreadable}

@@ -181,7 +181,7 @@ def _digest(path: Path, size: int, kind: str) -> bytes:
 
 def thumbnails(source: ImageFiles) -> tuple[Tensor, dict[int, UnusableFile]]:
     """Thumbnails (N, 3, 16, 16) float32 of all images, from the index or computed, and images that fail to decode."""
-    kind = f"thumb {source.pages}"
+    kind = f"thumb {source.pages}" if source.nodata is None else f"thumb {source.pages} {source.nodata}"
     index, files = FileIndex(source.root), {source.name(id): f for id, f in enumerate(source.files)}
     cached = index.lookup(kind, files)
     name_of_id = {id: source.name(id) for id, h in enumerate(source.headers) if isinstance(h, Header)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Classes, Preprocessing, Scenic
+from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Preprocessing, Scenic
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import Duplicates, Pair, connected_groups
 from snellen.data.dataset import SPLITS, RawDataset
@@ -254,6 +256,29 @@ def imbalance_findings(raw: RawDataset) -> list[Finding]:
             remedy="Evaluate by balanced accuracy; try --class-weights balanced, or add samples of this class.",
             where=(names[smallest],),
             extra={"least": int(counts[smallest]), "most": int(counts[largest])},
+        )
+    ]
+
+
+def class_name_findings(raw: RawDataset) -> list[Finding]:
+    """Pairs of class names that differ in case, spaces, hyphens or the form of their characters only."""
+    if not isinstance(raw.target, Classes | Labels | Boxes | PixelClasses):
+        return []
+    by_key: dict[str, list[str]] = {}
+    for name in raw.target.names:
+        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", unicodedata.normalize("NFKC", name).casefold().strip())
+        by_key.setdefault(key, []).append(name)
+    alike = [names for names in by_key.values() if len(names) > 1]
+    if not alike:
+        return []
+    shown = "; ".join(" and ".join(map(repr, names)) for names in alike[:MAX_NAMES])
+    return [
+        Finding(
+            kind="alike-names",
+            message=f"Class names differ in case, spaces or hyphens only: {shown}{and_more(len(alike))}",
+            remedy="If they are one class, give them one name: each is learned as a class of its own.",
+            where=tuple(name for names in alike for name in names),
+            count=len(alike),
         )
     ]
 

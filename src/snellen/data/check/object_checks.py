@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.detections import GroundTruth
-from snellen.core.errors import first_line
+from snellen.core.errors import DataError, first_line
 from snellen.core.views import Finding
 from snellen.data.annotations import ObjectAnnotations
 from snellen.data.augment.dihedral import ORIENTATIONS, dihedral_transform
@@ -27,12 +27,18 @@ from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats.object_table import AnnotationProblem, MaskSource, ObjectTable
 from snellen.data.source import BadSamples, Skipped
 
+_MIN_SIDE_OF_UNITS = 4  # pixels; boxes of smaller images may lie within 0 ... 1
 TOLERANCE = 1.0  # pixels of overhang, or of a side, up to which a box is not reported / is reported as thin
 
 ERROR_MESSAGES = {  # kind of an error -> message after the number of images, remedy
     "annotation": ("whose annotations cannot be read", "Repair them."),
     "not-a-number": ("with coordinates that are not numbers", "Repair the boxes."),
+    "swapped-corners": (
+        "with boxes whose corners are exchanged (xmax < xmin or ymax < ymin)",
+        "Exchange the two corners in the files (of COCO, make width and height positive).",
+    ),
     "no-area": ("with boxes without area", "Correct or remove the boxes."),
+    "keypoints-outside": ("with keypoints far outside the image", "Correct them, or mark them as not labelled."),
     "outside": ("with boxes outside the image", "Correct or remove the boxes."),
     "mask-size": ("with masks of another size", "Make the masks at the size of these images."),
     "mask-outside": ("with masks outside the image", "Correct or remove the masks."),
@@ -64,6 +70,9 @@ def check_objects(
     """
     sizes = _sizes(source, table)  # (N, 2) height, width as read; 0 if unknown
     ordered = (table.boxes[:, 2:] > table.boxes[:, :2]).all(1)
+    swapped = (table.boxes[:, 2:] < table.boxes[:, :2]).any(1)
+    _check_units(table, source)
+    corners = table.boxes + np.array([table.first_pixel] * 2 + [0, 0])  # as in the file, before any rotation
     orientations, orientation_findings = object_orientations(source, table.sizes)
     table = rotate_objects(table, orientations, sizes)
     height, width = sizes[table.image_index].T.astype(np.float64)
@@ -74,15 +83,19 @@ def check_objects(
     overhang = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
     errors = {
         "not-a-number": ~finite,
-        "no-area": finite & ~ordered,
+        "swapped-corners": finite & swapped,
+        "no-area": finite & ~ordered & ~swapped,
         "outside": finite & ordered & outside,
         "unknown-class": table.labels < 0,
+        "keypoints-outside": _far_keypoints(table, width, height) & size_known,
         **_mask_errors(table, orientations, sizes),
     }
     problems = [*table.problems]
     for kind, selected in errors.items():
         problems += [
-            AnnotationProblem(int(table.image_index[k]), kind, table.describe(k))
+            AnnotationProblem(
+                int(table.image_index[k]), kind, table.describe(k) + _values(table, corners, kind, k, sizes)
+            )
             for k in np.nonzero(selected)[0].tolist()
         ]
     valid = finite & ordered & ~outside
@@ -108,6 +121,7 @@ def check_objects(
             "are duplicates: same image, class and box",
             "Remove one of each.",
         ),
+        *_keypoint_findings(table, size_known, width, height),
         *orientation_findings,
         *_size_findings(table, source, orientations),
         *_empty_image_findings(table, source, {entry.image for entry in problems}),
@@ -123,6 +137,72 @@ def check_objects(
     return CheckedObjects(
         _object_annotations(table, clipped, masks), findings, _error_findings(problems), dict(sorted(bad.items()))
     )
+
+
+def _check_units(table: ObjectTable, source: ImageFiles) -> None:
+    """Raise DataError if all boxes are fractions of their image: an annotation in pixels is never so small.
+
+    Boxes are in pixels here, so no format that stores fractions is concerned.
+    """
+    boxes = table.boxes[np.isfinite(table.boxes).all(1)]
+    large = [h for h in source.headers if isinstance(h, Header) and min(h.height, h.width) > _MIN_SIDE_OF_UNITS]
+    if len(boxes) and large and boxes.min() >= 0 and boxes.max() <= 1 and bool((boxes % 1 != 0).any()):
+        shown = ", ".join(f"{value:g}" for value in boxes[0])
+        raise DataError(
+            f"{source.root}: all {len(boxes):,} boxes lie within 0 ... 1 (corners {shown} of {table.describe(0)}): "
+            "they are fractions of the image, and this format counts pixels",
+            "Multiply x by the width and y by the height of each image.",
+        )
+
+
+def _values(table: ObjectTable, corners: np.ndarray, kind: str, k: int, sizes: np.ndarray) -> str:
+    """The values that are wrong, for messages; "" for kinds that need none."""
+    if kind == "swapped-corners":
+        x1, y1, x2, y2 = (f"{value:g}" for value in corners[k])
+        return f" (xmin {x1}, ymin {y1}, xmax {x2}, ymax {y2})"
+    if kind == "keypoints-outside" and table.keypoints is not None:
+        height, width = sizes[table.image_index[k]].tolist()
+        points = table.keypoints[k]
+        points = points[points[:, 2] > 0]
+        middle = np.array([width / 2, height / 2])
+        x, y, _ = points[np.argmax(np.abs(points[:, :2] - middle).max(1))]
+        return f" has a keypoint at {x:g}, {y:g}, its image {width}x{height} pixels"
+    return ""
+
+
+def _keypoint_distances(table: ObjectTable, width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """(A, 2) largest distance in pixels by which labelled keypoints lie outside their image, in x and in y."""
+    if table.keypoints is None:
+        return np.zeros((len(table.image_index), 2))
+    limits = np.stack([width, height], 1)[:, None]  # (A, 1, 2)
+    points, labelled = table.keypoints[..., :2], table.keypoints[..., 2] > 0
+    distances = np.where(labelled[..., None], np.maximum(-points, points - limits), 0.0)
+    distance: np.ndarray = distances.max(1, initial=0.0)
+    return distance
+
+
+def _far_keypoints(table: ObjectTable, width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """(A,) bool: whether a labelled keypoint lies outside its image by more than the image's size."""
+    return np.asarray((_keypoint_distances(table, width, height) > np.stack([width, height], 1)).any(1))
+
+
+def _keypoint_findings(
+    table: ObjectTable, size_known: np.ndarray, width: np.ndarray, height: np.ndarray
+) -> list[Finding]:
+    outside = (_keypoint_distances(table, width, height) > TOLERANCE).any(1) & size_known
+    descriptions = [table.describe(k) for k in np.nonzero(outside)[0].tolist()]
+    if not descriptions:
+        return []
+    return [
+        Finding(
+            kind="keypoints-outside",
+            message=f"{len(descriptions)} of {len(outside):,} objects have keypoints outside their image: "
+            f"{'; '.join(descriptions[:MAX_NAMES])}{and_more(len(descriptions))}",
+            remedy="Check that the keypoints belong to these images.",
+            where=tuple(descriptions),
+            count=len(descriptions),
+        )
+    ]
 
 
 class _MaskLoader:

@@ -26,6 +26,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Preprocessing
 from snellen.data.decode import tiff
 from snellen.data.decode.header import MAX_PIXELS, Header, TooManyPixels, UnusableFile, check_num_pixels
+from snellen.data.decode.nodata import fill_nodata
 from snellen.data.source import apply_preprocessing
 
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -84,7 +85,10 @@ def decode(path: Path | IO[bytes], preprocessing: Preprocessing, page: int | Non
             with tiff.open_tiff(file) as tif:
                 if tif is not None:
                     return _apply(
-                        torch.from_numpy(_require_finite(tiff.values(tif, preprocessing, page))), preprocessing
+                        torch.from_numpy(
+                            _require_finite(fill_nodata(tiff.values(tif, preprocessing, page), preprocessing.nodata))
+                        ),
+                        preprocessing,
                     )
         with _pillow(file) as image:
             if _depth(image) == "uint8":
@@ -92,7 +96,7 @@ def decode(path: Path | IO[bytes], preprocessing: Preprocessing, page: int | Non
             deep = (
                 _read_png_16(file) if _is_16_bit_colour(image) else np.array(ImageOps.exif_transpose(image))[..., None]
             )
-            deep = _require_finite(deep).astype(_depth(image)).transpose(2, 0, 1)  # (C, H, W)
+            deep = _require_finite(fill_nodata(deep, preprocessing.nodata)).astype(_depth(image)).transpose(2, 0, 1)
             return _apply(torch.from_numpy(np.ascontiguousarray(deep)), preprocessing)
 
 
@@ -125,6 +129,23 @@ def read_raw_values(path: Path) -> np.ndarray:
                 if converted.ndim == 3
                 else converted
             )
+
+
+def is_lossy(path: Path) -> bool:
+    """Whether a file is a JPEG or a lossy WebP, which changes values. Raises UnusableFile if it cannot be read."""
+    with _open_file(path) as file:
+        start = file.read(16)
+        return start.startswith(b"\xff\xd8\xff") or (start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8 ")
+
+
+def palette(path: Path) -> tuple[int, ...]:
+    """The colours of a palette, r << 16 | g << 8 | b; none for a file without. Raises UnusableFile."""
+    with _open_file(path) as file:
+        if tiff.is_tiff(file):
+            return ()
+        with _pillow(file) as image:
+            values = image.getpalette("RGB") if image.mode in ("P", "PA") else None
+    return tuple(r << 16 | g << 8 | b for r, g, b in zip(*[iter(values or ())] * 3, strict=False))
 
 
 def orientation(path: Path) -> int:

@@ -40,6 +40,7 @@ class ImageFiles:
         headers: header of each file, or the error of an unusable one.
         pages: default for `preprocessing.pages`: how to read a stack.
         page: page of each sample in its file, from 0; None for a single page. None: all are single pages.
+        nodata: default for `preprocessing.nodata`; "none": no value is doubted.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class ImageFiles:
         headers: Sequence[Header | UnusableFile],
         pages: Pages | None = None,
         page: Sequence[int | None] | None = None,
+        nodata: float | Literal["none"] | None = None,
     ) -> None:
         self.root = root
         self.files = list(files)
         self.headers = list(headers)
         self.pages = pages
+        self.nodata = nodata
         self.page = None if page is None or not any(p is not None for p in page) else list(page)
         self.header_counts = Counter(h for h in self.headers if isinstance(h, Header))  # usually few distinct headers
         self.dtype = DEPTHS[max((DEPTHS.index(h.dtype) for h in self.header_counts), default=0)]
@@ -98,6 +101,8 @@ class ImageFiles:
 
     def decode(self, id: int, preprocessing: Preprocessing) -> Tensor:
         """Decode one sample (C, H, W) at the depth of its file. Raises UnusableFile if it cannot be read."""
+        if isinstance(self.nodata, float) and preprocessing.nodata is None:
+            preprocessing = replace(preprocessing, nodata=self.nodata)
         return image_decoder.decode(self.path(id), preprocessing, None if self.page is None else self.page[id])
 
     def name(self, id: int) -> str:
@@ -119,7 +124,9 @@ class ImageFiles:
     @functools.cached_property
     def _key(self) -> str:
         digest = hashlib.blake2b(os.fsencode(self.root.resolve()), digest_size=16)
-        digest.update(f"{self.dtype} {self.channels} {self.pages} {self.page} {files_digest(self.files)}".encode())
+        digest.update(
+            f"{self.dtype} {self.channels} {self.pages} {self.page} {self.nodata} {files_digest(self.files)}".encode()
+        )
         return digest.hexdigest()
 
     def key(self) -> str | None:
@@ -129,9 +136,12 @@ class ImageFiles:
         """The same source with these samples only, renumbered."""
         selected = ids.tolist()
         page = None if self.page is None else [self.page[i] for i in selected]
-        return ImageFiles(
-            self.root, [self.files[i] for i in selected], [self.headers[i] for i in selected], self.pages, page
-        )
+        files, headers = [self.files[i] for i in selected], [self.headers[i] for i in selected]
+        return ImageFiles(self.root, files, headers, self.pages, page, self.nodata)
+
+    def with_nodata(self, nodata: float | Literal["none"]) -> ImageFiles:
+        """The same source with a value for pixels without data."""
+        return ImageFiles(self.root, self.files, self.headers, self.pages, self.page, nodata)
 
     def sizes(self) -> Counter[tuple[int, int]]:
         """Number of images of each (height, width)."""

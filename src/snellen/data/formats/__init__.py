@@ -25,6 +25,7 @@ class OpenOptions:
         group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
+        nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.
         allow_skipped: let quarantine skip more than 1% of the samples.
         full: check the contents and duplicates of all images, however many.
@@ -36,6 +37,7 @@ class OpenOptions:
     group: str | None = None
     impute: str | None = None
     pages: Pages | None = None
+    nodata: float | Literal["none"] | None = None
     quarantine: bool = False
     allow_skipped: bool = False
     full: bool = False
@@ -44,11 +46,15 @@ class OpenOptions:
 
 
 class Format(NamedTuple):
-    """A data format. `recognises` reads names, and at most the start of a file or two: it takes milliseconds."""
+    """A data format. `recognises` reads names, and at most the start of some files: it takes milliseconds.
+
+    any_depth: whether it recognises data below further folders, whose names then become a part of the result.
+    """
 
     name: str
     recognises: Callable[[Path], bool]
     open_raw: Callable[[Path, OpenOptions], RawDataset]
+    any_depth: bool = False
 
 
 def formats() -> dict[str, Format]:

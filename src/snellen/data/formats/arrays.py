@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ _INPUTS = ("x", "images", "image", "imgs", "data", "inputs", "input", "features"
 _TARGETS = ("y", "labels", "label", "targets", "target")
 _SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 _MAX_CLASSES = 10_000
+_MIN_ASPECT, _MAX_WIDTH = 4, 16  # of (H, W): from this aspect, or up to this shorter side, arrays may be sequences
 _NAMES = "Recognised names are x and y, images and labels, data and target, with _train, _val or _test for splits."
 
 
@@ -114,11 +115,12 @@ class AxisLayout:
     description: str
 
 
-def axis_layout(where: str, shape: Sequence[int]) -> AxisLayout:
+def axis_layout(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> AxisLayout:
     """Axis layout of inputs: (N, D) vectors; (N, H, W), (N, H, W, C) or (N, C, H, W) images of 1 to 4 channels.
 
     Raises:
-        DataError: any other number of axes, or no axis of 1 to 4 channels.
+        DataError: any other number of axes, no axis of 1 to 4 channels, or three axes of unequal length with values
+            deeper than 8 bits: sequences (N, T, D) have this shape.
     """
     if 0 in shape:
         raise DataError(f"{where} is empty: its shape is {tuple(shape)}", "Write the samples into it.")
@@ -127,6 +129,13 @@ def axis_layout(where: str, shape: Sequence[int]) -> AxisLayout:
     if len(shape) == 2:
         return AxisLayout(
             modality="vector", shape=(shape[1],), order=None, description=f"vectors of {shape[1]} numbers"
+        )
+    if len(shape) == 3 and _may_be_sequences(shape[1:], dtype):
+        raise DataError(
+            f"{where} has the shape {tuple(shape)} and the type {dtype}: probably {shape[0]} sequences of {shape[1]} "
+            f"steps and {shape[2]} channels, which are not read yet",
+            "If they are grey images, save them with a fourth axis: x[..., None]. For models of vectors, save "
+            "x.reshape(len(x), -1).",
         )
     if len(shape) == 3:
         return AxisLayout(
@@ -155,6 +164,12 @@ def axis_layout(where: str, shape: Sequence[int]) -> AxisLayout:
     )
 
 
+def _may_be_sequences(size: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Whether arrays (H, W) are more likely (T, D): long and narrow, or narrow, and not of 8 bits as images are."""
+    short, long = sorted(size)
+    return dtype not in (np.uint8, np.bool_) and short != long and (long >= _MIN_ASPECT * short or short <= _MAX_WIDTH)
+
+
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Arrays of an NPZ file, read into memory, or of an HDF5 file, read on demand.
 
@@ -167,7 +182,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
         targets[-1], _, kind = targets[-1].rpartition(":")
     splits = match_arrays(file, targets)
-    layout = axis_layout(f"{path}: {splits[0].x!r}", file.shapes[splits[0].x])
+    layout = axis_layout(f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x])
     for part in splits:
         _check_shapes(file, part, file.shapes[splits[0].x][1:])
     y = np.concatenate([np.concatenate([_target_columns(file, name) for name in part.y], 1) for part in splits])

@@ -24,8 +24,9 @@ from snellen.data.dataset import RawDataset
 from snellen.data.decode.image_files import open_named_images
 from snellen.data.file_index import walk
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.annotation_files import is_coco
 from snellen.data.formats.coco_json import CocoAnnotation, CocoCategory, CocoFile, annotation_name, read_coco
-from snellen.data.formats.image_folder import SPLIT_NAMES
+from snellen.data.formats.file_names import SPLIT_NAMES
 from snellen.data.formats.object_datasets import (
     ObjectDatasetInfo,
     mirrored_pairs,
@@ -37,8 +38,9 @@ from snellen.data.formats.object_datasets import (
 from snellen.data.formats.object_table import AnnotationProblem, ObjectTable
 from snellen.data.formats.polygons import EncodedMasks
 
-_HEAD = re.compile(rb'\s*\{\s*"(info|images|licenses?|annotations|categories|type)"')
 _OTHER_KINDS = frozenset({"captions", "image_info", "panoptic", "stuff"})  # COCO annotations other than objects
+_FOLDERS = ("annotations", "annotation", "labels", "json", "coco")  # searched for annotation files, as are splits
+_MAX_FILES = 100  # JSON files of a folder
 _MAX_TRIED = 50  # images looked up to choose the image folder
 
 
@@ -53,27 +55,25 @@ class AnnotationFile(NamedTuple):
 def recognises(path: Path) -> bool:
     """Whether COCO JSON files lie where COCO or exporters put them."""
     if path.is_file():
-        return path.suffix.lower() == ".json" and _is_coco(path)
+        return path.suffix.lower() == ".json" and is_coco(path)
     return any(
-        _is_coco(file) or _kind(file) in ("instances", "person_keypoints", "annotations.coco")
+        is_coco(file) or _kind(file) in ("instances", "person_keypoints", "annotations.coco")
         for file in _candidates(path)
     )
 
 
-def _is_coco(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return _HEAD.match(file.read(200)) is not None
-    except OSError:
-        return False
-
-
 def _candidates(path: Path) -> list[Path]:
-    """JSON files in the folder, in its `annotations` folders, and in folders named like splits."""
+    """JSON files in the folder, in its annotation folders, and in folders named like splits."""
     names = _names(path)
-    inner = [name for name in names if name.lower() == "annotations" or split_of(name) is not None]
-    candidates = [path / name for name in names] + [path / one / name for one in inner for name in _names(path / one)]
-    return sorted(file for file in candidates if file.suffix.lower() == ".json" and file.is_file())
+    inner = [name for name in names if name.lower() in _FOLDERS or split_of(name) is not None]
+    candidates = [path / name for name in _json(names)]
+    candidates += [path / one / name for one in inner for name in _json(_names(path / one))]
+    return sorted(file for file in candidates if file.is_file())
+
+
+def _json(names: Sequence[str]) -> list[str]:
+    """The first names of JSON files; a folder with more holds one for each image."""
+    return sorted(name for name in names if name.lower().endswith(".json"))[:_MAX_FILES]
 
 
 def _names(folder: Path) -> list[str]:
@@ -121,11 +121,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     )
     used = used if listing is None else used & {file.path for file in listing.files}
     total = len(used) + len(skipped) + no_data
-    note = f"{others[0]} available with --target {others[0]}" if others else ""
+    notes = [f"{others[0]} available with --target {others[0]}"] if others else []
+    other_types = dict.fromkeys(text for file in files for text in file.other_types)
+    notes += [f"ids differ in type and are matched by value ({', '.join(other_types)})"] if other_types else []
     info = ObjectDatasetInfo(
         target=target,
         name=f"COCO ({', '.join(file.display_name for file in files)})",
-        note=note,
+        note="; ".join(notes),
         given_splits=np.array(splits, np.int64) if len(selected) > 1 else None,
         findings=(*findings, *unused_files_findings(skipped)),
         files={"found": total, "used": len(used), "set aside": len(skipped), "no data": no_data},
@@ -151,7 +153,7 @@ def _root(path: Path) -> Path:
     """The root folder of annotation files and images."""
     if path.is_dir():
         return path
-    return path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
+    return path.parent.parent if path.parent.name.lower() in _FOLDERS[:3] else path.parent
 
 
 def _image_paths(
@@ -187,7 +189,7 @@ def _select_files(path: Path, options: OpenOptions) -> tuple[list[AnnotationFile
         for file in _candidates(path)
     ]
     available = [
-        g for g in available if _is_coco(g.path) or g.kind in ("instances", "person_keypoints", "annotations.coco")
+        g for g in available if is_coco(g.path) or g.kind in ("instances", "person_keypoints", "annotations.coco")
     ]
     kinds = sorted({entry.kind for entry in available})
     if not kinds:

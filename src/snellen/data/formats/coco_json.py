@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -56,6 +56,7 @@ class CocoFile:
         rows: the annotations of each image.
         problems: image index, kind of the finding, and description.
         unlisted: annotations of images that the file does not list.
+        other_types: ids that annotations give in another type than the lists, with an example.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class CocoFile:
     rows: list[list[CocoAnnotation]]
     problems: list[tuple[int, str, str]] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    other_types: list[str] = field(default_factory=list)
 
 
 def read_coco(path: Path, root: Path) -> CocoFile:
@@ -112,9 +114,37 @@ def read_coco(path: Path, root: Path) -> CocoFile:
         sizes=sizes,
         rows=[[] for _ in names],
     )
+    ids = _same_ids((annotation.get("image_id") for annotation in annotations), index_of_id)
+    category_ids = _same_ids((annotation.get("category_id") for annotation in annotations), category_of_id)
+    examples = {"image_id": ids[1], "category_id": category_ids[1]}
+    file.other_types = [f"{key} {example}" for key, example in examples.items() if example]
     for k, annotation in enumerate(annotations):
-        _add(file, annotation, index_of_id, k)
+        _add(file, annotation, ids[0], category_ids[0], index_of_id, k)
     return file
+
+
+def _same_ids(references: Iterable[Any], known: Mapping[Any, Any]) -> tuple[dict[Any, Any], str]:
+    """Reference -> id, for references of another type than the ids ("1" or 1.0 for 1), and an example of both.
+
+    Only if no reference of the file is right as it is, and the ids stay distinct.
+    """
+    seen: set[Any] = set()
+    for reference in references:
+        if isinstance(reference, int | str) and reference in known:
+            return {}, ""
+        if isinstance(reference, int | float | str):
+            seen.add(reference)
+    numbers = {str(id): id for id in known}
+    matches = {reference: numbers[text] for reference in seen if (text := _id_text(reference)) in numbers}
+    if not matches or len(numbers) < len(known):
+        return {}, ""
+    first = min(matches, key=str)
+    return matches, f"{short_repr(first)} for {short_repr(matches[first])}"
+
+
+def _id_text(reference: Any) -> str:
+    """An id as text: 1.0 and "1" as 1."""
+    return str(int(reference)) if isinstance(reference, float) and reference.is_integer() else str(reference).strip()
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -201,11 +231,24 @@ def annotation_name(id: int) -> str:
     return f"annotation {id}" if id >= 0 else f"annotation number {-id}"
 
 
-def _add(file: CocoFile, annotation: dict[str, Any], index_of_id: Mapping[Any, int], k: int) -> None:
-    """Add an annotation to the rows of its image, or to the problems."""
+def _add(
+    file: CocoFile,
+    annotation: dict[str, Any],
+    image_ids: Mapping[Any, Any],
+    category_ids: Mapping[Any, Any],
+    index_of_id: Mapping[Any, int],
+    k: int,
+) -> None:
+    """Add an annotation to the rows of its image, or to the problems.
+
+    Args:
+        image_ids, category_ids: references of another type -> id, see `_same_ids`.
+    """
     id = annotation.get("id")
     id = id if type(id) is int and 0 <= id < 1 << 63 else -k - 1
-    image_id = annotation.get("image_id")
+    image_id = _id_of(annotation.get("image_id"), image_ids)
+    if category_ids:
+        annotation = annotation | {"category_id": _id_of(annotation.get("category_id"), category_ids)}
     image = index_of_id.get(image_id) if isinstance(image_id, int | str) else None
     if image is None:
         file.unlisted.append(f"{annotation_name(id)} of {file.display_name} (image_id {short_repr(image_id)})")
@@ -215,6 +258,10 @@ def _add(file: CocoFile, annotation: dict[str, Any], index_of_id: Mapping[Any, i
     except (ValueError, TypeError, OverflowError) as error:
         kind = "unknown-class" if isinstance(error, _UnknownClass) else "annotation"
         file.problems.append((image, kind, f"{annotation_name(id)} of {file.display_name}: {first_line(error)}"))
+
+
+def _id_of(reference: Any, ids: Mapping[Any, Any]) -> Any:
+    return ids.get(reference, reference) if isinstance(reference, int | float | str) else reference
 
 
 class _UnknownClass(ValueError):

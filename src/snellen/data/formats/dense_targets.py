@@ -80,7 +80,7 @@ def open_dense_targets(root: Path, matched: MatchedFiles, kind: str, options: Op
         root,
         matched,
         maps,
-        MapReader(f"map of {kind}", read_info, lambda values: MapSize(*values)),
+        MapReader(f"map of {kind}", read_info, lambda values: MapSize(*values), f"map of {kind}"),
         options,
         second_frames,
     )

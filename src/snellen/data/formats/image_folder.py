@@ -1,16 +1,15 @@
-"""Image folder datasets: one folder for each class, with or without train, val and test above; nested classes.
+"""Image folder datasets: one folder for each class, with or without splits above or below; nested classes.
 
-The class of an image is the path of its folder below the root or below the split folder, joined by "/".
+The class of an image is the path of its folder below the root, without the split folder, joined by "/".
 Every file is used, counted as not data (hidden files, `Thumbs.db`, `desktop.ini`, text and sidecars), or reported with
 reason and remedy.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +25,16 @@ from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
 from snellen.data.file_index import File, Listing, walk
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.class_folder_checks import (
+    check_no_annotations,
+    check_no_masks,
+    doubtful_class_findings,
+    only_class_error,
+)
+from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
+from snellen.data.formats.folder_layout import FolderLayout, folder_layout
 from snellen.data.source import Skipped
 
-SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
-_NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})
-_NO_DATA_SUFFIXES = frozenset(
-    {".txt", ".md", ".rst", ".xml", ".json", ".yaml", ".yml", ".xmp", ".log", ".pdf", ".html"}
-)
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 _MAX_ENTRIES = 20_000  # entries that `recognises` reads at most
 
@@ -52,7 +54,7 @@ def recognises(path: Path) -> bool:
     entries_read = files = 0
     for _, folders, names in os.walk(path):
         folders.sort()
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_system_name(name)]
         if any(is_image_name(name) for name in names):
             return True
         entries_read += len(folders) + len(names)
@@ -62,32 +64,19 @@ def recognises(path: Path) -> bool:
     return files == 0
 
 
-def is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-
-
-def is_sidecar(path: str) -> bool:
-    """Whether a file is hidden or a sidecar, not data."""
-    folder, _, name = path.rpartition("/")
-    if name.startswith(".") or (folder and _is_hidden(folder)):
-        return True
-    lower = name.lower()
-    stem, suffix = os.path.splitext(lower)
-    return stem in _NO_DATA_NAMES or lower in _NO_DATA_NAMES or suffix in _NO_DATA_SUFFIXES
-
-
-@functools.lru_cache(4096)  # one lookup for all files of a folder
-def _is_hidden(folder: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in folder.split("/"))
-
-
 def sort_files(listing: Listing) -> SortedFiles:
     """Sort files into images, sidecars and skipped files."""
     images, no_data, skipped = [], 0, list(listing.skipped)
     for file in listing.files:
         folder, _, name = file.path.rpartition("/")
         stem, _, ending = name.lower().rpartition(".")
-        if ending in _ENDINGS and stem and stem[0] != "." and stem not in _NO_DATA_NAMES and not _is_hidden(folder):
+        if (
+            ending in _ENDINGS
+            and stem
+            and stem[0] != "."
+            and stem not in NO_DATA_NAMES
+            and not in_system_folder(folder)
+        ):
             images.append(file)  # fast path, same result as below
         elif is_sidecar(file.path):
             no_data += 1
@@ -111,10 +100,15 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"{path} holds no image ({len(listing.files)} files)",
             f"Images end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
         )
-    splits = _split_folders(path, sorted_files.images)
+    literal = options.format is not None
     parents = [file.path.rpartition("/")[0] for file in sorted_files.images]
-    place_of = {folder: _place(folder, splits) for folder in set(parents)}
-    all_places = [place_of[folder] for folder in parents]
+    if not literal:
+        check_no_annotations(path, listing, sorted_files.images)
+    layout = folder_layout(path, set(parents), literal)
+    if not literal:
+        check_no_masks(path, layout, sorted_files.images)
+    splits = layout.splits
+    all_places = [layout.places[folder] for folder in parents]
     files = [file for file, place in zip(sorted_files.images, all_places, strict=True) if place[1]]
     places = [place for place in all_places if place[1]]  # split and class of each file
     unclassified = [file.path for file, place in zip(sorted_files.images, all_places, strict=True) if not place[1]]
@@ -125,12 +119,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     names = sorted({label for _, label in set(places)})
     if len(names) < 2:
-        raise DataError(f"{path} has only one class ({names[0]})", "Add a folder for a second class.")
+        raise only_class_error(path, names[0], listing, len(files))
     unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
     findings = [
         *_empty(listing, splits, files, set(places)),
         *unused_files_findings(unused),
         *_unreadable(sorted_files.skipped),
+        *doubtful_class_findings(names, len(files)),
     ]
     findings += [no_class_finding(unclassified)] if unclassified else []
     place = {name: k for k, name in enumerate(names)}
@@ -144,7 +139,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(file_of_sample)],
         given_splits=given if splits else None,
         groups=groups,
-        recognised_as=_recognised_as(_counted(len(files), len(source)), len(names), splits),
+        recognised_as=_recognised_as(_counted(len(files), len(source)), len(names), layout),
         findings=tuple(findings),
         files={
             "found": len(listing.files) + len(listing.skipped),
@@ -174,37 +169,7 @@ def no_class_finding(paths: list[str]) -> Finding:
     )
 
 
-def _split_folders(root: Path, images: list[File]) -> dict[str, int]:
-    """Top folder -> index in SPLITS, if the top folders are splits; else {}."""
-    top_folders = {file.path.partition("/")[0] for file in images if "/" in file.path}
-    splits = {top: SPLIT_NAMES[top.lower()] for top in top_folders if top.lower() in SPLIT_NAMES}
-    if not splits:
-        return {}
-    others = sorted(top_folders - set(splits))
-    if others:
-        raise DataError(
-            f"{root} has {', '.join(sorted(splits))} beside {', '.join(others[:3])}",
-            "Keep only split folders, or only class folders, at the top.",
-        )
-    if len(set(splits.values())) < len(splits):
-        raise DataError(f"{root} has several folders for one split: {', '.join(sorted(splits))}", "Keep one of them.")
-    if 0 not in splits.values():
-        raise DataError(f"{root} has {', '.join(sorted(splits))} but no train folder", "Add a train folder.")
-    return splits
-
-
-def _place(folder: str, splits: dict[str, int]) -> tuple[int, str]:
-    """The split (0 without splits) and the class of a folder; the class is "" for the root and split folders."""
-    folders = folder.split("/") if folder else []
-    if splits:
-        split = splits[folders[0]] if folders else 0
-        folders = folders[1:]
-    else:
-        split = 0
-    return split, unicodedata.normalize("NFC", "/".join(folders))
-
-
-def _empty(listing: Listing, splits: dict[str, int], files: list[File], places: set[tuple[int, str]]) -> list[Finding]:
+def _empty(listing: Listing, splits: Sequence[str], files: list[File], places: set[tuple[int, str]]) -> list[Finding]:
     """Findings on class folders without images, and on classes without training images."""
     nonempty = {file.path.rpartition("/")[0] for file in files}
     parents = {folder.rpartition("/")[0] for folder in listing.folders if folder}
@@ -299,9 +264,10 @@ def _counted(files: int, pages: int) -> str:
     return f"{files:,} images" if pages == files else f"{pages:,} pages of {files:,} images"
 
 
-def _recognised_as(counted: str, classes: int, splits: dict[str, int]) -> str:
-    given = f" in the given splits {', '.join(sorted(splits, key=lambda s: splits[s]))}" if splits else ""
-    return f"an image folder: {counted} in {classes} classes{given}, one folder for each class"
+def _recognised_as(counted: str, classes: int, layout: FolderLayout) -> str:
+    given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
+    below = ", which are folders below the classes" if layout.below else ""
+    return f"an image folder: {counted} in {classes} classes{given}{below}, one folder for each class"
 
 
-FORMAT = Format("folder", recognises, open_raw)
+FORMAT = Format("folder", recognises, open_raw, any_depth=True)

@@ -7,8 +7,10 @@ targets: depth, normals, edges, reflectance, flow. Files are matched in `match_b
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +18,18 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Boxes, PixelClasses
+from snellen.core.views import Finding
 from snellen.data.annotations import Annotation, MapAnnotations, objects_from_instance_map
 from snellen.data.dataset import RawDataset
 from snellen.data.file_index import walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.dense_targets import open_dense_targets
+from snellen.data.formats.mask_thresholds import Threshold, find_threshold
 from snellen.data.formats.mask_values import (
+    COLOUR_FILES,
     IGNORE_VALUE,
     UNKNOWN_REMEDY,
+    MaskClasses,
     MaskInfo,
     describe_unknown,
     infer_mask_classes,
@@ -36,8 +42,18 @@ from snellen.data.formats.pairing import MapReader, PairedImages
 
 KINDS = ("classes", "instances", "depth", "normals", "edges", "reflectance", "flow")
 MASKS = ("classes", "instances")
+_BY_TARGET = "by --target"
+_MAX_IGNORED_FRACTION = 0.2  # of the pixels without ground truth, above which it is doubted
 MAX_CLASSES = 20  # 8-bit masks with more consecutive values than this hold instances
-_MASK = MapReader("mask", read_mask_info, lambda fields: MaskInfo(fields[0], fields[1], fields[2], tuple(fields[3])))
+
+
+def _mask_info(fields: list[Any]) -> MaskInfo:
+    """The properties of a mask from the cache."""
+    height, width, kind, values, counts, palette, lossy = fields
+    return MaskInfo(height, width, kind, tuple(values), tuple(counts), tuple(palette), lossy)
+
+
+_MASK = MapReader("mask", read_mask_info, _mask_info, "mask values")
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -56,8 +72,17 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     first = "instances" if options.target == ("instances",) or "classes" not in matched.maps else "classes"
     from_folder = first if first in matched.maps else "classes"
     pairs = PairedImages(path, matched, matched.maps[from_folder], _MASK, options)
-    kind, reason = (kind, "by --target") if options.target else _infer_kind(pairs, from_folder)
-    return _classes(pairs, reason) if kind == "classes" else _instances(pairs, reason)
+    infos = [info for info in pairs.map_infos if info is not None]
+    threshold = None
+    if from_folder == "classes" and options.target != ("instances",):
+        threshold = find_threshold(path, infos, _listed_names(pairs))
+    if options.target:
+        kind, reason = kind, _BY_TARGET
+    elif threshold is not None:
+        kind, reason = "classes", "two grey levels"
+    else:
+        kind, reason = _infer_kind(pairs, from_folder)
+    return _classes(pairs, reason, threshold) if kind == "classes" else _instances(pairs, reason)
 
 
 def _kind(root: Path, matched: MatchedFiles, options: OpenOptions) -> str:
@@ -129,10 +154,17 @@ def _grey_or_colour_values(info: MaskInfo, colours: bool) -> tuple[int, ...]:
     return tuple(v & 255 for v in info.values) if info.kind == "grey" and not colours else info.values
 
 
-def _classes(pairs: PairedImages[MaskInfo], reason: str) -> RawDataset:
+def _classes(pairs: PairedImages[MaskInfo], reason: str, threshold: Threshold | None) -> RawDataset:
     colours = _is_colour(pairs)
+    if reason != _BY_TARGET:
+        _check_palettes(pairs)
     seen = sorted({v for info in pairs.map_infos if info is not None for v in _grey_or_colour_values(info, colours)})
-    mapping = infer_mask_classes(pairs.root, _folders(pairs), seen, colours)
+    if threshold is None:
+        mapping = infer_mask_classes(pairs.root, _folders(pairs), seen, colours)
+    else:
+        names = _listed_names(pairs) or ("background", "foreground")
+        origin = f"values up to {threshold.value}, and above"
+        mapping = MaskClasses(names, (seen[0], seen[-1]), (), origin, (), threshold.value)
     for k, (info, file) in enumerate(zip(pairs.map_infos, pairs.maps, strict=True)):
         if (
             info is not None
@@ -146,17 +178,70 @@ def _classes(pairs: PairedImages[MaskInfo], reason: str) -> RawDataset:
     def read(path: Path) -> Tensor:
         return torch.from_numpy(mapping.classes(mask_values(path, colours)))
 
-    ignored = [
-        *mapping.ignored_names,
-        *([str(IGNORE_VALUE)] if IGNORE_VALUE in mapping.ignored and IGNORE_VALUE in seen else []),
-    ]
+    is_ignored = not colours and IGNORE_VALUE in mapping.ignored and IGNORE_VALUE in seen
+    fraction = _fraction(pairs, IGNORE_VALUE) if is_ignored else 0.0
+    ignored = [*mapping.ignored_names, *([f"{IGNORE_VALUE} ({fraction:.1%} of the pixels)"] if is_ignored else [])]
     no_truth = f"; without ground truth: {', '.join(ignored)}" if ignored else ""
     recognised_as = (
         f"image–mask pairs: {len(pairs.keys):,} images with a class for every pixel, {len(mapping.names)} classes "
         f"({reason}; {mapping.origin}){pairs.in_splits}{no_truth}; --target instances reads values as objects"
     )
     maps = MapAnnotations(pairs.map_loader(read, None), range(len(pairs.keys)))
-    return pairs.raw_dataset(PixelClasses(names=mapping.names), maps, recognised_as)
+    raw = pairs.raw_dataset(PixelClasses(names=mapping.names), maps, recognised_as)
+    findings = _value_findings(mapping, threshold, fraction)
+    return dataclasses.replace(raw, findings=(*raw.findings, *findings))
+
+
+def _fraction(pairs: PairedImages[MaskInfo], value: int) -> float:
+    """The fraction of all pixels with a value."""
+    infos = [info for info in pairs.map_infos if info is not None]
+    count = sum(
+        n for info in infos for v, n in zip(_grey_or_colour_values(info, False), info.counts, strict=True) if v == value
+    )
+    return count / max(1, sum(info.height * info.width for info in infos))
+
+
+def _value_findings(mapping: MaskClasses, threshold: Threshold | None, fraction: float) -> list[Finding]:
+    """Warnings on values that were changed, and on many pixels without ground truth."""
+    if threshold is not None:
+        return [
+            Finding(
+                kind="mask-values",
+                message=f"The masks are read as {' and '.join(mapping.names)} by a threshold at {threshold.value}: "
+                f"{threshold.reason}",
+                remedy="Save masks as PNG, without smoothing.",
+            )
+        ]
+    if fraction <= _MAX_IGNORED_FRACTION:
+        return []
+    return [
+        Finding(
+            kind="mask-values",
+            message=f"The value {IGNORE_VALUE} is read as no ground truth, and {fraction:.0%} of the pixels have it",
+            remedy=f"If it is a class, list all values in {COLOUR_FILES[0]}: name, r, g, b (grey has r = g = b).",
+        )
+    ]
+
+
+def _check_palettes(pairs: PairedImages[MaskInfo]) -> None:
+    """Raise DataError if the palettes of two masks give one value different colours: the values are no classes then."""
+    first: dict[int, tuple[int, str]] = {}
+    for info, file in zip(pairs.map_infos, pairs.maps, strict=True):
+        if info is None or file is None:
+            continue
+        for value, colour in zip(info.values, info.palette, strict=False):
+            other, name = first.setdefault(value, (colour, file.path))
+            if other != colour:
+                raise DataError(
+                    f"{pairs.root}: the palettes of the masks differ: value {value} is "
+                    f"{_rgb(other)} in {name} and {_rgb(colour)} in {file.path}",
+                    f"Save the masks as RGB and list the colours in {COLOUR_FILES[0]}, or save all with one palette; "
+                    "--target classes reads the values in spite of the colours.",
+                )
+
+
+def _rgb(colour: int) -> tuple[int, int, int]:
+    return colour >> 16, colour >> 8 & 255, colour & 255
 
 
 def _instances(pairs: PairedImages[MaskInfo], reason: str) -> RawDataset:
@@ -219,4 +304,4 @@ class InstanceMaps:
         return (sum(self.count(self.numbers[id]) for id in ids.tolist()),)
 
 
-FORMAT = Format("pairs", recognises, open_raw)
+FORMAT = Format("pairs", recognises, open_raw, any_depth=True)

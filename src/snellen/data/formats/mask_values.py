@@ -7,6 +7,7 @@ name, r, g, b, or from lines of three numbers and a name. 255 and classes named 
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ IGNORED_NAMES = frozenset(
 )
 IGNORE_VALUE = 255
 _MAX_ID = 2**31  # limit of instance ids stored as floats
+_MIN_GREY_STEP = 16  # smallest difference of grey levels that stand for classes
 MAX_COLOURS = 4096  # distinct colours of a mask; more mean that it is an image
 
 
@@ -32,20 +34,24 @@ class MaskInfo(NamedTuple):
     """Size, kind and distinct values of a mask.
 
     kind: "indices" (8 bits), "deep" (more than 8 bits), "colours", or "grey" saved as RGB. The value of a colour is
-    r << 16 | g << 8 | b.
+    r << 16 | g << 8 | b. counts: pixels of each value. palette: the colour of each value, if the file has a palette.
+    lossy: whether the file format changes values.
     """
 
     height: int
     width: int
     kind: str
     values: tuple[int, ...]
+    counts: tuple[int, ...]
+    palette: tuple[int, ...] = ()
+    lossy: bool = False
 
 
 class MaskClasses(NamedTuple):
     """Mapping of mask values to classes.
 
     values: the value of each class. ignored: values without ground truth. ignored_names: names of those listed with a
-    name. origin: where the mapping is from, for messages.
+    name. origin: where the mapping is from, for messages. threshold: values up to it are the first of two classes.
     """
 
     names: tuple[str, ...]
@@ -53,10 +59,11 @@ class MaskClasses(NamedTuple):
     ignored: tuple[int, ...]
     origin: str
     ignored_names: tuple[str, ...] = ()
+    threshold: int | None = None
 
     def unknown_values(self, values: Sequence[int]) -> list[int]:
         """The values that are neither a class nor ignored."""
-        return sorted(set(values) - set(self.values) - set(self.ignored))
+        return [] if self.threshold is not None else sorted(set(values) - set(self.values) - set(self.ignored))
 
     def classes(self, mask: np.ndarray) -> np.ndarray:
         """Map (H, W) values to (H, W) int64 classes, -1 for ignored pixels.
@@ -64,6 +71,8 @@ class MaskClasses(NamedTuple):
         Raises:
             UnusableFile: a value is not a class; the message names it.
         """
+        if self.threshold is not None:
+            return (mask > self.threshold).astype(np.int64)
         order = np.argsort(self.values)
         known = np.asarray(self.values)[order]
         position = np.searchsorted(known, mask).clip(max=len(known) - 1)
@@ -112,17 +121,26 @@ def read_mask_info(path: Path) -> MaskInfo:
     stored = _to_integers(raw)
     if stored.ndim == 2:
         kind = "indices" if raw.dtype == np.uint8 else "deep"
-        values = np.unique(stored)
+        values, counts = np.unique(stored, return_counts=True)
     else:
         kind = "grey" if _grey(stored) else "colours"
-        values = np.unique(stored[..., 0] << 16 | stored[..., 1] << 8 | stored[..., 2])
+        values, counts = np.unique(stored[..., 0] << 16 | stored[..., 1] << 8 | stored[..., 2], return_counts=True)
         if len(values) > MAX_COLOURS:
             raise UnusableFile(
                 "corrupt",
                 f"has {len(values):,} colours: it is an image, not a mask",
                 "Save masks as PNG: JPEG changes values.",
             )
-    return MaskInfo(stored.shape[0], stored.shape[1], kind, tuple(values.tolist()))
+    colours = image_decoder.palette(path) if kind == "indices" else ()
+    return MaskInfo(
+        stored.shape[0],
+        stored.shape[1],
+        kind,
+        tuple(values.tolist()),
+        tuple(counts.tolist()),
+        tuple(colours[value] if value < len(colours) else -1 for value in values.tolist()) if colours else (),
+        image_decoder.is_lossy(path),
+    )
 
 
 def _grey(stored: np.ndarray) -> bool:
@@ -166,10 +184,16 @@ def infer_mask_classes(root: Path, folders: Sequence[str], seen: Sequence[int], 
                 f"Add {COLOUR_FILES[0]} with the columns name, r, g, b.",
             )
         return mapping
+    table = _colour_table(root, folders)
+    if table is not None and all(value % 0x010101 == 0 for value in (*table.values, *table.ignored)):
+        return table._replace(
+            values=tuple(value & 255 for value in table.values), ignored=tuple(value & 255 for value in table.ignored)
+        )
     names = listed_names(root, folders)
     binary = set(seen) == {0, IGNORE_VALUE} and (names is None or len(names[0]) == 2)
+    levels = sorted(seen) if _are_grey_levels(seen) else sorted(set(seen) - {IGNORE_VALUE})
     if names is None:
-        selected = sorted(set(seen) - {IGNORE_VALUE}) if not binary else [0, IGNORE_VALUE]
+        selected = levels if not binary else [0, IGNORE_VALUE]
         is_pair = len(selected) == 2 and selected[0] == 0
         class_names = ("background", "foreground") if is_pair else tuple(map(str, selected))
         values, origin = (
@@ -179,8 +203,17 @@ def infer_mask_classes(root: Path, folders: Sequence[str], seen: Sequence[int], 
     else:
         class_names, origin = names
         values = (0, IGNORE_VALUE) if binary else tuple(range(len(class_names)))
+        if _are_grey_levels(seen) and len(levels) == len(class_names):
+            values, origin = tuple(levels), f"{origin}, in the order of the values {', '.join(map(str, levels))}"
     ignored = () if IGNORE_VALUE in values else (IGNORE_VALUE,)
     return _without_ignored(class_names, values, ignored, origin, root)
+
+
+def _are_grey_levels(seen: Sequence[int]) -> bool:
+    """Whether 255 is a class as the other values are: all are far apart, as grey levels are and class indices not."""
+    values = sorted(set(seen))
+    gaps = [b - a for a, b in itertools.pairwise(values)]
+    return len(values) > 2 and values[-1] == IGNORE_VALUE and min(gaps) >= _MIN_GREY_STEP
 
 
 def _without_ignored(

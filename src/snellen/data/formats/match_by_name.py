@@ -17,7 +17,7 @@ from pathlib import Path
 from snellen.data.decode.frame_pairs import next_frame_name
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.file_index import File, Listing
-from snellen.data.formats.image_folder import is_sidecar
+from snellen.data.formats.file_names import is_sidecar, is_system_name, split_index
 from snellen.data.source import Skipped
 
 IMAGE_FOLDERS = frozenset(
@@ -106,6 +106,7 @@ class MatchedFiles:
         images: by key. maps: by kind, then key.
         duplicates: pairs of files with the same key.
         strays: images that lie with neither images nor maps.
+        by_number: whether images and maps of other names were matched by the number in their names.
     """
 
     images: dict[Key, File] = field(default_factory=dict)
@@ -114,6 +115,7 @@ class MatchedFiles:
     strays: list[File] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     no_data: int = 0
+    by_number: bool = False
 
 
 def without_maps(listing: Listing) -> Listing:
@@ -133,7 +135,7 @@ def recognises(root: Path) -> bool:
     files: list[File] = []
     folders: list[str] = []
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not is_system_name(name))
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         folders.append("" if relative == "." else relative)
         files += [File(name if relative == "." else f"{relative}/{name}", 0, 0) for name in sorted(names)]
@@ -206,12 +208,25 @@ def _role_of_folder(path: str, flow: bool, folders: set[str]) -> tuple[str | Non
             role = "image"
         elif word in ROLES and role in (None, "flow"):
             role = role or ROLES[word]
+        elif role is None and (compound := _split_and_role(folder)) is not None:
+            role = compound[1]
+            key_parts.append(compound[0])
         elif role is None and base and "/".join([*parts[:position], base]).lower() in folders:
             role = "classes"
             key_parts.append(folder[: len(base)])
         else:
             key_parts.append(folder)
     return role, tuple(key_parts)
+
+
+def _split_and_role(folder: str) -> tuple[str, str] | None:
+    """The split word and the role of a folder such as `train_images` or `masks_val`, or None."""
+    words = re.split(r"[_\-\s]+", folder)
+    for split, word in (words, words[::-1]) if len(words) == 2 else ():
+        role = "image" if word.lower() in IMAGE_FOLDERS else ROLES.get(word.lower())
+        if role is not None and split_index(split) is not None:
+            return split, role
+    return None
 
 
 def _join(matched: MatchedFiles, loose: dict[Key, File]) -> None:
@@ -223,11 +238,33 @@ def _join(matched: MatchedFiles, loose: dict[Key, File]) -> None:
             next((k for k in _candidates(key, image_keys, ends) if k in matched.images or k in loose), key): file
             for key, file in maps.items()
         }
+        in_images = matched.images  # of folders named for images: loose images are no partners by number
+        if in_images and role != "flow" and not any(key in in_images or key in loose for key in matched.maps[role]):
+            by_number = _matches_by_number(matched.maps[role], in_images)
+            matched.by_number = matched.by_number or bool(by_number)
+            matched.maps[role] = {by_number.get(key, key): file for key, file in matched.maps[role].items()}
         matched.images.update({key: loose.pop(key) for key in matched.maps[role] if key in loose})
     if "flow" in matched.maps:  # its images are frames, which maps are not named after
         matched.images.update(loose)
     else:
         matched.strays = list(loose.values())
+
+
+def _matches_by_number(maps: dict[Key, File], images: dict[Key, File]) -> dict[Key, Key]:
+    """Map key -> image key by the last number in their names, if every map has its own image: img_1 and mask_1."""
+    by_number: dict[Key, Key | None] = {}
+    for key in images:
+        if number := _numbered(key):
+            by_number[number] = None if number in by_number else key
+    pairs = {key: by_number.get(_numbered(key) or ()) for key in maps}
+    matches = {key: image for key, image in pairs.items() if image is not None}
+    return matches if len(matches) == len(maps) == len(set(matches.values())) else {}
+
+
+def _numbered(key: Key) -> Key | None:
+    """The folders of a key and the last number of its stem; None without a number."""
+    numbers = re.findall(r"\d+", key[-1])
+    return (*key[:-1], numbers[-1].lstrip("0") or "0") if numbers else None
 
 
 def _candidates(key: Key, image_keys: dict[Key, Key], ends: Iterable[str]) -> Iterator[Key]:

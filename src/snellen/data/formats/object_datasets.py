@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -20,11 +20,12 @@ from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_index import Listing
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids, is_image_name, is_sidecar
+from snellen.data.formats.file_names import SPLIT_NAMES, is_image_name, is_sidecar, is_system_name
+from snellen.data.formats.image_folder import group_ids
 from snellen.data.formats.object_table import ObjectTable
 from snellen.data.source import Skipped
 
-_MAX_ENTRIES, _MAX_TRIED = 2000, 5  # folder entries to list; names to look up images for
+_MAX_ENTRIES, _MAX_TRIED, _MAX_FOLDERS = 2000, 20, 50  # entries of a folder; files and folders looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,9 @@ def to_raw_dataset(source: ImageFiles, table: ObjectTable, info: ObjectDatasetIn
     Raises:
         DataError: it has splits but no training split, or no object at all.
     """
+    lost = next((finding for finding in info.findings if finding.severity == "error"), None)
+    if not len(table.image_index) and not table.problems and lost is not None:
+        raise DataError(f"{source.root}: {lost.message}", lost.remedy)
     if not len(table.image_index) and not table.problems:
         raise DataError(f"{source.root} has no object in {len(source)} images", "Annotate the objects to detect.")
     if info.given_splits is not None and not (info.given_splits == 0).any():
@@ -140,22 +144,30 @@ def unused_files(listing: Listing, used: set[str], reason: str, remedy: str) -> 
 
 
 def list_names(folder: Path) -> list[str]:
-    """Names in a folder that are not hidden, up to a limit; none if the folder cannot be read."""
+    """Names in a folder, up to a limit, without hidden files and system folders; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in itertools.islice(entries, _MAX_ENTRIES) if not entry.name.startswith(".")]
+            return [entry.name for entry in itertools.islice(entries, _MAX_ENTRIES) if not is_system_name(entry.name)]
     except OSError:
         return []
 
 
-def beside_images(folder: Path, suffix: str) -> bool:
-    """Whether one of the first files with this suffix lies beside an image of the same name."""
-    stems = [name[: -len(suffix)] for name in list_names(folder) if name.lower().endswith(suffix)]
-    return any(
-        (folder / f"{stem}{ending}").exists()
-        for stem in stems[:_MAX_TRIED]
-        for ending in itertools.chain.from_iterable((one, one.upper()) for one in sorted(SUFFIXES))
-    )
+def beside_images(root: Path, suffix: str, is_annotation: Callable[[Path], bool]) -> bool:
+    """Whether annotation files lie beside images of the same names, in the folder or in one of the first below it."""
+    pending, tried = [root], 0
+    while pending and tried < _MAX_FOLDERS:
+        folder, tried = pending.pop(0), tried + 1
+        names = list_names(folder)
+        files = [folder / name for name in names if name.lower().endswith(suffix)]
+        if any(_has_image(file) and is_annotation(file) for file in files[:_MAX_TRIED]):
+            return True
+        pending += [folder / name for name in sorted(names) if "." not in name and (folder / name).is_dir()]
+    return False
+
+
+def _has_image(file: Path) -> bool:
+    """Whether an image of the same name lies beside a file."""
+    return any(file.with_suffix(ending).exists() for one in sorted(SUFFIXES) for ending in (one, one.upper()))
 
 
 def leads_out(name: str) -> bool:

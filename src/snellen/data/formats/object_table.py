@@ -54,6 +54,7 @@ class ObjectTable:
         keypoints: (A, K, 3) float64, see `GroundTruth`, or None.
         masks: the masks, or None unless every object has one.
         sizes: (N, 2) int64, height and width of each image as annotated; 0 where missing.
+        first_pixel: the number of the first pixel in the files, 0 or 1; `boxes` count from 0.
         describe: object index -> its name in messages: file and number.
         problems: those found while reading.
     """
@@ -69,3 +70,4 @@ class ObjectTable:
     keypoints: np.ndarray | None = None
     masks: MaskSource | None = None
     problems: Sequence[AnnotationProblem] = ()
+    first_pixel: int = 0

@@ -22,7 +22,8 @@ from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads, open_images
 from snellen.data.file_index import File, FileIndex, to_bytes
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.image_folder import SPLIT_NAMES, group_ids
+from snellen.data.formats.file_names import split_index
+from snellen.data.formats.image_folder import group_ids
 from snellen.data.formats.match_by_name import Key, MatchedFiles
 from snellen.data.source import BadSamples, Skipped
 
@@ -45,11 +46,15 @@ _SIZE_REMEDY = "Give map and image the same size, or skip the image with --quara
 
 
 class MapReader(NamedTuple, Generic[H]):
-    """How maps are read. word: their name in messages. read_info: path -> properties. from_json: the same, cached."""
+    """How maps are read. word: their name in messages. read_info: path -> properties. from_json: the same, cached.
+
+    facts: the kind of the cached properties.
+    """
 
     word: str
     read_info: Callable[[Path], H]
     from_json: Callable[[list[Any]], H]
+    facts: str
 
 
 class PairedImages(Generic[H]):
@@ -181,7 +186,7 @@ class PairedImages(Generic[H]):
                 for file in matched.strays
             ),
         ]
-        findings = _findings(unpaired, strays, self.unread, self.word)
+        findings = (*self._number_findings(), *_findings(unpaired, strays, self.unread, self.word))
         skipped = (*strays, *unpaired)
         # A map is counted as used with its image, a map of another kind as no data.
         used = self.used + sum(file is not None for file in self.maps)
@@ -209,6 +214,21 @@ class PairedImages(Generic[H]):
             files=files,
         )
 
+    def _number_findings(self) -> list[Finding]:
+        """The note that images and maps of other names are paired by number."""
+        file = next((file for file in self.maps if file is not None), None)
+        if not self.matched.by_number or file is None:
+            return []
+        image = self.matched.images[self.keys[self.maps.index(file)]].path
+        return [
+            Finding(
+                kind="by-number",
+                severity="note",
+                message=f"Images and {self.word}s have different names; they are paired by the last number in them: "
+                f"{image} with {file.path}",
+            )
+        ]
+
     @property
     def in_splits(self) -> str:
         """The clause on given splits for `RawDataset.recognised_as`."""
@@ -227,7 +247,7 @@ def _splits(
     root: Path, keys: list[Key], annotated_keys: set[Key], word: str
 ) -> tuple[np.ndarray | None, list[Key], list[Key]]:
     """The splits of the folder, the keys of their images, and the keys in splits without any map."""
-    split_folders = {key[0] for key in keys if len(key) > 1 and key[0].lower() in SPLIT_NAMES}
+    split_folders = {key[0] for key in keys if len(key) > 1 and split_index(key[0]) is not None}
     if not split_folders:
         return None, keys, []
     annotated = {key[0] for key in annotated_keys}
@@ -239,7 +259,7 @@ def _splits(
             f"{root} has {', '.join(sorted(split_folders))} beside {', '.join(others[:3])}",
             "Keep only split folders, or none.",
         )
-    given = np.array([SPLIT_NAMES[key[0].lower()] for key in keys], np.int64)
+    given = np.array([split_index(key[0]) for key in keys], np.int64)
     if not (given == 0).any():
         raise DataError(f"{root} has {', '.join(sorted(split_folders))} but no train folder with a {word}", "Add one.")
     return given, keys, unannotated
@@ -275,7 +295,7 @@ def _listed(root: Path, keys: list[Key]) -> tuple[np.ndarray, list[Key], list[Ke
 def _read_infos(root: Path, files: Sequence[File], reader: MapReader[H]) -> dict[str, H | UnusableFile]:
     """The properties of each map: from the cache while the file is unchanged, else read now."""
     index, by_path = FileIndex(root), {file.path: file for file in files}
-    listed = index.lookup(reader.word, by_path)
+    listed = index.lookup(reader.facts, by_path)
     infos: dict[str, H | UnusableFile] = {path: reader.from_json(json.loads(fact)) for path, fact in listed.items()}
 
     def read_info(path: str) -> H | UnusableFile:
@@ -287,7 +307,7 @@ def _read_infos(root: Path, files: Sequence[File], reader: MapReader[H]) -> dict
     missing = [path for path in by_path if path not in infos]
     new_infos = dict(zip(missing, map_threads(read_info, missing), strict=True))
     index.store(
-        reader.word,
+        reader.facts,
         by_path,
         {path: to_bytes(info) for path, info in new_infos.items() if not isinstance(info, UnusableFile)},
     )

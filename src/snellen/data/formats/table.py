@@ -17,6 +17,7 @@ from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.number_text import looks_like_finding, number_text_finding
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
     ColumnCells,
@@ -26,9 +27,9 @@ from snellen.data.formats.table_columns import (
     fit_column,
     parse_cells,
 )
-from snellen.data.formats.table_images import TableInputs, image_column, image_inputs, is_file
+from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs, lists_images
 from snellen.data.formats.table_targets import choose_target, read_target
-from snellen.data.formats.table_text import SUFFIXES, TableText, is_image_name, read_table
+from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -57,7 +58,7 @@ def _table_in(path: Path) -> Path | None:
     except OSError:
         return None
     cells = "".join(start).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
-    return tables[0] if any(is_image_name(cell) and is_file(path / cell.strip()) for cell in cells) else None
+    return tables[0] if lists_images(path, [cell.strip() for cell in cells]) else None
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -78,9 +79,11 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.group is not None and "{" not in options.group:
         groups = _groups(table, options.group)
         reserved.append(options.group)
-    image_column_name = image_column(table, [name for name in table.names if name not in reserved])
+    image_names = image_column(file.parent, table, [name for name in table.names if name not in reserved])
+    if image_names is not None and not options.target:
+        check_no_boxes(table, image_names.name)
     target_columns = choose_target(
-        table.names, options.target, [*reserved, *([image_column_name] if image_column_name is not None else [])]
+        table.names, options.target, [*reserved, *([image_names.name] if image_names is not None else [])]
     )
     rest = [name for name in table.names if name not in target_columns.names and name not in reserved]
     if not rest or not target_columns.names:
@@ -90,9 +93,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     problems = TableProblems(table)
     target = read_target(table, target_columns, problems)
-    if image_column_name in rest:
+    if image_names is not None and image_names.name in rest:
         problems.finish()
-        inputs = image_inputs(path, file, table, image_column_name, rest, options)
+        inputs = image_inputs(path, file, table, image_names, rest, options)
     elif options.group is not None and groups is None:
         raise UsageError(
             f"--group {options.group!r} is a pattern of file names, and the table lists no images",
@@ -118,6 +121,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         summary += "; decimal commas are read as points"
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
+    used = [*target_columns.names, *(column.name for column in inputs.input.columns or ())]
     return RawDataset(
         source=inputs.source,
         inputs={inputs.name: inputs.input},
@@ -126,10 +130,18 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=split_indices,
         groups=groups,
         recognised_as=summary,
-        findings=inputs.findings,
+        findings=(*_number_text_findings(table, used), *inputs.findings),
         files=dict(inputs.files),
         skipped=inputs.skipped,
     )
+
+
+def _number_text_findings(table: TableText, names: Sequence[str]) -> list[Finding]:
+    """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates."""
+    findings = [number_text_finding(name, table.number_text[name]) for name in names if name in table.number_text]
+    texts = (name for name in names if parse_cells(table.column(name)).values is None)
+    warnings = (looks_like_finding(name, table.column(name), MISSING_NUMBERS) for name in texts)
+    return [*findings, *(finding for finding in warnings if finding is not None)]
 
 
 def _splits(table: TableText, name: str) -> np.ndarray | None:

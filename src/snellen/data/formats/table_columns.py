@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Column
-from snellen.data.formats.table_text import MISSING, TableText, is_number
+from snellen.data.formats.table_text import MISSING, MISSING_NUMBERS, TableText, is_number
 
 MAX_CATEGORIES = 64
 ABSENT = "missing"  # the category of an empty cell under --impute
@@ -50,6 +50,15 @@ class TableProblems:
         self.count += len(indices)
         self.remedies[remedy] = None
 
+    def missing(self, name: str, indices: Sequence[int], remedy: str, what: str = "missing") -> None:
+        """Add an error for missing cells of a column, with the word that stands for them."""
+        cells = self.table.column(name)
+        for index in indices[:5]:
+            word = f" ({cells[index]!r})" if cells[index] else ""
+            self.messages.append(f"row {self.table.lines[index]}, column {name!r}: {what}{word}")
+        self.count += len(indices)
+        self.remedies[remedy] = None
+
     def column(self, message: str, remedy: str) -> None:
         self.messages.append(message)
         self.count += 1
@@ -73,11 +82,11 @@ def parse_cells(cells: Sequence[str]) -> ColumnCells:
         pass
     # Strings repeat, so each distinct cell is parsed once.
     distinct, inverse = np.unique(np.array(cells, dtype=object), return_inverse=True)
-    is_missing = np.array([cell.lower() in MISSING for cell in distinct])
+    is_missing = np.array([cell.lower() in MISSING_NUMBERS for cell in distinct])
     is_numeric = np.array([is_number(cell) for cell in distinct]) & ~is_missing
     missing = is_missing[inverse]
     if 2 * int(is_numeric[inverse].sum()) <= int((~missing).sum()):
-        return ColumnCells(values=None, missing=missing)
+        return ColumnCells(values=None, missing=np.array([cell.lower() in MISSING for cell in distinct])[inverse])
     parsed = np.array([float(cell) if ok else np.nan for cell, ok in zip(distinct, is_numeric, strict=True)])
     values = np.where(np.isfinite(parsed), parsed, np.nan)[inverse]
     return ColumnCells(values=values, missing=missing, bad=tuple(np.nonzero(np.isnan(values) & ~missing)[0].tolist()))
@@ -89,7 +98,7 @@ def add_bad_cells(name: str, cells: ColumnCells, problems: TableProblems, impute
         problems.cells(name, cells.bad, "{} is not a finite number", "Fix the cells, or remove the column.")
     missing = np.nonzero(cells.missing)[0].tolist()
     if missing and not impute:
-        problems.cells(name, missing, "missing", "Fill the cells, or train with --impute median.")
+        problems.missing(name, missing, "Fill the cells, or train with --impute median.")
 
 
 def fit_column(name: str, text: Sequence[str], cells: ColumnCells, rows: np.ndarray | None, impute: bool) -> Column:
@@ -164,7 +173,7 @@ def _one_hot(column: Column, text: Sequence[str], problems: TableProblems) -> np
     invalid = np.nonzero(index < 0)[0].tolist()
     missing = [k for k in invalid if text[k].lower() in MISSING]
     if missing:
-        problems.cells(column.name, missing, "missing", "Fill the cells, or train with --impute median.")
+        problems.missing(column.name, missing, "Fill the cells, or train with --impute median.")
     unknown = [k for k in invalid if text[k].lower() not in MISSING]
     if unknown:
         shown = ", ".join(column.categories[:8]) + (" ..." if len(column.categories) > 8 else "")

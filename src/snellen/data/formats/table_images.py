@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
+from snellen.core.errors import DataError
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.table_columns import TableProblems
+from snellen.data.formats.object_datasets import list_names
+from snellen.data.formats.table_columns import TableProblems, parse_cells
 from snellen.data.formats.table_text import TableText, is_image_name
 from snellen.data.source import Skipped, Source
 
+_BOX_COLUMNS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+    ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
+    ("bboxx", "bboxy", "bboxw", "bboxh"),
+    ("xcenter", "ycenter", "width", "height"),
+)
+_OBJECT_COLUMNS = frozenset({"bbox", "box", "boundingbox", "encodedpixels", "segmentation", "polygon", "rle"})
+_TRIED, _MAX_NAMES, _MAX_FOLDERS = 200, 200, 20  # cells, names of a folder and folders that are looked at
+_MIN_HITS = 3  # names without endings that make a table one of images
 _NOT_LISTED = "is not listed in the table"
 
 
@@ -40,17 +57,103 @@ class TableInputs:
     rows: np.ndarray | None = None
 
 
-def image_column(table: TableText, names: Sequence[str]) -> str | None:
-    """The first column in which most cells have an image file suffix."""
-    for name in names:
-        cells = table.column(name)[:200]
-        if 2 * sum(map(is_image_name, cells)) > len(cells):
-            return name
+class ImageColumn(NamedTuple):
+    """A column of image names. prefix: the folder of the images with "/"; ending: what the cells lack, as ".jpg"."""
+
+    name: str
+    prefix: str = ""
+    ending: str = ""
+
+    def path(self, cell: str) -> str:
+        """The path of a cell's image, relative to the folder of the table."""
+        return f"{self.prefix}{cell}{self.ending}" if cell else cell
+
+
+def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageColumn | None:
+    """The first column in which most cells are names of images: with an ending, or of images that are there without it.
+
+    Args:
+        root: the folder of the table; the images may lie in one of its subfolders.
+    Raises:
+        DataError: images of these names lie in several subfolders.
+    """
+    named = next((name for name in names if _are_image_names(table.column(name)[:_TRIED])), None)
+    for name in names if named is None else [named]:
+        cells = [cell.replace("\\", "/") for cell in table.column(name)[:_TRIED]]
+        tried = [cell for cell in cells if cell and not _is_outside(PurePosixPath(cell))]
+        if named is None and 2 * len(set(tried)) <= len(cells):  # names of images seldom repeat
+            continue
+        endings = [""] if named is not None else _endings(root)
+        places = [
+            (prefix, ending)
+            for prefix in (_prefixes(root) if endings else [])
+            for ending in endings
+            if 2 * sum(is_file(root / f"{prefix}{cell}{ending}") for cell in tried) > len(tried)
+        ]
+        if ("", "") in places or (named is not None and not places):
+            return ImageColumn(name)
+        if len(places) > 1:
+            raise DataError(
+                f"{table.where}: images of column {name!r} lie in {' and in '.join(f'{p}*{e}' for p, e in places[:3])}",
+                "Write their paths relative to the table.",
+            )
+        if places:
+            return ImageColumn(name, *places[0])
     return None
 
 
+def lists_images(root: Path, cells: Sequence[str]) -> bool:
+    """Whether cells of a table in a folder name images there or in a subfolder, at least three if without endings.
+
+    Only in one subfolder: class folders may hold images of equal names, and a table of numbers beside them.
+    """
+    inside = [cell for cell in dict.fromkeys(cells) if cell and not _is_outside(PurePosixPath(cell.replace("\\", "/")))]
+    named = [cell for cell in inside if is_image_name(cell)]
+    if named:
+        return any(is_file(root / f"{prefix}{cell}") for prefix in _prefixes(root) for cell in named)
+    endings = _endings(root)
+    hits = {
+        prefix: sum(any(is_file(root / f"{prefix}{cell}{ending}") for ending in endings) for cell in inside)
+        for prefix in _prefixes(root)
+    }
+    return max(hits.values()) >= _MIN_HITS and sum(count > 0 for count in hits.values()) == 1
+
+
+def _are_image_names(cells: Sequence[str]) -> bool:
+    return 2 * sum(map(is_image_name, cells)) > len(cells)
+
+
+def _prefixes(root: Path) -> list[str]:
+    """The folder of the table and its subfolders, as prefixes of file names."""
+    folders = sorted(name for name in list_names(root)[:_MAX_NAMES] if (root / name).is_dir())
+    return ["", *(f"{name}/" for name in folders[:_MAX_FOLDERS])]
+
+
+def _endings(root: Path) -> list[str]:
+    """The endings of the images in the folder of the table and its subfolders."""
+    names = (name for prefix in _prefixes(root) for name in list_names(root / prefix)[:_MAX_NAMES])
+    return sorted({name[name.rindex(".") :] for name in names if is_image_name(name)})
+
+
+def check_no_boxes(table: TableText, image_column: str) -> None:
+    """Raise DataError if the rows are boxes or masks of objects: their class is not the class of the image."""
+    names = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in table.names}
+    columns = next(([names[word] for word in words] for words in _BOX_COLUMNS if set(words) <= set(names)), [])
+    columns = columns or [name for word, name in names.items() if word in _OBJECT_COLUMNS][:1]
+    if not columns and not table.header and table.names[0] == image_column and len(table.names) == 6:
+        corners = [parse_cells(column).values for column in table.columns[1:5]]  # as RetinaNet's CSV files
+        x1, y1, x2, y2 = ([np.nan] if values is None else values for values in corners)
+        columns = list(table.names[1:5]) if bool(np.all(x2 > x1) and np.all(y2 > y1)) else []
+    if columns:
+        raise DataError(
+            f"{table.where} lists objects, not images: columns {', '.join(map(repr, columns))}",
+            "A table of boxes or masks is not read: convert it to COCO, Pascal VOC or YOLO. To learn one value of each "
+            "row anyway, name its column with --target.",
+        )
+
+
 def image_inputs(
-    path: Path, file: Path, table: TableText, column: str, names: Sequence[str], options: OpenOptions
+    path: Path, file: Path, table: TableText, column: ImageColumn, names: Sequence[str], options: OpenOptions
 ) -> TableInputs:
     """The images listed in `column`, relative to the folder of the table.
 
@@ -64,16 +167,17 @@ def image_inputs(
     from snellen.data.decode.image_files import open_pages, stat_files
     from snellen.data.formats.image_folder import group_ids
 
-    root, cells = file.parent, [cell.replace("\\", "/") for cell in table.column(column)]
+    root, name = file.parent, column.name
+    cells = [column.path(cell.replace("\\", "/")) for cell in table.column(name)]
     problems = TableProblems(table)
     outside = [k for k, cell in enumerate(cells) if _is_outside(PurePosixPath(cell))]
     if outside:
-        problems.cells(column, outside, "{} lies outside the folder of the table", "Put the images into it.")
+        problems.cells(name, outside, "{} lies outside the folder of the table", "Put the images into it.")
     exists: dict[str, bool] = {}
     missing = [k for k, cell in enumerate(cells) if not exists.setdefault(cell, is_file(root / cell))]
     if missing and not outside and not options.quarantine:
         problems.cells(
-            column,
+            name,
             missing,
             "{} does not exist",
             f"Write names relative to {root}; skip missing files with --quarantine.",
@@ -84,14 +188,15 @@ def image_inputs(
     groups = source.stack_ids() if pattern is None else group_ids([file.path for file in source.files], pattern)
     skipped, no_data = _unlisted_files(root, file, set(exists)) if path.is_dir() else ((), 0)
     used = 1 + len(exists)
+    place = f", as {column.prefix}NAME{column.ending}" if column.prefix or column.ending else ""
     pages = f", {len(source):,} pages" if source.page is not None else ""
     return TableInputs(
         source=source,
         input=source.input(),
         name="image",
-        description=f"images listed in column {column!r}{pages}",
+        description=f"images listed in column {name!r}{place}{pages}",
         skipped=skipped,
-        findings=(*_ignored([name for name in names if name != column]), *unused_files_findings(skipped)),
+        findings=(*_ignored([other for other in names if other != name]), *unused_files_findings(skipped)),
         files=(
             ("found", used + len(skipped) + no_data),
             ("used", used),

@@ -20,6 +20,7 @@ TARGET_NAMES = ("target", "label", "class", "y")
 KINDS = ("classes", "labels", "numbers")
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
 MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
+_MISSING_REMEDY = "Fill the target, remove the rows, or give another --target; --impute fills inputs only."
 _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
 
@@ -81,13 +82,13 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
     name = chosen.names[0]
     text = table.column(name)
     cells = parse_cells(text)
-    kind = chosen.kind or _kind(text, cells)
+    kind = chosen.kind or ("numbers" if name in table.number_text else _kind(text, cells))
     if kind == "numbers":
         return _numbers(table, chosen.names, problems)
     missing = np.nonzero(cells.missing)[0].tolist()
     if missing:
-        hint = "; Write ';' where a row has no label." if kind == "labels" else ""
-        problems.cells(name, missing, "the target is missing", "Fill the target, or remove the rows." + hint[1:])
+        hint = " Write ';' where a row has no label." if kind == "labels" else ""
+        problems.missing(name, missing, _MISSING_REMEDY + hint, "the target is missing")
         return None
     if kind == "labels":
         return _labels(name, text, problems)
@@ -111,7 +112,9 @@ def _numbers(table: TableText, names: Sequence[str], problems: TableProblems) ->
     problems_before = problems.count
     for name in names:
         cells = parse_numbers(table.column(name))
-        add_bad_cells(name, cells, problems)
+        add_bad_cells(name, cells, problems, impute=True)
+        if cells.missing.any():
+            problems.missing(name, np.nonzero(cells.missing)[0].tolist(), _MISSING_REMEDY, "the target is missing")
         assert cells.values is not None
         columns.append(cells.values)
         if problems.count == problems_before and len(np.unique(cells.values)) == 1:

@@ -8,15 +8,21 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from snellen.core.errors import DataError
+from snellen.data.formats.number_text import NumberColumn, read_numbers
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # in lower case
+MISSING = frozenset(("", "na", "n/a", "nan", "null", "?", "#n/a", "#na", "<na>", "nat"))  # in lower case
+# Missing among numbers only: "none" or "-" may be a category.
+MISSING_NUMBERS = MISSING | {
+    *("-", "--", "---", "–", "—", ".", "none", "nil", "missing", "unknown", "undefined", "not available"),
+    *("#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"),
+}
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -52,6 +58,7 @@ class TableText:
         lines: the line of the file on which each row starts, counted from 1.
         header: whether the file has a header; else the names are "column 1", "column 2" ...
         commas: whether decimal commas were read as points.
+        number_text: by name, the columns whose cells were numbers with a sign or separators, and an example.
     """
 
     where: str
@@ -60,6 +67,7 @@ class TableText:
     lines: Sequence[int]
     header: bool = True
     commas: bool = False
+    number_text: Mapping[str, NumberColumn] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -151,21 +159,34 @@ def _parse_csv(where: str, text: str, names: Sequence[str]) -> TableText:
         raise DataError(f"{where} has a header but no rows", "Add one row for each sample.")
     columns = tuple(tuple(map(str.strip, column)) for column in zip(*rows[start:], strict=True))
     normalised = columns if delimiter == "," else tuple(map(_decimal_points, columns))
+    plain, number_text = _plain_numbers(heads, normalised, delimiter == ";")
     return TableText(
         where=where,
         names=tuple(heads),
-        columns=normalised,
+        columns=plain,
         lines=lines[start:],
         header=header,
         commas=any(a is not b for a, b in zip(columns, normalised, strict=True)),
+        number_text=number_text,
     )
+
+
+def _plain_numbers(
+    names: Sequence[str], columns: Sequence[tuple[str, ...]], decimal_comma: bool
+) -> tuple[tuple[tuple[str, ...], ...], dict[str, NumberColumn]]:
+    """The columns with numbers written as text made plain, and by name those that were."""
+    readings = (read_numbers(cells, MISSING_NUMBERS, decimal_comma) for cells in columns)
+    number_text = {name: column for name, column in zip(names, readings, strict=True) if column is not None}
+    return tuple(
+        number_text[name].cells if name in number_text else cells for name, cells in zip(names, columns, strict=True)
+    ), number_text
 
 
 def _decimal_points(cells: tuple[str, ...]) -> tuple[str, ...]:
     """Replace decimal commas by points in a numeric column; other columns are unchanged."""
     if not any("," in cell for cell in cells):
         return cells
-    if all(_COMMA.fullmatch(cell) or is_number(cell) or cell.lower() in MISSING for cell in cells):
+    if all(_COMMA.fullmatch(cell) or is_number(cell) or cell.lower() in MISSING_NUMBERS for cell in cells):
         return tuple(cell.replace(",", ".") for cell in cells)
     return cells
 
@@ -249,7 +270,8 @@ def _parse_jsonl(where: str, text: str) -> TableText:
     if not names:
         raise DataError(f"{where} holds only empty objects", "Write one JSON object on each line.")
     columns = tuple(tuple(entry.get(name, "") for entry in objects) for name in names)
-    return TableText(where=where, names=names, columns=columns, lines=lines)
+    plain, number_text = _plain_numbers(names, columns, False)
+    return TableText(where=where, names=names, columns=plain, lines=lines, number_text=number_text)
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from snellen.data.dataset import RawDataset
 from snellen.data.decode.image_files import open_named_images
 from snellen.data.file_index import walk
 from snellen.data.formats import Format, OpenOptions
-from snellen.data.formats.object_datasets import ObjectDatasetInfo, beside_images, list_names, split_of, to_raw_dataset
+from snellen.data.formats.annotation_files import is_voc_xml
+from snellen.data.formats.object_datasets import ObjectDatasetInfo, beside_images, list_names, to_raw_dataset
 from snellen.data.formats.object_table import AnnotationProblem, ObjectTable
 from snellen.data.formats.voc_files import MASKS, VocEntry, entries_of, find_root, subfolder, unused_voc_files
 from snellen.data.formats.voc_masks import ObjectMasks
@@ -46,9 +47,7 @@ def recognises(path: Path) -> bool:
         return any(
             name.lower().endswith(".xml") for name in list_names(root_folder / subfolder(root_folder, "annotations"))
         )
-    return any(
-        beside_images(path / name, ".xml") for name in ("", *list_names(path)) if not name or split_of(name) is not None
-    )
+    return path.is_dir() and beside_images(path, ".xml", is_voc_xml)
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -192,6 +191,7 @@ def _table(
         sizes=np.array([one.size for one in parsed], np.int64).reshape(-1, 2),
         describe=lambda k: f"{entries[image_index[k]].xml} object {k - starts[image_index[k]] + 1}",
         problems=problems,
+        first_pixel=int(from_one),
     )
     return table, names
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from snellen.core.errors import DataError, first_line, short_repr
 from snellen.data.dataset import SPLITS
 from snellen.data.file_index import Listing
-from snellen.data.formats.image_folder import is_image_name
+from snellen.data.formats.file_names import in_system_folder, is_image_name
 from snellen.data.formats.object_datasets import list_names, split_of, unused_files
 from snellen.data.source import Skipped
 
@@ -61,7 +61,7 @@ def entries_of(root: Path, listing: Listing, masks: bool) -> tuple[list[VocEntry
     xmls = {
         file.path[len(xml_prefix) : -4]: file.path
         for file in listing.files
-        if file.path.startswith(xml_prefix) and file.path.lower().endswith(".xml") and not _hidden(file.path)
+        if file.path.startswith(xml_prefix) and file.path.lower().endswith(".xml") and not in_system_folder(file.path)
     }
     if not xmls:
         raise DataError(f"{root} holds no XML annotation file", "Add one for each image.")
@@ -89,10 +89,6 @@ def entries_of(root: Path, listing: Listing, masks: bool) -> tuple[list[VocEntry
         outside = next(entry.xml for entry in entries if entry.split is None)
         raise DataError(f"{root} has split folders, and {outside} lies outside them", "Move it into one of them.")
     return entries, reasons
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
 
 
 def _lists(root: Path, listing: Listing, xmls: Mapping[str, str], kind: str) -> dict[str, int] | None:

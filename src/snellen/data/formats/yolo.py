@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +24,8 @@ from snellen.data.decode.header import Header
 from snellen.data.decode.image_files import ImageFiles, open_named_images
 from snellen.data.file_index import Listing, walk
 from snellen.data.formats import Format, OpenOptions
-from snellen.data.formats.image_folder import SPLIT_NAMES, is_image_name
+from snellen.data.formats.annotation_files import is_annotation_text
+from snellen.data.formats.file_names import is_image_name, is_sidecar, split_index
 from snellen.data.formats.object_datasets import (
     ObjectDatasetInfo,
     beside_images,
@@ -37,39 +37,32 @@ from snellen.data.formats.object_datasets import (
 )
 from snellen.data.formats.object_table import AnnotationProblem, ObjectTable
 from snellen.data.formats.polygons import EncodedMasks
-from snellen.data.formats.yolo_config import NAMES, YAML, YoloConfig, read_config
+from snellen.data.formats.yolo_config import YoloConfig, is_config, read_config, yaml_files
 from snellen.data.formats.yolo_labels import Line, read_lines
+from snellen.data.formats.yolo_lists import ClassList, below_root, find_darknet, is_class_list, list_of
 from snellen.data.source import Skipped
 
-_CONFIG_KEYS = re.compile(rb"^(names|nc|train)\s*:", re.MULTILINE)
+_MAX_FRACTION = 2.0  # of the image's size: a box beyond it is in pixels
 
 
 def recognises(path: Path) -> bool:
     """Whether there is a data.yaml, or label files in labels/ or beside the images with a list of classes."""
     if path.is_file():
-        return path.suffix.lower() in (".yaml", ".yml") and _is_config(path)
-    if any(_is_config(path / name) for name in YAML):
+        return path.suffix.lower() in (".yaml", ".yml") and is_config(path)
+    if yaml_files(path) or find_darknet(path) is not None:
         return True
     names = list_names(path)
-    folders = ["", *(name for name in names if name.lower() in SPLIT_NAMES)]
+    folders = ["", *(name for name in names if split_index(name) is not None)]
     if any(_has_label_files(path / home / "labels") and (path / home / "images").is_dir() for home in folders):
         return True
-    return any((path / name).is_file() for name in NAMES) and beside_images(path, ".txt")
-
-
-def _is_config(file: Path) -> bool:
-    try:
-        with open(file, "rb") as opened:
-            return _CONFIG_KEYS.search(opened.read(1 << 16)) is not None
-    except OSError:
-        return False
+    return path.is_dir() and beside_images(path, ".txt", is_annotation_text)
 
 
 def _has_label_files(folder: Path) -> bool:
     """Whether label files lie in a folder or its subfolders."""
     names = list_names(folder)
     below = (list_names(folder / name) for name in names if "." not in name)
-    return any(name.endswith(".txt") and name not in NAMES for name in itertools.chain(names, *below))
+    return any(name.endswith(".txt") and not is_class_list(name) for name in itertools.chain(names, *below))
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -79,7 +72,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: data.yaml is unreadable or does not fit the folder, or no image has a label file.
     """
     root = path if path.is_dir() else path.parent
-    yaml = path.name if path.is_file() else next((name for name in YAML if (root / name).is_file()), None)
+    yaml = path.name if path.is_file() else _yaml_file(root)
     listing = walk(root)
     config = read_config(root, yaml, listing)
     image_paths, split_indices = _image_paths(root, config, listing)
@@ -92,6 +85,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     source = open_named_images(root, image_paths, options.pages)
     lines, problems = _lines(root, label_files, config)
+    config, lines = _with_lists(root, label_files, lines, config)
     target, table, findings = _table(source, label_files, lines, problems, config)
     lists = {place for place in config.splits if place.endswith(".txt")}
     used = ({*image_paths, *config.files, *lists, *filter(None, label_files)}) & existing
@@ -118,21 +112,30 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     return to_raw_dataset(source, table, info, options)
 
 
+def _yaml_file(root: Path) -> str | None:
+    """The YAML file of a folder, None without one. Raises DataError if there are several."""
+    files = yaml_files(root)
+    if len(files) > 1:
+        raise DataError(
+            f"{root} has several files of classes and splits: {', '.join(files)}",
+            f"Give one of them as the path: {root / files[0]}.",
+        )
+    return files[0] if files else None
+
+
 def _image_paths(root: Path, config: YoloConfig, listing: Listing) -> tuple[list[str], np.ndarray | None]:
     """The images, sorted, and their indices in SPLITS if given.
 
     Raises:
         DataError: there is no image, or an image is in two splits.
     """
-    all_images = [file.path for file in listing.files if is_image_name(file.path.rpartition("/")[2])]
+    existing = {file.path for file in listing.files}
+    all_images = [path for path in sorted(existing) if is_image_name(path.rpartition("/")[2]) and not is_sidecar(path)]
     if not config.splits:
         images = [path for path in all_images if "images" in path.lower().split("/")[:-1]] or all_images
         if not images:
             raise DataError(f"{root} holds no image", "Put images into images/, or beside their label files.")
-        split_of_path = {
-            path: next((SPLIT_NAMES[part] for part in path.lower().split("/")[:-1] if part in SPLIT_NAMES), None)
-            for path in images
-        }
+        split_of_path = {path: _split_folder(path) for path in images}
         if len({place is None for place in split_of_path.values()}) > 1:
             outside = next(path for path, place in split_of_path.items() if place is None)
             raise DataError(f"{root} has split folders, and {outside} lies outside them", "Move it into one of them.")
@@ -142,7 +145,9 @@ def _image_paths(root: Path, config: YoloConfig, listing: Listing) -> tuple[list
     for entry, place in config.splits.items():
         prefix = f"{entry}/" if entry else ""
         inside = (
-            _listed_images(root, entry) if entry.endswith(".txt") else [p for p in all_images if p.startswith(prefix)]
+            _listed_images(root, entry, existing)
+            if entry.endswith(".txt")
+            else [p for p in all_images if p.startswith(prefix)]
         )
         for path in inside:
             if split.setdefault(path, place) != place:
@@ -155,22 +160,28 @@ def _image_paths(root: Path, config: YoloConfig, listing: Listing) -> tuple[list
     return sorted(split), np.array([split[path] for path in sorted(split)], np.int64)
 
 
-def _listed_images(root: Path, name: str) -> list[str]:
-    """The images listed in a text file, relative to it or to the root."""
+def _split_folder(path: str) -> int | None:
+    """The index in SPLITS of the first folder named like a split, or None."""
+    return next((index for part in path.split("/")[:-1] if (index := split_index(part)) is not None), None)
+
+
+def _listed_images(root: Path, name: str, existing: set[str]) -> list[str]:
+    """The images listed in a text file, relative to it or to the root, or to a folder outside, as Darknet writes."""
     try:
         lines = (root / name).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{root / name} cannot be read ({first_line(error)})", "Fix the file.") from error
     paths = []
     for line in filter(None, map(str.strip, lines)):
-        if leads_out(line):
+        inside = below_root(line, existing)
+        if leads_out(line) and inside is None:
             raise DataError(
                 f"{root / name} names {short_repr(line)}, which lies outside the folder",
                 "Write file names relative to the folder.",
             )
         image = PurePosixPath(line.replace("\\", "/"))
         relative = PurePosixPath(name).parent / image
-        paths.append((relative if (root / relative).exists() else image).as_posix())
+        paths.append(relative.as_posix() if relative.as_posix() in existing else inside or image.as_posix())
     return paths
 
 
@@ -197,6 +208,32 @@ def _lines(
     return lines, problems
 
 
+def _with_lists(
+    root: Path, label_files: Sequence[str | None], lines: list[list[Line]], config: YoloConfig
+) -> tuple[YoloConfig, list[list[Line]]]:
+    """Class names from the class lists, by name where folders have lists of their own; -1 marks an unlisted class."""
+    if not config.lists:
+        return config, lines
+    list_of_folder: dict[str, ClassList | None] = {}
+    for text in label_files:
+        folder = (text or "").rpartition("/")[0]
+        if text is not None and folder not in list_of_folder:
+            list_of_folder[folder] = list_of(text, config.lists, root)
+    used = list(dict.fromkeys(entry for entry in list_of_folder.values() if entry is not None)) or [config.lists[0]]
+    if len(used) == 1:
+        return config._replace(names={k: name for k, name in enumerate(used[0].names) if name}), lines
+    names = list(dict.fromkeys(name for entry in used for name in entry.names if name))
+    place = {name: k for k, name in enumerate(names)}
+    renamed = []
+    for text, rows in zip(label_files, lines, strict=True):
+        entry = list_of_folder[text.rpartition("/")[0]] if text is not None else None
+        local = entry.names if entry is not None else ()
+        renamed.append(
+            [row._replace(label=place.get(local[row.label], -1) if row.label < len(local) else -1) for row in rows]
+        )
+    return config._replace(names=dict(enumerate(names))), renamed
+
+
 def _table(
     source: ImageFiles,
     label_files: Sequence[str | None],
@@ -215,6 +252,7 @@ def _table(
     def describe(k: int) -> str:
         return f"{label_files[image_index[k]]} line {numbers[k]}"
 
+    _check_units(source.root, all_lines, describe)
     masks, findings = _encoded_masks(all_lines, image_sizes, describe)
     points = None
     if config.keypoints is not None:
@@ -245,6 +283,18 @@ def _table(
     return target, table, findings
 
 
+def _check_units(root: Path, lines: Sequence[Line], describe: Callable[[int], str]) -> None:
+    """Raise DataError if most boxes are in pixels: fractions are at most 1, and a little more at the border."""
+    outside = [k for k, line in enumerate(lines) if max(line.box) > _MAX_FRACTION]
+    if 2 * len(outside) > len(lines):
+        corners = ", ".join(f"{value:g}" for value in lines[outside[0]].box)
+        raise DataError(
+            f"{root}: {len(outside):,} of {len(lines):,} boxes are not fractions of their image "
+            f"(corners {corners} of {describe(outside[0])}): YOLO divides pixels by width and height",
+            "Divide x by the width and y by the height of each image.",
+        )
+
+
 def _encoded_masks(
     all_lines: Sequence[Line], image_sizes: np.ndarray, describe: Callable[[int], str]
 ) -> tuple[EncodedMasks | None, list[Finding]]:
@@ -271,7 +321,7 @@ def _unused_files(listing: Listing, used: set[str]) -> tuple[list[Skipped], int]
         and file.path.endswith(".txt")
         and "labels" in file.path.lower().split("/")[:-1]
         and not file.path.rpartition("/")[2].startswith(".")
-        and file.path.rpartition("/")[2] not in NAMES
+        and not is_class_list(file.path.rpartition("/")[2])
     ]
     skipped += [Skipped(path, "has no image", "Add the image, or remove it.") for path in orphans]
     return skipped, no_data - len(orphans)

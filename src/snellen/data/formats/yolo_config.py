@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, short_repr
 from snellen.data.file_index import Listing
-from snellen.data.formats.image_folder import SPLIT_NAMES
-from snellen.data.formats.object_datasets import is_name
+from snellen.data.formats.file_names import SPLIT_NAMES
+from snellen.data.formats.object_datasets import is_name, list_names
+from snellen.data.formats.yolo_lists import ClassList, class_lists, differing_lists, find_darknet, read_darknet
 
-YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-NAMES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
+_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_CONFIG_KEYS = re.compile(rb"^(names|nc|train)\s*:", re.MULTILINE)
+_ALL_KEYS = (re.compile(rb"^(names|nc)\s*:", re.MULTILINE), re.compile(rb"^(train|val)\s*:", re.MULTILINE))
+_MAX_YAML = 50  # files of other names that are looked at
 _FIX = "Fix the file."
 
 
 class YoloConfig(NamedTuple):
     """Classes, splits and keypoints of a YOLO dataset.
 
-    names: class index -> class name; None if there are no names.
+    names: class index -> class name; None if there are no names. lists: class lists, each for the labels below its
+    folder; they replace `names`.
     splits: folder, or text file that lists images, relative to the root -> index in SPLITS; {} if not given.
     keypoints: their number, and values for each (2 or 3). flips: for each keypoint its mirror image.
     files: the configuration files. repeated: splits that are the training folder again.
@@ -32,6 +37,31 @@ class YoloConfig(NamedTuple):
     flips: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    lists: tuple[ClassList, ...] = ()
+
+
+def yaml_files(root: Path) -> list[str]:
+    """The YAML file of a folder: data.yaml or dataset.yaml, else those of any name with classes and splits."""
+    standard = [name for name in _YAML if is_config(root / name)]
+    if standard:
+        return standard[:1]
+    names = sorted(name for name in list_names(root) if name.lower().endswith((".yaml", ".yml")))
+    return [name for name in names[:_MAX_YAML] if all(key.search(_start(root / name)) for key in _ALL_KEYS)]
+
+
+def is_config(file: Path) -> bool:
+    """Whether a YAML file has a key of a YOLO dataset."""
+    return _CONFIG_KEYS.search(_start(file)) is not None
+
+
+def _start(file: Path) -> bytes:
+    try:
+        if not file.is_file():
+            return b""
+        with open(file, "rb") as opened:
+            return opened.read(1 << 16).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return b""
 
 
 def read_config(root: Path, yaml: str | None, listing: Listing) -> YoloConfig:
@@ -50,8 +80,11 @@ def read_config(root: Path, yaml: str | None, listing: Listing) -> YoloConfig:
                 repeated.append(word)
     if not splits:
         raise DataError(f"{file} names no train, val or test", "Add the folder of each split.")
+    names = _names(content, file)
+    if content.get("names") is not None:
+        _check_lists(root, yaml, names, listing)
     return YoloConfig(
-        _names(content, file),
+        names,
         splits,
         _shape(content.get("kpt_shape"), file),
         _flips(content, file),
@@ -60,20 +93,25 @@ def read_config(root: Path, yaml: str | None, listing: Listing) -> YoloConfig:
     )
 
 
+def _check_lists(root: Path, yaml: str, names: dict[int, str] | None, listing: Listing) -> None:
+    """Raise DataError if a class list contradicts the YAML file."""
+    if not names or sorted(names) != list(range(len(names))):
+        return
+    given = ClassList(yaml, "", tuple(names[k] for k in range(len(names))))
+    for entry in class_lists(root, listing):
+        if any(a != b for a, b in zip(given.names, entry.names, strict=False)):
+            raise differing_lists(root, given, entry)
+
+
 def _default_config(root: Path, listing: Listing) -> YoloConfig:
-    paths = sorted((file.path for file in listing.files), key=lambda path: path.count("/"))
-    names_file = next((path for path in paths if path.rpartition("/")[2] in NAMES), None)
-    if names_file is None:
-        return YoloConfig(None, {})
-    try:
-        lines = (root / names_file).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{root / names_file} cannot be read ({first_line(error)})", _FIX) from error
-    return YoloConfig(
-        _distinct({k: line.strip() for k, line in enumerate(lines) if line.strip()}, root / names_file),
-        {},
-        files=(names_file,),
-    )
+    name = find_darknet(root)
+    darknet = read_darknet(root, name, listing) if name is not None else None
+    lists = class_lists(root, listing)
+    for entry in lists:
+        _distinct(dict(enumerate(filter(None, entry.names))), root / entry.path)
+    splits = {} if darknet is None else {path: SPLIT_NAMES[word] for word, path in darknet.lists.items()}
+    files = [entry.path for entry in lists] + ([darknet.path] if darknet is not None else [])
+    return YoloConfig(None, splits, files=tuple(files), lists=tuple(lists))
 
 
 def _yaml(file: Path) -> dict[Any, Any]:

@@ -1,0 +1,137 @@
+"""Signs that the folders of images are no classes: annotation files, masks, tables. All readers of those come first.
+
+What they do not read must not become a classification dataset in silence: it is refused, with what was seen and what
+to do. `--data-format folder` overrides the refusal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from snellen.core.errors import DataError
+from snellen.core.views import Finding
+from snellen.data.file_index import File, Listing
+from snellen.data.formats.annotation_files import is_annotation_text, is_coco, is_object_json, is_voc_xml
+from snellen.data.formats.file_names import in_system_folder
+from snellen.data.formats.folder_layout import AS_CLASSES, FolderLayout
+from snellen.data.formats.match_by_name import IMAGE_FOLDERS, ROLES
+
+_CHECKS = {".txt": is_annotation_text, ".xml": is_voc_xml, ".json": is_object_json}
+_REMEDIES = {
+    ".txt": "For YOLO, put the images into images/ and these files into labels/",
+    ".xml": "For Pascal VOC, put the images into JPEGImages/ and these files into Annotations/",
+    ".json": "Convert them to one COCO file",
+}
+_MAX_READ = 20  # files read of each kind
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".npz", ".h5", ".mat")
+_PARTS = re.compile(r"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b)[\W_]*\d+|\d+[\W_]*fold")
+
+
+def check_no_annotations(root: Path, listing: Listing, images: Sequence[File]) -> None:
+    """Refuse images with annotation files or masks that no reader took.
+
+    Raises:
+        DataError: annotation files of objects, or a folder of masks beside one of images.
+    """
+    stems = [os.path.splitext(image.path)[0] for image in images]
+    beside = {*stems, *(image.path for image in images)}  # a.json and a.jpg.json
+    names = {stem.rpartition("/")[2] for stem in stems}
+    for suffix, is_annotation in _CHECKS.items():
+        files = [
+            file.path
+            for file in listing.files
+            if file.path.lower().endswith(suffix) and not in_system_folder(file.path.rpartition("/")[0] or "x")
+        ]
+        if suffix == ".json" and (coco := next((path for path in files[:_MAX_READ] if is_coco(root / path)), None)):
+            raise DataError(
+                f"{root} holds images and the COCO file {coco}, in a place where it is not looked for",
+                f"Give the file as the path: {root / coco}. Or {AS_CLASSES}.",
+            )
+        matched = [path for path in files if path[: -len(suffix)] in beside]
+        place = "beside the images"
+        if 2 * len(matched) < len(images):
+            matched, place = [path for path in files if path[: -len(suffix)].rpartition("/")[2] in names], "there"
+        if 2 * len(matched) >= len(images) and any(is_annotation(root / path) for path in matched[:_MAX_READ]):
+            raise DataError(
+                f"{root} holds {len(images)} images, and {len(matched)} files of objects lie {place} ({matched[0]})",
+                f"{_REMEDIES[suffix]}; {AS_CLASSES}.",
+            )
+
+
+def check_no_masks(root: Path, layout: FolderLayout, images: Sequence[File]) -> None:
+    """Refuse a folder named for masks or maps beside one named for images. Raises DataError."""
+    first: dict[str, str] = {}
+    for image in images:
+        first.setdefault(image.path.rpartition("/")[0], image.path)
+    words = {folder: {word.lower() for word in layout.places[folder][1].split("/")} for folder in first}
+    of_images = next((folder for folder in sorted(words) if words[folder] & IMAGE_FOLDERS), None)
+    of_maps = next((folder for folder in sorted(words) if words[folder] & set(ROLES)), None)
+    if of_images is not None and of_maps is not None:
+        raise DataError(
+            f"{root}: {of_maps}/ looks like masks or maps of {of_images}/, and no name matches: "
+            f"{first[of_maps]}, {first[of_images]}",
+            f"Give each map the name of its image, as images/a.jpg and masks/a.png; {AS_CLASSES}.",
+        )
+
+
+def only_class_error(root: Path, name: str, listing: Listing, images: int) -> DataError:
+    """The error that all images have one class, with the files beside them that may hold the others."""
+    others = [
+        file.path
+        for file in listing.files
+        if os.path.splitext(file.path)[1].lower() in (*_TABLES, ".txt", ".json", ".xml", ".yaml")
+        and not in_system_folder(file.path.rpartition("/")[0] or "x")
+        and not file.path.lower().rpartition("/")[2].startswith(("readme", "license", "licence"))
+    ]
+    cause = f"{root} has only one class ({name}): all {images} images lie in one folder"
+    if not others:
+        return DataError(cause, "Add a folder for a second class.")
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return DataError(
+        f"{cause}, and nothing was recognised as their annotations: {', '.join(others[:3])}{more}",
+        "A table needs a column of file names with their endings, relative to the table; a COCO file can be given as "
+        "the path. Without annotations, put the images into one folder for each class.",
+    )
+
+
+def doubtful_class_findings(names: Sequence[str], images: int) -> list[Finding]:
+    """Warnings on folders that may be no classes: parts of the data, a folder for each sample, images at two levels."""
+    findings = []
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    if all(_PARTS.fullmatch(name.lower()) for name in names):
+        findings.append(
+            Finding(
+                kind="doubtful-classes",
+                message=f"The classes {shown} are named like parts of the data",
+                remedy="If they are no classes, merge them, or give a table of file names and classes.",
+                where=tuple(names),
+                count=len(names),
+            )
+        )
+    elif len(names) > 10 and 2 * images < 5 * len(names):
+        findings.append(
+            Finding(
+                kind="doubtful-classes",
+                message=f"{len(names)} folders hold {images} images ({shown}): a folder may be a sample, not a class",
+                remedy="If they are no classes, give a table of file names and classes.",
+                where=tuple(names),
+                count=len(names),
+            )
+        )
+    parents = {name.rpartition("/")[0] for name in names} - {""}
+    mixed = sorted(parents & set(names))
+    if mixed:
+        inner = next(name for name in names if name.startswith(f"{mixed[0]}/"))
+        findings.append(
+            Finding(
+                kind="doubtful-classes",
+                message=f"{mixed[0]}/ holds images and {inner}/ too: both are classes",
+                remedy="Move the images of one class into one folder.",
+                where=tuple(mixed),
+                count=len(mixed),
+            )
+        )
+    return findings

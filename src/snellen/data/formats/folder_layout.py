@@ -1,0 +1,123 @@
+"""Layout of an image folder: which parts of a path are the split and the class.
+
+Splits stand above the classes (`train/cat`, `training_set/cat`, `seg_train/cat`) or below them (`cat/train`).
+Folders above all splits are not seen here: `open_dataset` descends through single folders first.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from snellen.core.errors import DataError
+from snellen.data.formats.file_names import split_and_rest, split_index
+
+AS_CLASSES = "--data-format folder reads every folder as a class"
+
+
+class FolderLayout(NamedTuple):
+    """The split (0 without splits) and class ("" outside class folders) of each folder, and the split folders' names.
+
+    below: whether the splits stand below the classes.
+    """
+
+    places: dict[str, tuple[int, str]]
+    splits: tuple[str, ...] = ()
+    below: bool = False
+
+
+def folder_layout(root: Path, folders: Collection[str], literal: bool) -> FolderLayout:
+    """The layout of the folders that hold images, by their names.
+
+    Args:
+        folders: relative to the root; "" is the root.
+        literal: the user chose this format, so folders are classes where their names leave doubt.
+    Raises:
+        DataError: split folders beside other folders, several for one split, or no training folder.
+    """
+    parts = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
+    splits = _splits_above(root, {path[0] for path in parts.values() if path}, literal)
+    if splits:
+        classes = {folder: path[1:] for folder, path in parts.items()}
+        split_of = {folder: path[0] if path else "" for folder, path in parts.items()}
+        classes = _without_repeated_folder(classes, split_of)
+        places = {folder: (splits.get(split_of[folder], 0), _class(path)) for folder, path in classes.items()}
+        return FolderLayout(places, tuple(sorted(splits, key=lambda name: (splits[name], name))))
+    position = _position_below(root, parts, literal)
+    if position is None:
+        return FolderLayout({folder: (0, _class(path)) for folder, path in parts.items()})
+    places = {
+        folder: (split_index(path[position]) or 0, _class(path[:position] + path[position + 1 :]))
+        for folder, path in parts.items()
+        if path
+    }
+    names = sorted({path[position] for path in parts.values() if path}, key=lambda name: (split_index(name), name))
+    return FolderLayout({**dict.fromkeys(folders, (0, "")), **places}, tuple(names), True)
+
+
+def _class(path: tuple[str, ...]) -> str:
+    return unicodedata.normalize("NFC", "/".join(path))
+
+
+def _splits_above(root: Path, tops: set[str], literal: bool) -> dict[str, int]:
+    """Top folder -> index in SPLITS, if the top folders are splits; else {}."""
+    words = {top: split_and_rest(top) for top in tops}
+    splits = {top: split for top, (split, rest) in words.items() if split is not None and not rest}
+    if not splits:  # seg_train, seg_test: the same other words in every name
+        shared = {top: split for top, (split, _) in words.items() if split is not None}
+        same_rest = len({rest for _, rest in words.values()}) == 1
+        if 1 < len(tops) == len(shared) == len(set(shared.values())) and same_rest and 0 in shared.values():
+            return shared
+        return {}
+    others = sorted(tops - set(splits))
+    if others and literal:
+        return {}
+    if others:
+        raise DataError(
+            f"{root} has {', '.join(sorted(splits))} beside {', '.join(others[:3])}",
+            f"Keep only split folders, or only class folders, at the top; {AS_CLASSES}.",
+        )
+    if len(set(splits.values())) < len(splits):
+        raise DataError(f"{root} has several folders for one split: {', '.join(sorted(splits))}", "Keep one of them.")
+    if 0 not in splits.values():
+        raise DataError(f"{root} has {', '.join(sorted(splits))} but no train folder", "Add a train folder.")
+    return splits
+
+
+def _without_repeated_folder(
+    classes: dict[str, tuple[str, ...]], split_of: dict[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Drop a single folder that stands between each split and its classes, as in train/train/cat."""
+    while True:
+        first: dict[str, set[str]] = {}
+        for folder, path in classes.items():
+            first.setdefault(split_of[folder], set()).add(path[0] if len(path) > 1 else "")
+        if any("" in names or len(names) > 1 for names in first.values()):
+            return classes
+        classes = {folder: path[1:] for folder, path in classes.items()}
+
+
+def _position_below(root: Path, parts: dict[str, tuple[str, ...]], literal: bool) -> int | None:
+    """The position of the split in every path, if it stands below the classes; None without splits.
+
+    Raises:
+        DataError: only some paths have a training and another split at one position.
+    """
+    paths = [path for path in parts.values() if path]
+    for position in range(1, max(map(len, paths), default=0)):
+        split_of = {path: split_index(path[position]) if len(path) > position else None for path in paths}
+        indices = set(split_of.values()) - {None}
+        if 0 not in indices or len(indices) < 2:
+            continue
+        outside = sorted("/".join(path) for path, split in split_of.items() if split is None)
+        if not outside:
+            return position
+        if not literal:
+            inside = sorted("/".join(path) for path, split in split_of.items() if split is not None)
+            raise DataError(
+                f"{root} has split folders below some classes only: {', '.join(inside[:3])} beside {outside[0]}",
+                f"Give every class its split folders, or put them above the classes; {AS_CLASSES}.",
+            )
+    return None
