@@ -12,6 +12,7 @@ from torch import Tensor
 from snellen.core.random import generator
 from snellen.core.views import Metric
 
+LEVEL = 0.05  # of tests; the intervals are of 1 − LEVEL
 Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 MIN_SAMPLES = 5  # for a bootstrap interval: resamples of fewer hold too few distinct values
 
