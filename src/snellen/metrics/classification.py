@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import bootstrap, mean_fraction_interval, wilson_interval
+from snellen.metrics.intervals import add_interval, mean_fraction_interval, wilson_interval
 
 SAMPLES = "samples"
 
@@ -74,8 +75,8 @@ def top_k_accuracy(scores: Tensor, truth: Tensor, k: int) -> Metric:
 def log_loss(scores: Tensor, truth: Tensor) -> Metric:
     """Log loss: mean negative log-probability of the true class, in nats, with a bootstrap interval."""
     losses = torch.nn.functional.cross_entropy(scores.double(), truth, reduction="none")
-    low, high = bootstrap(lambda rows: losses[rows].mean(1), len(losses))
-    return Metric(value=float(losses.mean()), low=low, high=high, over=SAMPLES, higher_is_better=False, unit="nats")
+    metric = Metric(value=float(losses.mean()), over=SAMPLES, higher_is_better=False, unit="nats")
+    return add_interval(metric, lambda rows: losses[rows].mean(1), len(losses))
 
 
 def calibration(probability: Tensor, correct: Tensor, bins: int = 15) -> tuple[list[tuple[float, float, int]], float]:
@@ -119,28 +120,36 @@ def average_precision(score: Tensor, truth: Tensor) -> Metric:
     Args:
         score: (N, K). truth: (N, K) zeros and ones.
     """
-    from sklearn.metrics import average_precision_score
-
-    present = truth.sum(0) > 0
-    if not bool(present.any()):
+    statistic = resampled_average_precision(score, truth)
+    value = float(statistic(torch.arange(len(truth))[None])[0])
+    if math.isnan(value):
         return Metric(value=None, percent=True, reason="no sample of the split has a label")
-    value = average_precision_score(truth[:, present].numpy(), score[:, present].numpy(), average="macro")
-    low, high = bootstrap(resampled_average_precision(score[:, present], truth[:, present]), len(truth), draws=200)
-    value = float(value)
-    return Metric(value=value, low=min(low, value), high=max(high, value), over=SAMPLES, percent=True)
+    return add_interval(Metric(value=value, over=SAMPLES, percent=True), statistic, len(truth), draws=200)
 
 
 def resampled_average_precision(score: Tensor, truth: Tensor) -> Callable[[Tensor], Tensor]:
-    """Statistic for the bootstrap: (R, n) rows of the samples to (R,) macro average precisions."""
-    return lambda rows: torch.tensor([_macro_ap(score[row], truth[row]) for row in rows])
+    """(R, n) rows of the samples to (R,) macro average precisions, NaN for rows without any positive.
 
+    AP = Σ (R_k − R_{k−1}) P_k over the distinct scores k, so equal scores have equal precision in any order of the
+    samples: the definition of scikit-learn.
+    """
+    order = score.argsort(0, descending=True)  # (N, K)
+    hits = truth.gather(0, order).double()
+    ordered = score.gather(0, order)
+    position = torch.arange(len(score))[:, None].expand_as(order)
+    is_last = torch.ones_like(order, dtype=torch.bool)  # of a group of equal scores
+    is_last[:-1] = ordered[1:] != ordered[:-1]
+    last = torch.where(is_last, position, len(score)).flip(0).cummin(0).values.flip(0)  # (N, K)
 
-def _macro_ap(score: Tensor, truth: Tensor) -> float:
-    """Macro average precision in torch, for the bootstrap: AP = Σ (R_k − R_{k−1}) P_k, without ties."""
-    order = score.argsort(0, descending=True)
-    hit = truth.gather(0, order)
-    rank = torch.arange(1, len(score) + 1)[:, None]
-    total = hit.sum(0)
-    precision = hit.cumsum(0) / rank
-    value = (precision * hit).sum(0)[total > 0] / total[total > 0]
-    return float(value.mean()) if len(value) else 0.0
+    def statistic(rows: Tensor) -> Tensor:
+        weights = torch.zeros(len(rows), len(score), dtype=torch.float64)  # (R, N) copies of each sample
+        weights.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+        values = []
+        for k in range(score.shape[1]):
+            copies = weights[:, order[:, k]]
+            correct = copies * hits[:, k]
+            precision = correct.cumsum(1)[:, last[:, k]] / copies.cumsum(1)[:, last[:, k]]
+            values.append((precision * correct).nansum(1) / correct.sum(1))  # 0 / 0 before the first copy
+        return torch.stack(values, 1).nanmean(1)
+
+    return statistic

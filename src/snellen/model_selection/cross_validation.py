@@ -106,11 +106,9 @@ def cross_validate(
 
 
 def mean_over_folds(each: Sequence[Metric]) -> Metric:
-    """The mean of a metric with its 95 % confidence interval over folds.
+    """The mean of a metric with its 95 % confidence interval over folds, corrected for shared training samples.
 
-    The folds share training samples, so the interval is too narrow for new training data.
-
-    Source: Bengio and Grandvalet 2004 on this bias.
+    Source: Nadeau and Bengio 2003.
     """
     return mean_with_interval(each, "folds")
 
@@ -118,7 +116,9 @@ def mean_over_folds(each: Sequence[Metric]) -> Metric:
 def mean_with_interval(each: Sequence[Metric], over: str) -> Metric:
     """The mean of a metric with its 95 % confidence interval (Student's t) over seeds or folds; one value has none.
 
-    Source: Student 1908.
+    Where every seed gives the same value, no seed varies it: the interval is that of the first over its samples.
+
+    Source: Student 1908; of folds, Nadeau and Bengio 2003.
     """
     from scipy.special import stdtrit  # torch has no quantile of t
 
@@ -128,9 +128,24 @@ def mean_with_interval(each: Sequence[Metric], over: str) -> Metric:
         return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in one: {reason}")
     mean = statistics.fmean(numbers)
     if len(numbers) == 1:
-        return dataclasses.replace(each[0], low=None, high=None, over="")
-    half = float(stdtrit(len(numbers) - 1, 0.975)) * statistics.stdev(numbers) / math.sqrt(len(numbers))
-    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over)
+        return dataclasses.replace(each[0], low=None, high=None, over="", reason="")
+    if over == "seeds" and max(numbers) == min(numbers):
+        return each[0]
+    variance = statistics.variance(numbers) / len(numbers)
+    if over == "folds":
+        variance *= fold_variance_factor(len(numbers))
+    half = float(stdtrit(len(numbers) - 1, 0.975)) * math.sqrt(variance)
+    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over, reason="")
+
+
+def fold_variance_factor(folds: int) -> float:
+    """Variance of a mean over k folds against that of k independent results: 1 + k / (k − 1).
+
+    The folds share training samples. The second term is the ratio of test to training samples, 1 / (k − 1), times k.
+
+    Source: Nadeau and Bengio 2003, sec. 3 (corrected resampled t-test).
+    """
+    return 1 + folds / (folds - 1)
 
 
 def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:

@@ -69,6 +69,8 @@ def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec)
                 "warning",
             )
         return f"Better than {baseline}, outside the 95 % confidence interval; {difference}.", "good"
+    if better and ours.low is None:
+        return f"Better than {baseline}; {ours.reason or 'no interval'}.", "warning"
     if better:
         return f"Better than {baseline}, but within the 95 % confidence interval.", "warning"
     return f"Not better than {baseline}.", "warning"
