@@ -259,15 +259,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs on moons, one of them without test predictions, and runs on other data."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs")
-    for name, data, model, seed in (
-        ("softmax", "moons", "softmax", 0),
-        ("baseline", "moons", "baseline", 0),
-        ("seed1", "moons", "softmax", 1),
-        ("rings", "rings", "softmax", 0),
-        ("sine", "sine", "baseline", 0),
+    for name, data, model, seed, split_seed in (
+        ("softmax", "moons", "softmax", 0, 0),
+        ("baseline", "moons", "baseline", 0, 0),
+        ("again", "moons", "softmax", 1, 0),
+        ("seed1", "moons", "softmax", 0, 1),
+        ("rings", "rings", "softmax", 0, 0),
+        ("sine", "sine", "baseline", 0, 0),
     ):
         more = {"epochs": 2, "lr": 0.1} if model == "softmax" else {}
-        snellen.train(data, model, seed=seed, out=folder / name, options=QUICK, **more)
+        snellen.train(data, model, seed=seed, split_seed=split_seed, out=folder / name, options=QUICK, **more)
     snellen.train(
         "moons", "softmax", epochs=1, out=folder / "closed", options=dataclasses.replace(QUICK, evaluate_test=False)
     )
@@ -281,6 +282,14 @@ def test_runs_are_compared_by_stored_predictions_and_nothing_is_written(runs: Pa
     assert comparison.pairs[0].better
     assert comparison.runs[0].headline == snellen.load(runs / "softmax").metrics["accuracy"]
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
+def test_trainings_with_two_seeds_are_compared_on_one_test_split(runs: Path) -> None:
+    comparison = snellen.compare(runs / "softmax", runs / "again")
+    first, second = (snellen.load(runs / name) for name in ("softmax", "again"))
+    assert torch.equal(first.predictions("test")["ids"], second.predictions("test")["ids"])
+    assert not torch.equal(first.predictions("test")["scores"], second.predictions("test")["scores"])
+    assert comparison.samples == 150
 
 
 @pytest.mark.parametrize(

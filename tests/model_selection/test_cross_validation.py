@@ -72,11 +72,12 @@ def test_finished_folds_are_not_trained_again_and_different_settings_are_an_erro
 
 
 def test_folds_accept_a_module_and_a_seed(tmp_path: Path) -> None:
-    data = dataset("moons", seed=4)
+    data = dataset("moons")
     result = cross_validate(
         data,
         from_module(torch.nn.Linear(2, 2)),
         2,
+        seed=4,
         out=tmp_path,
         settings={"epochs": 1},
         options=RunOptions(device="cpu"),

@@ -23,7 +23,7 @@ from snellen.core.legacy_names import TASKS as FORMER_TASKS
 from snellen.core.legacy_names import upgrade_settings
 from snellen.core.record import Record
 from snellen.core.run import Progress
-from snellen.core.serialization import from_plain
+from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import flatten
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
@@ -156,6 +156,11 @@ def data_origin(record: Record) -> Origin:
         raise UsageError("The data of the run was made in memory", "Give the data: data=...")
     origin: Origin = from_plain(Origin, dict(record.data), "data")
     return origin
+
+
+def with_present_options(plain: Any) -> Any:
+    """How data was opened, as a record stores it, with the options that have been added since at their defaults."""
+    return to_plain(vars(from_plain(Origin, plain, "data"))) if isinstance(plain, dict) else plain
 
 
 def reopen_data(record: Record) -> Dataset[Labelled]:

@@ -58,6 +58,7 @@ def train(
     *,
     task: str | None = None,
     seed: int = 0,
+    split_seed: int = 0,
     out: str | Path | None = None,
     loss: str | Callable[..., Tensor] | None = None,
     options: RunOptions = RunOptions(),
@@ -70,6 +71,8 @@ def train(
         data: a dataset, a name or a path.
         model: the name of a learner, a `Learner`, or a module; None: the default for the data.
         task: the name of a task; None: the first that fits the data.
+        seed: of initialisation, sampling and augmentation.
+        split_seed: of generated splits and built-in data, if `data` is a name or a path.
         out: the run folder; None: a new one in `runs/`.
         loss: a callable (scores or numbers, targets) -> scalar that replaces the loss of the learner, or the name of
             one of its losses.
@@ -77,7 +80,7 @@ def train(
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
+    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None

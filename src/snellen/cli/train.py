@@ -111,6 +111,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
                     data,
                     learner,
                     args.folds,
+                    seed=vars(args).get("seed", 0),
                     out=vars(args).get("out"),
                     settings=values,
                     options=options,

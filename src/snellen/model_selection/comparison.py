@@ -140,7 +140,7 @@ def compare(*runs: str | Path | TrainedRun) -> Comparison:
         if reason:
             raise UsageError(
                 f"{read[0].name} and {run_predictions.name} were tested on different data: {reason}",
-                "Compare runs with the same data and the same --seed.",
+                "Compare runs with the same data and the same --split-seed.",
             )
     return compare_predictions(read)
 

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
-from snellen.api.lookup import is_builtin
+from snellen.api.lookup import is_builtin, with_present_options
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, Stopped, UsageError
 from snellen.core.learner import Learner
@@ -47,6 +47,7 @@ def cross_validate(
     model: str | nn.Module | AnyLearner | None = None,
     folds: int = 5,
     *,
+    seed: int = 0,
     out: str | Path | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
     options: RunOptions = RunOptions(),
@@ -56,7 +57,7 @@ def cross_validate(
 
     Args:
         data: a name, a path, or a dataset opened from one; it is opened again for each fold.
-        model: as in `train`.
+        model, seed: as in `train`; folds are those of the data's own seed.
         out: the folder of the runs fold-1, fold-2 ...; finished folds in that folder are not trained again.
         settings: any setting of the learner by name.
     Raises:
@@ -65,11 +66,10 @@ def cross_validate(
     opened = data if isinstance(data, Dataset) else dataset(data)
     first = open_fold(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
-    seed = int((first.origin or {})["seed"])
     headline = learner.task.headline(first.spec)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{first.spec.name}-folds")
     resolved, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
-    about = {"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(resolved)}
+    about = {"data": opened.origin, "folds": folds, "seed": seed, "learner": learner.name, "settings": values(resolved)}
     _open_folder(folder, to_plain(about), learner)
     fold_metrics: list[Metric] = []
     for fold in range(folds):
@@ -167,10 +167,12 @@ def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> No
     stored = file_io.read_json(path)
     if not isinstance(stored, dict) or stored.get("schema", SCHEMA) != SCHEMA:
         raise DataError(f"{path} is damaged, or of another version: it does not describe folds", "Give another --out.")
+    stored.setdefault("seed", (stored.get("data") or {}).get("seed"))  # the seed of the splits was that of training
     if "schema" not in stored and all(isinstance(stored.get(key), dict) for key in ("data", "settings")):
         known = {setting.name: setting for setting in flatten(learner.settings)}
         stored["data"] = legacy_names.upgrade_origin(stored["data"])
         stored["settings"] = legacy_names.upgrade_settings(stored["settings"], known)
+    stored["data"] = with_present_options(stored.get("data"))
     if {key: value for key, value in stored.items() if key not in ("finished", "schema")} != about:
         raise UsageError(
             f"{folder} contains folds of different data, another model or other settings", "Give another --out."

@@ -68,6 +68,7 @@ def ladder(
     budget: float = 600.0,
     task: str | None = None,
     seed: int = 0,
+    split_seed: int = 0,
     out: str | Path | None = None,
     learners: Sequence[str | AnyLearner] = (),
     options: RunOptions = RunOptions(),
@@ -76,13 +77,14 @@ def ladder(
 
     Args:
         data: a dataset, a name or a path.
+        seed, split_seed: as in `train`.
         budget: seconds for the whole ladder. Time that a model does not use goes to the models after it.
         out: the ladder's folder; an unfinished ladder in that folder is resumed.
         learners: names of built-in learners, or "all"; custom learners are trained after the built-in ones. Without
             names, the learners of the default ladder are trained (`Learner.in_default_ladder`).
     """
     started = time.monotonic()
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
+    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     selected_task = find_task(task, opened.spec)
     candidates = _candidates(selected_task.name, learners)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
