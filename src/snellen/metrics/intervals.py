@@ -205,8 +205,8 @@ def add_interval_of_mean(metric: Metric, values: Tensor, root: int = 1) -> Metri
     error = float(values.std()) / math.sqrt(count)
 
     def studentised(rows: Tensor) -> Tensor:
-        drawn = values[rows]
-        t = (drawn.mean(1) - mean) / (drawn.std(1) / math.sqrt(count))
+        resampled = values[rows]
+        t = (resampled.mean(1) - mean) / (resampled.std(1) / math.sqrt(count))
         return t.where(t.isfinite(), torch.nan)  # all values of the resample are equal
 
     below, above = bootstrap(studentised, count, levels=(LEVEL / 2, 1 - LEVEL / 2))
