@@ -8,19 +8,24 @@ import torch
 from raw_datasets import seeded
 from scipy import optimize, stats
 from scipy.stats import binomtest
+from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
+from snellen.core.random import generator
+from snellen.core.views import Metric
 from snellen.metrics import segmentation
-from snellen.metrics.classification import accuracy, balanced_accuracy, log_loss
+from snellen.metrics.classification import accuracy, balanced_accuracy, confusion_matrix, f1_macro, log_loss
 from snellen.metrics.intervals import (
     Z,
+    add_interval_of_mean,
+    auc_interval,
     bootstrap,
     expanded_percentiles,
     mean_fraction_interval,
     mean_fraction_limits,
     wilson_interval,
 )
-from snellen.metrics.regression import mean_absolute_error
+from snellen.metrics.regression import mean_absolute_error, root_mean_squared_error
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 137, 10_000])
@@ -200,3 +205,60 @@ def test_accuracy_states_what_its_interval_is_over() -> None:
     metric = accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0]))
     assert (metric.value, metric.over) == (0.75, "samples")
     assert str(metric) == "75 ± 33 %"
+
+
+@pytest.mark.parametrize(("value", "positives", "negatives"), [(0.8, 20, 30), (0.97, 10, 90), (0.5, 8, 8)])
+def test_at_the_limits_of_the_auc_its_score_test_rejects_at_five_percent(
+    value: float, positives: int, negatives: int
+) -> None:
+    """Hanley and McNeil: Q₁ = A / (2 − A), Q₂ = 2A² / (1 + A), with both class sizes replaced by their mean."""
+    size = (positives + negatives) / 2
+    for area in auc_interval(value, positives, negatives):
+        q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+        variance = area * (1 - area) + (size - 1) * (q1 - area**2) + (size - 1) * (q2 - area**2)
+        assert abs(value - area) == pytest.approx(Z * (variance / (positives * negatives)) ** 0.5, rel=1e-6)
+
+
+def test_the_auc_of_separated_classes_keeps_a_width() -> None:
+    low, high = auc_interval(1.0, 10, 10)
+    assert high == 1
+    assert 0.7 < low < 0.9
+    assert auc_interval(0.0, 10, 10) == pytest.approx((0, 1 - low))
+
+
+def test_the_interval_of_macro_f1_is_that_of_resampled_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.sort(rng.integers(0, 3, 40))
+    predicted = np.where(rng.random(40) < 0.7, truth, rng.integers(0, 3, 40))
+    order = np.lexsort((predicted, truth))  # that of the cells of the confusion matrix
+    truth, predicted = truth[order], predicted[order]
+    metric = f1_macro(confusion_matrix(torch.from_numpy(truth), torch.from_numpy(predicted), 3))
+    rows = torch.randint(40, (1000, 40), generator=generator(0, "bootstrap")).numpy()
+    values = [sklearn_metrics.f1_score(truth[row], predicted[row], average="macro") for row in rows]
+    assert (metric.low, metric.high) == pytest.approx(tuple(np.quantile(values, expanded_percentiles(40))), abs=1e-9)
+
+
+@pytest.mark.parametrize("root", [1, 2])
+def test_the_interval_of_mean_errors_is_the_studentised_bootstrap(root: int) -> None:
+    values = torch.rand(30, generator=seeded(), dtype=torch.float64).square()
+    metric = add_interval_of_mean(Metric(value=float(values.mean()) ** (1 / root), over="samples"), values, root)
+    drawn = values.numpy()[torch.randint(30, (1000, 30), generator=generator(0, "bootstrap")).numpy()]
+    t = (drawn.mean(1) - values.mean().item()) / stats.sem(drawn, axis=1)
+    ends = values.mean().item() - np.quantile(t, [0.975, 0.025]) * stats.sem(values.numpy())
+    assert (metric.low, metric.high) == pytest.approx(tuple(ends ** (1 / root)))
+
+
+@pytest.mark.parametrize(("name", "least"), [("MAE", 0.9), ("RMSE", 0.87)])
+def test_the_interval_of_few_normal_errors_covers_the_truth(name: str, least: float) -> None:
+    """Plain percentiles of ten errors cover 0.85 and 0.79."""
+    function, truth = {
+        "MAE": (mean_absolute_error, (2 / np.pi) ** 0.5),
+        "RMSE": (root_mean_squared_error, 1.0),
+    }[name]
+    rng, covered = seeded(), 0
+    for _ in range(300):
+        metric = function(torch.zeros(10).double(), torch.randn(10, generator=rng, dtype=torch.float64))
+        assert metric.low is not None
+        assert metric.high is not None
+        covered += metric.low <= truth <= metric.high
+    assert covered / 300 > least

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import add_interval, mean_fraction_interval, wilson_interval
+from snellen.metrics.intervals import (
+    add_interval,
+    add_interval_of_mean,
+    auc_interval,
+    mean_fraction_interval,
+    wilson_interval,
+)
 
 SAMPLES = "samples"
 
@@ -58,11 +64,23 @@ def resampled_balanced_accuracy(truth: Tensor, predicted: Tensor, classes: int) 
 
 
 def f1_macro(table: Tensor) -> Metric:
-    """Macro F1: the mean of 2TP / (2TP + FP + FN) over classes that occur in truth or predictions."""
-    true_positive = table.diagonal().double()
-    total = table.sum(0) + table.sum(1)
-    present = total > 0
-    return Metric(value=float((2 * true_positive[present] / total[present]).mean()), percent=True)
+    """Macro F1: the mean of 2TP / (2TP + FP + FN) over classes that occur in truth or predictions.
+
+    Args:
+        table: (K, K) as `confusion_matrix` returns it.
+    """
+    classes = len(table)
+    cell = torch.arange(classes**2).repeat_interleave(table.flatten())  # of each sample
+
+    def statistic(rows: Tensor) -> Tensor:
+        """(R, n) samples to (R,) macro F1."""
+        tables = torch.zeros(len(rows), classes**2, dtype=torch.float64)
+        tables.scatter_add_(1, cell[rows], torch.ones_like(rows, dtype=torch.float64))
+        tables = tables.view(-1, classes, classes)
+        return (2 * tables.diagonal(dim1=1, dim2=2) / (tables.sum(1) + tables.sum(2))).nanmean(1)
+
+    value = float(statistic(torch.arange(len(cell))[None])[0])
+    return add_interval(Metric(value=value, over=SAMPLES, percent=True), statistic, len(cell))
 
 
 def top_k_accuracy(scores: Tensor, truth: Tensor, k: int) -> Metric:
@@ -76,7 +94,7 @@ def log_loss(scores: Tensor, truth: Tensor) -> Metric:
     """Log loss: mean negative log-probability of the true class, in nats, with a bootstrap interval."""
     losses = torch.nn.functional.cross_entropy(scores.double(), truth, reduction="none")
     metric = Metric(value=float(losses.mean()), over=SAMPLES, higher_is_better=False, unit="nats")
-    return add_interval(metric, lambda rows: losses[rows].mean(1), len(losses))
+    return add_interval_of_mean(metric, losses)
 
 
 def calibration(probability: Tensor, correct: Tensor, bins: int = 15) -> tuple[list[tuple[float, float, int]], float]:
@@ -106,12 +124,16 @@ def roc_auc(score: Tensor, positive: Tensor) -> Metric:
 
     Args:
         score: (N,). positive: (N,) bool.
+    Source of the interval: Newcombe 2006, method 5, with the variance of Hanley and McNeil 1982.
     """
     from sklearn.metrics import roc_auc_score
 
     if int(positive.sum()) in (0, len(positive)):
         return Metric(value=None, percent=True, reason="the split has one class only")
-    return Metric(value=float(roc_auc_score(positive.numpy(), score.double().numpy())), percent=True)
+    value = float(roc_auc_score(positive.numpy(), score.double().numpy()))
+    positives = int(positive.sum())
+    low, high = auc_interval(value, positives, len(positive) - positives)
+    return Metric(value=value, low=low, high=high, over=SAMPLES, percent=True)
 
 
 def average_precision(score: Tensor, truth: Tensor) -> Metric:

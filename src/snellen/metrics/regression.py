@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import add_interval
+from snellen.metrics.intervals import add_interval, add_interval_of_mean
 
 SAMPLES = "samples"
 
@@ -21,14 +21,14 @@ def mean_absolute_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Met
     """
     errors = (truth - predicted).abs().double()
     metric = Metric(value=float(errors.mean()), over=SAMPLES, higher_is_better=False, unit=unit)
-    return add_interval(metric, lambda rows: errors[rows].mean(1), len(errors))
+    return add_interval_of_mean(metric, errors)
 
 
 def root_mean_squared_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Metric:
     """Root mean squared error, √ of the mean of (t − y)²."""
     squares = (truth - predicted).double().square()
     metric = Metric(value=float(squares.mean().sqrt()), over=SAMPLES, higher_is_better=False, unit=unit)
-    return add_interval(metric, lambda rows: squares[rows].mean(1).sqrt(), len(squares))
+    return add_interval_of_mean(metric, squares, root=2)
 
 
 def r2(truth: Tensor, predicted: Tensor) -> Metric:

@@ -48,13 +48,13 @@ def permutation_test(
     rng = generator(0, "exchange")
     observed = abs(float(difference(torch.zeros(1, count, dtype=torch.int64))[0]))
     rows = max(1, min(draws, 4_000_000 // max(count, 1)))
-    at_least = drawn = 0
-    while drawn < draws or (drawn < max_draws and at_least < SUFFICIENT):
-        end = draws if drawn < draws else max_draws
-        swapped = torch.randint(2, (min(rows, end - drawn), count), generator=rng)
+    at_least = done = 0
+    while done < draws or (done < max_draws and at_least < SUFFICIENT):
+        end = draws if done < draws else max_draws
+        swapped = torch.randint(2, (min(rows, end - done), count), generator=rng)
         at_least += int((difference(swapped).abs() >= observed * (1 - 1e-9)).sum())
-        drawn += len(swapped)
-    return (1 + at_least) / (1 + drawn)
+        done += len(swapped)
+    return (1 + at_least) / (1 + done)
 
 
 def paired_t_test(first: Tensor, second: Tensor) -> float:

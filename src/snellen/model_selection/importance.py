@@ -37,13 +37,13 @@ def importance(
     results = np.asarray(values, dtype=np.float64)
     replicates = results.shape[1]
     replicated = not ranges and replicates > 1
-    found = effects(
+    result = effects(
         factors,
         results if replicated else results.mean(1, keepdims=True),
         replicated,
         fold_variance_factor(replicates) if over == "folds" else 1.0,
     )
-    return None if found is None else _corrected(found)
+    return None if result is None else _corrected(result)
 
 
 def _indicators(column: Sequence[Any]) -> np.ndarray:
@@ -57,8 +57,8 @@ def _polynomial(column: Sequence[float], log: bool) -> np.ndarray:
     return np.stack([x, x**2], axis=1)
 
 
-def _corrected(found: Mapping[str, Effect]) -> dict[str, Effect]:
-    p_values = holm([effect.chance for effect in found.values()])
+def _corrected(result: Mapping[str, Effect]) -> dict[str, Effect]:
+    p_values = holm([effect.chance for effect in result.values()])
     return {
-        name: dataclasses.replace(effect, chance=p) for (name, effect), p in zip(found.items(), p_values, strict=True)
+        name: dataclasses.replace(effect, chance=p) for (name, effect), p in zip(result.items(), p_values, strict=True)
     }
