@@ -116,9 +116,7 @@ def test_a_yaml_file_of_any_name_gives_names_and_splits(tmp_path: Path) -> None:
 
 def test_yolo_boxes_in_pixels_are_refused_with_their_cause(tmp_path: Path) -> None:
     yolo(tmp_path, {f"train/{k}": "0 24 20 10 8" for k in range(4)})
-    with pytest.raises(
-        DataError, match=r"4 of 4 boxes are not fractions .*corners 19, 16, 29, 24 of labels/train/0\.txt"
-    ):
+    with pytest.raises(DataError, match=r"4 of 4 boxes are not fractions .*corners 19, 16, 29, 24 of labels/train/0"):
         dataset(tmp_path)
 
 
@@ -174,9 +172,7 @@ def test_boxes_as_fractions_are_refused(tmp_path: Path, format: str) -> None:
         coco(tmp_path, "told.json", coco_content([f"{k}.png" for k in range(4)], rows))
     else:
         voc(tmp_path, {str(k): [("red", 0.1, 0.2, 0.6, 0.45)] for k in range(4)})
-    with pytest.raises(
-        DataError, match=r"all 4 boxes lie within 0 \.\.\. 1 \(corners 0\.1, 0\.2, 0\.6, 0\.45"
-    ) as error:
+    with pytest.raises(DataError, match=r"all 4 boxes lie within 0 \.\.\. 1 \(corners 0\.1, 0\.2, 0\.6") as error:
         dataset(tmp_path)
     assert "Multiply" in error.value.remedy
 
