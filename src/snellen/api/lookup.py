@@ -30,6 +30,7 @@ from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.coco import image_ids
+from snellen.data.names import BUILTIN_NAMES, NAMED
 from snellen.data.open_dataset import dataset
 from snellen.detection.coco_results import CocoIds, read_coco_ids
 from snellen.tasks import FROM_MODULE, LEARNERS, TASKS
@@ -166,6 +167,11 @@ def with_present_options(plain: Any) -> Any:
 def reopen_data(record: Record) -> Dataset[Labelled]:
     """Open the data of a run again with the same options."""
     origin = data_origin(record)
+    if origin.data not in BUILTIN_NAMES and origin.data not in NAMED and not Path(origin.data).exists():
+        raise DataError(
+            f"{origin.data}, the data of the run, does not exist",
+            "Restore it; evaluate also accepts it at another place: --data PATH.",
+        )
     return dataset(origin.data, seed=origin.seed, options=origin.options)
 
 
@@ -205,6 +211,7 @@ def is_run_file(name: str) -> bool:
         "README.md",
         "predictions",
         "quarantine.jsonl",
+        "samples.",
     )
     return name.startswith((".", *prefixes))
 

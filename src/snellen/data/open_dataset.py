@@ -78,7 +78,7 @@ def _nodata(options: OpenOptions) -> float | None:
 
 
 def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
-    """Raw data with the value of pixels without data. Raises UsageError without images of more than 8 bits."""
+    """Raw data with the value of pixels without data. Raises UsageError unless it has images of more than 8 bits."""
     if options.nodata is None:
         return raw
     if not isinstance(raw.source, ImageFiles) or raw.source.dtype == "uint8":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from snellen.core.spec import Classes, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.names import BUILTIN_NAMES
+from snellen.data.sample_identity import read_identity
 from snellen.metrics.intervals import LEVEL, add_interval
 from snellen.metrics.significance import holm, mcnemar, permutation_test
 from snellen.tasks import TASKS
@@ -142,7 +144,27 @@ def compare(*runs: str | Path | TrainedRun) -> Comparison:
                 f"{read[0].name} and {run_predictions.name} were tested on different data: {reason}",
                 "Compare runs with the same data and the same --split-seed.",
             )
+        changed = _changed_contents(folders[0], Path(run_predictions.name), run_predictions.predictions["ids"])
+        if changed:
+            raise UsageError(
+                f"{read[0].name} and {run_predictions.name} were tested on different data: {changed:,} test samples "
+                "have another content or target",
+                "Train both on the data as it is now.",
+            )
     return compare_predictions(read)
+
+
+def _changed_contents(first: Path, second: Path, ids: Tensor) -> int:
+    """Number of test samples whose content or target changed between two trainings, if both list their samples."""
+    identities = [read_identity(folder) for folder in (first, second)]
+    if any(identity is None or int(ids.max()) >= len(identity.contents) for identity in identities):
+        return 0
+    a, b = (
+        np.stack([i.contents, i.contents if i.targets is None else i.targets])[:, ids.numpy()]
+        for i in identities
+        if i is not None
+    )
+    return int((a != b).any(0).sum())
 
 
 def data_difference(record: Record, predictions: Predictions, other: Record, theirs: Predictions) -> str:

@@ -341,3 +341,33 @@ def test_any_file_opens_or_raises_an_error_with_a_cause(tmp_path, seed):
     else:
         assert str(path) in error.cause or isinstance(error, BadSamples)
         assert error.remedy
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "is_image"),
+    [
+        ((40, 40, 3), "float32", False),
+        ((40, 3, 40), "float32", False),
+        ((40, 128, 9), "float64", False),
+        ((40, 5000, 12), "int16", False),
+        ((40, 40, 12), "float32", False),
+        ((40, 8, 8), "float64", True),  # scikit-learn's digits
+        ((40, 28, 28), "float32", True),
+        ((40, 62, 47), "float32", True),  # labelled faces
+        ((40, 12, 40), "uint8", True),
+        ((40, 40, 3, 1), "float32", True),
+    ],
+)
+def test_three_axes_that_may_be_sequences_are_no_images(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str, is_image: bool
+) -> None:
+    x = (np.random.default_rng(0).normal(size=shape) * 50).astype(dtype)
+    np.savez(tmp_path / "signals.npz", x=x, y=np.arange(shape[0]) % 2)
+    if is_image:
+        assert dataset(tmp_path / "signals.npz").spec.input.modality == "image"
+        return
+    with pytest.raises(DataError, match=rf"40 sequences of {shape[1]} steps and {shape[2]} channels") as error:
+        dataset(tmp_path / "signals.npz")
+    assert "x[..., None]" in error.value.remedy
+    np.savez(tmp_path / "images.npz", x=x[..., None], y=np.arange(shape[0]) % 2)
+    assert dataset(tmp_path / "images.npz").spec.input.shape == (1, *shape[1:])

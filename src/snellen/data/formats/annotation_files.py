@@ -16,10 +16,12 @@ _START = 1 << 14  # bytes read of a file
 def is_coco(path: Path) -> bool:
     """Whether a JSON file is in COCO's layout: by its first key, or by its keys in any order. A BOM is no obstacle."""
     start = _start(path, 200)
-    encoding = json.detect_encoding(start)
+    encoding: str = json.detect_encoding(start)
     text = start.decode(encoding, "replace").lstrip("\ufeff")
     if not text.lstrip().startswith("{"):
         return False
+    if encoding in ("utf-16", "utf-32"):  # their byte order is that of the BOM
+        encoding += "-le" if start[:1] == b"\xff" else "-be"
     return _COCO_HEAD.match(text) is not None or _holds_keys(path, encoding.removesuffix("-sig"))
 
 

@@ -38,7 +38,7 @@ def check_no_annotations(root: Path, listing: Listing, images: Sequence[File]) -
     """
     stems = [os.path.splitext(image.path)[0] for image in images]
     beside = {*stems, *(image.path for image in images)}  # a.json and a.jpg.json
-    names = {stem.rpartition("/")[2] for stem in stems}
+    names = {path.rpartition("/")[2] for path in beside}
     for suffix, is_annotation in _CHECKS.items():
         files = [
             file.path
@@ -79,13 +79,7 @@ def check_no_masks(root: Path, layout: FolderLayout, images: Sequence[File]) -> 
 
 def only_class_error(root: Path, name: str, listing: Listing, images: int) -> DataError:
     """The error that all images have one class, with the files beside them that may hold the others."""
-    others = [
-        file.path
-        for file in listing.files
-        if os.path.splitext(file.path)[1].lower() in (*_TABLES, ".txt", ".json", ".xml", ".yaml")
-        and not in_system_folder(file.path.rpartition("/")[0] or "x")
-        and not file.path.lower().rpartition("/")[2].startswith(("readme", "license", "licence"))
-    ]
+    others = _files_of(listing, (*_TABLES, ".txt", ".json", ".xml", ".yaml"))
     cause = f"{root} has only one class ({name}): all {images} images lie in one folder"
     if not others:
         return DataError(cause, "Add a folder for a second class.")
@@ -95,6 +89,30 @@ def only_class_error(root: Path, name: str, listing: Listing, images: int) -> Da
         "A table needs a column of file names with their endings, relative to the table; a COCO file can be given as "
         "the path. Without annotations, put the images into one folder for each class.",
     )
+
+
+def outside_error(root: Path, images: Sequence[str], listing: Listing) -> DataError:
+    """The error that no image lies in a class folder, with the tables that may hold the classes."""
+    cause = f"{root} has {len(images)} images outside class folders ({images[0]} ...)"
+    tables = _files_of(listing, _TABLES)
+    if not tables:
+        return DataError(cause, "Put them into one folder for each class, or give a table of file names and classes.")
+    return DataError(
+        f"{cause}, and {', '.join(tables[:3])} beside them",
+        f"Give the table of file names and classes as the path, as {root / tables[0]}, or put the images into one "
+        "folder for each class.",
+    )
+
+
+def _files_of(listing: Listing, endings: Sequence[str]) -> list[str]:
+    """The files with these endings that may tell the classes of images, outside folders of the system."""
+    return [
+        file.path
+        for file in listing.files
+        if os.path.splitext(file.path)[1].lower() in endings
+        and not in_system_folder(file.path.rpartition("/")[0] or "x")
+        and not file.path.lower().rpartition("/")[2].startswith(("readme", "license", "licence"))
+    ]
 
 
 def doubtful_class_findings(names: Sequence[str], images: int) -> list[Finding]:

@@ -66,11 +66,11 @@ def _splits_above(root: Path, tops: set[str], literal: bool) -> dict[str, int]:
     words = {top: split_and_rest(top) for top in tops}
     splits = {top: split for top, (split, rest) in words.items() if split is not None and not rest}
     if not splits:  # seg_train, seg_test: the same other words in every name
+        rests = {rest for split, rest in words.values() if split is not None}
         shared = {top: split for top, (split, _) in words.items() if split is not None}
-        same_rest = len({rest for _, rest in words.values()}) == 1
-        if 1 < len(tops) == len(shared) == len(set(shared.values())) and same_rest and 0 in shared.values():
-            return shared
-        return {}
+        if len(rests) != 1 or 0 not in shared.values() or len(set(shared.values())) < max(2, len(shared)):
+            return {}
+        splits = shared
     others = sorted(tops - set(splits))
     if others and literal:
         return {}

@@ -30,6 +30,7 @@ from snellen.data.formats.class_folder_checks import (
     check_no_masks,
     doubtful_class_findings,
     only_class_error,
+    outside_error,
 )
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
@@ -113,10 +114,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     places = [place for place in all_places if place[1]]  # split and class of each file
     unclassified = [file.path for file, place in zip(sorted_files.images, all_places, strict=True) if not place[1]]
     if not files:
-        raise DataError(
-            f"{path} has {len(unclassified)} images outside class folders ({unclassified[0]} ...)",
-            "Put them into one folder for each class, or give a table of file names and classes.",
-        )
+        raise outside_error(path, unclassified, listing)
     names = sorted({label for _, label in set(places)})
     if len(names) < 2:
         raise only_class_error(path, names[0], listing, len(files))

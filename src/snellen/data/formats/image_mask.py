@@ -33,6 +33,7 @@ from snellen.data.formats.mask_values import (
     MaskInfo,
     describe_unknown,
     infer_mask_classes,
+    listed_colours,
     listed_names,
     mask_values,
     read_mask_info,
@@ -75,7 +76,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     infos = [info for info in pairs.map_infos if info is not None]
     threshold = None
     if from_folder == "classes" and options.target != ("instances",):
-        threshold = find_threshold(path, infos, _listed_names(pairs))
+        threshold = find_threshold(path, infos, _listed_names(pairs) or listed_colours(path, _folders(pairs)))
     if options.target:
         kind, reason = kind, _BY_TARGET
     elif threshold is not None:

@@ -32,11 +32,13 @@ def find_threshold(root: Path, infos: Sequence[MaskInfo], names: Sequence[str]) 
     """The threshold between the two classes of changed masks; None for masks whose values can be trusted.
 
     Args:
-        names: listed class names, or none.
+        names: listed class names, of values or of colours, or none.
     Raises:
         DataError: JPEG masks of more than two classes.
     """
     lossy = any(info.lossy for info in infos)
+    if lossy and not names and any(info.kind == "colours" for info in infos):
+        raise _lossy_error(root, len({value for info in infos for value in info.values}))
     if not infos or any(info.kind not in ("indices", "grey") for info in infos):
         return None
     counts = np.zeros(256, np.int64)
@@ -51,11 +53,15 @@ def find_threshold(root: Path, infos: Sequence[MaskInfo], names: Sequence[str]) 
     if lossy and not (names and high < len(names)) and len(seen) > 1:
         if two_names and high - low >= _MIN_CONTRAST and near >= _LOSSY_FRACTION * total:
             return Threshold((low + high) // 2, "they are saved as JPEG or lossy WebP, which changes values")
-        raise DataError(
-            f"{root}: the masks are saved as JPEG or lossy WebP, which changes values: they have {len(seen)} values",
-            "Save masks as PNG from their source; JPEG masks can be read only if they have two classes, as 0 and 255.",
-        )
+        raise _lossy_error(root, len(seen))
     is_blurred = len(seen) > _MANY and counts[low] + counts[high] >= _BLURRED_FRACTION * total
     if two_names and is_blurred and high - low >= _MIN_CONTRAST:
         return Threshold((low + high) // 2, f"they have {len(seen)} values, most of them at blurred edges")
     return None
+
+
+def _lossy_error(root: Path, count: int) -> DataError:
+    return DataError(
+        f"{root}: the masks are saved as JPEG or lossy WebP, which changes values: they have {count} values",
+        "Save masks as PNG from their source; JPEG masks are read only if they have two classes, as grey 0 and 255.",
+    )

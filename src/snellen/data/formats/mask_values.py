@@ -244,6 +244,12 @@ def listed_names(root: Path, folders: Sequence[str]) -> tuple[tuple[str, ...], s
     return None
 
 
+def listed_colours(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes in a table of colours; none without a table."""
+    table = _colour_table(root, folders)
+    return () if table is None else table.names
+
+
 def _colour_table(root: Path, folders: Sequence[str]) -> MaskClasses | None:
     for file in _files(root, folders, COLOUR_FILES):
         rows = [row for line in _text(file).splitlines() if (row := _colour_row(line)) is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -152,14 +152,18 @@ def list_names(folder: Path) -> list[str]:
         return []
 
 
-def beside_images(root: Path, suffix: str, is_annotation: Callable[[Path], bool]) -> bool:
-    """Whether annotation files lie beside images of the same names, in the folder or in one of the first below it."""
+def has_annotations(root: Path, suffix: str, folders: Collection[str], is_annotation: Callable[[Path], bool]) -> bool:
+    """Whether annotation files lie beside images of the same names, or in folders of these names, at any depth.
+
+    Looks at the first files of the first folders only.
+    """
     pending, tried = [root], 0
     while pending and tried < _MAX_FOLDERS:
         folder, tried = pending.pop(0), tried + 1
         names = list_names(folder)
         files = [folder / name for name in names if name.lower().endswith(suffix)]
-        if any(_has_image(file) and is_annotation(file) for file in files[:_MAX_TRIED]):
+        is_named = any(part.lower() in folders for part in folder.relative_to(root).parts)
+        if any((is_named or _has_image(file)) and is_annotation(file) for file in files[:_MAX_TRIED]):
             return True
         pending += [folder / name for name in sorted(names) if "." not in name and (folder / name).is_dir()]
     return False

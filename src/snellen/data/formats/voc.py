@@ -23,9 +23,17 @@ from snellen.data.decode.image_files import open_named_images
 from snellen.data.file_index import walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.annotation_files import is_voc_xml
-from snellen.data.formats.object_datasets import ObjectDatasetInfo, beside_images, list_names, to_raw_dataset
+from snellen.data.formats.object_datasets import ObjectDatasetInfo, has_annotations, list_names, to_raw_dataset
 from snellen.data.formats.object_table import AnnotationProblem, ObjectTable
-from snellen.data.formats.voc_files import MASKS, VocEntry, entries_of, find_root, subfolder, unused_voc_files
+from snellen.data.formats.voc_files import (
+    ANNOTATION_FOLDERS,
+    MASKS,
+    VocEntry,
+    entries_of,
+    find_root,
+    subfolder,
+    unused_voc_files,
+)
 from snellen.data.formats.voc_masks import ObjectMasks
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -43,11 +51,11 @@ class VocAnnotation(NamedTuple):
 def recognises(path: Path) -> bool:
     """Whether XML files lie in an annotation folder, or beside images of the same names."""
     root_folder = find_root(path)
-    if root_folder is not None:
-        return any(
-            name.lower().endswith(".xml") for name in list_names(root_folder / subfolder(root_folder, "annotations"))
-        )
-    return path.is_dir() and beside_images(path, ".xml", is_voc_xml)
+    if root_folder is not None and any(
+        name.lower().endswith(".xml") for name in list_names(root_folder / subfolder(root_folder, "annotations"))
+    ):
+        return True
+    return path.is_dir() and has_annotations(path, ".xml", ANNOTATION_FOLDERS, is_voc_xml)
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:

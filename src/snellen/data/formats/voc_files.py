@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from snellen.data.formats.object_datasets import list_names, split_of, unused_fi
 from snellen.data.source import Skipped
 
 MASKS = "SegmentationObject"
+ANNOTATION_FOLDERS = ("annotations", "annotation", "annots", "xmls", "xml", "labels", "label")
+IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
 
 
 class VocEntry(NamedTuple):
@@ -53,22 +55,23 @@ def entries_of(root: Path, listing: Listing, masks: bool) -> tuple[list[VocEntry
     Raises:
         DataError: there is no XML file.
     """
-    annotation_folder, images_folder = subfolder(root, "annotations"), subfolder(root, "jpegimages", "images")
-    xml_prefix, image_prefix = (
-        (f"{annotation_folder}/" if annotation_folder else ""),
-        (f"{images_folder}/" if images_folder else ""),
-    )
-    xmls = {
-        file.path[len(xml_prefix) : -4]: file.path
-        for file in listing.files
-        if file.path.startswith(xml_prefix) and file.path.lower().endswith(".xml") and not in_system_folder(file.path)
-    }
+    annotation_folder, images_folder = subfolder(root, "annotations"), subfolder(root, *IMAGE_FOLDERS)
+    image_prefix = f"{images_folder}/" if images_folder else ""
+    paths = [
+        file.path for file in listing.files if file.path.lower().endswith(".xml") and not in_system_folder(file.path)
+    ]
+    in_folders = [path for path in paths if any(part.lower() in ANNOTATION_FOLDERS for part in path.split("/")[:-1])]
+    xmls: dict[str, str] = {}
+    for path in in_folders or paths:
+        other = xmls.setdefault(_key(path, ANNOTATION_FOLDERS), path)
+        if other != path:
+            raise DataError(f"{root} has two annotation files for one image: {other} and {path}", "Keep one of them.")
     if not xmls:
         raise DataError(f"{root} holds no XML annotation file", "Add one for each image.")
     images: dict[str, list[str]] = {}
     for file in listing.files:
-        if file.path.startswith(image_prefix) and is_image_name(file.path.rpartition("/")[2]):
-            images.setdefault(os.path.splitext(file.path[len(image_prefix) :])[0], []).append(file.path)
+        if is_image_name(file.path.rpartition("/")[2]) and not in_system_folder(file.path):
+            images.setdefault(_key(file.path, IMAGE_FOLDERS), []).append(file.path)
     lists = _lists(root, listing, xmls, "segmentation") if annotation_folder and masks else None
     lists = _lists(root, listing, xmls, "main") if annotation_folder and lists is None else lists
     mask_files = {file.path for file in listing.files if masks and file.path.startswith(f"{MASKS}/")}
@@ -89,6 +92,12 @@ def entries_of(root: Path, listing: Listing, masks: bool) -> tuple[list[VocEntry
         outside = next(entry.xml for entry in entries if entry.split is None)
         raise DataError(f"{root} has split folders, and {outside} lies outside them", "Move it into one of them.")
     return entries, reasons
+
+
+def _key(path: str, folders: Collection[str]) -> str:
+    """The path that an image shares with its annotations: without the folders of either, and without the ending."""
+    *parents, name = path.split("/")
+    return "/".join([*(part for part in parents if part.lower() not in folders), os.path.splitext(name)[0]])
 
 
 def _lists(root: Path, listing: Listing, xmls: Mapping[str, str], kind: str) -> dict[str, int] | None:

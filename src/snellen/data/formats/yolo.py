@@ -28,7 +28,7 @@ from snellen.data.formats.annotation_files import is_annotation_text
 from snellen.data.formats.file_names import is_image_name, is_sidecar, split_index
 from snellen.data.formats.object_datasets import (
     ObjectDatasetInfo,
-    beside_images,
+    has_annotations,
     leads_out,
     list_names,
     missing_masks,
@@ -42,6 +42,7 @@ from snellen.data.formats.yolo_labels import Line, read_lines
 from snellen.data.formats.yolo_lists import ClassList, below_root, find_darknet, is_class_list, list_of
 from snellen.data.source import Skipped
 
+LABEL_FOLDERS = ("labels", "label", "annotations", "annotation", "txt")
 _MAX_FRACTION = 2.0  # of the image's size: a box beyond it is in pixels
 
 
@@ -55,7 +56,7 @@ def recognises(path: Path) -> bool:
     folders = ["", *(name for name in names if split_index(name) is not None)]
     if any(_has_label_files(path / home / "labels") and (path / home / "images").is_dir() for home in folders):
         return True
-    return path.is_dir() and beside_images(path, ".txt", is_annotation_text)
+    return path.is_dir() and has_annotations(path, ".txt", LABEL_FOLDERS, is_annotation_text)
 
 
 def _has_label_files(folder: Path) -> bool:
@@ -186,11 +187,11 @@ def _listed_images(root: Path, name: str, existing: set[str]) -> list[str]:
 
 
 def _label_file(image: str, existing: set[str]) -> str | None:
-    """The label file: in labels/ instead of the last images/, else beside the image; None without one."""
+    """The label file: in labels/ or the like instead of the last images/, else beside the image; None without one."""
     stem = os.path.splitext(image)[0]
     parts = stem.split("/")
     places = [k for k, part in enumerate(parts[:-1]) if part.lower() == "images"]
-    inside = ["/".join([*parts[:k], "labels", *parts[k + 1 :]]) + ".txt" for k in places[-1:]]
+    inside = ["/".join([*parts[:k], word, *parts[k + 1 :]]) + ".txt" for k in places[-1:] for word in LABEL_FOLDERS]
     return next((text for text in (*inside, f"{stem}.txt") if text in existing), None)
 
 
