@@ -23,8 +23,11 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
+from snellen.core.input_files import open_regular, read_text
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
+
+_MAX_HEADER = 1 << 24  # bytes of the header of a Safetensors file: some 150,000 tensors
 
 Packed = tuple[dict[str, Tensor], Any]
 
@@ -208,8 +211,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a strict JSON file. Raises DataError with its path when it is missing, truncated or invalid."""
     try:
-        _reject_devices(path)
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(read_text(path, "utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except (ValueError, RecursionError, OSError) as error:
@@ -227,19 +229,12 @@ def _finite(text: str) -> float:
     return value
 
 
-def _reject_devices(path: Path) -> None:
-    """Raise ValueError for a pipe or a device: reading it could block or never end."""
-    if path.exists() and not path.is_file():
-        raise ValueError("it is not a regular file")
-
-
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises DataError when the file cannot be read."""
     try:
-        _reject_devices(path)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again or restore it.") from error
 
 
@@ -284,7 +279,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Any = Non
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Inverse of `write_tensors`: (tensors, metadata). Raises DataError when the file is damaged."""
     try:
-        _reject_devices(path)
+        _check_safetensors_header(path)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             header = json.loads((file.metadata() or {}).get("snellen", "{}"), parse_constant=_no_constant)
@@ -301,6 +296,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise DataError(
             f"{path} is not a valid Safetensors file: {error}", "The file is damaged; train again or restore it."
         ) from error
+
+
+def _check_safetensors_header(path: Path) -> None:
+    """Raise ValueError for a header beyond its limit, which takes many times its size in memory when it is parsed."""
+    with open_regular(path) as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _MAX_HEADER:
+        raise ValueError(f"its header has {size:,} bytes, more than {_MAX_HEADER:,}")
 
 
 def are_channels_last(tensors: Iterable[Tensor]) -> bool:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError, UsageError, suggest_name
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -62,7 +63,7 @@ def recognises(path: Path) -> bool:
 
 def _is_coco(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return _HEAD.match(file.read(200)) is not None
     except OSError:
         return False

@@ -24,7 +24,7 @@ from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
-from snellen.data.file_index import File, Listing, walk
+from snellen.data.file_index import links_outside, File, Listing, walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.source import Skipped
 
@@ -108,7 +108,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     sorted_files = sort_files(listing)
     if not sorted_files.images:
         raise DataError(
-            f"{path} holds no image ({len(listing.files)} files)",
+            f"{path} holds no image ({len(listing.files)} files){links_outside(listing)}",
             f"Images end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
         )
     splits = _split_folders(path, sorted_files.images)
@@ -125,7 +125,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     names = sorted({label for _, label in set(places)})
     if len(names) < 2:
-        raise DataError(f"{path} has only one class ({names[0]})", "Add a folder for a second class.")
+        raise DataError(f"{path} has only one class ({names[0]}){links_outside(listing)}", "Add a folder for a second class.")
     unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
     findings = [
         *_empty(listing, splits, files, set(places)),
@@ -253,7 +253,7 @@ def _unreadable(skipped: list[Skipped]) -> list[Finding]:
 
 
 def _hides_images(entry: Skipped) -> bool:
-    return "is a folder that cannot" in entry.reason or (
+    return any(text in entry.reason for text in ("is a folder that cannot", "outside this folder")) or (
         "link to a folder" not in entry.reason and is_image_name(entry.path.rpartition("/")[2])
     )
 

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_text
 from snellen.data.decode import image_decoder
 from snellen.data.decode.header import UnusableFile
+from snellen.data.file_index import LinkCheck
 
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "class_names.txt")
 COLOUR_FILES = ("class_dict.csv", "classes.csv", "label_colors.txt", "labelmap.txt", "colors.txt")
@@ -236,11 +238,12 @@ def _colour_row(line: str) -> tuple[str, int] | None:
 
 
 def _files(root: Path, folders: Sequence[str], names: Sequence[str]) -> list[Path]:
-    return [file for name in names for folder in ("", *folders) if (file := root / folder / name).is_file()]
+    places = [Path(folder, name).as_posix() for name in names for folder in ("", *folders)]
+    return [root / place for place in places if LinkCheck(root).is_file(place)]
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}", "Save it as UTF-8 text.") from error

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_bytes
 
 _DTYPE = re.compile(r"[biuf][1248]")
 _NAMES = {
@@ -67,7 +68,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         DataError: the file names anything but an array, or is damaged.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a damaged string may hold an unknown escape
             result = _walk(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
+from snellen.data.file_index import LinkCheck
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
@@ -26,7 +29,7 @@ from snellen.data.formats.table_columns import (
     fit_column,
     parse_cells,
 )
-from snellen.data.formats.table_images import TableInputs, image_column, image_inputs, is_file
+from snellen.data.formats.table_images import TableInputs, image_column, image_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
 from snellen.data.formats.table_text import SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
@@ -52,12 +55,13 @@ def _table_in(path: Path) -> Path | None:
             return None
         if not any(is_image_name(entry.name) or entry.is_dir() for entry in entries):
             return tables[0]
-        with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
+        with io.TextIOWrapper(open_regular(tables[0]), "utf-8-sig", errors="replace") as file:
             start = [file.readline(1 << 14) for _ in range(20)]
     except OSError:
         return None
+    links = LinkCheck(path)
     cells = "".join(start).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
-    return tables[0] if any(is_image_name(cell) and is_file(path / cell.strip()) for cell in cells) else None
+    return tables[0] if any(is_image_name(cell) and links.is_file(cell.strip()) for cell in cells) else None
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:

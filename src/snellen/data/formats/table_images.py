@@ -11,6 +11,7 @@ import numpy as np
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
+from snellen.data.file_index import LinkCheck
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.table_columns import TableProblems
 from snellen.data.formats.table_text import TableText, is_image_name
@@ -69,13 +70,13 @@ def image_inputs(
     outside = [k for k, cell in enumerate(cells) if _is_outside(PurePosixPath(cell))]
     if outside:
         problems.cells(column, outside, "{} lies outside the folder of the table", "Put the images into it.")
-    exists: dict[str, bool] = {}
-    missing = [k for k, cell in enumerate(cells) if not exists.setdefault(cell, is_file(root / cell))]
+    exists, is_inside = dict[str, bool](), LinkCheck(root)
+    missing = [k for k, cell in enumerate(cells) if not exists.setdefault(cell, is_inside.is_file(cell))]
     if missing and not outside and not options.quarantine:
         problems.cells(
             column,
             missing,
-            "{} does not exist",
+            "{} does not exist, or is a link that leads out of the folder",
             f"Write names relative to {root}; skip missing files with --quarantine.",
         )
     problems.finish()
@@ -105,13 +106,6 @@ def image_inputs(
 
 def _is_outside(name: PurePosixPath) -> bool:
     return name.is_absolute() or ".." in name.parts
-
-
-def is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, a zero byte
-        return False
 
 
 def _unlisted_files(root: Path, file: Path, listed: set[str]) -> tuple[tuple[Skipped, ...], int]:

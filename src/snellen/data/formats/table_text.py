@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # in lower case
@@ -96,7 +97,7 @@ def read_table(file: Path | TextIO, names: Sequence[str] = ()) -> TableText:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path} cannot be read: {reason}", "Check the path and its permissions.") from error

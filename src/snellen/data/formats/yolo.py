@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import open_regular, read_text
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -59,7 +60,7 @@ def recognises(path: Path) -> bool:
 
 def _is_config(file: Path) -> bool:
     try:
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
             return _CONFIG_KEYS.search(opened.read(1 << 16)) is not None
     except OSError:
         return False
@@ -158,7 +159,7 @@ def _image_paths(root: Path, config: YoloConfig, listing: Listing) -> tuple[list
 def _listed_images(root: Path, name: str) -> list[str]:
     """The images listed in a text file, relative to it or to the root."""
     try:
-        lines = (root / name).read_text("utf-8-sig").splitlines()
+        lines = read_text(root / name).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{root / name} cannot be read ({first_line(error)})", "Fix the file.") from error
     paths = []

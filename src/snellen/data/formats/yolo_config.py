@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_text
 from snellen.data.file_index import Listing
 from snellen.data.formats.image_folder import SPLIT_NAMES
 from snellen.data.formats.object_datasets import is_name
@@ -66,7 +67,7 @@ def _default_config(root: Path, listing: Listing) -> YoloConfig:
     if names_file is None:
         return YoloConfig(None, {})
     try:
-        lines = (root / names_file).read_text("utf-8-sig").splitlines()
+        lines = read_text(root / names_file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{root / names_file} cannot be read ({first_line(error)})", _FIX) from error
     return YoloConfig(
