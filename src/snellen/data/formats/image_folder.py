@@ -24,7 +24,7 @@ from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
-from snellen.data.file_index import links_outside, File, Listing, walk
+from snellen.data.file_index import File, Listing, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.source import Skipped
 
@@ -125,7 +125,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     names = sorted({label for _, label in set(places)})
     if len(names) < 2:
-        raise DataError(f"{path} has only one class ({names[0]}){links_outside(listing)}", "Add a folder for a second class.")
+        raise DataError(
+            f"{path} has only one class ({names[0]}){links_outside(listing)}", "Add a folder for a second class."
+        )
     unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
     findings = [
         *_empty(listing, splits, files, set(places)),
