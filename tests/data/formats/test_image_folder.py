@@ -94,7 +94,7 @@ def test_a_folder_of_links_only_says_that_they_are_not_followed(tmp_path: Path) 
     (tmp_path / "data").mkdir()
     for name in "ab":
         (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
-    with pytest.raises(DataError, match="holds no image .*; [ab] is a link to a folder outside this folder"):
+    with pytest.raises(DataError, match=r"holds no image .*; [ab] is a link to a folder outside this folder"):
         open_raw(tmp_path / "data", OPTIONS)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")  # the folder itself may be a link
     assert class_names(open_raw(tmp_path / "link", OPTIONS)) == ("a", "b")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 MAX_LENGTH = 1 << 19  # characters; 20,000 names of classes need 400,000
 _INT = re.compile(r"[-+]?(?:0b[01_]+|0[0-7_]*|[1-9][0-9_]*|0x[0-9a-fA-F_]+)")
@@ -40,7 +40,7 @@ def _loader() -> Any:
     class PlainLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
         """SafeLoader without merge keys and with few types."""
 
-        yaml_implicit_resolvers: dict[str, list[tuple[str, Any]]] = {}
+        yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, Any]]]] = {}
 
         def flatten_mapping(self, node: Any) -> None:
             if any(key.value == "<<" for key, _ in node.value):
@@ -65,8 +65,8 @@ def _loader() -> Any:
         **{_PREFIX + kind: loader for kind, loader in loaders.items()},
     }
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items():
-        kept = [(tag, regex) for tag, regex in resolvers if tag in (_PREFIX + "null", _PREFIX + "bool")]
-        PlainLoader.yaml_implicit_resolvers[first] = kept
+        plain = [(tag, regex) for tag, regex in resolvers if tag in (_PREFIX + "null", _PREFIX + "bool")]
+        PlainLoader.yaml_implicit_resolvers[first] = plain
     for kind, regex in (("int", _INT), ("float", _FLOAT)):
         PlainLoader.add_implicit_resolver(_PREFIX + kind, re.compile(f"(?:{regex.pattern})$"), list("-+0123456789."))
     return PlainLoader
