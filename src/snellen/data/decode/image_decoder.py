@@ -15,6 +15,7 @@ import itertools
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +34,7 @@ from snellen.data.source import apply_preprocessing
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _ORIENTATION = 274
 _TILE_PIXELS = 1 << 20
+_LARGE = 1 << 24  # values
 _OPEN_LOCK = threading.Lock()  # `warnings.catch_warnings` is not thread-safe
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -342,6 +344,9 @@ def _require_finite(x: np.ndarray) -> np.ndarray:
 
 def _apply(x: Tensor, preprocessing: Preprocessing) -> Tensor:
     try:
+        if x.numel() > _LARGE and preprocessing.size is not None and preprocessing.channels in (None, len(x)):
+            one = replace(preprocessing, channels=None)  # one channel at a time: values are resized in float32
+            return torch.cat([apply_preprocessing(channel[None, None], one)[0] for channel in x])
         return apply_preprocessing(x[None], preprocessing)[0].contiguous()
     except DataError as error:
         raise UnusableFile("channels", error.cause, error.remedy) from error

@@ -20,6 +20,7 @@ TARGET_NAMES = ("target", "label", "class", "y")
 KINDS = ("classes", "labels", "numbers")
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
 MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
+_MAX_LABEL_VALUES = 1 << 28  # rows times labels: 1 GiB
 _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
 
@@ -141,6 +142,11 @@ def _labels(name: str, text: Sequence[str], problems: TableProblems) -> tuple[Ta
     names = sorted(set().union(*rows))
     if not names:
         problems.column(f"the target {name!r} holds no label in any row", "Give another --target.")
+        return None
+    if len(names) * len(rows) > _MAX_LABEL_VALUES:
+        problems.column(
+            f"the target {name!r} has {len(names):,} labels in {len(rows):,} rows", "Give another --target."
+        )
         return None
     index_of = {label: k for k, label in enumerate(names)}
     truth = torch.zeros(len(rows), len(names))  # (N, K)
