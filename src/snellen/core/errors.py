@@ -5,6 +5,7 @@ Any other exception is a bug in Snellen and is shown with its traceback.
 
 from __future__ import annotations
 
+import json
 import reprlib
 
 
@@ -74,10 +75,20 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def printable(text: str) -> str:
-    """Escape control characters and characters that a terminal cannot print; names from files may hold both."""
+    """Escape control characters, and others that a terminal cannot print or that reorder what it shows.
+
+    Names from files may hold them. Every text for a terminal goes through this function, JSON through `printable_json`.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_json(text: str) -> str:
+    """JSON whose strings hold no control or bidirectional characters: each is escaped, so no value changes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def short_repr(value: object) -> str:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, printable_json, short_repr
 from snellen.core.input_files import open_regular, read_text
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
@@ -195,12 +195,7 @@ def write_text(path: Path, text: str) -> None:
 
 def json_text(value: Any) -> str:
     """Strict JSON of plain data."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a file name in an unknown encoding: only escapes can represent it
-        text = json.dumps(value, allow_nan=False, indent=1) + "\n"
-    return text
+    return printable_json(json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)) + "\n"
 
 
 def write_json(path: Path, value: Any) -> None:

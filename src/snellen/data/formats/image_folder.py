@@ -26,6 +26,7 @@ from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
 from snellen.data.file_index import File, Listing, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.name_pattern import NamePattern
 from snellen.data.source import Skipped
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -270,22 +271,11 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
     """
     if not re.search(r"\{\w+\}", pattern):
         raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
-    wildcards = {"*": ".*", "?": "."}
-    parts = re.split(r"(\{\w+\}|\*|\?)", pattern)
-    seen: set[str] = set()
-    regex = ""
-    for part in parts:
-        if re.fullmatch(r"\{\w+\}", part):
-            field = part[1:-1]
-            regex += f"(?P={field})" if field in seen else f"(?P<{field}>.+?)"
-            seen.add(field)
-        else:
-            regex += wildcards.get(part, re.escape(part))
     try:
-        compiled = re.compile(regex, re.DOTALL)
+        compiled = NamePattern(pattern)
     except re.error as error:
         raise UsageError(f"--group {pattern!r} is not a valid pattern: {error}", _EXAMPLE) from error
-    matches = [compiled.fullmatch(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
+    matches = [compiled.match(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
     unmatched = [path for path, match in zip(paths, matches, strict=True) if match is None]
     if unmatched:
         first = ", ".join(name or "(an empty name)" for name in unmatched[:3])
@@ -294,7 +284,7 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
             "Fix the pattern or the names.",
         )
     ids: dict[tuple[str, ...], int] = {}
-    return np.array([ids.setdefault(match.groups(), len(ids)) for match in matches if match is not None], np.int64)
+    return np.array([ids.setdefault(match, len(ids)) for match in matches if match is not None], np.int64)
 
 
 def _counted(files: int, pages: int) -> str:
