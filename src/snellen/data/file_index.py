@@ -12,6 +12,7 @@ without read permission, pipes and devices, and names that are not UTF-8. A fold
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -150,6 +151,27 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "snellen"
 
 
+def private_cache_folder(name: str) -> Path:
+    """The folder `name` of the cache, created if it is missing; only this user can write to either.
+
+    Raises:
+        OSError: it cannot be created, belongs to another user, or everyone can write to it. What such a folder holds
+            could have been prepared: wrong facts about files, other pixels.
+    """
+    top = cache_folder()
+    for folder in (top, top / name):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.stat()
+        if hasattr(os, "getuid"):
+            if state.st_uid not in (os.getuid(), 0):
+                raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+            if state.st_mode & stat.S_IWOTH:
+                raise PermissionError(errno.EPERM, "can be written by everyone", str(folder))
+            if state.st_mode & stat.S_IWGRP and state.st_uid == os.getuid():  # by the umask of an earlier version
+                folder.chmod(stat.S_IMODE(state.st_mode) & ~stat.S_IWGRP)
+    return top / name
+
+
 class FileIndex:
     """Index of facts about files that are slow to compute: header, digest, thumbnail. A cache, safe to delete.
 
@@ -165,7 +187,7 @@ class FileIndex:
     def _open(self) -> Iterator[sqlite3.Connection | None]:
         connection = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_cache_folder(self.path.parent.name)
             connection = sqlite3.connect(self.path, timeout=5)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS facts (kind TEXT, path TEXT, size INTEGER, mtime INTEGER,"
