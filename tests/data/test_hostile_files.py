@@ -15,7 +15,7 @@ import tifffile
 import torch
 from image_makers import class_folders, save, scene
 
-from snellen.core.errors import DataError, SnellenError
+from snellen.core.errors import DataError, SnellenError, suggest_name
 from snellen.core.spec import Preprocessing
 from snellen.core.torch_file import read_state_dict
 from snellen.data import cache, file_index
@@ -23,6 +23,7 @@ from snellen.data.decode import decompress
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_decoder import decode, header
 from snellen.data.formats import OpenOptions, arrays, plain_yaml
+from snellen.data.formats.table_targets import split_unit
 from snellen.data.formats.yolo_config import read_config
 from snellen.data.open_dataset import dataset
 
@@ -211,6 +212,15 @@ def test_long_lists_and_wide_tables_are_read_in_linear_time(tmp_path: Path, coun
     rows = [",".join(str((k * 7 + j) % 11) for j in range(count)) + f",{'ab'[k % 2]}\n" for k in range(12)]
     (tmp_path / "t.csv").write_text(",".join(f"c{k}" for k in range(count)) + ",y\n" + "".join(rows))
     assert dataset(str(tmp_path / "t.csv")).spec.input.shape == (count,)
+
+
+def test_long_headers_and_names_are_read_in_linear_time(tmp_path: Path) -> None:
+    header = "a [" * 40_000  # minutes for a pattern that is quadratic in the length
+    assert split_unit(header) == (header, "")
+    assert split_unit("height [mm]") == ("height", "mm")
+    names = [f"column {k}" for k in range(200_000)]
+    assert suggest_name("colunm 7", names).startswith("Did you mean column 7")
+    assert suggest_name("x", names).endswith("column 99 and 199,900 more.")
 
 
 def test_a_number_of_unnamed_classes_has_a_limit(tmp_path: Path) -> None:

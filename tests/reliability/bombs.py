@@ -218,18 +218,21 @@ def long_image(folder: Path, draw: random.Random, size: int) -> Case:
 
 
 def photograph(folder: Path, draw: random.Random, size: int) -> Case:
-    from PIL import Image
+    """Honest large images. Two decoders need more working memory: WebP several canvases, JPEG 2000 int32 values."""
+    from PIL import Image, features
 
-    kind, mode = draw.choice(
-        [("JPEG", "RGB"), ("JPEG", "CMYK"), ("JPEG", "L"), ("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB"), ("TIFF", "L")]
-    )
+    kinds = [("JPEG", "RGB"), ("JPEG", "CMYK"), ("JPEG", "L"), ("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB")]
+    kinds += [("TIFF", "L"), ("WEBP", "RGB"), ("JPEG2000", "RGB"), ("JPEG2000", "RGBA")]
+    kind, mode = draw.choice(kinds + [("AVIF", "RGB")] * bool(features.check("avif")))
     more = {"compression": draw.choice(["tiff_lzw", "packbits", "tiff_deflate"])} if kind == "TIFF" else {}
     exif = Image.Exif()
     exif[274] = draw.choice([1, 6])
-    side = int((size // 8 / len(Image.new(mode, (1, 1)).getbands())) ** 0.5)
+    side = min(int((size // 8 / len(Image.new(mode, (1, 1)).getbands())) ** 0.5), 13_000)
     image = Image.new(mode, (side, side))
-    image.save(folder / f"x.{kind.lower()}", kind, **more, **({"exif": exif} if kind == "JPEG" else {}))
-    return folder / f"x.{kind.lower()}", side * side * (3 if mode == "P" else len(image.getbands())), decode
+    path = folder / f"x.{'jp2' if kind == 'JPEG2000' else kind.lower()}"
+    image.save(path, kind, **more, **({"exif": exif} if kind == "JPEG" else {}))
+    expected = side * side * (3 if mode == "P" else len(image.getbands()))
+    return path, int(expected * {"WEBP": 1.5, "JPEG2000": 2.25}.get(kind, 1)), decode
 
 
 def idx_bomb(folder: Path, draw: random.Random, size: int) -> Case:

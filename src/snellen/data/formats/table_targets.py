@@ -20,6 +20,7 @@ TARGET_NAMES = ("target", "label", "class", "y")
 KINDS = ("classes", "labels", "numbers")
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
 MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
+_MAX_HEADER = 1000  # characters of a header that may have a unit
 _MAX_LABEL_VALUES = 1 << 28  # rows times labels: 1 GiB
 _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
@@ -34,7 +35,7 @@ class TargetColumns(NamedTuple):
 
 def split_unit(header: str) -> tuple[str, str]:
     """Split "height [mm]" or "height (mm)" into name and unit; the unit is "" if there is none."""
-    match = _UNIT.match(header)
+    match = _UNIT.match(header) if len(header) <= _MAX_HEADER else None  # quadratic in the length
     return (match[1], match[2] or match[3]) if match else (header, "")
 
 
