@@ -27,10 +27,12 @@ def page() -> str:
     """Markdown page of all tables."""
     counts = {name: Counter(verdicts(table, load_result(table)).values()) for name, table in TABLES.items()}
     rows = [
-        [f"[{name}](#{name})", TABLES[name].title, ", ".join(f"{n} {verdict}" for verdict, n in counter.most_common())]
+        [name, TABLES[name].title, ", ".join(f"{n} {verdict}" for verdict, n in counter.most_common())]
         for name, counter in counts.items()
     ]
     overview = format_table(["table", "title", "rows"], rows, "markdown")
+    for name in counts:
+        overview = overview.replace(f"| {name} |", f"| [{name}](#{name}) |", 1)
     return "\n".join([HEAD, overview, *map(section, TABLES.values())]) + "\n"
 
 

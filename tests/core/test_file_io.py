@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snellen.core import file_io
+from snellen.core import file_io, model_state
 from snellen.core.errors import DataError, EnvironmentProblem
 from snellen.training.optimizers import optimizer
 
@@ -43,9 +43,9 @@ def is_equal(one: Any, other: Any) -> bool:
 
 
 def round_trip(state: Any, path: Path) -> Any:
-    tensors, tree = file_io.pack(state)
+    tensors, tree = model_state.pack(state)
     file_io.write_tensors(path, tensors, tree)
-    return file_io.unpack(file_io.read_tensors(path))
+    return model_state.unpack(file_io.read_tensors(path))
 
 
 plain = some.recursive(
@@ -62,10 +62,10 @@ plain = some.recursive(
 @given(plain)
 @settings(max_examples=200, deadline=None)
 def test_plain_values_round_trip_through_strict_json(state: Any) -> None:
-    tensors, tree = file_io.pack(state)
+    tensors, tree = model_state.pack(state)
     text = json.dumps(tree, allow_nan=False)
     assert not tensors
-    assert is_equal(file_io.unpack((tensors, json.loads(text))), state)
+    assert is_equal(model_state.unpack((tensors, json.loads(text))), state)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,7 +135,7 @@ def test_tied_tensors_are_written_once_and_overlapping_ones_separately(tmp_path:
 
 def test_unsupported_types_are_errors() -> None:
     with pytest.raises(TypeError, match="object cannot be saved"):
-        file_io.pack({"x": object()})
+        model_state.pack({"x": object()})
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_unsupported_types_are_errors() -> None:
 )
 def test_an_invalid_tree_is_a_data_error(tree: Any) -> None:
     with pytest.raises(DataError, match="A checkpoint is damaged"):
-        file_io.unpack(({"t0": torch.zeros(2, 2)}, tree))
+        model_state.unpack(({"t0": torch.zeros(2, 2)}, tree))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "x"
     file_io.write_bytes(path, b"old")
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     for name in ("fsync", "replace"):
@@ -236,9 +236,9 @@ def test_weights_of_another_model_are_named() -> None:
         ({"more": torch.zeros(1)}, "'more' is not one of its tensors"),
     ]:
         with pytest.raises(DataError, match=message):
-            file_io.load_weights(model, {**good, **change}, "The weights")
+            model_state.load_weights(model, {**good, **change}, "The weights")
     with pytest.raises(DataError, match="bias is missing"):
-        file_io.load_weights(model, {"weight": good["weight"]}, "The weights")
+        model_state.load_weights(model, {"weight": good["weight"]}, "The weights")
 
 
 class StoredSamples(nn.Module):
@@ -258,7 +258,7 @@ GROWN = {"0.x": torch.ones(5, 2), "0.y": torch.arange(5), "0.k": torch.ones(3)}
 
 def test_tensors_of_variable_length_take_the_length_of_the_file() -> None:
     model = nn.Sequential(StoredSamples())
-    file_io.load_weights(model, GROWN, "The weights")
+    model_state.load_weights(model, GROWN, "The weights")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, GROWN[name])
 
@@ -280,13 +280,13 @@ def test_tensors_of_variable_length_agree_in_length_type_and_other_dimensions(
 ) -> None:
     model = nn.Sequential(StoredSamples())
     with pytest.raises(DataError, match=message):
-        file_io.load_weights(model, {**GROWN, **change}, "The weights")
+        model_state.load_weights(model, {**GROWN, **change}, "The weights")
     with torch.device("meta"):
         meta_model = nn.Sequential(StoredSamples())
     with pytest.raises(DataError, match=message):
-        file_io.check_weights(meta_model, {**GROWN, **change}, "The weights")
+        model_state.check_weights(meta_model, {**GROWN, **change}, "The weights")
     with pytest.raises(DataError, match=r"0\.y is missing"):
-        file_io.load_weights(model, {name: t for name, t in GROWN.items() if name != "0.y"}, "The weights")
+        model_state.load_weights(model, {name: t for name, t in GROWN.items() if name != "0.y"}, "The weights")
 
 
 def test_reading_a_pipe_is_an_error(tmp_path: Path) -> None:

@@ -338,3 +338,36 @@ with sync_playwright() as play:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["answers"][0]["input"] == "x.png"
+
+
+# -- refusals that arrive ---------------------------------------------------------------------------------------------
+
+
+def exchange(server: Server, content: bytes) -> bytes:
+    """All bytes of the response to raw bytes; the client sends everything before it reads."""
+    with socket.create_connection((server.host, int(server.port)), timeout=60) as client:
+        client.sendall(content)  # a reset raises here, or below
+        received = b""
+        while part := client.recv(1 << 16):
+            received += part
+    return received
+
+
+def test_a_client_beyond_the_maximum_of_connections_receives_503(home: Path) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+    body = bytes(300_000)
+    with serving(home / "digits", "--max-connections", "2") as server, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(socket.create_connection((server.host, int(server.port)), timeout=60)).sendall(b"POST")
+        responses = [exchange(server, head % len(body) + body) for _ in range(24)]
+        assert {response[:12] for response in responses} == {b"HTTP/1.1 503"}
+        assert all(response.endswith(b'"remedy": "Retry later."}}') for response in responses)
+
+
+def test_a_client_that_sends_too_much_receives_413(home: Path) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+    body = bytes(5_000_000)
+    with serving(home / "digits", "--max-bytes", "2000") as server:
+        responses = [exchange(server, head % len(body) + body) for _ in range(10)]
+        assert {response[:12] for response in responses} == {b"HTTP/1.1 413"}
+        assert server.request("GET", "/health").status == 200

@@ -28,7 +28,7 @@ from snellen.api.lookup import (
     with_present_settings,
 )
 from snellen.api.run_options import find_device, limit_threads, physical_memory
-from snellen.core import file_io
+from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
 from snellen.core.history import read_history
@@ -381,7 +381,7 @@ def load(
         warn(None, f"The source of {run_learner.name} has changed since {folder} was trained.")
     settings = core_settings.make(run_learner.settings, read_settings(run_learner, record.settings))
     model = build(run_learner, settings, record, tensors)
-    file_io.load_weights(model, tensors, f"The weights of {path}")
+    model_state.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
     if data is not None:
         data, changes = with_splits_of_run(folder, record, data)
@@ -411,7 +411,7 @@ def build(learner: AnyLearner, settings: Any, record: Record, tensors: Mapping[s
                 "Use a smaller model or smaller images.",
             )
         if tensors is not None:
-            file_io.check_weights(meta_model, tensors, f"The weights of the run, trained with {learner.name},")
+            model_state.check_weights(meta_model, tensors, f"The weights of the run, trained with {learner.name},")
     skips_init = tensors is not None and is_builtin(learner)
     with seeded(record.seed, "build"), skip_init() if skips_init else contextlib.nullcontext():
         model: nn.Module = learner.build(settings, record.spec)

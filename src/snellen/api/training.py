@@ -40,7 +40,7 @@ from snellen.api.run_options import (
 from snellen.api.trained_run import TrainedRun, build, build_on_meta
 from snellen.core import file_io, memory_allocator
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, UsageError
+from snellen.core.errors import DataError, UsageError, printable_json
 from snellen.core.random import seeded
 from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
@@ -145,7 +145,7 @@ def prepare(
     if not is_generated(data):
         write_identity(folder, identify(data))
     if data.skipped:
-        lines = [json.dumps(skipped._asdict(), ensure_ascii=False) + "\n" for skipped in data.skipped]
+        lines = [printable_json(json.dumps(skipped._asdict(), ensure_ascii=False)) + "\n" for skipped in data.skipped]
         file_io.write_text(folder / "quarantine.jsonl", "".join(lines))
     return folder
 

@@ -5,9 +5,7 @@ Source: Yosinski, Clune, Bengio and Lipson 2014, "How transferable are features 
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +15,10 @@ from torch import Tensor, nn
 
 from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
 from snellen.core import file_io
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
+from snellen.core.errors import EnvironmentProblem, UsageError, short_repr
 from snellen.core.record import read_record
 from snellen.core.run import Run
+from snellen.core.torch_file import read_state_dict
 from snellen.nn.network import Network
 
 BODY, STANDARDIZE = "network.body.", "network.standardize."  # prefixes of tensor names in a run's model
@@ -189,18 +188,6 @@ def checkpoint_path(architecture: Architecture[Any]) -> Path:
 
 def _torch_file(path: Path, architecture: Architecture[Any]) -> dict[str, Tensor]:
     """Tensors of a file saved by torch, by their names in the body; pickled code is not run."""
-    try:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
-            state_dict = state_dict["state_dict"]
-        if not isinstance(state_dict, dict) or not all(isinstance(t, Tensor) for t in state_dict.values()):
-            raise ValueError("it is not a dictionary of tensors")
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"Cannot read weights from {path}: {first_line(error)}",
-            "Give a .safetensors file, or a state_dict saved by torch.save.",
-        ) from error
-    named = {
-        architecture.rename_tensor(str(name).removeprefix("module.")): tensor for name, tensor in state_dict.items()
-    }
+    state_dict = read_state_dict(path)
+    named = {architecture.rename_tensor(name.removeprefix("module.")): tensor for name, tensor in state_dict.items()}
     return {name: tensor for name, tensor in named.items() if name is not None}

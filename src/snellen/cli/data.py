@@ -11,6 +11,7 @@ from snellen.data.names import FILE_COUNTS
 
 COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
 MAX_SHOWN = 8  # places printed per finding; --json prints all
+MAX_CLASSES = 1000  # classes or targets in the table
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -53,11 +54,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], args.format)
     )
     if counts:
-        rows = [[name, count] for name, count in zip(names, counts, strict=True)]
+        rows = [[name, count] for name, count in zip(names, counts, strict=True)][:MAX_CLASSES]
         count_column = COUNT_COLUMNS.get(type(spec.target).__name__, "training samples")
         terminal.print_text("\n" + terminal.table(["class", count_column], rows, args.format))
     elif names:
-        terminal.print_text(f"\ntargets: {', '.join(names)}")
+        terminal.print_text(f"\ntargets: {', '.join(names[:MAX_CLASSES])}")
+    if len(names) > MAX_CLASSES:
+        terminal.print_text(f"... and {len(names) - MAX_CLASSES:,} more (all with --json)")
     for finding in data.findings:
         terminal.print_text(f"\n{finding.severity}: {finding.message}")
         if places := finding.unmentioned(MAX_SHOWN):

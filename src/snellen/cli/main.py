@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from snellen.cli import process
 from snellen.core import legacy_names
-from snellen.core.errors import SnellenError, UsageError, suggest_name
+from snellen.core.errors import SnellenError, UsageError, printable, suggest_name
 
 if TYPE_CHECKING:
     from snellen.core.learner import Learner
@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
         print(f"snellen: {error.cause}", file=sys.stderr)
         errors = [finding for finding in getattr(error, "findings", ()) if finding.severity == "error"]
         for finding in errors if len(errors) > 1 else ():  # a single one is already the cause
-            print(f"  - {finding.message}: {', '.join(finding.where)}", file=sys.stderr)
+            more = f" and {len(finding.where) - 20:,} more" if len(finding.where) > 20 else ""
+            print(printable(f"  - {finding.message}: {', '.join(finding.where[:20])}{more}"), file=sys.stderr)
         if error.remedy:
             print(f"  {error.remedy}", file=sys.stderr)
         return error.exit_code
@@ -127,7 +128,7 @@ def _current_names(verb: str, arguments: Sequence[str]) -> list[str]:
         if names and names[-1] == "--task":
             present = legacy_names.TASKS.get(word, present)
         if present != word:
-            print(f"snellen: {word} is now {present}", file=sys.stderr)
+            print(printable(f"snellen: {word} is now {present}"), file=sys.stderr)
         names.append(present)
     return names
 

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from snellen.core.errors import printable
+from snellen.core.errors import printable, printable_json
 from snellen.report.tables import FORMATS, RowCells, csv_row, table
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 
 def print_json(value: Any) -> None:
     """Print one JSON line to stdout."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(printable_json(json.dumps(value, ensure_ascii=False, allow_nan=False)))
 
 
 def print_message(message: str) -> None:

@@ -166,9 +166,9 @@ def print_result(trained: object, *, as_json: bool) -> None:
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
     print(terminal.table(["metric", "test, ± 95 % over samples"], [[name, str(metrics[name])] for name in order]))
     report = trained.folder / "report.html"
-    print(f"\nrun:    {trained.folder}")
+    terminal.print_text(f"\nrun:    {trained.folder}")
     if report.exists():
-        print(f"report: {report}")
+        terminal.print_text(f"report: {report}")
 
 
 def print_folds(folds: Folds, *, as_json: bool) -> None:
@@ -188,7 +188,7 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
         return
     rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(folds.each, 1)]
     print(terminal.table(["fold", f"{folds.headline} (test), ± 95 % over samples"], rows))
-    print(
+    terminal.print_text(
         f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds, corrected for shared training "
         f"samples (Nadeau and Bengio)\n\nruns: {folds.folder}"
     )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from snellen.core import file_io
+from snellen.core import file_io, model_state
 from snellen.core.errors import DataError, first_line
 
 _REMEDY = "Train again, or restore the folder."
@@ -62,7 +62,7 @@ def write_state(folder: Path, generation: int, state: State) -> None:
     Raises:
         EnvironmentProblem: when it cannot be written; the last generation is then still intact.
     """
-    tensors, tree = file_io.pack(vars(state))
+    tensors, tree = model_state.pack(vars(state))
     path = folder / f"{generation:08d}.safetensors"
     entry = {"file": path.name, "sha256": file_io.write_tensors(path, tensors, tree)}
     previous = _manifest(folder)[:1]
@@ -88,7 +88,7 @@ def read_state(folder: Path) -> tuple[int, State] | None:
             if file_io.sha256(path) != entry["sha256"]:
                 raise DataError(f"{path} has changed since it was written: its SHA-256 differs")
             newest = max(int(Path(e["file"]).stem) for e in entries)
-            return newest, _validated(file_io.unpack(file_io.read_tensors(path)), path)
+            return newest, _validated(model_state.unpack(file_io.read_tensors(path)), path)
         except DataError as error:
             problems.append(error.cause)
     if problems:

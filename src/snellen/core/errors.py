@@ -5,6 +5,7 @@ Any other exception is a bug in Snellen and is shown with its traceback.
 
 from __future__ import annotations
 
+import json
 import reprlib
 
 
@@ -69,15 +70,26 @@ class Stopped(SnellenError):
         self.exit_code = 128 + signal
 
 
+_MAX_COMPARED, _MAX_NAME, _MAX_LISTED = 2000, 200, 100  # names that are compared, characters of each, names listed
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def printable(text: str) -> str:
-    """Escape control characters and characters that a terminal cannot print; names from files may hold both."""
+    """Escape control characters, and others that a terminal cannot print or that reorder what it shows.
+
+    Names from files may hold them. Every text for a terminal goes through this function, JSON through `printable_json`.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_json(text: str) -> str:
+    """JSON whose strings hold no control or bidirectional characters: each is escaped, so no value changes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def short_repr(value: object) -> str:
@@ -92,10 +104,12 @@ def first_line(error: BaseException) -> str:
 
 
 def suggest_name(name: str, known: list[str]) -> str:
-    """Sentence with the known names most similar to `name`, or with all known names."""
+    """Sentence with the known names most similar to `name`, or with all known names, up to a limit of each."""
     import difflib
 
-    matches = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.5)
+    short = [other for other in known[:_MAX_COMPARED] if len(other) <= _MAX_NAME]
+    matches = difflib.get_close_matches(name[:_MAX_NAME], list(dict.fromkeys(short)), n=3, cutoff=0.5)
     if matches:
         return f"Did you mean {' or '.join(matches)}?"
-    return f"Known: {', '.join(known)}." if known else "None is known."
+    more = f" and {len(known) - _MAX_LISTED:,} more" if len(known) > _MAX_LISTED else ""
+    return f"Known: {', '.join(short[:_MAX_LISTED])}{more}." if known else "None is known."

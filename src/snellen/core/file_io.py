@@ -15,22 +15,21 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, printable_json
+from snellen.core.input_files import open_regular, read_text
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-
-Packed = tuple[dict[str, Tensor], Any]
+_MAX_HEADER = 1 << 24  # bytes of the header of a Safetensors file: some 150,000 tensors
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
@@ -236,12 +235,7 @@ def write_text(path: Path, text: str) -> None:
 
 def json_text(value: Any) -> str:
     """Strict JSON of plain data."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a file name in an unknown encoding: only escapes can represent it
-        text = json.dumps(value, allow_nan=False, indent=1) + "\n"
-    return text
+    return printable_json(json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)) + "\n"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -252,8 +246,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a strict JSON file. Raises DataError with its path when it is missing, truncated or invalid."""
     try:
-        _reject_devices(path)
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(read_text(path, "utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except (ValueError, RecursionError, OSError) as error:
@@ -271,19 +264,12 @@ def _finite(text: str) -> float:
     return value
 
 
-def _reject_devices(path: Path) -> None:
-    """Raise ValueError for a pipe or a device: reading it could block or never end."""
-    if path.exists() and not path.is_file():
-        raise ValueError("it is not a regular file")
-
-
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises DataError when the file cannot be read."""
     try:
-        _reject_devices(path)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again or restore it.") from error
 
 
@@ -328,7 +314,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Any = Non
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Inverse of `write_tensors`: (tensors, metadata). Raises DataError when the file is damaged."""
     try:
-        _reject_devices(path)
+        _check_safetensors_header(path)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             header = json.loads((file.metadata() or {}).get("snellen", "{}"), parse_constant=_no_constant)
@@ -347,110 +333,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         ) from error
 
 
-def are_channels_last(tensors: Iterable[Tensor]) -> bool:
-    """Whether all four-dimensional weights of a network are in the channels-last memory format.
-
-    For 1x1 kernels and for one channel both formats coincide; these count as channels last.
-    """
-    kernels = [tensor for tensor in tensors if tensor.ndim == 4]
-    return bool(kernels) and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in kernels)
-
-
-def pack(state: Any) -> Packed:
-    """Convert nested dicts, lists, tuples, tensors and plain values to named tensors and tagged strict JSON.
-
-    Optimizer states contain integer keys, tuples and infinities, which JSON lacks: these are tagged.
-    """
-    tensors: dict[str, Tensor] = {}
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            name = f"t{len(tensors)}"
-            tensors[name] = value
-            return {"tensor": name}
-        if isinstance(value, bool | str) or value is None or isinstance(value, int):
-            return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else {"float": repr(value)}
-        if isinstance(value, Mapping):
-            return {"dict": [[walk(key), walk(element)] for key, element in value.items()]}
-        if isinstance(value, tuple):
-            return {"tuple": [walk(element) for element in value]}
-        if isinstance(value, Sequence):
-            return [walk(element) for element in value]
-        raise TypeError(f"{type(value).__name__} cannot be saved in a run: give tensors and plain values")
-
-    return tensors, walk(state)
-
-
-def unpack(packed: Packed) -> Any:
-    """Inverse of `pack`. Raises DataError for data that `pack` did not produce."""
-    tensors, tree = packed
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, list):
-            return [walk(element) for element in value]
-        if not isinstance(value, dict):
-            return value
-        ((tag, content),) = value.items()
-        if tag == "tensor":
-            return tensors[content]
-        if tag == "float":
-            return float(content)
-        if tag == "tuple":
-            return tuple(walk(element) for element in content)
-        if tag == "dict":
-            return {walk(key): walk(element) for key, element in content}
-        raise ValueError(f"the tag {short_repr(tag)} is unknown")
-
-    try:
-        return walk(tree)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
-        raise DataError(
-            f"A checkpoint is damaged: {first_line(error)}",
-            "It was written by another version of Snellen, or by hand.",
-        ) from error
-
-
-def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load weights into a model after `check_weights`; tensors of variable length take the length of the file."""
-    check_weights(model, tensors, where)
-    for owner, name, full_name in _variable_length(model):
-        setattr(owner, name, getattr(owner, name).new_empty(tensors[full_name].shape))
-    if are_channels_last(tensors.values()):
-        model.to(memory_format=torch.channels_last)
-    model.load_state_dict(dict(tensors))
-
-
-def check_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raise DataError unless `tensors` fit `model` in names, shapes and dtypes.
-
-    The attribute `variable_length` of a module names tensors whose length is known only after fitting (the samples of
-    k-NN, support vectors). Their first dimension may have any length, the same for all that a module names.
-    """
-    expected = model.state_dict()
-    problems = [f"{name} is missing" for name in expected if name not in tensors]
-    problems += [f"{short_repr(name)} is not one of its tensors" for name in tensors if name not in expected]
-    lengths: dict[torch.nn.Module, int] = {}
-    first_dims = {}
-    for owner, _, full_name in _variable_length(model):
-        if full_name in tensors and tensors[full_name].ndim:
-            first_dims[full_name] = lengths.setdefault(owner, len(tensors[full_name]))
-    for name in expected.keys() & tensors.keys():
-        tensor, target = tensors[name], expected[name]
-        shape = (first_dims[name], *target.shape[1:]) if name in first_dims else tuple(target.shape)
-        if tensor.dtype != target.dtype or tuple(tensor.shape) != shape:
-            problems.append(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, not {target.dtype} {shape}")
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise DataError(
-            f"{where} do not fit the model: {'; '.join(sorted(problems)[:3])}{more}",
-            "Were they written by another model?",
-        )
-
-
-def _variable_length(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str]]:
-    """(module, tensor name, name in the state dict of the model) of all tensors of variable length."""
-    for prefix, owner in model.named_modules():
-        for name in getattr(owner, "variable_length", ()):
-            yield owner, name, f"{prefix}.{name}" if prefix else name
+def _check_safetensors_header(path: Path) -> None:
+    """Raise ValueError for a header beyond its limit, which takes many times its size in memory when it is parsed."""
+    with open_regular(path) as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _MAX_HEADER:
+        raise ValueError(f"its header has {size:,} bytes, more than {_MAX_HEADER:,}")

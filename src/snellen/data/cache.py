@@ -22,7 +22,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.file_io import atomic_writer
 from snellen.core.spec import Preprocessing
-from snellen.data.file_index import cache_folder
+from snellen.data.file_index import private_cache_folder
 from snellen.data.source import BadSamples, Source
 
 MEMORY_DIVISOR = 4  # use a quarter of the free memory
@@ -162,9 +162,10 @@ def decode_to_disk(
         return source
     first = source.read(np.zeros(1, np.int64), preprocessing)
     size = first.numel() * first.element_size() * len(source)
-    folder = cache_folder() / "decoded"
-    path = folder / hashlib.blake2b(f"1 {key} {preprocessing}".encode(), digest_size=12).hexdigest()
+    name = hashlib.blake2b(f"1 {key} {preprocessing}".encode(), digest_size=12).hexdigest()
     try:
+        folder = private_cache_folder("decoded")
+        path = folder / name
         if not (path.exists() and path.stat().st_size == size):
             _free_disk_space(folder, size, limit)
             announce(f"Decoding {len(source):,} inputs once into {path} ({size / 1e6:,.0f} MB)")
@@ -196,7 +197,6 @@ def _free_disk_space(folder: Path, size: int, allowed: int | None) -> None:
     Raises:
         EnvironmentProblem: if the new file exceeds the limit even then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     files = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.stat().st_mtime
     )

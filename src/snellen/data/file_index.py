@@ -4,13 +4,15 @@ One sqlite file per data folder, under `$SNELLEN_CACHE` (else the XDG cache fold
 and both times are unchanged. Facts about all files are also stored jointly, under a digest of all paths, sizes
 and times, so that an unchanged folder needs one lookup. If the cache cannot be written, everything works, only slower.
 
-Links to folders are followed. Skipped are: a link to a folder that is already read (so every loop), dangling links,
-folders without read permission, pipes and devices, and names that are not UTF-8. A folder's name has no meaning.
+Links never lead out of the folder: whoever made the data would choose which files of the user are read. Skipped are:
+links to a place outside, links to a folder inside (it is read anyway, so every loop ends), dangling links, folders
+without read permission, pipes and devices, and names that are not UTF-8. A folder's name has no meaning.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +27,7 @@ from typing import Any, NamedTuple
 from snellen.data.source import Skipped
 
 VERSION = 2  # of the facts; others are not used
+_OUTSIDE = "Copy its target into the folder, or move the target there."
 _MAX_JOINT = 4  # joint facts stored of each kind: the newest
 
 
@@ -49,21 +52,12 @@ class Listing(NamedTuple):
 
 
 def walk(root: Path) -> Listing:
-    """List all files below `root`, sorted by path, hidden ones included. Links to folders follow all real folders."""
+    """List all files below `root`, sorted by path, hidden ones included; `root` itself may be a link."""
     listing = Listing([], [], [])
-    pending, links, visited = [""], list[str](), set[tuple[int, int]]()
-    while pending or links:
-        is_link = not pending
-        relative = links.pop(0) if is_link else pending.pop()
+    top, pending = os.path.realpath(root), [""]
+    while pending:
+        relative = pending.pop()
         try:
-            state = (root / relative).stat()
-            inode = (state.st_dev, state.st_ino)
-            if is_link and inode in visited:
-                listing.skipped.append(
-                    Skipped(relative, "is a link to a folder that is already read", "Remove the link.")
-                )
-                continue
-            visited.add(inode)
             with os.scandir(root / relative) as iterator:
                 entries = list(iterator)
         except OSError as error:
@@ -75,21 +69,32 @@ def walk(root: Path) -> Listing:
         listing.folders.append(relative)
         for entry in entries:
             path = f"{relative}/{entry.name}" if relative else entry.name
-            if _is_folder(entry, path, listing):
-                (links if entry.is_symlink() else pending).append(path)
+            if _is_folder(entry, path, listing, top):
+                pending.append(path)
     listing.files.sort(key=itemgetter(0))  # paths are unique, and strings alone compare faster
     listing.folders.sort()
     return listing
 
 
-def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
-    """Whether the entry is a folder; adds a file to the listing."""
+def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing, top: str) -> bool:
+    """Whether the entry is a folder to read; adds a file to the listing. `top`: real path of the root."""
     try:
         if not path.isascii():
             path.encode()
-        if entry.is_dir():
+        if entry.is_symlink():
+            state = entry.stat()  # fails for a dangling link
+            is_folder = stat.S_ISDIR(state.st_mode)
+            if not _is_below(os.path.realpath(entry.path), top):
+                kind = "folder" if is_folder else "file"
+                listing.skipped.append(Skipped(path, f"is a link to a {kind} outside this folder", _OUTSIDE))
+                return False
+            if is_folder:
+                listing.skipped.append(Skipped(path, "is a link to a folder that is already read", "Remove the link."))
+                return False
+        elif entry.is_dir():
             return True
-        state = entry.stat()
+        else:
+            state = entry.stat()
     except UnicodeEncodeError:
         escaped = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         listing.skipped.append(Skipped(escaped, "has a name that is not UTF-8", "Rename it."))
@@ -104,12 +109,71 @@ def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
     return False
 
 
+def links_outside(listing: Listing) -> str:
+    """The end of a message that names the first link that leads out of the folder; "" if there is none."""
+    first = next((entry for entry in listing.skipped if entry.remedy == _OUTSIDE), None)
+    return "" if first is None else f"; {first.path} {first.reason}, which is not followed"
+
+
+class LinkCheck:
+    """Finds names below a folder that lead out of it by a link, on the way or at the end.
+
+    Args:
+        root: the folder; it may be a link itself.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._top = os.path.realpath(root)
+        self._folders: dict[str, bool] = {}
+
+    def leads_out(self, name: str) -> bool:
+        """Whether `name`, which exists, lies outside once all links are resolved. Raises OSError, ValueError."""
+        path = os.path.join(self.root, name)
+        folder = os.path.dirname(path)
+        if folder not in self._folders:  # most files share few folders
+            self._folders[folder] = _is_below(os.path.realpath(folder), self._top)
+        return not self._folders[folder] or (os.path.islink(path) and not _is_below(os.path.realpath(path), self._top))
+
+    def is_file(self, name: str) -> bool:
+        """Whether `name` is a regular file inside."""
+        try:
+            return (self.root / name).is_file() and not self.leads_out(name)
+        except (OSError, ValueError):  # a name too long, a zero byte
+            return False
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top if top.endswith(os.sep) else top + os.sep)
+
+
 def cache_folder() -> Path:
     """Cache folder: `$SNELLEN_CACHE`, else `snellen` in the XDG cache folder."""
     override = os.environ.get("SNELLEN_CACHE")
     if override:
         return Path(override).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "snellen"
+
+
+def private_cache_folder(name: str) -> Path:
+    """The folder `name` of the cache, created if it is missing; only this user can write to either.
+
+    Raises:
+        OSError: it cannot be created, belongs to another user, or everyone can write to it. What such a folder holds
+            could have been prepared: wrong facts about files, other pixels.
+    """
+    top = cache_folder()
+    for folder in (top, top / name):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.stat()
+        if hasattr(os, "getuid"):
+            if state.st_uid not in (os.getuid(), 0):
+                raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+            if state.st_mode & stat.S_IWOTH:
+                raise PermissionError(errno.EPERM, "can be written by everyone", str(folder))
+            if state.st_mode & stat.S_IWGRP and state.st_uid == os.getuid():  # by the umask of an earlier version
+                folder.chmod(stat.S_IMODE(state.st_mode) & ~stat.S_IWGRP)
+    return top / name
 
 
 class FileIndex:
@@ -127,7 +191,7 @@ class FileIndex:
     def _open(self) -> Iterator[sqlite3.Connection | None]:
         connection = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_cache_folder(self.path.parent.name)
             connection = sqlite3.connect(self.path, timeout=5)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS facts2 (kind TEXT, path TEXT, size INTEGER, mtime INTEGER,"

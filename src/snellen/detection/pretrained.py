@@ -5,7 +5,6 @@ Source: Lin et al. 2014, "Microsoft COCO"; Yosinski, Clune, Bengio and Lipson 20
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core import file_io
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
+from snellen.core.errors import EnvironmentProblem, UsageError
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
+from snellen.core.torch_file import read_state_dict
 from snellen.detection.checkpoints import Checkpoints
 from snellen.detection.settings import PUBLISHED, BackboneSettings
 from snellen.nn.detection.anchors import Anchors
@@ -142,15 +142,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     path = path / "model.safetensors" if path.is_dir() else path
     if path.suffix == ".safetensors":
         return file_io.read_tensors(path)[0]
-    try:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state_dict, dict) or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):
-            raise ValueError("it is not a dictionary of tensors")
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"Cannot read weights from {path}: {first_line(error)}",
-            "Give a .safetensors file, or a state_dict saved by torch.save.",
-        ) from error
+    state_dict = read_state_dict(path)
     return {to_snellen_name(name): tensor for name, tensor in state_dict.items()}
 
 

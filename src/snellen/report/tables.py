@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from snellen.core.errors import printable
@@ -18,9 +19,9 @@ def table(columns: Sequence[str], rows: Sequence[RowCells], form: str = "text") 
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if form == "csv":
         return "\n".join(map(csv_row, [columns, *cells]))
-    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in cells]
+    columns, *cells = [[printable(cell).replace("\n", " ") for cell in row] for row in [columns, *cells]]
     if form == "markdown":
-        escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+        columns, *escaped = [[escape_markdown(cell) for cell in row] for row in [columns, *cells]]
         head = f"| {' | '.join(columns)} |\n|{'|'.join(' --- ' for _ in columns)}|"
         return "\n".join([head, *(f"| {' | '.join(row)} |" for row in escaped)])
     if form == "latex":
@@ -40,12 +41,13 @@ def table(columns: Sequence[str], rows: Sequence[RowCells], form: str = "text") 
 
 
 def csv_row(cells: Sequence[str]) -> str:
-    """One line of CSV, without a line terminator."""
+    """One line of CSV, without a line terminator; control characters in a cell are escaped, but for line breaks."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
+    csv.writer(buffer, lineterminator="").writerow([printable(cell) for cell in cells])
     return buffer.getvalue()
 
 
+_MARKDOWN = re.compile(r"([\\`*_<>|#&]|\](?=[(\[:]))")  # a bracket only where it may close the text of a link
 _LATEX = {
     **{sign: "\\" + sign for sign in "%&_#${}"},
     "±": "$\\pm$",
@@ -53,11 +55,20 @@ _LATEX = {
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "[": "{[}",  # after the end of a row, [ and * would be arguments of it
+    "*": "{*}",
 }
 
 
 def _latex(cell: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in cell)
+
+
+def escape_markdown(text: str) -> str:
+    """Escape Markdown, HTML and table syntax."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def _is_number(cell: str) -> bool:

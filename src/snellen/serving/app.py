@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from snellen.api import TrainedRun
-from snellen.core.errors import short_repr
+from snellen.core.errors import printable_json, short_repr
 from snellen.serving.description import info, openapi, page
 from snellen.serving.http_errors import CLOSE_CONNECTION, RETRY_LATER, HTTPError, internal_error, shutting_down
 from snellen.serving.inference_queue import InferenceQueue, InferenceRequest
@@ -226,7 +226,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _encoded(plain: Any) -> bytes:
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
+    return printable_json(json.dumps(plain, ensure_ascii=False, allow_nan=False)).encode()
 
 
 def _json(content: bytes) -> Response:

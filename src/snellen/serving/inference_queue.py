@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from snellen.api import TrainedRun
-from snellen.core.errors import DataError, first_line
+from snellen.core.errors import DataError, first_line, printable_json
 from snellen.core.task import PredictionDict
 from snellen.data.inference_inputs import NamedBatch
 from snellen.serving.http_errors import RETRY_LATER, HTTPError, as_http_error, internal_error
@@ -52,7 +52,7 @@ class InferenceRequest:
         plain: dict[str, Any] = {"answers": self.predictions}
         if self.warnings:
             plain["warnings"] = self.warnings
-        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        text = printable_json(json.dumps(plain, ensure_ascii=False, allow_nan=False))
         self._resolve(lambda: self.future.set_result(text.encode("utf-8", "backslashreplace")))
 
     def fail(self, error: Exception) -> None:

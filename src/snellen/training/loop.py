@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from snellen.core.errors import Diverged, EnvironmentProblem, TooLittleTime
-from snellen.core.file_io import load_weights
+from snellen.core.model_state import load_weights
 from snellen.core.run import Run
 from snellen.training.convolution_gradients import fast_weight_gradients
 from snellen.training.optimizers import optimizer as make_optimizer

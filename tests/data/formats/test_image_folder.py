@@ -72,15 +72,32 @@ def test_every_file_is_used_counted_as_no_data_or_reported(tmp_path: Path) -> No
     assert unused.count == 2
 
 
-def test_a_link_to_a_folder_elsewhere_is_followed_once(tmp_path: Path) -> None:
-    class_folders(tmp_path / "data", {"a": 2})
-    class_folders(tmp_path / "elsewhere", {"b": 2}, seed=50)
-    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere" / "b")
-    (tmp_path / "elsewhere" / "b" / "up").symlink_to(tmp_path / "data")
+def test_links_that_lead_out_of_the_folder_are_not_followed_and_named(tmp_path: Path) -> None:
+    class_folders(tmp_path / "data", {"a": 2, "b": 2})
+    class_folders(tmp_path / "elsewhere", {"c": 2}, seed=50)
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere" / "c")
+    (tmp_path / "data" / "a" / "x.png").symlink_to(tmp_path / "elsewhere" / "c" / "000.png")
+    (tmp_path / "data" / "b" / "x.png").symlink_to(tmp_path / "data" / "a" / "000.png")  # inside: read
     raw = open_raw(tmp_path / "data", OPTIONS)
     assert class_names(raw) == ("a", "b")
-    assert [entry.path for entry in raw.skipped] == ["b/up"]
+    assert len(raw.source) == 5
+    assert {entry.path: entry.reason for entry in raw.skipped} == {
+        "c": "is a link to a folder outside this folder",
+        "a/x.png": "is a link to a file outside this folder",
+    }
+    assert [f.where for f in raw.findings if f.severity == "error"] == [("c", "a/x.png")]
     assert adds_up(raw.files)
+
+
+def test_a_folder_of_links_only_says_that_they_are_not_followed(tmp_path: Path) -> None:
+    class_folders(tmp_path / "elsewhere", {"a": 2, "b": 2})
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
+    with pytest.raises(DataError, match=r"holds no image .*; [ab] is a link to a folder outside this folder"):
+        open_raw(tmp_path / "data", OPTIONS)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")  # the folder itself may be a link
+    assert class_names(open_raw(tmp_path / "link", OPTIONS)) == ("a", "b")
 
 
 def test_a_folder_named_like_an_image_is_a_class(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Preprocessing
 from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads
@@ -169,7 +170,7 @@ def file_digests(source: ImageFiles, ids: Sequence[int], kind: str) -> dict[int,
 
 def _digest(path: Path, size: int, kind: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             if kind == "whole":
                 return hashlib.file_digest(file, "sha256").digest()
             if size <= 3 * _PART_BYTES:

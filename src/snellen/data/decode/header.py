@@ -27,6 +27,7 @@ SUFFIXES = frozenset(
     }
 )
 MAX_PIXELS = 178_956_970  # larger images are rejected as decompression bombs; the limit of Pillow
+MAX_SIDE = 1 << 20  # decoders keep a pointer for each row
 DEPTHS = ("uint8", "uint16", "float32", "float64")  # the shallowest first
 
 
@@ -65,3 +66,5 @@ def check_num_pixels(height: int, width: int) -> None:
     """Raise TooManyPixels for a decompression bomb, before it is decoded."""
     if height * width > MAX_PIXELS:
         raise TooManyPixels(f"has {width:,}x{height:,} pixels, more than {MAX_PIXELS:,}")
+    if max(height, width) > MAX_SIDE:
+        raise TooManyPixels(f"has {width:,}x{height:,} pixels, more than {MAX_SIDE:,} in a row or column")

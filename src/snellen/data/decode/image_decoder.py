@@ -9,11 +9,13 @@ lists the conversions of a file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
-import stat
+import itertools
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Preprocessing
 from snellen.data.decode import tiff
 from snellen.data.decode.header import MAX_PIXELS, Header, TooManyPixels, UnusableFile, check_num_pixels
@@ -31,6 +34,8 @@ from snellen.data.source import apply_preprocessing
 
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _ORIENTATION = 274
+_TILE_PIXELS = 1 << 20
+_LARGE = 1 << 24  # values
 _OPEN_LOCK = threading.Lock()  # `warnings.catch_warnings` is not thread-safe
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -93,10 +98,12 @@ def decode(path: Path | IO[bytes], preprocessing: Preprocessing, page: int | Non
         with _pillow(file) as image:
             if _depth(image) == "uint8":
                 return _eight_bits(image, preprocessing)
-            deep = (
-                _read_png_16(file) if _is_16_bit_colour(image) else np.array(ImageOps.exif_transpose(image))[..., None]
-            )
-            deep = _require_finite(fill_nodata(deep, preprocessing.nodata)).astype(_depth(image)).transpose(2, 0, 1)
+            if _is_16_bit_colour(image):
+                deep = _read_png_16(file)
+            else:
+                deep = to_array(_upright(image))[..., None]
+            deep = _require_finite(fill_nodata(deep, preprocessing.nodata))
+            deep = deep.astype(_depth(image), copy=False).transpose(2, 0, 1)  # (C, H, W)
             return _apply(torch.from_numpy(np.ascontiguousarray(deep)), preprocessing)
 
 
@@ -120,7 +127,7 @@ def read_raw_values(path: Path) -> np.ndarray:
             is_supported = image.mode in ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "I", "F") or image.mode.startswith(
                 "I;16"
             )
-            converted = np.array(image if is_supported else image.convert("RGB"))
+            converted = to_array(image, None if is_supported else lambda part: part.convert("RGB"))
             converted = converted.astype(np.uint8) if image.mode == "1" else converted
             return (
                 converted[..., 0]
@@ -158,9 +165,7 @@ def orientation(path: Path) -> int:
 def _open_file(path: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     """Open a file; every failure to read it raises `UnusableFile`."""
     try:
-        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
-            raise UnusableFile("unreadable", "is not a regular file", "Move it out of the data.")
-        with open(path, "rb") if isinstance(path, Path) else contextlib.nullcontext(path) as file:
+        with open_regular(path) if isinstance(path, Path) else contextlib.nullcontext(path) as file:
             file.seek(0)
             start = file.read(64).lstrip().lower()
             file.seek(0)
@@ -174,13 +179,20 @@ def _open_file(path: Path | IO[bytes]) -> Iterator[IO[bytes]]:
         raise UnusableFile("unreadable", reason, "Restore or remove it.") from error
     except PermissionError as error:
         raise UnusableFile("unreadable", "has no read permission", "Fix its permissions.") from error
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EISDIR):
+            raise UnusableFile("unreadable", "is not a regular file", "Move it out of the data.") from error
+        raise UnusableFile("corrupt", f"cannot be decoded ({_reason(error)})", "Save or download it again.") from error
     except (DataError, UsageError):
         raise
     except MemoryError as error:
         raise UnusableFile("corrupt", "does not fit in memory", "Crop or resize it first.") from error
     except Exception as error:  # decoders raise many kinds of errors on broken files
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UnusableFile("corrupt", f"cannot be decoded ({reason})", "Save or download it again.") from error
+        raise UnusableFile("corrupt", f"cannot be decoded ({_reason(error)})", "Save or download it again.") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 @functools.cache
@@ -254,13 +266,53 @@ def _eight_bits(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
     if preprocessing.size is not None:
         height, width = preprocessing.size
         image.draft(None, (height, width) if _orientation(image) >= 5 else (width, height))
-    converted = _to_grey_or_rgb(ImageOps.exif_transpose(image))
-    if preprocessing.channels in (1, 3):
-        converted = converted.convert("L" if preprocessing.channels == 1 else "RGB")
-    if preprocessing.size is not None and converted.size != preprocessing.size[::-1]:
-        converted = converted.resize(preprocessing.size[::-1], _RESAMPLING[preprocessing.resample])
-    values = torch.from_numpy(np.array(converted))
-    return _apply(values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous(), preprocessing)
+    upright = _upright(image)
+    mode = {1: "L", 3: "RGB"}.get(preprocessing.channels or 0)
+
+    def convert(part: Image.Image) -> Image.Image:
+        part = _to_grey_or_rgb(part)
+        return part if mode is None else part.convert(mode)
+
+    if preprocessing.size is not None and upright.size != preprocessing.size[::-1]:
+        is_plain = upright.mode == (mode or upright.mode) and upright.mode in ("L", "RGB")
+        plain = is_plain and not upright.has_transparency_data
+        converted = upright if plain else Image.fromarray(to_array(upright, convert))
+        values = to_array(converted.resize(preprocessing.size[::-1], _RESAMPLING[preprocessing.resample]))
+    else:
+        values = to_array(upright, convert)
+    x = torch.from_numpy(values)
+    return _apply(x[None] if x.ndim == 2 else x.permute(2, 0, 1).contiguous(), preprocessing)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image with its EXIF orientation applied; itself, not a copy, if there is none."""
+    return ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+
+
+def to_array(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | None = None) -> np.ndarray:
+    """Values of an image, (H, W) or (H, W, C), after a conversion of its pixels.
+
+    A large image is converted and copied tile by tile: whole, Pillow would hold several copies of it.
+    """
+    image.load()
+    if image.width * image.height <= _TILE_PIXELS:
+        return np.array(image if convert is None else convert(image))
+    values: np.ndarray | None = None
+    for rows, columns in tiles(image.height, image.width):
+        part = image.crop((columns.start, rows.start, columns.stop, rows.stop))
+        tile = np.asarray(part if convert is None else convert(part))
+        if values is None:  # channels first in memory, as the decoder returns them
+            values = np.moveaxis(np.empty((*tile.shape[2:], image.height, image.width), tile.dtype), (-2, -1), (0, 1))
+        values[rows, columns] = tile
+    assert values is not None
+    return values
+
+
+def tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of tiles of at most `_TILE_PIXELS` pixels that cover an image."""
+    step = max(1, _TILE_PIXELS // width)
+    for top, left in itertools.product(range(0, height, step), range(0, width, _TILE_PIXELS)):
+        yield slice(top, min(top + step, height)), slice(left, min(left + _TILE_PIXELS, width))
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
@@ -279,7 +331,7 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _read_png_16(file: IO[bytes]) -> np.ndarray:
     """Read a 16-bit colour PNG (H, W, 3) uint16, high and low bytes in turn, as Pillow reads only the high ones."""
-    halves = []
+    values: np.ndarray | None = None
     for order in ("B", "L"):
         file.seek(0)
         with _pillow(file) as image:
@@ -287,12 +339,18 @@ def _read_png_16(file: IO[bytes]) -> np.ndarray:
             if not str(image.tile[0].args).startswith("RGB"):
                 raise UnusableFile("corrupt", "is a 16-bit grey PNG with alpha", "Save it without alpha.")
             image.tile = [image.tile[0]._replace(args=f"{image.mode};16{order}")]
-            halves.append(np.array(ImageOps.exif_transpose(image)).astype(np.uint16))
-    values = halves[0] << 8 | halves[1]
+            half = to_array(_upright(image))
+        if values is None:
+            values = half.astype(np.uint16) << 8
+        else:
+            values |= half
+    assert values is not None
     if values.shape[2] == 3:
         return values
-    alpha = values[..., 3:] / 65535
-    composited: np.ndarray = np.rint(values[..., :3] * alpha + 65535 * (1 - alpha)).astype(np.uint16)
+    composited = np.empty((*values.shape[:2], 3), np.uint16)
+    for tile in tiles(*values.shape[:2]):
+        alpha = values[tile][..., 3:] / 65535
+        composited[tile] = np.rint(values[tile][..., :3] * alpha + 65535 * (1 - alpha))
     return composited
 
 
@@ -308,6 +366,9 @@ def _require_finite(x: np.ndarray) -> np.ndarray:
 
 def _apply(x: Tensor, preprocessing: Preprocessing) -> Tensor:
     try:
+        if x.numel() > _LARGE and preprocessing.size is not None and preprocessing.channels in (None, len(x)):
+            one = replace(preprocessing, channels=None)  # one channel at a time: values are resized in float32
+            return torch.cat([apply_preprocessing(channel[None, None], one)[0] for channel in x])
         return apply_preprocessing(x[None], preprocessing)[0].contiguous()
     except DataError as error:
         raise UnusableFile("channels", error.cause, error.remedy) from error

@@ -21,7 +21,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Input, Preprocessing
 from snellen.data.decode import image_decoder, tiff
 from snellen.data.decode.header import DEPTHS, Header, UnusableFile
-from snellen.data.file_index import File, FileIndex, files_digest, to_bytes
+from snellen.data.file_index import File, FileIndex, LinkCheck, files_digest, to_bytes
 from snellen.data.image_size import typical_size
 from snellen.data.source import BadSamples
 
@@ -230,7 +230,13 @@ def _cached_facts(
     facts = index.lookup(kind, by_path)
     facts_of: dict[str, Any] = {path: _from_bytes(fact) for path, fact in facts.items()}
     missing = [path for path in by_path if path not in facts_of]
-    new_facts = dict(zip(missing, map_threads(lambda path: _try(lambda: read_fact(root / path)), missing), strict=True))
+
+    def read(path: str) -> H:
+        if by_path[path].size < 0 and (root / path).exists():
+            raise UnusableFile("unreadable", "is a link to a file outside the folder of the data", "Copy the file.")
+        return read_fact(root / path)
+
+    new_facts = dict(zip(missing, map_threads(lambda path: _try(lambda: read(path)), missing), strict=True))
     # Files that could not be opened are not cached: repaired permissions leave size and time unchanged.
     cacheable = {
         path: _to_bytes(h) for path, h in new_facts.items() if not isinstance(h, UnusableFile) or h.kind == "corrupt"
@@ -265,11 +271,13 @@ def open_named_images(root: Path, names: Sequence[str], pages: Pages | None = No
 
 
 def stat_files(root: Path, names: Sequence[str]) -> list[File]:
-    """`File` of each name; missing ones have size -1."""
-    files = []
+    """`File` of each name; missing ones, and links that lead out of the root, have size -1."""
+    files, links = [], LinkCheck(root)
     for name in names:
         try:
             state = (root / name).stat()
+            if links.leads_out(name):
+                raise OSError
             files.append(File(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
         except (OSError, ValueError):
             files.append(File(name, -1, 0))

@@ -1,17 +1,24 @@
-"""TIFF decoder for scientific images: 16 bits, floats, any number of channels, stacks of pages."""
+"""TIFF decoder for scientific images: 16 bits, floats, any number of channels, stacks of pages.
+
+Only the file itself is read, never others that its metadata name.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
+import math
+from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
 
 from snellen.core.spec import Preprocessing
+from snellen.data.decode.decompress import DECOMPRESSORS
 from snellen.data.decode.header import Header, UnusableFile, check_num_pixels
+from snellen.data.decode.tiff_limits import check_num_values, check_ome_metadata, check_storage
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
@@ -30,13 +37,17 @@ def _tifffile() -> Any:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # problems are reported as our errors
+    # Its own decompressors have no limit; it passes the size of a strip or tile to each as `out`.
+    tifffile.TIFF.DECOMPRESSORS = ChainMap(dict(DECOMPRESSORS), tifffile.TIFF.DECOMPRESSORS)
     return tifffile
 
 
 @contextlib.contextmanager
 def open_tiff(file: IO[bytes]) -> Iterator[Any]:
     """Open a TIFF; None if Pillow is to read it: 8-bit photographs, LZW."""
-    with _tifffile().TiffFile(file) as tif:
+    with _tifffile().TiffFile(file, _multifile=False) as tif:  # OME metadata may name other files
+        tif.is_mmstack = tif.is_ndtiff = False  # formats of several files
+        check_ome_metadata(tif)
         yield None if _use_pillow(tif) else tif
     file.seek(0)
 
@@ -92,9 +103,11 @@ def _header(tif: Any, series: Any) -> Header:
         raise UnusableFile(
             "corrupt", f"is a TIFF of axes {axes or 'none'} {shape}, not an image", "Save it as an image."
         )
-    check_num_pixels(sizes["Y"], sizes["X"])
-    pages = int(np.prod([n for axis, n in sizes.items() if axis not in "YXSC"], dtype=np.int64))
     channels = sizes.get("S", 1) * sizes.get("C", 1)
+    check_num_pixels(sizes["Y"], sizes["X"])
+    check_num_values(sizes["Y"] * sizes["X"] * channels, "in an image")
+    check_storage(tif, series)
+    pages = math.prod(n for axis, n in sizes.items() if axis not in "YXSC")
     orientation_tag = _orientation(tif)
     height, width = (sizes["X"], sizes["Y"]) if orientation_tag >= 5 else (sizes["Y"], sizes["X"])
     return Header(
@@ -119,21 +132,26 @@ def values(tif: Any, preprocessing: Preprocessing, page: int | None = None) -> n
     Raises:
         UnusableFile: for a stack if `preprocessing.pages` is not set, and for a truncated file.
     """
-    if page is not None:
-        content = _page(tif, page)
-    else:
-        page_header = header(tif)
-        if page_header.pages > 1 and preprocessing.pages not in ("first", "max"):
-            raise stack_error(page_header.pages)
+    if page is None:
+        pages = header(tif).pages
+        if pages > 1 and preprocessing.pages not in ("first", "max"):
+            raise stack_error(pages)
         _require_complete(tif, tif.pages)
-        planes = _planes(tif.series[0])
-        if preprocessing.pages == "max":
-            series = [planes] + [np.asarray(s.asarray()).reshape(-1, *planes.shape[1:]) for s in tif.series[1:]]
-            planes = np.concatenate(series).max(0, keepdims=True)
-        content = planes[0]
+    if page is None and preprocessing.pages == "max":
+        every = ((series, range(stack.pages)) for series, stack in _stacks(tif))
+        content = functools.reduce(_maximum, (plane for place in every for plane in _read_pages(tif, *place)))
+    else:
+        content = _page(tif, page or 0)
     depth = storage_dtype(content.dtype)
-    scale = 255 if content.dtype == np.bool_ else 1
-    return _apply_orientation(content.astype(depth) * np.asarray(scale, depth), _orientation(tif))
+    content = content.astype(depth) * np.uint8(255) if content.dtype == np.bool_ else content.astype(depth, copy=False)
+    return _apply_orientation(content, _orientation(tif))
+
+
+def _maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.shape != b.shape:
+        raise UnusableFile("corrupt", "has pages of several sizes", "Choose --pages first or each.")
+    largest: np.ndarray = np.maximum(a, b)
+    return largest
 
 
 def _planes(series: Any) -> np.ndarray:
@@ -152,13 +170,22 @@ def _page(tif: Any, number: int) -> np.ndarray:
     index = number
     for series, page_header in _stacks(tif):
         if index < page_header.pages:
-            plane = _read_page_directories(tif, series, index)
-            if plane is None:
-                _require_complete(tif, tif.pages)
-                plane = _planes(series)[index]
-            return plane
+            return next(_read_pages(tif, series, [index]))
         index -= page_header.pages
     raise UnusableFile("corrupt", f"has no page {number + 1}", "Open the data again.")
+
+
+def _read_pages(tif: Any, series: Any, indices: Iterable[int]) -> Iterator[np.ndarray]:
+    """Pages (C, H, W) of a series, decoded one by one if the file stores them separately, else all at once."""
+    planes: np.ndarray | None = None
+    for index in indices:
+        plane = _read_page_directories(tif, series, index) if planes is None else planes[index]
+        if plane is None:
+            check_num_values(math.prod(series.shape), "in all pages, which are stored as one")
+            _require_complete(tif, tif.pages)
+            planes = _planes(series)
+            plane = planes[index]
+        yield plane
 
 
 def _read_page_directories(tif: Any, series: Any, number: int) -> np.ndarray | None:

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import EnvironmentProblem, first_line
+from snellen.core.input_files import open_regular
 from snellen.data.decode.header import UnusableFile, check_num_pixels
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+# Containers that hold their frames themselves: playlists name other files and addresses, which FFmpeg would open.
+_OPTIONS = {"format_whitelist": "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,m4v", "protocol_whitelist": "file"}
 
 
 def is_video(path: str | Path) -> bool:
@@ -43,9 +46,11 @@ def frames(path: Path) -> Iterator[Tensor]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        open_regular(path).close()
+        with av.open(str(path), options=_OPTIONS) as container:
             if not container.streams.video:
                 raise UnusableFile("unreadable", "contains no frames", "Give a video file.")
+            check_num_pixels(container.streams.video[0].height, container.streams.video[0].width)
             for frame in container.decode(video=0):
                 check_num_pixels(frame.height, frame.width)
                 pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)

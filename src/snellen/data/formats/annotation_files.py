@@ -7,6 +7,8 @@ import mmap
 import re
 from pathlib import Path
 
+from snellen.core.input_files import open_regular
+
 _COCO_HEAD = re.compile(r'\s*\{\s*"(info|images|licenses?|annotations|categories|type)"')
 _COCO_KEYS = ("images", "annotations", "categories")
 _OBJECT_KEYS = re.compile(r'"(shapes|objects|annotations|regions|bbox|polygon|points|boxes|bndbox)"\s*:')
@@ -28,7 +30,7 @@ def is_coco(path: Path) -> bool:
 def _holds_keys(path: Path, encoding: str) -> bool:
     """Whether the three keys of an object file occur. The file may be large and its last key decisive: it is mapped."""
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return all(content.find(json.dumps(key).encode(encoding)) >= 0 for key in _COCO_KEYS)
     except (OSError, ValueError):
         return False
@@ -62,7 +64,7 @@ def is_object_json(path: Path) -> bool:
 
 def _start(path: Path, size: int) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return file.read(size)
     except OSError:
         return b""

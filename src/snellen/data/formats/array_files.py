@@ -17,13 +17,16 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Preprocessing
 from snellen.data.cache import available_memory
+from snellen.data.formats.hdf5_chunks import ChunkCheck
 from snellen.data.formats.table_columns import to_exact
 from snellen.data.source import BadSamples, apply_preprocessing
 
 NPZ = (".npz",)
 HDF5 = (".h5", ".hdf5", ".hdf")
+_MAX_NPY_HEADER = 1 << 16  # bytes
 _AGAIN = "The file is damaged: write or download it again."
 
 
@@ -65,15 +68,12 @@ def _open_npz(path: Path) -> ArrayFile:
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, np.dtype[Any]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            total = sum(info.file_size for info in members)
-            if total > available_memory():
-                raise DataError(
-                    f"{path} needs {total:,} bytes of memory, of which {available_memory():,} are free",
-                    "Write it as HDF5, which is read from disk sample by sample.",
-                )
-            for info in members:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
+            for info in archive.infolist():
+                if not info.filename.endswith(".npy"):
+                    continue
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{info.filename} is compressed in another way than NumPy does")
                 with archive.open(info) as member:
                     shape, dtype, start = _header(member)
                 if dtype.hasobject:
@@ -81,8 +81,6 @@ def _open_npz(path: Path) -> ArrayFile:
                 if start + math.prod(shape) * dtype.itemsize != info.file_size:
                     raise ValueError(f"{info.filename} has {info.file_size:,} bytes, its header says {shape} {dtype}")
                 shapes[info.filename[:-4]], dtypes[info.filename[:-4]] = shape, dtype
-    except DataError:
-        raise
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
 
@@ -119,6 +117,10 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Shape, dtype and header length of an NPY file."""
+    start = member.read(12)
+    if len(start) == 12 and start[6] > 1 and int.from_bytes(start[8:12], "little") > _MAX_NPY_HEADER:
+        raise ValueError("an NPY header is too long")
+    member.seek(0)
     version = np.lib.format.read_magic(member)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)
@@ -156,6 +158,7 @@ def _open_hdf5(path: Path) -> ArrayFile:
         try:
             with h5py.File(path, "r") as file:
                 array = file[name]
+                ChunkCheck()(array, range(array.shape[0] if array.shape else 0))
                 size = math.prod(array.shape) * array.dtype.itemsize
                 if size > available_memory():
                     raise DataError(
@@ -169,6 +172,7 @@ def _open_hdf5(path: Path) -> ArrayFile:
             raise _unreadable(path, error) from error
 
     try:
+        open_regular(path).close()
         with h5py.File(path, "r") as file:
             file.visititems(visit)  # does not follow external links
     except _READ_ERRORS as error:
@@ -198,7 +202,7 @@ def array_to_tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))
     if torch_dtype(values.dtype) == torch.float32:
         return torch.from_numpy(values.astype(np.float32))
-    return to_exact(values.astype(np.float64))
+    return to_exact(values.astype(np.float64, copy=False))
 
 
 def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
@@ -224,6 +228,7 @@ class Hdf5Source:
         dtypes = {torch_dtype(file.dtypes[name]) for name in names}
         self.depth = dtypes.pop() if len(dtypes) == 1 else torch.float64
         self._lock = threading.Lock()
+        self._check_chunks = ChunkCheck()
         self._file: Any = None
         self._owner_pid = 0  # process id: a forked process opens the file anew
 
@@ -244,6 +249,7 @@ class Hdf5Source:
                 for name, start, end in zip(self.names, self.starts[:-1], self.starts[1:], strict=True):
                     indices = unique_ids[(unique_ids >= start) & (unique_ids < end)] - start
                     if len(indices):
+                        self._check_chunks(self._file[name], indices.tolist())
                         blocks.append(_rows(self._file[name], indices))
         except _READ_ERRORS as error:
             raise _unreadable(self.path, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
 from snellen.core.views import Finding
+from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.array_files import (
@@ -26,6 +28,7 @@ from snellen.data.formats.array_files import (
     array_to_tensor,
     open_arrays,
     to_channels_first,
+    torch_dtype,
 )
 from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES, MIN_ROWS_PER_CLASS
 from snellen.data.source import ArraySource, Source
@@ -185,6 +188,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     layout = axis_layout(f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x])
     for part in splits:
         _check_shapes(file, part, file.shapes[splits[0].x][1:])
+    _check_memory(file, splits)
     y = np.concatenate([np.concatenate([_target_columns(file, name) for name in part.y], 1) for part in splits])
     target, truth, findings = read_target(f"{path}: {', '.join(splits[0].y)}", y, splits[0].y, kind)
     source, dtype = _source(file, splits, layout)
@@ -220,6 +224,22 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
+
+
+def _check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:
+    """Raise DataError unless the arrays fit in the free memory, as stored and as the tensors made of them."""
+    count = {name: math.prod(file.shapes[name]) for part in splits for name in (part.x, *part.y)}
+    needed = sum(count[name] * (file.dtypes[name].itemsize + 8) for part in splits for name in part.y)
+    if not file.lazy:
+        made = {part.x: torch_dtype(file.dtypes[part.x]).itemsize for part in splits}
+        needed += sum(count[part.x] * (file.dtypes[part.x].itemsize + made[part.x]) for part in splits)
+    if needed > available_memory():
+        raise DataError(
+            f"{file.path} needs {needed:,} bytes of memory, of which {available_memory():,} are free",
+            "Write it as HDF5, whose inputs are read from disk sample by sample."
+            if not file.lazy
+            else "Give fewer samples or targets.",
+        )
 
 
 def _otherwise(y: np.ndarray, names: Sequence[str], kind_name: str) -> str:
@@ -349,7 +369,9 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
     if file.lazy:
         source = Hdf5Source(file, [part.x for part in splits], layout.order)
         return source, source.dtype
-    values = np.concatenate([file.read(part.x) for part in splits])
+    arrays = [file.read(part.x) for part in splits]
+    values = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    del arrays
     if values.dtype.kind == "f":
         bad = np.nonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[0]
         if len(bad):

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_bytes
 from snellen.data.formats.object_datasets import is_name, leads_out
 from snellen.data.formats.polygons import CompressedRLE, EncodedMask, compress_rle
 
@@ -151,7 +152,7 @@ def _json(path: Path) -> dict[str, Any]:
     collecting = gc.isenabled()
     gc.disable()  # collection during parsing would scan every new object repeatedly
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({first_line(error)})", "Export or download it again.") from error
     except OSError as error:

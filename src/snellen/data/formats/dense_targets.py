@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_text
 from snellen.core.spec import PixelNumbers
 from snellen.core.views import Finding
 from snellen.data.annotations import MapAnnotations
 from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import UnusableFile
-from snellen.data.file_index import File
+from snellen.data.file_index import File, LinkCheck
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.map_files import read_map
 from snellen.data.formats.match_by_name import Key, MatchedFiles, frame_names
@@ -186,10 +187,10 @@ def _scale(root: Path, files: Iterable[File]) -> float | None:
     folders = {"", *(file.path.rpartition("/")[0] for file in files)}
     for folder in sorted(folders):
         file = root / folder / "depth.json"
-        if not file.is_file():
+        if not LinkCheck(root).is_file(f"{folder}/depth.json".lstrip("/")):
             continue
         try:
-            scale = json.loads(file.read_text(encoding="utf-8"))["scale"]
+            scale = json.loads(read_text(file, "utf-8"))["scale"]
             if isinstance(scale, int | float) and math.isfinite(scale) and scale > 0:
                 return float(scale)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

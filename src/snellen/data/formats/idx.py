@@ -6,22 +6,26 @@ Source: LeCun, Cortes and Burges, "The MNIST database", section "File formats".
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Classes, Input
+from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.source import ArraySource
 
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _PARTS = (("train", 0), ("t10k", 2), ("test", 2))  # file name -> index in SPLITS
-_LIMIT = 1 << 34  # maximum bytes of an unpacked file
+_PART = 1 << 24  # bytes read at a time
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -34,26 +38,36 @@ def read(path: Path) -> np.ndarray:
         DataError: the header or the length is not that of an IDX file.
     """
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                content = file.read(_LIMIT)
-        else:
-            content = path.read_bytes()
+        with open_regular(path) as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
+            return _array(path, file)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}", "Download the file again.") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
+
+
+def _array(path: Path, file: gzip.GzipFile | BufferedReader) -> np.ndarray:
+    """The array in an open file. No more is read than its header requires: a gzip file may unpack to any size."""
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
+        raise DataError(f"{path} is not an IDX file: it starts with {magic.hex() or 'nothing'}", "Download it again.")
+    dtype, rank = np.dtype(_TYPES[magic[2]]), magic[3]
+    sizes = file.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise DataError(f"{path} is truncated: {4 + len(sizes)} bytes", "Download the file again.")
+    shape = struct.unpack(f">{rank}I", sizes)
+    size = math.prod(shape) * dtype.itemsize
+    if size > available_memory():
         raise DataError(
-            f"{path} is not an IDX file: it starts with {content[:4].hex() or 'nothing'}", "Download it again."
+            f"{path} needs {size:,} bytes of memory, of which {available_memory():,} are free",
+            "Download the file again, or use a machine with more memory.",
         )
-    dtype, rank = np.dtype(_TYPES[content[2]]), content[3]
-    start = 4 + 4 * rank
-    if len(content) < start:
-        raise DataError(f"{path} is truncated: {len(content)} bytes", "Download the file again.")
-    shape = struct.unpack(f">{rank}I", content[4:start])
-    expected = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if len(content) != expected:
-        raise DataError(f"{path} has {len(content):,} bytes, its header requires {expected:,}", "Download it again.")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    content = bytearray()
+    while len(content) < size and (part := file.read(min(_PART, size - len(content)))):
+        content += part
+    if len(content) < size or file.read(1):
+        more = f"{len(content):,}" if len(content) < size else f"more than {size:,}"
+        raise DataError(f"{path} has {more} bytes of values, its header requires {size:,}", "Download it again.")
+    values = np.frombuffer(content, dtype).reshape(shape)
+    return values.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _find(folder: Path, prefix: str, content_name: str) -> Path | None:
@@ -88,7 +102,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         images.append(x)
         labels.append(y.astype(np.int64))
         split_indices.append(np.full(len(y), split))
-    x, y = np.concatenate(images), np.concatenate(labels)
+    x = images[0] if len(images) == 1 else np.concatenate(images)
+    y = np.concatenate(labels)
     fashion = "fashion" in str(path).lower()
     names = FASHION if fashion else DIGITS
     if len(names) <= y.max():

@@ -23,7 +23,7 @@ from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
-from snellen.data.file_index import File, Listing, walk
+from snellen.data.file_index import File, Listing, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.class_folder_checks import (
     check_no_annotations,
@@ -34,6 +34,7 @@ from snellen.data.formats.class_folder_checks import (
 )
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
+from snellen.data.formats.name_pattern import NamePattern
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
@@ -98,7 +99,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     sorted_files = sort_files(listing)
     if not sorted_files.images:
         raise DataError(
-            f"{path} holds no image ({len(listing.files)} files)",
+            f"{path} holds no image ({len(listing.files)} files){links_outside(listing)}",
             f"Images end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
         )
     literal = options.format is not None
@@ -216,7 +217,7 @@ def _unreadable(skipped: list[Skipped]) -> list[Finding]:
 
 
 def _hides_images(entry: Skipped) -> bool:
-    return "is a folder that cannot" in entry.reason or (
+    return any(text in entry.reason for text in ("is a folder that cannot", "outside this folder")) or (
         "link to a folder" not in entry.reason and is_image_name(entry.path.rpartition("/")[2])
     )
 
@@ -231,22 +232,11 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
     """
     if not re.search(r"\{\w+\}", pattern):
         raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
-    wildcards = {"*": ".*", "?": "."}
-    parts = re.split(r"(\{\w+\}|\*|\?)", pattern)
-    seen: set[str] = set()
-    regex = ""
-    for part in parts:
-        if re.fullmatch(r"\{\w+\}", part):
-            field = part[1:-1]
-            regex += f"(?P={field})" if field in seen else f"(?P<{field}>.+?)"
-            seen.add(field)
-        else:
-            regex += wildcards.get(part, re.escape(part))
     try:
-        compiled = re.compile(regex, re.DOTALL)
+        compiled = NamePattern(pattern)
     except re.error as error:
         raise UsageError(f"--group {pattern!r} is not a valid pattern: {error}", _EXAMPLE) from error
-    matches = [compiled.fullmatch(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
+    matches = [compiled.match(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
     unmatched = [path for path, match in zip(paths, matches, strict=True) if match is None]
     if unmatched:
         first = ", ".join(name or "(an empty name)" for name in unmatched[:3])
@@ -255,7 +245,7 @@ def group_ids(paths: list[str], pattern: str) -> np.ndarray:
             "Fix the pattern or the names.",
         )
     ids: dict[tuple[str, ...], int] = {}
-    return np.array([ids.setdefault(match.groups(), len(ids)) for match in matches if match is not None], np.int64)
+    return np.array([ids.setdefault(match, len(ids)) for match in matches if match is not None], np.int64)
 
 
 def _counted(files: int, pages: int) -> str:

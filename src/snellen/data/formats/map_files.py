@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from snellen.core.errors import first_line
+from snellen.core.input_files import open_regular, read_bytes
 from snellen.data.decode import image_decoder
 from snellen.data.decode.header import MAX_PIXELS, UnusableFile
 
@@ -33,7 +34,7 @@ def read_map(path: Path) -> np.ndarray:
         if suffix == ".npy":
             return _npy(path)
         if suffix in (".pfm", ".flo"):
-            return (_pfm if suffix == ".pfm" else _flo)(path.read_bytes())
+            return (_pfm if suffix == ".pfm" else _flo)(read_bytes(path))
     except FileNotFoundError as error:
         raise UnusableFile("unreadable", "does not exist", "Restore or remove it.") from error
     except OSError as error:
@@ -42,7 +43,7 @@ def read_map(path: Path) -> np.ndarray:
 
 
 def _npy(path: Path) -> np.ndarray:
-    with open(path, "rb") as file:  # np.load would read other files as pickles or archives
+    with open_regular(path) as file:  # np.load would read other files as pickles or archives
         if file.read(6) != np.lib.format.MAGIC_PREFIX:
             raise UnusableFile("corrupt", "does not begin as an NPY file", _AGAIN)
     try:

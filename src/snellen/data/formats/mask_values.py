@@ -16,9 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_text
 from snellen.data.decode import image_decoder
 from snellen.data.decode.header import UnusableFile
+from snellen.data.file_index import LinkCheck
 
+_SPACED = re.compile(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*?)\s*")  # 128 0 0 road
+_MAX_LINE = 1000  # characters of a line with a colour; the pattern is quadratic in the length
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "class_names.txt")
 COLOUR_FILES = ("class_dict.csv", "classes.csv", "label_colors.txt", "labelmap.txt", "colors.txt")
 IGNORED_NAMES = frozenset(
@@ -267,7 +271,7 @@ def _colour_row(line: str) -> tuple[str, int] | None:
     cells = [cell.strip() for row in csv.reader([line]) for part in row for cell in re.split(r"[\t:]+|\s{2,}", part)]
     numbers = [int(cell) for cell in cells if re.fullmatch(r"\d{1,3}", cell)]
     names = [cell for cell in cells if cell and not re.fullmatch(r"\d+", cell)]
-    if len(numbers) != 3 and (spaced := re.fullmatch(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*?)\s*", line)):
+    if len(numbers) != 3 and len(line) <= _MAX_LINE and (spaced := _SPACED.fullmatch(line)):
         numbers, names = [int(spaced[k]) for k in (1, 2, 3)], [spaced[4]]
     if len(numbers) != 3 or not names or max(numbers) > 255:
         return None
@@ -275,11 +279,12 @@ def _colour_row(line: str) -> tuple[str, int] | None:
 
 
 def _files(root: Path, folders: Sequence[str], names: Sequence[str]) -> list[Path]:
-    return [file for name in names for folder in ("", *folders) if (file := root / folder / name).is_file()]
+    places = [Path(folder, name).as_posix() for name in names for folder in ("", *folders)]
+    return [root / place for place in places if LinkCheck(root).is_file(place)]
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}", "Save it as UTF-8 text.") from error

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_text
 from snellen.core.spec import Target
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
@@ -20,7 +21,7 @@ from snellen.data.decode import image_decoder
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads, open_images
-from snellen.data.file_index import File, FileIndex, to_bytes
+from snellen.data.file_index import File, FileIndex, LinkCheck, to_bytes
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.file_names import split_index
 from snellen.data.formats.image_folder import group_ids
@@ -271,7 +272,7 @@ def _listed(root: Path, keys: list[Key]) -> tuple[np.ndarray, list[Key], list[Ke
     for name, place in (("train", 0), ("val", 1), ("test", 2), ("trainval", 0)):
         file = root / _LISTS / f"{name}.txt"
         try:
-            names = file.read_text("utf-8-sig").split() if file.is_file() else []
+            names = read_text(file).split() if LinkCheck(root).is_file(f"{_LISTS}/{name}.txt") else []
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{file} cannot be read ({first_line(error)})", "Fix the file.") from error
         for line in names:

@@ -1,7 +1,8 @@
 """Safe pickle reader: dicts, lists, strings, bytes, numbers and NumPy arrays, without executing anything.
 
 `pickle.load` calls any function that the file names. This reader interprets the opcodes itself: the only allowed names
-are those of NumPy arrays, and even these are never imported.
+are those of NumPy arrays, and even these are never imported. The objects of a file may take a few times its size in
+memory, no more: two bytes can convert a string of megabytes once again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_bytes
 
+_BUDGET, _BUDGET_FACTOR = 1 << 24, 4  # bytes that the objects of a file may take: 16 MiB and four times its size
+_OPCODE_BYTES = 100  # for its places on the stack and in the memo
 _DTYPE = re.compile(r"[biuf][1248]")
 _NAMES = {
     "numpy.core.multiarray _reconstruct": "array",
@@ -67,7 +72,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         DataError: the file names anything but an array, or is damaged.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a damaged string may hold an unknown escape
             result = _walk(content)
@@ -95,12 +100,23 @@ class _UnsafePickle(ValueError):
 
 
 class _Machine:
-    """The stack machine of the opcodes. marks: stacks saved by MARK."""
+    """The stack machine of the opcodes. marks: stacks saved by MARK. budget: bytes that new objects may still take."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int) -> None:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.budget = budget
+
+    def push(self, value: Any) -> None:
+        """Push a new object."""
+        self.spend(sys.getsizeof(value))
+        self.stack.append(value)
+
+    def spend(self, size: int) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            raise ValueError("its objects take many times the size of the file")
 
     def since_mark(self) -> list[Any]:
         top, self.stack = self.stack, self.marks.pop()
@@ -115,9 +131,10 @@ class _Machine:
 
 
 def _walk(content: bytes) -> Any:
-    machine = _Machine()
+    machine = _Machine(_BUDGET + _BUDGET_FACTOR * len(content))
     for opcode, argument, _ in pickletools.genops(content):
         name = opcode.name
+        machine.spend(_OPCODE_BYTES)
         if name == "STOP":
             return machine.take(1)[0]
         if name in _IGNORED:
@@ -125,7 +142,7 @@ def _walk(content: bytes) -> Any:
         if name in _CONSTANTS:
             machine.stack.append(_CONSTANTS[name])
         elif name in _LITERALS:
-            machine.stack.append(argument)
+            machine.push(argument)
         elif name in _STEPS:
             _STEPS[name](machine, argument)
         else:
@@ -173,8 +190,9 @@ def _setitem(machine: _Machine, _: Any) -> None:
 
 
 def _update(target: Any, entries: list[Any]) -> None:
-    # Keys are str, bytes or int: hashing a tuple nested a million deep would overflow the stack.
-    plain = len(entries) % 2 == 0 and all(isinstance(key, str | bytes | int) for key in entries[::2])
+    # Keys are str or bytes: hashing a tuple nested a million deep would overflow the stack, and integers of equal hash
+    # would make a dictionary quadratic.
+    plain = len(entries) % 2 == 0 and all(isinstance(key, str | bytes) for key in entries[::2])
     if not isinstance(target, dict) or not plain:
         raise ValueError("it sets items of something other than a dictionary of names")
     target.update(zip(entries[::2], entries[1::2], strict=True))
@@ -193,18 +211,19 @@ def _reduce(machine: _Machine, _: Any) -> None:
     if not isinstance(function, _Name) or not isinstance(arguments, tuple):
         raise _UnsafePickle("calls something other than an array constructor")
     if function.role == "array":
-        machine.stack.append(_Array())
+        machine.push(_Array())
     elif function.role == "bytes":
         text, coding = arguments
         if not isinstance(text, str) or coding != "latin1":
             raise ValueError("its bytes are not Latin-1")
+        machine.spend(len(text))
         machine.stack.append(text.encode("latin-1"))
     elif function.role == "dtype":
         code = arguments[0]
         code = code.decode("latin-1") if isinstance(code, bytes) else code
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
             raise ValueError(f"it has an array of unsupported dtype {str(code)[:20]!r}")
-        machine.stack.append(_Dtype(code))
+        machine.push(_Dtype(code))
     else:
         raise _UnsafePickle("calls something other than an array constructor")
 
@@ -217,6 +236,7 @@ def _build(machine: _Machine, _: Any) -> None:
         result.order = {"<": "<", ">": ">", "|": "=", "=": "="}[order]
     elif isinstance(result, _Array) and isinstance(state, tuple):
         _, shape, dtype, fortran, content = state
+        machine.spend(len(content) if isinstance(content, str) else 0)
         result.values = _to_array(shape, dtype, bool(fortran), content)
     else:
         raise _UnsafePickle("sets the state of something other than an array")
@@ -238,21 +258,21 @@ def _to_array(shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarray
 def _collect(kind: Callable[[list[Any]], Any]) -> Callable[[_Machine, Any], None]:
     def step(machine: _Machine, _: Any) -> None:
         entries = machine.since_mark()
-        machine.stack.append(kind(entries))
+        machine.push(kind(entries))
 
     return step
 
 
 def _tuple(count: int) -> Callable[[_Machine, Any], None]:
     def step(machine: _Machine, _: Any) -> None:
-        machine.stack.append(tuple(machine.take(count)))
+        machine.push(tuple(machine.take(count)))
 
     return step
 
 
 def _new(kind: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
     def step(machine: _Machine, _: Any) -> None:
-        machine.stack.append(kind())
+        machine.push(kind())
 
     return step
 

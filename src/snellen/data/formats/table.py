@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
@@ -53,7 +55,7 @@ def _table_in(path: Path) -> Path | None:
             return None
         if not any(is_image_name(entry.name) or entry.is_dir() for entry in entries):
             return tables[0]
-        with open(tables[0], encoding="utf-8-sig", errors="replace") as file:
+        with io.TextIOWrapper(open_regular(tables[0]), "utf-8-sig", errors="replace") as file:
             start = [file.readline(1 << 14) for _ in range(20)]
     except OSError:
         return None

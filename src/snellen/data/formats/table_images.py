@@ -14,6 +14,7 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
+from snellen.data.file_index import LinkCheck
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.object_datasets import list_names
 from snellen.data.formats.table_columns import TableProblems, parse_cells
@@ -78,6 +79,7 @@ def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageCol
         DataError: images of these names lie in several subfolders.
     """
     named = next((name for name in names if _are_image_names(table.column(name)[:_TRIED])), None)
+    is_inside = LinkCheck(root)
     for name in names if named is None else [named]:
         cells = [cell.replace("\\", "/") for cell in table.column(name)[:_TRIED]]
         tried = [cell for cell in cells if cell and not _is_outside(PurePosixPath(cell))]
@@ -88,7 +90,7 @@ def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageCol
             (prefix, ending)
             for prefix in (_prefixes(root) if endings else [])
             for ending in endings
-            if 2 * sum(is_file(root / f"{prefix}{cell}{ending}") for cell in tried) > len(tried)
+            if 2 * sum(is_inside.is_file(f"{prefix}{cell}{ending}") for cell in tried) > len(tried)
         ]
         if ("", "") in places or (named is not None and not places):
             return ImageColumn(name)
@@ -108,12 +110,13 @@ def lists_images(root: Path, cells: Sequence[str]) -> bool:
     Only in one subfolder: class folders may hold images of equal names, and a table of numbers beside them.
     """
     inside = [cell for cell in dict.fromkeys(cells) if cell and not _is_outside(PurePosixPath(cell.replace("\\", "/")))]
+    is_inside = LinkCheck(root)
     named = [cell for cell in inside if is_image_name(cell)]
     if named:
-        return any(is_file(root / f"{prefix}{cell}") for prefix in _prefixes(root) for cell in named)
+        return any(is_inside.is_file(f"{prefix}{cell}") for prefix in _prefixes(root) for cell in named)
     endings = _endings(root)
     hits = {
-        prefix: sum(any(is_file(root / f"{prefix}{cell}{ending}") for ending in endings) for cell in inside)
+        prefix: sum(any(is_inside.is_file(f"{prefix}{cell}{ending}") for ending in endings) for cell in inside)
         for prefix in _prefixes(root)
     }
     return max(hits.values()) >= _MIN_HITS and sum(count > 0 for count in hits.values()) == 1
@@ -173,13 +176,13 @@ def image_inputs(
     outside = [k for k, cell in enumerate(cells) if _is_outside(PurePosixPath(cell))]
     if outside:
         problems.cells(name, outside, "{} lies outside the folder of the table", "Put the images into it.")
-    exists: dict[str, bool] = {}
-    missing = [k for k, cell in enumerate(cells) if not exists.setdefault(cell, is_file(root / cell))]
+    exists, is_inside = dict[str, bool](), LinkCheck(root)
+    missing = [k for k, cell in enumerate(cells) if not exists.setdefault(cell, is_inside.is_file(cell))]
     if missing and not outside and not options.quarantine:
         problems.cells(
             name,
             missing,
-            "{} does not exist",
+            "{} does not exist, or is a link that leads out of the folder",
             f"Write names relative to {root}; skip missing files with --quarantine.",
         )
     problems.finish()
@@ -210,13 +213,6 @@ def image_inputs(
 
 def _is_outside(name: PurePosixPath) -> bool:
     return name.is_absolute() or ".." in name.parts
-
-
-def is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, a zero byte
-        return False
 
 
 def _unlisted_files(root: Path, file: Path, listed: set[str]) -> tuple[tuple[Skipped, ...], int]:

@@ -21,6 +21,8 @@ KINDS = ("classes", "labels", "numbers")
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
 MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
 _MISSING_REMEDY = "Fill the target, remove the rows, or give another --target; --impute fills inputs only."
+_MAX_HEADER = 1000  # characters of a header that may have a unit
+_MAX_LABEL_VALUES = 1 << 28  # rows times labels: 1 GiB
 _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
 
@@ -34,7 +36,7 @@ class TargetColumns(NamedTuple):
 
 def split_unit(header: str) -> tuple[str, str]:
     """Split "height [mm]" or "height (mm)" into name and unit; the unit is "" if there is none."""
-    match = _UNIT.match(header)
+    match = _UNIT.match(header) if len(header) <= _MAX_HEADER else None  # quadratic in the length
     return (match[1], match[2] or match[3]) if match else (header, "")
 
 
@@ -144,6 +146,11 @@ def _labels(name: str, text: Sequence[str], problems: TableProblems) -> tuple[Ta
     names = sorted(set().union(*rows))
     if not names:
         problems.column(f"the target {name!r} holds no label in any row", "Give another --target.")
+        return None
+    if len(names) * len(rows) > _MAX_LABEL_VALUES:
+        problems.column(
+            f"the target {name!r} has {len(names):,} labels in {len(rows):,} rows", "Give another --target."
+        )
         return None
     index_of = {label: k for k, label in enumerate(names)}
     truth = torch.zeros(len(rows), len(names))  # (N, K)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import read_bytes
 from snellen.data.formats.number_text import NumberColumn, read_numbers
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -44,6 +46,7 @@ IMAGE_SUFFIXES = (
 _DELIMITERS = (",", ";", "\t")
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _SNIFF_ROWS = 200  # rows used to detect delimiter and header
+_MAX_SPARSITY, _HARMLESS_CELLS = 100, 10_000_000  # cells of JSONL for each value given, and cells of any table
 _SAVE_AS = "Save the table as UTF-8 CSV with a header row."
 
 
@@ -72,8 +75,12 @@ class TableText:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @functools.cached_property
+    def _column_of(self) -> dict[str, Sequence[str]]:
+        return dict(zip(self.names, self.columns, strict=True))
+
     def column(self, name: str) -> Sequence[str]:
-        return self.columns[self.names.index(name)]
+        return self._column_of[name]
 
 
 def read_table(file: Path | TextIO, names: Sequence[str] = ()) -> TableText:
@@ -104,7 +111,7 @@ def read_table(file: Path | TextIO, names: Sequence[str] = ()) -> TableText:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path} cannot be read: {reason}", "Check the path and its permissions.") from error
@@ -269,6 +276,12 @@ def _parse_jsonl(where: str, text: str) -> TableText:
     names = tuple(dict.fromkeys(key for entry in objects for key in entry))
     if not names:
         raise DataError(f"{where} holds only empty objects", "Write one JSON object on each line.")
+    given = sum(map(len, objects))
+    if len(names) * len(objects) > max(_MAX_SPARSITY * given, _HARMLESS_CELLS):
+        raise DataError(
+            f"{where} has {len(names):,} names in {len(objects):,} objects, and only {given:,} values",
+            "Give all objects the same names.",
+        )
     columns = tuple(tuple(entry.get(name, "") for entry in objects) for name in names)
     plain, number_text = _plain_numbers(names, columns, False)
     return TableText(where=where, names=names, columns=plain, lines=lines, number_text=number_text)

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 
 from snellen.core.errors import UsageError, first_line, short_repr
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Boxes
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
@@ -130,7 +131,8 @@ def _parse(path: Path) -> VocAnnotation:
     from defusedxml.ElementTree import parse
 
     try:
-        root_element = parse(path, forbid_dtd=True).getroot()
+        with open_regular(path) as file:
+            root_element = parse(file, forbid_dtd=True).getroot()
     except DefusedXmlException as error:
         raise _InvalidXML("declares entities or a DTD, which are not allowed") from error
     except (ParseError, ValueError, LookupError, RecursionError, OSError) as error:  # LookupError: an unknown encoding

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_text
 from snellen.data.dataset import SPLITS
 from snellen.data.file_index import Listing
 from snellen.data.formats.file_names import in_system_folder, is_image_name
@@ -114,7 +115,7 @@ def _lists(root: Path, listing: Listing, xmls: Mapping[str, str], kind: str) -> 
         if file is None:
             continue
         try:
-            lines = [line.strip() for line in (root / file).read_text("utf-8-sig").splitlines()]
+            lines = [line.strip() for line in read_text(root / file).splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{root / file} cannot be read ({first_line(error)})", "Fix the file.") from error
         for line in filter(None, lines):

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_text
 from snellen.core.spec import Boxes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -169,7 +170,7 @@ def _split_folder(path: str) -> int | None:
 def _listed_images(root: Path, name: str, existing: set[str]) -> list[str]:
     """The images listed in a text file, relative to it or to the root, or to a folder outside, as Darknet writes."""
     try:
-        lines = (root / name).read_text("utf-8-sig").splitlines()
+        lines = read_text(root / name).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{root / name} cannot be read ({first_line(error)})", "Fix the file.") from error
     paths = []

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import open_regular, read_text
 from snellen.data.file_index import Listing
+from snellen.data.formats import plain_yaml
 from snellen.data.formats.file_names import SPLIT_NAMES
 from snellen.data.formats.object_datasets import is_name, list_names
 from snellen.data.formats.yolo_lists import ClassList, class_lists, differing_lists, find_darknet, read_darknet
@@ -18,6 +21,7 @@ _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _CONFIG_KEYS = re.compile(rb"^(names|nc|train)\s*:", re.MULTILINE)
 _ALL_KEYS = (re.compile(rb"^(names|nc)\s*:", re.MULTILINE), re.compile(rb"^(train|val)\s*:", re.MULTILINE))
 _MAX_YAML = 50  # files of other names that are looked at
+_MAX_UNNAMED = 1 << 15  # classes without names
 _FIX = "Fix the file."
 
 
@@ -58,7 +62,7 @@ def _start(file: Path) -> bytes:
     try:
         if not file.is_file():
             return b""
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
             return opened.read(1 << 16).removeprefix(b"\xef\xbb\xbf")
     except OSError:
         return b""
@@ -118,9 +122,9 @@ def _yaml(file: Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text("utf-8-sig"))
+        content = plain_yaml.load(read_text(file))
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
-        # ValueError: not UTF-8, or an impossible date
+        # ValueError: not UTF-8, or too long
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         reason = first_line(error) if mark is None or problem is None else f"line {mark.line + 1}: {problem}"
         raise DataError(f"{file} is not YAML of plain data ({reason})", _FIX) from error
@@ -162,8 +166,12 @@ def _resolve(entry: str, base: Any, file: Path, word: str, listing: Listing) -> 
 def _names(content: Mapping[Any, Any], file: Path) -> dict[int, str] | None:
     names, count = content.get("names"), content.get("nc")
     if names is None:
-        if type(count) is not int or not 0 < count <= 1 << 20:
-            raise DataError(f"{file} has no class names", "Add names: with one for each class.")
+        if type(count) is not int or not 0 < count <= _MAX_UNNAMED:
+            number = "" if count is None else f", and nc: {short_repr(count)}"
+            raise DataError(
+                f"{file} has no class names{number}",
+                f"Add names: with one for each class, or nc: their number, at most {_MAX_UNNAMED:,}.",
+            )
         return {k: str(k) for k in range(count)}
     names_by_index = dict(enumerate(names)) if isinstance(names, list) else names
     pairs = list(names_by_index.items()) if isinstance(names_by_index, dict) else []
@@ -183,7 +191,7 @@ def _names(content: Mapping[Any, Any], file: Path) -> dict[int, str] | None:
 
 
 def _distinct(names: dict[int, str], file: Path) -> dict[int, str]:
-    duplicate = next((name for name in names.values() if list(names.values()).count(name) > 1), None)
+    duplicate = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if duplicate is not None:
         raise DataError(f"{file} has two classes called {short_repr(duplicate)}", "Give each class a unique name.")
     return names

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snellen.core.errors import first_line, short_repr
+from snellen.core.input_files import read_text
 from snellen.data.formats.polygons import Ring
 
 
@@ -31,7 +32,7 @@ def read_lines(path: Path, keypoints: tuple[int, int] | None) -> list[Line]:
         ValueError: a line is invalid; the message gives its number.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise ValueError("is not UTF-8 text") from error
     except OSError as error:

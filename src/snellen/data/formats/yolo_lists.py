@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_text
 from snellen.data.file_index import Listing
 from snellen.data.formats.file_names import in_system_folder
 
@@ -72,7 +73,7 @@ def below_root(entry: str, existing: set[str]) -> str | None:
 
 def _entries(file: Path) -> dict[str, str]:
     try:
-        lines = file.read_text("utf-8-sig").splitlines() if file.stat().st_size < 1 << 16 else []
+        lines = read_text(file).splitlines() if file.stat().st_size < 1 << 16 else []
     except (OSError, UnicodeDecodeError):
         return {}
     pairs = (line.split("=", 1) for line in lines if "=" in line)
@@ -93,7 +94,7 @@ def class_lists(root: Path, listing: Listing) -> list[ClassList]:
     lists = []
     for path in sorted(paths, key=lambda path: (path.count("/"), path)):
         try:
-            lines = (root / path).read_text("utf-8-sig").splitlines()
+            lines = read_text(root / path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{root / path} cannot be read ({first_line(error)})", "Fix the file.") from error
         names = tuple(line.strip() for line in lines)

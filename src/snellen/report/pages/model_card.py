@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 
 from snellen.core.spec import Boxes, Classes, Labels, Numbers
+from snellen.report import tables
 from snellen.report.html_text import clean, format_count, format_number
 from snellen.report.pages.run_summary import RunSummary
 from snellen.report.pages.sections import rerun_command
@@ -99,7 +99,7 @@ def front_matter(summary: RunSummary) -> str:
 
 def escape_markdown(text: str) -> str:
     """Escape Markdown, HTML and table syntax."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", clean(text))
+    return tables.escape_markdown(clean(text))
 
 
 def _output_description(summary: RunSummary) -> str:
