@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from image_makers import class_folders, save, scene
 
 from snellen.core.errors import DataError, SnellenError, suggest_name
+from snellen.core.file_io import read_tensors, write_tensors
 from snellen.core.spec import Preprocessing
 from snellen.core.torch_file import read_state_dict
 from snellen.data import cache, file_index
@@ -306,6 +308,19 @@ def test_weights_of_torch_are_tensors_and_not_compressed(tmp_path: Path) -> None
     for name in ("code.pth", "pipe.pth"):
         with pytest.raises(DataError, match="Cannot read weights"):
             read_state_dict(tmp_path / name)
+
+
+def test_a_header_of_a_million_tensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {f"t{k}": torch.zeros(1) for k in range(1000)}, {"ids": list(range(1_000_000))})
+    assert len(read_tensors(path)[0]) == 1000
+    entries = ",".join(f'"{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for k in range(300_000))
+    path.write_bytes(struct.pack("<Q", len(entries) + 2) + f"{{{entries}}}".encode())
+    with pytest.raises(DataError, match="300,001 objects"):
+        read_tensors(path)
+    path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    with pytest.raises(DataError, match="bytes, more than"):
+        read_tensors(path)
 
 
 # -- caches ------------------------------------------------------------------------------------------------------------
