@@ -239,6 +239,14 @@ def test_sparse_objects_make_no_table_beyond_memory(tmp_path: Path) -> None:
         dataset(str(tmp_path / "t.jsonl"))
 
 
+def test_a_huge_label_makes_no_list_of_classes(tmp_path: Path) -> None:
+    images = struct.pack(">I3I", 0x803, 4, 2, 2) + bytes(16)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(images)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">II4i", 0xC01, 4, 0, 1, 0, (1 << 31) - 1))
+    with pytest.raises(DataError, match="label 2147483647"):
+        dataset(str(tmp_path))
+
+
 # -- compression -------------------------------------------------------------------------------------------------------
 
 
