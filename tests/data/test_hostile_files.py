@@ -27,6 +27,7 @@ from snellen.data.decode.image_decoder import decode, header
 from snellen.data.formats import OpenOptions, arrays, plain_yaml
 from snellen.data.formats.table_targets import split_unit
 from snellen.data.formats.yolo_config import read_config
+from snellen.data.inference_inputs import _glob
 from snellen.data.open_dataset import dataset
 
 OPTIONS = OpenOptions()
@@ -100,6 +101,18 @@ def test_a_link_to_the_root_of_the_file_system_is_not_followed(tmp_path: Path) -
     listing = file_index.walk(tmp_path)
     assert listing.folders == ["", "a", "b"]
     assert [entry.path for entry in listing.skipped] == ["c"]
+
+
+def test_a_glob_follows_no_link_to_a_folder(tmp_path: Path) -> None:
+    class_folders(tmp_path / "data", {"a": 2, "b": 1})
+    (tmp_path / "data" / ".hidden").mkdir()
+    save(tmp_path / "data" / ".hidden" / "x.png", scene(0))
+    (tmp_path / "data" / "link").symlink_to("/")
+    names = {"a/000.png", "a/001.png", "b/000.png"}
+    for pattern in ("**/*.png", "**"):
+        paths = [Path(path) for path in _glob(tmp_path / "data" / pattern)]
+        assert {str(path.relative_to(tmp_path / "data")) for path in paths if path.is_file()} == names
+    assert len(_glob(tmp_path / "data" / "a" / "*.png")) == 2
 
 
 def test_a_table_cannot_name_images_outside_its_folder(tmp_path: Path) -> None:
