@@ -306,8 +306,8 @@ def test_study_prints_means_importance_and_the_best_cell(tmp_path: Path) -> None
     assert re.search(r"4 training runs \(2 cells × 2 seeds\), at most about .* from a short run", result.err)
     assert re.search(r"^[* ] 1 +0\.01 +[\d.]+ ± [\d.]+ % .* 2 of 2$", result.out, re.MULTILINE)
     assert re.search(r"^lr +(?:not distinguishable from chance|\d.* %)", result.out, re.MULTILINE)
-    assert "is the best cell on the validation split." in result.out
-    assert "the runner-up, lr=0.01 (paired over 2 seeds)" in result.out
+    assert "is the best cell on the validation split" in result.out
+    assert "the runner-up, lr=" in result.out
     assert "Its result on the test split, which was evaluated for this cell only: accuracy" in result.out
     lines = run_command([*arguments, "--json"]).lines
     assert [line["label"] for line in lines if "label" in line] == ["seed-0", "seed-1"] * 2

@@ -195,7 +195,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         assert path.read_bytes() == b"old"
         assert [p.name for p in tmp_path.iterdir()] == ["x"]
     with monkeypatch.context() as patch:
-        patch.setattr(file_io.os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(file_io.os, "replace", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             file_io.write_bytes(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["x"]

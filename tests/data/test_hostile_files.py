@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from image_makers import class_folders, save, scene
 
 from snellen.core.errors import DataError, SnellenError, suggest_name
+from snellen.core.file_io import read_tensors, write_tensors
 from snellen.core.spec import Preprocessing
 from snellen.core.torch_file import read_state_dict
 from snellen.data import cache, file_index
@@ -25,6 +27,7 @@ from snellen.data.decode.image_decoder import decode, header
 from snellen.data.formats import OpenOptions, arrays, plain_yaml
 from snellen.data.formats.table_targets import split_unit
 from snellen.data.formats.yolo_config import read_config
+from snellen.data.inference_inputs import _glob
 from snellen.data.open_dataset import dataset
 
 OPTIONS = OpenOptions()
@@ -98,6 +101,18 @@ def test_a_link_to_the_root_of_the_file_system_is_not_followed(tmp_path: Path) -
     listing = file_index.walk(tmp_path)
     assert listing.folders == ["", "a", "b"]
     assert [entry.path for entry in listing.skipped] == ["c"]
+
+
+def test_a_glob_follows_no_link_to_a_folder(tmp_path: Path) -> None:
+    class_folders(tmp_path / "data", {"a": 2, "b": 1})
+    (tmp_path / "data" / ".hidden").mkdir()
+    save(tmp_path / "data" / ".hidden" / "x.png", scene(0))
+    (tmp_path / "data" / "link").symlink_to("/")
+    names = {"a/000.png", "a/001.png", "b/000.png"}
+    for pattern in ("**/*.png", "**"):
+        paths = [Path(path) for path in _glob(tmp_path / "data" / pattern)]
+        assert {str(path.relative_to(tmp_path / "data")) for path in paths if path.is_file()} == names
+    assert len(_glob(tmp_path / "data" / "a" / "*.png")) == 2
 
 
 def test_a_table_cannot_name_images_outside_its_folder(tmp_path: Path) -> None:
@@ -236,6 +251,14 @@ def test_sparse_objects_make_no_table_beyond_memory(tmp_path: Path) -> None:
         dataset(str(tmp_path / "t.jsonl"))
 
 
+def test_a_huge_label_makes_no_list_of_classes(tmp_path: Path) -> None:
+    images = struct.pack(">I3I", 0x803, 4, 2, 2) + bytes(16)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(images)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">II4i", 0xC01, 4, 0, 1, 0, (1 << 31) - 1))
+    with pytest.raises(DataError, match="label 2147483647"):
+        dataset(str(tmp_path))
+
+
 # -- compression -------------------------------------------------------------------------------------------------------
 
 
@@ -305,6 +328,19 @@ def test_weights_of_torch_are_tensors_and_not_compressed(tmp_path: Path) -> None
     for name in ("code.pth", "pipe.pth"):
         with pytest.raises(DataError, match="Cannot read weights"):
             read_state_dict(tmp_path / name)
+
+
+def test_a_header_of_a_million_tensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {f"t{k}": torch.zeros(1) for k in range(1000)}, {"ids": list(range(1_000_000))})
+    assert len(read_tensors(path)[0]) == 1000
+    entries = ",".join(f'"{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for k in range(300_000))
+    path.write_bytes(struct.pack("<Q", len(entries) + 2) + f"{{{entries}}}".encode())
+    with pytest.raises(DataError, match="300,001 objects"):
+        read_tensors(path)
+    path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    with pytest.raises(DataError, match="bytes, more than"):
+        read_tensors(path)
 
 
 # -- caches ------------------------------------------------------------------------------------------------------------

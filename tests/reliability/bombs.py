@@ -350,7 +350,7 @@ def read_limited(case: Case) -> tuple[str, float]:
         read(path)
         result = "read"
     except DataError as error:
-        out_of_memory = "memory" in error.cause and "free" not in error.cause
+        out_of_memory = "bad_alloc" in error.cause or ("memory" in error.cause and "free" not in error.cause)
         result = f"{'OUT OF MEMORY' if out_of_memory else 'refused'}: {error.cause[:200]}"
     except MemoryError:
         result = "OUT OF MEMORY"

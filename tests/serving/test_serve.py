@@ -8,9 +8,11 @@ import json
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -371,3 +373,22 @@ def test_a_client_that_sends_too_much_receives_413(home: Path) -> None:
         responses = [exchange(server, head % len(body) + body) for _ in range(10)]
         assert {response[:12] for response in responses} == {b"HTTP/1.1 413"}
         assert server.request("GET", "/health").status == 200
+
+
+def test_a_strip_that_unpacks_to_gigabytes_takes_no_memory(home: Path) -> None:
+    encoder = zlib.compressobj(1)
+    strip = b"".join([*(encoder.compress(bytes(1 << 24)) for _ in range(64)), encoder.flush()])  # 1 GiB of zeros
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((8, 8, 5), np.uint8), photometric="minisblack", compression="zlib", metadata=None)
+    with tifffile.TiffFile(io.BytesIO(buffer.getvalue())) as tif:
+        tags = tif.pages.first.tags
+        places = [tags[name].valueoffset for name in ("StripOffsets", "StripByteCounts")]
+    content = bytearray(buffer.getvalue())
+    for place, value in zip(places, (len(content), len(strip)), strict=True):
+        struct.pack_into("<I", content, place, value)
+    with serving(home / "digits") as server:
+        before = server.memory()
+        assert server.predict(bytes(content) + strip, "image/tiff").status in (200, 422)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+        assert peak - before < 300 << 20

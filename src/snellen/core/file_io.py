@@ -29,7 +29,7 @@ from snellen.core.input_files import open_regular, read_text
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_MAX_HEADER = 1 << 24  # bytes of the header of a Safetensors file: some 150,000 tensors
+_MAX_HEADER, _MAX_OBJECTS = 100_000_000, 1 << 17  # bytes (of Safetensors itself) and JSON objects of a header
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
@@ -334,8 +334,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def _check_safetensors_header(path: Path) -> None:
-    """Raise ValueError for a header beyond its limit, which takes many times its size in memory when it is parsed."""
+    """Raise ValueError for a header of too many tensors, which takes many times its size when it is parsed."""
     with open_regular(path) as file:
         size = int.from_bytes(file.read(8), "little")
-    if size > _MAX_HEADER:
-        raise ValueError(f"its header has {size:,} bytes, more than {_MAX_HEADER:,}")
+        if size > _MAX_HEADER:
+            raise ValueError(f"its header has {size:,} bytes, more than {_MAX_HEADER:,}")
+        objects = file.read(size).count(b"{")
+    if objects > _MAX_OBJECTS:
+        raise ValueError(f"its header holds {objects:,} objects, more than {_MAX_OBJECTS:,}")

@@ -197,7 +197,7 @@ def _paths(arguments: Iterable[str], problems: dict[str, str], list_folder: Fold
         elif path.exists() or path.is_symlink():
             yield path
         elif glob.has_magic(argument):
-            matches = sorted(glob.glob(str(path), recursive=True))
+            matches = sorted(_glob(path))
             if not matches:
                 raise DataError(
                     f"{argument} matches no file",
@@ -206,6 +206,18 @@ def _paths(arguments: Iterable[str], problems: dict[str, str], list_folder: Fold
             yield from (Path(match) for match in matches if not Path(match).is_dir())
         else:
             raise DataError(f"{argument} does not exist", "Give files, folders, globs, or - for standard input.")
+
+
+def _glob(pattern: Path) -> list[str]:
+    """Paths that match a glob; `**` does not follow links, one of which may lead to the root of the file system."""
+    parts = pattern.parts
+    if "**" not in parts:
+        return glob.glob(str(pattern))
+    start = next(k for k, part in enumerate(parts) if glob.has_magic(part))
+    base, rest = Path(*parts[:start]), [*parts[start:], *(["*"] if parts[-1] == "**" else [])]
+    matches = (path.relative_to(base) for path in base.glob("/".join(rest)))
+    hidden = any(part.startswith(".") for part in rest)
+    return [str(base / path) for path in matches if hidden or not any(part.startswith(".") for part in path.parts)]
 
 
 def _all_images(folder: Path, problems: dict[str, str]) -> Iterator[Path]:

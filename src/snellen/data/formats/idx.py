@@ -25,6 +25,7 @@ from snellen.data.source import ArraySource
 
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _PARTS = (("train", 0), ("t10k", 2), ("test", 2))  # file name -> index in SPLITS
+_MAX_LABEL = 1 << 16  # every number up to the largest is a class
 _PART = 1 << 24  # bytes read at a time
 
 DIGITS = tuple("0123456789")
@@ -106,10 +107,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     y = np.concatenate(labels)
     fashion = "fashion" in str(path).lower()
     names = FASHION if fashion else DIGITS
+    if not len(x):
+        raise DataError(f"{path} holds no image", "Download the files again.")
+    if not 0 <= y.min() <= y.max() <= _MAX_LABEL:
+        bad = y.min() if y.min() < 0 else y.max()
+        raise DataError(f"{path} has the label {bad}", f"Labels are 0 and up, at most {_MAX_LABEL:,}.")
     if len(names) <= y.max():
         names = tuple(str(k) for k in range(int(y.max()) + 1))
-    if y.min() < 0:
-        raise DataError(f"{path} has the negative label {y.min()}", "Labels are 0 and up.")
     splits = np.concatenate(split_indices)
     return RawDataset(
         source=ArraySource(torch.from_numpy(np.ascontiguousarray(x[:, None])), "image"),
