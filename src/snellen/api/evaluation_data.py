@@ -39,6 +39,17 @@ def with_splits_of_run(
     return data, None
 
 
+def check_splits(data: Dataset[Labelled]) -> None:
+    """Raise DataError if a split has no sample: nothing could be trained, selected or tested."""
+    empty = [name for name, size in data.spec.sizes.items() if not size]
+    if empty:
+        count = len(data.source)
+        raise DataError(
+            f"{data.spec.name} has {count:,} samples, of which none is in the {' or the '.join(empty)} split",
+            "Add samples, or give a split of your own: folders train, val and test, or a column split in a table.",
+        )
+
+
 def what_is_left(
     folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
 ) -> Dataset[Labelled]:

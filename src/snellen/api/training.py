@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snellen.api.evaluation_data import is_generated, with_splits_of_run
+from snellen.api.evaluation_data import check_splits, is_generated, with_splits_of_run
 from snellen.api.lookup import (
     AnyLearner,
     find_learner,
@@ -110,6 +110,7 @@ def prepare(
             if other.in_default_ladder and not unsupported_reason(other, data.spec)
         )
         raise UsageError(f"{learner.name} {reason}", f"Use another model: {others}.")
+    check_splits(data)
     resolved, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
     learner.check_requirements(resolved, data.spec)
     meta_model = build_on_meta(learner, resolved, data.spec, seed)

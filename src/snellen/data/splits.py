@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -56,6 +56,12 @@ def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int
             "Omit --folds, or put all samples into one split.",
         )
     parts = _assign_groups(raw, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, fill=False)
+    empty = [k for k, part in parts.items() if not len(part)]
+    if empty:
+        raise UsageError(
+            f"Cannot make {folds} folds: {len(empty)} of them would be empty, as groups and duplicates stay together",
+            f"Use --folds between 2 and {folds - len(empty)}, or add samples.",
+        )
     rest = torch.cat([part for k, part in parts.items() if k != f"{fold}"]).sort().values
     fraction = min(HELD_OUT_FRACTION, MAX_HELD_OUT / max(len(rest), 1))
     splits = _assign_groups(raw, rest, {"train": 1 - fraction, "val": fraction}, key(seed, "val", fold))
@@ -93,5 +99,27 @@ def _assign_groups(
         for part in range(1, len(names) if fill else 0):
             if not (split_of_group[members] == part).any() and len(members) > part:
                 split_of_group[members[-part]] = part
+    if fill and any(not (split_of_group == part).any() for part in range(len(names))):
+        _hold_out_one_per_class(split_of_group, group_class, rank, [fractions[name] for name in names])
     split_of_sample = split_of_group[inverse]
     return {name: ids[split_of_sample == part] for part, name in enumerate(names)}
+
+
+def _hold_out_one_per_class(
+    split_of_group: Tensor, group_class: Tensor, rank: Tensor, fractions: Sequence[float]
+) -> None:
+    """Assign the groups of tiny classes in place: the first split keeps at least one of each class.
+
+    Splits of each class by itself would leave one of them empty, for example of 60 classes of two samples.
+    """
+    order = torch.argsort(rank, stable=True).tolist()
+    last = {int(group_class[group]): group for group in order}
+    counts = torch.bincount(group_class)
+    held_out = [group for group in order if last[int(group_class[group])] == group and counts[group_class[group]] > 1]
+    split_of_group[:] = 0
+    start = 0
+    for part in range(1, len(fractions)):
+        left = len(held_out) - start - (len(fractions) - 1 - part)  # one for each split after this one
+        take = max(min(round(fractions[part] * len(split_of_group)), left), min(1, left))
+        split_of_group[held_out[start : start + take]] = part
+        start += take

@@ -21,6 +21,8 @@ from snellen.data.check.duplicates import (
     connected_groups,
     find_array_duplicates,
     find_file_duplicates,
+    find_row_duplicates,
+    find_stored_duplicates,
 )
 from snellen.data.check.findings import (
     DEFERRED,
@@ -41,6 +43,7 @@ from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
+from snellen.data.formats.array_files import Hdf5Source
 from snellen.data.source import ArraySource, BadSamples, Skipped
 
 MAX_COMPARED = 200_000  # images; comparing more takes longer than training
@@ -63,13 +66,8 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
     raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
-    if raw.inputs and next(iter(raw.inputs.values())).modality != "image":
-        return dataclasses.replace(
-            raw,
-            findings=(*raw.findings, *split_group_findings(raw), *imbalance_findings(raw), *few_samples_findings(raw)),
-        )
     check_nodata(raw.source)
-    copies = _find_duplicates(raw.source, options.full)
+    copies = Duplicates([], [], {}, True) if raw.same_samples else _find_duplicates(raw.source, options.full)
     unreadable = _unreadable_samples(raw.source, copies)
     bad = {**raw.bad_samples, **unreadable}
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
@@ -132,6 +130,7 @@ def run_deferred_checks(data: Dataset[Labelled]) -> list[Finding]:
 
 
 _ONE_LABEL = "Keep one label, or skip the images with --quarantine."
+_ONE_LABEL_OF_ROWS = "Keep one label, or remove them."
 _REPAIR = "Repair or remove them, or skip them with --quarantine."
 
 
@@ -139,8 +138,10 @@ def _find_duplicates(source: object, full: bool) -> Duplicates:
     if isinstance(source, ImageFiles):
         return find_file_duplicates(source, full)
     if isinstance(source, ArraySource):
-        return find_array_duplicates(source, full)
-    return Duplicates([], [], {}, True)
+        return (find_array_duplicates if source.values.ndim == 4 else find_row_duplicates)(source, full)
+    if isinstance(source, Hdf5Source):
+        return find_stored_duplicates(source, full)
+    return Duplicates([], [], {}, True)  # frames of flow overlap by design; rendered images are distinct
 
 
 def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped]:
@@ -186,7 +187,7 @@ def _conflicting_labels(raw: RawDataset, exact: Sequence[Pair]) -> tuple[list[in
     return ids, [
         Finding(
             kind="two-labels",
-            remedy=_ONE_LABEL,
+            remedy=_ONE_LABEL if isinstance(raw.source, ImageFiles) else _ONE_LABEL_OF_ROWS,
             message=f"Exact duplicates with conflicting labels ({len(conflicting)}): "
             f"{first}{and_more(len(conflicting))}",
             severity=severity,

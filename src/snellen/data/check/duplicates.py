@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from snellen.core.spec import Preprocessing
 from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads
 from snellen.data.file_index import FileIndex
+from snellen.data.formats.array_files import Hdf5Source
 from snellen.data.source import ArraySource, apply_preprocessing
 
 SIDE = 16  # of a thumbnail, pixels
@@ -86,6 +88,38 @@ def find_array_duplicates(source: ArraySource, full: bool = False) -> Duplicates
     thumbs = torch.cat([_to_thumbnails(part) for part in torch.split(values, 1024)])
     sizes = np.tile(np.array(values.shape[2:]), (len(values), 1))
     return Duplicates(exact, near_duplicates(thumbs, sizes, {b for _, b in exact}), {}, True)
+
+
+def find_row_duplicates(source: ArraySource, full: bool = False) -> Duplicates:
+    """Find equal rows (N, D) of numbers, unless they coincide by chance: then they are no copies.
+
+    Rows of few whole numbers and categories coincide often. The columns are taken as independent: M rows are possible,
+    and N²/(2M) pairs are expected. Ten times as many are copies. Fractions count as distinct.
+    """
+    values = source.values
+    if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
+        return Duplicates([], [], {}, False, f"duplicates among {len(values):,} rows in memory")
+    exact = exact_row_duplicates(values)
+    if not exact or bool((values != values.round()).any()):
+        return Duplicates(exact, [], {}, True)
+    columns = values.flatten(1).double().numpy()
+    log_possible = sum(math.log(len(np.unique(column))) for column in columns.T)
+    groups = np.bincount(connected_groups(len(values), exact))
+    pairs = float((groups * (groups - 1) / 2).sum())
+    by_chance = math.log(pairs) < 2 * math.log(len(values)) - math.log(2) - log_possible + math.log(10)
+    return Duplicates([] if by_chance else exact, [], {}, True)
+
+
+def find_stored_duplicates(source: Hdf5Source, full: bool = False) -> Duplicates:
+    """Find equal samples in a file from which they are read on demand."""
+    size = source.path.stat().st_size
+    if not full and size > MAX_BYTES_ON_OPENING:
+        return Duplicates([], [], {}, False, f"duplicates among {len(source):,} samples of {source.path.name}")
+    blocks = (np.arange(start, min(start + 256, len(source))) for start in range(0, len(source), 256))
+    rows = (row for ids in blocks for row in source.read(ids, Preprocessing()).contiguous().flatten(1).numpy())
+    return Duplicates(
+        _equal_pairs(enumerate(hashlib.blake2b(row, digest_size=16).digest() for row in rows)), [], {}, True
+    )
 
 
 def exact_row_duplicates(values: Tensor) -> list[Pair]:

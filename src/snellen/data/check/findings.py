@@ -23,14 +23,18 @@ from snellen.data.splits import make_splits
 MAX_NAMES = 5  # names in a message; all are in `Finding.where`
 MIN_CLASS_RATIO = 0.2  # smaller classes, relative to the largest, are reported
 MIN_SAMPLES, MIN_TEST_SAMPLES_PER_CLASS = 1000, 20  # fewer are reported
+MAX_REPEATED = 0.1  # fraction of samples that repeat another; more are a warning
 DEFERRED = "Not checked yet: "
-_FOLDS = "Use --folds 5 to test on every sample once."
+_FOLDS = 5
 _RANGE_SAMPLE_SIZE = 64  # images of more than 8 bits that are read for their range
 
 
 def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
     """Exact and near copies, near copies with two labels, and leakage between given splits."""
     findings = []
+    remedy = "They stay in one split; remove them if they should not count twice."
+    if raw.given_splits is not None:  # and may be in two of them, which is leakage, a finding of its own
+        remedy = "Given splits are kept; remove them if they should not count twice."
     for kind, word, pairs in (
         ("copies", "Exact duplicates", copies.exact),
         ("near-copies", "Near-duplicates", copies.near),
@@ -40,8 +44,8 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
                 Finding(
                     kind=kind,
                     message=f"{word} ({len(pairs)}): {describe_pairs(raw, pairs)}",
-                    remedy="They stay in one split; remove them if they should not count twice.",
-                    severity="note" if kind == "copies" else "warning",
+                    remedy=remedy,
+                    severity="note" if kind == "copies" and len(pairs) <= MAX_REPEATED * len(raw.source) else "warning",
                     where=tuple(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in pairs),
                     count=len(pairs),
                 )
@@ -287,8 +291,11 @@ def few_samples_findings(raw: RawDataset) -> list[Finding]:
     """Too few samples for a precise test: width of the confidence interval, and advice to use folds."""
     if raw.same_samples or (raw.truth is None and raw.annotations is None):
         return []
-    has_given_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())  # folds would ignore these
-    remedy = "Add samples for a more precise test." if has_given_splits else _FOLDS
+    has_given_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())
+    too_few_for_folds = len(raw.source) < 2 * _FOLDS
+    remedy = f"Use --folds {_FOLDS} to test on every sample once."
+    if has_given_splits or too_few_for_folds:  # folds would ignore given splits
+        remedy = "Add samples for a more precise test."
     if not isinstance(raw.target, Classes) or raw.truth is None:
         message = f"{len(raw.source)} samples, {len(make_splits(raw)['test'])} of them in the test split"
         too_few = len(raw.source) < MIN_SAMPLES
@@ -305,6 +312,9 @@ def few_samples_findings(raw: RawDataset) -> list[Finding]:
     rarest = int(class_counts.argmin())
     if len(raw.source) >= MIN_SAMPLES and int(class_counts[rarest]) >= MIN_TEST_SAMPLES_PER_CLASS:
         return []
+    if not len(test):
+        message = f"{len(raw.source)} samples are too few for a test split: it is empty"
+        return [Finding(kind="few-samples", message=message, remedy="Add samples or give a test split.")]
     half = _half_width(test)
     return [
         Finding(
