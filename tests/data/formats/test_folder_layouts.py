@@ -309,11 +309,11 @@ def test_coco_keys_in_any_order_and_encoding(tmp_path: Path, encoding: str, keys
     assert dataset(tmp_path / "annotations/cells_train.json").recognised_as.startswith("COCO (annotations/cells_train")
 
 
-def refused_labelme(root: Path) -> None:
+def refused_json(root: Path) -> None:
     for b in "12":
         for k in range(3):
             image(root / f"b{b}/{k}.png")
-            write(root / f"b{b}/{k}.json", json.dumps({"version": "5", "shapes": [{"label": "a", "points": [[1, 2]]}]}))
+            write(root / f"b{b}/{k}.json", json.dumps({"regions": [{"label": "a", "points": [[1, 2]]}]}))
 
 
 def refused_supervisely(root: Path) -> None:
@@ -346,7 +346,7 @@ def refused_fewer_masks(root: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "cause", "remedy"),
     [
-        (refused_labelme, "6 files of objects lie beside the images (b1/0.json)", "COCO"),
+        (refused_json, "6 files of objects lie beside the images (b1/0.json)", "COCO"),
         (refused_supervisely, "6 files of objects lie there (b1/ann/10.png.json)", "COCO"),
         (refused_coco_batches, "the COCO file b1/result.json", "b1/result.json"),
         (
