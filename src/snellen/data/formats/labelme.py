@@ -184,20 +184,20 @@ def _table(
     sizes: list[tuple[int, int]],
     problems: list[AnnotationProblem],
 ) -> ObjectTable:
-    everything = [one for of_image in objects for one in of_image]
+    flat = [one for of_image in objects for one in of_image]
     image_index = np.repeat(np.arange(len(objects)), [len(of_image) for of_image in objects])
-    masks = EncodedMasks([one.rings for one in everything])
+    masks = EncodedMasks([one.rings for one in flat])
     place = {name: k for k, name in enumerate(names)}
     return ObjectTable(
         image_index=image_index,
         boxes=masks.bounds(),
-        labels=np.array([place[one.label] for one in everything], np.int64),
-        crowd=np.zeros(len(everything), bool),
-        ignored=np.zeros(len(everything), bool),
-        areas=np.full(len(everything), np.nan),
+        labels=np.array([place[one.label] for one in flat], np.int64),
+        crowd=np.zeros(len(flat), bool),
+        ignored=np.zeros(len(flat), bool),
+        areas=np.full(len(flat), np.nan),
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
-        describe=lambda k: f"{files[image_index[k]]} shape {everything[k].number}",
-        masks=masks if everything else None,
+        describe=lambda k: f"{files[image_index[k]]} shape {flat[k].number}",
+        masks=masks if flat else None,
         problems=problems,
     )
 
