@@ -6,6 +6,7 @@ python bench/table.py
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ ORDER = (
     "skips",
     "roi_align",
     "compare_calibration",
+    "coverage",
+    "false_positives",
 )
 
 HEAD = """# Benchmarks
@@ -55,6 +58,8 @@ def page() -> str:
             "compare_calibration": calibration_section,
             "skips": skips_section,
             "roi_align": roi_align_section,
+            "coverage": coverage_section,
+            "false_positives": false_positives_section,
         }
         make_section = special.get(name, section)
         parts.append(make_section(results[name]))
@@ -246,6 +251,64 @@ def calibration_section(result: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def coverage_section(result: Mapping[str, Any]) -> str:
+    """All intervals; of balanced accuracy the range over classes, samples and recalls, beside Clopper and Pearson's."""
+    lines = head(result, "rounds")
+    grid = [row for row in result["rows"] if "clopper_pearson" in row]
+    lines += [
+        "Balanced accuracy, classes of equal recall: the lowest and the mean coverage over recalls of 0.3, 0.5, 0.7, "
+        "0.9, 0.95 and 0.99, and the mean width against that of Clopper and Pearson's exact interval of the pooled "
+        "fraction.",
+        "",
+        "| classes | samples per class | lowest | mean | Clopper–Pearson, lowest | mean | width ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in grid:
+        groups.setdefault(tuple(part.split(" = ")[1] for part in row["case"].split(", ")[:2]), []).append(row)
+    for (classes, count), rows in groups.items():
+        coverage, exact = ([row[key] for row in rows] for key in ("coverage", "clopper_pearson"))
+        ratio = statistics.fmean(row["width"] / row["clopper_pearson_width"] for row in rows)
+        lines.append(
+            f"| {classes} | {count} | {min(coverage):.1%} | {statistics.fmean(coverage):.1%} | {min(exact):.1%} | "
+            f"{statistics.fmean(exact):.1%} | {ratio:.2f} |"
+        )
+    coverage = [row["coverage"] for row in grid]
+    lines += [
+        "",
+        f"Over all {len(grid)} cells: lowest {min(coverage):.1%}, mean {statistics.fmean(coverage):.1%}.",
+        "",
+        "| interval | case | coverage | width |",
+        "|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        if "clopper_pearson" in row:
+            continue
+        figures = ("no interval", "") if row["coverage"] is None else (f"{row['coverage']:.1%}", f"{row['width']:.3g}")
+        lines.append(f"| {row['metric']} | {row['case']} | {' | '.join(figures)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Accuracy is exact, all else simulated. Below 30 samples or images, the intervals of RMSE, R2, macro F1, "
+            "average precision and COCO AP hold the value in 83 to 93 %: reports say so. Wilson's interval of accuracy "
+            "dips to 90 % for few samples and accuracies near 100 %.",
+            "",
+        ]
+    )
+
+
+def false_positives_section(result: Mapping[str, Any]) -> str:
+    lines = head(result, "rounds")
+    lines += ["| verdict | equal models | false positives | at most | rounds |", "|---|---|---|---|---|"]
+    for row in result["rows"]:
+        missed = " **missed**" if row["reached"] is False else ""
+        at_most = "for comparison" if row["reached"] is None else f"{row['at_most']:.1%}{missed}"
+        bias = f", bias {100 * row['bias']:+.1f} points" if "bias" in row else ""
+        lines.append(f"| {row['verdict']} | {row['case']}{bias} | {row['rate']:.1%} | {at_most} | {row['rounds']:,} |")
+    return "\n".join([*lines, "", '"At most" is 5 % plus two standard errors of this fraction.', ""])
 
 
 def accuracy_text(row: Mapping[str, Any]) -> str:

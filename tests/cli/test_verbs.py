@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import csv
 import io
@@ -17,7 +18,8 @@ import pytest
 from command import run_command, write_images, write_two_classes
 
 from snellen.cli import terminal
-from snellen.cli.main import VERBS
+from snellen.cli.main import VERBS, main
+from snellen.cli.options import run_options
 
 ANSI = "\x1b"
 
@@ -336,3 +338,15 @@ def test_a_fixed_setting_of_several_numbers_is_one_value() -> None:
         "milestones": "3+5",
         "model": ["mlp"],
     }
+
+
+def test_compute_options_reach_the_run_options() -> None:
+    args = argparse.Namespace(device="cpu", threads=1, save_every=7.5, other=0)
+    options = run_options(args)
+    assert (options.device, options.threads, options.save_every) == ("cpu", 1, 7.5)
+
+
+def test_keys_of_data_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs read these keys; CHANGELOG names every change of them."""
+    assert main(["data", "moons", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"taken_for", "spec", "files", "findings"}

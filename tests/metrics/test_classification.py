@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from raw_datasets import seeded
+from scipy import stats
 from sklearn import metrics as oracle
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from snellen.metrics.classification import (
     confusion_matrix,
     f1_macro,
     log_loss,
+    resampled_average_precision,
     roc_auc,
     top_k_accuracy,
 )
@@ -88,6 +90,51 @@ def test_average_precision_equals_scikit_learns_and_ignores_labels_without_posit
     assert metric.high is not None
     assert metric.low < metric.value < metric.high
     assert average_precision(score, torch.zeros(40, 4)).value is None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_average_precision_of_tied_scores_equals_scikit_learns_in_any_order_and_for_resamples(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    score = torch.from_numpy(rng.integers(0, 4, (40, 3)) / 4)
+    truth = torch.from_numpy((rng.random((40, 3)) < 0.4).astype(np.float64))
+    rows = torch.from_numpy(rng.integers(0, 40, (5, 40)))
+    values = resampled_average_precision(score, truth)(torch.cat([torch.arange(40)[None], rows]))
+    expected = [
+        np.mean([oracle.average_precision_score(truth[r, k], score[r, k]) for k in range(3) if truth[r, k].any()])
+        for r in (slice(None), *rows)
+    ]
+    assert values.tolist() == pytest.approx(expected, abs=1e-9)
+    order = torch.from_numpy(rng.permutation(40))
+    assert average_precision(score[order], truth[order]).value == pytest.approx(expected[0], abs=1e-9)
+
+
+def test_average_precision_of_constant_scores_is_the_fraction_of_positives() -> None:
+    truth = torch.zeros(20, 1)
+    truth[:6] = 1
+    metric = average_precision(torch.zeros(20, 1), truth)
+    assert metric.value == pytest.approx(0.3)
+    assert metric.low is not None
+    assert metric.high is not None
+    assert metric.low < 0.3 < metric.high
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_calibration_error_equals_that_of_binned_statistics(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probability, correct = rng.random(200), rng.random(200) < 0.6
+    bins = int(rng.integers(5, 20))
+    edges = np.linspace(0, 1, bins + 1)
+    gap, *_ = stats.binned_statistic(probability, probability - correct, "sum", edges)
+    rows, error = calibration(torch.from_numpy(probability), torch.from_numpy(correct), bins)
+    assert error == pytest.approx(np.abs(gap).sum() / 200)
+    assert [count for *_, count in rows] == [n for n in np.histogram(probability, edges)[0] if n]
+
+
+@pytest.mark.parametrize(("probability", "bin_"), [(0.0, 0), (0.05, 0), (0.0999, 0), (0.1, 1), (0.95, 9), (1.0, 9)])
+def test_a_bin_holds_its_lower_edge_and_the_last_also_its_upper_one(probability: float, bin_: int) -> None:
+    """A second sample in the middle of the expected bin shares its row."""
+    rows, _ = calibration(torch.tensor([probability, (bin_ + 0.5) / 10]).double(), torch.ones(2).bool(), bins=10)
+    assert [count for *_, count in rows] == [2]
 
 
 def test_calibration_error_by_hand() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
-from snellen.metrics.significance import EXACT_BELOW, holm, mcnemar, permutation_test
+from snellen.metrics.significance import EXACT_BELOW, holm, mcnemar, paired_t_test, permutation_test
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 9), (10, 10), (5, 19), (0, 24)])
@@ -45,6 +46,34 @@ def test_the_permutation_test_agrees_with_all_permutations() -> None:
 def test_the_p_value_of_a_permutation_test_is_never_zero() -> None:
     gains = torch.ones(60, dtype=torch.float64)
     assert permutation_test(lambda swap: (gains * (1 - 2 * swap)).mean(1), 60, 999) == pytest.approx(1 / 1000)
+
+
+def test_a_permutation_test_draws_more_only_where_few_draws_reach_the_difference() -> None:
+    """Of 30 gains all positive, the exact p-value is 2⁻²⁹; of gains of both signs the first draws suffice."""
+    drawn = []
+
+    def difference(gains: Tensor) -> Callable[[Tensor], Tensor]:
+        drawn.append(0)
+
+        def value(swap: Tensor) -> Tensor:
+            drawn[-1] += len(swap)
+            return (gains * (1 - 2 * swap)).mean(1)
+
+        return value
+
+    positive = torch.ones(30, dtype=torch.float64)
+    assert permutation_test(difference(positive), 30, 2000, 42_000) == pytest.approx(1 / 42_001)
+    mixed = torch.tensor([1.0, -1.0] * 15, dtype=torch.float64)
+    assert permutation_test(difference(mixed), 30, 2000, 42_000) == 1.0
+    assert drawn == [42_001, 2001]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_paired_t_test_equals_scipys(seed: int) -> None:
+    first, second = torch.rand(2, 40, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert paired_t_test(first, second) == pytest.approx(stats.ttest_rel(first, second).pvalue, rel=1e-9)
+    assert paired_t_test(first, first) == 1.0
+    assert paired_t_test(first[:1], second[:1]) == 1.0
 
 
 def test_holm_follows_its_definition() -> None:

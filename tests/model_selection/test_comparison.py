@@ -22,9 +22,11 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Labels, Numbers, Spec, Target
-from snellen.model_selection.comparison import RunPredictions, compare, compare_predictions
+from snellen.metrics.intervals import expanded_percentiles
+from snellen.model_selection.comparison import RunPredictions, compare, compare_predictions, with_corrected_p
 from snellen.tasks import TASKS
 
+comparison_module = importlib.import_module("snellen.model_selection.comparison")
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 QUICK = RunOptions(device="cpu", threads=1, report=False)
 
@@ -65,7 +67,15 @@ def test_the_interval_is_the_paired_bootstrap_of_scipy() -> None:
     second = 1.3 * first + 0.3 * torch.randn(400, generator=drawn, dtype=torch.float64)
     (pair,) = compare_predictions(regressors([first, second])).pairs
     gains = (second.abs() - first.abs()).numpy()
-    oracle = stats.bootstrap((gains,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0))
+    level = expanded_percentiles(400)[1] - expanded_percentiles(400)[0]
+    oracle = stats.bootstrap(
+        (gains,),
+        np.mean,
+        method="percentile",
+        confidence_level=level,
+        n_resamples=20_000,
+        rng=np.random.default_rng(0),
+    )
     assert pair.difference.value == pytest.approx(gains.mean())
     # A quantile q of R draws has the standard deviation √(q(1 − q)/R) / density: 0.06 of theirs for 2000 draws.
     error = 3 * (0.025 * 0.975 * (1 / 2000 + 1 / 20_000)) ** 0.5 / stats.norm.pdf(1.96) * oracle.standard_error
@@ -162,6 +172,65 @@ def test_several_labels_and_several_numbers_are_compared_by_their_headlines() ->
     assert comparison.pairs[0].better
 
 
+@pytest.mark.parametrize(
+    ("p", "low", "better"),
+    [(0.049, 0.1, True), (0.051, 0.1, False), (0.001, -0.1, False), (0.001, 0.0, False), (0.001, None, False)],
+)
+def test_better_requires_both_a_significant_test_and_an_interval_above_zero(
+    p: float, low: float | None, better: bool
+) -> None:
+    right = torch.rand(100, generator=seeded()) < 0.5
+    (pair,) = compare_predictions(classifiers([right, ~right])).pairs
+    pair = dataclasses.replace(pair, difference=dataclasses.replace(pair.difference, low=low))
+    assert with_corrected_p(pair, p).better is better
+    assert with_corrected_p(pair, p).corrected == p
+
+
+def test_a_significant_test_whose_interval_holds_zero_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And an interval above zero without a significant test is none either."""
+    gains = 0.4 + torch.randn(100, generator=seeded(), dtype=torch.float64).abs()
+    runs = regressors([torch.zeros(100, dtype=torch.float64), gains])
+    assert compare_predictions(runs).pairs[0].better
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison_module, "permutation_test", lambda *a, **k: 0.2)
+        assert not compare_predictions(runs).pairs[0].better
+    with monkeypatch.context() as patch:
+        patch.setattr("snellen.metrics.intervals.bootstrap", lambda *a, **k: (-1.0, 1.0))
+        assert compare_predictions(runs).pairs[0].corrected < 0.01
+        assert not compare_predictions(runs).pairs[0].better
+
+
+def test_fifteen_runs_can_be_told_apart_by_the_permutation_test() -> None:
+    """The smallest p-value of 2,000 draws times 105 pairs is 0.052."""
+    drawn = seeded(7)
+    runs = [0.2 * (k + 1) + 0.05 * torch.rand(40, generator=drawn, dtype=torch.float64) for k in range(15)]
+    comparison = compare_predictions(regressors(runs))
+    assert len(comparison.pairs) == 105
+    assert all(pair.better for pair in comparison.pairs)
+
+
+def test_a_difference_over_fewer_than_five_samples_has_no_interval_and_no_verdict() -> None:
+    (pair,) = compare_predictions(regressors([torch.full((4,), e, dtype=torch.float64) for e in (0.1, 3.0)])).pairs
+    assert (pair.difference.low, pair.better) == (None, False)
+    assert str(pair.difference) == "2.9 mm (no interval: fewer than 5 samples)"
+
+
+def test_tied_scores_of_several_labels_have_the_difference_of_the_headlines_in_any_order() -> None:
+    drawn = seeded(8)
+    truth = (torch.rand(100, 3, generator=drawn) < 0.4).float()
+    noisy = truth + torch.randn(100, 3, generator=drawn)
+    order = truth.sum(1).argsort()  # an order that ties could profit from
+    predictions = [
+        {"scores": s[order], "truth": truth[order], "ids": torch.arange(100), "probabilistic": torch.tensor(True)}
+        for s in (noisy, torch.zeros(100, 3))
+    ]
+    labels_ = Labels(names=("a", "b", "c"), counts=(40, 40, 40))
+    comparison = compare_predictions(make_predictions("classify", labels_, predictions))
+    first, second = (run.headline.value for run in comparison.runs)
+    assert second == pytest.approx(float(truth.mean(0).mean()))
+    assert comparison.pairs[0].difference.value == pytest.approx(100 * (first - second))
+
+
 def test_an_undefined_headline_metric_is_an_error() -> None:
     flat = torch.ones(20, 2, dtype=torch.float64)
     predictions = [{"said": flat + k, "truth": flat, "ids": torch.arange(20)} for k in range(2)]
@@ -190,15 +259,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs on moons, one of them without test predictions, and runs on other data."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs")
-    for name, data, model, seed in (
-        ("softmax", "moons", "softmax", 0),
-        ("baseline", "moons", "baseline", 0),
-        ("seed1", "moons", "softmax", 1),
-        ("rings", "rings", "softmax", 0),
-        ("sine", "sine", "baseline", 0),
+    for name, data, model, seed, split_seed in (
+        ("softmax", "moons", "softmax", 0, 0),
+        ("baseline", "moons", "baseline", 0, 0),
+        ("again", "moons", "softmax", 1, 0),
+        ("seed1", "moons", "softmax", 0, 1),
+        ("rings", "rings", "softmax", 0, 0),
+        ("sine", "sine", "baseline", 0, 0),
     ):
         more = {"epochs": 2, "lr": 0.1} if model == "softmax" else {}
-        snellen.train(data, model, seed=seed, out=folder / name, options=QUICK, **more)
+        snellen.train(data, model, seed=seed, split_seed=split_seed, out=folder / name, options=QUICK, **more)
     snellen.train(
         "moons", "softmax", epochs=1, out=folder / "closed", options=dataclasses.replace(QUICK, evaluate_test=False)
     )
@@ -212,6 +282,14 @@ def test_runs_are_compared_by_stored_predictions_and_nothing_is_written(runs: Pa
     assert comparison.pairs[0].better
     assert comparison.runs[0].headline == snellen.load(runs / "softmax").metrics["accuracy"]
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
+def test_trainings_with_two_seeds_are_compared_on_one_test_split(runs: Path) -> None:
+    comparison = snellen.compare(runs / "softmax", runs / "again")
+    first, second = (snellen.load(runs / name) for name in ("softmax", "again"))
+    assert torch.equal(first.predictions("test")["ids"], second.predictions("test")["ids"])
+    assert not torch.equal(first.predictions("test")["scores"], second.predictions("test")["scores"])
+    assert comparison.samples == 150
 
 
 @pytest.mark.parametrize(

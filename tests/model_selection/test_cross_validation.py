@@ -18,19 +18,30 @@ from snellen.core.record import read_record
 from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
 from snellen.data.synthetic.toys import digits
-from snellen.model_selection.cross_validation import cross_validate, mean_over_folds
+from snellen.model_selection.cross_validation import cross_validate, mean_over_folds, mean_with_interval
 from snellen.tasks.classify.from_module import learner as from_module
 
 QUICK = {"epochs": 1, "lr": 0.01}
 
 
-def test_the_mean_has_the_interval_of_student_s_t() -> None:
+def test_the_interval_over_folds_is_students_t_with_the_correction_of_nadeau_and_bengio() -> None:
+    """Variance of the mean: (1 / k + n_test / n_train) s², with n_test / n_train = 1 / (k − 1)."""
     values = [0.81, 0.86, 0.79, 0.9, 0.84]
     mean = mean_over_folds([Metric(value=value, percent=True, over="samples") for value in values])
-    low, high = stats.t.interval(0.95, 4, loc=statistics.fmean(values), scale=stats.sem(values))
+    scale = statistics.stdev(values) * (1 / 5 + 1 / 4) ** 0.5
+    low, high = stats.t.interval(0.95, 4, loc=statistics.fmean(values), scale=scale)
     assert mean.low == pytest.approx(low)
     assert mean.high == pytest.approx(high)
     assert (mean.value, mean.over) == (pytest.approx(statistics.fmean(values)), "folds")
+
+
+def test_the_interval_over_seeds_is_students_t_and_that_of_samples_where_no_seed_varies_the_value() -> None:
+    values = [0.81, 0.86, 0.79]
+    mean = mean_with_interval([Metric(value=value) for value in values], "seeds")
+    low, high = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
+    assert (mean.low, mean.high) == (pytest.approx(low), pytest.approx(high))
+    same = Metric(value=0.9777, low=0.95, high=0.99, over="samples", percent=True)
+    assert mean_with_interval([same] * 3, "seeds") == same
 
 
 def test_a_fold_with_an_undefined_metric_leaves_the_mean_undefined() -> None:
@@ -61,11 +72,12 @@ def test_finished_folds_are_not_trained_again_and_different_settings_are_an_erro
 
 
 def test_folds_accept_a_module_and_a_seed(tmp_path: Path) -> None:
-    data = dataset("moons", seed=4)
+    data = dataset("moons")
     result = cross_validate(
         data,
         from_module(torch.nn.Linear(2, 2)),
         2,
+        seed=4,
         out=tmp_path,
         settings={"epochs": 1},
         options=RunOptions(device="cpu"),
@@ -91,6 +103,6 @@ def test_the_command_line_prints_each_fold_and_the_mean(tmp_path: Path, capsys: 
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "fold-2" in out
-    assert "± 95 % over 2 folds" in out
+    assert "± 95 % over 2 folds, corrected for shared training samples (Nadeau and Bengio)" in out
     assert main([*arguments[:-1], str(tmp_path / "g"), "--folds", "1"]) == 2
     assert not (tmp_path / "g").exists()

@@ -9,10 +9,11 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -21,9 +22,22 @@ import snellen
 from snellen.api import RunOptions
 from snellen.api.lookup import reopen_data
 from snellen.core.run import Run
+from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
-from snellen.model_selection.search_space import ChoiceAxis, RangeAxis, parse_axes
-from snellen.model_selection.study_results import Study
+from snellen.model_selection.cross_validation import mean_with_interval
+from snellen.model_selection.importance import importance
+from snellen.model_selection.runner_up import paired_p_value, runner_up_sentence
+from snellen.model_selection.search_space import ChoiceAxis, RangeAxis, StudyCell, parse_axes
+from snellen.model_selection.study_plan import score
+from snellen.model_selection.study_results import (
+    CellResult,
+    Study,
+    Training,
+    caption,
+    importance_table,
+    mean_table,
+)
+from snellen.nn.reset import parts_without_reset, reset_weights
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 
@@ -99,10 +113,149 @@ def test_the_files_contain_means_and_every_seed(result: Study) -> None:
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
-def test_importance_adds_up_to_at_most_one(result: Study) -> None:
+def test_importance_has_an_interval_and_a_p_value(result: Study) -> None:
     assert result.importance is not None
     assert set(result.importance) == {"lr", "hidden"}
-    assert 0 < sum(result.importance.values()) <= 1
+    for effect in result.importance.values():
+        assert 0 <= effect.low <= effect.fraction <= effect.high <= 1
+        assert 0 <= effect.chance <= 1
+
+
+def study_of(values: list[list[float]], over: str = "seeds", labels: Sequence[str] = ("a", "b")) -> Study:
+    """A study of one setting with the given validation results, nothing trained."""
+    learner = LEARNERS["classify"]["baseline"]
+    cells = [
+        StudyCell(number=k, learner=learner, settings={}, values={"x": label}) for k, label in enumerate(labels, 1)
+    ]
+    rows = []
+    for cell, row in zip(cells, values, strict=True):
+        metrics = [Metric(value=v, low=v - 0.1, high=v + 0.1, over="samples") for v in row]
+        rows.append(
+            CellResult(
+                cell=cell,
+                trainings=tuple(
+                    Training(cell=cell.number, label=f"{over[:-1]}-{k}", status="done", validation=m)
+                    for k, m in enumerate(metrics)
+                ),
+                validation=mean_with_interval(metrics, over),
+            )
+        )
+    best = max(range(len(values)), key=lambda k: statistics.fmean(values[k]))
+    return Study(
+        folder=Path(),
+        headline="accuracy",
+        over=over,
+        of=sum(map(len, values)),
+        rows=tuple(rows),
+        chosen=best + 1,
+        test=mean_with_interval(
+            [Metric(value=v, low=v - 0.1, high=v + 0.1, over="samples") for v in values[best]], over
+        ),
+        runner_up=runner_up_sentence([cell.label for cell in cells], values, best, over),
+        importance=importance(cells, values, [], over),
+        is_search=False,
+    )
+
+
+def test_noise_is_not_distinguishable_from_chance() -> None:
+    study = study_of([[0.91, 0.93, 0.90], [0.92, 0.90, 0.93]])
+    (row,) = importance_table(study)[1]
+    assert row[-1] == "not distinguishable from chance"
+    assert str(row[2]).startswith("0 to ")
+    assert "does not differ significantly from the runner-up, x=a (paired over 3 seeds)" in study.verdict
+    study = study_of([[0.91, 0.93, 0.90], [0.812, 0.829, 0.802]])
+    (row,) = importance_table(study)[1]
+    assert row[-1] == ""
+    assert "It is significantly better than the runner-up, x=b" in study.verdict
+
+
+def test_the_importance_of_a_range_is_that_of_a_polynomial_on_its_scale() -> None:
+    rng = np.random.default_rng(0)
+    learner = LEARNERS["classify"]["baseline"]
+    axes = [RangeAxis(name=name, low=1e-4, high=1.0, is_integer=False) for name in ("lr", "decay")]
+    exponents = rng.uniform(-4, 0, (20, 2))
+    cells = [
+        StudyCell(number=k, learner=learner, settings={}, values={"lr": 10**a, "decay": 10**b})
+        for k, (a, b) in enumerate(exponents.tolist(), 1)
+    ]
+    x = (exponents - exponents.mean(0)) / exponents.std(0)
+    y = 0.9 - 0.01 * (exponents[:, 0] + 2) ** 2 + 0.002 * rng.normal(size=20)  # best at 0.01
+    found = importance(cells, y[:, None].tolist(), axes, "seeds")
+    assert found is not None
+    residuals = [
+        np.linalg.lstsq(np.stack([np.ones(20), *columns], 1), y, rcond=None)[1][0]
+        for columns in ((x[:, 0], x[:, 0] ** 2, x[:, 1], x[:, 1] ** 2), (x[:, 1], x[:, 1] ** 2))
+    ]
+    p = stats.f.sf((residuals[1] - residuals[0]) / 2 / (residuals[0] / 15), 2, 15)
+    assert found["lr"].chance == pytest.approx(min(1, 2 * p))  # Holm
+    assert found["lr"].low > 0.5
+    assert found["decay"].low == 0
+
+
+def test_one_seed_has_no_importance_and_no_test() -> None:
+    study = study_of([[0.91], [0.5]])
+    assert importance_table(study)[1] == []
+    assert "Importance is not shown" in caption(study)
+    assert "One seed cannot show whether it differs from the runner-up, x=b." in study.verdict
+
+
+def test_a_learner_that_no_seed_varies_has_the_interval_over_samples() -> None:
+    study = study_of([[0.9] * 3, [0.8] * 3])
+    assert str(study.rows[0].validation) == "0.90 ± 0.10"
+    assert "equal for all seeds, ± over samples" in str(mean_table(study)[1][0][-1])
+    assert "0.90 ± 0.10, over samples; all 3 seeds give the same result" in study.verdict
+    assert study.importance is None
+
+
+def test_an_interval_over_seeds_states_what_it_leaves_out() -> None:
+    study = study_of([[0.9, 0.91], [0.8, 0.83]])
+    assert "over 2 seeds (split fixed, test sampling not included)" in study.verdict
+    assert "over seeds (split fixed, test sampling not included; Student's t" in caption(study)
+    assert "Nadeau and Bengio" in caption(study_of([[0.9, 0.91], [0.8, 0.83]], over="folds"))
+
+
+@pytest.mark.parametrize("over", ["seeds", "folds"])
+def test_the_runner_up_is_tested_paired_and_corrected_for_the_number_of_cells(over: str) -> None:
+    """Fifteen equal cells: the best is rarely called significantly better than the second."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 15, 5)) + 5 * rng.normal(size=(200, 1, 5))
+    labels = [f"{k}" for k in range(15)]
+    sentences = [runner_up_sentence(labels, v.tolist(), int(v.mean(1).argmax()), over) for v in values]
+    assert sum("It is significantly better" in sentence for sentence in sentences) <= 4
+    gains = [0.02, 0.03, 0.015, 0.025]
+    assert paired_p_value(gains) == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+
+
+def test_a_module_starts_every_seed_from_new_weights_and_one_that_cannot_is_an_error(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    snellen.study("moons", {"model": module, "epochs": 1, "lr": [1e-6]}, seeds=2, out=tmp_path / "s", options=OPTIONS)
+    first, second = (snellen.load(tmp_path / "s" / "cell-1" / f"seed-{k}", learner=module) for k in (0, 1))
+    weights = [dict(run.model.named_parameters())["network.body.0.weight"] for run in (first, second)]
+    assert (weights[0] - weights[1]).abs().max() > 0.05  # far more than training with this rate changes
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(2, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.weight
+
+    with pytest.raises(snellen.UsageError, match=r"Own holds parameters and has no reset_parameters\(\)"):
+        snellen.study("moons", {"model": Own()}, seeds=2, out=tmp_path / "own", options=OPTIONS)
+    assert not (tmp_path / "own").exists()
+
+
+def test_frozen_parts_of_a_module_keep_their_weights() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Linear(4, 2), torch.nn.MultiheadAttention(4, 2))
+    module[0].requires_grad_(False)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert parts_without_reset(module) == []
+    reset_weights(module)
+    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"1.weight", "1.bias", "2.in_proj_weight", "2.out_proj.weight"}
 
 
 def test_a_finished_study_is_returned_without_training(result: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,21 +489,35 @@ def test_a_failed_cell_has_its_reason_and_the_others_continue(tmp_path: Path) ->
     assert "a bug of its own" in (tmp_path / "s" / "study.tex").read_text()
 
 
-def test_each_cell_is_cross_validated(tmp_path: Path) -> None:
+def test_folds_select_anew_in_each_fold_on_samples_that_its_test_split_does_not_hold(tmp_path: Path) -> None:
     study = snellen.study(
         "moons", {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}, folds=3, out=tmp_path / "s", options=OPTIONS
     )
     assert study.over == "folds"
-    row = study.rows[(study.chosen or 0) - 1]
-    assert row.test is not None
-    assert row.test.over == "folds"
-    ids = torch.cat([snellen.load(t.folder).predictions("test")["ids"] for t in row.trainings])
+    selected = []
+    for fold in range(3):
+        validation = [score(row.trainings[fold].validation) for row in study.rows]
+        tested = [row.cell.number for row in study.rows if row.trainings[fold].test is not None]
+        assert tested == [1 + validation.index(max(validation))]
+        selected.append(study.rows[tested[0] - 1].trainings[fold])
+    assert study.test == mean_with_interval([t.test for t in selected if t.test is not None], "folds")
+    ids = torch.cat([snellen.load(t.folder).predictions("test")["ids"] for t in selected])
     assert torch.equal(ids.sort().values, torch.arange(1000))
-    other = study.rows[2 - (study.chosen or 0)]
-    assert not list((tmp_path / "s" / other.cell.name).rglob("test.safetensors"))
+    assert all(row.test is None for row in study.rows)
+    assert f"Nested test result of this selection: accuracy {study.test}, over 3 folds" in study.verdict
     with pytest.raises(snellen.UsageError, match="has its own splits"):
         snellen.study("xor", {"model": "softmax"}, folds=2, out=tmp_path / "x", options=OPTIONS)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_study_of_folds_that_was_finished_before_the_selection_was_nested_is_evaluated_again(tmp_path: Path) -> None:
+    vary = {"model": "softmax", "lr": [0.0001, 0.1], "epochs": 1}
+    study = snellen.study("moons", vary, folds=2, out=tmp_path / "s", options=OPTIONS)
+    state = json.loads((tmp_path / "s" / "study.json").read_text())
+    del state["nested"]
+    (tmp_path / "s" / "study.json").write_text(json.dumps(state))
+    assert snellen.study("moons", vary, folds=2, out=tmp_path / "s", options=OPTIONS).test == study.test
+    assert json.loads((tmp_path / "s" / "study.json").read_text())["nested"]
 
 
 @pytest.mark.parametrize(
@@ -423,8 +590,7 @@ def test_a_search_stays_within_its_ranges_and_resumes_identically(
         assert 1e-4 <= row.cell.values["lr"] <= 0.1
         assert isinstance(row.cell.values["batch_size"], int)
         assert 16 <= row.cell.values["batch_size"] <= 64
-    assert complete.importance is not None
-    assert sum(complete.importance.values()) == pytest.approx(1)
+    assert complete.importance is None  # five cells, and five columns for the model and two ranges
     original, count = study_module.resume, [0]
 
     def resume(*arguments: Any, **more: Any) -> Any:

@@ -55,19 +55,19 @@ class Operations:
         file_io.open = self.opening  # type: ignore[attr-defined]  # shadows the built-in function
 
     def counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*arguments: Any) -> Any:
+        def operation(*arguments: Any, **options: Any) -> Any:
             self.count += 1
             if self.count == self.fatal and self.when != "after":
                 die()
-            value = real(*arguments)
+            value = real(*arguments, **options)
             if self.count == self.fatal:
                 die()
             return value
 
         return operation
 
-    def opening(self, path: Path, mode: str) -> Any:
-        file = builtins.open(path, mode)  # noqa: SIM115 (the caller closes it)
+    def opening(self, path: Any, mode: str, **options: Any) -> Any:
+        file = builtins.open(path, mode, **options)  # noqa: SIM115 (the caller closes it)
         if "w" in mode or "a" in mode:
             write = file.write
 

@@ -294,6 +294,7 @@ FORBIDDEN = {
     "marshal.loads",
     "ctypes.dlopen",
 }
+_open_folder = file_io._open_folder
 WITHIN = ""  # the only writable folder while a run is loaded and resumed; "": no restrictions
 
 
@@ -307,9 +308,19 @@ def forbid(event: str, arguments: tuple[Any, ...]) -> None:
         abort(f"import of {arguments[0]}")
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     if (writes or event in ("os.remove", "os.truncate", "os.rename", "os.mkdir")) and not isinstance(arguments[0], int):
-        path = os.path.abspath(os.fsdecode(arguments[0]))
+        name = os.fsdecode(arguments[0])
+        if os.sep not in name:  # in the folder that `open_folder` has checked
+            return
+        path = os.path.abspath(name)
         if not path.startswith((WITHIN, "/proc/self/")):
             abort(f"{event} of {path}")
+
+
+def open_folder(folder: Path) -> int | None:
+    """`file_io._open_folder`, which must lie in the folder of the run."""
+    if WITHIN and not os.path.realpath(folder).startswith(os.path.realpath(WITHIN)):
+        abort(f"writing in {folder}")
+    return _open_folder(folder)
 
 
 def lift_restrictions() -> None:
@@ -360,6 +371,7 @@ def main() -> None:
             attempt(family, base / "good" / name)  # imports every module that is needed
         printable("\x00")
         sys.addaudithook(forbid)
+        file_io._open_folder = open_folder
         limit = 6 << 30  # more than any case needs
         resource.setrlimit(resource.RLIMIT_AS, (limit + rss(), resource.RLIM_INFINITY))
         for number in range(options.count) if options.only is None else [options.only]:

@@ -44,6 +44,8 @@ class Faults:
         monkeypatch.setattr(os, "fsync", self.failing("fsync", os.fsync))
         monkeypatch.setattr(os, "replace", self.failing("replace", os.replace))
         monkeypatch.setattr(file_io, "open", self.opening, raising=False)
+        self.create = os.open
+        monkeypatch.setattr(os, "open", self.creating)
 
     def fails(self, kind: str) -> bool:
         if kind != self.kind:
@@ -52,18 +54,21 @@ class Faults:
         return 0 < self.at <= self.count
 
     def failing(self, kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*arguments: Any) -> Any:
+        def operation(*arguments: Any, **options: Any) -> Any:
             if self.fails(kind):
                 raise OSError(self.number, os.strerror(self.number))
-            return real(*arguments)
+            return real(*arguments, **options)
 
         return operation
 
-    def opening(self, path: Path, mode: str) -> Any:
-        writes = "w" in mode or "a" in mode
-        if writes and self.fails("open"):
+    def creating(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & os.O_CREAT and self.fails("open"):
             raise OSError(self.number, os.strerror(self.number))
-        file = builtins.open(path, mode)  # noqa: SIM115 (the caller closes it)
+        return self.create(path, flags, *arguments, **options)
+
+    def opening(self, path: Any, mode: str, **options: Any) -> Any:
+        writes = "w" in mode or "a" in mode
+        file = builtins.open(path, mode, **options)  # noqa: SIM115 (the caller closes it)
         return HalfWritten(file, self.number) if writes and self.fails("write") else file
 
 
@@ -209,9 +214,9 @@ def test_errors_name_folders_that_cannot_be_written(tmp_path: Path) -> None:
         assert "\n" not in caught.value.cause
 
 
-def test_a_full_device(tmp_path: Path) -> None:
-    """A real failed write: the device accepts no byte."""
-    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+def test_a_device(tmp_path: Path) -> None:
+    """A device in place of a file is not written, and no folder of devices."""
+    with pytest.raises(EnvironmentProblem, match="a link, a pipe, or a file with a second name"):
         file_io.append_bytes(Path("/dev/full"), b"x" * 100, 0)
     SHORT.train(tmp_path / "run")
     (tmp_path / "run" / "state").rename(tmp_path / "away")

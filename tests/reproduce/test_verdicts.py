@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,23 @@ def test_values_that_round_to_a_printed_value_match(text: str, low: float, high:
 )
 def test_each_verdict(printed: PublishedValue, measurement: Measurement | None, expected: str) -> None:
     assert verdict(TableRow(name="a", published=printed), measurement) == expected
+
+
+@pytest.mark.parametrize("make", [mean_over_seeds, prediction_interval])
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_fewer_than_five_seeds_give_no_verdict(make: Callable[[list[float]], Measurement], count: int) -> None:
+    """Neither "not reproduced" of one seed, nor "within" the wide interval of two."""
+    row = TableRow(name="a", published=printed_value("96.8", "[lecture] 004"))
+    near = make([96.1 + 0.3 * seed for seed in range(count)])
+    assert verdict(row, near) == ("within interval" if count == 5 else "too few seeds")
+    exact = make([96.8 + 0.001 * seed for seed in range(count)])
+    assert verdict(row, exact) == ("match" if count == 5 else "too few seeds")
+    assert verdict(row, dataclasses.replace(near, scaled=True)) == "scaled down"
+
+
+def test_the_width_of_an_interval_is_shown() -> None:
+    result = dataclasses.replace(run_result(), rows={OPTIMIZERS.rows[0].name: mean_over_seeds([1.0, 2, 3, 4, 5])})
+    assert "(width 3.926)" in comparison_rows(OPTIMIZERS, result)[0][3]  # 2 · 2.776 · √(2.5 / 5)
 
 
 @pytest.mark.parametrize("count", [2, 5, 40])

@@ -19,6 +19,7 @@ from snellen.core.errors import SnellenError
 from snellen.core.history import read_history
 from snellen.core.serialization import to_plain
 from snellen.core.settings import flatten, make, values
+from snellen.model_selection.study import study
 from snellen.tasks import LEARNERS
 
 HERE = Path(__file__).parent
@@ -196,3 +197,81 @@ def test_choices_of_other_settings_stay_as_they_are() -> None:
         "own": "each",
         "sampling": "shuffle",
     }
+
+
+CHANGELOG = (HERE.parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_changelog_names_every_renamed_setting_flag_and_choice() -> None:
+    """Two independent lists of the same renamings: a swapped pair in one of them is found."""
+    renamed = CHANGELOG.partition("  - Settings:")[2].partition("  - Files and answers")[0]
+    renamed = (
+        re.sub(r"\s+", " ", renamed)
+        .replace("R-CNN's ", "")
+        .replace("the perceptron's ", "")
+        .replace("of `serve`: ", "")
+    )
+    pairs: set[tuple[str, str]] = set()
+    for present, former in re.findall(
+        r"((?:`[^`]+`(?:, (?:and )?)?)+) \(((?:`[^`]+`(?:, )?)+)(?: of [^)]*)?\)", renamed
+    ):
+        new, old = (re.findall(r"`([^`]+)`", part) for part in (present, former))
+        if len(new) == 1:
+            pairs |= {(name, new[0]) for name in old}
+        else:
+            pairs |= set(zip(old, new[-len(old) :], strict=True))
+    settings = {
+        (f"--{former.replace('_', '-')}", f"--{name.replace('_', '-')}")
+        for former, names in legacy_names.SETTINGS.items()
+        for name in names
+    }
+    flags = {pair for verb in legacy_names.FLAGS.values() for pair in verb.items()}
+    values = {(f"{'--sampling ' if new == 'shuffle' else ''}{new}", old) for old, new in legacy_names.VALUES.items()}
+    pairs.add(("--seed", "--split-seed"))  # described with the seeds
+    missing = (settings | flags | {(old, new) for new, old in values}) - pairs
+    assert not missing, (missing, pairs)
+
+
+def former_names(settings: dict[str, object]) -> dict[str, object]:
+    """Settings by the names of schema 1."""
+    former = {new: old for old, names in legacy_names.SETTINGS.items() for new in names}
+    perceptron = {"lr": "rate", "epochs": "passes"}
+    return {
+        perceptron.get(name, name if name in perceptron else former.get(name, name)): v for name, v in settings.items()
+    }
+
+
+def test_folds_of_schema_1_are_continued(tmp_path: Path) -> None:
+    folds = {"folds": 2, "model": "perceptron", "out": tmp_path / "folds", "settings": {"epochs": 2}}
+    snellen.cross_validate("moons", **folds)
+    path = tmp_path / "folds" / "folds.json"
+    state = json.loads(path.read_text())
+    assert state.pop("schema") == 2
+    state["settings"] = former_names(state["settings"])
+    assert "passes" in state["settings"]
+    path.write_text(json.dumps(state))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "folds").rglob("model.safetensors")}
+    snellen.cross_validate("moons", **folds)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "folds").rglob("model.safetensors")} == before
+
+
+def test_a_search_of_schema_1_is_continued(tmp_path: Path) -> None:
+    words = {"model": "perceptron", "lr": "0.1..1", "epochs": [2]}
+    first = study("moons", words, trials=2, seeds=1, out=tmp_path / "study")
+    path = tmp_path / "study" / "study.json"
+    state = json.loads(path.read_text())
+    assert state.pop("schema") == 2
+    state.pop("finished", None)
+    state["about"]["vary"] = former_names(state["about"]["vary"])
+    for cell in state["cells"]:
+        cell["settings"] = former_names(cell["settings"])
+    assert set(state["about"]["vary"]) == {"rate", "passes"}
+    path.write_text(json.dumps(state))
+    second = study("moons", words, trials=2, seeds=1, out=tmp_path / "study")
+    assert [row.cell.settings for row in second.rows] == [row.cell.settings for row in first.rows]
+
+
+def test_a_former_name_with_two_meanings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "study digits --vary model=residual-mlp,bases --vary width=2..4 --trials 2 --epochs 1 --seeds 1"
+    assert main([*words.split(), "--out", str(tmp_path / "study")]) == 2
+    assert "'width' is called width in residual-mlp, and bandwidth in bases" in capsys.readouterr().err

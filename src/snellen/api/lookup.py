@@ -17,18 +17,20 @@ from typing import Any
 from torch import nn
 
 from snellen.core.errors import DataError, UsageError, short_repr, suggest_name
+from snellen.core.file_io import make_new_folder
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import TASKS as FORMER_TASKS
 from snellen.core.legacy_names import upgrade_settings
 from snellen.core.record import Record
 from snellen.core.run import Progress
-from snellen.core.serialization import from_plain
+from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import flatten
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.coco import image_ids
+from snellen.data.names import BUILTIN_NAMES, NAMED
 from snellen.data.open_dataset import dataset
 from snellen.detection.coco_results import CocoIds, read_coco_ids
 from snellen.tasks import FROM_MODULE, LEARNERS, TASKS
@@ -157,9 +159,19 @@ def data_origin(record: Record) -> Origin:
     return origin
 
 
+def with_present_options(plain: Any) -> Any:
+    """How data was opened, as a record stores it, with the options that have been added since at their defaults."""
+    return to_plain(vars(from_plain(Origin, plain, "data"))) if isinstance(plain, dict) else plain
+
+
 def reopen_data(record: Record) -> Dataset[Labelled]:
     """Open the data of a run again with the same options."""
     origin = data_origin(record)
+    if origin.data not in BUILTIN_NAMES and origin.data not in NAMED and not Path(origin.data).exists():
+        raise DataError(
+            f"{origin.data}, the data of the run, does not exist",
+            "Restore it; evaluate also accepts it at another place: --data PATH.",
+        )
     return dataset(origin.data, seed=origin.seed, options=origin.options)
 
 
@@ -199,17 +211,18 @@ def is_run_file(name: str) -> bool:
         "README.md",
         "predictions",
         "quarantine.jsonl",
+        "samples.",
     )
     return name.startswith((".", *prefixes))
 
 
 def new_folder(stem: str) -> Path:
-    """First unused folder `runs/STEM-N`."""
+    """Create the first unused folder `runs/STEM-N`, in one step, so that processes started at once get one each."""
     stem = re.sub(r"\.\w{1,5}$", "", re.sub(r"[^\w.-]+", "_", stem))  # without a file suffix
     number = 1
-    while Path("runs", f"{stem}-{number}").exists():
+    while not make_new_folder(folder := Path("runs", f"{stem}-{number}")):
         number += 1
-    return Path("runs", f"{stem}-{number}")
+    return folder
 
 
 def newest_run() -> Path:

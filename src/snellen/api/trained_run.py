@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snellen.api.evaluation_data import check_columns, what_is_left, with_splits_of_run, without_trained_on
 from snellen.api.lookup import (
     AnyLearner,
     coco_ids,
@@ -41,6 +42,7 @@ from snellen.core.views import Metric
 from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
+from snellen.data.sample_identity import FILE as SAMPLES_FILE
 from snellen.detection.coco_results import CocoResults
 from snellen.detection.outputs import all_detections
 from snellen.export.example_inputs import learned_range
@@ -85,9 +87,19 @@ class TrainedRun:
 
     @property
     def data(self) -> Dataset[Labelled]:
-        """The dataset of the run, opened on first use."""
+        """The dataset of the run, opened on first use.
+
+        Raises:
+            DataError: if it has changed since the run was trained: what the run stores belongs to the former samples.
+        """
         if self._data is None:
-            self._data = dataclasses.replace(reopen_data(self.record), preprocessing=self.record.preprocessing)
+            data, changes = with_splits_of_run(self.folder, self.record, reopen_data(self.record))
+            if changes:
+                raise DataError(
+                    f"The data of {self.folder} has changed since the run was trained: {changes.text()}",
+                    f"Restore it. What is left of the test split: snellen evaluate {shlex.quote(str(self.folder))}",
+                )
+            self._data = dataclasses.replace(data, preprocessing=self.record.preprocessing)
         return self._data
 
     @property
@@ -110,6 +122,7 @@ class TrainedRun:
         self, splits: Sequence[str], run: Run, cost: Mapping[str, Any] | None = None, *, report: bool = True
     ) -> None:
         """Predict splits, store the predictions, and write metrics and report."""
+        file_io.reject_links(self.folder)
         path = self.folder / "metrics.json"
         plain: dict[str, Any] = {"headline": self.headline, "splits": {}, "cost": {}, "notes": {}}
         if path.exists():
@@ -143,6 +156,7 @@ class TrainedRun:
             "model.safetensors",
             "metrics.json",
             "history.jsonl",
+            SAMPLES_FILE,
             *(f"predictions/{p.name}" for p in sorted((self.folder / "predictions").glob("*.safetensors"))),
         ]
         hashes = {name: file_io.sha256(self.folder / name) for name in names if (self.folder / name).exists()}
@@ -155,6 +169,7 @@ class TrainedRun:
 
     def report(self) -> Path:
         """Write the report and the model card; returns the path of the report."""
+        file_io.reject_links(self.folder)
         with limit_threads(self.record.threads):
             return write_report(self.folder, self.summary())
 
@@ -175,15 +190,37 @@ class TrainedRun:
         """
         return self.export_model(to, out).path
 
-    def evaluate(self, data: str | Path | Dataset[Labelled] | None = None, split: str = "test") -> dict[str, Metric]:
-        """Metrics on a split of the data of the run, or of other data with the same classes or targets."""
-        opened = self.data if data is None else data if isinstance(data, Dataset) else dataset(data)
+    def evaluate(
+        self,
+        data: str | Path | Dataset[Labelled] | None = None,
+        split: str = "test",
+        progress: Progress | None = None,
+    ) -> dict[str, Metric]:
+        """Metrics on a split of the data of the run, or of other data with the same classes or targets.
+
+        Samples that were added, replaced or removed since training are left out, with a message, as are samples of
+        other data that the run was trained on.
+
+        Args:
+            progress: receives the messages.
+        Raises:
+            DataError: if the targets or the columns differ, or no sample is left.
+        """
+        if data is not None:
+            opened = without_trained_on(
+                self.folder, data if isinstance(data, Dataset) else dataset(data), split, progress
+            )
+        elif self._data is not None:
+            opened = self._data
+        else:
+            opened = what_is_left(self.folder, self.record, reopen_data(self.record), split, progress)
         given, expected = (getattr(spec.target, "names", None) for spec in (opened.spec, self.spec))
         if given != expected:
             raise DataError(
                 f"The targets of {opened.spec.name} are {given}, those of the model {expected}",
                 "Give data with the targets of the model.",
             )
+        check_columns(self.spec, opened.spec)
         opened = dataclasses.replace(opened, preprocessing=self.record.preprocessing)
         with limit_threads(self.record.threads):
             run = Run(self.folder, resume=None, device=self.record.device)
@@ -346,9 +383,14 @@ def load(
     model = build(run_learner, settings, record, tensors)
     file_io.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
-    return TrainedRun(
-        folder, record, run_learner, model, data and dataclasses.replace(data, preprocessing=record.preprocessing)
-    )
+    if data is not None:
+        data, changes = with_splits_of_run(folder, record, data)
+        if changes:
+            raise DataError(
+                f"The given data is not that of {folder}: {changes.text()}", "Give the data that it was trained on."
+            )
+        data = dataclasses.replace(data, preprocessing=record.preprocessing)
+    return TrainedRun(folder, record, run_learner, model, data)
 
 
 def build(learner: AnyLearner, settings: Any, record: Record, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snellen.api.evaluation_data import is_generated, with_splits_of_run
 from snellen.api.lookup import (
     AnyLearner,
     find_learner,
@@ -47,6 +48,7 @@ from snellen.core.serialization import to_plain
 from snellen.core.spec import as_stored
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
+from snellen.data.sample_identity import identify, write_identity
 from snellen.report.cost import TrainingCost, model_cost
 from snellen.report.reference_metrics import training_sample_limit
 from snellen.tasks import LEARNERS
@@ -58,6 +60,7 @@ def train(
     *,
     task: str | None = None,
     seed: int = 0,
+    split_seed: int = 0,
     out: str | Path | None = None,
     loss: str | Callable[..., Tensor] | None = None,
     options: RunOptions = RunOptions(),
@@ -70,6 +73,8 @@ def train(
         data: a dataset, a name or a path.
         model: the name of a learner, a `Learner`, or a module; None: the default for the data.
         task: the name of a task; None: the first that fits the data.
+        seed: of initialisation, sampling and augmentation.
+        split_seed: of generated splits and built-in data, if `data` is a name or a path.
         out: the run folder; None: a new one in `runs/`.
         loss: a callable (scores or numbers, targets) -> scalar that replaces the loss of the learner, or the name of
             one of its losses.
@@ -77,7 +82,7 @@ def train(
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
+    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
@@ -137,6 +142,8 @@ def prepare(
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )
     write_record(folder, record)
+    if not is_generated(data):
+        write_identity(folder, identify(data))
     if data.skipped:
         lines = [json.dumps(skipped._asdict(), ensure_ascii=False) + "\n" for skipped in data.skipped]
         file_io.write_text(folder / "quarantine.jsonl", "".join(lines))
@@ -163,7 +170,12 @@ def resume(
     record = with_present_settings(record, run_learner)
     if (record.loss is None) != (loss is None):
         raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its model'}", "Give the same loss.")
-    opened = data if data is not None else reopen_data(record)
+    opened, data_changes = with_splits_of_run(folder, record, data if data is not None else reopen_data(record))
+    if data_changes:
+        raise DataError(
+            f"The data of {folder} has changed since the run started: {data_changes.text()}",
+            "Restore it, or train again.",
+        )
     opened = dataclasses.replace(opened, spec=as_stored(opened.spec, record.spec))
     if to_plain(opened.spec) != to_plain(record.spec):
         raise DataError(f"The data of {folder} has changed since the run started", "Train again.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
-from snellen.cli.options import CustomLearners, add_data_options, int_at_least, open_data
+from snellen.cli.options import CustomLearners, add_data_options, open_data
 from snellen.data.names import FILE_COUNTS
 
 COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
@@ -17,7 +17,6 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser("data", "Check DATA: recognised format, counts, shapes, and findings with their remedies.")
     parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
     parser.add_argument("--full", action="store_true", help="Decode every file, not only names and headers")
-    parser.add_argument("--seed", type=int_at_least(0), help="Random seed of the splits (default 0)")
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_data_options(parser)

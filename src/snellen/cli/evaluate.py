@@ -29,7 +29,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     trained = load_run(args, custom)
     from snellen.core.serialization import to_plain
 
-    metrics = trained.evaluate(open_data(args) if "data" in args else None, args.split)
+    data = open_data(args) if "data" in args else None
+    metrics = trained.evaluate(data, args.split, terminal.ProgressBar())
     if "json" in args:
         terminal.print_json(
             {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import importlib
-import io
 import os
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from snellen.cli import process
 from snellen.core import legacy_names
 from snellen.core.errors import SnellenError, UsageError, suggest_name
 
@@ -52,9 +51,7 @@ snellen COMMAND --help describes a command; --version prints the version; --debu
 
 def script() -> NoReturn:
     """Entry point of the installed command."""
-    for stream in (sys.stdout, sys.stderr):  # file names may contain undecodable bytes
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    process.prepare_streams()
     sys.exit(main())
 
 
@@ -86,21 +83,15 @@ def main(argv: Sequence[str] | None = None, learners: Sequence[Learner[Any, Any,
         print("snellen: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        _close_stdout()  # the reader closed the pipe
+        process.discard_stdout()  # the reader closed the pipe
         return 141
     except OSError as error:
         if error.errno != errno.ENOSPC:  # other system errors are reported by core/file_io.py
             raise
-        _close_stdout()
+        process.discard_stdout()
         print("snellen: Cannot write the results: no space left", file=sys.stderr)
         print("  Free disk space at the output.", file=sys.stderr)
         return 4
-
-
-def _close_stdout() -> None:
-    """Redirect stdout to the null device, so that flushing at exit raises no error."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str], learners: Sequence[Learner[Any, Any, Any]]) -> int:
@@ -120,6 +111,7 @@ def _dispatch(arguments: list[str], learners: Sequence[Learner[Any, Any, Any]]) 
         verb, rest = "ladder", arguments
         _check_is_data(arguments[0])
     rest = _current_names(verb, rest)
+    process.reject_planted_libraries()
     module = importlib.import_module(f"snellen.cli.{VERBS[verb][0]}")
     return int(module.run(rest, learners))
 

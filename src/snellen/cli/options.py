@@ -54,6 +54,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "the other pixels; none: no value is doubted (default: a value that looks like it is an error)",
     )
     group.add_argument(
+        "--split-seed",
+        metavar="N",
+        type=int_at_least(0),
+        help="Random seed of generated splits, folds and built-in data (default 0)",
+    )
+    group.add_argument(
         "--range",
         metavar="LOW,HIGH",
         help="Value range from black to white of images of more than 8 bits; values outside are clipped "
@@ -96,14 +102,15 @@ def _nodata(text: str) -> float | str:
     return value
 
 
-def add_compute_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of seed, device, threads and checkpoints."""
+def add_compute_options(parser: argparse.ArgumentParser, seed: bool = True) -> None:
+    """Add the options of device, threads, checkpoints and, unless the command chooses it, the seed of training."""
     group = parser.add_argument_group("compute")
-    group.add_argument(
-        "--seed",
-        type=int_at_least(0),
-        help="Random seed of splits, initialisation and sampling; in study, of the splits only (default 0)",
-    )
+    if seed:
+        group.add_argument(
+            "--seed",
+            type=int_at_least(0),
+            help="Random seed of training: initialisation, sampling, augmentation (default 0)",
+        )
     group.add_argument("--device", metavar="NAME", help="Device: auto, cpu, cuda or mps (default auto)")
     group.add_argument(
         "--threads",
@@ -166,7 +173,7 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),
     )
-    opened = dataset(args.data, seed=values.get("seed", 0), options=options)
+    opened = dataset(args.data, seed=values.get("split_seed", 0), options=options)
     if "cache" in values:
         parse_cache_limit(values["cache"])  # raises UsageError early
         opened = dataclasses.replace(opened, cache=values["cache"])

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
     parser.add_argument("--json", action="store_true", help="Print one JSON line per training run and per cell")
     add_data_options(parser)
-    add_compute_options(parser)
+    add_compute_options(parser, seed=False)
     known = all_settings(custom)
     typed, other_arguments = split_settings(arguments, known)
     args, unknown = parser.parse_known_args(other_arguments)

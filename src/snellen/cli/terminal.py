@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -31,8 +32,9 @@ def print_json(value: Any) -> None:
 
 
 def print_message(message: str) -> None:
-    """Print a message to stderr; stdout is for results."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """Print a message to stderr; stdout is for results. A reader that has gone does not stop the work."""
+    with contextlib.suppress(OSError):
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def print_text(text: str) -> None:

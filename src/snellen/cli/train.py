@@ -111,6 +111,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
                     data,
                     learner,
                     args.folds,
+                    seed=vars(args).get("seed", 0),
                     out=vars(args).get("out"),
                     settings=values,
                     options=options,
@@ -187,7 +188,10 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
         return
     rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(folds.each, 1)]
     print(terminal.table(["fold", f"{folds.headline} (test), ± 95 % over samples"], rows))
-    print(f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds\n\nruns: {folds.folder}")
+    print(
+        f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds, corrected for shared training "
+        f"samples (Nadeau and Bengio)\n\nruns: {folds.folder}"
+    )
 
 
 def _print_help(parser: argparse.ArgumentParser, other_arguments: Sequence[str], custom: CustomLearners) -> int:

@@ -12,7 +12,9 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +28,8 @@ from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
 
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
 Packed = tuple[dict[str, Tensor], Any]
 
 
@@ -35,48 +39,69 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     Raises:
         EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _writing(path, len(content)):
+    with atomic_writer(path, len(content)) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path, size: int) -> Iterator[IO[bytes]]:
+    """Context manager for an atomic write in pieces; replaces `path` only if the block ends without an error.
+
+    The temporary file has a random name, is created exclusively and never opened through a link, so that a folder from
+    elsewhere cannot lead the write to another file. A link at `path` is replaced, its target is not written.
+
+    Args:
+        size: number of bytes to write, for the error message.
+    Raises:
+        EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
+    """
+    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
+    with _writing(path, size), contextlib.ExitStack() as stack:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = _open_folder(path.parent)  # renames and removals below stay in this folder, whatever takes its name
+        if folder is not None:
+            stack.callback(os.close, folder)
+        names = (path, part) if folder is None else (path.name, part.name)
+        handle = os.open(names[1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666, dir_fd=folder)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(content)
+            with open(handle, "wb") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
+            os.replace(names[1], names[0], src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                os.unlink(names[1], dir_fd=folder)
             raise
+        _sync_folder(folder)
 
 
 def append_bytes(path: Path, content: bytes, length: int) -> None:
     """Append `content` to a file of `length` bytes; on failure the file keeps its length.
 
     Raises:
-        EnvironmentProblem: as `write_bytes`.
+        EnvironmentProblem: as `write_bytes`; also for a link and for a file with several names.
     """
-    with _writing(path, len(content)):
+    with _writing(path, len(content)), _open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as handle:
         try:
-            with open(path, "ab") as file:
+            with open(handle, "ab", closefd=False) as file:
                 file.write(content)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.truncate(path, length)
+                os.truncate(handle, length)
             raise
 
 
 def sync(path: Path, length: int) -> None:
     """Flush a file of `length` bytes to the disk."""
-    with _writing(path, length), open(path, "rb") as file:
-        os.fsync(file.fileno())
+    with _writing(path, length), _open_own(path, os.O_WRONLY) as handle:
+        os.fsync(handle)
 
 
 def truncate(path: Path, length: int) -> None:
     """Truncate a file to `length` bytes."""
-    with _writing(path, length):
-        os.truncate(path, length)
+    with _writing(path, length), _open_own(path, os.O_WRONLY) as handle:
+        os.truncate(handle, length)
 
 
 def remove(path: Path) -> None:
@@ -85,41 +110,56 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def reject_links(folder: Path) -> None:
+    """Raise DataError for symbolic links in the folder of a run or in its subfolders.
+
+    Every command that writes into a run, ladder or study calls this first: a folder from elsewhere could lead a write
+    into any other folder. A link to the folder itself is allowed.
+    """
+    for place in (folder, folder / "state", folder / "predictions"):
+        with os.scandir(place) if place.is_dir() else contextlib.nullcontext(()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise DataError(
+                        f"{entry.path} is a symbolic link: Snellen writes into the folder of a run only",
+                        "Replace it with the file itself.",
+                    )
+
+
+@contextlib.contextmanager
+def _open_own(path: Path, flags: int) -> Iterator[int]:
+    """Descriptor of a file that is written in place: no link, no pipe, and no file that has a second name elsewhere."""
+    handle = os.open(path, flags | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0), 0o666)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        yield handle
+    finally:
+        os.close(handle)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents."""
     with _writing(path, 0):
         path.mkdir(parents=True, exist_ok=True)
 
 
+def make_new_folder(path: Path) -> bool:
+    """Create a folder and its parents; False if `path` exists."""
+    with _writing(path, 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            return False
+    return True
+
+
 def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files that a killed process left in `folder`."""
     for part in folder.glob(".*.part"):
         remove(part)
-
-
-@contextlib.contextmanager
-def atomic_writer(path: Path, size: int) -> Iterator[IO[bytes]]:
-    """Context manager for an atomic write in pieces; replaces `path` only if the block ends without an error.
-
-    Args:
-        size: number of bytes to write, for the error message.
-    Raises:
-        EnvironmentProblem: when the disk is full, the folder not writable, or the device fails.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise _cannot_write(path, size, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -149,18 +189,19 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a rename in `folder` to the disk; does nothing on systems without folder handles."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+def _open_folder(folder: Path) -> int | None:
+    """Descriptor of a folder, or None on systems without them."""
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY) if os.open in os.supports_dir_fd else None
+
+
+def _sync_folder(folder: int | None) -> None:
+    """Flush a rename in an open folder to the disk."""
     try:
-        os.fsync(handle)
+        if folder is not None:
+            os.fsync(folder)
     except OSError as error:
         if error.errno != errno.EINVAL:  # some network file systems do not support it
             raise
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -175,6 +216,9 @@ def _writing(path: Path, needed: int) -> Iterator[None]:
 def _cannot_write(path: Path, needed: int, error: OSError) -> EnvironmentProblem:
     reason = os.strerror(error.errno) if error.errno else str(error)
     remedy = "Give another folder with --out, or correct its permissions."
+    if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+        reason = "it is a link, a pipe, or a file with a second name"
+        remedy = "Replace it with a copy of the file."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = f"Free {needed:,} bytes there, or give another folder with --out."
         with contextlib.suppress(OSError):

@@ -53,7 +53,7 @@ VALUES = {"relu-only-before": "relu-only-pre-activation", "all-before": "full-pr
 
 DATA_FLAGS = {"--as": "--data-format", "--allow-loss": "--allow-skipped"}
 FLAGS: dict[str, dict[str, str]] = {
-    "data": DATA_FLAGS,
+    "data": {**DATA_FLAGS, "--seed": "--split-seed"},
     "evaluate": DATA_FLAGS,
     "ladder": DATA_FLAGS,
     "predict": {"--like": "--coco-annotations"},
@@ -66,7 +66,7 @@ FLAGS: dict[str, dict[str, str]] = {
         "--patience": "--io-timeout",
         "--queue": "--max-queue",
     },
-    "study": DATA_FLAGS,
+    "study": {**DATA_FLAGS, "--seed": "--split-seed"},
     "train": {**DATA_FLAGS, "--keep-test-closed": "--skip-test"},
 }
 

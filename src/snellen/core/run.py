@@ -10,6 +10,7 @@ import contextlib
 import random
 import shlex
 import signal as signals
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,8 +99,8 @@ class Run:
         if resume is None:
             return
         file_io.make_folder(folder)
+        file_io.reject_links(folder)
         for subfolder in (folder, folder / "state", folder / "predictions"):
-            _reject_links(subfolder)
             file_io.remove_partial_files(subfolder)
         if resume:
             self._restore()
@@ -309,21 +310,12 @@ class Run:
                 )
 
         before: dict[int, Any] = {}
-        with contextlib.suppress(ValueError):  # only the main thread can set handlers
+        if threading.current_thread() is threading.main_thread():  # no other can set handlers
             for which in (int(signals.SIGINT), int(signals.SIGTERM)):
-                before[which] = signals.getsignal(which)
-                signals.signal(which, handle)
+                previous = signals.signal(which, handle)
+                before[which] = signals.SIG_DFL if previous is None else previous  # None: not set by Python
         try:
             yield
         finally:
             for which, handler in before.items():
                 signals.signal(which, handler)
-
-
-def _reject_links(folder: Path) -> None:
-    """Raise DataError for symbolic links: a run writes, truncates and removes files in its own folder only."""
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.is_symlink():
-            raise DataError(
-                f"{entry} is a symbolic link: a run writes into its own folder only", "Replace it with the file itself."
-            )

@@ -15,7 +15,8 @@ Cell = str | float | int | None
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Measured value of a metric. `value` is None where it is undefined, for the given `reason`.
+    """Measured value of a metric. `value` is None where it is undefined, for the given `reason`; a value without an
+    interval, or with one of width zero, may have a `reason` too.
 
     `low` and `high` bound the 95 % interval `over` samples, seeds or folds. Values with `percent` are fractions,
     displayed in %. `unit` is that of the data.
@@ -35,8 +36,8 @@ class Metric:
             return f"undefined: {self.reason}"
         scale = 100 if self.percent else 1
         unit = " %" if self.percent else f" {self.unit}" if self.unit else ""
-        if self.low is None or self.high is None:
-            return f"{_digits(self.value * scale)}{unit}"
+        if self.low is None or self.high is None or (self.low == self.high and self.reason):
+            return f"{_digits(self.value * scale)}{unit}{f' ({self.reason})' if self.reason else ''}"
         half = (self.high - self.low) / 2 * scale
         below, above = self.value - self.low, self.high - self.value
         if min(below, above) < max(below, above) / 3:  # asymmetric, at the end of a scale: ± would exceed it

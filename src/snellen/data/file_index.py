@@ -1,7 +1,7 @@
 """File listing of a folder, and an index of facts about its files, cached outside the folder.
 
 One sqlite file per data folder, under `$SNELLEN_CACHE` (else the XDG cache folder). An entry is valid while path, size
-and modification time are unchanged. Facts about all files are also stored jointly, under a digest of all paths, sizes
+and both times are unchanged. Facts about all files are also stored jointly, under a digest of all paths, sizes
 and times, so that an unchanged folder needs one lookup. If the cache cannot be written, everything works, only slower.
 
 Links to folders are followed. Skipped are: a link to a folder that is already read (so every loop), dangling links,
@@ -24,16 +24,20 @@ from typing import Any, NamedTuple
 
 from snellen.data.source import Skipped
 
-VERSION = 1
+VERSION = 2  # of the facts; others are not used
 _MAX_JOINT = 4  # joint facts stored of each kind: the newest
 
 
 class File(NamedTuple):
-    """A file: path relative to the root with "/", size in bytes, modification time."""
+    """A file: path relative to the root with "/", size in bytes, times of the last change of content and of state.
+
+    Programs can set the modification time (`cp -a`, archives), but not the change time.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
 
 
 class Listing(NamedTuple):
@@ -94,7 +98,7 @@ def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing) -> bool:
         listing.skipped.append(Skipped(path, reason, "Repair or remove it."))
     else:
         if stat.S_ISREG(state.st_mode):
-            listing.files.append(File(path, state.st_size, state.st_mtime_ns))
+            listing.files.append(File(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
         else:
             listing.skipped.append(Skipped(path, "is not a regular file", "Move it out of the data."))
     return False
@@ -126,8 +130,8 @@ class FileIndex:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=5)
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS facts (kind TEXT, path TEXT, size INTEGER, mtime INTEGER,"
-                " fact BLOB, PRIMARY KEY (kind, path)) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS facts2 (kind TEXT, path TEXT, size INTEGER, mtime INTEGER,"
+                " ctime INTEGER, fact BLOB, PRIMARY KEY (kind, path)) WITHOUT ROWID"
             )
         except sqlite3.DatabaseError as error:
             if connection is not None:
@@ -151,14 +155,14 @@ class FileIndex:
                 return {}
             try:
                 rows = connection.execute(
-                    "SELECT path, size, mtime, fact FROM facts WHERE kind = ?", (f"{kind} {VERSION}",)
+                    "SELECT path, size, mtime, ctime, fact FROM facts2 WHERE kind = ?", (f"{kind} {VERSION}",)
                 ).fetchall()
             except sqlite3.DatabaseError:
                 return {}
         valid = {}
-        for path, size, mtime, fact in rows:
+        for path, size, mtime, ctime, fact in rows:
             file = files.get(path)
-            if file is not None and file.size == size and file.mtime_ns == mtime:
+            if file is not None and (file.size, file.mtime_ns, file.ctime_ns) == (size, mtime, ctime):
                 valid[path] = fact
         return valid
 
@@ -166,20 +170,18 @@ class FileIndex:
         """Store facts; does nothing if the index cannot be written."""
         if not facts:
             return
-        rows = [
-            (f"{kind} {VERSION}", path, files[path].size, files[path].mtime_ns, fact) for path, fact in facts.items()
-        ]
+        rows = [(f"{kind} {VERSION}", path, *files[path][1:], fact) for path, fact in facts.items()]
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
                 with connection:
-                    connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
+                    connection.executemany("INSERT OR REPLACE INTO facts2 VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def lookup_joint(self, kind: str, key: str) -> bytes | None:
         """Joint fact of many files, by a digest of them."""
         with self._open() as connection, contextlib.suppress(sqlite3.DatabaseError):
             if connection is not None:
                 row = connection.execute(
-                    "SELECT fact FROM facts WHERE kind = ? AND path = ?", (f"all {kind} {VERSION}", key)
+                    "SELECT fact FROM facts2 WHERE kind = ? AND path = ?", (f"all {kind} {VERSION}", key)
                 ).fetchone()
                 return None if row is None else bytes(row[0])
         return None
@@ -191,10 +193,10 @@ class FileIndex:
             if connection is not None:
                 with connection:
                     connection.execute(
-                        "INSERT OR REPLACE INTO facts VALUES (?, ?, 0, ?, ?)", (kind, key, time.time_ns(), fact)
+                        "INSERT OR REPLACE INTO facts2 VALUES (?, ?, 0, ?, 0, ?)", (kind, key, time.time_ns(), fact)
                     )
                     connection.execute(
-                        "DELETE FROM facts WHERE kind = ? AND path NOT IN (SELECT path FROM facts WHERE "
+                        "DELETE FROM facts2 WHERE kind = ? AND path NOT IN (SELECT path FROM facts2 WHERE "
                         "kind = ? ORDER BY mtime DESC LIMIT ?)",
                         (kind, kind, _MAX_JOINT),
                     )
@@ -202,7 +204,7 @@ class FileIndex:
 
 def files_digest(files: Iterable[File]) -> str:
     """Digest of the paths, sizes, times and order of files."""
-    text = "\n".join([f"{path}\0{size}\0{mtime}" for path, size, mtime in files])
+    text = "\n".join(["\0".join(map(str, file)) for file in files])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, suggest_name
-from snellen.core.file_io import sync_folder
 from snellen.data.dataset import RawDataset
 from snellen.data.names import NAMED
 from snellen.data.synthetic import shapes, toys
@@ -158,7 +158,7 @@ def _download_dataset(name: str) -> Path:
     folder = data_folder()
     (subfolder,) = NAMED[name]
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{subfolder}.{os.getpid()}.part"
+    part = Path(tempfile.mkdtemp(prefix=f".{subfolder}.", suffix=".part", dir=folder))
     try:
         if name in ("cifar10", "cifar100"):
             cifar = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
@@ -170,7 +170,6 @@ def _download_dataset(name: str) -> Path:
                     mnist.mirrors[0] + file, str(part / subfolder / "raw"), filename=file, md5=md5
                 )
         os.replace(part / subfolder, folder / subfolder)
-        sync_folder(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder / subfolder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from snellen.core.task import Predictions
 from snellen.core.views import Metric
 from snellen.detection.protocol import IoUType
 from snellen.metrics import detection, iou
-from snellen.metrics.intervals import bootstrap
+from snellen.metrics.intervals import add_interval
 from snellen.metrics.matching import (
     AREA_RANGES,
     DetectionArrays,
@@ -188,13 +189,9 @@ def _average_precisions(
     precision, recall = (values[0] for values in detection.average_precision(matches))  # (T, K)
     overall = _mean(precision, "the split has no ground-truth objects")
     if with_interval and overall.value is not None:
-        low, high = bootstrap(detection.resampled_mean_ap(matches), len(predictions["ids"]), draws=BOOTSTRAP_SAMPLES)
-        overall = Metric(
-            value=overall.value,
-            low=min(low, overall.value),
-            high=max(high, overall.value),
-            over="images",
-            percent=True,
+        count = len(predictions["ids"])
+        overall = add_interval(
+            dataclasses.replace(overall, over="images"), detection.resampled_mean_ap(matches), count, BOOTSTRAP_SAMPLES
         )
     metrics = {
         f"{prefix}AP": overall,

@@ -125,6 +125,7 @@ def export(
 def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
     """Path of the output file; an existing file is overwritten only if named explicitly and with the right suffix."""
     if out is None:
+        file_io.reject_links(folder)
         path = folder / f"model{suffix}"
         if path.exists():
             raise UsageError(f"{path} exists already", f"Give --out {path} to overwrite it.")

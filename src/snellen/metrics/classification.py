@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import bootstrap, mean_fraction_interval, wilson_interval
+from snellen.metrics.intervals import (
+    add_interval,
+    add_interval_of_mean,
+    auc_interval,
+    mean_fraction_interval,
+    wilson_interval,
+)
 
 SAMPLES = "samples"
 
@@ -57,11 +64,23 @@ def resampled_balanced_accuracy(truth: Tensor, predicted: Tensor, classes: int) 
 
 
 def f1_macro(table: Tensor) -> Metric:
-    """Macro F1: the mean of 2TP / (2TP + FP + FN) over classes that occur in truth or predictions."""
-    true_positive = table.diagonal().double()
-    total = table.sum(0) + table.sum(1)
-    present = total > 0
-    return Metric(value=float((2 * true_positive[present] / total[present]).mean()), percent=True)
+    """Macro F1: the mean of 2TP / (2TP + FP + FN) over classes that occur in truth or predictions.
+
+    Args:
+        table: (K, K) as `confusion_matrix` returns it.
+    """
+    classes = len(table)
+    cell = torch.arange(classes**2).repeat_interleave(table.flatten())  # of each sample
+
+    def statistic(rows: Tensor) -> Tensor:
+        """(R, n) samples to (R,) macro F1."""
+        tables = torch.zeros(len(rows), classes**2, dtype=torch.float64)
+        tables.scatter_add_(1, cell[rows], torch.ones_like(rows, dtype=torch.float64))
+        tables = tables.view(-1, classes, classes)
+        return (2 * tables.diagonal(dim1=1, dim2=2) / (tables.sum(1) + tables.sum(2))).nanmean(1)
+
+    value = float(statistic(torch.arange(len(cell))[None])[0])
+    return add_interval(Metric(value=value, over=SAMPLES, percent=True), statistic, len(cell))
 
 
 def top_k_accuracy(scores: Tensor, truth: Tensor, k: int) -> Metric:
@@ -74,8 +93,8 @@ def top_k_accuracy(scores: Tensor, truth: Tensor, k: int) -> Metric:
 def log_loss(scores: Tensor, truth: Tensor) -> Metric:
     """Log loss: mean negative log-probability of the true class, in nats, with a bootstrap interval."""
     losses = torch.nn.functional.cross_entropy(scores.double(), truth, reduction="none")
-    low, high = bootstrap(lambda rows: losses[rows].mean(1), len(losses))
-    return Metric(value=float(losses.mean()), low=low, high=high, over=SAMPLES, higher_is_better=False, unit="nats")
+    metric = Metric(value=float(losses.mean()), over=SAMPLES, higher_is_better=False, unit="nats")
+    return add_interval_of_mean(metric, losses)
 
 
 def calibration(probability: Tensor, correct: Tensor, bins: int = 15) -> tuple[list[tuple[float, float, int]], float]:
@@ -105,12 +124,16 @@ def roc_auc(score: Tensor, positive: Tensor) -> Metric:
 
     Args:
         score: (N,). positive: (N,) bool.
+    Source of the interval: Newcombe 2006, method 5, with the variance of Hanley and McNeil 1982.
     """
     from sklearn.metrics import roc_auc_score
 
     if int(positive.sum()) in (0, len(positive)):
         return Metric(value=None, percent=True, reason="the split has one class only")
-    return Metric(value=float(roc_auc_score(positive.numpy(), score.double().numpy())), percent=True)
+    value = float(roc_auc_score(positive.numpy(), score.double().numpy()))
+    positives = int(positive.sum())
+    low, high = auc_interval(value, positives, len(positive) - positives)
+    return Metric(value=value, low=low, high=high, over=SAMPLES, percent=True)
 
 
 def average_precision(score: Tensor, truth: Tensor) -> Metric:
@@ -119,28 +142,36 @@ def average_precision(score: Tensor, truth: Tensor) -> Metric:
     Args:
         score: (N, K). truth: (N, K) zeros and ones.
     """
-    from sklearn.metrics import average_precision_score
-
-    present = truth.sum(0) > 0
-    if not bool(present.any()):
+    statistic = resampled_average_precision(score, truth)
+    value = float(statistic(torch.arange(len(truth))[None])[0])
+    if math.isnan(value):
         return Metric(value=None, percent=True, reason="no sample of the split has a label")
-    value = average_precision_score(truth[:, present].numpy(), score[:, present].numpy(), average="macro")
-    low, high = bootstrap(resampled_average_precision(score[:, present], truth[:, present]), len(truth), draws=200)
-    value = float(value)
-    return Metric(value=value, low=min(low, value), high=max(high, value), over=SAMPLES, percent=True)
+    return add_interval(Metric(value=value, over=SAMPLES, percent=True), statistic, len(truth), draws=200)
 
 
 def resampled_average_precision(score: Tensor, truth: Tensor) -> Callable[[Tensor], Tensor]:
-    """Statistic for the bootstrap: (R, n) rows of the samples to (R,) macro average precisions."""
-    return lambda rows: torch.tensor([_macro_ap(score[row], truth[row]) for row in rows])
+    """(R, n) rows of the samples to (R,) macro average precisions, NaN for rows without any positive.
 
+    AP = Σ (R_k − R_{k−1}) P_k over the distinct scores k, so equal scores have equal precision in any order of the
+    samples: the definition of scikit-learn.
+    """
+    order = score.argsort(0, descending=True)  # (N, K)
+    hits = truth.gather(0, order).double()
+    ordered = score.gather(0, order)
+    position = torch.arange(len(score))[:, None].expand_as(order)
+    is_last = torch.ones_like(order, dtype=torch.bool)  # of a group of equal scores
+    is_last[:-1] = ordered[1:] != ordered[:-1]
+    last = torch.where(is_last, position, len(score)).flip(0).cummin(0).values.flip(0)  # (N, K)
 
-def _macro_ap(score: Tensor, truth: Tensor) -> float:
-    """Macro average precision in torch, for the bootstrap: AP = Σ (R_k − R_{k−1}) P_k, without ties."""
-    order = score.argsort(0, descending=True)
-    hit = truth.gather(0, order)
-    rank = torch.arange(1, len(score) + 1)[:, None]
-    total = hit.sum(0)
-    precision = hit.cumsum(0) / rank
-    value = (precision * hit).sum(0)[total > 0] / total[total > 0]
-    return float(value.mean()) if len(value) else 0.0
+    def statistic(rows: Tensor) -> Tensor:
+        weights = torch.zeros(len(rows), len(score), dtype=torch.float64)  # (R, N) copies of each sample
+        weights.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+        values = []
+        for k in range(score.shape[1]):
+            copies = weights[:, order[:, k]]
+            correct = copies * hits[:, k]
+            precision = correct.cumsum(1)[:, last[:, k]] / copies.cumsum(1)[:, last[:, k]]
+            values.append((precision * correct).nansum(1) / correct.sum(1))  # 0 / 0 before the first copy
+        return torch.stack(values, 1).nanmean(1)
+
+    return statistic

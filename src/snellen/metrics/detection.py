@@ -78,12 +78,12 @@ def _class_average_precision(
 
 
 def resampled_mean_ap(matches: Matches) -> Callable[[Tensor], Tensor]:
-    """Statistic for the bootstrap: (R, n) rows of images to (R,) mean average precision over thresholds and classes."""
+    """(R, n) rows of images to (R,) mean average precision over thresholds and classes, NaN without any object."""
 
     def statistic(rows: Tensor) -> Tensor:
         zeros = torch.zeros(len(rows), matches.images, dtype=torch.float64)
         weights = zeros.scatter_add(1, rows, torch.ones_like(rows, dtype=torch.float64))
-        return average_precision(matches, weights)[0].nanmean((1, 2)).nan_to_num(0.0)
+        return average_precision(matches, weights)[0].nanmean((1, 2))
 
     return statistic
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import bootstrap
+from snellen.metrics.intervals import add_interval, add_interval_of_mean
 
 SAMPLES = "samples"
-MIN_SAMPLES = 5  # for an interval of R²
 
 
 def mean_absolute_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Metric:
@@ -21,16 +20,15 @@ def mean_absolute_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Met
         truth, predicted: (N,) float64.
     """
     errors = (truth - predicted).abs().double()
-    low, high = bootstrap(lambda rows: errors[rows].mean(1), len(errors))
-    return Metric(value=float(errors.mean()), low=low, high=high, over=SAMPLES, higher_is_better=False, unit=unit)
+    metric = Metric(value=float(errors.mean()), over=SAMPLES, higher_is_better=False, unit=unit)
+    return add_interval_of_mean(metric, errors)
 
 
 def root_mean_squared_error(truth: Tensor, predicted: Tensor, unit: str = "") -> Metric:
     """Root mean squared error, √ of the mean of (t − y)²."""
     squares = (truth - predicted).double().square()
-    low, high = bootstrap(lambda rows: squares[rows].mean(1).sqrt(), len(squares))
-    value = float(squares.mean().sqrt())
-    return Metric(value=value, low=low, high=high, over=SAMPLES, higher_is_better=False, unit=unit)
+    metric = Metric(value=float(squares.mean().sqrt()), over=SAMPLES, higher_is_better=False, unit=unit)
+    return add_interval_of_mean(metric, squares, root=2)
 
 
 def r2(truth: Tensor, predicted: Tensor) -> Metric:
@@ -44,14 +42,11 @@ def r2(truth: Tensor, predicted: Tensor) -> Metric:
 
     errors, spread = (truth - predicted).square(), truth - truth.mean(0)  # (N, T)
     value = float((1 - errors.sum(0) / spread.square().sum(0)).mean())
-    if len(truth) < MIN_SAMPLES:  # most resamples would repeat one sample, whose variance is zero
-        return Metric(value=value)
-    low, high = bootstrap(resampled_r2(truth, predicted), len(truth))
-    return Metric(value=value, low=low, high=high, over=SAMPLES)
+    return add_interval(Metric(value=value, over=SAMPLES), resampled_r2(truth, predicted), len(truth))
 
 
 def resampled_r2(truth: Tensor, predicted: Tensor) -> Callable[[Tensor], Tensor]:
-    """Statistic for the bootstrap: (R, n) rows of the samples to (R,) values of R²."""
+    """(R, n) rows of the samples to (R,) values of R², NaN for rows in which a target does not vary."""
     errors, spread = (truth - predicted).square(), truth - truth.mean(0)  # (N, T)
 
     def statistic(rows: Tensor) -> Tensor:
@@ -61,6 +56,6 @@ def resampled_r2(truth: Tensor, predicted: Tensor) -> Callable[[Tensor], Tensor]
             weights @ spread.square() - (weights @ spread).square() / rows.shape[1]
         )  # (R, T), about the resample's mean
         explained = 1 - (weights @ errors) / total
-        return torch.where(total > 1e-12 * spread.square().sum(0), explained, torch.zeros_like(explained)).mean(1)
+        return torch.where(total > 1e-12 * spread.square().sum(0), explained, torch.nan).mean(1)
 
     return statistic

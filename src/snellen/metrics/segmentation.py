@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import interval_of_sums
+from snellen.metrics.intervals import metric_of_sums
 
 IMAGES = "images"
 
@@ -56,11 +56,8 @@ def metric_over_images(tables: Tensor, metric: Callable[[Tensor], Tensor], undef
         tables: (N, K, K).
         metric: (R, 3, K) sums to (R,).
     """
-    result = interval_of_sums(class_counts(tables), metric)
-    if result is None:
-        return Metric(value=None, percent=True, reason=undefined)
-    value, low, high = result
-    return Metric(value=value, low=low, high=high, over=IMAGES, percent=True)
+    like = Metric(value=None, over=IMAGES, percent=True, reason=undefined)
+    return metric_of_sums(like, class_counts(tables), metric)
 
 
 def pixel_accuracy(counts: Tensor) -> Tensor:

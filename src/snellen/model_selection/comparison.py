@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,12 +28,13 @@ from snellen.core.spec import Classes, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.names import BUILTIN_NAMES
-from snellen.metrics.intervals import bootstrap
+from snellen.data.sample_identity import read_identity
+from snellen.metrics.intervals import LEVEL, add_interval
 from snellen.metrics.significance import holm, mcnemar, permutation_test
 from snellen.tasks import TASKS
 
-LEVEL = 0.05  # family-wise significance level of all pairs
 NO_DIFFERENCE = "no significant difference"
+TAIL_DRAWS = 20  # permutations beyond the smallest p-value that the correction asks for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,9 +142,29 @@ def compare(*runs: str | Path | TrainedRun) -> Comparison:
         if reason:
             raise UsageError(
                 f"{read[0].name} and {run_predictions.name} were tested on different data: {reason}",
-                "Compare runs with the same data and the same --seed.",
+                "Compare runs with the same data and the same --split-seed.",
+            )
+        changed = _changed_contents(folders[0], Path(run_predictions.name), run_predictions.predictions["ids"])
+        if changed:
+            raise UsageError(
+                f"{read[0].name} and {run_predictions.name} were tested on different data: {changed:,} test samples "
+                "have another content or target",
+                "Train both on the data as it is now.",
             )
     return compare_predictions(read)
+
+
+def _changed_contents(first: Path, second: Path, ids: Tensor) -> int:
+    """Number of test samples whose content or target changed between two trainings, if both list their samples."""
+    identities = [read_identity(folder) for folder in (first, second)]
+    if any(identity is None or int(ids.max()) >= len(identity.contents) for identity in identities):
+        return 0
+    a, b = (
+        np.stack([i.contents, i.contents if i.targets is None else i.targets])[:, ids.numpy()]
+        for i in identities
+        if i is not None
+    )
+    return int((a != b).any(0).sum())
 
 
 def data_difference(record: Record, predictions: Predictions, other: Record, theirs: Predictions) -> str:
@@ -218,34 +240,37 @@ def compare_predictions(read: Sequence[RunPredictions]) -> Comparison:
         runs.append(ComparedRun(name=run_predictions.name, learner=run_predictions.learner, headline=metric))
     sign = 1.0 if runs[0].headline.higher_is_better else -1.0
     order = sorted(range(len(runs)), key=lambda k: -sign * (runs[k].headline.value or 0.0))
-    pairs = [_pair(read[a], read[b], runs[a].headline) for a, b in itertools.combinations(order, 2)]
+    both = list(itertools.combinations(order, 2))
+    max_draws = round(TAIL_DRAWS * len(both) / LEVEL)
+    pairs = [_pair(read[a], read[b], runs[a].headline, max_draws) for a, b in both]
     corrected = holm([pair.chance for pair in pairs])
     return Comparison(
         headline=headline,
         samples=len(read[0].predictions["ids"]),
         runs=tuple(runs[k] for k in order),
-        pairs=tuple(_with_corrected_p(pair, p) for pair, p in zip(pairs, corrected, strict=True)),
+        pairs=tuple(with_corrected_p(pair, p) for pair, p in zip(pairs, corrected, strict=True)),
     )
 
 
-def _with_corrected_p(pair: Pair, corrected: float) -> Pair:
+def with_corrected_p(pair: Pair, corrected: float) -> Pair:
+    """The pair with its verdict: better by the corrected test and by the interval."""
     low = pair.difference.low
-    return dataclasses.replace(pair, corrected=corrected, better=corrected < LEVEL and low is not None and low > 0)
+    better = corrected < LEVEL and low is not None and low > 0  # at the family-wise level of all pairs
+    return dataclasses.replace(pair, corrected=corrected, better=better)
 
 
-def _pair(first: RunPredictions, second: RunPredictions, like: Metric) -> Pair:
+def _pair(first: RunPredictions, second: RunPredictions, like: Metric, max_draws: int) -> Pair:
     """Compare two runs of which the first is at least as good; the p-value is not corrected yet."""
     count = len(first.predictions["ids"])
     gain = _gain(first, second, like.higher_is_better)
     value = float(gain(torch.arange(count)[None], torch.arange(count)[None] + count)[0])
-    low, high = bootstrap(lambda rows: gain(rows, rows + count), count, draws=2000)
     scale = 100 if like.percent else 1
-    difference = Metric(
-        value=scale * value,
-        low=scale * low,
-        high=scale * high,
-        over="samples",
-        unit="percentage points" if like.percent else like.unit,
+    unit = "percentage points" if like.percent else like.unit
+    difference = add_interval(
+        Metric(value=scale * value, over="samples", unit=unit),
+        lambda rows: scale * gain(rows, rows + count),
+        count,
+        draws=2000,
     )
     only = None
     if isinstance(first.spec.target, Classes):
@@ -256,7 +281,9 @@ def _pair(first: RunPredictions, second: RunPredictions, like: Metric) -> Pair:
     else:
         rows = torch.arange(count)
         test = "exchange"
-        chance = permutation_test(lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count)
+        chance = permutation_test(
+            lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count, max_draws=max_draws
+        )
     return Pair(
         first=first.name,
         second=second.name,

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
-from snellen.api.lookup import is_builtin
+from snellen.api.lookup import is_builtin, with_present_options
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, Stopped, UsageError
 from snellen.core.learner import Learner
@@ -47,6 +47,7 @@ def cross_validate(
     model: str | nn.Module | AnyLearner | None = None,
     folds: int = 5,
     *,
+    seed: int = 0,
     out: str | Path | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
     options: RunOptions = RunOptions(),
@@ -56,7 +57,7 @@ def cross_validate(
 
     Args:
         data: a name, a path, or a dataset opened from one; it is opened again for each fold.
-        model: as in `train`.
+        model, seed: as in `train`; folds are those of the data's own seed.
         out: the folder of the runs fold-1, fold-2 ...; finished folds in that folder are not trained again.
         settings: any setting of the learner by name.
     Raises:
@@ -65,11 +66,10 @@ def cross_validate(
     opened = data if isinstance(data, Dataset) else dataset(data)
     first = open_fold(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
-    seed = int((first.origin or {})["seed"])
     headline = learner.task.headline(first.spec)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{first.spec.name}-folds")
     resolved, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
-    about = {"data": opened.origin, "folds": folds, "learner": learner.name, "settings": values(resolved)}
+    about = {"data": opened.origin, "folds": folds, "seed": seed, "learner": learner.name, "settings": values(resolved)}
     _open_folder(folder, to_plain(about), learner)
     fold_metrics: list[Metric] = []
     for fold in range(folds):
@@ -106,11 +106,9 @@ def cross_validate(
 
 
 def mean_over_folds(each: Sequence[Metric]) -> Metric:
-    """The mean of a metric with its 95 % confidence interval over folds.
+    """The mean of a metric with its 95 % confidence interval over folds, corrected for shared training samples.
 
-    The folds share training samples, so the interval is too narrow for new training data.
-
-    Source: Bengio and Grandvalet 2004 on this bias.
+    Source: Nadeau and Bengio 2003.
     """
     return mean_with_interval(each, "folds")
 
@@ -118,7 +116,9 @@ def mean_over_folds(each: Sequence[Metric]) -> Metric:
 def mean_with_interval(each: Sequence[Metric], over: str) -> Metric:
     """The mean of a metric with its 95 % confidence interval (Student's t) over seeds or folds; one value has none.
 
-    Source: Student 1908.
+    Where every seed gives the same value, no seed varies it: the interval is that of the first over its samples.
+
+    Source: Student 1908; of folds, Nadeau and Bengio 2003.
     """
     from scipy.special import stdtrit  # torch has no quantile of t
 
@@ -128,9 +128,24 @@ def mean_with_interval(each: Sequence[Metric], over: str) -> Metric:
         return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in one: {reason}")
     mean = statistics.fmean(numbers)
     if len(numbers) == 1:
-        return dataclasses.replace(each[0], low=None, high=None, over="")
-    half = float(stdtrit(len(numbers) - 1, 0.975)) * statistics.stdev(numbers) / math.sqrt(len(numbers))
-    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over)
+        return dataclasses.replace(each[0], low=None, high=None, over="", reason="")
+    if over == "seeds" and max(numbers) == min(numbers):
+        return each[0]
+    variance = statistics.variance(numbers) / len(numbers)
+    if over == "folds":
+        variance *= fold_variance_factor(len(numbers))
+    half = float(stdtrit(len(numbers) - 1, 0.975)) * math.sqrt(variance)
+    return dataclasses.replace(each[0], value=mean, low=mean - half, high=mean + half, over=over, reason="")
+
+
+def fold_variance_factor(folds: int) -> float:
+    """Variance of a mean over k folds against that of k independent results: 1 + k / (k − 1).
+
+    The folds share training samples. The second term is the ratio of test to training samples, 1 / (k − 1), times k.
+
+    Source: Nadeau and Bengio 2003, sec. 3 (corrected resampled t-test).
+    """
+    return 1 + folds / (folds - 1)
 
 
 def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
@@ -144,6 +159,7 @@ def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelle
 
 def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> None:
     """Write `folds.json` for new folds, or check the arguments against an existing one."""
+    file_io.reject_links(folder)
     path = folder / "folds.json"
     if not path.exists():
         file_io.write_json(path, {"schema": SCHEMA, **about})
@@ -151,10 +167,12 @@ def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> No
     stored = file_io.read_json(path)
     if not isinstance(stored, dict) or stored.get("schema", SCHEMA) != SCHEMA:
         raise DataError(f"{path} is damaged, or of another version: it does not describe folds", "Give another --out.")
+    stored.setdefault("seed", (stored.get("data") or {}).get("seed"))  # the seed of the splits was that of training
     if "schema" not in stored and all(isinstance(stored.get(key), dict) for key in ("data", "settings")):
         known = {setting.name: setting for setting in flatten(learner.settings)}
         stored["data"] = legacy_names.upgrade_origin(stored["data"])
         stored["settings"] = legacy_names.upgrade_settings(stored["settings"], known)
+    stored["data"] = with_present_options(stored.get("data"))
     if {key: value for key, value in stored.items() if key not in ("finished", "schema")} != about:
         raise UsageError(
             f"{folder} contains folds of different data, another model or other settings", "Give another --out."

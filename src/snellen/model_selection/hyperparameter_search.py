@@ -33,7 +33,7 @@ def suggest_cell(
     """Suggest the next cell.
 
     Args:
-        observations: results of earlier cells, without failed ones.
+        observations: results of earlier cells, without failed ones; without any, the cell is drawn at random.
         number: of the new cell.
     """
     optuna = _optuna()
@@ -50,20 +50,6 @@ def suggest_cell(
             choices = {setting_text(value): value for value in axis.values}
             settings[axis.name] = choices[suggestion[axis.name]] if axis.name in suggestion else axis.values[0]
     return make_cell(number, learner, settings, varying_names(learners, axes), spec)
-
-
-def importance(
-    observations: Observations, learners: Sequence[AnyLearner], axes: Sequence[Axis]
-) -> dict[str, float] | None:
-    """Importance of each setting by optuna's fANOVA estimate, with sum one; None with too few distinct results."""
-    optuna = _optuna()
-    spaces = _spaces(optuna, learners, axes)
-    if len(observations) < 4 or len({figure for _, figure in observations}) < 2:
-        return None
-    study = _study(optuna, observations, spaces, 0)
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    importances: Mapping[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(importances[name]) for name in spaces if name in importances}
 
 
 def require_optuna() -> None:

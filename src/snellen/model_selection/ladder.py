@@ -6,11 +6,10 @@ Models are selected on validation. The test split is evaluated once, for all mod
 from __future__ import annotations
 
 import dataclasses
-import math
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,8 @@ from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import flattened_size
 from snellen.data.open_dataset import dataset
-from snellen.metrics.intervals import Z
+from snellen.metrics.intervals import LEVEL
+from snellen.metrics.significance import mcnemar, paired_t_test
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
 from snellen.report.pages.sections import data_section
@@ -68,6 +68,7 @@ def ladder(
     budget: float = 600.0,
     task: str | None = None,
     seed: int = 0,
+    split_seed: int = 0,
     out: str | Path | None = None,
     learners: Sequence[str | AnyLearner] = (),
     options: RunOptions = RunOptions(),
@@ -76,17 +77,18 @@ def ladder(
 
     Args:
         data: a dataset, a name or a path.
+        seed, split_seed: as in `train`.
         budget: seconds for the whole ladder. Time that a model does not use goes to the models after it.
         out: the ladder's folder; an unfinished ladder in that folder is resumed.
         learners: names of built-in learners, or "all"; custom learners are trained after the built-in ones. Without
             names, the learners of the default ladder are trained (`Learner.in_default_ladder`).
     """
     started = time.monotonic()
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=seed)
+    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     selected_task = find_task(task, opened.spec)
+    candidates = _candidates(selected_task.name, learners)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     spent = _open_folder(folder, opened, budget, seed)
-    candidates = _candidates(selected_task.name, learners)
     reasons = {learner.name: _unsupported_reason(learner, opened.spec) for learner in candidates}
     supported = [learner for learner in candidates if reasons[learner.name] is None]
     rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
@@ -187,6 +189,7 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best: TrainedRun | None
 
 def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
     """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
+    file_io.reject_links(folder)
     path = folder / "ladder.json"
     if not path.exists():
         file_io.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
@@ -280,6 +283,7 @@ def _train_in_subprocess(folder: Path, options: RunOptions) -> None:
     """Train a prepared run in a subprocess, which is killed at the time limit."""
     command = [
         sys.executable,
+        "-P",  # the current folder may hold a module of any name
         "-m",
         "snellen",
         "train",
@@ -306,19 +310,34 @@ def _select_best(trained: dict[str, TrainedRun], headline: str) -> tuple[str | N
         metric = file_io.read_json(run.folder / "metrics.json")["splits"]["val"][headline]
         if metric["value"] is not None:
             values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
+    errors = {name: trained[name].task.errors(trained[name].predictions("val"), trained[name].spec) for name in values}
+    return select_best(values, errors)
+
+
+def select_best(values: Mapping[str, float], errors: Mapping[str, Tensor]) -> tuple[str | None, str | None, str]:
+    """The best model on validation, the simplest one not significantly worse, and the advice as a sentence.
+
+    Args:
+        values: validation result of each model, higher is better, the simplest first.
+        errors: (N,) of each model on the same validation samples.
+    """
     if not values:
         return None, None, "No model has a validation result."
-    best = max(values, key=lambda name: values[name])
-    errors = {name: trained[name].task.errors(trained[name].predictions("val"), trained[name].spec) for name in values}
-    equal = [name for name in values if name == best or not significantly_different(errors[name], errors[best])]
-    simplest = equal[0]  # the registry lists the simplest first
     names = list(values)
-    if simplest == "baseline":
+    best, *rest = sorted(names, key=lambda name: -values[name])  # of equal ones the simplest first
+    worse = significantly_worse(best, errors)
+    simplest = next(name for name in names if name not in worse)
+    if simplest == "baseline" and best != "baseline":
         advice = (
-            "No model is significantly better than the baseline on the validation split: the inputs do not predict "
-            "the target, or there is too little data."
+            f"No model is significantly better than the baseline on the validation split (best: {best}): the inputs do "
+            "not predict the target, or there is too little data."
         )
-    elif simplest == best and best == names[-1] and len(names) > 1:
+    elif simplest == "baseline":
+        advice = (
+            "No model is better than the baseline on the validation split: the inputs do not predict the target, or "
+            "there is too little data."
+        )
+    elif simplest == best and len(worse) == len(names) - 1 and names[-1] == best and rest:
         advice = f"Use {best}: it is significantly better than every simpler model on the validation split."
     elif simplest == best:
         advice = (
@@ -330,19 +349,40 @@ def _select_best(trained: dict[str, TrainedRun], headline: str) -> tuple[str | N
             f"Use {simplest}: {best} has the best result on the validation split, but is not significantly better than "
             f"the simpler {simplest}."
         )
-    return best, simplest, advice
+    return best, simplest, f"{advice} {_runner_up(best, rest, values, worse)}".rstrip()
 
 
-def significantly_different(first: Tensor, second: Tensor) -> bool:
-    """Whether the mean paired errors of two models differ significantly (5 % level, normal approximation).
+def _runner_up(best: str, rest: Sequence[str], values: Mapping[str, float], worse: Collection[str]) -> str:
+    """The second-best model, and whether it differs from the best."""
+    if not rest:
+        return ""
+    if values[rest[0]] == values[best]:
+        equal = [name for name in rest if values[name] == values[best]]
+        return f"{', '.join(equal)} and {best} have the same validation result."
+    if rest[0] in worse:
+        return f"The runner-up, {rest[0]}, is significantly worse than {best}."
+    return f"The runner-up, {rest[0]}, does not differ significantly from {best}."
+
+
+def significantly_worse(best: str, errors: Mapping[str, Tensor]) -> set[str]:
+    """The models that are significantly worse than the best of these m; the others hold the truly best in 95 %.
+
+    A model is falsely left out if any of the m − 1 others seems better, so each one-sided test has the level
+    0.05 / (m − 1): the best was selected on the same samples.
 
     Args:
-        first, second: (N,) errors of two models on the same samples.
+        errors: (N,) of each model on the same samples.
+    Source: Gupta 1965; Hsu 1981 (multiple comparisons with the best), with Bonferroni's bound.
     """
-    difference = (first - second).double()
-    standard_error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
-    mean = abs(float(difference.mean()))
-    return mean > Z * standard_error if standard_error > 0 else mean > 0
+    others = [name for name in errors if name != best]
+    return {name for name in others if _p_value(errors[name], errors[best]) / 2 * len(others) < LEVEL}
+
+
+def _p_value(first: Tensor, second: Tensor) -> float:
+    """Two-sided p-value of equal mean errors: McNemar's test of errors 0 and 1, else a paired t-test."""
+    if bool(((first == 0) | (first == 1)).all()) and bool(((second == 0) | (second == 1)).all()):
+        return mcnemar(int((first < second).sum()), int((first > second).sum()))
+    return paired_t_test(first, second)
 
 
 def _with_frontier(rungs: list[Rung]) -> tuple[Rung, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from snellen.core.learner import Learner
 from snellen.core.legacy_names import setting_name, setting_value
 from snellen.core.settings import Setting, flatten, resolve
 from snellen.core.spec import Spec
+from snellen.nn.reset import parts_without_reset, reset_weights
 from snellen.tasks import LEARNERS
 
 AnyLearner = Learner[Any, Any, Any]
@@ -102,12 +104,33 @@ def _learners(models: Any, spec: Spec) -> list[AnyLearner]:
         if not isinstance(name, str | nn.Module | Learner | None):
             raise UsageError(f"model cannot be {name!r}", f"Known: {', '.join(LEARNERS[task.name])}.")
         learner = find_learner(name, task, spec)
+        if isinstance(name, nn.Module):
+            learner = _with_new_weights(learner, name)
         reason = unsupported_reason(learner, spec)
         if reason:
             raise UsageError(f"{learner.name} {reason}", f"Models of {task.name}: {', '.join(LEARNERS[task.name])}.")
         learners.append(learner)
     _check_duplicates("model", [learner.name for learner in learners])
     return learners
+
+
+def _with_new_weights(learner: AnyLearner, module: nn.Module) -> AnyLearner:
+    """The learner of a module with weights drawn anew for every seed. Raises UsageError where that is not possible."""
+    fixed = parts_without_reset(module)
+    if fixed:
+        raise UsageError(
+            f"The weights of {type(module).__name__} would be the same for every seed: {fixed[0]} holds parameters "
+            "and has no reset_parameters()",
+            "Define reset_parameters() there, freeze these parameters, or give a Learner whose build makes the module.",
+        )
+
+    @functools.wraps(learner.build)  # its source is that of the run, so that the module itself loads the run
+    def build(settings: Any, spec: Spec) -> nn.Module:
+        model: nn.Module = learner.build(settings, spec)
+        reset_weights(model)
+        return model
+
+    return dataclasses.replace(learner, build=build)
 
 
 def _parse_axis(name: str, values: Any, learners: Sequence[AnyLearner]) -> Axis:
@@ -119,6 +142,11 @@ def _parse_axis(name: str, values: Any, learners: Sequence[AnyLearner]) -> Axis:
             raise UsageError(f"{learner.name} has no setting {name!r}", suggest_name(name, sorted({*known, "model"})))
         setting = known[present]
         parsed.append(_range_axis(setting, values) if _is_range(values) else _choice_axis(setting, values))
+        if parsed[-1].name != parsed[0].name:
+            raise UsageError(
+                f"{name!r} is called {parsed[0].name} in {learners[0].name}, and {parsed[-1].name} in {learner.name}",
+                "Vary a setting that all models have, or study one model.",
+            )
     return parsed[0]
 
 

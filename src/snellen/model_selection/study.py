@@ -2,7 +2,8 @@
 
 All cells share the splits of the data's seed and the training seeds 0 ... n-1, which also determine the order of the
 samples: cells are paired. The best cell is selected on validation. The test split is evaluated once, at the end, for
-the runs of the selected cell only.
+the runs of the selected cell only. With folds the selection is nested: a sample of a test split lies in the validation
+splits of other folds, so in each fold the cell that is best on the validation split of this fold is tested.
 
 A grid trains every cell with one seed before the next seed, so that all cells have equally many seeds when the budget
 is spent.
@@ -27,12 +28,22 @@ from snellen.core.run import Run
 from snellen.core.serialization import to_plain
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
-from snellen.metrics.effects import main_effects
 from snellen.model_selection import hyperparameter_search
-from snellen.model_selection.cross_validation import cross_validate, open_fold
-from snellen.model_selection.search_space import StudyCell, grid_cells, parse_axes, setting_text
-from snellen.model_selection.study_plan import StudyPlan, best_cell, cell_results, open_study, score, stored_cells
-from snellen.model_selection.study_results import Study, write_study
+from snellen.model_selection.cross_validation import cross_validate, mean_with_interval, open_fold
+from snellen.model_selection.importance import importance
+from snellen.model_selection.runner_up import runner_up_sentence
+from snellen.model_selection.search_space import StudyCell, grid_cells, parse_axes
+from snellen.model_selection.study_plan import (
+    StudyPlan,
+    best_cell,
+    cell_results,
+    common_validation,
+    open_study,
+    score,
+    stored_cells,
+    tested_trainings,
+)
+from snellen.model_selection.study_results import CellResult, Study, write_study
 from snellen.model_selection.time_estimate import trial_seconds
 from snellen.report.html_text import format_duration
 
@@ -89,7 +100,7 @@ def study(
     if plan.is_search:
         hyperparameter_search.require_optuna()
     state = open_study(plan)
-    if "finished" not in state:
+    if "finished" not in state or (folds is not None and not state.get("nested")):  # folds of 0.1.0 were not nested
         spent = float(state["spent"])
         budget = options.seconds
         end = math.inf if budget is None else started + budget - spent - min(RESERVE, 0.2 * budget)
@@ -118,11 +129,12 @@ class _StudyRunner:
             self._train_all()
             self.state["chosen"] = best_cell(cell_results(self.plan, self.state, self.cells))
             self._write()  # stored before the test split is evaluated: a resumed study keeps this selection
-        if self.state["chosen"] is not None:
-            for training in cell_results(self.plan, self.state, self.cells)[self.state["chosen"] - 1].trainings:
-                if training.status == "done":
-                    self._evaluate_test(self.cells[self.state["chosen"] - 1], Path(training.folder))
+        rows = cell_results(self.plan, self.state, self.cells)
+        for number, training in tested_trainings(rows, self.state["chosen"], nested=self.plan.folds is not None):
+            self._evaluate_test(self.cells[number - 1], Path(training.folder))
         self.state["finished"] = True
+        if self.plan.folds:
+            self.state["nested"] = True
         self._write()
 
     def _train_all(self) -> None:
@@ -143,7 +155,8 @@ class _StudyRunner:
                 observations = [
                     (row.cell, score(row.validation))
                     for row in cell_results(plan, self.state, self.cells)
-                    if row.validation is not None and row.validation.value is not None
+                    # A suggestion from the results of one fold would depend on test samples of the others.
+                    if not plan.folds and row.validation is not None and row.validation.value is not None
                 ]
                 cell = hyperparameter_search.suggest_cell(
                     observations, number, plan.learners, plan.axes, plan.data.spec
@@ -294,27 +307,30 @@ class _StudyRunner:
         file_io.write_json(self.plan.folder / "study.json", self.state)
 
 
+def _runner_up(evaluated: Sequence[CellResult], values: Sequence[Sequence[float]], chosen: int, over: str) -> str:
+    numbers = [row.cell.number for row in evaluated]
+    return runner_up_sentence([row.cell.label for row in evaluated], values, numbers.index(chosen), over)
+
+
 def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[StudyCell]) -> Study:
     rows = cell_results(plan, state, cells)
-    observations = [
-        (row.cell, score(row.validation))
-        for row in rows
-        if row.validation is not None and row.validation.value is not None
+    over = "folds" if plan.folds else "seeds"
+    tested = [
+        training.test
+        for _, training in tested_trainings(rows, state["chosen"], nested=plan.folds is not None)
+        if training.test is not None
     ]
-    if plan.is_search:
-        weights = hyperparameter_search.importance(observations, plan.learners, plan.axes)
-    else:
-        weights = main_effects(
-            [({k: setting_text(v) for k, v in cell.values.items()}, value) for cell, value in observations]
-        )
+    evaluated, values = common_validation(rows)
     study = Study(
         folder=plan.folder,
         headline=plan.headline,
-        over="folds" if plan.folds else "seeds",
+        over=over,
         of=plan.of(cells),
         rows=tuple(rows),
         chosen=state["chosen"],
-        importance=weights,
+        test=mean_with_interval(tested, over) if tested else None,
+        runner_up="" if state["chosen"] is None else _runner_up(evaluated, values, state["chosen"], over),
+        importance=importance([row.cell for row in evaluated], values, plan.axes, over),
         is_search=plan.is_search,
     )
     write_study(study)

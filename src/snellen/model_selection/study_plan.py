@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions
+from snellen.api.lookup import with_present_options
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, UsageError
 from snellen.core.record import SCHEMA
@@ -75,6 +76,7 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
             "trials": plan.trials if plan.is_search else None,
         }
     )
+    file_io.reject_links(plan.folder)
     path = plan.folder / "study.json"
     if not path.exists():
         state: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
@@ -93,6 +95,7 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
         raise DataError(
             f"{path} has schema {state['schema']!r}, this version reads 1 to {SCHEMA}", "Give another --out."
         )
+    state["about"]["data"] = with_present_options(state["about"].get("data"))
     old: Spec = from_plain(Spec, state["about"].get("spec"), f"{path}: spec")
     state["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_stored(plan.data.spec, old))
     if state["about"] != about:
@@ -151,7 +154,7 @@ def cell_results(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[Stud
                 cell=cell,
                 trainings=tuple(trainings),
                 validation=mean_with_interval(validation, over) if validation and not failed else None,
-                test=mean_with_interval(test, over) if test else None,
+                test=mean_with_interval(test, over) if test and not plan.folds else None,
             )
         )
     return rows
@@ -183,6 +186,44 @@ def best_cell(rows: Sequence[CellResult]) -> int | None:
     max_done = max((row.done for row in evaluated), default=0)
     evaluated = [row for row in evaluated if row.done == max_done]
     return max(evaluated, key=lambda row: score(row.validation)).cell.number if evaluated else None
+
+
+def best_cells_of_folds(rows: Sequence[CellResult]) -> list[int]:
+    """For each fold the number of the cell that is best on its validation split, among the cells with all folds.
+
+    The validation split of a fold shares no sample with its test split, so the results of these cells on the test
+    splits of their folds are a nested estimate, free of the bias of selection.
+
+    Source: Varma and Simon 2006; Cawley and Talbot 2010.
+    """
+    complete = [row for row in rows if row.validation is not None and row.validation.value is not None]
+    complete = [row for row in complete if row.done == len(row.trainings)]
+    if not complete:
+        return []
+    return [
+        max(complete, key=lambda row: score(row.trainings[fold].validation)).cell.number
+        for fold in range(len(complete[0].trainings))
+    ]
+
+
+def tested_trainings(rows: Sequence[CellResult], chosen: int | None, nested: bool) -> list[tuple[int, Training]]:
+    """The trainings that are evaluated on the test split, each with the number of its cell."""
+    if nested:
+        return [(number, rows[number - 1].trainings[fold]) for fold, number in enumerate(best_cells_of_folds(rows))]
+    if chosen is None:
+        return []
+    return [(chosen, training) for training in rows[chosen - 1].trainings if training.status == "done"]
+
+
+def common_validation(rows: Sequence[CellResult]) -> tuple[list[CellResult], list[list[float]]]:
+    """The cells with a result, and their validation scores for the seeds or folds that all of them have."""
+    evaluated = [row for row in rows if row.validation is not None and row.validation.value is not None]
+    columns = [
+        trainings
+        for trainings in zip(*(row.trainings for row in evaluated), strict=True)
+        if all(training.status == "done" for training in trainings)
+    ]
+    return evaluated, [[score(trainings[k].validation) for trainings in columns] for k in range(len(evaluated))]
 
 
 def score(metric: Metric | None) -> float:

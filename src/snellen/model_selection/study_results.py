@@ -9,10 +9,13 @@ from typing import Literal
 
 from snellen.core import file_io
 from snellen.core.views import Metric, Plot, Series, Table
+from snellen.metrics.effects import Effect
+from snellen.metrics.intervals import LEVEL
 from snellen.model_selection.search_space import StudyCell, setting_text
 from snellen.report.pages.study import study_page
 from snellen.report.tables import RowCells, table
 
+FIXED_SPLIT = "split fixed, test sampling not included"
 FILES = {"csv": "study.csv", "markdown": "study.md", "latex": "study.tex"}
 
 
@@ -43,16 +46,25 @@ class CellResult:
     def done(self) -> int:
         return sum(training.status == "done" for training in self.trainings)
 
+    @property
+    def same_for_all_seeds(self) -> bool:
+        """Whether several seeds give the same validation result: no seed varies the training."""
+        values = {training.validation.value for training in self.trainings if training.validation is not None}
+        return self.done > 1 and len(values) == 1 and all(t.label.startswith("seed") for t in self.trainings)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """All cells in their order, the cell selected on validation, and the importance of each setting.
+    """All cells in their order, the cell selected on validation, its test result, and the importance of each setting.
 
     Args:
         over: "seeds" or "folds".
         of: planned number of trainings.
         chosen: number of the selected cell, from 1; None if no cell has a result.
-        importance: setting -> fraction of the variance.
+        test: result on the test split: of the selected cell over seeds; over folds of the selection, which is repeated
+            in every fold on its validation split.
+        runner_up: whether the selected cell differs significantly from the second best, as a sentence.
+        importance: effect of each setting; None if nothing measures chance (one seed, or no seed varies the results).
     """
 
     folder: Path
@@ -61,7 +73,9 @@ class Study:
     of: int
     rows: tuple[CellResult, ...]
     chosen: int | None
-    importance: Mapping[str, float] | None
+    test: Metric | None
+    runner_up: str
+    importance: Mapping[str, Effect] | None
     is_search: bool
 
     @property
@@ -76,16 +90,39 @@ class Study:
         if self.chosen is None:
             return f"No cell has a validation result.{not_run}"
         row = self.rows[self.chosen - 1]
+        runner_up = f" {self.runner_up}" if self.runner_up else ""
+        if self.over == "folds":
+            return (
+                f"{row.cell.label} is the best cell on the validation splits of the folds (of equal cells, the "
+                f"first).{runner_up} Nested test result of this selection: {self.headline} {self.test}, over "
+                f"{len(row.trainings)} folds; in each fold the cell that is best on its validation split is "
+                f"evaluated on its test split ({self._selections}).{not_run}"
+            )
+        over = f"{row.done} {self.over if row.done > 1 else self.over[:-1]}"
+        if self.test is not None and self.test.over not in ("", self.over):
+            over = f"{self.test.over}; all {row.done} seeds give the same result"
+        elif row.done > 1:
+            over += f" ({FIXED_SPLIT})"
         return (
-            f"{row.cell.label} is the best cell on the validation split (of equal cells, the first). Its result on "
-            f"the test split, which was evaluated for this cell only: {self.headline} {row.test}, over {row.done} "
-            f"{self.over if row.done > 1 else self.over[:-1]}.{not_run}"
+            f"{row.cell.label} is the best cell on the validation split (of equal cells, the first).{runner_up} Its "
+            f"result on the test split, which was evaluated for this cell only: {self.headline} {self.test}, over "
+            f"{over}.{not_run}"
         )
+
+    @property
+    def _selections(self) -> str:
+        """ "cell 2 in 3 folds, cell 1 in 2" """
+        counts = {row.cell.number: sum(t.test is not None for t in row.trainings) for row in self.rows}
+        used = sorted((-count, number) for number, count in counts.items() if count)
+        first, *rest = [(number, -count) for count, number in used]
+        words = [f"cell {first[0]} in {first[1]} fold{'s' if first[1] > 1 else ''}"]
+        return ", ".join([*words, *(f"cell {number} in {count}" for number, count in rest)])
 
 
 def mean_table(study: Study) -> tuple[list[str], list[RowCells]]:
     """Columns and rows of the table of cells, with means over seeds or folds. An asterisk marks the selected cell."""
-    columns = ["cell", *study.names, f"{study.headline} (val)", f"{study.headline} (test)", "trained", ""]
+    tested = [f"{study.headline} (test)"] if study.over == "seeds" else []
+    columns = ["cell", *study.names, f"{study.headline} (val)", *tested, "trained", ""]
     rows: list[RowCells] = []
     for row in study.rows:
         mark = "* " if row.cell.number == study.chosen else "  "
@@ -94,7 +131,7 @@ def mean_table(study: Study) -> tuple[list[str], list[RowCells]]:
                 f"{mark}{row.cell.number}",
                 *(setting_text(value) for value in row.cell.values.values()),
                 _metric_text(row.validation),
-                _metric_text(row.test),
+                *([_metric_text(row.test)] if tested else []),
                 f"{row.done} of {len(row.trainings)}",
                 _remark(row),
             ]
@@ -106,7 +143,8 @@ def _remark(row: CellResult) -> str:
     """Which trainings of a cell failed or were not run."""
     not_run = [training.label for training in row.trainings if training.status == "not run"]
     failed = [f"{t.label} failed: {t.reason}" for t in row.trainings if t.status == "failed"]
-    return "; ".join([*failed[:1], *([f"not run: {', '.join(not_run)}"] if not_run else [])])
+    same = ["equal for all seeds, ± over samples"] if row.same_for_all_seeds else []
+    return "; ".join([*failed[:1], *([f"not run: {', '.join(not_run)}"] if not_run else []), *same])
 
 
 def training_table(study: Study) -> tuple[list[str], list[RowCells]]:
@@ -192,26 +230,48 @@ def _metric_text(metric: Metric | None) -> str:
 
 def importance_table(study: Study) -> tuple[list[str], list[RowCells]]:
     """Columns and rows of the table of importances, the most important setting first."""
-    fractions = study.importance or {}
+    effects = study.importance or {}
     rows: list[RowCells] = [
-        [name, f"{100 * fraction:.0f} %"] for name, fraction in sorted(fractions.items(), key=lambda entry: -entry[1])
+        [
+            name,
+            f"{100 * effect.fraction:.0f} %",
+            f"{100 * effect.low:.0f} to {100 * effect.high:.0f} %",
+            f"{effect.chance:.2g}",
+            "" if effect.chance < LEVEL else "not distinguishable from chance",
+        ]
+        for name, effect in sorted(effects.items(), key=lambda entry: -entry[1].fraction)
     ]
-    if fractions and not study.is_search:
-        rows.append(["interactions and noise", f"{100 * max(0.0, 1 - sum(fractions.values())):.0f} %"])
-    return ["setting", "importance"], rows
+    return ["setting", "importance", "95 % interval", "p", ""], rows
 
 
 def caption(study: Study) -> str:
     """What ±, * and the importance mean."""
+    over = (
+        "over folds (Student's t, with the correction of Nadeau and Bengio for shared training samples"
+        if study.over == "folds"
+        else f"over seeds ({FIXED_SPLIT}; Student's t"
+    )
+    chance = (
+        "what the settings do not explain"
+        if study.is_search or max((row.done for row in study.rows), default=0) < 2
+        else f"how differently the {study.over} change the cells"
+    )
+    selected = (
+        ""
+        if study.over == "folds"
+        else ", the only one evaluated on the test split; its validation result is selected, and so too good"
+    )
     importance = (
-        "optuna's estimate (fANOVA) of the fraction of the variance that a setting explains"
-        if study.is_search
-        else "the fraction of the variance between cells that a setting alone explains (main effect)"
+        f" Importance is ω², the fraction of the variance that a setting explains beyond chance ({chance}); p is of "
+        "the F test, corrected for the number of settings (Holm)."
+        if study.importance
+        else " Importance is not shown: nothing measures chance; that takes two seeds which differ, or more cells."
+        if len(study.rows) > 1
+        else ""
     )
     return (
-        f"± is half the width of the 95 % confidence interval: of a cell over {study.over} (Student's t, not limited "
-        "to the range of the metric), of one training run over its samples. * marks the best cell on the validation "
-        f"split, the only one evaluated on the test split. Importance, if shown, is {importance}."
+        f"± is half the width of the 95 % confidence interval: of a cell {over}, not limited to the range of the "
+        f"metric), of one training run over its samples. * marks the best cell on validation{selected}.{importance}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import importlib.util
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -113,7 +114,9 @@ def _draw_label(
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans from matplotlib; the default font of Pillow covers few scripts."""
-    import matplotlib
     from PIL import ImageFont
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    package = importlib.util.find_spec("matplotlib")  # found, not imported: that takes long and reads configuration
+    assert package is not None
+    folder = Path(package.origin or "").parent
+    return ImageFont.truetype(folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
+import os
 import re
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -41,11 +44,12 @@ _STYLE: dict[str, Any] = {
 
 def plot_svg(plot: Plot) -> str:
     """A plot as one `<svg>` element without generated ids, external references or fixed colours."""
-    import matplotlib
+    matplotlib = _import_matplotlib()
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    default = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with matplotlib.rc_context({**default, **_STYLE}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser's font has the glyphs
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         FigureCanvasSVG(figure)
@@ -61,6 +65,22 @@ def plot_svg(plot: Plot) -> str:
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     return _inline_svg(buffer.getvalue(), plot.title)
+
+
+def _import_matplotlib() -> Any:
+    """Import matplotlib without the `matplotlibrc` of the current folder.
+
+    It would be read on import, first of all places: it can start programs (`text.usetex`), and a pipe blocks.
+    """
+    if "matplotlib" not in sys.modules and os.path.lexists("matplotlibrc"):
+        current = os.open(".", os.O_RDONLY)
+        try:
+            os.chdir(sys.prefix)
+            importlib.import_module("matplotlib")
+        finally:
+            os.chdir(current)
+            os.close(current)
+    return importlib.import_module("matplotlib")
 
 
 def _draw_series(axes: Any, plot: Plot, line: Series, colour: str) -> None:

@@ -110,12 +110,15 @@ def evaluate(
 
 
 def significantly_better(ours: Metric, theirs: Metric) -> bool | None:
-    """Whether `ours` is better than `theirs` and its 95 % interval excludes `theirs`; None if either is undefined."""
+    """Whether `ours` is better than `theirs` and its 95 % interval excludes `theirs`; None if either is undefined.
+
+    Without an interval nothing is significant.
+    """
     if ours.value is None or theirs.value is None:
         return None
-    if ours.higher_is_better:
-        return (ours.value if ours.low is None else ours.low) > theirs.value
-    return (ours.value if ours.high is None else ours.high) < theirs.value
+    if ours.low is None or ours.high is None:
+        return False
+    return ours.low > theirs.value if ours.higher_is_better else ours.high < theirs.value
 
 
 def skill_score(ours: Metric, theirs: Metric) -> float | None:

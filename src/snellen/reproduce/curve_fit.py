@@ -85,8 +85,8 @@ def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
         for power in range(len(printed)):
             yield coefficient(order, power), prediction_interval([draw[power] for draw in draws])
     orders = [chosen(seed) for seed in range(options.seeds)]
-    over = mean_over_seeds(orders, "draws").over
-    yield CHOSEN, Measurement(value=statistics.median(orders), over=over)
+    mean = mean_over_seeds(orders, "draws")
+    yield CHOSEN, Measurement(value=statistics.median(orders), over=mean.over, each=mean.each)
 
 
 def coefficient(order: int, power: int) -> str:

@@ -179,7 +179,7 @@ TABLE = PublishedTable(
         TableRow(name=RESIDUAL_CLAIM, published=claim_above(0, PAPER)),
         TableRow(name=PLAIN_CLAIM, published=claim_above(0, LECTURE)),
     ),
-    seeds=1,
+    seeds=5,
     quick_seeds=1,
     seconds=seconds,
     measure=measure,

@@ -85,7 +85,7 @@ TABLE = PublishedTable(
         *(TableRow(name=name(width), published=printed_range("94.0", "98.0", LOST, EXPECTED)) for width in WIDTHS),
         TableRow(name=RISING, published=claim_above(0, "[lecture] 004: rising")),
     ),
-    seeds=3,
+    seeds=5,
     quick_seeds=1,
     seconds=lambda options: len(WIDTHS) * options.seeds * (1.0 if options.quick else 6.0),
     measure=measure,

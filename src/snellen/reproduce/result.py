@@ -151,7 +151,10 @@ def _comparison_row(row: TableRow, measured: Measurement | None, row_verdict: Ve
     interval = (
         ""
         if measured.low is None or measured.high is None
-        else (f"{format_value(measured.low)} … {format_value(measured.high)}")
+        else (
+            f"{format_value(measured.low)} … {format_value(measured.high)} "
+            f"(width {format_value(measured.high - measured.low)})"
+        )
     )
     remarks = "; ".join([*([measured.reason] if measured.reason else []), *measured.deviations])
     value = "" if measured.value is None else format_value(measured.value)

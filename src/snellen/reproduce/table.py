@@ -12,7 +12,8 @@ from typing import Literal
 from snellen.core.errors import SnellenError, Stopped
 from snellen.core.run import Progress
 
-Verdict = Literal["match", "within interval", "scaled down", "not reproduced", "not run"]
+Verdict = Literal["match", "within interval", "scaled down", "too few seeds", "not reproduced", "not run"]
+MIN_SEEDS = 5  # for a verdict: the interval of fewer excludes or includes nearly everything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +140,15 @@ def verdict(row: TableRow, measured: Measurement | None) -> Verdict:
     """Compare the measured value with the printed one.
 
     "match": it rounds to the printed value, or the whole interval fulfils the claim. "within interval": the printed
-    value lies in the 95 % interval. "scaled down": measured in a smaller setup, so not comparable.
+    value lies in the 95 % interval. "scaled down": measured in a smaller setup, so not comparable. "too few seeds": of
+    fewer than 5 seeds or draws, so no verdict.
     """
     if measured is None or measured.value is None:
         return "not run"
     if measured.scaled:
         return "scaled down"
+    if 0 < len(measured.each) < MIN_SEEDS:
+        return "too few seeds"
     low, high = (measured.value if bound is None else bound for bound in (measured.low, measured.high))
     printed = row.published
     first, last = (low, high) if printed.whole_interval else (measured.value, measured.value)

@@ -116,14 +116,14 @@ def _find_exact_files(source: ImageFiles) -> tuple[list[Pair], bool]:
         if file.size > 0 and (stacks is None or id in stacks):
             by_size[file.size].append(id)
     equal_size = [id for ids in by_size.values() if len(ids) > 1 for id in ids]
-    parts = _digests(source, equal_size, "part")
+    parts = file_digests(source, equal_size, "part")
     by_part = defaultdict(list)
     for id, part in parts.items():
         by_part[source.files[id].size, part].append(id)
     equal_part = [id for ids in by_part.values() if len(ids) > 1 for id in ids]
     small = [id for id in equal_part if source.files[id].size <= 3 * _PART_BYTES]
     whole = {id: parts[id] for id in small}
-    whole.update(_digests(source, sorted(set(equal_part) - set(small)), "whole"))
+    whole.update(file_digests(source, sorted(set(equal_part) - set(small)), "whole"))
     complete = len(parts) == len(equal_size) and len(whole) == len(equal_part)
     pairs = _equal_pairs(sorted(whole.items()))
     if stacks is None:
@@ -151,8 +151,12 @@ def _equal_pairs(items: Iterable[tuple[int, bytes]]) -> list[Pair]:
     return [(first[digest], id) for id, digest in items if first.setdefault(digest, id) != id]
 
 
-def _digests(source: ImageFiles, ids: Sequence[int], kind: str) -> dict[int, bytes]:
-    """Digest of each file, from the index or computed; unreadable files have none."""
+def file_digests(source: ImageFiles, ids: Sequence[int], kind: str) -> dict[int, bytes]:
+    """Digest of each file, from the index or computed; unreadable files have none.
+
+    Args:
+        kind: "whole", or "part" for the start, the middle and the end.
+    """
     index, files = FileIndex(source.root), {source.files[id].path: source.files[id] for id in ids}
     cached = index.lookup(kind, files)
     missing = [path for path in files if path not in cached]

@@ -270,7 +270,7 @@ def stat_files(root: Path, names: Sequence[str]) -> list[File]:
     for name in names:
         try:
             state = (root / name).stat()
-            files.append(File(name, state.st_size, state.st_mtime_ns))
+            files.append(File(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
         except (OSError, ValueError):
             files.append(File(name, -1, 0))
     return files

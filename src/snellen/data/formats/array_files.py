@@ -263,7 +263,7 @@ class Hdf5Source:
 
     def key(self) -> str | None:
         state = self.path.stat()
-        return f"{self.path.resolve()} {state.st_size} {state.st_mtime_ns} {' '.join(self.names)}"
+        return f"{self.path.resolve()} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {' '.join(self.names)}"
 
 
 def _rows(array: Any, indices: np.ndarray) -> np.ndarray:

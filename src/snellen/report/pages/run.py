@@ -18,10 +18,11 @@ def header_html(summary: RunSummary) -> str:
     name, metric, spec = summary.headline, summary.headline_metric, summary.record.spec
     verdict, level = baseline_verdict(name, metric, summary.baseline.get(name), spec)
     not_tested = "" if summary.split == "test" else " The test split has not been evaluated."
+    caption = interval_caption(name, metric, spec.sizes.get(summary.split, 0))
     return (
         f"<h1>{headline_html(name, metric, summary.split, spec)}</h1>"
         + (f'<p class="verdict {level}">{escape_nowrap(verdict)}</p>' if verdict else "")
-        + f'<p class="small">{escape_nowrap(interval_caption(metric) + not_tested)}</p>'
+        + f'<p class="small">{escape_nowrap(caption + not_tested)}</p>'
     )
 
 

@@ -170,7 +170,11 @@ def settings_html(summary: RunSummary) -> str:
         [key, _value(value, helps.get(key, "")), summary.record.sources.get(key, ""), helps.get(key, "")]
         for key, value in summary.record.settings.items()
     ]
-    rows.append(["seed", str(summary.record.seed), "", "Seed of the random number generator."])
+    rows.append(
+        ["seed", str(summary.record.seed), "", "Random seed of training: initialisation, sampling, augmentation."]
+    )
+    if summary.record.data is not None:
+        rows.append(["split-seed", str(summary.record.data.get("seed", "")), "", "Random seed of generated splits."])
     return view_html.html(Table(title="", columns=["setting", "value", "source", "description"], rows=rows))
 
 
@@ -219,7 +223,10 @@ def rerun_command(summary: RunSummary) -> str:
     given = {key: record.settings[key] for key, source in record.sources.items() if source == "given"}
     model = repr(record.learner) if record.source_hash is None else record.learner
     data = repr(record.data["data"]) if record.data is not None else "data"
-    arguments = [data, f"model={model}", *(f"{key}={value!r}" for key, value in given.items()), f"seed={record.seed}"]
+    seeds = [f"seed={record.seed}"]
+    if record.data is not None and record.data.get("seed"):
+        seeds.append(f"split_seed={record.data['seed']}")
+    arguments = [data, f"model={model}", *(f"{key}={value!r}" for key, value in given.items()), *seeds]
     return f"snellen.train({', '.join(arguments)})"
 
 

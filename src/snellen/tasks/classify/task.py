@@ -149,8 +149,7 @@ def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor
     """Headline metric of resampled samples, a function of (R, n) rows."""
     scores, truth = predictions["scores"], predictions["truth"]
     if isinstance(spec.target, Labels):
-        present = truth.sum(0) > 0
-        return classification.resampled_average_precision(scores[:, present], truth[:, present])
+        return classification.resampled_average_precision(scores, truth)
     if headline(spec) == "balanced accuracy":
         return classification.resampled_balanced_accuracy(truth, scores.argmax(1), scores.shape[1])
     correct = (scores.argmax(1) == truth).double()

@@ -18,7 +18,7 @@ from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_predictions import WorstMaps
 from snellen.metrics.dense_regression import MetricSuite, metric_suite
-from snellen.metrics.intervals import interval_of_sums, statistic_of_sums
+from snellen.metrics.intervals import metric_of_sums, statistic_of_sums
 from snellen.nn.dense.padding import size_divisor
 from snellen.nn.tiling import apply_tiled
 from snellen.tasks.dense_regress import views
@@ -104,26 +104,15 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
         unit = definition.fixed_unit
         if definition.in_target_unit and target.units:
             unit = target.units[index - 1 if name.startswith("mean absolute error of") else 0]
-        interval = interval_of_sums(predictions["sums"], definition.from_sums)
-        if interval is None:
-            metrics[name] = Metric(
-                value=None,
-                higher_is_better=definition.higher_is_better,
-                percent=definition.percent,
-                unit=unit,
-                reason="no pixel of the split has the ground truth that it needs",
-            )
-            continue
-        value, low, high = interval
-        metrics[name] = Metric(
-            value=value,
-            low=low,
-            high=high,
+        like = Metric(
+            value=None,
             over="images",
             higher_is_better=definition.higher_is_better,
             percent=definition.percent,
             unit=unit,
+            reason="no pixel of the split has the ground truth that it needs",
         )
+        metrics[name] = metric_of_sums(like, predictions["sums"], definition.from_sums)
     return metrics
 
 

@@ -1,0 +1,115 @@
+"""The data that a run is evaluated on: the run's own splits, and nothing that it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snellen.api.lookup import warn
+from snellen.core.errors import DataError, short_repr
+from snellen.core.record import Record
+from snellen.core.run import Progress
+from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.names import BUILTIN_NAMES
+from snellen.data.sample_identity import Changes, read_identity, with_stored_splits, without_training_samples
+
+
+def is_generated(data: Dataset[Labelled]) -> bool:
+    """Whether the data is built in, a function of its seed."""
+    return data.origin is not None and data.origin["data"] in BUILTIN_NAMES
+
+
+def with_splits_of_run(
+    folder: Path, record: Record, data: Dataset[Labelled]
+) -> tuple[Dataset[Labelled], Changes | None]:
+    """The data of a run with the splits that it was trained with, and how the data has changed since, or None.
+
+    Raises:
+        DataError: for a run without a list of its samples (before schema 2), if the sizes of the splits differ.
+    """
+    stored = read_identity(folder)
+    if stored is not None:
+        return with_stored_splits(data, stored)
+    if not is_generated(data) and data.spec.sizes != record.spec.sizes:
+        sizes = [", ".join(f"{name} {n:,}" for name, n in spec.sizes.items()) for spec in (record.spec, data.spec)]
+        raise DataError(
+            f"The data of {folder} has changed since it was trained: {sizes[0]} samples then, {sizes[1]} now",
+            "The run has no list of its samples: restore the data, or train again.",
+        )
+    return data, None
+
+
+def what_is_left(
+    folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
+) -> Dataset[Labelled]:
+    """The data of a run in the run's splits; samples that were added or replaced since training are in none.
+
+    Args:
+        progress: receives a message if the data has changed.
+    Raises:
+        DataError: if no sample of `split` is left.
+    """
+    opened, changes = with_splits_of_run(folder, record, data)
+    if changes:
+        left, then = len(opened.splits[split]), record.spec.sizes[split]
+        message = f"The data of {folder} has changed since the run was trained: {changes.text()}"
+        if not left:
+            raise DataError(message, f"No sample of the {split} split is left: restore the data.")
+        warn(progress, f"{message}. Evaluated: the {left:,} of {then:,} {split} samples that are left.")
+    return opened
+
+
+def without_trained_on(
+    folder: Path, data: Dataset[Labelled], split: str, progress: Progress | None
+) -> Dataset[Labelled]:
+    """Other data without the samples that a run was trained on.
+
+    Args:
+        progress: receives a message if there are any.
+    Raises:
+        DataError: if no sample of `split` is left.
+    """
+    stored = read_identity(folder)
+    if stored is None:
+        return data
+    rest, names = without_training_samples(data, stored, split)
+    if names and not len(rest.splits[split]):
+        raise DataError(
+            f"{folder} was trained or selected on all {len(names):,} samples of {data.spec.name}", "Give other data."
+        )
+    if names:
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        warn(
+            progress,
+            f"{len(names):,} of {len(data.splits[split]):,} samples of {data.spec.name} belong to the training or "
+            f"validation split of {folder} and are left out ({shown}).",
+        )
+    return rest
+
+
+def check_columns(expected: Spec, given: Spec) -> None:
+    """Raise DataError if data holds another kind of input, or other columns and categories, than the model reads."""
+    if given.modality != expected.modality:
+        raise DataError(
+            f"{given.name} holds {given.modality} inputs, the model reads {expected.modality}",
+            "Give the kind of data that the model was trained on.",
+        )
+    a, b = ({column.name: column.categories for column in spec.input.columns or ()} for spec in (expected, given))
+    if list(a) != list(b):
+        differ = [name for name in (*a, *b) if name not in a or name not in b] or list(b)
+        raise DataError(
+            f"{given.name} has other columns than the model reads: {short_repr(', '.join(differ))}",
+            "Give the columns of the training data, with the same --group and --target.",
+        )
+    other = next((name for name in a if a[name] != b[name]), None)
+    if other is not None:
+        raise DataError(
+            f"Column {other!r} of {given.name} has the categories {short_repr(b[other])}, that of the model "
+            f"{short_repr(a[other])}",
+            "Evaluate on data with the same categories.",
+        )
+    if given.modality == "vector" and given.input.shape != expected.input.shape:
+        raise DataError(
+            f"{given.name} has {given.input.shape[0]} numbers per sample, the model reads {expected.input.shape[0]}",
+            "Give the kind of data that the model was trained on.",
+        )
