@@ -34,6 +34,8 @@ def is_labelme(path: Path) -> bool:
 def _holds_keys(path: Path, encoding: str, keys: Sequence[str]) -> bool:
     """Whether all keys occur in a file. It may be large and its last key decisive, so it is mapped."""
     try:
+        if not path.is_file():
+            return False
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return all(content.find(json.dumps(key).encode(encoding)) >= 0 for key in keys)
     except (OSError, ValueError):
@@ -68,6 +70,8 @@ def is_object_json(path: Path) -> bool:
 
 def _start(path: Path, size: int) -> bytes:
     try:
+        if not path.is_file():  # opening a pipe would block
+            return b""
         with open(path, "rb") as file:
             return file.read(size)
     except OSError:
