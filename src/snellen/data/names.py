@@ -10,6 +10,7 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "arrays": "NPZ and HDF5 files of named inputs and targets",
     "coco": "COCO: boxes, masks and keypoints in JSON files",
     "voc": "Pascal VOC: boxes in one XML file per image",
+    "labelme": "LabelMe: polygons, rectangles and circles in one JSON file per image",
     "yolo": "YOLO: boxes, polygons or keypoints in one text file per image",
     "table": "CSV and JSON lines of numbers and categories, or of image names with their targets",
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from image_makers import save, scene
 from snellen.core.errors import DataError
 from snellen.core.spec import Boxes, Classes, PixelClasses
 from snellen.data.dataset import Dataset
-from snellen.data.formats import OpenOptions
+from snellen.data.formats import OpenOptions, formats
 from snellen.data.formats.file_names import split_and_rest, split_index
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.open_dataset import dataset
@@ -309,11 +310,11 @@ def test_coco_keys_in_any_order_and_encoding(tmp_path: Path, encoding: str, keys
     assert dataset(tmp_path / "annotations/cells_train.json").recognised_as.startswith("COCO (annotations/cells_train")
 
 
-def refused_labelme(root: Path) -> None:
+def refused_json(root: Path) -> None:
     for b in "12":
         for k in range(3):
             image(root / f"b{b}/{k}.png")
-            write(root / f"b{b}/{k}.json", json.dumps({"version": "5", "shapes": [{"label": "a", "points": [[1, 2]]}]}))
+            write(root / f"b{b}/{k}.json", json.dumps({"regions": [{"label": "a", "points": [[1, 2]]}]}))
 
 
 def refused_supervisely(root: Path) -> None:
@@ -346,7 +347,7 @@ def refused_fewer_masks(root: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "cause", "remedy"),
     [
-        (refused_labelme, "6 files of objects lie beside the images (b1/0.json)", "COCO"),
+        (refused_json, "6 files of objects lie beside the images (b1/0.json)", "COCO"),
         (refused_supervisely, "6 files of objects lie there (b1/ann/10.png.json)", "COCO"),
         (refused_coco_batches, "the COCO file b1/result.json", "b1/result.json"),
         (
@@ -477,3 +478,18 @@ def test_one_class_names_the_files_that_may_hold_the_labels(tmp_path: Path) -> N
         write(tmp_path / "two" / name, "id,breed\nx,a\ny,b\n")
     with pytest.raises(DataError, match=r"2 images outside class folders .* and test\.csv, train\.csv beside them"):
         dataset(tmp_path / "two")
+
+
+def test_pipes_are_not_opened_and_links_not_followed_to_recognise_a_format(tmp_path: Path) -> None:
+    class_folders(tmp_path / "data")
+    for name in ("cat0.txt", "cat1.xml", "cat2.json"):
+        os.mkfifo(tmp_path / "data/cat" / name)
+    for name in ("cells.yaml", "obj.data", "labels.json"):
+        os.mkfifo(tmp_path / "data" / name)
+    data = dataset(tmp_path / "data")
+    assert isinstance(data.spec.target, Classes)
+    assert data.spec.target.names == ("cat", "dog")
+    for k in range(3):  # a link leads to annotations outside
+        write(tmp_path / f"outside/{k}.txt", YOLO)
+    (tmp_path / "data/labels").symlink_to(tmp_path / "outside")
+    assert not formats()["yolo"].recognises(tmp_path / "data")

@@ -65,6 +65,7 @@ def test_cells_read_as_numbers(
         ("3-4", "5"),
         ("$", "$1"),
         ("", ""),
+        ("$1" + " " * 100_000 + "x", "$2"),
     ],
 )
 def test_cells_that_are_not_read_as_numbers(cells: tuple[str, ...]) -> None:

@@ -59,7 +59,7 @@ class Format(NamedTuple):
 
 def formats() -> dict[str, Format]:
     """All formats by name, the most specific first."""
-    from snellen.data.formats import arrays, cifar, coco, idx, image_folder, image_mask, table, voc, yolo
+    from snellen.data.formats import arrays, cifar, coco, idx, image_folder, image_mask, labelme, table, voc, yolo
 
     known = (
         idx.FORMAT,
@@ -67,6 +67,7 @@ def formats() -> dict[str, Format]:
         arrays.FORMAT,
         coco.FORMAT,
         voc.FORMAT,
+        labelme.FORMAT,
         yolo.FORMAT,
         table.FORMAT,
         image_mask.FORMAT,

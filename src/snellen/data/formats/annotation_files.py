@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from snellen.core.input_files import open_regular
@@ -24,14 +25,19 @@ def is_coco(path: Path) -> bool:
         return False
     if encoding in ("utf-16", "utf-32"):  # their byte order is that of the BOM
         encoding += "-le" if start[:1] == b"\xff" else "-be"
-    return _COCO_HEAD.match(text) is not None or _holds_keys(path, encoding.removesuffix("-sig"))
+    return _COCO_HEAD.match(text) is not None or _holds_keys(path, encoding.removesuffix("-sig"), _COCO_KEYS)
 
 
-def _holds_keys(path: Path, encoding: str) -> bool:
-    """Whether the three keys of an object file occur. The file may be large and its last key decisive: it is mapped."""
+def is_labelme(path: Path) -> bool:
+    """Whether a JSON file has LabelMe's list of shapes. The image may be stored before it, as text."""
+    return _holds_keys(path, "utf-8", ("shapes", "imagePath"))
+
+
+def _holds_keys(path: Path, encoding: str, keys: Sequence[str]) -> bool:
+    """Whether all keys occur in a file. It may be large and its last key decisive, so it is mapped."""
     try:
         with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return all(content.find(json.dumps(key).encode(encoding)) >= 0 for key in _COCO_KEYS)
+            return all(content.find(json.dumps(key).encode(encoding)) >= 0 for key in keys)
     except (OSError, ValueError):
         return False
 
@@ -58,7 +64,7 @@ def is_voc_xml(path: Path) -> bool:
 
 
 def is_object_json(path: Path) -> bool:
-    """Whether a JSON file of one image tells of objects, by its keys (LabelMe, Supervisely and others)."""
+    """Whether a JSON file of one image tells of objects, by its keys (Supervisely and others)."""
     return _OBJECT_KEYS.search(_start(path, _START).decode("utf-8", "replace")) is not None
 
 

@@ -19,13 +19,14 @@ _NUMBER = re.compile(
     rf"(?P<digits>{_DIGITS})\s*(?P<after>%|{_CURRENCY})?(?P<close>\))?",
     re.IGNORECASE,
 )
-_MARKS = re.compile(r"[$€£¥₹%,'’( \u00a0\u202f]|usd|eur|gbp|chf|jpy", re.IGNORECASE)
+_MARKS = (*"$€£¥₹%,'’( \u00a0\u202f", "USD", "EUR", "GBP", "CHF", "JPY")  # one of them is in every number text
 _SWAPPED = str.maketrans(",.", ".,")
 _UNIT = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s*([^\W\d_]{1,6}|°[CF]?|\w{1,4}/\w{1,4})")
 _TIME = r"\d{1,2}:\d{2}(:\d{2}\S*)?"
 _DATE = re.compile(
     rf"(\d{{4}}[-/.]\d{{1,2}}([-/.]\d{{1,2}})?|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}})([T ]{_TIME})?|{_TIME}"
 )
+_MAX_LENGTH = 40  # characters of a number or date
 _MIN_DISTINCT = 5  # distinct cells that look like numbers with a unit; fewer may be categories (2D, 3D)
 
 
@@ -47,7 +48,8 @@ def read_numbers(cells: Sequence[str], missing: Collection[str], decimal_comma: 
         missing: words of missing cells, in lower case.
         decimal_comma: whether a comma is more likely the decimal point than a thousands separator.
     """
-    if _MARKS.search("\n".join(cells)) is None:
+    text = "\n".join(cells)
+    if not any(mark in text for mark in _MARKS):
         return None
     readings = [_read(cells, missing, comma) for comma in (decimal_comma, not decimal_comma)]
     column = readings[0] or readings[1]
@@ -67,7 +69,7 @@ def _read(cells: Sequence[str], missing: Collection[str], decimal_comma: bool) -
         plain[cell] = cell
         if cell.lower() in missing:
             continue
-        match = _NUMBER.fullmatch(cell.translate(_SWAPPED) if decimal_comma else cell)
+        match = _match(_NUMBER, cell.translate(_SWAPPED) if decimal_comma else cell)
         if match is None or bool(match["open"]) != bool(match["close"]) or (match["before"] and match["after"]):
             return None
         signs.add((match["before"] or match["after"] or "").lower())
@@ -77,6 +79,11 @@ def _read(cells: Sequence[str], missing: Collection[str], decimal_comma: bool) -
     if example is None or len(signs - {""}) > 1 or ("%" in signs and "" in signs):
         return None
     return NumberColumn(tuple(plain[cell] for cell in cells), example)
+
+
+def _match(pattern: re.Pattern[str], cell: str) -> re.Match[str] | None:
+    """The match of a whole cell; a long one is no number, and would take long to tell."""
+    return pattern.fullmatch(cell) if len(cell) <= _MAX_LENGTH else None
 
 
 def number_text_finding(name: str, column: NumberColumn) -> Finding:
@@ -97,10 +104,10 @@ def looks_like_finding(name: str, cells: Sequence[str], missing: Collection[str]
     distinct = [cell for cell in dict.fromkeys(cells) if cell.lower() not in missing]
     if len(distinct) < 2:
         return None
-    units = {match[1] if (match := _UNIT.fullmatch(cell)) else "" for cell in distinct}
-    if all(_DATE.fullmatch(cell) for cell in distinct):
+    units = {match[1] if (match := _match(_UNIT, cell)) else "" for cell in distinct}
+    if all(_match(_DATE, cell) for cell in distinct):
         what, remedy = "dates or times", "Write numbers, such as days since a first day, or year, month and day."
-    elif 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in distinct) > len(distinct):
+    elif 2 * sum(_match(_NUMBER, cell) is not None for cell in distinct) > len(distinct):
         what = "numbers with signs or separators that are not all written in one way"
         remedy = "Write plain numbers with a decimal point."
     elif len(distinct) >= _MIN_DISTINCT and len(units) == 1 and "" not in units:

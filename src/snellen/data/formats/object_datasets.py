@@ -165,7 +165,8 @@ def has_annotations(root: Path, suffix: str, folders: Collection[str], is_annota
         is_named = any(part.lower() in folders for part in folder.relative_to(root).parts)
         if any((is_named or _has_image(file)) and is_annotation(file) for file in files[:_MAX_TRIED]):
             return True
-        pending += [folder / name for name in sorted(names) if "." not in name and (folder / name).is_dir()]
+        below = (folder / name for name in sorted(names) if "." not in name)
+        pending += [place for place in below if place.is_dir() and not place.is_symlink()]
     return False
 
 
