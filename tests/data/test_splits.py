@@ -37,7 +37,12 @@ def test_every_sample_is_in_one_split_and_no_group_in_two(
 ) -> None:
     groups = data.draw(st.lists(st.integers(0, 20), min_size=len(truth), max_size=len(truth)))
     for fold in range(folds or 1):
-        splits = make_splits(raw_dataset(truth, groups), seed, folds, fold)
+        try:
+            splits = make_splits(raw_dataset(truth, groups), seed, folds, fold)
+        except UsageError as error:  # a fold would have no group
+            assert folds is not None
+            assert len(set(groups)) < folds, error  # noqa: PT017 (others must not fail)
+            return
         assert set(splits) == set(SPLITS)
         assert torch.cat(list(splits.values())).sort().values.tolist() == list(range(len(truth)))
         assert all((ids[1:] > ids[:-1]).all() for ids in splits.values())
@@ -103,3 +108,24 @@ def test_folds_with_given_splits_are_an_error() -> None:
     with pytest.raises(UsageError, match="has its own splits"):
         make_splits(raw_dataset([0, 1] * 4, given_splits=[0] * 6 + [2] * 2), 0, 2)
     assert len(make_splits(raw_dataset([0, 1] * 4, given_splits=[0] * 8), 0, 2)["test"]) == 4
+
+
+def test_folds_without_a_sample_are_refused() -> None:
+    with pytest.raises(UsageError, match="2 of them would be empty"):
+        make_splits(raw_dataset([0, 1] * 5, [0] * 10), 0, 3, 0)
+
+
+@pytest.mark.parametrize(("classes", "each"), [(60, 2), (600, 2), (2, 2), (3, 2), (30, 3), (5, 1)])
+def test_tiny_classes_leave_no_split_empty_and_every_class_in_training(classes: int, each: int) -> None:
+    """Case tiny-split: split by themselves, classes of two samples would leave the test split empty."""
+    truth = [k for k in range(classes) for _ in range(each)]
+    splits = make_splits(raw_dataset(truth))
+    assert torch.cat(list(splits.values())).sort().values.tolist() == list(range(len(truth)))
+    if each == 1:  # no class can spare a sample
+        assert len(splits["train"]) == classes
+        return
+    assert {truth[int(i)] for i in splits["train"]} == set(range(classes))
+    assert len(splits["val"]) >= 1
+    assert len(splits["test"]) >= 1
+    if classes >= 60:
+        assert len(splits["test"]) == round(0.15 * len(truth))

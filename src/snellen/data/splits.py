@@ -99,8 +99,12 @@ def _assign_groups(
         for part in range(1, len(names) if fill else 0):
             if not (split_of_group[members] == part).any() and len(members) > part:
                 split_of_group[members[-part]] = part
-    if fill and any(not (split_of_group == part).any() for part in range(len(names))):
-        _hold_out_one_per_class(split_of_group, group_class, rank, [fractions[name] for name in names])
+    if any(not (split_of_group == part).any() for part in range(len(names))):
+        if fill:
+            _hold_out_one_per_class(split_of_group, group_class, rank, [fractions[name] for name in names])
+        else:  # folds: in turn, class by class
+            order = np.lexsort((rank.numpy(), group_class.numpy()))
+            split_of_group[torch.from_numpy(order)] = torch.arange(len(order)) % len(names)
     split_of_sample = split_of_group[inverse]
     return {name: ids[split_of_sample == part] for part, name in enumerate(names)}
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError, first_line, short_repr
+from snellen.core.input_files import read_bytes
 from snellen.core.spec import Boxes
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
@@ -112,7 +113,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
 def _content(file: Path) -> dict[str, Any]:
     """The content of a file. Raises ValueError if it is not JSON with a list of shapes."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_bytes(file))
     except OSError as error:
         raise ValueError(f"cannot be read ({first_line(error)})") from error
     except (ValueError, RecursionError) as error:
