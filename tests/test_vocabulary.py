@@ -74,6 +74,8 @@ FROZEN_STRINGS = {
     ("report/diagnosis.py", "by heart"),
     ("report/pages/sections.py", "regions a picture"),
     ("training/supervised.py", "by heart"),
+    ("training/dense.py", "by heart"),
+    ("detection/training.py", "by heart"),
 }
 FROZEN_NAMES = {
     ("core/checkpoint.py", "kept"),  # key of the checkpoint's manifest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
@@ -27,7 +27,9 @@ from snellen.core import catalog
 from snellen.core.errors import UsageError, suggest_name
 
 if TYPE_CHECKING:
+    from snellen.core.learner import Learner
     from snellen.core.spec import Preprocessing, Spec
+    from snellen.data.dataset import Dataset, Labelled
     from snellen.model_selection.cross_validation import Folds
 
 
@@ -96,6 +98,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             values = parse_settings(typed, learner, known)
             progress.message(f"task {task.name}: {task.question}")
             progress.message(f"model {learner.name}: {learner.summary}")
+            scaling = scaling_text(learner, values, data)
+            if scaling:
+                progress.message(scaling)
             if "explain" in args:
                 chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
                 rows = [
@@ -192,6 +197,17 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
         f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds, corrected for shared training "
         f"samples (Nadeau and Bengio)\n\nruns: {folds.folder}"
     )
+
+
+def scaling_text(learner: Learner[Any, Any, Any], values: Mapping[str, Any], data: Dataset[Labelled]) -> str:
+    """That the learner reads images at another size than they have, or ""."""
+    from snellen.core.settings import resolve
+
+    chosen, _ = resolve(learner.settings, values, learner.suggest(data.spec))
+    size, own = learner.preprocessing_of(chosen, data.spec).size, data.spec.input.size
+    if data.spec.modality != "image" or size is None or own is None or size == own:
+        return ""
+    return f"images: scaled from {own[1]}x{own[0]} (width x height) to {size[1]}x{size[0]}"
 
 
 def _print_help(parser: argparse.ArgumentParser, other_arguments: Sequence[str], custom: CustomLearners) -> int:

@@ -20,9 +20,11 @@ from snellen.detection.score_threshold import choose_threshold, validation_score
 from snellen.nn.detection.anchors import Anchors, octave_sizes, quantile_sizes
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.nn.layers import Standardize
+from snellen.training.dense import overfit_batch
 from snellen.training.loop import fit_by_gradient
 from snellen.training.settings import TrainingSettings
 
+BATCH_SIZE = 4  # if the settings leave it open
 STATISTICS_IMAGES = 200  # images for mean, deviation and anchor sizes
 PIXELS_PER_IMAGE = 4096  # sampled for mean and deviation
 VALIDATION_LOSS_IMAGES = 24  # images for the validation loss after each epoch
@@ -48,7 +50,8 @@ def fit_detector(
 ) -> None:
     """Train a detector: standardisation, anchor sizes, gradient descent, score threshold.
 
-    The validation loss is computed with batch normalisation in evaluation mode.
+    The validation loss is computed with batch normalisation in evaluation mode. With `settings.overfit`, one batch is
+    trained on again and again, without augmentation and validation.
     """
     data = training_data.data
     model.to(run.device)
@@ -56,10 +59,16 @@ def fit_detector(
     prepare_detector(model, train, data.value_range, run)
     model.to(memory_format=torch.channels_last)
 
-    def augment(scene: Scene, epoch: int) -> Scene:
-        return augment_scene(scene, epoch, training_data.augment, run.seed, data.spec.target)
+    augmentation, size = training_data.augment, settings.batch_size or BATCH_SIZE
+    if settings.overfit:
+        augmentation, size = SceneAugment(hflip=False), min(size, len(train))
+        settings, train = overfit_batch(settings, train, size)
+        run.notes["by heart"] = size
 
-    batches = SceneBatches(train, settings.batch_size or 4, run.seed, augment)
+    def augment(scene: Scene, epoch: int) -> Scene:
+        return augment_scene(scene, 0 if settings.overfit else epoch, augmentation, run.seed, data.spec.target)
+
+    batches = SceneBatches(train, size, run.seed, augment)
     average_precision = validation_score(training_data.iou_type, data, run)
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
@@ -71,7 +80,8 @@ def fit_detector(
         run.log(validation_loss=validation_loss(candidate, val))
         return average_precision(candidate)
 
-    fit_by_gradient(model, losses, batches, run, settings, validate=validate if average_precision is not None else None)
+    validated = average_precision is not None and not settings.overfit
+    fit_by_gradient(model, losses, batches, run, settings, validate=validate if validated else None)
     choose_threshold(training_data.iou_type, model, data, run)
 
 

@@ -92,8 +92,9 @@ class Standardize(nn.Module):
         if shared_range and self.rank > 1:
             self.mean.fill_(low)
             self.std.fill_(high - low)
-        self.low.fill_(low)
-        self.high.fill_(high)
+        limit = torch.finfo(self.low.dtype).max  # of vectors, the range is not used
+        self.low.fill_(max(low, -limit) if self.rank == 1 else low)
+        self.high.fill_(min(high, limit) if self.rank == 1 else high)
         self._prepare()
 
 

@@ -138,7 +138,8 @@ def fit_dense(
     size, visits = settings.batch_size or BATCH_SIZE, visits_per_epoch(tile, data.spec)
     if settings.overfit:
         augmentation, size, visits = SceneAugment(hflip=False), min(size, len(train)), 1
-        settings, train = _overfit_batch(settings, train, size)
+        settings, train = overfit_batch(settings, train, size)
+        run.notes["by heart"] = size
 
     def augmented(scene: Scene, visit: int) -> Scene:
         return augment_scene(scene, 0 if settings.overfit else visit, augmentation, run.seed, target, tile_shape)
@@ -164,8 +165,11 @@ def fit_dense(
     )
 
 
-def _overfit_batch(settings: TrainingSettings, train: Scenes, size: int) -> tuple[TrainingSettings, Scenes]:
-    """Settings and data for overfitting one batch, without anything that keeps the loss from zero."""
+def overfit_batch(settings: TrainingSettings, train: Scenes, size: int) -> tuple[TrainingSettings, Scenes]:
+    """Settings and data for overfitting one batch, without anything that keeps the loss from zero.
+
+    The caller turns augmentation and validation off.
+    """
     batch = copy.copy(train)
     batch.ids = train.ids[torch.linspace(0, len(train) - 1, size).round().long()]
     return dataclasses.replace(

@@ -38,6 +38,7 @@ from snellen.data.check.findings import (
     split_group_findings,
 )
 from snellen.data.check.nodata_check import check_nodata
+from snellen.data.check.number_range import check_number_range
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
@@ -66,6 +67,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
     raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
+    check_number_range(raw)
     check_nodata(raw.source)
     copies = Duplicates([], [], {}, True) if raw.same_samples else _find_duplicates(raw.source, options.full)
     unreadable = _unreadable_samples(raw.source, copies)

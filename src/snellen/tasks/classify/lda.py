@@ -10,11 +10,12 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from snellen.core.errors import UsageError
+from snellen.core.errors import EnvironmentProblem, UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
+from snellen.data.cache import available_memory
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.data.image_size import fixed_size, flattened_size
 from snellen.nn.layers import Standardize
@@ -75,9 +76,14 @@ def ledoit_wolf(covariance: Tensor, fourth_moment: float, count: int) -> float:
         covariance: (D, D) of `count` samples. fourth_moment: the mean of ‖x − μ‖⁴ over them.
     Source: Ledoit and Wolf 2004, section 3.3.
     """
-    size = len(covariance)
-    squared_norm = float(covariance.square().sum())
-    target = squared_norm / size - float(covariance.diagonal().mean()) ** 2  # squared distance of Σ from (tr Σ / D) I
+    return _ledoit_wolf(
+        float(covariance.square().sum()), float(covariance.diagonal().mean()), len(covariance), fourth_moment, count
+    )
+
+
+def _ledoit_wolf(squared_norm: float, variance: float, size: int, fourth_moment: float, count: int) -> float:
+    """As `ledoit_wolf`, of ‖Σ‖², tr Σ / D and D."""
+    target = squared_norm / size - variance**2  # squared distance of Σ from (tr Σ / D) I
     error = (fourth_moment - squared_norm) / (size * count)  # estimated squared error of Σ
     return min(error, target) / target if target > 0 else 1.0
 
@@ -86,6 +92,43 @@ def shrunk_covariance(covariance: Tensor, shrinkage: float) -> Tensor:
     """Shrunk covariance (1 − s) Σ + s (tr Σ / D) I."""
     variance = float(covariance.diagonal().mean()) or 1.0
     return (1 - shrinkage) * covariance + shrinkage * variance * torch.eye(len(covariance)).to(covariance)
+
+
+def wide_discriminant(
+    means: Tensor, centred: Tensor, prior: Tensor, shrinkage: float | None
+) -> tuple[Tensor, Tensor, float]:
+    """As `discriminant` of the shrunk covariance, for more columns D than samples N: N x N numbers in place of D x D.
+
+    With Σ = XᵀX/N, (s v I + (1 − s) Σ)⁻¹ M = (M − Xᵀ (N s v / (1 − s) I + XXᵀ)⁻¹ X M) / (s v), v = tr Σ / D.
+
+    Args:
+        means: (K, D). centred: (N, D) X, samples minus the mean of their class. prior: (K,).
+        shrinkage: s; None: Ledoit-Wolf.
+    Returns:
+        (K, D), (K,) and s.
+    Source: Woodbury 1950; Hastie, Tibshirani and Friedman 2009, section 18.3.5.
+    """
+    count, size = centred.shape
+    gram = centred @ centred.T  # (N, N)
+    squares = gram.diagonal()
+    variance = float(squares.mean()) / size or 1.0
+    if shrinkage is None:
+        squared_norm, fourth_moment = float(gram.square().sum()) / count**2, float(squares.square().mean())
+        shrinkage = max(_ledoit_wolf(squared_norm, variance, size, fourth_moment, count), MIN_SHRINKAGE)
+    ridge = shrinkage * variance
+    w = means / ridge if ridge else means
+    if shrinkage < 1:
+        gram.diagonal().add_(count * ridge / (1 - shrinkage))
+        w = w - (centred.T @ torch.cholesky_solve(centred @ means.T, torch.linalg.cholesky(gram))).T / ridge
+    return w, -0.5 * (means * w).sum(1) + prior.log(), shrinkage
+
+
+def centred_samples(standardize: Standardize, samples: Samples, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Class means (K, D), samples minus the mean of their class (N, D), and class counts (K,)."""
+    x = torch.cat([standardize(batch.x).flatten(1).double() for batch in samples.in_order(256)])
+    counts = torch.bincount(samples.y, minlength=classes).double()
+    means = x.new_zeros(classes, x.shape[1]).index_add_(0, samples.y, x) / counts.clamp(min=1)[:, None]
+    return means, x.sub_(means[samples.y]), counts
 
 
 def class_statistics(standardize: Standardize, samples: Samples, classes: int) -> tuple[Tensor, Tensor, float, Tensor]:
@@ -122,16 +165,29 @@ def preprocessing_of(c: LDASettings, spec: Spec) -> Preprocessing:
 def fit(c: LDASettings, data: Dataset[Labelled], model: LinearDiscriminant, run: Run) -> None:
     train = data.samples("train", run.device)
     model.to(run.device)
-    model.standardize.fit(subset(train).x, data.value_range)
-    means, covariance, fourth_moment, counts = class_statistics(model.standardize, train, len(model.w0))
-    shrinkage = c.shrinkage
-    if shrinkage is None:
-        shrinkage = max(ledoit_wolf(covariance, fourth_moment, len(train)), MIN_SHRINKAGE)
-    run.notes["shrinkage"] = shrinkage
-    try:
-        w, w0 = discriminant(
-            means, shrunk_covariance(covariance, shrinkage), (counts / len(train)).clamp(min=MIN_PRIOR)
+    count, (classes, size) = len(train), model.w.shape
+    is_wide = size > count
+    needed = 8 * (2 * size * count + 2 * count**2 if is_wide else 3 * size**2)  # bytes
+    if needed > available_memory():
+        raise EnvironmentProblem(
+            f"lda needs {needed:,} bytes for {count:,} samples of {size:,} columns, of which "
+            f"{available_memory():,} are free",
+            "Use fewer columns or samples, or another model.",
         )
+    model.standardize.fit(subset(train).x, data.value_range)
+    shrinkage = c.shrinkage
+    try:
+        if is_wide:
+            means, centred, counts = centred_samples(model.standardize, train, classes)
+            prior = (counts / count).clamp(min=MIN_PRIOR)
+            w, w0, shrinkage = wide_discriminant(means, centred, prior, shrinkage)
+        else:
+            means, covariance, fourth_moment, counts = class_statistics(model.standardize, train, classes)
+            if shrinkage is None:
+                shrinkage = max(ledoit_wolf(covariance, fourth_moment, count), MIN_SHRINKAGE)
+            prior = (counts / count).clamp(min=MIN_PRIOR)
+            w, w0 = discriminant(means, shrunk_covariance(covariance, shrinkage), prior)
+        run.notes["shrinkage"] = shrinkage
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise UsageError(
             f"The covariance of {len(model.w[0]):,} columns has no inverse with --shrinkage {shrinkage:g}",

@@ -40,6 +40,7 @@ def build(c: FCOSSettings, spec: Spec) -> DetectionNetwork:
 
 def fit(c: FCOSSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
     load_pretrained(c.backbone_settings, PUBLISHED, LEARNER.name, model, run)
+    run.notes["soft targets"] = True  # of the centre-ness
     fit_detector(model, DetectionTrainingData(iou_type="boxes", data=data, augment=c.augment), run, c.training)
 
 

@@ -1,0 +1,43 @@
+"""Numbers whose squares exceed the range of float64: neither a variance nor a squared error of them can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from snellen.core.errors import DataError, short_repr
+from snellen.core.spec import Numbers
+from snellen.data.dataset import RawDataset
+from snellen.data.source import ArraySource
+
+LARGEST = 1e150  # the square, and the sum of many, is below 1.8e308
+SMALLEST = 1e-150  # of the largest value of a column; smaller squares are rounded to zero
+_REMEDY = "Divide the column by a constant, that is, give it in another unit."
+
+
+def check_number_range(raw: RawDataset) -> None:
+    """Raise DataError naming the first column of inputs or targets that is too large or too small to compute with."""
+    if isinstance(raw.source, ArraySource) and raw.source.values.ndim == 2:
+        columns = next(iter(raw.inputs.values())).columns or ()
+        _check(raw.source.values, [c.name for c in columns if c.categories is None], raw, "column")
+    if isinstance(raw.target, Numbers) and raw.truth is not None:
+        _check(raw.truth, raw.target.names, raw, "target")
+
+
+def _check(values: Tensor, names: Sequence[str], raw: RawDataset, word: str) -> None:
+    if not values.is_floating_point() or not len(values):
+        return
+    largest = values.abs().amax(0)
+    bad = torch.nonzero((largest > LARGEST) | ((largest < SMALLEST) & (largest > 0)))
+    if not len(bad):
+        return
+    column = int(bad[0])
+    row = int(values[:, column].abs().argmax())
+    name = short_repr(names[column]) if len(names) == values.shape[1] else f"{column + 1}"
+    raise DataError(
+        f"{raw.source.name(row)}: {word} {name} is {float(values[row, column]):g}, the largest of the {word}: squares "
+        "of such numbers exceed the range of float64",
+        _REMEDY,
+    )
