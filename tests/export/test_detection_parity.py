@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import blocks
 import onnxruntime
@@ -43,11 +44,11 @@ def test_detections_of_nearly_equal_score_may_change_their_order() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "cause"),
     [
-        ("boxes", 20 + 200 * TOLERANCES["boxes"], "boxes of the file differ"),
-        ("scores", 0.95, "has no match in the file"),
+        ("boxes", 20 + 200 * TOLERANCES["boxes"], r"no counterpart at the same place.*box \[0.0, 0.0, 20.0, 20.0\]"),
+        ("scores", 0.95, "Detection 1 of the file, score 0.9500.* has no match in the run"),
         ("scores", 0.9 + 1.5 * TOLERANCES["scores"], "scores of the file differ"),
         ("labels", 0, "has no match in the file"),
-        ("count", 1, "detects 1 objects in an image, the run 2"),
+        ("count", 1, r"Detection 2 of the run, score 0\.8999.*2 detections in the run, 1 in the file"),
     ],
 )
 def test_differences_raise_mismatch(name: str, value: float, cause: str) -> None:
@@ -55,6 +56,53 @@ def test_differences_raise_mismatch(name: str, value: float, cause: str) -> None
     other[name].view(-1)[2 if name == "boxes" else 0] = value
     with pytest.raises(Mismatch, match=cause):
         compare([make_outputs()], [other], [BATCH], OUTPUTS)
+
+
+def many(boxes: list[list[float]], scores: list[float]) -> dict[str, Tensor]:
+    count = len(boxes)
+    padded = torch.zeros(1, 100, 4)
+    padded[0, :count] = torch.tensor(boxes)
+    return {
+        "boxes": padded,
+        "scores": torch.nn.functional.pad(torch.tensor([scores]), (0, 100 - count)),
+        "labels": torch.ones(1, 100, dtype=torch.int64),
+        "count": torch.tensor([count]),
+    }
+
+
+FAR = [[10.0 * k, 80.0, 10.0 * k + 8, 88.0] for k in range(20)]
+HIGH = [0.9 - 0.01 * k for k in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("run", "file"),
+    [
+        # Two overlapping boxes of equal score: rounding selects which of them suppresses the other.
+        (([*FAR, [50.0, 10, 80, 40]], [*HIGH, 0.5]), ([*FAR, [52.0, 12, 82, 42]], [*HIGH, 0.5001])),
+        # A score at the threshold.
+        (([*FAR, [50.0, 10, 80, 40]], [*HIGH, 0.0502]), (FAR, HIGH)),
+    ],
+)
+def test_detections_that_rounding_selects_are_ties(run: Any, file: Any) -> None:
+    parity = compare([many(*run)], [many(*file)], [BATCH[:1]], OUTPUTS)
+    assert parity["finds"] == 20
+    assert parity["ties"] == (2 if len(run[0]) == len(file[0]) else 1)
+
+
+def test_detections_beyond_a_full_list_are_ties_only_of_the_lowest_score() -> None:
+    grid = [[10.0 * (k % 10), 10.0 * (k // 10), 10.0 * (k % 10) + 8, 10.0 * (k // 10) + 8] for k in range(100)]
+    scores = [0.9 - 0.005 * k for k in range(99)] + [0.3]
+    other = [*grid[:99], [200.0, 200, 210, 210]]
+    assert compare([many(grid, scores)], [many(other, scores)], [BATCH[:1]], OUTPUTS)["ties"] == 2
+    early = [*grid[:50], [200.0, 200, 210, 210], *grid[51:]]
+    with pytest.raises(Mismatch, match="has no match"):
+        compare([many(grid, scores)], [many(early, scores)], [BATCH[:1]], OUTPUTS)
+
+
+def test_mostly_ties_are_no_parity() -> None:
+    first, second = [[50.0, 10, 80, 40]], [[52.0, 12, 82, 42]]
+    with pytest.raises(Mismatch, match="2 detections of run or file have no counterpart"):
+        compare([many(first, [0.5])], [many(second, [0.5])], [BATCH[:1]], OUTPUTS)
 
 
 def test_non_finite_outputs_raise_diverged() -> None:

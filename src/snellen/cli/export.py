@@ -68,7 +68,8 @@ def _description_lines(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             (
                 "",
-                f"{parity['finds']} identical detections; {parity['pictures without finds']} images without detections",
+                f"{parity['finds']} identical detections, {parity['ties']} ties; {parity['pictures without finds']} "
+                "images without detections",
             )
         )
     for name, largest in parity["absolute"].items():

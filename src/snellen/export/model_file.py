@@ -114,7 +114,8 @@ def export(
     metadata = _metadata(folder, record, exported, module, expected[0])
     actual = export_format.run_batches(export_format.serialize(converted, metadata), batches)
     if exported.is_detector:
-        parity = detection_parity.compare(expected, actual, batches, exported.outputs)
+        detection_filter = detection_parity.filter_of(exported.module)
+        parity = detection_parity.compare(expected, actual, batches, exported.outputs, detection_filter)
     else:
         parity = compare(expected, actual, exported.outputs)
     metadata["parity"] = {**parity, "from": origin, **differing_sizes(batches)}
