@@ -61,7 +61,7 @@ def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec)
     if theirs is None or theirs.value is None or ours.value is None:
         return "", ""
     method = (
-        "the mean of the training targets"
+        f"the {'means' if len(spec.target.names) > 1 else 'median'} of the training targets"
         if isinstance(spec.target, Numbers)
         else "the k-means centres of the training boxes"
         if isinstance(spec.target, Boxes)

@@ -1,7 +1,8 @@
-"""Mean baseline: the mean of the training targets."""
+"""Constant baseline: the value with the best headline metric on the training targets, their median or mean."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from snellen.core.settings import settings
 from snellen.core.spec import Numbers, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size
-from snellen.tasks.regress.task import TASK
+from snellen.tasks.regress.task import TASK, headline
 
 
 @settings
@@ -19,10 +20,10 @@ class BaselineRegressorSettings:
     """Settings of the baseline (none)."""
 
 
-class MeanPrediction(nn.Module):
-    """Mean prediction: the same values for every input."""
+class ConstantNumbers(nn.Module):
+    """Constant prediction: the same values for every input."""
 
-    mean: Tensor
+    mean: Tensor  # the values; the name is that of stored weights
 
     def __init__(self, target_count: int) -> None:
         super().__init__()
@@ -37,20 +38,23 @@ def preprocessing_of(c: BaselineRegressorSettings, spec: Spec) -> Preprocessing:
     return fixed_size(spec, max_side=128)
 
 
-def build(c: BaselineRegressorSettings, spec: Spec) -> MeanPrediction:
+def build(c: BaselineRegressorSettings, spec: Spec) -> ConstantNumbers:
     assert isinstance(spec.target, Numbers)
-    return MeanPrediction(len(spec.target.names))
+    return ConstantNumbers(len(spec.target.names))
 
 
-def fit(c: BaselineRegressorSettings, data: Dataset[Labelled], model: MeanPrediction, run: Run) -> None:
-    model.mean.copy_(data.truth[data.splits["train"]].double().mean(0))
+def fit(c: BaselineRegressorSettings, data: Dataset[Labelled], model: ConstantNumbers, run: Run) -> None:
+    """Set the median of one target, which minimises the mean absolute error, or the means of several, for R²."""
+    truth = data.truth[data.splits["train"]].double()
+    several = headline(data.spec) == "R2"
+    model.mean.copy_(truth.mean(0) if several else torch.from_numpy(np.median(truth.numpy(), axis=0)))
     model.to(run.device)
 
 
-LEARNER = Learner[BaselineRegressorSettings, Dataset[Labelled], MeanPrediction](
+LEARNER = Learner[BaselineRegressorSettings, Dataset[Labelled], ConstantNumbers](
     name="baseline",
-    summary="Mean baseline: always predicts the mean of the training targets.",
-    source="the constant with the smallest squared error",
+    summary="Constant baseline: always predicts the median of the training targets; of several targets, their means.",
+    source="the constants with the smallest absolute error and the smallest squared error",
     task=TASK,
     accepts=frozenset({"vector", "image"}),
     settings=BaselineRegressorSettings,
