@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
-from snellen.cli.options import CustomLearners, add_data_options, load_run, open_data
+from snellen.cli.options import CustomLearners, add_data_options, check_data_exists, load_run, open_data
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -26,6 +26,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_data_options(parser)
     args = parser.parse_args(list(arguments))
+    check_data_exists(args)
     trained = load_run(args, custom)
     from snellen.core.serialization import to_plain
 

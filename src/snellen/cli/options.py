@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from snellen.core import catalog, legacy_names
-from snellen.core.errors import UsageError, suggest_name
+from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.settings import Setting, flatten
 
 if TYPE_CHECKING:
@@ -152,10 +153,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def check_data_exists(args: argparse.Namespace) -> None:
+    """Raise DataError if the data that the arguments name is no path and no dataset, before torch is imported."""
+    from snellen.data.names import BUILTIN_NAMES, NAMED
+
+    known, name = [*BUILTIN_NAMES, *NAMED], vars(args).get("data")
+    if name is not None and name not in known and not os.path.lexists(os.path.expanduser(name)):
+        raise DataError(f"{name} does not exist", suggest_name(name, known))
+
+
 def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
     """Open the dataset that the arguments name."""
     import dataclasses
 
+    check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
     from snellen.data.formats import OpenOptions
     from snellen.data.open_dataset import dataset

@@ -13,6 +13,7 @@ from snellen.cli.options import (
     add_compute_options,
     add_data_options,
     all_settings,
+    check_data_exists,
     current_name,
     int_at_least,
     open_data,
@@ -70,6 +71,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             f"Unrecognised argument {unknown[0]} of snellen study",
             suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
         )
+    check_data_exists(args)
     if "seeds" in args and "folds" in args:
         raise UsageError("--folds and --seeds exclude each other", "Give one of them.")
     vary = parse_axes(vars(args).get("vary", []), typed, vars(args).get("model"), custom)

@@ -15,6 +15,7 @@ from snellen.cli.options import (
     add_compute_options,
     add_data_options,
     all_settings,
+    check_data_exists,
     format_value,
     int_at_least,
     open_data,
@@ -70,6 +71,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             f"Unrecognised argument {unknown[0]} of snellen train",
             suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
         )
+    check_data_exists(args)
 
     from snellen import api
     from snellen.core.record import read_record

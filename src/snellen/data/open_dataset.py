@@ -14,6 +14,7 @@ from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
+from snellen.data.formats.unread_content import unread_error
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
 from snellen.data.names import NAMED
 from snellen.data.splits import make_splits
@@ -108,4 +109,4 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
                 return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
     if options.format is not None:
         return path, candidates[0].open_raw(path, options)
-    raise DataError(f"{path} has no known format", f"Formats: {', '.join(readers)}; choose one with --data-format.")
+    raise unread_error(path, ", ".join(readers))

@@ -1,0 +1,86 @@
+"""What a path holds that no format reads, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from snellen.core.errors import DataError
+from snellen.data.file_index import walk
+
+_TABLES = "Save features as a table (CSV) or as arrays (NPZ)."
+_CONVERT = "Convert them to PNG, JPEG or TIFF."
+# Suffixes, what they are called, and the remedy. `{}` is the path.
+_KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
+    (
+        frozenset((".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aac", ".opus", ".aiff")),
+        "sound is not read yet",
+        f"Save spectrograms as images, one folder for each class. {_TABLES}",
+    ),
+    (
+        frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")),
+        "video clips are not read as data yet",
+        "Extract their frames as images; of a trained model of flow, predict reads a video.",
+    ),
+    (
+        frozenset((".obj", ".ply", ".off", ".stl", ".glb", ".gltf", ".fbx", ".pcd", ".las", ".laz", ".xyz", ".pts")),
+        "meshes and point clouds are not read yet",
+        f"Render them as images. {_TABLES}",
+    ),
+    (
+        frozenset((".heic", ".heif")),
+        "HEIC images are not read",
+        "Convert them, for example: magick mogrify -format jpg *.heic (ImageMagick).",
+    ),
+    (frozenset((".dcm", ".dicom", ".nii", ".mha", ".nrrd")), "medical volumes are not read", _CONVERT),
+    (frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".psd", ".svg", ".pdf")), "", _CONVERT),
+    (
+        frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")),
+        "compressed files and archives are not read",
+        "Unpack them and give the folder or the file.",
+    ),
+    (frozenset((".xlsx", ".xls", ".ods", ".parquet", ".feather", ".sav", ".dta")), "", "Save the table as CSV."),
+    (
+        frozenset((".pkl", ".pickle", ".mat", ".pt", ".pth", ".tfrecord", ".lmdb")),
+        "",
+        "Save the arrays as NPZ or HDF5.",
+    ),
+    (
+        frozenset((".txt", ".md", ".doc", ".docx", ".amc", ".asf", ".bvh")),
+        "text and sequences are not read yet",
+        "Of numbers in columns, make a table (CSV) with a header.",
+    ),
+)
+_TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl"))
+_SYSTEM = ("readme", "license", "licence", "thumbs.db", ".")
+
+
+def unread_error(path: Path, formats: str) -> DataError:
+    """The error of a path that no format recognises: what it holds, and a remedy for that.
+
+    Args:
+        formats: names of the formats.
+    """
+    names = [file.path for file in walk(path).files] if path.is_dir() else [path.name]
+    data = [name for name in names if not Path(name).name.lower().startswith(_SYSTEM)]
+    suffixes = Counter(Path(name).suffix.lower() for name in data)
+    choose = f"Formats: {formats}; choose one with --data-format."
+    if not suffixes:
+        return DataError(f"{path} holds no file of data", "Give a folder of images, or a table.")
+    tables = [name for name in data if Path(name).suffix.lower() in _TABLE_SUFFIXES]
+    suffix, _ = suffixes.most_common(1)[0]
+    kind = next((kind for kind in _KINDS if suffix in kind[0]), None)
+    if tables and (kind is None or suffix in _TABLE_SUFFIXES):
+        shown = ", ".join(tables[:3]) + (", …" if len(tables) > 3 else "")
+        return DataError(f"{path} holds {len(tables):,} tables ({shown})", f"Name one of them: {path / tables[0]}")
+    if kind is None:
+        held = ", ".join(f"{count:,} {name or 'files without ending'}" for name, count in suffixes.most_common(3))
+        return DataError(f"{path} has no known format; it holds {held}", choose)
+    suffixes_of_kind, reason, remedy = kind
+    chosen = [name for name in data if Path(name).suffix.lower() in suffixes_of_kind]
+    folders = len({Path(name).parent for name in chosen})
+    words = "/".join(sorted({Path(name).suffix[1:].upper() for name in chosen})[:3])
+    where = f" in {folders:,} folders" if folders > 1 else ""
+    count = f"{len(chosen):,} {words} file{'s' if len(chosen) > 1 else ''}{where}"
+    held = f"{path} holds {count}" if path.is_dir() else f"{path} is a {words} file"
+    return DataError(f"{held}: {reason or 'they are not read'}", remedy)
