@@ -56,7 +56,7 @@ class Ladder:
     best: str | None
     advised: str | None
     advice: str
-    untried: tuple[str, ...] = ()  # built-in learners that were not selected
+    untried: tuple[str, ...] = ()  # built-in learners for this kind of input that were not selected
 
     def rung(self, name: str) -> Rung:
         return next(r for r in self.rungs if r.name == name)
@@ -86,7 +86,7 @@ def ladder(
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     selected_task = find_task(task, opened.spec)
-    candidates = _candidates(selected_task.name, learners)
+    candidates = _candidates(selected_task.name, learners, opened.spec.modality)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     spent = _open_folder(folder, opened, budget, seed)
     reasons = {learner.name: _unsupported_reason(learner, opened.spec) for learner in candidates}
@@ -133,7 +133,11 @@ def ladder(
         best=best,
         advised=advised,
         advice=advice,
-        untried=tuple(name for name in LEARNERS[selected_task.name] if name not in rungs),
+        untried=tuple(
+            name
+            for name, learner in LEARNERS[selected_task.name].items()
+            if name not in rungs and opened.spec.modality in learner.accepts
+        ),
     )
     file_io.write_json(
         folder / "ladder.json",
@@ -146,8 +150,8 @@ def ladder(
     return result
 
 
-def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLearner]:
-    """The learners to train, from simple to complex."""
+def _candidates(task: str, learners: Sequence[str | AnyLearner], modality: str) -> list[AnyLearner]:
+    """The learners to train, from simple to complex; of the others only those that are named may read other inputs."""
     builtin = LEARNERS[task]
     names = [learner for learner in learners if isinstance(learner, str)]
     for name in names:
@@ -156,7 +160,8 @@ def _candidates(task: str, learners: Sequence[str | AnyLearner]) -> list[AnyLear
     selected = [
         learner
         for name, learner in builtin.items()
-        if (learner.in_default_ladder if not names else name in names or "all" in names)
+        if name in names
+        or ((learner.in_default_ladder if not names else "all" in names) and modality in learner.accepts)
     ]
     return selected + [custom for custom in learners if not isinstance(custom, str) and custom.task.name == task]
 
