@@ -348,3 +348,21 @@ def test_keys_of_data_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Programs read these keys; CHANGELOG names every change of them."""
     assert main(["data", "moons", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"taken_for", "spec", "files", "findings"}
+
+
+def test_without_a_terminal_a_line_every_30_seconds_says_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
+    bar, quiet = terminal.ProgressBar(), terminal.ProgressBar(quiet=True)
+    bar.live = False
+    for step in range(1, 101):
+        now = float(step)
+        bar.update("train", step, 200, {"loss": 1.0})
+        quiet.update("train", step, 200, {"loss": 1.0})
+    assert capsys.readouterr().err.splitlines() == [
+        "train: step 30 of 200, about 2.8 min left",
+        "train: step 60 of 200, about 2.3 min left",
+        "train: step 90 of 200, about 110.0 s left",
+    ]

@@ -42,8 +42,11 @@ def print_text(text: str) -> None:
     print(printable(text))
 
 
+LINE_EVERY = 30.0  # seconds between lines of progress where there is no terminal
+
+
 class ProgressBar:
-    """Progress bar with rate and remaining time on a terminal; messages only elsewhere.
+    """Progress bar with rate and remaining time on a terminal; elsewhere messages, and a line every 30 seconds.
 
     Args:
         quiet: print nothing.
@@ -56,6 +59,7 @@ class ProgressBar:
         self._tasks: dict[str, Any] = {}
         self._loop = ("", 0, 0.0)
         self._ladder: tuple[str, int, int] | None = None
+        self._next_line = time.monotonic() + LINE_EVERY
 
     def begin(self, name: str, index: int, total: int) -> None:
         """Start model `index` of `total`: the loops that follow share one bar for the ladder."""
@@ -64,6 +68,8 @@ class ProgressBar:
 
     def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None:
         if not self.live:
+            if not self.quiet and loop:
+                self._line(loop, step, total)
             return
         if self._bar is None:
             self._bar = _bar()
@@ -82,6 +88,18 @@ class ProgressBar:
         self._bar.update(self._tasks[loop], completed=step, figures=figures)
         if step >= total:
             self.end()
+
+    def _line(self, loop: str, step: int, total: int) -> None:
+        """Print a line of progress if the last one is 30 seconds old."""
+        rate = self._rate(loop, step)
+        now = time.monotonic()
+        if now < self._next_line or step >= total:
+            return
+        self._next_line = now + LINE_EVERY
+        _, first, start = self._loop
+        left = f", about {format_duration((total - step) * (now - start) / (step - first))} left" if rate else ""
+        model = "" if self._ladder is None else f"{self._ladder[0]} ({self._ladder[1] + 1} of {self._ladder[2]}), "
+        print_message(f"{model}{loop}: step {step:,} of {total:,}{left}")
 
     def _rate(self, loop: str, step: int) -> str:
         """Steps per second since the first update of the loop."""
