@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import snellen
 from snellen.api import RunOptions
 from snellen.cli.main import main
 from snellen.core.errors import DataError, SnellenError, UsageError
+from snellen.data.formats import OpenOptions
 from snellen.data.sample_identity import FILE, read_identity
 
 QUICK = RunOptions(device="cpu", report=False)
@@ -280,3 +282,173 @@ def test_built_in_data_needs_no_list(tmp_path: Path) -> None:
     snellen.train("moons", "softmax", epochs=1, out=tmp_path / "run", options=QUICK)
     assert not (tmp_path / "run" / FILE).exists()
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+
+
+def test_copies_of_test_samples_are_new(images: tuple[Path, Path]) -> None:
+    """A copy is not judged on again, and it is named."""
+    data, run = images
+    before = snellen.load(run).evaluate()["accuracy"]
+    for name in split_of(run, 2)[:3]:
+        for k in range(5):
+            shutil.copy(data / name, (data / name).with_name(f"copy{k}-{Path(name).name}"))
+    with pytest.warns(UserWarning, match=r"15 are new \(.*copy0.*the 18 of 18 test samples"):
+        assert snellen.load(run).evaluate()["accuracy"] == before
+
+
+def coincident_rows(count: int, seed: int = 0) -> list[str]:
+    """Rows of few levels, which coincide by chance, also with another label."""
+    rng = np.random.default_rng(seed)
+    return [",".join(["xyz"[k] for k in rng.integers(0, 3, 3)] + ["yn"[int(rng.integers(2))]]) for _ in range(count)]
+
+
+def test_rows_that_coincide_by_chance_keep_their_split(tmp_path: Path) -> None:
+    rows = coincident_rows(300)
+    path = tmp_path / "rows.csv"
+    path.write_text("p,q,r,label\n" + "\n".join(rows) + "\n")
+    snellen.train(path, "softmax", epochs=1, out=tmp_path / "run", options=QUICK)
+    path.write_text("p,q,r,label\n" + "\n".join(rows[1:]) + "\n")
+    with pytest.warns(UserWarning, match=r"1 of (train|val|test) are gone") as caught:
+        metric = snellen.load(tmp_path / "run").evaluate()["accuracy"]
+    (warning,) = caught
+    assert "have another target" not in str(warning.message)
+    assert re.search(r"the 4[3-5] of 45 test samples", str(warning.message))
+    assert metric.value is not None
+
+
+def test_other_rows_that_coincide_by_chance_are_evaluated(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    for name, seed in (("rows", 0), ("other", 1)):
+        (tmp_path / f"{name}.csv").write_text("p,q,r,label\n" + "\n".join(coincident_rows(300, seed)) + "\n")
+    snellen.train(tmp_path / "rows.csv", "softmax", epochs=1, out=tmp_path / "run", options=QUICK)
+    assert snellen.load(tmp_path / "run").evaluate(tmp_path / "other.csv")["accuracy"].value is not None
+    assert not [w for w in recwarn if "left out" in str(w.message)]
+
+
+def test_validation_samples_are_not_judged_on_in_other_data(images: tuple[Path, Path], tmp_path: Path) -> None:
+    _, run = images
+    other = tmp_path / "other"
+    for name in split_of(run, 1):
+        (other / "test" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images[0] / name, other / "test" / name)
+    write_noise(other / "train", [f"{label}/own{k}.png" for label in "ab" for k in range(10)])
+    with pytest.raises(DataError, match="trained or selected on all"):
+        snellen.load(run).evaluate(other)
+
+
+def test_imputed_rows_do_not_change_with_the_median(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = [f"{'' if k % 9 == 0 else rng.integers(20, 60)},{rng.normal():.5f},{'yn'[k % 2]}" for k in range(200)]
+    path = tmp_path / "rows.csv"
+    path.write_text("age,b,label\n" + "\n".join(rows) + "\n")
+    options = OpenOptions(impute="median")
+    data = snellen.dataset(path, options=options)
+    snellen.train(data, "knn", k=1, out=tmp_path / "run", options=QUICK)
+    before = snellen.load(tmp_path / "run").evaluate()["accuracy"]
+    more = [f"99,{k}.5,y" for k in range(150)]
+    path.write_text("age,b,label\n" + "\n".join(rows + more) + "\n")
+    assert snellen.dataset(path, options=options).spec.input.columns != data.spec.input.columns  # another median
+    with pytest.warns(UserWarning, match=r"150 are new .*the 30 of 30 test samples"):
+        assert snellen.load(tmp_path / "run").evaluate()["accuracy"] == before
+
+
+def test_changed_masks_are_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(20):
+        for name, values in (("images", rng.integers(0, 255, (16, 16))), ("masks", rng.integers(0, 2, (16, 16)))):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.astype(np.uint8)).save(tmp_path / "data" / name / f"{k:02d}.png")
+    run = tmp_path / "run"
+    snellen.train(tmp_path / "data", "baseline", out=run, options=QUICK)
+    for k in range(20):
+        path = tmp_path / "data" / "masks" / f"{k:02d}.png"
+        Image.fromarray(1 - np.asarray(Image.open(path))).save(path)
+    with pytest.warns(UserWarning, match="20 have another target"):
+        snellen.load(run).evaluate()
+    with pytest.raises(DataError, match="20 have another target"):
+        snellen.load(run).report()
+
+
+def test_matching_many_equal_samples_takes_linear_time() -> None:
+    from snellen.data.sample_identity import SampleIdentity, _match
+
+    contents = np.zeros(200_000, np.int64)
+    stored = SampleIdentity(
+        key=None, names="row", contents=contents, targets=contents, split=np.zeros(len(contents), np.int8)
+    )
+    assert np.array_equal(_match("row", contents, contents, stored), np.arange(len(contents)))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "study DATA --model softmax --vary lr=0.1,1 --epochs 1 --seeds 1",
+        "DATA --models softmax --budget 20",
+        "train DATA --model softmax --epochs 1 --folds 2",
+    ],
+)
+def test_studies_ladders_and_folds_refuse_other_content(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    write_noise(data, names_of(30))
+    arguments = [str(data) if word == "DATA" else word for word in words.split()] + ["--out", str(out)]
+    assert main(arguments) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    write_noise(data, names_of(30), seed=9)
+    capsys.readouterr()
+    assert main(arguments) == 3
+    assert "has changed since it was started: " in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_training_samples_of_another_type_are_recognised(dtype: type, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (100, 9)).astype(np.uint8), rng.integers(0, 2, 100)
+    np.savez(tmp_path / "first.npz", x=x, y=y)
+    np.savez(tmp_path / "second.npz", x=x[::-1].astype(dtype), y=y[::-1])
+    snellen.train(tmp_path / "first.npz", "knn", k=1, out=tmp_path / "run", options=QUICK)
+    with pytest.warns(UserWarning, match="are left out"):
+        snellen.load(tmp_path / "run").evaluate(tmp_path / "second.npz")
+
+
+def test_a_new_class_is_the_cause_and_no_sample_is_relabelled(
+    images: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = images
+    write_noise(data, [f"0new/{k}.png" for k in range(6)])
+    assert main(["evaluate", str(run)]) == 3
+    message = capsys.readouterr().err
+    assert "The targets of data are ('0new', 'a', 'b')" in message
+    assert "another target" not in message
+    assert "Evaluated" not in message
+
+
+def test_columns_in_another_order_are_said_to_be_so(tmp_path: Path) -> None:
+    write_table(tmp_path / "rows.csv", table_rows(100))
+    snellen.train(tmp_path / "rows.csv", "softmax", epochs=1, out=tmp_path / "run", options=QUICK)
+    cells = [row.split(",") for row in table_rows(160)[100:]]
+    (tmp_path / "other.csv").write_text("b,a,y\n" + "".join(f"{b},{a},{y}\n" for a, b, y in cells))
+    with pytest.raises(DataError, match=r"columns in the order 'b, a', the model reads 'a, b'"):
+        snellen.load(tmp_path / "run").evaluate(tmp_path / "other.csv")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes")
+def test_a_pipe_in_place_of_the_history_is_an_error(tmp_path: Path) -> None:
+    snellen.train("moons", "softmax", epochs=1, out=tmp_path / "run", options=QUICK)
+    (tmp_path / "run" / "history.jsonl").unlink()
+    os.mkfifo(tmp_path / "run" / "history.jsonl")
+    with pytest.raises(SnellenError, match=r"history\.jsonl"):
+        snellen.load(tmp_path / "run").report()
+
+
+def test_evaluate_reads_other_data_with_the_imputation_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("rows", 0), ("other", 1)):
+        rng = np.random.default_rng(seed)
+        rows = [f"{'' if k % 9 == 0 else rng.normal():.5},{rng.normal():.5f},{'yn'[k % 2]}" for k in range(100)]
+        write_table(tmp_path / f"{name}.csv", rows)
+    run = str(tmp_path / "run")
+    assert main(["train", str(tmp_path / "rows.csv"), "--impute", "median", "--model", "knn", "--out", run]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--data", str(tmp_path / "other.csv")]) == 0

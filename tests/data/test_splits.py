@@ -129,3 +129,8 @@ def test_tiny_classes_leave_no_split_empty_and_every_class_in_training(classes: 
     assert len(splits["test"]) >= 1
     if classes >= 60:
         assert len(splits["test"]) == round(0.15 * len(truth))
+
+
+def test_three_groups_of_all_classes_give_one_to_each_split() -> None:
+    splits = make_splits(raw_dataset([0, 1, 2] * 15, [k // 15 for k in range(45)]))
+    assert sorted(len(ids) for ids in splits.values()) == [15, 15, 15]

@@ -87,6 +87,7 @@ def test_detections_that_rounding_selects_are_ties(run: Any, file: Any) -> None:
     parity = compare([many(*run)], [many(*file)], [BATCH[:1]], OUTPUTS)
     assert parity["finds"] == 20
     assert parity["ties"] == (2 if len(run[0]) == len(file[0]) else 1)
+    assert parity["tie displacement"] == (2.0 if parity["ties"] == 2 else 0.0)
 
 
 def test_detections_beyond_a_full_list_are_ties_only_of_the_lowest_score() -> None:

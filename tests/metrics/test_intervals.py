@@ -204,7 +204,7 @@ def test_bootstrap_intervals_cover_the_truth_in_about_95_of_100_cases(name: str)
 def test_accuracy_states_what_its_interval_is_over() -> None:
     metric = accuracy(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0]))
     assert (metric.value, metric.over) == (0.75, "samples")
-    assert str(metric) == "75 ± 33 %"
+    assert str(metric) == "75 (30 to 95) %"
 
 
 @pytest.mark.parametrize(("value", "positives", "negatives"), [(0.8, 20, 30), (0.97, 10, 90), (0.5, 8, 8)])
@@ -262,3 +262,10 @@ def test_the_interval_of_few_normal_errors_covers_the_truth(name: str, least: fl
         assert metric.high is not None
         covered += metric.low <= truth <= metric.high
     assert covered / 300 > least
+
+
+@pytest.mark.parametrize(("correct", "count"), [(3, 8), (8, 8), (0, 5), (19, 20)])
+def test_classes_of_one_trial_count_as_one_class(correct: int, count: int) -> None:
+    ones = torch.tensor([1] * correct + [0] * (count - correct))
+    single = mean_fraction_interval(ones, torch.ones(count, dtype=torch.int64))
+    assert single == pytest.approx(mean_fraction_interval(torch.tensor([correct]), torch.tensor([count])), abs=1e-9)

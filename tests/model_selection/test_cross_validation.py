@@ -106,3 +106,10 @@ def test_the_command_line_prints_each_fold_and_the_mean(tmp_path: Path, capsys: 
     assert "± 95 % over 2 folds, corrected for shared training samples (Nadeau and Bengio)" in out
     assert main([*arguments[:-1], str(tmp_path / "g"), "--folds", "1"]) == 2
     assert not (tmp_path / "g").exists()
+
+
+def test_equal_folds_have_no_interval_of_width_zero() -> None:
+    like = Metric(value=0.5, low=0.4, high=0.6, over="samples", percent=True)
+    mean = mean_with_interval([like, like, like], "folds")
+    assert (mean.low, mean.high, mean.reason) == (None, None, "equal for all folds")
+    assert str(mean) == "50 % (equal for all folds)"

@@ -231,3 +231,21 @@ def test_the_advice_names_the_runner_up_and_whether_it_differs() -> None:
 def test_ladder_json_is_strict(result: Ladder) -> None:
     plain = json.loads((result.folder / "ladder.json").read_text(), parse_constant=pytest.fail)
     assert plain["finished"]["best"] == result.best
+
+
+def paired_errors(first: int, second: int, rest: int = 50) -> dict[str, torch.Tensor]:
+    """Errors of two models: `first` samples only the simple one misses, `second` only the other."""
+    simple = torch.cat([torch.ones(first), torch.zeros(second + rest)])
+    other = torch.cat([torch.zeros(first), torch.ones(second), torch.zeros(rest)])
+    return {"simple": simple, "other": other}
+
+
+@pytest.mark.parametrize(("only", "worse"), [(4, False), (5, True)])
+def test_the_test_against_the_best_is_one_sided(only: int, worse: bool) -> None:
+    """Five samples that only the simple model misses: one-sided p = 1/32; two-sided 1/16 would not reject."""
+    assert significantly_worse("other", paired_errors(only, 0)) == ({"simple"} if worse else set())
+
+
+def test_a_model_with_smaller_errors_is_never_worse() -> None:
+    """Headline and errors may disagree: the best by the headline has more errors here."""
+    assert significantly_worse("other", paired_errors(0, 30)) == set()

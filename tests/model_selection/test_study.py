@@ -606,3 +606,14 @@ def test_a_search_stays_within_its_ranges_and_resumes_identically(
     again = search_study("killed")
     assert [row.cell.values for row in again.rows] == [row.cell.values for row in complete.rows]
     assert [row.validation for row in again.rows] == [row.validation for row in complete.rows]
+
+
+def test_the_runner_up_test_counts_all_other_cells() -> None:
+    """A paired p between 0.05 / 3 and 0.05 is significant for two cells, not for the best of four."""
+    best, second = [0.92, 0.94, 0.93, 0.95, 0.93], [0.90, 0.915, 0.925, 0.91, 0.92]
+    p = paired_p_value([a - b for a, b in zip(best, second, strict=True)])
+    assert 0.05 / 3 < p < 0.05
+    two = runner_up_sentence(["a", "b"], [best, second], 0, "seeds")
+    four = runner_up_sentence(["a", "b", "c", "d"], [best, second, [0.5] * 5, [0.4] * 5], 0, "seeds")
+    assert "is significantly better than the runner-up, b" in two
+    assert "does not differ significantly from the runner-up, b" in four

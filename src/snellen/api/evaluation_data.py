@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+
+import torch
 
 from snellen.api.lookup import warn
 from snellen.core.errors import DataError, short_repr
@@ -11,7 +14,15 @@ from snellen.core.run import Progress
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.names import BUILTIN_NAMES
-from snellen.data.sample_identity import Changes, read_identity, with_stored_splits, without_training_samples
+from snellen.data.sample_identity import (
+    Changes,
+    identify,
+    read_identity,
+    with_stored_splits,
+    without_training_samples,
+    write_identity,
+)
+from snellen.data.source import ArraySource
 
 
 def is_generated(data: Dataset[Labelled]) -> bool:
@@ -29,7 +40,8 @@ def with_splits_of_run(
     """
     stored = read_identity(folder)
     if stored is not None:
-        return with_stored_splits(data, stored)
+        opened, changes = with_stored_splits(data, stored)
+        return with_imputed_values(opened, record.spec) if changes else opened, changes
     if not is_generated(data) and data.spec.sizes != record.spec.sizes:
         sizes = [", ".join(f"{name} {n:,}" for name, n in spec.sizes.items()) for spec in (record.spec, data.spec)]
         raise DataError(
@@ -37,6 +49,26 @@ def with_splits_of_run(
             "The run has no list of its samples: restore the data, or train again.",
         )
     return data, None
+
+
+def check_same_data(folder: Path, data: Dataset[Labelled], is_new: bool) -> None:
+    """Store the identity of the data of a new ladder, study or cross-validation; compare that of an existing one.
+
+    Raises:
+        DataError: if the data has changed since: its models would be trained and tested on other samples.
+    """
+    if is_generated(data):
+        return
+    if is_new:
+        write_identity(folder, identify(data))
+        return
+    stored = read_identity(folder)
+    changes = None if stored is None else with_stored_splits(data, stored)[1]
+    if changes:
+        raise DataError(
+            f"The data of {folder} has changed since it was started: {changes.text()}",
+            "Restore it, or start anew with another --out.",
+        )
 
 
 def check_splits(data: Dataset[Labelled]) -> None:
@@ -50,6 +82,20 @@ def check_splits(data: Dataset[Labelled]) -> None:
         )
 
 
+def with_imputed_values(data: Dataset[Labelled], spec: Spec) -> Dataset[Labelled]:
+    """Data with missing cells replaced as in training: the medians of other rows would differ."""
+    source, columns, own = data.source, spec.input.columns, data.spec.input.columns
+    if not isinstance(source, ArraySource) or source.missing is None or not columns or not own:
+        return data
+    fills = [c.fill for c in columns for _ in range(c.width)]
+    if len(fills) != source.values.shape[1]:
+        return data  # other columns, which `check_columns` refuses
+    fill = torch.tensor([0.0 if f is None else f for f in fills], dtype=torch.float64)
+    missing = torch.from_numpy(source.missing) & torch.tensor([f is not None for f in fills])
+    values = torch.where(missing, fill, source.values.double()).to(source.values.dtype)
+    return dataclasses.replace(data, source=ArraySource(values, source.names, source.missing))
+
+
 def what_is_left(
     folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
 ) -> Dataset[Labelled]:
@@ -61,6 +107,8 @@ def what_is_left(
         DataError: if no sample of `split` is left.
     """
     opened, changes = with_splits_of_run(folder, record, data)
+    if progress is not None and not is_generated(data) and read_identity(folder) is None:
+        progress.message(f"{folder} has no list of its samples, as runs before schema 2: changed files go unnoticed.")
     if changes:
         left, then = len(opened.splits[split]), record.spec.sizes[split]
         message = f"The data of {folder} has changed since the run was trained: {changes.text()}"
@@ -71,22 +119,24 @@ def what_is_left(
 
 
 def without_trained_on(
-    folder: Path, data: Dataset[Labelled], split: str, progress: Progress | None
+    folder: Path, spec: Spec, data: Dataset[Labelled], split: str, progress: Progress | None
 ) -> Dataset[Labelled]:
-    """Other data without the samples that a run was trained on.
+    """Other data without the samples that a run of `spec` was trained on.
 
     Args:
         progress: receives a message if there are any.
     Raises:
         DataError: if no sample of `split` is left.
     """
+    data = with_imputed_values(data, spec)
     stored = read_identity(folder)
     if stored is None:
         return data
     rest, names = without_training_samples(data, stored, split)
     if names and not len(rest.splits[split]):
         raise DataError(
-            f"{folder} was trained or selected on all {len(names):,} samples of {data.spec.name}", "Give other data."
+            f"{folder} was trained or selected on all {len(names):,} samples of the {split} split of {data.spec.name}",
+            "Give other data.",
         )
     if names:
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
@@ -106,6 +156,12 @@ def check_columns(expected: Spec, given: Spec) -> None:
             "Give the kind of data that the model was trained on.",
         )
     a, b = ({column.name: column.categories for column in spec.input.columns or ()} for spec in (expected, given))
+    if list(a) != list(b) and sorted(a) == sorted(b):
+        raise DataError(
+            f"{given.name} has its columns in the order {short_repr(', '.join(b))}, the model reads "
+            f"{short_repr(', '.join(a))}",
+            "Give the columns in the order of the training data.",
+        )
     if list(a) != list(b):
         differ = [name for name in (*a, *b) if name not in a or name not in b] or list(b)
         raise DataError(

@@ -206,21 +206,21 @@ class TrainedRun:
         Raises:
             DataError: if the targets or the columns differ, or no sample is left.
         """
-        if data is not None:
-            opened = without_trained_on(
-                self.folder, data if isinstance(data, Dataset) else dataset(data), split, progress
-            )
-        elif self._data is not None:
-            opened = self._data
+        if data is None:
+            given = self._data if self._data is not None else reopen_data(self.record)
         else:
-            opened = what_is_left(self.folder, self.record, reopen_data(self.record), split, progress)
-        given, expected = (getattr(spec.target, "names", None) for spec in (opened.spec, self.spec))
-        if given != expected:
+            given = data if isinstance(data, Dataset) else dataset(data)
+        found, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
+        if found != expected:
             raise DataError(
-                f"The targets of {opened.spec.name} are {given}, those of the model {expected}",
+                f"The targets of {given.spec.name} are {found}, those of the model {expected}",
                 "Give data with the targets of the model.",
             )
-        check_columns(self.spec, opened.spec)
+        check_columns(self.spec, given.spec)
+        if data is not None:
+            opened = without_trained_on(self.folder, self.spec, given, split, progress)
+        else:
+            opened = given if self._data is not None else what_is_left(self.folder, self.record, given, split, progress)
         opened = dataclasses.replace(opened, preprocessing=self.record.preprocessing)
         with limit_threads(self.record.threads):
             run = Run(self.folder, resume=None, device=self.record.device)

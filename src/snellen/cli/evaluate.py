@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, add_data_options, check_data_exists, load_run, open_data
+
+if TYPE_CHECKING:
+    from snellen.core.record import Record
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -30,7 +35,10 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     trained = load_run(args, custom)
     from snellen.core.serialization import to_plain
 
-    data = open_data(args) if "data" in args else None
+    data = None
+    if "data" in args:
+        _use_options_of_run(args, trained.record)
+        data = open_data(args)
     metrics = trained.evaluate(data, args.split, terminal.ProgressBar())
     if "json" in args:
         terminal.print_json(
@@ -44,3 +52,20 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     rows = [[name, str(metric)] for name, metric in metrics.items()]
     print(terminal.table(["metric", f"{args.split}, ± 95 % over samples"], rows, args.format))
     return 0
+
+
+def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
+    """Read other data as that of the run: its --impute, --nodata, --pages and --target, unless others are given."""
+    if record.data is None:
+        return
+    from snellen.api.lookup import data_origin
+
+    options = data_origin(record).options
+    for name, value in (
+        ("impute", options.impute),
+        ("nodata", options.nodata),
+        ("pages", options.pages),
+        ("target", ",".join(options.target) or None),
+    ):
+        if value is not None and name not in args:
+            setattr(args, name, value)

@@ -68,7 +68,8 @@ def _description_lines(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             (
                 "",
-                f"{parity['finds']} identical detections, {parity['ties']} ties; {parity['pictures without finds']} "
+                f"{parity['finds']} identical detections, {parity['ties']} that rounding selects (at most "
+                f"{parity['tie displacement']:.3g} pixels away); {parity['pictures without finds']} "
                 "images without detections",
             )
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snellen.core import file_io
 from snellen.core.errors import DataError, first_line
+from snellen.core.input_files import open_regular, read_text
 
 BLOCK = 256  # rows read back from the device together
 
@@ -92,7 +93,7 @@ class History:
         """
         self.length, self._digest = 0, hashlib.sha256()
         if self.path.is_file():
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 while self.length < length and (chunk := file.read(min(length - self.length, 1 << 20))):
                     self._digest.update(chunk)
                     self.length += len(chunk)
@@ -116,7 +117,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     rows = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = read_text(path, "utf-8").splitlines() if path.exists() else []
         for number, line in enumerate(lines, start=1):
             row = json.loads(line)
             is_row = (

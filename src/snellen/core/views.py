@@ -40,9 +40,13 @@ class Metric:
             return f"{_digits(self.value * scale)}{unit}{f' ({self.reason})' if self.reason else ''}"
         half = (self.high - self.low) / 2 * scale
         below, above = self.value - self.low, self.high - self.value
-        if min(below, above) < max(below, above) / 3:  # asymmetric, at the end of a scale: ± would exceed it
+        beyond = self.value * scale - half < 0 <= self.low or (
+            self.percent and self.value + half / 100 > 1 >= self.high
+        )
+        if beyond or min(below, above) < max(below, above) / 3:  # at the end of a scale: ± would exceed it
+            precision = min(half, max(below, above) * scale, abs(self.value * scale) or half)
             low, high = (_digits(end * scale, half) for end in (self.low, self.high))
-            return f"{_digits(self.value * scale, half)} ({low} to {high}){unit}"
+            return f"{_digits(self.value * scale, precision)} ({low} to {high}){unit}"
         return f"{_digits(self.value * scale, half)} ± {_digits(half, half)}{unit}"
 
 
@@ -53,6 +57,8 @@ def _digits(value: float, half: float | None = None) -> str:
     if half is None or half <= 0 or not math.isfinite(half):
         return f"{value:.4g}"
     places = max(0, 1 - math.floor(math.log10(half)))
+    if places > 10:
+        return f"{value:.3g}"
     return f"{value:.{min(places, 10)}f}" if value < 1e6 else f"{value:.4g}"
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +20,16 @@ from torch import Tensor
 
 from snellen.core import file_io
 from snellen.core.errors import DataError
-from snellen.core.spec import Preprocessing
-from snellen.data.check.duplicates import file_digests
+from snellen.core.spec import Classes, Preprocessing
+from snellen.data.annotations import ObjectAnnotations
+from snellen.data.check.duplicates import CHANCE_FACTOR, chance_of_equal_rows, file_digests
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.data.decode.frame_pairs import FramePairs
-from snellen.data.decode.image_files import ImageFiles
-from snellen.data.source import ArraySource, Source
+from snellen.data.decode.image_files import ImageFiles, map_threads
+from snellen.data.source import ArraySource, BadSamples, Source
 
 FILE = "samples.safetensors"
+MAX_MAPS = 20_000  # masks and maps that are read for their digests
 _BATCH = 256  # samples read at once
 _CONTENTS: weakref.WeakKeyDictionary[Source, np.ndarray] = weakref.WeakKeyDictionary()  # computed once per source
 
@@ -39,7 +42,7 @@ class SampleIdentity:
         key: `Source.key()`, or None.
         names: N names, or the prefix of the number, as of `ArraySource`.
         contents: (N,) int64 digests of the inputs.
-        targets: (N,) int64 digests of the targets, or None for annotations in files.
+        targets: (N,) int64 digests of the targets, or None for more maps than are read.
         split: (N,) int8 index into SPLITS, -1 for none.
     """
 
@@ -145,21 +148,15 @@ def with_stored_splits(data: Dataset[Labelled], stored: SampleIdentity) -> tuple
     """The data with the splits of a run, and how it differs from the data of the run."""
     names, targets = _names(data.source), _targets(data)
     unchanged = stored.key is not None and stored.key == data.source.key() and len(data.source) == len(stored.split)
-    if unchanged:
-        match = np.arange(len(stored.split))
-        contents = stored.contents
-    else:
-        contents = _contents(data.source)
-        match = _match(names, contents, stored)
+    contents = stored.contents if unchanged else _contents(data.source)
+    match = np.arange(len(stored.split)) if unchanged else _match(names, contents, targets, stored)
     split = np.where(match >= 0, stored.split[match], -1)
     splits = {name: torch.from_numpy(np.nonzero(split == index)[0]) for index, name in enumerate(SPLITS)}
-    present = np.zeros(len(stored.split), bool)
-    present[match[match >= 0]] = True
-    # An exact copy of a sample that is still there is not gone.
-    gone = ~present & ~np.isin(stored.contents, contents)
+    gone = np.ones(len(stored.split), bool)
+    gone[match[match >= 0]] = False
     label = SampleIdentity(key=None, names=names, contents=contents, targets=None, split=split)
     new = [label.name(id) for id in np.nonzero(match < 0)[0].tolist()]
-    stored_names = set() if isinstance(stored.names, str) else {stored.name(k) for k in np.nonzero(gone)[0].tolist()}
+    gone_names = set() if isinstance(stored.names, str) else {stored.name(k) for k in np.nonzero(gone)[0].tolist()}
     relabelled: list[str] = []
     if stored.targets is not None and targets is not None:
         other = (match >= 0) & (stored.targets[match] != targets)
@@ -170,7 +167,7 @@ def with_stored_splits(data: Dataset[Labelled], stored: SampleIdentity) -> tuple
             for index, name in enumerate(SPLITS)
         },
         new=new,
-        changed=[name for name in new if name in stored_names],
+        changed=[name for name in new if name in gone_names],
         relabelled=relabelled,
         reordered=len(match) != len(stored.split) or not np.array_equal(match, np.arange(len(match))),
     )
@@ -185,35 +182,51 @@ def without_training_samples(
 ) -> tuple[Dataset[Labelled], list[str]]:
     """Other data without the samples of one of its splits that a run was trained or selected on, and their names.
 
-    Validation samples are left in if they are asked for.
+    Validation samples are left in if they are asked for. Rows of few categories and whole numbers that coincide no more
+    often than by chance are other samples, and are left in.
     """
     ids = data.splits[split].numpy()
     learned_from = (stored.split == SPLITS.index("train")) | ((stored.split == SPLITS.index("val")) & (split != "val"))
-    known = np.isin(_contents(data.source)[ids], stored.contents[learned_from])
+    learned = stored.contents[learned_from]
+    known = np.isin(_contents(data.source)[ids], learned)
+    if known.any() and isinstance(data.source, ArraySource) and data.source.values.ndim == 2:
+        counts = dict(zip(*np.unique(learned, return_counts=True), strict=True))
+        pairs = sum(counts.get(content, 0) for content in _contents(data.source)[ids].tolist())
+        chance = chance_of_equal_rows(data.source.values, data.spec.input.columns)
+        if pairs <= CHANCE_FACTOR * chance * len(ids) * len(learned):
+            return data, []
     rest = torch.from_numpy(ids[~known])
     spec = replace(data.spec, sizes={**data.spec.sizes, split: len(rest)})
     return replace(data, splits={**data.splits, split: rest}, spec=spec), [data.name(id) for id in ids[known]]
 
 
-def _match(names: Sequence[str] | str, contents: np.ndarray, stored: SampleIdentity) -> np.ndarray:
-    """(M,) int64: for each present sample the stored one of the same content, or -1.
+def _match(
+    names: Sequence[str] | str, contents: np.ndarray, targets: np.ndarray | None, stored: SampleIdentity
+) -> np.ndarray:
+    """(M,) int64: for each present sample a stored one of the same content, or -1; no stored one twice.
 
-    Of several, that of the same name; else one of the training split, so that no copy of it is judged on.
+    Samples of the same name, content and target are matched first, then those of the same content and target, then of
+    the same content; equal ones in their order. Further copies of a stored sample are new.
     """
-    by_content: dict[int, list[int]] = {}
-    for k, content in enumerate(stored.contents.tolist()):
-        by_content.setdefault(content, []).append(k)
+    ours, theirs = contents, stored.contents
+    if targets is not None and stored.targets is not None:
+        ours, theirs = targets, stored.targets
+    present = list(zip(contents.tolist(), ours.tolist(), strict=True))
+    former = list(zip(stored.contents.tolist(), theirs.tolist(), strict=True))
+    keys: list[tuple[Sequence[Any], Sequence[Any]]] = [(present, former), (contents.tolist(), stored.contents.tolist())]
+    if not isinstance(names, str) and not isinstance(stored.names, str):
+        keys.insert(0, (list(zip(names, present, strict=True)), list(zip(stored.names, former, strict=True))))
     result = np.full(len(contents), -1, np.int64)
-    same_names = isinstance(names, str) and names == stored.names
-    for i, content in enumerate(contents.tolist()):
-        candidates = by_content.get(content, ())
-        if not candidates:
-            continue
-        if same_names and i in candidates:
-            result[i] = i
-            continue
-        named = [] if isinstance(names, str) else [k for k in candidates if stored.name(k) == names[i]]
-        result[i] = named[0] if named else min(candidates, key=lambda k: int(stored.split[k]) % len(SPLITS))
+    taken = np.zeros(len(stored.contents), bool)
+    for our_keys, their_keys in keys:
+        waiting: dict[Any, deque[int]] = {}
+        for k, key in enumerate(their_keys):
+            if not taken[k]:
+                waiting.setdefault(key, deque()).append(k)
+        for i, key in enumerate(our_keys):
+            if result[i] < 0 and waiting.get(key):
+                result[i] = waiting[key].popleft()
+                taken[result[i]] = True
     return result
 
 
@@ -251,18 +264,49 @@ def _compute_contents(source: Source) -> np.ndarray:
 
 
 def _rows(source: Source) -> Iterator[bytes]:
+    if isinstance(source, ArraySource) and source.missing is not None:
+        # The value that replaces a missing cell depends on all rows.
+        values = source.values.clone().masked_fill_(torch.from_numpy(source.missing), torch.nan)
+        yield from (row.tobytes() for row in values.float().numpy())
+        return
     for start in range(0, len(source), _BATCH):
         ids = np.arange(start, min(start + _BATCH, len(source)))
-        values = source.read(ids, Preprocessing()).contiguous()
+        values = source.read(ids, Preprocessing()).float().contiguous()  # the same numbers of another type are equal
         yield from (row.tobytes() for row in values.flatten(1).numpy())
 
 
 def _targets(data: Dataset[Labelled]) -> np.ndarray | None:
-    """(N,) int64 digests of the targets; None for annotations, which lie in files of their own."""
+    """(N,) int64 digests of the targets: of objects without their masks, of at most MAX_MAPS maps; None without."""
+    if isinstance(data.annotations, ObjectAnnotations):
+        return _digests(_object_bytes(data.annotations, id) for id in range(len(data.source)))
+    if data.annotations is not None:
+        if len(data.source) > MAX_MAPS:
+            return None
+        return _digests(map_threads(lambda id: _map_bytes(data, id), range(len(data.source))))
     truth: Tensor = data.truth
-    if data.annotations is not None or truth.numel() == 0:
+    if truth.numel() == 0:
         return None
+    if isinstance(data.spec.target, Classes):  # by name: a new class changes the numbers of the others
+        names = [name.encode("utf-8", "surrogateescape") for name in data.spec.target.names]
+        return _digests(names[k] for k in truth.tolist())
     return _digests(row.tobytes() for row in truth.contiguous().reshape(len(truth), -1).numpy())
+
+
+def _object_bytes(annotations: ObjectAnnotations, id: int) -> bytes:
+    image = int(annotations.image_of_sample[id])
+    first, last = annotations.starts[image : image + 2].tolist()
+    objects = annotations.objects.select(torch.arange(first, last))
+    return b"".join(part.contiguous().numpy().tobytes() for part in objects if isinstance(part, Tensor))
+
+
+def _map_bytes(data: Dataset[Labelled], id: int) -> bytes:
+    assert data.annotations is not None
+    try:
+        loaded = data.annotations.load(id)
+    except BadSamples:  # said where it is read for training
+        return b""
+    parts = (loaded,) if isinstance(loaded, Tensor) else loaded
+    return b"".join(part.contiguous().numpy().tobytes() for part in parts if isinstance(part, Tensor))
 
 
 def _digests(contents: Iterable[bytes]) -> np.ndarray:

@@ -54,11 +54,15 @@ class ArraySource:
     Args:
         values: (N, ...) tensor.
         names: one per sample, or the prefix of the number ("row", "image").
+        missing: (N, D) bool, which values were imputed, or None.
     """
 
-    def __init__(self, values: Tensor, names: Sequence[str] | str = "sample") -> None:
+    def __init__(
+        self, values: Tensor, names: Sequence[str] | str = "sample", missing: np.ndarray | None = None
+    ) -> None:
         self.values = values
         self.names = names
+        self.missing = missing
 
     def __len__(self) -> int:
         return len(self.values)

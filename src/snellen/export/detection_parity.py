@@ -91,7 +91,7 @@ def compare(
     names = [output.name for output in outputs if output.name in TOLERANCES]
     absolute, relative = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     num_detections = num_empty = num_ties = 0
-    first_tie = ""
+    first_tie, displacement = "", 0.0
     for of_run, of_file, batch in zip(run, file, batches, strict=True):
         side = max(batch.shape[-2:])
         for name in names:
@@ -113,11 +113,13 @@ def compare(
                     box = [round(value, 1) for value in ours["boxes"][index].tolist()]
                     text = f"detection {index + 1} of the {word}, score {float(ours['scores'][index]):.4f}, box {box}"
                     first_tie = first_tie or text
-                    if not _is_tie(ours, index, theirs, detection_filter):
+                    distance = _tie_distance(ours, index, theirs, detection_filter)
+                    if distance is None:
                         raise _mismatch(
                             f"{text[0].upper()}{text[1:]}, has no match in the {'file' if word == 'run' else 'run'} "
                             f"({count} detections in the run, {len(actual['scores'])} in the file)"
                         )
+                    displacement = max(displacement, distance)
             num_detections, num_empty = num_detections + len(rows), num_empty + (count == 0)
             for name in names if len(rows) else ():
                 unit = side if name in ("boxes", "keypoints") else 1
@@ -141,6 +143,7 @@ def compare(
         "batches": counts,
         "finds": num_detections,
         "ties": num_ties,
+        "tie displacement": displacement,
         "pictures without finds": num_empty,
         "absolute": absolute,
         "relative": relative,
@@ -170,17 +173,23 @@ def _match(expected: Outputs, actual: Outputs, side: int) -> tuple[Tensor, Tenso
     return torch.tensor(rows, dtype=torch.int64), torch.tensor(columns, dtype=torch.int64)
 
 
-def _is_tie(ours: Outputs, index: int, theirs: Outputs, detection_filter: DetectionFilter) -> bool:
-    """Whether rounding decides that a detection is missing on the other side."""
+def _tie_distance(ours: Outputs, index: int, theirs: Outputs, detection_filter: DetectionFilter) -> float | None:
+    """Distance, in pixels, of the detection that stands in place of one that rounding removes on the other side.
+
+    0 where none stands there; None where rounding does not explain that it is missing.
+    """
     tolerance = 2 * TOLERANCES["scores"]
     score, others = float(ours["scores"][index]), theirs["scores"]
     if score <= detection_filter.score_threshold + tolerance:
-        return True
+        return 0.0
     if len(others) >= detection_filter.max_detections and score <= float(others.min()) + tolerance:
-        return True
+        return 0.0
     rivals = (theirs["labels"] == ours["labels"][index]) & (others >= score - tolerance)
     overlap = _iou(ours["boxes"][index], theirs["boxes"])
-    return bool((rivals & (overlap >= detection_filter.nms_threshold - _IOU_TOLERANCE)).any())
+    rivals &= overlap >= detection_filter.nms_threshold - _IOU_TOLERANCE
+    if not bool(rivals.any()):
+        return None
+    return float((theirs["boxes"][rivals] - ours["boxes"][index]).abs().amax(1).min())
 
 
 def _iou(box: Tensor, boxes: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
+from snellen.api.evaluation_data import check_same_data
 from snellen.api.lookup import is_builtin, with_present_options
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, Stopped, UsageError
@@ -70,6 +71,7 @@ def cross_validate(
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{first.spec.name}-folds")
     resolved, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
     about = {"data": opened.origin, "folds": folds, "seed": seed, "learner": learner.name, "settings": values(resolved)}
+    check_same_data(folder, first, is_new=not (folder / "folds.json").exists())
     _open_folder(folder, to_plain(about), learner)
     fold_metrics: list[Metric] = []
     for fold in range(folds):
@@ -127,6 +129,8 @@ def mean_with_interval(each: Sequence[Metric], over: str) -> Metric:
         reason = next(metric.reason for metric in each if metric.value is None)
         return dataclasses.replace(each[0], value=None, low=None, high=None, reason=f"undefined in one: {reason}")
     mean = statistics.fmean(numbers)
+    if over == "folds" and len(numbers) > 1 and max(numbers) == min(numbers):
+        return dataclasses.replace(each[0], low=None, high=None, over="", reason="equal for all folds")
     if len(numbers) == 1:
         return dataclasses.replace(each[0], low=None, high=None, over="", reason="")
     if over == "seeds" and max(numbers) == min(numbers):

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, resume, unsupported_reason
+from snellen.api.evaluation_data import check_same_data
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, suggest_name
@@ -196,6 +197,7 @@ def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int
     """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
     file_io.reject_links(folder)
     path = folder / "ladder.json"
+    check_same_data(folder, data, is_new=not path.exists())
     if not path.exists():
         file_io.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
         return 0.0
@@ -345,10 +347,8 @@ def select_best(values: Mapping[str, float], errors: Mapping[str, Tensor]) -> tu
     elif simplest == best and len(worse) == len(names) - 1 and names[-1] == best and rest:
         advice = f"Use {best}: it is significantly better than every simpler model on the validation split."
     elif simplest == best:
-        advice = (
-            f"Use {best}: it has the best result on the validation split, and every simpler model is significantly "
-            "worse."
-        )
+        simpler = ", and every simpler model is significantly worse" if names[0] != best else ""
+        advice = f"Use {best}: it has the best result on the validation split{simpler}."
     else:
         advice = (
             f"Use {simplest}: {best} has the best result on the validation split, but is not significantly better than "
@@ -380,7 +380,12 @@ def significantly_worse(best: str, errors: Mapping[str, Tensor]) -> set[str]:
     Source: Gupta 1965; Hsu 1981 (multiple comparisons with the best), with Bonferroni's bound.
     """
     others = [name for name in errors if name != best]
-    return {name for name in others if _p_value(errors[name], errors[best]) / 2 * len(others) < LEVEL}
+    return {
+        name
+        for name in others
+        if float(errors[name].double().mean()) > float(errors[best].double().mean())
+        and _p_value(errors[name], errors[best]) / 2 * len(others) < LEVEL
+    }
 
 
 def _p_value(first: Tensor, second: Tensor) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions
+from snellen.api.evaluation_data import check_same_data
 from snellen.api.lookup import with_present_options
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, UsageError
@@ -78,6 +79,7 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
     )
     file_io.reject_links(plan.folder)
     path = plan.folder / "study.json"
+    check_same_data(plan.folder, plan.data, is_new=not path.exists())
     if not path.exists():
         state: dict[str, Any] = {"schema": SCHEMA, "about": about, "spent": 0.0, "trainings": {}, "cells": []}
         file_io.write_json(path, state)
@@ -100,6 +102,11 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
     state["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_stored(plan.data.spec, old))
     if state["about"] != about:
         other = [key for key in about if state["about"].get(key) != about[key]]
+        if other == ["spec"]:
+            raise DataError(
+                f"The data of {plan.folder} has changed since the study started: its counts, columns or classes differ",
+                "Restore the data, or give another --out.",
+            )
         raise UsageError(
             f"{plan.folder} contains a study with different {', '.join(other)}",
             "Repeat the arguments that the study was started with, or give another --out.",

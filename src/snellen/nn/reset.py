@@ -1,4 +1,4 @@
-"""New random weights of a module, as at its construction."""
+"""New random weights of a module, by the functions of its parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import nn
 def reset_weights(module: nn.Module) -> None:
     """Draw the weights of a module anew by the `reset_parameters` of its parts, inner parts first.
 
-    Frozen parameters (without `requires_grad`) are kept, such as those of a pretrained backbone.
+    An initialisation of the module's own, after the construction of its parts, is lost: what it sets must be in a
+    `reset_parameters`. Frozen parameters (without `requires_grad`) are kept, such as those of a pretrained backbone.
     """
     for child in module.children():
         reset_weights(child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import unicodedata
 
 from snellen.core.views import Cell
@@ -34,6 +35,7 @@ def escape(text: str) -> str:
 def escape_nowrap(text: str) -> str:
     """Escape prose; non-breaking spaces keep a number, its ± and its % on one line."""
     spaced = clean(text).replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+    spaced = re.sub(r"(?<=\d) \((-?[\d.]+) to (-?[\d.]+)\)", "\u00a0(\\1\u00a0to\u00a0\\2)", spaced)
     return html.escape(spaced, quote=True)
 
 

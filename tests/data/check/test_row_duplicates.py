@@ -107,3 +107,18 @@ def test_an_empty_split_is_refused_before_training(rows: list[str], empty: str, 
     with pytest.raises(DataError, match=rf"none is in the {empty}|of which none"):
         snellen.train(tmp_path / "rows.csv", "baseline", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_categories_and_doses_that_coincide_by_chance_are_no_copies(tmp_path: Path) -> None:
+    """Categories are one column each, however many numbers encode them; a dose of three levels is a level too."""
+    rng = np.random.default_rng(4)
+    rows = [f"{a},{b},{'pq'[c]}" for a, b, c in rng.integers(0, (10, 10, 2), size=(1000, 3))]
+    (tmp_path / "codes.csv").write_text(
+        "p,q,label\n" + "\n".join(f"k{row.replace(',', ',m', 1)}" for row in rows) + "\n"
+    )
+    assert not {"copies", "two-labels"} & set(kinds(snellen.dataset(tmp_path / "codes.csv")))
+    doses = [f"{s},{d},{rng.normal():.3f}" for s in ("VC", "OJ") for d in (0.5, 1, 2) for _ in range(10)]
+    (tmp_path / "tooth.csv").write_text("supp,dose,len\n" + "\n".join(doses) + "\n")
+    data = snellen.dataset(tmp_path / "tooth.csv")
+    assert "copies" not in kinds(data)
+    assert [len(ids) for ids in data.splits.values()] == pytest.approx([42, 9, 9], abs=1)

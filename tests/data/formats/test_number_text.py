@@ -166,3 +166,8 @@ def test_training_on_number_text_equals_training_on_numbers(tmp_path: Path) -> N
         for name, rows in (("text.csv", text), ("plain.csv", plain))
     ]
     assert scores[0] == scores[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("cells", [["(1)", "(2)", "(3)"], ["(-5)", "(5)", "5"]])
+def test_brackets_that_are_no_sign_of_losses_stay_text(cells: list[str]) -> None:
+    assert read_numbers(cells, frozenset(("",)), False) is None

@@ -10,7 +10,7 @@ import torch
 
 import snellen
 from snellen.api import RunOptions
-from snellen.core.errors import EnvironmentProblem
+from snellen.core.errors import EnvironmentProblem, UsageError
 from snellen.tasks.classify import lda
 
 
@@ -72,3 +72,10 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated(tmp_path: Path, mon
         EnvironmentProblem, match=r"lda needs [\d,]+ bytes for 4\d samples of 500 columns, of which 1,000"
     ):
         snellen.train(tmp_path / "columns.npz", "lda", out=tmp_path / "run")
+
+
+def test_more_columns_than_samples_need_shrinkage(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "columns.npz", x=rng.normal(size=(60, 100)), y=np.arange(60) % 2)
+    with pytest.raises(UsageError, match="covariance of 100 columns has no inverse with --shrinkage 0"):
+        snellen.train(tmp_path / "columns.npz", "lda", shrinkage=0.0, out=tmp_path / "run")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Classes
+from snellen.core.spec import Classes, Column
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import (
     Duplicates,
@@ -69,7 +69,8 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
     raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
     check_number_range(raw)
     check_nodata(raw.source)
-    copies = Duplicates([], [], {}, True) if raw.same_samples else _find_duplicates(raw.source, options.full)
+    columns = next(iter(raw.inputs.values())).columns if raw.inputs else None
+    copies = Duplicates([], [], {}, True) if raw.same_samples else _find_duplicates(raw.source, options.full, columns)
     unreadable = _unreadable_samples(raw.source, copies)
     bad = {**raw.bad_samples, **unreadable}
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
@@ -122,7 +123,7 @@ def run_deferred_checks(data: Dataset[Labelled]) -> list[Finding]:
                 remedy="Exact duplicates are checked; check a part of the data for near-duplicates.",
             )
         ]
-    copies = _find_duplicates(data.source, True)
+    copies = _find_duplicates(data.source, True, data.spec.input.columns)
     if copies.bad:
         raise BadSamples({id: p.cause for id, p in copies.bad.items()}, {id: data.name(id) for id in copies.bad})
     given = np.full(len(data.source), len(SPLITS), np.int64)  # samples without a split keep this value
@@ -136,11 +137,13 @@ _ONE_LABEL_OF_ROWS = "Keep one label, or remove them."
 _REPAIR = "Repair or remove them, or skip them with --quarantine."
 
 
-def _find_duplicates(source: object, full: bool) -> Duplicates:
+def _find_duplicates(source: object, full: bool, columns: Sequence[Column] | None = None) -> Duplicates:
     if isinstance(source, ImageFiles):
         return find_file_duplicates(source, full)
     if isinstance(source, ArraySource):
-        return (find_array_duplicates if source.values.ndim == 4 else find_row_duplicates)(source, full)
+        if source.values.ndim == 4:
+            return find_array_duplicates(source, full)
+        return find_row_duplicates(source, full, columns)
     if isinstance(source, Hdf5Source):
         return find_stored_duplicates(source, full)
     return Duplicates([], [], {}, True)  # frames of flow overlap by design; rendered images are distinct

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.input_files import open_regular
-from snellen.core.spec import Preprocessing
+from snellen.core.spec import Column, Preprocessing
 from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads
 from snellen.data.file_index import FileIndex
@@ -35,6 +34,8 @@ MIN_CANDIDATE_CORRELATION = 0.98  # at 16 x 16, for pairs that are then compared
 MIN_SIDE = 16  # pixels of the shorter side; smaller images are checked for exact copies only
 MAX_IMAGES_ON_OPENING = 20_000  # images compared for near copies before training
 MAX_PIXELS_ON_OPENING = 2_000_000_000  # pixels decoded for this comparison
+CHANCE_FACTOR = 10  # times as many equal rows as by chance are copies
+MAX_STEPS = 1000  # of the smallest difference, between the extremes of a column of levels
 MAX_BYTES_ON_OPENING = 1 << 30  # of an array in memory, to hash its rows
 _PART_BYTES = 4096  # bytes read at start, middle and end of files of equal size
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; JPEG preserves luma best
@@ -90,24 +91,48 @@ def find_array_duplicates(source: ArraySource, full: bool = False) -> Duplicates
     return Duplicates(exact, near_duplicates(thumbs, sizes, {b for _, b in exact}), {}, True)
 
 
-def find_row_duplicates(source: ArraySource, full: bool = False) -> Duplicates:
+def find_row_duplicates(source: ArraySource, full: bool = False, columns: Sequence[Column] | None = None) -> Duplicates:
     """Find equal rows (N, D) of numbers, unless they coincide by chance: then they are no copies.
 
-    Rows of few whole numbers and categories coincide often. The columns are taken as independent: M rows are possible,
-    and N²/(2M) pairs are expected. Ten times as many are copies. Fractions count as distinct.
+    Args:
+        columns: those that the numbers encode; None: each number is a column.
     """
     values = source.values
     if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
         return Duplicates([], [], {}, False, f"duplicates among {len(values):,} rows in memory")
     exact = exact_row_duplicates(values)
-    if not exact or bool((values != values.round()).any()):
-        return Duplicates(exact, [], {}, True)
-    columns = values.flatten(1).double().numpy()
-    log_possible = sum(math.log(len(np.unique(column))) for column in columns.T)
-    groups = np.bincount(connected_groups(len(values), exact))
-    pairs = float((groups * (groups - 1) / 2).sum())
-    by_chance = math.log(pairs) < 2 * math.log(len(values)) - math.log(2) - log_possible + math.log(10)
-    return Duplicates([] if by_chance else exact, [], {}, True)
+    if not exact:
+        return Duplicates([], [], {}, True)
+    sizes = np.bincount(connected_groups(len(values), exact)).astype(np.float64)
+    pairs = float((sizes * (sizes - 1) / 2).sum())
+    expected = chance_of_equal_rows(values, columns) * len(values) ** 2 / 2
+    return Duplicates([] if pairs <= CHANCE_FACTOR * expected else exact, [], {}, True)
+
+
+def chance_of_equal_rows(values: Tensor, columns: Sequence[Column] | None) -> float:
+    """Probability that two rows coincide, if the columns were independent; 0 with a column of measured numbers.
+
+    Of a column of few distinct levels it is the sum of their squared frequencies. Numbers of more than 1,000 steps
+    between their extremes count as measured: equal ones are copies.
+
+    Args:
+        values: (N, D) encoded rows. columns: those that the numbers encode, categories one-hot; None: one each.
+    """
+    x = values.double().numpy()
+    widths = [1] * x.shape[1]
+    if columns:
+        widths = [column.width for column in columns]
+        if sum(widths) != x.shape[1]:
+            widths = [1] * x.shape[1]
+    chance, start = 1.0, 0
+    for width in widths:
+        part = x[:, start : start + width]
+        start += width
+        levels, counts = np.unique(part.argmax(1) if width > 1 else part[:, 0], return_counts=True)
+        if width == 1 and len(levels) > 1 and levels[-1] - levels[0] > MAX_STEPS * float(np.diff(levels).min()):
+            return 0.0
+        chance *= float(((counts / len(x)) ** 2).sum())
+    return chance
 
 
 def find_stored_duplicates(source: Hdf5Source, full: bool = False) -> Duplicates:

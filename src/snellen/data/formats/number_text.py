@@ -63,6 +63,7 @@ def _read(cells: Sequence[str], missing: Collection[str], decimal_comma: bool) -
     plain: dict[str, str] = {}
     signs: set[str] = set()
     example = None
+    bracketed = numbers = 0
     for cell in cells:
         if cell in plain:
             continue
@@ -73,9 +74,16 @@ def _read(cells: Sequence[str], missing: Collection[str], decimal_comma: bool) -
         if match is None or bool(match["open"]) != bool(match["close"]) or (match["before"] and match["after"]):
             return None
         signs.add((match["before"] or match["after"] or "").lower())
-        negative = bool(match["open"]) != ("-" in match["sign"] + match["inner"])
+        minus = "-" in match["sign"] + match["inner"]
+        if match["open"] and minus:  # neither -5 nor 5 for sure
+            return None
+        negative = bool(match["open"]) or minus
+        bracketed += bool(match["open"])
+        numbers += 1
         plain[cell] = ("-" if negative else "") + re.sub(r"[^\d.]", "", match["digits"])
         example = example or ((cell, plain[cell]) if plain[cell] != cell.lstrip("+") else None)
+    if bracketed == numbers:  # labels such as (1), (2): a column of losses only would be no reason to write brackets
+        return None
     if example is None or len(signs - {""}) > 1 or ("%" in signs and "" in signs):
         return None
     return NumberColumn(tuple(plain[cell] for cell in cells), example)

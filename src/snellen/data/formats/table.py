@@ -239,12 +239,23 @@ def _vectors(
     dtype = str(values.dtype).removeprefix("torch.")
     input = Input(modality="vector", shape=(values.shape[1],), dtype=dtype, columns=tuple(columns))
     return TableInputs(
-        source=ArraySource(values, _row_names(len(values))),
+        source=ArraySource(values, _row_names(len(values)), _missing_values(columns, cells_by_name, len(values))),
         input=input,
         name="vector",
         description=description,
         findings=tuple(findings),
     )
+
+
+def _missing_values(columns: Sequence[Column], cells_by_name: dict[str, ColumnCells], count: int) -> np.ndarray | None:
+    """(N, D) bool: which of the encoded values were imputed; None if none was."""
+    if not any(column.fill is not None and cells_by_name[column.name].missing.any() for column in columns):
+        return None
+    blocks = []
+    for column in columns:
+        missing = cells_by_name[column.name].missing if column.fill is not None else np.zeros(count, bool)
+        blocks.append(np.repeat(missing[:, None], column.width, axis=1))
+    return np.concatenate(blocks, axis=1)
 
 
 def _row_names(count: int) -> list[str]:

@@ -177,6 +177,8 @@ def fit(c: LDASettings, data: Dataset[Labelled], model: LinearDiscriminant, run:
     model.standardize.fit(subset(train).x, data.value_range)
     shrinkage = c.shrinkage
     try:
+        if is_wide and shrinkage == 0:
+            raise torch.linalg.LinAlgError("more columns than samples")  # type: ignore[attr-defined]
         if is_wide:
             means, centred, counts = centred_samples(model.standardize, train, classes)
             prior = (counts / count).clamp(min=MIN_PRIOR)
