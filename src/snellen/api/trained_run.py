@@ -210,10 +210,10 @@ class TrainedRun:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
             given = data if isinstance(data, Dataset) else dataset(data)
-        found, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
-        if found != expected:
+        present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
+        if present != expected:
             raise DataError(
-                f"The targets of {given.spec.name} are {found}, those of the model {expected}",
+                f"The targets of {given.spec.name} are {present}, those of the model {expected}",
                 "Give data with the targets of the model.",
             )
         check_columns(self.spec, given.spec)

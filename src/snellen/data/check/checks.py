@@ -39,6 +39,7 @@ from snellen.data.check.findings import (
 )
 from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
+from snellen.data.check.sentinel_values import sentinel_findings
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
@@ -92,6 +93,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
         *size_findings(raw),
         *conversion_findings(raw.source),
         *imbalance_findings(raw),
+        *sentinel_findings(raw),
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
