@@ -380,3 +380,9 @@ def test_the_cache_is_private_and_one_that_others_prepared_is_not_used(
     (tmp_path / "cache").chmod(0o777)
     assert cache.decode_to_disk(raw, Preprocessing(), "1G", lines.append) is raw
     assert "No decoded inputs are cached" in lines[-1]
+
+
+def test_labels_of_megabytes_are_refused_from_their_header(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "labels.npz", x=np.zeros((20, 4)), y=np.zeros(20, "U50000"))
+    with pytest.raises(DataError, match="holds strings of 200,000 bytes"):
+        dataset(str(tmp_path / "labels.npz"))

@@ -493,3 +493,30 @@ def test_pipes_are_not_opened_and_links_not_followed_to_recognise_a_format(tmp_p
         write(tmp_path / f"outside/{k}.txt", YOLO)
     (tmp_path / "data/labels").symlink_to(tmp_path / "outside")
     assert not formats()["yolo"].recognises(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"), "outer folders (fold1, fold2) holds the folders cat"),
+        (("2023/cat", "2023/dog", "2024/cat", "2024/dog"), "may be parts of the data"),
+        (("cat_train", "cat_test", "dog_train", "dog_test"), "end in names of splits"),
+    ],
+)
+def test_outer_folders_and_suffixes_that_may_be_no_classes_are_doubted(
+    names: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    for k, name in enumerate(names):
+        for j in range(4):
+            image(tmp_path / "data" / name / f"{k}{j}.png")
+    messages = [
+        finding.message for finding in dataset(tmp_path / "data").findings if finding.kind == "doubtful-classes"
+    ]
+    assert any(message in text for text in messages), messages
+
+
+def test_folders_of_different_inner_classes_are_not_doubted(tmp_path: Path) -> None:
+    for name in ("pet/cat", "pet/dog", "wild/fox"):
+        for j in range(4):
+            image(tmp_path / "data" / name / f"{name[-3:]}{j}.png")
+    assert "doubtful-classes" not in {finding.kind for finding in dataset(tmp_path / "data").findings}

@@ -78,6 +78,10 @@ def _open_npz(path: Path) -> ArrayFile:
                     shape, dtype, start = _header(member)
                 if dtype.hasobject:
                     raise ValueError(f"{info.filename} holds Python objects, which can run code")
+                if dtype.kind in "SU" and dtype.itemsize > _MAX_TEXT:
+                    raise ValueError(
+                        f"{info.filename} holds strings of {dtype.itemsize:,} bytes: no labels are so long"
+                    )
                 if start + math.prod(shape) * dtype.itemsize != info.file_size:
                     raise ValueError(f"{info.filename} has {info.file_size:,} bytes, its header says {shape} {dtype}")
                 shapes[info.filename[:-4]], dtypes[info.filename[:-4]] = shape, dtype
@@ -94,6 +98,7 @@ def _open_npz(path: Path) -> ArrayFile:
     return ArrayFile(path=path, shapes=shapes, dtypes=dtypes, lazy=False, read=read)
 
 
+_MAX_TEXT = 1 << 14  # bytes of a string
 _READ_ERRORS = (
     OSError,
     ValueError,

@@ -28,6 +28,7 @@ _REMEDIES = {
 _MAX_READ = 20  # files read of each kind
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".npz", ".h5", ".mat")
 _PARTS = re.compile(r"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b)[\W_]*\d+|\d+[\W_]*fold")
+_SPLIT_SUFFIX = re.compile(r"(.+)[\W_](?:train|training|val|valid|validation|test|testing)(?:[\W_]?set)?")
 
 
 def check_no_annotations(root: Path, listing: Listing, images: Sequence[File]) -> None:
@@ -135,6 +136,29 @@ def doubtful_class_findings(names: Sequence[str], images: int) -> list[Finding]:
                 kind="doubtful-classes",
                 message=f"{len(names)} folders hold {images} images ({shown}): a folder may be a sample, not a class",
                 remedy="If they are no classes, give a table of file names and classes.",
+                where=tuple(names),
+                count=len(names),
+            )
+        )
+    outer, inner_names = ({name.rpartition("/")[part] for name in names} for part in (0, 2))
+    if "" not in outer and len(outer) > 1 < len(inner_names) and len(outer) * len(inner_names) == len(names):
+        findings.append(
+            Finding(
+                kind="doubtful-classes",
+                message=f"Every one of the {len(outer)} outer folders ({', '.join(sorted(outer)[:3])}) holds the "
+                f"folders {', '.join(sorted(inner_names)[:3])}: the outer ones may be parts of the data, not classes",
+                remedy="If so, merge them, or give a table of file names and classes.",
+                where=tuple(sorted(outer)),
+                count=len(outer),
+            )
+        )
+    suffixed = [_SPLIT_SUFFIX.fullmatch(name.lower()) for name in names]
+    if all(suffixed) and len({match[1] for match in suffixed if match}) < len(names):
+        findings.append(
+            Finding(
+                kind="doubtful-classes",
+                message=f"The classes {shown} end in names of splits",
+                remedy="If these are splits, put the class folders into folders train, val and test.",
                 where=tuple(names),
                 count=len(names),
             )
