@@ -146,3 +146,13 @@ def test_palettes_that_differ_from_file_to_file_are_refused(tmp_path: Path) -> N
     data = dataset(tmp_path, options=OpenOptions(target=("classes",)))
     assert isinstance(data.spec.target, PixelClasses)
     assert data.spec.target.names == ("0", "1", "2")
+
+
+def test_255_as_the_only_value_of_some_masks_is_doubted(tmp_path: Path) -> None:
+    """Half of the masks hold 0 and 1, the others 0 and 255: half of the foreground would be left out silently."""
+    mixed = [Image.fromarray(discs(k, 1 if k % 2 else 255)) for k in range(8)]
+    data = dataset(pairs(tmp_path / "mixed", mixed))
+    messages = [finding.message for finding in data.findings if finding.kind == "mask-values"]
+    assert any("4 masks (" in text and "it may be the class there" in text for text in messages), messages
+    borders = [Image.fromarray(discs(k, 1, 255)) for k in range(8)]
+    assert "mask-values" not in {finding.kind for finding in dataset(pairs(tmp_path / "borders", borders)).findings}

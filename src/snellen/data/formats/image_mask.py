@@ -190,6 +190,8 @@ def _classes(pairs: PairedImages[MaskInfo], reason: str, threshold: Threshold | 
     maps = MapAnnotations(pairs.map_loader(read, None), range(len(pairs.keys)))
     raw = pairs.raw_dataset(PixelClasses(names=mapping.names), maps, recognised_as)
     findings = _value_findings(mapping, threshold, fraction)
+    if is_ignored and threshold is None and not findings:
+        findings = _mixed_value_findings(pairs)
     return dataclasses.replace(raw, findings=(*raw.findings, *findings))
 
 
@@ -220,6 +222,32 @@ def _value_findings(mapping: MaskClasses, threshold: Threshold | None, fraction:
             kind="mask-values",
             message=f"The value {IGNORE_VALUE} is read as no ground truth, and {fraction:.0%} of the pixels have it",
             remedy=f"If it is a class, list all values in {COLOUR_FILES[0]}: name, r, g, b (grey has r = g = b).",
+        )
+    ]
+
+
+def _mixed_value_findings(pairs: PairedImages[MaskInfo]) -> list[Finding]:
+    """The warning that 255 is the only object value of some masks, and no value of the others: a second convention."""
+    alone, without = list[str](), 0
+    for info, file in zip(pairs.map_infos, pairs.maps, strict=True):
+        if info is None or file is None:
+            continue
+        values = set(_grey_or_colour_values(info, False)) - {0}
+        if values == {IGNORE_VALUE}:
+            alone.append(file.path)
+        elif IGNORE_VALUE in values:
+            return []
+        without += bool(values)
+    if len(alone) < 2 or without == len(alone):
+        return []
+    return [
+        Finding(
+            kind="mask-values",
+            message=f"The value {IGNORE_VALUE} is read as no ground truth, but in {len(alone):,} masks ({alone[0]} "
+            "...) it is the only value besides 0, and no other mask has it: it may be the class there",
+            remedy="Save all masks with the same values.",
+            where=tuple(alone),
+            count=len(alone),
         )
     ]
 
