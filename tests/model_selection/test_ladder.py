@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -18,6 +19,8 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.errors import Stopped
 from snellen.core.run import Run
+from snellen.core.spec import Labels
+from snellen.data.formats import OpenOptions
 from snellen.model_selection.ladder import Ladder, ladder, select_best, significantly_worse
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
@@ -249,3 +252,18 @@ def test_the_test_against_the_best_is_one_sided(only: int, worse: bool) -> None:
 def test_a_model_with_smaller_errors_is_never_worse() -> None:
     """Headline and errors may disagree: the best by the headline has more errors here."""
     assert significantly_worse("other", paired_errors(0, 30)) == set()
+
+
+def test_several_labels_are_judged_by_their_headline(tmp_path: Path) -> None:
+    """Of rare labels the Hamming errors of a model hardly differ from those of the baseline, its precision does."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 6))
+    y = (x[:, :4] + rng.normal(size=(600, 4)) > 2.4).astype(int)
+    names = [";".join(f"t{k}" for k in range(4) if row[k]) or ";" for row in y]
+    rows = [",".join([*(f"{v:.4f}" for v in a), tags]) for a, tags in zip(x.tolist(), names, strict=True)]
+    (tmp_path / "rows.csv").write_text("a,b,c,d,e,f,tags\n" + "\n".join(rows) + "\n")
+    data = snellen.dataset(tmp_path / "rows.csv", options=OpenOptions(target=("tags:labels",)))
+    assert isinstance(data.spec.target, Labels)
+    result = ladder(data, budget=60, out=tmp_path / "ladder", learners=["baseline", "softmax"], options=OPTIONS)
+    assert result.best == "softmax"
+    assert result.advised == "softmax"

@@ -262,7 +262,7 @@ def with_corrected_p(pair: Pair, corrected: float) -> Pair:
 def _pair(first: RunPredictions, second: RunPredictions, like: Metric, max_draws: int) -> Pair:
     """Compare two runs of which the first is at least as good; the p-value is not corrected yet."""
     count = len(first.predictions["ids"])
-    gain = _gain(first, second, like.higher_is_better)
+    gain = headline_gain(first, second, like.higher_is_better)
     value = float(gain(torch.arange(count)[None], torch.arange(count)[None] + count)[0])
     scale = 100 if like.percent else 1
     unit = "percentage points" if like.percent else like.unit
@@ -279,11 +279,7 @@ def _pair(first: RunPredictions, second: RunPredictions, like: Metric, max_draws
     if only is not None and first.task.headline(first.spec) == "accuracy":
         test, chance = "McNemar", mcnemar(*only)
     else:
-        rows = torch.arange(count)
-        test = "exchange"
-        chance = permutation_test(
-            lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count, max_draws=max_draws
-        )
+        test, chance = "exchange", exchange_p_value(first, second, max_draws)
     return Pair(
         first=first.name,
         second=second.name,
@@ -297,7 +293,18 @@ def _pair(first: RunPredictions, second: RunPredictions, like: Metric, max_draws
     )
 
 
-def _gain(first: RunPredictions, second: RunPredictions, higher_is_better: bool) -> Callable[[Tensor, Tensor], Tensor]:
+def exchange_p_value(first: RunPredictions, second: RunPredictions, max_draws: int = 0) -> float:
+    """Two-sided p-value that two runs have the same headline metric: permutation test of their predictions."""
+    count, gain = len(first.predictions["ids"]), headline_gain(first, second, True)
+    rows = torch.arange(count)
+    return permutation_test(
+        lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count, max_draws=max_draws
+    )
+
+
+def headline_gain(
+    first: RunPredictions, second: RunPredictions, higher_is_better: bool
+) -> Callable[[Tensor, Tensor], Tensor]:
     """The difference in headline metric between two sets of rows of the concatenated predictions.
 
     Rows 0 … N-1 are predictions of the first run, rows N … 2N-1 predictions of the second for the same samples.

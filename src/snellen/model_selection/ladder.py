@@ -9,7 +9,7 @@ import dataclasses
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,15 @@ from snellen.core.legacy_names import upgrade
 from snellen.core.run import Run
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import resolve
-from snellen.core.spec import Preprocessing, Spec, as_stored
+from snellen.core.spec import Labels, Preprocessing, Spec, as_stored
 from snellen.core.views import Metric
 from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import flattened_size
 from snellen.data.open_dataset import dataset
 from snellen.metrics.intervals import LEVEL
-from snellen.metrics.significance import mcnemar, paired_t_test
+from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
+from snellen.model_selection.comparison import RunPredictions, exchange_p_value
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
 from snellen.report.pages.sections import data_section
@@ -317,22 +318,37 @@ def _select_best(trained: dict[str, TrainedRun], headline: str) -> tuple[str | N
         metric = file_io.read_json(run.folder / "metrics.json")["splits"]["val"][headline]
         if metric["value"] is not None:
             values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
-    errors = {name: trained[name].task.errors(trained[name].predictions("val"), trained[name].spec) for name in values}
-    return select_best(values, errors)
+    predictions = {
+        name: RunPredictions(name=name, learner=name, task=run.task, spec=run.spec, predictions=run.predictions("val"))
+        for name, run in trained.items()
+        if name in values
+    }
+    errors = {name: run.task.errors(run.predictions, run.spec) for name, run in predictions.items()}
+    if not any(isinstance(run.spec.target, Labels) for run in predictions.values()):
+        return select_best(values, errors)
+    # The headline, a mean of average precisions, is no mean of errors of samples.
+    draws = 40 * SUFFICIENT * len(values)
+    return select_best(values, errors, lambda a, b: exchange_p_value(predictions[a], predictions[b], draws))
 
 
-def select_best(values: Mapping[str, float], errors: Mapping[str, Tensor]) -> tuple[str | None, str | None, str]:
+def select_best(
+    values: Mapping[str, float], errors: Mapping[str, Tensor], p_value: Callable[[str, str], float] | None = None
+) -> tuple[str | None, str | None, str]:
     """The best model on validation, the simplest one not significantly worse, and the advice as a sentence.
 
     Args:
         values: validation result of each model, higher is better, the simplest first.
         errors: (N,) of each model on the same validation samples.
+        p_value: two-sided, of two models by name; None: a test of their errors.
     """
     if not values:
         return None, None, "No model has a validation result."
     names = list(values)
     best, *rest = sorted(names, key=lambda name: -values[name])  # of equal ones the simplest first
-    worse = significantly_worse(best, errors)
+    if p_value is None:
+        worse = significantly_worse(best, errors)
+    else:
+        worse = {name for name in rest if values[name] < values[best] and p_value(name, best) / 2 * len(rest) < LEVEL}
     simplest = next(name for name in names if name not in worse)
     if simplest == "baseline" and best != "baseline":
         advice = (
