@@ -16,7 +16,7 @@ from image_makers import save, scene
 import snellen
 from snellen.api import RunOptions, find_learner, find_task, prepare, resume, unsupported_reason
 from snellen.architectures.architecture import resembles_imagenet
-from snellen.core.errors import UsageError
+from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input, Preprocessing, Spec, TypicalSize
 from snellen.data.image_size import explain_size, fixed_size, input_shape, typical_size
 from snellen.data.open_dataset import dataset
@@ -226,7 +226,7 @@ def test_a_ladder_without_a_typical_size_is_resumed(one_odd: Path, tmp_path: Pat
     again = ladder(one_odd, budget=20, out=tmp_path / "l", learners=["baseline"], options=ONE)
     assert again.rung("baseline").status == "done"
     save(one_odd / "a" / "more.png", scene(77, (32, 32), 1))
-    with pytest.raises(UsageError, match="other data"):
+    with pytest.raises(DataError, match=r"1 are new \(a/more\.png\)"):
         ladder(one_odd, budget=20, out=tmp_path / "l", learners=["baseline"], options=ONE)
 
 
