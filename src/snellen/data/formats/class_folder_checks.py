@@ -122,45 +122,37 @@ def doubtful_class_findings(names: Sequence[str], images: int) -> list[Finding]:
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
     if all(_PARTS.fullmatch(name.lower()) for name in names):
         findings.append(
-            Finding(
-                kind="doubtful-classes",
-                message=f"The classes {shown} are named like parts of the data",
-                remedy="If they are no classes, merge them, or give a table of file names and classes.",
-                where=tuple(names),
-                count=len(names),
+            _doubt(
+                f"The classes {shown} are named like parts of the data",
+                "If they are no classes, merge them, or give a table of file names and classes.",
+                names,
             )
         )
     elif len(names) > 10 and 2 * images < 5 * len(names):
         findings.append(
-            Finding(
-                kind="doubtful-classes",
-                message=f"{len(names)} folders hold {images} images ({shown}): a folder may be a sample, not a class",
-                remedy="If they are no classes, give a table of file names and classes.",
-                where=tuple(names),
-                count=len(names),
+            _doubt(
+                f"{len(names)} folders hold {images} images ({shown}): a folder may be a sample, not a class",
+                "If they are no classes, give a table of file names and classes.",
+                names,
             )
         )
     outer, inner_names = ({name.rpartition("/")[part] for name in names} for part in (0, 2))
     if "" not in outer and len(outer) > 1 < len(inner_names) and len(outer) * len(inner_names) == len(names):
         findings.append(
-            Finding(
-                kind="doubtful-classes",
-                message=f"Every one of the {len(outer)} outer folders ({', '.join(sorted(outer)[:3])}) holds the "
+            _doubt(
+                f"Every one of the {len(outer)} outer folders ({', '.join(sorted(outer)[:3])}) holds the "
                 f"folders {', '.join(sorted(inner_names)[:3])}: the outer ones may be parts of the data, not classes",
-                remedy="If so, merge them, or give a table of file names and classes.",
-                where=tuple(sorted(outer)),
-                count=len(outer),
+                "If so, merge them, or give a table of file names and classes.",
+                sorted(outer),
             )
         )
     suffixed = [_SPLIT_SUFFIX.fullmatch(name.lower()) for name in names]
     if all(suffixed) and len({match[1] for match in suffixed if match}) < len(names):
         findings.append(
-            Finding(
-                kind="doubtful-classes",
-                message=f"The classes {shown} end in names of splits",
-                remedy="If these are splits, put the class folders into folders train, val and test.",
-                where=tuple(names),
-                count=len(names),
+            _doubt(
+                f"The classes {shown} end in names of splits",
+                "If these are splits, put the class folders into folders train, val and test.",
+                names,
             )
         )
     parents = {name.rpartition("/")[0] for name in names} - {""}
@@ -168,12 +160,14 @@ def doubtful_class_findings(names: Sequence[str], images: int) -> list[Finding]:
     if mixed:
         inner = next(name for name in names if name.startswith(f"{mixed[0]}/"))
         findings.append(
-            Finding(
-                kind="doubtful-classes",
-                message=f"{mixed[0]}/ holds images and {inner}/ too: both are classes",
-                remedy="Move the images of one class into one folder.",
-                where=tuple(mixed),
-                count=len(mixed),
+            _doubt(
+                f"{mixed[0]}/ holds images and {inner}/ too: both are classes",
+                "Move the images of one class into one folder.",
+                mixed,
             )
         )
     return findings
+
+
+def _doubt(message: str, remedy: str, where: Sequence[str]) -> Finding:
+    return Finding(kind="doubtful-classes", message=message, remedy=remedy, where=tuple(where), count=len(where))
