@@ -26,6 +26,7 @@ from snellen.data.formats.annotation_files import is_labelme
 from snellen.data.formats.file_names import in_system_folder, is_image_name, is_sidecar
 from snellen.data.formats.object_datasets import (
     ObjectDatasetInfo,
+    file_counts,
     has_annotations,
     split_of,
     to_raw_dataset,
@@ -100,12 +101,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=np.array(splits, np.int64) if splits[0] is not None else None,
         findings=tuple(unused_files_findings(skipped)),
         skipped=tuple(skipped),
-        files={
-            "found": len(listing.files) + len(listing.skipped),
-            "used": len(used),
-            "set aside": len(skipped),
-            "no data": no_data,
-        },
+        files=file_counts(listing, used, skipped, no_data),
     )
     return to_raw_dataset(source, _table(files, objects, names, sizes, problems), info, options)
 

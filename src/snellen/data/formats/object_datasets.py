@@ -123,6 +123,12 @@ def split_of(name: str) -> int | None:
     return words[0] if words else None
 
 
+def file_counts(listing: Listing, used: Collection[str], skipped: Sequence[Skipped], no_data: int) -> dict[str, int]:
+    """`RawDataset.files` of a folder."""
+    total = len(listing.files) + len(listing.skipped)
+    return {"found": total, "used": len(used), "set aside": len(skipped), "no data": no_data}
+
+
 def unused_files(listing: Listing, used: set[str], reason: str, remedy: str) -> tuple[list[Skipped], int]:
     """The unused files, each with its reason, and the number of files that are not data.
 

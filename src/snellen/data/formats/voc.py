@@ -24,7 +24,13 @@ from snellen.data.decode.image_files import open_named_images
 from snellen.data.file_index import walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.annotation_files import is_voc_xml
-from snellen.data.formats.object_datasets import ObjectDatasetInfo, has_annotations, list_names, to_raw_dataset
+from snellen.data.formats.object_datasets import (
+    ObjectDatasetInfo,
+    file_counts,
+    has_annotations,
+    list_names,
+    to_raw_dataset,
+)
 from snellen.data.formats.object_table import AnnotationProblem, ObjectTable
 from snellen.data.formats.voc_files import (
     ANNOTATION_FOLDERS,
@@ -100,12 +106,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=np.array(splits, np.int64) if splits else None,
         findings=tuple(unused_files_findings(skipped)),
         skipped=tuple(skipped),
-        files={
-            "found": len(listing.files) + len(listing.skipped),
-            "used": len(used),
-            "set aside": len(skipped),
-            "no data": no_data,
-        },
+        files=file_counts(listing, used, skipped, no_data),
     )
     return to_raw_dataset(source, table, info, options)
 

@@ -29,6 +29,7 @@ from snellen.data.formats.annotation_files import is_annotation_text
 from snellen.data.formats.file_names import is_image_name, is_sidecar, split_index
 from snellen.data.formats.object_datasets import (
     ObjectDatasetInfo,
+    file_counts,
     has_annotations,
     leads_out,
     list_names,
@@ -104,12 +105,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             *unused_files_findings(skipped),
         ),
         skipped=tuple(skipped),
-        files={
-            "found": len(listing.files) + len(listing.skipped),
-            "used": len(used),
-            "set aside": len(skipped),
-            "no data": no_data,
-        },
+        files=file_counts(listing, used, skipped, no_data),
     )
     return to_raw_dataset(source, table, info, options)
 
