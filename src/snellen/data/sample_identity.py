@@ -21,7 +21,7 @@ from torch import Tensor
 from snellen.core import file_io
 from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Preprocessing
-from snellen.data.annotations import ObjectAnnotations
+from snellen.data.annotations import Annotations, ObjectAnnotations
 from snellen.data.check.duplicates import CHANCE_FACTOR, chance_of_equal_rows, file_digests
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.data.decode.frame_pairs import FramePairs
@@ -32,6 +32,7 @@ FILE = "samples.safetensors"
 MAX_MAPS = 20_000  # masks and maps that are read for their digests
 _BATCH = 256  # samples read at once
 _CONTENTS: weakref.WeakKeyDictionary[Source, np.ndarray] = weakref.WeakKeyDictionary()  # computed once per source
+_ANNOTATIONS: weakref.WeakKeyDictionary[Annotations, np.ndarray] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,12 +278,13 @@ def _rows(source: Source) -> Iterator[bytes]:
 
 def _targets(data: Dataset[Labelled]) -> np.ndarray | None:
     """(N,) int64 digests of the targets: of objects without their masks, of at most MAX_MAPS maps; None without."""
-    if isinstance(data.annotations, ObjectAnnotations):
-        return _digests(_object_bytes(data.annotations, id) for id in range(len(data.source)))
-    if data.annotations is not None:
-        if len(data.source) > MAX_MAPS:
+    annotations = data.annotations
+    if annotations is not None:
+        if not isinstance(annotations, ObjectAnnotations) and len(data.source) > MAX_MAPS:
             return None
-        return _digests(map_threads(lambda id: _map_bytes(data, id), range(len(data.source))))
+        if annotations not in _ANNOTATIONS:
+            _ANNOTATIONS[annotations] = _annotation_digests(annotations, len(data.source))
+        return _ANNOTATIONS[annotations]
     truth: Tensor = data.truth
     if truth.numel() == 0:
         return None
@@ -292,6 +294,12 @@ def _targets(data: Dataset[Labelled]) -> np.ndarray | None:
     return _digests(row.tobytes() for row in truth.contiguous().reshape(len(truth), -1).numpy())
 
 
+def _annotation_digests(annotations: Annotations, count: int) -> np.ndarray:
+    if isinstance(annotations, ObjectAnnotations):
+        return _digests(_object_bytes(annotations, id) for id in range(count))
+    return _digests(map_threads(lambda id: _map_bytes(annotations, id), range(count)))
+
+
 def _object_bytes(annotations: ObjectAnnotations, id: int) -> bytes:
     image = int(annotations.image_of_sample[id])
     first, last = annotations.starts[image : image + 2].tolist()
@@ -299,10 +307,9 @@ def _object_bytes(annotations: ObjectAnnotations, id: int) -> bytes:
     return b"".join(part.contiguous().numpy().tobytes() for part in objects if isinstance(part, Tensor))
 
 
-def _map_bytes(data: Dataset[Labelled], id: int) -> bytes:
-    assert data.annotations is not None
+def _map_bytes(annotations: Annotations, id: int) -> bytes:
     try:
-        loaded = data.annotations.load(id)
+        loaded = annotations.load(id)
     except BadSamples:  # said where it is read for training
         return b""
     parts = (loaded,) if isinstance(loaded, Tensor) else loaded
