@@ -117,8 +117,15 @@ def test_the_page_is_written_from_the_results(
         "ratios": list(result["ratios"].values()),
         "bars": result["bars"],
     }
-    (tmp_path / "nothing.json").write_text(json.dumps(whole))
-    page = table.page()
-    assert "| ours | plain | 0.50 | 0.50 – 0.50 |" in page
-    assert "not run: ImportError" in page
-    assert "**missed**" in page
+    for commit, load, verdict in (
+        ("abc", 0.1, "**missed**"),
+        ("abc+", 0.1, "undecided: files differed from the commit"),
+        ("abc", 0.6, "undecided: the machine was busy (load average 0.6 at the start)"),
+    ):
+        whole["commit"], whole["hardware"]["load_average"] = commit, load
+        (tmp_path / "nothing.json").write_text(json.dumps(whole))
+        page = table.page()
+        assert "| ours | plain | 0.50 | 0.50 – 0.50 |" in page
+        assert "not run: ImportError" in page
+        assert page.count(verdict) >= 1
+        assert ("reached." in page) == (verdict == "**missed**")

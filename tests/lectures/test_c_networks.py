@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import InitSettings
+from snellen.architectures.resnet import resnet
 from snellen.core.settings import make
 from snellen.nn.convnets.residual import CifarResNet, ResidualUnit
 from snellen.report.cost import TrainingCost, model_cost
@@ -255,6 +256,23 @@ def test_c19_resnext_matches_torchvision_at_any_cardinality_and_width(
     assert {n: t.shape for n, t in network.state_dict().items()} == {
         n: t.shape for n, t in reference.state_dict().items()
     }
+
+
+def test_c19_cardinality_costs_nothing_and_width_and_depth_cost_twice() -> None:
+    """Xie et al. 2017, tables 3 and 4: 7.8 G and 8.0 G multiply-adds of the networks with 101 layers; twice as many of
+    the wider ones, and of more groups."""
+
+    def multiply_adds(groups: int, width: int) -> float:
+        with torch.device("meta"):
+            net = resnet(101, IMAGENET, 1000, groups, width).eval()
+        with FlopCounterMode(display=False) as flops:
+            net(torch.zeros(1, *IMAGENET, device="meta"))
+        return flops.get_total_flops() / 2e9
+
+    assert round(multiply_adds(1, 64), 1) == 7.8
+    assert round(multiply_adds(32, 4), 1) == 8.0
+    for groups, width in ((1, 100), (2, 64), (64, 4)):
+        assert multiply_adds(groups, width) == pytest.approx(2 * 7.8, rel=0.05)
 
 
 @pytest.mark.parametrize("growth", [12, 32])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from raw_datasets import seeded
-from torch import nn
+from torch import Tensor, nn
 
 from snellen.architectures import ARCHITECTURES
 from snellen.architectures.dense import DENSE
@@ -108,3 +108,38 @@ def test_d2_the_networks_with_and_without_skips_differ_only_in_decoder_weights()
     with_, without = UNet(3, 2, 8, 3), UNet(3, 2, 8, 3, skips=False)
     differ = {name for name, tensor in with_.state_dict().items() if without.state_dict()[name].shape != tensor.shape}
     assert differ == {f"decoder.{k}.0.weight" for k in range(3)}
+
+
+def noisy_discs(count: int, generator: torch.Generator, size: int = 32) -> tuple[Tensor, Tensor]:
+    """(N, 1, H, W) images of three discs each in noise, and (N, H, W) whether a pixel is in a disc."""
+    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    centre = size * torch.rand(count, 3, 2, generator=generator)
+    radius = 3 + 4 * torch.rand(count, 3, generator=generator)
+    y_distance, x_distance = rows - centre[:, :, 0, None, None], columns - centre[:, :, 1, None, None]
+    inside = (y_distance.square() + x_distance.square() < radius[..., None, None].square()).any(1)
+    noise = 0.5 * torch.randn(count, size, size, generator=generator)
+    return (inside.float() + noise)[:, None], inside.long()
+
+
+def error_at_borders(skips: bool, seed: int) -> float:
+    """Fraction of wrong pixels beside a border, after 60 steps."""
+    torch.manual_seed(seed)
+    generator = seeded(seed)
+    net = UNet(1, 2, 8, 3, skips=skips)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(60):
+        x, y = noisy_discs(16, generator)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    x, y = noisy_discs(64, generator)
+    level = y[:, None].float()
+    border = (nn.functional.max_pool2d(level, 3, 1, 1) != -nn.functional.max_pool2d(-level, 3, 1, 1))[:, 0]
+    with torch.no_grad():
+        wrong = net.eval()(x).argmax(1) != y
+    return float(wrong[border].float().mean())
+
+
+def test_d2_skip_connections_improve_borders() -> None:
+    """Over 20 seeds, 9 to 14 % with skips, 28 to 45 % without, and the ratio at most 0.43."""
+    assert error_at_borders(skips=True, seed=0) < 0.6 * error_at_borders(skips=False, seed=0)

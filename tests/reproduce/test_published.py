@@ -15,9 +15,20 @@ from torchvision import models
 
 from snellen.data.open_dataset import assemble
 from snellen.data.synthetic import toys
-from snellen.reproduce import TABLES, curve_fit, depth, initialisation, mnist, mnist_mlp, parameters, training, units
+from snellen.reproduce import (
+    TABLES,
+    curve_fit,
+    depth,
+    initialisation,
+    mnist,
+    mnist_lenet,
+    mnist_mlp,
+    parameters,
+    training,
+    units,
+)
 from snellen.reproduce.optimizers import RULES, first_step, slide
-from snellen.reproduce.result import Result, resolve_options, run, verdicts
+from snellen.reproduce.result import Result, load_result, resolve_options, run, verdicts
 from snellen.reproduce.table import MeasureOptions
 
 
@@ -94,36 +105,33 @@ def test_the_first_steps_are_those_of_the_formulas() -> None:
 # ── C13 to C20
 
 
-@pytest.mark.parametrize(
-    ("row", "name"),
-    [
-        ("AlexNet", "alexnet"),
-        ("VGG-11", "vgg11"),
-        ("VGG-13", "vgg13"),
-        ("VGG-16", "vgg16"),
-        ("VGG-19", "vgg19"),
-        ("GoogLeNet", "googlenet"),
-        ("ResNet-18", "resnet18"),
-        ("ResNet-34", "resnet34"),
-        ("ResNet-50", "resnet50"),
-        ("ResNet-101", "resnet101"),
-        ("ResNeXt-50 (32×4d)", "resnext50_32x4d"),
-        ("DenseNet-121", "densenet121"),
-        ("MobileNetV2", "mobilenet_v2"),
-    ],
-)
-def test_documented_parameter_counts_equal_those_of_torchvision(row: str, name: str) -> None:
+TORCHVISION = {
+    "AlexNet": "alexnet",
+    "VGG-11": "vgg11",
+    "VGG-13": "vgg13",
+    "VGG-16": "vgg16",
+    "VGG-19": "vgg19",
+    "GoogLeNet": "googlenet",
+    "ResNet-18": "resnet18",
+    "ResNet-34": "resnet34",
+    "ResNet-50": "resnet50",
+    "ResNet-101": "resnet101",
+    "ResNeXt-50 (32×4d)": "resnext50_32x4d",
+    "DenseNet-121": "densenet121",
+    "MobileNetV2": "mobilenet_v2",
+}
+
+
+@pytest.mark.parametrize(("row", "name"), TORCHVISION.items())
+def test_parameter_counts_equal_those_that_torchvision_documents(row: str, name: str) -> None:
+    network = parameters.NETWORKS[row]
     num_params = models.get_model_weights(name).DEFAULT.meta["num_params"]
-    assert parameters.NETWORKS[row].weights == f"{num_params:,}"
+    assert parameters.count(network) == num_params
+    if "torchvision" in network.published.source:
+        assert network.published.text == f"{num_params:,}"
 
 
-def test_the_parameter_count_of_resnext_101_equals_that_of_the_torchvision_network() -> None:
-    with torch.device("meta"):
-        oracle = models.ResNet(models.resnet.Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4)
-    assert parameters.NETWORKS["ResNeXt-101 (32×4d)"].weights == f"{sum(p.numel() for p in oracle.parameters()):,}"
-
-
-@pytest.mark.parametrize("layers", [20, 56, 110])
+@pytest.mark.parametrize("layers", [20, 32, 44, 56, 110])
 def test_the_counts_for_cifar_follow_from_the_paper_s_description(layers: int) -> None:
     """3×3 convolutions without bias, 2n of each width, each with scale and shift; the first; the last, linear."""
     n, count = (layers - 2) // 6, 9 * 3 * 16 + 2 * 16 + 64 * 10 + 10
@@ -131,36 +139,47 @@ def test_the_counts_for_cifar_follow_from_the_paper_s_description(layers: int) -
     for width in (16, 32, 64):
         count += 9 * before * width + (2 * n - 1) * 9 * width**2 + 2 * n * 2 * width
         before = width
-    assert parameters.NETWORKS[f"ResNet-{layers} for CIFAR-10"].weights == f"{count:,}"
+    assert parameters.count(parameters.NETWORKS[f"ResNet-{layers} for CIFAR-10"]) == count
 
 
-def test_every_network_has_the_published_parameter_count_and_a_missing_one_its_reason(
+def test_networks_have_the_published_parameter_counts_and_a_missing_one_its_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert set(verdicts(TABLES["parameters"], run_result("parameters")).values()) == {"match"}
+    """Four published numbers are rounded coarsely, or of another form of the network: the differences are small."""
+    result = run_result("parameters")
+    row_verdicts = verdicts(TABLES["parameters"], result)
+    near = {"LeNet-5": 60_000, "AlexNet": 60e6, "ResNet-50": 25.5e6, "MobileNetV2": 3.4e6}
+    assert {row for row, found in row_verdicts.items() if found != "match"} == set(near)
+    for row, published in near.items():
+        assert row_verdicts[row] == "not reproduced"
+        assert value(result, row) == pytest.approx(published, rel=0.035)
     others = {name: one for name, one in parameters.LEARNERS["classify"].items() if name != "vgg16"}
     monkeypatch.setattr(parameters, "LEARNERS", {**parameters.LEARNERS, "classify": others})
     result = run_result("parameters")
     assert result.rows["VGG-16"].reason == "No model is called vgg16"
-    row_verdicts = verdicts(TABLES["parameters"], result)
-    assert row_verdicts.pop("VGG-16") == "not run"
-    assert set(row_verdicts.values()) == {"match"}
+    assert verdicts(TABLES["parameters"], result)["VGG-16"] == "not run"
 
 
 # ── N6
 
 
-@pytest.fixture
-def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """Small digits in the file format of MNIST; returns the sizes of the training and the test split."""
+def write_digits(folder: Path, train: int, test: int, scale: int = 1) -> None:
+    """The built-in digits, each pixel `scale` times as wide, in the file format of MNIST."""
     source = toys.digits(0)
-    images, labels = source.source.values[:, 0].numpy(), source.truth.numpy()  # type: ignore[attr-defined]
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for name, part in (("train", slice(0, 400)), ("t10k", slice(400, 600))):
+    images = source.source.values[:, 0].repeat_interleave(scale, 1).repeat_interleave(scale, 2).numpy()  # type: ignore[attr-defined]
+    labels = source.truth.numpy()
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, part in (("train", slice(0, train)), ("t10k", slice(train, train + test))):
         for kind, array in (("images-idx3", images[part]), ("labels-idx1", labels[part])):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-            (folder / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+            (raw / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+
+
+@pytest.fixture
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Sizes of the training and the test split of small digits in place of MNIST."""
+    write_digits(tmp_path, 400, 200)
     monkeypatch.setenv("SNELLEN_DATA", str(tmp_path))
     return 400, 200
 
@@ -204,7 +223,27 @@ def test_each_width_is_trained_with_each_seed(digits: tuple[int, int], monkeypat
     assert result.rows["20 hidden units"].deviations == ("200 training and 100 test samples, 1 epochs",)
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-mlp", "cifar10-depth", "cifar10-units"])
+LENET_ERROR = 6.5  # 2.0 to 4.5 % over 20 seeds; softmax regression makes 8.3 to 8.6 %
+
+
+def lenet_error(seed: int) -> float:
+    """Test error of LeNet-5 on 397 small digits, %, by the code of the table."""
+    data = training.merge_validation(mnist_lenet.dataset("mnist"))
+    options = resolve_options(TABLES["mnist-lenet"], MeasureOptions(device="cpu", quick=True))
+    return 100 - mnist_mlp.percent_correct("lenet", data, options, seed, {"epochs": 15})
+
+
+def test_lenet_on_mnist_makes_fewer_than_one_percent_of_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = load_result(TABLES["mnist-lenet"])
+    assert stored is not None
+    assert stored.rows[mnist_lenet.ROW].high is not None
+    assert stored.rows[mnist_lenet.ROW].high < 1
+    write_digits(tmp_path, 1400, 397, scale=3)
+    monkeypatch.setenv("SNELLEN_DATA", str(tmp_path))
+    assert lenet_error(seed=0) < LENET_ERROR
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-lenet", "mnist-mlp", "cifar10-depth", "cifar10-units"])
 def test_without_data_every_row_has_a_reason(name: str) -> None:
     result = run_result(name)
     assert set(verdicts(TABLES[name], result).values()) == {"not run"}

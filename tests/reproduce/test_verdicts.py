@@ -80,9 +80,15 @@ def test_values_that_round_to_a_printed_value_match(text: str, low: float, high:
         (PRINTED, None, "not run"),
         (CLAIM, measured(2.7, 0.3), "match"),
         (CLAIM, measured(2.7), "match"),
-        (CLAIM, measured(0.2, 0.3), "within interval"),
-        (CLAIM, measured(-0.2, 0.3), "within interval"),
+        (CLAIM, measured(0.2, 0.3), "undecided"),
+        (CLAIM, measured(-0.2, 0.3), "undecided"),
         (CLAIM, measured(-0.2, 0.1), "not reproduced"),
+        (printed_value("-5321.83", "here"), measured(268.9, 6761), "undecided"),  # a ninth-degree polynomial's
+        (printed_value("0.31", "here"), measured(0.31, 0.32), "undecided"),  # as near by luck
+        (printed_value("0.31", "here"), measured(0.31, 0.30), "match"),
+        (printed_value("0.31", "here"), measured(0.50, 0.30), "within interval"),
+        (printed_value("0.0", "here"), measured(0.2, 0.3), "undecided"),
+        (printed_value("0", "here"), measured(0.0), "match"),
         (printed_range("94", "98", "here"), measured(98.4, 0.3), "match"),
         (printed_range("94", "98", "here"), measured(98.6, 0.3), "within interval"),
         (printed_range("94", "98", "here"), measured(98.9, 0.3), "not reproduced"),

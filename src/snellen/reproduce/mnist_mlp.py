@@ -5,7 +5,7 @@ Source: lecture 004, 784 → 20 < H < 120 → 10. Its curve is lost; the numbers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from snellen.core.errors import SnellenError
 from snellen.data.open_dataset import dataset
@@ -44,16 +44,18 @@ def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
         data = subset(data, *QUICK_SIZES[:2])
     accuracies: dict[int, list[float]] = {}
     for width in WIDTHS:
-        accuracies[width] = [accuracy(width, data, options, seed) for seed in range(options.seeds)]
+        settings = {"hidden": (width,), "epochs": QUICK_SIZES[2] if options.quick else EPOCHS}
+        accuracies[width] = [percent_correct("mlp", data, options, seed, settings) for seed in range(options.seeds)]
         yield name(width), with_deviations(accuracies[width], data, options)
     rise = [wide - narrow for wide, narrow in zip(accuracies[WIDTHS[-1]], accuracies[WIDTHS[0]], strict=True)]
     yield RISING, with_deviations(rise, data, options)
 
 
-def accuracy(width: int, data: Data, options: MeasureOptions, seed: int) -> float:
+def percent_correct(
+    model: str, data: Data, options: MeasureOptions, seed: int, settings: Mapping[str, object]
+) -> float:
     """Test accuracy of one training, percent."""
-    settings = {"hidden": (width,), "epochs": QUICK_SIZES[2] if options.quick else EPOCHS}
-    with trained_run(data, "mlp", options, seed, settings) as trained:
+    with trained_run(data, model, options, seed, settings) as trained:
         value = trained.metrics["accuracy"].value
     assert value is not None
     return 100 * value

@@ -18,51 +18,70 @@ from snellen.reproduce.table import (
     Measurement,
     MeasureOptions,
     PublishedTable,
+    PublishedValue,
     TableRow,
     measure_or_skip,
     printed_value,
 )
 from snellen.tasks import LEARNERS
 
-DOCUMENTED = "[paper] as built by torchvision, which documents its counts"
-CIFAR = "[paper] He et al. 2016, section 4.2, computed"
+TORCHVISION = "torchvision's documentation: its own network, so no independent figure"
+VGG = "[paper] Simonyan and Zisserman 2015, table 2"
+CIFAR = "[paper] He et al. 2016, table 6"
+XIE = "[paper] Xie et al. 2017, table 1"
+
+
+def million(text: str, source: str) -> PublishedValue:
+    """A number of parameters that is printed in millions."""
+    printed = printed_value(text, source)
+    return PublishedValue(text=f"{text} million", low=printed.low * 1e6, high=printed.high * 1e6, source=source)
 
 
 class CountedNetwork(NamedTuple):
     """A learner, its published number of parameters, and the input shape, classes and settings of that count."""
 
     learner: str
-    weights: str
-    source: str
+    published: PublishedValue
     shape: tuple[int, int, int] = (3, 224, 224)
     classes: int = 1000
     settings: Mapping[str, object] = {}
+    deviation: str = ""
 
 
+ALL_CONNECTIONS = "today's form: every map of the second convolution is connected to every map of the first"
 DIGITS = (1, 28, 28)
 SMALL = (3, 32, 32)
 
+LECTURE = "[lecture] 004"
+
 NETWORKS = {
-    "MLP with 20 hidden units": CountedNetwork("mlp", "15,910", "[lecture] 004", DIGITS, 10, {"hidden": (20,)}),
-    "MLP with 120 hidden units": CountedNetwork("mlp", "95,410", "[lecture] 004", DIGITS, 10, {"hidden": (120,)}),
-    "LeNet-5": CountedNetwork("lenet", "61,706", "[paper] LeCun et al. 1998 in today's form, computed", DIGITS, 10),
-    "AlexNet": CountedNetwork("alexnet", "61,100,840", DOCUMENTED),
-    "VGG-11": CountedNetwork("vgg11", "132,863,336", DOCUMENTED),
-    "VGG-13": CountedNetwork("vgg13", "133,047,848", DOCUMENTED),
-    "VGG-16": CountedNetwork("vgg16", "138,357,544", DOCUMENTED),
-    "VGG-19": CountedNetwork("vgg19", "143,667,240", DOCUMENTED),
-    "GoogLeNet": CountedNetwork("googlenet", "6,624,904", DOCUMENTED),
-    "ResNet-18": CountedNetwork("resnet18", "11,689,512", DOCUMENTED),
-    "ResNet-34": CountedNetwork("resnet34", "21,797,672", DOCUMENTED),
-    "ResNet-50": CountedNetwork("resnet50", "25,557,032", DOCUMENTED),
-    "ResNet-101": CountedNetwork("resnet101", "44,549,160", DOCUMENTED),
-    "ResNeXt-50 (32×4d)": CountedNetwork("resnext50", "25,028,904", DOCUMENTED),
-    "ResNeXt-101 (32×4d)": CountedNetwork("resnext101", "44,177,704", "[paper] Xie et al. 2017, computed"),
-    "DenseNet-121": CountedNetwork("densenet121", "7,978,856", DOCUMENTED),
-    "MobileNetV2": CountedNetwork("mobilenetv2", "3,504,872", DOCUMENTED),
-    "ResNet-20 for CIFAR-10": CountedNetwork("resnet20", "269,722", CIFAR, SMALL, 10),
-    "ResNet-56 for CIFAR-10": CountedNetwork("resnet56", "853,018", CIFAR, SMALL, 10),
-    "ResNet-110 for CIFAR-10": CountedNetwork("resnet110", "1,727,962", CIFAR, SMALL, 10),
+    "MLP with 20 hidden units": CountedNetwork("mlp", printed_value("15,910", LECTURE), DIGITS, 10, {"hidden": (20,)}),
+    "MLP with 120 hidden units": CountedNetwork(
+        "mlp", printed_value("95,410", LECTURE), DIGITS, 10, {"hidden": (120,)}
+    ),
+    "LeNet-5": CountedNetwork(
+        "lenet", million("0.060", "[paper] LeCun et al. 1998, section II"), DIGITS, 10, deviation=ALL_CONNECTIONS
+    ),
+    "AlexNet": CountedNetwork(
+        "alexnet", million("60", "[paper] Krizhevsky et al. 2012, section 1"), deviation="one column (Krizhevsky 2014)"
+    ),
+    "VGG-11": CountedNetwork("vgg11", million("133", VGG)),
+    "VGG-13": CountedNetwork("vgg13", million("133", VGG)),
+    "VGG-16": CountedNetwork("vgg16", million("138", VGG)),
+    "VGG-19": CountedNetwork("vgg19", million("144", VGG)),
+    "GoogLeNet": CountedNetwork("googlenet", printed_value("6,624,904", TORCHVISION)),
+    "ResNet-18": CountedNetwork("resnet18", printed_value("11,689,512", TORCHVISION)),
+    "ResNet-34": CountedNetwork("resnet34", printed_value("21,797,672", TORCHVISION)),
+    "ResNet-50": CountedNetwork("resnet50", million("25.5", XIE)),
+    "ResNet-101": CountedNetwork("resnet101", printed_value("44,549,160", TORCHVISION)),
+    "ResNeXt-50 (32×4d)": CountedNetwork("resnext50", million("25.0", XIE)),
+    "DenseNet-121": CountedNetwork("densenet121", printed_value("7,978,856", TORCHVISION)),
+    "MobileNetV2": CountedNetwork("mobilenetv2", million("3.4", "[paper] Sandler et al. 2018, table 4")),
+    "ResNet-20 for CIFAR-10": CountedNetwork("resnet20", million("0.27", CIFAR), SMALL, 10),
+    "ResNet-32 for CIFAR-10": CountedNetwork("resnet32", million("0.46", CIFAR), SMALL, 10),
+    "ResNet-44 for CIFAR-10": CountedNetwork("resnet44", million("0.66", CIFAR), SMALL, 10),
+    "ResNet-56 for CIFAR-10": CountedNetwork("resnet56", million("0.85", CIFAR), SMALL, 10),
+    "ResNet-110 for CIFAR-10": CountedNetwork("resnet110", million("1.7", CIFAR), SMALL, 10),
 }
 
 
@@ -90,7 +109,11 @@ def count(network: CountedNetwork) -> int:
 
 def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
     for row, network in NETWORKS.items():
-        yield row, measure_or_skip(lambda network=network: Measurement(value=count(network)))  # type: ignore[misc]
+        yield row, measure_or_skip(lambda network=network: measured(network))  # type: ignore[misc]
+
+
+def measured(network: CountedNetwork) -> Measurement:
+    return Measurement(value=count(network), deviations=(network.deviation,) if network.deviation else ())
 
 
 TABLE = PublishedTable(
@@ -98,10 +121,7 @@ TABLE = PublishedTable(
     title="C13 to C20: trainable parameters of the networks",
     setup="Images of 3×224×224 and 1000 classes; 3×32×32 and 10 for CIFAR-10, 1×28×28 and 10 for digits.",
     unit="parameters",
-    rows=tuple(
-        TableRow(name=row, published=printed_value(network.weights, network.source))
-        for row, network in NETWORKS.items()
-    ),
+    rows=tuple(TableRow(name=row, published=network.published) for row, network in NETWORKS.items()),
     seeds=1,
     quick_seeds=1,
     seconds=lambda options: 3.0,

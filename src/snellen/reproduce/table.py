@@ -12,7 +12,7 @@ from typing import Literal
 from snellen.core.errors import SnellenError, Stopped
 from snellen.core.run import Progress
 
-Verdict = Literal["match", "within interval", "scaled down", "too few seeds", "not reproduced", "not run"]
+Verdict = Literal["match", "within interval", "undecided", "scaled down", "too few seeds", "not reproduced", "not run"]
 MIN_SEEDS = 5  # for a verdict: the interval of fewer excludes or includes nearly everything
 
 
@@ -52,6 +52,11 @@ def printed_range(low: str, high: str, source: str, text: str = "") -> Published
 def claim_above(low: float, source: str, text: str = "") -> PublishedValue:
     """A claim that a value is above a bound."""
     return PublishedValue(text=text or f"above {low:g}", low=low, high=math.inf, source=source, whole_interval=True)
+
+
+def claim_below(high: float, source: str, text: str = "") -> PublishedValue:
+    """A claim that a value is below a bound."""
+    return PublishedValue(text=text or f"below {high:g}", low=-math.inf, high=high, source=source, whole_interval=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +145,9 @@ def verdict(row: TableRow, measured: Measurement | None) -> Verdict:
     """Compare the measured value with the printed one.
 
     "match": it rounds to the printed value, or the whole interval fulfils the claim. "within interval": the printed
-    value lies in the 95 % interval. "scaled down": measured in a smaller setup, so not comparable. "too few seeds": of
-    fewer than 5 seeds or draws, so no verdict.
+    value lies in the 95 % interval. "undecided": it does, but half of the interval is wider than the printed value, so
+    that it excludes nearly nothing; of a claim: the interval holds values for and against it. "scaled down": measured
+    in a smaller setup, so not comparable. "too few seeds": of fewer than 5 seeds or draws, so no verdict.
     """
     if measured is None or measured.value is None:
         return "not run"
@@ -151,10 +157,15 @@ def verdict(row: TableRow, measured: Measurement | None) -> Verdict:
         return "too few seeds"
     low, high = (measured.value if bound is None else bound for bound in (measured.low, measured.high))
     printed = row.published
-    first, last = (low, high) if printed.whole_interval else (measured.value, measured.value)
-    if printed.low <= first and last <= printed.high:
+    if not (low <= printed.high and printed.low <= high):
+        return "not reproduced"
+    if printed.whole_interval:
+        return "match" if printed.low <= low and high <= printed.high else "undecided"
+    if low < high and (high - low) / 2 >= min(abs(printed.low), abs(printed.high)):
+        return "undecided"
+    if printed.low <= measured.value <= printed.high:
         return "match"
-    return "within interval" if low <= printed.high and printed.low <= high and low < high else "not reproduced"
+    return "within interval"
 
 
 def measure_or_skip(make: Callable[[], Measurement]) -> Measurement:

@@ -49,7 +49,7 @@ class ClassificationNetwork(nn.Module):
 class CrossEntropyObjective:
     """Cross-entropy objective: softmax for one class per sample, binary for several labels.
 
-    ℓ = −log softmax(z)_t; for labels ℓ = −Σ t log σ(z) + (1−t) log(1−σ(z)), averaged.
+    ℓ = −log softmax(z)_t; for L labels ℓ = −(1/L) Σ_l [t_l log σ(z_l) + (1 − t_l) log(1 − σ(z_l))].
 
     Args:
         run: `run.loss` is the user's loss, if there is one; called with (scores, target).
