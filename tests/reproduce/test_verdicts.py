@@ -248,7 +248,7 @@ def test_every_value_has_a_source_and_every_stored_result_has_known_rows(name: s
     names = [row.name for row in table.rows]
     assert len(set(names)) == len(names)
     for row in table.rows:
-        assert row.published.source.startswith(("[lecture] 0", "[paper] ")), row
+        assert row.published.source.startswith(("[lecture] 0", "[paper] ", "[documentation] ")), row
         assert row.published.low <= row.published.high
     result = load_result(table)
     if result is not None:

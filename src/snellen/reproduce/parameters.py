@@ -25,7 +25,7 @@ from snellen.reproduce.table import (
 )
 from snellen.tasks import LEARNERS
 
-TORCHVISION = "torchvision's documentation: its own network, so no independent figure"
+TORCHVISION = "[documentation] torchvision 0.29, whose network this is: no independent figure"
 VGG = "[paper] Simonyan and Zisserman 2015, table 2"
 CIFAR = "[paper] He et al. 2016, table 6"
 XIE = "[paper] Xie et al. 2017, table 1"
