@@ -22,7 +22,7 @@ class OpenOptions:
     Args:
         format: read the path in this format instead of recognising it.
         target: columns or arrays that hold the target.
-        group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
+        group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.

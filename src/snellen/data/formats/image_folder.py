@@ -8,7 +8,6 @@ reason and remedy.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from snellen.core.errors import DataError, UsageError
+from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -34,7 +33,7 @@ from snellen.data.formats.class_folder_checks import (
 )
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
-from snellen.data.formats.name_pattern import NamePattern
+from snellen.data.formats.groups import image_groups
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
@@ -130,7 +129,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     place = {name: k for k, name in enumerate(names)}
     source, file_of_sample = open_pages(path, files, options.pages)
     given = np.array([split for split, _ in places], np.int64)[file_of_sample]
-    groups = group_ids([file.path for file in source.files], options.group) if options.group else source.stack_ids()
+    groups = image_groups(source, options.group) if options.group else source.stack_ids()
     return RawDataset(
         source=source,
         inputs={"image": source.input()},
@@ -150,7 +149,6 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     )
 
 
-_EXAMPLE = "Write for example '{slide}_*'."
 _UNCLASSIFIED, _UNCLASSIFIED_REMEDY = (
     "lies outside the class folders",
     "Move it into the folder of its class, or out of the data.",
@@ -220,32 +218,6 @@ def _hides_images(entry: Skipped) -> bool:
     return any(text in entry.reason for text in ("is a folder that cannot", "outside this folder")) or (
         "link to a folder" not in entry.reason and is_image_name(entry.path.rpartition("/")[2])
     )
-
-
-def group_ids(paths: list[str], pattern: str) -> np.ndarray:
-    """(N,) int64 group ids: images whose names agree in every `{field}` of the pattern are one group.
-
-    In "{slide}_*" a field matches as little as possible, "*" anything, "?" one character. The pattern is matched with
-    the file name, or with the whole path if the pattern has a "/".
-    Raises:
-        UsageError: a pattern without a field. DataError: names that do not match.
-    """
-    if not re.search(r"\{\w+\}", pattern):
-        raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
-    try:
-        compiled = NamePattern(pattern)
-    except re.error as error:
-        raise UsageError(f"--group {pattern!r} is not a valid pattern: {error}", _EXAMPLE) from error
-    matches = [compiled.match(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
-    unmatched = [path for path, match in zip(paths, matches, strict=True) if match is None]
-    if unmatched:
-        first = ", ".join(name or "(an empty name)" for name in unmatched[:3])
-        raise DataError(
-            f"{len(unmatched)} of {len(paths)} names do not match --group {pattern!r}: {first}",
-            "Fix the pattern or the names.",
-        )
-    ids: dict[tuple[str, ...], int] = {}
-    return np.array([ids.setdefault(match, len(ids)) for match in matches if match is not None], np.int64)
 
 
 def _counted(files: int, pages: int) -> str:

@@ -19,6 +19,7 @@ from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.number_text import looks_like_finding, number_text_finding
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
@@ -78,7 +79,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     split_indices = _splits(table, split) if split is not None else None
     reserved = [split] if split is not None and split_indices is not None else []
     groups = None
-    if options.group is not None and "{" not in options.group:
+    if options.group is not None and not is_image_group(options.group, table.names):
         groups = _groups(table, options.group)
         reserved.append(options.group)
     image_names = image_column(file.parent, table, [name for name in table.names if name not in reserved])
@@ -100,7 +101,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         inputs = image_inputs(path, file, table, image_names, rest, options)
     elif options.group is not None and groups is None:
         raise UsageError(
-            f"--group {options.group!r} is a pattern of file names, and the table lists no images",
+            f"--group {options.group!r} refers to image files, and the table lists no images",
             f"Name a column: {', '.join(table.names[:8])}.",
         )
     else:

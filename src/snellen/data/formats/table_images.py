@@ -168,7 +168,7 @@ def image_inputs(
         DataError: names outside the folder, or, without --quarantine, missing files.
     """
     from snellen.data.decode.image_files import open_pages, stat_files
-    from snellen.data.formats.image_folder import group_ids
+    from snellen.data.formats.groups import image_groups, is_image_group
 
     root, name = file.parent, column.name
     cells = [column.path(cell.replace("\\", "/")) for cell in table.column(name)]
@@ -187,8 +187,8 @@ def image_inputs(
         )
     problems.finish()
     source, rows = open_pages(root, stat_files(root, cells), options.pages)
-    pattern = options.group if options.group is not None and "{" in options.group else None
-    groups = source.stack_ids() if pattern is None else group_ids([file.path for file in source.files], pattern)
+    by_file = options.group if is_image_group(options.group, table.names) else None
+    groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
     skipped, no_data = _unlisted_files(root, file, set(exists)) if path.is_dir() else ((), 0)
     used = 1 + len(exists)
     place = f", as {column.prefix}NAME{column.ending}" if column.prefix or column.ending else ""
