@@ -15,7 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen.api.evaluation_data import check_columns, what_is_left, with_splits_of_run, without_trained_on
+from snellen.api.evaluation_data import (
+    check_columns,
+    what_is_left,
+    with_rounding_of,
+    with_splits_of_run,
+    without_trained_on,
+)
 from snellen.api.lookup import (
     AnyLearner,
     coco_ids,
@@ -209,7 +215,7 @@ class TrainedRun:
         if data is None:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
-            given = data if isinstance(data, Dataset) else dataset(data)
+            given = with_rounding_of(self.record, data if isinstance(data, Dataset) else dataset(data))
         present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(

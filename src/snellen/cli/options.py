@@ -33,8 +33,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--group",
         metavar="COLUMN|PATTERN|exif",
-        help="Group of each sample, a column, a file-name pattern such as '{slide}_*', or exif for bursts of one camera; "
-        "a group stays in one split",
+        help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', or "
+        "exif (bursts of one camera)",
     )
     group.add_argument(
         "--impute",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from snellen.data.dataset import RawDataset
+from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 
@@ -30,6 +31,7 @@ class OpenOptions:
         allow_skipped: let quarantine skip more than 1% of the samples.
         full: check the contents and duplicates of all images, however many.
         folds: number of cross-validation folds; fold: which of them is the test split.
+        rounding: version of the rounding of generated splits; 1 is that of runs before version 2.
     """
 
     format: str | None = None
@@ -43,6 +45,7 @@ class OpenOptions:
     full: bool = False
     folds: int | None = None
     fold: int = 0
+    rounding: Literal[1, 2] = ROUNDING
 
 
 class Format(NamedTuple):
