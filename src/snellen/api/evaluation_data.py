@@ -177,16 +177,16 @@ def what_is_left(
 
 
 def without_trained_on(
-    folder: Path, spec: Spec, data: Dataset[Labelled], split: str, progress: Progress | None
+    folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
 ) -> Dataset[Labelled]:
-    """Other data without the samples that a run of `spec` was trained on.
+    """Other data without the samples that a run was trained on.
 
     Args:
         progress: receives a message if there are any.
     Raises:
         DataError: if no sample of `split` is left.
     """
-    data = with_imputed_values(data, spec)
+    data = with_imputed_values(with_rounding_of(record, data), record.spec)
     stored = read_identity(folder)
     if stored is None:
         return data

@@ -15,13 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen.api.evaluation_data import (
-    check_columns,
-    what_is_left,
-    with_rounding_of,
-    with_splits_of_run,
-    without_trained_on,
-)
+from snellen.api.evaluation_data import check_columns, what_is_left, with_splits_of_run, without_trained_on
 from snellen.api.lookup import (
     AnyLearner,
     coco_ids,
@@ -215,7 +209,7 @@ class TrainedRun:
         if data is None:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
-            given = with_rounding_of(self.record, data if isinstance(data, Dataset) else dataset(data))
+            given = data if isinstance(data, Dataset) else dataset(data)
         present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
@@ -224,7 +218,7 @@ class TrainedRun:
             )
         check_columns(self.spec, given.spec)
         if data is not None:
-            opened = without_trained_on(self.folder, self.spec, given, split, progress)
+            opened = without_trained_on(self.folder, self.record, given, split, progress)
         else:
             opened = given if self._data is not None else what_is_left(self.folder, self.record, given, split, progress)
         opened = dataclasses.replace(opened, preprocessing=self.record.preprocessing)

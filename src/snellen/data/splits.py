@@ -137,7 +137,7 @@ def _round_quotas(quotas: np.ndarray, at_least_one: np.ndarray, seed: int) -> np
     """
     quotas = quotas.round(9)  # 0.7 * 10 is an integer
     draws = uniform(torch.arange(len(quotas)), 1 + quotas.shape[1], key(seed, "rounding")).numpy()
-    counts = np.floor(quotas).astype(np.int64)
+    counts: np.ndarray = np.floor(quotas).astype(np.int64)
     missing = np.zeros(quotas.shape[1])
     for row in np.argsort(draws[:, 0], kind="stable"):
         count = np.maximum(counts[row], at_least_one[row], out=counts[row])
@@ -145,8 +145,7 @@ def _round_quotas(quotas: np.ndarray, at_least_one: np.ndarray, seed: int) -> np
         if rest < 0:  # at least one in each takes from the first split
             count[0] += rest
         lacking = (missing + quotas[row] - count).round(9)
-        order = np.lexsort((draws[row, 1:], -lacking))
-        order = [split for split in order if count[split] < quotas[row, split]]
+        order = [k for k in np.lexsort((draws[row, 1:], -lacking)).tolist() if count[k] < quotas[row, k]]
         count[order[: max(rest, 0)]] += 1
         missing += quotas[row] - count
     return counts

@@ -171,10 +171,12 @@ def _pattern(rows: Sequence[Sequence[str]], separator: str, labels: np.ndarray |
 
 
 def _kind(column: Sequence[str], labels: np.ndarray | None) -> str:
-    """Whether a part of the names is constant, the class, or may be a series."""
+    """Whether a part of the names is "constant", may be a "series", or is "any": the class, names of kinds."""
     values = np.unique(column, return_inverse=True)[1]
     if not values.any():
         return "any" if re.search(r"[*?{}]", column[0]) else "constant"
+    if labels is None and len({value[:1] for value in column}) > 1 and all(map(str.isalpha, column)):
+        return "any"  # names of kinds (beagle, pug), not of series (clipA, clipB)
     if labels is not None:
         pairs = len(set(zip(values.tolist(), labels.tolist(), strict=True)))
         if pairs == len(np.unique(labels)) == int(values.max()) + 1:

@@ -32,8 +32,8 @@ def capture_times(source: ImageFiles) -> Sequence[Moment | None]:
     missing = [path for path in files if path not in known]
     moments = dict(zip(missing, map_threads(_moment, [source.root / path for path in missing]), strict=True))
     index.store(_KIND, files, {path: to_bytes(moment) for path, moment in moments.items()})
-    found = known | moments
-    return [None if found[file.path] is None else tuple(found[file.path]) for file in source.files]
+    known |= moments
+    return [None if (moment := known[file.path]) is None else (moment[0], moment[1]) for file in source.files]
 
 
 def _moment(path: Path) -> Moment | None:

@@ -27,6 +27,9 @@ from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.class_folder_checks import (
     check_no_annotations,
     check_no_masks,
+    check_no_pairs,
+    documentation_finding,
+    documentation_images,
     doubtful_class_findings,
     only_class_error,
     outside_error,
@@ -102,12 +105,16 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"Images end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
         )
     literal = options.format is not None
-    parents = [file.path.rpartition("/")[0] for file in sorted_files.images]
+    documentation: list[File] = []
     if not literal:
+        documentation = documentation_images(path, listing, sorted_files.images)
+        sorted_files = sorted_files._replace(images=[f for f in sorted_files.images if f not in documentation])
         check_no_annotations(path, listing, sorted_files.images)
+    parents = [file.path.rpartition("/")[0] for file in sorted_files.images]
     layout = folder_layout(path, set(parents), literal)
     if not literal:
         check_no_masks(path, layout, sorted_files.images)
+        check_no_pairs(path, layout, sorted_files.images)
     splits = layout.splits
     all_places = [layout.places[folder] for folder in parents]
     files = [file for file, place in zip(sorted_files.images, all_places, strict=True) if place[1]]
@@ -126,6 +133,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         *doubtful_class_findings(names, len(files)),
     ]
     findings += [no_class_finding(unclassified)] if unclassified else []
+    findings += [documentation_finding([file.path for file in documentation])] if documentation else []
     place = {name: k for k, name in enumerate(names)}
     source, file_of_sample = open_pages(path, files, options.pages)
     given = np.array([split for split, _ in places], np.int64)[file_of_sample]
@@ -142,23 +150,28 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         files={
             "found": len(listing.files) + len(listing.skipped),
             "used": len(files),
-            "set aside": len(sorted_files.skipped) + len(unclassified),
+            "set aside": len(sorted_files.skipped) + len(unclassified) + len(documentation),
             "no data": sorted_files.no_data,
         },
-        skipped=(*sorted_files.skipped, *(Skipped(p, _UNCLASSIFIED, _UNCLASSIFIED_REMEDY) for p in unclassified)),
+        skipped=(
+            *sorted_files.skipped,
+            *(Skipped(p, _UNCLASSIFIED, _UNCLASSIFIED_REMEDY) for p in unclassified),
+            *(Skipped(file.path, "is an image of documentation", "Move it, if it is data.") for file in documentation),
+        ),
     )
 
 
 _UNCLASSIFIED, _UNCLASSIFIED_REMEDY = (
     "lies outside the class folders",
-    "Move it into the folder of its class, or out of the data.",
+    "Move each into the folder of its class, or out of the data.",
 )
 
 
 def no_class_finding(paths: list[str]) -> Finding:
     return Finding(
         kind="no-class",
-        message=f"{len(paths)} images lie outside the class folders",
+        message=f"{len(paths)} images lie outside the class folders: {', '.join(paths[:3])}"
+        + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""),
         remedy=_UNCLASSIFIED_REMEDY,
         severity="error",
         where=tuple(paths),
@@ -227,7 +240,7 @@ def _counted(files: int, pages: int) -> str:
 def _recognised_as(counted: str, classes: int, layout: FolderLayout) -> str:
     given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
     below = ", which are folders below the classes" if layout.below else ""
-    return f"an image folder: {counted} in {classes} classes{given}{below}, one folder for each class"
+    return f"an image folder: {counted} in {classes} classes{given}{below}, one folder for each class{layout.note}"
 
 
 FORMAT = Format("folder", recognises, open_raw, any_depth=True)
