@@ -68,16 +68,16 @@ def test_a_file_a_folder_and_a_tensor_get_the_same_predictions(run: TrainedRun, 
     assert sum(one["probabilities"].values()) == pytest.approx(1)
 
 
-def test_worst_samples_are_wrong_and_ordered_by_likelihood_ratio(run: TrainedRun) -> None:
+def test_worst_samples_are_wrong_and_ordered_by_predicted_probability(run: TrainedRun) -> None:
     worst = run.worst_samples(5)
     assert len(worst) == 5
-    ratios = []
+    confidences = []
     for record in worst:
         assert set(record) == {"name", "truth", "answer"}
         assert record["truth"] != record["answer"]["class"]
         probabilities = record["answer"]["probabilities"]
-        ratios.append(np.log(probabilities[record["answer"]["class"]] / probabilities[record["truth"]]))
-    assert ratios == sorted(ratios, reverse=True)
+        confidences.append(probabilities[record["answer"]["class"]])
+    assert confidences == sorted(confidences, reverse=True)
     assert len(run.worst_samples(10_000)) == round((1 - run.metrics["accuracy"].value) * run.spec.sizes["test"])  # type: ignore[operator]
 
 

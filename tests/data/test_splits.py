@@ -134,3 +134,58 @@ def test_tiny_classes_leave_no_split_empty_and_every_class_in_training(classes: 
 def test_three_groups_of_all_classes_give_one_to_each_split() -> None:
     splits = make_splits(raw_dataset([0, 1, 2] * 15, [k // 15 for k in range(45)]))
     assert sorted(len(ids) for ids in splits.values()) == [15, 15, 15]
+
+
+def split_sizes(truth: list[int], seed: int, **options: int) -> np.ndarray:
+    """(classes, splits) numbers of samples."""
+    splits = make_splits(raw_dataset(truth), seed, **options)  # type: ignore[arg-type]
+    classes = max(truth) + 1
+    return np.array([np.bincount([truth[int(i)] for i in splits[name]], minlength=classes) for name in SPLITS]).T
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(6, 60), min_size=1, max_size=40), seed=st.integers(0, 50))
+def test_totals_and_classes_are_within_rounding_of_the_fractions(sizes: list[int], seed: int) -> None:
+    counts = split_sizes([k for k, n in enumerate(sizes) for _ in range(n)], seed)
+    quotas = np.array(sizes)[:, None] * np.array(SPLIT_FRACTIONS)
+    assert (np.abs(counts - quotas) < 1 + 1e-9).all()
+    assert (counts > 0).all()
+    # A class of six has at least one in each split, though its fractions are 0.9: that adds up over many such classes.
+    forced = sum(2 * (1 - 0.15 * n) for n in sizes if n < 7)
+    assert (np.abs(counts.sum(0) - quotas.sum(0)) <= 1 + forced).all()
+
+
+@pytest.mark.parametrize("each", [7, 10, 17, 30, 50, 90])
+def test_rounding_favours_no_split(each: int) -> None:
+    """One class alone, over many seeds: the mean number of samples of each split is its fraction."""
+    seeds = 400
+    counts = np.stack([split_sizes([0] * each, seed)[0] for seed in range(seeds)])
+    quota = each * np.array(SPLIT_FRACTIONS)
+    fraction = quota - np.floor(quota)
+    if np.isclose(fraction[1:], 0.5).all():  # ties: equally often either
+        assert np.abs(counts.mean(0) - quota).max() < 5 * 0.5 / np.sqrt(seeds)
+    else:  # the largest remainders win
+        assert counts[:, 1].mean() == pytest.approx(counts[:, 2].mean(), abs=5 * 0.5 / np.sqrt(seeds))
+
+
+def test_no_class_is_favoured() -> None:
+    """Of 20 classes of 30 samples, each has 4.5 validation samples on average over seeds."""
+    seeds = 300
+    counts = np.stack([split_sizes([k for k in range(20) for _ in range(30)], seed) for seed in range(seeds)])
+    assert (counts.sum(1) == [420, 90, 90]).all()
+    assert np.abs(counts[:, :, 1].mean(0) - 4.5).max() < 5 * 0.5 / np.sqrt(seeds)
+
+
+def test_folds_are_equal_in_total() -> None:
+    truth = [k for k in range(60) for _ in range(6)]
+    sizes = [len(make_splits(raw_dataset(truth), 0, 5, fold)["test"]) for fold in range(5)]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_former_rounding_is_kept_for_former_runs() -> None:
+    """Splits of version 1, as the former code made them: the classes of 30 favoured validation."""
+    truth = [k for k in range(3) for _ in range(30)]
+    assert split_sizes(truth, 0, rounding=1).tolist() == [[21, 5, 4]] * 3
+    former = make_splits(raw_dataset(truth), 0, rounding=1)
+    assert former["test"].tolist() == [5, 14, 18, 22, 30, 36, 41, 44, 62, 68, 73, 81]
+    assert split_sizes(truth, 0).sum(0).tolist() in ([63, 13, 14], [63, 14, 13])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
-from snellen.api.lookup import warn
+from snellen.api.lookup import read_origin, warn, with_present_options
 from snellen.core.errors import DataError, short_repr
-from snellen.core.record import Record
+from snellen.core.record import Record, read_predictions
 from snellen.core.run import Progress
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.names import BUILTIN_NAMES
+from snellen.data.open_dataset import dataset
 from snellen.data.sample_identity import (
     Changes,
     identify,
@@ -42,13 +44,55 @@ def with_splits_of_run(
     if stored is not None:
         opened, changes = with_stored_splits(data, stored)
         return with_imputed_values(opened, record.spec) if changes else opened, changes
+    data = with_rounding_of(record, data)
     if not is_generated(data) and data.spec.sizes != record.spec.sizes:
         sizes = [", ".join(f"{name} {n:,}" for name, n in spec.sizes.items()) for spec in (record.spec, data.spec)]
         raise DataError(
             f"The data of {folder} has changed since it was trained: {sizes[0]} samples then, {sizes[1]} now",
             "The run has no list of its samples: restore the data, or train again.",
         )
+    for split in ("val", "test"):  # data made in memory is of no version of the rounding
+        if (folder / "predictions" / f"{split}.safetensors").exists():
+            ids = read_predictions(folder, split).get("ids")
+            if ids is not None and not torch.equal(ids.sort().values, data.splits[split]):
+                raise DataError(
+                    f"The {split} split of {folder} has other samples than that of the data now",
+                    "The run has no list of its samples: restore the data, or train again.",
+                )
     return data, None
+
+
+def with_rounding_of(record: Record, data: Dataset[Labelled]) -> Dataset[Labelled]:
+    """The data with its generated splits rounded as those of a run: with others it would be tested on what it learned.
+
+    Data made in memory is returned as it is.
+    """
+    return data if record.data is None else _with_rounding(data, read_origin(record.data).options.rounding)
+
+
+def _with_rounding(data: Dataset[Labelled], rounding: Literal[1, 2]) -> Dataset[Labelled]:
+    if data.origin is None or data.origin["options"].rounding == rounding:
+        return data
+    options = dataclasses.replace(data.origin["options"], rounding=rounding)
+    opened = dataset(data.origin["data"], seed=data.origin["seed"], options=options)
+    return dataclasses.replace(data, splits=opened.splits, spec=opened.spec, origin=opened.origin)
+
+
+def check_same_rounding(folder: Path, data: Dataset[Labelled], rounding: Literal[1, 2], folds: bool = False) -> None:
+    """Check that a ladder, study or cross-validation that began under a version of the rounding has the same splits.
+
+    Raises:
+        DataError: its models would be trained and tested on other samples.
+    """
+    former = _with_rounding(data, rounding)
+    if former is data or (
+        not folds and all(torch.equal(former.splits[name], ids) for name, ids in data.splits.items())
+    ):
+        return
+    raise DataError(
+        f"{folder} was started by a version of Snellen that rounded the splits of {data.spec.name} differently",
+        "Finish it with that version, or start anew with another --out.",
+    )
 
 
 def check_same_data(folder: Path, data: Dataset[Labelled], is_new: bool) -> None:
@@ -63,12 +107,26 @@ def check_same_data(folder: Path, data: Dataset[Labelled], is_new: bool) -> None
         write_identity(folder, identify(data))
         return
     stored = read_identity(folder)
-    changes = None if stored is None else with_stored_splits(data, stored)[1]
-    if changes:
+    opened, changes = (data, None) if stored is None else with_stored_splits(data, stored)
+    if changes or opened is not data:
+        text = changes.text() if changes else "its splits have other samples"
         raise DataError(
-            f"The data of {folder} has changed since it was started: {changes.text()}",
+            f"The data of {folder} has changed since it was started: {text}",
             "Restore it, or start anew with another --out.",
         )
+
+
+def with_present_rounding(folder: Path, data: Dataset[Labelled], stored: Any, folds: bool) -> Any:
+    """How the data of a study or cross-validation was opened, as stored, with the present options and rounding.
+
+    Raises:
+        DataError: the splits, or the folds, were rounded differently.
+    """
+    plain = with_present_options(stored)
+    if not isinstance(plain, dict) or data.origin is None:
+        return plain
+    check_same_rounding(folder, data, plain["options"]["rounding"], folds)
+    return {**plain, "options": {**plain["options"], "rounding": data.origin["options"].rounding}}
 
 
 def check_splits(data: Dataset[Labelled]) -> None:
@@ -119,16 +177,16 @@ def what_is_left(
 
 
 def without_trained_on(
-    folder: Path, spec: Spec, data: Dataset[Labelled], split: str, progress: Progress | None
+    folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
 ) -> Dataset[Labelled]:
-    """Other data without the samples that a run of `spec` was trained on.
+    """Other data without the samples that a run was trained on.
 
     Args:
         progress: receives a message if there are any.
     Raises:
         DataError: if no sample of `split` is left.
     """
-    data = with_imputed_values(data, spec)
+    data = with_imputed_values(with_rounding_of(record, data), record.spec)
     stored = read_identity(folder)
     if stored is None:
         return data

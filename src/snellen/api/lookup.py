@@ -155,13 +155,24 @@ def data_origin(record: Record) -> Origin:
     """Read from the record how the data of a run was opened."""
     if record.data is None:
         raise UsageError("The data of the run was made in memory", "Give the data: data=...")
-    origin: Origin = from_plain(Origin, dict(record.data), "data")
+    return read_origin(record.data)
+
+
+def read_origin(plain: Mapping[str, Any]) -> Origin:
+    """How data was opened, as a record stores it. Options that have been added since have their defaults.
+
+    The splits of a record without a version of the rounding are those of version 1.
+    """
+    options = plain.get("options")
+    if isinstance(options, dict):
+        plain = {**plain, "options": {"rounding": 1, **options}}
+    origin: Origin = from_plain(Origin, plain, "data")
     return origin
 
 
 def with_present_options(plain: Any) -> Any:
     """How data was opened, as a record stores it, with the options that have been added since at their defaults."""
-    return to_plain(vars(from_plain(Origin, plain, "data"))) if isinstance(plain, dict) else plain
+    return to_plain(vars(read_origin(plain))) if isinstance(plain, dict) else plain
 
 
 def reopen_data(record: Record) -> Dataset[Labelled]:

@@ -218,7 +218,7 @@ class TrainedRun:
             )
         check_columns(self.spec, given.spec)
         if data is not None:
-            opened = without_trained_on(self.folder, self.spec, given, split, progress)
+            opened = without_trained_on(self.folder, self.record, given, split, progress)
         else:
             opened = given if self._data is not None else what_is_left(self.folder, self.record, given, split, progress)
         opened = dataclasses.replace(opened, preprocessing=self.record.preprocessing)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, add_data_options, open_data
 from snellen.data.names import FILE_COUNTS
+
+if TYPE_CHECKING:
+    from snellen.core.spec import Input
 
 COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
 MAX_SHOWN = 8  # places printed per finding; --json prints all
@@ -38,13 +42,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     terminal.print_text(f"{args.data}: {data.recognised_as}")
     spec = data.spec
     for name, spec_input in spec.inputs.items():
-        shape = " x ".join("any" if side is None else str(side) for side in spec_input.shape)
-        typical_size = (
-            f" (typical {spec_input.size[0]} x {spec_input.size[1]})"
-            if spec_input.typical_size is not None and spec_input.size is not None
-            else ""
-        )
-        terminal.print_text(f"input {name}: {spec_input.modality}, {shape}{typical_size}, {spec_input.dtype}")
+        terminal.print_text(f"input {name}: {spec_input.modality}, {_shape(spec_input)}, {spec_input.dtype}")
     if data.files:
         counts_text = ", ".join(f"{count:,} {FILE_COUNTS.get(kind, kind)}" for kind, count in data.files.items())
         terminal.print_text(f"files: {counts_text}")
@@ -71,3 +69,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     if not data.findings:
         terminal.print_text("\nNo findings.")
     return 0
+
+
+def _shape(spec_input: Input) -> str:
+    """The size of an image as width x height, "640x480 pixels, 3 channels"; of other inputs the shape."""
+    sides = ["any" if side is None else str(side) for side in spec_input.shape]
+    if spec_input.modality != "image":
+        return " x ".join(sides)
+    size, channels = spec_input.size, sides[0]
+    typical = f" (typical {size[1]}x{size[0]})" if spec_input.typical_size is not None and size is not None else ""
+    return f"{sides[2]}x{sides[1]} pixels{typical}, {channels} channel{'s' * (channels != '1')}"

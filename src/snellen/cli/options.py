@@ -32,8 +32,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--group",
-        metavar="COLUMN|PATTERN",
-        help="Group of each sample, a column or a file-name pattern such as '{slide}_*'; a group stays in one split",
+        metavar="COLUMN|PATTERN|exif",
+        help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', or "
+        "exif (bursts of one camera)",
     )
     group.add_argument(
         "--impute",

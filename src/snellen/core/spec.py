@@ -182,4 +182,4 @@ class Preprocessing:
     def __post_init__(self) -> None:
         height, width = self.size or (1, 1)
         if min(height, width) < 1 or height * width > MAX_PIXELS or not 1 <= (self.channels or 1) <= MAX_CHANNELS:
-            raise ValueError(f"images of {height}x{width} pixels in {self.channels} channels cannot be read")
+            raise ValueError(f"images of {width}x{height} pixels in {self.channels} channels cannot be read")

@@ -52,7 +52,8 @@ def assemble(
     raw: RawDataset, name: str, seed: int, origin: dict[str, object] | None, options: OpenOptions | None = None
 ) -> Dataset[Labelled]:
     """Make a dataset of raw data: splits, counts, spec."""
-    splits = make_splits(raw, seed, options.folds, options.fold) if options is not None else make_splits(raw, seed)
+    options = options or OpenOptions()
+    splits = make_splits(raw, seed, options.folds, options.fold, options.rounding)
     truth = raw.truth if raw.truth is not None else torch.zeros(len(raw.source), 0)
     target = raw.target
     if isinstance(target, Classes | Labels):

@@ -1,8 +1,14 @@
-"""Training, validation and test splits, and folds. Duplicates and groups stay within one generated split."""
+"""Training, validation and test splits, and folds. Duplicates and groups stay within one generated split.
+
+A class of 30 samples has 21, 4.5 and 4.5 of them in splits of 70, 15 and 15 %. Rounding is controlled: in every class
+each split gets the integer below or above its fraction. The classes are rounded one after another, in an order drawn by
+the seed, so that the totals stay as near to the fractions as possible and no split is favoured.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -16,9 +22,13 @@ from snellen.data.dataset import SPLITS, RawDataset
 SPLIT_FRACTIONS = (0.70, 0.15, 0.15)  # train, val, test if all three are generated
 HELD_OUT_FRACTION = 0.10  # of a given training split, for each missing split
 MAX_HELD_OUT = 5000
+ROUNDING: Final = 2  # version; 1 rounded every class by itself, which favoured validation: for runs that have no list
+# of their samples
 
 
-def make_splits(raw: RawDataset, seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, Tensor]:
+def make_splits(
+    raw: RawDataset, seed: int = 0, folds: int | None = None, fold: int = 0, rounding: Literal[1, 2] = ROUNDING
+) -> dict[str, Tensor]:
     """Make the splits: name -> sorted ids. Given splits are respected; missing ones are taken from the training split.
 
     Samples are ranked within their class by a hash of their id, so that counts are exact.
@@ -26,28 +36,29 @@ def make_splits(raw: RawDataset, seed: int = 0, folds: int | None = None, fold: 
     Args:
         folds: number of folds; each is the test split once.
         fold: fold that is the test split, 0 ... folds - 1.
+        rounding: version of the rounding, 1 or 2.
     Raises:
         UsageError: for folds if the data has its own splits, and for fewer than two folds.
     """
     count = len(raw.source)
     all_samples = torch.arange(count)
     if folds is not None:
-        return _kfold_splits(raw, all_samples, seed, folds, fold)
+        return _kfold_splits(raw, all_samples, seed, folds, fold, rounding)
     if raw.same_samples:
         return dict.fromkeys(SPLITS, all_samples)
     if raw.given_splits is None:
-        return _assign_groups(raw, all_samples, dict(zip(SPLITS, SPLIT_FRACTIONS, strict=True)), seed)
+        return _assign_groups(raw, all_samples, dict(zip(SPLITS, SPLIT_FRACTIONS, strict=True)), seed, rounding)
     given = torch.from_numpy(raw.given_splits)
     splits = {name: all_samples[given == index] for index, name in enumerate(SPLITS)}
     missing = [name for name in ("val", "test") if not len(splits[name])]
     if missing:
         fraction = min(HELD_OUT_FRACTION, MAX_HELD_OUT / max(len(splits["train"]), 1))
         fractions = {"train": 1 - fraction * len(missing), **dict.fromkeys(missing, fraction)}
-        splits.update(_assign_groups(raw, splits["train"], fractions, seed))
+        splits.update(_assign_groups(raw, splits["train"], fractions, seed, rounding))
     return splits
 
 
-def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int) -> dict[str, Tensor]:
+def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int, rounding: int) -> dict[str, Tensor]:
     if not 2 <= folds <= len(ids) or not 0 <= fold < folds:
         raise UsageError(f"Cannot make {folds} folds of {len(ids)} samples", f"Use --folds between 2 and {len(ids)}.")
     if raw.same_samples or (raw.given_splits is not None and (raw.given_splits != 0).any()):
@@ -55,7 +66,7 @@ def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int
             "--folds does not apply to data that has its own splits",
             "Omit --folds, or put all samples into one split.",
         )
-    parts = _assign_groups(raw, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, fill=False)
+    parts = _assign_groups(raw, ids, {f"{k}": 1 / folds for k in range(folds)}, seed, rounding, fill=False)
     empty = [k for k, part in parts.items() if not len(part)]
     if empty:
         raise UsageError(
@@ -64,12 +75,12 @@ def _kfold_splits(raw: RawDataset, ids: Tensor, seed: int, folds: int, fold: int
         )
     rest = torch.cat([part for k, part in parts.items() if k != f"{fold}"]).sort().values
     fraction = min(HELD_OUT_FRACTION, MAX_HELD_OUT / max(len(rest), 1))
-    splits = _assign_groups(raw, rest, {"train": 1 - fraction, "val": fraction}, key(seed, "val", fold))
+    splits = _assign_groups(raw, rest, {"train": 1 - fraction, "val": fraction}, key(seed, "val", fold), rounding)
     return {**splits, "test": parts[f"{fold}"]}
 
 
 def _assign_groups(
-    raw: RawDataset, ids: Tensor, fractions: Mapping[str, float], seed: int, fill: bool = True
+    raw: RawDataset, ids: Tensor, fractions: Mapping[str, float], seed: int, rounding: int, fill: bool = True
 ) -> dict[str, Tensor]:
     """Assign whole groups to splits, class by class, in the order of a hash.
 
@@ -90,14 +101,20 @@ def _assign_groups(
     rank = uniform(ids[first], 1, key(seed, "split"))[:, 0]
     split_of_group = torch.full((len(first),), -1, dtype=torch.int64)
     names = list(fractions)
-    for label in torch.unique(group_class):
-        members = torch.nonzero(group_class == label)[:, 0]
+    labels = torch.unique(group_class)
+    members_of = [torch.nonzero(group_class == label)[:, 0] for label in labels]
+    totals = np.array([int(sizes[members].sum()) for members in members_of])
+    # With fill, a class of one sample is learned, and one of as many groups as splits is in each.
+    at_least_one = np.array([[fill and (not k or len(m) >= len(names)) for k in range(len(names))] for m in members_of])
+    quotas = totals[:, None] * np.array([fractions[name] for name in names])  # (classes, splits)
+    counts = quotas if rounding == 1 else _round_quotas(quotas, at_least_one, seed)
+    for members, bounds in zip(members_of, np.cumsum(counts, 1)[:, :-1], strict=True):
         members = members[torch.argsort(rank[members], stable=True)]
-        bounds = np.cumsum([fractions[name] for name in names])[:-1] * int(sizes[members].sum())
         middle = torch.cumsum(sizes[members], 0).double() - sizes[members] / 2
-        split_of_group[members] = torch.bucketize(middle, torch.from_numpy(np.asarray(bounds)))
+        split_of_group[members] = torch.bucketize(middle, torch.from_numpy(bounds).double())
         for part in range(1, len(names) if fill else 0):
-            if not (split_of_group[members] == part).any() and len(members) > part:
+            needed = part + 1 if rounding == 1 else len(names)
+            if not (split_of_group[members] == part).any() and len(members) >= needed:
                 split_of_group[members[-part]] = part
     if any(not (split_of_group == part).any() for part in range(len(names))):
         if fill:
@@ -107,6 +124,31 @@ def _assign_groups(
             split_of_group[torch.from_numpy(order)] = torch.arange(len(order)) % len(names)
     split_of_sample = split_of_group[inverse]
     return {name: ids[split_of_sample == part] for part, name in enumerate(names)}
+
+
+def _round_quotas(quotas: np.ndarray, at_least_one: np.ndarray, seed: int) -> np.ndarray:
+    """Integers (classes, splits) next to the quotas, with the totals of classes, and of splits to within rounding.
+
+    The classes come in an order drawn by the seed. What remains of each after rounding down goes to the splits that
+    lack most of the quotas of the classes so far (error diffusion; Floyd and Steinberg 1976), ties by a draw.
+
+    Args:
+        at_least_one: (classes, splits) whether a split gets at least one sample of the class.
+    """
+    quotas = quotas.round(9)  # 0.7 * 10 is an integer
+    draws = uniform(torch.arange(len(quotas)), 1 + quotas.shape[1], key(seed, "rounding")).numpy()
+    counts: np.ndarray = np.floor(quotas).astype(np.int64)
+    missing = np.zeros(quotas.shape[1])
+    for row in np.argsort(draws[:, 0], kind="stable"):
+        count = np.maximum(counts[row], at_least_one[row], out=counts[row])
+        rest = round(quotas[row].sum()) - int(count.sum())
+        if rest < 0:  # at least one in each takes from the first split
+            count[0] += rest
+        lacking = (missing + quotas[row] - count).round(9)
+        order = [k for k in np.lexsort((draws[row, 1:], -lacking)).tolist() if count[k] < quotas[row, k]]
+        count[order[: max(rest, 0)]] += 1
+        missing += quotas[row] - count
+    return counts
 
 
 def _hold_out_one_per_class(

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from snellen.api import TrainedRun
-from snellen.api.lookup import Origin
+from snellen.api.lookup import read_origin
 from snellen.core import file_io
 from snellen.core.errors import DataError, UsageError, short_repr
 from snellen.core.record import Record, read_predictions, read_record
-from snellen.core.serialization import from_plain
 from snellen.core.spec import Classes, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
@@ -192,7 +191,7 @@ def _source(record: Record) -> str:
     """Identity of the data; built-in datasets are generated from their seed."""
     if record.data is None:
         return record.spec.name
-    origin: Origin = from_plain(Origin, dict(record.data), "data")
+    origin = read_origin(record.data)
     return f"{origin.data} of seed {origin.seed}" if origin.data in BUILTIN_NAMES else origin.data
 
 

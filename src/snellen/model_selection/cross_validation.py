@@ -17,8 +17,8 @@ from typing import Any
 from torch import nn
 
 from snellen.api import RunOptions, TrainedRun, find_learner, find_task, load, new_folder, prepare, resume
-from snellen.api.evaluation_data import check_same_data
-from snellen.api.lookup import is_builtin, with_present_options
+from snellen.api.evaluation_data import check_same_data, with_present_rounding
+from snellen.api.lookup import is_builtin
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, Stopped, UsageError
 from snellen.core.learner import Learner
@@ -72,7 +72,7 @@ def cross_validate(
     resolved, _ = resolve(learner.settings, settings, learner.suggest(first.spec))
     about = {"data": opened.origin, "folds": folds, "seed": seed, "learner": learner.name, "settings": values(resolved)}
     check_same_data(folder, first, is_new=not (folder / "folds.json").exists())
-    _open_folder(folder, to_plain(about), learner)
+    _open_folder(folder, opened, to_plain(about), learner)
     fold_metrics: list[Metric] = []
     for fold in range(folds):
         run_folder = folder / f"fold-{fold + 1}"
@@ -161,7 +161,7 @@ def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelle
     return dataclasses.replace(again, value_range=data.value_range)
 
 
-def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> None:
+def _open_folder(folder: Path, opened: Dataset[Labelled], about: dict[str, Any], learner: AnyLearner) -> None:
     """Write `folds.json` for new folds, or check the arguments against an existing one."""
     file_io.reject_links(folder)
     path = folder / "folds.json"
@@ -176,7 +176,7 @@ def _open_folder(folder: Path, about: dict[str, Any], learner: AnyLearner) -> No
         known = {setting.name: setting for setting in flatten(learner.settings)}
         stored["data"] = legacy_names.upgrade_origin(stored["data"])
         stored["settings"] = legacy_names.upgrade_settings(stored["settings"], known)
-    stored["data"] = with_present_options(stored.get("data"))
+    stored["data"] = with_present_rounding(folder, opened, stored.get("data"), folds=True)
     if {key: value for key, value in stored.items() if key not in ("finished", "schema")} != about:
         raise UsageError(
             f"{folder} contains folds of different data, another model or other settings", "Give another --out."

@@ -11,12 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, resume, unsupported_reason
-from snellen.api.evaluation_data import check_same_data
+from snellen.api.evaluation_data import check_same_data, check_same_rounding
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, suggest_name
@@ -31,6 +31,7 @@ from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import flattened_size
 from snellen.data.open_dataset import dataset
+from snellen.data.splits import ROUNDING
 from snellen.metrics.intervals import LEVEL
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
 from snellen.model_selection.comparison import RunPredictions, exchange_p_value
@@ -200,9 +201,13 @@ def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int
     path = folder / "ladder.json"
     check_same_data(folder, data, is_new=not path.exists())
     if not path.exists():
-        file_io.write_json(path, {"data": to_plain(data.spec), "seed": seed, "budget": budget, "spent": 0.0})
+        file_io.write_json(
+            path, {"data": to_plain(data.spec), "rounding": ROUNDING, "seed": seed, "budget": budget, "spent": 0.0}
+        )
         return 0.0
     plain = upgrade(file_io.read_json(path))
+    rounding = from_plain(Literal[1, 2], plain.get("rounding", 1), f"{path}: rounding")
+    check_same_rounding(folder, data, rounding)
     stored: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
     if (to_plain(as_stored(data.spec, stored)), seed) != (to_plain(stored), plain.get("seed")):
         raise UsageError(f"{folder} contains a ladder on other data or with another seed", "Give another --out.")

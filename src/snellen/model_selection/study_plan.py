@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions
-from snellen.api.evaluation_data import check_same_data
-from snellen.api.lookup import with_present_options
+from snellen.api.evaluation_data import check_same_data, with_present_rounding
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, UsageError
 from snellen.core.record import SCHEMA
@@ -97,7 +96,7 @@ def open_study(plan: StudyPlan) -> dict[str, Any]:
         raise DataError(
             f"{path} has schema {state['schema']!r}, this version reads 1 to {SCHEMA}", "Give another --out."
         )
-    state["about"]["data"] = with_present_options(state["about"].get("data"))
+    state["about"]["data"] = with_present_rounding(plan.folder, plan.data, state["about"].get("data"), bool(plan.folds))
     old: Spec = from_plain(Spec, state["about"].get("spec"), f"{path}: spec")
     state["about"]["spec"], about["spec"] = to_plain(old), to_plain(as_stored(plan.data.spec, old))
     if state["about"] != about:

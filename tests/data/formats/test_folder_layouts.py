@@ -476,7 +476,7 @@ def test_one_class_names_the_files_that_may_hold_the_labels(tmp_path: Path) -> N
     image(tmp_path / "two/test/2.png")
     for name in ("train.csv", "test.csv"):
         write(tmp_path / "two" / name, "id,breed\nx,a\ny,b\n")
-    with pytest.raises(DataError, match=r"2 images outside class folders .* and test\.csv, train\.csv beside them"):
+    with pytest.raises(DataError, match=r"2 images outside class folders .* annotations: test\.csv, train\.csv"):
         dataset(tmp_path / "two")
 
 

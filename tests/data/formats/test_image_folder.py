@@ -18,7 +18,8 @@ from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, open_named_images
 from snellen.data.file_index import FileIndex
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.image_folder import FORMAT, group_ids, open_raw
+from snellen.data.formats.groups import group_ids
+from snellen.data.formats.image_folder import FORMAT, open_raw
 from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
 

@@ -37,6 +37,7 @@ from snellen.data.check.findings import (
     size_findings,
     split_group_findings,
 )
+from snellen.data.check.groups import group_findings
 from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
 from snellen.data.check.sentinel_values import sentinel_findings
@@ -97,6 +98,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options)))
     return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw)))
 
 

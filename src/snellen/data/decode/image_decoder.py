@@ -17,11 +17,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
@@ -159,6 +159,15 @@ def orientation(path: Path) -> int:
     """EXIF orientation of an image, 1 to 8; 1 is as stored."""
     with _open_file(path) as file, _pillow(file) as image:
         return _orientation(image)
+
+
+def exif(path: Path) -> dict[int, Any]:
+    """EXIF tags of an image by number, those of the camera included. Raises UnusableFile if it cannot be read."""
+    with _open_file(path) as file, _pillow(file) as image:
+        if "exif" not in image.info and image.format != "TIFF":
+            return {}
+        tags = image.getexif()
+        return {**tags, **tags.get_ifd(ExifTags.IFD.Exif)}
 
 
 @contextlib.contextmanager

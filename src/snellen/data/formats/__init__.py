@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from snellen.data.dataset import RawDataset
+from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 
@@ -22,7 +23,7 @@ class OpenOptions:
     Args:
         format: read the path in this format instead of recognising it.
         target: columns or arrays that hold the target.
-        group: a column, or a pattern of file names such as "{slide}_*"; a group never crosses a split.
+        group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
@@ -30,6 +31,7 @@ class OpenOptions:
         allow_skipped: let quarantine skip more than 1% of the samples.
         full: check the contents and duplicates of all images, however many.
         folds: number of cross-validation folds; fold: which of them is the test split.
+        rounding: version of the rounding of generated splits; 1 is that of runs before version 2.
     """
 
     format: str | None = None
@@ -43,6 +45,7 @@ class OpenOptions:
     full: bool = False
     folds: int | None = None
     fold: int = 0
+    rounding: Literal[1, 2] = ROUNDING
 
 
 class Format(NamedTuple):

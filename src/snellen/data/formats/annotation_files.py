@@ -17,7 +17,7 @@ _START = 1 << 14  # bytes read of a file
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a JSON file is in COCO's layout: by its first key, or by its keys in any order. A BOM is no obstacle."""
+    """Whether a JSON file is in COCO's layout: by its first key and "images", or by its keys. A BOM is no obstacle."""
     start = _start(path, 200)
     encoding: str = json.detect_encoding(start)
     text = start.decode(encoding, "replace").lstrip("\ufeff")
@@ -25,7 +25,10 @@ def is_coco(path: Path) -> bool:
         return False
     if encoding in ("utf-16", "utf-32"):  # their byte order is that of the BOM
         encoding += "-le" if start[:1] == b"\xff" else "-be"
-    return _COCO_HEAD.match(text) is not None or _holds_keys(path, encoding.removesuffix("-sig"), _COCO_KEYS)
+    keys = (
+        _COCO_KEYS[:1] if _COCO_HEAD.match(text) is not None else _COCO_KEYS
+    )  # Label Studio's notes.json has no images
+    return _holds_keys(path, encoding.removesuffix("-sig"), keys)
 
 
 def is_labelme(path: Path) -> bool:

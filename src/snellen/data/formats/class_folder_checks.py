@@ -17,6 +17,7 @@ from snellen.data.file_index import File, Listing
 from snellen.data.formats.annotation_files import is_annotation_text, is_coco, is_object_json, is_voc_xml
 from snellen.data.formats.file_names import in_system_folder
 from snellen.data.formats.folder_layout import AS_CLASSES, FolderLayout
+from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS, ROLES
 
 _CHECKS = {".txt": is_annotation_text, ".xml": is_voc_xml, ".json": is_object_json}
@@ -28,6 +29,12 @@ _REMEDIES = {
 _MAX_READ = 20  # files read of each kind
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".npz", ".h5", ".mat")
 _PARTS = re.compile(r"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b)[\W_]*\d+|\d+[\W_]*fold")
+_DOCUMENTATION = frozenset({"doc", "docs", "documentation"})
+_OF_CODE = frozenset(  # files at the root of a repository of code
+    {"setup.py", "setup.cfg", "pyproject.toml", "package.json", "cmakelists.txt", "makefile", "requirements.txt"}
+)
+_NO_TRAINING = ("sample", "submission", "test", "val")  # in names of tables
+_PAIRS = ({"input", "output"}, {"inputs", "outputs"}, {"lr", "hr"}, {"source", "target"}, {"in", "out"})
 _SPLIT_SUFFIX = re.compile(r"(.+)[\W_](?:train|training|val|valid|validation|test|testing)(?:[\W_]?set)?")
 
 
@@ -78,30 +85,86 @@ def check_no_masks(root: Path, layout: FolderLayout, images: Sequence[File]) -> 
         )
 
 
-def only_class_error(root: Path, name: str, listing: Listing, images: int) -> DataError:
-    """The error that all images have one class, with the files beside them that may hold the others."""
-    others = _files_of(listing, (*_TABLES, ".txt", ".json", ".xml", ".yaml"))
-    cause = f"{root} has only one class ({name}): all {images} images lie in one folder"
-    if not others:
-        return DataError(cause, "Add a folder for a second class.")
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return DataError(
-        f"{cause}, and nothing was recognised as their annotations: {', '.join(others[:3])}{more}",
-        "A table needs a column of file names with their endings, relative to the table; a COCO file can be given as "
-        "the path. Without annotations, put the images into one folder for each class.",
+def check_no_pairs(root: Path, layout: FolderLayout, images: Sequence[File]) -> None:
+    """Refuse two folders of images of the same names that are named like input and output. Raises DataError."""
+    stems: dict[str, set[str]] = {}
+    for image in images:
+        folder, _, name = image.path.rpartition("/")
+        stems.setdefault(layout.places[folder][1], set()).add(os.path.splitext(name)[0])
+    if (
+        len(stems) == 2
+        and {name.lower() for name in stems} in _PAIRS
+        and len({frozenset(s) for s in stems.values()}) == 1
+    ):
+        first, second = stems
+        raise DataError(
+            f"{root}: {first}/ and {second}/ hold images of the same names: they look like pairs, not like classes",
+            f"For masks or maps, name the folders images/ and masks/ (or depth/, ...); {AS_CLASSES}.",
+        )
+
+
+def documentation_images(root: Path, listing: Listing, images: Sequence[File]) -> list[File]:
+    """The images in folders of documentation, if the root is that of a repository of code.
+
+    Raises:
+        DataError: all images are in such folders.
+    """
+    names = {file.path.lower() for file in listing.files if "/" not in file.path}
+    if not names & _OF_CODE and not (root / ".git").exists():
+        return []
+    of_documentation = [image for image in images if _DOCUMENTATION & set(image.path.lower().split("/")[:-1])]
+    if of_documentation and len(of_documentation) == len(images):
+        raise DataError(
+            f"{root} is a repository whose {len(images)} images are images of documentation ({images[0].path} ...)",
+            f"Give the folder of the data; {AS_CLASSES}.",
+        )
+    return of_documentation
+
+
+def documentation_finding(paths: Sequence[str]) -> Finding:
+    """The warning that images of documentation are left out."""
+    return Finding(
+        kind="stray",
+        message=f"{len(paths)} images are left out as images of documentation: {paths[0]}",
+        remedy=f"Give the folder of the data, not that of the repository; {AS_CLASSES}.",
+        where=tuple(paths),
+        count=len(paths),
     )
 
 
+def only_class_error(root: Path, name: str, listing: Listing, images: int) -> DataError:
+    """The error that all images have one class, with the files beside them that may hold the others."""
+    cause = f"{root} has only one class ({name}): all {images} images lie in one folder"
+    return _with_annotations(root, cause, listing, "Add a folder for a second class.")
+
+
 def outside_error(root: Path, images: Sequence[str], listing: Listing) -> DataError:
-    """The error that no image lies in a class folder, with the tables that may hold the classes."""
+    """The error that no image lies in a class folder, with the files that may hold the classes."""
     cause = f"{root} has {len(images)} images outside class folders ({images[0]} ...)"
-    tables = _files_of(listing, _TABLES)
-    if not tables:
-        return DataError(cause, "Put them into one folder for each class, or give a table of file names and classes.")
+    remedy = "Put them into one folder for each class, or give a table of file names and classes."
+    heads = [re.split(r"[\W\d_]", image.rpartition("/")[2])[0] for image in images]
+    named = [head for head in heads if head]
+    if 1 < len(set(named)) <= 50 and max(4 * len(set(named)), len(images) / 2) <= len(named):
+        heads = sorted(set(named))
+        remedy = f"If their names begin with the class ({', '.join(heads[:3])}), move them into folders of it."
+    return _with_annotations(root, cause, listing, remedy)
+
+
+def _with_annotations(root: Path, cause: str, listing: Listing, remedy: str) -> DataError:
+    """The error with the files that may be annotations of the images: a table of their names is the remedy."""
+    others = _files_of(listing, (*_TABLES, ".txt", ".json", ".xml", ".yaml"))
+    if not others:
+        return DataError(cause, remedy)
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    cause = f"{cause}, and nothing was recognised as their annotations: {', '.join(others[:3])}{more}"
+    tables = [path for path in others[:_MAX_READ] if lists_images_of(root / path)]
+    if tables:  # training data first
+        chosen = min(tables, key=lambda path: (any(word in path.lower() for word in _NO_TRAINING), tables.index(path)))
+        return DataError(cause, f"{chosen} lists images: give it as the path, {root / chosen}")
     return DataError(
-        f"{cause}, and {', '.join(tables[:3])} beside them",
-        f"Give the table of file names and classes as the path, as {root / tables[0]}, or put the images into one "
-        "folder for each class.",
+        cause,
+        "A table needs a column of file names, relative to the table; annotations of objects are read as COCO, Pascal "
+        "VOC, YOLO or LabelMe: export them so. Without annotations, put the images into one folder for each class.",
     )
 
 

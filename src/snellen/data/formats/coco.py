@@ -227,7 +227,9 @@ def _image_folder(root: Path, entry: AnnotationFile, file: CocoFile, exists: Cal
     parents += [""] if parents[0] else []
     suffix = re.sub(rf"^{re.escape(entry.kind)}[_.-]*", "", entry.path.stem, flags=re.IGNORECASE)
     split = [name for name, place in SPLIT_NAMES.items() if place == entry.split]
-    inner = ["", *(f"{name}/" for name in dict.fromkeys([suffix, *split, entry.path.stem]) if name)]
+    # CVAT: images/default/ of instances_default.json
+    subsets = [name for name in sorted(_names(root / "images")) if entry.path.stem.lower().endswith(f"_{name.lower()}")]
+    inner = ["", *(f"{name}/" for name in dict.fromkeys([suffix, *subsets, *split, entry.path.stem]) if name)]
     bases = [f"{parent}{middle}{name}" for parent in parents for middle in ("", "images/", "data/") for name in inner]
     tried_names = file.names[:: max(1, len(file.names) // _MAX_TRIED)]
     return max(dict.fromkeys(bases), key=lambda base: sum(exists(base + name) for name in tried_names))

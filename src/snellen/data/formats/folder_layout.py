@@ -1,11 +1,13 @@
 """Layout of an image folder: which parts of a path are the split and the class.
 
-Splits stand above the classes (`train/cat`, `training_set/cat`, `seg_train/cat`) or below them (`cat/train`).
-Folders above all splits are not seen here: `open_dataset` descends through single folders first.
+Splits stand above the classes (`train/cat`, `training_set/cat`, `seg_train/cat`) or below them (`cat/train`). No part
+of a class are folders above all others (`archive/train`), a last folder named for images (`cat/images`), and a last
+folder of a date (`Rome/2023 summer`).
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection
 from pathlib import Path
@@ -13,19 +15,25 @@ from typing import NamedTuple
 
 from snellen.core.errors import DataError
 from snellen.data.formats.file_names import split_and_rest, split_index
+from snellen.data.formats.match_by_name import IMAGE_FOLDERS
 
 AS_CLASSES = "--data-format folder reads every folder as a class"
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_DATE = re.compile(
+    rf"(?:19|20)\d\d(?:\D.*|[01]\d(?:[0-3]\d)?)?|(?:.*\W)?(?:{_MONTHS})\w*\W+(?:19|20)\d\d", re.IGNORECASE
+)
 
 
 class FolderLayout(NamedTuple):
     """The split (0 without splits) and class ("" outside class folders) of each folder, and the split folders' names.
 
-    below: whether the splits stand below the classes.
+    below: whether the splits stand below the classes. note: the folders that are no part of a class.
     """
 
     places: dict[str, tuple[int, str]]
     splits: tuple[str, ...] = ()
     below: bool = False
+    note: str = ""
 
 
 def folder_layout(root: Path, folders: Collection[str], literal: bool) -> FolderLayout:
@@ -38,23 +46,57 @@ def folder_layout(root: Path, folders: Collection[str], literal: bool) -> Folder
         DataError: split folders beside other folders, several for one split, or no training folder.
     """
     parts = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
+    parts, prefix = (parts, "") if literal else _without_prefix(parts)
+    note = f"; read from {prefix}" if prefix else ""
     splits = _splits_above(root, {path[0] for path in parts.values() if path}, literal)
     if splits:
-        classes = {folder: path[1:] for folder, path in parts.items()}
         split_of = {folder: path[0] if path else "" for folder, path in parts.items()}
-        classes = _without_repeated_folder(classes, split_of)
+        classes = _without_repeated_folder({folder: path[1:] for folder, path in parts.items()}, split_of)
+        classes, dropped = (classes, "") if literal else _without_last_folder(classes)
         places = {folder: (splits.get(split_of[folder], 0), _class(path)) for folder, path in classes.items()}
-        return FolderLayout(places, tuple(sorted(splits, key=lambda name: (splits[name], name))))
+        return FolderLayout(places, tuple(sorted(splits, key=lambda name: (splits[name], name))), note=note + dropped)
     position = _position_below(root, parts, literal)
     if position is None:
-        return FolderLayout({folder: (0, _class(path)) for folder, path in parts.items()})
+        parts, dropped = (parts, "") if literal else _without_last_folder(parts)
+        return FolderLayout({folder: (0, _class(path)) for folder, path in parts.items()}, note=note + dropped)
     places = {
         folder: (split_index(path[position]) or 0, _class(path[:position] + path[position + 1 :]))
         for folder, path in parts.items()
         if path
     }
     names = sorted({path[position] for path in parts.values() if path}, key=lambda name: (split_index(name), name))
-    return FolderLayout({**dict.fromkeys(folders, (0, "")), **places}, tuple(names), True)
+    return FolderLayout({**dict.fromkeys(folders, (0, "")), **places}, tuple(names), True, note)
+
+
+def _without_prefix(parts: dict[str, tuple[str, ...]]) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The paths without the folders above all of them, and these; a split and the folder of a class stay."""
+    prefix = ""
+    paths = {path for path in parts.values() if path}
+    while paths and min(map(len, paths)) > 1 and len({path[0] for path in paths}) == 1:
+        first = next(iter(paths))[0]
+        if split_index(first) is not None:
+            break
+        prefix += f"{first}/"
+        parts = {folder: path[1:] for folder, path in parts.items()}
+        paths = {path[1:] for path in paths}
+    return parts, prefix
+
+
+def _without_last_folder(parts: dict[str, tuple[str, ...]]) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The paths without a last folder that is named for images, or for a date, in all of them; and a note of it."""
+    paths = sorted(path for path in parts.values() if path)
+    last = {path[-1] for path in paths}
+    nested = [path for path in paths if len(path) > 1]
+    if nested and len(last) == 1 and next(iter(last)).lower() in IMAGE_FOLDERS:
+        return {folder: path[:-1] for folder, path in parts.items()}, ""
+    dated = [path for path in nested if _DATE.fullmatch(path[-1])]
+    outer = {path[:-1] for path in dated}
+    if not dated or len(outer) < 2 or any(path not in outer and path not in dated for path in paths):
+        return parts, ""
+    shown = ", ".join(sorted({path[-1] for path in dated})[:3])
+    note = f"; the folders of dates below them ({shown}) are no classes, --data-format folder makes them such"
+    dropped = set(dated)
+    return {folder: path[:-1] if path in dropped else path for folder, path in parts.items()}, note
 
 
 def _class(path: tuple[str, ...]) -> str:

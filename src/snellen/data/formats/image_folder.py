@@ -8,7 +8,6 @@ reason and remedy.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from snellen.core.errors import DataError, UsageError
+from snellen.core.errors import DataError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -28,13 +27,16 @@ from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.class_folder_checks import (
     check_no_annotations,
     check_no_masks,
+    check_no_pairs,
+    documentation_finding,
+    documentation_images,
     doubtful_class_findings,
     only_class_error,
     outside_error,
 )
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
-from snellen.data.formats.name_pattern import NamePattern
+from snellen.data.formats.groups import image_groups
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
@@ -103,12 +105,16 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"Images end in {', '.join(sorted(SUFFIXES))}: one folder for each class.",
         )
     literal = options.format is not None
-    parents = [file.path.rpartition("/")[0] for file in sorted_files.images]
+    documentation: list[File] = []
     if not literal:
+        documentation = documentation_images(path, listing, sorted_files.images)
+        sorted_files = sorted_files._replace(images=[f for f in sorted_files.images if f not in documentation])
         check_no_annotations(path, listing, sorted_files.images)
+    parents = [file.path.rpartition("/")[0] for file in sorted_files.images]
     layout = folder_layout(path, set(parents), literal)
     if not literal:
         check_no_masks(path, layout, sorted_files.images)
+        check_no_pairs(path, layout, sorted_files.images)
     splits = layout.splits
     all_places = [layout.places[folder] for folder in parents]
     files = [file for file, place in zip(sorted_files.images, all_places, strict=True) if place[1]]
@@ -127,10 +133,11 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         *doubtful_class_findings(names, len(files)),
     ]
     findings += [no_class_finding(unclassified)] if unclassified else []
+    findings += [documentation_finding([file.path for file in documentation])] if documentation else []
     place = {name: k for k, name in enumerate(names)}
     source, file_of_sample = open_pages(path, files, options.pages)
     given = np.array([split for split, _ in places], np.int64)[file_of_sample]
-    groups = group_ids([file.path for file in source.files], options.group) if options.group else source.stack_ids()
+    groups = image_groups(source, options.group) if options.group else source.stack_ids()
     return RawDataset(
         source=source,
         inputs={"image": source.input()},
@@ -143,24 +150,28 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         files={
             "found": len(listing.files) + len(listing.skipped),
             "used": len(files),
-            "set aside": len(sorted_files.skipped) + len(unclassified),
+            "set aside": len(sorted_files.skipped) + len(unclassified) + len(documentation),
             "no data": sorted_files.no_data,
         },
-        skipped=(*sorted_files.skipped, *(Skipped(p, _UNCLASSIFIED, _UNCLASSIFIED_REMEDY) for p in unclassified)),
+        skipped=(
+            *sorted_files.skipped,
+            *(Skipped(p, _UNCLASSIFIED, _UNCLASSIFIED_REMEDY) for p in unclassified),
+            *(Skipped(file.path, "is an image of documentation", "Move it, if it is data.") for file in documentation),
+        ),
     )
 
 
-_EXAMPLE = "Write for example '{slide}_*'."
 _UNCLASSIFIED, _UNCLASSIFIED_REMEDY = (
     "lies outside the class folders",
-    "Move it into the folder of its class, or out of the data.",
+    "Move each into the folder of its class, or out of the data.",
 )
 
 
 def no_class_finding(paths: list[str]) -> Finding:
     return Finding(
         kind="no-class",
-        message=f"{len(paths)} images lie outside the class folders",
+        message=f"{len(paths)} images lie outside the class folders: {', '.join(paths[:3])}"
+        + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""),
         remedy=_UNCLASSIFIED_REMEDY,
         severity="error",
         where=tuple(paths),
@@ -222,32 +233,6 @@ def _hides_images(entry: Skipped) -> bool:
     )
 
 
-def group_ids(paths: list[str], pattern: str) -> np.ndarray:
-    """(N,) int64 group ids: images whose names agree in every `{field}` of the pattern are one group.
-
-    In "{slide}_*" a field matches as little as possible, "*" anything, "?" one character. The pattern is matched with
-    the file name, or with the whole path if the pattern has a "/".
-    Raises:
-        UsageError: a pattern without a field. DataError: names that do not match.
-    """
-    if not re.search(r"\{\w+\}", pattern):
-        raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
-    try:
-        compiled = NamePattern(pattern)
-    except re.error as error:
-        raise UsageError(f"--group {pattern!r} is not a valid pattern: {error}", _EXAMPLE) from error
-    matches = [compiled.match(p if "/" in pattern else p.rpartition("/")[2]) for p in paths]
-    unmatched = [path for path, match in zip(paths, matches, strict=True) if match is None]
-    if unmatched:
-        first = ", ".join(name or "(an empty name)" for name in unmatched[:3])
-        raise DataError(
-            f"{len(unmatched)} of {len(paths)} names do not match --group {pattern!r}: {first}",
-            "Fix the pattern or the names.",
-        )
-    ids: dict[tuple[str, ...], int] = {}
-    return np.array([ids.setdefault(match, len(ids)) for match in matches if match is not None], np.int64)
-
-
 def _counted(files: int, pages: int) -> str:
     return f"{files:,} images" if pages == files else f"{pages:,} pages of {files:,} images"
 
@@ -255,7 +240,7 @@ def _counted(files: int, pages: int) -> str:
 def _recognised_as(counted: str, classes: int, layout: FolderLayout) -> str:
     given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
     below = ", which are folders below the classes" if layout.below else ""
-    return f"an image folder: {counted} in {classes} classes{given}{below}, one folder for each class"
+    return f"an image folder: {counted} in {classes} classes{given}{below}, one folder for each class{layout.note}"
 
 
 FORMAT = Format("folder", recognises, open_raw, any_depth=True)

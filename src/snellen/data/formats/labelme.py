@@ -199,4 +199,4 @@ def _table(
     )
 
 
-FORMAT = Format("labelme", recognises, open_raw)
+FORMAT = Format("labelme", recognises, open_raw, any_depth=True)

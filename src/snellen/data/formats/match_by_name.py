@@ -202,7 +202,7 @@ def _role_of_folder(path: str, flow: bool, folders: set[str]) -> tuple[str | Non
     key_parts: list[str] = []
     parts = path.split("/") if path else []
     for position, folder in enumerate(parts):
-        word = folder.lower()
+        word = re.sub(r"[_-](?:png|jpe?g|tiff?|bmp)s?$", "", folder.lower())  # annot_png
         base = next((word.removesuffix(end) for end in _MASK_FOLDER_SUFFIXES if word.endswith(end)), "")
         if role is None and word in IMAGE_FOLDERS:
             role = "image"
@@ -240,14 +240,27 @@ def _join(matched: MatchedFiles, loose: dict[Key, File]) -> None:
         }
         in_images = matched.images  # of folders named for images: loose images are no partners by number
         if in_images and role != "flow" and not any(key in in_images or key in loose for key in matched.maps[role]):
-            by_number = _matches_by_number(matched.maps[role], in_images)
-            matched.by_number = matched.by_number or bool(by_number)
-            matched.maps[role] = {by_number.get(key, key): file for key, file in matched.maps[role].items()}
+            matches = _matches_by_stem(matched.maps[role], in_images)
+            if not matches:
+                matches = _matches_by_number(matched.maps[role], in_images)
+                matched.by_number = matched.by_number or bool(matches)
+            matched.maps[role] = {matches.get(key, key): file for key, file in matched.maps[role].items()}
         matched.images.update({key: loose.pop(key) for key in matched.maps[role] if key in loose})
     if "flow" in matched.maps:  # its images are frames, which maps are not named after
         matched.images.update(loose)
     else:
         matched.strays = list(loose.values())
+
+
+def _matches_by_stem(maps: dict[Key, File], images: dict[Key, File]) -> dict[Key, Key]:
+    """Map key -> image key by their stems where the folders differ, as images/a.jpg and annotations/trimaps/a.png.
+
+    None if a stem is not unique, or a map has no image.
+    """
+    by_stem = {key[-1]: key for key in images}
+    matches = {key: by_stem[key[-1]] for key in maps if key[-1] in by_stem}
+    unique = len(by_stem) == len(images) and len(matches) == len(maps) == len(set(matches.values()))
+    return matches if unique else {}
 
 
 def _matches_by_number(maps: dict[Key, File], images: dict[Key, File]) -> dict[Key, Key]:

@@ -21,7 +21,7 @@ from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_index import Listing
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.file_names import SPLIT_NAMES, is_image_name, is_sidecar, is_system_name
-from snellen.data.formats.image_folder import group_ids
+from snellen.data.formats.groups import image_groups
 from snellen.data.formats.object_table import ObjectTable
 from snellen.data.source import Skipped
 
@@ -64,7 +64,6 @@ def to_raw_dataset(source: ImageFiles, table: ObjectTable, info: ObjectDatasetIn
         split_names = ", ".join(sorted({SPLITS[index] for index in info.given_splits.tolist()}))
         raise DataError(f"{source.root} has {split_names} but no train split", "Add a train split.")
     result = check_objects(table, source, info.target.names, info.given_splits)
-    paths = [source.name(k) for k in range(len(source))]
     return RawDataset(
         source=source,
         inputs={"image": source.input()},
@@ -72,7 +71,7 @@ def to_raw_dataset(source: ImageFiles, table: ObjectTable, info: ObjectDatasetIn
         truth=None,
         annotations=result.annotations,
         given_splits=info.given_splits,
-        groups=group_ids(paths, options.group) if options.group else None,
+        groups=image_groups(source, options.group) if options.group else None,
         recognised_as=_recognised_as(source, table, info),
         findings=(*info.findings, *result.findings),
         bad_sample_findings=tuple(result.bad_sample_findings),

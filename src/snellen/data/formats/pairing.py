@@ -24,7 +24,7 @@ from snellen.data.decode.image_files import ImageFiles, map_threads, open_images
 from snellen.data.file_index import File, FileIndex, LinkCheck, to_bytes
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.file_names import split_index
-from snellen.data.formats.image_folder import group_ids
+from snellen.data.formats.groups import image_groups
 from snellen.data.formats.match_by_name import Key, MatchedFiles
 from snellen.data.source import BadSamples, Skipped
 
@@ -96,7 +96,7 @@ class PairedImages(Generic[H]):
             frames = [second_frames[key] for key in self.keys]
             self.source = FramePairs(first, open_images(root, frames, options.pages))
             self.used = len({file.path for file in [*first.files, *frames]})
-        self.groups = group_ids([file.path for file in first.files], options.group) if options.group else None
+        self.groups = image_groups(first, options.group) if options.group else None
         if isinstance(self.source, FramePairs) and self.groups is None and self.given_splits is None:
             self.groups = self.source.video_groups()
         self.map_infos: list[H | None] = [None] * len(self.keys)

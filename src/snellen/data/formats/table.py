@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.input_files import open_regular
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.groups import is_image_group
+from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.number_text import looks_like_finding, number_text_finding
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
@@ -29,7 +29,7 @@ from snellen.data.formats.table_columns import (
     fit_column,
     parse_cells,
 )
-from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs, lists_images
+from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
@@ -45,7 +45,8 @@ def recognises(path: Path) -> bool:
 def _table_in(path: Path) -> Path | None:
     """The table at a path: the file, or the only table of a folder that lists the images there or holds no others."""
     if path.is_file():
-        return path if path.suffix.lower() in SUFFIXES else None
+        is_list = path.suffix.lower() == ".txt" and lists_images_of(path)
+        return path if path.suffix.lower() in SUFFIXES or is_list else None
     if not path.is_dir():
         return None
     try:
@@ -55,12 +56,9 @@ def _table_in(path: Path) -> Path | None:
             return None
         if not any(is_image_name(entry.name) or entry.is_dir() for entry in entries):
             return tables[0]
-        with io.TextIOWrapper(open_regular(tables[0]), "utf-8-sig", errors="replace") as file:
-            start = [file.readline(1 << 14) for _ in range(20)]
     except OSError:
         return None
-    cells = "".join(start).replace('"', ",").replace(";", ",").replace("\t", ",").replace("\n", ",").split(",")
-    return tables[0] if lists_images(path, [cell.strip() for cell in cells]) else None
+    return tables[0] if lists_images_of(tables[0]) else None
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -78,7 +76,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     split_indices = _splits(table, split) if split is not None else None
     reserved = [split] if split is not None and split_indices is not None else []
     groups = None
-    if options.group is not None and "{" not in options.group:
+    if options.group is not None and not is_image_group(options.group, table.names):
         groups = _groups(table, options.group)
         reserved.append(options.group)
     image_names = image_column(file.parent, table, [name for name in table.names if name not in reserved])
@@ -100,7 +98,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         inputs = image_inputs(path, file, table, image_names, rest, options)
     elif options.group is not None and groups is None:
         raise UsageError(
-            f"--group {options.group!r} is a pattern of file names, and the table lists no images",
+            f"--group {options.group!r} refers to image files, and the table lists no images",
             f"Name a column: {', '.join(table.names[:8])}.",
         )
     else:

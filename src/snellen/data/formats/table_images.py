@@ -16,7 +16,7 @@ from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.file_index import LinkCheck
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.object_datasets import list_names
+from snellen.data.formats.image_lists import endings_of, is_outside, prefixes
 from snellen.data.formats.table_columns import TableProblems, parse_cells
 from snellen.data.formats.table_text import TableText, is_image_name
 from snellen.data.source import Skipped, Source
@@ -32,8 +32,7 @@ _BOX_COLUMNS = (
     ("xcenter", "ycenter", "width", "height"),
 )
 _OBJECT_COLUMNS = frozenset({"bbox", "box", "boundingbox", "encodedpixels", "segmentation", "polygon", "rle"})
-_TRIED, _MAX_NAMES, _MAX_FOLDERS = 200, 200, 20  # cells, names of a folder and folders that are looked at
-_MIN_HITS = 3  # names without endings that make a table one of images
+_TRIED = 200  # cells that are looked at
 _NOT_LISTED = "is not listed in the table"
 
 
@@ -82,13 +81,13 @@ def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageCol
     is_inside = LinkCheck(root)
     for name in names if named is None else [named]:
         cells = [cell.replace("\\", "/") for cell in table.column(name)[:_TRIED]]
-        tried = [cell for cell in cells if cell and not _is_outside(PurePosixPath(cell))]
+        tried = [cell for cell in cells if cell and not is_outside(PurePosixPath(cell))]
         if named is None and 2 * len(set(tried)) <= len(cells):  # names of images seldom repeat
             continue
-        endings = [""] if named is not None else _endings(root)
+        endings = [""] if named is not None else endings_of(root)
         places = [
             (prefix, ending)
-            for prefix in (_prefixes(root) if endings else [])
+            for prefix in (prefixes(root) if endings else [])
             for ending in endings
             if 2 * sum(is_inside.is_file(f"{prefix}{cell}{ending}") for cell in tried) > len(tried)
         ]
@@ -104,38 +103,8 @@ def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageCol
     return None
 
 
-def lists_images(root: Path, cells: Sequence[str]) -> bool:
-    """Whether cells of a table in a folder name images there or in a subfolder, at least three if without endings.
-
-    Only in one subfolder: class folders may hold images of equal names, and a table of numbers beside them.
-    """
-    inside = [cell for cell in dict.fromkeys(cells) if cell and not _is_outside(PurePosixPath(cell.replace("\\", "/")))]
-    is_inside = LinkCheck(root)
-    named = [cell for cell in inside if is_image_name(cell)]
-    if named:
-        return any(is_inside.is_file(f"{prefix}{cell}") for prefix in _prefixes(root) for cell in named)
-    endings = _endings(root)
-    hits = {
-        prefix: sum(any(is_inside.is_file(f"{prefix}{cell}{ending}") for ending in endings) for cell in inside)
-        for prefix in _prefixes(root)
-    }
-    return max(hits.values()) >= _MIN_HITS and sum(count > 0 for count in hits.values()) == 1
-
-
 def _are_image_names(cells: Sequence[str]) -> bool:
     return 2 * sum(map(is_image_name, cells)) > len(cells)
-
-
-def _prefixes(root: Path) -> list[str]:
-    """The folder of the table and its subfolders, as prefixes of file names."""
-    folders = sorted(name for name in list_names(root)[:_MAX_NAMES] if (root / name).is_dir())
-    return ["", *(f"{name}/" for name in folders[:_MAX_FOLDERS])]
-
-
-def _endings(root: Path) -> list[str]:
-    """The endings of the images in the folder of the table and its subfolders."""
-    names = (name for prefix in _prefixes(root) for name in list_names(root / prefix)[:_MAX_NAMES])
-    return sorted({name[name.rindex(".") :] for name in names if is_image_name(name)})
 
 
 def check_no_boxes(table: TableText, image_column: str) -> None:
@@ -168,12 +137,12 @@ def image_inputs(
         DataError: names outside the folder, or, without --quarantine, missing files.
     """
     from snellen.data.decode.image_files import open_pages, stat_files
-    from snellen.data.formats.image_folder import group_ids
+    from snellen.data.formats.groups import image_groups, is_image_group
 
     root, name = file.parent, column.name
     cells = [column.path(cell.replace("\\", "/")) for cell in table.column(name)]
     problems = TableProblems(table)
-    outside = [k for k, cell in enumerate(cells) if _is_outside(PurePosixPath(cell))]
+    outside = [k for k, cell in enumerate(cells) if is_outside(PurePosixPath(cell))]
     if outside:
         problems.cells(name, outside, "{} lies outside the folder of the table", "Put the images into it.")
     exists, is_inside = dict[str, bool](), LinkCheck(root)
@@ -187,8 +156,8 @@ def image_inputs(
         )
     problems.finish()
     source, rows = open_pages(root, stat_files(root, cells), options.pages)
-    pattern = options.group if options.group is not None and "{" in options.group else None
-    groups = source.stack_ids() if pattern is None else group_ids([file.path for file in source.files], pattern)
+    by_file = options.group if is_image_group(options.group, table.names) else None
+    groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
     skipped, no_data = _unlisted_files(root, file, set(exists)) if path.is_dir() else ((), 0)
     used = 1 + len(exists)
     place = f", as {column.prefix}NAME{column.ending}" if column.prefix or column.ending else ""
@@ -209,10 +178,6 @@ def image_inputs(
         groups=groups,
         rows=rows,
     )
-
-
-def _is_outside(name: PurePosixPath) -> bool:
-    return name.is_absolute() or ".." in name.parts
 
 
 def _unlisted_files(root: Path, file: Path, listed: set[str]) -> tuple[tuple[Skipped, ...], int]:

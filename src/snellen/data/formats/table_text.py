@@ -130,6 +130,8 @@ def _text(path: Path) -> str:
 
 def _parse_csv(where: str, text: str, names: Sequence[str]) -> TableText:
     delimiter = sniff_delimiter(text)
+    if delimiter == " ":
+        text = "\n".join(line.strip() for line in text.splitlines())
     rows: list[list[str]] = []
     lines: list[int] = []
     # Strict: otherwise an unclosed quote would take in the rest of the table.
@@ -214,7 +216,13 @@ def sniff_delimiter(text: str) -> str:
         score = (common > 1 and len(set(widths)) == 1, common, delimiter)
         if score[:2] > best_score[:2]:
             best_score = score
-    return best_score[2]
+    return best_score[2] if best_score[1] > 1 or not _lists_images_by_spaces(start) else " "
+
+
+def _lists_images_by_spaces(text: str) -> bool:
+    """Whether every line is an image name and equally many other words, as in lists of files and labels."""
+    rows = [line.split() for line in text.splitlines()[:_SNIFF_ROWS] if line.strip()]
+    return len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and all(is_image_name(row[0]) for row in rows)
 
 
 def is_number(cell: str) -> bool:

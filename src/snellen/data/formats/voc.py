@@ -207,4 +207,4 @@ def _table(
     return table, names
 
 
-FORMAT = Format("voc", recognises, open_raw)
+FORMAT = Format("voc", recognises, open_raw, any_depth=True)

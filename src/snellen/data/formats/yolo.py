@@ -352,4 +352,4 @@ def _repeated_splits(config: YoloConfig) -> list[Finding]:
     ]
 
 
-FORMAT = Format("yolo", recognises, open_raw)
+FORMAT = Format("yolo", recognises, open_raw, any_depth=True)

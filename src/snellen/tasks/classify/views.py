@@ -14,6 +14,7 @@ from snellen.metrics.intervals import wilson_interval
 from snellen.nn.layers import robust_range
 
 MAX_WORST = 24
+_LARGEST_MARGIN = "the largest score margin over the true class"
 MAX_MATRIX_CLASSES = 40  # with more classes only the most confused are shown
 
 
@@ -32,15 +33,23 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
 
 
 def worst(predictions: Predictions, count: int = MAX_WORST) -> Tensor:
-    """Rows of the wrong predictions with the largest score margin over the true class, worst first."""
-    scores, truth = predictions["scores"], predictions["truth"]
+    """Rows of the wrong predictions, the highest predicted probability first, then in the order of the samples.
+
+    Of several labels, the probability is that of the wrong label whose prediction is the most confident. Scores that
+    are no probabilities are ordered by their margin over the true class.
+    """
+    scores, truth = predictions["scores"].double(), predictions["truth"]
     if truth.ndim == 2:
-        losses = torch.nn.functional.binary_cross_entropy_with_logits(scores, truth, reduction="none").sum(1)
-        is_wrong = ((scores > 0) != (truth > 0.5)).any(1)
+        confidence = torch.where((scores > 0) != (truth > 0.5), scores.abs(), -torch.inf).max(1).values
+        is_wrong = confidence > -torch.inf
     else:
-        losses = scores.max(1).values - scores.gather(1, truth[:, None])[:, 0]
-        is_wrong = scores.argmax(1) != truth
-    order = torch.argsort(torch.where(is_wrong, losses, -torch.inf), descending=True)[:count]
+        predicted = scores.argmax(1, keepdim=True)
+        is_wrong = predicted[:, 0] != truth
+        others = scores.scatter(1, predicted, -torch.inf)
+        confidence = scores.max(1).values - others.logsumexp(1)  # log-odds: probabilities near 1 would be equal
+        if not bool(predictions["probabilistic"]):
+            confidence = scores.max(1).values - scores.gather(1, truth[:, None])[:, 0]
+    order = torch.argsort(torch.where(is_wrong, confidence, -torch.inf), descending=True, stable=True)[:count]
     return order[is_wrong[order]]
 
 
@@ -126,7 +135,8 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
             f"{names[true]} predicted as {names[predicted]}"
             + (f" (probability {100 * confidence:.0f} %)" if confidence is not None else "")
         )
-    return [_with_inputs("Worst errors", data, ids, captions)]
+    order = "the highest predicted probability" if bool(predictions["probabilistic"]) else _LARGEST_MARGIN
+    return [_with_inputs("Worst errors", data, ids, captions, order)]
 
 
 def _worst_labels(predictions: Predictions, data: Dataset[Labelled], target: Labels) -> list[View]:
@@ -143,10 +153,11 @@ def _worst_labels(predictions: Predictions, data: Dataset[Labelled], target: Lab
                 )
             )
         )
-    return [_with_inputs("Worst errors", data, predictions["ids"][rows], captions)] if len(rows) else []
+    order = "the most confident wrong label"
+    return [_with_inputs("Worst errors", data, predictions["ids"][rows], captions, order)] if len(rows) else []
 
 
-def _with_inputs(title: str, data: Dataset[Labelled], ids: Tensor, captions: list[str]) -> View:
+def _with_inputs(title: str, data: Dataset[Labelled], ids: Tensor, captions: list[str], order: str) -> View:
     """Image grid where the inputs are images, else a table of sample names."""
     names = [data.name(i) for i in ids.tolist()]
     if data.spec.modality != "image":
@@ -156,9 +167,7 @@ def _with_inputs(title: str, data: Dataset[Labelled], ids: Tensor, captions: lis
         x = data.image(i)
         low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
         items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{name}", good=False))
-    return ImageGrid(
-        title=title, items=items, caption="The wrong predictions with the largest score margin over the true class."
-    )
+    return ImageGrid(title=title, items=items, caption=f"The wrong predictions, {order} first.")
 
 
 def _labels(predictions: Predictions, target: Labels) -> Table:

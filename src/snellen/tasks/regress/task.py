@@ -92,6 +92,11 @@ def errors(predictions: Predictions, spec: Spec) -> Tensor:
     return ((predictions["said"] - predictions["truth"]).abs() / scale).mean(1)
 
 
+def worst(predictions: Predictions, spec: Spec, count: int) -> Tensor:
+    """Rows of the largest absolute errors, largest first, then in the order of the samples."""
+    return torch.argsort(errors(predictions, spec), descending=True, stable=True)[:count]
+
+
 def predict_batch(model: Regressor, x: Tensor, spec: Spec) -> list[PredictionDict]:
     """Predict a batch of raw inputs: {target: number}."""
     assert isinstance(spec.target, Numbers)
@@ -137,11 +142,8 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
                 caption="On the diagonal the prediction is exact.",
             )
         )
-    errors = (predictions["said"] - predictions["truth"]).abs()
-    scale = predictions["truth"].std(0, correction=0).clamp(min=1e-12)
-    order = torch.argsort((errors / scale).sum(1), descending=True)[:12]
     rows: list[list[Any]] = []
-    for row in order.tolist():
+    for row in worst(predictions, spec, 12).tolist():
         cells: list[Any] = [data.name(int(predictions["ids"][row]))]
         for k in range(len(spec.target.names)):
             cells += [float(predictions["truth"][row, k]), float(predictions["said"][row, k])]
@@ -181,7 +183,7 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     predict_batch=predict_batch,
     errors=errors,
     resampled_headline=resampled_headline,
-    worst_samples=lambda predictions, spec, count: torch.argsort(errors(predictions, spec), descending=True)[:count],
+    worst_samples=worst,
     truth=truth,
     views=views,
     export=export,

@@ -1,0 +1,202 @@
+"""Groups of samples: their sizes, and suggestions of groups where images are numbered in series or taken in bursts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from snellen.core.errors import DataError, UsageError
+from snellen.core.spec import Classes
+from snellen.core.views import Finding
+from snellen.data.dataset import SPLITS, RawDataset
+from snellen.data.decode.capture import capture_times
+from snellen.data.decode.image_files import ImageFiles
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.groups import EXIF, burst_ids, group_ids
+
+_MIN_GROUPS = 3  # in every class that has as many images: fewer cannot be divided into three splits
+_MIN_MEAN_SIZE = 3  # images of a series
+_MIN_IN_SERIES = 0.8  # fraction of images in series of several images
+_MIN_IN_BURSTS = 0.2  # fraction of images in bursts of several images
+_MAX_GAP = 100  # mean step between the numbers of a series; larger numbers are times or identifiers
+_SEPARATORS = ("_", "-", " ", ".")
+_NUMBER = re.compile(r"[A-Za-z]{0,8}\(?(\d+)\)?")  # 03, f003, frame12, (3)
+_FIELD_NAMES = "abcdefghijklmnop"
+
+
+def group_findings(raw: RawDataset, options: OpenOptions) -> list[Finding]:
+    """The number and sizes of the groups of `--group`, or a suggestion of groups.
+
+    Raises:
+        UsageError: `--group` for data without file names or columns.
+        DataError: groups too few for the splits, as a group stays in one split.
+    """
+    if options.group is not None:
+        return [_sizes(raw, options.group, options.folds)]
+    has_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())
+    if raw.same_samples or raw.groups is not None or has_splits or not isinstance(raw.source, ImageFiles):
+        return []
+    paths = [file.path for file in raw.source.files]
+    labels = raw.truth.numpy() if isinstance(raw.target, Classes) and raw.truth is not None else None
+    series = _series(paths, labels)
+    if series is not None:
+        pattern, ids = series
+        return [
+            _suggestion(
+                f"The file names number {_counted(ids, 'series')}, for example {_example(paths, ids)}: images of one "
+                "series may be alike and be in several splits",
+                f"If they are, keep each series in one split: --group {shlex.quote(pattern)}",
+                ids,
+            )
+        ]
+    ids = burst_ids(capture_times(raw.source))
+    in_bursts = np.bincount(ids)[ids] > 1
+    if in_bursts.mean() < _MIN_IN_BURSTS or len(np.unique(ids)) < _MIN_GROUPS:
+        return []
+    return [
+        _suggestion(
+            f"{in_bursts.sum():,} of {len(ids):,} images were taken within seconds of another by the same camera "
+            f"({_counted(ids, 'bursts')} by their EXIF times): images of one burst may be alike and be in several "
+            "splits",
+            f"Keep each burst in one split: --group {EXIF}",
+            ids,
+        )
+    ]
+
+
+def _sizes(raw: RawDataset, group: str, folds: int | None) -> Finding:
+    if raw.groups is None:
+        raise UsageError(f"--group does not apply: this is {raw.recognised_as}", "Omit --group.")
+    ids = np.unique(raw.groups, return_inverse=True)[1]
+    count = int(ids.max()) + 1
+    if raw.given_splits is None:
+        needed = max(folds or 0, len(SPLITS))
+    else:  # the splits that are not given are taken from the training split
+        ids_of_train = np.unique(raw.groups[raw.given_splits == 0])
+        count = len(ids_of_train)
+        needed = 1 + sum(not (raw.given_splits == index).any() for index in (1, 2))
+    if count < needed:
+        part = "" if raw.given_splits is None else f", {count} of them in the training split"
+        raise DataError(
+            f"--group {group!r} makes {_counted(ids, 'groups')}{part}: a group stays in one split, so at least "
+            f"{needed} are needed",
+            "Give a column or a pattern that makes more groups.",
+        )
+    return Finding(
+        kind="groups", message=f"--group {group!r} makes {_counted(ids, 'groups')}", severity="note", count=count
+    )
+
+
+def _counted(ids: np.ndarray, what: str) -> str:
+    """The number and sizes of groups: "30 series of 12 to 28 images (median 20)"."""
+    sizes = np.unique(ids, return_counts=True)[1]
+    low, high = int(sizes.min()), int(sizes.max())
+    spread = f"{low}" if low == high else f"{low} to {high}"
+    median = "" if low == high else f" (median {np.median(sizes):g})"
+    what = what.removesuffix("s") if len(sizes) == 1 and what != "series" else what
+    return f"{len(sizes):,} {what} of {spread} samples{median}"
+
+
+def _example(paths: Sequence[str], ids: np.ndarray) -> str:
+    largest = np.bincount(ids).argmax()
+    names = sorted(paths[k].rpartition("/")[2] for k in np.nonzero(ids == largest)[0].tolist())
+    return f"{names[0]} to {names[-1]}"
+
+
+def _suggestion(message: str, remedy: str, ids: np.ndarray) -> Finding:
+    return Finding(kind="possible-groups", message=message, remedy=remedy, count=int(ids.max()) + 1)
+
+
+def _series(paths: Sequence[str], labels: np.ndarray | None) -> tuple[str, np.ndarray] | None:
+    """The pattern of file names that are numbered in several series, and the series of each; None for other names."""
+    stems = [os.path.splitext(path.rpartition("/")[2])[0] for path in paths]
+    for separator in _SEPARATORS:
+        parted = [stem.rpartition(separator) for stem in stems]
+        numbers = [_NUMBER.fullmatch(last) for _, _, last in parted]
+        if all(head and number for (head, _, _), number in zip(parted, numbers, strict=True)):
+            heads = [head for head, _, _ in parted]
+            tails = [separator + last for _, _, last in parted]
+            break
+    else:
+        separator = ""
+        numbers = [re.fullmatch(r".*?(\d+)", stem) for stem in stems]
+        if not all(numbers):
+            return None
+        heads = [match.string[: match.start(1)] for match in numbers if match]
+        tails = [match[1] for match in numbers if match]
+    values = np.array([int(match[1][-15:]) for match in numbers if match])
+    for pattern in (*_folder_patterns(paths, labels), *_patterns(heads, tails, separator, labels)):
+        try:
+            ids = group_ids(paths, pattern)
+        except DataError:
+            continue
+        if _are_series(ids, values, labels):
+            return pattern, ids
+    return None
+
+
+def _patterns(heads: Sequence[str], tails: Sequence[str], separator: str, labels: np.ndarray | None) -> list[str]:
+    """Patterns that leave out the running number, and the parts of the name that are constant or the class."""
+    rows = [head.split(separator) if separator else [head] for head in heads]
+    if len({len(row) for row in rows}) > 1 or not separator:
+        if len(set(map(len, tails))) > 1:  # the number can be told from the rest by its width only
+            return []
+        return ["{series}" + separator + "?" * (len(tails[0]) - len(separator)) + ".*"]
+    return _pattern(rows, separator, labels)
+
+
+def _folder_patterns(paths: Sequence[str], labels: np.ndarray | None) -> list[str]:
+    """The pattern of folders that may each hold a series, such as `clips/{series}/*`."""
+    rows = [path.split("/")[:-1] for path in paths]
+    return [] if not rows[0] or len({len(row) for row in rows}) > 1 else _pattern(rows, "/", labels)
+
+
+def _pattern(rows: Sequence[Sequence[str]], separator: str, labels: np.ndarray | None) -> list[str]:
+    """The pattern of names in equally many parts, a field for each part that may be a series; none without."""
+    columns = list(zip(*rows, strict=True))
+    kinds = [_kind(column, labels) for column in columns]
+    if kinds.count("series") == 0:
+        return []
+    fields = iter(["series"] if kinds.count("series") == 1 else _FIELD_NAMES)
+    parts = [
+        "{" + next(fields, "p") + "}" if kind == "series" else column[0] if kind == "constant" else "*"
+        for kind, column in zip(kinds, columns, strict=True)
+    ]
+    return [separator.join([*parts, "*"])]
+
+
+def _kind(column: Sequence[str], labels: np.ndarray | None) -> str:
+    """Whether a part of the names is "constant", may be a "series", or is "any": the class, names of kinds."""
+    values = np.unique(column, return_inverse=True)[1]
+    if not values.any():
+        return "any" if re.search(r"[*?{}]", column[0]) else "constant"
+    if labels is None and len({value[:1] for value in column}) > 1 and all(map(str.isalpha, column)):
+        return "any"  # names of kinds (beagle, pug), not of series (clipA, clipB)
+    if labels is not None:
+        pairs = len(set(zip(values.tolist(), labels.tolist(), strict=True)))
+        if pairs == len(np.unique(labels)) == int(values.max()) + 1:
+            return "any"
+    return "series"
+
+
+def _are_series(ids: np.ndarray, numbers: np.ndarray, labels: np.ndarray | None) -> bool:
+    """Whether groups are series: many, of several images each, numbered without large gaps, several in each class."""
+    sizes = np.bincount(ids)
+    if len(sizes) < _MIN_GROUPS or len(ids) < _MIN_MEAN_SIZE * len(sizes):
+        return False
+    if (sizes[ids] > 1).mean() < _MIN_IN_SERIES:
+        return False
+    labels = np.zeros(len(ids), np.int64) if labels is None else labels
+    groups_of_label = [len(np.unique(ids[labels == label])) for label in np.unique(labels)]
+    if np.median(groups_of_label) < _MIN_GROUPS:
+        return False
+    order = np.lexsort((numbers, labels, ids))
+    steps = [
+        int(numbers[b] - numbers[a]) for a, b in pairwise(order.tolist()) if (ids[a], labels[a]) == (ids[b], labels[b])
+    ]
+    return bool(steps) and min(steps) > 0 and float(np.mean(steps)) <= _MAX_GAP
