@@ -19,6 +19,7 @@ from snellen.data.source import ArraySource
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose
 from snellen.report.network_statistics import dead_units, gradient_norms
+from snellen.report.number_diagnosis import outside_findings
 from snellen.tasks import LEARNERS, TASKS
 
 
@@ -258,3 +259,29 @@ def evidence_of(run: TrainedRun) -> Evidence:
         predictions=run.predictions("test"),
         metrics=summary.metrics,
     )
+
+
+def test_predictions_beyond_a_bound_of_the_target_are_named() -> None:
+    """A fraction, 0 for many samples: predictions below 0 are doubtful, those above the largest value are not."""
+    train = torch.cat([torch.zeros(5), torch.linspace(0.01, 0.9, 95)])[:, None].double()
+    predicted = torch.tensor([[-0.06], [-0.01], [0.0], [0.5], [1.2]]).double()
+    (finding,) = outside_findings(train, predicted, ("defect",), "test")
+    assert finding.message == (
+        "2 of 5 test predictions of defect are below 0, the smallest value in training (5 samples have it); the "
+        "farthest is -0.06."
+    )
+    (finding,) = outside_findings(1 - train, 1 - predicted, ("defect",), "test")
+    assert "above 1, the largest value" in finding.message
+    assert outside_findings(train, predicted.clamp(min=0), ("defect",), "test") == []
+    assert outside_findings(train[4:], predicted, ("defect",), "test") == []
+    assert outside_findings(torch.zeros(9, 1), predicted, ("defect",), "test") == []
+
+
+def test_the_diagnosis_of_a_regression_looks_at_the_bounds(numbers_run: TrainedRun) -> None:
+    evidence = evidence_of(numbers_run)
+    data = evidence.data
+    lowest = data.truth.quantile(0.2)
+    bounded = dataclasses.replace(evidence, data=dataclasses.replace(data, truth=data.truth.clamp(min=lowest)))
+    predictions = {**evidence.predictions, "said": evidence.predictions["said"] - 10 * data.truth.std()}
+    found = diagnose(dataclasses.replace(bounded, predictions=predictions), {})
+    assert "outside" in {finding.kind for finding in found}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Spec
+from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
@@ -17,6 +17,7 @@ from snellen.report import reference_metrics
 from snellen.report.detection_diagnosis import MIN_CLASS_COUNT, detection_findings, missing_class_findings
 from snellen.report.learning_curves import HistoryRow, running_mean, scalar_series
 from snellen.report.network_statistics import dead_units, gradient_norms
+from snellen.report.number_diagnosis import outside_findings
 
 # Thresholds, each with its reason.
 CHANCE = 0.02  # relative to the baseline's log loss: class frequencies alone give no larger improvement
@@ -90,7 +91,15 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
         train = reference_metrics.evaluate(e.task, e.model, subset, "train", e.device)
         findings += _chance(train, reference_metrics.baseline_metrics(e.task, e.data, "train", subset), e.headline)
         findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
-    return [*findings, *_one_class(e), *_not_better_than_baseline(e, baseline)]
+    return [*findings, *_one_class(e), *_outside(e), *_not_better_than_baseline(e, baseline)]
+
+
+def _outside(e: Evidence) -> list[Finding]:
+    if not isinstance(e.spec.target, Numbers):
+        return []
+    train = e.data.truth[e.data.splits["train"]]
+    split = "test" if e.split == "test" else "validation"
+    return outside_findings(train, e.predictions["said"], e.spec.target.names, split)
 
 
 def _leakage(data: Dataset[Labelled]) -> list[Finding]:

@@ -17,7 +17,7 @@ TITLES = {  # scalar -> title, axis label, caption
     "score": (
         "Validation score",
         "score (higher is better)",
-        "After each epoch; an error or a loss is negated. The weights of the best epoch are used.",
+        "After each epoch. The weights of the best epoch are used.",
     ),
     "validation_loss": ("Validation loss", "loss", "After each epoch, in evaluation mode."),
     "lr": ("Learning rate", "learning rate", ""),
@@ -49,6 +49,9 @@ def learning_curves(history: Sequence[HistoryRow]) -> list[View]:
     for key in order:
         steps, values = scalar_series(history, key)
         title, axis, caption = TITLES.get(key, (key, key, ""))
+        if key == "score" and min(values) < 0:  # minus a loss
+            values = [-value for value in values]
+            title, axis = "Validation loss", "loss (lower is better)"
         if key == "loss":
             values = running_mean(values, max(1, len(values) // SMOOTHING_WINDOWS))
         steps, values = _subsample(steps), _subsample(values)

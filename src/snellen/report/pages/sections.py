@@ -30,7 +30,7 @@ MAX_CLASSES = 40  # in the table of counts; of more, only the most frequent and 
 CHECKS = (
     "loss at chance level, one class for all samples, classes never predicted, not better than the baseline, "
     "overfitting, dead units, vanishing and exploding gradients, learning rate, one batch that cannot be overfit, "
-    "leakage between splits"
+    "leakage between splits, numbers beyond a bound of the target"
 )
 DENSE_AND_DETECTION_CHECKS = (  # for targets with positions in the image
     "loss at chance level, one class for all samples, classes never predicted, no detections, objects too small to "

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.core.task import Predictions
-from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Plot, Series, Table, View
+from snellen.core.views import Cell, Matrix, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.sample_views import samples_view
 from snellen.metrics.classification import calibration, confusion_matrix
 from snellen.metrics.intervals import wilson_interval
-from snellen.nn.layers import robust_range
 
 MAX_WORST = 24
 _LARGEST_MARGIN = "the largest score margin over the true class"
@@ -136,7 +136,7 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
             + (f" (probability {100 * confidence:.0f} %)" if confidence is not None else "")
         )
     order = "the highest predicted probability" if bool(predictions["probabilistic"]) else _LARGEST_MARGIN
-    return [_with_inputs("Worst errors", data, ids, captions, order)]
+    return [samples_view(data, ids.tolist(), captions, "Worst errors", f"The wrong predictions, {order} first.")]
 
 
 def _worst_labels(predictions: Predictions, data: Dataset[Labelled], target: Labels) -> list[View]:
@@ -153,21 +153,10 @@ def _worst_labels(predictions: Predictions, data: Dataset[Labelled], target: Lab
                 )
             )
         )
-    order = "the most confident wrong label"
-    return [_with_inputs("Worst errors", data, predictions["ids"][rows], captions, order)] if len(rows) else []
-
-
-def _with_inputs(title: str, data: Dataset[Labelled], ids: Tensor, captions: list[str], order: str) -> View:
-    """Image grid where the inputs are images, else a table of sample names."""
-    names = [data.name(i) for i in ids.tolist()]
-    if data.spec.modality != "image":
-        return Table(title=title, columns=["sample", "error"], rows=list(map(list, zip(names, captions, strict=True))))
-    items = []
-    for i, name, caption in zip(ids.tolist(), names, captions, strict=True):
-        x = data.image(i)
-        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
-        items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{name}", good=False))
-    return ImageGrid(title=title, items=items, caption=f"The wrong predictions, {order} first.")
+    if not captions:
+        return []
+    order = "The wrong predictions, the most confident wrong label first."
+    return [samples_view(data, predictions["ids"][rows].tolist(), captions, "Worst errors", order)]
 
 
 def _labels(predictions: Predictions, target: Labels) -> Table:

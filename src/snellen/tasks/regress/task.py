@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,12 @@ from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
 from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
-from snellen.core.views import Metric, Plot, Series, Table, View
+from snellen.core.views import Metric, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.sample_views import samples_view
 from snellen.metrics import regression
+
+MAX_WORST = 12  # samples shown
 
 
 class Regressor(Protocol):
@@ -142,15 +145,16 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
                 caption="On the diagonal the prediction is exact.",
             )
         )
-    rows: list[list[Any]] = []
-    for row in worst(predictions, spec, 12).tolist():
-        cells: list[Any] = [data.name(int(predictions["ids"][row]))]
-        for k in range(len(spec.target.names)):
-            cells += [float(predictions["truth"][row, k]), float(predictions["said"][row, k])]
-        rows.append(cells)
-    columns = ["sample", *(f"{kind} {name}" for name in spec.target.names for kind in ("true", "predicted"))]
-    result.append(Table(title="Worst errors", columns=columns, rows=rows))
-    return result
+    rows = worst(predictions, spec, MAX_WORST)
+    remarks = []
+    for true, said in zip(predictions["truth"][rows].tolist(), predictions["said"][rows].tolist(), strict=True):
+        triples = zip(spec.target.names, true, said, strict=True)
+        several = len(spec.target.names) > 1
+        remarks.append(
+            "; ".join(f"{f'{name} ' if several else ''}{t:.4g} predicted as {p:.4g}" for name, t, p in triples)
+        )
+    ids = predictions["ids"][rows].tolist()
+    return [*result, samples_view(data, ids, remarks, "Worst errors", "The largest errors first.")]
 
 
 class ExportedRegressor(nn.Module):

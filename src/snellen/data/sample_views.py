@@ -1,0 +1,56 @@
+"""View of single samples: an image grid, or a table with the values of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from snellen.core.spec import Column
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Table
+from snellen.data.dataset import Dataset, Labelled
+from snellen.nn.layers import robust_range
+
+MAX_COLUMNS = 8  # of a table whose values are shown
+
+
+def samples_view(
+    data: Dataset[Labelled], ids: Sequence[int], remarks: Sequence[str], title: str, caption: str
+) -> ImageGrid | Table:
+    """Samples, each with its name and a remark: images, or the rows of a table with the values of their columns.
+
+    Args:
+        ids: of the samples, in their order.
+        remarks: one for each.
+    """
+    names = [data.name(i) for i in ids]
+    if data.spec.modality == "image":
+        items = []
+        for i, name, remark in zip(ids, names, remarks, strict=True):
+            x = data.image(i)
+            low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+            items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{remark}\n{name}", good=False))
+        return ImageGrid(title=title, items=items, caption=caption)
+    columns = data.spec.input.columns
+    shown = columns[:MAX_COLUMNS]
+    if len(columns) > MAX_COLUMNS:
+        caption += f" Columns: the first {MAX_COLUMNS} of {len(columns)}."
+    rows: list[list[Cell]] = [
+        [name, remark, *row_cells(data, i, shown)] for i, name, remark in zip(ids, names, remarks, strict=True)
+    ]
+    return Table(title=title, columns=["sample", "error", *(c.name for c in shown)], rows=rows, caption=caption)
+
+
+def row_cells(data: Dataset[Labelled], id: int, columns: Sequence[Column]) -> list[Cell]:
+    """Values of the first columns of a row, as the table has them: numbers, and the names of categories."""
+    if not columns:
+        return []
+    values = data.source.read(np.array([id]), data.preprocessing)[0].tolist()
+    cells: list[Cell] = []
+    start = 0
+    for column in columns:
+        part = values[start : start + column.width]
+        start += column.width
+        cells.append(part[0] if column.categories is None else column.categories[part.index(max(part))])
+    return cells
