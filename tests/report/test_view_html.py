@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from snellen.core.spec import Boxes
 from snellen.core.views import AnnotatedImage, ImageGrid, Mark, Matrix, Plot, Series, Table, Text, View
-from snellen.report import view_html
+from snellen.report import overlay, prediction_marks, view_html
 from snellen.report.html_text import clean
 
 MANY = tuple(f"class {k}" for k in range(40))
@@ -200,3 +202,37 @@ def test_marks_on_small_images_are_drawn_at_a_higher_resolution() -> None:
 
     assert rng(()) == (96, 48)
     assert rng((Mark(box=(10, 10, 40, 40), label="cup"),)) == (288, 144)
+
+
+def test_labels_of_marks_never_overlap_and_the_last_mark_keeps_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last mark is the detection with the highest score."""
+    drawn: list[tuple[str, overlay.Rectangle]] = []
+    draw_label = overlay._draw_label
+
+    def record(draw: Any, text: str, *arguments: Any) -> None:
+        taken = arguments[-1]
+        before = len(taken)
+        draw_label(draw, text, *arguments)
+        drawn.extend((text, place) for place in taken[before:])
+
+    monkeypatch.setattr(overlay, "_draw_label", record)
+    marks = [
+        Mark(label=f"cell {k}", colour_index=0, box=(8.0 * k, 5.0 * k, 8.0 * k + 60, 5.0 * k + 50)) for k in range(30)
+    ]
+    image = Image.new("RGB", (320, 240))
+    overlay.draw_marks(image, 1.0, marks)
+    assert drawn[0][0] == "cell 29"
+    assert 4 < len(drawn) < 30
+    for (_, a), (_, b) in itertools.combinations(drawn, 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+    assert all(x1 >= 0 and y1 >= 0 and x2 <= 320 and y2 <= 240 for _, (x1, y1, x2, y2) in drawn)
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_boxes_of_one_class_have_one_colour_and_masks_of_it_several(with_masks: bool) -> None:
+    item: dict[str, Any] = {"class": "cell", "score": 0.5, "box": [0, 0, 2, 2]}
+    if with_masks:
+        item["mask"] = {"size": [2, 2], "counts": "04"}
+    target = Boxes(names=("cell",), counts=(3,))
+    colours = [mark.colour_index for mark in prediction_marks.of_objects([item, item, item], target)]
+    assert colours == ([2, 1, 0] if with_masks else [0, 0, 0])

@@ -102,7 +102,8 @@ def _image_marks(iou_types: Sequence[IoUType], predictions: Predictions, target:
             else []
         )
         is_complete = bool(points) and len(coordinates) == len(points[k])
-        colour_index = labels[k] if len(target.names) > 1 else k  # with one class, a colour for each object
+        # Masks of one class that touch are told apart by their colours.
+        colour_index = k if len(target.names) == 1 and masks else labels[k]
         return Mark(
             label=label,
             colour_index=colour_index,
@@ -145,7 +146,9 @@ def _worst_images(
         ImageGrid(
             title="Worst images",
             items=items,
-            caption="The images with the most errors: detections on the left, ground truth on the right.",
+            caption="The images with the most errors: detections on the left, ground truth on the right. Labels are "
+            "left out where there is no room.",
+            legend=tuple((name, k) for k, name in enumerate(target.names)) if len(target.names) > 1 else (),
         )
     ]
 

@@ -19,10 +19,11 @@ from snellen.report.html_text import clean
 from snellen.report.palette import SERIES
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFont
+    from PIL import Image, ImageDraw, ImageFont
 
 _MASK_OPACITY = 0.45  # of a mask's colour over the image
-MAX_FULL_LABELS = 12  # with more marks, only labels that fit the width of their box are drawn
+Rectangle = tuple[float, float, float, float]  # x1, y1, x2, y2
+
 _GOLDEN_RATIO = 0.618034  # step in hue: successive classes get distant hues
 
 
@@ -38,7 +39,9 @@ def class_colour(index: int) -> tuple[int, int, int]:
 def draw_marks(
     image: Image.Image, scale: float, marks: Sequence[Mark] = (), classes: Tensor | None = None
 ) -> Image.Image:
-    """Draw marks and a class map on an image.
+    """Draw marks and a class map on an image, the last mark on top.
+
+    A label that has no free place at its box is left out; the labels of the last marks are placed first.
 
     Args:
         image: at its display size.
@@ -60,7 +63,6 @@ def draw_marks(
     draw = ImageDraw.Draw(canvas)
     width = max(1, round(max(canvas.size) / 250))
     text_font = font(max(10, max(canvas.size) // 32))
-    label_all = len(marks) <= MAX_FULL_LABELS
     for mark in marks:
         colour = class_colour(mark.colour_index)
         if mark.box is not None:
@@ -72,8 +74,13 @@ def draw_marks(
                 draw.line((*points[a], *points[b]), fill=colour, width=width)
         for x, y in points:
             draw.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill=colour, outline="white")
-        if mark.label and mark.box is not None and (label_all or _label_fits(mark, scale, text_font)):
-            _draw_label(draw, clean(mark.label), (scale * mark.box[0], scale * mark.box[1]), colour, text_font)
+    taken: list[Rectangle] = []
+    for mark in reversed(marks):
+        if mark.label and mark.box is not None:
+            corners = tuple(scale * side for side in mark.box)
+            _draw_label(
+                draw, clean(mark.label), corners, class_colour(mark.colour_index), text_font, canvas.size, taken
+            )
     return canvas
 
 
@@ -88,27 +95,36 @@ def _draw_mask(canvas: Image.Image, region: MaskRegion, colour: tuple[int, int, 
     canvas.paste(colour, (round(scale * region.left), round(scale * region.top)), layer)
 
 
-def _label_fits(mark: Mark, scale: float, text_font: ImageFont.FreeTypeFont) -> bool:
-    assert mark.box is not None
-    return text_font.getlength(clean(mark.label)) <= scale * (mark.box[2] - mark.box[0])
-
-
 def _draw_label(
-    draw: object,
+    draw: ImageDraw.ImageDraw,
     text: str,
-    corner: tuple[float, float],
+    box: tuple[float, ...],
     colour: tuple[int, int, int],
     text_font: ImageFont.FreeTypeFont,
+    size: tuple[int, int],
+    taken: list[Rectangle],
 ) -> None:
-    """Draw white text on a coloured background, above the top-left corner of the box if it fits."""
-    from PIL import ImageDraw
+    """Draw white text on a coloured background: above the box, below it, or inside at the top, where nothing is taken.
 
-    assert isinstance(draw, ImageDraw.ImageDraw)
+    Args:
+        box: x1, y1, x2, y2 in pixels of the image.
+        size: width and height of the image.
+        taken: rectangles of the labels drawn so far; the new one is appended.
+    """
     left, top, right, bottom = draw.textbbox((0, 0), text, font=text_font)
-    x, y = corner[0], corner[1] - (bottom - top) - 4
-    y = y if y >= 0 else corner[1]
-    draw.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=colour)
-    draw.text((x + 2 - left, y + 2 - top), text, fill="white", font=text_font)
+    width, height = right - left + 4, bottom - top + 4
+    x = max(0.0, min(box[0], size[0] - width - 1))
+    for y in (box[1] - height, box[3], box[1]):
+        place = (x, y, x + width, y + height)
+        if y >= 0 and place[3] <= size[1] and not any(_overlap(place, other) for other in taken):
+            taken.append(place)
+            draw.rectangle(place, fill=colour)
+            draw.text((x + 2 - left, y + 2 - top), text, fill="white", font=text_font)
+            return
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 @cache

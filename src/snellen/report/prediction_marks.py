@@ -23,7 +23,8 @@ def prediction_marks(prediction: PredictionDict, spec: Spec) -> list[Mark]:
 
 def of_objects(objects: Sequence[PredictionDict], target: Boxes) -> list[Mark]:
     """A mark for each object, in reverse order: the highest-scoring are drawn last, on top."""
-    colours = [target.names.index(item["class"]) if len(target.names) > 1 else k for k, item in enumerate(objects)]
+    by_object = len(target.names) == 1 and any("mask" in item for item in objects)  # masks that touch are told apart
+    colours = [k if by_object else target.names.index(item["class"]) for k, item in enumerate(objects)]
     return [
         _object_mark(item, colour, target) for item, colour in zip(reversed(objects), reversed(colours), strict=True)
     ]
