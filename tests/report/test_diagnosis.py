@@ -285,3 +285,9 @@ def test_the_diagnosis_of_a_regression_looks_at_the_bounds(numbers_run: TrainedR
     predictions = {**evidence.predictions, "said": evidence.predictions["said"] - 10 * data.truth.std()}
     found = diagnose(dataclasses.replace(bounded, predictions=predictions), {})
     assert "outside" in {finding.kind for finding in found}
+
+
+def test_the_baseline_is_not_compared_with_itself(tmp_path: Path) -> None:
+    summary = train_run(tmp_path, "baseline").summary()
+    assert summary.findings == []
+    assert summary.baseline == {}

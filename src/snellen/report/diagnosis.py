@@ -80,7 +80,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     Args:
         baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline.
     """
-    findings = [*_leakage(e.data), *_learning_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
+    findings = [*leakage_findings(e.data), *_learning_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
     if e.data.annotations is None:
         findings += [*_gradients(e), *_dead_units(e)]
     if "by heart" in e.notes:  # the run only overfits one batch
@@ -102,7 +102,8 @@ def _outside(e: Evidence) -> list[Finding]:
     return outside_findings(train, e.predictions["said"], e.spec.target.names, split)
 
 
-def _leakage(data: Dataset[Labelled]) -> list[Finding]:
+def leakage_findings(data: Dataset[Labelled]) -> list[Finding]:
+    """Findings of the data check on samples in several splits."""
     return [finding for finding in data.findings if finding.kind == "leakage"]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.spec import Preprocessing
 from snellen.core.task import Predictions, Task
@@ -28,9 +29,14 @@ def device_of(model: nn.Module) -> torch.device:
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
+def baseline_learner(task: Task[Any, Any]) -> Learner[Any, Any, Any] | None:
+    """The task's baseline; None if it has none."""
+    return LEARNERS.get(task.name, {}).get("baseline")
+
+
 def fit_baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
     """The task's baseline, fitted to the training split; None if the task has none."""
-    learner = LEARNERS.get(task.name, {}).get("baseline")
+    learner = baseline_learner(task)
     if learner is None:
         return None
     settings = learner.settings()

@@ -19,7 +19,7 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report import reference_metrics
-from snellen.report.diagnosis import Evidence, diagnose
+from snellen.report.diagnosis import Evidence, diagnose, leakage_findings
 from snellen.report.learning_curves import HistoryRow
 
 INTERNALS_SAMPLES = 16  # training samples with which a learner may draw the internals of its model
@@ -32,7 +32,8 @@ class RunSummary:
     Args:
         folder: as the user named it.
         metrics: split -> name -> metric; contains "test" if the test split has been evaluated.
-        baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline.
+        baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline, or the run
+            is one.
         cost, notes: as stored in `metrics.json`.
         findings: the diagnosis, causes first.
         views, inside: views of the predictions (by the task) and of the model's internals (by the learner).
@@ -88,7 +89,8 @@ def run_summary(
     split = "test" if "test" in metrics else "val"
     predictions: Predictions = read_predictions(folder, split)
     history = read_history(folder / "history.jsonl")
-    baseline = reference_metrics.baseline_metrics(learner.task, data, split)
+    is_baseline = learner is reference_metrics.baseline_learner(learner.task)  # not compared with itself
+    baseline = {} if is_baseline else reference_metrics.baseline_metrics(learner.task, data, split)
     evidence = Evidence(
         task=learner.task,
         model=model,
@@ -113,7 +115,7 @@ def run_summary(
         cost=stored["cost"],
         notes=stored["notes"],
         history=history,
-        findings=diagnose(evidence, baseline),
+        findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         views=[] if empty else learner.task.views(predictions, data, record.spec),
         inside=learner.model_views(model, x) if len(x) else [],
     )

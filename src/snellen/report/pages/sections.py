@@ -192,10 +192,11 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
     """A table of all metrics by split, and of the baseline."""
     splits = [s for s in SPLITS if s in metrics]
     names = list(dict.fromkeys(key for s in splits for key in metrics[s]))
-    rows: list[list[Cell]] = [
-        [key, *(_metric_text(metrics[s].get(key)) for s in splits), _metric_text(baseline.get(key))] for key in names
-    ]
-    columns = ["metric", *(SPLIT_WORDS[s] for s in splits), f"baseline, {SPLIT_WORDS[split]}"]
+    by_split = [metrics[s] for s in splits] + ([baseline] if baseline else [])
+    rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key)) for named in by_split)] for key in names]
+    columns = ["metric", *(SPLIT_WORDS[s] for s in splits)]
+    if baseline:
+        columns.append(f"baseline, {SPLIT_WORDS[split]}")
     caption = (
         "± is half the width of the 95 % confidence interval over samples. Values without an interval have none "
         "computed."
