@@ -260,12 +260,12 @@ def test_compare_prints_a_verdict_in_every_format(baseline: str) -> None:
     assert re.search(r"^runs/softmax-digits-1 +softmax .* best$", result.out, re.MULTILINE)
     assert re.search(
         r"^runs/softmax-digits-1 is significantly better than \S+: "
-        r"by [\d.]+ ± [\d.]+ percentage points over 269 samples\.$",
+        r"by [\d.]+ ± [\d.]+ percentage points over 270 samples\.$",
         result.out,
         re.MULTILINE,
     )
     assert (
-        "± is half the width of the 95 % confidence interval over 269 samples; p is from McNemar's test" in result.out
+        "± is half the width of the 95 % confidence interval over 270 samples; p is from McNemar's test" in result.out
     )
     (line,) = run_command([*arguments, "--json"]).lines
     assert (line["first"], line["second"], line["better"]) == ("runs/softmax-digits-1", baseline, True)

@@ -64,7 +64,7 @@ def test_the_sections_are_in_order(digits_run: TrainedRun) -> None:
 def test_the_headline_is_a_sentence_with_interval_and_samples(digits_run: TrainedRun) -> None:
     page = report_of(digits_run)
     figure = str(digits_run.metrics["accuracy"]).replace(" ", "\u00a0")
-    assert f"<h1><b>{figure}</b> of 269 test images classified correctly</h1>" in page
+    assert f"<h1><b>{figure}</b> of 270 test images classified correctly</h1>" in page
     assert "Better than the baseline" in page
     assert "95\u00a0% confidence interval over samples" in page
 
@@ -170,7 +170,7 @@ def test_an_error_is_better_when_it_is_smaller(numbers_run: TrainedRun) -> None:
 
 def test_an_undefined_headline_has_its_reason(digits_run: TrainedRun) -> None:
     text = headline_html("accuracy", Metric(value=None, reason="the split is <empty>"), "test", digits_run.spec)
-    assert text == "accuracy is undefined over 269 test images: the split is &lt;empty&gt;"
+    assert text == "accuracy is undefined over 270 test images: the split is &lt;empty&gt;"
 
 
 def test_the_model_card_has_front_matter_metrics_and_limits(digits_run: TrainedRun) -> None:
