@@ -31,7 +31,7 @@ from snellen.api.lookup import (
 from snellen.api.run_options import find_device, limit_threads, physical_memory
 from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
 from snellen.core.history import read_history
 from snellen.core.random import seeded, skip_init
 from snellen.core.record import Record, read_predictions, read_record, write_record
@@ -214,7 +214,7 @@ class TrainedRun:
         present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
-                f"The targets of {given.spec.name} are {present}, those of the model {expected}",
+                f"The targets of {given.spec.name} are {short_repr(present)}, of the model {short_repr(expected)}",
                 "Give data with the targets of the model.",
             )
         check_columns(self.spec, given.spec)
