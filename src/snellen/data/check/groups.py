@@ -181,9 +181,7 @@ def _kind(column: Sequence[str], labels: np.ndarray | None) -> str:
     if labels is not None and pairs == len(np.unique(labels)) == count:
         return "any"
     is_words = len({value[:1] for value in column}) > 1 and not any(re.search(r"\d", value) for value in set(column))
-    if (
-        is_words and pairs == count
-    ):  # kinds within a class (beagle, pug); neither clipA, clipB nor persons in all classes
+    if is_words and pairs < _MIN_SHARED * count:  # kinds (beagle, pug); clipA, clipB and persons of all classes are not
         return "any"
     return "series"
 
