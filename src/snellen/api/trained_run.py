@@ -8,6 +8,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from snellen.api.lookup import (
 from snellen.api.run_options import find_device, limit_threads, physical_memory
 from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line
+from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
 from snellen.core.history import read_history
 from snellen.core.random import seeded, skip_init
 from snellen.core.record import Record, read_predictions, read_record, write_record
@@ -213,7 +214,7 @@ class TrainedRun:
         present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
-                f"The targets of {given.spec.name} are {present}, those of the model {expected}",
+                f"The targets of {given.spec.name} are {short_repr(present)}, of the model {short_repr(expected)}",
                 "Give data with the targets of the model.",
             )
         check_columns(self.spec, given.spec)
@@ -245,11 +246,10 @@ class TrainedRun:
 
         Args:
             draw: folder for annotated images, one per image.
-            progress: receives one message if values lie outside the range of the training data.
+            progress: receives a message on values outside the range of training, or that could be read in two ways.
             coco: COCO results file, written at the end with all detections, also those below the threshold.
             maps: folder for prediction maps, one per image, of a model with dense outputs.
-            coco_annotations: COCO annotation file with the image and category ids for `coco`; None: that of the
-                training data, if it has COCO's layout and still exists.
+            coco_annotations: COCO file with the image and category ids for `coco`; None: that of the training data.
         """
         from snellen.data.inference_inputs import inputs
         from snellen.data.source import BadSamples
@@ -257,9 +257,9 @@ class TrainedRun:
         image_writer = None if draw is None else AnnotatedImageWriter(Path(draw), self.spec, self.record.preprocessing)
         results = None if coco is None else CocoResults(Path(coco), self.spec, coco_ids(self.record, coco_annotations))
         map_writer = None if maps is None else PredictionMapWriter(Path(maps), self.spec)
-        value_range, warned = self.value_range, False
+        value_range, warned, files = self.value_range, False, [str(path) for path in paths]
         try:
-            for names, x in inputs([str(path) for path in paths], self.spec, self.record.preprocessing):
+            for names, x in inputs(files, self.spec, self.record.preprocessing, partial(warn, progress)):
                 if not warned and (warnings := self.range_warnings(names, x, value_range)):
                     warn(progress, f"{warnings[0]} (Shown once.)")
                     warned = True

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
 MAX_SHOWN = 8  # places printed per finding; --json prints all
-MAX_CLASSES = 1000  # classes or targets in the table
+MAX_CLASSES = 1000  # classes or targets in a table for other programs
+MAX_LISTED, ENDS = 40, 5  # classes in a table to be read; of more, the largest and the smallest
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -52,13 +53,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], args.format)
     )
     if counts:
-        rows = [[name, count] for name, count in zip(names, counts, strict=True)][:MAX_CLASSES]
         count_column = COUNT_COLUMNS.get(type(spec.target).__name__, "training samples")
-        terminal.print_text("\n" + terminal.table(["class", count_column], rows, args.format))
+        rows = [[name, count] for name, count in zip(names, counts, strict=True)]
+        terminal.print_text("\n" + _class_table(rows, count_column, args.format))
     elif names:
-        terminal.print_text(f"\ntargets: {', '.join(names[:MAX_CLASSES])}")
-    if len(names) > MAX_CLASSES:
-        terminal.print_text(f"... and {len(names) - MAX_CLASSES:,} more (all with --json)")
+        limit = MAX_LISTED if args.format == "text" else MAX_CLASSES
+        more = f" and {len(names) - limit:,} more (all with --json)" if len(names) > limit else ""
+        terminal.print_text(f"\ntargets: {', '.join(names[:limit])}{more}")
     for finding in data.findings:
         terminal.print_text(f"\n{finding.severity}: {finding.message}")
         if places := finding.unmentioned(MAX_SHOWN):
@@ -69,6 +70,21 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     if not data.findings:
         terminal.print_text("\nNo findings.")
     return 0
+
+
+def _class_table(rows: list[list[str | int]], count_column: str, format: str) -> str:
+    """The table of all classes; of many, their number, and a table of the largest and the smallest."""
+    if format != "text":
+        more = f"\n... and {len(rows) - MAX_CLASSES:,} more (all with --json)" if len(rows) > MAX_CLASSES else ""
+        return terminal.table(["class", count_column], rows[:MAX_CLASSES], format) + more
+    if len(rows) <= MAX_LISTED:
+        return terminal.table(["class", count_column], rows, format)
+    ordered = sorted(rows, key=lambda row: -int(row[1]))
+    shown: list[list[str | int]] = [*ordered[:ENDS], ["...", "..."], *ordered[-ENDS:]]
+    ends = f"{int(ordered[-1][1]):,} to {int(ordered[0][1]):,}"
+    table = terminal.table([f"{len(rows):,} classes, largest first", count_column], shown, format)
+    where = "--json" if len(rows) > MAX_CLASSES else "--format csv or --json"
+    return f"{table}\n{len(rows):,} classes of {ends} {count_column}; the whole list: {where}"
 
 
 def _shape(spec_input: Input) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import PixelClasses, PixelNumbers, Preprocessing, Spec
+from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.decode.frame_pairs import pair_frames
 from snellen.data.decode.header import DEPTHS, UnusableFile
 from snellen.data.decode.image_decoder import decode, headers
@@ -34,7 +35,9 @@ SampleFiles = tuple[str, tuple[tuple[Path, int | None], ...]]  # name of a sampl
 FolderFiles = Callable[[Path, dict[str, str]], Iterator[Path]]
 
 
-def inputs(arguments: Sequence[str], spec: Spec, preprocessing: Preprocessing) -> Iterator[NamedBatch]:
+def inputs(
+    arguments: Sequence[str], spec: Spec, preprocessing: Preprocessing, announce: LineCallback = ignore_line
+) -> Iterator[NamedBatch]:
     """Read names and inputs in batches of at most 64 and of one shape, in the order of the arguments.
 
     Args:
@@ -43,13 +46,14 @@ def inputs(arguments: Sequence[str], spec: Spec, preprocessing: Preprocessing) -
         spec: spec of the model's data; tables are read by its columns.
         preprocessing: that of the model. Images keep their own depth, or get the data's if that is deeper. A flow model
             gets pairs of frames, each under the name of the first.
+        announce: receives a line about each column of a table whose numbers could be read in two ways.
     Raises:
         DataError: if an argument matches no file; for an invalid table if there is only one.
         BadSamples: after everything else was yielded: all files that could not be read.
     """
     problems: dict[str, str] = {}
     if spec.modality == "vector":
-        yield from _read_tables(arguments, spec, problems)
+        yield from _read_tables(arguments, spec, problems, announce)
     else:
         list_folder = _images_without_maps if isinstance(spec.target, PixelClasses | PixelNumbers) else _all_images
         pairs = needs_frame_pairs(spec)
@@ -141,7 +145,9 @@ def fraction_outside_range(x: Tensor, low: float, high: float) -> float:
     return float(((values < low) | (values > high)).double().mean()) if values.numel() else 0.0
 
 
-def _read_tables(arguments: Sequence[str], spec: Spec, problems: dict[str, str]) -> Iterator[NamedBatch]:
+def _read_tables(
+    arguments: Sequence[str], spec: Spec, problems: dict[str, str], announce: LineCallback
+) -> Iterator[NamedBatch]:
     """Read rows of tables; with several tables, the name of a row begins with its table."""
     from snellen.data.formats.table import read_rows
 
@@ -150,7 +156,7 @@ def _read_tables(arguments: Sequence[str], spec: Spec, problems: dict[str, str])
         tables += [sys.stdin] if argument == "-" else _paths([argument], problems, _tables_in)
     for table in tables:
         try:
-            names, rows = read_rows(table, spec)
+            names, rows = read_rows(table, spec, announce)
         except DataError as error:
             if len(tables) == 1:
                 raise

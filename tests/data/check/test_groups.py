@@ -55,6 +55,9 @@ def test_series_of_file_names_are_found(name: str) -> None:
     assert group_ids(paths, pattern).tolist() == ids.tolist()
 
 
+KINDS = ("tabby_cat", "manx", "mouser", "tom_cat", "pug", "beagle", "toy_dog", "mutt")
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -73,6 +76,8 @@ def test_series_of_file_names_are_found(name: str) -> None:
         [f"{k * 7919:08x}_n.jpg" for k in range(60)],
         [f"{k}_{k * 100003}.png" for k in range(60)],
         [f"frame{k}.png" for k in range(60)],
+        [f"{c}/{w}_{k:04}.png" for c, ws in (("cat", KINDS[:5]), ("dog", KINDS[4:])) for w in ws for k in range(9)],
+        [f"{w}_{k}.jpg" for w in KINDS if "_" not in w for k in range(9)],
     ],
 )
 def test_names_that_merely_count_are_no_series(names: list[str]) -> None:

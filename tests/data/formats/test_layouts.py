@@ -204,3 +204,14 @@ def test_classes_at_the_beginning_of_file_names_are_named(tmp_path: Path) -> Non
     with pytest.raises(DataError) as caught:
         dataset(tmp_path)
     assert "begin with the class (cat, dog)" in caught.value.remedy
+
+
+def test_coco_ids_of_several_types_in_one_file_are_matched(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{k}.png" for k in range(8)))
+    content = json.loads(coco([f"{k}.png" for k in range(8)]))
+    for k, annotation in enumerate(content["annotations"]):
+        annotation["image_id"] = (annotation["image_id"], str(annotation["image_id"]), float(k + 1))[k % 3]
+    text(tmp_path, "annotations.json", json.dumps(content))
+    data = dataset(tmp_path)
+    assert sum(sum(data.counts(split)) for split in data.splits) == 8
+    assert "ids differ in type" in data.recognised_as

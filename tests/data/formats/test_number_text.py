@@ -41,6 +41,10 @@ def column(data: Dataset, place: int) -> list[float]:
         (("1.250,50 €", "2 €"), True, ("1250.50", "2"), ""),
         (("1.250,50", "1.000.000,00"), True, ("1250.50", "1000000.00"), ""),
         (("?", "$1,250.5", "-"), False, ("?", "1250.5", "-"), ""),
+        (("11.420", "7"), True, ("11.420", "7"), "11420"),
+        (("1.300.000", "7.250"), True, ("1300000", "7250"), ""),
+        (("−1.5", "2"), False, ("-1.5", "2"), ""),
+        (("$−3", "–4"), False, ("-3", "-4"), ""),
     ],
 )
 def test_cells_read_as_numbers(
@@ -64,6 +68,7 @@ def test_cells_read_as_numbers(
         ("one $", "2"),
         ("3-4", "5"),
         ("$", "$1"),
+        ("11.42", "1.500"),
         ("", ""),
         ("$1" + " " * 100_000 + "x", "$2"),
     ],
@@ -106,6 +111,7 @@ def test_a_target_of_number_text_is_numbers(tmp_path: Path) -> None:
         (["10:30", "9:15", "9:15"], "dates or times"),
         (["$1", "€2", "$3", "$1"], "signs or separators"),
         (["5 %", "0.05", "7 %", "5 %"], "signs or separators"),
+        (["3/7", "1/2", "4/5", "2/3", "1/9"], "fractions or dates"),
         (["1 kg", "2 kg", "3 kg", "4 kg", "5 kg", "5 kg"], "with a unit"),
     ],
 )
@@ -130,7 +136,7 @@ def test_words_of_missing_cells_are_imputed_and_their_remedy_is_right(tmp_path: 
     file = table(tmp_path / "rows.csv", "b,a,y", rows)
     with pytest.raises(DataError) as error:
         dataset(file)
-    assert f"row 2, column 'b': missing ({word!r})" in error.value.cause
+    assert f"line 2, column 'b': missing ({word!r})" in error.value.cause
     assert "(and 5 more)" in error.value.cause
     assert "--impute median" in error.value.remedy
     data = dataset(file, options=OpenOptions(impute="median"))
@@ -150,7 +156,7 @@ def test_a_missing_target_offers_no_imputation(tmp_path: Path, word: str) -> Non
     rows = [f"{k}.5,{k % 7},{word if k % 9 == 0 else f'{k}.25'}" for k in range(90)]
     file = table(tmp_path / "rows.csv", "a,b,y", rows)
     for impute in (None, "median"):
-        with pytest.raises(DataError, match="row 2, column 'y': the target is missing") as error:
+        with pytest.raises(DataError, match="line 2, column 'y': the target is missing") as error:
             dataset(file, options=OpenOptions(impute=impute))
         assert "train with --impute" not in error.value.remedy
         assert "--impute fills inputs only" in error.value.remedy
@@ -171,3 +177,41 @@ def test_training_on_number_text_equals_training_on_numbers(tmp_path: Path) -> N
 @pytest.mark.parametrize("cells", [["(1)", "(2)", "(3)"], ["(-5)", "(5)", "5"]])
 def test_brackets_that_are_no_sign_of_losses_stay_text(cells: list[str]) -> None:
     assert read_numbers(cells, frozenset(("",)), False) is None
+
+
+def test_a_column_that_is_not_used_says_that_it_looks_like_numbers(tmp_path: Path) -> None:
+    rows = [f"{f'{k} %' if k % 2 else k / 100},{k * 3},{'pq'[k % 3 == 0]}" for k in range(40)]
+    (finding,) = (f for f in dataset(table(tmp_path / "rows.csv", "rate,b,y", rows)).findings if "'rate'" in f.message)
+    assert "signs or separators that are not all written in one way" in finding.message
+    assert "is not used" in finding.message
+
+
+def test_a_target_that_looks_like_numbers_is_refused_with_that_cause(tmp_path: Path) -> None:
+    rows = [f"{k * 3},{f'{k} %' if k % 2 else k / 100}" for k in range(60)]
+    with pytest.raises(DataError, match="signs or separators") as error:
+        dataset(table(tmp_path / "rows.csv", "b,y", rows))
+    assert "plain numbers" in error.value.remedy
+
+
+@pytest.mark.parametrize(("cell", "doubted"), [("{:05}", True), ("{}", False), ("{:02}", False), ("0.{:05}", False)])
+def test_leading_zeros_of_codes_are_doubted(tmp_path: Path, cell: str, doubted: bool) -> None:
+    rows = [f"{cell.format(k * 977 % 60)},{k}.5,{'pq'[k % 2]}" for k in range(40)]
+    found = [f for f in dataset(table(tmp_path / "rows.csv", "zip,b,y", rows)).findings if "leading zeros" in f.message]
+    assert len(found) == doubted
+
+
+def test_a_cell_beyond_the_limit_is_named_by_its_first_line(tmp_path: Path) -> None:
+    file = table(tmp_path / "rows.csv", "a,b,y", ['1,"never closed,2', *["3,4,p"] * 40_000])
+    with pytest.raises(DataError, match="line 2: a cell has more than 131,072 characters, to line 2") as error:
+        dataset(file)
+    assert "Close every quote" in error.value.remedy
+    assert "column" in error.value.remedy
+
+
+def test_predict_warns_of_numbers_that_could_be_read_in_two_ways(tmp_path: Path) -> None:
+    rows = [f"{k * 1.25:.2f};{k}.5;{2 * k}.25" for k in range(60)]
+    run = snellen.train(str(table(tmp_path / "rows.csv", "a,b,y", rows, ";")), model="baseline", out=tmp_path / "run")
+    new = table(tmp_path / "new.csv", "a,b", ["11.420;1.5", "2.300;2.5"], ";")
+    with pytest.warns(UserWarning, match=r"new\.csv: Column 'a' is read as numbers") as caught:
+        assert len(list(run.predict_files([new]))) == 2
+    assert "Write numbers with a decimal point" in str(caught[0].message)

@@ -60,7 +60,7 @@ def test_numbers_and_categories_become_one_vector(tmp_path):
     assert values(raw).dtype == torch.float32
     assert raw.target == Classes(names=("iris", "rose"))
     assert raw.truth.tolist()[:4] == [1, 0, 1, 0]
-    assert raw.source.name(16) == "row 17"
+    assert raw.source.name(16) == "line 18"
     assert "'species' (the last column) as 2 classes" in raw.recognised_as
     assert "--target" in raw.recognised_as
 
@@ -230,8 +230,8 @@ MISSING = "a,b,y\n1,u,p\n,v,q\n3,NA,p\n5,v,q\n"
 def test_a_missing_cell_is_an_error_that_names_row_and_column(tmp_path):
     with pytest.raises(DataError) as caught:
         opened(tmp_path, MISSING)
-    assert "row 3, column 'a': missing" in caught.value.cause
-    assert "row 4, column 'b': missing" in caught.value.cause
+    assert "line 3, column 'a': missing" in caught.value.cause
+    assert "line 4, column 'b': missing" in caught.value.cause
     assert "--impute median" in caught.value.remedy
 
 
@@ -256,7 +256,7 @@ def test_all_problems_are_listed_at_once_and_counted(tmp_path):
     with pytest.raises(DataError) as caught:
         opened(tmp_path, "a,b,y\n" + rows)
     assert caught.value.cause.count("is not a finite number") == 5
-    assert "row 2, column 'a': 'x'" in caught.value.cause
+    assert "line 2, column 'a': 'x'" in caught.value.cause
     assert "(and 5 more)" in caught.value.cause
 
 
@@ -267,15 +267,15 @@ def test_all_problems_are_listed_at_once_and_counted(tmp_path):
         ("  \n\n", "is empty"),
         ("a,b,y\n", "has a header but no rows"),
         ("a,a,y\n1,2,p\n2,3,q\n", "'a' more than once"),
-        ("a,b,y\n1,2,p\n1,2\n1,2,3,4\n", "row 3 has 2, row 4 has 4"),
-        ('a,y\n1,p\n2,"q\n3,p\n4,q\n', "line 5: unexpected end"),
+        ("a,b,y\n1,2,p\n1,2\n1,2,3,4\n", "line 3 has 2, line 4 has 4"),
+        ('a,y\n1,p\n2,"q\n3,p\n4,q\n', "line 3: unexpected end"),
         ("a,y\n1,p\n2,p\n", "'p' in every row"),
         ("a,y\n1,2.5\n2,2.5\n", "2.5 in every row"),
-        ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "row 3, column 'b': 'abc' is not a finite number"),
-        ("a,y\n1,p\ninf,q\n3,p\n", "row 3, column 'a': 'inf'"),
-        ("a,y\n1,p\n1e999,q\n3,p\n", "row 3, column 'a': '1e999'"),
-        ("a,y\n1,p\n1_0,q\n3,p\n", "row 3, column 'a': '1_0'"),
-        ("a,y\n1,p\n2,\n3,q\n", "row 3, column 'y': the target is missing"),
+        ("a,b,y\n1,2,p\n2,abc,q\n3,4,p\n", "line 3, column 'b': 'abc' is not a finite number"),
+        ("a,y\n1,p\ninf,q\n3,p\n", "line 3, column 'a': 'inf'"),
+        ("a,y\n1,p\n1e999,q\n3,p\n", "line 3, column 'a': '1e999'"),
+        ("a,y\n1,p\n1_0,q\n3,p\n", "line 3, column 'a': '1_0'"),
+        ("a,y\n1,p\n2,\n3,q\n", "line 3, column 'y': the target is missing"),
         ("a,b,y\n1,,p\n2,,q\n", "column 'b' is empty"),
         ("y\np\nq\n", "no column besides 'y'"),
         ("name,y\nann,p\nbob,q\ncid,p\n", "has no input besides the target"),
@@ -284,7 +284,7 @@ def test_all_problems_are_listed_at_once_and_counted(tmp_path):
         (b"a,y\n1,p\0\n", "line 2: holds a zero byte"),
         ("a,y\n" + "".join(f"{k},name{k}\n" for k in range(30)), "30 distinct values in 30 rows"),
         ("a,y,split\n1,p,test\n2,q,test\n", "no row of column 'split' is train"),
-        ("a,y,split\n1,p,train\n2,q,tset\n", "row 3, column 'split': 'tset' is not a split"),
+        ("a,y,split\n1,p,train\n2,q,tset\n", "line 3, column 'split': 'tset' is not a split"),
         ('{"a": 1, "y": "p"}\n{"a": 2', "line 2"),
         ('{"a": 1, "y": "p"}\n[1]', "line 2: is not an object"),
         ('{"a": {"b": 1}, "y": "p"}\n', "which is not a valid cell"),
@@ -357,7 +357,7 @@ def test_a_column_of_image_names_is_the_input(images):
 
 
 def test_names_outside_the_folder_are_an_error(images):
-    with pytest.raises(DataError, match=r"row 2, column 'file': '\.\./a\.png' lies outside"):
+    with pytest.raises(DataError, match=r"line 2, column 'file': '\.\./a\.png' lies outside"):
         opened(images, "file,y\n../a.png,p\n/b.png,q\n")
 
 
@@ -381,7 +381,7 @@ def test_files_not_listed_in_the_table_are_reported(images):
 def test_missing_images_are_reported_by_row_or_quarantined(images):
     path = write(images, IMAGE_ROWS)
     (images / "pics" / "2.png").unlink()
-    with pytest.raises(DataError, match=r"row 4, column 'file': 'pics/2\.png' does not exist"):
+    with pytest.raises(DataError, match=r"line 4, column 'file': 'pics/2\.png' does not exist"):
         dataset(path)
     data = dataset(path, options=OpenOptions(target=("x",), quarantine=True, allow_skipped=True))
     assert sum(data.spec.sizes.values()) == 5
@@ -423,10 +423,10 @@ def test_new_rows_are_encoded_as_in_training(tmp_path):
     ("text", "words"),
     [
         ("length [mm],width\n1,2\n", "has no column 'colour'"),
-        ("length [mm],width,colour\n1,2,green\n", "row 2, column 'colour': 'green' was not in the training data"),
-        ("length [mm],width,colour\n1,tall,red\n", "row 2, column 'width': 'tall' is not a finite number"),
+        ("length [mm],width,colour\n1,2,green\n", "line 2, column 'colour': 'green' was not in the training data"),
+        ("length [mm],width,colour\n1,tall,red\n", "line 2, column 'width': 'tall' is not a finite number"),
         ("length [mm],width,colour\n1,,red\n", "column 'width'"),
-        ("length [mm],width,colour\n1,2,\n", "row 2, column 'colour': missing"),
+        ("length [mm],width,colour\n1,2,\n", "line 2, column 'colour': missing"),
     ],
 )
 def test_wrong_new_rows_are_named(tmp_path, text, words):

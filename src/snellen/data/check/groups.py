@@ -24,6 +24,7 @@ _MIN_MEAN_SIZE = 3  # images of a series
 _MIN_IN_SERIES = 0.8  # fraction of images in series of several images
 _MIN_IN_BURSTS = 0.2  # fraction of images in bursts of several images
 _MAX_GAP = 100  # mean step between the numbers of a series; larger numbers are times or identifiers
+_MIN_SHARED = 1.5  # mean number of classes in which a word of the names occurs; fewer are kinds within a class
 _SEPARATORS = ("_", "-", " ", ".")
 _NUMBER = re.compile(r"[A-Za-z]{0,8}\(?(\d+)\)?")  # 03, f003, frame12, (3)
 _FIELD_NAMES = "abcdefghijklmnop"
@@ -144,8 +145,8 @@ def _patterns(heads: Sequence[str], tails: Sequence[str], separator: str, labels
     """Patterns that leave out the running number, and the parts of the name that are constant or the class."""
     rows = [head.split(separator) if separator else [head] for head in heads]
     if len({len(row) for row in rows}) > 1 or not separator:
-        if len(set(map(len, tails))) > 1:  # the number can be told from the rest by its width only
-            return []
+        if len(set(map(len, tails))) > 1 or _kind(heads, labels) != "series":
+            return []  # the number can be told from the rest by its width only
         return ["{series}" + separator + "?" * (len(tails[0]) - len(separator)) + ".*"]
     return _pattern(rows, separator, labels)
 
@@ -173,14 +174,15 @@ def _pattern(rows: Sequence[Sequence[str]], separator: str, labels: np.ndarray |
 def _kind(column: Sequence[str], labels: np.ndarray | None) -> str:
     """Whether a part of the names is "constant", may be a "series", or is "any": the class, names of kinds."""
     values = np.unique(column, return_inverse=True)[1]
-    if not values.any():
+    count = int(values.max()) + 1
+    if count == 1:
         return "any" if re.search(r"[*?{}]", column[0]) else "constant"
-    if labels is None and len({value[:1] for value in column}) > 1 and all(map(str.isalpha, column)):
-        return "any"  # names of kinds (beagle, pug), not of series (clipA, clipB)
-    if labels is not None:
-        pairs = len(set(zip(values.tolist(), labels.tolist(), strict=True)))
-        if pairs == len(np.unique(labels)) == int(values.max()) + 1:
-            return "any"
+    pairs = count if labels is None else len(set(zip(values.tolist(), labels.tolist(), strict=True)))
+    if labels is not None and pairs == len(np.unique(labels)) == count:
+        return "any"
+    is_words = len({value[:1] for value in column}) > 1 and not any(re.search(r"\d", value) for value in set(column))
+    if is_words and pairs < _MIN_SHARED * count:  # kinds (beagle, pug); clipA, clipB and persons of all classes are not
+        return "any"
     return "series"
 
 

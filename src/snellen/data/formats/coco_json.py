@@ -127,20 +127,23 @@ def read_coco(path: Path, root: Path) -> CocoFile:
 def _same_ids(references: Iterable[Any], known: Mapping[Any, Any]) -> tuple[dict[Any, Any], str]:
     """Reference -> id, for references of another type than the ids ("1" or 1.0 for 1), and an example of both.
 
-    Only if no reference of the file is right as it is, and the ids stay distinct.
+    Only if the ids stay distinct.
     """
-    seen: set[Any] = set()
-    for reference in references:
-        if isinstance(reference, int | str) and reference in known:
-            return {}, ""
-        if isinstance(reference, int | float | str):
-            seen.add(reference)
+    seen = {
+        reference
+        for reference in references
+        if isinstance(reference, int | float | str) and not _is_id(reference, known)
+    }
     numbers = {str(id): id for id in known}
     matches = {reference: numbers[text] for reference in seen if (text := _id_text(reference)) in numbers}
     if not matches or len(numbers) < len(known):
         return {}, ""
     first = min(matches, key=str)
     return matches, f"{short_repr(first)} for {short_repr(matches[first])}"
+
+
+def _is_id(reference: int | float | str, known: Mapping[Any, Any]) -> bool:
+    return isinstance(reference, int | str) and reference in known
 
 
 def _id_text(reference: Any) -> str:

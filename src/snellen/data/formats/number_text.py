@@ -15,17 +15,21 @@ from snellen.core.views import Finding
 _CURRENCY = r"[$€£¥₹]|\b(?:usd|eur|gbp|chf|jpy)\b"
 _DIGITS = r"\d+(?:\.\d+)?|[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d{0,2}(?:['’\u00a0\u202f ]\d{3})+(?:\.\d+)?"
 _NUMBER = re.compile(
-    rf"(?P<open>\()?(?P<sign>[+-]?)\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+-]?)"
+    rf"(?P<open>\()?(?P<sign>[+−–-]?)\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+−–-]?)"
     rf"(?P<digits>{_DIGITS})\s*(?P<after>%|{_CURRENCY})?(?P<close>\))?",
     re.IGNORECASE,
 )
-_MARKS = (*"$€£¥₹%,'’( \u00a0\u202f", "USD", "EUR", "GBP", "CHF", "JPY")  # one of them is in every number text
+_MINUS = "-−–"  # with the minus sign and the dash of typeset tables
+_MARKS = (*"$€£¥₹%,'’(−– \u00a0\u202f", "USD", "EUR", "GBP", "CHF", "JPY")  # one of them is in every number text
 _SWAPPED = str.maketrans(",.", ".,")
 _UNIT = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s*([^\W\d_]{1,6}|°[CF]?|\w{1,4}/\w{1,4})")
 _TIME = r"\d{1,2}:\d{2}(:\d{2}\S*)?"
 _DATE = re.compile(
     rf"(\d{{4}}[-/.]\d{{1,2}}([-/.]\d{{1,2}})?|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}})([T ]{_TIME})?|{_TIME}"
 )
+_POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+_RATIO = re.compile(r"\d+\s*/\s*\d+")
+_CODE = re.compile(r"0\d{3,}")  # a number would not begin with 0
 _MAX_LENGTH = 40  # characters of a number or date
 _MIN_DISTINCT = 5  # distinct cells that look like numbers with a unit; fewer may be categories (2D, 3D)
 
@@ -50,13 +54,23 @@ def read_numbers(cells: Sequence[str], missing: Collection[str], decimal_comma: 
     """
     text = "\n".join(cells)
     if not any(mark in text for mark in _MARKS):
-        return None
+        return _points_for_thousands(cells, missing) if decimal_comma and "." in text else None
     readings = [_read(cells, missing, comma) for comma in (decimal_comma, not decimal_comma)]
     column = readings[0] or readings[1]
     if readings[0] is None or readings[1] is None or readings[0].cells == readings[1].cells:
         return column
     place = next(k for k, cell in enumerate(readings[0].cells) if cell != readings[1].cells[k])
     return NumberColumn(readings[0].cells, (cells[place], readings[0].cells[place]), readings[1].cells[place])
+
+
+def _points_for_thousands(cells: Sequence[str], missing: Collection[str]) -> NumberColumn | None:
+    """Cells such as 11.420, where commas are decimal: with two points (1.300.000) thousands, else doubtful."""
+    pointed = [cell for cell in cells if "." in cell and cell.lower() not in missing]
+    if not pointed or not all(_match(_POINTED, cell) for cell in pointed):
+        return None
+    if any(cell.count(".") > 1 for cell in pointed):
+        return _read(cells, missing, True)
+    return NumberColumn(tuple(cells), (pointed[0], pointed[0]), pointed[0].replace(".", ""))
 
 
 def _read(cells: Sequence[str], missing: Collection[str], decimal_comma: bool) -> NumberColumn | None:
@@ -74,7 +88,7 @@ def _read(cells: Sequence[str], missing: Collection[str], decimal_comma: bool) -
         if match is None or bool(match["open"]) != bool(match["close"]) or (match["before"] and match["after"]):
             return None
         signs.add((match["before"] or match["after"] or "").lower())
-        minus = "-" in match["sign"] + match["inner"]
+        minus = any(sign in _MINUS for sign in match["sign"] + match["inner"])
         if match["open"] and minus:  # neither -5 nor 5 for sure
             return None
         negative = bool(match["open"]) or minus
@@ -107,6 +121,19 @@ def number_text_finding(name: str, column: NumberColumn) -> Finding:
     )
 
 
+def code_finding(name: str, cells: Sequence[str]) -> Finding | None:
+    """The warning that a column of numbers has leading zeros, as postal codes do; else None."""
+    code = next((cell for cell in cells if _match(_CODE, cell)), None)
+    if code is None:
+        return None
+    return Finding(
+        kind="number-text",
+        where=(name,),
+        message=f"Column {name!r} is read as numbers, and {code!r} has leading zeros, as codes have.",
+        remedy="Take out a column of codes, or write them with a letter to make them categories.",
+    )
+
+
 def looks_like_finding(name: str, cells: Sequence[str], missing: Collection[str]) -> Finding | None:
     """The warning that a column of text looks like dates, or like numbers that were not read as such; else None."""
     distinct = [cell for cell in dict.fromkeys(cells) if cell.lower() not in missing]
@@ -115,6 +142,8 @@ def looks_like_finding(name: str, cells: Sequence[str], missing: Collection[str]
     units = {match[1] if (match := _match(_UNIT, cell)) else "" for cell in distinct}
     if all(_match(_DATE, cell) for cell in distinct):
         what, remedy = "dates or times", "Write numbers, such as days since a first day, or year, month and day."
+    elif len(distinct) >= _MIN_DISTINCT and all(_match(_RATIO, cell) for cell in distinct):
+        what, remedy = "fractions or dates", "Write fractions as numbers (0.43), dates as year, month and day."
     elif 2 * sum(_match(_NUMBER, cell) is not None for cell in distinct) > len(distinct):
         what = "numbers with signs or separators that are not all written in one way"
         remedy = "Write plain numbers with a decimal point."

@@ -15,11 +15,12 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
+from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.image_lists import lists_images_of
-from snellen.data.formats.number_text import looks_like_finding, number_text_finding
+from snellen.data.formats.number_text import code_finding, looks_like_finding, number_text_finding
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
     ColumnCells,
@@ -139,9 +140,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
 def _number_text_findings(table: TableText, names: Sequence[str]) -> list[Finding]:
     """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates."""
     findings = [number_text_finding(name, table.number_text[name]) for name in names if name in table.number_text]
-    texts = (name for name in names if parse_cells(table.column(name)).values is None)
-    warnings = (looks_like_finding(name, table.column(name), MISSING_NUMBERS) for name in texts)
-    return [*findings, *(finding for finding in warnings if finding is not None)]
+    for name in names:
+        cells = table.column(name)
+        is_text = parse_cells(cells).values is None
+        warning = looks_like_finding(name, cells, MISSING_NUMBERS) if is_text else code_finding(name, cells)
+        findings += [] if warning is None else [warning]
+    return findings
 
 
 def _splits(table: TableText, name: str) -> np.ndarray | None:
@@ -237,7 +241,9 @@ def _vectors(
     dtype = str(values.dtype).removeprefix("torch.")
     input = Input(modality="vector", shape=(values.shape[1],), dtype=dtype, columns=tuple(columns))
     return TableInputs(
-        source=ArraySource(values, _row_names(len(values)), _missing_values(columns, cells_by_name, len(values))),
+        source=ArraySource(
+            values, [f"line {line}" for line in table.lines], _missing_values(columns, cells_by_name, len(values))
+        ),
         input=input,
         name="vector",
         description=description,
@@ -254,10 +260,6 @@ def _missing_values(columns: Sequence[Column], cells_by_name: dict[str, ColumnCe
         missing = cells_by_name[column.name].missing if column.fill is not None else np.zeros(count, bool)
         blocks.append(np.repeat(missing[:, None], column.width, axis=1))
     return np.concatenate(blocks, axis=1)
-
-
-def _row_names(count: int) -> list[str]:
-    return [f"row {k}" for k in range(1, count + 1)]
 
 
 def _impute(options: OpenOptions) -> bool:
@@ -287,15 +289,19 @@ def _unused_column(table: TableText, name: str, cells: ColumnCells) -> Finding |
                 f"Column {name!r} holds {n_distinct:,} distinct strings, more than {MAX_CATEGORIES}, and is not used."
             )
         remedy = "Remove it, or write it as numbers or as fewer categories."
+        numbers = looks_like_finding(name, text, MISSING_NUMBERS)
+        if numbers is not None:
+            message, remedy = numbers.message.replace("is read as text", "is not used"), numbers.remedy
     return Finding(kind="ignored-column", message=message, remedy=remedy, where=(name,))
 
 
-def read_rows(path: Path | TextIO, spec: Spec) -> tuple[list[str], Tensor]:
+def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_line) -> tuple[list[str], Tensor]:
     """Read new rows for a model that was trained on a table, in the order of the file.
 
     Args:
         path: a CSV or JSONL file, or an open text file; the target may be absent, other columns are ignored.
         spec: of the training data.
+        announce: receives a line about each column whose numbers could be read in two ways.
     Returns:
         names of the rows, and (N, D) values encoded as in training.
     Raises:
@@ -317,8 +323,11 @@ def read_rows(path: Path | TextIO, spec: Spec) -> tuple[list[str], Tensor]:
             + (f" and {len(absent_columns) - 5} more" if len(absent_columns) > 5 else ""),
             suggest_name(absent_columns[0], list(table.names)),
         )
+    for name in needed:
+        if name in table.number_text and table.number_text[name].other:
+            announce(f"{table.where}: {number_text_finding(name, table.number_text[name]).text}")
     values = encode_columns(table, columns)
-    return _row_names(len(values)), values.to(getattr(torch, spec.input.dtype))
+    return [f"row {k}" for k in range(1, len(values) + 1)], values.to(getattr(torch, spec.input.dtype))
 
 
 FORMAT = Format("table", recognises, open_raw)

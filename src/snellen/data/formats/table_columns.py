@@ -46,7 +46,7 @@ class TableProblems:
         cells = self.table.column(name)
         for index in indices[:5]:
             shown = repr(cells[index][:40])
-            self.messages.append(f"row {self.table.lines[index]}, column {name!r}: {message.format(shown)}")
+            self.messages.append(f"line {self.table.lines[index]}, column {name!r}: {message.format(shown)}")
         self.count += len(indices)
         self.remedies[remedy] = None
 
@@ -55,7 +55,7 @@ class TableProblems:
         cells = self.table.column(name)
         for index in indices[:5]:
             word = f" ({cells[index]!r})" if cells[index] else ""
-            self.messages.append(f"row {self.table.lines[index]}, column {name!r}: {what}{word}")
+            self.messages.append(f"line {self.table.lines[index]}, column {name!r}: {what}{word}")
         self.count += len(indices)
         self.remedies[remedy] = None
 

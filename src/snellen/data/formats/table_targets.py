@@ -13,8 +13,9 @@ from torch import Tensor
 
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.spec import Classes, Labels, Numbers, Target
+from snellen.data.formats.number_text import looks_like_finding
 from snellen.data.formats.table_columns import ColumnCells, TableProblems, add_bad_cells, parse_cells, parse_numbers
-from snellen.data.formats.table_text import TableText
+from snellen.data.formats.table_text import MISSING_NUMBERS, TableText
 
 TARGET_NAMES = ("target", "label", "class", "y")
 KINDS = ("classes", "labels", "numbers")
@@ -177,6 +178,10 @@ def _classes(
             f"the target {name!r} is {names[0]!r} in every row",
             "Add rows of a second class, or give another --target.",
         )
+        return None
+    numbers = looks_like_finding(name, text, MISSING_NUMBERS)
+    if len(names) > MAX_INTEGER_CLASSES and 2 * len(names) > len(text) and numbers is not None:
+        problems.column(f"the target: {numbers.message.removesuffix('.')}", numbers.remedy)
         return None
     if len(names) > MAX_INTEGER_CLASSES and 2 * len(names) > len(text):
         problems.column(

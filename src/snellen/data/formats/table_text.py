@@ -144,16 +144,22 @@ def _parse_csv(where: str, text: str, names: Sequence[str]) -> TableText:
                 lines.append(last_line + 1)
             last_line = reader.line_num
     except csv.Error as error:
+        line, limit = last_line + 1, csv.field_size_limit()
+        if "field limit" in str(error):
+            raise DataError(
+                f"{where}, line {line}: a cell has more than {limit:,} characters, to line {reader.line_num}",
+                "Close every quote; if the cell is that long, take out its column.",
+            ) from error
         raise DataError(
-            f"{where}, line {reader.line_num}: {error}", "Close every quote, and double each quote inside quotes."
+            f"{where}, line {line}: {error}", "Close every quote, and double each quote inside quotes."
         ) from error
     width = len(rows[0])
     ragged = [place for place, row in enumerate(rows) if len(row) != width]
     if ragged:
-        shown = ", ".join(f"row {lines[place]} has {len(rows[place])}" for place in ragged[:5])
+        shown = ", ".join(f"line {lines[place]} has {len(rows[place])}" for place in ragged[:5])
         more = f" and {len(ragged) - 5} more" if len(ragged) > 5 else ""
         raise DataError(
-            f"{where}: the first row has {width} cells, {shown}{more}",
+            f"{where}: line {lines[0]} has {width} cells, {shown}{more}",
             "Give every row the same number of cells; quote cells that hold the delimiter.",
         )
     header = has_header(rows, names)
