@@ -19,7 +19,7 @@ from snellen.cli.main import main
 INTERVAL = re.compile(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)")
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
-DIGITS = tuple(f"train digits --model {name}" for name in ("softmax", "mlp", "perceptron"))
+DIGITS = tuple(f"train digits --model {name}" for name in ("softmax", "mlp", "lda"))
 PAGES = {  # page -> commands whose runs it uses
     "classical.md": (),
     "comparing.md": DIGITS,
