@@ -47,10 +47,11 @@ def run_endless_steps(c: BaselineClassifierSettings, data: Any, model: ClassPrio
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Ladder:
+def result(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> Ladder:
     torch.set_num_threads(1)
     custom = [baseline_like("breaks", raise_error), baseline_like("diverges", log_nan)]
-    return ladder("moons", budget=60, out=tmp_path_factory.mktemp("ladder") / "moons", learners=custom, options=OPTIONS)
+    out = tmp_path_factory.mktemp("ladder") / "moons"
+    return ladder("moons", budget=3600, seed=training_seed, out=out, learners=custom, options=OPTIONS)
 
 
 def test_every_learner_has_a_row_simplest_first(result: Ladder) -> None:
@@ -87,6 +88,7 @@ def test_metrics_have_intervals_and_costs(result: Ladder) -> None:
     assert result.rung("mlp").multiply_adds > result.rung("softmax").multiply_adds  # type: ignore[operator]
 
 
+@pytest.mark.learning
 def test_the_simplest_that_is_not_significantly_worse_than_the_best_on_validation_is_advised(result: Ladder) -> None:
     values = {r.name: r.validation.value for r in result.rungs if r.validation is not None}
     assert values[result.best or ""] == max(v for v in values.values() if v is not None)

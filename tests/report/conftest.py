@@ -114,13 +114,13 @@ def several_labels() -> Dataset[Labelled]:
 
 
 @pytest.fixture(scope="session")
-def labels_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def labels_run(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> TrainedRun:
     torch.set_num_threads(1)
     return train(several_labels(), "softmax", out=tmp_path_factory.mktemp("runs") / "labels", epochs=60, lr=0.02)
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def digits_run(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> TrainedRun:
     """A healthy network on the built-in digits."""
     torch.set_num_threads(1)
     return train("digits", "mlp", out=tmp_path_factory.mktemp("runs") / "mlp", epochs=30)
