@@ -49,13 +49,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
 
 @pytest.fixture(scope="session", autouse=True)
 def training_seed(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The seed with which `snellen.train` trains where a test gives none: 0, or each of `--seeds`."""
+    """The seed with which `snellen.train` trains where a test gives none: 0, or each of `--seeds`.
+
+    Without options it writes no report: plots take a second, and most trainings of a test take less.
+    """
+    from snellen.api import RunOptions
+    from snellen.api.training import train
+
     seed: int = getattr(request, "param", 0)
     with pytest.MonkeyPatch.context() as patch:
-        if seed:
-            from snellen.api.training import train
-
-            patch.setitem(train.__kwdefaults__, "seed", seed)  # type: ignore[arg-type]
+        patch.setitem(train.__kwdefaults__, "seed", seed)  # type: ignore[arg-type]
+        patch.setitem(train.__kwdefaults__, "options", RunOptions(report=False))  # type: ignore[arg-type]
         yield seed
 
 

@@ -43,7 +43,7 @@ def test_image_names_with_two_numbers_are_reported_in_their_units(
     error = run.metrics["mean absolute error of down"]
     assert error.unit == "mm"
     assert_score(error.high, below=0.8)  # the positions lie within 5 mm
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    page = run.report().read_text(encoding="utf-8")
     assert "across" in page
     assert "mm" in page
     Image.fromarray(disc(5, 10, rng)).save(tmp_path / "new.png")
@@ -70,7 +70,7 @@ def test_a_table_with_several_labels_per_row(tmp_path: Path, assert_score: Calla
     run = train(data, "softmax", epochs=60, lr=0.03, out=tmp_path / "run")
     assert run.headline == "average precision"
     assert_score(run.metrics["average precision"].value, above=0.9)
-    assert "umbrella" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "umbrella" in run.report().read_text(encoding="utf-8")
     (tmp_path / "new.jsonl").write_text(
         "\n".join(json.dumps({"warm": a, "wet": b, "windy": c}) for a, b, c in ((2, -2, -2), (-2, -2, -2), (-2, 2, 2)))
     )
