@@ -49,9 +49,9 @@ def test_default_training_on_a_small_table_fits_the_curve_in_the_users_units(
     assert run.record.learner == "mlp"
     error = run.metrics["mean absolute error"]
     assert error.unit == "mm"
-    assert_score(error.value, below=4)  # 2·√(2/π) = 1.6 from the noise alone, 32 of the baseline
+    assert_score(error.value, below=4)  # 1.94 to 2.12; 2·√(2/π) = 1.6 from the noise alone, 32 of the baseline
     (prediction,) = run.predict_batch(torch.tensor([[0.25]], dtype=torch.float64))
-    assert_score(abs(prediction["y"] - 1050), below=5)
+    assert_score(abs(prediction["y"] - 1050), below=5)  # 0.05 to 0.62
 
 
 @pytest.mark.learning
@@ -66,7 +66,7 @@ def test_targets_of_very_different_scale_are_fitted_equally_well(
     for k in range(2):
         spread = predicted["truth"][:, k].std()
         error = (predicted["said"][:, k] - predicted["truth"][:, k]).abs().mean()
-        assert_score(error / spread, below=0.1)
+        assert_score(error / spread, below=0.1)  # 0.010 to 0.023
 
 
 @pytest.mark.learning
@@ -74,12 +74,12 @@ def test_lenet_locates_a_spot(tmp_path: Path, assert_score: Callable[..., None])
     run = train(spot_dataset(300, 24, 1), out=tmp_path / "run", epochs=25)
     assert run.record.learner == "lenet"
     for name in ("row", "column"):
-        assert_score(run.metrics[f"mean absolute error of {name}"].value, below=0.8)
+        assert_score(run.metrics[f"mean absolute error of {name}"].value, below=0.8)  # 0.15 to 0.29
 
 
 @pytest.mark.learning
 def test_resnet18_regresses_small_colour_images(tmp_path: Path, assert_score: Callable[..., None]) -> None:
-    run = train(spot_dataset(64, 12, 3), out=tmp_path / "run", epochs=6)
+    run = train(spot_dataset(64, 12, 3), out=tmp_path / "run", epochs=12)
     assert run.record.learner == "resnet18"
     assert_score(run.metrics["R2"].value, above=0.3)
 
@@ -117,13 +117,15 @@ def test_absolute_loss_predicts_the_median_and_squared_loss_the_mean(
     tmp_path: Path, assert_score: Callable[..., None]
 ) -> None:
     y = torch.where(torch.arange(400) % 10 < 7, 0.0, 10.0)  # median 0, mean 3
-    data = numbers(torch.zeros(400, 1), y)
+    # The epoch is selected by the headline on the validation split: mean absolute error of one target, R2 of two.
+    x, names = torch.zeros(400, 1), ("a", "b")
+    one, two = numbers(x, y, same=True), numbers(x, y[:, None].expand(-1, 2), names, same=True)
     predicted = {}
-    for loss in ("absolute", "squared"):
+    for loss, data in (("absolute", one), ("squared", two)):
         run = train(data, model="mlp", out=tmp_path / loss, loss=loss, epochs=40, hidden=(8,))
         predicted[loss] = float(run.predictions("test")["said"].mean())
-    assert_score(abs(predicted["absolute"]), below=0.3)
-    assert_score(abs(predicted["squared"] - 3), below=0.5)
+    assert_score(abs(predicted["absolute"]), below=0.1)  # 0.000 to 0.001
+    assert_score(abs(predicted["squared"] - 3), below=0.1)  # 0.000 to 0.004
 
 
 def pinball(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -139,7 +141,7 @@ def test_a_users_loss_receives_values_in_the_users_units(tmp_path: Path, assert_
         numbers(torch.zeros(600, 1), y), model="mlp", out=tmp_path / "run", loss=pinball, epochs=40, hidden=(8,)
     )
     assert run.record.loss == "pinball"
-    assert_score(abs(float(run.predictions("test")["said"].mean()) - 509), below=0.7)
+    assert_score(abs(float(run.predictions("test")["said"].mean()) - 509), below=0.7)  # 0.00 to 0.11
 
 
 class TwoLayers(nn.Module):
@@ -161,7 +163,7 @@ def test_a_users_module_trains_and_loads(tmp_path: Path, assert_score: Callable[
     before = module.inner.weight.detach().clone()
     run = train(sine_dataset(), model=module, out=tmp_path / "run", epochs=100, lr=0.01)
     assert torch.equal(module.inner.weight, before)  # the user's module is not changed
-    assert_score(run.metrics["mean absolute error"].value, below=10)
+    assert_score(run.metrics["mean absolute error"].value, below=10)  # 4.1 to 4.3; 32 of the baseline
     x = torch.linspace(0, 1, 7)[:, None]
     assert load(tmp_path / "run", learner=TwoLayers()).predict_batch(x) == run.predict_batch(x)
 
@@ -182,7 +184,7 @@ def test_a_constant_target_is_predicted_exactly(tmp_path: Path, assert_score: Ca
         out=tmp_path / "run",
         epochs=30,
     )
-    assert_score((run.predictions("test")["said"] - 42).abs().max(), below=0.5)
+    assert_score((run.predictions("test")["said"] - 42).abs().max(), below=0.5)  # 0.003 to 0.018
     assert run.metrics["R2"].value is None
 
 
