@@ -19,7 +19,8 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> R
 
     @functools.cache
     def once(task: str, name: str) -> snellen.TrainedRun:
-        return trained(LEARNERS[task][name], tmp_path_factory.mktemp("contract") / f"{task}-{name}")
+        folder = tmp_path_factory.mktemp("contract") / f"{task}-{name}"
+        return trained(LEARNERS[task][name], folder, report=training_seed == 0)
 
     return lambda learner: once(learner.task.name, learner.name)
 

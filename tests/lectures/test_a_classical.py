@@ -287,5 +287,5 @@ def test_a12_softmax_regression_on_digits_is_as_accurate_as_scikit_learns(
     accuracy = run.metrics["accuracy"]
     assert accuracy.low is not None
     assert accuracy.high is not None
-    assert_score(accuracy.value, above=reference - 0.02, below=reference + 0.02)
+    assert_score(accuracy.value, above=reference - 0.02, below=reference + 0.02)  # 0.963 to 0.974
     assert reference > 0.9
