@@ -21,7 +21,7 @@ def test_bases_classify_data_that_is_not_linearly_separable(
     name: str, min_accuracy: float, tmp_path: Path, assert_score: Callable[..., None]
 ) -> None:
     run = train(name, model="bases", out=tmp_path / "run", epochs=60)
-    assert_score(run.metrics["accuracy"].value, above=min_accuracy)
+    assert_score(run.metrics["accuracy"].value, above=min_accuracy)  # always 1
 
 
 def test_given_centres_are_in_data_units(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_given_centres_are_in_data_units(tmp_path: Path) -> None:
 def test_there_are_no_more_bases_than_samples(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     run = train("xor", model="bases", out=tmp_path / "run", epochs=200)
     assert run.model.network.body[0].centres.shape == (4, 2)
-    assert_score(run.metrics["accuracy"].value, above=0.99)
+    assert_score(run.metrics["accuracy"].value, above=0.99)  # always 1
     x = torch.tensor([[0.0, 1.0]])
     assert load(tmp_path / "run").predict_batch(x) == run.predict_batch(x)
 
@@ -72,4 +72,4 @@ def test_bases_and_knn_regress_images(tmp_path: Path, assert_score: Callable[...
     data = numbers(images.to(torch.uint8).contiguous(), centre)
     for model in ("bases", "knn"):
         run = train(data, model=model, out=tmp_path / model)
-        assert_score(run.metrics["mean absolute error"].value, below=0.1)  # 1.5 of the baseline
+        assert_score(run.metrics["mean absolute error"].value, below=0.1)  # 0.003 to 0.025; 1.5 of the baseline
