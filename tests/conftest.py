@@ -8,6 +8,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,12 +64,13 @@ def training_seed(request: pytest.FixtureRequest) -> Iterator[int]:
         yield seed
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _untrained(pytestconfig: pytest.Config) -> None:
-    if pytestconfig.getoption("untrained"):  # optimizers skip a parameter without a gradient
-        from torch.optim.optimizer import register_optimizer_step_pre_hook
-
-        register_optimizer_step_pre_hook(lambda optimizer, *_: optimizer.zero_grad())
+@pytest.fixture(autouse=True)
+def _untrained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.config.getoption("untrained"):
+        # The loop calls `inspect.unwrap(step)` of its optimizer.
+        monkeypatch.setattr(
+            "snellen.training.loop.inspect", SimpleNamespace(unwrap=lambda step: lambda optimizer: None)
+        )
 
 
 @pytest.fixture

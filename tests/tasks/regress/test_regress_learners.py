@@ -184,7 +184,7 @@ def test_a_constant_target_is_predicted_exactly(tmp_path: Path, assert_score: Ca
         out=tmp_path / "run",
         epochs=30,
     )
-    assert_score((run.predictions("test")["said"] - 42).abs().max(), below=0.5)  # 0.003 to 0.018
+    assert_score((run.predictions("test")["said"] - 42).abs().max(), below=0.1)  # 0.003 to 0.018; 0.2 untrained
     assert run.metrics["R2"].value is None
 
 
