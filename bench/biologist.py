@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -134,7 +135,7 @@ def check(folder: Path, planted: Planted) -> None:
     assert data.spec.input.dtype == "uint16"
 
 
-def train(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
+def train(folder: Path, out: Path, seed: int = 0) -> dict[str, Any]:
     """Train the suggested learner and return the metrics of the test split."""
     started = time.monotonic()
     code, _, _ = run_command(["train", str(folder), *LENIENT, "--seed", str(seed), "--out", str(out)])
@@ -143,8 +144,6 @@ def train(folder: Path, out: Path, seed: int = 0) -> dict[str, object]:
     assert run.headline == "balanced accuracy", run.headline
     metric = run.metrics["balanced accuracy"]
     assert metric.value is not None
-    assert metric.low is not None
-    assert metric.low > 0.5, metric
     return {
         "learner": run.record.learner,
         "balanced accuracy": metric.value,
@@ -168,7 +167,9 @@ def main() -> None:
         folder = args.folder or Path(temporary) / "cells"
         planted = make(folder, args.common, args.rare, args.side, args.seed)
         check(folder, planted)
-        print(json.dumps(train(folder, Path(temporary) / "run", args.seed)))
+        figures = train(folder, Path(temporary) / "run", args.seed)
+        assert figures["low"] > 0.5, figures
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":

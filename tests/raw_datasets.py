@@ -13,10 +13,12 @@ from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
 
 
-def numbers(x: Tensor, y: Tensor, names: Sequence[str] = ("y",), units: Sequence[str] = ()) -> Dataset[Labelled]:
-    """(N, ...) inputs with (N, T) or (N,) numbers."""
+def numbers(
+    x: Tensor, y: Tensor, names: Sequence[str] = ("y",), units: Sequence[str] = (), *, same: bool = False
+) -> Dataset[Labelled]:
+    """(N, ...) inputs with (N, T) or (N,) numbers. `same`: train, val and test are the same samples."""
     y = y.double().reshape(len(x), -1)
-    return _dataset(x, Numbers(names=tuple(names), units=tuple(units)), y, same=False)
+    return _dataset(x, Numbers(names=tuple(names), units=tuple(units)), y, same)
 
 
 def classes(x: Tensor, y: Tensor, count: int, *, same: bool = False) -> Dataset[Labelled]:

@@ -197,3 +197,31 @@ def test_files_have_at_most_450_lines() -> None:
         if (n := len(path.read_text(encoding="utf-8").splitlines())) > 450
     }
     assert not long
+
+
+CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "time"}
+
+
+def assertions_on_a_clock(function: ast.AST) -> set[str]:
+    """The expressions asserted in a function that read a clock, directly or by a variable."""
+
+    def reads_clock(node: ast.AST) -> bool:
+        return any(
+            (isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in CLOCKS)
+            or (isinstance(n, ast.Name) and n.id in names)
+            for n in ast.walk(node)
+        )
+
+    names: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and reads_clock(node.value):
+            names |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    return {ast.unparse(n.test) for n in ast.walk(function) if isinstance(n, ast.Assert) and reads_clock(n.test)}
+
+
+def test_no_test_asserts_a_duration() -> None:
+    example = "begun = time.monotonic()\nseconds = time.monotonic() - begun\nassert seconds < 5"
+    assert assertions_on_a_clock(ast.parse(example)) == {"seconds < 5"}
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.FunctionDef) or not assertions_on_a_clock(node), (path, node.name)

@@ -6,6 +6,7 @@ import importlib.util
 import linecache
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,9 @@ def both(folder, act, custom):
     print(trained)
 
 
-place = Path(sys.argv[1])
-both(place / "learner", lambda out: api.train("digits", MINE, out=out, options=OPTIONS, rate=0.05), {"learner": MINE})
+place, seed = Path(sys.argv[1]), int(sys.argv[2])
+both(place / "learner", lambda out: api.train("digits", MINE, seed=seed, out=out, options=OPTIONS, rate=0.05),
+     {"learner": MINE})
 torch.manual_seed(0)
 layers, loss = Layers(), Margin()
 both(place / "module", lambda out: api.train("digits", layers, out=out, options=OPTIONS, loss=loss, epochs=1),
@@ -134,11 +136,12 @@ both(place / "module", lambda out: api.train("digits", layers, out=out, options=
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> Path:
     """Folder with two runs of a script, each also killed and resumed."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "script.py").write_text(SCRIPT)
-    ended = subprocess.run([sys.executable, folder / "script.py", folder], capture_output=True, text=True)
+    command = [sys.executable, folder / "script.py", folder, str(training_seed)]
+    ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("on digits, accuracy") == 2
     return folder
@@ -158,14 +161,16 @@ def module(folder: Path, source: str = LEARNER) -> Any:
     return imported
 
 
-def test_a_custom_learner_is_loaded_with_its_code(place: Path, tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_a_custom_learner_is_loaded_with_its_code(
+    place: Path, tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     mine = module(tmp_path)
     trained = api.load(place / "learner" / "hurt", learner=mine.MINE)
     assert trained.record.learner == "mine"
     assert trained.record.settings == {"rate": 0.05}
     accuracy = trained.metrics["accuracy"].value
-    assert accuracy is not None
-    assert accuracy > 0.7
+    assert_score(accuracy, above=0.7)
     assert trained.evaluate()["accuracy"].value == accuracy
 
 

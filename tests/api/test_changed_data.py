@@ -381,7 +381,7 @@ def test_matching_many_equal_samples_takes_linear_time() -> None:
     "words",
     [
         "study DATA --model softmax --vary lr=0.1,1 --epochs 1 --seeds 1",
-        "DATA --models softmax --budget 20",
+        "DATA --models softmax --budget 1h",
         "train DATA --model softmax --epochs 1 --folds 2",
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench" / "biologist.py"
 
 
-def test_a_folder_a_biologist_might_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.learning
+def test_a_folder_a_biologist_might_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training_seed: int, assert_score: Callable[..., None]
+) -> None:
     spec = importlib.util.spec_from_file_location("biologist", BENCH)
     assert spec is not None
     assert spec.loader is not None
@@ -21,5 +25,6 @@ def test_a_folder_a_biologist_might_have(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     planted = biologist.make(tmp_path / "cells", common=110, rare=16, side=24, resize=False)
     biologist.check(tmp_path / "cells", planted)
-    figures = biologist.train(tmp_path / "cells", tmp_path / "run")
+    figures = biologist.train(tmp_path / "cells", tmp_path / "run", training_seed)
+    assert_score(figures["low"], above=0.5)  # the chance of two classes
     assert figures["learner"] == "lenet"

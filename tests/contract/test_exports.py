@@ -9,15 +9,12 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from test_learners import ALL, FAMILY, SCENES, data_for, first_inputs, flatten_numbers, settings_for
+from learners import ALL, FAMILY, SCENES, RunOf, first_inputs, flatten_numbers
 from torch import Tensor
 
 import snellen
-from snellen.api import RunOptions
 from snellen.core.learner import Learner
 from snellen.export.detection_parity import compare
-
-SHORT = {"epochs": 1}  # the accuracy does not matter here
 
 
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
@@ -72,14 +69,10 @@ MORE_LEARNERS = [
 
 
 @pytest.mark.parametrize("learner", ALL + MORE_LEARNERS)
-def test_onnx_runtime_gives_the_predictions_of_the_run(learner: Learner[Any, Any, Any], tmp_path: Path) -> None:
-    run = snellen.train(
-        data_for(learner),
-        learner,
-        out=tmp_path / "run",
-        options=RunOptions(threads=1, report=False),
-        **{name: SHORT.get(name, value) for name, value in settings_for(learner).items()},
-    )
+def test_onnx_runtime_gives_the_predictions_of_the_run(
+    learner: Learner[Any, Any, Any], first_run: RunOf, one_step_run: RunOf, tmp_path: Path
+) -> None:
+    run = (first_run if learner.in_default_ladder else one_step_run)(learner)
     path = run.export("onnx", tmp_path / "away.onnx")
     x = first_inputs(learner, 20)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -221,13 +221,13 @@ def test_runs_without_a_typical_size_load_predict_and_resume_at_their_size(one_o
 
 
 def test_a_ladder_without_a_typical_size_is_resumed(one_odd: Path, tmp_path: Path) -> None:
-    ladder(one_odd, budget=20, out=tmp_path / "l", learners=["baseline"], options=ONE)
+    ladder(one_odd, budget=3600, out=tmp_path / "l", learners=["baseline"], options=ONE)
     _remove_typical_size(tmp_path / "l" / "ladder.json", "data")
-    again = ladder(one_odd, budget=20, out=tmp_path / "l", learners=["baseline"], options=ONE)
+    again = ladder(one_odd, budget=3600, out=tmp_path / "l", learners=["baseline"], options=ONE)
     assert again.rung("baseline").status == "done"
     save(one_odd / "a" / "more.png", scene(77, (32, 32), 1))
     with pytest.raises(DataError, match=r"1 are new \(a/more\.png\)"):
-        ladder(one_odd, budget=20, out=tmp_path / "l", learners=["baseline"], options=ONE)
+        ladder(one_odd, budget=3600, out=tmp_path / "l", learners=["baseline"], options=ONE)
 
 
 def test_a_study_without_a_typical_size_is_resumed(one_odd: Path, tmp_path: Path) -> None:

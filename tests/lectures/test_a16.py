@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,10 @@ def beach_image(rng: np.random.Generator, beach: bool) -> np.ndarray:
     return np.clip(image * brightness + rng.normal(0, 15, image.shape), 0, 255).astype(np.uint8)
 
 
-def test_a16_image_folders_of_two_classes_are_loaded_trained_and_predicted(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_a16_image_folders_of_two_classes_are_loaded_trained_and_predicted(
+    tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     rng = np.random.default_rng(0)
     for name in ("beach", "no-beach"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -38,8 +42,7 @@ def test_a16_image_folders_of_two_classes_are_loaded_trained_and_predicted(tmp_p
     assert data.spec.target.names == ("beach", "no-beach")
     assert data.spec.input.shape == (3, 16, 24)
     run = train(data, "softmax", out=tmp_path / "run")
-    assert run.metrics["accuracy"].low is not None
-    assert run.metrics["accuracy"].low > 0.6
+    assert_score(run.metrics["accuracy"].low, above=0.6)  # 0.68: all 8 test images are right
     for name in ("beach", "no-beach"):
         Image.fromarray(beach_image(rng, name == "beach")).save(tmp_path / "new.png")
         prediction = run.predict(tmp_path / "new.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +46,18 @@ def two_clusters(count: int = 800) -> tuple[Tensor, Tensor]:
     return x + torch.where(y == 1, 1.5 * side, 0.0)[:, None], y
 
 
-def test_a7_data_that_is_not_linearly_separable_is_linear_in_two_gaussian_bases(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_a7_data_that_is_not_linearly_separable_is_linear_in_two_gaussian_bases(
+    tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     data = classes(*two_clusters(), 2)
     linear = accuracy(train(data, model="softmax", out=tmp_path / "linear"))
-    assert 0.5 <= linear <= 0.75
+    # 0.62 to 0.74: any line leaves one of the four clusters on the wrong side
+    assert_score(linear, above=0.5, below=0.85)
     with_centres = train(data, model="bases", centers=(-1.5, -1.5, 1.5, 1.5), bandwidth=0.5, out=tmp_path / "placed")
     with_kmeans = train(data, model="bases", out=tmp_path / "found")
-    assert accuracy(with_centres) > 0.95
-    assert accuracy(with_kmeans) > 0.95
+    assert_score(accuracy(with_centres), above=0.95)  # always 1
+    assert_score(accuracy(with_kmeans), above=0.95)  # always 1
     bases, last = with_centres.model.network.body
     assert bases.centres.shape == (2, 2)
     weights = last.weight.detach()

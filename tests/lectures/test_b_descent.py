@@ -272,12 +272,12 @@ def test_b15_ohem_passes_the_gradient_check(tmp_path: Path) -> None:
     assert torch.autograd.gradcheck(cost, (z,))
 
 
-def test_b15_ohem_is_a_setting_of_the_learners(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_b15_ohem_is_a_setting_of_the_learners(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     x = torch.randn(200, 2, generator=seeded())
     run = train(classes(x, (x[:, 0] > 0).long(), 2), model="mlp", out=tmp_path / "run", epochs=20, ohem_fraction=0.25)
     assert run.record.settings["ohem_fraction"] == 0.25
-    assert run.metrics["accuracy"].value is not None
-    assert run.metrics["accuracy"].value > 0.85
+    assert_score(run.metrics["accuracy"].value, above=0.85)  # 0.93 to 1
 
 
 # -- B16 overfit a batch ---------------------------------------------------------------------------------------------
@@ -288,25 +288,30 @@ def last_loss(folder: Path) -> float:
     return float([row["loss"] for row in rows if "loss" in row][-1])
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("model", ["softmax", "mlp"])
-def test_b16_overfit_ten_samples_with_random_labels(model: str, tmp_path: Path) -> None:
+def test_b16_overfit_ten_samples_with_random_labels(
+    model: str, tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     x = torch.randn(14, 20, generator=seeded())
     data = classes(x, torch.arange(14) % 2, 2)
     assert data.spec.sizes["train"] == 10
     train(data, model=model, out=tmp_path / "run", overfit=True, lr=0.03)
-    assert last_loss(tmp_path / "run") < 0.01
+    assert_score(last_loss(tmp_path / "run"), below=0.01)  # 0.0004 of softmax, 1e-6 of the MLP; ln 2 at chance
 
 
-def test_b16_overfit_ten_images(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_b16_overfit_ten_images(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     x = torch.randint(256, (14, 1, 12, 12), generator=seeded(), dtype=torch.uint8)
     train(classes(x, torch.arange(14) % 2, 2), model="lenet", out=tmp_path / "run", overfit=True)
-    assert last_loss(tmp_path / "run") < 0.001
+    assert_score(last_loss(tmp_path / "run"), below=0.001)  # 0 to 6e-7; ln 2 at chance
 
 
-def test_b16_overfit_ten_numbers(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_b16_overfit_ten_numbers(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     x = torch.randn(14, 5, generator=seeded())
     train(numbers(x, torch.randn(14, generator=seeded(1))), model="mlp", out=tmp_path / "run", overfit=True)
-    assert last_loss(tmp_path / "run") < 0.001
+    assert_score(last_loss(tmp_path / "run"), below=0.001)  # 5e-15 to 0.0002
 
 
 # -- B23 an MLP for digits -------------------------------------------------------------------------------------------
@@ -318,7 +323,10 @@ def test_b23_the_networks_of_the_lecture_have_its_number_of_weights() -> None:
         assert sum(p.numel() for p in MLP((784, hidden, 10)).parameters()) == expected
 
 
-def test_b23_a_wide_hidden_layer_is_more_accurate_on_digits_than_two_units(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_b23_a_wide_hidden_layer_is_more_accurate_on_digits_than_two_units(
+    tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     data = assemble(digits(0), "digits", 0, None)
     weights = {}
     for hidden in (2, 120):
@@ -326,5 +334,5 @@ def test_b23_a_wide_hidden_layer_is_more_accurate_on_digits_than_two_units(tmp_p
         value = run.metrics["accuracy"].value
         assert value is not None
         weights[hidden] = value
-    assert weights[120] > 0.95
-    assert weights[120] > weights[2] + 0.05
+    assert_score(weights[120], above=0.94)  # 0.959 to 0.985
+    assert_score(weights[120] - weights[2], above=0.3)  # 0.55 to 0.78

@@ -20,12 +20,15 @@ LONG = Family(pictures, "mlp", {"epochs": 60, "batch_size": 16, "dropout": 0.2})
 
 
 def stuck(c: Any, data: Any, model: Any, run: Run) -> None:
-    """`fit` whose third step takes a minute."""
+    """`fit` whose third step takes a minute after a signal."""
     run.keep(model=model)
     for step in run.steps(6):
         run.log(step=float(step))
         if step == 2:
             print("stuck", flush=True)
+            while run.signal is None:
+                time.sleep(0.01)
+            print("signal received", flush=True)
             time.sleep(60)
 
 

@@ -7,11 +7,13 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from snellen.api import TrainedRun, train
+from snellen.api import RunOptions, TrainedRun, train
 from snellen.core.spec import Classes, Input, Labels, Numbers
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
+
+REPORT = RunOptions()
 
 HOSTILE_NAMES = (
     "<script>alert(1)</script>",
@@ -114,25 +116,27 @@ def several_labels() -> Dataset[Labelled]:
 
 
 @pytest.fixture(scope="session")
-def labels_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def labels_run(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> TrainedRun:
     torch.set_num_threads(1)
-    return train(several_labels(), "softmax", out=tmp_path_factory.mktemp("runs") / "labels", epochs=60, lr=0.02)
+    return train(
+        several_labels(), "softmax", options=REPORT, out=tmp_path_factory.mktemp("runs") / "labels", epochs=60, lr=0.02
+    )
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def digits_run(tmp_path_factory: pytest.TempPathFactory, training_seed: int) -> TrainedRun:
     """A healthy network on the built-in digits."""
     torch.set_num_threads(1)
-    return train("digits", "mlp", out=tmp_path_factory.mktemp("runs") / "mlp", epochs=30)
+    return train("digits", "mlp", options=REPORT, out=tmp_path_factory.mktemp("runs") / "mlp", epochs=30)
 
 
 @pytest.fixture(scope="session")
 def hostile_names_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
-    return train(hostile_images(), "softmax", out=tmp_path_factory.mktemp("runs") / "hostile", epochs=2)
+    return train(hostile_images(), "softmax", options=REPORT, out=tmp_path_factory.mktemp("runs") / "hostile", epochs=2)
 
 
 @pytest.fixture(scope="session")
 def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
-    return train(numbers(), "least-squares", out=tmp_path_factory.mktemp("runs") / "numbers")
+    return train(numbers(), "least-squares", options=REPORT, out=tmp_path_factory.mktemp("runs") / "numbers")

@@ -50,6 +50,7 @@ def coin_tosses(count: int) -> Dataset[Labelled]:
     )
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize(("model", "epochs"), [("softmax", 30), ("mlp", 30), ("perceptron", None)])
 def test_a_healthy_run_on_digits_has_no_finding(tmp_path: Path, model: str, epochs: int | None) -> None:
     run = train_run(tmp_path, model, **({} if epochs is None else {"epochs": epochs}))
@@ -60,10 +61,12 @@ def test_a_healthy_regression_has_no_finding(numbers_run: TrainedRun) -> None:
     assert numbers_run.summary().findings == []
 
 
+@pytest.mark.learning
 def test_a_healthy_run_on_several_labels_has_no_finding(labels_run: TrainedRun) -> None:
     assert labels_run.summary().findings == []
 
 
+@pytest.mark.learning
 def test_labels_that_are_never_predicted_are_a_finding(labels_run: TrainedRun) -> None:
     evidence = evidence_of(labels_run)
     predictions = {**evidence.predictions, "scores": torch.full_like(evidence.predictions["scores"], -1.0)}
@@ -78,6 +81,7 @@ def test_the_baseline_reads_no_inputs(digits_run: TrainedRun, numbers_run: Train
         assert reference_metrics.baseline_metrics(run.task, run.data, "test") == read
 
 
+@pytest.mark.learning
 def test_gradients_vanish_in_ten_sigmoid_layers(tmp_path: Path) -> None:
     run = train_run(tmp_path, "mlp", activation="sigmoid", hidden=(30,) * 10, epochs=3)
     assert {"vanishing", "at-chance", "one-class", "baseline"} <= kinds(run)
@@ -85,11 +89,13 @@ def test_gradients_vanish_in_ten_sigmoid_layers(tmp_path: Path) -> None:
     assert run.summary().findings[0].kind == "vanishing", "causes come before symptoms"
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("model", ["softmax", "mlp"])
 def test_a_learning_rate_of_ten_is_too_high(tmp_path: Path, model: str) -> None:
     assert "rate" in kinds(train_run(tmp_path, model, lr=10.0, epochs=5))
 
 
+@pytest.mark.learning
 def test_a_loss_that_falls_and_rises_again_is_a_finding_on_the_learning_rate(digits_run: TrainedRun) -> None:
     rows = [{"loop": "train", "step": k, "loss": 2.3 - 0.03 * min(k, 50) + 0.03 * max(0, k - 50)} for k in range(100)]
     evidence = dataclasses.replace(evidence_of(digits_run), history=rows)
@@ -98,6 +104,7 @@ def test_a_loss_that_falls_and_rises_again_is_a_finding_on_the_learning_rate(dig
     assert diagnose(dataclasses.replace(evidence, history=falling), {}) == []
 
 
+@pytest.mark.learning
 def test_a_learning_rate_far_too_high_leaves_dead_relu_units(tmp_path: Path) -> None:
     run = train_run(tmp_path, "mlp", lr=10.0, epochs=5)
     (finding,) = [f for f in run.summary().findings if f.kind == "dead-units"]
@@ -105,11 +112,13 @@ def test_a_learning_rate_far_too_high_leaves_dead_relu_units(tmp_path: Path) -> 
     assert 0.3 * 120 < finding.count <= 120
 
 
+@pytest.mark.learning
 def test_overfit_coin_tosses_have_a_gap_and_are_no_better_than_the_baseline(tmp_path: Path) -> None:
     run = train_run(tmp_path, "mlp", coin_tosses(400), epochs=100)
     assert kinds(run) == {"gap", "baseline"}
 
 
+@pytest.mark.learning
 def test_a_batch_of_equal_samples_with_different_labels_cannot_be_overfit(tmp_path: Path) -> None:
     x = torch.ones(60, 4, dtype=torch.float64)
     raw = RawDataset(
@@ -123,16 +132,19 @@ def test_a_batch_of_equal_samples_with_different_labels_cannot_be_overfit(tmp_pa
     assert "by-heart" in kinds(run)
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("model", ["softmax", "mlp"])
 def test_an_overfit_batch_has_no_finding(tmp_path: Path, model: str) -> None:
     assert kinds(train_run(tmp_path, model, overfit=True)) == set()
 
 
+@pytest.mark.learning
 def test_a_learning_rate_near_zero_leaves_the_loss_at_chance(tmp_path: Path) -> None:
     run = train_run(tmp_path, "mlp", lr=1e-9, epochs=1)
     assert "at-chance" in kinds(run)
 
 
+@pytest.mark.learning
 def test_a_model_that_always_predicts_one_class_is_a_finding(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     scores = torch.zeros_like(evidence.predictions["scores"])
@@ -143,6 +155,7 @@ def test_a_model_that_always_predicts_one_class_is_a_finding(digits_run: Trained
     assert "predicts 3 for 100 %" in findings[0].message
 
 
+@pytest.mark.learning
 def test_classes_that_are_never_predicted_are_named(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     scores = evidence.predictions["scores"].clone()
@@ -154,6 +167,7 @@ def test_classes_that_are_never_predicted_are_named(digits_run: TrainedRun) -> N
     assert finding.message == f"The model never predicts 3 or 8: {percent} of the samples are of these classes."
 
 
+@pytest.mark.learning
 def test_a_baseline_inside_the_interval_is_a_finding(digits_run: TrainedRun) -> None:
     evidence = evidence_of(digits_run)
     near = Metric(value=0.97, low=0.9, high=0.99, percent=True)

@@ -55,7 +55,7 @@ def test_no_module_in_the_current_folder_is_imported_by_the_ladder(
     np.savez(folder / "set.npz", x=rng.normal(size=(200, 3)), y=np.arange(200) % 2)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(ladder_module, "SUBPROCESS_SIZE", 0)  # learners that cannot be stopped run in a subprocess
-    result = snellen.ladder("set.npz", learners=["knn", "svm"], budget=60, out=tmp_path / "ladder")
+    result = snellen.ladder("set.npz", learners=["knn", "svm"], budget=3600, out=tmp_path / "ladder")
     assert [rung.status for rung in result.rungs] == ["done", "done"], [rung.reason for rung in result.rungs]
     assert not marker.exists(), marker.read_text()
 

@@ -90,7 +90,7 @@ async def _submit(
 
 
 def submit(batch: int, *inputs_of_requests: Callable[[], Iterator[NamedBatch]], cancel: Sequence[int] = ()) -> Any:
-    return asyncio.run(asyncio.wait_for(_submit(batch, inputs_of_requests, cancel), 20))
+    return asyncio.run(asyncio.wait_for(_submit(batch, inputs_of_requests, cancel), 120))
 
 
 def test_batch_size_1_runs_each_input_alone() -> None:

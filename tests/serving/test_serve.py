@@ -11,7 +11,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from process import FORM, Server, form, png, serving
+from process import FORM, TIMEOUT, Server, form, png, serving
 
 from snellen.cli.main import main
 
@@ -255,7 +254,7 @@ def test_local_host_names_are_accepted(server: Server, host: str) -> None:
 
 def test_limits_of_the_command_line_apply(home: Path) -> None:
     arguments = ["--max-bytes", "2000", "--max-pixels", "600", "--max-inputs", "2", "--max-connections", "2"]
-    with serving(home / "digits", *arguments, "--io-timeout", "1", "--host", "0.0.0.0", "--batch-size", "4") as server:
+    with serving(home / "digits", *arguments, "--io-timeout", "3", "--host", "0.0.0.0", "--batch-size", "4") as server:
         assert server.host == "0.0.0.0"
         assert server.predict(png(GREY), Host="anything.example").status == 200
         assert server.predict(png(RNG.integers(0, 2, (20, 31), dtype=np.uint8))).code == "too-many-pixels"
@@ -268,8 +267,7 @@ def test_limits_of_the_command_line_apply(home: Path) -> None:
             for _ in range(2):
                 wire = stack.enter_context(socket.create_connection(("127.0.0.1", int(server.port))))
                 wire.sendall(b"GET")
-            time.sleep(0.2)
-            answer = server.request("GET", "/health")
+            answer = server.request("GET", "/health")  # accepted after the two
             assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "busy", "1")
             assert wire.recv(100) == b""  # closed: the rest of its request did not arrive
         assert server.request("GET", "/health").status == 200
@@ -286,11 +284,14 @@ def test_a_signal_stops_the_server_after_requests_in_progress(home: Path, number
     with serving(home / "digits") as server:
         small_response = server.predict(GOOD).body
         large = png(np.zeros((6000, 6000), np.uint8))
-        with ThreadPoolExecutor() as pool:
-            large_response = pool.submit(server.predict, large)
-            time.sleep(0.15)
-            exit_code, log = server.stop(number)
-            assert large_response.result().status == 200
+        head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: %d\r\n"
+        with socket.create_connection((server.host, int(server.port)), timeout=TIMEOUT) as client:
+            client.sendall(head % len(large) + b"Expect: 100-continue\r\n\r\n")
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 100 ")  # the request is in progress
+            server.process.send_signal(number)
+            client.sendall(large)
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        exit_code, log = server.process.wait(TIMEOUT), server.log.read_text()
         with pytest.raises(ConnectionError):
             server.predict(GOOD)
     assert small_response
@@ -337,7 +338,7 @@ with sync_playwright() as play:
     print(page.inner_text("body"))
     assert not [text for text in messages if "favicon" not in text], messages
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["answers"][0]["input"] == "x.png"
 
@@ -347,7 +348,7 @@ with sync_playwright() as play:
 
 def exchange(server: Server, content: bytes) -> bytes:
     """All bytes of the response to raw bytes; the client sends everything before it reads."""
-    with socket.create_connection((server.host, int(server.port)), timeout=60) as client:
+    with socket.create_connection((server.host, int(server.port)), timeout=TIMEOUT) as client:
         client.sendall(content)  # a reset raises here, or below
         received = b""
         while part := client.recv(1 << 16):
@@ -360,7 +361,9 @@ def test_a_client_beyond_the_maximum_of_connections_receives_503(home: Path) -> 
     body = bytes(300_000)
     with serving(home / "digits", "--max-connections", "2") as server, contextlib.ExitStack() as stack:
         for _ in range(2):
-            stack.enter_context(socket.create_connection((server.host, int(server.port)), timeout=60)).sendall(b"POST")
+            stack.enter_context(socket.create_connection((server.host, int(server.port)), timeout=TIMEOUT)).sendall(
+                b"POST"
+            )
         responses = [exchange(server, head % len(body) + body) for _ in range(24)]
         assert {response[:12] for response in responses} == {b"HTTP/1.1 503"}
         assert all(response.endswith(b'"remedy": "Retry later."}}') for response in responses)

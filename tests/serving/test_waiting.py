@@ -59,7 +59,7 @@ def served(home: Path, limits: Limits, test: Callable[[Any, Service], Awaitable[
     queue = InferenceQueue(trained, limits)
     try:
         service = Service(trained, queue, "http://localhost/", "")
-        asyncio.run(asyncio.wait_for(test(application(service, None), service), 20))  # type: ignore[arg-type]
+        asyncio.run(asyncio.wait_for(test(application(service, None), service), 120))  # type: ignore[arg-type]
     finally:
         is_over.set()
         queue.close()
@@ -133,7 +133,8 @@ def test_too_many_bytes_in_memory_give_503(home: Path) -> None:
 def test_a_request_at_shutdown_gives_503(home: Path) -> None:
     async def test(app: Any, service: Service) -> None:
         waiting = asyncio.ensure_future(call_app(app, receive_from(await whole_body())))
-        await asyncio.sleep(0.05)
+        while not service.body_bytes:
+            await asyncio.sleep(0.001)
         waiting.cancel()
         status, _, plain = await waiting
         assert (status, plain["error"]["code"]) == (503, "stopping")

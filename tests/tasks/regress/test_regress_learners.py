@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,19 +40,24 @@ def regression_network(body: nn.Module, inputs: int, targets: int) -> Regression
     return RegressionNetwork(Network(Standardize(Input(modality="vector", shape=(inputs,))), body), targets)
 
 
-def test_default_training_on_a_small_table_fits_the_curve_in_the_users_units(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_default_training_on_a_small_table_fits_the_curve_in_the_users_units(
+    tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     data = sine_dataset()
     run = train(data, out=tmp_path / "run")
     assert run.record.learner == "mlp"
     error = run.metrics["mean absolute error"]
-    assert error.value is not None
     assert error.unit == "mm"
-    assert error.value < 4  # 2·√(2/π) = 1.6 from the noise alone, 32 of the baseline
+    assert_score(error.value, below=4)  # 1.94 to 2.12; 2·√(2/π) = 1.6 from the noise alone, 32 of the baseline
     (prediction,) = run.predict_batch(torch.tensor([[0.25]], dtype=torch.float64))
-    assert prediction["y"] == pytest.approx(1050, abs=5)
+    assert_score(abs(prediction["y"] - 1050), below=5)  # 0.05 to 0.62
 
 
-def test_targets_of_very_different_scale_are_fitted_equally_well(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_targets_of_very_different_scale_are_fitted_equally_well(
+    tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     x = torch.randn(300, 2, generator=seeded(), dtype=torch.float64)
     y = torch.stack([1e6 * (x[:, 0] + 3), 1e-6 * x[:, 1]], dim=1)
     run = train(numbers(x, y, names=("large", "small")), model="mlp", out=tmp_path / "run", epochs=60)
@@ -59,24 +65,23 @@ def test_targets_of_very_different_scale_are_fitted_equally_well(tmp_path: Path)
     predicted = run.predictions("test")
     for k in range(2):
         spread = predicted["truth"][:, k].std()
-        assert (predicted["said"][:, k] - predicted["truth"][:, k]).abs().mean() < 0.1 * spread
+        error = (predicted["said"][:, k] - predicted["truth"][:, k]).abs().mean()
+        assert_score(error / spread, below=0.1)  # 0.010 to 0.023
 
 
-def test_lenet_locates_a_spot(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_lenet_locates_a_spot(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     run = train(spot_dataset(300, 24, 1), out=tmp_path / "run", epochs=25)
     assert run.record.learner == "lenet"
     for name in ("row", "column"):
-        value = run.metrics[f"mean absolute error of {name}"].value
-        assert value is not None
-        assert value < 0.8
+        assert_score(run.metrics[f"mean absolute error of {name}"].value, below=0.8)  # 0.15 to 0.29
 
 
-def test_resnet18_regresses_small_colour_images(tmp_path: Path) -> None:
-    run = train(spot_dataset(64, 12, 3), out=tmp_path / "run", epochs=6)
+@pytest.mark.learning
+def test_resnet18_regresses_small_colour_images(tmp_path: Path, assert_score: Callable[..., None]) -> None:
+    run = train(spot_dataset(64, 12, 3), out=tmp_path / "run", epochs=12)
     assert run.record.learner == "resnet18"
-    r2 = run.metrics["R2"].value
-    assert r2 is not None
-    assert r2 > 0.3
+    assert_score(run.metrics["R2"].value, above=0.4)  # 0.75 to 0.97; after half the epochs -3.9 to 0.87
 
 
 @pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])
@@ -107,15 +112,20 @@ def test_a_loss_is_selected_by_name_and_recorded_in_the_settings(tmp_path: Path)
         train(sine_dataset(), model="mlp", out=tmp_path / "other", loss="cubic")
 
 
-def test_absolute_loss_predicts_the_median_and_squared_loss_the_mean(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_absolute_loss_predicts_the_median_and_squared_loss_the_mean(
+    tmp_path: Path, assert_score: Callable[..., None]
+) -> None:
     y = torch.where(torch.arange(400) % 10 < 7, 0.0, 10.0)  # median 0, mean 3
-    data = numbers(torch.zeros(400, 1), y)
+    # The epoch is selected by the headline on the validation split: mean absolute error of one target, R2 of two.
+    x, names = torch.zeros(400, 1), ("a", "b")
+    one, two = numbers(x, y, same=True), numbers(x, y[:, None].expand(-1, 2), names, same=True)
     predicted = {}
-    for loss in ("absolute", "squared"):
+    for loss, data in (("absolute", one), ("squared", two)):
         run = train(data, model="mlp", out=tmp_path / loss, loss=loss, epochs=40, hidden=(8,))
         predicted[loss] = float(run.predictions("test")["said"].mean())
-    assert predicted["absolute"] == pytest.approx(0, abs=0.3)
-    assert predicted["squared"] == pytest.approx(3, abs=0.5)
+    assert_score(abs(predicted["absolute"]), below=0.1)  # 0.000 to 0.001
+    assert_score(abs(predicted["squared"] - 3), below=0.1)  # 0.000 to 0.004
 
 
 def pinball(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -124,13 +134,14 @@ def pinball(predicted: Tensor, truth: Tensor) -> Tensor:
     return torch.maximum(0.9 * error, -0.1 * error).mean()
 
 
-def test_a_users_loss_receives_values_in_the_users_units(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_a_users_loss_receives_values_in_the_users_units(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     y = 500 + 10 * torch.rand(600, generator=seeded(), dtype=torch.float64)
     run = train(
         numbers(torch.zeros(600, 1), y), model="mlp", out=tmp_path / "run", loss=pinball, epochs=40, hidden=(8,)
     )
     assert run.record.loss == "pinball"
-    assert float(run.predictions("test")["said"].mean()) == pytest.approx(509, abs=0.7)
+    assert_score(abs(float(run.predictions("test")["said"].mean()) - 509), below=0.7)  # 0.00 to 0.11
 
 
 class TwoLayers(nn.Module):
@@ -144,16 +155,15 @@ class TwoLayers(nn.Module):
         return y
 
 
-def test_a_users_module_trains_and_loads(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_a_users_module_trains_and_loads(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = TwoLayers()
     before = module.inner.weight.detach().clone()
     run = train(sine_dataset(), model=module, out=tmp_path / "run", epochs=100, lr=0.01)
     assert torch.equal(module.inner.weight, before)  # the user's module is not changed
-    value = run.metrics["mean absolute error"].value
-    assert value is not None
-    assert value < 10
+    assert_score(run.metrics["mean absolute error"].value, below=10)  # 4.1 to 4.3; 32 of the baseline
     x = torch.linspace(0, 1, 7)[:, None]
     assert load(tmp_path / "run", learner=TwoLayers()).predict_batch(x) == run.predict_batch(x)
 
@@ -166,14 +176,15 @@ def test_a_users_module_with_the_wrong_number_of_outputs_is_rejected(tmp_path: P
         train(sine_dataset(), model=flattened, out=tmp_path / "other")
 
 
-def test_a_constant_target_is_predicted_exactly(tmp_path: Path) -> None:
+@pytest.mark.learning
+def test_a_constant_target_is_predicted_exactly(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     run = train(
         numbers(torch.rand(60, 2, generator=seeded()), torch.full((60,), 42.0)),
         model="mlp",
         out=tmp_path / "run",
         epochs=30,
     )
-    assert float((run.predictions("test")["said"] - 42).abs().max()) < 0.5
+    assert_score((run.predictions("test")["said"] - 42).abs().max(), below=0.1)  # 0.003 to 0.018; 0.2 untrained
     assert run.metrics["R2"].value is None
 
 
