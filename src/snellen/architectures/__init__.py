@@ -7,6 +7,7 @@ from typing import Any
 from snellen.architectures import (
     alexnet,
     cifar,
+    convnet,
     densenet,
     googlenet,
     lenet,
@@ -23,6 +24,7 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     for architecture in (
         residual_mlp.RESIDUAL_MLP,
         lenet.LENET,
+        convnet.CONVNET,
         cifar.RESNET20,
         cifar.RESNET32,
         cifar.RESNET44,
