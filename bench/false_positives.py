@@ -26,7 +26,7 @@ from snellen.model_selection.comparison import RunPredictions, compare_predictio
 from snellen.model_selection.cross_validation import mean_with_interval
 from snellen.model_selection.hyperparameter_search import suggest_cell
 from snellen.model_selection.importance import importance
-from snellen.model_selection.ladder import select_best
+from snellen.model_selection.advice import select_best
 from snellen.model_selection.runner_up import runner_up_sentence
 from snellen.model_selection.search_space import RangeAxis, StudyCell
 from snellen.model_selection.study_plan import best_cell, tested_trainings

@@ -22,7 +22,8 @@ from snellen.core.errors import Stopped
 from snellen.core.run import Run
 from snellen.core.spec import Labels
 from snellen.data.formats import OpenOptions
-from snellen.model_selection.ladder import Ladder, ladder, select_best, significantly_worse
+from snellen.model_selection.advice import select_best, significantly_worse
+from snellen.model_selection.ladder import Ladder, ladder
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 

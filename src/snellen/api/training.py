@@ -100,8 +100,13 @@ def prepare(
     loss: Callable[..., Tensor] | None = None,
     options: RunOptions = RunOptions(),
     command: str = "",
+    suggested: Mapping[str, core_settings.Suggestion] = MappingProxyType({}),
 ) -> Path:
-    """Write the folder of a run with resolved settings, without training. `resume` trains it."""
+    """Write the folder of a run with resolved settings, without training. `resume` trains it.
+
+    Args:
+        suggested: settings that are suggested besides those of the learner for the data.
+    """
     reason = unsupported_reason(learner, data.spec)
     if reason:
         others = ", ".join(
@@ -111,7 +116,7 @@ def prepare(
         )
         raise UsageError(f"{learner.name} {reason}", f"Use another model: {others}.")
     check_splits(data)
-    resolved, sources = core_settings.resolve(learner.settings, settings, learner.suggest(data.spec))
+    resolved, sources = core_settings.resolve(learner.settings, settings, {**learner.suggest(data.spec), **suggested})
     learner.check_requirements(resolved, data.spec)
     meta_model = build_on_meta(learner, resolved, data.spec, seed)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")

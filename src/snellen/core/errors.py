@@ -53,7 +53,15 @@ class Diverged(SnellenError):
 
 
 class TooLittleTime(SnellenError):
-    """The time limit is too short to start training, or it ran out before the end."""
+    """The time limit is too short to start training, or it ran out before the end.
+
+    Args:
+        needed: estimated seconds of the complete training, if they were measured.
+    """
+
+    def __init__(self, cause: str, remedy: str = "", needed: float | None = None) -> None:
+        super().__init__(cause, remedy)
+        self.needed = needed
 
 
 class Mismatch(SnellenError):

@@ -222,10 +222,14 @@ def steps_within_budget(
     model.load_state_dict(weights)
     optimizer.state.clear()
     left = 0.95 * run.seconds_left - run.evaluation_cost * validation_time
-    steps = max(1, min(planned, int(left / (step_time + validation_time / epoch))))
+    cost = step_time + validation_time / epoch  # of a step
+    steps = max(1, min(planned, int(left / cost)))
     if steps < run.min_fraction * planned:
+        assert run.seconds is not None
         raise TooLittleTime(
-            f"The time budget allows {steps:,} of {planned:,} steps", "Give more time, or use a smaller model."
+            f"The time budget allows {steps:,} of {planned:,} steps",
+            "Give more time, or use a smaller model.",
+            needed=run.seconds - run.seconds_left + (planned * cost + run.evaluation_cost * validation_time) / 0.95,
         )
     if steps < planned:
         run.message(f"The time budget allows {steps:,} of {planned:,} steps; the learning-rate schedule spans these.")

@@ -25,6 +25,7 @@ class Rung:
             seconds_judging: cost; the last is the evaluation time of the validation split.
         on_frontier: on the Pareto frontier of multiply-adds and validation result.
         folder: of the run, as the user would type it; "" if there is none.
+        seconds_needed: estimated seconds of the complete training, where the budget did not allow it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Rung:
     seconds_judging: float | None = None
     on_frontier: bool = False
     folder: str = ""
+    seconds_needed: float | None = None
 
 
 def ladder_page(title: str, rungs: Sequence[Rung], advice: str, best_sections: str, data_sections: str) -> str:

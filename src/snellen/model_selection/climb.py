@@ -1,0 +1,141 @@
+"""Climb of a ladder: training of its models within the time, the cheap ones first, as the plan says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from snellen.api import RunOptions, TrainedRun
+from snellen.core import file_io
+from snellen.core.settings import Suggestion, flatten, resolve
+from snellen.data.dataset import Dataset, Labelled
+from snellen.model_selection import ladder_plan
+from snellen.model_selection.advice import validation_value
+from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
+from snellen.report.html_text import format_duration
+from snellen.report.pages.ladder import Rung
+
+T = TypeVar("T")
+
+
+class Climb:
+    """Training of all models within the time: the cheap ones, the pilots of the others, and the finals.
+
+    Args:
+        end: on the monotonic clock, when the last training must have ended.
+    """
+
+    def __init__(
+        self, data: Dataset[Labelled], folder: Path, seed: int, budget: float, end: float, options: RunOptions
+    ) -> None:
+        self.data, self.folder, self.seed, self.budget, self.end = data, folder, seed, budget, end
+        self.options = options
+        self.rungs: dict[str, Rung] = {}
+        self.trained: dict[str, TrainedRun] = {}
+        self.current = ""
+        self._suggested: dict[str, dict[str, Suggestion]] = {}
+
+    @property
+    def left(self) -> float:
+        return self.end - time.monotonic()
+
+    def run(self, learners: Sequence[AnyLearner]) -> None:
+        """Train the cheap models completely, then the others as the plan says."""
+        planned = file_io.read_json(self.folder / "ladder.json").get("plan", {}).get("needed", {})
+        slot = max(MIN_SECONDS, ladder_plan.CHEAP * self.budget)
+        for learner in learners:
+            if learner.name in planned:  # measured before the ladder was resumed
+                self.rungs[learner.name] = Rung(
+                    name=learner.name, status="no time", seconds_needed=planned[learner.name][0]
+                )
+            else:
+                self._train(learner, learner.name, min(slot, self.left), min_fraction=1.0)
+        costly = {one.name: one for one in learners if self.rungs[one.name].seconds_needed is not None}
+        if costly:
+            self._train_costly(costly)
+
+    def _train_costly(self, costly: Mapping[str, AnyLearner]) -> None:
+        """Pilots, and the finals of the best."""
+        needed = self._stored("needed", lambda: {name: self._reduced(one) for name, one in costly.items()})
+        for name, (_, size) in needed.items():
+            self._suggest_size(name, size)
+        times = {name: seconds for name, (seconds, _) in needed.items()}
+        pilots = self._stored("pilots", lambda: ladder_plan.pilots(times, self.left))
+        for name in sorted(pilots, key=lambda name: times[name]):
+            self._train(costly[name], name, min(pilots[name], self.left), ladder_plan.MIN_STEPS)
+        values = {
+            name: value
+            for name in pilots
+            if name in self.trained and (value := validation_value(self.rungs[name])) is not None
+        }
+        finals = self._stored("finals", lambda: ladder_plan.finals(values, times, pilots, self.left))
+        for name, seconds in finals.items():
+            pilot = self.rungs[name]
+            self._train(costly[name], f"{name}-final", min(seconds, self.left), ladder_plan.MIN_STEPS)
+            if self.rungs[name].status != "done":
+                self.rungs[name] = pilot
+        for name, seconds in times.items():
+            self._say_what_time_would_buy(name, seconds)
+
+    def _say_what_time_would_buy(self, name: str, needed: float) -> None:
+        """Add the time of a complete training, and a budget that allows it, to the reason of a shortened model."""
+        rung = self.rungs[name]
+        if rung.status == "done" and "time limit" not in rung.reason:
+            return
+        minutes = math.ceil((self.budget - self.left + needed / ladder_plan.FIRST) / 60)
+        first = "not trained" if rung.status == "no time" else rung.reason
+        more = f"a complete training takes about {format_duration(needed)}: --budget {minutes}m"
+        self.rungs[name] = dataclasses.replace(rung, reason=f"{first}; {more}")
+
+    def _train(self, learner: AnyLearner, folder: str, seconds: float, min_fraction: float) -> None:
+        self.current = learner.name
+        if self.options.progress is not None:
+            self.options.progress.message(f"{folder}: at most {format_duration(max(seconds, 0))}")
+        limits = dataclasses.replace(
+            self.options, seconds=seconds, min_fraction=min_fraction, evaluate_test=False, report=False
+        )
+        suggested = self._suggested.get(learner.name, {})
+        rung, run = train_rung(learner, self.data, self.folder / folder, self.seed, limits, suggested)
+        self.rungs[learner.name] = rung
+        if run is not None:
+            self.trained[learner.name] = run
+            self.end -= test_seconds(run)
+
+    def _reduced(self, learner: AnyLearner) -> tuple[float, int]:
+        """Seconds of a complete training at the image size that the time allows, and that size; 0: unchanged."""
+        needed = self.rungs[learner.name].seconds_needed
+        assert needed is not None
+        spec = self.data.spec
+        if "image_size" not in {setting.name for setting in flatten(learner.settings)}:
+            return needed, 0
+        chosen, _ = resolve(learner.settings, {}, learner.suggest(spec))
+        size = max(learner.preprocessing_of(chosen, spec).size or (0,))
+        smaller = ladder_plan.image_size(needed, size, 12, ladder_plan.PILOT * self.left)
+        return (needed, 0) if not size or smaller == size else (needed * (smaller / size) ** 2, smaller)
+
+    def _suggest_size(self, name: str, size: int) -> None:
+        if size:
+            reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"
+            self._suggested[name] = {"image_size": Suggestion(value=size, reason=reason)}
+
+    def _stored(self, key: str, make: Callable[[], T]) -> T:
+        """A part of the plan: that of `ladder.json` if the ladder is resumed, else a new one, which is stored."""
+        path = self.folder / "ladder.json"
+        plain = file_io.read_json(path)
+        plan = plain.setdefault("plan", {})
+        if key not in plan:
+            plan[key] = make()
+            file_io.write_json(path, plain)
+        found: T = plan[key]
+        return found
+
+
+def test_seconds(run: TrainedRun) -> float:
+    """Expected seconds for evaluating the test split, from the time of the validation split."""
+    sizes = run.spec.sizes
+    seconds = file_io.read_json(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
+    return float(seconds) * sizes["test"] / max(sizes["val"], 1)

@@ -1,0 +1,77 @@
+"""Plan of a ladder: time per model from measured costs, by numbers alone; work in a forked child."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snellen.core.errors import SnellenError, TooLittleTime, UsageError
+from snellen.model_selection import ladder_plan
+from snellen.model_selection.forked import run_forked
+
+times = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.1, 1e5), max_size=6)
+
+
+def test_what_fits_completely_is_trained_completely() -> None:
+    assert ladder_plan.pilots({"a": 20.0, "b": 70.0}, 100.0) == {"a": 20.0, "b": 70.0}
+
+
+def test_pilots_share_a_quarter_and_a_model_that_would_get_too_few_steps_is_left_out() -> None:
+    assert ladder_plan.pilots({"a": 60.0, "b": 90.0}, 100.0) == {"a": 12.5, "b": 12.5}
+    assert ladder_plan.pilots({"a": 60.0, "b": 90.0, "c": 400.0}, 100.0) == {"a": 12.5, "b": 12.5}  # 5 % are 20 s
+    assert ladder_plan.pilots({"a": 600.0}, 100.0) == {"a": 100.0}  # alone: all of the time
+    assert ladder_plan.pilots({"a": 6000.0}, 100.0) == {}
+
+
+def test_the_two_best_pilots_are_trained_anew_the_best_with_more_time() -> None:
+    values, needed = {"a": 0.6, "b": 0.8, "c": 0.7}, {"a": 90.0, "b": 90.0, "c": 90.0}
+    trained = dict.fromkeys("abc", 8.0)
+    assert ladder_plan.finals(values, needed, trained, 100.0) == {"b": 65.0, "c": 35.0}
+    assert ladder_plan.finals(values, {**needed, "b": 40.0}, trained, 100.0) == {"b": 40.0, "c": 60.0}
+    assert ladder_plan.finals(values, {**needed, "b": 8.0}, trained, 100.0) == {"c": 90.0}  # b was complete
+    assert ladder_plan.finals(values, needed, trained, 9.0) == {"c": 9.0}  # 65 % are less than b had
+
+
+@given(needed=times, seconds=st.floats(0.0, 1e4))
+def test_no_plan_takes_more_than_the_time(needed: dict[str, float], seconds: float) -> None:
+    pilots = ladder_plan.pilots(needed, seconds)
+    assert sum(pilots.values()) <= seconds * (1 + 1e-9)
+    assert all(ladder_plan.MIN_STEPS * needed[name] <= time * (1 + 1e-9) for name, time in pilots.items())
+    left = seconds - sum(pilots.values())
+    values = {name: -time for name, time in needed.items() if name in pilots}
+    finals = ladder_plan.finals(values, needed, pilots, left)
+    assert sum(finals.values()) <= left * (1 + 1e-9)
+    assert all(pilots[name] < time <= needed[name] for name, time in finals.items())
+
+
+def test_images_are_reduced_until_the_training_fits() -> None:
+    assert ladder_plan.image_size(100.0, 64, 12, 100.0) == 64
+    assert ladder_plan.image_size(100.0, 64, 12, 60.0) == 48  # 56 s
+    assert ladder_plan.image_size(100.0, 64, 12, 30.0) == 32
+    assert ladder_plan.image_size(100.0, 64, 12, 1.0) == 32
+    assert ladder_plan.image_size(100.0, 28, 12, 1.0) == 28  # small images are not reduced
+    assert ladder_plan.image_size(100.0, 224, 63, 1.0) == 64
+
+
+def test_a_forked_child_writes_files_and_is_killed_at_its_limit(tmp_path: Path) -> None:
+    run_forked(lambda: (tmp_path / "written").write_text(str(os.getpid())), 120)
+    assert (tmp_path / "written").read_text() != str(os.getpid())
+    with pytest.raises(TooLittleTime, match="its part of the time budget"):
+        run_forked(lambda: time.sleep(600), 0.2)
+
+
+def test_an_error_of_a_forked_child_has_its_cause() -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(SnellenError, match="no such column"):
+        run_forked(lambda: fail(UsageError("no such column")), 120)
+    with pytest.raises(SnellenError, match="ValueError: é"):
+        run_forked(lambda: fail(ValueError("é")), 120)
+    with pytest.raises(SnellenError, match="status"):
+        run_forked(lambda: os._exit(3), 120)
