@@ -201,6 +201,38 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_write_reaches_the_disk_in_the_order_file_rename_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a renamed file is an entry of its folder: it is lost in a power failure until the folder is flushed.
+
+    Source: Linux manual, fsync(2).
+    """
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(handle: int) -> None:
+        (name,) = (p.name for p in (tmp_path, *tmp_path.iterdir()) if os.path.sameopenfile(handle, _opened(p)))
+        calls.append("folder" if name == tmp_path.name else f"{os.fstat(handle).st_size} bytes")
+        fsync(handle)
+
+    def _opened(path: Path) -> int:
+        handles.append(os.open(path, os.O_RDONLY))
+        return handles[-1]
+
+    def replaced(source: Any, target: Any, **options: Any) -> None:
+        calls.append(f"rename to {target}")
+        replace(source, target, **options)
+
+    handles: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    file_io.write_bytes(tmp_path / "x", b"content")
+    for handle in handles:
+        os.close(handle)
+    assert calls == ["7 bytes", "rename to x", "folder"]
+
+
 def test_a_failed_append_restores_the_length(tmp_path: Path) -> None:
     path = tmp_path / "h"
     file_io.append_bytes(path, b"one\n", 0)

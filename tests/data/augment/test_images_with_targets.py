@@ -17,6 +17,7 @@ from snellen.core.spec import Boxes, PixelClasses, PixelNumbers
 from snellen.data.annotations import masks_to_boxes
 from snellen.data.augment.dihedral import ORIENTATIONS, dihedral_transform, transform_annotation
 from snellen.data.augment.images_with_targets import SceneAugment, Window, augment_scene
+from snellen.data.formats.object_datasets import mirrored_pairs
 from snellen.data.scenes import Scene, SceneBatches
 from snellen.data.synthetic.shapes import SIDE, TARGETS, ShapesSource
 
@@ -109,6 +110,21 @@ def test_the_inverse_transform_restores_image_and_annotation(scene):
             assert torch.equal(a, b), orientation
 
 
+def test_the_left_eye_of_a_mirrored_face_is_the_image_of_the_right_one():
+    """A frontal face in an image of 40 pixels: the left eye of the person is on the right of the image, before a flip
+    and after it. Only a flip exchanges the names; a half turn moves the left eye to the left of the image."""
+    names = ("nose", "left_eye", "right_eye")
+    target = Boxes(names=("person",), keypoints=names, mirrored=mirrored_pairs(names))
+    points = torch.tensor([[[21.0, 12, 2], [32, 8, 2], [10, 9, 1]]])
+    false = torch.zeros(1, dtype=torch.bool)
+    face = GroundTruth(torch.tensor([[8.0, 6, 34, 14]]), false.long(), false, false, torch.ones(1), None, points)
+    mirrored = transform_annotation(face, target, 40, 20, True, 0)
+    assert mirrored.keypoints.tolist() == [[[19, 12, 2], [30, 9, 1], [8, 8, 2]]]
+    assert mirrored.boxes.tolist() == [[6, 6, 32, 14]]
+    turned = transform_annotation(face, target, 40, 20, False, 2)
+    assert turned.keypoints.tolist() == [[[19, 8, 2], [8, 12, 2], [30, 11, 1]]]
+
+
 @pytest.mark.parametrize("target", ["flow", "normals"])
 @pytest.mark.parametrize("orientation", list(ORIENTATIONS))
 def test_vectors_are_transformed_like_the_points_they_connect(target, orientation):
@@ -154,6 +170,24 @@ def test_augmented_flow_warps_one_frame_onto_the_other(augmentation):
             warped = torch.nn.functional.grid_sample(second[None], grid.nan_to_num()[None], align_corners=False)[0]
             error[sign] = float((warped - first)[:, inside].abs().mean())
         assert error[1] < error[-1]
+
+
+def test_a_zoomed_flow_vector_connects_the_zoomed_points():
+    """A window of 20 x 10 pixels at 10 x 20: half as wide and twice as high. Depth keeps its value."""
+    window = Window(2, 4, 10, 20, 20, 10)
+    flow = torch.tensor([6.0, -3.0])[:, None, None].expand(2, 16, 30).clone()
+    flow[:, 5, 9] = math.nan
+    cropped = window.crop_annotation(flow, TARGETS["flow"])
+    valid = cropped.isfinite().all(0)
+    assert cropped.shape == (2, 20, 10)
+    assert 0 < int((~valid).sum()) <= 4  # one pixel without ground truth
+    assert cropped[:, valid].unique(dim=1).flatten().tolist() == [3, -6]
+    ends = torch.tensor([[[8.0, 9, 1], [14, 6, 1]]])  # keypoints of one object, connected by the vector
+    false = torch.zeros(1, dtype=torch.bool)
+    truth = GroundTruth(torch.tensor([[4.0, 2, 24, 12]]), false.long(), false, false, torch.ones(1), None, ends)
+    after = window.crop_annotation(truth, KINDS).keypoints[0, :, :2]
+    assert (after[1] - after[0]).tolist() == [3, -6]
+    assert window.crop_annotation(torch.full((1, 16, 30), 7.0), TARGETS["depth"]).unique().tolist() == [7]
 
 
 def test_augmented_normals_match_augmented_depth():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from image_makers import save, scene
 from PIL import Image
 
-from snellen.data.check.duplicates import connected_groups, find_array_duplicates, find_file_duplicates
+from snellen.data.check.duplicates import connected_groups, find_array_duplicates, find_file_duplicates, near_duplicates
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import open_raw
@@ -125,6 +126,54 @@ def test_similar_digits_are_not_copies() -> None:
         images.append(stroke.astype(np.uint8))
     pairs_found = find_array_duplicates(ArraySource(torch.from_numpy(np.stack(images))[:, None]))
     assert len({i for pair in pairs_found.near for i in pair}) <= 2
+
+
+def correlated(correlations: list[float], side: int = 16) -> np.ndarray:
+    """Images (4 P, S, S) whose mean is grey: pairs (0, 1), (2, 3) ... of these correlations, and their negatives.
+
+    Images of different pairs are orthogonal.
+    """
+    rng = np.random.default_rng(0)
+    ones = np.ones((side * side, 1))
+    basis = np.linalg.qr(np.concatenate([ones, rng.normal(size=(side * side, 2 * len(correlations)))], 1))[0][:, 1:].T
+    images = basis.copy()
+    for k, r in enumerate(correlations):
+        images[2 * k + 1] = r * basis[2 * k] + (1 - r * r) ** 0.5 * basis[2 * k + 1]
+    both = np.concatenate([images, -images])
+    return 128 + 20 * side * both.reshape(-1, side, side)
+
+
+def test_near_copies_correlate_above_the_value_in_the_guide() -> None:
+    """The guide to data states r > 0.996 between thumbnails of 16 x 16; here the images are their own thumbnails."""
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "guide" / "data.md").read_text(encoding="utf-8")
+    (value,) = re.findall(r"`r = .* > (0\.\d+)`", guide)
+    correlations = [float(value) + d for d in (-0.01, -0.0005, 0.0005, 0.003)]
+    images = correlated(correlations)
+    assert [np.corrcoef(images[k].ravel(), images[k + 1].ravel())[0, 1] for k in (0, 2, 4, 6)] == pytest.approx(
+        correlations
+    )
+    pairs = find_array_duplicates(ArraySource(torch.from_numpy(images).float()[:, None])).near
+    assert pairs == [(4, 5), (6, 7), (12, 13), (14, 15)]
+
+
+def test_resized_small_images_are_compared_at_half_the_resolution() -> None:
+    """Of 16 and 24 pixels: details of single pixels may differ, blocks of 2 x 2 correlate by at least 0.995."""
+    blocks = correlated([0.9945, 0.9955], 8).repeat(2, 1).repeat(2, 2)
+    details = np.random.default_rng(1).choice([-2.0, 2.0], (8, 16, 16))
+    details -= details.reshape(8, 8, 2, 8, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+    for images in (blocks, blocks + details):
+        thumbs = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1)
+        assert near_duplicates(thumbs, np.array([(16, 16), (24, 24)] * 4)) == [(2, 3), (6, 7)]
+        assert near_duplicates(thumbs, np.full((8, 2), 24)) == []  # 0.988 at 16 x 16
+
+
+@pytest.mark.parametrize(
+    ("other", "copies"), [((40, 40), True), ((20, 20), True), ((20, 21), True), ((40, 42), True), ((40, 46), False)]
+)
+def test_copies_have_one_shape_up_to_the_rounding_of_a_resize(other: tuple[int, int], copies: bool) -> None:
+    thumbs = torch.from_numpy(correlated([0.9999])).float()[:, None].expand(-1, 3, -1, -1)
+    pairs = near_duplicates(thumbs, np.array([(40, 40), other] * 2))
+    assert pairs == ([(0, 1), (2, 3)] if copies else [])
 
 
 @settings(max_examples=50, deadline=None)
