@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Generator
 from importlib.machinery import SourceFileLoader
@@ -112,17 +113,18 @@ def fork(arguments: list[str], plugin: object, seconds: float, plant: Callable[[
         return os.waitpid(process, 0)[1]
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # no shrinking
         hypothesis.settings.register_profile("mutants", derandomize=True, database=None, phases=phases)
         hypothesis.settings.load_profile("mutants")
         plant()
         with tempfile.TemporaryDirectory() as folder:
             options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=60", f"--basetemp={folder}/t"]
-            code = int(pytest.main([*options, *arguments], [plugin]))
+            imported = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+            code = int(pytest.main([*options, *imported, *arguments], [plugin]))
         os._exit(code)
-    finally:
+    except Exception:
+        traceback.print_exc()
         os._exit(70)
 
 
@@ -162,8 +164,8 @@ def outcome(mutant: Mutant, tests: dict[str, Calls]) -> str:
     status = fork(files, Select(order), 20 + 5 * sum(seconds.values()), plant)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (4, 5):
-        raise SystemExit(f"pytest does not find the tests of {mutant}")
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (4, 5, 70):
+        raise SystemExit(f"pytest cannot run the tests of {mutant}")
     return "survived" if status == 0 else "detected"
 
 
