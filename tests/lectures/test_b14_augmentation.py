@@ -71,6 +71,7 @@ def test_b14_hflip_mirrors_half_of_the_images() -> None:
     assert y.dtype == torch.uint8
     mirrored = (y == x.flip(3)).flatten(1).all(1)
     assert bool((mirrored ^ (y == x).flatten(1).all(1)).all())
+    assert torch.equal(mirrored, draws(400)[:, 0] < 0.5)
     assert 160 < int(mirrored.sum()) < 240
 
 

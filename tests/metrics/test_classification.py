@@ -74,7 +74,7 @@ def test_roc_auc_equals_the_probability_that_a_positive_scores_above_a_negative(
 
 def test_roc_auc_is_undefined_for_one_class() -> None:
     metric = roc_auc(torch.rand(5, generator=seeded()), torch.ones(5, dtype=torch.bool))
-    assert metric.value is None
+    assert (metric.value, metric.percent) == (None, True)
     assert metric.reason == "the split has one class only"
 
 
@@ -90,7 +90,8 @@ def test_average_precision_equals_scikit_learns_and_ignores_labels_without_posit
     assert metric.low is not None
     assert metric.high is not None
     assert metric.low < metric.value < metric.high
-    assert average_precision(score, torch.zeros(40, 4)).value is None
+    undefined = average_precision(score, torch.zeros(40, 4))
+    assert (undefined.value, undefined.percent) == (None, True)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -84,6 +84,25 @@ def test_flow() -> None:
     assert metrics["off by > 3 px and 5 %"] == pytest.approx(np.mean((error > 3) & (error > 0.05 * length)), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["depth", "normals", "edges", "reflectance", "flow", "one number", "numbers"])
+def test_direction_unit_and_scale_of_each_metric_are_those_of_its_values(kind: str) -> None:
+    """Better: its value for the truth against that for noise. In the unit of the target: ten times for ten times both
+    maps. A percentage: within 0 … 1 for any prediction."""
+    channels = {"normals": 3, "reflectance": 3, "flow": 2, "numbers": 2}.get(kind, 1)
+    truth = 1 + 9 * torch.rand(1, channels, 40, 40, generator=seeded(), dtype=torch.float64)
+    noise = 1 + 9 * torch.rand(1, channels, 40, 40, generator=seeded(1), dtype=torch.float64)
+    if kind == "edges":
+        truth, noise = (truth > 9.5).double(), (noise > 5).double()
+    perfect, poor = (metrics_of(kind, predicted, truth) for predicted in (truth, noise))
+    tenfold = metrics_of(kind, 10 * noise, 10 * truth)
+    for name, metric in metric_suite(kind, tuple(f"n{k}" for k in range(channels))).metrics.items():
+        assert metric.higher_is_better == (perfect[name] > poor[name]), name
+        assert metric.percent == (0 < poor[name] < 1 and perfect[name] in (0, 1) and name not in ("abs-rel", "R2"))
+        if kind not in ("edges", "reflectance") and not metric.percent:
+            assert metric.in_target_unit == (tenfold[name] == pytest.approx(10 * poor[name])), name
+        assert (metric.fixed_unit == "°") == ("angular" in name)
+
+
 def test_numbers() -> None:
     predicted, truth, y, t = random_maps(2)
     metrics = metrics_of("numbers", predicted, truth)

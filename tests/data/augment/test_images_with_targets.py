@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as v2
 from torchvision.tv_tensors import BoundingBoxes
 
@@ -93,6 +95,16 @@ def test_keypoints_stay_on_their_pixel(scene, augmentation, tile, epoch):
         elif x % 1 == 0.5 and y % 1 == 0.5:  # at the centre of a pixel
             assert tuple(augmented.image[:2, int(y), int(x)].tolist()) in before
     assert augmented.truth.keypoints.shape == (len(augmented.truth.boxes), 3, 3)
+
+
+def test_exif_orientations_are_those_of_pillow():
+    image = torch.arange(12, dtype=torch.uint8).view(3, 4)
+    assert sorted(ORIENTATIONS) == list(range(1, 9))
+    for orientation, (mirror, quarters) in ORIENTATIONS.items():
+        stored = Image.fromarray(image.numpy())
+        stored.getexif()[0x0112] = orientation  # the tag of the orientation
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+        assert np.array_equal(dihedral_transform(image, mirror, quarters).numpy(), expected), orientation
 
 
 @settings(max_examples=30, deadline=None)
@@ -254,14 +266,75 @@ def test_a_window_equals_crop_and_resize_of_torchvision(top, left, height, width
 
 
 def test_cropped_objects_are_ignored_below_the_visible_fraction():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [7.5, 0, 17.5, 10], [12, 0, 15, 9]])
-    false = torch.zeros(4, dtype=torch.bool)
-    truth = GroundTruth(boxes, torch.arange(4), false, false, torch.full((4,), 50.0))
-    objects = Window(0, 0, 10, 10, 10, 10).crop_annotation(truth, KINDS)
-    assert objects.labels.tolist() == [0, 1, 2]
-    assert objects.boxes[:, 2].tolist() == [10, 10, 10]
-    assert objects.ignored.tolist() == [False, False, True]
-    assert objects.areas.tolist() == [50, 25, 12.5]
+    """Visible: all, a half, 30 %, a quarter, none. A crowd and an object that is ignored anyway stay so."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [7, 0, 17, 10], [7.5, 0, 17.5, 10], [12, 0, 15, 9]])
+    false = torch.zeros(5, dtype=torch.bool)
+    truth = GroundTruth(boxes, torch.arange(5), false, false, torch.full((5,), 50.0))
+    window = Window(0, 0, 10, 10, 10, 10)
+    objects = window.crop_annotation(truth, KINDS)
+    assert objects.labels.tolist() == [0, 1, 2, 3]
+    assert objects.boxes[:, 2].tolist() == [10, 10, 10, 10]
+    assert objects.ignored.tolist() == [False, False, False, True]
+    assert objects.areas.tolist() == pytest.approx([50, 25, 15, 12.5])
+    special = torch.tensor([True, False, False, True, False])
+    assert window.crop_annotation(truth._replace(ignored=special), KINDS).ignored.tolist() == [True, False, False, True]
+    assert window.crop_annotation(truth._replace(crowd=special), KINDS).ignored.tolist() == [False] * 4
+
+
+def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
+    """An image of rows and columns: its values give the position of a crop; the guide's limits hold and are used."""
+    y, x = torch.meshgrid(torch.arange(200.0), torch.arange(100.0), indexing="ij")
+    truth = torch.zeros(200, 100, dtype=torch.int64)
+    target = PixelClasses(names=("a",))
+    sizes, factors, starts = [], [], []
+    for id in range(300):
+        scene = Scene(torch.stack([y, x]), truth, id)
+        cropped = augment_scene(scene, 0, SceneAugment(hflip=False, random_crop=0.4), 0, target)
+        sizes.append(cropped.image.shape[1:])
+        assert int(cropped.truth.min()) == 0  # no pixel outside the image
+        assert torch.equal(cropped.image[1, 0], cropped.image[1, 0, 0] + torch.arange(cropped.image.shape[2]))
+        starts.append((float(cropped.image[0].min()) / 200, float(cropped.image[1].min()) / 100))
+        zoomed = augment_scene(scene, 0, SceneAugment(hflip=False, zoom=0.3), 0, target, (100, 50))
+        assert int(zoomed.truth.min()) == 0
+        factors.append(float(49 / (zoomed.image[1, 0, -1] - zoomed.image[1, 0, 0])))
+    heights, widths = (
+        torch.tensor(side) / full for side, full in zip(zip(*sizes, strict=True), (200, 100), strict=True)
+    )
+    for fractions in (heights, widths):
+        assert 0.6 <= float(fractions.min()) < 0.62
+        assert 0.98 < float(fractions.max()) <= 1
+    assert float(torch.corrcoef(torch.stack([heights, widths]))[0, 1].abs()) < 0.2
+    assert min(min(starts)) == 0
+    assert max(top for top, _ in starts) > 0.3
+    assert max(left for _, left in starts) > 0.3
+    assert min(factors) == pytest.approx(0.7, abs=0.02)
+    assert max(factors) == pytest.approx(1.3, abs=0.02)
+
+
+def test_brightness_and_channel_scale_stay_within_their_limits_and_reach_them():
+    image = torch.full((3, 4, 4), 100.0)
+    factors = torch.stack(
+        [
+            augment_scene(
+                Scene(image, torch.zeros(4, 4), id),
+                0,
+                SceneAugment(hflip=False, brightness=brightness, channel_scale=scale),
+                0,
+                None,
+            )
+            .image.flatten(1)
+            .mean(1)
+            / 100
+            for brightness, scale in ((0.3, 0.0), (0.0, 0.2))
+            for id in range(200)
+        ]
+    ).view(2, 200, 3)
+    bright, tinted = factors
+    assert torch.allclose(bright, bright[:, :1].expand(-1, 3))
+    for factor, limit in ((bright, 0.3), (tinted, 0.2)):
+        assert 1 - limit <= float(factor.min()) < 1 - 0.95 * limit
+        assert 1 + 0.95 * limit < float(factor.max()) <= 1 + limit
+    assert float((torch.corrcoef(tinted.T) - torch.eye(3)).abs().max()) < 0.25
 
 
 def test_augmentation_is_a_function_of_seed_epoch_and_sample():
