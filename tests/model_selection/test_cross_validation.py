@@ -13,7 +13,7 @@ from scipy import stats
 from snellen.api import RunOptions, load, resume
 from snellen.api.lookup import reopen_data
 from snellen.cli.main import main
-from snellen.core.errors import UsageError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.record import read_record
 from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
@@ -69,6 +69,11 @@ def test_finished_folds_are_not_trained_again_and_different_settings_are_an_erro
     assert second == first
     with pytest.raises(UsageError, match="other settings"):
         cross_validate("moons", "softmax", 2, out=tmp_path, settings={**QUICK, "lr": 0.02})
+    stored = json.loads((tmp_path / "folds.json").read_text())
+    for damaged in ([], {**stored, "schema": 99}):
+        (tmp_path / "folds.json").write_text(json.dumps(damaged))
+        with pytest.raises(DataError, match="damaged, or of another version"):
+            cross_validate("moons", "softmax", 2, out=tmp_path, settings=QUICK)
 
 
 def test_folds_accept_a_module_and_a_seed(tmp_path: Path) -> None:

@@ -12,10 +12,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_makers import save, scene
+from image_makers import save, scene, tiff
 from PIL import Image
 
-from snellen.data.check.duplicates import connected_groups, find_array_duplicates, find_file_duplicates, near_duplicates
+from snellen.data.check.duplicates import (
+    Duplicates,
+    connected_groups,
+    exact_file_duplicates,
+    find_array_duplicates,
+    find_file_duplicates,
+    find_row_duplicates,
+    near_duplicates,
+    thumbnails,
+)
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_folder import open_raw
@@ -165,6 +174,112 @@ def test_resized_small_images_are_compared_at_half_the_resolution() -> None:
         thumbs = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1)
         assert near_duplicates(thumbs, np.array([(16, 16), (24, 24)] * 4)) == [(2, 3), (6, 7)]
         assert near_duplicates(thumbs, np.full((8, 2), 24)) == []  # 0.988 at 16 x 16
+        assert near_duplicates(thumbs, np.array([(32, 32), (40, 40)] * 4)) == []  # twice the thumbnail
+
+
+def test_every_pair_of_thousands_is_compared_after_the_mean_is_removed() -> None:
+    """All images share a background, so all correlate above 0.996 before the mean thumbnail is subtracted."""
+    rng = np.random.default_rng(0)
+    background = rng.uniform(50, 200, 256)
+    images = background + rng.normal(0, 2, (2300, 256))
+    for a, b, noise in ((0, 1, 0.05), (5, 2200, 0.05), (1500, 2299, 0.1), (3, 1400, 0.3), (1023, 1024, 0.05)):
+        images[b] = images[a] + rng.normal(0, noise, 256)
+    assert np.corrcoef(images[:50]).min() > 0.996
+    unit = images - images.mean(1, keepdims=True)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    unit -= unit.mean(0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    expected = np.argwhere(np.triu(unit @ unit.T, 1) > 0.996).tolist()
+    assert expected == [[0, 1], [5, 2200], [1023, 1024], [1500, 2299]]
+    values = torch.from_numpy(images).float().view(-1, 1, 16, 16)
+    assert sorted(map(list, find_array_duplicates(ArraySource(values)).near)) == expected
+
+
+def test_very_many_copies_are_one_group_of_few_pairs() -> None:
+    """An image and its negative, 300 noisy copies of each: 89,700 pairs."""
+    rng = np.random.default_rng(0)
+    pattern = rng.normal(0, 40, 256)
+    images = 128 + np.where(np.arange(600) % 2, 1, -1)[:, None] * pattern + rng.normal(0, 0.3, (600, 256))
+    pairs = find_array_duplicates(ArraySource(torch.from_numpy(images).float().view(-1, 1, 16, 16))).near
+    assert connected_groups(600, pairs).tolist() == [0, 1] * 300
+    assert len(pairs) <= 8 * 600
+
+
+@pytest.mark.parametrize(("deviation", "copies"), [(0.45, False), (0.52, True)])
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+def test_images_of_less_than_half_a_grey_level_have_no_content(deviation: float, copies: bool, scale: float) -> None:
+    flat = (correlated([0.9999]) - 128) / 20 * deviation
+    assert flat.std((1, 2)) == pytest.approx(deviation)
+    near = find_array_duplicates(ArraySource(torch.from_numpy((200 + flat) * scale).float()[:, None])).near
+    assert bool(near) == copies
+
+
+def test_thumbnails_are_averages_of_the_pixels(tmp_path: Path) -> None:
+    """By Pillow's antialiased resize; images above 128 pixels are reduced to 64 first."""
+    sizes = [(40, 48), (128, 128), (129, 160), (300, 400)]
+    for k, (height, width) in enumerate(sizes):
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k, (width, height), 1))
+    source = source_of(tmp_path)
+    thumbs, bad = thumbnails(source)
+    assert not bad
+    for id, thumb in enumerate(thumbs):
+        with Image.open(tmp_path / source.name(id)) as image:
+            expected = np.asarray(image.convert("F").resize((16, 16), Image.Resampling.BILINEAR))
+        difference = np.abs(thumb.numpy() - expected).max()
+        assert difference < (0.01 if max(image.size) <= 128 else 8)
+
+
+@pytest.mark.parametrize(("noise", "copies"), [(1.0, True), (8.0, False)])
+def test_details_of_deep_images_are_compared_relative_to_their_range(
+    noise: float, copies: bool, tmp_path: Path
+) -> None:
+    """Images of 16 bits with values 20,000 to 22,550: a level of 255 is ten."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.uniform(20_000, 22_550, (5, 5)).astype(np.float32)).resize((256, 256))
+    for k in range(2):
+        other = Image.fromarray(rng.normal(0, 1, (64, 64)).astype(np.float32)).resize(
+            (256, 256), Image.Resampling.NEAREST
+        )
+        values = np.asarray(smooth) + k * 10 * noise * np.asarray(other)
+        tiff(tmp_path / "ab"[k] / "0.tif", values.astype(np.uint16))
+        tiff(tmp_path / "ab"[k] / "1.tif", rng.integers(20_000, 22_550, (256, 256)).astype(np.uint16))
+    source = source_of(tmp_path)
+    pairs = {frozenset(source.name(id) for id in pair) for pair in find_file_duplicates(source).near}
+    assert pairs == ({frozenset({"a/0.tif", "b/0.tif"})} if copies else set())
+
+
+def test_large_arrays_are_compared_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, and unless `full` is set; the limit itself is allowed."""
+    from snellen.data.check import duplicates
+
+    images = torch.from_numpy(np.stack([scene(1, (16, 16), 1)] * 3)).float()[:, None].clone()
+    images[2] += torch.arange(16) % 2
+    rows = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    rows[1] = rows[0]
+    for find, source, exact, near in (
+        (find_array_duplicates, ArraySource(images), [(0, 1)], [(0, 2)]),
+        (find_row_duplicates, ArraySource(rows), [(0, 1)], []),
+    ):
+        size = source.values.numel() * 4
+        for limit, full, complete in ((size, False, True), (size - 1, False, False), (size - 1, True, True)):
+            monkeypatch.setattr(duplicates, "MAX_BYTES_ON_OPENING", limit)
+            found = find(source, full) if full else find(source)
+            assert found.complete is complete
+            assert bool(found.unchecked) is not complete
+            assert (found.exact, found.near) == ((exact, near) if complete else ([], []))
+    monkeypatch.undo()
+    monkeypatch.setattr(duplicates, "MAX_IMAGES_ON_OPENING", 2)
+    found = find_array_duplicates(ArraySource(images))
+    assert (found.exact, found.near, found.complete) == ([(0, 1)], [], False)
+    assert find_row_duplicates(ArraySource(rows[1:])) == Duplicates([], [], {}, True)
+
+
+def test_empty_files_are_no_copies(tmp_path: Path) -> None:
+    for k in range(4):
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k))
+    for k in range(2):
+        (tmp_path / "ab"[k] / "empty.png").write_bytes(b"")
+    assert exact_file_duplicates(source_of(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
