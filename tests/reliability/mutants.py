@@ -51,7 +51,7 @@ class Mutant(NamedTuple):
         return f"{self.name}  {before}  ->  {after}"
 
     def code(self) -> CodeType:
-        """The compiled module; its tree is restored."""
+        """The compiled module. Its tree is restored."""
         self._put(ast.copy_location(self.new, self.old))
         code = compile(ast.fix_missing_locations(self.tree), str(self.path), "exec")
         self._put(self.old)

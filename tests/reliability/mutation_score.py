@@ -39,7 +39,8 @@ SOURCE = ROOT / "src" / "snellen"
 PACKAGES = {  # modules, tests
     "comparison": (
         "model_selection/comparison.py metrics/significance.py metrics/effects.py metrics/intervals.py",
-        "metrics model_selection/test_comparison.py",
+        "metrics model_selection/test_comparison.py "
+        "api/test_changed_data.py::test_runs_on_data_that_changed_in_between_are_not_compared",
     ),
     "metrics": ("metrics/*.py", "metrics"),
     "augmentation": ("data/augment/*.py", "data/augment lectures/test_b14_augmentation.py"),
