@@ -3,8 +3,8 @@
     python tests/reliability/mutation_score.py [--count 300] [--seed 0] [--package metrics] [NAME ...]
 
 The sample is drawn from all mutants by the seed alone; names select mutants instead. Each mutant runs in a forked
-process with the tests that reach its function without the fault, fastest file first, until one fails. Exceeding the
-limit of processor time counts as detected. Prints counts by package, and every mutant that survives.
+process with the tests that reach its function without the fault, those of its module and fast ones first, until one
+fails. Exceeding the limit of processor time counts as detected. Prints counts by package, and every mutant that survives.
 """
 
 from __future__ import annotations
@@ -155,14 +155,15 @@ def outcome(mutant: Mutant, tests: dict[str, Calls]) -> str:
     by_file = collections.Counter[str]()
     for name, duration in seconds.items():
         by_file[name.partition("::")[0]] += duration  # type: ignore[assignment]
-    order = sorted(seconds, key=lambda name: (by_file[(file := name.partition("::")[0])], file, seconds[name]))
+    own = f"test_{mutant.path.stem}.py"
+    files = sorted(by_file, key=lambda file: (not file.endswith(own), by_file[file]))
+    order = sorted(seconds, key=lambda name: (files.index(name.partition("::")[0]), seconds[name]))
     code, get_code = mutant.code(), SourceFileLoader.get_code
 
     def plant() -> None:
         SourceFileLoader.get_code = lambda self, name: code if self.path == str(mutant.path) else get_code(self, name)  # type: ignore[method-assign,assignment]
 
-    files = [str(ROOT / file) for file in sorted(by_file)]
-    status = fork(files, Select(order), 20 + 5 * sum(seconds.values()), plant)
+    status = fork([str(ROOT / file) for file in files], Select(order), 20 + 5 * sum(seconds.values()), plant)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (4, 5, 70):
@@ -203,6 +204,8 @@ def main() -> None:
         counts = collections.Counter(each)
         score = (counts["detected"] + counts["timeout"]) / max(len(each), 1)
         print(f"{package:13} {len(each):4} mutants, {100 * score:5.1f} % detected: {dict(counts)}")
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{(usage.ru_utime + usage.ru_stime) / 60:.0f} minutes of processor time")
     print(*survivors, sep="\n")
 
 
