@@ -4,7 +4,7 @@
 
 The sample is drawn from all mutants by the seed alone; names select mutants instead. Each mutant runs in a forked
 process with the tests that reach its function without the fault, those of its module and fast ones first, until one
-fails. Exceeding the limit of processor time counts as detected. Prints counts by package, and every mutant that survives.
+fails. Exceeding the limit of processor time counts as detected. Prints counts by package, and each survivor.
 """
 
 from __future__ import annotations
