@@ -124,7 +124,7 @@ def fork(arguments: list[str], plugin: object, seconds: float, plant: Callable[[
             imported = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
             code = int(pytest.main([*options, *imported, *arguments], [plugin]))
         os._exit(code)
-    except Exception:
+    except BaseException:
         traceback.print_exc()
         os._exit(70)
 
