@@ -171,6 +171,30 @@ def test_a_perfectly_calibrated_forecast_has_a_small_error() -> None:
     assert sum(count for _, _, count in rows) == 200_000
 
 
+def test_properties_of_the_metrics() -> None:
+    """Fractions are shown in percent; only the log loss is better if lower; intervals are over samples."""
+    scores, truth = torch.randn(40, 3, generator=seeded()), torch.arange(40) % 3
+    table = confusion_matrix(truth, scores.argmax(1), 3)
+    positive = torch.nn.functional.one_hot(truth, 3).double()
+    metrics = {
+        "accuracy": accuracy(truth, scores.argmax(1)),
+        "balanced accuracy": balanced_accuracy(table),
+        "F1": f1_macro(table),
+        "top-2 accuracy": top_k_accuracy(scores, truth, 2),
+        "ROC AUC": roc_auc(scores[:, 0], truth == 0),
+        "average precision": average_precision(scores, positive),
+        "log loss": log_loss(scores, truth),
+    }
+    for name, metric in metrics.items():
+        assert metric.value is not None
+        assert metric.low is not None
+        assert metric.high is not None
+        assert metric.low < metric.value < metric.high, name
+        fraction = name != "log loss"
+        assert (metric.percent, metric.higher_is_better, metric.over) == (fraction, fraction, "samples"), name
+        assert metric.unit == ("" if fraction else "nats")
+
+
 def test_log_loss_of_a_confident_mistake_is_finite() -> None:
     metric = log_loss(torch.tensor([[1000.0, 0.0], [0.0, 0.0]]), torch.tensor([1, 0]))
     assert metric.value == pytest.approx((1000 + math.log(2)) / 2)

@@ -57,6 +57,18 @@ def test_the_median_angle_is_exact_to_a_tenth_of_a_degree() -> None:
     counts = torch.tensor([len(angle), 0.0, 0.0], dtype=torch.float64)
     assert float(median_angle(torch.cat([counts, bins]))) == pytest.approx(float(angle.median()), abs=0.1)
     assert math.isnan(float(median_angle(torch.zeros(1803, dtype=torch.float64))))
+    other = torch.cat([torch.tensor([2.0, 0, 0]), torch.zeros(1800)]).double()
+    other[3 + 120] = 2  # two angles of 12.0 to 12.1
+    both = median_angle(torch.stack([torch.cat([counts, bins]), other]))
+    assert both.tolist() == [float(median_angle(torch.cat([counts, bins]))), pytest.approx(12.05)]
+
+
+def test_flow_errors_and_ratios_of_depth_at_a_threshold() -> None:
+    """A flow is off by more than 3 pixels and more than 5 %; a depth is correct below the ratio 1.25."""
+    truth = torch.tensor([[100.0, 40, 100, 100], [0, 0, 0, 0]]).view(2, 1, 4)
+    predicted = truth + torch.tensor([[5.0, 3, 5.5, 0], [0, 0, 0, 0]]).view(2, 1, 4)
+    assert metrics_of("flow", predicted[None], truth[None])["off by > 3 px and 5 %"] == 0.25
+    assert metrics_of("depth", torch.full((1, 1, 1, 3), 5.0), torch.full((1, 1, 1, 3), 4.0))["δ < 1.25"] == 0
 
 
 def test_reflectance_is_invariant_to_the_scale_of_each_image() -> None:
