@@ -311,6 +311,18 @@ def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
     assert max(factors) == pytest.approx(1.3, abs=0.02)
 
 
+def test_an_image_of_one_row_or_column_keeps_it():
+    for height, width in ((1, 9), (9, 1), (1, 1)):
+        scene = Scene(torch.ones(1, height, width), torch.zeros(height, width, dtype=torch.int64), 0)
+        for epoch in range(20):
+            augmentation = SceneAugment(random_crop=0.9, zoom=0.9)
+            image, truth, _ = augment_scene(scene, epoch, augmentation, 0, PixelClasses(names=("a",)))
+            assert image.shape[1:] == truth.shape
+            assert min(truth.shape) == 1
+            assert truth.shape[0] <= height
+            assert truth.shape[1] <= width
+
+
 def test_brightness_and_channel_scale_stay_within_their_limits_and_reach_them():
     image = torch.full((3, 4, 4), 100.0)
     factors = torch.stack(
