@@ -311,6 +311,26 @@ def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
     assert max(factors) == pytest.approx(1.3, abs=0.02)
 
 
+def test_noise_is_normal_with_the_deviation_of_the_setting_and_independent_in_every_pixel():
+    """As a fraction of the image's own range, here 50 … 250; 1.96 standard deviations hold 95 %."""
+    image = torch.linspace(50, 250, 3 * 120 * 120).view(3, 120, 120)
+    noise = torch.stack(
+        [
+            augment_scene(Scene(image, image[0], id), 0, SceneAugment(hflip=False, noise_std=0.1), 0, None).image
+            - image
+            for id in range(4)
+        ]
+    )
+    count = noise.numel()
+    assert float(noise.std()) == pytest.approx(20, rel=4 / math.sqrt(2 * count))
+    assert float(noise.mean()) == pytest.approx(0, abs=4 * 20 / math.sqrt(count))
+    assert float((noise.abs() < 1.96 * 20).float().mean()) == pytest.approx(
+        0.95, abs=4 * math.sqrt(0.05 * 0.95 / count)
+    )
+    correlation = torch.corrcoef(noise.flatten(0, 1).flatten(1)) - torch.eye(12)
+    assert float(correlation.abs().max()) < 5 / 120
+
+
 def test_an_image_of_one_row_or_column_keeps_it():
     for height, width in ((1, 9), (9, 1), (1, 1)):
         scene = Scene(torch.ones(1, height, width), torch.zeros(height, width, dtype=torch.int64), 0)
