@@ -159,6 +159,23 @@ def test_tiny_classes_leave_no_split_empty_and_every_class_in_training(classes: 
         assert len(splits["test"]) == round(0.15 * len(truth))
 
 
+def test_two_classes_of_two_samples_among_single_ones_give_one_to_validation_and_one_to_test() -> None:
+    """15 % of 24 samples are four, but only two can be spared."""
+    truth = [*range(20), 20, 20, 21, 21]
+    splits = make_splits(raw_dataset(truth))
+    assert [len(splits[name]) for name in SPLITS] == [22, 1, 1]
+    assert {truth[int(i)] for i in splits["train"]} == set(range(22))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_folds_of_unequal_groups_are_even_up_to_one_group(seed: int) -> None:
+    """Six groups of 50 samples and 40 of one: dealt in turn, a fold could hold all six."""
+    groups = [k // 50 for k in range(300)] + list(range(6, 46))
+    for fold in range(2):
+        test = make_splits(raw_dataset([0] * 340, groups), seed, 2, fold)["test"]
+        assert abs(len(test) - 170) <= 25  # a group goes where its middle lies
+
+
 def test_three_groups_of_all_classes_give_one_to_each_split() -> None:
     splits = make_splits(raw_dataset([0, 1, 2] * 15, [k // 15 for k in range(45)]))
     assert sorted(len(ids) for ids in splits.values()) == [15, 15, 15]
