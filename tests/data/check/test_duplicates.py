@@ -22,11 +22,13 @@ from snellen.data.check.duplicates import (
     find_array_duplicates,
     find_file_duplicates,
     find_row_duplicates,
+    find_stored_duplicates,
     near_duplicates,
     thumbnails,
 )
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
+from snellen.data.formats.arrays import open_raw as open_arrays
 from snellen.data.formats.image_folder import open_raw
 from snellen.data.source import ArraySource
 
@@ -272,6 +274,26 @@ def test_large_arrays_are_compared_only_on_request(monkeypatch: pytest.MonkeyPat
     found = find_array_duplicates(ArraySource(images))
     assert (found.exact, found.near, found.complete) == ([(0, 1)], [], False)
     assert find_row_duplicates(ArraySource(rows[1:])) == Duplicates([], [], {}, True)
+
+
+def test_equal_samples_of_a_file_are_found_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are read in blocks; the limit is the size of the file."""
+    from snellen.data.check import duplicates
+
+    h5py = pytest.importorskip("h5py")
+    x = np.random.default_rng(0).normal(size=(600, 3)).astype(np.float32)
+    x[[256, 599, 511, 281]] = x[[255, 270, 0, 280]]
+    path = tmp_path / "rows.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["y"] = x, np.arange(600) % 2
+    source = open_arrays(path, OpenOptions()).source
+    expected = Duplicates([(255, 256), (280, 281), (0, 511), (270, 599)], [], {}, True)
+    monkeypatch.setattr(duplicates, "MAX_BYTES_ON_OPENING", path.stat().st_size)
+    assert find_stored_duplicates(source) == expected
+    monkeypatch.setattr(duplicates, "MAX_BYTES_ON_OPENING", path.stat().st_size - 1)
+    assert find_stored_duplicates(source, full=True) == expected
+    deferred = find_stored_duplicates(source)
+    assert deferred == Duplicates([], [], {}, False, "duplicates among 600 samples of rows.h5")
 
 
 def test_empty_files_are_no_copies(tmp_path: Path) -> None:
