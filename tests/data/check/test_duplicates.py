@@ -296,6 +296,19 @@ def test_equal_samples_of_a_file_are_found_wherever_they_lie(tmp_path: Path, mon
     assert deferred == Duplicates([], [], {}, False, "duplicates among 600 samples of rows.h5")
 
 
+def test_pages_of_equal_stacks_are_copies_page_by_page(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first, other = rng.integers(0, 4000, (2, 3, 20, 20)).astype(np.uint16)
+    for name, pages in (("a/0", first), ("a/1", other), ("b/2", first), ("b/3", rng.permutation(other))):
+        tiff(tmp_path / f"{name}.tif", pages, photometric="minisblack")
+    source = open_raw(tmp_path, OpenOptions(pages="each")).source
+    assert isinstance(source, ImageFiles)
+    assert source.page is not None
+    place = [(file.path, page) for file, page in zip(source.files, source.page, strict=True)]
+    pairs = {(place[a], place[b]) for a, b in exact_file_duplicates(source)}
+    assert pairs == {(("a/0.tif", page), ("b/2.tif", page)) for _, page in place[:3]}
+
+
 def test_empty_files_are_no_copies(tmp_path: Path) -> None:
     for k in range(4):
         save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k))
