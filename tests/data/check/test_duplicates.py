@@ -169,14 +169,16 @@ def test_near_copies_correlate_above_the_value_in_the_guide() -> None:
 
 def test_resized_small_images_are_compared_at_half_the_resolution() -> None:
     """Of 16 and 24 pixels: details of single pixels may differ, blocks of 2 x 2 correlate by at least 0.995."""
-    blocks = correlated([0.9945, 0.9955], 8).repeat(2, 1).repeat(2, 2)
-    details = np.random.default_rng(1).choice([-2.0, 2.0], (8, 16, 16))
-    details -= details.reshape(8, 8, 2, 8, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+    blocks = correlated([0.9945, 0.9955] * 4, 8).repeat(2, 1).repeat(2, 2)  # (32, 16, 16), the second half negative
+    details = np.random.default_rng(1).choice([-2.0, 2.0], blocks.shape)
+    details -= details.reshape(-1, 8, 2, 8, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+    copies = [(k, k + 1) for k in range(2, 32, 4)]
+    small, large = [(16, 16), (24, 24)], [(32, 32), (40, 40)]
     for images in (blocks, blocks + details):
         thumbs = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1)
-        assert near_duplicates(thumbs, np.array([(16, 16), (24, 24)] * 4)) == [(2, 3), (6, 7)]
-        assert near_duplicates(thumbs, np.full((8, 2), 24)) == []  # 0.988 at 16 x 16
-        assert near_duplicates(thumbs, np.array([(32, 32), (40, 40)] * 4)) == []  # twice the thumbnail
+        assert near_duplicates(thumbs, np.array(small * 16)) == copies
+        assert near_duplicates(thumbs, np.array((small + large) * 8)) == []  # details of larger images count
+        assert near_duplicates(thumbs, np.full((32, 2), 24)) == []  # 0.988 at 16 x 16
 
 
 def test_every_pair_of_thousands_is_compared_after_the_mean_is_removed() -> None:
@@ -231,7 +233,7 @@ def test_thumbnails_are_averages_of_the_pixels(tmp_path: Path) -> None:
         assert difference < (0.01 if max(image.size) <= 128 else 8)
 
 
-@pytest.mark.parametrize(("noise", "copies"), [(1.0, True), (8.0, False)])
+@pytest.mark.parametrize(("noise", "copies"), [(2.0, True), (8.0, False)])
 def test_details_of_deep_images_are_compared_relative_to_their_range(
     noise: float, copies: bool, tmp_path: Path
 ) -> None:
@@ -294,6 +296,35 @@ def test_equal_samples_of_a_file_are_found_wherever_they_lie(tmp_path: Path, mon
     assert find_stored_duplicates(source, full=True) == expected
     deferred = find_stored_duplicates(source)
     assert deferred == Duplicates([], [], {}, False, "duplicates among 600 samples of rows.h5")
+
+
+def test_a_damaged_image_is_decoded_once_and_an_absent_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k)) for k in range(4)]
+    content = paths[1].read_bytes()
+    paths[0].write_bytes(paths[0].read_bytes()[:-2000])
+    decoded = []
+    decode = ImageFiles.decode
+    monkeypatch.setattr(
+        ImageFiles, "decode", lambda self, id, *a: decoded.append(self.name(id)) or decode(self, id, *a)
+    )
+    source = source_of(tmp_path)
+    paths[1].unlink()
+    bad = thumbnails(source)[1]
+    assert {source.name(id): problem.kind for id, problem in bad.items()} == {
+        "a/0.png": "corrupt",
+        "b/1.png": "unreadable",
+    }
+    assert sorted(decoded) == ["a/0.png", "a/2.png", "b/1.png", "b/3.png"]
+    decoded.clear()
+    again = thumbnails(source)[1]
+    assert {id: problem.kind for id, problem in again.items()} == {id: problem.kind for id, problem in bad.items()}
+    assert decoded == ["b/1.png"]
+    decoded.clear()
+    paths[1].write_bytes(content)
+    assert [source.name(id) for id in thumbnails(source_of(tmp_path))[1]] == ["a/0.png"]
+    assert decoded == ["b/1.png"]
 
 
 def test_pages_of_equal_stacks_are_copies_page_by_page(tmp_path: Path) -> None:
