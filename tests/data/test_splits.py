@@ -14,7 +14,7 @@ from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Input, Numbers
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.source import ArraySource
-from snellen.data.splits import make_splits
+from snellen.data.splits import SPLIT_FRACTIONS, make_splits
 
 
 def raw_dataset(truth: list[int], groups: list[int] | None = None, given_splits: list[int] | None = None) -> RawDataset:
