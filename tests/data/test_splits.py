@@ -78,7 +78,7 @@ def test_folds_test_every_sample_once_and_evenly(truth: list[int], folds: int) -
 def test_a_tenth_of_the_other_folds_is_held_out_for_validation() -> None:
     """And another tenth in every fold: the draw depends on the fold."""
     splits = [make_splits(raw_dataset([0, 1] * 100), 0, 4, fold) for fold in range(4)]
-    assert [[len(s[name]) for name in SPLITS] for s in splits] == [[136, 14, 50]] * 4  # 75 per class, 7 of them
+    assert [[len(s[name]) for name in SPLITS] for s in splits] == [[135, 15, 50]] * 4  # of 75 per class, 7 and 8
     validation = [set(s["val"].tolist()) for s in splits]
     assert len(set.union(*validation)) > 30
     large = make_splits(raw_dataset([0] * 80_000), 0, 4, 1)
