@@ -64,7 +64,7 @@ plain = some.recursive(
 
 
 @given(plain)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_plain_values_round_trip_through_strict_json(state: Any) -> None:
     tensors, tree = model_state.pack(state)
     text = json.dumps(tree, allow_nan=False)

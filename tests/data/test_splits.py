@@ -32,7 +32,7 @@ def raw_dataset(truth: list[int], groups: list[int] | None = None, given_splits:
 labels = st.lists(st.integers(0, 3), min_size=8, max_size=80)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(truth=labels, data=st.data(), seed=st.integers(0, 5), folds=st.sampled_from([None, 2, 3, 5]))
 def test_every_sample_is_in_one_split_and_no_group_in_two(
     truth: list[int], data: st.DataObject, seed: int, folds: int | None
@@ -54,7 +54,7 @@ def test_every_sample_is_in_one_split_and_no_group_in_two(
         assert not members[0] & members[2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(truth=labels, seed=st.integers(0, 5))
 def test_counts_are_exact_within_each_class(truth: list[int], seed: int) -> None:
     splits = make_splits(raw_dataset(truth), seed)
@@ -65,7 +65,7 @@ def test_counts_are_exact_within_each_class(truth: list[int], seed: int) -> None
             assert abs(count - fraction * total) <= 1 + (total < 8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(truth=labels, folds=st.sampled_from([2, 3, 5]))
 def test_folds_test_every_sample_once_and_evenly(truth: list[int], folds: int) -> None:
     tests = [make_splits(raw_dataset(truth), 0, folds, fold)["test"] for fold in range(folds)]
@@ -188,7 +188,7 @@ def split_sizes(truth: list[int], seed: int, **options: int) -> np.ndarray:
     return np.array([np.bincount([truth[int(i)] for i in splits[name]], minlength=classes) for name in SPLITS]).T
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.integers(6, 60), min_size=1, max_size=40), seed=st.integers(0, 50))
 def test_totals_and_classes_are_within_rounding_of_the_fractions(sizes: list[int], seed: int) -> None:
     counts = split_sizes([k for k, n in enumerate(sizes) for _ in range(n)], seed)

@@ -51,7 +51,7 @@ def draws(count: int) -> Tensor:
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=20, unique=True))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_b14_augmentation_does_not_depend_on_the_batch(rows: list[int]) -> None:
     x = random_images(20)
     ids = torch.tensor(rows)

@@ -68,7 +68,7 @@ def scenes(draw):
     return Scene(torch.stack([x, y, object_index]), truth, draw(st.integers(0, 1000)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), AUGMENTATIONS, TILES, st.integers(0, 50))
 def test_a_box_around_a_mask_stays_around_it(scene, augmentation, tile, epoch):
     augmented = augment_scene(scene, epoch, augmentation, 0, KINDS, tile)
@@ -81,7 +81,7 @@ def test_a_box_around_a_mask_stays_around_it(scene, augmentation, tile, epoch):
     assert bool((objects.areas > 0).all())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), AUGMENTATIONS, TILES, st.integers(0, 50))
 def test_keypoints_stay_on_their_pixel(scene, augmentation, tile, epoch):
     augmentation = dataclasses.replace(
@@ -107,7 +107,7 @@ def test_exif_orientations_are_those_of_pillow():
         assert np.array_equal(dihedral_transform(image, mirror, quarters).numpy(), expected), orientation
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(scenes())
 def test_the_inverse_transform_restores_image_and_annotation(scene):
     width, height = scene.image.shape[2], scene.image.shape[1]
@@ -237,7 +237,7 @@ def test_maps_follow_the_image_and_are_ignored_outside():
             assert bool((values_seen[~inside_image] == none).all()) or bool(values_seen[~inside_image].isnan().all())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(-3, 6),
     st.integers(-3, 6),

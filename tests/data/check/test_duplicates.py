@@ -357,7 +357,7 @@ def test_copies_have_one_shape_up_to_the_rounding_of_a_resize(other: tuple[int, 
     assert pairs == ([(0, 1), (2, 3)] if copies else [])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20),
     st.lists(st.integers(0, 5), min_size=15, max_size=15),
