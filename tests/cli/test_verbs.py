@@ -64,7 +64,7 @@ def test_train_explains_the_image_size(tmp_path: Path) -> None:
     result = run_command(arguments)
     assert re.search(r"images +16x16 +23 of 24 images are 16x16 ", result.err)
     assert "note: The images have 2 sizes: 23 of 16x16, 1 of 18x20" in result.err
-    assert "1 x any x any (typical 16 x 16)" in run_command(["data", str(photos)]).out
+    assert "several sizes (typical 16x16 pixels), 1 channel" in run_command(["data", str(photos)]).out
 
 
 @pytest.mark.parametrize("table_format", ["text", "csv", "markdown", "latex"])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import resource
+import signal
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +64,7 @@ plain = some.recursive(
 
 
 @given(plain)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_plain_values_round_trip_through_strict_json(state: Any) -> None:
     tensors, tree = model_state.pack(state)
     text = json.dumps(tree, allow_nan=False)
@@ -201,6 +205,38 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_write_reaches_the_disk_in_the_order_file_rename_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a renamed file is an entry of its folder: it is lost in a power failure until the folder is flushed.
+
+    Source: Linux manual, fsync(2).
+    """
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(handle: int) -> None:
+        (name,) = (p.name for p in (tmp_path, *tmp_path.iterdir()) if os.path.sameopenfile(handle, _opened(p)))
+        calls.append("folder" if name == tmp_path.name else f"{os.fstat(handle).st_size} bytes")
+        fsync(handle)
+
+    def _opened(path: Path) -> int:
+        handles.append(os.open(path, os.O_RDONLY))
+        return handles[-1]
+
+    def replaced(source: Any, target: Any, **options: Any) -> None:
+        calls.append(f"rename to {target}")
+        replace(source, target, **options)
+
+    handles: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    file_io.write_bytes(tmp_path / "x", b"content")
+    for handle in handles:
+        os.close(handle)
+    assert calls == ["7 bytes", "rename to x", "folder"]
+
+
 def test_a_failed_append_restores_the_length(tmp_path: Path) -> None:
     path = tmp_path / "h"
     file_io.append_bytes(path, b"one\n", 0)
@@ -208,6 +244,97 @@ def test_a_failed_append_restores_the_length(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\n"
     file_io.truncate(path, 4)
     assert path.read_bytes() == b"one\n"
+
+
+def test_an_append_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """A limit of the system on the size of files writes two of the ten bytes."""
+    path = tmp_path / "h"
+    file_io.append_bytes(path, b"one\n", 0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6, limits[1]))
+        with pytest.raises(EnvironmentProblem, match=r"Cannot write .*h: File too large \(10 bytes\)"):
+            file_io.append_bytes(path, b"two\nthree\n", 4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b"one\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "pipe"])
+def test_only_a_file_of_one_name_is_written_in_place(kind: str, tmp_path: Path) -> None:
+    path, other = tmp_path / "h", tmp_path / "other"
+    other.write_bytes(b"of somebody else\n")
+    if kind == "link":
+        path.symlink_to(other)
+    elif kind == "second name":
+        path.hardlink_to(other)
+    else:
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    for write in (
+        lambda: file_io.append_bytes(path, b"more", 0),
+        lambda: file_io.truncate(path, 0),
+        lambda: file_io.sync(path, 0),
+    ):
+        with pytest.raises(EnvironmentProblem, match="it is a link, a pipe, or a file with a second name") as caught:
+            write()
+        assert caught.value.remedy == "Replace it with a copy of the file."
+    if kind == "pipe":
+        assert os.read(reader, 9) == b""
+        os.close(reader)
+    assert other.read_bytes() == b"of somebody else\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "7 bytes are needed and"),
+        (errno.EDQUOT, "7 bytes are needed and"),
+        (errno.EIO, "The device failed while 7 bytes were written"),
+        (errno.EACCES, "Give another folder with --out, or correct its permissions"),
+    ],
+)
+def test_a_failed_flush_of_the_folder_is_an_error_with_its_remedy(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def failing(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(EnvironmentProblem, match=os.strerror(number)) as caught:
+        file_io.write_bytes(tmp_path / "x", b"content")
+    assert remedy in caught.value.remedy
+
+
+def test_a_file_system_without_flushes_of_folders_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def unsupported(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    file_io.write_bytes(tmp_path / "x", b"content")
+    assert (tmp_path / "x").read_bytes() == b"content"
+
+
+def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
+    for _ in range(2):
+        file_io.make_folder(tmp_path / "a" / "b")
+    assert file_io.make_new_folder(tmp_path / "c" / "d")
+    assert not file_io.make_new_folder(tmp_path / "c" / "d")
+    assert file_io.make_new_folder(tmp_path / "c" / "e")
+    file_io.write_bytes(tmp_path / "f" / "g" / "x", b"1")
+    for _ in range(2):
+        file_io.remove(tmp_path / "f" / "g" / "x")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "b", "c", "d", "e", "f", "g"]
 
 
 @pytest.mark.parametrize(

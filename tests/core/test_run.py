@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from snellen.core.checkpoint import read_state
+from snellen.core.checkpoint import State, read_state, write_state
 from snellen.core.errors import DataError
 from snellen.core.run import Run
 
@@ -122,6 +122,59 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path) -> 
     newest[0].write_bytes(b"")
     with pytest.raises(DataError, match="No checkpoint can be read"):
         Run(tmp_path, resume=True)
+
+
+def test_a_manifest_names_files_of_its_own_folder_only(tmp_path: Path) -> None:
+    """Numbered files in the folder itself, with names below 40 characters."""
+    sha256 = "0" * 64
+    for entries in (
+        {},
+        ["x"],
+        [{"file": "1.safetensors"}],
+        [{"file": "1.safetensors", "sha256": sha256, "more": ""}],
+        [{"file": "1.safetensors", "sha256": 1}],
+        [{"file": "../1.safetensors", "sha256": sha256}],
+        [{"file": "newest.safetensors", "sha256": sha256}],
+        [{"file": f"{1:028}.safetensors", "sha256": sha256}],
+    ):
+        (tmp_path / "manifest.json").write_text(json.dumps(entries))
+        with pytest.raises(DataError, match=r"manifest\.json is damaged"):
+            read_state(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps([{"file": f"{1:027}.safetensors", "sha256": sha256}]))
+    with pytest.raises(DataError, match=r"No checkpoint can be read: .*0001\.safetensors"):
+        read_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"more": 1},
+        {"kept": []},
+        {"made": {1: 2}},
+        {"done": {"train": -1}},
+        {"done": {"train": True}},
+        {"done": {"train": 1 << 62}},
+        {"done": {"train": 1.0}},
+        {"ended": {}},
+        {"ended": [1]},
+        {"loop": None},
+        {"digest": 0},
+        {"step": "1"},
+        {"history": -1},
+        {"between": True},
+    ],
+)
+def test_a_state_of_other_types_is_not_a_checkpoint(change: dict[str, Any], tmp_path: Path) -> None:
+    write_state(tmp_path, 3, State(done={"train": 2, "val": 0}, ended=["val"], loop="train", step=2))
+    read = read_state(tmp_path)
+    assert read is not None
+    assert (read[0], read[1].done, read[1].ended) == (3, {"train": 2, "val": 0}, ["val"])
+    state = State()
+    vars(state).update(change)
+    write_state(tmp_path, 4, state)
+    write_state(tmp_path, 5, state)
+    with pytest.raises(DataError, match="is not a checkpoint of a run"):
+        read_state(tmp_path)
 
 
 def test_two_generations_are_retained_and_a_new_run_removes_both(tmp_path: Path) -> None:

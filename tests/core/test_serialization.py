@@ -60,7 +60,7 @@ outers = some.builds(
 
 
 @given(outers)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_dataclass_round_trips(value: Outer) -> None:
     text = json.dumps(to_plain(value), allow_nan=False)
     assert from_plain(Outer, json.loads(text)) == value
@@ -94,7 +94,7 @@ specs = some.builds(
 
 
 @given(specs)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_spec_round_trips_with_the_class_of_its_target(spec: Spec) -> None:
     assert from_plain(Spec, json.loads(json.dumps(to_plain(spec)))) == spec
 
@@ -106,7 +106,7 @@ def test_a_spec_round_trips_with_the_class_of_its_target(spec: Spec) -> None:
         max_leaves=8,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_anything_else_is_a_data_error(plain: Any) -> None:
     for kind in (Outer, Spec, Preprocessing, Metric):
         for value in (plain, {**to_plain(Outer(name="x")), "parts": plain}, {"name": plain}, {"value": plain}):

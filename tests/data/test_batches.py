@@ -18,7 +18,7 @@ def samples(count: int) -> Samples:
 
 
 @given(st.integers(1, 70), st.integers(1, 20), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_epoch_has_every_sample_once_in_batches_of_two_or_more(count: int, size: int, epoch: int) -> None:
     batches = Batches(samples(count), size, seed=0)
     parts = [batches.positions(epoch * len(batches) + step) for step in range(len(batches))]

@@ -51,7 +51,7 @@ def draws(count: int) -> Tensor:
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=20, unique=True))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_b14_augmentation_does_not_depend_on_the_batch(rows: list[int]) -> None:
     x = random_images(20)
     ids = torch.tensor(rows)
@@ -71,6 +71,7 @@ def test_b14_hflip_mirrors_half_of_the_images() -> None:
     assert y.dtype == torch.uint8
     mirrored = (y == x.flip(3)).flatten(1).all(1)
     assert bool((mirrored ^ (y == x).flatten(1).all(1)).all())
+    assert torch.equal(mirrored, draws(400)[:, 0] < 0.5)
     assert 160 < int(mirrored.sum()) < 240
 
 
@@ -138,6 +139,10 @@ def test_b14_brightness_scales_an_image_and_channel_scale_its_channels() -> None
     tinted = augmented(x, Augment(channel_scale=0.3)) / x
     assert torch.allclose(tinted, tinted[:, :, :1, :1].expand_as(tinted), atol=1e-6)
     assert bool((tinted[:, 0, 0, 0] != tinted[:, 1, 0, 0]).all())
+    assert 0.7 <= float(tinted.min()) < 0.75
+    assert 1.25 < float(tinted.max()) <= 1.3
+    both = augmented(x, Augment(brightness=0.3, channel_scale=0.3)) / x
+    assert torch.allclose(both, bright * tinted, atol=1e-5)
 
 
 def test_b14_noise_has_the_given_deviation_and_is_independent_in_every_pixel() -> None:

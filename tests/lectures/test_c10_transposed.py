@@ -12,7 +12,7 @@ from raw_datasets import seeded
 from snellen.nn.dense.upsampling import bilinear_kernel, deconvolution
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(k=st.integers(1, 5), s=st.integers(1, 4), p=st.integers(0, 2), d=st.integers(1, 6), seed=st.integers(0, 99))
 def test_c10_adjoint_and_size(k: int, s: int, p: int, d: int, seed: int) -> None:
     """⟨Ax, y⟩ = ⟨x, Aᵀy⟩ for A the convolution with the same weights."""

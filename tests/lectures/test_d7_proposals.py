@@ -44,7 +44,7 @@ side = st.floats(0.5, 400, width=32)
 box = st.tuples(corner, corner, side, side).map(lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(box, box)
 def test_d7_decoding_inverts_encoding(one: list[float], anchor: list[float]) -> None:
     a, b = (torch.tensor(values, dtype=torch.float64) for values in (one, anchor))

@@ -10,6 +10,7 @@ import torch
 from raw_datasets import seeded
 from scipy import stats
 from sklearn import metrics as oracle
+from sklearn.calibration import calibration_curve
 from torch import Tensor
 
 from snellen.metrics.classification import (
@@ -73,7 +74,7 @@ def test_roc_auc_equals_the_probability_that_a_positive_scores_above_a_negative(
 
 def test_roc_auc_is_undefined_for_one_class() -> None:
     metric = roc_auc(torch.rand(5, generator=seeded()), torch.ones(5, dtype=torch.bool))
-    assert metric.value is None
+    assert (metric.value, metric.percent) == (None, True)
     assert metric.reason == "the split has one class only"
 
 
@@ -89,7 +90,8 @@ def test_average_precision_equals_scikit_learns_and_ignores_labels_without_posit
     assert metric.low is not None
     assert metric.high is not None
     assert metric.low < metric.value < metric.high
-    assert average_precision(score, torch.zeros(40, 4)).value is None
+    undefined = average_precision(score, torch.zeros(40, 4))
+    assert (undefined.value, undefined.percent) == (None, True)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -130,11 +132,20 @@ def test_calibration_error_equals_that_of_binned_statistics(seed: int) -> None:
     assert [count for *_, count in rows] == [n for n in np.histogram(probability, edges)[0] if n]
 
 
-@pytest.mark.parametrize(("probability", "bin_"), [(0.0, 0), (0.05, 0), (0.0999, 0), (0.1, 1), (0.95, 9), (1.0, 9)])
-def test_a_bin_holds_its_lower_edge_and_the_last_also_its_upper_one(probability: float, bin_: int) -> None:
-    """A second sample in the middle of the expected bin shares its row."""
-    rows, _ = calibration(torch.tensor([probability, (bin_ + 0.5) / 10]).double(), torch.ones(2).bool(), bins=10)
-    assert [count for *_, count in rows] == [2]
+@pytest.mark.parametrize("bins", [4, 8, 16])
+def test_bins_hold_their_upper_edge_as_those_of_scikit_learn(bins: int) -> None:
+    """Guo et al.: ((m − 1) / M, m / M]. The numbers are exact in binary: edges, and a value on either side of each."""
+    edges = torch.arange(bins + 1, dtype=torch.float64) / bins
+    probability = torch.cat([edges, edges[1:] - 1 / 64, edges[:-1] + 1 / 64, torch.tensor([0.5])])
+    correct = torch.arange(len(probability)) % 3 == 0
+    rows, error = calibration(probability, correct, bins)
+    accuracies, confidences = calibration_curve(correct.numpy(), probability.numpy(), n_bins=bins)
+    assert [confidence for confidence, *_ in rows] == pytest.approx(confidences)
+    assert [fraction for _, fraction, _ in rows] == pytest.approx(accuracies)
+    counts = [3 + (k == 0) + (k == bins // 2 - 1) for k in range(bins)]
+    assert [count for *_, count in rows] == counts
+    gaps = sum(n * abs(a - c) for n, a, c in zip(counts, accuracies, confidences, strict=True))
+    assert error == pytest.approx(gaps / sum(counts))
 
 
 def test_calibration_error_by_hand() -> None:
@@ -148,7 +159,7 @@ def test_calibration_error_by_hand() -> None:
         (0.92, 0.5, 2),
     ]
     assert error == pytest.approx((0.45 + 0.28 + 2 * 0.42) / 4)
-    assert calibration(torch.ones(3), torch.ones(3, dtype=torch.bool))[1] == 0  # 1.0 belongs to the last bin
+    assert calibration(torch.ones(3), torch.ones(3, dtype=torch.bool))[1] == 0  # 1 belongs to the last bin
 
 
 def test_a_perfectly_calibrated_forecast_has_a_small_error() -> None:
@@ -158,6 +169,30 @@ def test_a_perfectly_calibrated_forecast_has_a_small_error() -> None:
     assert error < 0.01
     assert len(rows) == 15
     assert sum(count for _, _, count in rows) == 200_000
+
+
+def test_properties_of_the_metrics() -> None:
+    """Fractions are shown in percent; only the log loss is better if lower; intervals are over samples."""
+    scores, truth = torch.randn(40, 3, generator=seeded()), torch.arange(40) % 3
+    table = confusion_matrix(truth, scores.argmax(1), 3)
+    positive = torch.nn.functional.one_hot(truth, 3).double()
+    metrics = {
+        "accuracy": accuracy(truth, scores.argmax(1)),
+        "balanced accuracy": balanced_accuracy(table),
+        "F1": f1_macro(table),
+        "top-2 accuracy": top_k_accuracy(scores, truth, 2),
+        "ROC AUC": roc_auc(scores[:, 0], truth == 0),
+        "average precision": average_precision(scores, positive),
+        "log loss": log_loss(scores, truth),
+    }
+    for name, metric in metrics.items():
+        assert metric.value is not None
+        assert metric.low is not None
+        assert metric.high is not None
+        assert metric.low < metric.value < metric.high, name
+        fraction = name != "log loss"
+        assert (metric.percent, metric.higher_is_better, metric.over) == (fraction, fraction, "samples"), name
+        assert metric.unit == ("" if fraction else "nats")
 
 
 def test_log_loss_of_a_confident_mistake_is_finite() -> None:

@@ -57,6 +57,18 @@ def test_the_median_angle_is_exact_to_a_tenth_of_a_degree() -> None:
     counts = torch.tensor([len(angle), 0.0, 0.0], dtype=torch.float64)
     assert float(median_angle(torch.cat([counts, bins]))) == pytest.approx(float(angle.median()), abs=0.1)
     assert math.isnan(float(median_angle(torch.zeros(1803, dtype=torch.float64))))
+    other = torch.cat([torch.tensor([2.0, 0, 0]), torch.zeros(1800)]).double()
+    other[3 + 120] = 2  # two angles of 12.0 to 12.1
+    both = median_angle(torch.stack([torch.cat([counts, bins]), other]))
+    assert both.tolist() == [float(median_angle(torch.cat([counts, bins]))), pytest.approx(12.05)]
+
+
+def test_flow_errors_and_ratios_of_depth_at_a_threshold() -> None:
+    """A flow is off by more than 3 pixels and more than 5 %; a depth is correct below the ratio 1.25."""
+    truth = torch.tensor([[100.0, 40, 100, 100], [0, 0, 0, 0]]).view(2, 1, 4)
+    predicted = truth + torch.tensor([[5.0, 3, 5.5, 0], [0, 0, 0, 0]]).view(2, 1, 4)
+    assert metrics_of("flow", predicted[None], truth[None])["off by > 3 px and 5 %"] == 0.25
+    assert metrics_of("depth", torch.full((1, 1, 1, 3), 5.0), torch.full((1, 1, 1, 3), 4.0))["δ < 1.25"] == 0
 
 
 def test_reflectance_is_invariant_to_the_scale_of_each_image() -> None:
@@ -82,6 +94,25 @@ def test_flow() -> None:
     metrics = metrics_of("flow", predicted, truth)
     assert metrics["end-point error"] == pytest.approx(error.mean(), rel=1e-6)
     assert metrics["off by > 3 px and 5 %"] == pytest.approx(np.mean((error > 3) & (error > 0.05 * length)), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["depth", "normals", "edges", "reflectance", "flow", "one number", "numbers"])
+def test_direction_unit_and_scale_of_each_metric_are_those_of_its_values(kind: str) -> None:
+    """Better: its value for the truth against that for noise. In the unit of the target: ten times for ten times both
+    maps. A percentage: within 0 … 1 for any prediction."""
+    channels = {"normals": 3, "reflectance": 3, "flow": 2, "numbers": 2}.get(kind, 1)
+    truth = 1 + 9 * torch.rand(1, channels, 40, 40, generator=seeded(), dtype=torch.float64)
+    noise = 1 + 9 * torch.rand(1, channels, 40, 40, generator=seeded(1), dtype=torch.float64)
+    if kind == "edges":
+        truth, noise = (truth > 9.5).double(), (noise > 5).double()
+    perfect, poor = (metrics_of(kind, predicted, truth) for predicted in (truth, noise))
+    tenfold = metrics_of(kind, 10 * noise, 10 * truth)
+    for name, metric in metric_suite(kind, tuple(f"n{k}" for k in range(channels))).metrics.items():
+        assert metric.higher_is_better == (perfect[name] > poor[name]), name
+        assert metric.percent == (0 < poor[name] < 1 and perfect[name] in (0, 1) and name not in ("abs-rel", "R2"))
+        if kind not in ("edges", "reflectance") and not metric.percent:
+            assert metric.in_target_unit == (tenfold[name] == pytest.approx(10 * poor[name])), name
+        assert (metric.fixed_unit == "°") == ("angular" in name)
 
 
 def test_numbers() -> None:

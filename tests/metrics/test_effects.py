@@ -51,6 +51,26 @@ def test_one_setting_equals_one_way_anova_with_the_interval_of_the_noncentral_f_
         assert stats.ncf.cdf(ratio, 3, 20, noncentrality) == pytest.approx(level, abs=1e-6)
 
 
+@pytest.mark.parametrize("noncentrality", [0.01, 0.5, 3.0, 40.0])
+def test_the_limits_of_the_interval_are_those_of_the_noncentral_f_distribution_near_zero_too(
+    noncentrality: float,
+) -> None:
+    """The cells are moved apart until F is the 97.5 % quantile for this noncentrality, which is then the lower limit;
+    at the 2.5 % quantile it is the upper one."""
+    column = [c for c in "abcd" for _ in range(6)]
+    rest = np.random.default_rng(5).normal(size=(4, 6))
+    rest -= rest.mean(1, keepdims=True)
+    shift = np.array([-3.0, -1.0, 1.0, 3.0])[:, None]
+    ratio_of_one = 6 * (shift**2).sum() / 3 / ((rest**2).sum() / 20)
+    for level, end in ((0.975, "low"), (0.025, "high")):
+        ratio = stats.ncf.ppf(level, 3, 20, noncentrality)
+        y = rest + shift * (ratio / ratio_of_one) ** 0.5
+        found = effects({"a": indicators(column)}, y.reshape(-1, 1), replicated=False)
+        assert found is not None
+        expected = noncentrality / (noncentrality + 24)
+        assert getattr(found["a"], end) == pytest.approx(expected, rel=1e-4), end
+
+
 @pytest.mark.parametrize(("levels", "replicates"), [(("ab",), 5), (("ab", "xy"), 3), (("abcd", "xyz"), 1)])
 def test_noise_matters_in_five_percent_of_the_tests_and_its_interval_begins_at_zero(
     levels: tuple[str, ...], replicates: int

@@ -139,6 +139,18 @@ def test_fewer_than_five_samples_have_no_bootstrap_interval_and_that_is_shown(me
     assert (shown.low, shown.high, shown.percent) == (None, None, percent)
 
 
+def test_five_samples_have_an_interval() -> None:
+    five = mean_absolute_error(torch.tensor([0.0, 1.0, 5.0, 2.0, 3.0]), torch.zeros(5))
+    assert five.low is not None
+    assert five.high is not None
+    assert 0 < five.low < 2.2 < five.high
+    tables = torch.tensor([[[8, 2], [1, 9]], [[5, 0], [0, 5]], [[1, 1], [0, 5]], [[2, 0], [3, 5]], [[5, 4], [0, 5]]])
+    iou = segmentation.metric_over_images(tables, segmentation.mean_iou, "")
+    assert iou.low is not None
+    assert iou.high is not None
+    assert iou.low < iou.high
+
+
 def test_a_metric_that_is_equal_in_every_resample_shows_no_interval_of_width_zero() -> None:
     assert str(mean_absolute_error(torch.ones(20), torch.zeros(20))) == "1 (equal for all samples)"
 
@@ -150,6 +162,10 @@ def test_percentiles_are_expanded_by_students_t(count: int) -> None:
     half = stats.norm.ppf(high) * ((count - 1) / count) ** 0.5
     assert half == pytest.approx(stats.t.ppf(0.975, count - 1))
     assert low + high == pytest.approx(1)
+
+
+def test_one_sample_has_every_percentile() -> None:
+    assert expanded_percentiles(1) == (0, 1)
 
 
 def test_undefined_resamples_are_left_out() -> None:

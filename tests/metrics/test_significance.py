@@ -43,6 +43,15 @@ def test_the_permutation_test_agrees_with_all_permutations() -> None:
     assert exact == pytest.approx(oracle.pvalue)
 
 
+@pytest.mark.parametrize(("first", "second"), [(9, 3), (6, 6), (5, 0)])
+def test_the_permutation_test_of_correct_and_wrong_is_the_sign_test(first: int, second: int) -> None:
+    """Exchanges that give the observed difference again, or its negative, count as reaching it."""
+    gains = torch.tensor([0.1] * first + [-0.1] * second + [0.0] * 7, dtype=torch.float64)
+    exact = stats.binomtest(first, first + second).pvalue
+    p = permutation_test(lambda swap: (gains * (1 - 2 * swap)).mean(1), len(gains), 8000)
+    assert p == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 8000) ** 0.5 + 1e-9)
+
+
 def test_the_p_value_of_a_permutation_test_is_never_zero() -> None:
     gains = torch.ones(60, dtype=torch.float64)
     assert permutation_test(lambda swap: (gains * (1 - 2 * swap)).mean(1), 60, 999) == pytest.approx(1 / 1000)

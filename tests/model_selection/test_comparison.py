@@ -174,7 +174,14 @@ def test_several_labels_and_several_numbers_are_compared_by_their_headlines() ->
 
 @pytest.mark.parametrize(
     ("p", "low", "better"),
-    [(0.049, 0.1, True), (0.051, 0.1, False), (0.001, -0.1, False), (0.001, 0.0, False), (0.001, None, False)],
+    [
+        (0.049, 0.1, True),
+        (0.05, 0.1, False),
+        (0.051, 0.1, False),
+        (0.001, -0.1, False),
+        (0.001, 0.0, False),
+        (0.001, None, False),
+    ],
 )
 def test_better_requires_both_a_significant_test_and_an_interval_above_zero(
     p: float, low: float | None, better: bool
@@ -184,6 +191,19 @@ def test_better_requires_both_a_significant_test_and_an_interval_above_zero(
     pair = dataclasses.replace(pair, difference=dataclasses.replace(pair.difference, low=low))
     assert with_corrected_p(pair, p).better is better
     assert with_corrected_p(pair, p).corrected == p
+
+
+def test_the_interval_of_the_difference_decides_where_those_of_the_runs_overlap() -> None:
+    """870 of 1,000 correct, and the same 870 and 30 more: p = 2 · 2⁻³⁰ by the sign test, 4e-8 by chi-square."""
+    second = torch.arange(1000) < 870
+    first = torch.arange(1000) < 900
+    comparison = compare_predictions(classifiers([second, first]))
+    best, other = (run.headline for run in comparison.runs)
+    assert best.low is not None
+    assert other.high is not None
+    assert best.low < other.high  # by Wilson: 0.880 to 0.917 and 0.848 to 0.889
+    assert comparison.pairs[0].better
+    assert comparison.pairs[0].chance == pytest.approx(stats.chi2.sf(30, 1))
 
 
 def test_a_significant_test_whose_interval_holds_zero_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from snellen.api import RunOptions, load, resume
 from snellen.api.lookup import reopen_data
 from snellen.cli.main import main
-from snellen.core.errors import UsageError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.record import read_record
 from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
@@ -69,9 +69,28 @@ def test_finished_folds_are_not_trained_again_and_different_settings_are_an_erro
     assert second == first
     with pytest.raises(UsageError, match="other settings"):
         cross_validate("moons", "softmax", 2, out=tmp_path, settings={**QUICK, "lr": 0.02})
+    stored = json.loads((tmp_path / "folds.json").read_text())
+    for damaged in ([], {**stored, "schema": 99}):
+        (tmp_path / "folds.json").write_text(json.dumps(damaged))
+        with pytest.raises(DataError, match="damaged, or of another version"):
+            cross_validate("moons", "softmax", 2, out=tmp_path, settings=QUICK)
 
 
-def test_folds_accept_a_module_and_a_seed(tmp_path: Path) -> None:
+class Begun:
+    """Receiver of progress messages that records the folds."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int, int]] = []
+
+    def begin(self, name: str, index: int, total: int) -> None:
+        self.begun.append((name, index, total))
+
+    def update(self, loop: str, step: int, total: int, scalars: dict[str, float]) -> None: ...
+    def message(self, message: str) -> None: ...
+
+
+def test_folds_accept_a_module_a_seed_and_a_receiver_of_progress(tmp_path: Path) -> None:
+    progress = Begun()
     data = dataset("moons")
     result = cross_validate(
         data,
@@ -80,8 +99,9 @@ def test_folds_accept_a_module_and_a_seed(tmp_path: Path) -> None:
         seed=4,
         out=tmp_path,
         settings={"epochs": 1},
-        options=RunOptions(device="cpu"),
+        options=RunOptions(device="cpu", progress=progress),
     )
+    assert progress.begun == [("fold 1", 0, 2), ("fold 2", 1, 2)]
     assert (result.learner, read_record(tmp_path / "fold-1").seed) == ("Linear", 4)
 
 

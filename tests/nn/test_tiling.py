@@ -65,7 +65,7 @@ def test_memory_stays_flat(height: int) -> None:
     assert largest <= (128 + ALIGNMENT) ** 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(length=st.integers(1, 3000), margin=st.integers(1, 64), extra=st.integers(0, 400))
 def test_tiles_cover_every_pixel_are_aligned_and_have_weights_that_sum_to_one(
     length: int, margin: int, extra: int

@@ -93,5 +93,7 @@ def _shape(spec_input: Input) -> str:
     if spec_input.modality != "image":
         return " x ".join(sides)
     size, channels = spec_input.size, sides[0]
-    typical = f" (typical {size[1]}x{size[0]})" if spec_input.typical_size is not None and size is not None else ""
-    return f"{sides[2]}x{sides[1]} pixels{typical}, {channels} channel{'s' * (channels != '1')}"
+    pixels = f"{sides[2]}x{sides[1]} pixels"
+    if spec_input.typical_size is not None and size is not None:
+        pixels = f"several sizes (typical {size[1]}x{size[0]} pixels)"
+    return f"{pixels}, {channels} channel{'s' * (channels != '1')}"

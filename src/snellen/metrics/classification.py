@@ -100,11 +100,14 @@ def log_loss(scores: Tensor, truth: Tensor) -> Metric:
 def calibration(probability: Tensor, correct: Tensor, bins: int = 15) -> tuple[list[tuple[float, float, int]], float]:
     """Reliability curve: per bin (mean confidence, accuracy, count), and the expected calibration error.
 
+    Bin m of M holds confidences in ((m − 1) / M, m / M], the first also 0.
+
     Args:
         probability: (N,) confidence of the predicted class. correct: (N,) bool.
-    Source: Guo, Pleiss, Sun and Weinberger 2017, eq. 3.
+    Source: Guo, Pleiss, Sun and Weinberger 2017, section 2 and eq. 3.
     """
-    bin_index = (probability.double() * bins).long().clamp(0, bins - 1)
+    edges = torch.arange(1, bins, dtype=torch.float64) / bins
+    bin_index = torch.bucketize(probability.double(), edges)
     rows, error = [], 0.0
     for b in range(bins):
         inside = bin_index == b

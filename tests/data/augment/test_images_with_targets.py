@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as v2
 from torchvision.tv_tensors import BoundingBoxes
 
@@ -17,6 +19,7 @@ from snellen.core.spec import Boxes, PixelClasses, PixelNumbers
 from snellen.data.annotations import masks_to_boxes
 from snellen.data.augment.dihedral import ORIENTATIONS, dihedral_transform, transform_annotation
 from snellen.data.augment.images_with_targets import SceneAugment, Window, augment_scene
+from snellen.data.formats.object_datasets import mirrored_pairs
 from snellen.data.scenes import Scene, SceneBatches
 from snellen.data.synthetic.shapes import SIDE, TARGETS, ShapesSource
 
@@ -65,7 +68,7 @@ def scenes(draw):
     return Scene(torch.stack([x, y, object_index]), truth, draw(st.integers(0, 1000)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), AUGMENTATIONS, TILES, st.integers(0, 50))
 def test_a_box_around_a_mask_stays_around_it(scene, augmentation, tile, epoch):
     augmented = augment_scene(scene, epoch, augmentation, 0, KINDS, tile)
@@ -78,7 +81,7 @@ def test_a_box_around_a_mask_stays_around_it(scene, augmentation, tile, epoch):
     assert bool((objects.areas > 0).all())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), AUGMENTATIONS, TILES, st.integers(0, 50))
 def test_keypoints_stay_on_their_pixel(scene, augmentation, tile, epoch):
     augmentation = dataclasses.replace(
@@ -94,7 +97,17 @@ def test_keypoints_stay_on_their_pixel(scene, augmentation, tile, epoch):
     assert augmented.truth.keypoints.shape == (len(augmented.truth.boxes), 3, 3)
 
 
-@settings(max_examples=30, deadline=None)
+def test_exif_orientations_are_those_of_pillow():
+    image = torch.arange(12, dtype=torch.uint8).view(3, 4)
+    assert sorted(ORIENTATIONS) == list(range(1, 9))
+    for orientation, (mirror, quarters) in ORIENTATIONS.items():
+        stored = Image.fromarray(image.numpy())
+        stored.getexif()[0x0112] = orientation  # the tag of the orientation
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+        assert np.array_equal(dihedral_transform(image, mirror, quarters).numpy(), expected), orientation
+
+
+@settings(max_examples=30)
 @given(scenes())
 def test_the_inverse_transform_restores_image_and_annotation(scene):
     width, height = scene.image.shape[2], scene.image.shape[1]
@@ -107,6 +120,21 @@ def test_the_inverse_transform_restores_image_and_annotation(scene):
         assert torch.equal(again, scene.image), orientation
         for a, b in zip(once, scene.truth, strict=True):
             assert torch.equal(a, b), orientation
+
+
+def test_the_left_eye_of_a_mirrored_face_is_the_image_of_the_right_one():
+    """A frontal face in an image of 40 pixels: the left eye of the person is on the right of the image, before a flip
+    and after it. Only a flip exchanges the names; a half turn moves the left eye to the left of the image."""
+    names = ("nose", "left_eye", "right_eye")
+    target = Boxes(names=("person",), keypoints=names, mirrored=mirrored_pairs(names))
+    points = torch.tensor([[[21.0, 12, 2], [32, 8, 2], [10, 9, 1]]])
+    false = torch.zeros(1, dtype=torch.bool)
+    face = GroundTruth(torch.tensor([[8.0, 6, 34, 14]]), false.long(), false, false, torch.ones(1), None, points)
+    mirrored = transform_annotation(face, target, 40, 20, True, 0)
+    assert mirrored.keypoints.tolist() == [[[19, 12, 2], [30, 9, 1], [8, 8, 2]]]
+    assert mirrored.boxes.tolist() == [[6, 6, 32, 14]]
+    turned = transform_annotation(face, target, 40, 20, False, 2)
+    assert turned.keypoints.tolist() == [[[19, 8, 2], [8, 12, 2], [30, 11, 1]]]
 
 
 @pytest.mark.parametrize("target", ["flow", "normals"])
@@ -156,6 +184,24 @@ def test_augmented_flow_warps_one_frame_onto_the_other(augmentation):
         assert error[1] < error[-1]
 
 
+def test_a_zoomed_flow_vector_connects_the_zoomed_points():
+    """A window of 20 x 10 pixels at 10 x 20: half as wide and twice as high. Depth keeps its value."""
+    window = Window(2, 4, 10, 20, 20, 10)
+    flow = torch.tensor([6.0, -3.0])[:, None, None].expand(2, 16, 30).clone()
+    flow[:, 5, 9] = math.nan
+    cropped = window.crop_annotation(flow, TARGETS["flow"])
+    valid = cropped.isfinite().all(0)
+    assert cropped.shape == (2, 20, 10)
+    assert 0 < int((~valid).sum()) <= 4  # one pixel without ground truth
+    assert cropped[:, valid].unique(dim=1).flatten().tolist() == [3, -6]
+    ends = torch.tensor([[[8.0, 9, 1], [14, 6, 1]]])  # keypoints of one object, connected by the vector
+    false = torch.zeros(1, dtype=torch.bool)
+    truth = GroundTruth(torch.tensor([[4.0, 2, 24, 12]]), false.long(), false, false, torch.ones(1), None, ends)
+    after = window.crop_annotation(truth, KINDS).keypoints[0, :, :2]
+    assert (after[1] - after[0]).tolist() == [3, -6]
+    assert window.crop_annotation(torch.full((1, 16, 30), 7.0), TARGETS["depth"]).unique().tolist() == [7]
+
+
 def test_augmented_normals_match_augmented_depth():
     """On a plane, depth times n · ray is constant."""
     for id in range(8):
@@ -191,7 +237,7 @@ def test_maps_follow_the_image_and_are_ignored_outside():
             assert bool((values_seen[~inside_image] == none).all()) or bool(values_seen[~inside_image].isnan().all())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(-3, 6),
     st.integers(-3, 6),
@@ -220,14 +266,107 @@ def test_a_window_equals_crop_and_resize_of_torchvision(top, left, height, width
 
 
 def test_cropped_objects_are_ignored_below_the_visible_fraction():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [7.5, 0, 17.5, 10], [12, 0, 15, 9]])
-    false = torch.zeros(4, dtype=torch.bool)
-    truth = GroundTruth(boxes, torch.arange(4), false, false, torch.full((4,), 50.0))
-    objects = Window(0, 0, 10, 10, 10, 10).crop_annotation(truth, KINDS)
-    assert objects.labels.tolist() == [0, 1, 2]
-    assert objects.boxes[:, 2].tolist() == [10, 10, 10]
-    assert objects.ignored.tolist() == [False, False, True]
-    assert objects.areas.tolist() == [50, 25, 12.5]
+    """Visible: all, a half, 30 %, a quarter, none. A crowd and an object that is ignored anyway stay so."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [7, 0, 17, 10], [7.5, 0, 17.5, 10], [12, 0, 15, 9]])
+    false = torch.zeros(5, dtype=torch.bool)
+    truth = GroundTruth(boxes, torch.arange(5), false, false, torch.full((5,), 50.0))
+    window = Window(0, 0, 10, 10, 10, 10)
+    objects = window.crop_annotation(truth, KINDS)
+    assert objects.labels.tolist() == [0, 1, 2, 3]
+    assert objects.boxes[:, 2].tolist() == [10, 10, 10, 10]
+    assert objects.ignored.tolist() == [False, False, False, True]
+    assert objects.areas.tolist() == pytest.approx([50, 25, 15, 12.5])
+    special = torch.tensor([True, False, False, True, False])
+    assert window.crop_annotation(truth._replace(ignored=special), KINDS).ignored.tolist() == [True, False, False, True]
+    assert window.crop_annotation(truth._replace(crowd=special), KINDS).ignored.tolist() == [False] * 4
+
+
+def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
+    """An image of rows and columns: its values give the position of a crop; the guide's limits hold and are used."""
+    y, x = torch.meshgrid(torch.arange(200.0), torch.arange(100.0), indexing="ij")
+    truth = torch.zeros(200, 100, dtype=torch.int64)
+    target = PixelClasses(names=("a",))
+    sizes, factors, starts = [], [], []
+    for id in range(300):
+        scene = Scene(torch.stack([y, x]), truth, id)
+        cropped = augment_scene(scene, 0, SceneAugment(hflip=False, random_crop=0.4), 0, target)
+        sizes.append(cropped.image.shape[1:])
+        assert int(cropped.truth.min()) == 0  # no pixel outside the image
+        assert torch.equal(cropped.image[1, 0], cropped.image[1, 0, 0] + torch.arange(cropped.image.shape[2]))
+        starts.append((float(cropped.image[0].min()) / 200, float(cropped.image[1].min()) / 100))
+        zoomed = augment_scene(scene, 0, SceneAugment(hflip=False, zoom=0.3), 0, target, (100, 50))
+        assert int(zoomed.truth.min()) == 0
+        factors.append(float(49 / (zoomed.image[1, 0, -1] - zoomed.image[1, 0, 0])))
+    heights, widths = (
+        torch.tensor(side) / full for side, full in zip(zip(*sizes, strict=True), (200, 100), strict=True)
+    )
+    for fractions in (heights, widths):
+        assert 0.6 <= float(fractions.min()) < 0.62
+        assert 0.98 < float(fractions.max()) <= 1
+    assert float(torch.corrcoef(torch.stack([heights, widths]))[0, 1].abs()) < 0.2
+    assert min(min(starts)) == 0
+    assert max(top for top, _ in starts) > 0.3
+    assert max(left for _, left in starts) > 0.3
+    assert min(factors) == pytest.approx(0.7, abs=0.02)
+    assert max(factors) == pytest.approx(1.3, abs=0.02)
+
+
+def test_noise_is_normal_with_the_deviation_of_the_setting_and_independent_in_every_pixel():
+    """As a fraction of the image's own range, here 50 … 250; 1.96 standard deviations hold 95 %."""
+    image = torch.linspace(50, 250, 3 * 120 * 120).view(3, 120, 120)
+    noise = torch.stack(
+        [
+            augment_scene(Scene(image, image[0], id), 0, SceneAugment(hflip=False, noise_std=0.1), 0, None).image
+            - image
+            for id in range(4)
+        ]
+    )
+    count = noise.numel()
+    assert float(noise.std()) == pytest.approx(20, rel=4 / math.sqrt(2 * count))
+    assert float(noise.mean()) == pytest.approx(0, abs=4 * 20 / math.sqrt(count))
+    assert float((noise.abs() < 1.96 * 20).float().mean()) == pytest.approx(
+        0.95, abs=4 * math.sqrt(0.05 * 0.95 / count)
+    )
+    correlation = torch.corrcoef(noise.flatten(0, 1).flatten(1)) - torch.eye(12)
+    assert float(correlation.abs().max()) < 5 / 120
+
+
+def test_an_image_of_one_row_or_column_keeps_it():
+    for height, width in ((1, 9), (9, 1), (1, 1)):
+        scene = Scene(torch.ones(1, height, width), torch.zeros(height, width, dtype=torch.int64), 0)
+        for epoch in range(20):
+            augmentation = SceneAugment(random_crop=0.9, zoom=0.9)
+            image, truth, _ = augment_scene(scene, epoch, augmentation, 0, PixelClasses(names=("a",)))
+            assert image.shape[1:] == truth.shape
+            assert min(truth.shape) == 1
+            assert truth.shape[0] <= height
+            assert truth.shape[1] <= width
+
+
+def test_brightness_and_channel_scale_stay_within_their_limits_and_reach_them():
+    image = torch.full((3, 4, 4), 100.0)
+    factors = torch.stack(
+        [
+            augment_scene(
+                Scene(image, torch.zeros(4, 4), id),
+                0,
+                SceneAugment(hflip=False, brightness=brightness, channel_scale=scale),
+                0,
+                None,
+            )
+            .image.flatten(1)
+            .mean(1)
+            / 100
+            for brightness, scale in ((0.3, 0.0), (0.0, 0.2))
+            for id in range(200)
+        ]
+    ).view(2, 200, 3)
+    bright, tinted = factors
+    assert torch.allclose(bright, bright[:, :1].expand(-1, 3))
+    for factor, limit in ((bright, 0.3), (tinted, 0.2)):
+        assert 1 - limit <= float(factor.min()) < 1 - 0.95 * limit
+        assert 1 + 0.95 * limit < float(factor.max()) <= 1 + limit
+    assert float((torch.corrcoef(tinted.T) - torch.eye(3)).abs().max()) < 0.25
 
 
 def test_augmentation_is_a_function_of_seed_epoch_and_sample():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +12,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_makers import save, scene
+from image_makers import save, scene, tiff
 from PIL import Image
 
-from snellen.data.check.duplicates import connected_groups, find_array_duplicates, find_file_duplicates
+from snellen.data.check.duplicates import (
+    Duplicates,
+    connected_groups,
+    exact_file_duplicates,
+    find_array_duplicates,
+    find_file_duplicates,
+    find_row_duplicates,
+    find_stored_duplicates,
+    near_duplicates,
+    thumbnails,
+)
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
+from snellen.data.formats.arrays import open_raw as open_arrays
 from snellen.data.formats.image_folder import open_raw
 from snellen.data.source import ArraySource
 
@@ -127,7 +139,225 @@ def test_similar_digits_are_not_copies() -> None:
     assert len({i for pair in pairs_found.near for i in pair}) <= 2
 
 
-@settings(max_examples=50, deadline=None)
+def correlated(correlations: list[float], side: int = 16) -> np.ndarray:
+    """Images (4 P, S, S) whose mean is grey: pairs (0, 1), (2, 3) ... of these correlations, and their negatives.
+
+    Images of different pairs are orthogonal.
+    """
+    rng = np.random.default_rng(0)
+    ones = np.ones((side * side, 1))
+    basis = np.linalg.qr(np.concatenate([ones, rng.normal(size=(side * side, 2 * len(correlations)))], 1))[0][:, 1:].T
+    images = basis.copy()
+    for k, r in enumerate(correlations):
+        images[2 * k + 1] = r * basis[2 * k] + (1 - r * r) ** 0.5 * basis[2 * k + 1]
+    both = np.concatenate([images, -images])
+    return 128 + 20 * side * both.reshape(-1, side, side)
+
+
+def test_near_copies_correlate_above_the_value_in_the_guide() -> None:
+    """The guide to data states r > 0.996 between thumbnails of 16 x 16; here the images are their own thumbnails."""
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "guide" / "data.md").read_text(encoding="utf-8")
+    (value,) = re.findall(r"`r = .* > (0\.\d+)`", guide)
+    correlations = [float(value) + d for d in (-0.01, -0.0005, 0.0005, 0.003)]
+    images = correlated(correlations)
+    assert [np.corrcoef(images[k].ravel(), images[k + 1].ravel())[0, 1] for k in (0, 2, 4, 6)] == pytest.approx(
+        correlations
+    )
+    pairs = find_array_duplicates(ArraySource(torch.from_numpy(images).float()[:, None])).near
+    assert pairs == [(4, 5), (6, 7), (12, 13), (14, 15)]
+
+
+def test_resized_small_images_are_compared_at_half_the_resolution() -> None:
+    """Of 16 and 24 pixels: details of single pixels may differ, blocks of 2 x 2 correlate by at least 0.995."""
+    blocks = correlated([0.9945, 0.9955] * 4, 8).repeat(2, 1).repeat(2, 2)  # (32, 16, 16), the second half negative
+    details = np.random.default_rng(1).choice([-2.0, 2.0], blocks.shape)
+    details -= details.reshape(-1, 8, 2, 8, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+    copies = [(k, k + 1) for k in range(2, 32, 4)]
+    small, large = [(16, 16), (24, 24)], [(32, 32), (40, 40)]
+    for images in (blocks, blocks + details):
+        thumbs = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1)
+        assert near_duplicates(thumbs, np.array(small * 16)) == copies
+        assert near_duplicates(thumbs, np.array((small + large) * 8)) == []  # details of larger images count
+        assert near_duplicates(thumbs, np.full((32, 2), 24)) == []  # 0.988 at 16 x 16
+
+
+def test_every_pair_of_thousands_is_compared_after_the_mean_is_removed() -> None:
+    """All images share a background, so all correlate above 0.996 before the mean thumbnail is subtracted."""
+    rng = np.random.default_rng(0)
+    background = rng.uniform(50, 200, 256)
+    images = background + rng.normal(0, 2, (2300, 256))
+    for a, b, noise in ((0, 1, 0.05), (5, 2200, 0.05), (1500, 2299, 0.1), (3, 1400, 0.3), (1023, 1024, 0.05)):
+        images[b] = images[a] + rng.normal(0, noise, 256)
+    assert np.corrcoef(images[:50]).min() > 0.996
+    unit = images - images.mean(1, keepdims=True)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    unit -= unit.mean(0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    expected = np.argwhere(np.triu(unit @ unit.T, 1) > 0.996).tolist()
+    assert expected == [[0, 1], [5, 2200], [1023, 1024], [1500, 2299]]
+    values = torch.from_numpy(images).float().view(-1, 1, 16, 16)
+    assert sorted(map(list, find_array_duplicates(ArraySource(values)).near)) == expected
+
+
+def test_very_many_copies_are_one_group_of_few_pairs() -> None:
+    """An image and its negative, 300 noisy copies of each: 89,700 pairs."""
+    rng = np.random.default_rng(0)
+    pattern = rng.normal(0, 40, 256)
+    images = 128 + np.where(np.arange(600) % 2, 1, -1)[:, None] * pattern + rng.normal(0, 0.3, (600, 256))
+    pairs = find_array_duplicates(ArraySource(torch.from_numpy(images).float().view(-1, 1, 16, 16))).near
+    assert connected_groups(600, pairs).tolist() == [0, 1] * 300
+    assert len(pairs) <= 8 * 600
+
+
+@pytest.mark.parametrize(("deviation", "copies"), [(0.45, False), (0.52, True)])
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+def test_images_of_less_than_half_a_grey_level_have_no_content(deviation: float, copies: bool, scale: float) -> None:
+    flat = (correlated([0.9999]) - 128) / 20 * deviation
+    assert flat.std((1, 2)) == pytest.approx(deviation)
+    near = find_array_duplicates(ArraySource(torch.from_numpy((200 + flat) * scale).float()[:, None])).near
+    assert bool(near) == copies
+
+
+def test_thumbnails_are_averages_of_the_pixels(tmp_path: Path) -> None:
+    """By Pillow's antialiased resize; images above 128 pixels are reduced to 64 first."""
+    sizes = [(40, 48), (128, 128), (129, 160), (300, 400)]
+    for k, (height, width) in enumerate(sizes):
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k, (width, height), 1))
+    source = source_of(tmp_path)
+    thumbs, bad = thumbnails(source)
+    assert not bad
+    for id, thumb in enumerate(thumbs):
+        with Image.open(tmp_path / source.name(id)) as image:
+            expected = np.asarray(image.convert("F").resize((16, 16), Image.Resampling.BILINEAR))
+        difference = np.abs(thumb.numpy() - expected).max()
+        assert difference < (0.01 if max(image.size) <= 128 else 8)
+
+
+@pytest.mark.parametrize(("noise", "copies"), [(2.0, True), (8.0, False)])
+def test_details_of_deep_images_are_compared_relative_to_their_range(
+    noise: float, copies: bool, tmp_path: Path
+) -> None:
+    """Images of 16 bits with values 20,000 to 22,550: a level of 255 is ten."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.uniform(20_000, 22_550, (5, 5)).astype(np.float32)).resize((256, 256))
+    for k in range(2):
+        other = Image.fromarray(rng.normal(0, 1, (64, 64)).astype(np.float32)).resize(
+            (256, 256), Image.Resampling.NEAREST
+        )
+        values = np.asarray(smooth) + k * 10 * noise * np.asarray(other)
+        tiff(tmp_path / "ab"[k] / "0.tif", values.astype(np.uint16))
+        tiff(tmp_path / "ab"[k] / "1.tif", rng.integers(20_000, 22_550, (256, 256)).astype(np.uint16))
+    source = source_of(tmp_path)
+    pairs = {frozenset(source.name(id) for id in pair) for pair in find_file_duplicates(source).near}
+    assert pairs == ({frozenset({"a/0.tif", "b/0.tif"})} if copies else set())
+
+
+def test_large_arrays_are_compared_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, and unless `full` is set; the limit itself is allowed."""
+    from snellen.data.check import duplicates
+
+    images = torch.from_numpy(np.stack([scene(1, (16, 16), 1)] * 3)).float()[:, None].clone()
+    images[2] += torch.arange(16) % 2
+    rows = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    rows[1] = rows[0]
+    for find, source, exact, near in (
+        (find_array_duplicates, ArraySource(images), [(0, 1)], [(0, 2)]),
+        (find_row_duplicates, ArraySource(rows), [(0, 1)], []),
+    ):
+        size = source.values.numel() * 4
+        for limit, full, complete in ((size, False, True), (size - 1, False, False), (size - 1, True, True)):
+            monkeypatch.setattr(duplicates, "MAX_BYTES_ON_OPENING", limit)
+            found = find(source, full) if full else find(source)
+            assert found.complete is complete
+            assert bool(found.unchecked) is not complete
+            assert (found.exact, found.near) == ((exact, near) if complete else ([], []))
+    monkeypatch.undo()
+    monkeypatch.setattr(duplicates, "MAX_IMAGES_ON_OPENING", 2)
+    found = find_array_duplicates(ArraySource(images))
+    assert (found.exact, found.near, found.complete) == ([(0, 1)], [], False)
+    assert find_row_duplicates(ArraySource(rows[1:])) == Duplicates([], [], {}, True)
+
+
+def test_equal_samples_of_a_file_are_found_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are read in blocks; the limit is the size of the file."""
+    from snellen.data.check import duplicates
+
+    h5py = pytest.importorskip("h5py")
+    x = np.random.default_rng(0).normal(size=(600, 3)).astype(np.float32)
+    x[[256, 599, 511, 281]] = x[[255, 270, 0, 280]]
+    path = tmp_path / "rows.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["y"] = x, np.arange(600) % 2
+    source = open_arrays(path, OpenOptions()).source
+    expected = Duplicates([(255, 256), (280, 281), (0, 511), (270, 599)], [], {}, True)
+    monkeypatch.setattr(duplicates, "MAX_BYTES_ON_OPENING", path.stat().st_size)
+    assert find_stored_duplicates(source) == expected
+    monkeypatch.setattr(duplicates, "MAX_BYTES_ON_OPENING", path.stat().st_size - 1)
+    assert find_stored_duplicates(source, full=True) == expected
+    deferred = find_stored_duplicates(source)
+    assert deferred == Duplicates([], [], {}, False, "duplicates among 600 samples of rows.h5")
+
+
+def test_a_damaged_image_is_decoded_once_and_an_absent_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k)) for k in range(4)]
+    content = paths[1].read_bytes()
+    paths[0].write_bytes(paths[0].read_bytes()[:-2000])
+    decoded = []
+    decode = ImageFiles.decode
+    monkeypatch.setattr(
+        ImageFiles, "decode", lambda self, id, *a: decoded.append(self.name(id)) or decode(self, id, *a)
+    )
+    source = source_of(tmp_path)
+    paths[1].unlink()
+    bad = thumbnails(source)[1]
+    assert {source.name(id): problem.kind for id, problem in bad.items()} == {
+        "a/0.png": "corrupt",
+        "b/1.png": "unreadable",
+    }
+    assert sorted(decoded) == ["a/0.png", "a/2.png", "b/1.png", "b/3.png"]
+    decoded.clear()
+    again = thumbnails(source)[1]
+    assert {id: problem.kind for id, problem in again.items()} == {id: problem.kind for id, problem in bad.items()}
+    assert decoded == ["b/1.png"]
+    decoded.clear()
+    paths[1].write_bytes(content)
+    assert [source.name(id) for id in thumbnails(source_of(tmp_path))[1]] == ["a/0.png"]
+    assert decoded == ["b/1.png"]
+
+
+def test_pages_of_equal_stacks_are_copies_page_by_page(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first, other = rng.integers(0, 4000, (2, 3, 20, 20)).astype(np.uint16)
+    for name, pages in (("a/0", first), ("a/1", other), ("b/2", first), ("b/3", rng.permutation(other))):
+        tiff(tmp_path / f"{name}.tif", pages, photometric="minisblack")
+    source = open_raw(tmp_path, OpenOptions(pages="each")).source
+    assert isinstance(source, ImageFiles)
+    assert source.page is not None
+    place = [(file.path, page) for file, page in zip(source.files, source.page, strict=True)]
+    pairs = {(place[a], place[b]) for a, b in exact_file_duplicates(source)}
+    assert pairs == {(("a/0.tif", page), ("b/2.tif", page)) for _, page in place[:3]}
+
+
+def test_empty_files_are_no_copies(tmp_path: Path) -> None:
+    for k in range(4):
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k))
+    for k in range(2):
+        (tmp_path / "ab"[k] / "empty.png").write_bytes(b"")
+    assert exact_file_duplicates(source_of(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "copies"), [((40, 40), True), ((20, 20), True), ((20, 21), True), ((40, 42), True), ((40, 46), False)]
+)
+def test_copies_have_one_shape_up_to_the_rounding_of_a_resize(other: tuple[int, int], copies: bool) -> None:
+    thumbs = torch.from_numpy(correlated([0.9999])).float()[:, None].expand(-1, 3, -1, -1)
+    pairs = near_duplicates(thumbs, np.array([(40, 40), other] * 2))
+    assert pairs == ([(0, 1), (2, 3)] if copies else [])
+
+
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20),
     st.lists(st.integers(0, 5), min_size=15, max_size=15),

@@ -146,7 +146,7 @@ def test_copies_across_given_splits_are_reported(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 1, width=16)] * 4), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_relative_yolo_coordinates_round_trip(
     tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]]
 ) -> None:

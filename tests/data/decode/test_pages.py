@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -148,9 +149,10 @@ def test_first_and_max_have_one_sample_per_file_and_distinct_cache_keys(stacks: 
 
 
 def test_a_group_pattern_keeps_pages_and_files_together(stacks: Path) -> None:
-    data = dataset(stacks, options=OpenOptions(pages="each", group="s{ten}?.tif"))
-    tens = [{data.name(int(k))[3] for k in ids} for ids in data.splits.values()]
-    assert not tens[0] & tens[1]
+    data = dataset(stacks, options=OpenOptions(pages="each", group="s?{unit}.tif"))
+    units = [{data.name(int(k))[4] for k in ids} for ids in data.splits.values()]
+    assert all(units)
+    assert not any(a & b for a, b in itertools.combinations(units, 2))
 
 
 def test_duplicates_are_pages_of_different_files_only(stacks: Path) -> None:

@@ -283,7 +283,7 @@ def test_the_format_is_registered_and_recognises_its_files(tmp_path):
     assert not recognises(tmp_path)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     hnp.arrays(
         st.sampled_from(["uint8", "uint16", "float32", "float64"]),

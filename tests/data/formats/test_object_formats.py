@@ -23,7 +23,7 @@ boxes = corner.map(lambda b: (b[0], b[1], b[2], max(b[1] + 1, b[3]), max(b[2] + 
 
 
 @given(st.lists(boxes, min_size=1, max_size=8))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_same_annotations_in_three_formats(tmp_path_factory: pytest.TempPathFactory, truth: list[Box]) -> None:
     root = tmp_path_factory.mktemp("sets")
     rows = [

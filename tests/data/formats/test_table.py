@@ -440,7 +440,7 @@ def test_wrong_new_rows_are_named(tmp_path, text, words):
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(finite, finite), min_size=3, max_size=20, unique=True))
 def test_numbers_round_trip_exactly(tmp_path_factory, pairs):
     path = tmp_path_factory.mktemp("t") / "t.csv"
@@ -451,7 +451,7 @@ def test_numbers_round_trip_exactly(tmp_path_factory, pairs):
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1).map(str.strip).filter(bool)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(words, words), min_size=1, max_size=10), st.sampled_from(",;\t"))
 def test_texts_round_trip_through_quotes(tmp_path_factory, rows, delimiter):
     path = tmp_path_factory.mktemp("t") / "t.csv"

@@ -126,7 +126,7 @@ def test_the_same_boxes_as_torchvision_reads(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 48), st.integers(1, 40), st.integers(0, 47), st.integers(0, 39)), min_size=1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_boxes_bound_their_pixels(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     corners = [(x, y, min(x + wide, 48), min(y + high, 40)) for x, y, wide, high in rows]
     root = voc(tmp_path_factory.mktemp("voc"), {"a": [("cat", *corner) for corner in corners]})
