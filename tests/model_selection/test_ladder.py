@@ -157,7 +157,7 @@ def test_the_test_split_is_evaluated_after_all_models_are_trained(
     monkeypatch.setattr(snellen.model_selection.ladder, "_write_page", lambda *a: None)  # it evaluates the baseline
     object.__setattr__(task, "predict", predict)
     try:
-        options, learners = dataclasses.replace(OPTIONS, report=False), ["baseline", "perceptron", "lda", "softmax"]
+        options, learners = dataclasses.replace(OPTIONS, report=False), ["baseline", "perceptron", "softmax", "mlp"]
         ladder("moons", budget=3600, out=tmp_path / "l", learners=learners, options=options)
     finally:
         object.__setattr__(task, "predict", original)
