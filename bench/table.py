@@ -40,9 +40,9 @@ Written by `python bench/table.py` from `bench/results/`; do not edit. A ratio i
 interleaved (A B A B), and the ratio is the median over adjacent rounds, with minimum and maximum. *CPU ratio* is the
 ratio of processor times, which other load on the machine affects less. No ratio is given if the outputs differ. *Limit*
 is the fraction of the hardware limit measured in the same run: the fastest matrix product, or the start of Python
-alone. A target counts as reached or missed only if the code was that of the commit and the load average was below 0.5
-at the start; else it is undecided. Peers are listed in `bench/requirements.txt`. *Peak memory* is that of the process,
-or of the GPU. Results without a GPU name were measured on the CPU.
+alone. A target of time counts as reached or missed only if the code was that of the commit and the load average was
+below 0.5 at the start; else it is undecided. Peers are listed in `bench/requirements.txt`. *Peak memory* is that of the
+process, or of the GPU. Results without a GPU name were measured on the CPU.
 """
 
 

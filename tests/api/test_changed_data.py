@@ -452,3 +452,40 @@ def test_evaluate_reads_other_data_with_the_imputation_of_the_run(
     assert main(["train", str(tmp_path / "rows.csv"), "--impute", "median", "--model", "knn", "--out", run]) == 0
     capsys.readouterr()
     assert main(["evaluate", run, "--data", str(tmp_path / "other.csv")]) == 0
+
+
+@pytest.mark.parametrize("options", [{"seed": 7}, {"options": OpenOptions(group="*/{ten}?.png")}])
+def test_a_copy_of_the_data_is_judged_in_the_splits_of_the_run(options: dict[str, Any], tmp_path: Path) -> None:
+    """And runs on both are compared: the contents count, not the place."""
+    write_noise(tmp_path / "data", names_of(60))
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    runs = [
+        snellen.train(
+            snellen.dataset(tmp_path / name, **options), "knn", k=3, out=tmp_path / f"run {name}", options=QUICK
+        )
+        for name in ("data", "copy")
+    ]
+    own = runs[0].metrics["accuracy"]
+    shutil.rmtree(tmp_path / "data")
+    assert snellen.load(runs[0].folder).evaluate(tmp_path / "copy")["accuracy"] == own
+    assert snellen.compare(*(run.folder for run in runs)).samples == runs[0].spec.sizes["test"]
+
+
+def test_a_group_column_of_a_copied_table_is_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.normal():.6f},{rng.normal():.6f},s{k % 20},{'ab'[k % 2]}" for k in range(120)]
+    (tmp_path / "a.csv").write_text("x,z,slide,y\n" + "\n".join(rows) + "\n")
+    shutil.copy(tmp_path / "a.csv", tmp_path / "b.csv")
+    run = str(tmp_path / "run")
+    assert (
+        main(
+            ["train", str(tmp_path / "a.csv"), "--model", "lda", "--group", "slide", "--split-seed", "3", "--out", run]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    outputs = []
+    for words in ([], ["--data", str(tmp_path / "b.csv")]):
+        assert main(["evaluate", run, *words, "--json"]) == 0
+        outputs.append(json.loads(capsys.readouterr().out)["metrics"])
+    assert outputs[0] == outputs[1]

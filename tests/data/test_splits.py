@@ -234,3 +234,37 @@ def test_the_former_rounding_is_kept_for_former_runs() -> None:
     former = make_splits(raw_dataset(truth), 0, rounding=1)
     assert former["test"].tolist() == [5, 14, 18, 22, 30, 36, 41, 44, 62, 68, 73, 81]
     assert split_sizes(truth, 0).sum(0).tolist() in ([63, 13, 14], [63, 14, 13])
+
+
+def unequal_groups(classes: int, groups: int, low: int, high: int, seed: int) -> tuple[list[int], list[int]]:
+    """Labels and groups: `groups` groups of each class, of low ... high samples."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(low, high + 1, classes * groups)
+    return np.repeat(np.arange(classes * groups) // groups, sizes).tolist(), np.repeat(
+        np.arange(classes * groups), sizes
+    ).tolist()
+
+
+@pytest.mark.parametrize(("groups", "low", "high"), [(10, 8, 8), (20, 1, 9), (5, 1, 9)])
+def test_groups_favour_no_split(groups: int, low: int, high: int) -> None:
+    """Over 200 seeds, 70/15/15 % to within two points, validation and test alike."""
+    totals = np.zeros(3)
+    for seed in range(200):
+        labels, members = unequal_groups(4, groups, low, high, seed)
+        totals += [len(ids) for ids in make_splits(raw_dataset(labels, members), seed).values()]
+    fractions = totals / totals.sum()
+    assert fractions == pytest.approx([0.70, 0.15, 0.15], abs=0.02)
+    assert abs(fractions[1] - fractions[2]) < 0.01
+
+
+def test_every_class_of_five_unequal_groups_is_in_every_split() -> None:
+    for seed in range(50):
+        labels, members = unequal_groups(4, 5, 1, 9, seed)
+        for ids in make_splits(raw_dataset(labels, members), seed).values():
+            assert {labels[int(id)] for id in ids} == {0, 1, 2, 3}
+
+
+def test_a_group_above_its_share_goes_to_training_and_leaves_the_others_theirs() -> None:
+    for seed in range(20):
+        splits = make_splits(raw_dataset([0] * 300, [0] * 270 + list(range(1, 31))), seed)
+        assert [len(splits[name]) for name in SPLITS] == [270, 15, 15]

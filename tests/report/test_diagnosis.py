@@ -289,6 +289,10 @@ def test_predictions_beyond_a_bound_of_the_target_are_named() -> None:
     assert outside_findings(train, predicted.clamp(min=0), ("defect",), "test") == []
     assert outside_findings(train[4:], predicted, ("defect",), "test") == []
     assert outside_findings(torch.zeros(9, 1), predicted, ("defect",), "test") == []
+    few = torch.cat([torch.zeros(3), torch.linspace(0.01, 0.9, 997)])[:, None].double()  # 0.3 %: a tail
+    assert outside_findings(few, predicted, ("defect",), "test") == []
+    small = torch.cat([torch.zeros(2), torch.linspace(0.01, 0.9, 8)])[:, None].double()  # two may coincide
+    assert outside_findings(small, predicted, ("defect",), "test") == []
 
 
 def test_the_diagnosis_of_a_regression_looks_at_the_bounds(numbers_run: TrainedRun) -> None:
@@ -305,3 +309,13 @@ def test_the_baseline_is_not_compared_with_itself(tmp_path: Path) -> None:
     summary = train_run(tmp_path, "baseline").summary()
     assert summary.findings == []
     assert summary.baseline == {}
+
+
+def test_a_better_result_without_an_interval_is_no_finding(digits_run: TrainedRun) -> None:
+    evidence = evidence_of(digits_run)
+    for value, found in ((0.9, set()), (0.1, {"baseline"}), (0.05, {"baseline"})):
+        ours = Metric(value=value, over="samples", reason="fewer than 5 samples")
+        metrics = {split: {**named, "accuracy": ours} for split, named in evidence.metrics.items()}
+        changed = dataclasses.replace(evidence, metrics=metrics)
+        kinds = {finding.kind for finding in diagnose(changed, {"accuracy": Metric(value=0.1)})}
+        assert kinds & {"baseline"} == found

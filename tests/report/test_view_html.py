@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from snellen.core.spec import Boxes
 from snellen.core.views import AnnotatedImage, ImageGrid, Mark, Matrix, Plot, Series, Table, Text, View
@@ -236,3 +236,30 @@ def test_boxes_of_one_class_have_one_colour_and_masks_of_it_several(with_masks: 
     target = Boxes(names=("cell",), counts=(3,))
     colours = [mark.colour_index for mark in prediction_marks.of_objects([item, item, item], target)]
     assert colours == ([2, 1, 0] if with_masks else [0, 0, 0])
+
+
+def test_the_label_of_a_box_as_high_as_the_image_lies_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = overlay.draw_marks(
+        Image.new("RGB", (200, 100)), 1.0, [Mark(label="cell", colour_index=1, box=(20, 0, 180, 100))]
+    )
+    pixels = np.asarray(image)
+    filled = (pixels == overlay.class_colour(1)).all(2)
+    rows = np.flatnonzero(filled[:99, 21])  # left of the text: the background of the label, and the upper edge
+    assert 8 < len(rows) < 40
+    assert rows.tolist() == list(range(len(rows)))
+
+
+def test_labels_do_not_share_a_row_of_pixels() -> None:
+    """A rectangle of Pillow includes its last row and column."""
+    marks = [Mark(label="a", colour_index=k, box=(10.0, 30.0 + 40 * k, 60.0, 60.0 + 40 * k)) for k in range(2)]
+    taken: list[overlay.Rectangle] = []
+    for mark in marks:
+        canvas = Image.new("RGB", (100, 140))
+        assert mark.box is not None
+        overlay._draw_label(
+            ImageDraw.Draw(canvas), mark.label, mark.box, (255, 0, 0), overlay.font(12), canvas.size, taken
+        )
+        x1, y1, x2, y2 = taken[-1]
+        rows, columns = np.nonzero(np.asarray(canvas).any(2))
+        assert (columns.min(), rows.min()) == (round(x1), round(y1))
+        assert (columns.max(), rows.max()) == (round(x2) - 1, round(y2) - 1)

@@ -179,7 +179,7 @@ def what_is_left(
 def without_trained_on(
     folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
 ) -> Dataset[Labelled]:
-    """Other data without the samples that a run was trained on.
+    """Other data without the samples that a run was trained on; a copy of the run's data in the splits of the run.
 
     Args:
         progress: receives a message if there are any.
@@ -190,6 +190,9 @@ def without_trained_on(
     stored = read_identity(folder)
     if stored is None:
         return data
+    copy, changes = with_stored_splits(data, stored)
+    if not changes:
+        return copy
     rest, names = without_training_samples(data, stored, split)
     if names and not len(rest.splits[split]):
         raise DataError(

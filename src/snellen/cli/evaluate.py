@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, add_data_options, check_data_exists, load_run, open_data
+from snellen.core.input_files import open_regular
 
 if TYPE_CHECKING:
     from snellen.core.record import Record
@@ -55,7 +58,10 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
 
 
 def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
-    """Read other data as that of the run: its --impute, --nodata, --pages and --target, unless others are given."""
+    """Read other data as that of the run: its --impute, --nodata, --pages and --target, unless others are given.
+
+    Its --group too where that is a column of the table, which is no input then.
+    """
     if record.data is None:
         return
     from snellen.api.lookup import data_origin
@@ -66,6 +72,15 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("nodata", options.nodata),
         ("pages", options.pages),
         ("target", ",".join(options.target) or None),
+        ("group", options.group if record.spec.modality == "vector" and _in_header(args.data, options.group) else None),
     ):
         if value is not None and name not in args:
             setattr(args, name, value)
+
+
+def _in_header(path: str, column: str | None) -> bool:
+    """Whether the first line of a file holds the name of a column."""
+    if column is None or not os.path.isfile(path):
+        return False
+    with open_regular(Path(path)) as file:
+        return column in file.readline(1 << 16).decode("utf-8", errors="replace")

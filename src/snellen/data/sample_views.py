@@ -10,6 +10,7 @@ import torch
 from snellen.core.spec import Column
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Table
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.source import ArraySource
 from snellen.nn.layers import robust_range
 
 MAX_COLUMNS = 8  # of a table whose values are shown
@@ -43,14 +44,20 @@ def samples_view(
 
 
 def row_cells(data: Dataset[Labelled], id: int, columns: Sequence[Column]) -> list[Cell]:
-    """Values of the first columns of a row, as the table has them: numbers, and the names of categories."""
+    """Values of the first columns of a row: numbers, names of categories, and "missing" where one was imputed."""
     if not columns:
         return []
     values = data.source.read(np.array([id]), data.preprocessing)[0].tolist()
+    missing = (
+        data.source.missing[id] if isinstance(data.source, ArraySource) and data.source.missing is not None else ()
+    )
     cells: list[Cell] = []
     start = 0
     for column in columns:
         part = values[start : start + column.width]
+        if column.categories is not None:
+            cells.append(column.categories[part.index(max(part))])
+        else:
+            cells.append("missing" if len(missing) and missing[start] else f"{part[0]:.10g}")
         start += column.width
-        cells.append(part[0] if column.categories is None else column.categories[part.index(max(part))])
     return cells

@@ -107,15 +107,18 @@ def _assign_groups(
     # With fill, a class of one sample is learned, and one of as many groups as splits is in each.
     at_least_one = np.array([[fill and (not k or len(m) >= len(names)) for k in range(len(names))] for m in members_of])
     quotas = totals[:, None] * np.array([fractions[name] for name in names])  # (classes, splits)
-    counts = quotas if rounding == 1 else _round_quotas(quotas, at_least_one, seed)
-    for members, bounds in zip(members_of, np.cumsum(counts, 1)[:, :-1], strict=True):
-        members = members[torch.argsort(rank[members], stable=True)]
-        middle = torch.cumsum(sizes[members], 0).double() - sizes[members] / 2
-        split_of_group[members] = torch.bucketize(middle, torch.from_numpy(bounds).double())
-        for part in range(1, len(names) if fill else 0):
-            needed = part + 1 if rounding == 1 else len(names)
-            if not (split_of_group[members] == part).any() and len(members) >= needed:
-                split_of_group[members[-part]] = part
+    if rounding == 2 and bool((sizes > 1).any()):
+        _assign_unequal_groups(split_of_group, members_of, sizes, rank, quotas, at_least_one, seed)
+    else:
+        counts = quotas if rounding == 1 else _round_quotas(quotas, at_least_one, seed)
+        for members, bounds in zip(members_of, np.cumsum(counts, 1)[:, :-1], strict=True):
+            members = members[torch.argsort(rank[members], stable=True)]
+            middle = torch.cumsum(sizes[members], 0).double() - sizes[members] / 2
+            split_of_group[members] = torch.bucketize(middle, torch.from_numpy(bounds).double())
+            for part in range(1, len(names) if fill else 0):
+                needed = part + 1 if rounding == 1 else len(names)
+                if not (split_of_group[members] == part).any() and len(members) >= needed:
+                    split_of_group[members[-part]] = part
     if any(not (split_of_group == part).any() for part in range(len(names))):
         if fill:
             _hold_out_one_per_class(split_of_group, group_class, rank, [fractions[name] for name in names])
@@ -124,6 +127,46 @@ def _assign_groups(
             split_of_group[torch.from_numpy(order)] = torch.arange(len(order)) % len(names)
     split_of_sample = split_of_group[inverse]
     return {name: ids[split_of_sample == part] for part, name in enumerate(names)}
+
+
+def _assign_unequal_groups(
+    split_of_group: Tensor,
+    members_of: Sequence[Tensor],
+    sizes: Tensor,
+    rank: Tensor,
+    quotas: np.ndarray,
+    at_least_one: np.ndarray,
+    seed: int,
+) -> None:
+    """Assign groups in place, each to the split that lacks most samples, ties by a draw.
+
+    The classes come in an order drawn by the seed, and hand on what a split has too much or too little. The groups of a
+    class come in the order of their hash, those above the quota of the smallest split first.
+
+    Args:
+        members_of: groups of each class. quotas, at_least_one: (classes, splits), as in `_round_quotas`.
+    """
+    draws = uniform(torch.arange(len(quotas)), 1 + quotas.shape[1], key(seed, "rounding")).numpy()
+    missing = np.zeros(quotas.shape[1])
+    for row in np.argsort(draws[:, 0], kind="stable"):
+        members = members_of[row][torch.argsort(rank[members_of[row]], stable=True)].numpy()
+        large = sizes[members].numpy() > quotas[row].min()
+        members = members[np.argsort(~large, kind="stable")]
+        lacking = missing + quotas[row]
+        parts = []
+        for position, size in enumerate(sizes[members].tolist()):
+            empty = [part for part in np.flatnonzero(at_least_one[row]) if part not in parts]
+            if len(empty) >= len(members) - position:  # the rest is needed so that no split is without this class
+                candidates = np.array(empty)
+            else:
+                candidates = np.arange(len(lacking))
+            most = lacking[candidates].max()
+            tied = candidates[lacking[candidates] > most - 1e-9]
+            part = int(tied[np.argmin(draws[row, 1 + tied])])
+            lacking[part] -= size
+            parts.append(part)
+        split_of_group[torch.from_numpy(members)] = torch.tensor(parts)
+        missing = lacking
 
 
 def _round_quotas(quotas: np.ndarray, at_least_one: np.ndarray, seed: int) -> np.ndarray:

@@ -137,7 +137,8 @@ def compare(*runs: str | Path | TrainedRun) -> Comparison:
     records = [read_record(folder) for folder in folders]
     read = [_read(folder, record) for folder, record in zip(folders, records, strict=True)]
     for record, run_predictions in zip(records[1:], read[1:], strict=True):
-        reason = data_difference(records[0], read[0].predictions, record, run_predictions.predictions)
+        listed = all(read_identity(folder) is not None for folder in (folders[0], Path(run_predictions.name)))
+        reason = data_difference(records[0], read[0].predictions, record, run_predictions.predictions, listed)
         if reason:
             raise UsageError(
                 f"{read[0].name} and {run_predictions.name} were tested on different data: {reason}",
@@ -166,11 +167,17 @@ def _changed_contents(first: Path, second: Path, ids: Tensor) -> int:
     return int((a != b).any(0).sum())
 
 
-def data_difference(record: Record, predictions: Predictions, other: Record, theirs: Predictions) -> str:
-    """How the test data of two runs differ, or ""."""
+def data_difference(
+    record: Record, predictions: Predictions, other: Record, theirs: Predictions, listed: bool = False
+) -> str:
+    """How the test data of two runs differ, or "".
+
+    Args:
+        listed: both runs list the contents of their samples, which are compared; so data that was moved is the same.
+    """
     for word, a, b in (
         ("the task", record.task, other.task),
-        ("the data", _source(record), _source(other)),
+        ("the data", "" if listed else _source(record), "" if listed else _source(other)),
         ("the targets", getattr(record.spec.target, "names", ()), getattr(other.spec.target, "names", ())),
         ("the units", getattr(record.spec.target, "units", ()), getattr(other.spec.target, "units", ())),
         ("the samples", len(predictions["ids"]), len(theirs["ids"])),

@@ -324,6 +324,8 @@ def _not_better_than_baseline(e: Evidence, baseline: Mapping[str, Metric]) -> li
     ours, theirs = e.metrics[e.split].get(e.headline), baseline.get(e.headline)
     if ours is None or theirs is None or reference_metrics.significantly_better(ours, theirs) is not False:
         return []
+    if ours.low is None and (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value:  # type: ignore[operator]
+        return []  # better, without an interval: the verdict at the top says so
     return [
         Finding(
             kind="baseline",

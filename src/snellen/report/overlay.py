@@ -118,7 +118,7 @@ def _draw_label(
         place = (x, y, x + width, y + height)
         if y >= 0 and place[3] <= size[1] and not any(_overlap(place, other) for other in taken):
             taken.append(place)
-            draw.rectangle(place, fill=colour)
+            draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)  # the end is drawn too
             draw.text((x + 2 - left, y + 2 - top), text, fill="white", font=text_font)
             return
 

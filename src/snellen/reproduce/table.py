@@ -161,7 +161,7 @@ def verdict(row: TableRow, measured: Measurement | None) -> Verdict:
         return "not reproduced"
     if printed.whole_interval:
         return "match" if printed.low <= low and high <= printed.high else "undecided"
-    if low < high and (high - low) / 2 >= min(abs(printed.low), abs(printed.high)):
+    if low < high and (high - low) / 2 > abs(printed.low + printed.high) / 2:
         return "undecided"
     if printed.low <= measured.value <= printed.high:
         return "match"

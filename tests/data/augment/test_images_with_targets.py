@@ -459,3 +459,26 @@ def test_batches_repeat_for_the_same_step():
     for a, b in zip(*batches, strict=True):
         assert torch.equal(a.image, b.image)
         assert torch.equal(a.truth.boxes, b.truth.boxes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("left_eye", "right_eye", "nose"),
+        ("leftEye", "rightEye", "nose"),
+        ("LEye", "REye", "Nose"),
+        ("eyeL", "eyeR", "nose"),
+        ("L_Eye", "r_eye", "nose"),
+        ("EYE_LEFT", "EYE_RIGHT", "NOSE"),
+        ("lefteye", "righteye", "nose"),
+        ("Left eye", "Right eye", "nose"),
+        ("eye.l", "eye.r", "nose"),
+    ],
+)
+def test_left_and_right_are_recognised_in_every_spelling(names: tuple[str, ...]) -> None:
+    assert mirrored_pairs(names) == ((0, 1),)
+
+
+@pytest.mark.parametrize("names", [("lip", "rip"), ("left_eye", "nose"), ("copyright", "copyleft2")])
+def test_other_names_are_no_pairs(names: tuple[str, ...]) -> None:
+    assert mirrored_pairs(names) == ()

@@ -194,13 +194,29 @@ def is_name(text: str) -> bool:
         return False
 
 
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^A-Za-z]+")  # leftEye, LEye, left_eye, EYE_L
+_SWAP = {"left": "right", "right": "left", "l": "r", "r": "l"}
+
+
 def mirrored_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Index pairs of keypoints whose names differ only in left/right, or l/r."""
-    swap = {"left": "right", "l": "r"}
-    index = {tuple(re.findall(r"[a-z]+|[^a-z]+", name.lower())): k for k, name in enumerate(names)}
+    index = {tuple(_WORDS.findall(name)): k for k, name in enumerate(names)}
+    lower = {tuple(word.lower() for word in words): k for words, k in index.items()}
     pairs = []
-    for words, k in index.items():
-        other = index.get(tuple(swap.get(word, word) for word in words), k)
-        if other != k:
+    for words, k in lower.items():
+        other = lower.get(tuple(_other_side(word) for word in words), k)
+        if k < other:
             pairs.append((k, other))
     return tuple(pairs)
+
+
+def _other_side(word: str) -> str:
+    """The word with left and right exchanged: alone, or at the start or the end, as in lefteye."""
+    if word in _SWAP:
+        return _SWAP[word]
+    for side in ("left", "right"):
+        if word.startswith(side):
+            return _SWAP[side] + word.removeprefix(side)
+        if word.endswith(side):
+            return word.removesuffix(side) + _SWAP[side]
+    return word
