@@ -160,8 +160,8 @@ def _assign_unequal_groups(
                 candidates = np.array(empty)
             else:
                 candidates = np.arange(len(lacking))
-            most = lacking[candidates].max()
-            tied = candidates[lacking[candidates] > most - 1e-9]
+            largest = lacking[candidates].max()
+            tied = candidates[lacking[candidates] > largest - 1e-9]
             part = int(tied[np.argmin(draws[row, 1 + tied])])
             lacking[part] -= size
             parts.append(part)
