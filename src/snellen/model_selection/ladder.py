@@ -25,7 +25,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
-from snellen.model_selection.climb import Climb
+from snellen.model_selection.ladder_training import LadderTraining
 from snellen.model_selection.rung_training import why_unsupported
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
@@ -88,19 +88,21 @@ def ladder(
     for finding in findings:
         if options.progress is not None:
             options.progress.message(f"{finding.severity}: {finding.message}")
-    climb = Climb(opened, folder, seed, budget, started + budget - spent - min(RESERVE, 0.2 * budget), options)
+    training = LadderTraining(
+        opened, folder, seed, budget, started + budget - spent - min(RESERVE, 0.2 * budget), options
+    )
     try:
-        climb.run(supported)
+        training.run(supported)
     except Stopped as stopped:
-        cause = f"{stopped.cause.rstrip('.')}, in {climb.current}."
+        cause = f"{stopped.cause.rstrip('.')}, in {training.current}."
         raise Stopped(
             cause, f"Resume with the same arguments and --out {folder}", signal=stopped.exit_code - 128
         ) from stopped
     finally:
         plain = file_io.read_json(folder / "ladder.json")
         file_io.write_json(folder / "ladder.json", {**plain, "spent": spent + time.monotonic() - started})
-    rungs.update(climb.rungs)
-    trained = climb.trained
+    rungs.update(training.rungs)
+    trained = training.trained
     headline = selected_task.headline(opened.spec)
     best, advised, advice = select_best_run(trained, headline)
     for name, run in trained.items():

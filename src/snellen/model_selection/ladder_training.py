@@ -1,4 +1,4 @@
-"""Climb of a ladder: training of its models within the time, the cheap ones first, as the plan says."""
+"""Training of the models of a ladder within the time, the cheap ones first, as the plan says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from snellen.report.pages.ladder import Rung
 T = TypeVar("T")
 
 
-class Climb:
+class LadderTraining:
     """Training of all models within the time: the cheap ones, the pilots of the others, and the finals.
 
     Args:
@@ -130,8 +130,8 @@ class Climb:
         if key not in plan:
             plan[key] = make()
             file_io.write_json(path, plain)
-        found: T = plan[key]
-        return found
+        value: T = plan[key]
+        return value
 
 
 def test_seconds(run: TrainedRun) -> float:
