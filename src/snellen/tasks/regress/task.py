@@ -147,8 +147,8 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
         )
     rows = worst(predictions, spec, MAX_WORST)
     remarks = []
-    for true, said in zip(predictions["truth"][rows].tolist(), predictions["said"][rows].tolist(), strict=True):
-        triples = zip(spec.target.names, true, said, strict=True)
+    for true, predicted in zip(predictions["truth"][rows].tolist(), predictions["said"][rows].tolist(), strict=True):
+        triples = zip(spec.target.names, true, predicted, strict=True)
         several = len(spec.target.names) > 1
         remarks.append(
             "; ".join(f"{f'{name} ' if several else ''}{t:.4g} predicted as {p:.4g}" for name, t, p in triples)
