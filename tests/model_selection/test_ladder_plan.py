@@ -33,7 +33,10 @@ def test_the_two_best_pilots_are_trained_anew_the_best_with_more_time() -> None:
     trained = dict.fromkeys("abc", 8.0)
     assert ladder_plan.finals(values, needed, trained, 100.0) == {"b": 65.0, "c": 35.0}
     assert ladder_plan.finals(values, {**needed, "b": 40.0}, trained, 100.0) == {"b": 40.0, "c": 60.0}
-    assert ladder_plan.finals(values, {**needed, "b": 8.0}, trained, 100.0) == {"c": 90.0}  # b was complete
+    assert ladder_plan.finals(values, {**needed, "b": 8.0}, trained, 100.0) == {
+        "c": 65.0,
+        "a": 35.0,
+    }  # b was complete
     assert ladder_plan.finals(values, needed, trained, 9.0) == {"c": 9.0}  # 65 % are less than b had
 
 

@@ -6,7 +6,7 @@ short complete training, the pilot; the two best on validation are then trained 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 CHEAP = 0.06  # of the budget: a model that needs no more is trained at once
 PILOT = 0.25  # of the time that the cheap models leave, for all pilots together
@@ -43,10 +43,10 @@ def pilots(needed: Mapping[str, float], seconds: float) -> dict[str, float]:
         return dict(needed)
     chosen = dict(needed)
     while len(chosen) > 1:
-        share = PILOT * seconds / len(chosen)
+        slot = PILOT * seconds / len(chosen)
         slowest = max(chosen, key=lambda name: chosen[name])
-        if MIN_STEPS * chosen[slowest] <= share:
-            return {name: min(share, time) for name, time in chosen.items()}
+        if MIN_STEPS * chosen[slowest] <= slot:
+            return {name: min(slot, time) for name, time in chosen.items()}
         del chosen[slowest]
     return {name: min(seconds, time) for name, time in chosen.items() if MIN_STEPS * time <= seconds}
 
@@ -54,21 +54,21 @@ def pilots(needed: Mapping[str, float], seconds: float) -> dict[str, float]:
 def finals(
     values: Mapping[str, float], needed: Mapping[str, float], trained: Mapping[str, float], seconds: float
 ) -> dict[str, float]:
-    """Seconds of the final training of the best pilots, the best first.
+    """Seconds of the final training of the best of the pilots that were not complete, the best first.
 
-    A pilot that was complete needs no other training, nor one that would not get more time than it had.
+    A model that would not get more time than its pilot had is not trained again.
 
     Args:
         values: validation result of each pilot, higher is better.
         needed: seconds of the complete training. trained: seconds that the pilot had.
         seconds: left for all.
     """
-    ranked: Sequence[str] = sorted(values, key=lambda name: -values[name])[:FINALISTS]
-    ranked = [name for name in ranked if trained[name] < needed[name]]
+    shortened = [name for name in values if trained[name] < needed[name]]
+    ranked = sorted(shortened, key=lambda name: -values[name])[:FINALISTS]
     slots: dict[str, float] = {}
     for k, name in enumerate(ranked):
-        share = FIRST * seconds if k + 1 < len(ranked) else seconds
-        slot = min(needed[name], share)
+        slot = FIRST * seconds if k + 1 < len(ranked) else seconds
+        slot = min(needed[name], slot)
         if slot > trained[name]:
             slots[name] = slot
             seconds -= slot
