@@ -202,8 +202,8 @@ def checkpoint_path(architecture: Architecture[Any]) -> Path:
 
 def _file_in_package(weights: PackagedWeights) -> Path | None:
     """Path of a file in an installed package, which is not imported; None if there is no such file."""
-    found = importlib.util.find_spec(weights.module)
-    folders = found.submodule_search_locations if found is not None else None
+    package = importlib.util.find_spec(weights.module)
+    folders = package.submodule_search_locations if package is not None else None
     paths = [Path(folder) / weights.file for folder in folders or ()]
     return next((path for path in paths if path.is_file()), None)
 

@@ -61,7 +61,7 @@ def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gro
     return nn.Sequential(
         nn.Identity() if stride == 1 else SamePad(kernel, stride),
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
+        nn.BatchNorm2d(outputs, eps=1e-3),
     )
 
 

@@ -169,7 +169,7 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     x, y = extract_features(model.features, train)
     validation_x, validation_y = extract_features(model.features, validation)
     if isinstance(model, LinearProbe):
-        _fit_logistic_regression(c, model, (x, y), (validation_x, validation_y), run)
+        fit_logistic_regression(c, model, (x, y), (validation_x, validation_y), run)
         return
     model.kept = nn.functional.normalize(x)
     model.votes = nn.functional.one_hot(y, model.votes.shape[1]).float()
@@ -212,7 +212,7 @@ def extract_features(features: FeatureExtractor, samples: Samples) -> tuple[Tens
     return torch.cat(parts).clone(), torch.cat(truth).clone()
 
 
-def _fit_logistic_regression(
+def fit_logistic_regression(
     c: ProbeSettings, model: LinearProbe, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], run: Run
 ) -> None:
     """Fit scikit-learn's logistic regression to standardised features; the weights include the standardisation.
