@@ -17,6 +17,7 @@ from torch import Tensor
 
 from snellen.api import RunOptions, TrainedRun, find_task, load, new_folder, prepare, resume, unsupported_reason
 from snellen.api.evaluation_data import check_same_data, check_same_rounding
+from snellen.api.lookup import resolve_available
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError, suggest_name
@@ -24,7 +25,6 @@ from snellen.core.learner import Learner
 from snellen.core.legacy_names import upgrade
 from snellen.core.run import Run
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.settings import resolve
 from snellen.core.spec import Labels, Preprocessing, Spec, as_stored
 from snellen.core.views import Metric
 from snellen.data.check.checks import with_deferred_checks
@@ -253,25 +253,17 @@ def _unsupported_reason(learner: AnyLearner, spec: Spec) -> str | None:
     if reason is not None:
         return reason
     try:
-        learner.check_requirements(resolve(learner.settings, {}, learner.suggest(spec))[0], spec)
+        learner.check_requirements(resolve_available(learner, {}, spec)[0], spec)
     except MissingWeights as missing:
-        try:
-            learner.check_requirements(
-                resolve(learner.settings, {"from_scratch": True}, learner.suggest(spec))[0], spec
-            )
-        except UsageError:
-            return f"needs published weights: {missing.remedy.split(';')[0].removeprefix('Download them: ')}"
+        return f"needs published weights: {missing.remedy.split(';')[0].partition(': ')[2]}"
     return None
 
 
 def _prepare(data: Dataset[Labelled], learner: AnyLearner, folder: Path, seed: int, options: RunOptions) -> str:
     """Prepare a run, without published weights from scratch. Returns a remark on the latter."""
-    try:
-        prepare(data, learner, out=folder, seed=seed, options=options)
-        return ""
-    except MissingWeights as missing:
-        prepare(data, learner, {"from_scratch": True}, out=folder, seed=seed, options=options)
-        return f"from scratch: {missing.cause}"
+    missing = resolve_available(learner, {}, data.spec)[2]
+    prepare(data, learner, {} if missing is None else {"from_scratch": True}, out=folder, seed=seed, options=options)
+    return "" if missing is None else f"from scratch: {missing.cause}"
 
 
 def _finished_rung(run: TrainedRun) -> Rung:
