@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from snellen.api import RunOptions, TrainedRun, resume, train
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import InitSettings
+from snellen.architectures.architecture import InitSettings, PackagedWeights
 from snellen.architectures.pretrained import MissingWeights, check_weights, load_pretrained
 from snellen.core.errors import DataError, SnellenError, UsageError
 from snellen.core.file_io import read_tensors
@@ -128,7 +128,7 @@ def test_missing_or_corrupted_weights_are_an_error_before_anything_is_written(
         changed = content[:-100] if problem == "cut short" else content[:-1] + bytes([content[-1] ^ 1])
         published.write_bytes(changed)
     with pytest.raises(MissingWeights) as caught:
-        train(photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1)
+        train(photos(), "mobilenetv2", out=tmp_path / "run", options=QUIET, epochs=1, pretrained="published")
     assert caught.value.exit_code == 4
     assert str(published) in caught.value.cause
     assert ("are not downloaded" if problem == "missing" else "is corrupted") in caught.value.cause
@@ -151,10 +151,29 @@ def test_the_missing_file_is_the_one_that_get_downloads(cache: Path) -> None:
             with pytest.raises(UsageError, match="no published weights"):
                 check_weights(architecture, InitSettings(pretrained="published"))
             continue
+        if isinstance(architecture.weights, PackagedWeights):
+            continue
         file = str(get_model_weights(architecture.weights).DEFAULT.url).rpartition("/")[2]
         with pytest.raises(MissingWeights, match=re.escape(file)) as caught:
             check_weights(architecture, InitSettings(pretrained="published"))
         assert f"snellen get {architecture.weights};" in caught.value.remedy
+
+
+def test_without_its_default_weights_a_network_is_trained_from_scratch_and_says_so(
+    published: Path, tmp_path: Path
+) -> None:
+    published.unlink()
+    messages: list[str] = []
+    progress = SimpleNamespace(message=messages.append, update=lambda *values: None)
+    options = RunOptions(threads=1, report=False, progress=cast(Any, progress))
+    run = train(photos(), "mobilenetv2", out=tmp_path / "run", options=options, epochs=1, image_size=32)
+    (message,) = [message for message in messages if "from scratch" in message]
+    assert str(published) in message
+    assert 'pip install "snellen[pretrained]"' in message
+    assert "pretrained" not in notes(run)
+    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    assert record["settings"]["from_scratch"] is True
+    assert str(published) in record["sources"]["from_scratch"]
 
 
 def test_tensor_names_of_the_densenet_file_are_translated() -> None:

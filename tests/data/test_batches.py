@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_datasets import classes, seeded
 
+from snellen.core.spec import Preprocessing
 from snellen.data.augment.images import Augment
 from snellen.data.batches import Batches
 from snellen.data.dataset import Samples
@@ -28,6 +29,15 @@ def test_an_epoch_has_every_sample_once_in_batches_of_two_or_more(count: int, si
     assert sizes[-1] <= size + 1
     if count > 1 and size > 1:
         assert min(sizes) > 1
+
+
+@pytest.mark.parametrize(("side", "expected"), [(64, 100), (160, 27), (192, 18), (3000, 1)])
+def test_batches_in_order_hold_fewer_large_images(side: int, expected: int) -> None:
+    small = classes(torch.zeros(200, 3, 2, 2, dtype=torch.uint8), torch.arange(200) % 2, 2, same=True).samples("train")
+    resized = Samples(small.source, small.ids, small.y, Preprocessing(size=(side, side), channels=3), small.values)
+    parts = list(resized.in_order(100))
+    assert len(parts[0].y) == expected
+    assert torch.equal(torch.cat([part.ids for part in parts]), small.ids)
 
 
 def test_a_step_returns_the_same_batch_in_any_order() -> None:

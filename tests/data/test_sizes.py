@@ -143,7 +143,7 @@ def test_suggestions_follow_the_typical_size() -> None:
         (256, 426),
     ]
     assert BackboneSettings(min_size=200).min_max_size(mixed) == (200, 333)
-    assert [task.default(spec) for spec in (spec_of([(10, 12)] * 9 + [(40, 40)]), large)] == ["mlp", "resnet18"]
+    assert [task.default(spec) for spec in (spec_of([(10, 12)] * 9 + [(40, 40)]), large)] == ["mlp", "probe"]
     assert visits_per_epoch(100, spec_of([(1000, 500)] * 20 + [(90, 90)])) == 1000 // 21
     assert (
         unsupported_reason(find_learner("vgg16", task, small), small)

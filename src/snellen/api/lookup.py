@@ -12,11 +12,13 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from snellen.core.errors import DataError, UsageError, short_repr, suggest_name
+from snellen.architectures.pretrained import MissingWeights
+from snellen.core.errors import DataError, SnellenError, UsageError, short_repr, suggest_name
 from snellen.core.file_io import make_new_folder
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import TASKS as FORMER_TASKS
@@ -24,7 +26,7 @@ from snellen.core.legacy_names import upgrade_settings
 from snellen.core.record import Record
 from snellen.core.run import Progress
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.settings import flatten
+from snellen.core.settings import flatten, resolve
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
@@ -201,6 +203,32 @@ def coco_ids(record: Record, coco_annotations: str | Path | None) -> CocoIds | N
             classes=dict(zip(target.names, target.ids, strict=True)),
         )
     return None
+
+
+def resolve_available(
+    learner: AnyLearner,
+    settings: Mapping[str, Any],
+    spec: Spec,
+    suggested: Mapping[str, Suggestion] = MappingProxyType({}),
+) -> tuple[Any, dict[str, str], MissingWeights | None]:
+    """Resolve settings; where default pretrained weights are missing, from scratch if the learner can be.
+
+    Returns:
+        As `settings.resolve`, and the reason for training from scratch, or None.
+    """
+    suggested = {**learner.suggest(spec), **suggested}
+    resolved, sources = resolve(learner.settings, settings, suggested)
+    if "pretrained" not in settings:
+        try:
+            learner.check_requirements(resolved, spec)
+        except MissingWeights as missing:
+            scratch, scratch_sources = resolve(learner.settings, {**settings, "from_scratch": True}, suggested)
+            with contextlib.suppress(SnellenError):
+                learner.check_requirements(scratch, spec)
+                return scratch, {**scratch_sources, "from_scratch": missing.cause}, missing
+        except SnellenError:
+            pass  # `prepare` checks again
+    return resolved, sources, None
 
 
 def warn(progress: Progress | None, message: str) -> None:

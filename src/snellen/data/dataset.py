@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -20,6 +21,7 @@ from snellen.data.source import Skipped, Source
 S_co = TypeVar("S_co", covariant=True)
 
 SPLITS = ("train", "val", "test")
+MAX_BATCH_VALUES = 2**21  # of a batch for prediction: the feature maps of more images do not fit into a CPU's cache
 
 
 class Labelled(NamedTuple):
@@ -187,7 +189,10 @@ class Samples:
         return Labelled(x.to(self.device), y, ids)
 
     def in_order(self, size: int = 256) -> Iterator[Labelled]:
-        """All samples once, in batches."""
+        """All samples once, in batches of `size`, or fewer of large images (see MAX_BATCH_VALUES)."""
+        if self.preprocessing.size is not None:
+            values = math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
+            size = min(size, max(1, MAX_BATCH_VALUES // values))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
 

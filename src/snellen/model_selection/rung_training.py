@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions, TrainedRun, load, prepare, resume, unsupported_reason
+from snellen.api.lookup import resolve_available
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core import file_io
-from snellen.core.errors import SnellenError, Stopped, TooLittleTime, UsageError
+from snellen.core.errors import SnellenError, Stopped, TooLittleTime
 from snellen.core.learner import Learner
 from snellen.core.serialization import from_plain
-from snellen.core.settings import Suggestion, resolve
+from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
@@ -82,14 +83,9 @@ def why_unsupported(learner: AnyLearner, spec: Spec) -> str | None:
     if reason is not None:
         return reason
     try:
-        learner.check_requirements(resolve(learner.settings, {}, learner.suggest(spec))[0], spec)
+        learner.check_requirements(resolve_available(learner, {}, spec)[0], spec)
     except MissingWeights as missing:
-        try:
-            learner.check_requirements(
-                resolve(learner.settings, {"from_scratch": True}, learner.suggest(spec))[0], spec
-            )
-        except UsageError:
-            return f"needs published weights: {missing.remedy.split(';')[0].removeprefix('Download them: ')}"
+        return f"needs published weights: {missing.remedy.split(';')[0].partition(': ')[2]}"
     return None
 
 
@@ -102,13 +98,10 @@ def _prepare(
     suggested: Mapping[str, Suggestion],
 ) -> str:
     """Prepare a run, without published weights from scratch. Returns a remark on the latter."""
-    try:
-        prepare(data, learner, out=folder, seed=seed, options=options, suggested=suggested)
-        return ""
-    except MissingWeights as missing:
-        scratch = {"from_scratch": True}
-        prepare(data, learner, scratch, out=folder, seed=seed, options=options, suggested=suggested)
-        return f"from scratch: {missing.cause}"
+    missing = resolve_available(learner, {}, data.spec)[2]
+    given = {} if missing is None else {"from_scratch": True}
+    prepare(data, learner, given, out=folder, seed=seed, options=options, suggested=suggested)
+    return "" if missing is None else f"from scratch: {missing.cause}"
 
 
 def finished_rung(run: TrainedRun) -> Rung:

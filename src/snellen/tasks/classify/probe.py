@@ -6,26 +6,41 @@ Source: Donahue et al. 2014, "DeCAF"; Kornblith, Shlens and Le 2019, "Do better 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import Architecture, InitSettings
+from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
+from snellen.architectures.efficientnet import EFFICIENTNET_LITE0, suggest_image_size
 from snellen.architectures.pretrained import MissingWeights, check_weights, load_pretrained
-from snellen.core.errors import UsageError, suggest_name
+from snellen.core.errors import TooLittleTime, UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.run import Run
-from snellen.core.settings import Limit, settings
+from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.task import TASK, labels_unsupported
 
-BATCH_SIZE = 64  # images per forward pass
-INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)  # values of C compared on the validation split
+BATCH_SIZE = 16  # images per forward pass; larger feature maps do not fit into the cache of a CPU
+INVERSE_PENALTIES = (
+    1e-4,
+    3e-4,
+    0.001,
+    0.003,
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+    1.0,
+    10.0,
+)  # values of C compared on the validation split
 K_VALUES = (1, 3, 5, 9, 15)  # values of k compared on the validation split
 
 
@@ -33,7 +48,7 @@ K_VALUES = (1, 3, 5, 9, 15)  # values of k compared on the validation split
 class ProbeSettings:
     """Settings of the probe: pretrained encoder and classifier head."""
 
-    encoder: str = "resnet18"
+    encoder: str = "efficientnet-lite0"
     """Encoder: name of the architecture whose features are used."""
     head: Literal["logistic", "neighbours"] = "logistic"
     """Classifier head: logistic regression, or k nearest neighbours by cosine similarity."""
@@ -112,13 +127,22 @@ def encoder_architecture(c: ProbeSettings) -> Architecture[object]:
     return ARCHITECTURES[c.encoder]
 
 
+def suggest(spec: Spec) -> dict[str, Suggestion]:
+    def applies(others: Mapping[str, Any]) -> bool:
+        is_default = bool(others.get("encoder", EFFICIENTNET_LITE0.name) == EFFICIENTNET_LITE0.name)
+        return is_default and bool(others.get("pretrained", PUBLISHED) == PUBLISHED)
+
+    return {"image_size": suggest_image_size(spec, applies)}
+
+
 def check_requirements(c: ProbeSettings, spec: Spec) -> None:
     if c.init.initial_weights is None:
         raise UsageError("A probe needs a pretrained network", "Give --pretrained published, a run, or a file.")
     try:
         check_weights(encoder_architecture(c), c.init)
     except MissingWeights as missing:
-        raise MissingWeights(missing.cause, f"{missing.remedy.split(';')[0]}; or give --pretrained RUN.") from None
+        remedy = missing.remedy.removesuffix("use --from-scratch.")
+        raise MissingWeights(missing.cause, f"{remedy}give --pretrained RUN with its --encoder.") from None
 
 
 def preprocessing_of(c: ProbeSettings, spec: Spec) -> Preprocessing:
@@ -141,10 +165,11 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     load_pretrained(encoder_architecture(c), c.init, model.features.network, run)
     model.to(run.device).eval()
     train, validation = data.samples("train", run.device), data.samples("val", run.device)
+    check_time(model.features, train, run, len(train) + len(validation))
     x, y = extract_features(model.features, train)
     validation_x, validation_y = extract_features(model.features, validation)
     if isinstance(model, LinearProbe):
-        _fit_logistic_regression(c, model, (x, y), (validation_x, validation_y), run)
+        fit_logistic_regression(c, model, (x, y), (validation_x, validation_y), run)
         return
     model.kept = nn.functional.normalize(x)
     model.votes = nn.functional.one_hot(y, model.votes.shape[1]).float()
@@ -154,6 +179,27 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     model.k.fill_(choices[correct.index(max(correct))])
     run.notes["k"] = int(model.k)
     model.to(run.device)
+
+
+def check_time(features: FeatureExtractor, samples: Samples, run: Run, count: int) -> None:
+    """Check on two batches that the features of `count` images can be extracted within the time limit.
+
+    Raises:
+        TooLittleTime: if not.
+    """
+    if run.seconds_left is None:
+        return
+    images = min(2 * BATCH_SIZE, len(samples))
+    started = time.monotonic()
+    with torch.inference_mode():
+        for start in range(0, images, BATCH_SIZE):
+            features(samples.take(torch.arange(start, min(start + BATCH_SIZE, images))).x)
+    seconds = (time.monotonic() - started) * count / max(images, 1)
+    if seconds > run.seconds_left:
+        raise TooLittleTime(
+            f"The features of {count:,} images take {seconds:.0f} s, more than the time budget allows",
+            "Give more time, a smaller --image-size, or a smaller --encoder.",
+        )
 
 
 def extract_features(features: FeatureExtractor, samples: Samples) -> tuple[Tensor, Tensor]:
@@ -166,33 +212,42 @@ def extract_features(features: FeatureExtractor, samples: Samples) -> tuple[Tens
     return torch.cat(parts).clone(), torch.cat(truth).clone()
 
 
-def _fit_logistic_regression(
+def fit_logistic_regression(
     c: ProbeSettings, model: LinearProbe, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], run: Run
 ) -> None:
-    """Fit scikit-learn's logistic regression to standardised features; the weights include the standardisation."""
+    """Fit scikit-learn's logistic regression to standardised features; the weights include the standardisation.
+
+    C is that with the lowest log loss on the validation split: the accuracy of few images is the same for many.
+    """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
 
     x, y = train
     mean, std = x.double().mean(0), x.double().std(0, correction=0).clamp(min=1e-6)
     standard = ((x.double() - mean) / std).numpy()
-    validation_x = ((validation[0].double() - mean) / std).numpy()
-    best_score, best_regression = -1.0, None
+    present = np.unique(y.numpy())
+    known = np.isin(validation[1].numpy(), present)  # of a class without a training sample the loss is infinite
+    validation_x = ((validation[0].double() - mean) / std).numpy()[known]
+    validation_y = validation[1].numpy()[known]
+    lowest, best_regression = np.inf, None
     for inverse_penalty in INVERSE_PENALTIES if c.C is None and len(validation_x) else (c.C or 1.0,):
         regression = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(standard, y.numpy())
-        correct = float(regression.score(validation_x, validation[1].numpy())) if len(validation_x) else 0.0
-        if correct > best_score:
-            best_score, best_regression = correct, regression
+        loss = 0.0
+        if len(validation_x):
+            loss = log_loss(validation_y, regression.predict_proba(validation_x), labels=present)
+        if loss < lowest:
+            lowest, best_regression = loss, regression
             run.notes["strength"] = inverse_penalty
     assert best_regression is not None
     weight, bias = torch.from_numpy(best_regression.coef_), torch.from_numpy(best_regression.intercept_)
     if len(weight) == 1:  # for two classes scikit-learn returns one row
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    present = torch.from_numpy(best_regression.classes_).long()
+    classes = torch.from_numpy(present)
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.fill_(-1e4)  # a class without a sample is never predicted
-        model.head.weight[present] = (weight / std).to(model.head.weight)
-        model.head.bias[present] = (bias - (weight / std) @ mean).to(model.head.bias)
+        model.head.weight[classes] = (weight / std).to(model.head.weight)
+        model.head.bias[classes] = (bias - (weight / std) @ mean).to(model.head.bias)
 
 
 LEARNER = Learner[ProbeSettings, Dataset[Labelled], LinearProbe | KNNProbe](
@@ -202,6 +257,7 @@ LEARNER = Learner[ProbeSettings, Dataset[Labelled], LinearProbe | KNNProbe](
     task=TASK,
     accepts=frozenset({"image"}),
     settings=ProbeSettings,
+    suggest=suggest,
     unsupported_reason=labels_unsupported,
     check_requirements=check_requirements,
     preprocessing_of=preprocessing_of,

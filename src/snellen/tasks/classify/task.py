@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from snellen.architectures.defaults import default_network, has_pretrained_default
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
@@ -49,12 +50,9 @@ def labels_unsupported(spec: Spec) -> str | None:
 def default(spec: Spec) -> str:
     if spec.modality != "image":
         return "mlp"
-    size = spec.input.size
-    if size is None:
-        return "resnet18"
-    if min(size) < 12:
-        return "mlp"
-    return "lenet" if spec.input.shape[0] == 1 and max(size) <= 32 else "resnet18"
+    if isinstance(spec.target, Classes) and has_pretrained_default(spec):
+        return "probe"
+    return default_network(spec)
 
 
 def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) -> Predictions:

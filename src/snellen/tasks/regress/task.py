@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from snellen.architectures.defaults import default_network
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
@@ -36,12 +37,7 @@ def headline(spec: Spec) -> str:
 def default(spec: Spec) -> str:
     if spec.modality != "image":
         return "mlp"
-    size = spec.input.size
-    if size is None:
-        return "resnet18"
-    if min(size) < 12:
-        return "mlp"
-    return "lenet" if spec.input.shape[0] == 1 and max(size) <= 32 else "resnet18"
+    return default_network(spec)
 
 
 def predict(model: Regressor, data: Dataset[Labelled], split: str, run: Run) -> Predictions:

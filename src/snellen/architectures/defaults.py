@@ -1,0 +1,27 @@
+"""Default network for images: pretrained for few photographs if its weights are installed."""
+
+from __future__ import annotations
+
+from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
+from snellen.architectures.pretrained import has_published_weights
+from snellen.core.spec import Spec
+
+MLP_SIZE = 12  # shorter side in pixels below which convolutions have too little to pool
+LENET_SIZE = 32  # longer side in pixels up to which grey images need no larger network
+
+
+def default_network(spec: Spec) -> str:
+    """Name of the default network for images."""
+    if has_pretrained_default(spec):
+        return EFFICIENTNET_LITE0.name
+    size = spec.input.size
+    if size is None:
+        return "resnet18"
+    if min(size) < MLP_SIZE:
+        return "mlp"
+    return "lenet" if spec.input.shape[0] == 1 and max(size) <= LENET_SIZE else "resnet18"
+
+
+def has_pretrained_default(spec: Spec) -> bool:
+    """Whether the data are few photographs, and the weights of EfficientNet-Lite0 are installed."""
+    return "pretrained" in EFFICIENTNET_LITE0.suggestions(spec) and has_published_weights(EFFICIENTNET_LITE0)
