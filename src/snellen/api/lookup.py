@@ -26,7 +26,7 @@ from snellen.core.legacy_names import upgrade_settings
 from snellen.core.record import Record
 from snellen.core.run import Progress
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.settings import flatten, resolve
+from snellen.core.settings import Suggestion, flatten, resolve
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
