@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from image_makers import class_folders
 
 import snellen
 from snellen.core.errors import DataError
@@ -42,3 +43,12 @@ def test_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, ["song.mp3"])
     with pytest.raises(DataError, match="is a MP3 file: sound is not read yet"):
         snellen.dataset(tmp_path / "song.mp3")
+
+
+def test_images_of_an_unread_format_among_others_have_the_remedy_of_a_folder_of_them(tmp_path: Path) -> None:
+    root = touch(class_folders(tmp_path, {"a": 20, "b": 20}), ["a/notes.qqq", "a/x.heic", "b/y.HEIC"])
+    (finding,) = [finding for finding in snellen.dataset(root).findings if finding.kind == "stray"]
+    assert finding.count == 3
+    assert "HEIC images are not read" in finding.message
+    assert "magick mogrify" in finding.remedy
+    assert "Convert it, or move it away." in finding.remedy
