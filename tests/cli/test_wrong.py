@@ -33,6 +33,12 @@ ERRORS = [  # arguments, exit code, part of the cause, part of the remedy
     (["train", "moons", "--task", "regress"], 2, "no target for regress", "classify"),
     (["train", "moons", "--epoch", "3"], 2, "--epoch", "--epochs"),
     (["train", "moons", "--model", "softmax", "--hidden", "3"], 2, "--hidden", ""),
+    (["train", "moons", "--learning-rates", "3"], 2, "--learning-rates", "See snellen train --help."),
+    (["train", "photos", "--model", "svm", "--momentum", "9"], 2, "no setting --momentum", "Known: --"),
+    (["train", "photos", "--model", "lenet", "--max-size", "9"], 2, "no setting --max-size", "Did you mean --"),
+    (["train", "--resume", "run", "--data", "photos"], 2, "--data", "Give DATA without a flag: snellen train DATA"),
+    (["report", "--run=run"], 2, "--run=run", "Give RUN without a flag: snellen report RUN"),
+    (["evaluate", "--data", "nope"], 3, "nope does not exist", "Known: "),
     (["train", "moons", "--model", "mlp", "--lr", "-1"], 2, "--lr cannot be -1", "above 0"),
     (["train", "moons", "--model", "mlp", "--lr", "fast"], 2, "--lr cannot be 'fast'", "a number"),
     (["train", "moons", "--model", "mlp", "--lr"], 2, "--lr", "a number"),
@@ -218,6 +224,17 @@ def test_an_input_whose_prediction_is_not_finite_is_named(workdir: Path) -> None
     )
     assert "column 'b'" in cause
     assert "training data" in remedy
+
+
+def test_moved_data_names_a_command_that_accepts_another_place(workdir: Path) -> None:
+    assert run_command([*TRAIN, "--epochs", "1", "--out", "run"]).code == 0
+    (workdir / "photos").rename(workdir / "moved")
+    for arguments in (["report", "run"], ["evaluate", "run"]):
+        result = run_command(arguments)
+        assert result.code == 3
+        cause, remedy = error_lines(result)
+        assert "photos, the data of the run, does not exist" in cause
+        assert "snellen evaluate RUN --data PATH" in remedy
 
 
 def test_missing_class_folder_of_a_run(workdir: Path) -> None:

@@ -117,10 +117,14 @@ def similar_names(name: str, known: Sequence[str]) -> list[str]:
     return [other for other in matches if similarity(other) > similarity(matches[0]) - _TIE]
 
 
-def suggest_name(name: str, known: list[str]) -> str:
-    """Sentence with the known names most similar to `name`, or with all known names, up to a limit of each."""
+def suggest_name(name: str, known: list[str], prefix: str = "") -> str:
+    """Sentence with the known names most similar to `name`, or with all known names, up to a limit of each.
+
+    Args:
+        prefix: shown before each name, as "--" of flags.
+    """
     if similar := similar_names(name, known):
-        return f"Did you mean {' or '.join(similar)}?"
-    short = [other for other in known[:_MAX_LISTED] if len(other) <= _MAX_NAME]
+        return f"Did you mean {' or '.join(prefix + other for other in similar)}?"
+    short = [prefix + other for other in known[:_MAX_LISTED] if len(other) <= _MAX_NAME]
     more = f" and {len(known) - _MAX_LISTED:,} more" if len(known) > _MAX_LISTED else ""
     return f"Known: {', '.join(short)}{more}." if known else "None is known."

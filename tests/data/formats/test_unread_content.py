@@ -39,6 +39,24 @@ def test_the_error_names_what_was_seen(names: list[str], cause: str, remedy: str
     assert remedy in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            '[{"data": {"image": "a.png"}, "annotations": [{"result": [{"from_name": "label", "to_name": "image"}]}]}]',
+            "is Label Studio's raw JSON, which is not read",
+        ),
+        ('{"a": 1}', "is a JSON file of no known layout"),
+    ],
+)
+def test_a_json_file_of_no_format_names_the_formats_to_export(text: str, cause: str, tmp_path: Path) -> None:
+    (tmp_path / "project.json").write_text(text)
+    with pytest.raises(DataError) as caught:
+        snellen.dataset(tmp_path / "project.json")
+    assert cause in caught.value.cause
+    assert "COCO, Pascal VOC, YOLO" in caught.value.remedy
+
+
 def test_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, ["song.mp3"])
     with pytest.raises(DataError, match="is a MP3 file: sound is not read yet"):

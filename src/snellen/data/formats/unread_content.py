@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snellen.core.errors import DataError
 from snellen.data.file_index import walk
+from snellen.data.formats.annotation_files import is_label_studio
 from snellen.data.source import Skipped
 
 _TABLES = "Save features as a table (CSV) or as arrays (NPZ)."
@@ -53,6 +54,7 @@ _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     ),
 )
 _TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl"))
+_EXPORT = "Annotations of objects are read as COCO, Pascal VOC, YOLO or LabelMe: export them so, with the images."
 UNSUPPORTED = "has an unsupported file type"
 _SYSTEM = ("readme", "license", "licence", "thumbs.db", ".")
 
@@ -73,6 +75,9 @@ def unread_error(path: Path, choose: str) -> DataError:
     Args:
         choose: the remedy for files of an unknown kind.
     """
+    if path.is_file() and path.suffix.lower() == ".json":
+        layout = "is Label Studio's raw JSON" if is_label_studio(path) else "is a JSON file of no known layout"
+        return DataError(f"{path} {layout}, which is not read", _EXPORT)
     names = [file.path for file in walk(path).files] if path.is_dir() else [path.name]
     data = [name for name in names if not Path(name).name.lower().startswith(_SYSTEM)]
     suffixes = Counter(Path(name).suffix.lower() for name in data)
