@@ -110,4 +110,4 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
                 return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
     if options.format is not None:
         return path, candidates[0].open_raw(path, options)
-    raise unread_error(path, ", ".join(readers))
+    raise unread_error(path, f"Formats: {', '.join(readers)}; choose one with --data-format.")

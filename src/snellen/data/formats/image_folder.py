@@ -37,6 +37,7 @@ from snellen.data.formats.class_folder_checks import (
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
 from snellen.data.formats.groups import image_groups
+from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
@@ -87,7 +88,7 @@ def sort_files(listing: Listing) -> SortedFiles:
         elif is_image_name(name):
             images.append(file)
         else:
-            skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
+            skipped.append(unsupported(file.path))
     return SortedFiles(images, no_data, skipped)
 
 

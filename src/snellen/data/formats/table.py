@@ -16,6 +16,7 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.cache import LineCallback, ignore_line
+from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.groups import is_image_group
@@ -29,6 +30,7 @@ from snellen.data.formats.table_columns import (
     encode_columns,
     fit_column,
     parse_cells,
+    parse_numbers,
 )
 from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
@@ -327,7 +329,23 @@ def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_l
         if name in table.number_text and table.number_text[name].other:
             announce(f"{table.where}: {number_text_finding(name, table.number_text[name]).text}")
     values = encode_columns(table, columns)
+    _check_range(table, columns, spec)
     return [f"row {k}" for k in range(1, len(values) + 1)], values.to(getattr(torch, spec.input.dtype))
+
+
+def _check_range(table: TableText, columns: Sequence[Column], spec: Spec) -> None:
+    """Raise DataError naming each cell that is too large to compute with, as `check_number_range` in training."""
+    problems = TableProblems(table)
+    limit = min(LARGEST, torch.finfo(getattr(torch, spec.input.dtype)).max)
+    for column in columns:
+        if column.categories is None:
+            values = parse_numbers(table.column(column.name)).values
+            assert values is not None
+            too_large = np.nonzero(np.abs(values) > limit)[0].tolist()  # NaN, a cell to impute, is not
+            if too_large:
+                message = f"{{}} exceeds {limit:.3g}, too large to compute with in {spec.input.dtype}"
+                problems.cells(column.name, too_large, message, "Correct the cells: compare their unit with training.")
+    problems.finish()
 
 
 FORMAT = Format("table", recognises, open_raw)
