@@ -7,6 +7,7 @@ the seed, so that the totals stay as near to the fractions as possible and no sp
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -88,6 +89,13 @@ def _assign_groups(
         ids: sorted.
         fill: give every split after the first at least one group of each class with enough groups.
     """
+    if fill and rounding > 1 and raw.groups is not None:
+        numbers, counts_of_groups = np.unique(raw.groups[ids.numpy()], return_counts=True)
+        largest = int(counts_of_groups.argmax())
+        first_fraction = next(iter(fractions.values()))
+        if 0 < first_fraction * len(ids) < counts_of_groups[largest] and len(numbers) >= len(fractions):
+            is_large = torch.from_numpy(raw.groups)[ids] == int(numbers[largest])
+            return _assign_beside(raw, ids[is_large], ids[~is_large], fractions, seed, rounding)
     classes = raw.truth[ids] if isinstance(raw.target, Classes) and raw.truth is not None else None
     inverse = first = torch.arange(len(ids))  # sample -> group, group -> its first sample
     sizes = torch.ones(len(ids), dtype=torch.int64)
@@ -124,6 +132,30 @@ def _assign_groups(
             split_of_group[torch.from_numpy(order)] = torch.arange(len(order)) % len(names)
     split_of_sample = split_of_group[inverse]
     return {name: ids[split_of_sample == part] for part, name in enumerate(names)}
+
+
+def _assign_beside(
+    raw: RawDataset, large: Tensor, rest: Tensor, fractions: Mapping[str, float], seed: int, rounding: int
+) -> dict[str, Tensor]:
+    """Splits of the samples beside one group that is larger than the first split, which takes that group.
+
+    The other splits divide the classes of that group; classes that it lacks are in the first split too.
+    """
+    first, *others = fractions
+    shares = {name: fractions[name] / sum(fractions[other] for other in others) for name in others}
+    is_learned = torch.ones(len(rest), dtype=torch.bool)
+    if isinstance(raw.target, Classes) and raw.truth is not None and raw.groups is not None:
+        _, start, inverse = np.unique(raw.groups[rest.numpy()], return_index=True, return_inverse=True)
+        is_learned = torch.isin(raw.truth[rest[start]], raw.truth[large])[inverse]
+    parts = [
+        _assign_groups(raw, ids, part_fractions, seed, rounding)
+        for ids, part_fractions in ((rest[is_learned], shares), (rest[~is_learned], fractions))
+        if len(ids)
+    ]
+    if any(not any(len(part[name]) for part in parts) for name in others):
+        parts = [_assign_groups(dataclasses.replace(raw, truth=None), rest, shares, seed, rounding)]
+    parts.append({first: large})
+    return {name: torch.cat([part[name] for part in parts if name in part]).sort().values for name in fractions}
 
 
 def _round_quotas(quotas: np.ndarray, at_least_one: np.ndarray, seed: int) -> np.ndarray:

@@ -30,6 +30,7 @@ from snellen.data.check.findings import (
     and_more,
     class_name_findings,
     conversion_findings,
+    describe_pairs,
     duplicate_findings,
     few_samples_findings,
     imbalance_findings,
@@ -97,8 +98,10 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
         *sentinel_findings(raw),
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
+    across = [(a, b) for a, b in pairs if raw.groups is not None and raw.groups[a] != raw.groups[b]]
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
-    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options)))
+    merging = describe_pairs(raw, across) if across else ""
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging)))
     return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
@@ -175,8 +176,12 @@ def _groups(table: TableText, name: str) -> np.ndarray:
     if missing:
         problems.cells(name, missing, "the group is missing", "Fill the cells of the group.")
     problems.finish()
-    place: dict[str, int] = {}
-    return np.array([place.setdefault(cell, len(place)) for cell in table.column(name)], dtype=np.int64)
+    # Numbers by their value: 3 and 3.0 are one group. Decimal, because long identifiers are not exact as float64.
+    values: Sequence[str | Decimal] = table.column(name)
+    if cells.values is not None and not cells.bad:
+        values = [Decimal(cell) for cell in table.column(name)]
+    place: dict[str | Decimal, int] = {}
+    return np.array([place.setdefault(value, len(place)) for value in values], dtype=np.int64)
 
 
 def _vectors(
