@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Column, Input, Spec
+from snellen.core.spec import Classes, Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.dataset import SPLITS, RawDataset
@@ -124,6 +124,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
     used = [*target_columns.names, *(column.name for column in inputs.input.columns or ())]
+    classes = target_columns.names if isinstance(target[0], Classes) else ()
     return RawDataset(
         source=inputs.source,
         inputs={inputs.name: inputs.input},
@@ -132,19 +133,24 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=split_indices,
         groups=groups,
         recognised_as=summary,
-        findings=(*_number_text_findings(table, used), *inputs.findings),
+        findings=(*_number_text_findings(table, used, classes), *inputs.findings),
         files=dict(inputs.files),
         skipped=inputs.skipped,
     )
 
 
-def _number_text_findings(table: TableText, names: Sequence[str]) -> list[Finding]:
-    """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates."""
+def _number_text_findings(table: TableText, names: Sequence[str], classes: Sequence[str]) -> list[Finding]:
+    """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates.
+
+    Args:
+        classes: columns of integers that are classes, which keep leading zeros.
+    """
     findings = [number_text_finding(name, table.number_text[name]) for name in names if name in table.number_text]
     for name in names:
         cells = table.column(name)
         is_text = parse_cells(cells).values is None
-        warning = looks_like_finding(name, cells, MISSING_NUMBERS) if is_text else code_finding(name, cells)
+        code = None if name in classes else code_finding(name, cells)
+        warning = looks_like_finding(name, cells, MISSING_NUMBERS) if is_text else code
         findings += [] if warning is None else [warning]
     return findings
 
