@@ -70,3 +70,11 @@ def test_images_of_an_unread_format_among_others_have_the_remedy_of_a_folder_of_
     assert "HEIC images are not read" in finding.message
     assert "magick mogrify" in finding.remedy
     assert "Convert it, or move it away." in finding.remedy
+
+
+def test_the_training_table_is_named_first(tmp_path: Path) -> None:
+    for name in ("a_test.csv", "train.csv"):
+        (tmp_path / name).write_text("a,y\n1,2\n")
+    with pytest.raises(DataError) as error:
+        snellen.dataset(tmp_path)
+    assert f"Name one of them: {tmp_path / 'train.csv'}. Tables of several splits are not read" in error.value.remedy

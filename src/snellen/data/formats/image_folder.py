@@ -34,6 +34,7 @@ from snellen.data.formats.class_folder_checks import (
     only_class_error,
     outside_error,
 )
+from snellen.data.formats.class_folder_masks import mask_class_findings
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
 from snellen.data.formats.groups import image_groups
@@ -128,11 +129,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         raise only_class_error(path, names[0], listing, len(files))
     unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
     findings = [
-        *_empty(listing, splits, files, set(places)),
+        *_empty(listing, splits, files + documentation, set(places)),
         *unused_files_findings(unused),
         *_unreadable(sorted_files.skipped),
-        *doubtful_class_findings(names, len(files)),
+        *doubtful_class_findings(path, names, sorted({file.path.rpartition("/")[0] for file in files}), len(files)),
     ]
+    findings += [] if literal else mask_class_findings(path, layout, files)
     findings += [no_class_finding(unclassified)] if unclassified else []
     findings += [documentation_finding([file.path for file in documentation])] if documentation else []
     place = {name: k for k, name in enumerate(names)}
