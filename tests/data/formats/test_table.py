@@ -547,3 +547,21 @@ def test_quoted_names_separated_by_spaces_are_read(images):
     assert isinstance(open_raw(write(images, text), OpenOptions()).target, Classes)
     with pytest.raises(DataError, match="line 1: a quoted cell is not followed by the delimiter ','"):
         open_raw(write(images, text.replace(".png", ".xyz"), "other.csv"), OpenOptions())
+
+
+def test_integers_of_an_image_list_are_classes_if_they_are_counted(images):
+    lists = {"train.txt": "01", "ages.txt": "379"}
+    found = {
+        name: open_raw(
+            write(images, "".join(f"pics/{k}.png {labels[k % len(labels)]}\n" for k in range(6)), name), OpenOptions()
+        ).target
+        for name, labels in {**lists, "few.txt": "012"}.items()
+    }
+    assert isinstance(found["train.txt"], Classes)
+    assert isinstance(found["few.txt"], Classes)
+    assert isinstance(found["ages.txt"], Numbers)
+    (images / "ages.txt").unlink()
+    with pytest.raises(DataError) as error:
+        dataset(images)
+    assert "train.txt" in error.value.remedy
+    assert "few.txt" in error.value.remedy

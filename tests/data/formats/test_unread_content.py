@@ -42,3 +42,11 @@ def test_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, ["song.mp3"])
     with pytest.raises(DataError, match="is a MP3 file: sound is not read yet"):
         snellen.dataset(tmp_path / "song.mp3")
+
+
+def test_the_training_table_is_named_first(tmp_path: Path) -> None:
+    for name in ("a_test.csv", "train.csv"):
+        (tmp_path / name).write_text("a,y\n1,2\n")
+    with pytest.raises(DataError) as error:
+        snellen.dataset(tmp_path)
+    assert f"Name one of them: {tmp_path / 'train.csv'}. Tables of several splits are not read" in error.value.remedy

@@ -63,14 +63,16 @@ class DatasetRejected(DataError):
         self.skipped = skipped
 
 
-def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
+def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> RawDataset:
     """Check raw data: add findings, skip bad samples if quarantine is on, and put duplicates in one group.
 
+    Args:
+        where: the path or name of the data, for messages about rows.
     Raises:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
     raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
-    check_number_range(raw)
+    check_number_range(raw, where)
     check_nodata(raw.source)
     columns = next(iter(raw.inputs.values())).columns if raw.inputs else None
     copies = Duplicates([], [], {}, True) if raw.same_samples else _find_duplicates(raw.source, options.full, columns)

@@ -131,7 +131,7 @@ def documentation_finding(paths: Sequence[str]) -> Finding:
     """The warning that images of documentation are left out."""
     return Finding(
         kind="stray",
-        message=f"{len(paths)} images are left out as images of documentation: {paths[0]}",
+        message=f"{len(paths)} {'image is' if len(paths) == 1 else 'images are'} left out as documentation: {paths[0]}",
         remedy=f"Give the folder of the data, not that of the repository; {AS_CLASSES}.",
         where=tuple(paths),
         count=len(paths),
@@ -166,7 +166,11 @@ def _with_annotations(root: Path, cause: str, listing: Listing, remedy: str) -> 
     tables = [path for path in others[:_MAX_READ] if lists_images_of(root / path)]
     if tables:  # training data first
         chosen = min(tables, key=lambda path: (any(word in path.lower() for word in _NO_TRAINING), tables.index(path)))
-        return DataError(cause, f"{chosen} lists images: give it as the path, {root / chosen}")
+        remedy = f"{chosen} lists images: give it as the path, {root / chosen}"
+        if len(tables) > 1:
+            rest = ", ".join(path for path in tables if path != chosen)
+            remedy += f". {rest} too: lists are not read together; write all rows into one, with a column split."
+        return DataError(cause, remedy)
     return DataError(
         cause,
         "A table needs a column of file names, relative to the table; annotations of objects are read as COCO, Pascal "

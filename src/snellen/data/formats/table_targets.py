@@ -88,6 +88,8 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
     text = table.column(name)
     cells = parse_cells(text)
     kind = chosen.kind or ("numbers" if name in table.number_text else _kind(text, cells))
+    if chosen.kind is None and kind == "numbers" and _are_class_ids(table, cells):
+        kind = "classes"
     if kind == "numbers":
         return _numbers(table, chosen.names, problems)
     missing = np.nonzero(cells.missing)[0].tolist()
@@ -111,6 +113,15 @@ def _kind(text: Sequence[str], cells: ColumnCells) -> str:
     is_integer = bool((distinct == np.round(distinct)).all())
     is_few = len(distinct) <= 2 or len(distinct) <= min(MAX_INTEGER_CLASSES, len(values) / MIN_ROWS_PER_CLASS)
     return "classes" if is_integer and is_few else "numbers"
+
+
+def _are_class_ids(table: TableText, cells: ColumnCells) -> bool:
+    """Whether integers are classes: in a list (.txt) of image names and integers, all from 0 or 1 up to the largest."""
+    if table.header or len(table.names) != 2 or cells.values is None or cells.bad or cells.missing.any():
+        return False
+    distinct = np.unique(cells.values)
+    is_counted = distinct[0] in (0, 1) and np.array_equal(distinct, distinct[0] + np.arange(len(distinct)))
+    return table.where.endswith(".txt") and is_counted and 2 * len(distinct) <= len(cells.values)
 
 
 def _numbers(table: TableText, names: Sequence[str], problems: TableProblems) -> tuple[Target, Tensor, str] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snellen.core.errors import DataError
 from snellen.data.file_index import walk
+from snellen.data.formats.file_names import split_and_rest
 
 _TABLES = "Save features as a table (CSV) or as arrays (NPZ)."
 _CONVERT = "Convert them to PNG, JPEG or TIFF."
@@ -72,7 +73,14 @@ def unread_error(path: Path, formats: str) -> DataError:
     kind = next((kind for kind in _KINDS if suffix in kind[0]), None)
     if tables and (kind is None or suffix in _TABLE_SUFFIXES):
         shown = ", ".join(tables[:3]) + (", …" if len(tables) > 3 else "")
-        return DataError(f"{path} holds {len(tables):,} tables ({shown})", f"Name one of them: {path / tables[0]}")
+        first = min(tables, key=lambda name: (split_and_rest(Path(name).stem)[0] or 0, -(path / name).stat().st_size))
+        splits = {split_and_rest(Path(name).stem)[0] for name in tables} - {None}
+        advice = f"Name one of them: {path / first}"
+        if len(splits) > 1:
+            advice += (
+                ". Tables of several splits are not read together: write their rows into one, with a column split."
+            )
+        return DataError(f"{path} holds {len(tables):,} tables ({shown})", advice)
     if kind is None:
         held = ", ".join(f"{count:,} {name or 'files without ending'}" for name, count in suffixes.most_common(3))
         return DataError(f"{path} has no known format; it holds {held}", choose)
