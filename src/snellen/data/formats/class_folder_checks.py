@@ -131,7 +131,7 @@ def documentation_finding(paths: Sequence[str]) -> Finding:
     """The warning that images of documentation are left out."""
     return Finding(
         kind="stray",
-        message=f"{len(paths)} images are left out as images of documentation: {paths[0]}",
+        message=f"{len(paths)} {'image is' if len(paths) == 1 else 'images are'} left out as documentation: {paths[0]}",
         remedy=f"Give the folder of the data, not that of the repository; {AS_CLASSES}.",
         where=tuple(paths),
         count=len(paths),

@@ -171,9 +171,10 @@ _UNCLASSIFIED, _UNCLASSIFIED_REMEDY = (
 
 
 def no_class_finding(paths: list[str]) -> Finding:
+    images = "1 image lies" if len(paths) == 1 else f"{len(paths)} images lie"
     return Finding(
         kind="no-class",
-        message=f"{len(paths)} images lie outside the class folders: {', '.join(paths[:3])}"
+        message=f"{images} outside the class folders: {', '.join(paths[:3])}"
         + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""),
         remedy=_UNCLASSIFIED_REMEDY,
         severity="error",
@@ -192,7 +193,9 @@ def _empty(listing: Listing, splits: Sequence[str], files: list[File], places: s
         findings.append(
             Finding(
                 kind="empty-class",
-                message=f"{len(empty)} folders hold no image and are not classes",
+                message="1 folder holds no image and is no class"
+                if len(empty) == 1
+                else f"{len(empty)} folders hold no image and are not classes",
                 remedy="Add images or remove the folders.",
                 where=tuple(empty),
                 count=len(empty),
