@@ -104,9 +104,11 @@ def test_readable_files_are_predicted_before_the_error_names_the_others(run: Tra
 
 def test_annotated_images_overwrite_no_other_image(run: TrainedRun, tmp_path: Path) -> None:
     paths = [write_digits(tmp_path / "in" / part, 1)[0] for part in ("a", "b")]
+    paths.append(tmp_path / "in" / "00.bmp")
+    Image.open(paths[0]).save(paths[-1])
     list(run.predict_files(paths, draw=tmp_path / "out"))
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00.png-2.png", "00.png.png"]
-    annotated = np.asarray(Image.open(tmp_path / "out" / "00.png.png").convert("L"))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00-2.png", "00-3.png", "00.png"]
+    annotated = np.asarray(Image.open(tmp_path / "out" / "00.png").convert("L"))
     first = np.asarray(Image.open(paths[0]))
     assert np.array_equal(annotated[:256:32, ::32], first)  # enlarged 32 times, nearest neighbour
     assert annotated[256:].min() < 60 < 250 < annotated[256:].max()  # black text on a white band
@@ -133,7 +135,7 @@ def test_16_bit_images_are_drawn_in_the_value_range_of_the_model(deep: TrainedRu
     values = np.full((16, 16), round((low + high) / 2), np.uint16)
     values[0, 0] = 40_000  # one bright pixel does not darken the others
     list(deep.predict_files([write_image(tmp_path / "x.tif", values)], draw=tmp_path / "out"))
-    annotated = np.asarray(Image.open(tmp_path / "out" / "x.tif.png").convert("L"))
+    annotated = np.asarray(Image.open(tmp_path / "out" / "x.png").convert("L"))
     assert abs(int(annotated[100, 100]) - 127) <= 2
 
 

@@ -148,7 +148,7 @@ def test_good_files_are_predicted_and_all_bad_files_named(tmp_path: Path, home: 
 
 def test_predict_draws(tmp_path: Path) -> None:
     assert run_command(["predict", "photos", "--draw", str(tmp_path / "drawn")]).code == 0
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"{k}.png.png" for k in range(3)]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"{k}.png" for k in range(3)]
     result = run_command(["predict", "runs/least-squares-rows-1", "rows.csv", "--draw", str(tmp_path / "none")])
     assert result.code == 2
     assert not (tmp_path / "none").exists()

@@ -33,6 +33,12 @@ ERRORS = [  # arguments, exit code, part of the cause, part of the remedy
     (["train", "moons", "--task", "regress"], 2, "no target for regress", "classify"),
     (["train", "moons", "--epoch", "3"], 2, "--epoch", "--epochs"),
     (["train", "moons", "--model", "softmax", "--hidden", "3"], 2, "--hidden", ""),
+    (["train", "moons", "--learning-rates", "3"], 2, "--learning-rates", "See snellen train --help."),
+    (["train", "photos", "--model", "svm", "--momentum", "9"], 2, "no setting --momentum", "Known: --"),
+    (["train", "photos", "--model", "lenet", "--max-size", "9"], 2, "no setting --max-size", "Did you mean --"),
+    (["train", "--resume", "run", "--data", "photos"], 2, "--data", "Give DATA without a flag: snellen train DATA"),
+    (["report", "--run=run"], 2, "--run=run", "Give RUN without a flag: snellen report RUN"),
+    (["evaluate", "--data", "nope"], 3, "nope does not exist", "Known: "),
     (["train", "moons", "--model", "mlp", "--lr", "-1"], 2, "--lr cannot be -1", "above 0"),
     (["train", "moons", "--model", "mlp", "--lr", "fast"], 2, "--lr cannot be 'fast'", "a number"),
     (["train", "moons", "--model", "mlp", "--lr"], 2, "--lr", "a number"),
@@ -44,7 +50,9 @@ ERRORS = [  # arguments, exit code, part of the cause, part of the remedy
     (["data", "moons", "--pages", "volume"], 2, "--pages volume needs volumetric models", "first, max or each"),
     (["train", "--resume", "nowhere"], 3, "nowhere", "folder of a run"),
     (["evaluate"], 2, "no run in runs/", "snellen train DATA"),
-    (["predict", "x.png"], 2, "no run in runs/", "snellen train DATA"),
+    (["predict", "photos"], 2, "no run in runs/", "snellen train DATA"),
+    (["predict", "phots"], 3, "phots is neither a run nor data", "Did you mean photos?"),
+    (["predict", "runs/none", "text.csv"], 3, "runs/none is neither a run nor data", "predict RUN FILE"),
     (["compare"], 2, "RUN", "--help"),
     (["compare", "nowhere"], 2, "two or more runs", "RUN RUN"),
     (["compare", "nowhere", "there"], 3, "nowhere", "folder of a run"),
@@ -181,6 +189,52 @@ def test_ctrl_c_saves_prints_how_to_resume_and_exits_with_130(workdir: Path) -> 
     assert "SIGINT" in cause
     assert "snellen train --resume run" in remedy
     assert read_record(workdir / "run").status == "training"
+
+
+def test_a_mistyped_run_is_neither_a_run_nor_data(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    result = run_command(["predict", "softmax-digits-2", "photos"])
+    assert result.code == 3
+    assert "the newest" not in result.err
+    cause, remedy = error_lines(result)
+    assert cause == "snellen: softmax-digits-2 is neither a run nor data"
+    assert remedy == f"  Did you mean {Path('runs', 'softmax-digits-1')}?"
+
+
+def test_a_value_too_large_to_compute_with_is_an_error_of_the_input(home: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text("a,b\n1,2\n1e308,2\n")
+    result = run_command(["predict", str(home / "runs" / "least-squares-rows-1"), str(table)])
+    assert result.code == 3
+    cause, remedy = error_lines(result)
+    assert "new.csv: line 3, column 'a': '1e308' exceeds" in cause
+    assert "unit" in remedy
+
+
+def test_an_input_whose_prediction_is_not_finite_is_named(workdir: Path) -> None:
+    rows = [f"{k},{k * k % 11},{k / 2 + 0.25}" for k in range(60)]
+    Path("rows.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    assert run_command(["train", "rows.csv", "--model", "polynomial", "--degree", "9", "--out", "run"]).code == 0
+    Path("new.csv").write_text("a,b\n1,2\n3,1e38\n")
+    result = run_command(["predict", "run", "new.csv"])
+    assert result.code == 3
+    cause, remedy = error_lines(result)
+    assert cause.startswith(
+        "snellen: row 2: the prediction is NaN or infinite; the value of largest magnitude is 1e+38"
+    )
+    assert "column 'b'" in cause
+    assert "training data" in remedy
+
+
+def test_moved_data_names_a_command_that_accepts_another_place(workdir: Path) -> None:
+    assert run_command([*TRAIN, "--epochs", "1", "--out", "run"]).code == 0
+    (workdir / "photos").rename(workdir / "moved")
+    for arguments in (["report", "run"], ["evaluate", "run"]):
+        result = run_command(arguments)
+        assert result.code == 3
+        cause, remedy = error_lines(result)
+        assert "photos, the data of the run, does not exist" in cause
+        assert "snellen evaluate RUN --data PATH" in remedy
 
 
 def test_missing_class_folder_of_a_run(workdir: Path) -> None:

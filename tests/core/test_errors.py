@@ -46,3 +46,9 @@ def test_suggest_name_gives_similar_names_or_all() -> None:
     assert suggest_name("lenett", ["lenet", "mlp"]) == "Did you mean lenet?"
     assert suggest_name("zzz", ["lenet", "mlp"]) == "Known: lenet, mlp."
     assert suggest_name("zzz", []) == "None is known."
+    assert suggest_name("nope", ["sine", "moons"]) == "Known: sine, moons."
+
+
+def test_suggest_name_omits_names_less_similar_than_the_nearest() -> None:
+    assert suggest_name("image_size", ["batch_size", "min_size", "max_size"]) == "Did you mean max_size?"
+    assert suggest_name("softmx", ["softmax", "softmix", "sofa"]) == "Did you mean softmix or softmax?"

@@ -76,3 +76,47 @@ def test_outside_range_is_a_fraction_of_values() -> None:
     x = torch.tensor([0, 5, 10, 20], dtype=torch.uint16)
     assert fraction_outside_range(x, 5, 10) == 0.5
     assert fraction_outside_range(x, 0, 20) == 0.0
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_refused_as_by_data(tmp_path: Path) -> None:
+    for k in range(3):
+        (tmp_path / f"{k}.wav").write_bytes(b"sound")
+    with pytest.raises(DataError) as caught:
+        list(inputs([str(tmp_path)], SPEC, Preprocessing()))
+    assert caught.value.cause == f"{tmp_path} holds 3 WAV files: sound is not read yet"
+    assert "spectrograms" in caught.value.remedy
+
+
+def test_the_table_beside_images_is_no_input_and_is_named_once(tmp_path: Path) -> None:
+    image = save(tmp_path / "images" / "a.png", scene(1))
+    (tmp_path / "labels.csv").write_text("file,y\nimages/a.png,1\n")
+    lines: list[str] = []
+    batches = list(inputs([str(tmp_path)], SPEC, Preprocessing(), lines.append))
+    assert [name for names, _ in batches for name in names] == [str(image)]
+    assert lines == [f"{tmp_path}: the images are the input; tables not used: labels.csv"]
+
+
+def test_a_table_of_image_names_gives_its_images_once(tmp_path: Path) -> None:
+    images = [save(tmp_path / "images" / f"{k}.png", scene(k)) for k in range(3)]
+    table = tmp_path / "labels.csv"
+    table.write_text("file,y\n2.png,1\n0.png,2\n0.png,2\n")
+    for arguments, expected in (([str(table)], [2, 0]), ([str(table), str(images[0])], [2, 0])):
+        ((names, _),) = inputs(arguments, SPEC, Preprocessing())
+        assert names == [str(images[k]) for k in expected]
+
+
+def test_missing_images_of_a_table_are_reported_after_the_others(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", scene(1))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,y\na.png,1\ngone.png,2\n../a.png,2\n")
+    batches = inputs([str(table)], SPEC, Preprocessing())
+    assert next(batches)[0] == [str(tmp_path / "a.png")]
+    with pytest.raises(BadSamples, match="2 of the samples") as caught:
+        next(batches)
+    assert all(str(table) in name for name in caught.value.names.values())
+
+
+def test_a_table_without_images_is_no_input_of_a_model_of_images(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match="lists no images"):
+        list(inputs([str(tmp_path / "x.csv")], SPEC, Preprocessing()))

@@ -89,8 +89,18 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a Windows path": (with_value("images", "file_name", "C:\\x.png"), r"which lies outside"),
     "a name with a zero byte": (with_value("images", "file_name", "a\0.png"), r"'a\\x00.png', which is not a valid"),
     "a lone surrogate": (with_value("images", "file_name", "a\ud800.png"), r"which is not a valid file name"),
-    "a class with a lone surrogate": (with_value("categories", "name", "a\ud800"), r"category 1 has no name"),
+    "a class with a lone surrogate": (with_value("categories", "name", "a\ud800"), r"category 1 .*is not a valid name"),
     "a very long name": (with_value("images", "file_name", "a" * 5000), r"names 'aaa.*aaa', which is not a valid"),
+    "a class with a long name": (with_value("categories", "name", "a" * 280), r"is of 280 bytes, more than 255"),
+    "a class whose name is a number": (with_value("categories", "name", 5), r"the name 5, which is not text"),
+    "a category without a name": (with_value("categories", "name", None), r"category 1 .* has no name"),
+    "two images with one id of two types": (with_value("images", "id", "7"), r"id (7 and '7'|'7' and 7) \(a.png, b"),
+    "two categories with one id of two types": (
+        broken_coco(
+            lambda content: content["categories"].append({"id": str(content["categories"][0]["id"]), "name": "z"})
+        ),
+        r"two categories have the id (\d+) and '\1' \(.*, z\)",
+    ),
     "two categories with one name": (with_value("categories", "name", "dog"), r"two categories have the name 'dog'"),
     "a skeleton without keypoints": (
         with_value("categories", "skeleton", [[1, 2]]),

@@ -268,3 +268,23 @@ def test_a_group_above_its_share_goes_to_training_and_leaves_the_others_theirs()
     for seed in range(20):
         splits = make_splits(raw_dataset([0] * 300, [0] * 270 + list(range(1, 31))), seed)
         assert [len(splits[name]) for name in SPLITS] == [270, 15, 15]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_beside_a_group_larger_than_the_training_split_the_others_come_near_their_fractions(
+    seed: int, classes: int
+) -> None:
+    groups = [0] * 270 + list(range(1, 31))
+    splits = make_splits(raw_dataset([k % classes for k in range(300)], groups), seed)
+    assert set(range(270)) <= set(splits["train"].tolist())
+    assert min(len(splits["val"]), len(splits["test"])) >= 14  # 15 up to rounding
+
+
+@pytest.mark.parametrize("truth", [[0] * 8 + [0, 1], [0] * 8 + [0, 0], [0] * 8 + [1, 2], [0] * 8 + [1, 1, 2]])
+def test_a_large_group_leaves_no_split_empty(truth: list[int]) -> None:
+    groups = [0] * 8 + list(range(1, len(truth) - 7))
+    for seed in range(4):
+        splits = make_splits(raw_dataset(truth, groups), seed)
+        assert all(len(ids) for ids in splits.values())
+        assert set(range(8)) <= set(splits["train"].tolist())

@@ -183,7 +183,7 @@ def reopen_data(record: Record) -> Dataset[Labelled]:
     if origin.data not in BUILTIN_NAMES and origin.data not in NAMED and not Path(origin.data).exists():
         raise DataError(
             f"{origin.data}, the data of the run, does not exist",
-            "Restore it; evaluate also accepts it at another place: --data PATH.",
+            "Put it back there, or evaluate the run on it at its new place: snellen evaluate RUN --data PATH",
         )
     return dataset(origin.data, seed=origin.seed, options=origin.options)
 

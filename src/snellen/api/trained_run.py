@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snellen.api import input_values
 from snellen.api.evaluation_data import check_columns, what_is_left, with_splits_of_run, without_trained_on
 from snellen.api.lookup import (
     AnyLearner,
@@ -31,7 +32,7 @@ from snellen.api.lookup import (
 from snellen.api.run_options import find_device, limit_threads, physical_memory
 from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, first_line, short_repr
+from snellen.core.errors import DataError, Diverged, EnvironmentProblem, UsageError, first_line, short_repr
 from snellen.core.history import read_history
 from snellen.core.random import seeded, skip_init
 from snellen.core.record import Record, read_predictions, read_record, write_record
@@ -53,8 +54,6 @@ from snellen.report.notebook import run_html
 from snellen.report.pages.run import write_report
 from snellen.report.pages.run_summary import RunSummary, run_summary
 from snellen.report.prediction_maps import PredictionMapWriter
-
-MAX_FRACTION_OUTSIDE = 0.05  # of the values of an image; of the training values, 0.002 lie outside
 
 
 class TrainedRun:
@@ -250,6 +249,8 @@ class TrainedRun:
             coco: COCO results file, written at the end with all detections, also those below the threshold.
             maps: folder for prediction maps, one per image, of a model with dense outputs.
             coco_annotations: COCO file with the image and category ids for `coco`; None: that of the training data.
+        Raises:
+            DataError: naming the first input whose prediction is NaN or infinite.
         """
         from snellen.data.inference_inputs import inputs
         from snellen.data.source import BadSamples
@@ -263,7 +264,13 @@ class TrainedRun:
                 if not warned and (warnings := self.range_warnings(names, x, value_range)):
                     warn(progress, f"{warnings[0]} (Shown once.)")
                     warned = True
-                for record, name in zip(self.predict_records(names, x, results), names, strict=True):
+                try:
+                    records = self.predict_records(names, x, results)
+                except Diverged as error:
+                    raise (
+                        input_values.input_error(names, x, self.spec, self.model, self.predict_batch) or error
+                    ) from error
+                for record, name in zip(records, names, strict=True):
                     if image_writer is not None:
                         image_writer.write(Path(name), value_range, record)
                     if map_writer is not None:
@@ -304,17 +311,7 @@ class TrainedRun:
 
     def range_warnings(self, names: Sequence[str], x: Tensor, value_range: tuple[float, float] | None) -> list[str]:
         """Warnings for images with values outside `value_range`, the range of the training values."""
-        from snellen.data.inference_inputs import fraction_outside_range
-
-        if value_range is None or (x.dtype == torch.uint8 and value_range[0] <= 0 and value_range[1] >= 255):
-            return []
-        fractions = [fraction_outside_range(values, *value_range) for values in x]
-        return [
-            f"{name}: {fraction:.0%} of the values lie outside {value_range[0]:g} … {value_range[1]:g}, "
-            "the range of the training values. Was the image acquired or saved differently?"
-            for name, fraction in zip(names, fractions, strict=True)
-            if fraction > MAX_FRACTION_OUTSIDE
-        ]
+        return input_values.range_warnings(names, x, value_range)
 
     def worst_samples(self, count: int = 9, split: str = "test") -> list[PredictionDict]:
         """Samples with the largest errors, largest first: name, truth and prediction; fewer if fewer are wrong."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from snellen.cli import process
 from snellen.core import legacy_names
-from snellen.core.errors import SnellenError, UsageError, printable, suggest_name
+from snellen.core.errors import SnellenError, UsageError, printable, similar_names, suggest_name
 
 if TYPE_CHECKING:
     from snellen.core.learner import Learner
@@ -142,6 +142,23 @@ def _check_is_data(word: str) -> None:
         raise UsageError(f"{word!r} is not a command, a path, or the name of a dataset", suggest_name(word, known))
 
 
+def unrecognised(parser: argparse.ArgumentParser, verb: str, word: str, settings: Sequence[str] = ()) -> UsageError:
+    """The error of an argument that a command does not know.
+
+    Args:
+        settings: flags that the parser does not know, those of learners.
+    """
+    name = word.partition("=")[0].removeprefix("--")
+    positional = next((a for a in parser._actions if not a.option_strings and a.dest == name), None)
+    if positional is not None:
+        remedy = f"Give {positional.metavar} without a flag: snellen {verb} {positional.metavar}"
+    else:
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        similar = similar_names(name, [flag.removeprefix("--") for flag in (*flags, *settings)])
+        remedy = f"Did you mean --{' or --'.join(similar)}?" if similar else f"See snellen {verb} --help."
+    return UsageError(f"Unrecognised argument {word} of snellen {verb}", remedy)
+
+
 def make_parser(verb: str, summary: str) -> argparse.ArgumentParser:
     """An argument parser that raises UsageError, with suggestions for unknown flags."""
     parser = argparse.ArgumentParser(
@@ -150,9 +167,7 @@ def make_parser(verb: str, summary: str) -> argparse.ArgumentParser:
 
     def error(message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
-            word = message.split(": ", 1)[1].split()[0]
-            flags = [flag for action in parser._actions for flag in action.option_strings]
-            raise UsageError(f"Unrecognised argument {word} of snellen {verb}", suggest_name(word, flags))
+            raise unrecognised(parser, verb, message.split(": ", 1)[1].split()[0])
         raise UsageError(f"snellen {verb}: {message}", f"See snellen {verb} --help.")
 
     parser.error = error  # type: ignore[method-assign]

@@ -286,9 +286,11 @@ def parse_settings(
                 for entry in task.learners
                 if name in {s.name for s in entry.settings}
             ]
+            flags = [other.replace("_", "-") for other in sorted(available)]
             also = f" ({', '.join(dict.fromkeys(models))} has it)" if models else ""
             raise UsageError(
-                f"{learner.name} has no setting --{name.replace('_', '-')}{also}", suggest_name(name, sorted(available))
+                f"{learner.name} has no setting --{name.replace('_', '-')}{also}",
+                suggest_name(name.replace("_", "-"), flags, prefix="--"),
             )
         setting = available[name]
         if name in values:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, load_run
-from snellen.core.errors import UsageError
+from snellen.core.errors import DataError, UsageError, similar_names
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -44,6 +46,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     args = parser.parse_args(list(arguments))
     if (Path(args.inputs[0]) / "run.json").exists():
         args.run = args.inputs.pop(0)
+    elif _is_missing(args.inputs[0]):
+        raise DataError(f"{args.inputs[0]} is neither a run nor data", _near_paths(args.inputs[0]))
     if not args.inputs:
         raise UsageError("snellen predict needs inputs", f"Use snellen predict {args.run} FILE...")
     if "coco_annotations" in args and "coco" not in args:
@@ -77,6 +81,23 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
                 terminal.print_message(f"{error.names[id]}: {problem}")
         raise
     return 0
+
+
+def _is_missing(word: str) -> bool:
+    """Whether an argument is no path, no glob, and not standard input."""
+    return word != "-" and not glob.has_magic(word) and not os.path.lexists(Path(word).expanduser())
+
+
+def _near_paths(word: str) -> str:
+    """Remedy for a path that does not exist: the most similar paths in its folder, or the runs in runs/."""
+    path = Path(word).expanduser()
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    runs = [record.parent for record in sorted(Path("runs").glob("*/run.json"))]
+    by_name = {other.name: other for other in (*runs, *beside)}
+    similar = [str(by_name[name]) for name in similar_names(path.name, list(by_name))]
+    if similar:
+        return f"Did you mean {' or '.join(similar)}?"
+    return "Use snellen predict RUN FILE..., with files, folders, globs, or - for standard input."
 
 
 def _csv_rows(record: dict[str, Any]) -> list[dict[str, Any]]:

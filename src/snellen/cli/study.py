@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from snellen.cli import terminal
-from snellen.cli.main import START_TIME, make_parser
+from snellen.cli.main import START_TIME, make_parser, unrecognised
 from snellen.cli.options import (
     CustomLearners,
     add_compute_options,
@@ -21,7 +21,7 @@ from snellen.cli.options import (
     split_settings,
 )
 from snellen.core import legacy_names
-from snellen.core.errors import UsageError, suggest_name
+from snellen.core.errors import UsageError
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -65,12 +65,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     known = all_settings(custom)
     typed, other_arguments = split_settings(arguments, known)
     args, unknown = parser.parse_known_args(other_arguments)
-    flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
     if unknown:
-        raise UsageError(
-            f"Unrecognised argument {unknown[0]} of snellen study",
-            suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
-        )
+        raise unrecognised(parser, "study", unknown[0], [setting.flag for setting in known.values()])
     check_data_exists(args)
     if "seeds" in args and "folds" in args:
         raise UsageError("--folds and --seeds exclude each other", "Give one of them.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snellen.cli import terminal
-from snellen.cli.main import make_parser
+from snellen.cli.main import make_parser, unrecognised
 from snellen.cli.options import (
     CustomLearners,
     add_compute_options,
@@ -66,11 +66,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         return _print_help(parser, other_arguments, custom)
     args, unknown = parser.parse_known_args(other_arguments)
     if unknown:
-        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-        raise UsageError(
-            f"Unrecognised argument {unknown[0]} of snellen train",
-            suggest_name(unknown[0], [*flags, *(setting.flag for setting in known.values())]),
-        )
+        raise unrecognised(parser, "train", unknown[0], [setting.flag for setting in known.values()])
     check_data_exists(args)
 
     from snellen import api

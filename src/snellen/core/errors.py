@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections.abc import Sequence
 
 
 class SnellenError(Exception):
@@ -79,6 +80,7 @@ class Stopped(SnellenError):
 
 
 _MAX_COMPARED, _MAX_NAME, _MAX_LISTED = 2000, 200, 100  # names that are compared, characters of each, names listed
+_NEAR, _TIE = 0.6, 0.1  # similarity of a near name, and how much less than the nearest another may have
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
@@ -111,13 +113,26 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def suggest_name(name: str, known: list[str]) -> str:
-    """Sentence with the known names most similar to `name`, or with all known names, up to a limit of each."""
+def similar_names(name: str, known: Sequence[str]) -> list[str]:
+    """The known names most similar to `name`, at most three, the most similar first; none if none is near."""
     import difflib
 
-    short = [other for other in known[:_MAX_COMPARED] if len(other) <= _MAX_NAME]
-    matches = difflib.get_close_matches(name[:_MAX_NAME], list(dict.fromkeys(short)), n=3, cutoff=0.5)
-    if matches:
-        return f"Did you mean {' or '.join(matches)}?"
+    def similarity(other: str) -> float:
+        return difflib.SequenceMatcher(a=other, b=name[:_MAX_NAME]).ratio()
+
+    short = list(dict.fromkeys(other for other in known[:_MAX_COMPARED] if len(other) <= _MAX_NAME))
+    matches = difflib.get_close_matches(name[:_MAX_NAME], short, n=3, cutoff=_NEAR)
+    return [other for other in matches if similarity(other) > similarity(matches[0]) - _TIE]
+
+
+def suggest_name(name: str, known: list[str], prefix: str = "") -> str:
+    """Sentence with the known names most similar to `name`, or with all known names, up to a limit of each.
+
+    Args:
+        prefix: shown before each name, as "--" of flags.
+    """
+    if similar := similar_names(name, known):
+        return f"Did you mean {' or '.join(prefix + other for other in similar)}?"
+    short = [prefix + other for other in known[:_MAX_LISTED] if len(other) <= _MAX_NAME]
     more = f" and {len(known) - _MAX_LISTED:,} more" if len(known) > _MAX_LISTED else ""
-    return f"Known: {', '.join(short[:_MAX_LISTED])}{more}." if known else "None is known."
+    return f"Known: {', '.join(short)}{more}." if known else "None is known."

@@ -7,6 +7,7 @@ import glob
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, TextIO
@@ -18,13 +19,15 @@ from snellen.core.errors import DataError
 from snellen.core.spec import PixelClasses, PixelNumbers, Preprocessing, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.decode.frame_pairs import pair_frames
-from snellen.data.decode.header import DEPTHS, UnusableFile
+from snellen.data.decode.header import DEPTHS, SUFFIXES, UnusableFile
 from snellen.data.decode.image_decoder import decode, headers
 from snellen.data.decode.image_files import map_threads, page_name
 from snellen.data.decode.video import frame_name, frames, is_video
-from snellen.data.file_index import Listing, walk
+from snellen.data.file_index import walk
 from snellen.data.formats.image_folder import sort_files
 from snellen.data.formats.match_by_name import without_maps
+from snellen.data.formats.table_text import SUFFIXES as TABLE_SUFFIXES
+from snellen.data.formats.unread_content import UNSUPPORTED, unread_error
 from snellen.data.source import BadSamples, apply_preprocessing
 
 BATCH = 64
@@ -41,8 +44,8 @@ def inputs(
     """Read names and inputs in batches of at most 64 and of one shape, in the order of the arguments.
 
     Args:
-        arguments: files; folders, with all images, videos or tables in them; globs; "-" for standard input: paths, one
-            per line, or the table itself for a model of tables.
+        arguments: files; folders, with all images, videos or tables in them; globs; for a model of images, tables of
+            their names; "-" for standard input: paths, one per line, or the table itself for a model of tables.
         spec: spec of the model's data; tables are read by its columns.
         preprocessing: that of the model. Images keep their own depth, or get the data's if that is deeper. A flow model
             gets pairs of frames, each under the name of the first.
@@ -55,9 +58,12 @@ def inputs(
     if spec.modality == "vector":
         yield from _read_tables(arguments, spec, problems, announce)
     else:
-        list_folder = _images_without_maps if isinstance(spec.target, PixelClasses | PixelNumbers) else _all_images
+        list_folder = partial(
+            _image_files, dense=isinstance(spec.target, PixelClasses | PixelNumbers), announce=announce
+        )
         pairs = needs_frame_pairs(spec)
-        for are_videos, group in groupby(list(_paths(arguments, problems, list_folder)), key=is_video):
+        given = list(_paths(arguments, problems, list_folder))
+        for are_videos, group in groupby(list(_with_listed_images(given, problems)), key=is_video):
             paths = list(group)
             if are_videos:
                 for path in paths:
@@ -76,7 +82,7 @@ def inputs(
         raise BadSamples(
             {i: problems[name] for i, name in enumerate(names)},
             dict(enumerate(names)),
-            "Repair or omit them; all others are predicted.",
+            "Repair or omit them; the others, if any, are predicted.",
         )
 
 
@@ -173,11 +179,9 @@ def _display_name(table: Path | TextIO) -> str:
 
 
 def _tables_in(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    from snellen.data.formats.table_text import SUFFIXES
-
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if _is_table(path) and path.is_file())
     if not paths:
-        raise DataError(f"{folder} contains no table", f"Give files that end in {', '.join(SUFFIXES)}.")
+        raise DataError(f"{folder} contains no table", f"Give files that end in {', '.join(TABLE_SUFFIXES)}.")
     return iter(paths)
 
 
@@ -226,25 +230,45 @@ def _glob(pattern: Path) -> list[str]:
     return [str(base / path) for path in matches if hidden or not any(part.startswith(".") for part in path.parts)]
 
 
-def _all_images(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    """All images and videos of a folder; other files, except sidecar files, are recorded in `problems`."""
-    return _image_files(folder, walk(folder), problems)
+def _image_files(folder: Path, problems: dict[str, str], *, dense: bool, announce: LineCallback) -> Iterator[Path]:
+    """All images and videos of a folder; other files, except sidecar files and tables, are recorded in `problems`.
 
-
-def _images_without_maps(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    """As `_all_images`, without the target maps of images, for folders in the layout of training data."""
-    return _image_files(folder, without_maps(walk(folder)), problems)
-
-
-def _image_files(folder: Path, listing: Listing, problems: dict[str, str]) -> Iterator[Path]:
-    sorted_files = sort_files(listing)
-    if not sorted_files.images and not sorted_files.skipped:
-        raise DataError(f"{folder} contains no image", "Give a folder of images, or the files themselves.")
-    problems.update(
-        {str(folder / entry.path): entry.reason for entry in sorted_files.skipped if not is_video(entry.path)}
-    )
+    Args:
+        dense: whether the folder may have the layout of training data with target maps, which are left out.
+        announce: receives a line about the tables beside images: targets of training data, not inputs.
+    """
+    listing = walk(folder)
+    sorted_files = sort_files(without_maps(listing) if dense else listing)
+    videos = [entry for entry in sorted_files.skipped if is_video(entry.path)]
+    others = [entry for entry in sorted_files.skipped if not is_video(entry.path)]
+    if not sorted_files.images and not videos:
+        if any(entry.reason.startswith(UNSUPPORTED) for entry in others):
+            raise unread_error(folder, f"Give images, which end in {', '.join(sorted(SUFFIXES))}.")
+        if not others:
+            raise DataError(f"{folder} contains no image", "Give a folder of images, or the files themselves.")
+    tables = [entry.path for entry in others if _is_table(Path(entry.path))]
+    if tables:
+        shown = ", ".join(tables[:3]) + (", …" if len(tables) > 3 else "")
+        announce(f"{folder}: the images are the input; tables not used: {shown}")
+    problems.update({str(folder / entry.path): entry.reason for entry in others if entry.path not in tables})
     yield from (folder / file.path for file in sorted_files.images)
-    yield from (folder / entry.path for entry in sorted_files.skipped if is_video(entry.path))
+    yield from (folder / entry.path for entry in videos)
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in TABLE_SUFFIXES
+
+
+def _with_listed_images(paths: Sequence[Path], problems: dict[str, str]) -> Iterator[Path]:
+    """The paths, with the images that a table lists in its place; an image that is given itself comes once."""
+    from snellen.data.formats.table_images import listed_images
+
+    given = set(paths)
+    for path in paths:
+        if _is_table(path):
+            yield from (image for image in listed_images(path, problems) if image not in given)
+        else:
+            yield path
 
 
 def _read_images(

@@ -44,7 +44,7 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         raw = _with_nodata(raw, options)
     has_name = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(path.resolve()), "seed": seed, "options": options}
-    opened = assemble(check_dataset(raw, options), name, seed, origin, options)
+    opened = assemble(check_dataset(raw, options, str(path)), name, seed, origin, options)
     return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
 
 
@@ -110,4 +110,4 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
                 return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
     if options.format is not None:
         return path, candidates[0].open_raw(path, options)
-    raise unread_error(path, ", ".join(readers))
+    raise unread_error(path, f"Formats: {', '.join(readers)}; choose one with --data-format.")

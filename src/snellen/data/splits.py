@@ -119,6 +119,8 @@ def _assign_groups(
                 needed = part + 1 if rounding == 1 else len(names)
                 if not (split_of_group[members] == part).any() and len(members) >= needed:
                     split_of_group[members[-part]] = part
+    if rounding == 2 and fill and bool((sizes > 1).any()):
+        _fill_empty_splits(split_of_group, sizes, rank, len(names))
     if any(not (split_of_group == part).any() for part in range(len(names))):
         if fill:
             _hold_out_one_per_class(split_of_group, group_class, rank, [fractions[name] for name in names])
@@ -141,14 +143,16 @@ def _assign_unequal_groups(
     """Assign groups in place, each to the split that lacks most samples, ties by a draw.
 
     The classes come in an order drawn by the seed, and hand on what a split has too much or too little. The groups of a
-    class come in the order of their hash, those above the quota of the smallest split first.
+    class come in the order of their hash, those above the quota of the smallest split first, and classes with one above
+    that of the first split before the others.
 
     Args:
         members_of: groups of each class. quotas, at_least_one: (classes, splits), as in `_round_quotas`.
     """
     draws = uniform(torch.arange(len(quotas)), 1 + quotas.shape[1], key(seed, "rounding")).numpy()
     missing = np.zeros(quotas.shape[1])
-    for row in np.argsort(draws[:, 0], kind="stable"):
+    is_ordinary = np.array([int(sizes[m].max()) <= quota[0] for m, quota in zip(members_of, quotas, strict=True)])
+    for row in np.lexsort((draws[:, 0], is_ordinary)):
         members = members_of[row][torch.argsort(rank[members_of[row]], stable=True)].numpy()
         large = sizes[members].numpy() > quotas[row].min()
         members = members[np.argsort(~large, kind="stable")]
@@ -167,6 +171,17 @@ def _assign_unequal_groups(
             parts.append(part)
         split_of_group[torch.from_numpy(members)] = torch.tensor(parts)
         missing = lacking
+
+
+def _fill_empty_splits(split_of_group: Tensor, sizes: Tensor, rank: Tensor, count: int) -> None:
+    """Move the smallest groups of splits with several groups to splits without one, in place."""
+    order = np.lexsort((rank.numpy(), sizes.numpy())).tolist()
+    for part in range(count):
+        if not (split_of_group == part).any():
+            groups = torch.bincount(split_of_group, minlength=count)
+            movable = [group for group in order if groups[split_of_group[group]] > 1]
+            if movable:
+                split_of_group[movable[0]] = part
 
 
 def _round_quotas(quotas: np.ndarray, at_least_one: np.ndarray, seed: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from snellen.core.task import PredictionDict
 from snellen.data.decode.image_decoder import decode
 from snellen.data.decode.image_files import parse_page_name
 from snellen.data.decode.video import frames, parse_frame_name
+from snellen.data.formats.file_names import is_image_name
 from snellen.nn.layers import robust_range
 from snellen.report.html_text import clean
 from snellen.report.overlay import draw_marks, font
@@ -32,7 +33,7 @@ MAX_LINES = 6
 
 
 class AnnotatedImageWriter:
-    """Write annotated images into a folder, each as the name of its input file followed by .png.
+    """Write annotated images into a folder, as PNG with the name of the input, which has a number for a page or frame.
 
     Args:
         folder: output folder. It must not contain the input images.
@@ -58,10 +59,11 @@ class AnnotatedImageWriter:
         """
         if path.resolve().parent == self.folder.resolve():
             raise UsageError(f"{path} lies in the output folder of --draw", "Give --draw another folder.")
-        number, name = 1, f"{path.name}.png"
+        stem = path.stem if is_image_name(path.name) else path.name  # "stack.tif#2", a page, stays whole
+        number, name = 1, f"{stem}.png"
         while name in self._taken:
             number += 1
-            name = f"{path.name}-{number}.png"
+            name = f"{stem}-{number}.png"
         self._taken.add(name)
         values = self._values(path)
         if value_range is None:

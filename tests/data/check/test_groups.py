@@ -170,3 +170,71 @@ def test_too_few_groups_of_the_training_split_are_refused(tmp_path: Path) -> Non
 def test_groups_of_data_without_names_are_refused() -> None:
     with pytest.raises(UsageError, match="--group does not apply"):
         dataset("moons", options=OpenOptions(group="{a}_*"))
+
+
+def table(folder: Path, rows: list[tuple[object, ...]]) -> Path:
+    """A table of numbers with the columns a, y and group g; a counts the rows unless a row has three cells."""
+    cells = [row if len(row) == 3 else (k, *row) for k, row in enumerate(rows)]
+    path = folder / "table.csv"
+    path.write_text("a,y,g\n" + "".join(f"{a},{y},{g}\n" for a, y, g in cells))
+    return path
+
+
+def test_groups_that_are_numbers_are_compared_by_value(tmp_path: Path) -> None:
+    spellings = ("{}", "{}.0", " {}", "{}e0")
+    path = table(tmp_path, [("xy"[k // 10 % 2], spellings[k % 4].format(k % 10)) for k in range(40)])
+    found = finding(path, "groups", group="g")
+    assert found is not None
+    assert "10 groups of 4 samples" in found.message
+    long = table(tmp_path, [("xy"[k % 2], 2**60 + k // 2) for k in range(40)])  # not exact as float64
+    found = finding(long, "groups", group="g")
+    assert found is not None
+    assert "20 groups of 2 samples" in found.message
+
+
+def test_classes_of_one_group_each_are_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, [("xyz"[k % 3], f"site {k % 3}") for k in range(90)])
+    with pytest.raises(DataError, match="each class lies in one group"):
+        dataset(path, options=OpenOptions(group="g"))
+
+
+def test_classes_in_fewer_groups_than_splits_are_a_warning(tmp_path: Path) -> None:
+    path = table(tmp_path, [("xyz"[k % 3], "z" if k % 3 == 2 else k % 12) for k in range(90)])
+    warnings = [f for f in dataset(path, options=OpenOptions(group="g")).findings if f.kind == "groups"]
+    assert "1 class lies in fewer groups of --group 'g' than there are splits: z." in warnings[-1].message
+    assert warnings[-1].severity == "warning"
+
+
+def test_a_group_larger_than_the_training_split_is_a_warning(tmp_path: Path) -> None:
+    path = table(tmp_path, [("xy"[k % 2], max(0, k - 269)) for k in range(300)])
+    data = dataset(path, options=OpenOptions(group="g"))
+    assert any("holds 90 % of the samples" in f.message and f.severity == "warning" for f in data.findings)
+
+
+def test_duplicates_that_merge_groups_are_named(tmp_path: Path) -> None:
+    rows: list[tuple[object, ...]] = [("xy"[k % 2], f"g{k // 10}") for k in range(30)]
+    rows[3], rows[13] = (5000, "x", "g0"), (5000, "x", "g1")
+    with pytest.raises(DataError, match=r"makes 2 groups .*duplicates in several groups .*line 5 = line 15"):
+        dataset(table(tmp_path, rows), options=OpenOptions(group="g"))
+
+
+def test_groups_of_one_sample_each_are_a_warning(tmp_path: Path) -> None:
+    for k in range(12):
+        write(tmp_path / ("sick" if k % 2 else "well") / f"{k}.png")
+    data = dataset(tmp_path, options=OpenOptions(group="{v}"))
+    assert any("--group '{v}' has no effect" in f.message and f.severity == "warning" for f in data.findings)
+    with pytest.raises(UsageError, match="--group is empty"):
+        dataset(tmp_path, options=OpenOptions(group=""))
+
+
+@pytest.mark.filterwarnings("always")
+def test_corrupt_exif_data_prints_no_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    for k in range(12):
+        path = tmp_path / ("sick" if k % 2 else "well") / f"{k}.jpg"
+        write(path, f"2024:05:0{k // 3 + 1} 10:00:00")
+        content = path.read_bytes()
+        start = content.index(b"Exif\0\0") + 6
+        path.write_bytes(content[: start + 4] + b"\xff\xff\0\0" + content[start + 8 :])
+    with pytest.raises(DataError, match="capture time"):
+        dataset(tmp_path, options=OpenOptions(group="exif"))
+    assert not [warning.message for warning in recwarn]

@@ -24,7 +24,7 @@ def write(path: Path, factor: float, target: float = 1.0) -> Path:
 
 @pytest.mark.parametrize("factor", [1e300, 1e160, 1e-300])
 def test_columns_out_of_range_are_refused_with_line_and_value(factor: float, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"line \d+: column 'a' is \d\.\d+e[+-]\d+"):
+    with pytest.raises(DataError, match=r"rows\.csv, line \d+: column 'a' is \d\.\d+e[+-]\d+"):
         snellen.dataset(write(tmp_path / "rows.csv", factor))
 
 

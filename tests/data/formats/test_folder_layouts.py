@@ -45,6 +45,11 @@ def class_folders(root: Path, names: tuple[str, ...] = ("cat", "dog"), count: in
             image(root / name / f"{name}{k}.png")
 
 
+def target_names(data: Dataset) -> tuple[str, ...]:
+    assert isinstance(data.spec.target, Classes)
+    return data.spec.target.names
+
+
 def coco_text(names: list[str], keys: tuple[str, ...] = ("images", "annotations", "categories"), **more: object) -> str:
     content = {
         "images": [{"id": k + 1, "file_name": name, "width": 24, "height": 20} for k, name in enumerate(names)],
@@ -520,3 +525,52 @@ def test_folders_of_different_inner_classes_are_not_doubted(tmp_path: Path) -> N
         for j in range(4):
             image(tmp_path / "data" / name / f"{name[-3:]}{j}.png")
     assert "doubtful-classes" not in {finding.kind for finding in dataset(tmp_path / "data").findings}
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 1, 2, 7)])
+def test_a_class_folder_of_masks_is_refused(tmp_path: Path, values: tuple[int, ...]) -> None:
+    for k in range(6):
+        image(tmp_path / "originals" / f"p{k}.png")
+        mask(tmp_path / "annotated" / f"q{k}_seg.png", *values)
+    with pytest.raises(DataError, match=r"annotated/ looks like masks .* of the images in originals/"):
+        dataset(tmp_path)
+    assert target_names(dataset(tmp_path, options=OpenOptions(format="folder"))) == ("annotated", "originals")
+    (tmp_path / "annotated" / "q0_seg.png").unlink()
+    assert any("annotated/ looks like masks" in f.message for f in dataset(tmp_path).findings)
+
+
+def test_binary_or_blank_images_alone_are_classes(tmp_path: Path) -> None:
+    for k in range(6):
+        mask(tmp_path / "circles" / f"{k}.png", 0, 255)
+        mask(tmp_path / "squares" / f"a{k * 'b'}bb.png", 0, 255)
+        mask(tmp_path / "blank" / f"b{k}.png", 9)
+    assert target_names(dataset(tmp_path)) == ("blank", "circles", "squares")
+    for k in range(6):
+        (tmp_path / "circles" / f"{k}.png").unlink()
+        (tmp_path / "squares" / f"a{k * 'b'}bb.png").unlink()
+        image(tmp_path / "cats" / f"{k}.png")
+    assert not any("masks" in f.message for f in dataset(tmp_path).findings)
+
+
+@pytest.mark.parametrize("folder", ["doc/images", "docs/a/b", "README_files"])
+def test_a_class_named_like_documentation_is_a_warning(tmp_path: Path, folder: str) -> None:
+    class_folders(tmp_path)
+    image(tmp_path / folder / "fig0.png")
+    assert any(f"The class {folder} is named like a folder of doc" in f.message for f in dataset(tmp_path).findings)
+    write(tmp_path / "setup.py", "")
+    data = dataset(tmp_path)
+    assert target_names(data) == ("cat", "dog")
+    assert not any("hold no image" in f.message for f in data.findings)
+
+
+def test_types_of_documents_are_classes(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("doc", "form"))
+    assert not any("documentation" in f.message for f in dataset(tmp_path).findings)
+
+
+@pytest.mark.parametrize("folders", [("2023/01", "2023/02"), ("2022/01", "2023/01"), ("2023-01-05", "2023-02-06")])
+def test_folders_that_are_all_dates_are_a_warning(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for k in range(8):
+        image(tmp_path / "photos" / folders[k % 2] / f"{k}.png")
+    doubts = [f for f in dataset(tmp_path / "photos").findings if f.kind == "doubtful-classes"]
+    assert [f.message.partition(" (")[0] for f in doubts] == ["All folders are dates"]

@@ -121,7 +121,7 @@ def test_images_of_documentation_are_left_out(tmp_path: Path) -> None:
     images(tmp_path, *(f"data/{c}/{k}.png" for c in ("cat", "dog") for k in range(6)))
     data = dataset(tmp_path)
     assert names_of(data) == ("cat", "dog")
-    assert any("2 images are left out as images of documentation" in f.message for f in data.findings)
+    assert any("2 images are left out as documentation" in f.message for f in data.findings)
     assert len(dataset(tmp_path, options=OpenOptions(format="folder"))) == 14
 
 
@@ -152,7 +152,7 @@ def test_folders_above_and_image_folders_below_are_no_part_of_a_class(tmp_path: 
     assert names_of(data) == ("n01", "n02")
     assert "read from ILSVRC/Data/" in data.recognised_as
     images(tmp_path, "ILSVRC/Data/val/images/9.png")
-    with pytest.raises(DataError, match=r"1 images lie outside the class folders: ILSVRC/Data/val/images/9\.png"):
+    with pytest.raises(DataError, match=r"1 image lies outside the class folders: ILSVRC/Data/val/images/9\.png"):
         dataset(tmp_path)
 
 

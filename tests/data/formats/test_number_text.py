@@ -193,7 +193,9 @@ def test_a_target_that_looks_like_numbers_is_refused_with_that_cause(tmp_path: P
     assert "plain numbers" in error.value.remedy
 
 
-@pytest.mark.parametrize(("cell", "doubted"), [("{:05}", True), ("{}", False), ("{:02}", False), ("0.{:05}", False)])
+@pytest.mark.parametrize(
+    ("cell", "doubted"), [("{:05}", True), ("{}", False), ("{:03}", True), ("{:02}", False), ("0.{:05}", False)]
+)
 def test_leading_zeros_of_codes_are_doubted(tmp_path: Path, cell: str, doubted: bool) -> None:
     rows = [f"{cell.format(k * 977 % 60)},{k}.5,{'pq'[k % 2]}" for k in range(40)]
     found = [f for f in dataset(table(tmp_path / "rows.csv", "zip,b,y", rows)).findings if "leading zeros" in f.message]

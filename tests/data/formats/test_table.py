@@ -506,3 +506,62 @@ def test_any_table_opens_or_raises_an_error_with_a_cause(tmp_path, seed):
         assert data.recognised_as
         assert len(data.truth) == len(data.source)
         assert bool(torch.isfinite(values(data)).all())  # type: ignore[arg-type]
+
+
+def rows_of(cells: list[str], count: int = 40) -> str:
+    return "a,y\n" + "".join(f"{k * 1.25},{cells[k % len(cells)]}\n" for k in range(count))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [(["q&amp;", "r&lt;"], Classes), (["u;", "v;"], Classes), (["u;v", "v"], Labels), (["u", ";"], Labels)],
+)
+def test_several_labels_need_a_row_of_two_or_of_none(tmp_path, cells, names):
+    assert isinstance(opened(tmp_path, rows_of(cells)).target, names)
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"), [(["007", "012"], ("007", "012")), (["1", "2.0"], ("1", "2")), (["01", "1", "2"], ("1", "2"))]
+)
+def test_codes_that_are_classes_keep_their_leading_zeros(tmp_path, cells, names):
+    raw = opened(tmp_path, rows_of(cells, 60))
+    assert isinstance(raw.target, Classes)
+    assert raw.target.names == names
+    assert not raw.findings
+
+
+@pytest.mark.parametrize("cells", [["25 %", "0.3"], ['"1.234,5"', '"1,234.5"'], ['"1.234,5"', '"1,234.5"', "red"]])
+def test_a_target_of_numbers_in_several_ways_is_a_warning(tmp_path, cells):
+    (finding,) = opened(tmp_path, rows_of(cells)).findings
+    assert finding.severity == "warning"
+    assert "not all written in one way" in finding.message
+
+
+def test_a_target_named_twice_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="names the column 'y' twice"):
+        opened(tmp_path, FLOWERS.replace("width", "y"), target=("y", "y"))
+
+
+def test_quoted_names_separated_by_spaces_are_read(images):
+    text = "".join(f'"pics/{k}.png"  {k / 2} {"uv"[k % 2]}\n' for k in range(6))
+    assert isinstance(open_raw(write(images, text), OpenOptions()).target, Classes)
+    with pytest.raises(DataError, match="line 1: a quoted cell is not followed by the delimiter ','"):
+        open_raw(write(images, text.replace(".png", ".xyz"), "other.csv"), OpenOptions())
+
+
+def test_integers_of_an_image_list_are_classes_if_they_are_counted(images):
+    lists = {"train.txt": "01", "ages.txt": "379"}
+    found = {
+        name: open_raw(
+            write(images, "".join(f"pics/{k}.png {labels[k % len(labels)]}\n" for k in range(6)), name), OpenOptions()
+        ).target
+        for name, labels in {**lists, "few.txt": "012"}.items()
+    }
+    assert isinstance(found["train.txt"], Classes)
+    assert isinstance(found["few.txt"], Classes)
+    assert isinstance(found["ages.txt"], Numbers)
+    (images / "ages.txt").unlink()
+    with pytest.raises(DataError) as error:
+        dataset(images)
+    assert "train.txt" in error.value.remedy
+    assert "few.txt" in error.value.remedy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from image_makers import class_folders
 
 import snellen
 from snellen.core.errors import DataError
@@ -38,7 +39,42 @@ def test_the_error_names_what_was_seen(names: list[str], cause: str, remedy: str
     assert remedy in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            '[{"data": {"image": "a.png"}, "annotations": [{"result": [{"from_name": "label", "to_name": "image"}]}]}]',
+            "is Label Studio's raw JSON, which is not read",
+        ),
+        ('{"a": 1}', "is a JSON file of no known layout"),
+    ],
+)
+def test_a_json_file_of_no_format_names_the_formats_to_export(text: str, cause: str, tmp_path: Path) -> None:
+    (tmp_path / "project.json").write_text(text)
+    with pytest.raises(DataError) as caught:
+        snellen.dataset(tmp_path / "project.json")
+    assert cause in caught.value.cause
+    assert "COCO, Pascal VOC, YOLO" in caught.value.remedy
+
+
 def test_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, ["song.mp3"])
     with pytest.raises(DataError, match="is a MP3 file: sound is not read yet"):
         snellen.dataset(tmp_path / "song.mp3")
+
+
+def test_images_of_an_unread_format_among_others_have_the_remedy_of_a_folder_of_them(tmp_path: Path) -> None:
+    root = touch(class_folders(tmp_path, {"a": 20, "b": 20}), ["a/notes.qqq", "a/x.heic", "b/y.HEIC"])
+    (finding,) = [finding for finding in snellen.dataset(root).findings if finding.kind == "stray"]
+    assert finding.count == 3
+    assert "HEIC images are not read" in finding.message
+    assert "magick mogrify" in finding.remedy
+    assert "Convert it, or move it away." in finding.remedy
+
+
+def test_the_training_table_is_named_first(tmp_path: Path) -> None:
+    for name in ("a_test.csv", "train.csv"):
+        (tmp_path / name).write_text("a,y\n1,2\n")
+    with pytest.raises(DataError) as error:
+        snellen.dataset(tmp_path)
+    assert f"Name one of them: {tmp_path / 'train.csv'}. Tables of several splits are not read" in error.value.remedy

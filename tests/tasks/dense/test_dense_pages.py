@@ -85,7 +85,7 @@ def test_predict_writes_the_predicted_maps_and_drawings(segmenter: snellen.Train
     with torch.no_grad():
         expected = segmenter.model.scores(scene.image[None])[0].argmax(0)  # type: ignore[operator]
     assert np.array_equal(predicted, expected.numpy())
-    with Image.open(tmp_path / "drawn" / "a.png.png") as image:
+    with Image.open(tmp_path / "drawn" / "a.png") as image:
         assert image.mode == "RGB"
 
 

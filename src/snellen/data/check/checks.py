@@ -30,6 +30,7 @@ from snellen.data.check.findings import (
     and_more,
     class_name_findings,
     conversion_findings,
+    describe_pairs,
     duplicate_findings,
     few_samples_findings,
     imbalance_findings,
@@ -62,14 +63,16 @@ class DatasetRejected(DataError):
         self.skipped = skipped
 
 
-def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
+def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> RawDataset:
     """Check raw data: add findings, skip bad samples if quarantine is on, and put duplicates in one group.
 
+    Args:
+        where: the path or name of the data, for messages about rows.
     Raises:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
     raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
-    check_number_range(raw)
+    check_number_range(raw, where)
     check_nodata(raw.source)
     columns = next(iter(raw.inputs.values())).columns if raw.inputs else None
     copies = Duplicates([], [], {}, True) if raw.same_samples else _find_duplicates(raw.source, options.full, columns)
@@ -97,8 +100,10 @@ def check_dataset(raw: RawDataset, options: OpenOptions) -> RawDataset:
         *sentinel_findings(raw),
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
+    across = [(a, b) for a, b in pairs if raw.groups is not None and raw.groups[a] != raw.groups[b]]
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
-    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options)))
+    merging = describe_pairs(raw, across) if across else ""
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging)))
     return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw)))
 
 

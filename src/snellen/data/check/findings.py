@@ -344,7 +344,7 @@ def unused_files_findings(skipped: Sequence[Skipped]) -> list[Finding]:
         Finding(
             kind="stray",
             message=f"{len(skipped)} files are skipped: {first}",
-            remedy=skipped[0].remedy,
+            remedy=" ".join(list(dict.fromkeys(entry.remedy for entry in skipped))[:3]),
             where=tuple(entry.path for entry in skipped),
             count=len(skipped),
         )

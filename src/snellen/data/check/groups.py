@@ -18,6 +18,7 @@ from snellen.data.decode.capture import capture_times
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.groups import EXIF, burst_ids, group_ids
+from snellen.data.splits import SPLIT_FRACTIONS
 
 _MIN_GROUPS = 3  # in every class that has as many images: fewer cannot be divided into three splits
 _MIN_MEAN_SIZE = 3  # images of a series
@@ -30,15 +31,17 @@ _NUMBER = re.compile(r"[A-Za-z]{0,8}\(?(\d+)\)?")  # 03, f003, frame12, (3)
 _FIELD_NAMES = "abcdefghijklmnop"
 
 
-def group_findings(raw: RawDataset, options: OpenOptions) -> list[Finding]:
+def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> list[Finding]:
     """The number and sizes of the groups of `--group`, or a suggestion of groups.
 
+    Args:
+        merging: names of the duplicates that lay in several groups of `--group`, which are one group in `raw`.
     Raises:
         UsageError: `--group` for data without file names or columns.
-        DataError: groups too few for the splits, as a group stays in one split.
+        DataError: groups too few for the splits, as a group stays in one split; each class in one group.
     """
     if options.group is not None:
-        return [_sizes(raw, options.group, options.folds)]
+        return _given_groups(raw, options.group, options.folds, merging)
     has_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())
     if raw.same_samples or raw.groups is not None or has_splits or not isinstance(raw.source, ImageFiles):
         return []
@@ -70,7 +73,9 @@ def group_findings(raw: RawDataset, options: OpenOptions) -> list[Finding]:
     ]
 
 
-def _sizes(raw: RawDataset, group: str, folds: int | None) -> Finding:
+def _given_groups(raw: RawDataset, group: str, folds: int | None, merging: str) -> list[Finding]:
+    if not group:
+        raise UsageError("--group is empty", "Name a column, or give a pattern of file names such as '{slide}_*'.")
     if raw.groups is None:
         raise UsageError(f"--group does not apply: this is {raw.recognised_as}", "Omit --group.")
     ids = np.unique(raw.groups, return_inverse=True)[1]
@@ -81,16 +86,67 @@ def _sizes(raw: RawDataset, group: str, folds: int | None) -> Finding:
         ids_of_train = np.unique(raw.groups[raw.given_splits == 0])
         count = len(ids_of_train)
         needed = 1 + sum(not (raw.given_splits == index).any() for index in (1, 2))
+    merged = f", after duplicates in several groups made these one: {merging}" if merging else ""
     if count < needed:
         part = "" if raw.given_splits is None else f", {count} of them in the training split"
         raise DataError(
-            f"--group {group!r} makes {_counted(ids, 'groups')}{part}: a group stays in one split, so at least "
+            f"--group {group!r} makes {_counted(ids, 'groups')}{part}{merged}: a group stays in one split, so at least "
             f"{needed} are needed",
-            "Give a column or a pattern that makes more groups.",
+            "Give a column or a pattern that makes more groups."
+            + (" Or remove duplicates that are in several groups." if merging else ""),
         )
-    return Finding(
-        kind="groups", message=f"--group {group!r} makes {_counted(ids, 'groups')}", severity="note", count=count
-    )
+    message = f"--group {group!r} makes {_counted(ids, 'groups')}{merged}"
+    findings = [Finding(kind="groups", message=message, severity="note", count=count)]
+    largest = float(np.bincount(ids).max()) / len(ids)
+    if raw.given_splits is None and largest > SPLIT_FRACTIONS[0]:
+        findings.append(
+            _warning(
+                f"One group of --group {group!r} holds {100 * largest:.0f} % of the samples, and stays in one split",
+                "Give a column or a pattern that makes smaller groups, or a test split.",
+            )
+        )
+    if len(np.unique(ids)) == len(ids):
+        findings.append(
+            _warning(
+                f"Every sample is a group of its own: --group {group!r} has no effect",
+                "Omit --group, or give a column or a pattern that several samples share.",
+            )
+        )
+    elif raw.given_splits is None:
+        findings += _class_findings(raw, ids, group, folds)
+    return findings
+
+
+def _class_findings(raw: RawDataset, ids: np.ndarray, group: str, folds: int | None) -> list[Finding]:
+    """The warning that classes lie in fewer groups than there are splits. Raises DataError if all lie in one each."""
+    if not isinstance(raw.target, Classes) or raw.truth is None:
+        return []
+    pairs = np.unique(np.stack([raw.truth.numpy(), ids], 1), axis=0)
+    groups_of_class = np.bincount(pairs[:, 0], minlength=len(raw.target.names))
+    if groups_of_class.max() == 1:
+        raise DataError(
+            f"--group {group!r}: each class lies in one group, and a group stays in one split: no class can be in "
+            "training and test",
+            "Give a column or a pattern whose groups hold several classes, or several groups for each class.",
+        )
+    needed = folds or len(SPLITS)
+    few = [name for name, count in zip(raw.target.names, groups_of_class, strict=True) if 0 < count < needed]
+    if not few:
+        return []
+    classes = f"{len(few)} classes lie" if len(few) > 1 else "1 class lies"
+    more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+    what = "folds" if folds else "splits"
+    return [
+        _warning(
+            f"{classes} in fewer groups of --group {group!r} than there are {what}: {', '.join(few[:3])}{more}. "
+            f"No sample of them is in some {what}",
+            "Add groups that hold these classes, or give a column or a pattern that makes more groups.",
+        )
+    ]
+
+
+def _warning(message: str, remedy: str) -> Finding:
+    return Finding(kind="groups", message=message, remedy=remedy)
 
 
 def _counted(ids: np.ndarray, what: str) -> str:

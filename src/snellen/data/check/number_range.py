@@ -17,16 +17,16 @@ SMALLEST = 1e-150  # of the largest value of a column; smaller squares are round
 _REMEDY = "Divide the column by a constant, that is, give it in another unit."
 
 
-def check_number_range(raw: RawDataset) -> None:
+def check_number_range(raw: RawDataset, where: str = "") -> None:
     """Raise DataError naming the first column of inputs or targets that is too large or too small to compute with."""
     if isinstance(raw.source, ArraySource) and raw.source.values.ndim == 2:
         columns = next(iter(raw.inputs.values())).columns or ()
-        _check(raw.source.values, [c.name for c in columns if c.categories is None], raw, "column")
+        _check(raw.source.values, [c.name for c in columns if c.categories is None], raw, "column", where)
     if isinstance(raw.target, Numbers) and raw.truth is not None:
-        _check(raw.truth, raw.target.names, raw, "target")
+        _check(raw.truth, raw.target.names, raw, "target", where)
 
 
-def _check(values: Tensor, names: Sequence[str], raw: RawDataset, word: str) -> None:
+def _check(values: Tensor, names: Sequence[str], raw: RawDataset, word: str, where: str) -> None:
     if not values.is_floating_point() or not len(values):
         return
     largest = values.abs().amax(0)
@@ -36,8 +36,9 @@ def _check(values: Tensor, names: Sequence[str], raw: RawDataset, word: str) -> 
     column = int(bad[0])
     row = int(values[:, column].abs().argmax())
     name = short_repr(names[column]) if len(names) == values.shape[1] else f"{column + 1}"
+    place = f"{where}, {raw.source.name(row)}" if where else raw.source.name(row)
     raise DataError(
-        f"{raw.source.name(row)}: {word} {name} is {float(values[row, column]):g}, the largest of the {word}: squares "
-        "of such numbers exceed the range of float64",
+        f"{place}: {word} {name} is {float(values[row, column]):g}, the largest of the {word}: squares of such numbers "
+        "exceed the range of float64",
         _REMEDY,
     )

@@ -36,7 +36,7 @@ _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000
 _ORIENTATION = 274
 _TILE_PIXELS = 1 << 20
 _LARGE = 1 << 24  # values
-_OPEN_LOCK = threading.Lock()  # `warnings.catch_warnings` is not thread-safe
+_WARNINGS_LOCK = threading.Lock()  # `warnings.catch_warnings` is not thread-safe
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -166,8 +166,9 @@ def exif(path: Path) -> dict[int, Any]:
     with _open_file(path) as file, _pillow(file) as image:
         if "exif" not in image.info and image.format != "TIFF":
             return {}
-        tags = image.getexif()
-        return {**tags, **tags.get_ifd(ExifTags.IFD.Exif)}
+        with _without_warnings():
+            tags = image.getexif()
+            return {**tags, **tags.get_ifd(ExifTags.IFD.Exif)}
 
 
 @contextlib.contextmanager
@@ -212,10 +213,17 @@ def _formats() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings of large images, which have a limit here, and of corrupt EXIF data."""
+    with _WARNINGS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
 def _pillow(file: IO[bytes]) -> Iterator[Image.Image]:
     try:
-        with _OPEN_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _without_warnings():
             image = Image.open(file, formats=_formats())
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"has more than {MAX_PIXELS:,} pixels") from error
@@ -268,7 +276,8 @@ def _pillow_header(image: Image.Image) -> Header:
 def _orientation(image: Image.Image) -> int:
     if "exif" not in image.info and image.format != "TIFF":
         return 1
-    return int(image.getexif().get(_ORIENTATION, 1))
+    with _without_warnings():
+        return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _eight_bits(image: Image.Image, preprocessing: Preprocessing) -> Tensor:

@@ -36,6 +36,11 @@ def is_labelme(path: Path) -> bool:
     return _holds_keys(path, "utf-8", ("shapes", "imagePath"))
 
 
+def is_label_studio(path: Path) -> bool:
+    """Whether a JSON file has the keys of Label Studio's raw export: tasks with results from a labelling control."""
+    return _holds_keys(path, "utf-8", ("annotations", "result", "from_name", "to_name"))
+
+
 def _holds_keys(path: Path, encoding: str, keys: Sequence[str]) -> bool:
     """Whether all keys occur in a file. It may be large and its last key decisive, so it is mapped."""
     try:

@@ -16,7 +16,7 @@ from snellen.core.views import Finding
 from snellen.data.file_index import File, Listing
 from snellen.data.formats.annotation_files import is_annotation_text, is_coco, is_object_json, is_voc_xml
 from snellen.data.formats.file_names import in_system_folder
-from snellen.data.formats.folder_layout import AS_CLASSES, FolderLayout
+from snellen.data.formats.folder_layout import AS_CLASSES, MONTHS, FolderLayout
 from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS, ROLES
 
@@ -30,6 +30,7 @@ _MAX_READ = 20  # files read of each kind
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".npz", ".h5", ".mat")
 _PARTS = re.compile(r"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b)[\W_]*\d+|\d+[\W_]*fold")
 _DOCUMENTATION = frozenset({"doc", "docs", "documentation"})
+_DATES = re.compile(rf"(?:19|20)\d\d(?:[\W_]*(?:\d\d?|(?:{MONTHS})[a-z]*)){{0,2}}", re.IGNORECASE)
 _OF_CODE = frozenset(  # files at the root of a repository of code
     {"setup.py", "setup.cfg", "pyproject.toml", "package.json", "cmakelists.txt", "makefile", "requirements.txt"}
 )
@@ -112,7 +113,7 @@ def documentation_images(root: Path, listing: Listing, images: Sequence[File]) -
     names = {file.path.lower() for file in listing.files if "/" not in file.path}
     if not names & _OF_CODE and not (root / ".git").exists():
         return []
-    of_documentation = [image for image in images if _DOCUMENTATION & set(image.path.lower().split("/")[:-1])]
+    of_documentation = [image for image in images if is_documentation(image.path.rpartition("/")[0])]
     if of_documentation and len(of_documentation) == len(images):
         raise DataError(
             f"{root} is a repository whose {len(images)} images are images of documentation ({images[0].path} ...)",
@@ -121,11 +122,16 @@ def documentation_images(root: Path, listing: Listing, images: Sequence[File]) -
     return of_documentation
 
 
+def is_documentation(folder: str) -> bool:
+    """Whether a folder is one of documentation, or in one: docs/images, README_files."""
+    return any(part in _DOCUMENTATION or part.startswith("readme") for part in folder.lower().split("/"))
+
+
 def documentation_finding(paths: Sequence[str]) -> Finding:
     """The warning that images of documentation are left out."""
     return Finding(
         kind="stray",
-        message=f"{len(paths)} images are left out as images of documentation: {paths[0]}",
+        message=f"{len(paths)} {'image is' if len(paths) == 1 else 'images are'} left out as documentation: {paths[0]}",
         remedy=f"Give the folder of the data, not that of the repository; {AS_CLASSES}.",
         where=tuple(paths),
         count=len(paths),
@@ -160,7 +166,11 @@ def _with_annotations(root: Path, cause: str, listing: Listing, remedy: str) -> 
     tables = [path for path in others[:_MAX_READ] if lists_images_of(root / path)]
     if tables:  # training data first
         chosen = min(tables, key=lambda path: (any(word in path.lower() for word in _NO_TRAINING), tables.index(path)))
-        return DataError(cause, f"{chosen} lists images: give it as the path, {root / chosen}")
+        remedy = f"{chosen} lists images: give it as the path, {root / chosen}"
+        if len(tables) > 1:
+            rest = ", ".join(path for path in tables if path != chosen)
+            remedy += f". {rest} too: lists are not read together; write all rows into one, with a column split."
+        return DataError(cause, remedy)
     return DataError(
         cause,
         "A table needs a column of file names, relative to the table; annotations of objects are read as COCO, Pascal "
@@ -179,10 +189,32 @@ def _files_of(listing: Listing, endings: Sequence[str]) -> list[str]:
     ]
 
 
-def doubtful_class_findings(names: Sequence[str], images: int) -> list[Finding]:
-    """Warnings on folders that may be no classes: parts of the data, a folder for each sample, images at two levels."""
+def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[str], images: int) -> list[Finding]:
+    """Warnings on folders that may be no classes: parts of the data, a folder for each sample, images at two levels.
+
+    Args:
+        names: of the classes. folders: that hold images, relative to the root.
+    """
     findings = []
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    if any(all(_DATES.fullmatch(prefix + folder) for folder in folders) for prefix in ("", f"{root.name}/")):
+        dates = ", ".join(folders[:3]) + (" ..." if len(folders) > 3 else "")
+        return [
+            _doubt(
+                f"All folders are dates ({dates}): there are no classes but dates",
+                "If the images show something else to classify, give a table of file names and classes.",
+                names,
+            )
+        ]
+    documentation = [name for name in names if is_documentation(name) and ("/" in name or name.lower()[0] == "r")]
+    if documentation and len(documentation) < len(names):
+        findings.append(
+            _doubt(
+                f"The class {documentation[0]} is named like a folder of documentation",
+                "If it is no class, move it out of the data.",
+                documentation,
+            )
+        )
     if all(_PARTS.fullmatch(name.lower()) for name in names):
         findings.append(
             _doubt(

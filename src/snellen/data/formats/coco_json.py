@@ -84,14 +84,16 @@ def read_coco(path: Path, root: Path) -> CocoFile:
     names: list[str] = []
     sizes: list[tuple[int, int]] = []
     index_of_id: dict[Any, int] = {}
+    id_of_text: dict[str, Any] = {}
     for k, image in enumerate(images):
         id, name = image.get("id"), image.get("file_name")
         if not isinstance(id, int | str) or not isinstance(name, str) or not name:
             missing = "id" if not isinstance(id, int | str) else "file_name"
             raise DataError(f"{path}: image {k + 1} of images has no {missing} ({short_repr(image)})", _EXPORT)
-        if id in index_of_id:
+        other = id_of_text.setdefault(_id_text(id), id)
+        if other in index_of_id:
             raise DataError(
-                f"{path}: two images have the id {short_repr(id)} ({names[index_of_id[id]]}, {name})", _EXPORT
+                f"{path}: two images have the id {_ids(other, id)} ({names[index_of_id[other]]}, {name})", _EXPORT
             )
         if not is_name(name):
             raise DataError(f"{path} names {short_repr(name)}, which is not a valid file name", _EXPORT)
@@ -151,6 +153,11 @@ def _id_text(reference: Any) -> str:
     return str(int(reference)) if isinstance(reference, float) and reference.is_integer() else str(reference).strip()
 
 
+def _ids(first: Any, second: Any) -> str:
+    """One id, or both if they are written differently: 1 and '1'."""
+    return " and ".join(dict.fromkeys((short_repr(first), short_repr(second))))
+
+
 def _json(path: Path) -> dict[str, Any]:
     collecting = gc.isenabled()
     gc.disable()  # collection during parsing would scan every new object repeatedly
@@ -186,22 +193,33 @@ def _size(value: Any) -> int:
     return min(value, 1 << 31) if isinstance(value, int) and value > 0 else 0
 
 
+def _name_fault(name: Any) -> str:
+    """Why a name of a category is not valid."""
+    if name is None or name == "":
+        return "has no name"
+    long = max(len(part.encode(errors="replace")) for part in name.split("/")) if isinstance(name, str) else 0
+    valid = "not a valid name" if isinstance(name, str) else "not text"
+    return f"has the name {short_repr(name)}, which is {f'of {long} bytes, more than 255' if long > 255 else valid}"
+
+
 def _categories(entries: Sequence[dict[str, Any]], path: Path) -> dict[Any, CocoCategory]:
     categories: dict[Any, CocoCategory] = {}
+    id_of_text: dict[str, Any] = {}
     for k, entry in enumerate(entries):
         id, name = entry.get("id"), entry.get("name")
-        if not isinstance(id, int | str) or not isinstance(name, str) or not is_name(name):
-            missing = "name" if isinstance(id, int | str) else "id"
+        if not isinstance(id, int | str):
+            raise DataError(f"{path}: category {k + 1} has no id ({short_repr(entry)})", _EXPORT)
+        if not isinstance(name, str) or not is_name(name):
+            fault = _name_fault(name)
+            raise DataError(f"{path}: category {k + 1} (id {short_repr(id)}) {fault}", _EXPORT)
+        other = id_of_text.setdefault(_id_text(id), id)
+        if other in categories:
             raise DataError(
-                f"{path}: category {k + 1} has no {missing} ({short_repr(entry)})",
-                _EXPORT,
-            )
-        if id in categories or name in (category.name for category in categories.values()):
-            raise DataError(
-                f"{path}: two categories have the {'id' if id in categories else 'name'} "
-                f"{short_repr(id if id in categories else name)}",
+                f"{path}: two categories have the id {_ids(other, id)} ({categories[other].name}, {name})",
                 "Give each category its own.",
             )
+        if name in (category.name for category in categories.values()):
+            raise DataError(f"{path}: two categories have the name {short_repr(name)}", "Give each category its own.")
         points = entry.get("keypoints") or []
         if not isinstance(points, list) or not all(isinstance(point, str) and is_name(point) for point in points):
             raise DataError(

@@ -18,9 +18,9 @@ from snellen.data.formats.file_names import split_and_rest, split_index
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS
 
 AS_CLASSES = "--data-format folder reads every folder as a class"
-_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _DATE = re.compile(
-    rf"(?:19|20)\d\d(?:\D.*|[01]\d(?:[0-3]\d)?)?|(?:.*\W)?(?:{_MONTHS})\w*\W+(?:19|20)\d\d", re.IGNORECASE
+    rf"(?:19|20)\d\d(?:\D.*|[01]\d(?:[0-3]\d)?)?|(?:.*\W)?(?:{MONTHS})\w*\W+(?:19|20)\d\d", re.IGNORECASE
 )
 
 

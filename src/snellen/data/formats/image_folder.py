@@ -34,9 +34,11 @@ from snellen.data.formats.class_folder_checks import (
     only_class_error,
     outside_error,
 )
+from snellen.data.formats.class_folder_masks import mask_class_findings
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
 from snellen.data.formats.groups import image_groups
+from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
@@ -87,7 +89,7 @@ def sort_files(listing: Listing) -> SortedFiles:
         elif is_image_name(name):
             images.append(file)
         else:
-            skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
+            skipped.append(unsupported(file.path))
     return SortedFiles(images, no_data, skipped)
 
 
@@ -127,11 +129,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         raise only_class_error(path, names[0], listing, len(files))
     unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
     findings = [
-        *_empty(listing, splits, files, set(places)),
+        *_empty(listing, splits, files + documentation, set(places)),
         *unused_files_findings(unused),
         *_unreadable(sorted_files.skipped),
-        *doubtful_class_findings(names, len(files)),
+        *doubtful_class_findings(path, names, sorted({file.path.rpartition("/")[0] for file in files}), len(files)),
     ]
+    findings += [] if literal else mask_class_findings(path, layout, files)
     findings += [no_class_finding(unclassified)] if unclassified else []
     findings += [documentation_finding([file.path for file in documentation])] if documentation else []
     place = {name: k for k, name in enumerate(names)}
@@ -168,9 +171,10 @@ _UNCLASSIFIED, _UNCLASSIFIED_REMEDY = (
 
 
 def no_class_finding(paths: list[str]) -> Finding:
+    images = "1 image lies" if len(paths) == 1 else f"{len(paths)} images lie"
     return Finding(
         kind="no-class",
-        message=f"{len(paths)} images lie outside the class folders: {', '.join(paths[:3])}"
+        message=f"{images} outside the class folders: {', '.join(paths[:3])}"
         + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""),
         remedy=_UNCLASSIFIED_REMEDY,
         severity="error",
@@ -189,7 +193,9 @@ def _empty(listing: Listing, splits: Sequence[str], files: list[File], places: s
         findings.append(
             Finding(
                 kind="empty-class",
-                message=f"{len(empty)} folders hold no image and are not classes",
+                message="1 folder holds no image and is no class"
+                if len(empty) == 1
+                else f"{len(empty)} folders hold no image and are not classes",
                 remedy="Add images or remove the folders.",
                 where=tuple(empty),
                 count=len(empty),

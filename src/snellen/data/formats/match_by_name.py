@@ -18,6 +18,7 @@ from snellen.data.decode.frame_pairs import next_frame_name
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.file_index import File, Listing
 from snellen.data.formats.file_names import is_sidecar, is_system_name, split_index
+from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
 IMAGE_FOLDERS = frozenset(
@@ -161,7 +162,7 @@ def match_files(listing: Listing) -> MatchedFiles:
         if is_sidecar(file.path) or stem.lower().endswith(_UNUSED_SUFFIXES):
             matched.no_data += 1
         elif suffix.lower() not in SUFFIXES | MAP_SUFFIXES:
-            matched.skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
+            matched.skipped.append(unsupported(file.path))
         else:
             role, key = _role(file.path, suffix.lower(), folders, folder_roles)
             group = matched.images if role == "image" else loose if role is None else matched.maps.setdefault(role, {})

@@ -29,7 +29,7 @@ _DATE = re.compile(
 )
 _POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 _RATIO = re.compile(r"\d+\s*/\s*\d+")
-_CODE = re.compile(r"0\d{3,}")  # a number would not begin with 0
+_CODE = re.compile(r"0\d{2,}")  # a number would not begin with 0
 _MAX_LENGTH = 40  # characters of a number or date
 _MIN_DISTINCT = 5  # distinct cells that look like numbers with a unit; fewer may be categories (2D, 3D)
 
@@ -121,6 +121,11 @@ def number_text_finding(name: str, column: NumberColumn) -> Finding:
     )
 
 
+def has_leading_zeros(cells: Sequence[str]) -> bool:
+    """Whether an integer among the cells is written with leading zeros."""
+    return any(len(cell) > 1 and cell[0] == "0" and cell.isdecimal() for cell in cells)
+
+
 def code_finding(name: str, cells: Sequence[str]) -> Finding | None:
     """The warning that a column of numbers has leading zeros, as postal codes do; else None."""
     code = next((cell for cell in cells if _match(_CODE, cell)), None)
@@ -144,7 +149,9 @@ def looks_like_finding(name: str, cells: Sequence[str], missing: Collection[str]
         what, remedy = "dates or times", "Write numbers, such as days since a first day, or year, month and day."
     elif len(distinct) >= _MIN_DISTINCT and all(_match(_RATIO, cell) for cell in distinct):
         what, remedy = "fractions or dates", "Write fractions as numbers (0.43), dates as year, month and day."
-    elif 2 * sum(_match(_NUMBER, cell) is not None for cell in distinct) > len(distinct):
+    elif 2 * sum(any(_match(_NUMBER, text) for text in (cell, cell.translate(_SWAPPED))) for cell in distinct) > len(
+        distinct
+    ):
         what = "numbers with signs or separators that are not all written in one way"
         remedy = "Write plain numbers with a decimal point."
     elif len(distinct) >= _MIN_DISTINCT and len(units) == 1 and "" not in units:

@@ -23,6 +23,7 @@ from snellen.data.formats import OpenOptions
 from snellen.data.formats.file_names import SPLIT_NAMES, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.groups import image_groups
 from snellen.data.formats.object_table import ObjectTable
+from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
 _MAX_ENTRIES, _MAX_TRIED, _MAX_FOLDERS = 2000, 20, 50  # entries of a folder; files and folders looked at
@@ -144,7 +145,7 @@ def unused_files(listing: Listing, used: set[str], reason: str, remedy: str) -> 
         elif is_image_name(file.path.rpartition("/")[2]):
             skipped.append(Skipped(file.path, reason, remedy))
         else:
-            skipped.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
+            skipped.append(unsupported(file.path))
     return skipped, no_data
 
 

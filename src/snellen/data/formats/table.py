@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Column, Input, Spec
+from snellen.core.spec import Classes, Column, Input, Spec
 from snellen.core.views import Finding
 from snellen.data.cache import LineCallback, ignore_line
+from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.groups import is_image_group
@@ -29,6 +31,7 @@ from snellen.data.formats.table_columns import (
     encode_columns,
     fit_column,
     parse_cells,
+    parse_numbers,
 )
 from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
@@ -123,6 +126,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
     used = [*target_columns.names, *(column.name for column in inputs.input.columns or ())]
+    classes = target_columns.names if isinstance(target[0], Classes) else ()
     return RawDataset(
         source=inputs.source,
         inputs={inputs.name: inputs.input},
@@ -131,19 +135,24 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=split_indices,
         groups=groups,
         recognised_as=summary,
-        findings=(*_number_text_findings(table, used), *inputs.findings),
+        findings=(*_number_text_findings(table, used, classes), *inputs.findings),
         files=dict(inputs.files),
         skipped=inputs.skipped,
     )
 
 
-def _number_text_findings(table: TableText, names: Sequence[str]) -> list[Finding]:
-    """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates."""
+def _number_text_findings(table: TableText, names: Sequence[str], classes: Sequence[str]) -> list[Finding]:
+    """Notes on columns that were read as numbers, and warnings on columns of text that look like numbers or dates.
+
+    Args:
+        classes: columns of integers that are classes, which keep leading zeros.
+    """
     findings = [number_text_finding(name, table.number_text[name]) for name in names if name in table.number_text]
     for name in names:
         cells = table.column(name)
         is_text = parse_cells(cells).values is None
-        warning = looks_like_finding(name, cells, MISSING_NUMBERS) if is_text else code_finding(name, cells)
+        code = None if name in classes else code_finding(name, cells)
+        warning = looks_like_finding(name, cells, MISSING_NUMBERS) if is_text else code
         findings += [] if warning is None else [warning]
     return findings
 
@@ -175,8 +184,12 @@ def _groups(table: TableText, name: str) -> np.ndarray:
     if missing:
         problems.cells(name, missing, "the group is missing", "Fill the cells of the group.")
     problems.finish()
-    place: dict[str, int] = {}
-    return np.array([place.setdefault(cell, len(place)) for cell in table.column(name)], dtype=np.int64)
+    # Numbers by their value: 3 and 3.0 are one group. Decimal, because long identifiers are not exact as float64.
+    values: Sequence[str | Decimal] = table.column(name)
+    if cells.values is not None and not cells.bad:
+        values = [Decimal(cell) for cell in table.column(name)]
+    place: dict[str | Decimal, int] = {}
+    return np.array([place.setdefault(value, len(place)) for value in values], dtype=np.int64)
 
 
 def _vectors(
@@ -327,7 +340,23 @@ def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_l
         if name in table.number_text and table.number_text[name].other:
             announce(f"{table.where}: {number_text_finding(name, table.number_text[name]).text}")
     values = encode_columns(table, columns)
+    _check_range(table, columns, spec)
     return [f"row {k}" for k in range(1, len(values) + 1)], values.to(getattr(torch, spec.input.dtype))
+
+
+def _check_range(table: TableText, columns: Sequence[Column], spec: Spec) -> None:
+    """Raise DataError naming each cell that is too large to compute with, as `check_number_range` in training."""
+    problems = TableProblems(table)
+    limit = min(LARGEST, torch.finfo(getattr(torch, spec.input.dtype)).max)
+    for column in columns:
+        if column.categories is None:
+            values = parse_numbers(table.column(column.name)).values
+            assert values is not None
+            too_large = np.nonzero(np.abs(values) > limit)[0].tolist()  # NaN, a cell to impute, is not
+            if too_large:
+                message = f"{{}} exceeds {limit:.3g}, too large to compute with in {spec.input.dtype}"
+                problems.cells(column.name, too_large, message, "Correct the cells: compare their unit with training.")
+    problems.finish()
 
 
 FORMAT = Format("table", recognises, open_raw)

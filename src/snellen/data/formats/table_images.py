@@ -18,7 +18,7 @@ from snellen.data.file_index import LinkCheck
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_lists import endings_of, is_outside, prefixes
 from snellen.data.formats.table_columns import TableProblems, parse_cells
-from snellen.data.formats.table_text import TableText, is_image_name
+from snellen.data.formats.table_text import TableText, is_image_name, read_table
 from snellen.data.source import Skipped, Source
 
 _BOX_COLUMNS = (
@@ -101,6 +101,22 @@ def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageCol
         if places:
             return ImageColumn(name, *places[0])
     return None
+
+
+def listed_images(file: Path, problems: dict[str, str]) -> list[Path]:
+    """The images that a table lists, each once; those outside its folder or missing are recorded in `problems`.
+
+    Raises:
+        DataError: no column names images.
+    """
+    table, is_inside = read_table(file), LinkCheck(file.parent)
+    column = image_column(file.parent, table, table.names)
+    if column is None:
+        raise DataError(f"{file} lists no images, which the model reads", "Give images, or a table of their names.")
+    names = dict.fromkeys(column.path(cell.replace("\\", "/")) for cell in table.column(column.name))
+    missing = {name for name in names if is_outside(PurePosixPath(name)) or not is_inside.is_file(name)}
+    problems.update({f"{file}, {name!r}": "does not exist, or leads out of the folder" for name in missing})
+    return [file.parent / name for name in names if name not in missing]
 
 
 def _are_image_names(cells: Sequence[str]) -> bool:

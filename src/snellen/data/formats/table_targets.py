@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.spec import Classes, Labels, Numbers, Target
-from snellen.data.formats.number_text import looks_like_finding
+from snellen.data.formats.number_text import has_leading_zeros, looks_like_finding
 from snellen.data.formats.table_columns import ColumnCells, TableProblems, add_bad_cells, parse_cells, parse_numbers
 from snellen.data.formats.table_text import MISSING_NUMBERS, TableText
 
@@ -48,7 +48,7 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
         options: headers, with or without their unit; the last may end in ":classes", ":labels" or ":numbers".
         reserved: columns that are the target only on request (the split, the group).
     Raises:
-        UsageError: a column does not exist.
+        UsageError: a column does not exist, or is named twice.
     """
     if not options:
         free = [name for name in names if name not in reserved]
@@ -69,8 +69,10 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
         )
         if not match:
             raise UsageError(f"No column is called {word!r}", suggest_name(word, list(names)))
+        if match[0] in matches:
+            raise UsageError(f"--target names the column {match[0]!r} twice", "Name each column once.")
         matches.append(match[0])
-    return TargetColumns(tuple(dict.fromkeys(matches)), kind, "by --target")
+    return TargetColumns(tuple(matches), kind, "by --target")
 
 
 def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems) -> tuple[Target, Tensor, str] | None:
@@ -86,6 +88,8 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
     text = table.column(name)
     cells = parse_cells(text)
     kind = chosen.kind or ("numbers" if name in table.number_text else _kind(text, cells))
+    if chosen.kind is None and kind == "numbers" and _are_class_ids(table, cells):
+        kind = "classes"
     if kind == "numbers":
         return _numbers(table, chosen.names, problems)
     missing = np.nonzero(cells.missing)[0].tolist()
@@ -100,7 +104,8 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
 
 def _kind(text: Sequence[str], cells: ColumnCells) -> str:
     if cells.values is None:
-        return "labels" if any(";" in cell for cell in text) else "classes"
+        # A row of several labels, or ";" for none: text such as "q&amp;" is a class.
+        return "labels" if any(cell == ";" or len(_labels_of(cell)) > 1 for cell in set(text)) else "classes"
     if cells.bad:
         return "numbers"
     values = cells.values[~cells.missing]
@@ -108,6 +113,15 @@ def _kind(text: Sequence[str], cells: ColumnCells) -> str:
     is_integer = bool((distinct == np.round(distinct)).all())
     is_few = len(distinct) <= 2 or len(distinct) <= min(MAX_INTEGER_CLASSES, len(values) / MIN_ROWS_PER_CLASS)
     return "classes" if is_integer and is_few else "numbers"
+
+
+def _are_class_ids(table: TableText, cells: ColumnCells) -> bool:
+    """Whether integers are classes: in a list (.txt) of image names and integers, all from 0 or 1 up to the largest."""
+    if table.header or len(table.names) != 2 or cells.values is None or cells.bad or cells.missing.any():
+        return False
+    distinct = np.unique(cells.values)
+    is_counted = distinct[0] in (0, 1) and np.array_equal(distinct, distinct[0] + np.arange(len(distinct)))
+    return table.where.endswith(".txt") and is_counted and 2 * len(distinct) <= len(cells.values)
 
 
 def _numbers(table: TableText, names: Sequence[str], problems: TableProblems) -> tuple[Target, Tensor, str] | None:
@@ -142,8 +156,12 @@ def _otherwise(name: str, kind: str) -> str:
     return f" ({kind}: --target {shlex.quote(name + ':' + kind)})"
 
 
+def _labels_of(cell: str) -> set[str]:
+    return {part for entry in cell.split(";") if (part := entry.strip())}
+
+
 def _labels(name: str, text: Sequence[str], problems: TableProblems) -> tuple[Target, Tensor, str] | None:
-    rows = [{part for entry in cell.split(";") if (part := entry.strip())} for cell in text]
+    rows = [_labels_of(cell) for cell in text]
     names = sorted(set().union(*rows))
     if not names:
         problems.column(f"the target {name!r} holds no label in any row", "Give another --target.")
@@ -169,6 +187,8 @@ def _classes(
         assert cells.values is not None
         distinct, truth = np.unique(cells.values, return_inverse=True)
         names = [str(int(value)) for value in distinct]
+        if has_leading_zeros(text) and len(set(text)) == len(names):  # codes: 007 is no number
+            names = sorted(set(text), key=float)
     else:
         names = sorted(set(text))
         index_of = {label: k for k, label in enumerate(names)}

@@ -150,6 +150,11 @@ def _parse_csv(where: str, text: str, names: Sequence[str]) -> TableText:
                 f"{where}, line {line}: a cell has more than {limit:,} characters, to line {reader.line_num}",
                 "Close every quote; if the cell is that long, take out its column.",
             ) from error
+        if "expected after" in str(error):
+            raise DataError(
+                f"{where}, line {line}: a quoted cell is not followed by the delimiter {delimiter!r}",
+                "Separate cells by commas, semicolons or tabs, and double each quote inside quotes.",
+            ) from error
         raise DataError(
             f"{where}, line {line}: {error}", "Close every quote, and double each quote inside quotes."
         ) from error
@@ -227,7 +232,11 @@ def sniff_delimiter(text: str) -> str:
 
 def _lists_images_by_spaces(text: str) -> bool:
     """Whether every line is an image name and equally many other words, as in lists of files and labels."""
-    rows = [line.split() for line in text.splitlines()[:_SNIFF_ROWS] if line.strip()]
+    lines = [line.strip() for line in text.splitlines()[:_SNIFF_ROWS] if line.strip()]
+    try:
+        rows = list(csv.reader(lines, delimiter=" ", skipinitialspace=True, strict=True))
+    except csv.Error:
+        return False
     return len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and all(is_image_name(row[0]) for row in rows)
 
 

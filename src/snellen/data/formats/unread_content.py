@@ -7,6 +7,9 @@ from pathlib import Path
 
 from snellen.core.errors import DataError
 from snellen.data.file_index import walk
+from snellen.data.formats.annotation_files import is_label_studio
+from snellen.data.formats.file_names import split_and_rest
+from snellen.data.source import Skipped
 
 _TABLES = "Save features as a table (CSV) or as arrays (NPZ)."
 _CONVERT = "Convert them to PNG, JPEG or TIFF."
@@ -52,19 +55,33 @@ _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     ),
 )
 _TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl"))
+_EXPORT = "Annotations of objects are read as COCO, Pascal VOC, YOLO or LabelMe: export them so, with the images."
+UNSUPPORTED = "has an unsupported file type"
 _SYSTEM = ("readme", "license", "licence", "thumbs.db", ".")
 
 
-def unread_error(path: Path, formats: str) -> DataError:
-    """The error of a path that no format recognises: what it holds, and a remedy for that.
+def unsupported(path: str) -> Skipped:
+    """A skipped file of an unsupported type; images of unread formats have the remedy of a folder of them."""
+    suffix = Path(path).suffix.lower()
+    kind = next((kind for kind in _KINDS if suffix in kind[0] and kind[2].startswith("Convert")), None)
+    if kind is None:
+        return Skipped(path, UNSUPPORTED, "Convert it, or move it away.")
+    _, reason, remedy = kind
+    return Skipped(path, f"{UNSUPPORTED}{f' ({reason})' if reason else ''}", f"{remedy} Or move them away.")
+
+
+def unread_error(path: Path, choose: str) -> DataError:
+    """The error of a path of which nothing can be read: what it holds, and a remedy for that.
 
     Args:
-        formats: names of the formats.
+        choose: the remedy for files of an unknown kind.
     """
+    if path.is_file() and path.suffix.lower() == ".json":
+        layout = "is Label Studio's raw JSON" if is_label_studio(path) else "is a JSON file of no known layout"
+        return DataError(f"{path} {layout}, which is not read", _EXPORT)
     names = [file.path for file in walk(path).files] if path.is_dir() else [path.name]
     data = [name for name in names if not Path(name).name.lower().startswith(_SYSTEM)]
     suffixes = Counter(Path(name).suffix.lower() for name in data)
-    choose = f"Formats: {formats}; choose one with --data-format."
     if not suffixes:
         return DataError(f"{path} holds no file of data", "Give a folder of images, or a table.")
     tables = [name for name in data if Path(name).suffix.lower() in _TABLE_SUFFIXES]
@@ -72,7 +89,14 @@ def unread_error(path: Path, formats: str) -> DataError:
     kind = next((kind for kind in _KINDS if suffix in kind[0]), None)
     if tables and (kind is None or suffix in _TABLE_SUFFIXES):
         shown = ", ".join(tables[:3]) + (", …" if len(tables) > 3 else "")
-        return DataError(f"{path} holds {len(tables):,} tables ({shown})", f"Name one of them: {path / tables[0]}")
+        table = min(tables, key=lambda name: (split_and_rest(Path(name).stem)[0] or 0, -(path / name).stat().st_size))
+        splits = {split_and_rest(Path(name).stem)[0] for name in tables} - {None}
+        advice = f"Name one of them: {path / table}"
+        if len(splits) > 1:
+            advice += (
+                ". Tables of several splits are not read together: write their rows into one, with a column split."
+            )
+        return DataError(f"{path} holds {len(tables):,} tables ({shown})", advice)
     if kind is None:
         held = ", ".join(f"{count:,} {name or 'files without ending'}" for name, count in suffixes.most_common(3))
         return DataError(f"{path} has no known format; it holds {held}", choose)
