@@ -76,5 +76,8 @@ def test_an_error_of_a_forked_child_has_its_cause() -> None:
         run_forked(lambda: fail(UsageError("no such column")), 120)
     with pytest.raises(SnellenError, match="ValueError: é"):
         run_forked(lambda: fail(ValueError("é")), 120)
+    with pytest.raises(TooLittleTime, match="too slow") as caught:
+        run_forked(lambda: fail(TooLittleTime("too slow", needed=12.5)), 120)
+    assert caught.value.needed == 12.5
     with pytest.raises(SnellenError, match="status"):
         run_forked(lambda: os._exit(3), 120)

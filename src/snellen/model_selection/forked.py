@@ -19,7 +19,7 @@ def run_forked(work: Callable[[], object], seconds: float) -> None:
     """Run `work` in a child process with one thread; what it writes to files stays.
 
     Raises:
-        TooLittleTime: after `seconds`; the child is killed.
+        TooLittleTime: after `seconds`, when the child is killed, or from the child, with the seconds that it needs.
         SnellenError: with the cause of the child's error.
     """
     sys.stdout.flush()
@@ -48,7 +48,8 @@ def run_forked(work: Callable[[], object], seconds: float) -> None:
         os.close(reader)
         _, status = os.waitpid(child, 0)
     if message:
-        raise SnellenError(message.decode(errors="replace"))
+        needed, _, cause = message.decode(errors="replace").partition("\n")
+        raise TooLittleTime(cause, needed=float(needed)) if needed else SnellenError(cause)
     if status:
         raise SnellenError(f"The process ended with status {status}")
 
@@ -63,7 +64,8 @@ def _work_and_exit(work: Callable[[], object], writer: int) -> None:
         work()
     except BaseException as error:
         cause = error.cause if isinstance(error, SnellenError) else f"{type(error).__name__}: {error}"
-        os.write(writer, cause.encode()[: 1 << 15])
+        needed = error.needed if isinstance(error, TooLittleTime) else None
+        os.write(writer, f"{'' if needed is None else needed}\n{cause}".encode()[: 1 << 15])
         code = 1
     finally:
         os._exit(code)

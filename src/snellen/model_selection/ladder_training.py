@@ -21,6 +21,8 @@ from snellen.report.pages.ladder import Rung
 
 T = TypeVar("T")
 
+MARGIN = 1.2  # of an estimated time, before a training of that time is begun
+
 
 class LadderTraining:
     """Training of all models within the time: the cheap ones, the pilots of the others, and the finals.
@@ -64,7 +66,11 @@ class LadderTraining:
         for name, (_, size) in needed.items():
             self._suggest_size(name, size)
         times = {name: seconds for name, (seconds, _) in needed.items()}
-        pilots = self._stored("pilots", lambda: ladder_plan.pilots(times, self.left))
+        for name in sorted(times, key=lambda name: times[name]):
+            if not costly[name].stoppable:
+                self._train_completely(costly[name], times[name], 0.5 * self.left)
+        stoppable = {name: seconds for name, seconds in times.items() if costly[name].stoppable}
+        pilots = self._stored("pilots", lambda: ladder_plan.pilots(stoppable, self.left))
         for name in sorted(pilots, key=lambda name: times[name]):
             self._train(costly[name], name, min(pilots[name], self.left), ladder_plan.MIN_STEPS)
         values = {
@@ -78,8 +84,14 @@ class LadderTraining:
             self._train(costly[name], f"{name}-final", min(seconds, self.left), ladder_plan.MIN_STEPS)
             if self.rungs[name].status != "done":
                 self.rungs[name] = pilot
-        for name, seconds in times.items():
-            self._say_what_time_would_buy(name, seconds)
+        for name in sorted(times, key=lambda name: times[name]):
+            self._train_completely(costly[name], times[name], self.left)
+            self._say_what_time_would_buy(name, times[name])
+
+    def _train_completely(self, learner: AnyLearner, needed: float, seconds: float) -> None:
+        """Train a model that has no result yet, if its complete training fits into `seconds`."""
+        if learner.name not in self.trained and MARGIN * needed <= seconds:
+            self._train(learner, learner.name, seconds, ladder_plan.MIN_STEPS)
 
     def _say_what_time_would_buy(self, name: str, needed: float) -> None:
         """Add the time of a complete training, and a budget that allows it, to the reason of a shortened model."""

@@ -199,6 +199,7 @@ def check_time(features: FeatureExtractor, samples: Samples, run: Run, count: in
         raise TooLittleTime(
             f"The features of {count:,} images take {seconds:.0f} s, more than the time budget allows",
             "Give more time, a smaller --image-size, or a smaller --encoder.",
+            needed=(run.seconds or 0.0) - run.seconds_left + seconds,
         )
 
 
