@@ -18,6 +18,7 @@ from snellen.model_selection.advice import validation_value
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
 from snellen.report.pages.ladder import Rung
+from snellen.report.reference_metrics import training_sample_limit
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class LadderTraining:
         self.rungs: dict[str, Rung] = {}
         self.trained: dict[str, TrainedRun] = {}
         self.current = ""
+        self._page_seconds = 0.0
         self._suggested: dict[str, dict[str, Suggestion]] = {}
 
     @property
@@ -68,7 +70,7 @@ class LadderTraining:
         times = {name: seconds for name, (seconds, _) in needed.items()}
         for name in sorted(times, key=lambda name: times[name]):
             if not costly[name].stoppable:
-                self._train_completely(costly[name], times[name], 0.5 * self.left)
+                self._train_completely(costly[name], times[name], ladder_plan.WHOLE * self.left)
         stoppable = {name: seconds for name, seconds in times.items() if costly[name].stoppable}
         pilots = self._stored("pilots", lambda: ladder_plan.pilots(stoppable, self.left))
         for name in sorted(pilots, key=lambda name: times[name]):
@@ -115,7 +117,11 @@ class LadderTraining:
         self.rungs[learner.name] = rung
         if run is not None:
             self.trained[learner.name] = run
-            self.end -= test_seconds(run)
+            self.end -= prediction_seconds(run, run.spec.sizes["test"])
+            diagnosed = min(run.spec.sizes["train"], training_sample_limit(self.data))
+            page = prediction_seconds(run, diagnosed)  # of the best model, which may be the slowest
+            self.end -= max(0.0, page - self._page_seconds)
+            self._page_seconds = max(page, self._page_seconds)
 
     def _reduced(self, learner: AnyLearner) -> tuple[float, int]:
         """Seconds of a complete training at the image size that the time allows, and that size; 0: unchanged."""
@@ -126,7 +132,8 @@ class LadderTraining:
             return needed, 0
         chosen, _ = resolve(learner.settings, {}, learner.suggest(spec))
         size = max(learner.preprocessing_of(chosen, spec).size or (0,))
-        smaller = ladder_plan.image_size(needed, size, 12, ladder_plan.PILOT * self.left)
+        fraction = ladder_plan.PILOT if learner.stoppable else ladder_plan.WHOLE
+        smaller = ladder_plan.image_size(needed, size, 12, fraction * self.left / MARGIN)
         return (needed, 0) if not size or smaller == size else (needed * (smaller / size) ** 2, smaller)
 
     def _suggest_size(self, name: str, size: int) -> None:
@@ -146,8 +153,7 @@ class LadderTraining:
         return value
 
 
-def test_seconds(run: TrainedRun) -> float:
-    """Expected seconds for evaluating the test split, from the time of the validation split."""
-    sizes = run.spec.sizes
+def prediction_seconds(run: TrainedRun, count: int) -> float:
+    """Expected seconds of predicting `count` samples, from the time of the validation split."""
     seconds = file_io.read_json(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
-    return float(seconds) * sizes["test"] / max(sizes["val"], 1)
+    return float(seconds) * count / max(run.spec.sizes["val"], 1)
