@@ -225,7 +225,7 @@ def test_detections_are_drawn_on_the_image(run: TrainedRun, folder: Path, tmp_pa
     path = sorted(folder.iterdir())[0]
     (predictions,) = run.predict_files([path], draw=tmp_path / "annotated")
     assert predictions["objects"]
-    with Image.open(tmp_path / "annotated" / f"{path.name}.png") as annotated:
+    with Image.open(tmp_path / "annotated" / f"{path.stem}.png") as annotated:
         pixels = torch.from_numpy(np.array(annotated.convert("RGB")))
     for detected in predictions["objects"][:3]:
         colour = torch.tensor(class_colour(blocks.NAMES.index(detected["class"])), dtype=torch.uint8)

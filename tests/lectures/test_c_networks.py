@@ -307,7 +307,7 @@ def test_c20_densenet121_has_7978856_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name, architecture in ARCHITECTURES.items() if architecture.weights is not None)
+    "name", sorted(name for name, architecture in ARCHITECTURES.items() if isinstance(architecture.weights, str))
 )
 def test_c21_parameters_and_multiply_adds_match_torchvision(name: str) -> None:
     """Torchvision publishes both with its weights, counted by another program."""

@@ -87,7 +87,7 @@ def unread_error(path: Path, choose: str) -> DataError:
     tables = [name for name in data if Path(name).suffix.lower() in _TABLE_SUFFIXES]
     suffix, _ = suffixes.most_common(1)[0]
     kind = next((kind for kind in _KINDS if suffix in kind[0]), None)
-    if tables and (kind is None or suffix in _TABLE_SUFFIXES):
+    if path.is_dir() and tables and (kind is None or suffix in _TABLE_SUFFIXES):
         shown = ", ".join(tables[:3]) + (", …" if len(tables) > 3 else "")
         table = min(tables, key=lambda name: (split_and_rest(Path(name).stem)[0] or 0, -(path / name).stat().st_size))
         splits = {split_and_rest(Path(name).stem)[0] for name in tables} - {None}
