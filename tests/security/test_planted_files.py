@@ -17,7 +17,6 @@ import snellen
 from snellen.cli.main import main
 from snellen.core import file_io
 from snellen.core.errors import DataError, EnvironmentProblem
-from snellen.model_selection import ladder as ladder_module
 
 SCRIPT = Path(sys.executable).with_name("snellen")
 MODULES = ("snellen", "torch", "numpy", "PIL", "matplotlib", "yaml", "safetensors", "scipy", "sklearn", "sitecustomize")
@@ -54,7 +53,6 @@ def test_no_module_in_the_current_folder_is_imported_by_the_ladder(
     rng = np.random.default_rng(0)
     np.savez(folder / "set.npz", x=rng.normal(size=(200, 3)), y=np.arange(200) % 2)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(ladder_module, "SUBPROCESS_SIZE", 0)  # learners that cannot be stopped run in a subprocess
     result = snellen.ladder("set.npz", learners=["knn", "svm"], budget=3600, out=tmp_path / "ladder")
     assert [rung.status for rung in result.rungs] == ["done", "done"], [rung.reason for rung in result.rungs]
     assert not marker.exists(), marker.read_text()
