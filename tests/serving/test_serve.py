@@ -296,7 +296,7 @@ def test_a_signal_stops_the_server_after_requests_in_progress(home: Path, number
             server.predict(GOOD)
     assert small_response
     assert exit_code == code
-    assert f"snellen: Stopped by {signal.Signals(number).name} after 2 responses" in log.splitlines()
+    assert log.splitlines()[0] == f"snellen: Stopped by {signal.Signals(number).name} after 2 responses"
 
 
 def test_startup_errors(home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

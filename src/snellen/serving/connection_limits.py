@@ -66,8 +66,11 @@ class TimedConnection(asyncio.Protocol):
             return
         self.draining.add(self)
         self._set_timer(_DRAIN_SECONDS + self._transport.get_write_buffer_size() / MIN_RATE)
-        self._transport.resume_reading()
-        self._transport.write_eof()
+        try:
+            self._transport.resume_reading()
+            self._transport.write_eof()
+        except OSError:  # the client has closed the connection already
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._is_closed:
