@@ -23,8 +23,8 @@ def test_a_folder_a_biologist_might_have(
     monkeypatch.setitem(sys.modules, "biologist", biologist)
     spec.loader.exec_module(biologist)
     monkeypatch.chdir(tmp_path)
-    planted = biologist.make(tmp_path / "cells", common=110, rare=16, side=24, resize=False)
+    planted = biologist.make(tmp_path / "cells", common=220, rare=32, side=24, resize=False)
     biologist.check(tmp_path / "cells", planted)
     figures = biologist.train(tmp_path / "cells", tmp_path / "run", training_seed)
-    assert_score(figures["balanced accuracy"], above=0.55)  # chance 0.5; three rare test images, 0.67 and more
+    assert_score(figures["low"], above=0.5)  # the chance of two classes; 0.74 to 0.76 over three seeds
     assert figures["learner"] == "lenet"
