@@ -52,3 +52,13 @@ def test_suggest_name_gives_similar_names_or_all() -> None:
 def test_suggest_name_omits_names_less_similar_than_the_nearest() -> None:
     assert suggest_name("image_size", ["batch_size", "min_size", "max_size"]) == "Did you mean max_size?"
     assert suggest_name("softmx", ["softmax", "softmix", "sofa"]) == "Did you mean softmix or softmax?"
+
+
+def test_a_short_repr_is_short_for_nested_values() -> None:
+    nested: object = "x" * 99
+    for _ in range(6):
+        nested = {f"{k}" * 40: nested for k in range(9)}
+    text = short_repr(nested)
+    assert len(text) == 300
+    assert text.endswith("…")
+    assert short_repr([1, "a"]) == "[1, 'a']"

@@ -102,9 +102,13 @@ def printable_json(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
+_MAX_REPR = 300  # characters; nested values are abbreviated each, but not together
+
+
 def short_repr(value: object) -> str:
-    """Short `repr` of a value for an error message: one line, large values abbreviated."""
-    return _SHORT.repr(value)
+    """Short `repr` of a value for an error message: one line of at most `_MAX_REPR` characters, the rest left out."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= _MAX_REPR else f"{text[: _MAX_REPR - 1]}…"
 
 
 def first_line(error: BaseException) -> str:
