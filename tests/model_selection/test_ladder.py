@@ -277,3 +277,15 @@ def test_several_labels_are_judged_by_their_headline(tmp_path: Path) -> None:
     result = ladder(data, budget=3600, out=tmp_path / "ladder", learners=["baseline", "softmax"], options=OPTIONS)
     assert result.best == "softmax"
     assert result.advised == "softmax"
+
+
+def test_a_ladder_is_resumed_with_other_models_than_it_planned(tmp_path: Path) -> None:
+    """The plan names a model that is not asked for any more, and lacks one that is new."""
+    out = tmp_path / "l"
+    ladder("moons", budget=3600, out=out, learners=["softmax"], options=OPTIONS)
+    plain = json.loads((out / "ladder.json").read_text())
+    slow = {"residual-mlp": [1e6, 0], "mlp": [100.0, 0]}
+    plain["plan"] = {"needed": slow, "pilots": {"residual-mlp": 9.0, "mlp": 90.0}, "finals": {"residual-mlp": 50.0}}
+    (out / "ladder.json").write_text(json.dumps(plain))
+    again = ladder("moons", budget=3600, out=out, learners=["softmax", "mlp", "lda"], options=OPTIONS)
+    assert {rung.name: rung.status for rung in again.rungs} == {"lda": "done", "softmax": "done", "mlp": "done"}

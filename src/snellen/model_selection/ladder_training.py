@@ -64,7 +64,8 @@ class LadderTraining:
 
     def _train_costly(self, costly: Mapping[str, AnyLearner]) -> None:
         """Pilots, and the finals of the best."""
-        needed = self._stored("needed", lambda: {name: self._reduced(one) for name, one in costly.items()})
+        stored = self._stored("needed", lambda: {name: self._reduced(one) for name, one in costly.items()})
+        needed = {name: stored[name] if name in stored else self._reduced(one) for name, one in costly.items()}
         for name, (_, size) in needed.items():
             self._suggest_size(name, size)
         times = {name: seconds for name, (seconds, _) in needed.items()}
@@ -73,6 +74,7 @@ class LadderTraining:
                 self._train_completely(costly[name], times[name], ladder_plan.WHOLE * self.left)
         stoppable = {name: seconds for name, seconds in times.items() if costly[name].stoppable}
         pilots = self._stored("pilots", lambda: ladder_plan.pilots(stoppable, self.left))
+        pilots = {name: seconds for name, seconds in pilots.items() if name in costly}  # resumed with other models
         for name in sorted(pilots, key=lambda name: times[name]):
             self._train(costly[name], name, min(pilots[name], self.left), ladder_plan.MIN_STEPS)
         values = {
@@ -82,6 +84,8 @@ class LadderTraining:
         }
         finals = self._stored("finals", lambda: ladder_plan.finals(values, times, pilots, self.left))
         for name, seconds in finals.items():
+            if name not in costly:
+                continue
             pilot = self.rungs[name]
             self._train(costly[name], f"{name}-final", min(seconds, self.left), ladder_plan.MIN_STEPS)
             if self.rungs[name].status != "done":
