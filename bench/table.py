@@ -24,6 +24,7 @@ ORDER = (
     "loop_overhead",
     "startup",
     "serving",
+    "ladder",
     "accuracy",
     "transfer",
     "skips",
@@ -55,7 +56,6 @@ NOT_RUN = """## Not run
 | cached_input | the same from the second epoch on, against a memory map | no script yet |
 | infer_latency | ResNet-18 and 50 at 224 pixels, batches of 1 and 16, against ONNX Runtime | no script yet |
 | growth | time and memory for ten times the data, classes, boxes, and twice the pixels, depth | no script yet |
-| ladder | the advised model at 1, 3 and 10 minutes, against plain scripts | no script yet |
 | read_ahead | reading while a step of 100 ms runs, against `DataLoader` | no script yet |
 """
 
@@ -68,6 +68,7 @@ def page() -> str:
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     for name in sorted(results, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
         special = {
+            "ladder": ladder_section,
             "accuracy": accuracy_section,
             "transfer": transfer_section,
             "compare_calibration": calibration_section,
@@ -198,6 +199,39 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def ladder_section(result: Mapping[str, Any]) -> str:
+    """The advised model beside the best plain script with the same CPU time, set by set, and the regret."""
+    lines = [
+        *head(result, f"{result['rounds']} seeds of the repeated sets, one of the others"),
+        "The ladder has the budget in wall-clock time, from prompt to prompt, on one thread. The plain script is the "
+        "best on the validation split of all complete trainings that need no more CPU time (one who tries them all "
+        "needs the sum). *Difference*: advised less script on the same test samples, positive where the advised model "
+        "is better, with the 95 % interval of the paired bootstrap; *better* and *worse* are significant. Without a "
+        "significant difference: *not distinguishable* if the interval excludes a loss of more than one point (of an "
+        "error: 1 %), else *undecided*. *Best model*: the best test result of a model of the same ladder.",
+        "",
+        "| set | budget | seed | metric | advised | result | plain script | result | difference | verdict | best model "
+        "| took |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        budget = f"{row['minutes']:g} min"
+        took = f"{row['wall']:.0f} s"
+        if row["script"] is None:
+            lines.append(
+                f"| {row['set']} | {budget} | {row['seed']} | | {row['advised']} | | none finished | | | | | {took} |"
+            )
+            continue
+        low, high = row["interval"]
+        lines.append(
+            f"| {row['set']} | {budget} | {row['seed']} | {row['metric']} | {row['advised']} | {row['ours']:.4g} | "
+            f"{row['script']}, {row['label']} ({row['seconds']:.0f} CPU s) | {row['script_value']:.4g} | "
+            f"{row['difference']:+.3g} ({low:+.3g} to {high:+.3g}) | {row['verdict']} | "
+            f"{row['best_model']}, {row['best_value']:.4g} | {took} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 def transfer_section(result: Mapping[str, Any]) -> str:

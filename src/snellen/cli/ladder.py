@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from snellen.core.errors import UsageError
 
 if TYPE_CHECKING:
     from snellen.model_selection.ladder import Ladder
+    from snellen.model_selection.ladder_preview import LadderPlan
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -34,6 +37,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         metavar="FOLDER",
         help="Output folder; an unfinished ladder in it is resumed (default: new under runs/)",
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="Measure the models, print what the time budget allows, and stop"
+    )
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
     parser.add_argument("--json", action="store_true", help="Print one JSON line per model")
     add_data_options(parser)
@@ -44,8 +50,10 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     except ValueError:
         raise UsageError(f"--budget cannot be {args.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
+    from snellen.api import find_task
     from snellen.core.serialization import to_plain
-    from snellen.model_selection.ladder import ladder
+    from snellen.model_selection.ladder import ladder, ladder_candidates
+    from snellen.model_selection.ladder_preview import plan_ladder
 
     progress = terminal.ProgressBar(quiet="json" in args)
     try:
@@ -55,6 +63,16 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             progress.message(f"{finding.severity}: {finding.text}")
         names = [name for name in vars(args).get("models", "").split(",") if name]
         remaining = max(budget - (time.monotonic() - START_TIME), 0.5 * budget)  # start-up and data loading count
+        if "plan" in args:
+            if "out" in args:
+                raise UsageError("--plan writes no folder", "Omit --out.")
+            task = find_task(vars(args).get("task"), data.spec).name
+            candidates = ladder_candidates(task, [*names, *custom], data.spec.modality)
+            options = run_options(args)
+            planned = plan_ladder(data, candidates, budget=remaining, seed=vars(args).get("seed", 0), options=options)
+            progress.end()
+            _print_plan(planned, budget, args)
+            return 0
         result = ladder(
             data,
             budget=remaining,
@@ -99,6 +117,33 @@ def ladder_table(result: Ladder, table_format: str) -> str:
         )
     columns = ["  model", f"{result.headline} (test)", "parameters", "multiply-adds", "training time", "latency", ""]
     return terminal.table(columns, rows, table_format)
+
+
+def _print_plan(planned: LadderPlan, budget: float, args: argparse.Namespace) -> None:
+    """Print the plan: a table, or one JSON line per model."""
+    if "json" in args:
+        from snellen.core.serialization import to_plain
+
+        for model in planned.models:
+            terminal.print_json(to_plain(model))
+        return
+    rows = []
+    for model in planned.models:
+        time = terminal.format_duration(model.seconds)
+        training = {
+            "complete": f"complete, {time}" if model.needed is not None else f"tried for at most {time}",
+            "pilot": f"pilot, {time}; then a final training if it is among the best",
+            "none": f"not begun: {model.reason}",
+        }[model.training]
+        if model.training == "none" and model.needed is not None:
+            training += f"; --budget {math.ceil((budget + model.needed) / 60)}m"
+        size = f"{model.image_size} px" if model.image_size else ""
+        rows.append([model.name, _format_optional(model.needed, terminal.format_duration), size, training])
+    print(terminal.table(["model", "complete training", "images", "plan"], rows, vars(args)["format"]))
+    terminal.print_text(
+        f"\nTime for the final trainings: {terminal.format_duration(planned.seconds_final)} of the budget of "
+        f"{terminal.format_duration(budget)}. Times are measured on this machine, by a few steps of each training."
+    )
 
 
 def _format_optional(value: float | None, formatter: Callable[[float], str]) -> str:

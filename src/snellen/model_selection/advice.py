@@ -1,90 +1,168 @@
-"""Advice of a ladder: the best model on validation, and the cheapest that is not significantly worse."""
+"""Advice of a ladder: the best model on validation, and the cheapest that is about as good."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from snellen.api import TrainedRun
 from snellen.core import file_io
 from snellen.core.spec import Labels
-from snellen.metrics.intervals import LEVEL
+from snellen.core.views import Metric
+from snellen.metrics.intervals import LEVEL, Z, add_interval
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
-from snellen.model_selection.comparison import RunPredictions, exchange_p_value
+from snellen.model_selection.comparison import RunPredictions, exchange_p_value, headline_gain
 from snellen.report.pages.ladder import Rung
 
 
-def select_best_run(trained: dict[str, TrainedRun], headline: str) -> tuple[str | None, str | None, str]:
-    """The best model on validation, the simplest one not significantly worse, and the advice as a sentence."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss:
+    """By how much a model is worse than the best on the validation samples, in units of the headline metric.
+
+    Args:
+        value: the paired difference; 0 for equal results.
+        standard_error: of the difference.
+        text: the largest difference within the 95 % confidence interval, with its unit.
+    """
+
+    value: float
+    standard_error: float
+    text: str
+
+
+def select_best_run(
+    trained: dict[str, TrainedRun], headline: str, shortened: Collection[str] = ()
+) -> tuple[str | None, str | None, str]:
+    """The best model on validation, the cheapest one that is about as good, and the advice as a sentence.
+
+    The cost is what a prediction takes: multiply-adds, then parameters; of equal cost models with probabilities first.
+    """
     values: dict[str, float] = {}
+    costs: dict[str, tuple[int, int, bool]] = {}
     for name, run in trained.items():
-        metric = file_io.read_json(run.folder / "metrics.json")["splits"]["val"][headline]
+        stored = file_io.read_json(run.folder / "metrics.json")
+        metric, cost = stored["splits"]["val"][headline], stored["cost"]
         if metric["value"] is not None:
             values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
+            has_probabilities = getattr(run.model, "probabilistic", True)
+            costs[name] = (cost.get("multiply_adds") or 0, cost.get("parameters") or 0, not has_probabilities)
+    cheapest_first = sorted(values, key=lambda name: costs[name])  # of equal cost the simplest first
+    values = {name: values[name] for name in cheapest_first}
     predictions = {
         name: RunPredictions(name=name, learner=name, task=run.task, spec=run.spec, predictions=run.predictions("val"))
         for name, run in trained.items()
         if name in values
     }
     errors = {name: run.task.errors(run.predictions, run.spec) for name, run in predictions.items()}
+
+    def loss(name: str, best: str) -> Loss:
+        return headline_loss(predictions[name], predictions[best], headline)
+
     if not any(isinstance(run.spec.target, Labels) for run in predictions.values()):
-        return select_best(values, errors)
+        return select_best(values, errors, loss=loss, shortened=shortened)
     # The headline, a mean of average precisions, is no mean of errors of samples.
     draws = 40 * SUFFICIENT * len(values)
-    return select_best(values, errors, lambda a, b: exchange_p_value(predictions[a], predictions[b], draws))
+
+    def exchange(first: str, second: str) -> float:
+        return exchange_p_value(predictions[first], predictions[second], draws)
+
+    return select_best(values, errors, exchange, loss, shortened)
+
+
+def headline_loss(model: RunPredictions, best: RunPredictions, headline: str) -> Loss:
+    """By how much a model is worse than the best: paired bootstrap over the validation samples."""
+    metric = best.task.measure(best.predictions, best.spec)[headline]
+    count = len(best.predictions["ids"])
+    gain = headline_gain(best, model, metric.higher_is_better)
+    scale, unit = (100, " points") if metric.percent else (1, f" {metric.unit}" if metric.unit else "")
+    rows = torch.arange(count)[None]
+    value = float(gain(rows, rows + count)[0])
+    difference = add_interval(Metric(value=value), lambda drawn: gain(drawn, drawn + count), count)
+    high = value if difference.high is None else difference.high
+    low = value if difference.low is None else difference.low
+    return Loss(value=value, standard_error=(high - low) / (2 * Z), text=f"{scale * max(high, 0.0):.2g}{unit}")
+
+
+def mean_loss(model: Tensor, best: Tensor) -> Loss:
+    """By how much a model is worse than the best, from (N,) errors of the same samples."""
+    difference = (model - best).double()
+    value = float(difference.mean())
+    standard_error = float(difference.std()) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
+    return Loss(value=value, standard_error=standard_error, text=f"{value + Z * standard_error:.2g}")
 
 
 def select_best(
-    values: Mapping[str, float], errors: Mapping[str, Tensor], p_value: Callable[[str, str], float] | None = None
+    values: Mapping[str, float],
+    errors: Mapping[str, Tensor],
+    test: Callable[[str, str], float] | None = None,
+    loss: Callable[[str, str], Loss] | None = None,
+    shortened: Collection[str] = (),
 ) -> tuple[str | None, str | None, str]:
-    """The best model on validation, the simplest one not significantly worse, and the advice as a sentence.
+    """The best model on validation, the cheapest one that is about as good, and the advice as a sentence.
+
+    About as good: not significantly worse, and at most one standard error of the paired difference away.
 
     Args:
-        values: validation result of each model, higher is better, the simplest first.
+        values: validation result of each model, higher is better, the cheapest first.
         errors: (N,) of each model on the same validation samples.
-        p_value: two-sided, of two models by name; None: a test of their errors.
+        test: two-sided p-value of two models by name; None: a test of their errors.
+        loss: of a model against the best, by name; None: that of their mean errors.
+        shortened: models that the time limit cut or left out: their results do not show what they can reach.
+    Source: Breiman, Friedman, Olshen and Stone 1984 (one-standard-error rule).
     """
     if not values:
         return None, None, "No model has a validation result."
     names = list(values)
-    best, *rest = sorted(names, key=lambda name: -values[name])  # of equal ones the simplest first
-    if p_value is None:
+    best, *rest = sorted(names, key=lambda name: -values[name])  # of equal ones the cheapest first
+    if test is None:
         worse = significantly_worse(best, errors)
     else:
-        worse = {name for name in rest if values[name] < values[best] and p_value(name, best) / 2 * len(rest) < LEVEL}
-    simplest = next(name for name in names if name not in worse)
-    if simplest == "baseline" and best != "baseline":
-        advice = (
-            f"No model is significantly better than the baseline on the validation split (best: {best}): the inputs do "
-            "not predict the target, or there is too little data."
+        worse = {name for name in rest if values[name] < values[best] and test(name, best) / 2 * len(rest) < LEVEL}
+    losses = {
+        name: mean_loss(errors[name], errors[best]) if loss is None else loss(name, best)
+        for name in names[: names.index(best)]
+        if name not in worse
+    }
+    as_good = [name for name, lost in losses.items() if lost.value <= lost.standard_error]
+    advised = as_good[0] if as_good else best
+    if "baseline" in values and "baseline" not in worse:
+        advised = "baseline"
+        better = "better" if best == "baseline" else "significantly better"
+        which = "" if best == "baseline" else f" (best: {best})"
+        cause = (
+            f"the time was too short for {', '.join(shortened)}. Give more time."
+            if shortened
+            else "the inputs do not predict the target, or there is too little data."
         )
-    elif simplest == "baseline":
-        advice = (
-            "No model is better than the baseline on the validation split: the inputs do not predict the target, or "
-            "there is too little data."
-        )
-    elif simplest == best and len(worse) == len(names) - 1 and names[-1] == best and rest:
-        advice = f"Use {best}: it is significantly better than every simpler model on the validation split."
-    elif simplest == best:
-        simpler = ", and every simpler model is significantly worse" if names[0] != best else ""
-        advice = f"Use {best}: it has the best result on the validation split{simpler}."
+        advice = f"No model is {better} than the baseline on the validation split{which}: {cause}"
+    elif advised == best:
+        cheaper = set(names[: names.index(best)]) - set(shortened)
+        every = f", and every cheaper model is {'significantly ' if cheaper <= worse else ''}worse" if cheaper else ""
+        advice = f"Use {best}: it has the best result on the validation split{every}."
     else:
+        lost = losses[advised]
+        difference = "has the same result" if lost.value == 0 else "is less than one standard error better"
         advice = (
-            f"Use {simplest}: {best} has the best result on the validation split, but is not significantly better than "
-            f"the simpler {simplest}."
+            f"Use {advised}: {best}, the best on the validation split, costs more and {difference}; "
+            f"{advised} may lose at most {lost.text} against it (95 %)."
         )
-    return best, simplest, f"{advice} {_runner_up(best, rest, values, worse)}".rstrip()
+    return best, advised, f"{advice} {_runner_up(best, rest, values, worse, shortened)}".rstrip()
 
 
-def _runner_up(best: str, rest: Sequence[str], values: Mapping[str, float], worse: Collection[str]) -> str:
+def _runner_up(
+    best: str, rest: Sequence[str], values: Mapping[str, float], worse: Collection[str], shortened: Collection[str]
+) -> str:
     """The second-best model, and whether it differs from the best."""
     if not rest:
         return ""
     if values[rest[0]] == values[best]:
         equal = [name for name in rest if values[name] == values[best]]
         return f"{', '.join(equal)} and {best} have the same validation result."
+    if rest[0] in shortened and best not in shortened:
+        return f"The runner-up, {rest[0]}, had too little time for its complete training."
     if rest[0] in worse:
         return f"The runner-up, {rest[0]}, is significantly worse than {best}."
     return f"The runner-up, {rest[0]}, does not differ significantly from {best}."
@@ -105,11 +183,11 @@ def significantly_worse(best: str, errors: Mapping[str, Tensor]) -> set[str]:
         name
         for name in others
         if float(errors[name].double().mean()) > float(errors[best].double().mean())
-        and _p_value(errors[name], errors[best]) / 2 * len(others) < LEVEL
+        and p_value(errors[name], errors[best]) / 2 * len(others) < LEVEL
     }
 
 
-def _p_value(first: Tensor, second: Tensor) -> float:
+def p_value(first: Tensor, second: Tensor) -> float:
     """Two-sided p-value of equal mean errors: McNemar's test of errors 0 and 1, else a paired t-test."""
     if bool(((first == 0) | (first == 1)).all()) and bool(((second == 0) | (second == 1)).all()):
         return mcnemar(int((first < second).sum()), int((first > second).sum()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
-from snellen.model_selection.ladder_training import LadderTraining
+from snellen.model_selection.ladder_training import LadderTraining, reserve
 from snellen.model_selection.rung_training import why_unsupported
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
@@ -33,8 +33,6 @@ from snellen.report.pages.sections import data_section
 from snellen.tasks import LEARNERS
 
 AnyLearner = Learner[Any, Any, Any]
-
-RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ def ladder(
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     selected_task = find_task(task, opened.spec)
-    candidates = _candidates(selected_task.name, learners, opened.spec.modality)
+    candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     spent = _open_folder(folder, opened, budget, seed)
     reasons = {learner.name: why_unsupported(learner, opened.spec) for learner in candidates}
@@ -88,15 +86,15 @@ def ladder(
     for finding in findings:
         if options.progress is not None:
             options.progress.message(f"{finding.severity}: {finding.message}")
-    training = LadderTraining(
-        opened, folder, seed, budget, started + budget - spent - min(RESERVE, 0.2 * budget), options
-    )
+    training = LadderTraining(opened, folder, seed, budget, started + budget - spent - reserve(budget), options)
     try:
         training.run(supported)
     except Stopped as stopped:
-        cause = f"{stopped.cause.rstrip('.')}, in {training.current}."
+        _write_page_so_far(training, rungs, opened, selected_task.headline(opened.spec))
         raise Stopped(
-            cause, f"Resume with the same arguments and --out {folder}", signal=stopped.exit_code - 128
+            f"{stopped.cause.rstrip('.')}, in {training.current}; results so far: {folder / 'report.html'}",
+            f"Resume with the same arguments and --out {folder}",
+            signal=stopped.exit_code - 128,
         ) from stopped
     finally:
         plain = file_io.read_json(folder / "ladder.json")
@@ -104,7 +102,8 @@ def ladder(
     rungs.update(training.rungs)
     trained = training.trained
     headline = selected_task.headline(opened.spec)
-    best, advised, advice = select_best_run(trained, headline)
+    shortened = [rung.name for rung in rungs.values() if rung.status == "no time" or rung.seconds_needed is not None]
+    best, advised, advice = select_best_run(trained, headline, shortened)
     for name, run in trained.items():
         run.evaluate_splits(("test",), Run(run.folder, resume=None, device=run.record.device), report=name == best)
         rungs[name] = dataclasses.replace(rungs[name], headline=run.metrics[headline])
@@ -133,7 +132,7 @@ def ladder(
     return result
 
 
-def _candidates(task: str, learners: Sequence[str | AnyLearner], modality: str) -> list[AnyLearner]:
+def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality: str) -> list[AnyLearner]:
     """The learners to train, from simple to complex; of the others only those that are named may read other inputs."""
     builtin = LEARNERS[task]
     names = [learner for learner in learners if isinstance(learner, str)]
@@ -155,6 +154,21 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best: TrainedRun | None
     title = f"Ladder on {data.spec.name}"
     page = ladder_page(title, result.rungs, result.advice, best_sections, data_section(data))
     file_io.write_text(result.folder / "report.html", page)
+
+
+def _write_page_so_far(
+    training: LadderTraining, refused: Mapping[str, Rung], data: Dataset[Labelled], headline: str
+) -> None:
+    """Write `report.html` of a stopped ladder, with results on the validation split: the test split stays unseen."""
+    _, _, advice = select_best_run(training.trained, headline, [training.current])
+    rungs = {
+        **{name: dataclasses.replace(rung, reason=rung.reason or "not trained yet") for name, rung in refused.items()},
+        **{name: dataclasses.replace(rung, headline=rung.validation) for name, rung in training.rungs.items()},
+    }
+    page = ladder_page(
+        f"Stopped ladder on {data.spec.name}", list(rungs.values()), advice, "", data_section(data), "validation"
+    )
+    file_io.write_text(training.folder / "report.html", page)
 
 
 def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:

@@ -12,15 +12,19 @@ from typing import TypeVar
 from snellen.api import RunOptions, TrainedRun
 from snellen.core import file_io
 from snellen.core.settings import Suggestion, flatten, resolve
+from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import validation_value
+from snellen.model_selection.mirroring import mirroring_harms
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
 from snellen.report.pages.ladder import Rung
 from snellen.report.reference_metrics import training_sample_limit
 
 T = TypeVar("T")
+
+RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
 
 MARGIN = 1.2  # of an estimated time, before a training of that time is begun
 
@@ -42,6 +46,7 @@ class LadderTraining:
         self.current = ""
         self._page_seconds = 0.0
         self._suggested: dict[str, dict[str, Suggestion]] = {}
+        self._harm: str | None = None  # of mirrored images; None: not known yet
 
     @property
     def left(self) -> float:
@@ -62,10 +67,17 @@ class LadderTraining:
         if costly:
             self._train_costly(costly)
 
+    def measure(self, learner: AnyLearner) -> float | None:
+        """Seconds of the complete training of a model, from a few steps; None: it could not be measured."""
+        started = time.monotonic()
+        self._train(learner, learner.name, MIN_SECONDS, min_fraction=1.0)
+        rung = self.rungs[learner.name]
+        return time.monotonic() - started if rung.status == "done" else rung.seconds_needed
+
     def _train_costly(self, costly: Mapping[str, AnyLearner]) -> None:
         """Pilots, and the finals of the best."""
-        stored = self._stored("needed", lambda: {name: self._reduced(one) for name, one in costly.items()})
-        needed = {name: stored[name] if name in stored else self._reduced(one) for name, one in costly.items()}
+        stored = self._stored("needed", lambda: {name: self.reduced(one) for name, one in costly.items()})
+        needed = {name: stored[name] if name in stored else self.reduced(one) for name, one in costly.items()}
         for name, (_, size) in needed.items():
             self._suggest_size(name, size)
         times = {name: seconds for name, (seconds, _) in needed.items()}
@@ -107,16 +119,16 @@ class LadderTraining:
         minutes = math.ceil((self.budget - self.left + needed / ladder_plan.FIRST) / 60)
         first = "not trained" if rung.status == "no time" else rung.reason
         more = f"a complete training takes about {format_duration(needed)}: --budget {minutes}m"
-        self.rungs[name] = dataclasses.replace(rung, reason=f"{first}; {more}")
+        self.rungs[name] = dataclasses.replace(rung, reason=f"{first}; {more}", seconds_needed=needed)
 
     def _train(self, learner: AnyLearner, folder: str, seconds: float, min_fraction: float) -> None:
         self.current = learner.name
         if self.options.progress is not None:
-            self.options.progress.message(f"{folder}: at most {format_duration(max(seconds, 0))}")
+            self.options.progress.message(f"{folder}: at most {format_duration(max(seconds, 0))}{self._state()}")
         limits = dataclasses.replace(
             self.options, seconds=seconds, min_fraction=min_fraction, evaluate_test=False, report=False
         )
-        suggested = self._suggested.get(learner.name, {})
+        suggested = {**self._suggested.get(learner.name, {}), **self._suggest_no_flips(learner)}
         rung, run = train_rung(learner, self.data, self.folder / folder, self.seed, limits, suggested)
         self.rungs[learner.name] = rung
         if run is not None:
@@ -127,7 +139,15 @@ class LadderTraining:
             self.end -= max(0.0, page - self._page_seconds)
             self._page_seconds = max(page, self._page_seconds)
 
-    def _reduced(self, learner: AnyLearner) -> tuple[float, int]:
+    def _state(self) -> str:
+        """The best validation result so far and the time left, for the user."""
+        rungs = [rung for rung in self.rungs.values() if validation_value(rung) is not None]
+        best = max(rungs, key=lambda rung: validation_value(rung) or 0.0, default=None)
+        so_far = "" if best is None else f"; best so far: {best.name}, {best.validation} on validation"
+        left = "" if math.isinf(self.end) else f"; {format_duration(max(self.left, 0))} left"
+        return so_far + left
+
+    def reduced(self, learner: AnyLearner) -> tuple[float, int]:
         """Seconds of a complete training at the image size that the time allows, and that size; 0: unchanged."""
         needed = self.rungs[learner.name].seconds_needed
         assert needed is not None
@@ -136,14 +156,31 @@ class LadderTraining:
             return needed, 0
         chosen, _ = resolve(learner.settings, {}, learner.suggest(spec))
         size = max(learner.preprocessing_of(chosen, spec).size or (0,))
+        if not size:  # a table
+            return needed, 0
         fraction = ladder_plan.PILOT if learner.stoppable else ladder_plan.WHOLE
         smaller = ladder_plan.image_size(needed, size, 12, fraction * self.left / MARGIN)
-        return (needed, 0) if not size or smaller == size else (needed * (smaller / size) ** 2, smaller)
+        return (needed, 0) if smaller == size else (needed * (smaller / size) ** 2, smaller)
 
     def _suggest_size(self, name: str, size: int) -> None:
         if size:
             reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"
             self._suggested[name] = {"image_size": Suggestion(value=size, reason=reason)}
+
+    def _suggest_no_flips(self, learner: AnyLearner) -> dict[str, Suggestion]:
+        """Suggest no horizontal flips where the best of the models trained so far shows that they change targets."""
+        defaults = {setting.name: setting.default for setting in flatten(learner.settings)}
+        if not defaults.get("hflip") or self.data.spec.modality != "image":
+            return {}
+        if not isinstance(self.data.spec.target, Classes | Numbers):
+            return {}
+        if self._harm is None:
+            values = {name: value for name in self.trained if (value := validation_value(self.rungs[name])) is not None}
+            best = max(values, key=lambda name: values[name], default="baseline")
+            if values.get(best) == values.get("baseline") or self.trained[best].record.settings.get("hflip"):
+                return {}
+            self._harm = self._stored("mirroring", lambda: mirroring_harms(self.trained[best], self.data))
+        return {"hflip": Suggestion(value=False, reason=self._harm)} if self._harm else {}
 
     def _stored(self, key: str, make: Callable[[], T]) -> T:
         """A part of the plan: that of `ladder.json` if the ladder is resumed, else a new one, which is stored."""
@@ -155,6 +192,11 @@ class LadderTraining:
             file_io.write_json(path, plain)
         value: T = plan[key]
         return value
+
+
+def reserve(budget: float) -> float:
+    """Seconds of a budget that are kept for the report."""
+    return min(RESERVE, 0.2 * budget)
 
 
 def prediction_seconds(run: TrainedRun, count: int) -> float:

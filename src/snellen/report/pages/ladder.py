@@ -44,7 +44,14 @@ class Rung:
     seconds_needed: float | None = None
 
 
-def ladder_page(title: str, rungs: Sequence[Rung], advice: str, best_sections: str, data_sections: str) -> str:
+def ladder_page(
+    title: str,
+    rungs: Sequence[Rung],
+    advice: str,
+    best_sections: str,
+    data_sections: str,
+    split: Literal["test", "validation"] = "test",
+) -> str:
     """The report page of a ladder.
 
     Args:
@@ -52,14 +59,15 @@ def ladder_page(title: str, rungs: Sequence[Rung], advice: str, best_sections: s
         rungs: from simple to complex, including those that failed.
         advice: the recommended model and why, in a sentence.
         best_sections, data_sections: HTML, from `best_model_sections` of the best run and `data_section`.
+        split: of the headline metrics; "validation" in a ladder that was stopped.
     """
     trained = sum(rung.headline is not None for rung in rungs)
     subject = f"{trained} model{'s' if trained != 1 else ''}, from simple to complex"
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape_nowrap(advice)}</p>'
-    return page(title, subject, header, "\n".join([ladder_sections(rungs), best_sections, data_sections]))
+    return page(title, subject, header, "\n".join([ladder_sections(rungs, split), best_sections, data_sections]))
 
 
-def ladder_sections(rungs: Sequence[Rung]) -> str:
+def ladder_sections(rungs: Sequence[Rung], split: str = "test") -> str:
     """The table of all models and the plots of the headline metric against cost."""
     measured = [rung for rung in rungs if rung.headline is not None and rung.headline.value is not None]
     over = next((rung.headline.over for rung in measured if rung.headline and rung.headline.over), "")
@@ -68,20 +76,20 @@ def ladder_sections(rungs: Sequence[Rung]) -> str:
     plots = "".join(
         view_html.html(plot)
         for plot in (
-            cost_plot(measured, "multiply_adds", "multiply-adds per prediction"),
-            cost_plot(measured, "seconds_learning", "training time [s]"),
+            cost_plot(measured, "multiply_adds", "multiply-adds per prediction", split),
+            cost_plot(measured, "seconds_learning", "training time [s]", split),
         )
         if plot is not None
     )
     return join_sections(
         [
-            Section(title="Models", body=_table(rungs) + f'<p class="small">{escape_nowrap(caption)}</p>'),
+            Section(title="Models", body=_table(rungs, split) + f'<p class="small">{escape_nowrap(caption)}</p>'),
             Section(title="Performance against cost", body=f'<div class="plots">{plots}</div>' if plots else ""),
         ]
     )
 
 
-def cost_plot(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
+def cost_plot(rungs: Sequence[Rung], cost: str, axis: str, split: str = "test") -> Plot | None:
     """The headline metric against one cost on a logarithmic axis; None if fewer than two models have it.
 
     Args:
@@ -108,9 +116,9 @@ def cost_plot(rungs: Sequence[Rung], cost: str, axis: str) -> Plot | None:
     first = known[0][1].headline
     unit = "%" if first is not None and first.percent else first.unit if first is not None else ""
     return Plot(
-        title=f"Test result against {axis.removesuffix(' [s]')}",
+        title=f"{split.capitalize()} result against {axis.removesuffix(' [s]')}",
         x=axis,
-        y=f"test result [{unit}]" if unit else "test result",
+        y=f"{split} result [{unit}]" if unit else f"{split} result",
         style="points",
         log_x=True,
         series=series,
@@ -121,10 +129,10 @@ def _scaled(metric: Metric, value: float | None) -> float | None:
     return value * 100 if metric.percent and value is not None else value
 
 
-def _table(rungs: Sequence[Rung]) -> str:
+def _table(rungs: Sequence[Rung], split: str) -> str:
     head = "".join(
         f'<th class="n">{column}</th>'
-        for column in ("test result", "parameters", "multiply-adds", "training time", "latency", "peak RAM")
+        for column in (f"{split} result", "parameters", "multiply-adds", "training time", "latency", "peak RAM")
     )
     rows = "".join(map(_row, rungs))
     return (

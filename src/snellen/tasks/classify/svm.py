@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import TooLittleTime
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
@@ -27,6 +29,7 @@ from snellen.training.supervised import all_samples, subset
 
 BATCH_SIZE = 256  # inputs per kernel matrix
 CACHE_MB = 500  # kernel cache of libsvm
+TRIAL_SAMPLES = 1000  # training samples of the trial that estimates the time
 
 
 @settings
@@ -134,16 +137,44 @@ def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run
     first, second = model.pairs()
     model.offsets.copy_(has_samples[first].double() - has_samples[second].double())
     if len(present) > 1:
+        check_time(c, model, x, y, run)
         _solve(c, model, raw, x, y)
     run.notes["support vectors"] = len(model.x)
     model.to(run.device)
 
 
-def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor) -> None:
-    """Fit libsvm to (N, D) inputs and copy its solution into the model."""
+def check_time(c: SVMSettings, model: SupportVectors, x: Tensor, y: Tensor, run: Run) -> None:
+    """Check that the training fits into the time limit: it takes about the square of the number of samples.
+
+    Raises:
+        TooLittleTime: if not, estimated from a training on `TRIAL_SAMPLES` samples.
+    """
+    if run.seconds_left is None or len(x) <= 2 * TRIAL_SAMPLES:
+        return
+    rows = torch.linspace(0, len(x) - 1, TRIAL_SAMPLES).long()
+    if len(torch.unique(y[rows])) < 2:
+        return
+    started = time.monotonic()
+    new_svc(c, model).fit(x[rows].numpy(), y[rows].numpy())
+    seconds = (time.monotonic() - started) * (len(x) / TRIAL_SAMPLES) ** 2
+    if seconds > run.seconds_left:
+        raise TooLittleTime(
+            f"The SVM of {len(x):,} samples takes about {seconds:.0f} s, more than the time budget allows",
+            "Give more time.",
+            needed=(run.seconds or 0.0) - run.seconds_left + seconds,
+        )
+
+
+def new_svc(c: SVMSettings, model: SupportVectors) -> Any:
+    """scikit-learn's untrained SVC with the settings."""
     from sklearn.svm import SVC
 
-    svc = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), cache_size=CACHE_MB)
+    return SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), cache_size=CACHE_MB)
+
+
+def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor) -> None:
+    """Fit libsvm to (N, D) inputs and copy its solution into the model."""
+    svc = new_svc(c, model)
     _run_in_thread(lambda: svc.fit(x.numpy(), y.numpy()))
     support = torch.from_numpy(svc.support_).long()
     classes = torch.from_numpy(svc.classes_).long()  # with samples

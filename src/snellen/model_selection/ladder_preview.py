@@ -1,0 +1,110 @@
+"""Plan of a ladder before it is trained: the time of each model, measured by a few steps in a temporary folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from snellen.api import RunOptions
+from snellen.data.check.checks import with_deferred_checks
+from snellen.data.dataset import Dataset, Labelled
+from snellen.model_selection import ladder_plan
+from snellen.model_selection.ladder_training import MARGIN, LadderTraining, reserve
+from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, why_unsupported
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """What a ladder would do with one model.
+
+    Args:
+        training: "complete"; "pilot": a shortened training, and a final one with more time if it is among the best;
+            "none": not begun.
+        seconds: of the first training.
+        needed: seconds of the complete training; None: not known before it is tried.
+        image_size: pixels a side to which images are reduced; 0: as suggested by the data.
+        reason: why the model is not trained.
+    """
+
+    name: str
+    training: Literal["complete", "pilot", "none"]
+    seconds: float = 0.0
+    needed: float | None = None
+    image_size: int = 0
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LadderPlan:
+    """The planned models, in the order of the ladder, and the seconds left for final trainings of the best pilots."""
+
+    models: tuple[PlannedModel, ...]
+    seconds_final: float
+
+
+def plan_ladder(
+    data: Dataset[Labelled],
+    candidates: Sequence[AnyLearner],
+    *,
+    budget: float,
+    seed: int = 0,
+    options: RunOptions = RunOptions(),
+) -> LadderPlan:
+    """Measure the models and plan their trainings; nothing is kept.
+
+    A model whose complete training takes at most MIN_SECONDS is trained completely to measure it.
+
+    Args:
+        budget: seconds for the whole ladder, as in `ladder`.
+    """
+    data, _ = with_deferred_checks(data)
+    slot = max(MIN_SECONDS, ladder_plan.CHEAP * budget)
+    left = budget - reserve(budget)
+    models: dict[str, PlannedModel] = {}
+    costly: dict[str, AnyLearner] = {}
+    with tempfile.TemporaryDirectory(prefix="snellen-plan-") as temporary:
+        training = LadderTraining(data, Path(temporary), seed, budget, math.inf, options)
+        for learner in candidates:
+            name, reason = learner.name, why_unsupported(learner, data.spec)
+            if reason is not None:
+                models[name] = PlannedModel(name=name, training="none", reason=reason)
+                continue
+            started = time.monotonic()
+            needed = training.measure(learner)
+            took = time.monotonic() - started
+            models[name] = PlannedModel(name=name, training="complete", seconds=needed or slot, needed=needed)
+            if needed is None or needed <= slot:
+                left -= needed or took
+            else:
+                left -= took
+                costly[name] = learner
+        reduced = {}
+        for name, learner in costly.items():
+            training.end = time.monotonic() + left
+            reduced[name] = training.reduced(learner)
+    for name in sorted(costly, key=lambda name: reduced[name][0]):
+        needed, size = reduced[name]
+        fits = not costly[name].stoppable and MARGIN * needed <= ladder_plan.WHOLE * left
+        models[name] = PlannedModel(
+            name=name,
+            training="complete" if fits else "none",
+            seconds=needed if fits else 0.0,
+            needed=needed,
+            image_size=size,
+            reason="" if fits else "not enough time",
+        )
+        left -= needed if fits else 0.0
+    pilots = ladder_plan.pilots({name: reduced[name][0] for name in costly if costly[name].stoppable}, left)
+    for name, seconds in pilots.items():
+        models[name] = dataclasses.replace(
+            models[name],
+            training="complete" if seconds >= reduced[name][0] else "pilot",
+            seconds=seconds,
+            reason="",
+        )
+    return LadderPlan(models=tuple(models.values()), seconds_final=max(0.0, left - sum(pilots.values())))

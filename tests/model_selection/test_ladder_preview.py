@@ -1,0 +1,103 @@
+"""Plan of a ladder from measured costs, and horizontal flips that would change targets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import snellen
+from snellen.api import RunOptions
+from snellen.cli.main import main
+from snellen.core.errors import TooLittleTime
+from snellen.data.open_dataset import dataset
+from snellen.model_selection import ladder_preview, ladder_training
+from snellen.model_selection.ladder_preview import plan_ladder
+from snellen.model_selection.ladder_training import LadderTraining
+from snellen.model_selection.mirroring import mirroring_harms
+from snellen.tasks import LEARNERS
+from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
+
+OPTIONS = RunOptions(threads=1)
+
+
+def needing(name: str, seconds: float) -> snellen.Learner:  # type: ignore[type-arg]
+    """A learner whose complete training takes so many seconds."""
+
+    def fit(c: BaselineClassifierSettings, data: object, model: ClassPrior, run: object) -> None:
+        raise TooLittleTime("The time budget allows 1 of 9 steps", needed=seconds)
+
+    return dataclasses.replace(LEARNERS["classify"]["baseline"], name=name, fit=fit)
+
+
+def test_the_plan_says_what_is_trained_completely_what_is_tried_and_what_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter(float(k) for k in range(100_000))
+    monkeypatch.setattr(ladder_preview.time, "monotonic", lambda: 0.0)  # trials take no time
+    monkeypatch.setattr(ladder_training.time, "monotonic", lambda: 0.0 * next(now))
+    data = dataset("moons")
+    candidates = [LEARNERS["classify"]["baseline"], needing("a", 5), needing("b", 90), needing("c", 60)]
+    plan = plan_ladder(
+        data, [*candidates, needing("d", 1e5), LEARNERS["classify"]["lenet"]], budget=104, options=OPTIONS
+    )
+    planned = {model.name: model for model in plan.models}
+    assert {name: model.training for name, model in planned.items()} == {
+        "baseline": "complete",
+        "a": "complete",
+        "b": "pilot",
+        "c": "pilot",
+        "d": "none",
+        "lenet": "none",
+    }
+    assert planned["b"].seconds == planned["c"].seconds == pytest.approx(0.25 * 95 / 2)
+    assert plan.seconds_final == pytest.approx(0.75 * 95)
+    assert "image" in planned["lenet"].reason
+    assert planned["d"].needed == 1e5
+
+
+def test_the_plan_is_printed_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["moons", "--plan", "--budget", "20s", "--models", "baseline,softmax,mlp", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:8] if line.split()[:1] and line.split()[0] in LEARNERS["classify"]] == [
+        "baseline",
+        "softmax",
+        "mlp",
+    ]
+    assert list(tmp_path.iterdir()) == []
+    assert main(["moons", "--plan", "--out", "x"]) == 2
+
+
+def arrows(folder: Path, mirrored_class: bool) -> Path:
+    """Images with a bright half: two classes by its side, or by its position above or below."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 60, (300, 12, 12), dtype=np.uint8)
+    y = np.arange(300) % 2
+    for k in range(300):
+        half = slice(0, 6) if y[k] else slice(6, 12)
+        if mirrored_class:
+            x[k][:, half] += 90
+        else:
+            x[k][half] += 90
+    np.savez(folder / "arrows.npz", x=x, y=y)
+    return folder / "arrows.npz"
+
+
+@pytest.mark.parametrize("mirrored_class", [True, False])
+def test_flips_are_suggested_only_where_mirrored_images_keep_their_class(tmp_path: Path, mirrored_class: bool) -> None:
+    data = dataset(arrows(tmp_path, mirrored_class))
+    run = snellen.train(data, "softmax", out=tmp_path / "run", options=OPTIONS)
+    reason = mirroring_harms(run, data)
+    assert bool(reason) is mirrored_class
+    training = LadderTraining(data, tmp_path / "ladder", 0, 1000.0, float("inf"), OPTIONS)
+    (tmp_path / "ladder").mkdir()
+    (tmp_path / "ladder" / "ladder.json").write_text("{}")
+    for name in ("baseline", "softmax"):
+        training._train(LEARNERS["classify"][name], name, 100.0, 1.0)
+    suggestion = training._suggest_no_flips(LEARNERS["classify"]["convnet"])
+    assert (suggestion["hflip"].value is False) if mirrored_class else suggestion == {}
