@@ -229,6 +229,42 @@ def measure(bench: Bench, script: Path, names: Sequence[str], rounds: int, optio
     return {name: process.measured for name, process in processes.items()}
 
 
+class OtherLoad:
+    """Processor time of other processes since it was made, from the counters of the system (Linux).
+
+    A benchmark that follows another one starts with a high load average although the machine is idle.
+    """
+
+    def __init__(self) -> None:
+        self.started, self.busy, self.own = time.monotonic(), self._busy(), self._own()
+
+    def cores(self) -> float | None:
+        """Mean number of cores that other processes kept busy; None where the system does not count them.
+
+        Processes that the benchmark has started must have ended.
+        """
+        busy = self._busy()
+        if self.busy is None or busy is None:
+            return None
+        seconds = busy - self.busy - (self._own() - self.own)
+        return max(0.0, seconds / (time.monotonic() - self.started))
+
+    @staticmethod
+    def _busy() -> float | None:
+        """Seconds of all cores, but for idling and waiting."""
+        try:
+            counters = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        except OSError:
+            return None
+        user, nice, system, _idle, _wait, interrupts, soft_interrupts, steal = counters
+        return (user + nice + system + interrupts + soft_interrupts + steal) / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    def _own() -> float:
+        usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+        return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 # -- the result ------------------------------------------------------------------------------------------------------
 
 
@@ -429,9 +465,11 @@ def main(bench: Bench, script: str) -> None:
         parser.error(f"no peer is called {unknown[0]!r}: {', '.join(bench.peers)}")
     peers += [name for name in bench.peers if is_limit(name) and name not in peers]
     head = result_header(bench.name, bench.work, args.rounds, args.threads, args.device)
+    other = OtherLoad()
     measured = measure(bench, Path(script).resolve(), [*bench.ours, *peers], args.rounds, options)
     result = {
         **head,
+        "hardware": {**head["hardware"], "other_load": other.cores()},
         "unit": bench.unit,
         "entries": entry_rows(bench, measured),
         "ratios": compare(bench, measured),

@@ -2,10 +2,10 @@
 
     python bench/ladder.py [--sets clothing,mnist] [--minutes 1,3,10] [--seeds 3] [--work runs/bench-ladder]
 
-Reads the public data sets under $SNELLEN_DATA, in the layout of their releases. The ladder is a process of its own with one thread; its
-time is measured from prompt to prompt. The plain script of a budget is the best on the validation split of all
-complete trainings that need no more CPU time. Both see the same splits. The verdict is that of `snellen compare`: a
-paired test on the same test samples. Trainings of scripts are kept in the work folder and not repeated.
+Reads the public data sets under $SNELLEN_DATA, in the layout of their releases. The ladder is a process of its own with
+one thread; its time is measured from prompt to prompt. The plain script of a budget is the best on the validation split
+of all complete trainings that need no more CPU time. Both see the same splits. The verdict is that of `snellen
+compare`: a paired test on the same test samples. Trainings of scripts are kept in the work folder and not repeated.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -37,18 +38,28 @@ from snellen.model_selection.comparison import RunPredictions, compare_predictio
 TOLERATED = 1.0  # points: an interval that excludes a larger loss shows that the models are not distinguishable
 
 
-def run_process(command: list[str], log: Path) -> tuple[float, float]:
-    """Run a command to its end; wall and CPU seconds."""
+def run_process(command: list[str], log: Path, cpu_limit: float | None = None) -> tuple[float, float]:
+    """Run a command to its end; wall and CPU seconds. With a limit of CPU seconds it may be killed there."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent / "src"), os.environ.get("PYTHONPATH")]))
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with log.open("w") as file:
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment).returncode
+        code = subprocess.run(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=None if cpu_limit is None else lambda: limit_cpu(cpu_limit),
+        ).returncode
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if code:
+    if code and (cpu_limit is None or code not in (-signal.SIGXCPU, -signal.SIGKILL)):
         raise SystemExit(f"{' '.join(command)} ended with status {code}: see {log}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.monotonic() - started, cpu
+
+
+def limit_cpu(seconds: float) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
 
 
 def write_manifest(bench_set: BenchSet, data: Dataset[Any], path: Path) -> None:
@@ -86,9 +97,11 @@ def script_points(bench_set: BenchSet, manifest: Path, work: Path, seconds: floa
         folder = work / f"script-{name}-{seed}"
         if not (folder / "done").exists():
             command = [sys.executable, str(HERE / "ladder_scripts.py"), name, str(manifest), str(folder)]
-            run_process([*command, "--seconds", str(seconds), "--seed", str(seed)], work / f"{folder.name}.log")
+            command += ["--seconds", str(seconds), "--seed", str(seed)]
+            run_process(command, work / f"{folder.name}.log", cpu_limit=2.5 * seconds)
             (folder / "done").touch()
-        for point in json.loads((folder / "points.json").read_text()):
+        complete = folder / "points.json"  # missing if no training was complete within the limit
+        for point in json.loads(complete.read_text()) if complete.exists() else []:
             points.append({**point, "script": name, "file": str(folder / point["file"])})
     return points
 

@@ -41,9 +41,10 @@ Written by `python bench/table.py` from `bench/results/`; do not edit. A ratio i
 interleaved (A B A B), and the ratio is the median over adjacent rounds, with minimum and maximum. *CPU ratio* is the
 ratio of processor times, which other load on the machine affects less. No ratio is given if the outputs differ. *Limit*
 is the fraction of the hardware limit measured in the same run: the fastest matrix product, or the start of Python
-alone. A target of time counts as reached or missed only if the code was that of the commit and the load average was
-below 0.5 at the start; else it is undecided. Peers are listed in `bench/requirements.txt`. *Peak memory* is that of the
-process, or of the GPU. Results without a GPU name were measured on the CPU.
+alone. A target of time counts as reached or missed only if the code was that of the commit and other processes kept
+less than 0.1 cores busy (in older results: the load average was below 0.5 at the start); else it is undecided. Peers are
+listed in `bench/requirements.txt`. *Peak memory* is that of the process, or of the GPU. Results without a GPU name were
+measured on the CPU.
 """
 
 
@@ -85,6 +86,9 @@ def page() -> str:
 def head(result: Mapping[str, Any], rounds: str) -> list[str]:
     machine = result["hardware"]
     instructions = ", ".join(machine["instructions"])
+    load = f"load average {machine['load_average']:.1f} at start"
+    if machine.get("other_load") is not None:
+        load = f"other processes: {machine['other_load']:.2f} cores"
     return [
         f"## {result['bench']}{' on a GPU' if 'gpu' in machine else ''}",
         "",
@@ -93,7 +97,7 @@ def head(result: Mapping[str, Any], rounds: str) -> list[str]:
         f"`{result['command']}` · {result['rounds']} {rounds} · threads {result['threads']} · {result['date']} · "
         f"commit {result['commit']} · {machine['gpu'] + ', ' if 'gpu' in machine else ''}"
         f"{machine['processor']}, {machine['cores']} cores ({instructions}), "
-        f"{machine['memory_bytes'] / 2**30:.0f} GiB, load average {machine['load_average']:.1f} at start",
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB, {load}",
         "",
     ]
 
@@ -135,7 +139,8 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB"
 
 
-QUIET = 0.5  # load average at the start
+OTHERS = 0.1  # cores that other processes keep busy during the benchmark
+QUIET = 0.5  # load average at the start, of results without that measurement
 
 
 def doubts(result: Mapping[str, Any]) -> list[str]:
@@ -143,8 +148,12 @@ def doubts(result: Mapping[str, Any]) -> list[str]:
     reasons = []
     if result["commit"].endswith("+"):
         reasons.append("files differed from the commit")
-    if (load := result["hardware"]["load_average"]) >= QUIET:
-        reasons.append(f"the machine was busy (load average {load:.1f} at the start)")
+    machine = result["hardware"]
+    if machine.get("other_load") is not None:
+        if machine["other_load"] >= OTHERS:
+            reasons.append(f"the machine was busy (other processes kept {machine['other_load']:.1f} cores busy)")
+    elif machine["load_average"] >= QUIET:
+        reasons.append(f"the machine was busy (load average {machine['load_average']:.1f} at the start)")
     return reasons
 
 

@@ -117,15 +117,30 @@ def test_the_page_is_written_from_the_results(
         "ratios": list(result["ratios"].values()),
         "bars": result["bars"],
     }
-    for commit, load, verdict in (
-        ("abc", 0.1, "**missed**"),
-        ("abc+", 0.1, "undecided: files differed from the commit"),
-        ("abc", 0.6, "undecided: the machine was busy (load average 0.6 at the start)"),
+    for commit, load, other, verdict in (
+        ("abc", 0.1, None, "**missed**"),
+        ("abc", 1.2, 0.04, "**missed**"),  # after another benchmark
+        ("abc+", 0.1, 0.0, "undecided: files differed from the commit"),
+        ("abc", 0.6, None, "undecided: the machine was busy (load average 0.6 at the start)"),
+        ("abc", 0.1, 0.6, "undecided: the machine was busy (other processes kept 0.6 cores busy)"),
     ):
-        whole["commit"], whole["hardware"]["load_average"] = commit, load
+        whole["commit"] = commit
+        whole["hardware"] |= {"load_average": load, "other_load": other}
         (tmp_path / "nothing.json").write_text(json.dumps(whole))
         page = table.page()
         assert "| ours | plain | 0.50 | 0.50 – 0.50 |" in page
         assert "not run: ImportError" in page
         assert page.count(verdict) >= 1
         assert ("reached." in page) == (verdict == "**missed**")
+
+
+def test_the_load_of_other_processes_is_measured_and_not_the_own(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, own, clock = [100.0], [7.0], [50.0]
+    monkeypatch.setattr(harness.OtherLoad, "_busy", staticmethod(lambda: busy[0]))
+    monkeypatch.setattr(harness.OtherLoad, "_own", staticmethod(lambda: own[0]))
+    monkeypatch.setattr(harness.time, "monotonic", lambda: clock[0])
+    other = harness.OtherLoad()
+    busy[0], own[0], clock[0] = 115.0, 17.0, 60.0  # 15 s in 10 s, of which 10 s are the benchmark's
+    assert other.cores() == 0.5
+    busy[0] = None
+    assert other.cores() is None

@@ -5,6 +5,7 @@ The child shares the decoded data and the imported modules of its parent, and st
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
 import signal
@@ -15,6 +16,9 @@ from collections.abc import Callable
 from snellen.core.errors import SnellenError, TooLittleTime
 
 
+WARM = ("sklearn.svm", "sklearn.linear_model", "scipy.linalg")  # what most children would import, each for itself
+
+
 def run_forked(work: Callable[[], object], seconds: float) -> None:
     """Run `work` in a child process with one thread; what it writes to files stays.
 
@@ -22,6 +26,8 @@ def run_forked(work: Callable[[], object], seconds: float) -> None:
         TooLittleTime: after `seconds`, when the child is killed, or from the child, with the seconds that it needs.
         SnellenError: with the cause of the child's error.
     """
+    for module in WARM:
+        importlib.import_module(module)
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe()
@@ -36,7 +42,8 @@ def run_forked(work: Callable[[], object], seconds: float) -> None:
         while True:
             ready, _, _ = select.select([reader], [], [], max(0.0, limit - time.monotonic()))
             if not ready:
-                raise TooLittleTime(f"Stopped after {seconds:.0f} s, its part of the time budget")
+                cause = f"Stopped after {seconds:.0f} s, its part of the time budget"
+                raise TooLittleTime(cause, needed=2 * seconds)  # at least `seconds`: a second try needs more
             part = os.read(reader, 1 << 16)
             if not part:
                 break

@@ -83,7 +83,8 @@ class LadderTraining:
         times = {name: seconds for name, (seconds, _) in needed.items()}
         for name in sorted(times, key=lambda name: times[name]):
             if not costly[name].stoppable:
-                self._train_completely(costly[name], times[name], ladder_plan.WHOLE * self.left)
+                enough = min(ladder_plan.WHOLE * self.left, 2 * MARGIN * times[name])
+                self._train_completely(costly[name], times[name], enough)
         stoppable = {name: seconds for name, seconds in times.items() if costly[name].stoppable}
         pilots = self._stored("pilots", lambda: ladder_plan.pilots(stoppable, self.left))
         pilots = {name: seconds for name, seconds in pilots.items() if name in costly}  # resumed with other models
