@@ -68,9 +68,9 @@ def hand_poses(data: Path, out: Path) -> Path:
     path = out / "poses.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["pose", *(f"{axis}{k}" for k in range(21) for axis in "xy")])
+        writer.writerow([*(f"{axis}{k}" for k in range(21) for axis in "xy"), "pose"])
         with (data / "hand-landmarks" / "keypoint_classifier_keypoint.csv").open() as source:
-            writer.writerows([f"pose{row[0]}", *row[1:]] for row in csv.reader(source) if row)
+            writer.writerows([*row[1:], f"pose{row[0]}"] for row in csv.reader(source) if row)
     return path
 
 

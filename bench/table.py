@@ -42,9 +42,9 @@ interleaved (A B A B), and the ratio is the median over adjacent rounds, with mi
 ratio of processor times, which other load on the machine affects less. No ratio is given if the outputs differ. *Limit*
 is the fraction of the hardware limit measured in the same run: the fastest matrix product, or the start of Python
 alone. A target of time counts as reached or missed only if the code was that of the commit and other processes kept
-less than 0.1 cores busy (in older results: the load average was below 0.5 at the start); else it is undecided. Peers are
-listed in `bench/requirements.txt`. *Peak memory* is that of the process, or of the GPU. Results without a GPU name were
-measured on the CPU.
+less than 0.1 cores busy (in older results: the load average was below 0.5 at the start); else it is undecided. Peers
+are listed in `bench/requirements.txt`. *Peak memory* is that of the process, or of the GPU. Results without a GPU name
+were measured on the CPU.
 """
 
 
