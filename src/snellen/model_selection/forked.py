@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from snellen.core.errors import SnellenError, TooLittleTime
 
-
 WARM = ("sklearn.svm", "sklearn.linear_model", "scipy.linalg")  # what most children would import, each for itself
 
 

@@ -15,7 +15,7 @@ from snellen.core.settings import Suggestion, flatten, resolve
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
 from snellen.model_selection import ladder_plan
-from snellen.model_selection.advice import validation_value
+from snellen.model_selection.advice import significantly_worse, validation_value
 from snellen.model_selection.mirroring import mirroring_harms
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
@@ -95,7 +95,9 @@ class LadderTraining:
             for name in pilots
             if name in self.trained and (value := validation_value(self.rungs[name])) is not None
         }
-        finals = self._stored("finals", lambda: ladder_plan.finals(values, times, pilots, self.left))
+        worse = self._worse_pilots(values)
+        contenders = {name: value for name, value in values.items() if name not in worse}
+        finals = self._stored("finals", lambda: ladder_plan.finals(contenders, times, pilots, self.left))
         for name, seconds in finals.items():
             if name not in costly:
                 continue
@@ -106,6 +108,14 @@ class LadderTraining:
         for name in sorted(times, key=lambda name: times[name]):
             self._train_completely(costly[name], times[name], self.left)
             self._say_what_time_would_buy(name, times[name])
+
+    def _worse_pilots(self, values: Mapping[str, float]) -> set[str]:
+        """The pilots that are significantly worse than the best one on validation: they get no final training."""
+        if len(values) < 2:
+            return set()
+        runs = {name: self.trained[name] for name in values}
+        errors = {name: run.task.errors(run.predictions("val"), run.spec) for name, run in runs.items()}
+        return significantly_worse(max(values, key=lambda name: values[name]), errors)
 
     def _train_completely(self, learner: AnyLearner, needed: float, seconds: float) -> None:
         """Train a model that has no result yet, if its complete training fits into `seconds`."""
