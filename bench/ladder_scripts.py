@@ -227,11 +227,11 @@ def bn_cnn(problem: Problem, clock: Clock) -> Iterator[Point]:
     def network() -> nn.Module:
         layers: list[nn.Module] = []
         channels = train.shape[1]
-        for width in (32, 64, 128, 256):
+        for width in (16, 32, 64, 128):
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             layers += [nn.MaxPool2d(2)]
             channels = width
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, outputs))
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, outputs))
 
     def predict(net: nn.Module, images: torch.Tensor) -> np.ndarray:
         net.eval()
