@@ -80,7 +80,7 @@ def headline_loss(model: RunPredictions, best: RunPredictions, headline: str) ->
     scale, unit = (100, " points") if metric.percent else (1, f" {metric.unit}" if metric.unit else "")
     rows = torch.arange(count)[None]
     value = float(gain(rows, rows + count)[0])
-    difference = add_interval(Metric(value=value), lambda drawn: gain(drawn, drawn + count), count)
+    difference = add_interval(Metric(value=value), lambda drawn: gain(drawn, drawn + count), count, draws=400)
     high = value if difference.high is None else difference.high
     low = value if difference.low is None else difference.low
     return Loss(value=value, standard_error=(high - low) / (2 * Z), text=f"{scale * max(high, 0.0):.2g}{unit}")
