@@ -8,8 +8,6 @@ Source: Boser, Guyon and Vapnik 1992; Cortes and Vapnik 1995; Chang and Lin 2011
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -22,11 +20,12 @@ from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.layers import Standardize
+from snellen.nn.rbf import squared_distances
 from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.training.libsvm import CACHE_MB, run_in_thread
 from snellen.training.supervised import all_samples, subset
 
 BATCH_SIZE = 256  # inputs per kernel matrix
-CACHE_MB = 500  # kernel cache of libsvm
 
 
 @settings
@@ -88,11 +87,9 @@ class SupportVectors(nn.Module):
         return sums[:, first, second - 1] + sums[:, second, first] + self.offsets
 
     def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
-        products = a @ b.T
         if self.kernel == "linear":
-            return products
-        square = a.square().sum(1)[:, None] - 2 * products + b.square().sum(1)
-        return torch.exp(-self.gamma * square.clamp(min=0))
+            return a @ b.T
+        return torch.exp(-self.gamma * squared_distances(a, b))
 
     def flatten_features(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, D) float64 inputs of the kernel."""
@@ -144,7 +141,7 @@ def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Ten
     from sklearn.svm import SVC
 
     svc = SVC(C=c.C, kernel=c.kernel, gamma=float(model.gamma), cache_size=CACHE_MB)
-    _run_in_thread(lambda: svc.fit(x.numpy(), y.numpy()))
+    run_in_thread(lambda: svc.fit(x.numpy(), y.numpy()))
     support = torch.from_numpy(svc.support_).long()
     classes = torch.from_numpy(svc.classes_).long()  # with samples
     dual = torch.from_numpy(svc.dual_coef_).T.double()  # (S, classes − 1)
@@ -160,24 +157,6 @@ def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Ten
         model.coefficients[is_class.nonzero(), columns] = dual[is_class]
     first, second = model.pairs()
     model.offsets[torch.isin(first, classes) & torch.isin(second, classes)] = offsets
-
-
-def _run_in_thread(work: Callable[[], object]) -> None:
-    """Run `work` in a daemon thread, so that Ctrl-C is handled here: libsvm ignores it."""
-    failures: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.5)  # seconds until a pending signal is handled
-    if failures:
-        raise failures[0]
 
 
 LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
