@@ -26,8 +26,7 @@ class GaussianBases(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) float32 to (B, M) in 0 … 1."""
         x, centres = x.flatten(1).double(), self.centres.double()  # in float32 ‖x‖² − 2 x·c + ‖c‖² would lose digits
-        square = x.square().sum(1)[:, None] - 2 * x @ centres.T + centres.square().sum(1)  # (B, M)
-        return torch.exp(-square.clamp(min=0) / (2 * self.width.double().square())).float()
+        return torch.exp(-squared_distances(x, centres) / (2 * self.width.double().square())).float()
 
     def set_centres(self, centres: Tensor, width: float | None) -> None:
         """Set (M, D) centres and the width; None: twice the mean distance from a centre to the nearest other."""
@@ -36,6 +35,12 @@ class GaussianBases(nn.Module):
             nearest = torch.cdist(centres.double(), centres.double()).fill_diagonal_(torch.inf).amin(1)
             width = 2 * float(nearest[nearest.isfinite() & (nearest > 0)].nan_to_num().mean())
         self.width.fill_(width if 0 < width < torch.inf else 1.0)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distances of rows, (B, D) and (M, D) to (B, M)."""
+    square: Tensor = a.square().sum(1)[:, None] - 2 * a @ b.T + b.square().sum(1)
+    return square.clamp(min=0)
 
 
 def kmeans_centres(x: Tensor, count: int, seed: int) -> Tensor:

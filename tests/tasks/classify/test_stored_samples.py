@@ -19,7 +19,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.nn import neighbours
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.classify import LEARNERS, svm
-from snellen.training import supervised
+from snellen.training import libsvm, supervised
 
 
 def blobs(count: int = 240, class_count: int = 4, dtype: torch.dtype = torch.float64) -> Dataset[Labelled]:
@@ -247,7 +247,7 @@ def test_a_signal_interrupts_libsvm() -> None:
     previous_handler = signal.signal(signal.SIGUSR1, raise_received)
     try:
         with pytest.raises(SignalReceived):
-            svm._run_in_thread(lambda: (os.kill(os.getpid(), signal.SIGUSR1), finished.wait(60)))
+            libsvm.run_in_thread(lambda: (os.kill(os.getpid(), signal.SIGUSR1), finished.wait(60)))
         assert not finished.is_set()
     finally:
         finished.set()
@@ -259,4 +259,4 @@ def test_an_error_in_the_thread_is_raised() -> None:
         raise ValueError("no solution")
 
     with pytest.raises(ValueError, match="no solution"):
-        svm._run_in_thread(fail)
+        libsvm.run_in_thread(fail)

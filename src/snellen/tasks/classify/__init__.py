@@ -7,6 +7,7 @@ from typing import Any
 from snellen.core.learner import Learner
 from snellen.tasks.classify import (
     baseline,
+    boosted_trees,
     from_module,
     knn,
     lda,
@@ -14,6 +15,7 @@ from snellen.tasks.classify import (
     networks,
     perceptron,
     probe,
+    random_forest,
     rbf,
     softmax,
     svm,
@@ -31,6 +33,8 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     rbf.LEARNER,
     knn.LEARNER,
     svm.LEARNER,
+    random_forest.LEARNER,
+    boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
     probe.LEARNER,

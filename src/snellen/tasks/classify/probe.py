@@ -18,7 +18,7 @@ from snellen.architectures import ARCHITECTURES
 from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
 from snellen.architectures.efficientnet import EFFICIENTNET_LITE0, suggest_image_size
 from snellen.architectures.pretrained import MissingWeights, check_weights, load_pretrained
-from snellen.core.errors import TooLittleTime, UsageError, suggest_name
+from snellen.core.errors import UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
@@ -27,6 +27,7 @@ from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.training.time_limit import require_time
 
 BATCH_SIZE = 16  # images per forward pass; larger feature maps do not fit into the cache of a CPU
 INVERSE_PENALTIES = (
@@ -195,12 +196,8 @@ def check_time(features: FeatureExtractor, samples: Samples, run: Run, count: in
         for start in range(0, images, BATCH_SIZE):
             features(samples.take(torch.arange(start, min(start + BATCH_SIZE, images))).x)
     seconds = (time.monotonic() - started) * count / max(images, 1)
-    if seconds > run.seconds_left:
-        raise TooLittleTime(
-            f"The features of {count:,} images take {seconds:.0f} s, more than the time budget allows",
-            "Give more time, a smaller --image-size, or a smaller --encoder.",
-            needed=(run.seconds or 0.0) - run.seconds_left + seconds,
-        )
+    remedy = "Give more time, a smaller --image-size, or a smaller --encoder."
+    require_time(run, seconds, f"The features of {count:,} images", remedy)
 
 
 def extract_features(features: FeatureExtractor, samples: Samples) -> tuple[Tensor, Tensor]:

@@ -8,15 +8,12 @@ Source: Boser, Guyon and Vapnik 1992; Cortes and Vapnik 1995; Chang and Lin 2011
 from __future__ import annotations
 
 import itertools
-import threading
 import time
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from snellen.core.errors import TooLittleTime
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
@@ -24,11 +21,13 @@ from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.layers import Standardize
+from snellen.nn.rbf import squared_distances
 from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.training.libsvm import CACHE_MB, run_in_thread
 from snellen.training.supervised import all_samples, subset
+from snellen.training.time_limit import require_time
 
 BATCH_SIZE = 256  # inputs per kernel matrix
-CACHE_MB = 500  # kernel cache of libsvm
 TRIAL_SAMPLES = 1000  # training samples of the trial that estimates the time
 
 
@@ -91,11 +90,9 @@ class SupportVectors(nn.Module):
         return sums[:, first, second - 1] + sums[:, second, first] + self.offsets
 
     def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
-        products = a @ b.T
         if self.kernel == "linear":
-            return products
-        square = a.square().sum(1)[:, None] - 2 * products + b.square().sum(1)
-        return torch.exp(-self.gamma * square.clamp(min=0))
+            return a @ b.T
+        return torch.exp(-self.gamma * squared_distances(a, b))
 
     def flatten_features(self, x: Tensor) -> Tensor:
         """(B, ...) raw inputs to (B, D) float64 inputs of the kernel."""
@@ -157,12 +154,7 @@ def check_time(c: SVMSettings, model: SupportVectors, x: Tensor, y: Tensor, run:
     started = time.monotonic()
     new_svc(c, model).fit(x[rows].numpy(), y[rows].numpy())
     seconds = (time.monotonic() - started) * (len(x) / TRIAL_SAMPLES) ** 2
-    if seconds > run.seconds_left:
-        raise TooLittleTime(
-            f"The SVM of {len(x):,} samples takes about {seconds:.0f} s, more than the time budget allows",
-            "Give more time.",
-            needed=(run.seconds or 0.0) - run.seconds_left + seconds,
-        )
+    require_time(run, seconds, f"The support vectors of {len(x):,} samples", "Give more time.")
 
 
 def new_svc(c: SVMSettings, model: SupportVectors) -> Any:
@@ -175,7 +167,7 @@ def new_svc(c: SVMSettings, model: SupportVectors) -> Any:
 def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Tensor) -> None:
     """Fit libsvm to (N, D) inputs and copy its solution into the model."""
     svc = new_svc(c, model)
-    _run_in_thread(lambda: svc.fit(x.numpy(), y.numpy()))
+    run_in_thread(lambda: svc.fit(x.numpy(), y.numpy()))
     support = torch.from_numpy(svc.support_).long()
     classes = torch.from_numpy(svc.classes_).long()  # with samples
     dual = torch.from_numpy(svc.dual_coef_).T.double()  # (S, classes − 1)
@@ -191,24 +183,6 @@ def _solve(c: SVMSettings, model: SupportVectors, raw: Tensor, x: Tensor, y: Ten
         model.coefficients[is_class.nonzero(), columns] = dual[is_class]
     first, second = model.pairs()
     model.offsets[torch.isin(first, classes) & torch.isin(second, classes)] = offsets
-
-
-def _run_in_thread(work: Callable[[], object]) -> None:
-    """Run `work` in a daemon thread, so that Ctrl-C is handled here: libsvm ignores it."""
-    failures: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.5)  # seconds until a pending signal is handled
-    if failures:
-        raise failures[0]
 
 
 LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.regress import baseline, from_module, knn, least_squares, mlp, networks, polynomial, rbf, ridge, task
+from snellen.tasks.regress import (
+    baseline,
+    boosted_trees,
+    from_module,
+    knn,
+    least_squares,
+    mlp,
+    networks,
+    polynomial,
+    random_forest,
+    rbf,
+    ridge,
+    svr,
+    task,
+)
 
 TASK = task.TASK
 __all__ = ["LEARNERS", "TASK", "from_module"]
@@ -17,6 +31,9 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     polynomial.LEARNER,
     rbf.LEARNER,
     knn.LEARNER,
+    svr.LEARNER,
+    random_forest.LEARNER,
+    boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
 )
