@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,24 @@ def test_flips_are_suggested_only_where_mirrored_images_keep_their_class(tmp_pat
         training._train(LEARNERS["classify"][name], name, 100.0, 1.0)
     suggestion = training._suggest_no_flips(LEARNERS["classify"]["convnet"])
     assert (suggestion["hflip"].value is False) if mirrored_class else suggestion == {}
+
+
+def test_a_ladder_is_resumed_by_its_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "rows.csv").write_text("x,kind\n" + "".join(f"{k},{'ab'[k % 2]}\n" for k in range(60)))
+    monkeypatch.chdir(tmp_path)
+    begin = ["rows.csv", "--budget", "1h", "--models", "baseline,softmax", "--threads", "1", "--out", "l"]
+    assert main(begin) == 0
+    stored = json.loads((tmp_path / "l" / "ladder.json").read_text())["arguments"]
+    assert stored == [str(tmp_path / "rows.csv"), *begin[1:-2]]
+    (tmp_path / "l" / "softmax" / "metrics.json").unlink()  # as if it had been stopped there
+    monkeypatch.chdir(tmp_path / "a")
+    capsys.readouterr()
+    assert main(["ladder", "--resume", "../l", "--json"]) == 0
+    rungs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(rung["name"], rung["status"]) for rung in rungs] == [("baseline", "done"), ("softmax", "done")]
+    assert main(["ladder", "--resume", "nothere"]) == 2
+    assert "contains no ladder" in capsys.readouterr().err
+    assert main(["ladder", "--resume"]) == 2

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
@@ -22,7 +25,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser(
         "ladder", "Train models from simple to complex within a time budget, and compare them on the test split."
     )
+    arguments = _with_stored_arguments(list(arguments))
     parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
+    parser.add_argument("--resume", metavar="FOLDER", help="Resume a stopped ladder with its DATA and options")
     parser.add_argument("--budget", metavar="TIME", help="Time budget for all models, e.g. 90s, 10m, 1h (default 10m)")
     parser.add_argument(
         "--models",
@@ -81,6 +86,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             out=vars(args).get("out"),
             learners=[*names, *custom],
             options=run_options(args, progress=progress),
+            arguments=_portable(arguments, args.data),
         )
     finally:
         progress.end()
@@ -96,6 +102,47 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         if page.exists():
             terminal.print_text(f"\nreport: {page}")
     return 0
+
+
+def _with_stored_arguments(arguments: list[str]) -> list[str]:
+    """Replace `--resume FOLDER` by the arguments with which the ladder in FOLDER was begun; typed ones override them.
+
+    Raises:
+        UsageError: if there is no such ladder, or it was begun from Python.
+    """
+    if "--resume" not in arguments or "-h" in arguments or "--help" in arguments:
+        return arguments
+    place = arguments.index("--resume")
+    if place + 1 == len(arguments):
+        raise UsageError("--resume needs a folder", "Give the folder of the ladder: --resume FOLDER.")
+    folder = arguments[place + 1]
+    path = Path(folder, "ladder.json")
+    if not path.is_file():
+        raise UsageError(f"{folder} contains no ladder: {path} does not exist", "Give the folder of a ladder.")
+
+    from snellen.core import file_io
+
+    stored = file_io.read_json(path).get("arguments")
+    if not isinstance(stored, list) or not stored or not all(isinstance(word, str) for word in stored):
+        raise UsageError(
+            f"{path} does not hold the arguments of its ladder", f"Give them again, with --out {shlex.quote(folder)}."
+        )
+    typed = arguments[:place] + arguments[place + 2 :]
+    if typed and not typed[0].startswith("-"):
+        stored = stored[1:]  # the data is typed again
+        typed, rest = typed[:1], typed[1:]
+        return [*typed, *stored, *rest, "--out", folder]
+    return [*stored, *typed, "--out", folder]
+
+
+def _portable(arguments: Sequence[str], data: str) -> list[str]:
+    """Arguments that resume the ladder from any folder: the data first, with its full path; without --out."""
+    words = list(arguments)
+    words.remove(data)
+    while "--out" in words:
+        place = words.index("--out")
+        del words[place : place + 2]
+    return [os.path.abspath(data) if os.path.exists(data) else data, *words]
 
 
 def ladder_table(result: Ladder, table_format: str) -> str:

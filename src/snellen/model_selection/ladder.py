@@ -62,6 +62,7 @@ def ladder(
     out: str | Path | None = None,
     learners: Sequence[str | AnyLearner] = (),
     options: RunOptions = RunOptions(),
+    arguments: Sequence[str] = (),
 ) -> Ladder:
     """Train each learner within its part of the time budget, evaluate all, and recommend one.
 
@@ -72,13 +73,14 @@ def ladder(
         out: the ladder's folder; an unfinished ladder in that folder is resumed.
         learners: names of built-in learners, or "all"; custom learners are trained after the built-in ones. Without
             names, the learners of the default ladder are trained (`Learner.in_default_ladder`).
+        arguments: of the command line, stored for `--resume`.
     """
     started = time.monotonic()
     opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     selected_task = find_task(task, opened.spec)
     candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
-    spent = _open_folder(folder, opened, budget, seed)
+    spent = _open_folder(folder, opened, budget, seed, arguments)
     reasons = {learner.name: why_unsupported(learner, opened.spec) for learner in candidates}
     supported = [learner for learner in candidates if reasons[learner.name] is None]
     rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
@@ -93,7 +95,7 @@ def ladder(
         _write_page_so_far(training, rungs, opened, selected_task.headline(opened.spec))
         raise Stopped(
             f"{stopped.cause.rstrip('.')}, in {training.current}; results so far: {folder / 'report.html'}",
-            f"Resume with the same arguments and --out {folder}",
+            f"Resume it: snellen ladder --resume {folder}" if arguments else f"Resume it with out={str(folder)!r}",
             signal=stopped.exit_code - 128,
         ) from stopped
     finally:
@@ -171,15 +173,14 @@ def _write_page_so_far(
     file_io.write_text(training.folder / "report.html", page)
 
 
-def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int) -> float:
+def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int, arguments: Sequence[str]) -> float:
     """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
     file_io.reject_links(folder)
     path = folder / "ladder.json"
     check_same_data(folder, data, is_new=not path.exists())
     if not path.exists():
-        file_io.write_json(
-            path, {"data": to_plain(data.spec), "rounding": ROUNDING, "seed": seed, "budget": budget, "spent": 0.0}
-        )
+        plain = {"data": to_plain(data.spec), "rounding": ROUNDING, "seed": seed, "budget": budget, "spent": 0.0}
+        file_io.write_json(path, {**plain, "arguments": list(arguments)})
         return 0.0
     plain = upgrade(file_io.read_json(path))
     rounding = from_plain(Literal[1, 2], plain.get("rounding", 1), f"{path}: rounding")
