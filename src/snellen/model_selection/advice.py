@@ -12,7 +12,7 @@ from snellen.core import file_io
 from snellen.core.spec import Labels
 from snellen.metrics.intervals import LEVEL
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
-from snellen.model_selection.comparison import RunPredictions, exchange_p_value
+from snellen.model_selection.paired_test import RunPredictions, exchange_p_value
 from snellen.report.pages.ladder import Rung
 
 
