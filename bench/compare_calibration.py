@@ -21,7 +21,8 @@ from harness import RESULTS, result_header
 from torch import Tensor
 
 from snellen.core.spec import Classes, Input, Numbers, Spec
-from snellen.model_selection.comparison import Comparison, RunPredictions, compare_predictions
+from snellen.model_selection.comparison import Comparison, compare_predictions
+from snellen.model_selection.paired_test import RunPredictions
 from snellen.tasks import TASKS
 
 CLASSES = 10

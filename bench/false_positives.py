@@ -23,10 +23,11 @@ from harness import RESULTS, result_header
 from snellen.core.spec import Numbers, Spec
 from snellen.core.views import Metric
 from snellen.model_selection.advice import select_best
-from snellen.model_selection.comparison import RunPredictions, compare_predictions
+from snellen.model_selection.comparison import compare_predictions
 from snellen.model_selection.cross_validation import mean_with_interval
 from snellen.model_selection.hyperparameter_search import suggest_cell
 from snellen.model_selection.importance import importance
+from snellen.model_selection.paired_test import RunPredictions
 from snellen.model_selection.runner_up import runner_up_sentence
 from snellen.model_selection.search_space import RangeAxis, StudyCell
 from snellen.model_selection.study_plan import best_cell, tested_trainings

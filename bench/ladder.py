@@ -33,7 +33,8 @@ from snellen.core.spec import Classes, Numbers, PixelClasses
 from snellen.data.dataset import SPLITS, Dataset
 from snellen.data.open_dataset import dataset
 from snellen.metrics import segmentation
-from snellen.model_selection.comparison import RunPredictions, compare_predictions
+from snellen.model_selection.comparison import compare_predictions
+from snellen.model_selection.paired_test import RunPredictions
 
 TOLERATED = 1.0  # points: an interval that excludes a larger loss shows that the models are not distinguishable
 

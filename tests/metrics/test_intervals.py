@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from raw_datasets import seeded
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from scipy.stats import binomtest
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
@@ -21,8 +23,10 @@ from snellen.metrics.intervals import (
     auc_interval,
     bootstrap,
     expanded_percentiles,
+    level_of_zero,
     mean_fraction_interval,
     mean_fraction_limits,
+    paired_difference_interval,
     wilson_interval,
 )
 from snellen.metrics.regression import mean_absolute_error, root_mean_squared_error
@@ -166,6 +170,57 @@ def test_percentiles_are_expanded_by_students_t(count: int) -> None:
 
 def test_one_sample_has_every_percentile() -> None:
     assert expanded_percentiles(1) == (0, 1)
+
+
+@pytest.mark.parametrize(("first", "second", "count"), [(5, 0, 12), (9, 1, 12), (3, 7, 40), (30, 10, 100), (0, 0, 20)])
+def test_at_the_limits_of_a_paired_difference_the_score_test_rejects_at_five_percent(
+    first: int, second: int, count: int
+) -> None:
+    """With the most likely fractions p₁₂ = q + d and p₂₁ = q among those of difference d, found by scipy."""
+    low, high = paired_difference_interval(first, second, count)
+    assert low < (first - second) / count < high
+    for sign, d in ((1, low), (-1, high)):
+
+        def cost(q: float, d: float = d) -> float:
+            parts = np.array([q + d, q, 1 - 2 * q - d])
+            return -float(special.xlogy([first, second, count - first - second], np.maximum(parts, 1e-300)).sum())
+
+        q = optimize.minimize_scalar(
+            cost, bounds=(max(0.0, -d), (1 - d) / 2), method="bounded", options={"xatol": 1e-12}
+        )
+        z = (first - second - count * d) / (count * (2 * q.x + d * (1 - d))) ** 0.5
+        assert z == pytest.approx(sign * Z, rel=1e-4)
+
+
+def test_a_paired_difference_excludes_zero_where_mcnemars_chi_square_test_rejects() -> None:
+    """And so wherever the exact test rejects, which it does less."""
+    for first, second in itertools.product(range(30), repeat=2):
+        low, high = paired_difference_interval(first, second, 60)
+        p = stats.chi2.sf((first - second) ** 2 / max(first + second, 1), 1)
+        assert (low > 0 or high < 0) == (p < 0.05)
+        if 0 < first + second < 25 and stats.binomtest(first, first + second).pvalue < 0.05:
+            assert low > 0 or high < 0
+
+
+def test_a_paired_difference_mirrors_and_ends_at_one() -> None:
+    low, high = paired_difference_interval(9, 2, 20)
+    assert paired_difference_interval(2, 9, 20) == pytest.approx((-high, -low))
+    low, high = paired_difference_interval(8, 0, 8)
+    assert 0.3 < low < high == 1
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2, 0.35, 0.6])
+def test_the_limit_of_the_expanded_percentiles_at_the_level_of_zero_is_zero(shift: float) -> None:
+    values = torch.randn(2000, generator=seeded(), dtype=torch.float64) / 5 + shift
+    level = level_of_zero(torch.cat([values, values.new_full((10,), torch.nan)]), 12)
+    fraction = stats.norm.cdf((12 / 11) ** 0.5 * stats.t.ppf(level / 2, 11))
+    assert np.quantile(values.numpy(), fraction) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_level_of_zero_is_nothing_or_one_beyond_all_resamples() -> None:
+    assert level_of_zero(torch.tensor([0.1, 0.2]).double(), 12) == 0
+    assert level_of_zero(torch.tensor([-0.1, 0.0]).double(), 12) == 1
+    assert level_of_zero(torch.tensor([-0.3, -0.2, 0.1]).double(), 12) == 1
 
 
 def test_undefined_resamples_are_left_out() -> None:

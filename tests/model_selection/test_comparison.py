@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import importlib
+import itertools
 import re
 import shutil
 import sys
@@ -22,11 +24,12 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Labels, Numbers, Spec, Target
+from snellen.core.views import Metric
 from snellen.metrics.intervals import expanded_percentiles
-from snellen.model_selection.comparison import RunPredictions, compare, compare_predictions, with_corrected_p
+from snellen.model_selection.comparison import compare, compare_predictions, with_corrected_p
+from snellen.model_selection.paired_test import RunPredictions, paired_test
 from snellen.tasks import TASKS
 
-comparison_module = importlib.import_module("snellen.model_selection.comparison")
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 QUICK = RunOptions(device="cpu", threads=1, report=False)
 
@@ -172,25 +175,68 @@ def test_several_labels_and_several_numbers_are_compared_by_their_headlines() ->
     assert comparison.pairs[0].better
 
 
-@pytest.mark.parametrize(
-    ("p", "low", "better"),
-    [
-        (0.049, 0.1, True),
-        (0.05, 0.1, False),
-        (0.051, 0.1, False),
-        (0.001, -0.1, False),
-        (0.001, 0.0, False),
-        (0.001, None, False),
-    ],
-)
-def test_better_requires_both_a_significant_test_and_an_interval_above_zero(
-    p: float, low: float | None, better: bool
-) -> None:
+@pytest.mark.parametrize(("p", "better"), [(0.049, True), (0.05, False), (0.051, False)])
+def test_better_requires_a_corrected_p_value_below_five_percent(p: float, better: bool) -> None:
     right = torch.rand(100, generator=seeded()) < 0.5
     (pair,) = compare_predictions(classifiers([right, ~right])).pairs
-    pair = dataclasses.replace(pair, difference=dataclasses.replace(pair.difference, low=low))
-    assert with_corrected_p(pair, p).better is better
-    assert with_corrected_p(pair, p).corrected == p
+    assert (with_corrected_p(pair, p).better, with_corrected_p(pair, p).corrected) == (better, p)
+
+
+@pytest.mark.parametrize("count", [12, 40])
+def test_the_interval_of_a_difference_in_accuracy_excludes_zero_where_p_is_below_five_percent(count: int) -> None:
+    """Of 12 samples, 5 of which only the first classifies correctly: p = 0.0625, and the bootstrap starts at 17 points.
+    What is shown, value ± half-width or limits, is on the same side."""
+    significant = 0
+    for first, second in itertools.product(range(count + 1), range(count // 2)):
+        if not second <= first <= count - second:
+            continue
+        rights = torch.arange(count) < first, (torch.arange(count) >= first) & (torch.arange(count) < first + second)
+        result = paired_test(*classifiers(list(rights)), Metric(value=0.5, percent=True), 0)
+        exact = stats.binomtest(first, first + second).pvalue if first + second < 25 and first else None
+        chi_square = stats.chi2.sf((first - second) ** 2 / max(first + second, 1), 1)
+        assert result.p == pytest.approx(chi_square if exact is None else exact)
+        assert result.only == (first, second)
+        assert result.difference.low is not None
+        assert (result.difference.low > 0) == (result.p < 0.05), (first, second)
+        assert (shown_low(str(result.difference)) > 0) == (result.p < 0.05), str(result.difference)
+        significant += result.p < 0.05
+    assert significant > 10
+
+
+def shown_low(text: str) -> float:
+    """The lower limit of a metric as text: "33 (0 to 60) ..." or "33 ± 20 ..."."""
+    value, *rest = map(float, re.findall(r"-?[\d.]+", text))
+    return value - rest[0] if "±" in text else rest[0] if rest else value
+
+
+def test_the_interval_of_any_difference_excludes_zero_where_p_is_below_five_percent() -> None:
+    """Errors of 12 samples: many equal, where only the bootstrap rejects; and skewed, where only permutations do."""
+    drawn = seeded()
+    kinds = collections.Counter[tuple[bool, bool, bool]]()
+    for k in range(120):
+        if k % 2:
+            gains = (torch.rand(12, generator=drawn) + 0.5) * (torch.rand(12, generator=drawn) < 0.4)
+        else:
+            gains = torch.rand(12, generator=drawn).log() + 1.6
+        gains = gains.double() * (1 if gains.mean() > 0 else -1)
+        base = torch.full((12,), 9.0, dtype=torch.float64)
+        result = paired_test(*regressors([base - gains, base]), Metric(value=1.0, higher_is_better=False, unit="mm"), 0)
+        assert result.difference.low is not None
+        assert (result.difference.low > 0) == (result.p < 0.05)
+        assert (shown_low(str(result.difference)) > 0) == (result.p < 0.05), str(result.difference)
+        oracle = stats.permutation_test((gains.numpy(),), np.mean, permutation_type="samples").pvalue
+        kinds[oracle < 0.05, paired_bootstrap(gains) > 0, result.p < 0.05] += 1
+    assert kinds[True, True, True] > 20
+    assert kinds[False, True, False] > 10
+    assert kinds[False, True, True] <= 1  # the permutations are a sample
+    assert kinds[True, False, True] <= 1
+
+
+def paired_bootstrap(gains: Tensor) -> float:
+    """Lower limit of the expanded percentile interval of a mean, by scipy."""
+    low, high = expanded_percentiles(len(gains))
+    drawn = stats.bootstrap((gains.numpy(),), np.mean, method="percentile", confidence_level=high - low, rng=0)
+    return float(drawn.confidence_interval.low)
 
 
 def test_the_interval_of_the_difference_decides_where_those_of_the_runs_overlap() -> None:
@@ -206,18 +252,20 @@ def test_the_interval_of_the_difference_decides_where_those_of_the_runs_overlap(
     assert comparison.pairs[0].chance == pytest.approx(stats.chi2.sf(30, 1))
 
 
-def test_a_significant_test_whose_interval_holds_zero_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And an interval above zero without a significant test is none either."""
+def test_the_p_value_is_the_larger_of_the_permutation_test_and_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
     gains = 0.4 + torch.randn(100, generator=seeded(), dtype=torch.float64).abs()
     runs = regressors([torch.zeros(100, dtype=torch.float64), gains])
     assert compare_predictions(runs).pairs[0].better
     with monkeypatch.context() as patch:
-        patch.setattr(comparison_module, "permutation_test", lambda *a, **k: 0.2)
-        assert not compare_predictions(runs).pairs[0].better
+        patch.setattr("snellen.model_selection.paired_test.permutation_test", lambda *a, **k: 0.2)
+        (pair,) = compare_predictions(runs).pairs
+        assert (pair.chance, pair.difference.low, pair.better) == (0.2, 0.0, False)
     with monkeypatch.context() as patch:
-        patch.setattr("snellen.metrics.intervals.bootstrap", lambda *a, **k: (-1.0, 1.0))
-        assert compare_predictions(runs).pairs[0].corrected < 0.01
-        assert not compare_predictions(runs).pairs[0].better
+        values = torch.linspace(-1, 9, 2000, dtype=torch.float64)  # a tenth of them below zero
+        patch.setattr("snellen.model_selection.paired_test.resampled_values", lambda *a, **k: values)
+        (pair,) = compare_predictions(runs).pairs
+        assert pair.chance == pytest.approx(2 * stats.t.sf(stats.norm.ppf(0.9) * 0.99**0.5, 99), abs=1e-3)
+        assert not pair.better
 
 
 def test_fifteen_runs_can_be_told_apart_by_the_permutation_test() -> None:

@@ -64,11 +64,11 @@ def comparison_table(comparison: Comparison, table_format: str) -> str:
 def footnote(comparison: Comparison) -> str:
     """Footnote: the meaning of ± and p."""
     test = {
-        "McNemar": "McNemar's test (exact if only one run is correct on fewer than 25 samples, else χ² without "
+        "McNemar": "from McNemar's test (exact if only one run is correct on fewer than 25 samples, else χ² without "
         "continuity correction)",
-        "exchange": "a paired permutation test",
+        "exchange": "the larger of those of a paired permutation test and of the bootstrap",
     }[comparison.pairs[0].test]
     count = len(comparison.pairs)
-    correction = f", corrected for {count} pairs (Holm)" if count > 1 else ""
+    correction = f", corrected for {count} pairs (Holm); the intervals are not corrected" if count > 1 else ""
     interval = f"± is half the width of the 95 % confidence interval over {comparison.samples:,} samples"
-    return f"{interval}; p is from {test}{correction}."
+    return f"{interval}; p is {test}{correction}."

@@ -40,8 +40,11 @@ class Metric:
             return f"{_digits(self.value * scale)}{unit}{f' ({self.reason})' if self.reason else ''}"
         half = (self.high - self.low) / 2 * scale
         below, above = self.value - self.low, self.high - self.value
-        beyond = self.value * scale - half < 0 <= self.low or (
-            self.percent and self.value + half / 100 > 1 >= self.high
+        beyond = (
+            self.value * scale - half < 0 <= self.low
+            or self.low <= 0 < self.value * scale - half  # ± would exclude zero, and the interval does not
+            or self.value * scale + half < 0 <= self.high
+            or (self.percent and self.value + half / 100 > 1 >= self.high)
         )
         if beyond or min(below, above) < max(below, above) / 3:  # at the end of a scale: ± would exceed it
             precision = min(half, max(below, above) * scale, abs(self.value * scale) or half)

@@ -1,4 +1,4 @@
-"""95 % confidence intervals over samples: Wilson, score interval of a mean of fractions, bootstrap."""
+"""95 % confidence intervals over samples: Wilson, score intervals of fractions and their differences, bootstrap."""
 
 from __future__ import annotations
 
@@ -27,6 +27,34 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
     half = Z * math.sqrt(p * (1 - p) / count + Z**2 / (4 * count**2)) / (1 + Z**2 / count)
     # At 0 and 1 the bound is p itself, without rounding error.
     return (0.0 if correct == 0 else max(0.0, middle - half)), (1.0 if correct == count else min(1.0, middle + half))
+
+
+def paired_difference_interval(first: int, second: int, count: int) -> tuple[float, float]:
+    """Score interval of the difference of two fractions of the same samples.
+
+    A difference d lies in it if the score test accepts it: |b − c − n d| ≤ z √(n (2 q + d − d²)), with the most likely
+    fraction q of samples on which only the second is correct. At d = 0 this is McNemar's χ² test.
+
+    Args:
+        first, second: numbers b and c of samples on which only the first, or only the second, is correct.
+        count: n.
+    Source: Tango 1998.
+    """
+    observed = (first - second) / count
+
+    def accepts(d: float) -> bool:
+        b = -first - second + (2 * count - first + second) * d  # 2 n q² + b q − c d (1 − d) = 0
+        q = (math.sqrt(max(0.0, b**2 + 8 * count * second * d * (1 - d))) - b) / (4 * count)
+        return (first - second - count * d) ** 2 <= Z**2 * count * max(0.0, 2 * q + d * (1 - d))
+
+    def limit(end: float) -> float:
+        inside, outside = observed, end
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if accepts(middle) else (inside, middle)
+        return inside
+
+    return limit(-1.0), limit(1.0)
 
 
 def mean_fraction_interval(correct: Tensor, count: Tensor) -> tuple[float, float]:
@@ -121,17 +149,22 @@ def auc_interval(value: float, positives: int, negatives: int) -> tuple[float, f
 def bootstrap(
     statistic: Callable[[Tensor], Tensor], count: int, draws: int = 1000, levels: tuple[float, float] | None = None
 ) -> tuple[float, float]:
-    """Expanded percentile bootstrap interval of a statistic over resampled samples.
+    """Bootstrap interval of a statistic over resampled samples.
 
-    Plain percentiles are too narrow for few samples, by √((n − 1) / n) and the quantile of the normal distribution in
-    place of Student's t; the percentiles are moved outwards by both. Resamples where the statistic is undefined are
-    left out.
+    Args:
+        statistic, count, draws: see `resampled_values`.
+        levels: of its quantiles; None: the expanded percentiles.
+    Source: Efron 1979.
+    """
+    return _quantiles(resampled_values(statistic, count, draws), levels or expanded_percentiles(count))
+
+
+def resampled_values(statistic: Callable[[Tensor], Tensor], count: int, draws: int = 1000) -> Tensor:
+    """(R,) float64 values of a statistic of R samples drawn with replacement from N.
 
     Args:
         statistic: (R, N) indices to (R,) values, NaN where undefined; called with a block of rows at a time.
-        count: N.
-        levels: of other quantiles than the expanded percentiles.
-    Source: Efron 1979; Hesterberg 2015, sec. 4.1.2 (expanded percentiles).
+        count: N. draws: R.
     """
     rng = generator(0, "bootstrap")
     block = max(1, min(draws, 4_000_000 // max(count, 1)))
@@ -139,13 +172,41 @@ def bootstrap(
         statistic(torch.randint(count, (min(block, draws - start), count), generator=rng))
         for start in range(0, draws, block)
     ]
-    quantiles = torch.tensor(levels or expanded_percentiles(count), dtype=torch.float64)
-    low, high = torch.nanquantile(torch.cat(values).double(), quantiles).tolist()
+    return torch.cat(values).double()
+
+
+def _quantiles(values: Tensor, levels: tuple[float, float]) -> tuple[float, float]:
+    low, high = torch.nanquantile(values, torch.tensor(levels, dtype=torch.float64)).tolist()
     return low, high
 
 
+def level_of_zero(values: Tensor, count: int) -> float:
+    """The level at which the lower limit of the expanded percentiles of a bootstrap is zero: its two-sided p-value.
+
+    The limits at a lower level hold zero, those at a higher level lie above it.
+
+    Args:
+        values: (R,) of the resamples, NaN where undefined. count: number of samples.
+    """
+    from scipy.special import ndtri, stdtr
+
+    ordered = values[~values.isnan()].sort().values
+    below = int((ordered <= 0).sum())
+    if below in (0, len(ordered)):
+        return float(below > 0)
+    last, following = ordered[below - 1 : below + 1].tolist()  # quantiles between two values are interpolated
+    fraction = (below - 1 - last / (following - last)) / (len(ordered) - 1)
+    return min(1.0, 2 * float(stdtr(count - 1, ndtri(fraction) * math.sqrt((count - 1) / count))))
+
+
 def expanded_percentiles(count: int) -> tuple[float, float]:
-    """The percentiles of a bootstrap distribution for 95 % over `count` samples: Φ(± √(n / (n − 1)) t)."""
+    """The percentiles of a bootstrap distribution for 95 % over `count` samples: Φ(± √(n / (n − 1)) t).
+
+    Plain percentiles are too narrow for few samples, by √((n − 1) / n) and the quantile of the normal distribution in
+    place of Student's t; the percentiles are moved outwards by both.
+
+    Source: Hesterberg 2015, sec. 4.1.2.
+    """
     from scipy.special import ndtr, stdtrit  # torch has no quantile of t
 
     if count < 2:
@@ -178,13 +239,18 @@ def add_interval(metric: Metric, statistic: Callable[[Tensor], Tensor], count: i
 
     Args:
         metric: its value, and the noun `over` which the interval is.
-        statistic, count, draws: see `bootstrap`.
+        statistic, count, draws: see `resampled_values`.
     """
     if count < MIN_SAMPLES:
         reason = f"no interval: fewer than {MIN_SAMPLES} {metric.over}"
         return dataclasses.replace(metric, over="", reason=reason)
+    return with_percentiles(metric, resampled_values(statistic, count, draws), count)
+
+
+def with_percentiles(metric: Metric, values: Tensor, count: int) -> Metric:
+    """The metric with the interval of (R,) values of it over resamples of `count` samples."""
     assert metric.value is not None
-    low, high = bootstrap(statistic, count, draws)
+    low, high = _quantiles(values, expanded_percentiles(count))
     if low == high:
         return dataclasses.replace(metric, low=metric.value, high=metric.value, reason=f"equal for all {metric.over}")
     return dataclasses.replace(metric, low=min(low, metric.value), high=max(high, metric.value))

@@ -14,7 +14,7 @@ from snellen.core.spec import Labels
 from snellen.core.views import Metric
 from snellen.metrics.intervals import LEVEL, Z, add_interval
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
-from snellen.model_selection.comparison import RunPredictions, exchange_p_value, headline_gain
+from snellen.model_selection.paired_test import RunPredictions, exchange_p_value, gain_of_rows, headline_gain
 from snellen.report.pages.ladder import Rung
 
 
@@ -80,7 +80,7 @@ def headline_loss(model: RunPredictions, best: RunPredictions, headline: str) ->
     scale, unit = (100, " points") if metric.percent else (1, f" {metric.unit}" if metric.unit else "")
     rows = torch.arange(count)[None]
     value = float(gain(rows, rows + count)[0])
-    difference = add_interval(Metric(value=value), lambda drawn: gain(drawn, drawn + count), count, draws=400)
+    difference = add_interval(Metric(value=value), gain_of_rows(gain, count), count, draws=400)
     high = value if difference.high is None else difference.high
     low = value if difference.low is None else difference.low
     return Loss(value=value, standard_error=(high - low) / (2 * Z), text=f"{scale * max(high, 0.0):.2g}{unit}")

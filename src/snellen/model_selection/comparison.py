@@ -1,8 +1,9 @@
 """Comparison of runs on the same test samples: paired differences, intervals and significance tests. Read-only.
 
-"Significantly better" requires a paired test that is significant after Holm's correction for the number of pairs, and
-a 95 % confidence interval of the difference that excludes zero. The correction counts all pairs, although the table
-compares each run with the best only: the best was selected on the same samples.
+"Significantly better" requires a p-value below 0.05 after Holm's correction for the number of pairs. Without the
+correction, p < 0.05 if and only if the 95 % confidence interval of the difference excludes zero (`paired_test`). The
+correction counts all pairs, although the table compares each run with the best only: the best was selected on the same
+samples.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from snellen.api.lookup import read_origin
 from snellen.core import file_io
 from snellen.core.errors import DataError, UsageError, short_repr
 from snellen.core.record import Record, read_predictions, read_record
-from snellen.core.spec import Classes, Spec
-from snellen.core.task import Predictions, Task
+from snellen.core.task import Predictions
 from snellen.core.views import Metric
 from snellen.data.names import BUILTIN_NAMES
 from snellen.data.sample_identity import read_identity
-from snellen.metrics.intervals import LEVEL, add_interval
-from snellen.metrics.significance import holm, mcnemar, permutation_test
+from snellen.metrics.intervals import LEVEL
+from snellen.metrics.significance import holm
+from snellen.model_selection.paired_test import RunPredictions, paired_test
 from snellen.tasks import TASKS
 
 NO_DIFFERENCE = "no significant difference"
@@ -51,12 +51,12 @@ class Pair:
 
     Args:
         first, second: their names; the first is at least as good on these samples.
-        difference: by how much the first is better, with a paired bootstrap interval; percentages in points.
+        difference: by how much the first is better, with an interval for this pair alone; percentages in points.
         test: "McNemar" if the headline metric is accuracy, else "exchange" (paired permutation test).
-        chance: p-value of the test.
+        chance: p-value of the difference; below 0.05 if and only if the interval excludes zero.
         corrected: p-value after Holm's correction for all pairs.
         only: number of samples that only the first, and only the second, classifies correctly; None for other targets.
-        better: whether the difference is significant.
+        better: whether the difference is significant after the correction.
         samples: number of samples.
     """
 
@@ -105,17 +105,6 @@ class Comparison:
             f"{best} is the best on these {self.samples:,} samples, but not significantly better than "
             f"{', '.join(not_better)}."
         )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunPredictions:
-    """Predictions of one run on the test split."""
-
-    name: str
-    learner: str
-    task: Task[Any, Any]
-    spec: Spec
-    predictions: Predictions
 
 
 def compare(*runs: str | Path | TrainedRun) -> Comparison:
@@ -259,66 +248,21 @@ def compare_predictions(read: Sequence[RunPredictions]) -> Comparison:
 
 
 def with_corrected_p(pair: Pair, corrected: float) -> Pair:
-    """The pair with its verdict: better by the corrected test and by the interval."""
-    low = pair.difference.low
-    better = corrected < LEVEL and low is not None and low > 0  # at the family-wise level of all pairs
-    return dataclasses.replace(pair, corrected=corrected, better=better)
+    """The pair with its verdict, at the family-wise level of all pairs."""
+    return dataclasses.replace(pair, corrected=corrected, better=corrected < LEVEL)
 
 
 def _pair(first: RunPredictions, second: RunPredictions, like: Metric, max_draws: int) -> Pair:
     """Compare two runs of which the first is at least as good; the p-value is not corrected yet."""
-    count = len(first.predictions["ids"])
-    gain = headline_gain(first, second, like.higher_is_better)
-    value = float(gain(torch.arange(count)[None], torch.arange(count)[None] + count)[0])
-    scale = 100 if like.percent else 1
-    unit = "percentage points" if like.percent else like.unit
-    difference = add_interval(
-        Metric(value=scale * value, over="samples", unit=unit),
-        lambda rows: scale * gain(rows, rows + count),
-        count,
-        draws=2000,
-    )
-    only = None
-    if isinstance(first.spec.target, Classes):
-        correct, other = (run.predictions["scores"].argmax(1) == run.predictions["truth"] for run in (first, second))
-        only = int((correct & ~other).sum()), int((other & ~correct).sum())
-    if only is not None and first.task.headline(first.spec) == "accuracy":
-        test, chance = "McNemar", mcnemar(*only)
-    else:
-        test, chance = "exchange", exchange_p_value(first, second, max_draws)
+    result = paired_test(first, second, like, max_draws)
     return Pair(
         first=first.name,
         second=second.name,
-        difference=difference,
-        test=test,
-        chance=chance,
-        corrected=chance,
-        only=only,
+        difference=result.difference,
+        test=result.test,
+        chance=result.p,
+        corrected=result.p,
+        only=result.only,
         better=False,
-        samples=count,
+        samples=len(first.predictions["ids"]),
     )
-
-
-def exchange_p_value(first: RunPredictions, second: RunPredictions, max_draws: int = 0) -> float:
-    """Two-sided p-value that two runs have the same headline metric: permutation test of their predictions."""
-    count, gain = len(first.predictions["ids"]), headline_gain(first, second, True)
-    rows = torch.arange(count)
-    return permutation_test(
-        lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count, max_draws=max_draws
-    )
-
-
-def headline_gain(
-    first: RunPredictions, second: RunPredictions, higher_is_better: bool
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The difference in headline metric between two sets of rows of the concatenated predictions.
-
-    Rows 0 … N-1 are predictions of the first run, rows N … 2N-1 predictions of the second for the same samples.
-    """
-    both = {
-        key: torch.cat([value, second.predictions[key]]) if value.ndim else value
-        for key, value in first.predictions.items()
-    }
-    headline = first.task.resampled_headline(both, first.spec)
-    sign = 1.0 if higher_is_better else -1.0
-    return lambda a, b: sign * (headline(a) - headline(b))

@@ -263,7 +263,7 @@ def caption(study: Study) -> str:
     )
     importance = (
         f" Importance is ω², the fraction of the variance that a setting explains beyond chance ({chance}); p is of "
-        "the F test, corrected for the number of settings (Holm)."
+        "the one-sided F test, corrected for the number of settings (Holm)."
         if study.importance
         else " Importance is not shown: nothing measures chance; that takes two seeds which differ, or more cells."
         if len(study.rows) > 1

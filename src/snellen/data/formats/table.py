@@ -23,6 +23,7 @@ from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.number_text import code_finding, looks_like_finding, number_text_finding
+from snellen.data.formats.one_hot import CLASSES_FILE, FILE_NAME, classes_files, read_classes_files, with_class_column
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
     ColumnCells,
@@ -33,7 +34,7 @@ from snellen.data.formats.table_columns import (
     parse_cells,
     parse_numbers,
 )
-from snellen.data.formats.table_images import TableInputs, check_no_boxes, image_column, image_inputs
+from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
@@ -43,26 +44,31 @@ _ROW_COUNTER_NAMES = ("id", "index", "row", "no", "nr", "unnamed: 0", "column 1"
 
 
 def recognises(path: Path) -> bool:
-    return _table_in(path) is not None
+    return bool(_tables_in(path))
 
 
-def _table_in(path: Path) -> Path | None:
-    """The table at a path: the file, or the only table of a folder that lists the images there or holds no others."""
+def _tables_in(path: Path) -> list[Path]:
+    """The table at a path: the file, or the only table of a folder that lists the images there or holds no others.
+
+    Of Roboflow's one-hot tables one for each split.
+    """
     if path.is_file():
         is_list = path.suffix.lower() == ".txt" and lists_images_of(path)
-        return path if path.suffix.lower() in SUFFIXES or is_list else None
+        return [path] if path.suffix.lower() in SUFFIXES or is_list else []
     if not path.is_dir():
-        return None
+        return []
+    if files := classes_files(path):
+        return files
     try:
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         tables = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
         if len(tables) != 1:
-            return None
+            return []
         if not any(is_image_name(entry.name) or entry.is_dir() for entry in entries):
-            return tables[0]
+            return tables
     except OSError:
-        return None
-    return tables[0] if lists_images_of(tables[0]) else None
+        return []
+    return tables if lists_images_of(tables[0]) else []
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -72,10 +78,11 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: row and column of every cell that is missing or not a number (at most five).
         UsageError: the target or group is not a column.
     """
-    file = _table_in(path) or path
-    if not file.is_file():
+    files = _tables_in(path) or [path]
+    if not files[0].is_file():
         raise DataError(f"{path} does not hold exactly one table", f"Give one file that ends in {', '.join(SUFFIXES)}.")
-    table = read_table(file)
+    root, is_one_hot = path if path.is_dir() else path.parent, files[0].name == CLASSES_FILE
+    table = read_classes_files(root, files) if is_one_hot else read_table(files[0])
     split = next((name for name in table.names if name.lower() == "split" and name not in options.target), None)
     split_indices = _splits(table, split) if split is not None else None
     reserved = [split] if split is not None and split_indices is not None else []
@@ -83,23 +90,26 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.group is not None and not is_image_group(options.group, table.names):
         groups = _groups(table, options.group)
         reserved.append(options.group)
-    image_names = image_column(file.parent, table, [name for name in table.names if name not in reserved])
+    image_names = image_column(root, table, [name for name in table.names if name not in reserved])
+    image_names = ImageColumn(FILE_NAME) if image_names is None and is_one_hot else image_names
+    target_columns = None
     if image_names is not None and not options.target:
         check_no_boxes(table, image_names.name)
-    target_columns = choose_target(
+        table, target_columns = with_class_column(table, image_names.name, reserved, is_one_hot)
+    target_columns = target_columns or choose_target(
         table.names, options.target, [*reserved, *([image_names.name] if image_names is not None else [])]
     )
     rest = [name for name in table.names if name not in target_columns.names and name not in reserved]
     if not rest or not target_columns.names:
         raise DataError(
-            f"{file} has no column besides {', '.join(map(repr, (*target_columns.names, *reserved)))}",
+            f"{table.where} has no column besides {', '.join(map(repr, (*target_columns.names, *reserved)))}",
             "Add at least one input and one target column.",
         )
     problems = TableProblems(table)
     target = read_target(table, target_columns, problems)
     if image_names is not None and image_names.name in rest:
         problems.finish()
-        inputs = image_inputs(path, file, table, image_names, rest, options)
+        inputs = image_inputs(path, files, table, image_names, rest, options)
     elif options.group is not None and groups is None:
         raise UsageError(
             f"--group {options.group!r} refers to image files, and the table lists no images",
@@ -119,8 +129,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         f"a table of {len(table):,} rows: {inputs.description}; target {', '.join(map(repr, target_columns.names))} "
         f"({target_columns.reason}) as {target[2]}"
     )
-    if not options.target:
-        summary += f"; another with --target {shlex.quote(rest[-1])}"
+    others = [name for name in rest if image_names is None or name != image_names.name]
+    if not options.target and others:
+        summary += f"; another with --target {shlex.quote(others[-1])}"
     if table.commas:
         summary += "; decimal commas are read as points"
     if split_indices is not None:

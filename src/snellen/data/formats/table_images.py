@@ -141,13 +141,13 @@ def check_no_boxes(table: TableText, image_column: str) -> None:
 
 
 def image_inputs(
-    path: Path, file: Path, table: TableText, column: ImageColumn, names: Sequence[str], options: OpenOptions
+    path: Path, files: Sequence[Path], table: TableText, column: ImageColumn, names: Sequence[str], options: OpenOptions
 ) -> TableInputs:
-    """The images listed in `column`, relative to the folder of the table.
+    """The images listed in `column`, relative to the folder of the table, or of the tables of several splits.
 
     Args:
         path: the path given by the user: the table, or its folder, whose other files are then reported.
-        file: the table.
+        files: of the table.
         names: the columns that are neither target, split nor group.
     Raises:
         DataError: names outside the folder, or, without --quarantine, missing files.
@@ -155,7 +155,7 @@ def image_inputs(
     from snellen.data.decode.image_files import open_pages, stat_files
     from snellen.data.formats.groups import image_groups, is_image_group
 
-    root, name = file.parent, column.name
+    root, name = path if path.is_dir() else path.parent, column.name
     cells = [column.path(cell.replace("\\", "/")) for cell in table.column(name)]
     problems = TableProblems(table)
     outside = [k for k, cell in enumerate(cells) if is_outside(PurePosixPath(cell))]
@@ -174,8 +174,9 @@ def image_inputs(
     source, rows = open_pages(root, stat_files(root, cells), options.pages)
     by_file = options.group if is_image_group(options.group, table.names) else None
     groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
-    skipped, no_data = _unlisted_files(root, file, set(exists)) if path.is_dir() else ((), 0)
-    used = 1 + len(exists)
+    tables = {file.relative_to(root).as_posix() for file in files}
+    skipped, no_data = _unlisted_files(root, tables, set(exists)) if path.is_dir() else ((), 0)
+    used = len(files) + len(exists)
     place = f", as {column.prefix}NAME{column.ending}" if column.prefix or column.ending else ""
     pages = f", {len(source):,} pages" if source.page is not None else ""
     return TableInputs(
@@ -196,7 +197,7 @@ def image_inputs(
     )
 
 
-def _unlisted_files(root: Path, file: Path, listed: set[str]) -> tuple[tuple[Skipped, ...], int]:
+def _unlisted_files(root: Path, tables: set[str], listed: set[str]) -> tuple[tuple[Skipped, ...], int]:
     """The files of the folder that are not in the table, and the number of files that are not data."""
     from snellen.data.file_index import walk
     from snellen.data.formats.image_folder import sort_files
@@ -207,7 +208,7 @@ def _unlisted_files(root: Path, file: Path, listed: set[str]) -> tuple[tuple[Ski
         for image in sorted_files.images
         if image.path not in listed
     ]
-    others = [entry for entry in sorted_files.skipped if entry.path != file.name and entry.path not in listed]
+    others = [entry for entry in sorted_files.skipped if entry.path not in tables and entry.path not in listed]
     return (*unlisted, *others), sorted_files.no_data
 
 
