@@ -37,7 +37,8 @@ def test_image_names_with_two_numbers_are_reported_in_their_units(
         lines.append(f"{k}.png,{column / 2:.3f},{100 + row / 2:.3f}")
     (folder / "discs.csv").write_text("\n".join(lines) + "\n")
     data = dataset(folder / "discs.csv", options=OpenOptions(target=("across", "down")))
-    assert data.spec.target == Numbers(names=("across", "down"), units=("mm", "mm"))
+    assert isinstance(data.spec.target, Numbers)
+    assert (data.spec.target.names, data.spec.target.units) == (("across", "down"), ("mm", "mm"))
     run = train(data, "mlp", epochs=60, out=tmp_path / "run")
     assert run.headline == "R2"
     error = run.metrics["mean absolute error of down"]

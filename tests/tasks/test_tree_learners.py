@@ -100,14 +100,15 @@ def test_boosted_regression_equals_scikit_learns(targets: int, loss: str | None,
         assert np.allclose(predicted[:, k], expected, rtol=1e-10)
 
 
-def test_a_random_forest_for_numbers_equals_scikit_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("columns", "tried"), [(4, 4), (12, 8), (20, 10)])
+def test_a_random_forest_for_numbers_equals_scikit_learns(columns: int, tried: int, tmp_path: Path) -> None:
     from sklearn.ensemble import RandomForestRegressor
 
     x, y = table()
-    data = numbers(x, y)
+    data = numbers(torch.cat([x, torch.randn(len(x), columns - 4, generator=seeded(3), dtype=x.dtype)], dim=1), y)
     model = fitted("random-forest", data, tmp_path / "run", min_samples_leaf=5)
     seed = trees.seed_of(Run(tmp_path / "seed"), "random forest")
-    oracle = RandomForestRegressor(100, min_samples_leaf=5, random_state=seed)
+    oracle = RandomForestRegressor(100, min_samples_leaf=5, max_features=tried, random_state=seed)
     (train_x, train_y), (test_x, _) = split(data, "train"), split(data, "test")
     expected = oracle.fit(train_x, train_y[:, 0]).predict(test_x)
     assert np.allclose(model.predict(torch.from_numpy(test_x)).numpy()[:, 0], expected, rtol=1e-10)

@@ -35,7 +35,7 @@ from snellen.core import settings as core_settings
 from snellen.core.errors import DataError, Diverged, EnvironmentProblem, UsageError, first_line, short_repr
 from snellen.core.history import read_history
 from snellen.core.random import seeded, skip_init
-from snellen.core.record import Record, read_predictions, read_record, write_record
+from snellen.core.record import Record, read_metrics, read_predictions, read_record, write_record
 from snellen.core.run import Progress, Run
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.spec import Spec
@@ -45,6 +45,7 @@ from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.data.sample_identity import FILE as SAMPLES_FILE
+from snellen.data.target_bounds import BeyondCounter, bound_warnings
 from snellen.detection.coco_results import CocoResults
 from snellen.detection.outputs import all_detections
 from snellen.export.example_inputs import learned_range
@@ -259,6 +260,7 @@ class TrainedRun:
         results = None if coco is None else CocoResults(Path(coco), self.spec, coco_ids(self.record, coco_annotations))
         map_writer = None if maps is None else PredictionMapWriter(Path(maps), self.spec)
         value_range, warned, files = self.value_range, False, [str(path) for path in paths]
+        beyond = BeyondCounter(self.spec.target)
         try:
             for names, x in inputs(files, self.spec, self.record.preprocessing, partial(warn, progress)):
                 if not warned and (warnings := self.range_warnings(names, x, value_range)):
@@ -275,11 +277,14 @@ class TrainedRun:
                         image_writer.write(Path(name), value_range, record)
                     if map_writer is not None:
                         map_writer.write(Path(name), record)
+                    beyond.add(record)
                     yield record
         except BadSamples:  # raised after the predictions for all other samples
             if results is not None:
                 results.write(progress)
             raise
+        for message in beyond.messages():
+            warn(progress, message)
         if results is not None:
             results.write(progress)
 
@@ -288,12 +293,17 @@ class TrainedRun:
     ) -> list[PredictionDict]:
         """Prediction records with the names of the samples, as `predict` prints them.
 
+        A record has "warnings" where a predicted number lies beyond a bound of the training targets.
+
         Args:
             results: receives all detections, also those below the threshold.
         """
         name_key = "input" if "input" not in getattr(self.spec.target, "names", ()) else "sample"
         predictions = self.predict_batch(x) if results is None else self._collect_detections(names, x, results)
-        return [{name_key: name, **prediction} for name, prediction in zip(names, predictions, strict=True)]
+        return [
+            {name_key: name, **prediction, **bound_warnings(prediction, self.spec.target)}
+            for name, prediction in zip(names, predictions, strict=True)
+        ]
 
     def _collect_detections(self, names: Sequence[str], x: Tensor, results: CocoResults) -> list[PredictionDict]:
         """Predictions above the threshold; adds all detections to `results`."""
@@ -433,15 +443,3 @@ def build_on_meta(learner: AnyLearner, settings: Any, spec: Spec, seed: int) -> 
                 f"{learner.name} cannot be built for {spec.name}: {first_line(error)}", "Check its settings."
             ) from error
         return None
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Read `metrics.json`: headline, splits -> name -> metric, cost, notes."""
-    plain = file_io.read_json(path)
-    is_valid = isinstance(plain, dict) and all(isinstance(plain.get(key), dict) for key in ("splits", "cost", "notes"))
-    if not is_valid or not all(isinstance(split, dict) for split in plain["splits"].values()):
-        raise DataError(
-            f"{path} is damaged",
-            f"Remove it, then evaluate the run again: snellen train --resume {shlex.quote(str(path.parent))}",
-        )
-    return dict(plain)

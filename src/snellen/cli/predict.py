@@ -102,6 +102,8 @@ def _near_paths(word: str) -> str:
 
 def _csv_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """CSV rows of a record: one per detection, else one."""
+    if isinstance(record.get("warnings"), list):  # not in every record; a line after all predictions counts them
+        record = {key: value for key, value in record.items() if key != "warnings"}
     if "objects" not in record:
         return [_flatten_record(record)]
     name = {key: value for key, value in record.items() if key != "objects"}

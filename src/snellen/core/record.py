@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,18 @@ def read_predictions(folder: Path, split: str) -> dict[str, Tensor]:
     """Read the stored predictions of a split, with the targets and ids of its samples."""
     tensors, _ = file_io.read_tensors(folder / "predictions" / f"{split}.safetensors")
     return legacy_names.upgrade_predictions(tensors)
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read `metrics.json`: headline, splits -> name -> metric, cost, notes."""
+    plain = file_io.read_json(path)
+    is_valid = isinstance(plain, dict) and all(isinstance(plain.get(key), dict) for key in ("splits", "cost", "notes"))
+    if not is_valid or not all(isinstance(split, dict) for split in plain["splits"].values()):
+        raise DataError(
+            f"{path} is damaged",
+            f"Remove it, then evaluate the run again: snellen train --resume {shlex.quote(str(path.parent))}",
+        )
+    return dict(plain)
 
 
 def versions() -> dict[str, str]:

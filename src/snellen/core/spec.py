@@ -87,10 +87,16 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """One or several numbers per sample, in the user's units."""
+    """One or several numbers per sample, in the user's units.
+
+    `lowest` and `highest` are bounds of each: extremes that many samples of the training split have, None without such;
+    empty in older runs.
+    """
 
     names: tuple[str, ...]
     units: tuple[str, ...] = ()
+    lowest: tuple[float | None, ...] = ()
+    highest: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +165,12 @@ class Spec:
 def as_stored(current: Spec, stored: Spec) -> Spec:
     """The current spec of a dataset without the fields that an older stored spec lacks."""
     old = {name for name, input in stored.inputs.items() if input.typical_size is None}
+    target = current.target
+    if isinstance(target, Numbers) and isinstance(stored.target, Numbers) and not stored.target.lowest:
+        target = replace(target, lowest=(), highest=())
     return replace(
         current,
+        target=target,
         inputs={n: replace(input, typical_size=None) if n in old else input for n, input in current.inputs.items()},
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Preprocessing, Spec
+from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Spec
 from snellen.data.check.checks import check_dataset
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
 from snellen.data.decode.image_files import ImageFiles
@@ -19,6 +19,7 @@ from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builti
 from snellen.data.names import NAMED
 from snellen.data.splits import make_splits
 
+from snellen.data.target_bounds import target_bounds
 
 def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = None) -> Dataset[Labelled]:
     """Open a built-in dataset, a named public dataset, or the data at a path.
@@ -59,6 +60,9 @@ def assemble(
     if isinstance(target, Classes | Labels):
         target = dataclasses.replace(target, counts=class_counts(target, truth[splits["train"]]))
     elif isinstance(target, PixelClasses | Boxes) and raw.annotations is not None:
+    elif isinstance(target, Numbers):
+        lowest, highest = target_bounds(truth[splits["train"]])
+        target = dataclasses.replace(target, lowest=lowest, highest=highest)
         target = dataclasses.replace(target, counts=raw.annotations.counts(splits["train"], len(target.names)))
     spec = Spec(name=name, inputs=raw.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
     return Dataset(

@@ -85,18 +85,23 @@ class TreeEnsemble(nn.Module):
 
     def contributions(self, x: Tensor) -> Tensor:
         """Values of the leaves, (B, D) to (B, rounds, K) float64."""
-        node = self._leaves(x)  # (B, trees)
-        return self.value[node].double().reshape(len(x), self.rounds, self.outputs)
+        values = self.value.index_select(0, self._leaves(x)).double()  # (B · trees, V)
+        return values.reshape(x.shape[0], self.rounds, self.outputs)
 
     def _leaves(self, x: Tensor) -> Tensor:
+        """The leaf of each row in each tree, (B · trees,) int32."""
         x = x.flatten(1).to(self.threshold.dtype)
         missing = torch.isnan(x)
         # Every column twice, with missing values below and above all thresholds.
         x = torch.cat([x.masked_fill(missing, -torch.inf), x.masked_fill(missing, torch.inf)], dim=1)  # (B, 2 D)
-        node = torch.arange(self.trees, device=x.device).expand(len(x), -1)
+        row = torch.arange(x.shape[0], dtype=torch.int32, device=x.device)[:, None]
+        start = (row * x.shape[1]).expand(-1, self.trees).flatten()  # of each row in the flattened inputs
+        node = torch.arange(self.trees, dtype=torch.int32, device=x.device).expand(x.shape[0], -1).flatten()
+        inputs = x.flatten()
         for _ in range(self.levels):
-            is_above = x.gather(1, self.feature[node].long()) > self.threshold[node]
-            node = self.child[node].long() + is_above.long()
+            tested = inputs.index_select(0, start + self.feature.index_select(0, node))
+            is_above = tested > self.threshold.index_select(0, node)
+            node = self.child.index_select(0, node) + is_above
         return node
 
     def set_trees(self, trees: Sequence[Tree]) -> None:

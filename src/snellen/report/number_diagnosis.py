@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from snellen.core.spec import Numbers
 from snellen.core.views import Finding
-
-BOUND_FRACTION = 0.02  # of the training targets that equal the extreme: a tail has one, a bound such as 0 % many
-MIN_AT_BOUND = 3  # samples; two equal extremes may be a coincidence of rounding
+from snellen.data.target_bounds import BeyondCounter, target_bounds
 
 
 def outside_findings(train: Tensor, predicted: Tensor, names: tuple[str, ...], split: str) -> list[Finding]:
@@ -17,26 +16,18 @@ def outside_findings(train: Tensor, predicted: Tensor, names: tuple[str, ...], s
         train: (N, T) training targets. predicted: (n, T). names: of the T targets.
         split: "test" or "validation".
     """
-    findings = []
-    for k, name in enumerate(names):
-        for bound, side in ((train[:, k].min(), "below"), (train[:, k].max(), "above")):
-            at_bound = int((train[:, k] == bound).sum())
-            if at_bound < max(MIN_AT_BOUND, BOUND_FRACTION * len(train)) or at_bound == len(train):
-                continue
-            values = predicted[:, k]
-            beyond = values < bound if side == "below" else values > bound
-            if not bool(beyond.any()):
-                continue
-            farthest = float(values.min() if side == "below" else values.max())
-            extreme = "smallest" if side == "below" else "largest"
-            findings.append(
-                Finding(
-                    kind="outside",
-                    severity="note",
-                    message=f"{int(beyond.sum()):,} of {len(values):,} {split} predictions of {name} are {side} "
-                    f"{float(bound):.4g}, the {extreme} value in training ({at_bound:,} samples have it); the farthest "
-                    f"is {farthest:.4g}.",
-                    remedy=f"If {name} cannot be {side} {float(bound):.4g}, clip the predictions there.",
-                )
-            )
-    return findings
+    lowest, highest = target_bounds(train)
+    counter = BeyondCounter(Numbers(names=names, lowest=lowest, highest=highest))
+    for row in predicted.tolist():
+        counter.add(dict(zip(names, row, strict=True)))
+    return [
+        Finding(
+            kind="outside",
+            severity="note",
+            message=f"{count:,} of {samples:,} {split} predictions of {one.name} are {one.place} "
+            f"({int((train[:, names.index(one.name)] == one.bound).sum()):,} samples have it); the farthest is "
+            f"{one.value:.4g}.",
+            remedy=one.remedy,
+        )
+        for count, samples, one in counter.counts()
+    ]

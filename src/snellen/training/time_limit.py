@@ -5,8 +5,6 @@ from __future__ import annotations
 from snellen.core.errors import TooLittleTime
 from snellen.core.run import Run
 
-USABLE = 0.95  # of the time left; evaluation needs the rest
-
 
 def require_time(run: Run, seconds: float, work: str, remedy: str) -> None:
     """Check that `seconds` are left.
@@ -16,10 +14,10 @@ def require_time(run: Run, seconds: float, work: str, remedy: str) -> None:
     Raises:
         TooLittleTime: if not, with the seconds that the run needs.
     """
-    if run.seconds_left is None or seconds <= USABLE * run.seconds_left:
+    if run.seconds_left is None or seconds <= run.seconds_left:
         return
     raise TooLittleTime(
         f"{work} take {seconds:.0f} s, more than the time budget allows",
         remedy,
-        needed=(run.seconds or 0.0) - run.seconds_left + seconds / USABLE,
+        needed=(run.seconds or 0.0) - run.seconds_left + seconds,
     )

@@ -116,13 +116,38 @@ def test_sentences_are_no_list_of_images(tmp_path: Path) -> None:
 def test_images_of_documentation_are_left_out(tmp_path: Path) -> None:
     text(tmp_path, "setup.py", "")
     images(tmp_path, "doc/images/a.png", "doc/images/b.png")
-    with pytest.raises(DataError, match="images of documentation"):
+    with pytest.raises(DataError, match="a repository and holds 2 images, all of documentation"):
         dataset(tmp_path)
     images(tmp_path, *(f"data/{c}/{k}.png" for c in ("cat", "dog") for k in range(6)))
     data = dataset(tmp_path)
     assert names_of(data) == ("cat", "dog")
     assert any("2 images are left out as documentation" in f.message for f in data.findings)
     assert len(dataset(tmp_path, options=OpenOptions(format="folder"))) == 14
+
+
+@pytest.mark.parametrize("folder", ["docs", "doc", "archive/docs", "documentation"])
+@pytest.mark.parametrize("beside", ["README.md", "notes.doc"])  # the second is no sidecar: docs/ is not alone
+def test_images_of_documentation_are_no_classes_without_other_signs_of_a_repository(
+    tmp_path: Path, folder: str, beside: str
+) -> None:
+    root = tmp_path / "project"
+    images(root, *(f"{folder}/{c}/{k}.png" for c in ("images", "logo") for k in range(6)))
+    text(root, beside, "a project")
+    for path in (root, root / folder):
+        with pytest.raises(DataError, match=r"holds 12 images, all of documentation .*images/0\.png") as caught:
+            dataset(path)
+        assert "--data-format folder" in caught.value.remedy
+        assert len(dataset(path, options=OpenOptions(format="folder"))) == 12
+    images(root, *(f"{c}/{k}.png" for c in ("cat", "dog") for k in range(6)))  # now a class beside others, in doubt
+    assert any("named like a folder of documentation" in f.message for f in dataset(root).findings)
+
+
+def test_documents_in_a_folder_called_docs_are_doubted_and_read(tmp_path: Path) -> None:
+    images(tmp_path, *(f"docs/{c}/{k}.png" for c in ("invoice", "images") for k in range(6)))
+    text(tmp_path, "notes.doc", "")
+    data = dataset(tmp_path)
+    assert names_of(data) == ("images", "invoice")
+    assert any("in folders of docs/, which is named like documentation" in f.message for f in data.findings)
 
 
 def test_a_class_called_docs_stays_a_class(tmp_path: Path) -> None:

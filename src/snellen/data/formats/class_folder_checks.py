@@ -14,8 +14,13 @@ from pathlib import Path
 from snellen.core.errors import DataError
 from snellen.core.views import Finding
 from snellen.data.file_index import File, Listing
-from snellen.data.formats.annotation_files import is_annotation_text, is_coco, is_object_json, is_voc_xml
-from snellen.data.formats.file_names import in_system_folder
+from snellen.data.formats.annotation_files import (
+    is_annotation_text,
+    is_coco,
+    is_object_json,
+    is_voc_xml,
+)
+from snellen.data.formats.file_names import in_system_folder, is_documentation
 from snellen.data.formats.folder_layout import AS_CLASSES, MONTHS, FolderLayout
 from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS, ROLES
@@ -29,7 +34,10 @@ _REMEDIES = {
 _MAX_READ = 20  # files read of each kind
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".npz", ".h5", ".mat")
 _PARTS = re.compile(r"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b)[\W_]*\d+|\d+[\W_]*fold")
-_DOCUMENTATION = frozenset({"doc", "docs", "documentation"})
+_OF_PAGES = IMAGE_FOLDERS | {  # folders of images in a documentation
+    *("logo", "logos", "icon", "icons", "banner", "badges", "figure", "figures", "fig", "figs", "diagrams", "plots"),
+    *("screenshot", "screenshots", "assets", "static", "_static", "media", "gif", "gifs"),
+}
 _DATES = re.compile(rf"(?:19|20)\d\d(?:[\W_]*(?:\d\d?|(?:{MONTHS})[a-z]*)){{0,2}}", re.IGNORECASE)
 _OF_CODE = frozenset(  # files at the root of a repository of code
     {"setup.py", "setup.cfg", "pyproject.toml", "package.json", "cmakelists.txt", "makefile", "requirements.txt"}
@@ -108,23 +116,27 @@ def documentation_images(root: Path, listing: Listing, images: Sequence[File]) -
     """The images in folders of documentation, if the root is that of a repository of code.
 
     Raises:
-        DataError: all images are in such folders.
+        DataError: all images are in such folders, and the root is a repository, or the folders have the names of
+            folders of images in a documentation: docs/images, docs/logo.
     """
+    folders = [image.path.rpartition("/")[0] for image in images]
     names = {file.path.lower() for file in listing.files if "/" not in file.path}
     if not names & _OF_CODE and not (root / ".git").exists():
+        top = root.resolve().name
+        if all(is_documentation(f"{top}/{f}") and f.lower().rpartition("/")[2] in _OF_PAGES for f in set(folders)):
+            raise _documentation_error(root, "holds", images)
         return []
-    of_documentation = [image for image in images if is_documentation(image.path.rpartition("/")[0])]
+    of_documentation = [image for image, folder in zip(images, folders, strict=True) if is_documentation(folder)]
     if of_documentation and len(of_documentation) == len(images):
-        raise DataError(
-            f"{root} is a repository whose {len(images)} images are images of documentation ({images[0].path} ...)",
-            f"Give the folder of the data; {AS_CLASSES}.",
-        )
+        raise _documentation_error(root, "is a repository and holds", images)
     return of_documentation
 
 
-def is_documentation(folder: str) -> bool:
-    """Whether a folder is one of documentation, or in one: docs/images, README_files."""
-    return any(part in _DOCUMENTATION or part.startswith("readme") for part in folder.lower().split("/"))
+def _documentation_error(root: Path, kind: str, images: Sequence[File]) -> DataError:
+    return DataError(
+        f"{root} {kind} {len(images)} images, all of documentation ({images[0].path} ...)",
+        f"Give the folder of the data; {AS_CLASSES}.",
+    )
 
 
 def documentation_finding(paths: Sequence[str]) -> Finding:
@@ -206,6 +218,15 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
                 names,
             )
         ]
+    outer_folders = {folder.rpartition("/")[0] for folder in folders}
+    if all(map(is_documentation, outer_folders)):
+        findings.append(
+            _doubt(
+                f"All images lie in folders of {min(outer_folders)}/, which is named like documentation",
+                "If they are no data, give the folder of the data.",
+                names,
+            )
+        )
     documentation = [name for name in names if is_documentation(name) and ("/" in name or name.lower()[0] == "r")]
     if documentation and len(documentation) < len(names):
         findings.append(

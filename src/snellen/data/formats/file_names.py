@@ -15,6 +15,7 @@ SPLIT_NAMES = {
 }
 # Words of a split folder that say nothing: training_set, test_images, valdata. Plurals and digits are dropped too.
 _FILLERS = ("set", "data", "dataset", "image", "images", "imgs", "img", "split", "folder")
+_DOCUMENTATION = frozenset({"doc", "docs", "documentation"})
 NO_DATA_NAMES = frozenset({"thumbs.db", "desktop.ini", "readme", "license", "licence", "checksums", "md5sums"})
 _NO_DATA_SUFFIXES = frozenset(
     {".txt", ".md", ".rst", ".xml", ".json", ".yaml", ".yml", ".xmp", ".log", ".pdf", ".html"}
@@ -82,3 +83,8 @@ def in_system_folder(folder: str) -> bool:
 def is_system_name(name: str) -> bool:
     """Whether a folder is hidden, or made by an operating system, a network drive or a tool."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def is_documentation(folder: str) -> bool:
+    """Whether a folder is one of documentation, or in one: docs/images, README_files."""
+    return any(part in _DOCUMENTATION or part.startswith("readme") for part in folder.lower().split("/"))
