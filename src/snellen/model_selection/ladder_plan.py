@@ -11,6 +11,7 @@ from collections.abc import Mapping
 CHEAP = 0.06  # of the budget: a model that needs no more is trained at once
 PILOT = 0.25  # of the time that the cheap models leave, for all pilots together
 WHOLE = 0.5  # of the time left, for a model that is trained completely or not at all
+RAW_PIXELS = 0.15  # of it, for such a model if it compares raw pixels: it is rarely the best
 MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model
 FIRST = 0.65  # of the final time, for the best pilot
 FINALISTS = 2

@@ -89,7 +89,7 @@ def plan_ladder(
             reduced[name] = training.reduced(learner)
     for name in sorted(costly, key=lambda name: reduced[name][0]):
         needed, size = reduced[name]
-        fits = not costly[name].stoppable and MARGIN * needed <= ladder_plan.WHOLE * left
+        fits = not costly[name].stoppable and MARGIN * needed <= training.max_fraction(costly[name]) * left
         models[name] = PlannedModel(
             name=name,
             training="complete" if fits else "none",

@@ -83,7 +83,7 @@ class LadderTraining:
         times = {name: seconds for name, (seconds, _) in needed.items()}
         for name in sorted(times, key=lambda name: times[name]):
             if not costly[name].stoppable:
-                enough = min(ladder_plan.WHOLE * self.left, 2 * MARGIN * times[name])
+                enough = min(self.max_fraction(costly[name]) * self.left, 2 * MARGIN * times[name])
                 self._train_completely(costly[name], times[name], enough)
         stoppable = {name: seconds for name, seconds in times.items() if costly[name].stoppable}
         pilots = self._stored("pilots", lambda: ladder_plan.pilots(stoppable, self.left))
@@ -169,9 +169,16 @@ class LadderTraining:
         size = max(learner.preprocessing_of(chosen, spec).size or (0,))
         if not size:  # a table
             return needed, 0
-        fraction = ladder_plan.PILOT if learner.stoppable else ladder_plan.WHOLE
-        smaller = ladder_plan.image_size(needed, size, 12, fraction * self.left / MARGIN)
+        smaller = ladder_plan.image_size(needed, size, 12, self.max_fraction(learner) * self.left / MARGIN)
         return (needed, 0) if smaller == size else (needed * (smaller / size) ** 2, smaller)
+
+    def max_fraction(self, learner: AnyLearner) -> float:
+        """Fraction of the time left that the complete training of a model may take before the pilots of the others."""
+        if learner.stoppable:
+            return ladder_plan.PILOT
+        chosen, _ = resolve(learner.settings, {}, learner.suggest(self.data.spec))
+        has_pretrained = getattr(getattr(chosen, "init", None), "initial_weights", None) is not None
+        return ladder_plan.WHOLE if has_pretrained or self.data.spec.modality != "image" else ladder_plan.RAW_PIXELS
 
     def _suggest_size(self, name: str, size: int) -> None:
         if size:
