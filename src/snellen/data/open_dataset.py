@@ -10,6 +10,7 @@ import torch
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Spec
 from snellen.data.check.checks import check_dataset
+from snellen.data.check.groups import split_size_findings
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions, formats
@@ -18,8 +19,8 @@ from snellen.data.formats.unread_content import unread_error
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
 from snellen.data.names import NAMED
 from snellen.data.splits import make_splits
-
 from snellen.data.target_bounds import target_bounds
+
 
 def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = None) -> Dataset[Labelled]:
     """Open a built-in dataset, a named public dataset, or the data at a path.
@@ -59,10 +60,10 @@ def assemble(
     target = raw.target
     if isinstance(target, Classes | Labels):
         target = dataclasses.replace(target, counts=class_counts(target, truth[splits["train"]]))
-    elif isinstance(target, PixelClasses | Boxes) and raw.annotations is not None:
     elif isinstance(target, Numbers):
         lowest, highest = target_bounds(truth[splits["train"]])
         target = dataclasses.replace(target, lowest=lowest, highest=highest)
+    elif isinstance(target, PixelClasses | Boxes) and raw.annotations is not None:
         target = dataclasses.replace(target, counts=raw.annotations.counts(splits["train"], len(target.names)))
     spec = Spec(name=name, inputs=raw.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
     return Dataset(
@@ -71,7 +72,7 @@ def assemble(
         truth=truth,
         splits=splits,
         recognised_as=raw.recognised_as,
-        findings=raw.findings,
+        findings=(*raw.findings, *split_size_findings(raw, splits, options)),
         origin=origin,
         files=raw.files,
         skipped=raw.skipped,
