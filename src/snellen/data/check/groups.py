@@ -51,10 +51,11 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
     series = _series(paths, labels)
     if series is not None:
         pattern, ids = series
+        names = "folders" if "/" in pattern else "file names"
         return [
             _suggestion(
-                f"The file names number {_counted(ids, 'series')}, for example {_example(paths, ids)}: images of one "
-                "series may be alike and be in several splits",
+                f"The {names} number {_counted(ids, 'series')}, for example {_example(paths, ids, '/' in pattern)}: "
+                "images of one series may be alike and be in several splits",
                 f"If they are, keep each series in one split: --group {shlex.quote(pattern)}",
                 ids,
             )
@@ -118,7 +119,6 @@ def _given_groups(raw: RawDataset, group: str, folds: int | None, merging: str) 
     return findings
 
 
-def _class_findings(raw: RawDataset, ids: np.ndarray, group: str, folds: int | None) -> list[Finding]:
 def split_size_findings(raw: RawDataset, splits: Mapping[str, Tensor], options: OpenOptions) -> list[Finding]:
     """The warning that groups make a generated split much larger than its fraction, with the sizes of both."""
     if raw.groups is None or raw.given_splits is not None or raw.same_samples or options.folds is not None:
@@ -147,6 +147,7 @@ def split_size_findings(raw: RawDataset, splits: Mapping[str, Tensor], options: 
     ]
 
 
+def _class_findings(raw: RawDataset, ids: np.ndarray, group: str, folds: int | None) -> list[Finding]:
     """The warning that classes lie in fewer groups than there are splits. Raises DataError if all lie in one each."""
     if not isinstance(raw.target, Classes) or raw.truth is None:
         return []
@@ -188,9 +189,14 @@ def _counted(ids: np.ndarray, what: str) -> str:
     return f"{len(sizes):,} {what} of {spread} samples{median}"
 
 
-def _example(paths: Sequence[str], ids: np.ndarray) -> str:
+def _example(paths: Sequence[str], ids: np.ndarray, of_folders: bool) -> str:
+    """The first and the last name of the largest group; with its folder, and in one folder, if groups are folders."""
     largest = np.bincount(ids).argmax()
-    names = sorted(paths[k].rpartition("/")[2] for k in np.nonzero(ids == largest)[0].tolist())
+    members = sorted(paths[k] for k in np.nonzero(ids == largest)[0].tolist())
+    if of_folders:
+        members = [path for path in members if path.rpartition("/")[0] == members[0].rpartition("/")[0]]
+        return f"{members[0]} to {members[-1]}"
+    names = sorted(path.rpartition("/")[2] for path in members)
     return f"{names[0]} to {names[-1]}"
 
 
