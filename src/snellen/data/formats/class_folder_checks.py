@@ -17,6 +17,7 @@ from snellen.data.file_index import File, Listing
 from snellen.data.formats.annotation_files import (
     is_annotation_text,
     is_coco,
+    is_label_studio,
     is_object_json,
     is_voc_xml,
 )
@@ -24,6 +25,7 @@ from snellen.data.formats.file_names import in_system_folder, is_documentation
 from snellen.data.formats.folder_layout import AS_CLASSES, CLIPS, MONTHS, FolderLayout
 from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS, ROLES
+from snellen.data.formats.unread_content import label_studio_error
 
 _CHECKS = {".txt": is_annotation_text, ".xml": is_voc_xml, ".json": is_object_json}
 _REMEDIES = {
@@ -67,6 +69,8 @@ def check_no_annotations(root: Path, listing: Listing, images: Sequence[File]) -
                 f"{root} holds images and the COCO file {coco}, in a place where it is not looked for",
                 f"Give the file as the path: {root / coco}. Or {AS_CLASSES}.",
             )
+        if suffix == ".json" and (raw := next((p for p in files[:_MAX_READ] if is_label_studio(root / p)), None)):
+            raise label_studio_error(root / raw, f" {AS_CLASSES}, without it.")
         matched = [path for path in files if path[: -len(suffix)] in beside]
         place = "beside the images"
         if 2 * len(matched) < len(images):
