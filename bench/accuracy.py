@@ -19,6 +19,7 @@ from typing import Any
 
 from harness import HERE, RESULTS, result_header
 
+MEASURED = ("commit", "date", "command", "hardware", "rounds", "threads")  # of each row: rows of several runs are kept
 MAX_DEFICIT = {"softmax": 0.3, "mlp": 0.3, "lenet": 0.3, "resnet18": 1.0}  # allowed deficit of ours, points
 
 OURS = """
@@ -105,7 +106,7 @@ def main() -> None:
     rows = [row for row in earlier_rows if row["name"] not in asked]
     for name in asked:
         row = compare_accuracy(name, args.seeds, args.threads)
-        rows.append({**row, "commit": head["commit"], "date": head["date"]})
+        rows.append({**row, **{key: head[key] for key in MEASURED}})
         rows.sort(key=lambda row: list(MAX_DEFICIT).index(row["name"]))
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps({**head, "rows": rows}, indent=1, allow_nan=False) + "\n")

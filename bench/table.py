@@ -84,22 +84,26 @@ def page() -> str:
 
 
 def head(result: Mapping[str, Any], rounds: str) -> list[str]:
+    return [*title(result), measured(result, rounds), ""]
+
+
+def title(result: Mapping[str, Any]) -> list[str]:
+    return [f"## {result['bench']}{' on a GPU' if 'gpu' in result['hardware'] else ''}", "", result["work"], ""]
+
+
+def measured(result: Mapping[str, Any], rounds: str) -> str:
+    """How a result was measured: command, rounds, date, commit, machine."""
     machine = result["hardware"]
     instructions = ", ".join(machine["instructions"])
     load = f"load average {machine['load_average']:.1f} at start"
     if machine.get("other_load") is not None:
         load = f"other processes: {machine['other_load']:.2f} cores"
-    return [
-        f"## {result['bench']}{' on a GPU' if 'gpu' in machine else ''}",
-        "",
-        result["work"],
-        "",
+    return (
         f"`{result['command']}` · {result['rounds']} {rounds} · threads {result['threads']} · {result['date']} · "
         f"commit {result['commit']} · {machine['gpu'] + ', ' if 'gpu' in machine else ''}"
         f"{machine['processor']}, {machine['cores']} cores ({instructions}), "
-        f"{machine['memory_bytes'] / 2**30:.0f} GiB, {load}",
-        "",
-    ]
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB, {load}"
+    )
 
 
 def section(result: Mapping[str, Any]) -> str:
@@ -186,7 +190,11 @@ def faster_peers(result: Mapping[str, Any]) -> str:
 
 
 def accuracy_section(result: Mapping[str, Any]) -> str:
-    lines = head(result, "seeds")
+    """Rows of several runs of the benchmark, each with its own command."""
+    runs: dict[str, list[str]] = {}
+    for row in result["rows"]:
+        runs.setdefault(measured(row, "seeds"), []).append(row["name"])
+    lines = [*title(result), *(f"- {', '.join(names)}: {run}" for run, names in runs.items()), ""]
     lines += [
         "| learner | ours | plain script | difference | allowed | CPU ours | CPU plain |",
         "|---|---|---|---|---|---|---|",

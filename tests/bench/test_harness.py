@@ -144,3 +144,23 @@ def test_the_load_of_other_processes_is_measured_and_not_the_own(harness: Any, m
     assert other.cores() == 0.5
     busy[0] = None
     assert other.cores() is None
+
+
+def test_each_row_of_accuracy_has_the_seeds_of_its_command(harness: Any) -> None:
+    rows = json.loads((BENCH / "results" / "accuracy.json").read_text())["rows"]
+    for row in rows:
+        words = row["command"].split()
+        given = dict(zip(words[2::2], words[3::2], strict=True))
+        assert row["name"] in given.get("--learners", row["name"]).split(",")
+        assert row["seeds"] == row["rounds"] == int(given.get("--seeds", 3)) == len(row["ours"]["each"])
+        assert row["threads"] == int(given.get("--threads", 1))
+    page = importlib.import_module("table").page().partition("## accuracy")[2].partition("\n## ")[0]
+    for row in rows:
+        (line,) = [line for line in page.splitlines() if f"`{row['command']}`" in line]
+        assert row["name"] in line.partition(":")[0]
+        assert f"| {row['name']} ({row['seeds']} seeds) |" in page
+
+
+def test_the_page_of_benchmarks_is_that_of_the_results(harness: Any) -> None:
+    table = importlib.import_module("table")
+    assert table.PAGE.read_text(encoding="utf-8").rstrip("\n") == table.page().rstrip("\n")

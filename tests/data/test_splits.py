@@ -288,3 +288,36 @@ def test_a_large_group_leaves_no_split_empty(truth: list[int]) -> None:
         splits = make_splits(raw_dataset(truth, groups), seed)
         assert all(len(ids) for ids in splits.values())
         assert set(range(8)) <= set(splits["train"].tolist())
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        ((40, 5), (20, 10, 5, 5, 5, 5, 5)),  # a class of two groups, after one that filled the training split
+        ((40, 38, 2), (1,) * 20),  # a class of three groups, which would be in one split each
+        ((45, 3, 2), (30, 2, 2), (10, 3, 3)),
+        ((40, 30, 20, 10),),
+    ],
+)
+def test_a_group_of_twice_the_fraction_of_validation_or_test_is_learned(
+    sizes: tuple[tuple[int, ...], ...], seed: int
+) -> None:
+    flat = [size for of_class in sizes for size in of_class]
+    truth = np.repeat([k for k, of_class in enumerate(sizes) for _ in of_class], flat).tolist()
+    groups = np.repeat(np.arange(len(flat)), flat).tolist()
+    splits = make_splits(raw_dataset(truth, groups), seed)
+    for name in ("val", "test"):
+        assert 0 < len(splits[name]) <= 0.3 * len(truth), (name, len(splits[name]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_three_large_groups_the_largest_is_learned(seed: int) -> None:
+    splits = make_splits(raw_dataset([0] * 100, [0] * 25 + [1] * 40 + [2] * 35), seed)
+    assert [len(splits[name]) for name in SPLITS] in ([40, 25, 35], [40, 35, 25])
+
+
+def test_folds_have_no_first_split() -> None:
+    groups = [0] * 40 + list(range(1, 61))
+    sizes = [len(make_splits(raw_dataset([0] * 100, groups), 0, 5, fold)["test"]) for fold in range(5)]
+    assert sorted(sizes) == [15, 15, 15, 15, 40]

@@ -22,6 +22,7 @@ from snellen.data.dataset import SPLITS, RawDataset
 SPLIT_FRACTIONS = (0.70, 0.15, 0.15)  # train, val, test if all three are generated
 HELD_OUT_FRACTION = 0.10  # of a given training split, for each missing split
 MAX_HELD_OUT = 5000
+MAX_EXCESS = 2  # times its fraction of the samples, that groups may make of a split after the first
 ROUNDING: Final = 2  # version; 1 rounded every class by itself, which favoured validation: for runs that have no list
 # of their samples
 
@@ -108,7 +109,8 @@ def _assign_groups(
     at_least_one = np.array([[fill and (not k or len(m) >= len(names)) for k in range(len(names))] for m in members_of])
     quotas = totals[:, None] * np.array([fractions[name] for name in names])  # (classes, splits)
     if rounding == 2 and bool((sizes > 1).any()):
-        _assign_unequal_groups(split_of_group, members_of, sizes, rank, quotas, at_least_one, seed)
+        limits = np.where(np.arange(len(names)) if fill else 0, MAX_EXCESS * quotas.sum(0), np.inf)
+        _assign_unequal_groups(split_of_group, members_of, sizes, rank, quotas, at_least_one, limits, seed)
     else:
         counts = quotas if rounding == 1 else _round_quotas(quotas, at_least_one, seed)
         for members, bounds in zip(members_of, np.cumsum(counts, 1)[:, :-1], strict=True):
@@ -138,9 +140,13 @@ def _assign_unequal_groups(
     rank: Tensor,
     quotas: np.ndarray,
     at_least_one: np.ndarray,
+    limits: np.ndarray,
     seed: int,
 ) -> None:
     """Assign groups in place, each to the split that lacks most samples, ties by a draw.
+
+    A split that would exceed its limit lacks nothing. A group above the limit by itself is never in such a split, even
+    if the class is then in no sample of it.
 
     The classes come in an order drawn by the seed, and hand on what a split has too much or too little. The groups of a
     class come in the order of their hash, those above the quota of the smallest split first, and classes with one above
@@ -148,7 +154,9 @@ def _assign_unequal_groups(
 
     Args:
         members_of: groups of each class. quotas, at_least_one: (classes, splits), as in `_round_quotas`.
+        limits: (splits,) numbers of samples; the first is infinite.
     """
+    totals = np.zeros(quotas.shape[1])
     draws = uniform(torch.arange(len(quotas)), 1 + quotas.shape[1], key(seed, "rounding")).numpy()
     missing = np.zeros(quotas.shape[1])
     is_ordinary = np.array([int(sizes[m].max()) <= quota[0] for m, quota in zip(members_of, quotas, strict=True)])
@@ -159,15 +167,16 @@ def _assign_unequal_groups(
         lacking = missing + quotas[row]
         parts = []
         for position, size in enumerate(sizes[members].tolist()):
-            empty = [part for part in np.flatnonzero(at_least_one[row]) if part not in parts]
+            empty = [part for part in np.flatnonzero(at_least_one[row]).tolist() if part not in parts]
             if len(empty) >= len(members) - position:  # the rest is needed so that no split is without this class
-                candidates = np.array(empty)
+                candidates = np.array([part for part in empty if size <= limits[part]] or [0])
             else:
-                candidates = np.arange(len(lacking))
+                candidates = np.flatnonzero(totals + size <= limits)
             largest = lacking[candidates].max()
             tied = candidates[lacking[candidates] > largest - 1e-9]
             part = int(tied[np.argmin(draws[row, 1 + tied])])
             lacking[part] -= size
+            totals[part] += size
             parts.append(part)
         split_of_group[torch.from_numpy(members)] = torch.tensor(parts)
         missing = lacking

@@ -33,6 +33,24 @@ def finding(root: Path, kind: str, **options: object) -> Finding | None:
     return next((finding for finding in data.findings if finding.kind == kind), None)
 
 
+def test_a_split_that_large_groups_make_much_larger_is_a_warning_with_the_sizes(tmp_path: Path) -> None:
+    for group, size in enumerate((20, 17, 13)):
+        for k in range(size):
+            write(tmp_path / ("cat", "dog")[k % 2] / f"s{group}_{k}.png")
+    data = dataset(tmp_path, options=OpenOptions(group="{slide}_*"))
+    assert sorted(data.spec.sizes.values()) == [13, 17, 20]
+    assert data.spec.sizes["train"] == 20  # the largest
+    messages = [f.message for f in data.findings if f.kind == "groups" and f.severity == "warning"]
+    (message,) = [m for m in messages if "as a group stays in one split" in m]
+    assert re.search(r"17 of 50 samples \(34 %, not 15 %\) are in the (val|test) split", message)
+    assert "the groups have 20, 17, 13 samples" in message
+    for group in range(3, 20):
+        write(tmp_path / "cat" / f"s{group}_0.png")
+        write(tmp_path / "dog" / f"s{group}_1.png")
+    even = dataset(tmp_path, options=OpenOptions(group="{slide}_*"))
+    assert not any("as a group stays in one split" in f.message for f in even.findings)
+
+
 SERIES = {
     "cow_{s:03}_{k:02}.jpg": "cow_{{series}}_*",
     "clip{s}_{k:04}.png": "{{series}}_*",

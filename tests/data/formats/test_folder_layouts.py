@@ -568,6 +568,51 @@ def test_types_of_documents_are_classes(tmp_path: Path) -> None:
     assert not any("documentation" in f.message for f in dataset(tmp_path).findings)
 
 
+@pytest.mark.parametrize("split", ["", "train/"])
+@pytest.mark.parametrize("clip", ["clip{}", "Video_{:02}", "seq {}"])
+def test_numbered_clips_below_classes_are_groups_and_no_classes(tmp_path: Path, clip: str, split: str) -> None:
+    for c, label in enumerate(("cat", "dog")):
+        for number in range(5):
+            for k in range(4):
+                image(tmp_path / "data" / f"{split}{label}" / clip.format(number + 5 * c) / f"{k:03}.png")
+    data = dataset(tmp_path / "data")
+    assert target_names(data) == ("cat", "dog")
+    assert f"({clip.format(0)}, " in data.recognised_as
+    assert "are no classes, --data-format folder makes them such" in data.recognised_as
+    assert len(target_names(dataset(tmp_path / "data", options=OpenOptions(format="folder")))) == 10
+    if split:
+        return
+    (hint,) = [f for f in data.findings if f.kind == "possible-groups"]
+    first = f"cat/{clip.format(0)}"
+    assert hint.message.startswith(
+        f"The folders number 10 series of 4 samples, for example {first}/000.png to {first}/003"
+    )
+    assert hint.remedy.endswith("--group '*/{series}/*'")
+    grouped = dataset(tmp_path / "data", options=OpenOptions(group="*/{series}/*"))
+    folders = [{grouped.name(int(i)).rpartition("/")[0] for i in ids} for ids in grouped.splits.values()]
+    assert not folders[0] & folders[1] | folders[0] & folders[2] | folders[1] & folders[2]
+
+
+def test_clips_of_one_number_in_two_classes_are_one_series(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for k in range(20):
+            image(tmp_path / label / f"clip{k // 4}" / f"{k % 4:03}.png")
+    (hint,) = [f for f in dataset(tmp_path).findings if f.kind == "possible-groups"]
+    assert "5 series of 8 samples, for example cat/clip0/000.png to cat/clip0/003.png" in hint.message
+
+
+def test_folders_below_classes_that_differ_in_their_number_only_are_doubted(tmp_path: Path) -> None:
+    for k in range(24):
+        image(tmp_path / "data" / ("cat", "dog")[k // 12] / f"{k // 3:03}" / f"{k}.png")
+    (doubt,) = [f for f in dataset(tmp_path / "data").findings if f.kind == "doubtful-classes"]
+    assert doubt.message.startswith("The folders below cat, dog differ in their number only (cat/000, cat/001, ")
+
+
+def test_classes_named_like_clips_are_doubted(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("clip1", "clip2"))
+    assert any("named like parts of the data" in f.message for f in dataset(tmp_path).findings)
+
+
 @pytest.mark.parametrize("folders", [("2023/01", "2023/02"), ("2022/01", "2023/01"), ("2023-01-05", "2023-02-06")])
 def test_folders_that_are_all_dates_are_a_warning(tmp_path: Path, folders: tuple[str, ...]) -> None:
     for k in range(8):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from image_makers import class_folders
 
 import snellen
 from snellen.core.errors import DataError
+from snellen.data.formats import OpenOptions
 
 
 def touch(folder: Path, names: list[str]) -> Path:
@@ -39,22 +41,46 @@ def test_the_error_names_what_was_seen(names: list[str], cause: str, remedy: str
     assert remedy in caught.value.remedy
 
 
+def tasks(*kinds: str) -> str:
+    """Label Studio's raw export of one task, with a result of each kind."""
+    results = [{"from_name": "x", "to_name": "image", "type": kind, "value": {kind: ["cat"]}} for kind in kinds]
+    data = {"image": "/data/upload/1/a.png"}
+    return json.dumps([{"id": 7, "data": data, "annotations": [{"result": results}], "drafts": [], "project": 1}])
+
+
 @pytest.mark.parametrize(
-    ("text", "cause"),
+    ("text", "cause", "remedy"),
     [
-        (
-            '[{"data": {"image": "a.png"}, "annotations": [{"result": [{"from_name": "label", "to_name": "image"}]}]}]',
-            "is Label Studio's raw JSON, which is not read",
-        ),
-        ('{"a": 1}', "is a JSON file of no known layout"),
+        (tasks("rectanglelabels"), "is Label Studio's raw JSON, which is not read", "as COCO or YOLO, with the images"),
+        ("\ufeff \n" + tasks(), "is Label Studio's raw JSON, which is not read", "as COCO or YOLO"),
+        (tasks("choices"), "is Label Studio's raw JSON, which is not read", "as CSV"),
+        ('{"a": 1}', "is a JSON file of no known layout", "COCO, Pascal VOC, YOLO"),
     ],
 )
-def test_a_json_file_of_no_format_names_the_formats_to_export(text: str, cause: str, tmp_path: Path) -> None:
+def test_a_json_file_of_no_format_names_the_formats_to_export(
+    text: str, cause: str, remedy: str, tmp_path: Path
+) -> None:
     (tmp_path / "project.json").write_text(text)
     with pytest.raises(DataError) as caught:
         snellen.dataset(tmp_path / "project.json")
     assert cause in caught.value.cause
-    assert "COCO, Pascal VOC, YOLO" in caught.value.remedy
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["project-1-at-2024.json", "export/project.json"])
+@pytest.mark.parametrize("folder", ["", "images", "classes"])
+def test_label_studios_raw_json_among_images_is_named(tmp_path: Path, name: str, folder: str) -> None:
+    """Beside class folders, it would be no data, and the classes would be those of the folders."""
+    class_folders(tmp_path / folder, {"a": 20, "b": 20} if folder == "classes" else {".": 20})
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(tasks("polygonlabels"))
+    with pytest.raises(DataError) as caught:
+        snellen.dataset(tmp_path)
+    assert caught.value.cause == f"{tmp_path / name} is Label Studio's raw JSON, which is not read"
+    assert "COCO" in caught.value.remedy
+    if folder == "classes":
+        options = OpenOptions(format="folder")
+        assert len(snellen.dataset(tmp_path, options=options)) == 40
 
 
 def test_a_single_file(tmp_path: Path) -> None:

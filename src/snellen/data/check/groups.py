@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes
@@ -18,7 +19,7 @@ from snellen.data.decode.capture import capture_times
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.groups import EXIF, burst_ids, group_ids
-from snellen.data.splits import SPLIT_FRACTIONS
+from snellen.data.splits import MAX_EXCESS, SPLIT_FRACTIONS
 
 _MIN_GROUPS = 3  # in every class that has as many images: fewer cannot be divided into three splits
 _MIN_MEAN_SIZE = 3  # images of a series
@@ -50,10 +51,11 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
     series = _series(paths, labels)
     if series is not None:
         pattern, ids = series
+        names = "folders" if "/" in pattern else "file names"
         return [
             _suggestion(
-                f"The file names number {_counted(ids, 'series')}, for example {_example(paths, ids)}: images of one "
-                "series may be alike and be in several splits",
+                f"The {names} number {_counted(ids, 'series')}, for example {_example(paths, ids, '/' in pattern)}: "
+                "images of one series may be alike and be in several splits",
                 f"If they are, keep each series in one split: --group {shlex.quote(pattern)}",
                 ids,
             )
@@ -117,6 +119,34 @@ def _given_groups(raw: RawDataset, group: str, folds: int | None, merging: str) 
     return findings
 
 
+def split_size_findings(raw: RawDataset, splits: Mapping[str, Tensor], options: OpenOptions) -> list[Finding]:
+    """The warning that groups make a generated split much larger than its fraction, with the sizes of both."""
+    if raw.groups is None or raw.given_splits is not None or raw.same_samples or options.folds is not None:
+        return []
+    count = len(raw.groups)
+    large = [
+        (name, fraction)
+        for name, fraction in zip(SPLITS[1:], SPLIT_FRACTIONS[1:], strict=True)
+        if len(splits[name]) > MAX_EXCESS * fraction * count
+        and np.unique(raw.groups[splits[name].numpy()], return_counts=True)[1].max() > fraction * count
+    ]
+    if not large:
+        return []
+    shown = " and ".join(
+        f"{len(splits[name]):,} of {count:,} samples ({len(splits[name]) / count:.0%}, not {fraction:.0%}) are in the "
+        f"{name} split"
+        for name, fraction in large
+    ).replace("%", " %")
+    sizes = sorted(np.unique(raw.groups, return_counts=True)[1].tolist(), reverse=True)
+    more = f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""
+    return [
+        _warning(
+            f"{shown}, as a group stays in one split: the groups have {', '.join(map(str, sizes[:5]))}{more} samples",
+            "Give a column or a pattern that makes smaller groups, or splits of your own.",
+        )
+    ]
+
+
 def _class_findings(raw: RawDataset, ids: np.ndarray, group: str, folds: int | None) -> list[Finding]:
     """The warning that classes lie in fewer groups than there are splits. Raises DataError if all lie in one each."""
     if not isinstance(raw.target, Classes) or raw.truth is None:
@@ -159,9 +189,14 @@ def _counted(ids: np.ndarray, what: str) -> str:
     return f"{len(sizes):,} {what} of {spread} samples{median}"
 
 
-def _example(paths: Sequence[str], ids: np.ndarray) -> str:
+def _example(paths: Sequence[str], ids: np.ndarray, of_folders: bool) -> str:
+    """The first and the last name of the largest group; with its folder, and in one folder, if groups are folders."""
     largest = np.bincount(ids).argmax()
-    names = sorted(paths[k].rpartition("/")[2] for k in np.nonzero(ids == largest)[0].tolist())
+    members = sorted(paths[k] for k in np.nonzero(ids == largest)[0].tolist())
+    if of_folders:
+        members = [path for path in members if path.rpartition("/")[0] == members[0].rpartition("/")[0]]
+        return f"{members[0]} to {members[-1]}"
+    names = sorted(path.rpartition("/")[2] for path in members)
     return f"{names[0]} to {names[-1]}"
 
 

@@ -37,8 +37,18 @@ def is_labelme(path: Path) -> bool:
 
 
 def is_label_studio(path: Path) -> bool:
-    """Whether a JSON file has the keys of Label Studio's raw export: tasks with results from a labelling control."""
-    return _holds_keys(path, "utf-8", ("annotations", "result", "from_name", "to_name"))
+    """Whether a JSON file is Label Studio's raw export: a list of tasks with data and annotations."""
+    if not _start(path, 200).decode("utf-8-sig", "replace").lstrip().startswith("["):
+        return False
+    return any(
+        _holds_keys(path, "utf-8", keys)
+        for keys in (("annotations", "result", "from_name", "to_name"), ("annotations", "data", "project", "drafts"))
+    )
+
+
+def of_whole_images(path: Path) -> bool:
+    """Whether results in a file of Label Studio are choices, that is, classes of whole images."""
+    return _holds_keys(path, "utf-8", ("choices",))
 
 
 def _holds_keys(path: Path, encoding: str, keys: Sequence[str]) -> bool:

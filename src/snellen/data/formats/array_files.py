@@ -21,7 +21,7 @@ from snellen.core.input_files import open_regular
 from snellen.core.spec import Preprocessing
 from snellen.data.cache import available_memory
 from snellen.data.formats.hdf5_chunks import ChunkCheck
-from snellen.data.formats.table_columns import to_exact
+from snellen.data.formats.table_columns import EXACT, to_exact
 from snellen.data.source import BadSamples, apply_preprocessing
 
 NPZ = (".npz",)
@@ -210,8 +210,29 @@ def array_to_tensor(values: np.ndarray) -> Tensor:
     return to_exact(values.astype(np.float64, copy=False))
 
 
+def check_distinct(where: str, values: np.ndarray) -> None:
+    """Raise DataError if different integers of one column are equal as float64, as identifiers beyond 2⁵³ may be."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 8 or not values.size:
+        return
+    columns = values.reshape(len(values), -1)
+    largest = np.maximum(columns.max(0).astype(np.float64), -columns.min(0).astype(np.float64))
+    for column in np.flatnonzero(largest >= EXACT).tolist():
+        distinct = np.unique(columns[:, column])
+        equal = np.flatnonzero(np.diff(distinct.astype(np.float64)) == 0).tolist()
+        if equal:
+            first, second = distinct[equal[0] : equal[0] + 2].tolist()
+            place = f" in column {column + 1}" if columns.shape[1] > 1 else ""
+            raise DataError(
+                f"{where} holds {first} and {second}{place}, which are equal as 64-bit floats",
+                "Remove identifiers from the inputs; subtract a constant from measurements.",
+            )
+
+
 def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
-    """The smallest torch dtype (uint8, uint16, float32, float64) that holds every value of a NumPy dtype."""
+    """The smallest torch dtype (uint8, uint16, float32, float64) that holds every value of a NumPy dtype.
+
+    float64 also for integers of 64 bits, which are exact up to 2⁵³ only: see `check_distinct`.
+    """
     if dtype.kind in "bu" and dtype.itemsize <= 2:
         return torch.uint16 if dtype.itemsize == 2 else torch.uint8
     return torch.float32 if dtype.itemsize < 4 or (dtype.itemsize == 4 and dtype.kind == "f") else torch.float64
@@ -245,7 +266,17 @@ class Hdf5Source:
         return int(self.starts[-1])
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        unique_ids, inverse = np.unique(ids, return_inverse=True)  # h5py needs ascending, distinct indices
+        unique_ids, inverse = np.unique(ids, return_inverse=True)
+        values = self.stored(unique_ids)
+        tensor = torch.from_numpy(np.ascontiguousarray(to_channels_first(values, self.order))).to(self.depth)
+        return apply_preprocessing(tensor[torch.from_numpy(inverse)], preprocessing)
+
+    def stored(self, unique_ids: np.ndarray) -> np.ndarray:
+        """Samples as they are in the file. unique_ids: ascending and distinct, as h5py needs them.
+
+        Raises:
+            DataError: the file cannot be read. BadSamples: NaN or infinity.
+        """
         blocks = []
         try:
             with self._lock:
@@ -263,8 +294,7 @@ class Hdf5Source:
             bad = unique_ids[~np.isfinite(values.reshape(len(values), -1)).all(1)].tolist()
             if bad:
                 raise BadSamples(dict.fromkeys(bad, "holds NaN or infinity"), {id: self.name(id) for id in bad})
-        tensor = torch.from_numpy(np.ascontiguousarray(to_channels_first(values, self.order))).to(self.depth)
-        return apply_preprocessing(tensor[torch.from_numpy(inverse)], preprocessing)
+        return values
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None

@@ -26,6 +26,7 @@ from snellen.data.formats.array_files import (
     ArrayFile,
     Hdf5Source,
     array_to_tensor,
+    check_distinct,
     open_arrays,
     to_channels_first,
     torch_dtype,
@@ -302,11 +303,12 @@ def read_target(
         labels = Labels(names=tuple(map(str, range(values.shape[1]))))
         return labels, torch.from_numpy(values.astype(np.float32)), []
     if kind == "classes" or (kind is None and values.shape[1] == 1 and _look_like_classes(y[:, 0])):
-        return _integer_classes(where, values)
+        return _integer_classes(where, y if y.dtype.kind in "iu" else values)
     if kind == "labels":
         raise DataError(f"{where} holds values other than 0 and 1", "Labels are (N, K) zeros and ones.")
-    if bool((values == values[0]).all()):
+    if bool((y == y[0]).all()):
         raise DataError(f"{where} is {values[0].tolist()} in every sample", "Give a target that varies.")
+    check_distinct(where, y)
     width = values.shape[1]
     short = [split_and_role(name)[1] for name in names]
     return (
@@ -379,6 +381,7 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
                 f"{file.path}: {splits[0].x!r} holds NaN or infinity in {len(bad):,} samples: {_first_ids(bad)}",
                 "Fix or remove these samples.",
             )
+    check_distinct(f"{file.path}: {splits[0].x!r}", values)
     tensor = array_to_tensor(to_channels_first(values, layout.order))
     return ArraySource(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
 

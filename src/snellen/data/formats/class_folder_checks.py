@@ -17,13 +17,15 @@ from snellen.data.file_index import File, Listing
 from snellen.data.formats.annotation_files import (
     is_annotation_text,
     is_coco,
+    is_label_studio,
     is_object_json,
     is_voc_xml,
 )
 from snellen.data.formats.file_names import in_system_folder, is_documentation
-from snellen.data.formats.folder_layout import AS_CLASSES, MONTHS, FolderLayout
+from snellen.data.formats.folder_layout import AS_CLASSES, CLIPS, MONTHS, FolderLayout
 from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS, ROLES
+from snellen.data.formats.unread_content import label_studio_error
 
 _CHECKS = {".txt": is_annotation_text, ".xml": is_voc_xml, ".json": is_object_json}
 _REMEDIES = {
@@ -33,7 +35,7 @@ _REMEDIES = {
 }
 _MAX_READ = 20  # files read of each kind
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".npz", ".h5", ".mat")
-_PARTS = re.compile(r"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b)[\W_]*\d+|\d+[\W_]*fold")
+_PARTS = re.compile(rf"(?:fold|batch|part|session|split|subset|shard|chunk|group|set|b|{CLIPS})[\W_]*\d+|\d+[\W_]*fold")
 _OF_PAGES = IMAGE_FOLDERS | {  # folders of images in a documentation
     *("logo", "logos", "icon", "icons", "banner", "badges", "figure", "figures", "fig", "figs", "diagrams", "plots"),
     *("screenshot", "screenshots", "assets", "static", "_static", "media", "gif", "gifs"),
@@ -67,6 +69,8 @@ def check_no_annotations(root: Path, listing: Listing, images: Sequence[File]) -
                 f"{root} holds images and the COCO file {coco}, in a place where it is not looked for",
                 f"Give the file as the path: {root / coco}. Or {AS_CLASSES}.",
             )
+        if suffix == ".json" and (raw := next((p for p in files[:_MAX_READ] if is_label_studio(root / p)), None)):
+            raise label_studio_error(root / raw, f" {AS_CLASSES}, without it.")
         matched = [path for path in files if path[: -len(suffix)] in beside]
         place = "beside the images"
         if 2 * len(matched) < len(images):
@@ -253,7 +257,16 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
             )
         )
     outer, inner_names = ({name.rpartition("/")[part] for name in names} for part in (0, 2))
-    if "" not in outer and len(outer) > 1 < len(inner_names) and len(outer) * len(inner_names) == len(names):
+    if "" not in outer and len(outer) > 1 and _differ_in_numbers(names):
+        findings.append(
+            _doubt(
+                f"The folders below {', '.join(sorted(outer)[:3])} differ in their number only ({shown}): they may be "
+                "clips or persons, not classes",
+                "If so, give a table of file names and classes, and keep each in one split with --group.",
+                sorted(outer),
+            )
+        )
+    elif "" not in outer and len(outer) > 1 < len(inner_names) and len(outer) * len(inner_names) == len(names):
         findings.append(
             _doubt(
                 f"Every one of the {len(outer)} outer folders ({', '.join(sorted(outer)[:3])}) holds the "
@@ -283,6 +296,13 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
             )
         )
     return findings
+
+
+def _differ_in_numbers(names: Sequence[str]) -> bool:
+    """Whether the last folders of each outer one are several that differ in digits only."""
+    inner = [name.rpartition("/") for name in names]
+    stems = {(outer, re.sub(r"\d+", "#", last)) for outer, _, last in inner}
+    return all("#" in stem for _, stem in stems) and 2 * len(stems) <= len(names) and len(stems) == len(dict(stems))
 
 
 def _doubt(message: str, remedy: str, where: Sequence[str]) -> Finding:

@@ -2,7 +2,7 @@
 
 Splits stand above the classes (`train/cat`, `training_set/cat`, `seg_train/cat`) or below them (`cat/train`). No part
 of a class are folders above all others (`archive/train`), a last folder named for images (`cat/images`), and a last
-folder of a date (`Rome/2023 summer`).
+folder of a date (`Rome/2023 summer`) or a numbered clip (`cat/clip3`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _DATE = re.compile(
     rf"(?:19|20)\d\d(?:\D.*|[01]\d(?:[0-3]\d)?)?|(?:.*\W)?(?:{MONTHS})\w*\W+(?:19|20)\d\d", re.IGNORECASE
 )
+CLIPS = "clip|video|vid|movie|seq|sequence|scene|shot|take|recording|rec|track|tracklet|burst|trial|run"
+_CLIP = re.compile(rf"(?:{CLIPS}|session|subject|patient)[\W_]*\d+", re.IGNORECASE)
 
 
 class FolderLayout(NamedTuple):
@@ -83,20 +85,20 @@ def _without_prefix(parts: dict[str, tuple[str, ...]]) -> tuple[dict[str, tuple[
 
 
 def _without_last_folder(parts: dict[str, tuple[str, ...]]) -> tuple[dict[str, tuple[str, ...]], str]:
-    """The paths without a last folder that is named for images, or for a date, in all of them; and a note of it."""
+    """The paths without a last folder that is named for images, a date or a clip in all of them; and a note of it."""
     paths = sorted(path for path in parts.values() if path)
     last = {path[-1] for path in paths}
     nested = [path for path in paths if len(path) > 1]
     if nested and len(last) == 1 and next(iter(last)).lower() in IMAGE_FOLDERS:
         return {folder: path[:-1] for folder, path in parts.items()}, ""
-    dated = [path for path in nested if _DATE.fullmatch(path[-1])]
-    outer = {path[:-1] for path in dated}
-    if not dated or len(outer) < 2 or any(path not in outer and path not in dated for path in paths):
-        return parts, ""
-    shown = ", ".join(sorted({path[-1] for path in dated})[:3])
-    note = f"; the folders of dates below them ({shown}) are no classes, --data-format folder makes them such"
-    dropped = set(dated)
-    return {folder: path[:-1] if path in dropped else path for folder, path in parts.items()}, note
+    for pattern, what in ((_DATE, "dates"), (_CLIP, "clips")):
+        named = {path for path in nested if pattern.fullmatch(path[-1])}
+        outer = {path[:-1] for path in named}
+        if len(outer) > 1 and all(path in outer or path in named for path in paths):
+            shown = ", ".join(sorted({path[-1] for path in named})[:3])
+            note = f"; the folders of {what} below them ({shown}) are no classes, --data-format folder makes them such"
+            return {folder: path[:-1] if path in named else path for folder, path in parts.items()}, note
+    return parts, ""
 
 
 def _class(path: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from snellen.data.formats.annotation_files import is_label_studio
 from snellen.data.formats.file_names import is_image_name, is_sidecar, is_system_name, split_index
 
 _MAX_ENTRIES, _MAX_DEPTH = 64, 8  # entries of a folder; folders above the data
@@ -27,13 +28,19 @@ def _only_folder(folder: Path) -> Path | None:
     if entries is None:
         return None
     folders = [entry for entry in entries if entry.is_dir() and not is_system_name(entry.name)]
-    files = [entry.name for entry in entries if not entry.is_dir() and not is_sidecar(entry.name)]
+    files = [entry for entry in entries if not entry.is_dir()]
+    files = [entry for entry in files if not is_sidecar(entry.name) or _holds_annotations(Path(entry.path))]
     if len(folders) != 1 or files or folders[0].is_symlink() or split_index(folders[0].name) is not None:
         return None
     inner = _entries(Path(folders[0].path), True)
     if not inner or any(is_image_name(entry.name) for entry in inner):
         return None
     return folder / folders[0].name
+
+
+def _holds_annotations(file: Path) -> bool:
+    """Whether a sidecar tells of the images below: Label Studio's export, which is refused with its remedy."""
+    return file.suffix.lower() == ".json" and is_label_studio(file)
 
 
 def _entries(folder: Path, first: bool = False) -> list[os.DirEntry[str]] | None:

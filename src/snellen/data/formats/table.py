@@ -30,6 +30,7 @@ from snellen.data.formats.table_columns import (
     TableProblems,
     add_bad_cells,
     encode_columns,
+    equal_as_floats,
     fit_column,
     parse_cells,
     parse_numbers,
@@ -293,9 +294,12 @@ def _impute(options: OpenOptions) -> bool:
 
 
 def _unused_column(table: TableText, name: str, cells: ColumnCells) -> Finding | None:
-    """The finding why a column is not an input: all strings distinct, too many categories, or a row counter."""
+    """The finding why a column is not an input: strings all distinct or too many, a row counter, numbers too long."""
     text = table.column(name)
-    if cells.values is not None:
+    if (equal := equal_as_floats(text, cells)) is not None:
+        message = f"Column {name!r} is not used: {equal[0]} and {equal[1]} are equal as 64-bit floats."
+        remedy = "Remove a column of identifiers; of measurements, subtract a constant from all."
+    elif cells.values is not None:
         counting = cells.values[0] + np.arange(len(text))
         if name.lower() not in _ROW_COUNTER_NAMES or len(text) < 3 or not np.array_equal(cells.values, counting):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from snellen.core.spec import Column
 from snellen.data.formats.table_text import MISSING, MISSING_NUMBERS, TableText, is_number
 
 MAX_CATEGORIES = 64
+EXACT = 2.0**53  # from here on, float64 does not hold every integer
 ABSENT = "missing"  # the category of an empty cell under --impute
 
 
@@ -90,6 +92,18 @@ def parse_cells(cells: Sequence[str]) -> ColumnCells:
     parsed = np.array([float(cell) if ok else np.nan for cell, ok in zip(distinct, is_numeric, strict=True)])
     values = np.where(np.isfinite(parsed), parsed, np.nan)[inverse]
     return ColumnCells(values=values, missing=missing, bad=tuple(np.nonzero(np.isnan(values) & ~missing)[0].tolist()))
+
+
+def equal_as_floats(text: Sequence[str], cells: ColumnCells) -> tuple[str, str] | None:
+    """Two cells of different numbers that are equal as float64, as identifiers beyond 2⁵³ may be; None without such."""
+    if cells.values is None:
+        return None
+    first: dict[float, str] = {}
+    for k in np.flatnonzero(np.abs(cells.values) >= EXACT).tolist():
+        other = first.setdefault(float(cells.values[k]), text[k])
+        if other != text[k] and Decimal(other) != Decimal(text[k]):
+            return other, text[k]
+    return None
 
 
 def add_bad_cells(name: str, cells: ColumnCells, problems: TableProblems, impute: bool = False) -> None:

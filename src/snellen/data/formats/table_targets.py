@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,14 @@ from torch import Tensor
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.spec import Classes, Labels, Numbers, Target
 from snellen.data.formats.number_text import has_leading_zeros, looks_like_finding
-from snellen.data.formats.table_columns import ColumnCells, TableProblems, add_bad_cells, parse_cells, parse_numbers
+from snellen.data.formats.table_columns import (
+    ColumnCells,
+    TableProblems,
+    add_bad_cells,
+    equal_as_floats,
+    parse_cells,
+    parse_numbers,
+)
 from snellen.data.formats.table_text import MISSING_NUMBERS, TableText
 
 TARGET_NAMES = ("target", "label", "class", "y")
@@ -92,6 +100,9 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
         kind = "classes"
     if kind == "numbers":
         return _numbers(table, chosen.names, problems)
+    if (equal := equal_as_floats(text, cells)) is not None:
+        _add_equal(name, equal, problems)
+        return None
     missing = np.nonzero(cells.missing)[0].tolist()
     if missing:
         hint = " Write ';' where a row has no label." if kind == "labels" else ""
@@ -100,6 +111,13 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
     if kind == "labels":
         return _labels(name, text, problems)
     return _classes(name, text, cells, problems, chosen.kind is None)
+
+
+def _add_equal(name: str, equal: tuple[str, str], problems: TableProblems) -> None:
+    problems.column(
+        f"the target {name!r} has {equal[0]} and {equal[1]}, which are equal as 64-bit floats",
+        "Write classes with a letter (id123), which makes them text; of numbers, subtract a constant from all.",
+    )
 
 
 def _kind(text: Sequence[str], cells: ColumnCells) -> str:
@@ -134,6 +152,8 @@ def _numbers(table: TableText, names: Sequence[str], problems: TableProblems) ->
             problems.missing(name, np.nonzero(cells.missing)[0].tolist(), _MISSING_REMEDY, "the target is missing")
         assert cells.values is not None
         columns.append(cells.values)
+        if (equal := equal_as_floats(table.column(name), cells)) is not None:
+            _add_equal(name, equal, problems)
         if problems.count == problems_before and len(np.unique(cells.values)) == 1:
             problems.column(
                 f"the target {name!r} is {columns[-1][0]:g} in every row",
@@ -185,8 +205,8 @@ def _classes(
     is_integer = cells.values is not None and not cells.bad and bool((cells.values == np.round(cells.values)).all())
     if is_integer:
         assert cells.values is not None
-        distinct, truth = np.unique(cells.values, return_inverse=True)
-        names = [str(int(value)) for value in distinct]
+        _, first, truth = np.unique(cells.values, return_index=True, return_inverse=True)
+        names = [str(int(Decimal(text[k]))) for k in first.tolist()]
         if has_leading_zeros(text) and len(set(text)) == len(names):  # codes: 007 is no number
             names = sorted(set(text), key=float)
     else:

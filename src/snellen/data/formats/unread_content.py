@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snellen.core.errors import DataError
 from snellen.data.file_index import walk
-from snellen.data.formats.annotation_files import is_label_studio
+from snellen.data.formats.annotation_files import is_label_studio, of_whole_images
 from snellen.data.formats.file_names import split_and_rest
 from snellen.data.source import Skipped
 
@@ -77,8 +77,9 @@ def unread_error(path: Path, choose: str) -> DataError:
         choose: the remedy for files of an unknown kind.
     """
     if path.is_file() and path.suffix.lower() == ".json":
-        layout = "is Label Studio's raw JSON" if is_label_studio(path) else "is a JSON file of no known layout"
-        return DataError(f"{path} {layout}, which is not read", _EXPORT)
+        if is_label_studio(path):
+            return label_studio_error(path)
+        return DataError(f"{path} is a JSON file of no known layout, which is not read", _EXPORT)
     names = [file.path for file in walk(path).files] if path.is_dir() else [path.name]
     data = [name for name in names if not Path(name).name.lower().startswith(_SYSTEM)]
     suffixes = Counter(Path(name).suffix.lower() for name in data)
@@ -108,3 +109,13 @@ def unread_error(path: Path, choose: str) -> DataError:
     count = f"{len(chosen):,} {words} file{'s' if len(chosen) > 1 else ''}{where}"
     held = f"{path} holds {count}" if path.is_dir() else f"{path} is a {words} file"
     return DataError(f"{held}: {reason or 'they are not read'}", remedy)
+
+
+def label_studio_error(path: Path, more: str = "") -> DataError:
+    """The error of Label Studio's raw export: objects are exported as COCO, classes of images as a table."""
+    remedy = "Export it from Label Studio as COCO or YOLO, with the images."
+    if of_whole_images(path):
+        remedy = (
+            "Export it from Label Studio as CSV, and give a table of two columns: file names relative to it, classes."
+        )
+    return DataError(f"{path} is Label Studio's raw JSON, which is not read", f"{remedy}{more}")
