@@ -12,6 +12,7 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
+from snellen.core.torchvision_import import import_torchvision
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
 
@@ -30,6 +31,7 @@ class DenseNetSettings:
 
 
 def body(c: DenseNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    import_torchvision()
     from torchvision.models import DenseNet
 
     channels, height, width = shape

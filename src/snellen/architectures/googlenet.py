@@ -11,6 +11,7 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
+from snellen.core.torchvision_import import import_torchvision
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
 
@@ -30,6 +31,7 @@ class GoogLeNetSettings:
 
 def body(c: GoogLeNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
     """GoogLeNet without the auxiliary classifiers, which batch normalisation makes unnecessary."""
+    import_torchvision()
     from torchvision.models.googlenet import BasicConv2d, GoogLeNet
 
     channels, height, width = shape

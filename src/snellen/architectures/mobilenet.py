@@ -11,6 +11,7 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
+from snellen.core.torchvision_import import import_torchvision
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
 
@@ -31,6 +32,7 @@ class MobileNetSettings:
 
 
 def body(c: MobileNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    import_torchvision()
     from torchvision.models import MobileNetV2
 
     channels, height, width = shape

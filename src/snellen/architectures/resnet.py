@@ -12,6 +12,7 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
+from snellen.core.torchvision_import import import_torchvision
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
 
@@ -53,6 +54,7 @@ def resnet(depth: int, shape: tuple[int, ...], outputs: int, groups: int = 1, wi
         shape: (C, H, W); up to 64 pixels, the stem is a 3x3 convolution without stride and pooling.
         groups, width: cardinality and width per group; 1 and 64 for ResNet.
     """
+    import_torchvision()
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
     unit = BasicBlock if depth < 50 else Bottleneck

@@ -11,6 +11,7 @@ from torch import nn
 
 from snellen.architectures.architecture import SMALL_IMAGE, Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import Limit, settings
+from snellen.core.torchvision_import import import_torchvision
 from snellen.data.augment.images import Augment
 from snellen.training.settings import TrainingSettings
 
@@ -33,6 +34,7 @@ class VGGSettings:
 
 def vgg(depth: int, c: VGGSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Build VGG with `depth` weight layers: 11, 13, 16 or 19."""
+    import_torchvision()
     from torchvision.models.vgg import VGG, cfgs, make_layers
 
     channels, height, width = shape

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import math
 import textwrap
@@ -187,10 +188,9 @@ _DIRECT: dict[type, tuple[Setting, ...]] = {}
 
 
 def direct_settings(cls: type) -> tuple[Setting, ...]:
-    """Settings that a class defines itself, without those of its groups."""
+    """Settings that a class defines itself, without those of its groups and without help texts."""
     if cls not in _DIRECT:
         settings_list = []
-        docs = _source_field_docs(cls)
         for name, hint in typing.get_type_hints(cls, include_extras=True).items():
             if dataclasses.is_dataclass(hint):
                 continue
@@ -206,13 +206,13 @@ def direct_settings(cls: type) -> tuple[Setting, ...]:
                     optional=optional,
                     choices=choices,
                     limit=limit,
-                    help=docs.get(name, ""),
                 )
             )
         _DIRECT[cls] = tuple(settings_list)
     return _DIRECT[cls]
 
 
+@functools.cache
 def _source_field_docs(cls: type) -> dict[str, str]:
     """Docstring under each field; empty where the source is not available."""
     try:
@@ -233,16 +233,21 @@ def field_docs(tree: ast.ClassDef) -> dict[str, str]:
     return docs
 
 
-def flatten(cls: type, base: Any = None, group: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """Iterate over all settings of a class and of its groups, in the order of definition."""
+def flatten(cls: type, base: Any = None, group: tuple[str, ...] = (), *, help: bool = True) -> Iterator[Setting]:
+    """Iterate over all settings of a class and of its groups, in the order of definition.
+
+    Args:
+        help: whether they have their help texts, for which the source is parsed.
+    """
+    docs = _source_field_docs(cls) if help else {}
     base = cls() if base is None else base
     direct = {setting.name: setting for setting in direct_settings(cls)}
     for field in dataclasses.fields(cls):
         value = getattr(base, field.name)
         if field.name in direct:
-            yield dataclasses.replace(direct[field.name], default=value, group=group)
+            yield dataclasses.replace(direct[field.name], default=value, group=group, help=docs.get(field.name, ""))
         else:
-            yield from flatten(type(value), value, (*group, field.name))
+            yield from flatten(type(value), value, (*group, field.name), help=help)
 
 
 def merge_groups(name: str, **groups: type) -> type[Any]:
@@ -253,7 +258,7 @@ def merge_groups(name: str, **groups: type) -> type[Any]:
 
 def values(instance: Any) -> dict[str, Any]:
     """Values of all settings by flat name."""
-    return {setting.name: setting.default for setting in flatten(type(instance), instance)}
+    return {setting.name: setting.default for setting in flatten(type(instance), instance, help=False)}
 
 
 def make(cls: type[C], values: Mapping[str, Any]) -> C:
@@ -262,7 +267,7 @@ def make(cls: type[C], values: Mapping[str, Any]) -> C:
     Raises:
         UsageError: for an unknown name (with similar known names) or a value outside its limits.
     """
-    known = {setting.name: setting for setting in flatten(cls)}
+    known = {setting.name for setting in flatten(cls, help=False)}
     for name in values:
         if name not in known:
             present = setting_name(name, known)
@@ -294,7 +299,7 @@ def resolve(cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Sugg
     suggested = {name: suggestion for name, suggestion in suggested.items() if suggestion.condition(others)}
     chosen = make(cls, {**{name: s.value for name, s in suggested.items()}, **typed})
     sources = {}
-    for setting in flatten(cls):
+    for setting in flatten(cls, help=False):
         if setting.name in typed:
             sources[setting.name] = "given"
         elif setting.name in suggested:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, suggest_name
+from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
 from snellen.data.names import NAMED
 from snellen.data.synthetic import shapes, toys
@@ -152,6 +153,7 @@ def _download_errors(name: str) -> Iterator[None]:
 
 def _download_dataset(name: str) -> Path:
     """Download and unpack next to the final folder, verify torchvision's checksums, then move in one step."""
+    import_torchvision()
     from torchvision import datasets
     from torchvision.datasets.utils import download_and_extract_archive
 
@@ -181,6 +183,7 @@ def _download_weights(name: str) -> Path:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     if not any(cache.glob(f"{name}[-_]*")):
         _check_connection(_WEIGHTS_SERVER, name, cache)
+    import_torchvision()
     from torchvision.models import get_model_weights
 
     url = str(get_model_weights(name).DEFAULT.url)

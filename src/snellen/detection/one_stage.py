@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import nn
 
 from snellen.core.spec import Boxes, Spec
+from snellen.core.torchvision_import import import_torchvision
 from snellen.detection.checkpoints import Checkpoints, selected_checkpoint, standardize
 from snellen.detection.settings import BackboneSettings, preprocessing_of
 from snellen.nn.detection.anchors import Anchors
@@ -67,6 +68,7 @@ def build_ssdlite(classes: int) -> Any:
     With 0.03, the running statistics of a run of some hundred steps lag far behind the weights: the training loss in
     evaluation mode was twice that in training mode.
     """
+    import_torchvision()
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)

@@ -19,6 +19,7 @@ from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
 from snellen.core.torch_file import read_state_dict
+from snellen.core.torchvision_import import import_torchvision
 from snellen.detection.checkpoints import Checkpoints
 from snellen.detection.settings import PUBLISHED, BackboneSettings
 from snellen.nn.detection.anchors import Anchors
@@ -94,6 +95,7 @@ def checkpoint_path(backbone_settings: BackboneSettings, checkpoints: Checkpoint
             f"There are no published weights of {learner} with the backbone {backbone}",
             f"Use --backbone {available}, or --from-scratch." if checkpoints else "Use --from-scratch.",
         )
+    import_torchvision()
     from torchvision.models import get_model_weights
 
     url = str(get_model_weights(checkpoints[backbone].name).DEFAULT.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,33 @@ def test_neighbours_are_exact_far_from_the_origin() -> None:
     queries = x[::40].clone()
     queries[:, 0] += 1 / 256
     assert fitted_neighbours(x).nearest_targets(queries, 1)[:, 0].tolist() == list(range(0, 400, 40))
+
+
+def test_samples_are_standardised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, queries = torch.randn(500, 100, generator=seeded()), torch.randn(3, 100, generator=seeded(1))
+    stored, lengths = fitted_neighbours(x), list[int]()
+    stored.standardize.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[0])))
+    with torch.inference_mode():
+        first = stored.nearest_targets(queries, 7)
+    assert lengths.count(500) == 2  # of the mean, and of the samples themselves
+    assert torch.equal(stored.nearest_targets(queries, 7), first)
+    assert lengths.count(500) == 2
+    monkeypatch.setattr(neighbours, "MAX_INDEX_BYTES", 0)
+    assert torch.equal(fitted_neighbours(x).nearest_targets(queries, 7), first)
+
+
+def test_standardised_samples_follow_the_stored_ones() -> None:
+    x, queries = torch.randn(60, 100, generator=seeded()), torch.randn(3, 100, generator=seeded(1))
+    stored, other = fitted_neighbours(x), fitted_neighbours(x.flip(0))
+    other.standardize.fit(3 * x)
+    before = stored.nearest_targets(queries, 7)
+    copied = copy.deepcopy(stored)
+    stored.load_state_dict(other.state_dict())
+    assert torch.equal(stored.nearest_targets(queries, 7), other.nearest_targets(queries, 7))
+    assert not torch.equal(stored.nearest_targets(queries, 7), before)
+    assert torch.equal(copied.nearest_targets(queries, 7), before)
+    stored.store_samples(x[:30], torch.arange(30))
+    assert int(stored.nearest_targets(queries, 7).max()) < 30
 
 
 def test_k_above_the_number_of_samples_uses_all_samples(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ class Anchors(nn.Module):
         self.shapes = tuple(shapes)
         self.scales = tuple(scales)
         self.is_fixed = fixed
-        self.register_buffer("cells", base_anchors(sizes, shapes))
+        with torch.device("cpu"):  # on the meta device torch would load its compiler for the square root
+            self.register_buffer("cells", base_anchors(sizes, shapes))
 
     def fit(self, sizes: Sequence[float]) -> None:
         """Set the (L,) first sizes of the feature maps."""

@@ -12,6 +12,8 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
+from snellen.core.torchvision_import import import_torchvision
+
 BackboneName = Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"]
 Norm = Literal["batch", "frozen", "group"]
 
@@ -28,6 +30,7 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(self, channels: int, norm: Callable[[int], nn.Module]) -> None:
+        import_torchvision()
         from torchvision.models.resnet import BasicBlock
 
         super().__init__()
@@ -99,6 +102,7 @@ def feature_pyramid(
         coarse: strides 8 to 128 in place of 4 to 64, for one-stage detectors.
         epsilon: of frozen batch normalisation.
     """
+    import_torchvision()
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.detection.backbone_utils import _mobilenet_extractor
     from torchvision.models.mobilenetv3 import mobilenet_v3_large

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from snellen.core.spec import PixelNumbers, Spec
 from snellen.core.task import Predictions
+from snellen.core.torchvision_import import import_torchvision
 from snellen.core.views import AnnotatedImage, ImageGrid, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_predictions import unflatten
@@ -100,6 +101,7 @@ def render_maps(maps: list[Tensor], target: PixelNumbers, captions: tuple[str, .
 
 def _flow_colours(maps: list[Tensor]) -> list[Tensor]:
     """Optical flow (2, H, W) as (3, H, W) colours of the standard colour wheel, on the scale of the first."""
+    import_torchvision()
     from torchvision.utils import flow_to_image
 
     filled = [values.nan_to_num(nan=0.0) for values in maps]

@@ -31,8 +31,8 @@ ADDS = RegressionLossSettings  # settings added to those of an architecture
 def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], RegressionNetwork]:
     """Learner of an architecture with one output per target, trained on standardised targets."""
     settings = merge_groups(architecture.settings.__name__, network=architecture.settings, task=ADDS)
-    default = {setting.name: setting.default for setting in flatten(Augment)}
-    augmented = [s.name for s in flatten(settings) if s.name in default and s.default != default[s.name]]
+    default = {setting.name: setting.default for setting in flatten(Augment, help=False)}
+    augmented = [s.name for s in flatten(settings, help=False) if s.name in default and s.default != default[s.name]]
 
     def suggest(spec: Spec) -> dict[str, Suggestion]:
         reason = "augmentation may change the target of an image; enable what preserves it"
