@@ -19,6 +19,9 @@ from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.regress.task import TASK
 from snellen.training.supervised import all_samples, subset
+from snellen.training.time_limit import require_prediction_time
+
+TRIAL_QUERIES = 32  # samples whose neighbours are searched to estimate the time of the evaluation
 
 
 @settings
@@ -57,6 +60,7 @@ def fit(c: KNNRegressorSettings, data: Dataset[Labelled], model: KNNRegressor, r
     model.neighbours.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     x, y, _ = all_samples(train)
     model.neighbours.store_samples(x, y)
+    require_prediction_time(run, model.predict, x[:TRIAL_QUERIES], data.spec.sizes["val"])
 
 
 LEARNER = Learner[KNNRegressorSettings, Dataset[Labelled], KNNRegressor](
