@@ -39,6 +39,7 @@ def require_prediction_time(run: Run, predict: Callable[[Tensor], object], x: Te
     """
     if run.seconds_left is None or not len(x):
         return
+    predict(x[:1])  # the first one prepares what it searches
     started = time.monotonic()
     predict(x)
     total = count * max(1.0, run.evaluation_cost)

@@ -21,7 +21,7 @@ from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.supervised import all_samples, subset
 from snellen.training.time_limit import require_prediction_time
 
-TRIAL_QUERIES = 32  # samples whose neighbours are searched to estimate the time of the evaluation
+TRIAL_QUERIES = 256  # samples whose neighbours are searched to estimate the time of the evaluation
 
 
 @settings
