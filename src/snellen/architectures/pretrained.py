@@ -169,18 +169,29 @@ def has_published_weights(architecture: Architecture[Any]) -> bool:
 
 
 def checkpoint_path(architecture: Architecture[Any]) -> Path:
-    """Path of the published weights, in the package or in the torch.hub cache; checks their SHA-256.
-
-    The file name contains the beginning of the SHA-256. Code of the package is not run.
+    """Path of the published weights of an architecture; checks their SHA-256.
 
     Raises:
         MissingWeights: if the file is missing or corrupted.
     """
-    weights = architecture.weights
-    if weights is None:
+    if architecture.weights is None:
         raise UsageError(
             f"There are no published weights of {architecture.name}", "Give a run folder or a weights file."
         )
+    return published_file(architecture.weights, architecture.name)
+
+
+def published_file(weights: str | PackagedWeights, name: str) -> Path:
+    """Path of published weights, in their package or in the torch.hub cache; checks their SHA-256.
+
+    The file name contains the beginning of the SHA-256. Code of the package is not run.
+
+    Args:
+        weights: torchvision's name of the weights, or their package.
+        name: of the model, for messages.
+    Raises:
+        MissingWeights: if the file is missing or corrupted.
+    """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     if isinstance(weights, PackagedWeights):
         path = _file_in_package(weights) or cache / Path(weights.file).name
@@ -193,7 +204,7 @@ def checkpoint_path(architecture: Architecture[Any]) -> Path:
         state, source = "downloaded", f"Download them: snellen get {weights}"
     remedy = f"{source}; or copy {path.name} to {cache}; or use --from-scratch."
     if not path.is_file():
-        raise MissingWeights(f"The published weights of {architecture.name} are not {state}: {path} is missing", remedy)
+        raise MissingWeights(f"The published weights of {name} are not {state}: {path} is missing", remedy)
     prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if prefix and not file_io.sha256(path).startswith(prefix[1]):
         raise MissingWeights(

@@ -9,12 +9,10 @@ from torch import nn
 
 from snellen.core.spec import Boxes, Spec
 from snellen.core.torchvision_import import import_torchvision
-from snellen.detection.checkpoints import Checkpoints, selected_checkpoint, standardize
+from snellen.detection.checkpoints import Checkpoints, detector_pyramid, detector_transform, selected_checkpoint
 from snellen.detection.settings import BackboneSettings, preprocessing_of
 from snellen.nn.detection.anchors import Anchors
-from snellen.nn.detection.backbones import EPSILON, Norm, feature_pyramid
 from snellen.nn.detection.detector import DetectionNetwork
-from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.detection.one_stage import OneStageDetector, OneStageKind
 
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))  # RetinaNet's anchor sizes per location
@@ -29,19 +27,10 @@ def one_stage_detector(
     assert isinstance(target, Boxes)
     channels = 3 if kind == "ssdlite" else preprocessing_of(backbone_settings, spec).channels or 3
     checkpoint = selected_checkpoint(backbone_settings, checkpoints)
-    min_max_size = backbone_settings.min_max_size(spec, checkpoint.min_max_size if checkpoint else None)
-    transform = DetectorTransform(standardize(spec, channels, checkpoint), *min_max_size, square=kind == "ssdlite")
+    transform = detector_transform(backbone_settings, spec, channels, checkpoints, square=kind == "ssdlite")
     if kind == "ssdlite":
         return DetectionNetwork(transform, OneStageDetector(kind, build_ssdlite(len(target.names) + 1)))
-    norm: Norm = "frozen" if checkpoint else backbone_settings.norm
-    maps = feature_pyramid(
-        backbone_settings.backbone,
-        channels,
-        norm,
-        3 if checkpoint else 5,
-        coarse=True,
-        epsilon=checkpoint.epsilon if checkpoint else EPSILON,
-    )
+    maps = detector_pyramid(backbone_settings, channels, checkpoints, coarse=True)
     if kind == "fcos":
         from torchvision.models.detection.fcos import FCOS
 

@@ -1,28 +1,29 @@
-"""Pretrained weights of detectors: torchvision's from COCO, a weights file, or a run.
+"""Pretrained weights of detectors: torchvision's from COCO, a backbone's from ImageNet, a weights file, or a run.
 
 Source: Lin et al. 2014, "Microsoft COCO"; Yosinski, Clune, Bengio and Lipson 2014.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from snellen.architectures import pretrained
+from snellen.architectures.architecture import PUBLISHED
+from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
 from snellen.core import file_io
-from snellen.core.errors import EnvironmentProblem, UsageError
+from snellen.core.errors import UsageError
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
 from snellen.core.torch_file import read_state_dict
-from snellen.core.torchvision_import import import_torchvision
-from snellen.detection.checkpoints import Checkpoints
-from snellen.detection.settings import PUBLISHED, BackboneSettings
+from snellen.detection.checkpoints import Checkpoints, has_imagenet_backbone
+from snellen.detection.settings import BackboneSettings
 from snellen.nn.detection.anchors import Anchors
+from snellen.nn.detection.backbones import FeaturePyramid
 from snellen.nn.detection.detector import DetectionNetwork
 
 # Module names in torchvision's detectors to module names here.
@@ -50,7 +51,7 @@ def check_weights(backbone_settings: BackboneSettings, checkpoints: Checkpoints,
     Args:
         checkpoints: published checkpoints by backbone.
     Raises:
-        EnvironmentProblem: if they must be downloaded first; the remedy says how.
+        MissingWeights: if they must be downloaded or installed first; the remedy says how.
         UsageError: if a run or file does not exist or is of another learner, or nothing is published.
     """
     initial_weights = backbone_settings.initial_weights
@@ -87,28 +88,17 @@ def suggest_fine_tuning_lr(spec: Spec) -> Mapping[str, Suggestion]:
 
 
 def checkpoint_path(backbone_settings: BackboneSettings, checkpoints: Checkpoints, learner: str) -> Path:
-    """Path of torchvision's weights in the torch.hub cache; checks the SHA-256 prefix in the file name."""
+    """Path of the published weights: of the backbone in its package, or torchvision's in the torch.hub cache."""
     backbone = backbone_settings.backbone
+    if backbone == EFFICIENTNET_LITE0.name:
+        return pretrained.checkpoint_path(EFFICIENTNET_LITE0)
     if backbone not in checkpoints:
-        available = " or ".join(checkpoints)
+        available = " or ".join([EFFICIENTNET_LITE0.name, *checkpoints])
         raise UsageError(
             f"There are no published weights of {learner} with the backbone {backbone}",
-            f"Use --backbone {available}, or --from-scratch." if checkpoints else "Use --from-scratch.",
+            f"Use --backbone {available}, or --from-scratch.",
         )
-    import_torchvision()
-    from torchvision.models import get_model_weights
-
-    url = str(get_model_weights(checkpoints[backbone].name).DEFAULT.url)
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    remedy = f"Download them: snellen get {checkpoints[backbone].name}; or use --from-scratch."
-    if not path.is_file():
-        raise EnvironmentProblem(f"The published weights of {learner} are not downloaded: {path} is missing", remedy)
-    prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if prefix and not file_io.sha256(path).startswith(prefix[1]):
-        raise EnvironmentProblem(
-            f"{path} is corrupted: its SHA-256 does not begin with {prefix[1]}", f"Remove it. {remedy}"
-        )
-    return path
+    return pretrained.published_file(checkpoints[backbone].name, learner)
 
 
 def load_pretrained(
@@ -123,6 +113,9 @@ def load_pretrained(
         return
 
     def load() -> bool:
+        if has_imagenet_backbone(backbone_settings):
+            load_backbone(model, run)
+            return False
         is_published = initial_weights == PUBLISHED
         path = checkpoint_path(backbone_settings, checkpoints, learner) if is_published else Path(initial_weights)
         weights = read_weights(path)
@@ -137,6 +130,17 @@ def load_pretrained(
         for module in model.modules():
             if isinstance(module, Anchors):
                 module.is_fixed = True
+
+
+def load_backbone(model: DetectionNetwork, run: Run) -> None:
+    """Load the published weights of EfficientNet-Lite0 into the backbone; the other layers keep random weights."""
+    weights = pretrained.read_weights(EFFICIENTNET_LITE0, PUBLISHED)
+    pyramid = model.body.backbone
+    assert isinstance(pyramid, FeaturePyramid)
+    pyramid.body.load_state_dict({name: weights.body[name] for name in pyramid.body.state_dict()})
+    new = ["fpn", *(name for name, _ in model.body.named_children() if name not in ("backbone", "anchors"))]
+    run.message(f"Pretrained weights of the backbone loaded from {weights.source}; random weights: {', '.join(new)}.")
+    run.notes["pretrained"] = {"from": weights.source, "new": new}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

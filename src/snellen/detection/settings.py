@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from snellen.architectures.architecture import PUBLISHED
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Preprocessing, Spec
 
-PUBLISHED = "published"  # value of --pretrained for torchvision's weights
 DEFAULT_SIZE = 256  # shorter side in pixels: trains on a few hundred images in a few minutes
 
 
@@ -15,8 +15,9 @@ DEFAULT_SIZE = 256  # shorter side in pixels: trains on a few hundred images in 
 class BackboneSettings:
     """Backbone, input size, normalisation and pretrained weights of a detector."""
 
-    backbone: Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"] = "small"
-    """Backbone of the feature pyramid; small: a ResNet of four residual units; mobilenet: MobileNetV3-Large."""
+    backbone: Literal["small", "efficientnet-lite0", "resnet18", "resnet34", "resnet50", "mobilenet"] = "small"
+    """Backbone of the feature pyramid; small: a ResNet of four residual units; efficientnet-lite0: its published
+    weights are a package; mobilenet: MobileNetV3-Large."""
     min_size: Annotated[int, Limit(min=32)] | None = None
     """Minimum image size: pixels of the shorter side after resizing; auto: 256, or the shorter side of
     smaller images; with published weights, the size of their training."""
@@ -25,8 +26,8 @@ class BackboneSettings:
     norm: Literal["batch", "group", "frozen"] = "batch"
     """Normalisation layers: batch, group, or frozen (batch statistics of the pretrained weights, for small batches)."""
     pretrained: str | None = None
-    """Pretrained weights: a run folder, a weights file, or "published" (torchvision's, trained on COCO); auto (none):
-    random weights."""
+    """Pretrained weights: a run folder, a weights file, or "published" (torchvision's detectors, trained on COCO; of
+    efficientnet-lite0 the backbone, trained on ImageNet); auto (none): random weights."""
     from_scratch: bool = False
     """Random initial weights; overrides --pretrained."""
 

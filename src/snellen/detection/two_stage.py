@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
-from snellen.detection.checkpoints import Checkpoints, selected_checkpoint, standardize
+from snellen.detection.checkpoints import Checkpoints, detector_pyramid, detector_transform, selected_checkpoint
 from snellen.detection.settings import BackboneSettings, preprocessing_of
 from snellen.nn.detection.anchors import Anchors
-from snellen.nn.detection.backbones import EPSILON, Norm, feature_pyramid
+from snellen.nn.detection.backbones import FPN_CHANNELS
 from snellen.nn.detection.box_head import DetectionFilter
 from snellen.nn.detection.builders import DetectorConfig, two_stage
 from snellen.nn.detection.detector import DetectionNetwork
-from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.detection.rpn import BoxSampling
 
 MAX_PROPOSALS = 300  # per image; suits images with few objects, and training on a CPU
@@ -44,16 +43,9 @@ def two_stage_detector(
     target = spec.target
     assert isinstance(target, Boxes)
     checkpoint = selected_checkpoint(backbone_settings, checkpoints)
-    small = backbone_settings.backbone == "small"
     channels = preprocessing_of(backbone_settings, spec).channels or 3
-    norm: Norm = "frozen" if checkpoint else backbone_settings.norm
-    maps = feature_pyramid(
-        backbone_settings.backbone,
-        channels,
-        norm,
-        3 if checkpoint else 5,
-        epsilon=checkpoint.epsilon if checkpoint else EPSILON,
-    )
+    maps = detector_pyramid(backbone_settings, channels, checkpoints)
+    is_narrow = maps.out_channels < FPN_CHANNELS
     proposals = rois.max_proposals or (checkpoint.max_proposals if checkpoint else MAX_PROPOSALS)
     config = DetectorConfig(
         classes=len(target.names),
@@ -61,8 +53,8 @@ def two_stage_detector(
         keypoints=len(target.keypoints) if keypoints else 0,
         pool=rois.roi_pooling,
         aligned=not checkpoint,
-        width=256 if small else 1024,
-        depth=2 if small else 4,
+        width=256 if is_narrow else 1024,
+        depth=2 if is_narrow else 4,
         sampling=BoxSampling(
             batch_size_per_image=rois.rois_per_image, positive_fraction=0.25, foreground_iou=0.5, background_iou=0.5
         ),
@@ -73,5 +65,4 @@ def two_stage_detector(
     )
     sizes = checkpoint.anchors if checkpoint else [[ANCHOR_CELLS * stride] for stride in maps.strides]
     body = two_stage(maps, Anchors(sizes, fixed=checkpoint is not None), config)
-    min_max_size = backbone_settings.min_max_size(spec, checkpoint.min_max_size if checkpoint else None)
-    return DetectionNetwork(DetectorTransform(standardize(spec, channels, checkpoint), *min_max_size), body)
+    return DetectionNetwork(detector_transform(backbone_settings, spec, channels, checkpoints), body)

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
 from snellen.core.torchvision_import import import_torchvision
+from snellen.nn.convnets import efficientnet
 
-BackboneName = Literal["small", "resnet18", "resnet34", "resnet50", "mobilenet"]
+BackboneName = Literal["small", "efficientnet-lite0", "resnet18", "resnet34", "resnet50", "mobilenet"]
 Norm = Literal["batch", "frozen", "group"]
 
 SMALL_WIDTHS = (32, 64, 96, 128)  # channels of the stages of the small backbone
 EPSILON = 1e-5  # added to the variance in batch normalisation
-SMALL_FPN_CHANNELS = 64  # channels of its pyramid; the other backbones have 256, as published
+SMALL_FPN_CHANNELS = 64  # channels of its pyramid and of that of EfficientNet-Lite0; the others have 256, as published
 FPN_CHANNELS = 256
 
 
@@ -55,13 +56,13 @@ def norm_layer(norm: Norm, epsilon: float = EPSILON) -> Callable[[int], nn.Modul
     """Normalisation layer by name; group normalisation has groups of sixteen channels.
 
     Args:
-        epsilon: of frozen batch normalisation.
+        epsilon: of batch normalisation.
     """
     from torchvision.ops import FrozenBatchNorm2d
 
     if norm == "group":
         return lambda channels: nn.GroupNorm(max(1, channels // 16), channels)
-    return nn.BatchNorm2d if norm == "batch" else partial(FrozenBatchNorm2d, eps=epsilon)
+    return partial(nn.BatchNorm2d if norm == "batch" else FrozenBatchNorm2d, eps=epsilon)
 
 
 class FeaturePyramid(nn.Module):
@@ -110,37 +111,44 @@ def feature_pyramid(
     from torchvision.ops import FeaturePyramidNetwork
     from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
+    first = 1 if coarse else 0
     if name == "mobilenet":
         extractor = _mobilenet_extractor(
             mobilenet_v3_large(weights=None, norm_layer=norm_layer(norm, epsilon)), True, 6
         )
-        body, fpn, fpn_channels = extractor.body, extractor.fpn, FPN_CHANNELS
-        strides: tuple[int, ...] = (32, 32, 64)
-        body["0"][0] = _stem(body["0"][0], channels)
-        stages = list(body.children())
-        frozen = stages[: max(0, len(stages) - 3 * trainable_stages)] if trainable_stages < 5 else []
+        extractor.body["0"][0] = _stem(extractor.body["0"][0], channels)
+        parts = list(extractor.body.children())
+        for part in parts[: max(0, len(parts) - 3 * trainable_stages)] if trainable_stages < 5 else []:
+            part.requires_grad_(False)
+        return FeaturePyramid(extractor.body, extractor.fpn, FPN_CHANNELS, (32, 32, 64))
+    if name == "efficientnet-lite0":
+        layer = None if norm == "frozen" else norm_layer(norm, efficientnet.EPSILON)
+        body: nn.Module = efficientnet.EfficientNetLiteMaps(channels, layer, first)
+        widths, fpn_channels, stages = efficientnet.MAP_CHANNELS, SMALL_FPN_CHANNELS, body.stages()
     else:
         if name == "small":
-            network = cast(nn.Module, SmallResNet(channels, norm_layer(norm)))
-            widths, fpn_channels = SMALL_WIDTHS, SMALL_FPN_CHANNELS
-            stem = ["stem"]
+            network: Any = SmallResNet(channels, norm_layer(norm))
+            widths, fpn_channels, stem = SMALL_WIDTHS, SMALL_FPN_CHANNELS, [network.stem]
         else:
             unit = Bottleneck if name == "resnet50" else BasicBlock
             layers = [2, 2, 2, 2] if name == "resnet18" else [3, 4, 6, 3]
             network = ResNet(unit, layers, norm_layer=norm_layer(norm, epsilon))
             network.conv1 = _stem(network.conv1, channels)
             widths, fpn_channels = tuple(width * unit.expansion for width in (64, 128, 256, 512)), FPN_CHANNELS
-            stem = ["conv1", "bn1"]
-        last_first = ["layer4", "layer3", "layer2", "layer1", *stem]
-        frozen = [getattr(network, stage) for stage in last_first[trainable_stages:]] if trainable_stages < 5 else []
-        first = 1 if coarse else 0
+            stem = [network.conv1, network.bn1]
+        stages = [nn.ModuleList(stem), network.layer1, network.layer2, network.layer3, network.layer4]
         body = IntermediateLayerGetter(network, {f"layer{k + 1}": str(k - first) for k in range(first, 4)})
-        extra = LastLevelP6P7(fpn_channels, fpn_channels) if coarse else LastLevelMaxPool()
-        fpn = FeaturePyramidNetwork(list(widths[first:]), fpn_channels, extra)
-        strides = (8, 16, 32, 64, 128) if coarse else (4, 8, 16, 32, 64)
-    for part in frozen:
-        part.requires_grad_(False)
-    return FeaturePyramid(body, fpn, fpn_channels, strides)
+    for stage in stages[: len(stages) - trainable_stages]:
+        stage.requires_grad_(False)
+    import os
+
+    if os.environ.get("FREEZE_DW") and name == "efficientnet-lite0":
+        for m in body.modules():
+            if isinstance(m, nn.Conv2d) and m.groups > 1:
+                m.requires_grad_(False)
+    extra = LastLevelP6P7(fpn_channels, fpn_channels) if coarse else LastLevelMaxPool()
+    fpn = FeaturePyramidNetwork(list(widths[first:]), fpn_channels, extra)
+    return FeaturePyramid(body, fpn, fpn_channels, (8, 16, 32, 64, 128) if coarse else (4, 8, 16, 32, 64))
 
 
 def _stem(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
