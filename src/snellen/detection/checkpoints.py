@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
+from snellen.architectures.architecture import PUBLISHED
 from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
 from snellen.core.spec import Spec
-from snellen.detection.settings import PUBLISHED, BackboneSettings
+from snellen.detection.settings import BackboneSettings
 from snellen.nn.detection.backbones import EPSILON, FeaturePyramid, feature_pyramid
 from snellen.nn.detection.image_batch import DetectorTransform
 from snellen.nn.layers import Standardize

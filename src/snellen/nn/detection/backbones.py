@@ -123,8 +123,9 @@ def feature_pyramid(
         return FeaturePyramid(extractor.body, extractor.fpn, FPN_CHANNELS, (32, 32, 64))
     if name == "efficientnet-lite0":
         layer = None if norm == "frozen" else norm_layer(norm, efficientnet.EPSILON)
-        body: nn.Module = efficientnet.EfficientNetLiteMaps(channels, layer, first)
-        widths, fpn_channels, stages = efficientnet.MAP_CHANNELS, SMALL_FPN_CHANNELS, body.stages()
+        maps = efficientnet.EfficientNetLiteMaps(channels, layer, first)
+        body: nn.Module = maps
+        widths, fpn_channels, stages = efficientnet.MAP_CHANNELS, SMALL_FPN_CHANNELS, maps.stages()
     else:
         if name == "small":
             network: Any = SmallResNet(channels, norm_layer(norm))
