@@ -146,6 +146,13 @@ def test_without_trees_the_prediction_is_the_base() -> None:
     assert ensemble(torch.zeros(4, 3)).tolist() == [[1.0, 2.0]] * 4
 
 
+def test_rows_of_a_large_batch_are_predicted_alike() -> None:
+    x = torch.randn(600, 5, generator=torch.Generator().manual_seed(0))
+    ensemble = fitted()
+    assert torch.equal(ensemble(x), torch.cat([ensemble(row) for row in x.split(1)]))
+    assert ensemble(x[:0]).shape == (0, 1)
+
+
 def fitted(trees: int = 3) -> TreeEnsemble:
     x, y = table(100, 0, False, "float32")
     estimator = HistGradientBoostingRegressor(max_iter=trees, early_stopping=False, random_state=0).fit(x, y)

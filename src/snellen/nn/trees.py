@@ -16,6 +16,8 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Input
 from snellen.nn.layers import Standardize
 
+BATCH_SIZE = 256  # rows that descend at once, to bound memory
+
 
 class Tree(NamedTuple):
     """A decision tree of N nodes as scikit-learn stores it: parents before their children, the root first.
@@ -81,7 +83,8 @@ class TreeEnsemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) to (B, K) float64."""
-        return self.contributions(x).sum(1) + self.base
+        parts = (x,) if torch.compiler.is_exporting() else torch.split(x, BATCH_SIZE)
+        return torch.cat([self.contributions(part).sum(1) for part in parts]) + self.base
 
     def contributions(self, x: Tensor) -> Tensor:
         """Values of the leaves, (B, D) to (B, rounds, K) float64."""

@@ -89,6 +89,7 @@ def test_images_are_stored_in_the_dtype_of_the_source(dtype: torch.dtype, tmp_pa
     assert run.metrics["R2"].value > 0.5
     batch = data.samples("test").take(torch.arange(5)).x
     assert snellen.load(tmp_path / "run", data=data).predict_batch(batch) == run.predict_batch(batch)
+    assert run.export("onnx").is_file()  # its numbers are compared with those of the run
 
 
 def test_of_many_samples_some_are_drawn_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
