@@ -54,15 +54,15 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         for finding in data.findings:
             progress.message(f"{finding.severity}: {finding.text}")
         names = [name for name in vars(args).get("models", "").split(",") if name]
-        remaining = max(budget - (time.monotonic() - START_TIME), 0.5 * budget)  # start-up and data loading count
         result = ladder(
             data,
-            budget=remaining,
+            budget=budget,
             task=vars(args).get("task"),
             seed=vars(args).get("seed", 0),
             out=vars(args).get("out"),
             learners=[*names, *custom],
             options=run_options(args, progress=progress),
+            used=time.monotonic() - START_TIME,
         )
     finally:
         progress.end()
@@ -72,6 +72,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     else:
         print(ladder_table(result, args.format))
         terminal.print_text(f"\n* marks the Pareto frontier of multiply-adds and validation result.\n\n{result.advice}")
+        if result.overrun:
+            terminal.print_text(result.overrun)
         if result.untried:
             terminal.print_text(f"Not trained (--models all trains them): {', '.join(result.untried)}.")
         page = result.folder / "report.html"
