@@ -101,7 +101,11 @@ def luminance(colour: str) -> int:
 def test_no_label_of_an_axis_is_cut_off(browser: Any, tmp_path: Path) -> None:
     """The label lies within the height of the plot, whatever the length of the metric or of a name of the user."""
     path = tmp_path / "plots.html"
-    names = ("balanced accuracy (test) [%], higher is better", "a long name of a measured quantity " * 5, "mean_temperature_of_the_sensor_" * 3)
+    names = (
+        "balanced accuracy (test) [%], higher is better",
+        "a long name of a measured quantity " * 5,
+        "mean_temperature_of_the_sensor_" * 3,
+    )
     series = [Series(name="a", x=[1.0, 2.0], y=[0.5, 0.7])]
     plots = [plot_svg(Plot(title="p", x=name, y=name, series=series)) for name in names]
     path.write_text(f"<!doctype html><meta charset=utf-8>{''.join(plots)}", encoding="utf-8")
