@@ -135,6 +135,36 @@ def test_the_page_names_every_model_and_is_self_contained(result: Ladder) -> Non
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
+@pytest.mark.parametrize(
+    ("used", "took", "sentence"),
+    [
+        (0.0, 282, "The ladder took 4 min 42 s of 4 min."),
+        (60.0, 191.9, ""),
+        (60.0, 200, "The ladder took 4 min 20 s of 4 min."),
+    ],
+)
+def test_a_ladder_over_its_budget_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: float, took: float, sentence: str
+) -> None:
+    start = time.monotonic()
+
+    def fit(c: BaselineClassifierSettings, data: Any, model: ClassPrior, run: Run) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: start + took)
+
+    monkeypatch.setattr(time, "monotonic", lambda: start)
+    result = ladder(
+        "moons",
+        budget=240,
+        out=tmp_path / "l",
+        learners=[baseline_like("slow", fit, stoppable=True)],
+        options=OPTIONS,
+        used=used,
+    )
+    assert result.overrun == sentence
+    assert ("The ladder took" in (result.folder / "report.html").read_text()) == bool(sentence)
+    assert sentence in (result.folder / "report.html").read_text()
+
+
 def test_a_ladder_on_other_data_is_not_resumed(result: Ladder) -> None:
     with pytest.raises(snellen.UsageError, match="other data"):
         ladder("rings", budget=5, out=result.folder, options=OPTIONS)
@@ -149,8 +179,8 @@ def test_a_stopped_ladder_is_resumed_and_keeps_trained_models(tmp_path: Path) ->
         ladder("moons", budget=3600, out=tmp_path / "l", learners=["mlp", custom], options=OPTIONS)
     assert str(tmp_path / "l") in caught.value.remedy
     page = (tmp_path / "l" / "report.html").read_text()
-    assert "validation result" in page
-    assert "test result" not in page  # the test split was not evaluated
+    assert "accuracy (validation)" in page
+    assert "(test)" not in page  # the test split was not evaluated
     assert not (tmp_path / "l" / "mlp" / "predictions" / "test.safetensors").exists()
     before = (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns
     again = ladder("moons", budget=3600, out=tmp_path / "l", learners=["mlp", "lda"], options=OPTIONS)
@@ -169,7 +199,7 @@ def test_the_test_split_is_evaluated_after_all_models_are_trained(
         splits.append(split)
         return original(model, data, split, run)
 
-    monkeypatch.setattr(snellen.model_selection.ladder, "_write_page", lambda *a: None)  # it evaluates the baseline
+    monkeypatch.setattr(snellen.model_selection.ladder, "_best_sections", lambda best: "")  # it evaluates the baseline
     object.__setattr__(task, "predict", predict)
     try:
         options, learners = dataclasses.replace(OPTIONS, report=False), ["baseline", "perceptron", "softmax", "mlp"]

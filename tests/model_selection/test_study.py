@@ -351,6 +351,21 @@ def test_trainings_that_do_not_fit_into_the_budget_are_skipped_and_named(
     assert "3 of 6 training runs were not started: the budget was spent." in study.verdict
 
 
+@pytest.mark.parametrize(("budget", "sentence"), [(40.0, "The study took 10 s longer than its budget."), (48.0, "")])
+def test_a_study_over_its_budget_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float, sentence: str
+) -> None:
+    with_clock(monkeypatch, 50.0)
+    monkeypatch.setattr(study_module, "trial_seconds", lambda *a: 10.0)  # an estimate that is too low
+    vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}
+    limited = dataclasses.replace(OPTIONS, seconds=budget)
+    for _ in range(2):  # the second prints the result of the first
+        study = snellen.study("moons", vary, seeds=1, out=tmp_path / "s", options=limited)
+        assert study.verdict.endswith(sentence)
+        assert ("longer than its budget" in study.verdict) == bool(sentence)
+        assert sentence in (tmp_path / "s" / "report.html").read_text()
+
+
 def test_time_spent_before_a_kill_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = with_clock(monkeypatch, 10.0)
     vary = {"model": "softmax", "lr": [0.01, 0.1], "epochs": 1}

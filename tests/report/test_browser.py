@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snellen.api import TrainedRun
+from snellen.core.views import Metric, Plot, Series
+from snellen.report.pages.ladder import Rung, ladder_page
+from snellen.report.plots import plot_svg
 
 CHROMIUM = shutil.which("chromium")
 
@@ -55,6 +59,67 @@ def test_a_page_opens_offline_without_messages_at_any_width(
     context.close()
 
 
+@pytest.mark.parametrize("width", [1200, 400, 320])
+def test_no_column_of_a_ladder_is_cut_off(browser: Any, tmp_path: Path, width: int) -> None:
+    """Whatever the length of a remark, and of a word in it."""
+    figure = Metric(value=0.989, low=0.968, high=0.996, over="samples", percent=True)
+    rungs = [
+        Rung(
+            name=name,
+            headline=figure,
+            reason=reason,
+            parameters=11_200_000,
+            multiply_adds=34_600_000,
+            seconds_learning=70.9,
+            milliseconds_a_prediction=14.2,
+            peak_memory_bytes=900_000_000,
+        )
+        for name, reason in (
+            ("softmax", ""),
+            ("resnet18", "trained 290 of 320 steps (time limit); " * 3),
+            ("mobilenetv2", f"from scratch: {'w' * 200}.pth is missing"),
+        )
+    ]
+    rungs.append(Rung(name="lenet", status="refused", reason="x" * 200))
+    path = tmp_path / "ladder.html"
+    path.write_text(ladder_page("Ladder on x", "balanced accuracy", rungs, "Use softmax.", "", ""), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    inside = page.evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.wide'))")
+    assert inside[0] <= inside[1]
+    for text in ("34.6 million", "balanced accuracy (test)", "peak RAM"):
+        assert page.get_by_text(text, exact=True).first.is_visible() or width < 600, text
+    page.close()
+
+
 def luminance(colour: str) -> int:
     """Of "rgb(29, 28, 26)", roughly."""
     return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+
+
+def test_no_label_of_an_axis_is_cut_off(browser: Any, tmp_path: Path) -> None:
+    """The label lies within the height of the plot, whatever the length of the metric or of a name of the user."""
+    path = tmp_path / "plots.html"
+    names = (
+        "balanced accuracy (test) [%], higher is better",
+        "a long name of a measured quantity " * 5,
+        "mean_temperature_of_the_sensor_" * 3,
+    )
+    series = [Series(name="a", x=[1.0, 2.0], y=[0.5, 0.7])]
+    plots = [plot_svg(Plot(title="p", x=name, y=name, series=series)) for name in names]
+    path.write_text(f"<!doctype html><meta charset=utf-8>{''.join(plots)}", encoding="utf-8")
+    page = browser.new_page(viewport={"width": 800, "height": 900})
+    page.goto(path.as_uri())
+    outside = page.evaluate(
+        """[...document.querySelectorAll('svg')].flatMap(svg => {
+            const all = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll('text')].filter(t => {
+                const box = t.getBoundingClientRect();
+                return box.top < all.top - 2 || box.bottom > all.bottom + 2 || box.left < all.left - 2
+                    || box.right > all.right + 2;
+            }).map(t => t.textContent);
+        })"""
+    )
+    assert outside == []
+    page.close()

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snellen.report.html_text import clean, escape, format_bytes, format_count, format_duration, format_number
+from snellen.report.html_text import (
+    clean,
+    escape,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_number,
+    format_overrun,
+    without_folders,
+)
 
 
 @given(st.text())
@@ -48,3 +57,32 @@ def test_counts_durations_and_sizes_have_suitable_units() -> None:
         "3 h 2 min",
     ]
     assert [format_bytes(12), format_bytes(852 * 2**20), format_bytes(2**31)] == ["12 bytes", "852 MiB", "2 GiB"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "budget", "text"),
+    [
+        (282, 240, "took 4 min 42 s of 4 min"),
+        (252, 240, ""),
+        (252.1, 240, "took 4 min 12 s of 4 min"),
+        (95.5, 90, "took 1 min 35 s of 1 min 30 s"),
+        (2 * 3600, 3600, "took 2 h 0 min of 1 h"),
+        (12, 10, "took 12 s of 10 s"),
+        (3, 240, ""),
+    ],
+)
+def test_a_time_is_over_its_budget_by_more_than_five_percent(seconds: float, budget: float, text: str) -> None:
+    assert format_overrun(seconds, budget) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/u/.cache/a.pth is missing", "…/a.pth is missing"),
+        ("cannot read '/data/cat/1.png'", "cannot read '…/1.png'"),
+        ("see https://x.org/a/b and photos/cat/1.png", "see https://x.org/a/b and photos/cat/1.png"),
+        ("1/2 of the data, and/or more", "1/2 of the data, and/or more"),
+    ],
+)
+def test_folders_of_absolute_paths_are_left_out(text: str, shown: str) -> None:
+    assert without_folders(text) == shown

@@ -13,7 +13,7 @@ import pytest
 from snellen.api import TrainedRun
 from snellen.core.views import Finding, Metric
 from snellen.report.html_text import clean
-from snellen.report.pages.ladder import Rung, ladder_page
+from snellen.report.pages.ladder import Rung, cost_plot, ladder_page
 from snellen.report.pages.run import best_model_sections, report_html
 from snellen.report.pages.sections import data_section, findings_html, rerun_command
 from snellen.report.pages.verdicts import baseline_verdict, headline_html
@@ -213,7 +213,13 @@ def test_a_ladder_shows_every_rung_and_the_best_model_below(
         Rung(name="lenet", reason="needs images of at least 12x12 pixels, these have 8x8"),
     ]
     page = ladder_page(
-        "Snellen on digits", rungs, "Take softmax: 90 ± 2 %.", best_model_sections(summary), data_section(summary.data)
+        "Snellen on digits",
+        "accuracy",
+        rungs,
+        "Take softmax: 90 ± 2 %.",
+        best_model_sections(summary),
+        data_section(summary.data),
+        "The ladder took 4 min 42 s of 4 min.",
     )
     page_elements = parsed_page(page)
     assert "script" not in {tag for tag, _ in page_elements.tags}
@@ -224,14 +230,42 @@ def test_a_ladder_shows_every_rung_and_the_best_model_below(
         "needs images of at least 12x12 pixels",
         "90.0\u00a0±\u00a02.0\u00a0%",
         "9 million",
+        "accuracy (test) [%], higher is better",
+        "The ladder took 4 min 42 s of 4 min.",
     ):
         assert expected in texts
     assert page.count("●") == 3, "two on the frontier, and the caption that explains the mark"
     assert headings(page) == ["Models", "Performance against cost", "Best validation result: mlp", *ORDER[:5]]
 
 
+def test_the_axis_of_a_ladder_names_the_metric_its_unit_and_its_direction() -> None:
+    error = Metric(value=2.0, low=1.5, high=2.5, higher_is_better=False, unit="mm")
+    rungs = [Rung(name=name, headline=error, multiply_adds=10**k) for k, name in enumerate("abc", 1)]
+    plot = cost_plot("mean absolute error", rungs, "multiply_adds", "multiply-adds per prediction")
+    assert plot is not None
+    assert plot.y == "mean absolute error (test) [mm], lower is better"
+    assert plot.title == "Mean absolute error against multiply-adds per prediction"
+    rungs = [dataclasses.replace(rung, headline=Metric(value=0.3)) for rung in rungs]
+    plot = cost_plot("R2", rungs, "multiply_adds", "multiply-adds per prediction")
+    assert plot is not None
+    assert plot.y == "R2 (test), higher is better"
+
+
+def test_a_remark_of_a_ladder_shows_no_folder_of_this_machine() -> None:
+    rungs = [
+        Rung(name="a", headline=Metric(value=0.5), reason="from scratch: /home/u/.cache/hub/net-1a.pth is missing"),
+        Rung(name="b", status="failed", reason="photos/cat/1.png or /data/x/2.png cannot be read"),
+    ]
+    page = ladder_page("Snellen on x", "accuracy", rungs, "Take a.", "", "")
+    assert "from scratch: …/net-1a.pth is missing" in page
+    assert "photos/cat/1.png or …/2.png cannot be read" in page
+    assert "/home/u" not in page
+
+
 def test_a_ladder_without_results_has_a_page() -> None:
-    page = ladder_page("Snellen on x", [Rung(name="lenet", reason="no memory")], "Nothing could be learned.", "", "")
+    page = ladder_page(
+        "Snellen on x", "accuracy", [Rung(name="lenet", reason="no memory")], "Nothing could be learned.", "", ""
+    )
     assert "no memory" in page
     assert "<svg" not in page
 

@@ -67,26 +67,32 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         for finding in data.findings:
             progress.message(f"{finding.severity}: {finding.text}")
         names = [name for name in vars(args).get("models", "").split(",") if name]
-        remaining = max(budget - (time.monotonic() - START_TIME), 0.5 * budget)  # start-up and data loading count
+        used = time.monotonic() - START_TIME  # start-up and data loading count
         if "plan" in args:
             if "out" in args:
                 raise UsageError("--plan writes no folder", "Omit --out.")
             task = find_task(vars(args).get("task"), data.spec).name
             candidates = ladder_candidates(task, [*names, *custom], data.spec.modality)
-            options = run_options(args)
-            planned = plan_ladder(data, candidates, budget=remaining, seed=vars(args).get("seed", 0), options=options)
+            planned = plan_ladder(
+                data,
+                candidates,
+                budget=max(budget - used, 0.5 * budget),
+                seed=vars(args).get("seed", 0),
+                options=run_options(args),
+            )
             progress.end()
             _print_plan(planned, budget, args)
             return 0
         result = ladder(
             data,
-            budget=remaining,
+            budget=budget,
             task=vars(args).get("task"),
             seed=vars(args).get("seed", 0),
             out=vars(args).get("out"),
             learners=[*names, *custom],
             options=run_options(args, progress=progress),
             arguments=_portable(arguments, args.data),
+            used=used,
         )
     finally:
         progress.end()
@@ -96,6 +102,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     else:
         print(ladder_table(result, args.format))
         terminal.print_text(f"\n* marks the Pareto frontier of multiply-adds and validation result.\n\n{result.advice}")
+        if result.overrun:
+            terminal.print_text(result.overrun)
         if result.untried:
             terminal.print_text(f"Not trained (--models all trains them): {', '.join(result.untried)}.")
         page = result.folder / "report.html"

@@ -27,6 +27,7 @@ from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
 from snellen.model_selection.ladder_training import LadderTraining, reserve
 from snellen.model_selection.rung_training import why_unsupported
+from snellen.report.html_text import format_overrun
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
 from snellen.report.pages.sections import data_section
@@ -34,10 +35,15 @@ from snellen.tasks import LEARNERS
 
 AnyLearner = Learner[Any, Any, Any]
 
+MAX_SPENT = 0.9  # of the budget: a resumed ladder always has some time
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """Result of a ladder. `best` is the best model on validation, `advised` the simplest not significantly worse."""
+    """Result of a ladder. `best` is the best model on validation, `advised` the simplest not significantly worse.
+
+    `overrun` states the time and the budget, if the time exceeds it by more than 5 %.
+    """
 
     folder: Path
     task: str
@@ -47,6 +53,7 @@ class Ladder:
     advised: str | None
     advice: str
     untried: tuple[str, ...] = ()  # built-in learners for this kind of input that were not selected
+    overrun: str = ""
 
     def rung(self, name: str) -> Rung:
         return next(r for r in self.rungs if r.name == name)
@@ -63,6 +70,7 @@ def ladder(
     learners: Sequence[str | AnyLearner] = (),
     options: RunOptions = RunOptions(),
     arguments: Sequence[str] = (),
+    used: float = 0.0,
 ) -> Ladder:
     """Train each learner within its part of the time budget, evaluate all, and recommend one.
 
@@ -74,8 +82,10 @@ def ladder(
         learners: names of built-in learners, or "all"; custom learners are trained after the built-in ones. Without
             names, the learners of the default ladder are trained (`Learner.in_default_ladder`).
         arguments: of the command line, stored for `--resume`.
+        used: seconds of the budget before this call, for start-up and opening the data; half of it at most counts.
     """
     started = time.monotonic()
+    whole_budget, budget = budget, max(budget - used, 0.5 * budget)
     opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
     selected_task = find_task(task, opened.spec)
     candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
@@ -88,7 +98,8 @@ def ladder(
     for finding in findings:
         if options.progress is not None:
             options.progress.message(f"{finding.severity}: {finding.message}")
-    training = LadderTraining(opened, folder, seed, budget, started + budget - spent - reserve(budget), options)
+    end = started + budget - min(spent, MAX_SPENT * budget) - reserve(budget)
+    training = LadderTraining(opened, folder, seed, budget, end, options)
     try:
         training.run(supported)
     except Stopped as stopped:
@@ -130,7 +141,10 @@ def ladder(
             "finished": to_plain({"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}),
         },
     )
-    _write_page(result, opened, trained.get(best or ""))
+    best_sections = _best_sections(trained.get(best or ""))
+    overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
+    result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
+    _write_page(result, opened, best_sections)
     return result
 
 
@@ -150,11 +164,21 @@ def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality:
     return selected + [custom for custom in learners if not isinstance(custom, str) and custom.task.name == task]
 
 
-def _write_page(result: Ladder, data: Dataset[Labelled], best: TrainedRun | None) -> None:
+def _best_sections(best: TrainedRun | None) -> str:
+    return best_model_sections(best.summary()) if best is not None else ""
+
+
+def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str) -> None:
     """Write `report.html` of the ladder: table and plots, sections on the best model, data."""
-    best_sections = best_model_sections(best.summary()) if best is not None else ""
-    title = f"Ladder on {data.spec.name}"
-    page = ladder_page(title, result.rungs, result.advice, best_sections, data_section(data))
+    page = ladder_page(
+        f"Ladder on {data.spec.name}",
+        result.headline,
+        result.rungs,
+        result.advice,
+        best_sections,
+        data_section(data),
+        result.overrun,
+    )
     file_io.write_text(result.folder / "report.html", page)
 
 
@@ -168,7 +192,13 @@ def _write_page_so_far(
         **{name: dataclasses.replace(rung, headline=rung.validation) for name, rung in training.rungs.items()},
     }
     page = ladder_page(
-        f"Stopped ladder on {data.spec.name}", list(rungs.values()), advice, "", data_section(data), "validation"
+        f"Stopped ladder on {data.spec.name}",
+        headline,
+        list(rungs.values()),
+        advice,
+        "",
+        data_section(data),
+        split="validation",
     )
     file_io.write_text(training.folder / "report.html", page)
 
@@ -188,4 +218,4 @@ def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int
     stored: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
     if (to_plain(as_stored(data.spec, stored)), seed) != (to_plain(stored), plain.get("seed")):
         raise UsageError(f"{folder} contains a ladder on other data or with another seed", "Give another --out.")
-    return min(float(plain["spent"]), 0.9 * budget)
+    return float(plain["spent"])

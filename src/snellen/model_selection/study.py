@@ -45,7 +45,7 @@ from snellen.model_selection.study_plan import (
 )
 from snellen.model_selection.study_results import CellResult, Study, write_study
 from snellen.model_selection.time_estimate import trial_seconds
-from snellen.report.html_text import format_duration
+from snellen.report.html_text import MAX_OVERRUN, format_duration
 
 RESERVE = 4.0  # seconds for the test split and the report
 WARM_UP = 0.25  # seconds of a first trial, whose start-up costs are not measured
@@ -105,7 +105,9 @@ def study(
         budget = options.seconds
         end = math.inf if budget is None else started + budget - spent - min(RESERVE, 0.2 * budget)
         _StudyRunner(plan, state, cells, started - spent, end).run()
-    return _study_result(plan, state, stored_cells(plan, state) if plan.is_search else cells)
+    overrun = 0.0 if options.seconds is None else float(state["spent"]) - options.seconds
+    overrun = overrun if overrun > (MAX_OVERRUN - 1) * (options.seconds or 0.0) else 0.0
+    return _study_result(plan, state, stored_cells(plan, state) if plan.is_search else cells, overrun)
 
 
 class _StudyRunner:
@@ -312,7 +314,7 @@ def _runner_up(evaluated: Sequence[CellResult], values: Sequence[Sequence[float]
     return runner_up_sentence([row.cell.label for row in evaluated], values, numbers.index(chosen), over)
 
 
-def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[StudyCell]) -> Study:
+def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[StudyCell], overrun: float) -> Study:
     rows = cell_results(plan, state, cells)
     over = "folds" if plan.folds else "seeds"
     tested = [
@@ -332,6 +334,7 @@ def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[Stu
         runner_up="" if state["chosen"] is None else _runner_up(evaluated, values, state["chosen"], over),
         importance=importance([row.cell for row in evaluated], values, plan.axes, over),
         is_search=plan.is_search,
+        overrun=overrun,
     )
     write_study(study)
     return study

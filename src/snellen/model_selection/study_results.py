@@ -12,6 +12,7 @@ from snellen.core.views import Metric, Plot, Series, Table
 from snellen.metrics.effects import Effect
 from snellen.metrics.intervals import LEVEL
 from snellen.model_selection.search_space import StudyCell, setting_text
+from snellen.report.html_text import format_duration
 from snellen.report.pages.study import study_page
 from snellen.report.tables import RowCells, table
 
@@ -65,6 +66,7 @@ class Study:
             in every fold on its validation split.
         runner_up: whether the selected cell differs significantly from the second best, as a sentence.
         importance: effect of each setting; None if nothing measures chance (one seed, or no seed varies the results).
+        overrun: seconds beyond the budget, if more than 5 % of it; else 0.
     """
 
     folder: Path
@@ -77,6 +79,7 @@ class Study:
     runner_up: str
     importance: Mapping[str, Effect] | None
     is_search: bool
+    overrun: float = 0.0
 
     @property
     def names(self) -> list[str]:
@@ -87,6 +90,8 @@ class Study:
         """The selected cell and its result on the test split, as a sentence."""
         missing = self.of - sum(training.status != "not run" for row in self.rows for training in row.trainings)
         not_run = f" {missing} of {self.of} training runs were not started: the budget was spent." if missing else ""
+        if self.overrun:
+            not_run += f" The study took {format_duration(self.overrun)} longer than its budget."
         if self.chosen is None:
             return f"No cell has a validation result.{not_run}"
         row = self.rows[self.chosen - 1]

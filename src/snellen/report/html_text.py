@@ -9,6 +9,8 @@ import unicodedata
 
 from snellen.core.views import Cell
 
+MAX_OVERRUN = 1.05  # times a budget that a time may take before it is reported
+_PATH = re.compile(r"(?<![\w.…~:/])/(?:[^\s/:;,'\"]+/)+(?=[^\s/:;,'\"])")
 _BIDI_CONTROLS = frozenset(
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )  # bidirectional controls: they reorder the text that follows
@@ -37,6 +39,11 @@ def escape_nowrap(text: str) -> str:
     spaced = clean(text).replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     spaced = re.sub(r"(?<=\d) \((-?[\d.]+) to (-?[\d.]+)\)", "\u00a0(\\1\u00a0to\u00a0\\2)", spaced)
     return html.escape(spaced, quote=True)
+
+
+def without_folders(text: str) -> str:
+    """`text` without the folders of absolute paths: "…/weights.pth". A page is read on other machines."""
+    return _PATH.sub("…/", text)
 
 
 def escape_name(text: str) -> str:
@@ -74,6 +81,14 @@ def format_duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+
+
+def format_overrun(seconds: float, budget: float) -> str:
+    """ "took 4 min 42 s of 4 min", if a time exceeds its budget by more than 5 %; else ""."""
+    if seconds <= MAX_OVERRUN * budget:
+        return ""
+    whole = format_duration(budget).removesuffix(" 0 s").removesuffix(" 0 min")
+    return f"took {format_duration(seconds)} of {whole}"
 
 
 def format_bytes(count: float) -> str:

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from snellen.core.views import Plot, Series
 from snellen.report import html_text, palette
 
+MAX_X_LABEL, MAX_Y_LABEL = 38, 28  # characters of a line
 WIDTH, HEIGHT = 4.2, 2.9  # inches; 9-point text stays readable in half a column and on a phone
 
 _STYLE: dict[str, Any] = {
@@ -131,6 +133,11 @@ def _annotate_points(axes: Any, plot: Plot) -> None:
         )
 
 
+def _wrapped(label: str, width: int) -> str:
+    """The label of an axis in up to three lines: a longer one would be cut off."""
+    return textwrap.fill(html_text.clean(label), width, max_lines=3, placeholder=" …")
+
+
 def _draw_axes(axes: Any, plot: Plot) -> None:
     if plot.log_x and any(v > 0 for line in plot.series for v in line.x):
         axes.set_xscale("log")
@@ -142,8 +149,8 @@ def _draw_axes(axes: Any, plot: Plot) -> None:
         low = max(axes.get_xlim()[0], axes.get_ylim()[0])
         high = min(axes.get_xlim()[1], axes.get_ylim()[1])
         axes.plot([low, high], [low, high], color=palette.QUIET, linewidth=0.9, linestyle="--", zorder=0)
-    axes.set_xlabel(html_text.clean(plot.x))
-    axes.set_ylabel(html_text.clean(plot.y))
+    axes.set_xlabel(_wrapped(plot.x, MAX_X_LABEL))
+    axes.set_ylabel(_wrapped(plot.y, MAX_Y_LABEL))
 
 
 def _format_log_axis(axis: Any) -> None:

@@ -167,6 +167,22 @@ def test_near_copies_correlate_above_the_value_in_the_guide() -> None:
     assert pairs == [(4, 5), (6, 7), (12, 13), (14, 15)]
 
 
+@pytest.mark.parametrize(("correlation", "copies"), [(0.97, False), (0.979, False), (0.981, True), (0.99, True)])
+def test_copies_of_equal_brightness_correlate_in_colour_by_at_least_0_98(correlation: float, copies: bool) -> None:
+    """A grey image, and the same with a pattern in a colour of luma zero, orthogonal to it."""
+    rng = np.random.default_rng(0)
+    grey, pattern = rng.normal(0, 20, (2, 16, 16))
+    grey -= grey.mean()
+    pattern -= pattern.mean()
+    pattern -= (pattern * grey).sum() / (grey**2).sum() * grey
+    colours = np.array([0.114, 0.0, -0.299])[:, None, None] * pattern  # 0.299 R + 0.587 G + 0.114 B = 0
+    strength = (1 / correlation**2 - 1) ** 0.5 * 3**0.5 * np.linalg.norm(grey) / np.linalg.norm(colours)
+    images = 128 + np.stack([np.stack([grey] * 3), grey + strength * colours])
+    assert np.corrcoef(images.reshape(2, -1))[0, 1] == pytest.approx(correlation)
+    near = near_duplicates(torch.from_numpy(images).float(), np.full((2, 2), 16))
+    assert near == ([(0, 1)] if copies else [])
+
+
 def test_resized_small_images_are_compared_at_half_the_resolution() -> None:
     """Of 16 and 24 pixels: details of single pixels may differ, blocks of 2 x 2 correlate by at least 0.995."""
     blocks = correlated([0.9945, 0.9955] * 4, 8).repeat(2, 1).repeat(2, 2)  # (32, 16, 16), the second half negative

@@ -19,12 +19,16 @@ from snellen.data.open_dataset import dataset
 _random = np.random.default_rng(0)
 
 
-def write(path: Path, taken: str | None = None, camera: str = "A") -> None:
+def write(path: Path, taken: str | None = None, camera: str = "A", make: str = "", serial: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     if taken is not None:
         exif[272] = camera
         exif.get_ifd(0x8769)[36867] = taken
+        if make:
+            exif[271] = make
+        if serial:
+            exif.get_ifd(0x8769)[42033] = serial
     Image.fromarray(_random.integers(0, 255, (12, 12, 3), np.uint8)).save(path, exif=exif)
 
 
@@ -160,6 +164,17 @@ def test_photographs_far_apart_are_no_bursts(tmp_path: Path) -> None:
 def test_bursts_end_after_a_gap_and_at_another_camera() -> None:
     moments = [("A", 0.0), ("A", 10.0), ("A", 20.5), ("B", 1.0), None, ("B", 0.0), None]
     assert burst_ids(moments).tolist() == [0, 0, 1, 2, 3, 2, 4]
+
+
+@pytest.mark.parametrize("tag", ["make", "camera", "serial"])
+def test_a_camera_is_its_make_its_model_and_its_serial_number(tmp_path: Path, tag: str) -> None:
+    """Two cameras that differ in one of them, at the same time: two bursts each."""
+    for k in range(16):
+        taken = f"2024:05:0{k // 8 + 1} 10:00:{k % 8:02}"
+        write(tmp_path / ("sick" if k % 3 else "well") / f"{k}.jpg", taken, **{tag: "AB"[k % 2]})
+    sizes = finding(tmp_path, "groups", group="exif")
+    assert sizes is not None
+    assert sizes.message == "--group 'exif' makes 4 groups of 4 samples"
 
 
 def test_exif_groups_need_capture_times(tmp_path: Path) -> None:

@@ -178,6 +178,21 @@ def test_keypoints_with_pairs_and_bones(tmp_path: Path) -> None:
     assert points.tolist() == [[[1, 2, 2], [0, 0, 0], [5, 6, 1]], [[0, 0, 0]] * 3]
 
 
+@pytest.mark.parametrize("skeleton", [[[0, 1], [1, 2]], [[1, 2], [2, 3]]])
+def test_a_skeleton_counts_from_zero_if_any_of_its_pairs_has_a_zero(tmp_path: Path, skeleton: list[list[int]]) -> None:
+    content = coco_content(["a.png"], [{**ONE, "keypoints": [1, 2, 2, 3, 3, 2, 5, 6, 1]}])
+    content["categories"][0] |= {"keypoints": ["a", "b", "c"], "skeleton": skeleton}
+    assert target(open_raw(coco(tmp_path, "told.json", content), OPTIONS)).bones == ((0, 1), (1, 2))
+
+
+@pytest.mark.parametrize("skeleton", [[[1, 2], [2, 4]], [[1, 2], [-1, 3]], [[0, 1], [1, 3]]])
+def test_a_skeleton_with_one_index_outside_the_keypoints_is_refused(tmp_path: Path, skeleton: list[list[int]]) -> None:
+    content = coco_content(["a.png"], [{**ONE, "keypoints": [1, 2, 2, 3, 3, 2, 5, 6, 1]}])
+    content["categories"][0] |= {"keypoints": ["a", "b", "c"], "skeleton": skeleton}
+    with pytest.raises(DataError, match="a skeleton with indices outside its 3 keypoints"):
+        open_raw(coco(tmp_path, "told.json", content), OPTIONS)
+
+
 def test_masks_are_used_only_where_every_object_has_one(tmp_path: Path) -> None:
     rows = [{**ONE, "segmentation": POLYGON}, {**ONE, "bbox": [9, 9, 9, 9], "segmentation": []}]
     raw = open_raw(coco(tmp_path, "told.json", coco_content(["a.png"], rows)), OPTIONS)

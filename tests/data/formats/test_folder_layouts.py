@@ -593,6 +593,17 @@ def test_numbered_clips_below_classes_are_groups_and_no_classes(tmp_path: Path, 
     assert not folders[0] & folders[1] | folders[0] & folders[2] | folders[1] & folders[2]
 
 
+@pytest.mark.parametrize("folder", ["2023", "clip1"])
+def test_folders_of_dates_or_clips_below_one_class_only_stay_classes(tmp_path: Path, folder: str) -> None:
+    """Left out, all images would have one class."""
+    for k in range(4):
+        image(tmp_path / "data" / "Rome" / f"{k}.png")
+        image(tmp_path / "data" / "Rome" / folder / f"{k}.png")
+    data = dataset(tmp_path / "data")
+    assert target_names(data) == ("Rome", f"Rome/{folder}")
+    assert "are no classes" not in data.recognised_as
+
+
 def test_clips_of_one_number_in_two_classes_are_one_series(tmp_path: Path) -> None:
     for label in ("cat", "dog"):
         for k in range(20):

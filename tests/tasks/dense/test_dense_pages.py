@@ -218,6 +218,14 @@ def test_written_maps_are_a_dataset_that_can_be_opened(kind: str, tmp_path: Path
         torch.testing.assert_close(read.annotations.load(k), values[number], rtol=0, atol=step)  # type: ignore[union-attr]
 
 
+def test_maps_of_images_of_one_name_in_several_folders_are_numbered(tmp_path: Path) -> None:
+    dataset = map_dataset("depth")
+    writer = PredictionMapWriter(tmp_path / "maps", dataset.spec)
+    record = encode_map(torch.rand(1, 32, 32), dataset.spec.target.names)  # type: ignore[union-attr]
+    written = [writer.write(tmp_path / folder / "0.png", record).name for folder in "abc"]
+    assert written == ["0.npy", "0-2.npy", "0-3.npy"]
+
+
 def test_a_loss_that_does_not_suit_the_kind_of_map_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(snellen.UsageError, match="normals"):
         trained(map_dataset("normals"), tmp_path / "run", loss="squared")

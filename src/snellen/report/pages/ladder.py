@@ -8,8 +8,18 @@ from typing import Literal
 
 from snellen.core.views import Metric, Plot, Series
 from snellen.report import view_html
-from snellen.report.html_text import escape, escape_name, escape_nowrap, format_bytes, format_count, format_duration
+from snellen.report.html_text import (
+    escape,
+    escape_name,
+    escape_nowrap,
+    format_bytes,
+    format_count,
+    format_duration,
+    without_folders,
+)
 from snellen.report.pages.layout import Section, join_sections, page
+
+_COSTS = ("parameters", "multiply-adds", "training time", "latency", "peak RAM")  # columns of the table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,28 +56,35 @@ class Rung:
 
 def ladder_page(
     title: str,
+    headline: str,
     rungs: Sequence[Rung],
     advice: str,
     best_sections: str,
     data_sections: str,
+    remark: str = "",
     split: Literal["test", "validation"] = "test",
 ) -> str:
     """The report page of a ladder.
 
     Args:
         title: "The ladder on mnist".
+        headline: the name of the headline metric.
         rungs: from simple to complex, including those that failed.
         advice: the recommended model and why, in a sentence.
         best_sections, data_sections: HTML, from `best_model_sections` of the best run and `data_section`.
+        remark: a sentence below the advice.
         split: of the headline metrics; "validation" in a ladder that was stopped.
     """
     trained = sum(rung.headline is not None for rung in rungs)
     subject = f"{trained} model{'s' if trained != 1 else ''}, from simple to complex"
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape_nowrap(advice)}</p>'
-    return page(title, subject, header, "\n".join([ladder_sections(rungs, split), best_sections, data_sections]))
+    header += f'<p class="small">{escape(remark)}</p>' if remark else ""
+    return page(
+        title, subject, header, "\n".join([ladder_sections(headline, rungs, split), best_sections, data_sections])
+    )
 
 
-def ladder_sections(rungs: Sequence[Rung], split: str = "test") -> str:
+def ladder_sections(headline: str, rungs: Sequence[Rung], split: str = "test") -> str:
     """The table of all models and the plots of the headline metric against cost."""
     measured = [rung for rung in rungs if rung.headline is not None and rung.headline.value is not None]
     over = next((rung.headline.over for rung in measured if rung.headline and rung.headline.over), "")
@@ -76,23 +93,26 @@ def ladder_sections(rungs: Sequence[Rung], split: str = "test") -> str:
     plots = "".join(
         view_html.html(plot)
         for plot in (
-            cost_plot(measured, "multiply_adds", "multiply-adds per prediction", split),
-            cost_plot(measured, "seconds_learning", "training time [s]", split),
+            cost_plot(headline, measured, "multiply_adds", "multiply-adds per prediction", split),
+            cost_plot(headline, measured, "seconds_learning", "training time [s]", split),
         )
         if plot is not None
     )
     return join_sections(
         [
-            Section(title="Models", body=_table(rungs, split) + f'<p class="small">{escape_nowrap(caption)}</p>'),
+            Section(
+                title="Models", body=_table(headline, rungs, split) + f'<p class="small">{escape_nowrap(caption)}</p>'
+            ),
             Section(title="Performance against cost", body=f'<div class="plots">{plots}</div>' if plots else ""),
         ]
     )
 
 
-def cost_plot(rungs: Sequence[Rung], cost: str, axis: str, split: str = "test") -> Plot | None:
+def cost_plot(headline: str, rungs: Sequence[Rung], cost: str, axis: str, split: str = "test") -> Plot | None:
     """The headline metric against one cost on a logarithmic axis; None if fewer than two models have it.
 
     Args:
+        headline: the name of the metric.
         cost: the name of a field of `Rung`.
     """
     known = [(float(getattr(rung, cost)), rung) for rung in rungs if getattr(rung, cost)]
@@ -114,11 +134,12 @@ def cost_plot(rungs: Sequence[Rung], cost: str, axis: str, split: str = "test") 
                 )
             )
     first = known[0][1].headline
-    unit = "%" if first is not None and first.percent else first.unit if first is not None else ""
+    assert first is not None
+    unit = " [%]" if first.percent else f" [{first.unit}]" if first.unit else ""
     return Plot(
-        title=f"{split.capitalize()} result against {axis.removesuffix(' [s]')}",
+        title=f"{headline[0].upper()}{headline[1:]} against {axis.removesuffix(' [s]')}",
         x=axis,
-        y=f"{split} result [{unit}]" if unit else f"{split} result",
+        y=f"{headline} ({split}){unit}, {'higher' if first.higher_is_better else 'lower'} is better",
         style="points",
         log_x=True,
         series=series,
@@ -129,23 +150,23 @@ def _scaled(metric: Metric, value: float | None) -> float | None:
     return value * 100 if metric.percent and value is not None else value
 
 
-def _table(rungs: Sequence[Rung], split: str) -> str:
-    head = "".join(
-        f'<th class="n">{column}</th>'
-        for column in (f"{split} result", "parameters", "multiply-adds", "training time", "latency", "peak RAM")
-    )
-    rows = "".join(map(_row, rungs))
+def _table(headline: str, rungs: Sequence[Rung], split: str) -> str:
+    columns = (f"{headline} ({split})", *_COSTS)
+    head = "".join(f'<th class="n">{escape(column)}</th>' for column in columns)
+    rows = "".join(_row(rung, columns) for rung in rungs)
     return (
         f'<figure class="table"><div class="wide"><table class="rungs"><thead><tr><th>model</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></figure>"
     )
 
 
-def _row(rung: Rung) -> str:
+def _row(rung: Rung, columns: Sequence[str]) -> str:
+    """The row of a model; a remark is a row of its own, so that its length changes no column."""
+    reason = escape_nowrap(without_folders(rung.reason))
     if rung.headline is None:
         return (
             f'<tr class="out"><td>{escape_name(rung.name)}</td>'
-            f'<td colspan="6">{escape_nowrap(rung.reason or "not measured")}</td></tr>'
+            f'<td colspan="{len(columns)}">{reason or "not measured"}</td></tr>'
         )
     mark = (
         '<span class="mark" title="on the Pareto frontier of multiply-adds and validation result">●</span> '
@@ -160,7 +181,9 @@ def _row(rung: Rung) -> str:
         "–" if rung.milliseconds_a_prediction is None else f"{rung.milliseconds_a_prediction:.3g} ms",
         "–" if rung.peak_memory_bytes is None else format_bytes(rung.peak_memory_bytes),
     ]
-    reason = f'<br><span class="small">{escape_nowrap(rung.reason)}</span>' if rung.reason else ""
-    numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
+    numbers = "".join(
+        f'<td class="n" data-label="{escape(column)}">{cell}</td>' for column, cell in zip(columns, cells, strict=True)
+    )
     title = f' title="{escape(rung.folder)}"' if rung.folder else ""
-    return f"<tr{title}><td>{mark}{escape_name(rung.name)}{reason}</td>{numbers}</tr>"
+    row = f"<tr{title}{' class=remarked' if reason else ''}><td>{mark}{escape_name(rung.name)}</td>{numbers}</tr>"
+    return row + (f'<tr class="remark"><td colspan="{1 + len(columns)}">{reason}</td></tr>' if reason else "")
