@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from snellen.api import TrainedRun, load, train
+from snellen.api import TrainedRun, load, model_building, train
 from snellen.core.errors import UsageError
 from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import BadSamples
@@ -188,3 +189,30 @@ def test_notebook_output_escapes_names(run: TrainedRun, tmp_path: Path) -> None:
     assert "<script" not in data._repr_html_()
     assert "<b>" not in data._repr_html_()
     assert load(run.folder)._repr_html_()
+
+
+def test_little_work_is_predicted_on_one_thread(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored multiply-adds decide; a number of threads that is set takes precedence."""
+    threads = list[int]()
+    monkeypatch.setattr("snellen.core.cpu_threads.os.cpu_count", lambda: 2)
+    torch.set_num_threads(2)
+    predicting = TrainedRun(run.folder, run.record, run.learner, run.model)
+    monkeypatch.setattr(
+        run.model, "scores", lambda x: threads.append(torch.get_num_threads()) or torch.zeros(len(x), 10)
+    )
+    multiply_adds = json.loads((run.folder / "metrics.json").read_text())["cost"]["multiply_adds"]
+    assert multiply_adds == 64 * 10
+    monkeypatch.setattr(model_building, "SMALL_BATCH", 3 * multiply_adds)
+    x = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    predicting.predict_batch(x[:2])
+    predicting.predict_batch(x)
+    assert threads == [1, 2]
+    predicting.threads = 2
+    predicting.predict_batch(x[:2])
+    predicting.threads = 1
+    predicting.predict_batch(x)
+    assert threads == [1, 2, 2, 1]
+    assert torch.get_num_threads() == 2
+    unknown = TrainedRun(run.folder / "elsewhere", run.record, run.learner, run.model)
+    unknown.predict_batch(x[:1])
+    assert threads[-1] == 2

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from raw_datasets import classes
 from torch import Tensor, nn
 
 from snellen.api import TrainedRun, train
+from snellen.core.history import read_history
+from snellen.core.run import Run
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled, RawDataset
@@ -18,6 +21,7 @@ from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import ArraySource
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose
+from snellen.report.diagnosis_size import diagnosis_size, trained_samples
 from snellen.report.network_statistics import dead_units, gradient_norms
 from snellen.report.number_diagnosis import outside_findings
 from snellen.tasks import LEARNERS, TASKS
@@ -319,3 +323,88 @@ def test_a_better_result_without_an_interval_is_no_finding(digits_run: TrainedRu
         changed = dataclasses.replace(evidence, metrics=metrics)
         kinds = {finding.kind for finding in diagnose(changed, {"accuracy": Metric(value=0.1)})}
         assert kinds & {"baseline"} == found
+
+
+# -- number of samples -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trained", [0, 100, 5000, 10**6])
+@pytest.mark.parametrize("multiply_adds", [1e3, 2e9, 1e11])
+@pytest.mark.parametrize("examines_layers", [True, False])
+def test_the_diagnosis_costs_at_most_a_tenth_of_training(
+    trained: int, multiply_adds: float, examines_layers: bool
+) -> None:
+    size = diagnosis_size(2000, trained, multiply_adds, examines_layers=examines_layers)
+    cost = size.metrics + (3 * size.gradients + size.units if examines_layers else 0)  # in forward passes
+    smallest = 32 + (3 * 8 + 32 if examines_layers else 0)
+    allowed = max(0.1 * 3 * trained, 1e11 / multiply_adds)
+    assert cost <= max(allowed, smallest) or (size.gradients == 8 and cost <= allowed + smallest)
+    complete = 2000 + (3 * 64 + 512 if examines_layers else 0)
+    assert size.limited == (allowed < complete)
+    assert size.limited or cost == complete
+
+
+def test_the_diagnosis_of_an_unknown_training_is_complete() -> None:
+    for trained, multiply_adds in ((None, 1e12), (1, None), (1, 0)):
+        assert diagnosis_size(300, trained, multiply_adds, examines_layers=True) == (64, 512, 300, False)
+
+
+def test_trained_samples_are_counted_in_the_history() -> None:
+    history = [{"loop": "first", "step": 90}, *({"loop": "train", "step": k, "loss": 1.0} for k in range(7))]
+    assert trained_samples(history, {"samples per step": 32}) == 7 * 32
+    assert trained_samples(history, {"samples per step": 0.3}) == 3
+    assert trained_samples(history, {}) is None
+
+
+def test_a_limited_diagnosis_examines_fewer_samples_and_the_report_contains_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_run(tmp_path, "mlp", epochs=1)
+    trained = trained_samples(read_history(run.folder / "history.jsonl"), run.summary().notes)
+    assert trained == pytest.approx(run.spec.sizes["train"], abs=32)
+    assert not run.summary().diagnosed.limited
+    assert "training samples: the computation" not in run.report().read_text()
+    monkeypatch.setattr("snellen.report.diagnosis_size.FREE_MULTIPLY_ADDS", 0.0)
+    summary, again = run.summary(), run.summary()
+    assert summary.diagnosed == again.diagnosed
+    assert summary.findings == again.findings
+    size = summary.diagnosed
+    assert size.metrics + 3 * size.gradients + size.units <= 0.3 * trained
+    counted = dict.fromkeys(("train", "val"), 0)
+    forward = run.model.scores
+
+    def count(x: Tensor) -> Tensor:
+        counted["train" if len(x) != size.units else "val"] += len(x)
+        return forward(x)
+
+    monkeypatch.setattr(run.model, "scores", count)
+    page = run.report().read_text()
+    assert counted == {"train": size.metrics + size.gradients, "val": size.units}
+    assert f"On {size.metrics} of {run.spec.sizes['train']:,} training samples: the computation" in page
+
+
+def test_stored_predictions_of_the_training_split_are_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe has them; its frozen encoder is not examined either."""
+    x, y = torch.randint(0, 256, (60, 3, 16, 16), dtype=torch.uint8), torch.arange(60) % 2
+    train_run(tmp_path, "resnet20", classes(x, y, 2), epochs=1)
+    for head in ("logistic", "neighbours"):
+        run = train(
+            classes(x, y, 2),
+            "probe",
+            out=tmp_path / head,
+            encoder="resnet20",
+            pretrained=str(tmp_path / "run"),
+            head=head,
+        )
+        stored, computed = (
+            run.predictions("train"),
+            run.task.predict(run.model, run.data, "train", Run(Path(), resume=None)),
+        )
+        assert {name: tensor.dtype for name, tensor in stored.items()} == {n: t.dtype for n, t in computed.items()}
+        assert torch.allclose(stored["scores"], computed["scores"], atol=1e-4)
+        assert torch.equal(stored["truth"], computed["truth"])
+        assert torch.equal(stored["ids"], computed["ids"])
+        monkeypatch.setattr(run.model.features, "forward", lambda x: pytest.fail("features are computed again"))
+        run.summary()

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import importlib
 import os
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
 from snellen.core.errors import EnvironmentProblem, UsageError, suggest_name
 from snellen.core.run import Progress
-from snellen.core.spec import Preprocessing, Scenic, Spec
-from snellen.data.image_size import input_shape
-from snellen.nn.flops import FlopCounter
-
-SMALL_NETWORK = 2_000_000  # operations per input, below which a network runs on one thread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +20,7 @@ class RunOptions:
 
     Args:
         device: "auto", "cpu", "cuda", "mps".
-        threads: number of CPU threads; None: chosen by the size of the network.
+        threads: number of CPU threads; None: one for a small network, else the faster of one and all in a trial.
         save_every: seconds between checkpoints; 0: after every step.
         seconds: time limit of training; None: no limit.
         min_fraction: fraction of the steps that must fit into `seconds`, else training does not start (TooLittleTime).
@@ -63,40 +56,6 @@ def find_device(name: str) -> str:
     return name
 
 
-def suitable_threads(model: nn.Module | None, spec: Spec, preprocessing: Preprocessing) -> int:
-    """Number of threads for a model: one for a small network, where distributing work takes longer than the work.
-
-    Two threads reduce the time of a small network by a third at best. Where another process uses one of the cores, they
-    increase it fifteenfold: each of the many short waits then lasts a time slice.
-
-    Args:
-        model: on the meta device; None where it cannot be built there.
-    """
-    shape = input_shape(spec, preprocessing)
-    if isinstance(spec.target, Scenic):  # dense targets use all cores
-        return torch.get_num_threads()
-    if model is None or any(hasattr(module, "variable_length") for module in model.modules()):
-        return torch.get_num_threads()
-    is_small = sum(p.numel() for p in model.parameters()) < SMALL_NETWORK // 2  # each is multiplied
-    if is_small:  # in real memory: on the meta device torch would load its compiler
-        probe = copy.deepcopy(model)._apply(lambda t: torch.empty(t.shape, dtype=t.dtype)).eval()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(Exception), torch.no_grad(), FlopCounter() as counter:  # it may have no forward pass
-            probe(torch.empty(1, *shape))
-        is_small = counter.count < SMALL_NETWORK
-    return 1 if is_small else torch.get_num_threads()
-
-
-@contextlib.contextmanager
-def limit_threads(count: int) -> Iterator[None]:
-    """Context manager that sets the number of CPU threads, at most the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(count, max_threads()))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @contextlib.contextmanager
 def deterministic_kernels(device: str) -> Iterator[None]:
     """Context manager for deterministic kernels on a GPU: the same seed gives bit-identical results, as on a CPU.
@@ -117,11 +76,6 @@ def deterministic_kernels(device: str) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-
-
-def max_threads() -> int:
-    """Number of CPU cores."""
-    return os.cpu_count() or 1
 
 
 def physical_memory() -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from snellen.api import input_values
@@ -21,7 +21,6 @@ from snellen.api.evaluation_data import check_columns, what_is_left, with_splits
 from snellen.api.lookup import (
     AnyLearner,
     coco_ids,
-    is_builtin,
     read_settings,
     recorded_learner,
     reopen_data,
@@ -29,12 +28,13 @@ from snellen.api.lookup import (
     warn,
     with_present_settings,
 )
-from snellen.api.run_options import find_device, limit_threads, physical_memory
+from snellen.api.model_building import build, prediction_threads
+from snellen.api.run_options import find_device
 from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
-from snellen.core.errors import DataError, Diverged, EnvironmentProblem, UsageError, first_line, short_repr
+from snellen.core.cpu_threads import limit_threads
+from snellen.core.errors import DataError, Diverged, short_repr
 from snellen.core.history import read_history
-from snellen.core.random import seeded, skip_init
 from snellen.core.record import Record, read_metrics, read_predictions, read_record, write_record
 from snellen.core.run import Progress, Run
 from snellen.core.serialization import from_plain, to_plain
@@ -65,7 +65,12 @@ class TrainedRun:
         record: contents of `run.json`.
         model: in evaluation mode.
         data: the dataset it was trained on; None: opened when needed.
+
+    Attributes:
+        threads: number of CPU threads of `predict_batch`; None: by the work of a batch.
     """
+
+    threads: int | None = None
 
     def __init__(
         self, folder: Path, record: Record, learner: AnyLearner, model: nn.Module, data: Dataset[Labelled] | None = None
@@ -137,6 +142,8 @@ class TrainedRun:
                 cost = {**cost, "seconds_judging": round(time.monotonic() - started, 3)}
             file_io.write_tensors(self.folder / "predictions" / f"{split}.safetensors", predictions)
             plain["splits"][split] = {n: to_plain(m) for n, m in self.task.measure(predictions, self.spec).items()}
+        if run.training_predictions is not None:
+            file_io.write_tensors(self.folder / "predictions" / "train.safetensors", run.training_predictions)
         if cost is not None:
             plain["cost"] = cost
         plain["notes"] = {**plain["notes"], **run.notes}
@@ -347,7 +354,15 @@ class TrainedRun:
 
     def predict_batch(self, x: Tensor) -> list[PredictionDict]:
         """Predictions for (B, ...) raw inputs, read with `record.preprocessing`."""
-        return self.task.predict_batch(self.model, x.to(self.record.device), self.spec)
+        with limit_threads(self.threads or prediction_threads(self._multiply_adds * len(x))):
+            return self.task.predict_batch(self.model, x.to(self.record.device), self.spec)
+
+    @cached_property
+    def _multiply_adds(self) -> float:
+        """Multiply-adds per sample, as stored; infinite if unknown."""
+        with contextlib.suppress(DataError, KeyError, TypeError, ValueError):
+            return float(read_metrics(self.folder / "metrics.json")["cost"]["multiply_adds"])
+        return math.inf
 
     def _repr_html_(self) -> str:
         title = f"{self.record.learner} on {self.spec.name}"
@@ -398,48 +413,3 @@ def load(
             )
         data = dataclasses.replace(data, preprocessing=record.preprocessing)
     return TrainedRun(folder, record, run_learner, model, data)
-
-
-def build(learner: AnyLearner, settings: Any, record: Record, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Build the untrained model of a run; first on the meta device, as a record may describe too large a model.
-
-    Args:
-        tensors: the weights to load next; their shapes are checked first, and built-in models skip initialisation.
-    Raises:
-        EnvironmentProblem: where memory is too small.
-        DataError: where the record describes no model, or not that of `tensors`.
-    """
-    meta_model = build_on_meta(learner, settings, record.spec, record.seed)
-    if meta_model is not None:
-        needed = sum(t.numel() * t.element_size() for t in meta_model.state_dict().values())
-        if needed > physical_memory():
-            raise EnvironmentProblem(
-                f"{learner.name} needs {needed:,} bytes, more than the memory of this machine",
-                "Use a smaller model or smaller images.",
-            )
-        if tensors is not None:
-            model_state.check_weights(meta_model, tensors, f"The weights of the run, trained with {learner.name},")
-    skips_init = tensors is not None and is_builtin(learner)
-    with seeded(record.seed, "build"), skip_init() if skips_init else contextlib.nullcontext():
-        model: nn.Module = learner.build(settings, record.spec)
-    return model
-
-
-def build_on_meta(learner: AnyLearner, settings: Any, spec: Spec, seed: int) -> nn.Module | None:
-    """Build the model on the meta device; None where a custom learner cannot be built there.
-
-    Raises:
-        DataError: where a built-in learner cannot be built.
-    """
-    try:
-        with seeded(seed, "build"), skip_init(), torch.device("meta"):  # initialising there would load torch's compiler
-            model: nn.Module = learner.build(settings, spec)
-        return model
-    except (EnvironmentProblem, UsageError):
-        raise
-    except Exception as error:  # a damaged record can raise anything
-        if is_builtin(learner):
-            raise DataError(
-                f"{learner.name} cannot be built for {spec.name}: {first_line(error)}", "Check its settings."
-            ) from error
-        return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from snellen.api.evaluation_data import check_splits, is_generated, with_splits_of_run
@@ -30,17 +31,12 @@ from snellen.api.lookup import (
     warn,
     with_present_settings,
 )
-from snellen.api.run_options import (
-    RunOptions,
-    deterministic_kernels,
-    find_device,
-    limit_threads,
-    max_threads,
-    suitable_threads,
-)
-from snellen.api.trained_run import TrainedRun, build, build_on_meta
+from snellen.api.model_building import build, build_on_meta, suitable_threads
+from snellen.api.run_options import RunOptions, deterministic_kernels, find_device
+from snellen.api.trained_run import TrainedRun
 from snellen.core import file_io, memory_allocator
 from snellen.core import settings as core_settings
+from snellen.core.cpu_threads import limit_threads, max_threads
 from snellen.core.errors import DataError, UsageError, printable_json
 from snellen.core.random import seeded
 from snellen.core.record import Record, read_record, versions, write_record
@@ -137,6 +133,8 @@ def prepare(
     preprocessing = dataclasses.replace(
         learner.preprocessing_of(resolved, data.spec), pages=data.preprocessing.pages, nodata=data.preprocessing.nodata
     )
+    device = find_device(options.device)
+    threads = options.threads or suitable_threads(meta_model, data.spec, preprocessing)
     record = Record(
         learner=learner.name,
         task=learner.task.name,
@@ -147,8 +145,9 @@ def prepare(
         value_range=data.value_range,
         preprocessing=preprocessing,
         data=None if data.origin is None else to_plain(data.origin),
-        device=find_device(options.device),
-        threads=options.threads or suitable_threads(meta_model, data.spec, preprocessing),
+        device=device,
+        threads=threads,
+        threads_on_trial=options.threads is None and threads > 1 and device == "cpu",
         versions=versions(),
         command=command,
         source_hash=None if is_builtin(learner) else source_hash(learner),
@@ -208,7 +207,8 @@ def resume(
             f"The source of {run_learner.name} has changed since {folder} was started: "
             "the result may not be bit-identical.",
         )
-    record = dataclasses.replace(record, device=device, threads=count)
+    on_trial = record.threads_on_trial and options.threads is None and device == "cpu"
+    record = dataclasses.replace(record, device=device, threads=count, threads_on_trial=on_trial)
     return _fit_locked(folder, record, run_learner, opened, options, loss, resume=True)
 
 
@@ -250,6 +250,7 @@ def _fit(
         loss=loss,
     )
     run.min_fraction = options.min_fraction
+    run.max_threads = min(record.threads, max_threads()) if record.threads_on_trial else 1
     memory_allocator.tune()
     sizes = data.spec.sizes
     diagnosed = min(sizes["train"], training_sample_limit(data))  # training samples that the diagnosis predicts
@@ -260,6 +261,8 @@ def _fit(
         with cost.measure(), seeded(record.seed, "fit"):
             learner.fit(settings, data, model, run)
         run.flush()
+        if record.threads_on_trial:
+            record = dataclasses.replace(record, threads=torch.get_num_threads(), threads_on_trial=False)
         model.eval()
         file_io.write_tensors(folder / "model.safetensors", model.state_dict())
         trained = TrainedRun(folder, record, learner, model, data)

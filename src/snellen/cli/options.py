@@ -118,7 +118,7 @@ def add_compute_options(parser: argparse.ArgumentParser, seed: bool = True) -> N
         "--threads",
         type=int_at_least(1),
         metavar="N",
-        help="Number of CPU threads, at least 1 (default: by network size)",
+        help="Number of CPU threads, at least 1 (default: one for a small network, else one or all, by a trial)",
     )
     group.add_argument(
         "--save-every",

@@ -25,6 +25,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         server_limits = limits(trained.spec.modality, vars(args))
         if "threads" in args:
             torch.set_num_threads(args.threads)
+            trained.threads = args.threads
 
         def ready() -> None:
             url = url_of(address)
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads",
         type=int_at_least(1),
         metavar="N",
-        help="Number of CPU threads, at least 1 (default: set by PyTorch)",
+        help="Number of CPU threads, at least 1 (default: one for little work, else set by PyTorch)",
     )
     parser.add_argument(
         "--batch-size",

@@ -28,6 +28,8 @@ class Record:
         learner, task: names, looked up in the registries of the process; never code to import.
         settings, sources: value and source of every setting, by flat name.
         data: how to open the data again (`Dataset.origin`), or None.
+        threads: number of CPU threads.
+        threads_on_trial: training begins by choosing between one thread and `threads`, see `Run.set_threads`.
         value_range: the range of values given with `--range`.
         source_hash: SHA-256 of the source of a custom learner.
         loss: name of a custom loss.
@@ -46,6 +48,7 @@ class Record:
     seed: int
     device: str
     threads: int
+    threads_on_trial: bool = False
     versions: Mapping[str, str]
     command: str = ""
     value_range: tuple[float, float] | None = None

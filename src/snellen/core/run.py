@@ -7,6 +7,7 @@ everything that changes (`keep`, `once`), and the history is truncated to the le
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import shlex
 import signal as signals
@@ -26,6 +27,7 @@ from snellen.core.checkpoint import State, Stateful, from_numpy_state, numpy_sta
 from snellen.core.errors import DataError, Diverged, Stopped, first_line
 from snellen.core.history import History
 from snellen.core.random import key, reseed, seeded, seeders
+from snellen.core.record import read_record, write_record
 
 T = TypeVar("T")
 
@@ -79,11 +81,13 @@ class Run:
         self.progress = progress
         self.evaluation_cost = 0.0  # of what follows `fit` within `seconds`, in passes over the validation split
         self.min_fraction = 0.0  # of the steps that must fit into `seconds`, else TooLittleTime
+        self.max_threads = 1  # CPU threads from which a trial may choose; 1: the number is fixed
         self.save_every = save_every
         self.seconds = seconds
         self.started = time.monotonic()
         self.signal: int | None = None
         self.notes: dict[str, Any] = {}
+        self.training_predictions: dict[str, Tensor] | None = None  # where `fit` knows them: the diagnosis reads them
         self.history = History(folder / "history.jsonl")
         self._stateful: dict[str, Stateful] = {}
         self._once_results: dict[str, Any] = {}
@@ -189,6 +193,13 @@ class Run:
                 self._once_results[name] = make()
         value: T = self._once_results[name]
         return value
+
+    def set_threads(self, count: int) -> None:
+        """Set the number of CPU threads of the rest of the training, and store it: a resumed run has no other trial."""
+        torch.set_num_threads(count)
+        self.max_threads = 1
+        record = dataclasses.replace(read_record(self.folder), threads=count, threads_on_trial=False)
+        write_record(self.folder, record)
 
     def log(self, **scalars: Tensor | float) -> None:
         """Log scalars of the current step. Tensors are read back in blocks, so that the call does not synchronise."""

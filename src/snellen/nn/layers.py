@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from snellen.core.cpu_threads import limit_threads
 from snellen.core.spec import Input
 
 
@@ -78,6 +79,10 @@ class Standardize(nn.Module):
             shared_range: scale image values to 0 … 1 by the range, all channels equally, so that distances keep
                 their meaning.
         """
+        with limit_threads(1):  # otherwise the order of summation depends on the number of threads
+            self._fit(x, value_range, shared_range)
+
+    def _fit(self, x: Tensor, value_range: tuple[float, float] | None, shared_range: bool) -> None:
         values = x.double()
         if self.deep:
             low, high = value_range or robust_range(values)

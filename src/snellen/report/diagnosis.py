@@ -15,6 +15,7 @@ from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report import reference_metrics
 from snellen.report.detection_diagnosis import MIN_CLASS_COUNT, detection_findings, missing_class_findings
+from snellen.report.diagnosis_size import GRADIENT_SAMPLES, UNIT_SAMPLES, DiagnosisSize
 from snellen.report.learning_curves import HistoryRow, running_mean, scalar_series
 from snellen.report.network_statistics import dead_units, gradient_norms
 from snellen.report.number_diagnosis import outside_findings
@@ -27,7 +28,6 @@ MIN_IMAGES = 3  # that contain a class; with fewer, it may be missed by chance
 GAP = 0.05  # five points: every network has a smaller gap between training and validation
 GAP_RATIO = 1.5  # for errors without a scale: validation error relative to training error
 DEAD = 0.30  # fraction of a layer; initialisation alone leaves only a few units dead
-PROBE_SAMPLES = 512  # validation samples on which a dead unit is always zero
 VANISHING = 1e-3  # gradient of the first layer relative to the last: the first learns a thousand times slower
 EXPLODING = 1e3  # the inverse ratio, or a gradient relative to its own weights
 DIVERGED = 3.0  # highest smoothed loss relative to the first loss: more than noise between batches
@@ -47,6 +47,8 @@ class Evidence:
         predictions: on the evaluated split.
         metrics: by split: "val", and "test" if the test split has been evaluated.
         notes: of the run.
+        size: numbers of samples; None: without a bound.
+        training_predictions: predictions on the training split, if training has stored them.
     """
 
     task: Task[Any, Any]
@@ -56,6 +58,13 @@ class Evidence:
     predictions: Predictions
     metrics: Mapping[str, Mapping[str, Metric]]
     notes: Mapping[str, Any]
+    size: DiagnosisSize | None = None
+    training_predictions: Predictions | None = None
+
+    @property
+    def samples(self) -> DiagnosisSize:
+        limit = reference_metrics.training_sample_limit(self.data)
+        return self.size or DiagnosisSize(GRADIENT_SAMPLES, UNIT_SAMPLES, limit)
 
     @property
     def spec(self) -> Spec:
@@ -81,17 +90,27 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
         baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline.
     """
     findings = [*leakage_findings(e.data), *_learning_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
-    if e.data.annotations is None:
+    if examines_layers(e.model, e.data):
         findings += [*_gradients(e), *_dead_units(e)]
     if "by heart" in e.notes:  # the run only overfits one batch
         has_floor = e.notes.get("soft targets", False)  # the loss of a perfect fit is their entropy, not zero
         return [*findings, *([] if has_floor else _overfit_batch(e.history, e.notes["by heart"]))]
-    subset = reference_metrics.subsample(e.data, "train")
+    subset = reference_metrics.subsample(e.data, "train", e.samples.metrics)
+    if e.training_predictions is not None:
+        subset = e.data
     if len(subset.splits["train"]):
-        train = reference_metrics.evaluate(e.task, e.model, subset, "train", e.device)
+        if e.training_predictions is not None:
+            train = e.task.measure(e.training_predictions, e.spec)
+        else:
+            train = reference_metrics.evaluate(e.task, e.model, subset, "train", e.device)
         findings += _chance(train, reference_metrics.baseline_metrics(e.task, e.data, "train", subset), e.headline)
         findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     return [*findings, *_one_class(e), *_outside(e), *_not_better_than_baseline(e, baseline)]
+
+
+def examines_layers(model: nn.Module, data: Dataset[Labelled]) -> bool:
+    """Whether gradients and hidden units are examined: of a trained network with at least one hidden layer."""
+    return data.annotations is None and sum(p.requires_grad and p.ndim > 1 for p in model.parameters()) > 1
 
 
 def _outside(e: Evidence) -> list[Finding]:
@@ -167,7 +186,7 @@ def _overfit_batch(history: Sequence[HistoryRow], count: int) -> list[Finding]:
 
 def _gradients(e: Evidence) -> list[Finding]:
     """Vanishing and exploding gradients by layer, from one backward pass over training samples."""
-    train = reference_metrics.subsample(e.data, "train", 64).samples("train", e.device)
+    train = reference_metrics.subsample(e.data, "train", e.samples.gradients).samples("train", e.device)
     norms = gradient_norms(e.model, train.take(torch.arange(len(train))), e.spec) if len(train) else []
     if len(norms) < 3:
         return []
@@ -202,7 +221,7 @@ def _gradients(e: Evidence) -> list[Finding]:
 def _dead_units(e: Evidence) -> list[Finding]:
     """Hidden ReLU units that are zero on every sample."""
     split = "val" if len(e.data.splits["val"]) else "train"
-    samples = reference_metrics.subsample(e.data, split, PROBE_SAMPLES).samples(split, e.device)
+    samples = reference_metrics.subsample(e.data, split, e.samples.units).samples(split, e.device)
     layers = dead_units(e.model, samples, e.spec)
     dead = [
         (k + 1, int(is_dead.sum()), len(is_dead))

@@ -141,6 +141,11 @@ def fit_dense(
         settings, train = overfit_batch(settings, train, size)
         run.notes["by heart"] = size
 
+    if tile is not None and data.spec.input.size is not None:  # a tile counts as the part of an image that it covers
+        height, width = data.spec.input.size
+        covered = min(1.0, tile**2 / (height * width))
+        run.notes["samples per step"] = covered * min(size, visits * len(train)) * settings.grad_accum_steps
+
     def augmented(scene: Scene, visit: int) -> Scene:
         return augment_scene(scene, 0 if settings.overfit else visit, augmentation, run.seed, target, tile_shape)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from snellen.core.errors import Diverged, EnvironmentProblem, TooLittleTime
+from snellen.core.errors import EnvironmentProblem
 from snellen.core.model_state import load_weights
 from snellen.core.run import Run
 from snellen.training.convolution_gradients import fast_weight_gradients
@@ -24,6 +23,7 @@ from snellen.training.optimizers import optimizer as make_optimizer
 from snellen.training.precision import avoid_padding_only_columns, precision
 from snellen.training.schedules import schedule as make_schedule
 from snellen.training.settings import TrainingSettings
+from snellen.training.trial_steps import choose_threads, steps_within_budget, validation_score
 
 B = TypeVar("B")
 B_co = TypeVar("B_co", covariant=True)
@@ -87,13 +87,7 @@ def fit_by_gradient(
         EnvironmentProblem: when memory runs out; names the largest batch that fits.
     """
     memory = _OutOfMemoryReport(batches, compute_losses, model)
-    with memory:
-        lr = (
-            settings.lr
-            if settings.lr is not None
-            else run.once("lr", lambda: lr_range_test(model, compute_losses, batches, run, settings))
-        )
-    optimizer = make_optimizer(settings.optimizer, model, lr, settings.momentum, settings.weight_decay)
+    optimizer = make_optimizer(settings.optimizer, model, settings.lr or 0.0, settings.momentum, settings.weight_decay)
     context, scaler = precision(settings, model, run.device)
     padding_fix = partial(avoid_padding_only_columns, model) if context is not nullcontext else nullcontext
     fast_convolutions = nullcontext if settings.compile else partial(fast_weight_gradients, model, run.device)
@@ -139,11 +133,20 @@ def fit_by_gradient(
         return total
 
     epoch = max(1, len(batches) // settings.grad_accum_steps)
+    planned = epoch * settings.epochs
+    if not settings.compile:
+        with memory, padding_fix(), fast_convolutions():
+            choose_threads(planned, update, model, optimizer, run)
+    lr = settings.lr
+    if lr is None:
+        with memory:
+            lr = run.once("lr", lambda: lr_range_test(model, compute_losses, batches, run, settings))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
     with memory, padding_fix(), fast_convolutions():
-        planned = epoch * settings.epochs
         steps = run.once("steps", lambda: steps_within_budget(planned, epoch, update, model, optimizer, run, validate))
     optimizer.zero_grad(set_to_none=True)
-    if average is not None:  # undo the trial steps of `steps_within_budget`
+    if average is not None:  # undo the trial steps
         average.module.load_state_dict(model.state_dict())
         average.n_averaged.zero_()
     run.keep(model=model, optimizer=optimizer, best=best)
@@ -151,6 +154,8 @@ def fit_by_gradient(
         run.keep(average=average)
     if scaler:
         run.keep(scaler=scaler)
+    if hasattr(batches, "size"):
+        run.notes.setdefault("samples per step", batches.size * settings.grad_accum_steps)
     factor = make_schedule(settings.schedule, steps, settings.warmup)
     current = None
     model.train()
@@ -169,7 +174,7 @@ def fit_by_gradient(
             run.log(loss=update(step))
             if validate is not None and ((step + 1) % epoch == 0 or step + 1 == steps):
                 run.flush()  # raises Diverged before weights that are not finite are validated
-                score = _validation_score(validated, validate)
+                score = validation_score(validated, validate)
                 run.log(score=score, lr=rate)
                 best.offer(score, validated.state_dict(), step // epoch)
                 if settings.patience is not None and step // epoch - best.epoch >= settings.patience:
@@ -181,60 +186,6 @@ def fit_by_gradient(
     elif average is not None:
         model.load_state_dict(average.module.state_dict())
     model.eval()
-
-
-def _validation_score(model: nn.Module, validate: Callable[[nn.Module], float]) -> float:
-    model.eval()
-    with torch.no_grad():
-        score = validate(model)
-    if not math.isfinite(score):
-        raise Diverged(f"The validation score became {score}", "Use a smaller --lr, or --clip-grad 1.")
-    return score
-
-
-def steps_within_budget(
-    planned: int,
-    epoch: int,
-    update: Callable[[int], Tensor],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    run: Run,
-    validate: Callable[[nn.Module], float] | None,
-) -> int:
-    """Number of the planned steps that fit into the remaining time budget, estimated by timing a few trial steps.
-
-    The weights and the optimizer state are restored afterwards.
-    """
-    if run.seconds_left is None:
-        return planned
-    weights = copy.deepcopy(model.state_dict())
-    update(0)  # warm-up: the first step allocates memory
-    started, count = time.monotonic(), 0
-    while count < 20 and (count < 2 or time.monotonic() - started < 0.02 * run.seconds_left):
-        count += 1
-        update(min(count, planned - 1))
-    step_time = (time.monotonic() - started) / count
-    validation_time = 0.0
-    if validate is not None:
-        started = time.monotonic()
-        _validation_score(model, validate)
-        validation_time = time.monotonic() - started
-    model.load_state_dict(weights)
-    optimizer.state.clear()
-    left = 0.95 * run.seconds_left - run.evaluation_cost * validation_time
-    cost = step_time + validation_time / epoch  # of a step
-    steps = max(1, min(planned, int(left / cost)))
-    if steps < run.min_fraction * planned:
-        assert run.seconds is not None
-        raise TooLittleTime(
-            f"The time budget allows {steps:,} of {planned:,} steps",
-            "Give more time, or use a smaller model.",
-            needed=run.seconds - run.seconds_left + (planned * cost + run.evaluation_cost * validation_time) / 0.95,
-        )
-    if steps < planned:
-        run.message(f"The time budget allows {steps:,} of {planned:,} steps; the learning-rate schedule spans these.")
-        run.notes["fitted"] = {"steps": steps, "of": planned}
-    return steps
 
 
 def lr_range_test(

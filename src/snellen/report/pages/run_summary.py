@@ -19,7 +19,8 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report import reference_metrics
-from snellen.report.diagnosis import Evidence, diagnose, leakage_findings
+from snellen.report.diagnosis import Evidence, diagnose, examines_layers, leakage_findings
+from snellen.report.diagnosis_size import DiagnosisSize, diagnosis_size, trained_samples
 from snellen.report.learning_curves import HistoryRow
 
 INTERNALS_SAMPLES = 16  # training samples with which a learner may draw the internals of its model
@@ -36,6 +37,7 @@ class RunSummary:
             is one.
         cost, notes: as stored in `metrics.json`.
         findings: the diagnosis, causes first.
+        diagnosed: numbers of samples of the diagnosis.
         views, inside: views of the predictions (by the task) and of the model's internals (by the learner).
     """
 
@@ -49,6 +51,7 @@ class RunSummary:
     notes: Mapping[str, Any]
     history: Sequence[HistoryRow]
     findings: Sequence[Finding]
+    diagnosed: DiagnosisSize
     views: Sequence[View]
     inside: Sequence[View]
 
@@ -91,6 +94,13 @@ def run_summary(
     history = read_history(folder / "history.jsonl")
     is_baseline = learner is reference_metrics.baseline_learner(learner.task)  # not compared with itself
     baseline = {} if is_baseline else reference_metrics.baseline_metrics(learner.task, data, split)
+    train_file = folder / "predictions" / "train.safetensors"
+    size = diagnosis_size(
+        min(len(data.splits["train"]), reference_metrics.training_sample_limit(data)),
+        trained_samples(history, stored["notes"]),
+        stored["cost"].get("multiply_adds"),
+        examines_layers=examines_layers(model, data),
+    )
     evidence = Evidence(
         task=learner.task,
         model=model,
@@ -99,6 +109,8 @@ def run_summary(
         predictions=predictions,
         metrics=metrics,
         notes=stored["notes"],
+        size=size,
+        training_predictions=read_predictions(folder, "train") if train_file.exists() else None,
     )
     empty = not len(predictions["ids"])
     x = data.example("train", evidence.device)
@@ -116,6 +128,7 @@ def run_summary(
         notes=stored["notes"],
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
+        diagnosed=size,
         views=[] if empty else learner.task.views(predictions, data, record.spec),
         inside=learner.model_views(model, x) if len(x) else [],
     )

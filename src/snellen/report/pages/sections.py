@@ -46,7 +46,7 @@ def model_sections(summary: RunSummary) -> str:
     worst = [dataclasses.replace(view, title="" if len(worst) == 1 else view.title, caption="") for view in worst]
     return join_sections(
         [
-            Section(title="Diagnosis", body=diagnosis_html(summary.findings, summary.notes, summary.data)),
+            Section(title="Diagnosis", body=diagnosis_html(summary)),
             Section(title="Worst predictions", body="".join(map(view_html.html, worst)), lead=lead),
             Section(
                 title="Learning curves",
@@ -105,15 +105,22 @@ def plot_row_html(row: Sequence[View]) -> str:
     return f'<div class="plots">{"".join(map(view_html.html, row))}</div>' if row else ""
 
 
-def diagnosis_html(findings: Sequence[Finding], notes: Mapping[str, Any], data: Dataset[Labelled]) -> str:
-    """The findings, or the list of checks that passed."""
-    if findings:
-        return findings_html(findings)
-    if notes.get("converged") is False:
-        return "<p>Training did not converge: training samples were still misclassified in the last epoch.</p>"
-    checks = CHECKS if data.annotations is None else DENSE_AND_DETECTION_CHECKS
+def diagnosis_html(summary: RunSummary) -> str:
+    """The findings, or the list of checks that passed; the number of training samples where it is limited."""
+    limit = ""
+    if summary.diagnosed.limited:
+        counts = [format_number(n) for n in (summary.diagnosed.metrics, len(summary.data.splits["train"]))]
+        limit = (
+            f'<p class="small">On {counts[0]} of {counts[1]} training samples: the computation of the diagnosis is '
+            "limited to a tenth of that of the training.</p>"
+        )
+    if summary.findings:
+        return findings_html(summary.findings) + limit
+    if summary.notes.get("converged") is False:
+        return "<p>Training did not converge: training samples were still misclassified in the last epoch.</p>" + limit
+    checks = CHECKS if summary.data.annotations is None else DENSE_AND_DETECTION_CHECKS
     intro = '<span class="good">No findings.</span> Checks, where they apply to this model and task:'
-    return f"<p>{intro} {escape(checks)}.</p>"
+    return f"<p>{intro} {escape(checks)}.</p>{limit}"
 
 
 def findings_html(findings: Sequence[Finding]) -> str:

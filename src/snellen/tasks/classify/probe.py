@@ -26,7 +26,7 @@ from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
-from snellen.tasks.classify.task import TASK, labels_unsupported
+from snellen.tasks.classify.task import TASK, as_predictions, labels_unsupported
 from snellen.training.time_limit import require_time
 
 BATCH_SIZE = 16  # images per forward pass; larger feature maps do not fit into the cache of a CPU
@@ -42,6 +42,7 @@ INVERSE_PENALTIES = (
     1.0,
     10.0,
 )  # values of C compared on the validation split
+VOTE_BLOCK = 1024  # training samples whose neighbours are searched at once
 K_VALUES = (1, 3, 5, 9, 15)  # values of k compared on the validation split
 
 
@@ -65,7 +66,7 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = network
+        self.network = network.requires_grad_(False)
         heads = [(name, layer) for name, layer in network.body.named_modules() if isinstance(layer, nn.Linear)]
         name, head = heads[-1]
         self.width = head.in_features
@@ -171,6 +172,8 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     validation_x, validation_y = extract_features(model.features, validation)
     if isinstance(model, LinearProbe):
         fit_logistic_regression(c, model, (x, y), (validation_x, validation_y), run)
+        with torch.no_grad():
+            run.training_predictions = as_predictions(model, model.head(x.to(run.device)), y, train.ids)
         return
     model.kept = nn.functional.normalize(x)
     model.votes = nn.functional.one_hot(y, model.votes.shape[1]).float()
@@ -179,6 +182,8 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     correct = [float((model.vote(nearest, k).argmax(1) == validation_y).float().sum()) for k in choices]
     model.k.fill_(choices[correct.index(max(correct))])
     run.notes["k"] = int(model.k)
+    parts = [model.vote(part, int(model.k)) for part in torch.split(model.kept, VOTE_BLOCK)]
+    run.training_predictions = as_predictions(model, torch.cat(parts), y, train.ids)
     model.to(run.device)
 
 

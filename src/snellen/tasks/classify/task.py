@@ -77,10 +77,15 @@ def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) ->
             f"{len(not_finite)} of {len(all_scores)} predictions are NaN or infinite, first: {name}",
             "Train with a smaller --lr, and check that sample.",
         )
+    return as_predictions(model, all_scores, torch.cat(truth), torch.cat(ids))
+
+
+def as_predictions(model: Classifier, scores: Tensor, truth: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    """Predictions as they are stored, see `predict`."""
     return {
-        "scores": all_scores,
-        "truth": torch.cat(truth),
-        "ids": torch.cat(ids),
+        "scores": scores.float().cpu(),
+        "truth": truth.cpu(),
+        "ids": ids.cpu(),
         "probabilistic": torch.tensor(model.probabilistic),
     }
 
