@@ -183,12 +183,12 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str) -> 
 
 
 def _write_page_so_far(
-    training: LadderTraining, refused: Mapping[str, Rung], data: Dataset[Labelled], headline: str
+    training: LadderTraining, unsupported: Mapping[str, Rung], data: Dataset[Labelled], headline: str
 ) -> None:
     """Write `report.html` of a stopped ladder, with results on the validation split: the test split stays unseen."""
     _, _, advice = select_best_run(training.trained, headline, [training.current])
     rungs = {
-        **{name: dataclasses.replace(rung, reason=rung.reason or "not trained yet") for name, rung in refused.items()},
+        **{name: dataclasses.replace(rung, reason=rung.reason or "not trained yet") for name, rung in unsupported.items()},
         **{name: dataclasses.replace(rung, headline=rung.validation) for name, rung in training.rungs.items()},
     }
     page = ladder_page(

@@ -114,10 +114,10 @@ def with_class_column(
             "Correct the rows. For several labels an image, write one column of them, as cat;dog; for one column only, "
             f"give --target {names[0]!r}.",
         )
-    kept = [name for name in table.names if name not in names]
-    columns = (*(table.column(name) for name in kept), tuple(names[k] for k in one_hot.argmax(0).tolist()))
+    remaining = [name for name in table.names if name not in names]
+    columns = (*(table.column(name) for name in remaining), tuple(names[k] for k in one_hot.argmax(0).tolist()))
     chosen = TargetColumns((CLASS,), "classes", f"from {len(names)} one-hot columns")
-    return dataclasses.replace(table, names=(*kept, CLASS), columns=columns), chosen
+    return dataclasses.replace(table, names=(*remaining, CLASS), columns=columns), chosen
 
 
 def _place(table: TableText, image: str, row: int) -> str:
