@@ -188,7 +188,10 @@ def _write_page_so_far(
     """Write `report.html` of a stopped ladder, with results on the validation split: the test split stays unseen."""
     _, _, advice = select_best_run(training.trained, headline, [training.current])
     rungs = {
-        **{name: dataclasses.replace(rung, reason=rung.reason or "not trained yet") for name, rung in unsupported.items()},
+        **{
+            name: dataclasses.replace(rung, reason=rung.reason or "not trained yet")
+            for name, rung in unsupported.items()
+        },
         **{name: dataclasses.replace(rung, headline=rung.validation) for name, rung in training.rungs.items()},
     }
     page = ladder_page(
