@@ -141,12 +141,6 @@ def feature_pyramid(
         body = IntermediateLayerGetter(network, {f"layer{k + 1}": str(k - first) for k in range(first, 4)})
     for stage in stages[: len(stages) - trainable_stages]:
         stage.requires_grad_(False)
-    import os
-
-    if os.environ.get("FREEZE_DW") and name == "efficientnet-lite0":
-        for m in body.modules():
-            if isinstance(m, nn.Conv2d) and m.groups > 1:
-                m.requires_grad_(False)
     extra = LastLevelP6P7(fpn_channels, fpn_channels) if coarse else LastLevelMaxPool()
     fpn = FeaturePyramidNetwork(list(widths[first:]), fpn_channels, extra)
     return FeaturePyramid(body, fpn, fpn_channels, (8, 16, 32, 64, 128) if coarse else (4, 8, 16, 32, 64))
