@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 from collections.abc import Callable
@@ -38,23 +39,23 @@ TASKS = {
 }
 LAST_BLOCKS = (2, 4, 10, 15)  # of the stages whose maps have strides 4, 8, 16 and 32
 QUIET = RunOptions(threads=1, report=False)
-QUICK: dict[str, Any] = {"backbone": BACKBONE, "epochs": 1, "batch_size": 2, "min_size": 64, "hflip": False}
+QUICK: dict[str, Any] = {"backbone": BACKBONE, "epochs": 1, "batch_size": 2, "min_size": 32, "hflip": False}
 
 
 def small_data() -> Dataset[Labelled]:
     data = blocks.block_dataset(masks=True, keypoints=True)
-    return dataclasses.replace(data, splits={split: ids[:6] for split, ids in data.splits.items()})
+    return dataclasses.replace(data, splits={split: ids[:4] for split, ids in data.splits.items()})
 
 
 def train(learner: str, out: Path, options: RunOptions = QUIET, **settings: Any) -> snellen.TrainedRun:
-    return snellen.train(
-        small_data(),
-        learner,
-        task=TASKS[learner],
-        out=out,
-        options=options,
-        **{**QUICK, "pretrained": "published"} | settings,
-    )
+    settings = {**QUICK, "pretrained": "published", **settings}
+    return snellen.train(small_data(), learner, task=TASKS[learner], out=out, options=options, **settings)
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], snellen.TrainedRun]:
+    """Run of a learner, shared by several tests."""
+    return functools.cache(lambda learner: train(learner, tmp_path_factory.mktemp("run") / learner))
 
 
 def randomized(classifier: nn.Module) -> nn.Module:
@@ -125,31 +126,26 @@ def test_the_pyramid_has_the_strides_that_it_states(coarse: bool) -> None:
 
 @pytest.mark.parametrize("learner", sorted(TASKS))
 def test_published_weights_are_loaded_and_the_first_stages_and_norms_stay_as_they_are(
-    learner: str, tmp_path: Path
+    learner: str, run_of: Callable[[str], snellen.TrainedRun]
 ) -> None:
-    run = train(learner, tmp_path / "run", lr=0.01)
+    run = run_of(learner)
     published = read_weights(EFFICIENTNET_LITE0, "published").body
-    body: Any = run.model.body.backbone.body
-    frozen = {name for name, p in body.named_parameters() if not p.requires_grad}
-    assert frozen == {
-        n for n, _ in body.named_parameters() if n.startswith(("stem.", "blocks.0.", "blocks.1.", "blocks.2."))
-    }
-    trained = set()
-    for name, tensor in body.state_dict().items():
-        if not torch.equal(tensor, published[name]):
-            trained.add(name)
-    assert trained == {n for n, _ in body.named_parameters()} - frozen
+    body: Any = run.model.body.backbone.body  # type: ignore[union-attr]
+    frozen = {name for name, parameter in body.named_parameters() if not parameter.requires_grad}
+    first = ("stem.", "blocks.0.", "blocks.1.", "blocks.2.")
+    assert frozen == {name for name, _ in body.named_parameters() if name.startswith(first)}
+    changed = {name for name, tensor in body.state_dict().items() if not torch.equal(tensor, published[name])}
+    assert changed == {name for name, _ in body.named_parameters()} - frozen
     assert any(isinstance(layer, FrozenBatchNorm2d) for layer in body.modules())
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in run.model.modules())
-    standardize = run.model.pictures.standardize
+    standardize: Any = run.model.pictures.standardize  # type: ignore[union-attr]
     assert torch.allclose(standardize.mean, torch.tensor(127.0, dtype=torch.float64))
     assert torch.allclose(standardize.std, torch.tensor(128.0, dtype=torch.float64))
     note = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["notes"]["pretrained"]
     assert checkpoint_path(EFFICIENTNET_LITE0).name in note["from"]
     assert note["new"][0] == "fpn"
-    again = snellen.load(run.folder)
     x = torch.stack([scene.image for scene in small_data().scenes("test").take(range(2))])
-    assert again.predict_batch(x) == run.predict_batch(x)
+    assert snellen.load(run.folder).predict_batch(x) == run.predict_batch(x)
 
 
 def test_activations_of_the_frozen_stages_are_not_stored(tmp_path: Path) -> None:
@@ -167,20 +163,20 @@ def test_activations_of_the_frozen_stages_are_not_stored(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("learner", ["fcos", "faster-rcnn"])
 def test_resuming_is_bit_identical(learner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(learner, tmp_path / "whole")
+    train(learner, tmp_path / "whole", epochs=2)
     original: Callable[..., str] = file_io.write_tensors
     saves = 0
 
     def stop(path: Path, *rest: Any) -> str:
         nonlocal saves
         saves += path.parent.name == "state"
-        if saves == 4:
+        if saves == 2:
             raise KeyboardInterrupt
         return original(path, *rest)
 
     monkeypatch.setattr(file_io, "write_tensors", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(learner, tmp_path / "cut", RunOptions(threads=1, report=False, save_every=0.0))
+        train(learner, tmp_path / "cut", RunOptions(threads=1, report=False, save_every=0.0), epochs=2)
     monkeypatch.undo()
     monkeypatch.setattr("snellen.architectures.pretrained.checkpoint_path", lambda architecture: Path("removed"))
     snellen.resume(tmp_path / "cut", data=small_data(), options=QUIET)
@@ -189,8 +185,10 @@ def test_resuming_is_bit_identical(learner: str, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("learner", ["fcos", "mask-rcnn"])
-def test_an_onnx_file_has_the_detections_of_the_run_at_any_size(learner: str, tmp_path: Path) -> None:
-    run = train(learner, tmp_path / "run", min_size=32)
+def test_an_onnx_file_has_the_detections_of_the_run_at_any_size(
+    learner: str, run_of: Callable[[str], snellen.TrainedRun], tmp_path: Path
+) -> None:
+    run = run_of(learner)
     session = onnxruntime.InferenceSession(run.export("onnx", tmp_path / "model.onnx"))
     exported = run.task.export(run.model, run.spec)
     x = torch.stack([scene.image for scene in small_data().scenes("test").take(range(2))]).expand(-1, 3, -1, -1)

@@ -30,7 +30,12 @@ from snellen.detection.error_analysis import (
 )
 from snellen.detection.prediction import predict
 from snellen.detection.protocol import IoUType
-from snellen.detection.score_threshold import best_f1_threshold, choose_threshold, validation_score
+from snellen.detection.score_threshold import (
+    best_f1_threshold,
+    choose_threshold,
+    validation_score,
+    validation_subset,
+)
 from snellen.report.detection_diagnosis import detection_findings
 from snellen.tasks import FROM_MODULE, TASKS
 
@@ -196,8 +201,11 @@ def test_choose_threshold_sets_the_model_and_notes_it() -> None:
     choose_threshold("boxes", model, data, run)
     assert float(model.threshold) == pytest.approx(0.6)
     assert run.notes["threshold"] == {"score": 0.6, "f1": 1.0, "split": "val", "pictures": len(data.splits["val"])}
-    score = validation_score("boxes", data, run)
-    assert score is not None
+    assert run.validation_predictions is not None
+    kept, predicted = run.validation_predictions[0], predict(("boxes",), model, data, "val", run)
+    assert kept.keys() == predicted.keys()
+    assert all(torch.equal(kept[name], predicted[name]) for name in kept)
+    assert validation_score("boxes", model, validation_subset(data), run) == pytest.approx(1.0)
 
 
 def test_predicted_objects_are_json_and_above_the_threshold() -> None:

@@ -137,9 +137,13 @@ class TrainedRun:
             self._run_deferred_checks(run)
         for split in splits:
             started = time.monotonic()
-            predictions = self.task.predict(self.model, self.data, split, run)
+            if split == "val" and run.validation_predictions is not None:
+                predictions, seconds = run.validation_predictions
+            else:
+                predictions = self.task.predict(self.model, self.data, split, run)
+                seconds = time.monotonic() - started
             if cost is not None and split == "val":
-                cost = {**cost, "seconds_judging": round(time.monotonic() - started, 3)}
+                cost = {**cost, "seconds_judging": round(seconds, 3)}
             file_io.write_tensors(self.folder / "predictions" / f"{split}.safetensors", predictions)
             plain["splits"][split] = {n: to_plain(m) for n, m in self.task.measure(predictions, self.spec).items()}
         if run.training_predictions is not None:

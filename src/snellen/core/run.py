@@ -88,6 +88,7 @@ class Run:
         self.signal: int | None = None
         self.notes: dict[str, Any] = {}
         self.training_predictions: dict[str, Tensor] | None = None  # where `fit` knows them: the diagnosis reads them
+        self.validation_predictions: tuple[dict[str, Tensor], float] | None = None  # where `fit` knows them; seconds
         self.history = History(folder / "history.jsonl")
         self._stateful: dict[str, Stateful] = {}
         self._once_results: dict[str, Any] = {}

@@ -6,7 +6,10 @@ from collections import Counter
 from math import prod
 from statistics import median_low
 
+from snellen.core.learner import InputSize
 from snellen.core.spec import Preprocessing, Spec, TypicalSize
+
+SMALLEST_SIDE = 32  # pixels to which a ladder may reduce images of a network with a fixed input size
 
 
 def typical_size(sizes: Counter[tuple[int, int]]) -> TypicalSize | None:
@@ -35,6 +38,13 @@ def fixed_size(spec: Spec, max_side: int, requested: int | None = None) -> Prepr
     return Preprocessing(
         size=size if size is not None and max(size) <= max_side else (max_side, max_side), channels=channels
     )
+
+
+def fixed_input_size(preprocessing: Preprocessing) -> InputSize | None:
+    """Input size of a network whose setting `image_size` resizes all images to one size; None for tables."""
+    if preprocessing.size is None:
+        return None
+    return InputSize(setting="image_size", pixels=max(preprocessing.size), smallest=SMALLEST_SIDE)
 
 
 def explain_size(spec: Spec, preprocessing: Preprocessing) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
 
 import numpy as np
 import torch
@@ -39,12 +38,20 @@ def best_f1_threshold(predictions: Predictions, iou_type: IoUType, spec: Spec) -
 
 
 def choose_threshold(iou_type: IoUType, model: Detector, data: Dataset[Labelled], run: Run) -> None:
-    """Set the model's score threshold on the validation split (training split if it is empty) and note it."""
+    """Set the model's score threshold on the validation split (training split if it is empty) and note it.
+
+    Predictions of the whole validation split are kept for its evaluation.
+    """
     split = "val" if len(data.splits["val"]) else "train"
     subset = subsample(data, split, MAX_IMAGES)
+    started = time.monotonic()
     with torch.inference_mode():
-        score, f1 = best_f1_threshold(predict((iou_type,), model, subset, split, run), iou_type, data.spec)
+        predictions = predict((iou_type,), model, subset, split, run)
+        score, f1 = best_f1_threshold(predictions, iou_type, data.spec)
     model.threshold.fill_(score)
+    if split == "val" and len(subset.splits["val"]) == len(data.splits["val"]):
+        predictions["threshold"] = model.threshold.float().cpu().reshape(())
+        run.validation_predictions = (predictions, time.monotonic() - started)
     run.notes["threshold"] = {
         "score": round(score, 6),
         "f1": round(f1, 6),
@@ -60,19 +67,15 @@ def subsample(data: Dataset[Labelled], split: str, max_images: int) -> Dataset[L
     return dataclasses.replace(data, splits={**data.splits, split: chosen})
 
 
-def validation_score(iou_type: IoUType, data: Dataset[Labelled], run: Run) -> Callable[[Any], float] | None:
-    """Function from a model to its AP on some validation images, for `fit_by_gradient`; None for an empty split.
+def validation_subset(data: Dataset[Labelled]) -> Dataset[Labelled]:
+    """Dataset with the validation images that are evaluated after every epoch.
 
-    Evaluating all validation images after every epoch would take longer than training.
+    All of them would take longer than training.
     """
-    max_images = min(MAX_VALIDATION_IMAGES, max(4, len(data.splits["train"]) // 8))
-    subset = subsample(data, "val", max_images)
-    if not len(subset.splits["val"]):
-        return None
+    return subsample(data, "val", min(MAX_VALIDATION_IMAGES, max(4, len(data.splits["train"]) // 8)))
 
-    def score(model: Detector) -> float:
-        iou_types: Sequence[IoUType] = (iou_type,)
-        matches = match_detections(predict(iou_types, model, subset, "val", run), iou_type, data.spec)
-        return float(average_precision(matches)[0].nanmean().nan_to_num(0.0))
 
-    return score
+def validation_score(iou_type: IoUType, model: Detector, data: Dataset[Labelled], run: Run) -> float:
+    """AP on the validation split."""
+    matches = match_detections(predict((iou_type,), model, data, "val", run), iou_type, data.spec)
+    return float(average_precision(matches)[0].nanmean().nan_to_num(0.0))

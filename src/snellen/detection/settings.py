@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from snellen.architectures.architecture import PUBLISHED
+from snellen.core.learner import InputSize
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Preprocessing, Spec
 
 DEFAULT_SIZE = 256  # shorter side in pixels: trains on a few hundred images in a few minutes
+SMALLEST_SIZE = 128  # to which a ladder may reduce images; small objects are lost below
 
 
 @settings
@@ -51,3 +53,8 @@ def preprocessing_of(backbone_settings: BackboneSettings, spec: Spec) -> Preproc
     """Images at their original size; three channels if the data has several kinds or for published weights."""
     channels = 3 if backbone_settings.initial_weights == PUBLISHED else spec.input.shape[0] or 3
     return Preprocessing(channels=channels)
+
+
+def input_size_of(backbone_settings: BackboneSettings, spec: Spec) -> InputSize:
+    """Shorter side of the resized images."""
+    return InputSize("min_size", backbone_settings.min_max_size(spec)[0], SMALLEST_SIZE)

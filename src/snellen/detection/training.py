@@ -16,7 +16,7 @@ from snellen.data.augment.images_with_targets import SceneAugment, augment_scene
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scene, SceneBatches, Scenes
 from snellen.detection.protocol import IoUType
-from snellen.detection.score_threshold import choose_threshold, validation_score
+from snellen.detection.score_threshold import choose_threshold, validation_score, validation_subset
 from snellen.nn.detection.anchors import Anchors, octave_sizes, quantile_sizes
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.nn.layers import Standardize
@@ -27,7 +27,7 @@ from snellen.training.settings import TrainingSettings
 BATCH_SIZE = 4  # if the settings leave it open
 STATISTICS_IMAGES = 200  # images for mean, deviation and anchor sizes
 PIXELS_PER_IMAGE = 4096  # sampled for mean and deviation
-VALIDATION_LOSS_IMAGES = 24  # images for the validation loss after each epoch
+VALIDATION_LOSS_IMAGES = 24  # images for the validation loss after each epoch; at most those of the score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +69,22 @@ def fit_detector(
         return augment_scene(scene, 0 if settings.overfit else epoch, augmentation, run.seed, data.spec.target)
 
     batches = SceneBatches(train, size, run.seed, augment)
-    average_precision = validation_score(training_data.iou_type, data, run)
+    subset = validation_subset(data)
+    num_validated = len(subset.splits["val"])
+    num_losses = min(VALIDATION_LOSS_IMAGES, num_validated)
 
     def losses(batch: list[Scene]) -> dict[str, Tensor]:
         return model.losses(*split_batch(batch))
 
     def validate(candidate: nn.Module) -> float:
         assert isinstance(candidate, DetectionNetwork)
-        assert average_precision is not None
-        run.log(validation_loss=validation_loss(candidate, val))
-        return average_precision(candidate)
+        run.log(validation_loss=validation_loss(candidate, val, num_losses))
+        return validation_score(training_data.iou_type, candidate, subset, run)
 
-    validated = average_precision is not None and not settings.overfit
-    fit_by_gradient(model, losses, batches, run, settings, validate=validate if validated else None)
+    is_validated = num_validated > 0 and not settings.overfit
+    if is_validated:  # `validate` predicts a part of the images, and computes losses of some
+        run.evaluation_cost *= len(val) / (num_validated + num_losses)
+    fit_by_gradient(model, losses, batches, run, settings, validate=validate if is_validated else None)
     choose_threshold(training_data.iou_type, model, data, run)
 
 
@@ -94,9 +97,9 @@ def split_batch(batch: Sequence[Scene]) -> tuple[list[Tensor], list[GroundTruth]
     return [scene.image for scene in batch], truths
 
 
-def validation_loss(model: DetectionNetwork, scenes: Scenes) -> float:
+def validation_loss(model: DetectionNetwork, scenes: Scenes, max_images: int) -> float:
     """Mean loss over evenly spaced images of a split."""
-    positions = evenly_spaced(scenes, VALIDATION_LOSS_IMAGES)
+    positions = evenly_spaced(scenes, max_images)
     totals = [sum(float(loss) for loss in model.losses(*split_batch([scenes.at(k)])).values()) for k in positions]
     return sum(totals) / len(totals)
 

@@ -15,7 +15,7 @@ RAW_PIXELS = 0.15  # of it, for such a model if it compares raw pixels: it is ra
 MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model
 FIRST = 0.65  # of the final time, for the best pilot
 FINALISTS = 2
-SIZES = (128, 96, 64, 48, 32)  # pixels a side to which images may be reduced
+SIZES = (224, 192, 160, 128, 96, 64, 48, 32)  # pixels a side to which images may be reduced
 
 
 def image_size(needed: float, size: int, smallest: int, seconds: float) -> int:
@@ -27,7 +27,7 @@ def image_size(needed: float, size: int, smallest: int, seconds: float) -> int:
         needed: seconds of the complete training at `size` pixels a side.
         smallest: pixels a side that the network needs.
     """
-    sizes = [size, *(s for s in SIZES if max(smallest, min(SIZES)) <= s < size)]
+    sizes = [size, *(s for s in SIZES if smallest <= s < size)]
     return next((s for s in sizes if needed * (s / size) ** 2 <= seconds), sizes[-1])
 
 

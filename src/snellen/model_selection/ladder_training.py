@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from snellen.api import RunOptions, TrainedRun
 from snellen.core import file_io
+from snellen.core.learner import InputSize
 from snellen.core.settings import Suggestion, flatten, resolve
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
@@ -78,8 +79,8 @@ class LadderTraining:
         """Pilots, and the finals of the best."""
         stored = self._stored("needed", lambda: {name: self.reduced(one) for name, one in costly.items()})
         needed = {name: stored[name] if name in stored else self.reduced(one) for name, one in costly.items()}
-        for name, (_, size) in needed.items():
-            self._suggest_size(name, size)
+        for name, (_, pixels) in needed.items():
+            self._suggest_size(costly[name], pixels)
         times = {name: seconds for name, (seconds, _) in needed.items()}
         for name in sorted(times, key=lambda name: times[name]):
             if not costly[name].stoppable:
@@ -162,15 +163,16 @@ class LadderTraining:
         """Seconds of a complete training at the image size that the time allows, and that size; 0: unchanged."""
         needed = self.rungs[learner.name].seconds_needed
         assert needed is not None
-        spec = self.data.spec
-        if "image_size" not in {setting.name for setting in flatten(learner.settings)}:
+        size = self._input_size(learner)
+        if size is None:
             return needed, 0
-        chosen, _ = resolve(learner.settings, {}, learner.suggest(spec))
-        size = max(learner.preprocessing_of(chosen, spec).size or (0,))
-        if not size:  # a table
-            return needed, 0
-        smaller = ladder_plan.image_size(needed, size, 12, self.max_fraction(learner) * self.left / MARGIN)
-        return (needed, 0) if smaller == size else (needed * (smaller / size) ** 2, smaller)
+        seconds = self.max_fraction(learner) * self.left / MARGIN
+        smaller = ladder_plan.image_size(needed, size.pixels, size.smallest, seconds)
+        return (needed, 0) if smaller == size.pixels else (needed * (smaller / size.pixels) ** 2, smaller)
+
+    def _input_size(self, learner: AnyLearner) -> InputSize | None:
+        chosen, _ = resolve(learner.settings, {}, learner.suggest(self.data.spec))
+        return learner.input_size(chosen, self.data.spec)
 
     def max_fraction(self, learner: AnyLearner) -> float:
         """Fraction of the time left that the complete training of a model may take before the pilots of the others."""
@@ -180,10 +182,11 @@ class LadderTraining:
         has_pretrained = getattr(getattr(chosen, "init", None), "initial_weights", None) is not None
         return ladder_plan.WHOLE if has_pretrained or self.data.spec.modality != "image" else ladder_plan.RAW_PIXELS
 
-    def _suggest_size(self, name: str, size: int) -> None:
-        if size:
+    def _suggest_size(self, learner: AnyLearner, pixels: int) -> None:
+        size = self._input_size(learner)
+        if pixels and size is not None:
             reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"
-            self._suggested[name] = {"image_size": Suggestion(value=size, reason=reason)}
+            self._suggested[learner.name] = {size.setting: Suggestion(value=pixels, reason=reason)}
 
     def _suggest_no_flips(self, learner: AnyLearner) -> dict[str, Suggestion]:
         """Suggest no horizontal flips where the best of the models trained so far shows that they change targets."""

@@ -32,6 +32,9 @@ MIN_TILES_PER_EPOCH = 400  # small training sets are repeated within an epoch, s
 STATISTICS_IMAGES = 64  # images that mean, standard deviation and range are computed from
 STATISTICS_PIXELS = 1 << 16  # pixels per image for these statistics
 MAX_VALIDATION_IMAGES = 200  # images that are validated after each epoch
+MIN_VALIDATION_IMAGES = 4
+VALIDATION_FRACTION = 0.15  # of the time of an epoch, at most, for its validation
+TRAINING_PASSES = 3  # a backward pass takes the time of two forward passes
 
 
 @settings
@@ -64,6 +67,14 @@ def visits_per_epoch(tile: int | None, spec: Spec) -> int:
     count, size = max(spec.sizes.get("train", 1), 1), spec.input.size
     tiles_per_image = 1 if tile is None or size is None else round(size[0] * size[1] / tile**2)
     return max(1, -(-MIN_TILES_PER_EPOCH // count), min(tiles_per_image, 1000 // count))
+
+
+def max_validation_images(tile: int | None, tiles_per_epoch: int, spec: Spec) -> int:
+    """Number of whole images whose prediction takes at most `VALIDATION_FRACTION` of the time of an epoch."""
+    size = spec.input.size
+    tiles_per_image = 1.0 if tile is None or size is None else size[0] * size[1] / tile**2
+    affordable = int(VALIDATION_FRACTION * TRAINING_PASSES * tiles_per_epoch / tiles_per_image)
+    return min(MAX_VALIDATION_IMAGES, max(MIN_VALIDATION_IMAGES, affordable))
 
 
 def collate(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
@@ -153,7 +164,9 @@ def fit_dense(
         return {"loss": objective.loss(model, *collate(batch))}
 
     val = data.splits["val"]
-    validation_ids = val[torch.linspace(0, max(len(val) - 1, 0), min(len(val), MAX_VALIDATION_IMAGES)).round().long()]
+    count = min(len(val), max_validation_images(tile, visits * len(train), data.spec))
+    validation_ids = val[torch.linspace(0, max(len(val) - 1, 0), count).round().long()]
+    run.evaluation_cost *= len(val) / max(count, 1)  # in passes over the validated images
     validation = dataclasses.replace(data, splits={**data.splits, "val": validation_ids}).scenes("val", run.device)
 
     def validate(model: nn.Module) -> float:

@@ -87,7 +87,8 @@ def steps_within_budget(
             update(min(count, planned - 1))
         step_time = (time.monotonic() - started) / count
         validation_time = 0.0
-        if validate is not None:
+        is_hopeless = step_time * run.min_fraction * planned > run.seconds_left  # without validation
+        if validate is not None and not is_hopeless:
             started = time.monotonic()
             validation_score(model, validate)
             validation_time = time.monotonic() - started

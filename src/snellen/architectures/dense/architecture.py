@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
+from snellen.core.learner import no_suggestions
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Preprocessing, Spec
@@ -49,6 +50,7 @@ class DenseArchitecture(Generic[C]):
         name, summary, source: as in `Learner`.
         settings: settings class, with the groups `tiles`, `training` and `augment` (see `DenseSettings`).
         body: settings, channels and K to a module (B, C, H, W) -> (B, K, H, W), for any H and W.
+        suggest: suggested settings for the data, besides the epochs.
         load_pretrained: loads pretrained weights, if its settings name any.
         check_requirements: raises EnvironmentProblem or UsageError if these are missing.
         in_default_ladder: whether the ladder includes it by default.
@@ -59,6 +61,7 @@ class DenseArchitecture(Generic[C]):
     source: str
     settings: type[C]
     body: Callable[[C, int, int], nn.Module]
+    suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     load_pretrained: Callable[[C, Network, Run], None] = load_nothing
     check_requirements: Callable[[C], None] = require_nothing
     in_default_ladder: bool = True
@@ -70,9 +73,8 @@ class DenseArchitecture(Generic[C]):
             return {}
         tiles_per_epoch = count * visits_per_epoch(resolve_tile_size(TileSettings(), spec), spec)
         epochs = max(8, round(TARGET_TILES / tiles_per_epoch))
-        return {
-            "epochs": Suggestion(value=epochs, reason=f"an epoch has {tiles_per_epoch:,} tiles of {count:,} images")
-        }
+        reason = f"an epoch has {tiles_per_epoch:,} tiles of {count:,} images"
+        return {"epochs": Suggestion(value=epochs, reason=reason), **self.suggest(spec)}
 
     def preprocessing_of(self, spec: Spec) -> Preprocessing:
         return Preprocessing(channels=channels(spec))

@@ -5,24 +5,28 @@ Source: Long, Shelhamer and Darrell 2015, "Fully convolutional networks for sema
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from snellen.architectures import ARCHITECTURES
-from snellen.architectures.architecture import Architecture, InitSettings
-from snellen.architectures.dense.architecture import DenseArchitecture
+from snellen.architectures.architecture import PUBLISHED, Architecture, InitSettings
+from snellen.architectures.dense.architecture import DenseArchitecture, channels
+from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
 from snellen.architectures.pretrained import check_weights, load_preprocessing, read_weights
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.run import Run
-from snellen.core.settings import make, settings
+from snellen.core.settings import Suggestion, make, settings
+from snellen.core.spec import Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.fcn import FCN, FrozenBatchNorm
 from snellen.nn.network import Network
 from snellen.training.dense import TileSettings
 from snellen.training.settings import TrainingSettings
 
+FINE_TUNING_LR = 0.0005  # with published weights
 IMAGE_SIZE = 256  # input size for which the encoder is built, so that it keeps the stem for large images
 
 
@@ -39,10 +43,18 @@ class FCNSettings:
     frozen_norm: bool = False
     """Frozen batch normalisation: keeps the pretrained statistics, for small batches; needs --pretrained."""
     pretrained: str | None = None
-    """Pretrained weights of the encoder: a run folder of a classifier, a weights file, or "published"; none: random."""
+    """Pretrained weights of the encoder: a run folder of a classifier, a weights file, or "published"; none: random;
+    auto: published ones of efficientnet-lite0 for fewer than 5,000 colour images of 8 bits, else none."""
+    from_scratch: bool = False
+    """Random initial weights; overrides --pretrained."""
     tiles: TileSettings = TileSettings()
     training: TrainingSettings = TrainingSettings(epochs=20, optimizer="adam", lr=0.001, schedule="one-cycle")
     augment: SceneAugment = SceneAugment(hflip=True, brightness=0.2)
+
+    @property
+    def initial_weights(self) -> str | None:
+        """Source of the initial weights of the encoder; None for random initialisation."""
+        return None if self.from_scratch else self.pretrained
 
 
 def encoder_of(c: FCNSettings) -> Architecture[Any]:
@@ -76,8 +88,8 @@ def body(c: FCNSettings, channels: int, outputs: int) -> nn.Module:
 
 def check_requirements(c: FCNSettings) -> None:
     """Check that the encoder's weights are available and --frozen-norm comes with --pretrained."""
-    check_weights(encoder_of(c), InitSettings(pretrained=c.pretrained))
-    if c.frozen_norm and c.pretrained is None:
+    check_weights(encoder_of(c), InitSettings(pretrained=c.initial_weights))
+    if c.frozen_norm and c.initial_weights is None:
         raise UsageError(
             "--frozen-norm without --pretrained would freeze untrained normalisation layers",
             "Give --pretrained, or omit --frozen-norm.",
@@ -86,11 +98,11 @@ def check_requirements(c: FCNSettings) -> None:
 
 def load_pretrained(c: FCNSettings, network: Network, run: Run) -> None:
     """Load the encoder's pretrained weights with their preprocessing; a resumed run reads no file."""
-    if c.pretrained is None:
+    if c.initial_weights is None:
         return
 
     def load() -> dict[str, Tensor]:
-        weights = read_weights(encoder_of(c), c.pretrained or "")
+        weights = read_weights(encoder_of(c), c.initial_weights or "")
         fcn = network.body.body if c.frozen_norm else network.body
         assert isinstance(fcn, FCN)
         current = fcn.encoder.state_dict()
@@ -114,13 +126,34 @@ def load_pretrained(c: FCNSettings, network: Network, run: Run) -> None:
         load_preprocessing(network, known)
 
 
+def suggest(spec: Spec) -> dict[str, Suggestion]:
+    """Suggest the published weights of EfficientNet-Lite0 for few colour photographs."""
+    pretrained = EFFICIENTNET_LITE0.suggestions(spec).get("pretrained")
+    if pretrained is None or channels(spec) != 3:
+        return {}
+
+    def applies(others: Mapping[str, Any]) -> bool:
+        is_default = others.get("encoder") == EFFICIENTNET_LITE0.name and others.get("pretrained") == PUBLISHED
+        return is_default and not others.get("from_scratch")
+
+    fine_tuning = "fine-tuning of pretrained weights"
+    values = {
+        "encoder": (EFFICIENTNET_LITE0.name, "its published weights are a package"),
+        "pretrained": (PUBLISHED, pretrained.reason),
+        "stride": ("4", "fine outlines"),
+        "frozen_norm": (True, f"{fine_tuning}: batches of few tiles have other statistics"),
+        "lr": (FINE_TUNING_LR, fine_tuning),
+    }
+    return {name: Suggestion(value=value, reason=reason, condition=applies) for name, (value, reason) in values.items()}
+
+
 FCN_ARCHITECTURE = DenseArchitecture[FCNSettings](
     name="fcn",
     summary="FCN: class scores from several feature maps of any encoder, upsampled and summed.",
     source="Long et al. 2015; lecture 003",
     settings=FCNSettings,
     body=body,
+    suggest=suggest,
     load_pretrained=load_pretrained,
     check_requirements=check_requirements,
-    in_default_ladder=False,
 )

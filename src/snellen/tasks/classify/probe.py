@@ -24,6 +24,7 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.data.image_size import fixed_input_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.task import TASK, as_predictions, labels_unsupported
@@ -264,6 +265,7 @@ LEARNER = Learner[ProbeSettings, Dataset[Labelled], LinearProbe | KNNProbe](
     unsupported_reason=labels_unsupported,
     check_requirements=check_requirements,
     preprocessing_of=preprocessing_of,
+    input_size=lambda c, spec: fixed_input_size(preprocessing_of(c, spec)),
     build=build,
     fit=fit,
     stoppable=False,

@@ -14,7 +14,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import RETINANET_ANCHORS, DetectorCheckpoint
 from snellen.detection.one_stage import one_stage_detector
 from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
-from snellen.detection.settings import BackboneSettings, preprocessing_of
+from snellen.detection.settings import BackboneSettings, input_size_of, preprocessing_of
 from snellen.detection.training import DetectionTrainingData, fit_detector
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.detect.task import TASK
@@ -54,6 +54,7 @@ LEARNER = Learner[RetinaNetSettings, Dataset[Labelled], DetectionNetwork](
     build=build,
     fit=fit,
     preprocessing_of=lambda c, spec: preprocessing_of(c.backbone_settings, spec),
+    input_size=lambda c, spec: input_size_of(c.backbone_settings, spec),
     check_requirements=lambda c, spec: check_weights(c.backbone_settings, PUBLISHED, "retinanet"),
     in_default_ladder=False,
 )

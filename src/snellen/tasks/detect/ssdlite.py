@@ -17,7 +17,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import DetectorCheckpoint
 from snellen.detection.one_stage import one_stage_detector
 from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
-from snellen.detection.settings import BackboneSettings
+from snellen.detection.settings import BackboneSettings, input_size_of
 from snellen.detection.training import DetectionTrainingData, fit_detector
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.detect.task import TASK
@@ -83,6 +83,7 @@ LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], DetectionNetwork](
     build=build,
     fit=fit,
     preprocessing_of=lambda c, spec: Preprocessing(channels=3),
+    input_size=lambda c, spec: input_size_of(c.backbone_settings, spec),
     check_requirements=check_requirements,
     in_default_ladder=False,
 )

@@ -13,7 +13,7 @@ from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import FPN_ANCHORS, DetectorCheckpoint
 from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
-from snellen.detection.settings import BackboneSettings, preprocessing_of
+from snellen.detection.settings import BackboneSettings, input_size_of, preprocessing_of
 from snellen.detection.training import DetectionTrainingData, fit_detector
 from snellen.detection.two_stage import RoISettings, two_stage_detector
 from snellen.nn.detection.detector import DetectionNetwork
@@ -59,5 +59,6 @@ LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], DetectionNetwork](
     build=build,
     fit=fit,
     preprocessing_of=lambda c, spec: preprocessing_of(c.backbone_settings, spec),
+    input_size=lambda c, spec: input_size_of(c.backbone_settings, spec),
     check_requirements=lambda c, spec: check_weights(c.backbone_settings, PUBLISHED, "mask-rcnn"),
 )

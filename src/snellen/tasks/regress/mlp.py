@@ -13,7 +13,7 @@ from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_size, flattened_size
+from snellen.data.image_size import fixed_input_size, fixed_size, flattened_size
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP
 from snellen.nn.network import Network
@@ -94,6 +94,7 @@ LEARNER = Learner[MLPRegressorSettings, Dataset[Labelled], RegressionNetwork](
     settings=MLPRegressorSettings,
     suggest=suggest,
     preprocessing_of=preprocessing_of,
+    input_size=lambda c, spec: fixed_input_size(preprocessing_of(c, spec)),
     build=build,
     fit=fit,
 )
