@@ -25,8 +25,9 @@ from snellen.api import RunOptions
 from snellen.core.record import read_record, write_record
 from snellen.core.spec import Classes, Input, Labels, Numbers, Spec, Target
 from snellen.core.views import Metric
+from snellen.data.sample_identity import SampleIdentity, write_identity
 from snellen.metrics.intervals import expanded_percentiles
-from snellen.model_selection.comparison import compare, compare_predictions, with_corrected_p
+from snellen.model_selection.comparison import _changed_contents, compare, compare_predictions, with_corrected_p
 from snellen.model_selection.paired_test import RunPredictions, paired_test
 from snellen.tasks import TASKS
 
@@ -432,3 +433,23 @@ def test_a_label_without_positive_test_samples() -> None:
         .better
         is False
     )
+
+
+@pytest.mark.parametrize(("with_targets", "count"), [(True, 2), (False, 1)])
+def test_contents_are_compared_where_targets_are_too_many_to_list(
+    tmp_path: Path, with_targets: bool, count: int
+) -> None:
+    """Of more maps than are read, only the contents of the inputs are listed."""
+    contents, targets = np.arange(6), np.arange(6) + 10
+    for name, changed in (("first", 0), ("second", 1)):
+        identity = SampleIdentity(
+            key=None,
+            names="sample",
+            contents=contents + changed * (contents == 3),
+            targets=targets + changed * (contents == 4) if with_targets else None,
+            split=np.full(6, 2, np.int8),
+        )
+        (tmp_path / name).mkdir()
+        write_identity(tmp_path / name, identity)
+    assert _changed_contents(tmp_path / "first", tmp_path / "second", torch.arange(2, 6)) == count
+    assert _changed_contents(tmp_path / "first", tmp_path / "second", torch.arange(3)) == 0

@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "snellen"
 PACKAGES = {  # modules, tests
     "comparison": (
-        "model_selection/comparison.py metrics/significance.py metrics/effects.py metrics/intervals.py",
+        "model_selection/comparison.py model_selection/paired_test.py metrics/significance.py metrics/effects.py "
+        "metrics/intervals.py",
         "metrics model_selection/test_comparison.py "
         "api/test_changed_data.py::test_runs_on_data_that_changed_in_between_are_not_compared",
     ),

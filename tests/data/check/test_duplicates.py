@@ -268,6 +268,31 @@ def test_details_of_deep_images_are_compared_relative_to_their_range(
     assert pairs == ({frozenset({"a/0.tif", "b/0.tif"})} if copies else set())
 
 
+@pytest.mark.parametrize(("noise", "copies"), [(3.0, True), (8.0, False)])
+@pytest.mark.parametrize("side", [80, 256])
+@pytest.mark.parametrize("deep", [False, True])
+def test_smooth_images_are_copies_if_their_details_differ_by_few_grey_levels(
+    noise: float, copies: bool, side: int, deep: bool, tmp_path: Path
+) -> None:
+    """A wave without details, and the same with noise; a resize to the compared size leaves about half of the noise.
+
+    Images of 80 pixels are compared at 40. Of 16 bits, a level is a 255th of the range.
+    """
+    rng = np.random.default_rng(0)
+    compared = min(64, side // 2)
+    wave = np.cos(np.linspace(0, 3, side)) + np.sin(np.linspace(0, 2, side))[:, None]
+    wave = (wave - wave.min()) / (wave.max() - wave.min()) * 235 + 10
+    details = rng.choice([-1.0, 1.0], (compared, compared)).repeat(side // compared, 0).repeat(side // compared, 1)
+    for k in range(2):
+        values = wave + k * noise * details
+        if deep:
+            tiff(tmp_path / "ab"[k] / "0.tif", (20_000 + 10 * values).astype(np.uint16))
+        else:
+            save(tmp_path / "ab"[k] / "0.png", values.round().astype(np.uint8))
+    source = source_of(tmp_path)
+    assert bool(find_file_duplicates(source).near) == copies
+
+
 def test_large_arrays_are_compared_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """By default, and unless `full` is set; the limit itself is allowed."""
     from snellen.data.check import duplicates
