@@ -137,6 +137,7 @@ class TrainedRun:
             self._run_deferred_checks(run)
         for split in splits:
             started = time.monotonic()
+            predictions: Predictions
             if split == "val" and run.validation_predictions is not None:
                 predictions, seconds = run.validation_predictions
             else:

@@ -50,8 +50,8 @@ def choose_threshold(iou_type: IoUType, model: Detector, data: Dataset[Labelled]
         score, f1 = best_f1_threshold(predictions, iou_type, data.spec)
     model.threshold.fill_(score)
     if split == "val" and len(subset.splits["val"]) == len(data.splits["val"]):
-        predictions["threshold"] = model.threshold.float().cpu().reshape(())
-        run.validation_predictions = (predictions, time.monotonic() - started)
+        complete = {**predictions, "threshold": model.threshold.float().cpu().reshape(())}
+        run.validation_predictions = (complete, time.monotonic() - started)
     run.notes["threshold"] = {
         "score": round(score, 6),
         "f1": round(f1, 6),

@@ -1,4 +1,4 @@
-"""FCN on EfficientNet-Lite0: published weights suggested for few colour photographs, frozen norm, bounded validation."""
+"""FCN on EfficientNet-Lite0: published weights for few colour photographs, frozen norm, bounded validation."""
 
 from __future__ import annotations
 
