@@ -73,7 +73,7 @@ def max_validation_images(tile: int | None, tiles_per_epoch: int, spec: Spec) ->
     """Number of whole images whose prediction takes at most `VALIDATION_FRACTION` of the time of an epoch."""
     size = spec.input.size
     tiles_per_image = 1.0 if tile is None or size is None else size[0] * size[1] / tile**2
-    affordable = int(VALIDATION_FRACTION * TRAINING_PASSES * tiles_per_epoch / tiles_per_image)
+    affordable = round(VALIDATION_FRACTION * TRAINING_PASSES * tiles_per_epoch / tiles_per_image)
     return min(MAX_VALIDATION_IMAGES, max(MIN_VALIDATION_IMAGES, affordable))
 
 
