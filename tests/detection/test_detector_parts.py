@@ -36,7 +36,7 @@ def test_missing_published_weights_raise_an_error_with_both_remedies(
         check_weights(BackboneSettings(backbone="resnet50", pretrained="published"), CHECKPOINTS, "faster-rcnn")
     assert "snellen get fasterrcnn_resnet50_fpn" in str(problem.value)
     assert "--from-scratch" in str(problem.value)
-    with pytest.raises(UsageError, match="--backbone resnet50"):
+    with pytest.raises(UsageError, match="--backbone efficientnet-lite0 or resnet50"):
         check_weights(BackboneSettings(pretrained="published"), CHECKPOINTS, "faster-rcnn")
     check_weights(BackboneSettings(pretrained="published", from_scratch=True), CHECKPOINTS, "faster-rcnn")
     with pytest.raises(UsageError, match="does not exist"):
