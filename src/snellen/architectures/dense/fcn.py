@@ -19,7 +19,7 @@ from snellen.architectures.pretrained import check_weights, load_preprocessing, 
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion, make, settings
-from snellen.core.spec import Spec
+from snellen.core.spec import PixelClasses, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.fcn import FCN, FrozenBatchNorm
 from snellen.nn.network import Network
@@ -44,7 +44,7 @@ class FCNSettings:
     """Frozen batch normalisation: keeps the pretrained statistics, for small batches; needs --pretrained."""
     pretrained: str | None = None
     """Pretrained weights of the encoder: a run folder of a classifier, a weights file, or "published"; none: random;
-    auto: published ones of efficientnet-lite0 for fewer than 5,000 colour images of 8 bits, else none."""
+    auto: published ones of efficientnet-lite0 to segment fewer than 5,000 colour images of 8 bits, else none."""
     from_scratch: bool = False
     """Random initial weights; overrides --pretrained."""
     tiles: TileSettings = TileSettings()
@@ -127,9 +127,12 @@ def load_pretrained(c: FCNSettings, network: Network, run: Run) -> None:
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
-    """Suggest the published weights of EfficientNet-Lite0 for few colour photographs."""
+    """Suggest the published weights of EfficientNet-Lite0 for the segmentation of few colour photographs.
+
+    Numbers of every pixel are learned more slowly from frozen statistics: no weights are suggested.
+    """
     pretrained = EFFICIENTNET_LITE0.suggestions(spec).get("pretrained")
-    if pretrained is None or channels(spec) != 3:
+    if pretrained is None or channels(spec) != 3 or not isinstance(spec.target, PixelClasses):
         return {}
 
     def applies(others: Mapping[str, Any]) -> bool:
@@ -156,4 +159,5 @@ FCN_ARCHITECTURE = DenseArchitecture[FCNSettings](
     suggest=suggest,
     load_pretrained=load_pretrained,
     check_requirements=check_requirements,
+    in_default_ladder=False,
 )
