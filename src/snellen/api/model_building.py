@@ -95,7 +95,7 @@ def suitable_threads(model: nn.Module | None, spec: Spec, preprocessing: Preproc
 def prediction_threads(multiply_adds: float) -> int:
     """Number of threads for predicting a batch: one for little work.
 
-    At this limit one thread takes about 10 ms, and on an idle machine a second one saves less than half of it. Where
+    Where
     other processes use the cores, two threads took two to ten times as long as one.
 
     Args:

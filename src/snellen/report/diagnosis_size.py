@@ -1,4 +1,4 @@
-"""Number of samples of a diagnosis: its multiply-adds are at most about a tenth of those of the training.
+"""Number of samples of a diagnosis: its multiply-adds are about a tenth of those of the training, or a minimum.
 
 The bound counts operations, not seconds: the same run always has the same diagnosis.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from snellen.report.learning_curves import HistoryRow
 
 MAX_FRACTION = 0.1  # of the multiply-adds of training
-FREE_MULTIPLY_ADDS = 1e11  # always allowed: about three seconds of one core
+FREE_MULTIPLY_ADDS = 1e11  # always allowed, however short the training
 BACKWARD = 3  # passes: a backward pass costs two forward passes, and follows one
 GRADIENT_SAMPLES = 64  # training samples whose gradients are compared between layers
 UNIT_SAMPLES = 512  # validation samples on which a dead unit is always zero
