@@ -95,8 +95,8 @@ def suitable_threads(model: nn.Module | None, spec: Spec, preprocessing: Preproc
 def prediction_threads(multiply_adds: float) -> int:
     """Number of threads for predicting a batch: one for little work.
 
-    Where
-    other processes use the cores, two threads took two to ten times as long as one.
+    Where other processes use the cores, two threads took 1.7 to 13 times as long as one (medians, from 10 M
+    multiply-adds up); the limit was not measured on an idle machine.
 
     Args:
         multiply_adds: of the whole batch.
