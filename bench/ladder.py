@@ -11,7 +11,6 @@ compare`: a paired test on the same test samples. Trainings of scripts are kept 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import resource
@@ -25,18 +24,15 @@ from typing import Any
 import numpy as np
 import torch
 from harness import HERE, RESULTS, result_header
+from ladder_judge import judge, script_predictions, validation_score
 from ladder_sets import SETS, BenchSet
 
 from snellen.api import load
 from snellen.core import file_io
-from snellen.core.spec import Classes, Numbers, PixelClasses
+from snellen.core.spec import Boxes, Classes, Numbers, PixelClasses
 from snellen.data.dataset import SPLITS, Dataset
 from snellen.data.open_dataset import dataset
-from snellen.metrics import segmentation
-from snellen.model_selection.comparison import compare_predictions
 from snellen.model_selection.paired_test import RunPredictions
-
-TOLERATED = 1.0  # points: an interval that excludes a larger loss shows that the models are not distinguishable
 
 
 def run_process(command: list[str], log: Path, cpu_limit: float | None = None) -> tuple[float, float]:
@@ -66,13 +62,15 @@ def limit_cpu(seconds: float) -> None:
 def write_manifest(bench_set: BenchSet, data: Dataset[Any], path: Path) -> None:
     """Write what a script needs: names of the files or the arrays, and the targets, of each split."""
     target = data.spec.target
-    kind = {Classes: "classes", Numbers: "numbers", PixelClasses: "pixels"}[type(target)]
+    kind = {Classes: "classes", Numbers: "numbers", PixelClasses: "pixels", Boxes: "boxes"}[type(target)]
     arrays: dict[str, np.ndarray] = {}
     files: dict[str, list[str]] = {}
     is_files = hasattr(data.source, "root") and data.spec.modality == "image"
     for split in SPLITS:
         ids = data.splits[split]
-        if kind == "pixels":
+        if kind == "boxes":
+            arrays |= objects_of(data, split)
+        elif kind == "pixels":
             arrays[f"{split}_y"] = np.stack([scene.truth.numpy() for scene in data.scenes(split).in_order()])
         else:
             arrays[f"{split}_y"] = data.truth[ids].numpy() if kind == "classes" else data.truth[ids].numpy()[:, 0]
@@ -91,6 +89,20 @@ def write_manifest(bench_set: BenchSet, data: Dataset[Any], path: Path) -> None:
     path.write_text(json.dumps(plain))
 
 
+def objects_of(data: Dataset[Any], split: str) -> dict[str, np.ndarray]:
+    """The objects of all images after one another, with their number in each; masks by image."""
+    truths = [scene.truth for scene in data.scenes(split).in_order()]
+    arrays = {
+        f"{split}_boxes": torch.cat([truth.boxes for truth in truths]).numpy(),
+        f"{split}_labels": torch.cat([truth.labels for truth in truths]).numpy(),
+        f"{split}_counts": np.array([len(truth.labels) for truth in truths]),
+    }
+    for k, truth in enumerate(truths):
+        if truth.masks is not None:
+            arrays[f"{split}_masks_{k}"] = truth.masks.numpy()
+    return arrays
+
+
 def script_points(bench_set: BenchSet, manifest: Path, work: Path, seconds: float, seed: int) -> list[dict[str, Any]]:
     """All complete trainings of all scripts of a set, from the work folder if they are there."""
     points = []
@@ -105,64 +117,6 @@ def script_points(bench_set: BenchSet, manifest: Path, work: Path, seconds: floa
         for point in json.loads(complete.read_text()) if complete.exists() else []:
             points.append({**point, "script": name, "file": str(folder / point["file"])})
     return points
-
-
-def script_predictions(ours: RunPredictions, point: dict[str, Any]) -> RunPredictions:
-    """The predictions of a script in the form of a run on the same samples."""
-    test = torch.from_numpy(np.load(point["file"]))
-    if isinstance(ours.spec.target, Classes):
-        changed = {"scores": test.double().log().clamp(min=-100).to(ours.predictions["scores"].dtype)}
-    elif isinstance(ours.spec.target, Numbers):
-        changed = {"said": test.double()[:, None]}
-    else:
-        raise NotImplementedError(type(ours.spec.target).__name__)
-    return dataclasses.replace(
-        ours, name=point["script"], learner=point["script"], predictions={**ours.predictions, **changed}
-    )
-
-
-def segmentation_predictions(ours: RunPredictions, point: dict[str, Any], data: Dataset[Any]) -> RunPredictions:
-    """The predictions of a script that segments: confusion matrices of its class maps."""
-    assert isinstance(ours.spec.target, PixelClasses)
-    maps = torch.from_numpy(np.load(point["file"]))
-    tables = [
-        segmentation.confusion_matrix(scene.truth, predicted, len(ours.spec.target.names))
-        for scene, predicted in zip(data.scenes("test").in_order(), maps, strict=True)
-    ]
-    confusion = torch.stack(tables).to(ours.predictions["confusion"].dtype)
-    return dataclasses.replace(
-        ours, name=point["script"], learner=point["script"], predictions={**ours.predictions, "confusion": confusion}
-    )
-
-
-def judge(ours: RunPredictions, other: RunPredictions) -> dict[str, Any]:
-    """Paired comparison of the advised model with a script: scores, difference and verdict."""
-    compared = compare_predictions([ours, other])
-    (pair,) = compared.pairs
-    sign = 1.0 if pair.first == ours.name else -1.0
-    value, low, high = pair.difference.value, pair.difference.low, pair.difference.high
-    assert value is not None
-    assert low is not None
-    assert high is not None
-    worst = low if sign > 0 else -high
-    percent = pair.difference.unit == "percentage points"
-    headline = {run.name: run.headline for run in compared.runs}
-    scale = 100.0 if percent else 1.0
-    script_value = headline[other.name].value or 0.0
-    loss = -worst if percent else -100 * worst / abs(script_value)  # of an error: in percent of the script's
-    if pair.better:
-        verdict = "better" if sign > 0 else "worse"
-    else:
-        verdict = "not distinguishable" if loss <= TOLERATED else "undecided"
-    return {
-        "metric": compared.headline,
-        "ours": scale * (headline[ours.name].value or 0.0),
-        "script_value": scale * script_value,
-        "difference": sign * value,
-        "interval": sorted([sign * low, sign * high]),
-        "p": pair.chance,
-        "verdict": verdict,
-    }
 
 
 def measure(name: str, minutes: list[float], seed: int, data_folder: Path, work: Path) -> list[dict[str, Any]]:
@@ -201,9 +155,11 @@ def measure(name: str, minutes: list[float], seed: int, data_folder: Path, work:
         best_model = max(tested, key=lambda name: sign * tested[name])
         row |= {"best_model": best_model, "best_value": scale * tested[best_model]}
         if affordable:
+            if isinstance(run.spec.target, Boxes):
+                for point in affordable:
+                    point["value"] = validation_score(run, point, data)
             best = max(affordable, key=lambda point: point["value"])
-            is_pixels = isinstance(run.spec.target, PixelClasses)
-            other = segmentation_predictions(ours, best, data) if is_pixels else script_predictions(ours, best)
+            other = script_predictions(ours, run, best, data)
             row |= {"script": best["script"], "label": best["label"], "seconds": best["seconds"], **judge(ours, other)}
         else:
             row |= {"script": None, "verdict": "no script finished"}

@@ -10,91 +10,17 @@ completely several times, each time with twice the epochs, so the results form a
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from ladder_detectors import faster_rcnn, mask_rcnn, ssdlite
+from ladder_problem import Clock, Point, Problem
+from ladder_segmenters import u_net, u_net_lite0
 
 EPOCHS = (5, 10, 20, 40, 80, 160)
-
-
-class Problem:
-    """Data of a manifest: inputs of a split and their targets, from the files of a user."""
-
-    def __init__(self, manifest: Path, seed: int) -> None:
-        plain = json.loads(manifest.read_text())
-        self.kind: str = plain["kind"]  # "classes", "numbers", "pixels", "boxes"
-        self.classes: int = plain["classes"]
-        self.flip: bool = plain["flip"]
-        self.seed = seed
-        self._root = Path(plain["root"])
-        self._files: dict[str, list[str]] = plain["files"]
-        self._arrays = np.load(manifest.with_suffix(".npz"))
-
-    def targets(self, split: str) -> np.ndarray:
-        return self._arrays[f"{split}_y"]
-
-    def rows(self, split: str, size: int = 32) -> np.ndarray:
-        """(N, D) float32: the row of a table, or the flat image."""
-        if f"{split}_x" in self._arrays and self._arrays[f"{split}_x"].ndim == 2:
-            return self._arrays[f"{split}_x"].astype(np.float32)
-        images = self.images(split, size)
-        return images.reshape(len(images), -1).astype(np.float32) / 255
-
-    def images(self, split: str, size: int | None, mode: str = "RGB") -> np.ndarray:
-        """(N, C, S, S) uint8; size None: (N, C, H, W) as they are."""
-        if f"{split}_x" in self._arrays:
-            arrays = self._arrays[f"{split}_x"]
-            if size is None or arrays.shape[-1] <= size:
-                return arrays
-            return np.stack([np.asarray(Image.fromarray(a[0]).resize((size, size)))[None] for a in arrays])
-        images = []
-        for name in self._files[split]:
-            image = Image.open(self._root / name)
-            if size is not None:
-                image.draft(mode, (size, size))
-            image = image.convert(mode)
-            images.append(np.asarray(image if size is None else image.resize((size, size), Image.Resampling.BILINEAR)))
-        stacked = np.stack(images)
-        return stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
-
-    def is_small(self) -> bool:
-        if f"{'train'}_x" in self._arrays:
-            return True
-        with Image.open(self._root / self._files["train"][0]) as image:
-            return max(image.size) <= 40
-
-
-@dataclass
-class Point:
-    """A complete result. seconds: CPU time; value: on the validation split, higher is better; test: predictions."""
-
-    label: str
-    seconds: float
-    value: float
-    test: Any
-
-
-class Clock:
-    """CPU time of the process, paused while the test split is predicted."""
-
-    def __init__(self) -> None:
-        self.paused = 0.0
-
-    def now(self) -> float:
-        return time.process_time() - self.paused
-
-    def untimed(self, work: Callable[[], Any]) -> Any:
-        before = time.process_time()
-        result = work()
-        self.paused += time.process_time() - before
-        return result
 
 
 def score(problem: Problem, predicted: np.ndarray) -> float:
@@ -272,88 +198,6 @@ def bn_cnn(problem: Problem, clock: Clock) -> Iterator[Point]:
         clock.paused += clock.now() - start
 
 
-def u_net(problem: Problem, clock: Clock) -> Iterator[Point]:
-    """A U-Net of four levels on half-size images, cross entropy, AdamW, one cycle, flips."""
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    def block(inputs: int, outputs: int) -> nn.Sequential:
-        layers: list[nn.Module] = []
-        for channels in (inputs, outputs):
-            layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-        return nn.Sequential(*layers)
-
-    class UNet(nn.Module):
-        def __init__(self, width: int) -> None:
-            super().__init__()
-            widths = [width, 2 * width, 4 * width, 8 * width]
-            self.down = nn.ModuleList(block(a, b) for a, b in zip([3, *widths], widths, strict=False))
-            self.up = nn.ModuleList(block(b + a, a) for a, b in itertools.pairwise(widths))
-            self.out = nn.Conv2d(width, problem.classes, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            skips = []
-            for k, down in enumerate(self.down):
-                x = down(x if k == 0 else F.max_pool2d(x, 2))
-                skips.append(x)
-            for k in (2, 1, 0):
-                x = F.interpolate(x, size=skips[k].shape[-2:], mode="bilinear")
-                x = self.up[k](torch.cat([x, skips[k]], 1))
-            out: torch.Tensor = self.out(x)
-            return out
-
-    def tensors(split: str) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(problem.images(split, None))).float() / 128 - 1
-
-    train, val = tensors("train"), tensors("val")
-    y = torch.from_numpy(problem.targets("train")).long()
-
-    def predict(net: nn.Module, images: torch.Tensor) -> np.ndarray:
-        net.eval()
-        parts = []
-        with torch.inference_mode():
-            for image in images.split(1):
-                out = net(F.interpolate(image, scale_factor=0.5, mode="area"))
-                parts.append(F.interpolate(out, size=image.shape[-2:], mode="bilinear").argmax(1))
-        return torch.cat(parts).numpy()
-
-    def mean_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
-        known = truth >= 0
-        ious = []
-        for k in range(problem.classes):
-            a, b = (predicted == k) & known, truth == k
-            if (a | b).any():
-                ious.append((a & b).sum() / (a | b).sum())
-        return float(np.mean(ious))
-
-    for epochs in EPOCHS:
-        start = clock.now()
-        torch.manual_seed(problem.seed)
-        net = UNet(16)
-        steps = epochs * -(-len(train) // 4)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-        half_y = F.interpolate(y[:, None].float(), scale_factor=0.5, mode="nearest")[:, 0].long()
-        half_x = F.interpolate(train, scale_factor=0.5, mode="area")
-        for _ in range(epochs):
-            net.train()
-            for rows in torch.randperm(len(train)).split(4):
-                x, target = half_x[rows], half_y[rows]
-                if problem.flip and torch.rand(()) < 0.5:
-                    x, target = x.flip(3), target.flip(2)
-                loss = F.cross_entropy(net(x), target, ignore_index=-1)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-        value = mean_iou(predict(net, val), problem.targets("val"))
-        yield Point(
-            f"{epochs} epochs", clock.now(), value, clock.untimed(lambda net=net: predict(net, tensors("test")))
-        )
-        clock.paused += clock.now() - start
-
-
 SCRIPTS: dict[str, Callable[[Problem, Clock], Iterator[Point]]] = {
     "boosting": boosting,
     "forest": forest,
@@ -364,7 +208,15 @@ SCRIPTS: dict[str, Callable[[Problem, Clock], Iterator[Point]]] = {
     "probe": probe,
     "bn-cnn": bn_cnn,
     "u-net": u_net,
+    "u-net-lite0": u_net_lite0,
+    "ssdlite": ssdlite,
+    "faster-rcnn": faster_rcnn,
+    "mask-rcnn": mask_rcnn,
 }
+
+
+# Trained again with twice the epochs.
+NETWORKS = ("bn-cnn", "u-net", "u-net-lite0", "ssdlite", "faster-rcnn", "mask-rcnn")
 
 
 def main() -> None:
@@ -378,11 +230,17 @@ def main() -> None:
     clock, points = Clock(), []
     args.out.mkdir(parents=True, exist_ok=True)
     for k, point in enumerate(SCRIPTS[args.name](Problem(args.manifest, args.seed), clock)):
-        np.save(args.out / f"{k}.npy", point.test)
-        points.append({"label": point.label, "seconds": point.seconds, "value": point.value, "file": f"{k}.npy"})
+        if isinstance(point.test, dict):  # detections of the validation and test split: their score needs a metric
+            file = f"{k}.npz"
+            np.savez_compressed(args.out / file, **point.test)
+        else:
+            file = f"{k}.npy"
+            np.save(args.out / file, point.test)
+        points.append({"label": point.label, "seconds": point.seconds, "value": point.value, "file": file})
         (args.out / "points.json").write_text(json.dumps(points))
-        print(f"{args.name} {point.label}: {point.seconds:.1f} s, {point.value:.4f}", flush=True)
-        if 2 * point.seconds > args.seconds and args.name in ("bn-cnn", "u-net"):
+        value = "" if point.value is None else f", {point.value:.4f}"
+        print(f"{args.name} {point.label}: {point.seconds:.1f} s{value}", flush=True)
+        if 2 * point.seconds > args.seconds and args.name in NETWORKS:
             break  # the next one takes twice the time
 
 

@@ -112,7 +112,7 @@ SETS: dict[str, BenchSet] = {
     "hand-landmarks": BenchSet(make=hand_poses, scripts=("boosting", "forest", "svc", "1-nn"), repeated=True),
     "diabetes": BenchSet(make=diabetes, scripts=("boosting", "forest", "svr", "ridge"), repeated=True),
     "nuclei-counts": BenchSet(make=nuclei_counts, scripts=("bn-cnn", "svr", "boosting")),
-    "camvid": BenchSet(make=lambda data, out: data / "camvid", scripts=("u-net",)),
-    "bccd": BenchSet(make=lambda data, out: data / "bccd", scripts=("torchvision-ssdlite", "torchvision-faster-rcnn")),
-    "nuclei": BenchSet(make=lambda data, out: data / "nuclei", scripts=("torchvision-mask-rcnn",)),
+    "camvid": BenchSet(make=lambda data, out: data / "camvid", scripts=("u-net", "u-net-lite0")),
+    "bccd": BenchSet(make=lambda data, out: data / "bccd", scripts=("ssdlite", "faster-rcnn")),
+    "nuclei": BenchSet(make=lambda data, out: data / "nuclei", scripts=("mask-rcnn",)),
 }
