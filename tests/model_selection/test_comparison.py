@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import importlib
 import itertools
+import math
 import re
 import shutil
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from raw_datasets import labels, seeded
-from scipy import stats
+from scipy import optimize, stats
 from torch import Tensor
 
 import snellen
@@ -101,6 +102,27 @@ def test_the_better_classifier_is_named_with_the_difference_in_points() -> None:
     assert pair.chance == pytest.approx(stats.chi2.sf((200 - 60) ** 2 / 260, 1))
     assert re.fullmatch(r"better by 1\.40 ± 0\.3\d percentage points over 10,000 samples", pair.verdict)
     assert comparison.verdict == f"run 1 is {pair.verdict.replace('better', 'significantly better than run 0:', 1)}."
+
+
+def test_the_interval_of_a_difference_in_accuracy_is_the_score_interval_in_points() -> None:
+    """44 samples, 12 correct in one run only and 2 in the other only; the roots of the statistic of Tango 1998."""
+    n, only = 44, (12, 2)
+
+    def z(difference: float) -> float:
+        a = 2 * n
+        b = -sum(only) + (2 * n - only[0] + only[1]) * difference
+        c = -only[1] * difference * (1 - difference)
+        q = (math.sqrt(b * b - 4 * a * c) - b) / (2 * a)
+        return (only[0] - only[1] - n * difference) / math.sqrt(n * (2 * q + difference * (1 - difference)))
+
+    low = optimize.brentq(lambda d: z(d) - stats.norm.ppf(0.975), -0.9, 10 / n - 1e-9)
+    high = optimize.brentq(lambda d: z(d) + stats.norm.ppf(0.975), 10 / n + 1e-9, 0.9)
+    first = torch.arange(n) >= only[1]
+    second = torch.arange(n) < n - only[0]
+    (pair,) = compare_predictions(classifiers([first, second])).pairs
+    assert pair.difference.value == pytest.approx(100 * 10 / n)
+    assert pair.difference.low == pytest.approx(100 * low, abs=1e-3)
+    assert pair.difference.high == pytest.approx(100 * high, abs=1e-3)
 
 
 def test_equal_runs_do_not_differ_significantly() -> None:
