@@ -53,7 +53,7 @@ class DenseArchitecture(Generic[C]):
         suggest: suggested settings for the data, besides the epochs.
         load_pretrained: loads pretrained weights, if its settings name any.
         check_requirements: raises EnvironmentProblem or UsageError if these are missing.
-        in_default_ladder: whether the ladder includes it by default.
+        default_ladders: tasks whose ladder includes it by default.
     """
 
     name: str
@@ -64,7 +64,7 @@ class DenseArchitecture(Generic[C]):
     suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     load_pretrained: Callable[[C, Network, Run], None] = load_nothing
     check_requirements: Callable[[C], None] = require_nothing
-    in_default_ladder: bool = True
+    default_ladders: frozenset[str] = frozenset({"segment", "dense-regress"})
 
     def suggestions(self, spec: Spec) -> Mapping[str, Suggestion]:
         """Suggest more epochs for small datasets, fewer for large ones."""

@@ -36,5 +36,5 @@ DILATED = DenseArchitecture[DilatedSettings](
     source="Yu and Koltun 2016; lecture 002",
     settings=DilatedSettings,
     body=lambda c, channels, outputs: DilatedNetwork(channels, outputs, c.width, c.dilations, c.norm),
-    in_default_ladder=False,
+    default_ladders=frozenset(),
 )

@@ -8,6 +8,7 @@ both are large, in details. The thresholds were set on the training images of CI
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import defaultdict
@@ -39,6 +40,7 @@ MAX_STEPS = 1000  # of the smallest difference, between the extremes of a column
 MAX_BYTES_ON_OPENING = 1 << 30  # of an array in memory, to hash its rows
 _PART_BYTES = 4096  # bytes read at start, middle and end of files of equal size
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; JPEG preserves luma best
+DECODED = 512  # images of at most 4 x SIDE pixels a side kept while their details are compared
 BLOCK = 1024  # images compared with all others at once
 _TILE, _NUM_DIRECTIONS = 2048, 32  # of the search for candidates
 _ROUNDING = 1e-5  # of float32 in this search
@@ -75,7 +77,15 @@ def find_file_duplicates(source: ImageFiles, full: bool = False) -> Duplicates:
     pairs = [
         (a, b) for a, b in near_duplicates(thumbs, sizes, equal_part) if source.files[a].path != source.files[b].path
     ]
-    return Duplicates(exact, [pair for pair in pairs if same_details(source, sizes, pair)], bad, True)
+
+    @functools.lru_cache(DECODED)
+    def decode(id: int, side: int) -> Tensor:
+        grey = source.decode(id, Preprocessing(size=(side, side), pages=source.pages)).double()
+        return grey.mean(0, keepdim=True)[None]
+
+    deep = [isinstance(h, Header) and h.dtype != "uint8" for h in source.headers]
+    near = [(a, b) for a, b in pairs if same_details(decode, sizes[[a, b]], is_deep=deep[a] or deep[b], pair=(a, b))]
+    return Duplicates(exact, near, bad, True)
 
 
 def find_array_duplicates(source: ArraySource, full: bool = False) -> Duplicates:
@@ -381,21 +391,24 @@ def _normalise(x: Tensor, centre: bool = True) -> Tensor:
     return torch.nn.functional.normalize(x, dim=1)
 
 
-def same_details(source: ImageFiles, sizes: np.ndarray, pair: Pair) -> bool:
+def same_details(decode: Callable[[int, int], Tensor], sizes: np.ndarray, pair: Pair, *, is_deep: bool) -> bool:
     """Whether large images agree in the details that half of their resolution adds to a thumbnail.
 
     The difference may be a third of the details, or 2.5 of 255 grey levels, the loss of a JPEG of quality 75.
+
+    Args:
+        decode: (1, 1, S, S) float64, the grey image with this id at S pixels a side.
+        sizes: (2, 2) height and width of both images.
+        is_deep: whether one of them has more than 8 bits.
     """
-    side = min(4 * SIDE, int(sizes[list(pair)].min()) // 2)
+    side = min(4 * SIDE, int(sizes.min()) // 2)
     if side < 2 * SIDE:
         return True
     try:
-        preprocessing = Preprocessing(size=(side, side), pages=source.pages)
-        a, b = (source.decode(id, preprocessing).double().mean(0, keepdim=True)[None] for id in pair)
+        a, b = (decode(id, side) for id in pair)
     except UnusableFile:
         return False
-    deep = any(h.dtype != "uint8" for id in pair if isinstance(h := source.headers[id], Header))
-    level = float(torch.maximum(a, b).max() - torch.minimum(a, b).min()) / 255 if deep else 1.0
+    level = float(torch.maximum(a, b).max() - torch.minimum(a, b).min()) / 255 if is_deep else 1.0
     a, b = (
         x
         - apply_preprocessing(

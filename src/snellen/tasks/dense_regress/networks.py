@@ -74,7 +74,7 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
         build=build,
         fit=fit,
-        in_default_ladder=architecture.in_default_ladder,
+        in_default_ladder=TASK.name in architecture.default_ladders,
     )
 
 
