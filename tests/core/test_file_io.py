@@ -325,16 +325,22 @@ def test_a_file_system_without_flushes_of_folders_is_used(tmp_path: Path, monkey
     assert (tmp_path / "x").read_bytes() == b"content"
 
 
+def test_a_missing_json_file_is_an_error_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        file_io.read_json(tmp_path / "run.json")
+    assert caught.value.cause == f"{tmp_path / 'run.json'} is missing"
+
+
 def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
     for _ in range(2):
         file_io.make_folder(tmp_path / "a" / "b")
     assert file_io.make_new_folder(tmp_path / "c" / "d")
     assert not file_io.make_new_folder(tmp_path / "c" / "d")
-    assert file_io.make_new_folder(tmp_path / "c" / "e")
+    assert file_io.make_new_folder(tmp_path / "c" / "e" / "h")
     file_io.write_bytes(tmp_path / "f" / "g" / "x", b"1")
     for _ in range(2):
         file_io.remove(tmp_path / "f" / "g" / "x")
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "b", "c", "d", "e", "f", "g"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "b", "c", "d", "e", "f", "g", "h"]
 
 
 @pytest.mark.parametrize(

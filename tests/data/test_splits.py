@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -176,8 +177,9 @@ def test_folds_of_unequal_groups_are_even_up_to_one_group(seed: int) -> None:
         assert abs(len(test) - 170) <= 25  # a group goes where its middle lies
 
 
-def test_three_groups_of_all_classes_give_one_to_each_split() -> None:
-    splits = make_splits(raw_dataset([0, 1, 2] * 15, [k // 15 for k in range(45)]))
+@pytest.mark.parametrize("rounding", [1, 2])
+def test_three_groups_of_all_classes_give_one_to_each_split(rounding: Literal[1, 2]) -> None:
+    splits = make_splits(raw_dataset([0, 1, 2] * 15, [k // 15 for k in range(45)]), rounding=rounding)
     assert sorted(len(ids) for ids in splits.values()) == [15, 15, 15]
 
 

@@ -229,12 +229,6 @@ def _hold_out_one_per_class(
     last = {int(group_class[group]): group for group in order}
     counts = torch.bincount(group_class)
     held_out = [group for group in order if last[int(group_class[group])] == group and counts[group_class[group]] > 1]
-    left = counts.clone()  # groups of each class that are not held out
-    left[group_class[held_out]] -= 1
-    for group in order:  # few groups of several classes, each under that of its first sample
-        if len(held_out) < len(fractions) - 1 and group not in held_out and left[group_class[group]] > 1:
-            held_out.append(group)
-            left[group_class[group]] -= 1
     split_of_group[:] = 0
     start = 0
     for part in range(1, len(fractions)):

@@ -286,7 +286,7 @@ def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
     y, x = torch.meshgrid(torch.arange(200.0), torch.arange(100.0), indexing="ij")
     truth = torch.zeros(200, 100, dtype=torch.int64)
     target = PixelClasses(names=("a",))
-    sizes, factors, starts = [], [], []
+    sizes, factors, starts, ends = [], [], [], []
     for id in range(300):
         scene = Scene(torch.stack([y, x]), truth, id)
         cropped = augment_scene(scene, 0, SceneAugment(hflip=False, random_crop=0.4), 0, target)
@@ -294,6 +294,7 @@ def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
         assert int(cropped.truth.min()) == 0  # no pixel outside the image
         assert torch.equal(cropped.image[1, 0], cropped.image[1, 0, 0] + torch.arange(cropped.image.shape[2]))
         starts.append((float(cropped.image[0].min()) / 200, float(cropped.image[1].min()) / 100))
+        ends.append([float(cropped.image[k].max()) for k in range(2)])
         zoomed = augment_scene(scene, 0, SceneAugment(hflip=False, zoom=0.3), 0, target, (100, 50))
         assert int(zoomed.truth.min()) == 0
         factors.append(float(49 / (zoomed.image[1, 0, -1] - zoomed.image[1, 0, 0])))
@@ -305,6 +306,8 @@ def test_windows_lie_in_the_image_and_have_the_sizes_of_the_settings():
         assert 0.98 < float(fractions.max()) <= 1
     assert float(torch.corrcoef(torch.stack([heights, widths]))[0, 1].abs()) < 0.2
     assert min(min(starts)) == 0
+    for k, last in enumerate((199, 99)):  # some crops end at the edge without beginning at the other
+        assert any(end[k] == last and start[k] for start, end in zip(starts, ends, strict=True))
     assert max(top for top, _ in starts) > 0.3
     assert max(left for _, left in starts) > 0.3
     assert min(factors) == pytest.approx(0.7, abs=0.02)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from image_makers import save, scene, tiff
 from PIL import Image
 
+from snellen.data.check import duplicates
 from snellen.data.check.duplicates import (
     Duplicates,
     connected_groups,
@@ -85,8 +86,6 @@ def test_exact_copies_among_files_that_differ_only_in_the_middle(tmp_path: Path)
 
 
 def test_files_of_different_size_are_never_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from snellen.data.check import duplicates
-
     for k in range(6):
         save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(k, (20 + k, 20)))
     shutil.copy(tmp_path / "a" / "0.png", tmp_path / "a" / "again.png")
@@ -295,8 +294,6 @@ def test_smooth_images_are_copies_if_their_details_differ_by_few_grey_levels(
 
 def test_large_arrays_are_compared_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """By default, and unless `full` is set; the limit itself is allowed."""
-    from snellen.data.check import duplicates
-
     images = torch.from_numpy(np.stack([scene(1, (16, 16), 1)] * 3)).float()[:, None].clone()
     images[2] += torch.arange(16) % 2
     rows = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
@@ -321,8 +318,6 @@ def test_large_arrays_are_compared_only_on_request(monkeypatch: pytest.MonkeyPat
 
 def test_equal_samples_of_a_file_are_found_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are read in blocks; the limit is the size of the file."""
-    from snellen.data.check import duplicates
-
     h5py = pytest.importorskip("h5py")
     x = np.random.default_rng(0).normal(size=(600, 3)).astype(np.float32)
     x[[256, 599, 511, 281]] = x[[255, 270, 0, 280]]
@@ -379,6 +374,15 @@ def test_pages_of_equal_stacks_are_copies_page_by_page(tmp_path: Path) -> None:
     place = [(file.path, page) for file, page in zip(source.files, source.page, strict=True)]
     pairs = {(place[a], place[b]) for a, b in exact_file_duplicates(source)}
     assert pairs == {(("a/0.tif", page), ("b/2.tif", page)) for _, page in place[:3]}
+
+
+def test_copies_are_searched_once_for_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(3):
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", scene(0 if k < 2 else 1))
+    first = exact_file_duplicates(source_of(tmp_path))
+    assert len(first) == 1
+    monkeypatch.setattr(duplicates, "_find_exact_files", lambda source: pytest.fail("searched again"))
+    assert exact_file_duplicates(source_of(tmp_path)) == first
 
 
 def test_empty_files_are_no_copies(tmp_path: Path) -> None:
