@@ -125,7 +125,7 @@ def trained(problem: Problem, clock: Clock, make: Callable[[], Any]) -> Iterator
                 flips = (torch.rand(len(rows)) < 0.5).tolist() if problem.flip else [False] * len(rows)
                 pairs = [example(*train[row], flip) for row, flip in zip(rows.tolist(), flips, strict=True)]
                 pairs = [pair for pair in pairs if len(pair[1]["boxes"])]
-                if pairs:
+                if len(pairs) > 1:  # batch normalisation cannot learn from one image
                     loss = sum(net([x for x, _ in pairs], [target for _, target in pairs]).values())
                     optimizer.zero_grad()
                     loss.backward()

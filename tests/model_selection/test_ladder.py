@@ -17,10 +17,11 @@ from scipy import stats
 from torch import Tensor
 
 import snellen
-from snellen.api import RunOptions
+from snellen.api import RunOptions, load
 from snellen.core.errors import Stopped
 from snellen.core.run import Run
-from snellen.core.spec import Labels
+from snellen.core.settings import Suggestion
+from snellen.core.spec import Labels, Spec
 from snellen.data.formats import OpenOptions
 from snellen.model_selection.advice import select_best, significantly_worse
 from snellen.model_selection.ladder import Ladder, ladder
@@ -361,3 +362,26 @@ def test_a_ladder_is_resumed_with_other_models_than_it_planned(tmp_path: Path) -
     (out / "ladder.json").write_text(json.dumps(plain))
     again = ladder("moons", budget=3600, out=out, learners=["softmax", "mlp", "lda"], options=OPTIONS)
     assert {rung.name: rung.status for rung in again.rungs} == {"lda": "done", "softmax": "done", "mlp": "done"}
+
+
+def with_few_epochs(spec: Spec) -> dict[str, Suggestion]:
+    return {"epochs": Suggestion(value=1, reason="few")}
+
+
+def test_time_that_is_left_goes_to_the_best_model(tmp_path: Path) -> None:
+    """A network that had too few epochs is trained anew with more while that improves its validation result."""
+    short = dataclasses.replace(LEARNERS["classify"]["mlp"], name="short", suggest=with_few_epochs)
+    result = ladder("moons", budget=600, out=tmp_path / "l", learners=["baseline", short], options=OPTIONS)
+    before, after = load(tmp_path / "l" / "short", learner=short), load(result.rung("short").folder, learner=short)
+    assert Path(result.rung("short").folder).name.startswith("short-longer-")
+    assert before.record.settings["epochs"] == 1
+    assert after.record.settings["epochs"] >= 4
+    accuracy = [
+        json.loads((run.folder / "metrics.json").read_text())["splits"]["val"]["accuracy"] for run in (before, after)
+    ]
+    assert accuracy[0]["value"] < accuracy[1]["value"] == result.rung("short").validation.value  # type: ignore[union-attr]
+
+
+def test_nothing_is_trained_longer_if_a_perfect_model_would_not_be_significantly_better(tmp_path: Path) -> None:
+    ladder("moons", budget=600, out=tmp_path / "l", learners=["baseline", "mlp"], options=OPTIONS)
+    assert not [path.name for path in (tmp_path / "l").iterdir() if "longer" in path.name]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snellen.core.errors import SnellenError, TooLittleTime, UsageError
+from snellen.core.learner import input_sizes
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.forked import run_forked
 
@@ -21,44 +22,54 @@ def test_what_fits_completely_is_trained_completely() -> None:
     assert ladder_plan.pilots({"a": 20.0, "b": 70.0}, 100.0) == {"a": 20.0, "b": 70.0}
 
 
-def test_pilots_share_a_quarter_and_a_model_that_would_get_too_few_steps_is_left_out() -> None:
-    assert ladder_plan.pilots({"a": 60.0, "b": 90.0}, 100.0) == {"a": 12.5, "b": 12.5}
-    assert ladder_plan.pilots({"a": 60.0, "b": 90.0, "c": 400.0}, 100.0) == {"a": 12.5, "b": 12.5}  # 5 % are 20 s
+def test_pilots_are_the_same_fraction_of_each_training_and_the_slowest_are_left_out() -> None:
+    assert ladder_plan.pilots({"a": 60.0, "b": 90.0}, 100.0) == pytest.approx({"a": 10.0, "b": 15.0})
+    assert ladder_plan.pilots({"a": 60.0, "b": 90.0, "c": 400.0}, 100.0) == pytest.approx({"a": 10.0, "b": 15.0})
     assert ladder_plan.pilots({"a": 600.0}, 100.0) == {"a": 100.0}  # alone: all of the time
+    assert ladder_plan.pilots({"a": 600.0, "b": 900.0}, 100.0) == {"a": 100.0}  # a quarter would be 1.7 %
     assert ladder_plan.pilots({"a": 6000.0}, 100.0) == {}
 
 
-def test_the_two_best_pilots_are_trained_anew_the_best_with_more_time() -> None:
-    values, needed = {"a": 0.6, "b": 0.8, "c": 0.7}, {"a": 90.0, "b": 90.0, "c": 90.0}
-    trained = dict.fromkeys("abc", 8.0)
-    assert ladder_plan.finals(values, needed, trained, 100.0) == {"b": 65.0, "c": 35.0}
-    assert ladder_plan.finals(values, {**needed, "b": 40.0}, trained, 100.0) == {"b": 40.0, "c": 60.0}
-    assert ladder_plan.finals(values, {**needed, "b": 8.0}, trained, 100.0) == {
-        "c": 65.0,
-        "a": 35.0,
-    }  # b was complete
-    assert ladder_plan.finals(values, needed, trained, 9.0) == {"c": 9.0}  # 65 % are less than b had
+def test_the_three_best_pilots_are_trained_anew_the_best_with_most_time() -> None:
+    values = {"a": 0.6, "b": 0.8, "c": 0.7, "d": 0.5}
+    needed, trained = dict.fromkeys("abcd", 90.0), dict.fromkeys("abcd", 8.0)
+    assert ladder_plan.finals(values, needed, trained, 100.0) == pytest.approx({"b": 65.0, "c": 22.75, "a": 12.25})
+    assert ladder_plan.finals(values, {**needed, "b": 40.0}, trained, 100.0) == pytest.approx(
+        {"b": 40.0, "c": 39.0, "a": 21.0}
+    )
+    complete = ladder_plan.finals(values, {**needed, "b": 8.0}, trained, 100.0)
+    assert complete == pytest.approx({"c": 65.0, "a": 22.75, "d": 12.25})
+    assert ladder_plan.finals(values, needed, trained, 13.0) == {"b": 13.0}  # 65 % are less than 1.5 times the pilot
+
+
+def test_the_best_model_is_trained_up_to_four_times_as_long() -> None:
+    assert ladder_plan.longer(10.0, 35.0) == 3.5
+    assert ladder_plan.longer(10.0, 1000.0) == 4.0
+    assert ladder_plan.longer(10.0, 14.0) is None
 
 
 @given(needed=times, seconds=st.floats(0.0, 1e4))
 def test_no_plan_takes_more_than_the_time(needed: dict[str, float], seconds: float) -> None:
     pilots = ladder_plan.pilots(needed, seconds)
     assert sum(pilots.values()) <= seconds * (1 + 1e-9)
-    assert all(ladder_plan.MIN_STEPS * needed[name] <= time * (1 + 1e-9) for name, time in pilots.items())
+    least = ladder_plan.MIN_PILOT if len(pilots) > 1 else ladder_plan.MIN_STEPS
+    assert all(least * needed[name] <= time * (1 + 1e-9) for name, time in pilots.items())
     left = seconds - sum(pilots.values())
     values = {name: -time for name, time in needed.items() if name in pilots}
     finals = ladder_plan.finals(values, needed, pilots, left)
     assert sum(finals.values()) <= left * (1 + 1e-9)
-    assert all(pilots[name] < time <= needed[name] for name, time in finals.items())
+    assert all(ladder_plan.MIN_GAIN * pilots[name] <= time <= needed[name] for name, time in finals.items())
 
 
 def test_images_are_reduced_until_the_training_fits() -> None:
-    assert ladder_plan.image_size(100.0, 64, 12, 100.0) == 64
-    assert ladder_plan.image_size(100.0, 64, 12, 60.0) == 48  # 56 s
-    assert ladder_plan.image_size(100.0, 64, 12, 30.0) == 32
-    assert ladder_plan.image_size(100.0, 64, 12, 1.0) == 32
-    assert ladder_plan.image_size(100.0, 28, 12, 1.0) == 28  # small images are not reduced
-    assert ladder_plan.image_size(100.0, 224, 63, 1.0) == 64
+    assert ladder_plan.image_size(100.0, [64, 48, 32], 100.0) == 64
+    assert ladder_plan.image_size(100.0, [64, 48, 32], 60.0) == 48  # 56 s
+    assert ladder_plan.image_size(100.0, [64, 48, 32], 30.0) == 32
+    assert ladder_plan.image_size(100.0, [64, 48, 32], 1.0) == 32
+    assert ladder_plan.image_size(100.0, [28], 1.0) == 28
+    assert list(input_sizes("image_size", 64, 12).values) == [64, 48, 32]
+    assert list(input_sizes("image_size", 28, 32).values) == [28]  # small images are not reduced
+    assert list(input_sizes("image_size", 224, 63).values)[-1] == 64
 
 
 def test_a_forked_child_writes_files_and_is_killed_at_its_limit(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_plan_says_what_is_trained_completely_what_is_tried_and_what_is_not_
         "d": "none",
         "lenet": "none",
     }
-    assert planned["b"].seconds == planned["c"].seconds == pytest.approx(0.25 * 95 / 2)
+    assert planned["b"].seconds / 90 == planned["c"].seconds / 60 == pytest.approx(0.25 * 95 / 150)
     assert plan.seconds_final == pytest.approx(0.75 * 95)
     assert "image" in planned["lenet"].reason
     assert planned["d"].needed == 1e5

@@ -85,7 +85,11 @@ def test_a_finished_study_is_shown_again(
 CHANGED_DEFAULTS = {("classify", "probe"): {"encoder"}}  # runs store the values that they were trained with
 
 
-NEW_SETTINGS = {"fcn": {"from_scratch"}}  # of learners that there were; runs of schema 1 have the default
+# Of learners that there were; runs of schema 1 have the default.
+NEW_SETTINGS = {
+    "fcn": {"from_scratch", "downscale"},
+    **{name: {"downscale"} for name in ("unet", "encoder-decoder", "dilated")},
+}
 
 
 def test_every_setting_has_a_present_name() -> None:

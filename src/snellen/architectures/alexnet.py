@@ -50,6 +50,7 @@ ALEXNET = Architecture[AlexNetSettings](
     source="Krizhevsky et al. 2012, 2014; lectures 002, 004",
     settings=AlexNetSettings,
     body=body,
+    large_from=SMALL_IMAGE + 1,
     min_size=15,
     suggest=suggest_augmentation,
     weights="alexnet",

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 from torch import nn
 
 from snellen.core.errors import UsageError
-from snellen.core.learner import no_suggestions
+from snellen.core.learner import InputSize, no_suggestions
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Classes, Modality, Preprocessing, Spec
 from snellen.data.augment.images import Augment
-from snellen.data.image_size import fixed_size
+from snellen.data.image_size import fixed_input_size, fixed_size
 from snellen.training.settings import TrainingSettings
 
 PUBLISHED = "published"  # value of --pretrained for the published weights
@@ -75,6 +75,7 @@ class Architecture(Generic[C]):
             `nn.Linear` is the head.
         min_size: minimum of the shorter side in pixels.
         max_size: pixels a side to which larger images are resized.
+        large_from: shorter side in pixels from which the first layers reduce the resolution; 0: it has no such change.
         suggest: suggested settings for the data.
         weights: torchvision's name of the published weights, or the package that contains them.
         mean_std: mean and standard deviation of each channel for the published weights, for values in 0 … 1.
@@ -90,6 +91,7 @@ class Architecture(Generic[C]):
     accepts: frozenset[Modality] = frozenset({"image"})
     min_size: int = 1
     max_size: int = 128
+    large_from: int = 0
     suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     weights: str | PackagedWeights | None = None
     mean_std: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
@@ -127,6 +129,10 @@ class Architecture(Generic[C]):
             side = init.image_size or PRETRAINED_SIZE
             return Preprocessing(size=(side, side), channels=3)
         return fixed_size(spec, max_side=self.max_size, requested=init.image_size)
+
+    def input_size(self, init: InitSettings, spec: Spec) -> InputSize | None:
+        """Size of the input, which a ladder may reduce."""
+        return fixed_input_size(self.preprocessing_of(init, spec), self.large_from)
 
     def build(self, settings: Any, spec: Spec, outputs: int) -> nn.Module:
         """Build the untrained body for the data."""

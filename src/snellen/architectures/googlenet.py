@@ -51,6 +51,7 @@ GOOGLENET = Architecture[GoogLeNetSettings](
     source="Szegedy et al. 2015; lectures 002, 004",
     settings=GoogLeNetSettings,
     body=body,
+    large_from=SMALL_IMAGE + 1,
     min_size=2,
     rename_tensor=lambda name: None if name.startswith("aux") else name,
     mean_std=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # its weights were trained with values of −1 … 1

@@ -52,6 +52,7 @@ MOBILENETV2 = Architecture[MobileNetSettings](
     source="Sandler et al. 2018",
     settings=MobileNetSettings,
     body=body,
+    large_from=SMALL_IMAGE + 1,
     suggest=suggest_augmentation,
     weights="mobilenet_v2",
     in_default_ladder=False,

@@ -44,13 +44,22 @@ class InputSize(NamedTuple):
 
     Args:
         setting: name of the setting.
-        pixels: of a side.
-        smallest: pixels of a side to which images may be reduced, so that training takes less time.
+        values: pixels of a side to the value of the setting; the first is the present size, the others are smaller, so
+            that training takes less time.
     """
 
     setting: str
-    pixels: int
-    smallest: int
+    values: Mapping[int, int]
+
+
+SMALLER_SIZES = (224, 192, 160, 128, 96, 64, 48, 32)  # pixels a side to which a ladder may reduce images
+
+
+def input_sizes(setting: str, pixels: int, smallest: int) -> InputSize:
+    """The sizes of a setting in pixels a side, from `pixels` down to `smallest`."""
+    return InputSize(
+        setting, {size: size for size in (pixels, *SMALLER_SIZES) if size == pixels or smallest <= size < pixels}
+    )
 
 
 def no_input_size(settings: Any, spec: Spec) -> InputSize | None:

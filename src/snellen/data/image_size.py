@@ -6,7 +6,7 @@ from collections import Counter
 from math import prod
 from statistics import median_low
 
-from snellen.core.learner import InputSize
+from snellen.core.learner import InputSize, input_sizes
 from snellen.core.spec import Preprocessing, Spec, TypicalSize
 
 SMALLEST_SIDE = 32  # pixels to which a ladder may reduce images of a network with a fixed input size
@@ -40,11 +40,17 @@ def fixed_size(spec: Spec, max_side: int, requested: int | None = None) -> Prepr
     )
 
 
-def fixed_input_size(preprocessing: Preprocessing) -> InputSize | None:
-    """Input size of a network whose setting `image_size` resizes all images to one size; None for tables."""
+def fixed_input_size(preprocessing: Preprocessing, large_from: int = 0) -> InputSize | None:
+    """Input size of a network whose setting `image_size` resizes all images to one size; None for tables.
+
+    Args:
+        large_from: shorter side in pixels from which the first layers of the network reduce the resolution: smaller
+            images would take more time.
+    """
     if preprocessing.size is None:
         return None
-    return InputSize(setting="image_size", pixels=max(preprocessing.size), smallest=SMALLEST_SIDE)
+    smallest = max(SMALLEST_SIDE, large_from if min(preprocessing.size) >= large_from else 0)
+    return input_sizes("image_size", max(preprocessing.size), smallest)
 
 
 def explain_size(spec: Spec, preprocessing: Preprocessing) -> str:

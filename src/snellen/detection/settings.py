@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from snellen.architectures.architecture import PUBLISHED
-from snellen.core.learner import InputSize
+from snellen.core.learner import InputSize, input_sizes
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Preprocessing, Spec
 
@@ -57,4 +57,4 @@ def preprocessing_of(backbone_settings: BackboneSettings, spec: Spec) -> Preproc
 
 def input_size_of(backbone_settings: BackboneSettings, spec: Spec) -> InputSize:
     """Shorter side of the resized images."""
-    return InputSize("min_size", backbone_settings.min_max_size(spec)[0], SMALLEST_SIZE)
+    return input_sizes("min_size", backbone_settings.min_max_size(spec)[0], SMALLEST_SIZE)

@@ -1,41 +1,46 @@
 """Plan of a ladder: how much time each model gets, from measured costs. Functions of numbers only, without a clock.
 
 Models that are cheap are trained first, completely. If the others cannot all be trained completely, each of them gets a
-short complete training, the pilot; the two best on validation are then trained anew with the time that is left.
+short training, the pilot, of the same fraction of its steps; the best on validation are then trained anew with the time
+that is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 CHEAP = 0.06  # of the budget: a model that needs no more is trained at once
 PILOT = 0.25  # of the time that the cheap models leave, for all pilots together
+MIN_PILOT = 0.1  # of a complete training: shorter pilots favour models that learn fast and little
 WHOLE = 0.5  # of the time left, for a model that is trained completely or not at all
+PRETRAINED = 0.65  # of it, for such a model with published weights: it is often the best
 RAW_PIXELS = 0.15  # of it, for such a model if it compares raw pixels: it is rarely the best
 MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model
 FIRST = 0.65  # of the final time, for the best pilot
-FINALISTS = 2
-SIZES = (224, 192, 160, 128, 96, 64, 48, 32)  # pixels a side to which images may be reduced
+FINALISTS = 3
+MIN_GAIN = 1.5  # times the time of its pilot, at least, for the final training of a model
+LONGER = 4.0  # times the epochs, at most, of the next longer training of the best model
+MIN_LONGER = 1.5  # times the epochs, at least
 
 
-def image_size(needed: float, size: int, smallest: int, seconds: float) -> int:
+def image_size(needed: float, sizes: Sequence[int], seconds: float) -> int:
     """Largest size at which a complete training takes at most `seconds`; the smallest one where none does.
 
     The time of a convolutional network is proportional to the number of pixels.
 
     Args:
-        needed: seconds of the complete training at `size` pixels a side.
-        smallest: pixels a side that the network needs.
+        needed: seconds of the complete training at the first of the sizes.
+        sizes: pixels a side, decreasing.
     """
-    sizes = [size, *(s for s in SIZES if smallest <= s < size)]
-    return next((s for s in sizes if needed * (s / size) ** 2 <= seconds), sizes[-1])
+    return next((size for size in sizes if needed * (size / sizes[0]) ** 2 <= seconds), sizes[-1])
 
 
 def pilots(needed: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """Seconds of the first training of each model; models that would not get `MIN_STEPS` are left out.
+    """Seconds of the first training of each model.
 
-    If all fit, each gets the time of its complete training. Otherwise all share `PILOT` of the time equally; one model
-    alone gets all of it.
+    If all fit, each gets the time of its complete training. Otherwise all get the same fraction of it, together `PILOT`
+    of the time; the slowest are left out until that is `MIN_PILOT`. One model alone gets all of the time, if that is
+    `MIN_STEPS` of its training.
 
     Args:
         needed: seconds of the complete training of each model, as measured.
@@ -45,11 +50,10 @@ def pilots(needed: Mapping[str, float], seconds: float) -> dict[str, float]:
         return dict(needed)
     chosen = dict(needed)
     while len(chosen) > 1:
-        slot = PILOT * seconds / len(chosen)
-        slowest = max(chosen, key=lambda name: chosen[name])
-        if MIN_STEPS * chosen[slowest] <= slot:
-            return {name: min(slot, time) for name, time in chosen.items()}
-        del chosen[slowest]
+        fraction = PILOT * seconds / sum(chosen.values())
+        if fraction >= MIN_PILOT:
+            return {name: min(fraction, 1.0) * time for name, time in chosen.items()}
+        del chosen[max(chosen, key=lambda name: chosen[name])]
     return {name: min(seconds, time) for name, time in chosen.items() if MIN_STEPS * time <= seconds}
 
 
@@ -58,7 +62,7 @@ def finals(
 ) -> dict[str, float]:
     """Seconds of the final training of the best of the pilots that were not complete, the best first.
 
-    A model that would not get more time than its pilot had is not trained again.
+    A model that would not get `MIN_GAIN` times the time of its pilot is not trained again.
 
     Args:
         values: validation result of each pilot, higher is better.
@@ -69,9 +73,19 @@ def finals(
     ranked = sorted(shortened, key=lambda name: -values[name])[:FINALISTS]
     slots: dict[str, float] = {}
     for k, name in enumerate(ranked):
-        slot = FIRST * seconds if k + 1 < len(ranked) else seconds
-        slot = min(needed[name], slot)
-        if slot > trained[name]:
+        part = FIRST * seconds
+        slot = min(needed[name], part if k + 1 < len(ranked) and part >= MIN_GAIN * trained[name] else seconds)
+        if slot >= MIN_GAIN * trained[name]:
             slots[name] = slot
             seconds -= slot
     return slots
+
+
+def longer(trained: float, seconds: float) -> float | None:
+    """Factor of the epochs of the best model's next training; None if too little time is left.
+
+    Args:
+        trained: seconds of its last training. seconds: left.
+    """
+    factor = min(LONGER, seconds / trained)
+    return factor if factor >= MIN_LONGER else None

@@ -99,7 +99,7 @@ def plan_ladder(
             reason="" if fits else "not enough time",
         )
         left -= needed if fits else 0.0
-    pilots = ladder_plan.pilots({name: reduced[name][0] for name in costly if costly[name].stoppable}, left)
+    pilots = training.plan_pilots(costly, {name: seconds for name, (seconds, _) in reduced.items()}, left)
     for name, seconds in pilots.items():
         models[name] = dataclasses.replace(
             models[name],

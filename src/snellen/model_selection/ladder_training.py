@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+import torch
 
 from snellen.api import RunOptions, TrainedRun
 from snellen.core import file_io
@@ -15,8 +18,9 @@ from snellen.core.learner import InputSize
 from snellen.core.settings import Suggestion, flatten, resolve
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
+from snellen.metrics.intervals import LEVEL
 from snellen.model_selection import ladder_plan
-from snellen.model_selection.advice import significantly_worse, validation_value
+from snellen.model_selection.advice import p_value, significantly_worse, validation_value
 from snellen.model_selection.mirroring import mirroring_harms
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
@@ -67,6 +71,7 @@ class LadderTraining:
         costly = {one.name: one for one in learners if self.rungs[one.name].seconds_needed is not None}
         if costly:
             self._train_costly(costly)
+        self._train_longer({one.name: one for one in learners})
 
     def measure(self, learner: AnyLearner) -> float | None:
         """Seconds of the complete training of a model, from a few steps; None: it could not be measured."""
@@ -86,8 +91,7 @@ class LadderTraining:
             if not costly[name].stoppable:
                 enough = min(self.max_fraction(costly[name]) * self.left, 2 * MARGIN * times[name])
                 self._train_completely(costly[name], times[name], enough)
-        stoppable = {name: seconds for name, seconds in times.items() if costly[name].stoppable}
-        pilots = self._stored("pilots", lambda: ladder_plan.pilots(stoppable, self.left))
+        pilots = self._stored("pilots", lambda: self.plan_pilots(costly, times, self.left))
         pilots = {name: seconds for name, seconds in pilots.items() if name in costly}  # resumed with other models
         for name in sorted(pilots, key=lambda name: times[name]):
             self._train(costly[name], name, min(pilots[name], self.left), ladder_plan.MIN_STEPS)
@@ -96,22 +100,75 @@ class LadderTraining:
             for name in pilots
             if name in self.trained and (value := validation_value(self.rungs[name])) is not None
         }
-        worse = self._worse_pilots(values)
+        worse = self._significantly_worse(values)
         contenders = {name: value for name, value in values.items() if name not in worse}
         finals = self._stored("finals", lambda: ladder_plan.finals(contenders, times, pilots, self.left))
         for name, seconds in finals.items():
-            if name not in costly:
-                continue
-            pilot = self.rungs[name]
-            self._train(costly[name], f"{name}-final", min(seconds, self.left), ladder_plan.MIN_STEPS)
-            if self.rungs[name].status != "done":
-                self.rungs[name] = pilot
+            if name in costly:
+                self._train_anew(costly[name], seconds)
+        for name in sorted(values, key=lambda name: -values[name]):
+            if name not in finals and pilots[name] < times[name] and MARGIN * times[name] <= self.left:
+                self._train_anew(costly[name], self.left)
         for name in sorted(times, key=lambda name: times[name]):
             self._train_completely(costly[name], times[name], self.left)
             self._say_what_time_would_buy(name, times[name])
 
-    def _worse_pilots(self, values: Mapping[str, float]) -> set[str]:
-        """The pilots that are significantly worse than the best one on validation: they get no final training."""
+    def _train_longer(self, learners: Mapping[str, AnyLearner]) -> None:
+        """Train the best model anew with more epochs, while its validation result improves and time is left."""
+        for k in itertools.count():
+            plan = self._stored(f"longer-{k}", lambda: self._longer_training(learners))
+            if plan is None or plan[0] not in self.trained:
+                return
+            name, epochs = plan
+            rung, run = self.rungs[name], self.trained[name]
+            reason = f"all models are trained, and {format_duration(self.left)} are left"
+            self._suggested.setdefault(name, {})["epochs"] = Suggestion(value=epochs, reason=reason)
+            self._train(learners[name], f"{name}-longer-{k}", self.left, ladder_plan.MIN_STEPS)
+            before, after = validation_value(rung), validation_value(self.rungs[name])
+            if after is None or before is None or after <= before:
+                self.rungs[name], self.trained[name] = rung, run
+                return
+
+    def _longer_training(self, learners: Mapping[str, AnyLearner]) -> tuple[str, int] | None:
+        """The best model and its epochs in a longer training; None if it has no epochs, or if nothing can be gained.
+
+        If a model without errors would not be significantly better on validation, no training is.
+        """
+        values = {name: value for name in self.trained if (value := validation_value(self.rungs[name])) is not None}
+        if math.isinf(self.end) or not values:
+            return None
+        name = max(values, key=lambda name: values[name])
+        run, rung = self.trained[name], self.rungs[name]
+        errors = run.task.errors(run.predictions("val"), run.spec).double()
+        epochs, seconds = run.record.settings.get("epochs"), rung.seconds_learning
+        if epochs is None or not seconds or not learners[name].stoppable or rung.reason.startswith("trained"):
+            return None
+        factor = ladder_plan.longer(seconds, self.left / MARGIN)
+        if factor is None or p_value(errors, torch.zeros_like(errors)) / 2 >= LEVEL:
+            return None
+        return name, round(factor * epochs)
+
+    def plan_pilots(
+        self, costly: Mapping[str, AnyLearner], times: Mapping[str, float], seconds: float
+    ) -> dict[str, float]:
+        """Seconds of the pilots. Models that read images as rows of pixels are rarely the best: they have none unless
+        there are no others, and get what is left over.
+        """
+        stoppable = {name: time for name, time in times.items() if costly[name].stoppable}
+        if self.data.spec.modality != "image":
+            return ladder_plan.pilots(stoppable, seconds)
+        for_images = {name: time for name, time in stoppable.items() if "vector" not in costly[name].accepts}
+        return ladder_plan.pilots(for_images or stoppable, seconds)
+
+    def _train_anew(self, learner: AnyLearner, seconds: float) -> None:
+        """The final training of a model after its pilot, which stays its result if the training fails."""
+        pilot = self.rungs[learner.name]
+        self._train(learner, f"{learner.name}-final", min(seconds, self.left), ladder_plan.MIN_STEPS)
+        if self.rungs[learner.name].status != "done":
+            self.rungs[learner.name] = pilot
+
+    def _significantly_worse(self, values: Mapping[str, float]) -> set[str]:
+        """The models that are significantly worse than the best one on validation: they get no further training."""
         if len(values) < 2:
             return set()
         runs = {name: self.trained[name] for name in values}
@@ -167,8 +224,9 @@ class LadderTraining:
         if size is None:
             return needed, 0
         seconds = self.max_fraction(learner) * self.left / MARGIN
-        smaller = ladder_plan.image_size(needed, size.pixels, size.smallest, seconds)
-        return (needed, 0) if smaller == size.pixels else (needed * (smaller / size.pixels) ** 2, smaller)
+        largest = next(iter(size.values))
+        smaller = ladder_plan.image_size(needed, list(size.values), seconds)
+        return (needed, 0) if smaller == largest else (needed * (smaller / largest) ** 2, smaller)
 
     def _input_size(self, learner: AnyLearner) -> InputSize | None:
         chosen, _ = resolve(learner.settings, {}, learner.suggest(self.data.spec))
@@ -179,14 +237,15 @@ class LadderTraining:
         if learner.stoppable:
             return ladder_plan.PILOT
         chosen, _ = resolve(learner.settings, {}, learner.suggest(self.data.spec))
-        has_pretrained = getattr(getattr(chosen, "init", None), "initial_weights", None) is not None
-        return ladder_plan.WHOLE if has_pretrained or self.data.spec.modality != "image" else ladder_plan.RAW_PIXELS
+        if getattr(getattr(chosen, "init", None), "initial_weights", None) is not None:
+            return ladder_plan.PRETRAINED
+        return ladder_plan.RAW_PIXELS if self.data.spec.modality == "image" else ladder_plan.WHOLE
 
     def _suggest_size(self, learner: AnyLearner, pixels: int) -> None:
         size = self._input_size(learner)
         if pixels and size is not None:
             reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"
-            self._suggested[learner.name] = {size.setting: Suggestion(value=pixels, reason=reason)}
+            self._suggested[learner.name] = {size.setting: Suggestion(value=size.values[pixels], reason=reason)}
 
     def _suggest_no_flips(self, learner: AnyLearner) -> dict[str, Suggestion]:
         """Suggest no horizontal flips where the best of the models trained so far shows that they change targets."""

@@ -39,10 +39,13 @@ TRAINING_PASSES = 3  # a backward pass takes the time of two forward passes
 
 @settings
 class TileSettings:
-    """Tile size of training."""
+    """Tile size of training, and the scale of the network."""
 
     tile_size: Annotated[int, Limit(min=16)] | None = None
     """Tile size: side of the random training tiles in pixels; auto: whole images up to 256, else 192."""
+    downscale: Annotated[int, Limit(min=1, max=16)] = 1
+    """Downscale: images are reduced by this factor before the network, and its output is enlarged to their size: about
+    a quarter of the time for 2, with coarser outlines."""
 
 
 class DenseObjective(Protocol[M_contra]):

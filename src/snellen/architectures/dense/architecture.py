@@ -8,16 +8,19 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
-from snellen.core.learner import no_suggestions
+from snellen.core.learner import InputSize, no_suggestions
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
+from snellen.nn.dense.downscaled import downscaled
+from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.training.dense import TileSettings, resolve_tile_size, visits_per_epoch
 from snellen.training.settings import TrainingSettings
 
 TARGET_TILES = 4000  # tiles per training run: two minutes on two cores; small datasets gain little from more
+SMALLEST_DOWNSCALED = 120  # pixels of the shorter side to which a ladder may reduce images
 
 
 class DenseSettings(Protocol):
@@ -75,6 +78,19 @@ class DenseArchitecture(Generic[C]):
         epochs = max(8, round(TARGET_TILES / tiles_per_epoch))
         reason = f"an epoch has {tiles_per_epoch:,} tiles of {count:,} images"
         return {"epochs": Suggestion(value=epochs, reason=reason), **self.suggest(spec)}
+
+    def build(self, settings: Any, spec: Spec, outputs: int) -> Network:
+        """Build the untrained network for the data."""
+        body = downscaled(self.body(settings, channels(spec), outputs), settings.tiles.downscale)
+        return Network(Standardize(spec.input, channels(spec)), body)
+
+    def input_size(self, settings: Any, spec: Spec) -> InputSize | None:
+        """Shorter side of the images, which `downscale` divides."""
+        if spec.input.size is None:
+            return None
+        side, present = min(spec.input.size), settings.tiles.downscale
+        smaller = [present * k for k in (2, 4) if side // (present * k) >= SMALLEST_DOWNSCALED]
+        return InputSize("downscale", {side // factor: factor for factor in (present, *smaller)})
 
     def preprocessing_of(self, spec: Spec) -> Preprocessing:
         return Preprocessing(channels=channels(spec))

@@ -103,8 +103,7 @@ def load_pretrained(c: FCNSettings, network: Network, run: Run) -> None:
 
     def load() -> dict[str, Tensor]:
         weights = read_weights(encoder_of(c), c.initial_weights or "")
-        fcn = network.body.body if c.frozen_norm else network.body
-        assert isinstance(fcn, FCN)
+        fcn = next(module for module in network.modules() if isinstance(module, FCN))
         current = fcn.encoder.state_dict()
         mismatched = [
             name

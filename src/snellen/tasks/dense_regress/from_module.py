@@ -14,6 +14,7 @@ from snellen.core.settings import settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.nn.dense.downscaled import downscaled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.dense_regress.objective import (
@@ -44,7 +45,7 @@ def learner(module: nn.Module) -> Learner[ModuleDenseRegressorSettings, Dataset[
     """
 
     def build(c: ModuleDenseRegressorSettings, spec: Spec) -> DenseRegressionNetwork:
-        network = Network(Standardize(spec.input, channels(spec)), copy.deepcopy(module))
+        network = Network(Standardize(spec.input, channels(spec)), downscaled(copy.deepcopy(module), c.tiles.downscale))
         return DenseRegressionNetwork(network, target_of(spec), c.loss_settings.log_depth)
 
     def fit(c: ModuleDenseRegressorSettings, data: Dataset[Labelled], model: DenseRegressionNetwork, run: Run) -> None:

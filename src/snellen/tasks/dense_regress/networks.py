@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from snellen.architectures.dense import DENSE
-from snellen.architectures.dense.architecture import DenseArchitecture, channels
+from snellen.architectures.dense.architecture import DenseArchitecture
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion, merge_groups
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.nn.layers import Standardize
-from snellen.nn.network import Network
 from snellen.tasks.dense_regress.objective import (
     DenseRegressionLossSettings,
     DenseRegressionNetwork,
@@ -44,10 +42,8 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         architecture.check_requirements(c.network)
 
     def build(c: Any, spec: Spec) -> DenseRegressionNetwork:
-        body = architecture.body(c.network, channels(spec), len(target_of(spec).names))
-        return DenseRegressionNetwork(
-            Network(Standardize(spec.input, channels(spec)), body), target_of(spec), c.task.log_depth
-        )
+        network = architecture.build(c.network, spec, len(target_of(spec).names))
+        return DenseRegressionNetwork(network, target_of(spec), c.task.log_depth)
 
     def fit(c: Any, data: Dataset[Labelled], model: DenseRegressionNetwork, run: Run) -> None:
         architecture.load_pretrained(c.network, model.network, run)
@@ -72,6 +68,7 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         suggest=suggest,
         check_requirements=check_requirements,
         preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
+        input_size=lambda c, spec: architecture.input_size(c.network, spec),
         build=build,
         fit=fit,
         in_default_ladder=TASK.name in architecture.default_ladders,

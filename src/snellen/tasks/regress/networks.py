@@ -13,7 +13,6 @@ from snellen.core.settings import Suggestion, flatten, merge_groups
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.image_size import fixed_input_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.regress.objective import (
@@ -77,7 +76,7 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
         unsupported_reason=architecture.unsupported_reason,
         check_requirements=lambda c, spec: check_weights(architecture, c.network.init),
         preprocessing_of=preprocessing_of,
-        input_size=lambda c, spec: fixed_input_size(preprocessing_of(c, spec)),
+        input_size=lambda c, spec: architecture.input_size(c.network.init, spec),
         build=build,
         fit=fit,
         in_default_ladder=architecture.in_default_ladder,

@@ -14,6 +14,7 @@ from snellen.core.settings import settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
+from snellen.nn.dense.downscaled import downscaled
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.segment.objective import SegmentationLossSettings, SegmentationNetwork, SegmentationObjective
@@ -39,7 +40,9 @@ def learner(module: nn.Module) -> Learner[ModuleSegmenterSettings, Dataset[Label
     """
 
     def build(c: ModuleSegmenterSettings, spec: Spec) -> SegmentationNetwork:
-        return SegmentationNetwork(Network(Standardize(spec.input, channels(spec)), copy.deepcopy(module)))
+        return SegmentationNetwork(
+            Network(Standardize(spec.input, channels(spec)), downscaled(copy.deepcopy(module), c.tiles.downscale))
+        )
 
     def fit(c: ModuleSegmenterSettings, data: Dataset[Labelled], model: SegmentationNetwork, run: Run) -> None:
         tile = resolve_tile_size(c.tiles, data.spec)

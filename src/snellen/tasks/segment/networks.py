@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.architectures.dense import DENSE
-from snellen.architectures.dense.architecture import DenseArchitecture, channels
+from snellen.architectures.dense.architecture import DenseArchitecture
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import merge_groups
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.nn.layers import Standardize
-from snellen.nn.network import Network
 from snellen.tasks.segment.objective import (
     SegmentationLossSettings,
     SegmentationNetwork,
@@ -33,8 +31,7 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         check_class_weights(c.task)
 
     def build(c: Any, spec: Spec) -> SegmentationNetwork:
-        body = architecture.body(c.network, channels(spec), len(class_names(spec)))
-        return SegmentationNetwork(Network(Standardize(spec.input, channels(spec)), body))
+        return SegmentationNetwork(architecture.build(c.network, spec, len(class_names(spec))))
 
     def fit(c: Any, data: Dataset[Labelled], model: SegmentationNetwork, run: Run) -> None:
         architecture.load_pretrained(c.network, model.network, run)
@@ -58,6 +55,7 @@ def learner(architecture: DenseArchitecture[Any]) -> Learner[Any, Dataset[Labell
         suggest=architecture.suggestions,
         check_requirements=check_requirements,
         preprocessing_of=lambda c, spec: architecture.preprocessing_of(spec),
+        input_size=lambda c, spec: architecture.input_size(c.network, spec),
         build=build,
         fit=fit,
         in_default_ladder=TASK.name in architecture.default_ladders,
