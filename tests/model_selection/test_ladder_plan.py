@@ -35,7 +35,7 @@ def test_the_three_best_pilots_are_trained_anew_the_best_with_most_time() -> Non
     needed, trained = dict.fromkeys("abcd", 90.0), dict.fromkeys("abcd", 8.0)
     assert ladder_plan.finals(values, needed, trained, 100.0) == pytest.approx({"b": 65.0, "c": 22.75, "a": 12.25})
     assert ladder_plan.finals(values, {**needed, "b": 40.0}, trained, 100.0) == pytest.approx(
-        {"b": 40.0, "c": 39.0, "a": 21.0}
+        {"b": 40.0, "c": 39.0, "a": 13.65}
     )
     complete = ladder_plan.finals(values, {**needed, "b": 8.0}, trained, 100.0)
     assert complete == pytest.approx({"c": 65.0, "a": 22.75, "d": 12.25})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import snellen
 from snellen.api import RunOptions
@@ -17,7 +18,7 @@ from snellen.data.open_dataset import dataset
 from snellen.model_selection import ladder_preview, ladder_training
 from snellen.model_selection.ladder_preview import plan_ladder
 from snellen.model_selection.ladder_training import LadderTraining
-from snellen.model_selection.mirroring import mirroring_harms
+from snellen.model_selection.mirroring import harmful_changes, harmless_changes, shift
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 
@@ -93,15 +94,45 @@ def arrows(folder: Path, mirrored_class: bool) -> Path:
 def test_flips_are_suggested_only_where_mirrored_images_keep_their_class(tmp_path: Path, mirrored_class: bool) -> None:
     data = dataset(arrows(tmp_path, mirrored_class))
     run = snellen.train(data, "softmax", out=tmp_path / "run", options=OPTIONS)
-    reason = mirroring_harms(run, data)
-    assert bool(reason) is mirrored_class
+    assert set(harmful_changes(run, data)) == ({"hflip"} if mirrored_class else set())
     training = LadderTraining(data, tmp_path / "ladder", 0, 1000.0, float("inf"), OPTIONS)
     (tmp_path / "ladder").mkdir()
     (tmp_path / "ladder" / "ladder.json").write_text("{}")
     for name in ("baseline", "softmax"):
         training._train(LEARNERS["classify"][name], name, 100.0, 1.0)
-    suggestion = training._suggest_no_flips(LEARNERS["classify"]["convnet"])
+    suggestion = training._suggest_augmentation(LEARNERS["classify"]["convnet"])
     assert (suggestion["hflip"].value is False) if mirrored_class else suggestion == {}
+
+
+def bars(folder: Path, is_position: bool) -> Path:
+    """Images of noise with a bright bar: its width is the number, or its left edge."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 60, (300, 16, 16), dtype=np.uint8)
+    left, width = rng.integers(0, 10, 300), rng.integers(2, 7, 300)
+    for k, top in enumerate(rng.integers(0, 11, 300)):
+        x[k][top : top + 6, left[k] : left[k] + width[k]] += 150
+    np.savez(folder / "bars.npz", x=x, y=(left if is_position else width) + 0.01 * rng.random(300))
+    return folder / "bars.npz"
+
+
+@pytest.mark.parametrize("is_position", [True, False])
+def test_flips_are_suggested_for_numbers_that_they_keep_and_no_crops_that_cut(
+    tmp_path: Path, is_position: bool
+) -> None:
+    data = dataset(bars(tmp_path, is_position))
+    assert torch.equal(shift(torch.arange(32.0).view(1, 1, 1, 32))[0, 0, 0, 4:], torch.arange(28.0))
+    training = LadderTraining(data, tmp_path / "ladder", 0, 1000.0, float("inf"), OPTIONS)
+    (tmp_path / "ladder").mkdir()
+    (tmp_path / "ladder" / "ladder.json").write_text("{}")
+    for name in ("baseline", "lenet"):
+        training._train(LEARNERS["regress"][name], name, 100.0, 1.0)
+    suggestions = training._suggest_augmentation(LEARNERS["regress"]["convnet"])
+    assert {name: suggestion.value for name, suggestion in suggestions.items()} == (
+        {} if is_position else {"hflip": True}
+    ), "a crop cuts bars at the edge: their width changes"
+    baseline = training.trained["baseline"]
+    errors = baseline.task.errors(baseline.predictions("val"), baseline.spec)
+    assert harmless_changes(baseline, data, errors) == {}, "the baseline cannot tell"
 
 
 def test_a_ladder_is_resumed_by_its_folder_alone(

@@ -74,7 +74,10 @@ def finals(
     slots: dict[str, float] = {}
     for k, name in enumerate(ranked):
         part = FIRST * seconds
-        slot = min(needed[name], part if k + 1 < len(ranked) and part >= MIN_GAIN * trained[name] else seconds)
+        is_first_complete = k > 0 and slots.get(ranked[0]) == needed[ranked[0]]  # then what is left is for it
+        if part < MIN_GAIN * trained[name] or (k + 1 == len(ranked) and not is_first_complete):
+            part = seconds
+        slot = min(needed[name], part)
         if slot >= MIN_GAIN * trained[name]:
             slots[name] = slot
             seconds -= slot

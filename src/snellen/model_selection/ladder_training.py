@@ -13,15 +13,16 @@ from typing import TypeVar
 import torch
 
 from snellen.api import RunOptions, TrainedRun
+from snellen.api.lookup import resolve_available
 from snellen.core import file_io
 from snellen.core.learner import InputSize
-from snellen.core.settings import Suggestion, flatten, resolve
+from snellen.core.settings import Suggestion, flatten, resolve, values
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics.intervals import LEVEL
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import p_value, significantly_worse, validation_value
-from snellen.model_selection.mirroring import mirroring_harms
+from snellen.model_selection.mirroring import harmful_changes, harmless_changes
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
 from snellen.report.pages.ladder import Rung
@@ -51,7 +52,7 @@ class LadderTraining:
         self.current = ""
         self._page_seconds = 0.0
         self._suggested: dict[str, dict[str, Suggestion]] = {}
-        self._harm: str | None = None  # of mirrored images; None: not known yet
+        self._changes: dict[str, str] | None = None  # settings of augmentation that change targets, or that do not
 
     @property
     def left(self) -> float:
@@ -148,17 +149,27 @@ class LadderTraining:
             return None
         return name, round(factor * epochs)
 
+    def _has_published_weights(self, learner: AnyLearner) -> bool:
+        chosen, _, missing = resolve_available(learner, {}, self.data.spec)
+        settings = values(chosen)
+        return missing is None and settings.get("pretrained") is not None and not settings.get("from_scratch")
+
+    def _is_flat(self, learner: AnyLearner) -> bool:
+        """Whether a model reads images as rows of pixels: it is rarely the best."""
+        return self.data.spec.modality == "image" and "vector" in learner.accepts
+
     def plan_pilots(
         self, costly: Mapping[str, AnyLearner], times: Mapping[str, float], seconds: float
     ) -> dict[str, float]:
-        """Seconds of the pilots. Models that read images as rows of pixels are rarely the best: they have none unless
-        there are no others, and get what is left over.
+        """Seconds of the pilots. If not all models can be trained completely, only those with published weights have
+        one; without any, those that do not read images as rows of pixels. The others get what is left over.
         """
         stoppable = {name: time for name, time in times.items() if costly[name].stoppable}
-        if self.data.spec.modality != "image":
-            return ladder_plan.pilots(stoppable, seconds)
-        for_images = {name: time for name, time in stoppable.items() if "vector" not in costly[name].accepts}
-        return ladder_plan.pilots(for_images or stoppable, seconds)
+        if sum(stoppable.values()) <= seconds:
+            return stoppable
+        pretrained = {name: time for name, time in stoppable.items() if self._has_published_weights(costly[name])}
+        for_images = {name: time for name, time in stoppable.items() if not self._is_flat(costly[name])}
+        return ladder_plan.pilots(pretrained or for_images or stoppable, seconds)
 
     def _train_anew(self, learner: AnyLearner, seconds: float) -> None:
         """The final training of a model after its pilot, which stays its result if the training fails."""
@@ -197,7 +208,7 @@ class LadderTraining:
         limits = dataclasses.replace(
             self.options, seconds=seconds, min_fraction=min_fraction, evaluate_test=False, report=False
         )
-        suggested = {**self._suggested.get(learner.name, {}), **self._suggest_no_flips(learner)}
+        suggested = {**self._suggested.get(learner.name, {}), **self._suggest_augmentation(learner)}
         rung, run = train_rung(learner, self.data, self.folder / folder, self.seed, limits, suggested)
         self.rungs[learner.name] = rung
         if run is not None:
@@ -226,7 +237,14 @@ class LadderTraining:
         seconds = self.max_fraction(learner) * self.left / MARGIN
         largest = next(iter(size.values))
         smaller = ladder_plan.image_size(needed, list(size.values), seconds)
-        return (needed, 0) if smaller == largest else (needed * (smaller / largest) ** 2, smaller)
+        if smaller == largest:
+            return needed, 0
+        expected = needed * (smaller / largest) ** 2
+        if learner.stoppable and not self._is_flat(learner):  # other work of a step is not proportional to the pixels
+            self._suggest_size(learner, smaller)
+            self._train(learner, learner.name, MIN_SECONDS, min_fraction=1.0)
+            expected = self.rungs[learner.name].seconds_needed or expected
+        return expected, smaller
 
     def _input_size(self, learner: AnyLearner) -> InputSize | None:
         chosen, _ = resolve(learner.settings, {}, learner.suggest(self.data.spec))
@@ -234,11 +252,10 @@ class LadderTraining:
 
     def max_fraction(self, learner: AnyLearner) -> float:
         """Fraction of the time left that the complete training of a model may take before the pilots of the others."""
+        if self._has_published_weights(learner):
+            return ladder_plan.PRETRAINED
         if learner.stoppable:
             return ladder_plan.PILOT
-        chosen, _ = resolve(learner.settings, {}, learner.suggest(self.data.spec))
-        if getattr(getattr(chosen, "init", None), "initial_weights", None) is not None:
-            return ladder_plan.PRETRAINED
         return ladder_plan.RAW_PIXELS if self.data.spec.modality == "image" else ladder_plan.WHOLE
 
     def _suggest_size(self, learner: AnyLearner, pixels: int) -> None:
@@ -247,20 +264,32 @@ class LadderTraining:
             reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"
             self._suggested[learner.name] = {size.setting: Suggestion(value=size.values[pixels], reason=reason)}
 
-    def _suggest_no_flips(self, learner: AnyLearner) -> dict[str, Suggestion]:
-        """Suggest no horizontal flips where the best of the models trained so far shows that they change targets."""
+    def _suggest_augmentation(self, learner: AnyLearner) -> dict[str, Suggestion]:
+        """Suggest augmentation by what the best of the models trained so far predicts for changed validation images.
+
+        Classes: no horizontal flips where they change targets. Numbers: flips and random crops where they do not.
+        """
         defaults = {setting.name: setting.default for setting in flatten(learner.settings)}
-        if not defaults.get("hflip") or self.data.spec.modality != "image":
+        target, is_image = self.data.spec.target, self.data.spec.modality == "image"
+        if not is_image or not defaults.get("hflip") or not isinstance(target, Classes | Numbers):
             return {}
-        if not isinstance(self.data.spec.target, Classes | Numbers):
-            return {}
-        if self._harm is None:
-            values = {name: value for name in self.trained if (value := validation_value(self.rungs[name])) is not None}
-            best = max(values, key=lambda name: values[name], default="baseline")
-            if values.get(best) == values.get("baseline") or self.trained[best].record.settings.get("hflip"):
+        if self._changes is None:
+            done = {name: value for name in self.trained if (value := validation_value(self.rungs[name])) is not None}
+            best = max(done, key=lambda name: done[name], default="baseline")
+            if done.get(best) == done.get("baseline") or self.trained[best].record.settings.get("hflip"):
                 return {}
-            self._harm = self._stored("mirroring", lambda: mirroring_harms(self.trained[best], self.data))
-        return {"hflip": Suggestion(value=False, reason=self._harm)} if self._harm else {}
+            run, baseline = self.trained[best], self.trained.get("baseline")
+            if isinstance(target, Classes):
+                self._changes = self._stored("harmful", lambda: harmful_changes(run, self.data))
+            elif baseline is not None:
+                errors = baseline.task.errors(baseline.predictions("val"), baseline.spec)
+                self._changes = self._stored("harmless", lambda: harmless_changes(run, self.data, errors))
+        enabled = isinstance(target, Numbers)
+        return {
+            name: Suggestion(value=defaults[name] if enabled else type(defaults[name])(0), reason=reason)
+            for name, reason in (self._changes or {}).items()
+            if defaults.get(name)
+        }
 
     def _stored(self, key: str, make: Callable[[], T]) -> T:
         """A part of the plan: that of `ladder.json` if the ladder is resumed, else a new one, which is stored."""

@@ -32,7 +32,9 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
     """Learner of an architecture with one output per target, trained on standardised targets."""
     settings = merge_groups(architecture.settings.__name__, network=architecture.settings, task=ADDS)
     default = {setting.name: setting.default for setting in flatten(Augment, help=False)}
-    augmented = [s.name for s in flatten(settings, help=False) if s.name in default and s.default != default[s.name]]
+    defaults = {s.name: s.default for s in flatten(settings, help=False)}
+    augmented = [name for name in default if name in defaults and defaults[name] != default[name]]
+    is_for_images = "image" in architecture.accepts and "vector" not in architecture.accepts
 
     def suggest(spec: Spec) -> dict[str, Suggestion]:
         reason = "augmentation may change the target of an image; enable what preserves it"
@@ -40,7 +42,9 @@ def learner(architecture: Architecture[Any]) -> Learner[Any, Dataset[Labelled], 
             **architecture.suggestions(spec),
             **{name: Suggestion(value=default[name], reason=reason) for name in augmented},
         }
-        if "image" in architecture.accepts and "vector" not in architecture.accepts:
+        if is_for_images:
+            suggested["loss"] = Suggestion(value="absolute", reason="models are compared by the mean absolute error")
+        if is_for_images and not str(defaults["optimizer"]).startswith("adam"):
             epochs = 20 if spec.sizes.get("train", 0) >= 2000 else 40
             gradient_reason = "regression losses have larger gradients than cross-entropy: a lower learning rate"
             suggested |= {
