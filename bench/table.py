@@ -221,7 +221,7 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
 def ladder_section(result: Mapping[str, Any]) -> str:
     """The advised model beside the best plain script with the same CPU time, set by set, and the regret."""
     lines = [
-        *head(result, f"{result['rounds']} seeds of the repeated sets, one of the others"),
+        *head(result, "seeds of the repeated sets, one of the others"),
         "The ladder has the budget in wall-clock time, from prompt to prompt, on one thread. The plain script is the "
         "best on the validation split of all complete trainings that need no more CPU time (one who tries them all "
         "needs the sum). *Difference*: advised less script on the same test samples, positive where the advised model "
@@ -230,12 +230,12 @@ def ladder_section(result: Mapping[str, Any]) -> str:
         "error: 1 %), else *undecided*. *Best model*: the best test result of a model of the same ladder.",
         "",
         "| set | budget | seed | metric | advised | result | plain script | result | difference | verdict | best model "
-        "| took |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| took | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
         budget = f"{row['minutes']:g} min"
-        took = f"{row['wall']:.0f} s"
+        took = f"{row['wall']:.0f} s | {row['commit']}"
         if row["script"] is None:
             lines.append(
                 f"| {row['set']} | {budget} | {row['seed']} | | {row['advised']} | | none finished | | | | | {took} |"
