@@ -111,7 +111,7 @@ def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
     if learner.name == "probe":
         return {"encoder": "resnet20", "pretrained": str(encoder_run())}
     quick = QUICK_SCENES.get(learner.task.name, QUICK)
-    if learner.name == "resnet20":  # after 20 steps its running statistics still lag behind its weights
+    if learner.name in ("resnet20", "convnet"):  # after 20 steps their running statistics lag behind the weights
         quick = {**quick, "epochs": 12}
     return {s.name: quick[s.name] for s in flatten(learner.settings) if s.name in quick}
 

@@ -196,7 +196,8 @@ class LadderTraining:
         rung = self.rungs[name]
         if rung.status == "done" and "time limit" not in rung.reason:
             return
-        minutes = math.ceil((self.budget - self.left + needed / ladder_plan.FIRST) / 60)
+        others = self.budget - self.left - (rung.seconds_learning or 0.0)  # the model itself is trained anew
+        minutes = math.ceil((others + needed / ladder_plan.FIRST) / 60)
         first = "not trained" if rung.status == "no time" else rung.reason
         more = f"a complete training takes about {format_duration(needed)}: --budget {minutes}m"
         self.rungs[name] = dataclasses.replace(rung, reason=f"{first}; {more}", seconds_needed=needed)

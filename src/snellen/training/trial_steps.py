@@ -18,7 +18,8 @@ from snellen.core.run import Run
 MAX_TRIAL = 0.02  # of the steps, and of the time limit, for the trial of threads
 MAX_TRIAL_SECONDS = 0.5  # after which no further round begins
 MAX_ROUNDS = 10
-LONG_TRAINING = 20.0  # seconds: the time of a longer training is said before it begins
+LONG_TRAINING = 20.0  # seconds: the time of a longer training is said after its first steps
+TIMED_STEPS = 5  # without the first, which allocates memory
 MIN_SPEEDUP = 1.1  # of several threads over one; less is within the noise, and one leaves the other cores free
 
 
@@ -40,18 +41,15 @@ def choose_threads(
     """Time training steps with one thread and with all, and train with the faster; on ties with one.
 
     Rounds of one step each are timed for half a second, for at most 2 % of the planned steps and of the time limit; if
-    not even one round after the warm-up fits, all threads are used. Without a time limit, the time of a long training
-    is said.
+    not even one round after the warm-up fits, all threads are used.
     """
-    if run.max_threads == 1 and run.seconds_left is not None:
+    if run.max_threads == 1:
         return
     rounds = min(MAX_ROUNDS, int(MAX_TRIAL * planned) // 2)
     limit = MAX_TRIAL_SECONDS
     if run.seconds_left is not None:
         limit = min(limit, MAX_TRIAL * run.seconds_left)
-    current = torch.get_num_threads()  # given by the user, or by an earlier trial, if there is nothing to choose
-    seconds = dict.fromkeys((1, run.max_threads) if run.max_threads > 1 else (current,), 0.0)
-    timed = 0
+    seconds = {1: 0.0, run.max_threads: 0.0}
     started = time.monotonic()
     if rounds >= 2:
         with trial_steps(model, optimizer), seeded(run.seed, "threads"):
@@ -62,18 +60,30 @@ def choose_threads(
                     update(0)
                     took = time.perf_counter() - begin
                     seconds[count] += took if k else 0.0  # the first round is the warm-up
-                timed = k
                 if time.monotonic() - started > limit and (k or run.seconds is not None):
                     break
-    chosen = current
-    if run.max_threads > 1:
-        faster = seconds[1] > MIN_SPEEDUP * seconds[run.max_threads] or not seconds[1]
-        chosen = run.max_threads if faster else 1
-        run.set_threads(chosen)
-    expected = planned * seconds[chosen] / max(timed, 1)
-    if run.seconds_left is None and expected > LONG_TRAINING:
-        duration = f"{expected:.0f} s" if expected < 90 else f"{expected / 60:.0f} min"
-        run.message(f"{planned:,} steps take about {duration}, without validation.")
+    faster = seconds[1] > MIN_SPEEDUP * seconds[run.max_threads] or not seconds[1]
+    run.set_threads(run.max_threads if faster else 1)
+
+
+def say_time(loop: Iterator[int], count: int, run: Run) -> Iterator[int]:
+    """The steps of a loop; without a time limit, the time of a long one is said after its first steps.
+
+    Args:
+        count: steps of the whole loop.
+    """
+    for k, step in enumerate(loop):
+        if k == 1:
+            started = time.monotonic()
+        if k > TIMED_STEPS:
+            expected = count * (time.monotonic() - started) / TIMED_STEPS
+            if run.seconds is None and expected > LONG_TRAINING:
+                duration = f"{expected:.0f} s" if expected < 90 else f"{expected / 60:.0f} min"
+                run.message(f"{count:,} steps take about {duration}, without validation.")
+            yield step
+            break
+        yield step
+    yield from loop
 
 
 def steps_within_budget(
