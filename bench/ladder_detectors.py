@@ -82,14 +82,14 @@ def ssdlite(problem: Problem, clock: Clock) -> Iterator[Point]:
 def options(problem: Problem) -> dict[str, Any]:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-    sizes = tuple((side,) for side in (16, 32, 64, 128, 256))
+    sizes = tuple((side,) for side in (16, 32, 64, 128))
     return {
         "num_classes": problem.classes + 1,
         "min_size": SIDES[0],
         "max_size": SIDES[1],
         "image_mean": [127 / 255] * 3,
         "image_std": [128 / 255] * 3,
-        "rpn_anchor_generator": AnchorGenerator(sizes[:4], ((0.5, 1.0, 2.0),) * 4),
+        "rpn_anchor_generator": AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 4),
         "box_detections_per_img": KEPT,
     }
 

@@ -14,6 +14,7 @@ import snellen
 from snellen.api import RunOptions
 from snellen.cli.main import main
 from snellen.core.errors import TooLittleTime
+from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.model_selection import ladder_preview, ladder_training
 from snellen.model_selection.ladder_preview import plan_ladder
@@ -75,6 +76,16 @@ def test_the_plan_is_printed_and_nothing_is_written(
     assert main(["moons", "--plan", "--out", "x"]) == 2
 
 
+def training_of(data: Dataset[Labelled], folder: Path, task: str, name: str) -> LadderTraining:
+    """A ladder without a time limit that has trained the baseline and one model."""
+    folder.mkdir()
+    (folder / "ladder.json").write_text("{}")
+    training = LadderTraining(data, folder, 0, 1000.0, float("inf"), OPTIONS)
+    for one in ("baseline", name):
+        training._train(LEARNERS[task][one], one, 100.0, 1.0)
+    return training
+
+
 def arrows(folder: Path, mirrored_class: bool) -> Path:
     """Images with a bright half: two classes by its side, or by its position above or below."""
     rng = np.random.default_rng(0)
@@ -95,11 +106,7 @@ def test_flips_are_suggested_only_where_mirrored_images_keep_their_class(tmp_pat
     data = dataset(arrows(tmp_path, mirrored_class))
     run = snellen.train(data, "softmax", out=tmp_path / "run", options=OPTIONS)
     assert set(harmful_changes(run, data)) == ({"hflip"} if mirrored_class else set())
-    training = LadderTraining(data, tmp_path / "ladder", 0, 1000.0, float("inf"), OPTIONS)
-    (tmp_path / "ladder").mkdir()
-    (tmp_path / "ladder" / "ladder.json").write_text("{}")
-    for name in ("baseline", "softmax"):
-        training._train(LEARNERS["classify"][name], name, 100.0, 1.0)
+    training = training_of(data, tmp_path / "ladder", "classify", "softmax")
     suggestion = training._suggest_augmentation(LEARNERS["classify"]["convnet"])
     assert (suggestion["hflip"].value is False) if mirrored_class else suggestion == {}
 
@@ -121,11 +128,7 @@ def test_flips_are_suggested_for_numbers_that_they_keep_and_no_crops_that_cut(
 ) -> None:
     data = dataset(bars(tmp_path, is_position))
     assert torch.equal(shift(torch.arange(32.0).view(1, 1, 1, 32))[0, 0, 0, 4:], torch.arange(28.0))
-    training = LadderTraining(data, tmp_path / "ladder", 0, 1000.0, float("inf"), OPTIONS)
-    (tmp_path / "ladder").mkdir()
-    (tmp_path / "ladder" / "ladder.json").write_text("{}")
-    for name in ("baseline", "lenet"):
-        training._train(LEARNERS["regress"][name], name, 100.0, 1.0)
+    training = training_of(data, tmp_path / "ladder", "regress", "lenet")
     suggestions = training._suggest_augmentation(LEARNERS["regress"]["convnet"])
     assert {name: suggestion.value for name, suggestion in suggestions.items()} == (
         {} if is_position else {"hflip": True}
@@ -154,3 +157,10 @@ def test_a_ladder_is_resumed_by_its_folder_alone(
     assert main(["ladder", "--resume", "nothere"]) == 2
     assert "contains no ladder" in capsys.readouterr().err
     assert main(["ladder", "--resume"]) == 2
+
+
+def test_a_training_that_was_finished_before_a_ladder_was_resumed_needs_no_time(tmp_path: Path) -> None:
+    training = training_of(dataset("moons"), tmp_path / "ladder", "classify", "lda")
+    assert training._fits("lda", 1e9, 0.0)
+    assert not training._fits("mlp", 1e9, 0.0)
+    assert training._fits("mlp", 10.0, 12.0)

@@ -196,11 +196,11 @@ def test_the_time_of_a_long_training_is_printed_after_its_first_steps(
     messages, times = list[str](), iter([2.5 * seconds, 7.5 * seconds])
     monkeypatch.setattr(trial_steps, "time", SimpleNamespace(monotonic=lambda: next(times)))
     run: Any = SimpleNamespace(seconds=None, message=messages.append)
-    assert list(trial_steps.say_time(iter(range(1000)), 1000, run)) == list(range(1000))
+    assert list(trial_steps.with_time_estimate(iter(range(1000)), 1000, run)) == list(range(1000))
     assert len(messages) == bool(text)
     assert text in "".join(messages)
     times = iter([0.0] * 9)
-    assert list(trial_steps.say_time(iter(range(3, 6)), 1000, run)) == [3, 4, 5]
+    assert list(trial_steps.with_time_estimate(iter(range(3, 6)), 1000, run)) == [3, 4, 5]
     times = iter([0.0, 1e6])
     limited: Any = SimpleNamespace(seconds=100.0, message=pytest.fail)
-    assert list(trial_steps.say_time(iter(range(9)), 9, limited)) == list(range(9))
+    assert list(trial_steps.with_time_estimate(iter(range(9)), 9, limited)) == list(range(9))

@@ -108,7 +108,11 @@ class LadderTraining:
             if name in costly:
                 self._train_anew(costly[name], seconds)
         for name in sorted(values, key=lambda name: -values[name]):
-            if name not in finals and pilots[name] < times[name] and MARGIN * times[name] <= self.left:
+            if (
+                name not in finals
+                and pilots[name] < times[name]
+                and self._fits(f"{name}-final", times[name], self.left)
+            ):
                 self._train_anew(costly[name], self.left)
         for name in sorted(times, key=lambda name: times[name]):
             self._train_completely(costly[name], times[name], self.left)
@@ -188,8 +192,12 @@ class LadderTraining:
 
     def _train_completely(self, learner: AnyLearner, needed: float, seconds: float) -> None:
         """Train a model that has no result yet, if its complete training fits into `seconds`."""
-        if learner.name not in self.trained and MARGIN * needed <= seconds:
+        if learner.name not in self.trained and self._fits(learner.name, needed, seconds):
             self._train(learner, learner.name, seconds, ladder_plan.MIN_STEPS)
+
+    def _fits(self, folder: str, needed: float, seconds: float) -> bool:
+        """Whether a complete training fits into `seconds`, or was finished before the ladder was resumed."""
+        return MARGIN * needed <= seconds or (self.folder / folder / "metrics.json").exists()
 
     def _say_what_time_would_buy(self, name: str, needed: float) -> None:
         """Add the time of a complete training, and a budget that allows it, to the reason of a shortened model."""

@@ -23,7 +23,7 @@ from snellen.training.optimizers import optimizer as make_optimizer
 from snellen.training.precision import avoid_padding_only_columns, precision
 from snellen.training.schedules import schedule as make_schedule
 from snellen.training.settings import TrainingSettings
-from snellen.training.trial_steps import choose_threads, say_time, steps_within_budget, validation_score
+from snellen.training.trial_steps import choose_threads, steps_within_budget, validation_score, with_time_estimate
 
 B = TypeVar("B")
 B_co = TypeVar("B_co", covariant=True)
@@ -166,7 +166,7 @@ def fit_by_gradient(
         )
 
     with memory, padding_fix(), fast_convolutions():
-        for step in say_time(run.steps(steps, describe=batch_names), steps, run):
+        for step in with_time_estimate(run.steps(steps, describe=batch_names), steps, run):
             rate = lr * factor(step)
             if rate != current:
                 for group in optimizer.param_groups:

@@ -18,7 +18,7 @@ from snellen.core.run import Run
 MAX_TRIAL = 0.02  # of the steps, and of the time limit, for the trial of threads
 MAX_TRIAL_SECONDS = 0.5  # after which no further round begins
 MAX_ROUNDS = 10
-LONG_TRAINING = 20.0  # seconds: the time of a longer training is said after its first steps
+LONG_TRAINING = 20.0  # seconds: the time of a longer training is printed after its first steps
 TIMED_STEPS = 5  # without the first, which allocates memory
 MIN_SPEEDUP = 1.1  # of several threads over one; less is within the noise, and one leaves the other cores free
 
@@ -66,8 +66,8 @@ def choose_threads(
     run.set_threads(run.max_threads if faster else 1)
 
 
-def say_time(loop: Iterator[int], count: int, run: Run) -> Iterator[int]:
-    """The steps of a loop; without a time limit, the time of a long one is said after its first steps.
+def with_time_estimate(loop: Iterator[int], count: int, run: Run) -> Iterator[int]:
+    """The steps of a loop; without a time limit, the time of a long one is printed after its first steps.
 
     Args:
         count: steps of the whole loop.
