@@ -22,9 +22,12 @@ from snellen.core.errors import Stopped
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Labels, Spec
+from snellen.core.views import Metric
 from snellen.data.formats import OpenOptions
 from snellen.model_selection.advice import select_best, significantly_worse
 from snellen.model_selection.ladder import Ladder, ladder
+from snellen.model_selection.ladder_training import validation_rank
+from snellen.report.pages.ladder import Rung
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 
@@ -177,16 +180,16 @@ def test_a_stopped_ladder_is_resumed_and_keeps_trained_models(tmp_path: Path) ->
 
     custom = baseline_like("stops", raise_stopped)
     with pytest.raises(Stopped) as caught:
-        ladder("moons", budget=3600, out=tmp_path / "l", learners=["mlp", custom], options=OPTIONS)
+        ladder("moons", budget=3600, out=tmp_path / "l", learners=["softmax", custom], options=OPTIONS)
     assert str(tmp_path / "l") in caught.value.remedy
     page = (tmp_path / "l" / "report.html").read_text()
     assert "accuracy (validation)" in page
     assert "(test)" not in page  # the test split was not evaluated
-    assert not (tmp_path / "l" / "mlp" / "predictions" / "test.safetensors").exists()
-    before = (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns
-    again = ladder("moons", budget=3600, out=tmp_path / "l", learners=["mlp", "lda"], options=OPTIONS)
+    assert not (tmp_path / "l" / "softmax" / "predictions" / "test.safetensors").exists()
+    before = (tmp_path / "l" / "softmax" / "model.safetensors").stat().st_mtime_ns
+    again = ladder("moons", budget=3600, out=tmp_path / "l", learners=["softmax", "lda"], options=OPTIONS)
     assert [rung.status for rung in again.rungs] == ["done"] * 2
-    assert (tmp_path / "l" / "mlp" / "model.safetensors").stat().st_mtime_ns == before
+    assert (tmp_path / "l" / "softmax" / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_the_test_split_is_evaluated_after_all_models_are_trained(
@@ -203,14 +206,14 @@ def test_the_test_split_is_evaluated_after_all_models_are_trained(
     monkeypatch.setattr(snellen.model_selection.ladder, "_best_sections", lambda best: "")  # it evaluates the baseline
     object.__setattr__(task, "predict", predict)
     try:
-        options, learners = dataclasses.replace(OPTIONS, report=False), ["baseline", "perceptron", "softmax", "mlp"]
+        options, learners = dataclasses.replace(OPTIONS, report=False), ["baseline", "perceptron", "softmax"]
         ladder("moons", budget=3600, out=tmp_path / "l", learners=learners, options=options)
     finally:
         object.__setattr__(task, "predict", original)
     first = splits.index("test")
     assert "test" not in splits[:first]
     evaluations = len([s for s in splits[:first] if s == "val"])
-    assert evaluations == 4
+    assert evaluations == 3 + len(list((tmp_path / "l").glob("*-longer-*")))
     assert "val" not in splits[first:]
 
 
@@ -382,6 +385,30 @@ def test_time_that_is_left_goes_to_the_best_model(tmp_path: Path) -> None:
     assert accuracy[0]["value"] < accuracy[1]["value"] == result.rung("short").validation.value  # type: ignore[union-attr]
 
 
-def test_nothing_is_trained_longer_if_a_perfect_model_would_not_be_significantly_better(tmp_path: Path) -> None:
-    ladder("moons", budget=600, out=tmp_path / "l", learners=["baseline", "mlp"], options=OPTIONS)
-    assert not [path.name for path in (tmp_path / "l").iterdir() if "longer" in path.name]
+def test_a_model_is_trained_longer_only_if_it_may_have_more_than_one_percent_of_errors(tmp_path: Path) -> None:
+    """No error of 100 validation samples may still be one of 27, no error of 600 not one of 150 (Wilson 1927)."""
+    rng = np.random.default_rng(0)
+    longer = {}
+    for count in (100, 600):
+        rows = [f"{value:.3f},{'b' if value > 0 else 'a'}" for value in 5.0 * rng.choice([-1, 1], 400 + 2 * count)]
+        (tmp_path / "rows.csv").write_text("x,class\n" + "\n".join(rows) + "\n")
+        data = snellen.dataset(tmp_path / "rows.csv")
+        ids = torch.cat([data.splits[name] for name in ("train", "val", "test")])
+        parts = dict(zip(("val", "test", "train"), ids.split([count, count, 400]), strict=True))
+        data = dataclasses.replace(data, splits=parts)
+        result = ladder(data, budget=600, out=tmp_path / f"l{count}", learners=["baseline", "softmax"], options=OPTIONS)
+        assert result.rung("softmax").validation.value == 1  # type: ignore[union-attr]
+        longer[count] = [path.name for path in (tmp_path / f"l{count}").iterdir() if "longer" in path.name]
+    assert longer == {100: ["softmax-longer-0"], 600: []}  # of equal results the log loss counts, once
+
+
+def test_of_equal_validation_results_the_lower_log_loss_ranks_higher(tmp_path: Path) -> None:
+    rungs = []
+    for k, loss in enumerate((0.2, 0.1, None)):
+        metric = Metric(value=0.9, higher_is_better=True)
+        plain = {"splits": {"val": {} if loss is None else {"log loss": {"value": loss}}}}
+        (tmp_path / str(k)).mkdir()
+        (tmp_path / str(k) / "metrics.json").write_text(json.dumps(plain))
+        rungs.append(Rung(name=str(k), folder=str(tmp_path / str(k)), validation=metric))
+    without = Rung(name="none", status="failed")
+    assert validation_rank(rungs[1]) > validation_rank(rungs[0]) > validation_rank(rungs[2]) > validation_rank(without)

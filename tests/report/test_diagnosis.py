@@ -118,7 +118,8 @@ def test_a_learning_rate_far_too_high_leaves_dead_relu_units(tmp_path: Path) -> 
 
 @pytest.mark.learning
 def test_overfit_coin_tosses_have_a_gap_and_are_no_better_than_the_baseline(tmp_path: Path) -> None:
-    run = train_run(tmp_path, "mlp", coin_tosses(400), epochs=100)
+    """With an SVM: of a network the epoch that is best on validation by chance may be its first, without a gap."""
+    run = train_run(tmp_path, "svm", coin_tosses(400))
     assert kinds(run) == {"gap", "baseline"}
 
 

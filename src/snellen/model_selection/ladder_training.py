@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from snellen.api import RunOptions, TrainedRun
 from snellen.api.lookup import resolve_available
 from snellen.core import file_io
@@ -19,9 +17,9 @@ from snellen.core.learner import InputSize
 from snellen.core.settings import Suggestion, flatten, resolve, values
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
-from snellen.metrics.intervals import LEVEL
+from snellen.metrics.intervals import wilson_interval
 from snellen.model_selection import ladder_plan
-from snellen.model_selection.advice import p_value, significantly_worse, validation_value
+from snellen.model_selection.advice import significantly_worse, validation_value
 from snellen.model_selection.mirroring import harmful_changes, harmless_changes
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
@@ -31,7 +29,7 @@ from snellen.report.reference_metrics import training_sample_limit
 T = TypeVar("T")
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
-
+MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
 MARGIN = 1.2  # of an estimated time, before a training of that time is begun
 
 
@@ -129,27 +127,36 @@ class LadderTraining:
             reason = f"all models are trained, and {format_duration(self.left)} are left"
             self._suggested.setdefault(name, {})["epochs"] = Suggestion(value=epochs, reason=reason)
             self._train(learners[name], f"{name}-longer-{k}", self.left, ladder_plan.MIN_STEPS)
-            before, after = validation_value(rung), validation_value(self.rungs[name])
-            if after is None or before is None or after <= before:
+            before, after = validation_rank(rung), validation_rank(self.rungs[name])
+            if after <= before:
                 self.rungs[name], self.trained[name] = rung, run
+                return
+            if after[0] == before[0]:  # only the log loss is lower: after most longer trainings it is
                 return
 
     def _longer_training(self, learners: Mapping[str, AnyLearner]) -> tuple[str, int] | None:
-        """The best model and its epochs in a longer training; None if it has no epochs, or if nothing can be gained.
+        """The best model and its epochs in a longer training; None if it has no epochs, or if too little can be gained.
 
-        If a model without errors would not be significantly better on validation, no training is.
+        On few validation samples a model with few errors may still be far from perfect: more than the number of errors,
+        the upper limit of their fraction counts.
         """
-        values = {name: value for name in self.trained if (value := validation_value(self.rungs[name])) is not None}
-        if math.isinf(self.end) or not values:
+        if math.isinf(self.end) or not self.trained:
             return None
-        name = max(values, key=lambda name: values[name])
+        name = max(self.trained, key=lambda name: validation_rank(self.rungs[name]))
         run, rung = self.trained[name], self.rungs[name]
-        errors = run.task.errors(run.predictions("val"), run.spec).double()
         epochs, seconds = run.record.settings.get("epochs"), rung.seconds_learning
-        if epochs is None or not seconds or not learners[name].stoppable or rung.reason.startswith("trained"):
+        if (
+            rung.validation is None
+            or epochs is None
+            or not seconds
+            or not learners[name].stoppable
+            or rung.reason.startswith("trained")
+        ):
             return None
         factor = ladder_plan.longer(seconds, self.left / MARGIN)
-        if factor is None or p_value(errors, torch.zeros_like(errors)) / 2 >= LEVEL:
+        errors = run.task.errors(run.predictions("val"), run.spec)
+        wrong = wilson_interval(int((errors > 0).sum()), len(errors))[1]
+        if factor is None or wrong < MIN_WRONG:
             return None
         return name, round(factor * epochs)
 
@@ -310,6 +317,15 @@ class LadderTraining:
             file_io.write_json(path, plain)
         value: T = plan[key]
         return value
+
+
+def validation_rank(rung: Rung) -> tuple[float, float]:
+    """The validation result, of equal results the log loss of models with probabilities; higher is better."""
+    value = validation_value(rung)
+    if value is None:
+        return -math.inf, -math.inf
+    loss = file_io.read_json(Path(rung.folder) / "metrics.json")["splits"]["val"].get("log loss")
+    return value, -loss["value"] if loss and loss["value"] is not None else -math.inf
 
 
 def reserve(budget: float) -> float:

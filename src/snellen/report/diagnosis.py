@@ -21,6 +21,7 @@ from snellen.report.network_statistics import dead_units, gradient_norms
 from snellen.report.number_diagnosis import outside_findings
 
 # Thresholds, each with its reason.
+UNTRAINED = 0.2  # more skill of the headline than random weights ever have; on digits some have 0.08
 CHANCE = 0.02  # relative to the baseline's log loss: class frequencies alone give no larger improvement
 ONE_CLASS = 0.99  # fraction of the predictions; the remaining ones may be noise
 COMMON_CLASS = 0.90  # fraction of the samples from which mostly predicting one class is right
@@ -246,11 +247,11 @@ def _chance(train: Mapping[str, Metric], baseline: Mapping[str, Metric], headlin
     ours, theirs = train.get(headline), baseline.get(headline)
     if ours is None or theirs is None:
         return []
+    loss, baseline_loss = train.get("log loss"), baseline.get("log loss")
     skill = reference_metrics.skill_score(ours, theirs)
-    if skill is None or skill > reference_metrics.MIN_SKILL_SCORE:
+    if skill is None or skill > (reference_metrics.MIN_SKILL_SCORE if loss is None else UNTRAINED):
         return []
     values = f"{headline} is {ours}, that of the baseline {theirs}"
-    loss, baseline_loss = train.get("log loss"), baseline.get("log loss")
     if loss is not None and baseline_loss is not None:
         loss_skill = reference_metrics.skill_score(loss, baseline_loss)
         if loss_skill is not None and loss_skill > CHANCE:

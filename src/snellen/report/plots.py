@@ -61,7 +61,8 @@ def plot_svg(plot: Plot) -> str:
         for k, line in enumerate(plot.series):
             _draw_series(axes, plot, line, palette.series_colour(k))
         _draw_axes(axes, plot)
-        figure.draw_without_rendering()  # fixes the axis limits
+        if any(line.labels for line in plot.series):
+            figure.draw_without_rendering()  # fixes the positions of the points
         _annotate_points(axes, plot)
         buffer = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))

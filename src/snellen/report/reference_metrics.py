@@ -21,7 +21,7 @@ from snellen.tasks import LEARNERS
 
 MAX_TRAINING_SAMPLES = 2000  # training samples that are evaluated: a metric is known to ± 2 points
 MAX_TRAINING_IMAGES = 32  # training images that are evaluated, for targets with many objects per image
-MIN_SKILL_SCORE = 0.05  # untrained random weights reach up to 0.03 by chance
+MIN_SKILL_SCORE = 0.05  # untrained random weights seldom have more by chance
 
 
 def device_of(model: nn.Module) -> torch.device:
