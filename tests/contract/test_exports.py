@@ -66,9 +66,21 @@ MORE_LEARNERS = [
         "detect-fcos",
     }
 ]
+# Each operator of these is in the network of another learner, whose export is tested: Mask R-CNN, ResNeXt-50, AlexNet,
+# ResNet-20, and the networks of `classify`.
+SIMILAR = {"detect-faster-rcnn", "classify-resnet50", "classify-vgg11", "classify-resnet164"} | {
+    f"regress-{name}" for name in ("lenet", "convnet", "resnet20", "resnet18", "residual-mlp")
+}
 
 
-@pytest.mark.parametrize("learner", ALL + MORE_LEARNERS)
+def exported_learners() -> list[Any]:
+    return [
+        pytest.param(*one.values, id=one.id, marks=[pytest.mark.slow] if one.id in SIMILAR else [])
+        for one in ALL + MORE_LEARNERS
+    ]
+
+
+@pytest.mark.parametrize("learner", exported_learners())
 def test_onnx_runtime_gives_the_predictions_of_the_run(
     learner: Learner[Any, Any, Any], first_run: RunOf, one_step_run: RunOf, tmp_path: Path
 ) -> None:

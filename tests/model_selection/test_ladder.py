@@ -94,7 +94,7 @@ def test_the_cheapest_within_one_standard_error_of_the_best_on_validation_is_adv
     values = {r.name: r.validation.value for r in result.rungs if r.validation is not None}
     assert values[result.best or ""] == max(v for v in values.values() if v is not None)
     best = result.best or ""
-    runs = {name: snellen.load(result.folder / name).predictions("val") for name in values if name is not None}
+    runs = {name: snellen.load(result.rung(name).folder).predictions("val") for name in values}
     correct = {name: p["scores"].argmax(1) == p["truth"] for name, p in runs.items()}
     p_values = {
         name: stats.binomtest(int((right & ~correct[best]).sum()), int((right != correct[best]).sum())).pvalue
@@ -102,7 +102,7 @@ def test_the_cheapest_within_one_standard_error_of_the_best_on_validation_is_adv
         if bool((right != correct[best]).any())
     }  # two-sided; fewer than 25 samples differ, or the difference is obvious
     worse = {name for name, p in p_values.items() if p / 2 * (len(runs) - 1) < 0.05}
-    assert worse >= {"baseline", "perceptron"}
+    assert "baseline" in worse
     cost = {r.name: (r.multiply_adds, r.parameters) for r in result.rungs}
     as_good = [name for name in runs if name not in worse and differs_by_standard_errors(correct, name, best) <= 1.1]
     surely_as_good = [name for name in as_good if differs_by_standard_errors(correct, name, best) <= 0.9]
