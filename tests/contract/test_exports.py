@@ -67,8 +67,8 @@ MORE_LEARNERS = [
     }
 ]
 # Each operator of these is in the network of another learner, whose export is tested: Mask R-CNN, ResNeXt-50, AlexNet,
-# ResNet-20, and the networks of `classify`.
-SIMILAR = {"detect-faster-rcnn", "classify-resnet50", "classify-vgg11", "classify-resnet164"} | {
+# ResNet-20, the networks of `classify`, and FCOS on EfficientNet-Lite0 (tests/detection).
+SIMILAR = {"detect-faster-rcnn", "detect-fcos", "classify-resnet50", "classify-vgg11", "classify-resnet164"} | {
     f"regress-{name}" for name in ("lenet", "convnet", "resnet20", "resnet18", "residual-mlp")
 }
 

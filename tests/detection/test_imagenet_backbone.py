@@ -184,7 +184,7 @@ def test_resuming_is_bit_identical(learner: str, tmp_path: Path, monkeypatch: py
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-@pytest.mark.parametrize("learner", ["fcos", "mask-rcnn"])
+@pytest.mark.parametrize("learner", ["fcos", pytest.param("mask-rcnn", marks=pytest.mark.slow)])
 def test_an_onnx_file_has_the_detections_of_the_run_at_any_size(
     learner: str, run_of: Callable[[str], snellen.TrainedRun], tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """R1: a run that is killed any number of times ends bit-identical to an uninterrupted one.
 
-Twenty kills for each family (SNELLEN_KILLS sets another number); the full test of 200 is
+Eight kills for each family (SNELLEN_KILLS sets another number); the full test of 200 is
 
     python tests/reliability/killing.py --kills 200
 """
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from families import FAMILIES
 
-KILLS = int(os.environ.get("SNELLEN_KILLS", "20"))
+KILLS = int(os.environ.get("SNELLEN_KILLS", "8"))
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_counts_durations_and_sizes_have_suitable_units() -> None:
         (282, 240, "took 4 min 42 s of 4 min"),
         (252, 240, ""),
         (252.1, 240, "took 4 min 12 s of 4 min"),
-        (95.5, 90, "took 1 min 35 s of 1 min 30 s"),
+        (95.5, 90, "took 1 min 36 s of 1 min 30 s"),
         (2 * 3600, 3600, "took 2 h 0 min of 1 h"),
         (12, 10, "took 12 s of 10 s"),
         (3, 240, ""),

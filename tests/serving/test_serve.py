@@ -375,7 +375,17 @@ def test_a_client_that_sends_too_much_receives_413(home: Path) -> None:
     with serving(home / "digits", "--max-bytes", "2000") as server:
         responses = [exchange(server, head % len(body) + body) for _ in range(10)]
         assert {response[:12] for response in responses} == {b"HTTP/1.1 413"}
+        assert all(b"\r\nconnection: close\r\n" in response for response in responses)
         assert server.request("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("header", [b"Content-Type: text/csv", b"Content-Type: image/png\r\nContent-Encoding: gzip"])
+def test_a_connection_is_closed_after_an_error_before_the_body_is_read(home: Path, header: bytes) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\n%b\r\nContent-Length: 5000000\r\n\r\n"
+    with serving(home / "digits") as server:
+        response = exchange(server, head % header + bytes(5_000_000))
+    assert response[:12] == b"HTTP/1.1 415"
+    assert b"\r\nconnection: close\r\n" in response
 
 
 def test_a_strip_that_unpacks_to_gigabytes_takes_no_memory(home: Path) -> None:

@@ -78,9 +78,9 @@ def format_duration(seconds: float) -> str:
     """A duration in s, min or h."""
     if seconds < 60:
         return f"{seconds:.3g} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    return f"{round(seconds / 60) // 60} h {round(seconds / 60) % 60} min"
 
 
 def format_overrun(seconds: float, budget: float) -> str:

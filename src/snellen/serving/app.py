@@ -111,7 +111,8 @@ class Service:
         """`POST /predict`: files or table rows in, predictions as of `snellen predict` out."""
         content_type = request.headers.get("content-type", "")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise HTTPError(415, "unsupported-encoding", "The body is compressed", "Send it without Content-Encoding.")
+            cause, remedy = "The body is compressed", "Send it without Content-Encoding."
+            raise HTTPError(415, "unsupported-encoding", cause, remedy, CLOSE_CONNECTION)
         check_content_type(content_type, self.trained.spec)
         body = bytearray()
         try:
@@ -131,6 +132,7 @@ class Service:
             "too-large",
             f"The body has more than {max_bytes:,} bytes",
             "Send fewer or smaller inputs, or start the server with a higher --max-bytes.",
+            CLOSE_CONNECTION,
         )
         length = request.headers.get("content-length", "0")
         if int(length if length.isdecimal() else 0) > max_bytes:

@@ -9,7 +9,7 @@ from snellen.data.decode.header import TooManyPixels
 from snellen.training.loop import out_of_memory
 
 RETRY_LATER = {"Retry-After": "1"}
-CLOSE_CONNECTION = {"Connection": "close"}
+CLOSE_CONNECTION = {"Connection": "close"}  # of errors before the end of the body, which nobody would read
 
 
 class HTTPError(SnellenError):

@@ -25,7 +25,7 @@ from snellen.data.inference_inputs import (
     read_image,
     single_frame_preprocessing,
 )
-from snellen.serving.http_errors import HTTPError
+from snellen.serving.http_errors import CLOSE_CONNECTION, HTTPError
 from snellen.serving.limits import Limits
 
 FORM = "multipart/form-data"
@@ -56,7 +56,7 @@ def check_content_type(content_type: str, spec: Spec) -> None:
     supported = content_types(spec)
     charset = (message.get_param("charset") or "utf-8") if kind.startswith(("text/", "application/j")) else "utf-8"
     if str(charset).lower().replace("-", "") not in ("utf8", "usascii"):
-        raise HTTPError(415, "unsupported-type", f"The text is in {charset}", "Send it in UTF-8.")
+        raise HTTPError(415, "unsupported-type", f"The text is in {charset}", "Send it in UTF-8.", CLOSE_CONNECTION)
     is_supported = kind in supported or (kind.startswith("image/") and "image/*" in supported)
     if not is_supported or (spec.modality != "image" and not content_type):
         raise HTTPError(
@@ -64,6 +64,7 @@ def check_content_type(content_type: str, spec: Spec) -> None:
             "unsupported-type",
             f"The model does not support {kind or 'a body without Content-Type'}",
             f"Send a form (curl -F file=@FILE) or {', '.join(supported[1:])}.",
+            CLOSE_CONNECTION,
         )
 
 
