@@ -113,6 +113,8 @@ def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
     quick = QUICK_SCENES.get(learner.task.name, QUICK)
     if learner.name in ("resnet20", "convnet"):  # after 20 steps their running statistics lag behind the weights
         quick = {**quick, "epochs": 12}
+    if learner.task.name == "regress" and learner.name in ("resnet18", "lenet"):
+        quick = {**quick, "epochs": 8}
     return {s.name: quick[s.name] for s in flatten(learner.settings) if s.name in quick}
 
 
