@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 import torch
@@ -95,6 +96,38 @@ def test_orientation_is_applied(tmp_path: Path, orientation: int, kind: str) -> 
     assert tuple(x.shape) == (1, 16, 32) == (header(path).channels, header(path).height, header(path).width)
     assert np.abs(x[0].numpy().astype(int) - upright).max() < 20
     assert ("rotated" in header(path).notes) == (orientation != 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_image_is_that_of_a_png_with_the_same_orientation(tmp_path: Path, orientation: int) -> None:
+    values = np.full((48, 64, 3), (200, 30, 30), np.uint8)
+    values[:24, 32:] = (20, 200, 40)
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(values).save(tmp_path / "a.png", exif=exif)
+    expected = decode(tmp_path / "a.png", PLAIN)
+    x = decode(heic(tmp_path / "a.heic", values, exif=exif.tobytes()), PLAIN)
+    assert tuple(x.shape) == tuple(expected.shape) == (3, *header(tmp_path / "a.heic")[:2])
+    assert float((x.float() - expected.float()).abs().mean()) < 2  # a lossy format
+
+
+def test_heic_images_with_alpha_and_cut_ones(tmp_path: Path) -> None:
+    values = np.full((48, 64, 4), (200, 30, 30, 128), np.uint8)
+    path = heic(tmp_path / "a.heic", values)
+    assert "alpha" in header(path).notes
+    assert np.abs(decode(path, PLAIN)[:, 5, 5].numpy() - np.array([227, 142, 142])).max() <= 3  # on white
+    for size in (40, path.stat().st_size // 2):
+        (tmp_path / "cut.heic").write_bytes(path.read_bytes()[:size])
+        with pytest.raises(UnusableFile):
+            decode(tmp_path / "cut.heic", PLAIN)
+
+
+def heic(path: Path, values: np.ndarray, **info: object) -> Path:
+    """Write (H, W, C) values with little loss."""
+    image = pillow_heif.from_pillow(Image.fromarray(values))
+    image.info.update(info)
+    image.save(path, quality=95)
+    return path
 
 
 def test_alpha_is_composited_on_white(tmp_path: Path) -> None:

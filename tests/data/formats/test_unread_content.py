@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,6 @@ def touch(folder: Path, names: list[str]) -> Path:
         ([f"{k % 3}/{k}.wav" for k in range(12)], "12 WAV files in 3 folders: sound is not read yet", "spectrograms"),
         (["a/1.mp4", "b/2.MOV", "README"], "2 MOV/MP4 files in 2 folders: video clips", "frames"),
         (["cow/cow.obj", "cow/cow.mtl", "pig/pig.obj"], "2 OBJ files in 2 folders: meshes", "Render"),
-        (["a/1.HEIC", "b/2.heic"], "2 HEIC files in 2 folders: HEIC images are not read", "magick mogrify"),
         (["data.zip"], "1 ZIP file: compressed", "Unpack"),
         (["a.xlsx"], "1 XLSX file: they are not read", "CSV"),
         (["x.csv", "y.csv"], "2 tables (x.csv, y.csv)", "Name one of them: "),
@@ -83,6 +84,18 @@ def test_label_studios_raw_json_among_images_is_named(tmp_path: Path, name: str,
         assert len(snellen.dataset(tmp_path, options=options)) == 40
 
 
+def test_heic_images_without_a_package_that_decodes_them(tmp_path: Path) -> None:
+    script = "import sys; sys.modules['pi_heif'] = sys.modules['pillow_heif'] = None; " + (
+        "from snellen.cli.main import script; sys.argv = ['snellen', 'data', 'images']; script()"
+    )
+    touch(tmp_path / "images", ["a/1.HEIC", "b/2.heic"])
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 3
+    assert "images holds 2 HEIC files in 2 folders: HEIC images are not read without another package" in ended.stderr
+    assert 'pip install "snellen[heic]"' in ended.stderr
+    assert "magick mogrify" in ended.stderr
+
+
 def test_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, ["song.mp3"])
     with pytest.raises(DataError, match="is a MP3 file: sound is not read yet"):
@@ -90,11 +103,11 @@ def test_a_single_file(tmp_path: Path) -> None:
 
 
 def test_images_of_an_unread_format_among_others_have_the_remedy_of_a_folder_of_them(tmp_path: Path) -> None:
-    root = touch(class_folders(tmp_path, {"a": 20, "b": 20}), ["a/notes.qqq", "a/x.heic", "b/y.HEIC"])
+    root = touch(class_folders(tmp_path, {"a": 20, "b": 20}), ["a/notes.qqq", "a/x.dcm", "b/y.DCM"])
     (finding,) = [finding for finding in snellen.dataset(root).findings if finding.kind == "stray"]
     assert finding.count == 3
-    assert "HEIC images are not read" in finding.message
-    assert "magick mogrify" in finding.remedy
+    assert "medical volumes are not read" in finding.message
+    assert "Convert them to PNG, JPEG or TIFF." in finding.remedy
     assert "Convert it, or move it away." in finding.remedy
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import NamedTuple
 
 from snellen.core.errors import DataError
 
+# Packages that decode HEIC, of which one suffices; the second has an encoder too, under the GPL.
+HEIF_PACKAGES = [name for name in ("pi_heif", "pillow_heif") if importlib.util.find_spec(name) is not None]
+HEIF_SUFFIXES = (".heic", ".heif")
 SUFFIXES = frozenset(
     {
         ".jpg",
@@ -24,6 +28,7 @@ SUFFIXES = frozenset(
         ".pnm",
         ".avif",
         ".jp2",
+        *(HEIF_SUFFIXES if HEIF_PACKAGES else ()),
     }
 )
 MAX_PIXELS = 178_956_970  # larger images are rejected as decompression bombs; the limit of Pillow

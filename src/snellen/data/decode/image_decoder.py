@@ -1,9 +1,9 @@
 """Image decoder: one file to a tensor at its own depth, with an error and remedy for unreadable files.
 
-Pillow decodes 8-bit files, tifffile deeper ones and TIFF with any number of channels. Conversions: the EXIF orientation
-is applied; alpha is composited on white; CMYK, palette and other colour spaces become RGB; of an animation the first
-frame is used; a JPEG that is reduced in size is decoded at the smallest sufficient power-of-two scale. `Header.notes`
-lists the conversions of a file.
+Pillow decodes 8-bit files (HEIC with another package), tifffile deeper ones and TIFF with any number of channels.
+Conversions: the EXIF orientation is applied; alpha is composited on white; CMYK, palette and other colour spaces become
+RGB; of an animation the first frame is used; HEIC of more than 8 bits is reduced to 8; a JPEG that is reduced in size
+is decoded at the smallest sufficient power-of-two scale. `Header.notes` lists the conversions of a file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib
 import itertools
 import threading
 import warnings
@@ -28,11 +29,12 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.input_files import open_regular
 from snellen.core.spec import Preprocessing
 from snellen.data.decode import tiff
-from snellen.data.decode.header import MAX_PIXELS, Header, TooManyPixels, UnusableFile, check_num_pixels
+from snellen.data.decode.header import HEIF_PACKAGES, MAX_PIXELS, Header, TooManyPixels, UnusableFile, check_num_pixels
 from snellen.data.decode.nodata import fill_nodata
 from snellen.data.source import apply_preprocessing
 
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # ISO 23008-12, annex B
 _ORIENTATION = 274
 _TILE_PIXELS = 1 << 20
 _LARGE = 1 << 24  # values
@@ -212,6 +214,22 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _PILLOW if name in Image.OPEN)
 
 
+@functools.cache
+def _heif_formats() -> tuple[str, ...]:
+    """The format of HEIC files, registered with Pillow, if a package for it is installed."""
+    if not HEIF_PACKAGES:
+        return ()
+    importlib.import_module(HEIF_PACKAGES[0]).register_heif_opener()
+    return ("HEIF",)
+
+
+def _formats_of(file: IO[bytes]) -> tuple[str, ...]:
+    """The formats that a file may have; the package for HEIC is imported for such a file only."""
+    start = file.read(12)
+    file.seek(0)
+    return _formats() + (_heif_formats() if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS else ())
+
+
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     """Suppress Pillow's warnings of large images, which have a limit here, and of corrupt EXIF data."""
@@ -224,7 +242,7 @@ def _without_warnings() -> Iterator[None]:
 def _pillow(file: IO[bytes]) -> Iterator[Image.Image]:
     try:
         with _without_warnings():
-            image = Image.open(file, formats=_formats())
+            image = Image.open(file, formats=_formats_of(file))
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"has more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:

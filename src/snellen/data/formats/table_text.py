@@ -42,6 +42,8 @@ IMAGE_SUFFIXES = (
     ".pnm",
     ".avif",
     ".jp2",
+    ".heic",
+    ".heif",
 )
 _DELIMITERS = (",", ";", "\t")
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from snellen.core.errors import DataError
+from snellen.data.decode.header import HEIF_SUFFIXES
 from snellen.data.file_index import walk
 from snellen.data.formats.annotation_files import is_label_studio, of_whole_images
 from snellen.data.formats.file_names import split_and_rest
@@ -31,9 +32,9 @@ _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
         f"Render them as images. {_TABLES}",
     ),
     (
-        frozenset((".heic", ".heif")),
-        "HEIC images are not read",
-        "Convert them, for example: magick mogrify -format jpg *.heic (ImageMagick).",
+        frozenset(HEIF_SUFFIXES),
+        "HEIC images are not read without another package",
+        'Run: pip install "snellen[heic]", or convert them: magick mogrify -format jpg *.heic (ImageMagick).',
     ),
     (frozenset((".dcm", ".dicom", ".nii", ".mha", ".nrrd")), "medical volumes are not read", _CONVERT),
     (frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".psd", ".svg", ".pdf")), "", _CONVERT),
@@ -63,7 +64,7 @@ _SYSTEM = ("readme", "license", "licence", "thumbs.db", ".")
 def unsupported(path: str) -> Skipped:
     """A skipped file of an unsupported type; images of unread formats have the remedy of a folder of them."""
     suffix = Path(path).suffix.lower()
-    kind = next((kind for kind in _KINDS if suffix in kind[0] and kind[2].startswith("Convert")), None)
+    kind = next((kind for kind in _KINDS if suffix in kind[0] and "onvert them" in kind[2]), None)
     if kind is None:
         return Skipped(path, UNSUPPORTED, "Convert it, or move it away.")
     _, reason, remedy = kind
