@@ -154,9 +154,10 @@ class LadderTraining:
         ):
             return None
         factor = ladder_plan.longer(seconds, self.left / MARGIN)
+        if factor is None:
+            return None
         errors = run.task.errors(run.predictions("val"), run.spec)
-        wrong = wilson_interval(int((errors > 0).sum()), len(errors))[1]
-        if factor is None or wrong < MIN_WRONG:
+        if wilson_interval(int((errors > 0).sum()), len(errors))[1] < MIN_WRONG:
             return None
         return name, round(factor * epochs)
 

@@ -64,7 +64,7 @@ _SYSTEM = ("readme", "license", "licence", "thumbs.db", ".")
 def unsupported(path: str) -> Skipped:
     """A skipped file of an unsupported type; images of unread formats have the remedy of a folder of them."""
     suffix = Path(path).suffix.lower()
-    kind = next((kind for kind in _KINDS if suffix in kind[0] and "onvert them" in kind[2]), None)
+    kind = next((kind for kind in _KINDS if suffix in kind[0] and "convert them" in kind[2].lower()), None)
     if kind is None:
         return Skipped(path, UNSUPPORTED, "Convert it, or move it away.")
     _, reason, remedy = kind
