@@ -122,6 +122,15 @@ def test_heic_images_with_alpha_and_cut_ones(tmp_path: Path) -> None:
             decode(tmp_path / "cut.heic", PLAIN)
 
 
+def test_of_a_heic_file_with_several_images_the_primary_is_read(tmp_path: Path) -> None:
+    dark, light = (Image.new("RGB", (32, 24), (value, value, value)) for value in (40, 200))
+    images = pillow_heif.from_pillow(dark)
+    images.add_from_pillow(light)
+    images.save(tmp_path / "two.heic", primary_index=1)
+    assert header(tmp_path / "two.heic").notes == ("several images",)
+    assert abs(decode(tmp_path / "two.heic", PLAIN).float().mean() - 200) < 3
+
+
 def heic(path: Path, values: np.ndarray, **info: object) -> Path:
     """Write (H, W, C) values with little loss."""
     image = pillow_heif.from_pillow(Image.fromarray(values))

@@ -81,7 +81,7 @@ def test_lenet_locates_a_spot(tmp_path: Path, assert_score: Callable[..., None])
 def test_resnet18_regresses_small_colour_images(tmp_path: Path, assert_score: Callable[..., None]) -> None:
     run = train(spot_dataset(64, 12, 3), out=tmp_path / "run", epochs=24)
     assert run.record.learner == "resnet18"
-    assert_score(run.metrics["R2"].value, above=0.4)  # 0.95 to 0.99; after half the epochs -0.68 to 0.97
+    assert_score(run.metrics["R2"].value, above=0.4)  # 0.91 to 0.99; after half the epochs -0.68 to 0.97
 
 
 @pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])

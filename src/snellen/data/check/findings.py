@@ -140,6 +140,7 @@ _CONVERSIONS = {
     "cmyk": "are CMYK: converted to RGB",
     "colour space": "have another colour space: converted to RGB",
     "animation": "are animated: only the first frame is used",
+    "several images": "are HEIC files of several images: only the primary image is used",
     "rotated": "are rotated by their EXIF orientation",
 }
 

@@ -56,7 +56,8 @@ class Header(NamedTuple):
 
     height, width: pixels, with the orientation applied. channels: after conversion.
     dtype: one of DEPTHS. pages: number of pages of a stack.
-    notes: conversions on reading: "alpha", "palette", "cmyk", "colour space", "animation", "rotated".
+    notes: conversions on reading: "alpha", "palette", "cmyk", "colour space", "animation", "several images",
+        "rotated".
     """
 
     height: int

@@ -287,6 +287,8 @@ def _pillow_header(image: Image.Image) -> Header:
         notes.append(notes_of_mode[image.mode])
     if image.format in ("GIF", "WEBP", "PNG", "AVIF") and getattr(image, "is_animated", False):
         notes.append("animation")
+    if image.format == "HEIF" and getattr(image, "is_animated", False):
+        notes.append("several images")
     grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
     return Header(height, width, 1 if grey else 3, _depth(image), 1, tuple(notes))
 
