@@ -42,6 +42,15 @@ def test_the_three_best_pilots_are_trained_anew_the_best_with_most_time() -> Non
     assert ladder_plan.finals(values, needed, trained, 13.0) == {"b": 13.0}  # 65 % are less than 1.5 times the pilot
 
 
+def test_a_complete_training_may_take_longer_than_its_estimate_where_time_is_left() -> None:
+    assert ladder_plan.limit(10.0, 20.0, 5.0, 100.0) == 10.0  # a part of the training: the plan holds
+    assert ladder_plan.limit(10.0, 20.0, 5.0, 8.0) == 8.0
+    assert ladder_plan.limit(20.0, 20.0, 5.0, 100.0) == 30.0
+    assert ladder_plan.limit(20.0, 20.0, 73.0, 100.0) == 27.0
+    assert ladder_plan.limit(20.0, 20.0, 90.0, 100.0) == 20.0  # no less than its part
+    assert ladder_plan.limit(20.0, 20.0, 0.0, 15.0) == 15.0
+
+
 def test_the_best_model_is_trained_up_to_four_times_as_long() -> None:
     assert ladder_plan.longer(10.0, 35.0) == 3.5
     assert ladder_plan.longer(10.0, 1000.0) == 4.0

@@ -19,6 +19,7 @@ MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model
 FIRST = 0.65  # of the final time, for the best pilot
 FINALISTS = 3
 MIN_GAIN = 1.5  # times the time of its pilot, at least, for the final training of a model
+SLACK = 1.5  # times its estimated time, at most, that a complete training may take
 LONGER = 4.0  # times the epochs, at most, of the next longer training of the best model
 MIN_LONGER = 1.5  # times the epochs, at least
 
@@ -82,6 +83,20 @@ def finals(
             slots[name] = slot
             seconds -= slot
     return slots
+
+
+def limit(part: float, needed: float, following: float, seconds: float) -> float:
+    """Seconds after which a training is stopped: its part of the plan, more if that is its complete training.
+
+    An estimate that is too low by a few per cent shall not cut a training while time is left.
+
+    Args:
+        part: seconds of the plan for this training. needed: seconds of its complete training.
+        following: seconds of the plan for the trainings after it. seconds: left for all.
+    """
+    if part < needed:
+        return min(part, seconds)
+    return min(max(part, min(SLACK * part, seconds - following)), seconds)
 
 
 def longer(trained: float, seconds: float) -> float | None:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
 MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
+MORE = 10.0  # seconds more than this budget, at least, of one that is suggested
 MARGIN = 1.2  # of an estimated time, before a training of that time is begun
 
 
@@ -92,8 +93,9 @@ class LadderTraining:
                 self._train_completely(costly[name], times[name], enough)
         pilots = self._stored("pilots", lambda: self.plan_pilots(costly, times, self.left))
         pilots = {name: seconds for name, seconds in pilots.items() if name in costly}  # resumed with other models
-        for name in sorted(pilots, key=lambda name: times[name]):
-            self._train(costly[name], name, min(pilots[name], self.left), ladder_plan.MIN_STEPS)
+        for name, following in _with_following(sorted(pilots, key=lambda name: times[name]), pilots):
+            limit = ladder_plan.limit(pilots[name], times[name], following, self.left)
+            self._train(costly[name], name, limit, ladder_plan.MIN_STEPS)
         values = {
             name: value
             for name in pilots
@@ -102,9 +104,8 @@ class LadderTraining:
         worse = self._significantly_worse(values)
         contenders = {name: value for name, value in values.items() if name not in worse}
         finals = self._stored("finals", lambda: ladder_plan.finals(contenders, times, pilots, self.left))
-        for name, seconds in finals.items():
-            if name in costly:
-                self._train_anew(costly[name], seconds)
+        for name, following in _with_following([name for name in finals if name in costly], finals):
+            self._train_anew(costly[name], ladder_plan.limit(finals[name], times[name], following, self.left))
         for name in sorted(values, key=lambda name: -values[name]):
             if (
                 name not in finals
@@ -186,7 +187,7 @@ class LadderTraining:
     def _train_anew(self, learner: AnyLearner, seconds: float) -> None:
         """The final training of a model after its pilot, which stays its result if the training fails."""
         pilot = self.rungs[learner.name]
-        self._train(learner, f"{learner.name}-final", min(seconds, self.left), ladder_plan.MIN_STEPS)
+        self._train(learner, f"{learner.name}-final", seconds, ladder_plan.MIN_STEPS)
         if self.rungs[learner.name].status != "done":
             self.rungs[learner.name] = pilot
 
@@ -213,7 +214,7 @@ class LadderTraining:
         if rung.status == "done" and "time limit" not in rung.reason:
             return
         others = self.budget - self.left - (rung.seconds_learning or 0.0)  # the model itself is trained anew
-        minutes = math.ceil((others + needed / ladder_plan.FIRST) / 60)
+        minutes = math.ceil(max(others + needed / ladder_plan.FIRST, self.budget + MORE) / 60)
         first = "not trained" if rung.status == "no time" else rung.reason
         more = f"a complete training takes about {format_duration(needed)}: --budget {minutes}m"
         self.rungs[name] = dataclasses.replace(rung, reason=f"{first}; {more}", seconds_needed=needed)
@@ -318,6 +319,11 @@ class LadderTraining:
             file_io.write_json(path, plain)
         value: T = plan[key]
         return value
+
+
+def _with_following(names: Sequence[str], seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Each name with the sum of the seconds of those after it."""
+    return [(name, sum(seconds[other] for other in names[k + 1 :])) for k, name in enumerate(names)]
 
 
 def validation_rank(rung: Rung) -> tuple[float, float]:
