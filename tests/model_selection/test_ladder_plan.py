@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,26 @@ from snellen.model_selection.forked import run_forked
 times = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.1, 1e5), max_size=6)
 
 
+FEW = defaultdict(lambda: 40_000.0)  # visits of samples in a complete training: a tenth is a pilot
+
+
 def test_what_fits_completely_is_trained_completely() -> None:
-    assert ladder_plan.pilots({"a": 20.0, "b": 70.0}, 100.0) == {"a": 20.0, "b": 70.0}
+    assert ladder_plan.pilots({"a": 20.0, "b": 70.0}, FEW, 100.0) == {"a": 20.0, "b": 70.0}
 
 
 def test_pilots_are_the_same_fraction_of_each_training_and_the_slowest_are_left_out() -> None:
-    assert ladder_plan.pilots({"a": 60.0, "b": 90.0}, 100.0) == pytest.approx({"a": 10.0, "b": 15.0})
-    assert ladder_plan.pilots({"a": 60.0, "b": 90.0, "c": 400.0}, 100.0) == pytest.approx({"a": 10.0, "b": 15.0})
-    assert ladder_plan.pilots({"a": 600.0}, 100.0) == {"a": 100.0}  # alone: all of the time
-    assert ladder_plan.pilots({"a": 600.0, "b": 900.0}, 100.0) == {"a": 100.0}  # a quarter would be 1.7 %
-    assert ladder_plan.pilots({"a": 6000.0}, 100.0) == {}
+    assert ladder_plan.pilots({"a": 60.0, "b": 90.0}, FEW, 100.0) == pytest.approx({"a": 10.0, "b": 15.0})
+    assert ladder_plan.pilots({"a": 60.0, "b": 90.0, "c": 400.0}, FEW, 100.0) == pytest.approx({"a": 10.0, "b": 15.0})
+    assert ladder_plan.pilots({"a": 600.0}, FEW, 100.0) == {"a": 100.0}  # alone: all of the time
+    assert ladder_plan.pilots({"a": 600.0, "b": 900.0}, FEW, 100.0) == {"a": 100.0}  # a quarter would be 1.7 %
+    assert ladder_plan.pilots({"a": 6000.0}, FEW, 100.0) == {}
+
+
+def test_of_many_samples_a_smaller_fraction_is_a_pilot_and_a_slower_model_gets_the_time() -> None:
+    many = {"a": 1e6, "b": 1e6}
+    assert ladder_plan.pilots({"a": 200.0, "b": 600.0}, many, 100.0) == pytest.approx({"a": 6.25, "b": 18.75})
+    assert ladder_plan.pilots({"a": 200.0, "b": 1100.0}, many, 100.0) == {"b": 100.0}  # 9 %, 90,000 samples
+    assert ladder_plan.pilots({"a": 200.0, "b": 1100.0}, many, 30.0) == {"a": 30.0}  # of b, 27,000
 
 
 def test_the_three_best_pilots_are_trained_anew_the_best_with_most_time() -> None:
@@ -57,11 +68,13 @@ def test_the_best_model_is_trained_up_to_four_times_as_long() -> None:
     assert ladder_plan.longer(10.0, 14.0) is None
 
 
-@given(needed=times, seconds=st.floats(0.0, 1e4))
-def test_no_plan_takes_more_than_the_time(needed: dict[str, float], seconds: float) -> None:
-    pilots = ladder_plan.pilots(needed, seconds)
+@given(needed=times, seconds=st.floats(0.0, 1e4), visits=st.floats(10.0, 1e7))
+def test_no_plan_takes_more_than_the_time(needed: dict[str, float], seconds: float, visits: float) -> None:
+    samples = dict.fromkeys(needed, visits)
+    pilots = ladder_plan.pilots(needed, samples, seconds)
     assert sum(pilots.values()) <= seconds * (1 + 1e-9)
-    least = ladder_plan.MIN_PILOT if len(pilots) > 1 else ladder_plan.MIN_STEPS
+    tenth = min(ladder_plan.MIN_PILOT, ladder_plan.PILOT_SAMPLES / visits)
+    least = tenth if len(pilots) > 1 else ladder_plan.MIN_STEPS
     assert all(least * needed[name] <= time * (1 + 1e-9) for name, time in pilots.items())
     left = seconds - sum(pilots.values())
     values = {name: -time for name, time in needed.items() if name in pilots}

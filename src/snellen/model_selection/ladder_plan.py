@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 CHEAP = 0.06  # of the budget: a model that needs no more is trained at once
 PILOT = 0.25  # of the time that the cheap models leave, for all pilots together
 MIN_PILOT = 0.1  # of a complete training: shorter pilots favour models that learn fast and little
+PILOT_SAMPLES = 25_000  # or training samples, each visit counted: a tenth of a long training is more than is needed
+ENOUGH_SAMPLES = 50_000  # visits after which a large network is better than a complete training of a small one
 WHOLE = 0.5  # of the time left, for a model that is trained completely or not at all
-PRETRAINED = 0.65  # of it, for such a model with published weights: it is often the best
+PRETRAINED = 0.8  # of it, for such a model with published weights: it is often the best
 RAW_PIXELS = 0.15  # of it, for such a model if it compares raw pixels: it is rarely the best
 MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model
 FIRST = 0.65  # of the final time, for the best pilot
@@ -36,15 +38,16 @@ def image_size(needed: float, sizes: Sequence[int], seconds: float) -> int:
     return next((size for size in sizes if needed * (size / sizes[0]) ** 2 <= seconds), sizes[-1])
 
 
-def pilots(needed: Mapping[str, float], seconds: float) -> dict[str, float]:
+def pilots(needed: Mapping[str, float], samples: Mapping[str, float], seconds: float) -> dict[str, float]:
     """Seconds of the first training of each model.
 
     If all fit, each gets the time of its complete training. Otherwise all get the same fraction of it, together `PILOT`
-    of the time; the slowest are left out until that is `MIN_PILOT`. One model alone gets all of the time, if that is
-    `MIN_STEPS` of its training.
+    of the time; the slowest are left out until that is `MIN_PILOT` or `PILOT_SAMPLES`. If only one can be trained, it
+    is the slowest that visits `ENOUGH_SAMPLES`, else the fastest, if it gets `MIN_STEPS` of its training.
 
     Args:
         needed: seconds of the complete training of each model, as measured.
+        samples: training samples that it visits in these, epochs times samples.
         seconds: left for all.
     """
     if sum(needed.values()) <= seconds:
@@ -52,9 +55,12 @@ def pilots(needed: Mapping[str, float], seconds: float) -> dict[str, float]:
     chosen = dict(needed)
     while len(chosen) > 1:
         fraction = PILOT * seconds / sum(chosen.values())
-        if fraction >= MIN_PILOT:
+        if all(fraction >= min(MIN_PILOT, PILOT_SAMPLES / samples[name]) for name in chosen):
             return {name: min(fraction, 1.0) * time for name, time in chosen.items()}
         del chosen[max(chosen, key=lambda name: chosen[name])]
+    enough = {name: time for name, time in needed.items() if seconds / time * samples[name] >= ENOUGH_SAMPLES}
+    if enough:
+        chosen = {name: time for name, time in enough.items() if time == max(enough.values())}
     return {name: min(seconds, time) for name, time in chosen.items() if MIN_STEPS * time <= seconds}
 
 

@@ -69,7 +69,21 @@ def plan_ladder(
     costly: dict[str, AnyLearner] = {}
     with tempfile.TemporaryDirectory(prefix="snellen-plan-") as temporary:
         training = LadderTraining(data, Path(temporary), seed, budget, math.inf, options)
-        for learner in candidates:
+
+        def completely_or_not_at_all(name: str, needed: float, size: int, seconds: float) -> float:
+            """Plan a model that is not a pilot; the seconds that it takes."""
+            fits = MARGIN * needed <= seconds
+            models[name] = PlannedModel(
+                name=name,
+                training="complete" if fits else "none",
+                seconds=needed if fits else 0.0,
+                needed=needed,
+                image_size=size,
+                reason="" if fits else "not enough time",
+            )
+            return models[name].seconds
+
+        for learner in training.in_order(candidates):
             name, reason = learner.name, why_unsupported(learner, data.spec)
             if reason is not None:
                 models[name] = PlannedModel(name=name, training="none", reason=reason)
@@ -80,25 +94,26 @@ def plan_ladder(
             models[name] = PlannedModel(name=name, training="complete", seconds=needed or slot, needed=needed)
             if needed is None or needed <= slot:
                 left -= needed or took
-            else:
-                left -= took
-                costly[name] = learner
+                continue
+            left -= took
+            costly[name] = learner
+            if training.is_first(learner):
+                training.end = time.monotonic() + left
+                spent = completely_or_not_at_all(
+                    name, *training.reduced(learner), training.max_fraction(learner) * left
+                )
+                if spent:
+                    left -= spent
+                    del costly[name]
+                training.end = math.inf
         reduced = {}
         for name, learner in costly.items():
             training.end = time.monotonic() + left
             reduced[name] = training.reduced(learner)
     for name in sorted(costly, key=lambda name: reduced[name][0]):
-        needed, size = reduced[name]
-        fits = not costly[name].stoppable and MARGIN * needed <= training.max_fraction(costly[name]) * left
-        models[name] = PlannedModel(
-            name=name,
-            training="complete" if fits else "none",
-            seconds=needed if fits else 0.0,
-            needed=needed,
-            image_size=size,
-            reason="" if fits else "not enough time",
-        )
-        left -= needed if fits else 0.0
+        stoppable = costly[name].stoppable
+        limit = 0.0 if stoppable else training.max_fraction(costly[name]) * left
+        left -= completely_or_not_at_all(name, *reduced[name], limit)
     pilots = training.plan_pilots(costly, {name: seconds for name, (seconds, _) in reduced.items()}, left)
     for name, seconds in pilots.items():
         models[name] = dataclasses.replace(
@@ -107,4 +122,5 @@ def plan_ladder(
             seconds=seconds,
             reason="",
         )
-    return LadderPlan(models=tuple(models.values()), seconds_final=max(0.0, left - sum(pilots.values())))
+    ordered = tuple(models[learner.name] for learner in candidates)
+    return LadderPlan(models=ordered, seconds_final=max(0.0, left - sum(pilots.values())))

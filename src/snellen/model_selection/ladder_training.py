@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from snellen.api import RunOptions, TrainedRun
 from snellen.api.lookup import resolve_available
@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
 MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
+MAX_MIRRORING = 0.01  # of the budget, for the predictions of changed validation images
 MORE = 10.0  # seconds more than this budget, at least, of one that is suggested
 MARGIN = 1.2  # of an estimated time, before a training of that time is begun
 
@@ -59,19 +60,41 @@ class LadderTraining:
 
     def run(self, learners: Sequence[AnyLearner]) -> None:
         """Train the cheap models completely, then the others as the plan says."""
-        planned = file_io.read_json(self.folder / "ladder.json").get("plan", {}).get("needed", {})
+        plan = file_io.read_json(self.folder / "ladder.json").get("plan", {})
+        planned = {**plan.get("needed", {}), **plan.get("first", {})}
         slot = max(MIN_SECONDS, ladder_plan.CHEAP * self.budget)
-        for learner in learners:
+        for learner in self.in_order(learners):
             if learner.name in planned:  # measured before the ladder was resumed
                 self.rungs[learner.name] = Rung(
                     name=learner.name, status="no time", seconds_needed=planned[learner.name][0]
                 )
             else:
                 self._train(learner, learner.name, min(slot, self.left), min_fraction=1.0)
+            if self.is_first(learner) and self.rungs[learner.name].seconds_needed is not None:
+                self._train_first(learner)
         costly = {one.name: one for one in learners if self.rungs[one.name].seconds_needed is not None}
         if costly:
             self._train_costly(costly)
         self._train_longer({one.name: one for one in learners})
+
+    def in_order(self, learners: Sequence[AnyLearner]) -> list[AnyLearner]:
+        """The models as they are trained: from simple to complex, after the baseline those of `is_first`."""
+        return sorted(learners, key=lambda one: one.name != "baseline" and not self.is_first(one))
+
+    def is_first(self, learner: AnyLearner) -> bool:
+        """Whether a model is trained before those that compare raw pixels, which would take its time: one with
+        weights of photos that is trained completely or not at all, for images in colour. It is often the best.
+        """
+        in_colour = self.data.spec.modality == "image" and self.data.spec.input.shape[0] in (3, None)
+        return in_colour and not learner.stoppable and self._has_published_weights(learner)
+
+    def _train_first(self, learner: AnyLearner) -> None:
+        stored = self._stored("first", dict)
+        if learner.name not in stored:
+            stored = self._store("first", {**stored, learner.name: self.reduced(learner)})
+        needed, pixels = stored[learner.name]
+        self._suggest_size(learner, pixels)
+        self._train_completely(learner, needed, min(self.max_fraction(learner) * self.left, 2 * MARGIN * needed))
 
     def measure(self, learner: AnyLearner) -> float | None:
         """Seconds of the complete training of a model, from a few steps; None: it could not be measured."""
@@ -162,6 +185,9 @@ class LadderTraining:
             return None
         return name, round(factor * epochs)
 
+    def _settings(self, learner: AnyLearner) -> dict[str, Any]:
+        return values(resolve_available(learner, {}, self.data.spec)[0])
+
     def _has_published_weights(self, learner: AnyLearner) -> bool:
         chosen, _, missing = resolve_available(learner, {}, self.data.spec)
         settings = values(chosen)
@@ -182,7 +208,13 @@ class LadderTraining:
             return stoppable
         pretrained = {name: time for name, time in stoppable.items() if self._has_published_weights(costly[name])}
         for_images = {name: time for name, time in stoppable.items() if not self._is_flat(costly[name])}
-        return ladder_plan.pilots(pretrained or for_images or stoppable, seconds)
+        selected = pretrained or for_images or stoppable
+        return ladder_plan.pilots(selected, {name: self._visits(costly[name]) for name in selected}, seconds)
+
+    def _visits(self, learner: AnyLearner) -> float:
+        """Training samples of a complete training, each visit counted."""
+        epochs = self._settings(learner).get("epochs", 1)
+        return float(epochs * self.data.spec.sizes["train"])
 
     def _train_anew(self, learner: AnyLearner, seconds: float) -> None:
         """The final training of a model after its pilot, which stays its result if the training fails."""
@@ -271,7 +303,7 @@ class LadderTraining:
     def max_fraction(self, learner: AnyLearner) -> float:
         """Fraction of the time left that the complete training of a model may take before the pilots of the others."""
         if self._has_published_weights(learner):
-            return ladder_plan.PRETRAINED
+            return ladder_plan.PRETRAINED if learner.stoppable or self.is_first(learner) else ladder_plan.WHOLE
         if learner.stoppable:
             return ladder_plan.PILOT
         return ladder_plan.RAW_PIXELS if self.data.spec.modality == "image" else ladder_plan.WHOLE
@@ -292,7 +324,12 @@ class LadderTraining:
         if not is_image or not defaults.get("hflip") or not isinstance(target, Classes | Numbers):
             return {}
         if self._changes is None:
-            done = {name: value for name in self.trained if (value := validation_value(self.rungs[name])) is not None}
+            done = {
+                name: value
+                for name, run in self.trained.items()
+                if (value := validation_value(self.rungs[name])) is not None
+                and prediction_seconds(run, run.spec.sizes["val"]) <= MAX_MIRRORING * self.budget
+            }
             best = max(done, key=lambda name: done[name], default="baseline")
             if done.get(best) == done.get("baseline") or self.trained[best].record.settings.get("hflip"):
                 return {}
@@ -311,13 +348,14 @@ class LadderTraining:
 
     def _stored(self, key: str, make: Callable[[], T]) -> T:
         """A part of the plan: that of `ladder.json` if the ladder is resumed, else a new one, which is stored."""
+        plan = file_io.read_json(self.folder / "ladder.json").get("plan", {})
+        return plan[key] if key in plan else self._store(key, make())
+
+    def _store(self, key: str, value: T) -> T:
         path = self.folder / "ladder.json"
         plain = file_io.read_json(path)
-        plan = plain.setdefault("plan", {})
-        if key not in plan:
-            plan[key] = make()
-            file_io.write_json(path, plain)
-        value: T = plan[key]
+        plain.setdefault("plan", {})[key] = value
+        file_io.write_json(path, plain)
         return value
 
 

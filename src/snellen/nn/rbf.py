@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MAX_VALUES = 1 << 22  # of the samples that k-means clusters: more take seconds
+
 
 class GaussianBases(nn.Module):
     """φ_j(x) = exp(−‖x − c_j‖² / (2 s²)).
@@ -44,7 +46,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def kmeans_centres(x: Tensor, count: int, seed: int) -> Tensor:
-    """k-means centres of the data.
+    """k-means centres of the data; of large inputs, of samples spread evenly over them (see MAX_VALUES).
 
     Args:
         x: (N, D) float32. count: at most N.
@@ -58,6 +60,8 @@ def kmeans_centres(x: Tensor, count: int, seed: int) -> Tensor:
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
+    samples = max(5 * count, MAX_VALUES // x.shape[1])
+    x = x[torch.linspace(0, len(x) - 1, min(len(x), samples)).round().long()]
     kmeans = KMeans(count, n_init=1, random_state=seed & 0x7FFFFFFF)
     with warnings.catch_warnings(), threadpool_limits(1):  # threads would sum in a random order
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than centres: some coincide

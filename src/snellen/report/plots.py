@@ -62,8 +62,11 @@ def plot_svg(plot: Plot) -> str:
             _draw_series(axes, plot, line, palette.series_colour(k))
         _draw_axes(axes, plot)
         if any(line.labels for line in plot.series):
-            figure.draw_without_rendering()  # fixes the positions of the points
-        _annotate_points(axes, plot)
+            for _ in range(2):  # labels at the right edge make the axes smaller: place all again in these
+                figure.draw_without_rendering()  # fixes the positions of the points
+                for text in list(axes.texts):
+                    text.remove()
+                _annotate_points(axes, plot)
         buffer = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
@@ -123,7 +126,7 @@ def _annotate_points(axes: Any, plot: Plot) -> None:
         if not math.isfinite(up):
             continue
         left, bottom = (v * 72 / axes.figure.dpi for v in axes.transData.transform((float(across), up)))
-        width = 4.4 * len(label)
+        width = 5.0 * len(label)
         for shift in (4.0, *(sign * step for step in range(12, 200, 9) for sign in (-1, 1))):
             low = bottom + shift
             if not any(abs(low - b) < 9 and left < le + w and le < left + width for le, b, w in occupied):

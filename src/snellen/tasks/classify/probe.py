@@ -30,6 +30,7 @@ from snellen.nn.network import Network
 from snellen.tasks.classify.task import TASK, as_predictions, labels_unsupported
 from snellen.training.time_limit import require_time
 
+TRIAL_IMAGES = 8  # whose time is measured
 BATCH_SIZE = 16  # images per forward pass; larger feature maps do not fit into the cache of a CPU
 INVERSE_PENALTIES = (
     1e-4,
@@ -189,19 +190,19 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
 
 
 def check_time(features: FeatureExtractor, samples: Samples, run: Run, count: int) -> None:
-    """Check on two batches that the features of `count` images can be extracted within the time limit.
+    """Check on a few images that the features of `count` images can be extracted within the time limit.
 
     Raises:
         TooLittleTime: if not.
     """
     if run.seconds_left is None:
         return
-    images = min(2 * BATCH_SIZE, len(samples))
-    started = time.monotonic()
+    x = samples.take(torch.arange(min(TRIAL_IMAGES, len(samples)))).x
     with torch.inference_mode():
-        for start in range(0, images, BATCH_SIZE):
-            features(samples.take(torch.arange(start, min(start + BATCH_SIZE, images))).x)
-    seconds = (time.monotonic() - started) * count / max(images, 1)
+        features(x)  # the first call prepares the kernels
+        started = time.monotonic()
+        features(x)
+    seconds = (time.monotonic() - started) * count / max(len(x), 1)
     remedy = "Give more time, a smaller --image-size, or a smaller --encoder."
     require_time(run, seconds, f"The features of {count:,} images", remedy)
 
