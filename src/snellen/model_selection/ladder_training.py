@@ -89,7 +89,7 @@ class LadderTraining:
         return in_colour and not learner.stoppable and self._has_published_weights(learner)
 
     def _train_first(self, learner: AnyLearner) -> None:
-        stored = self._stored("first", dict)
+        stored: dict[str, Any] = self._stored("first", dict)
         if learner.name not in stored:
             stored = self._store("first", {**stored, learner.name: self.reduced(learner)})
         needed, pixels = stored[learner.name]
