@@ -285,6 +285,9 @@ class LadderTraining:
         if size is None:
             return needed, 0
         seconds = self.max_fraction(learner) * self.left / MARGIN
+        if self.is_first(learner):  # features of the test split take as long as those of the others
+            sizes = self.data.spec.sizes
+            seconds *= 1 - sizes["test"] / sum(sizes.values())
         largest = next(iter(size.values))
         smaller = ladder_plan.image_size(needed, list(size.values), seconds)
         if smaller == largest:

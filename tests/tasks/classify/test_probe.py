@@ -18,9 +18,9 @@ from snellen.core.errors import TooLittleTime
 from snellen.core.run import Run
 from snellen.core.settings import make
 from snellen.tasks.classify.probe import (
-    BATCH_SIZE,
     INVERSE_PENALTIES,
     LEARNER,
+    TRIAL_IMAGES,
     FeatureExtractor,
     LinearProbe,
     ProbeSettings,
@@ -63,7 +63,7 @@ def test_the_penalty_has_the_lowest_log_loss_on_the_validation_split(tmp_path: P
         probabilities = LogisticRegression(C=penalty, max_iter=1000).fit(x, train[1]).predict_proba(validation_x)
         losses[penalty] = -np.log(probabilities[np.arange(400), validation[1].numpy()]).mean()
     assert chosen == min(losses, key=lambda penalty: losses[penalty])
-    assert INVERSE_PENALTIES[0] < chosen < INVERSE_PENALTIES[-1]  # else the grid would be too narrow
+    assert min(INVERSE_PENALTIES) < chosen < max(INVERSE_PENALTIES)  # else the grid would be too narrow
     scores = probe.scores(validation[0]).detach().double().log_softmax(1)
     loss = float(nn.functional.nll_loss(scores, validation[1]))
     assert loss == pytest.approx(losses[chosen], rel=1e-4)
@@ -84,7 +84,8 @@ def test_a_class_without_a_training_sample_is_never_predicted_and_not_validated(
 def test_features_that_take_longer_than_the_time_limit_are_not_extracted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = classes(torch.zeros(100, 3, 8, 8, dtype=torch.uint8), torch.arange(100) % 2, 2).samples("train")
+    data = classes(torch.zeros(100, 3, 8, 8, dtype=torch.uint8), torch.arange(100) % 2, 2)
+    count = len(data.splits["train"]) + len(data.splits["val"])
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
 
@@ -93,12 +94,13 @@ def test_features_that_take_longer_than_the_time_limit_are_not_extracted(
         return x
 
     encoder = cast(FeatureExtractor, features)
-    check_time(encoder, samples, Run(tmp_path), 1000)  # no limit
+    check_time(encoder, data, Run(tmp_path))  # no limit
     assert clock.now == 0
-    check_time(encoder, samples, Run(tmp_path, seconds=104), 1000)
-    assert clock.now == pytest.approx(0.1 * 2 * BATCH_SIZE)
-    with pytest.raises(TooLittleTime, match="1,000 images take 100 s"):
-        check_time(encoder, samples, Run(tmp_path, seconds=99), 1000)
+    trial = 0.1 * (1 + TRIAL_IMAGES)
+    check_time(encoder, data, Run(tmp_path, seconds=0.1 * count + trial + 0.1))
+    assert clock.now == pytest.approx(trial)
+    with pytest.raises(TooLittleTime, match=f"The features of {count} images take {0.1 * count:.0f} s"):
+        check_time(encoder, data, Run(tmp_path, seconds=0.1 * count + trial - 0.1))
 
 
 def test_the_image_size_is_suggested_for_the_published_weights_of_the_default_encoder_only() -> None:

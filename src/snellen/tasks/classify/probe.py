@@ -32,18 +32,8 @@ from snellen.training.time_limit import require_time
 
 TRIAL_IMAGES = 8  # whose time is measured
 BATCH_SIZE = 16  # images per forward pass; larger feature maps do not fit into the cache of a CPU
-INVERSE_PENALTIES = (
-    1e-4,
-    3e-4,
-    0.001,
-    0.003,
-    0.01,
-    0.03,
-    0.1,
-    0.3,
-    1.0,
-    10.0,
-)  # values of C compared on the validation split
+# Values of C compared on the validation split; with a time limit the last ones may not be tried.
+INVERSE_PENALTIES = (0.003, 0.01, 0.001, 0.03, 3e-4, 0.1, 1e-4, 0.3, 1.0, 10.0)
 VOTE_BLOCK = 1024  # training samples whose neighbours are searched at once
 K_VALUES = (1, 3, 5, 9, 15)  # values of k compared on the validation split
 
@@ -168,8 +158,8 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     """Extract the features once, then fit the logistic regression or store the neighbours."""
     load_pretrained(encoder_architecture(c), c.init, model.features.network, run)
     model.to(run.device).eval()
+    check_time(model.features, data, run)
     train, validation = data.samples("train", run.device), data.samples("val", run.device)
-    check_time(model.features, train, run, len(train) + len(validation))
     x, y = extract_features(model.features, train)
     validation_x, validation_y = extract_features(model.features, validation)
     if isinstance(model, LinearProbe):
@@ -189,20 +179,21 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
     model.to(run.device)
 
 
-def check_time(features: FeatureExtractor, samples: Samples, run: Run, count: int) -> None:
-    """Check on a few images that the features of `count` images can be extracted within the time limit.
+def check_time(features: FeatureExtractor, data: Dataset[Labelled], run: Run) -> None:
+    """Check on a few images that the features of the training and validation images fit into the time limit.
 
     Raises:
         TooLittleTime: if not.
     """
     if run.seconds_left is None:
         return
-    x = samples.take(torch.arange(min(TRIAL_IMAGES, len(samples)))).x
+    ids = data.splits["train"][:TRIAL_IMAGES].numpy()
+    count = len(data.splits["train"]) + len(data.splits["val"])
     with torch.inference_mode():
-        features(x)  # the first call prepares the kernels
+        features(data.source.read(ids[:1], data.preprocessing).to(run.device))  # the first call prepares the kernels
         started = time.monotonic()
-        features(x)
-    seconds = (time.monotonic() - started) * count / max(len(x), 1)
+        features(data.source.read(ids, data.preprocessing).to(run.device))
+    seconds = (time.monotonic() - started) * count / max(len(ids), 1)
     remedy = "Give more time, a smaller --image-size, or a smaller --encoder."
     require_time(run, seconds, f"The features of {count:,} images", remedy)
 
@@ -222,7 +213,8 @@ def fit_logistic_regression(
 ) -> None:
     """Fit scikit-learn's logistic regression to standardised features; the weights include the standardisation.
 
-    C is that with the lowest log loss on the validation split: the accuracy of few images is the same for many.
+    C is that with the lowest log loss on the validation split: the accuracy of few images is the same for many. With a
+    time limit, fewer values are tried.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -236,6 +228,7 @@ def fit_logistic_regression(
     validation_y = validation[1].numpy()[known]
     lowest, best_regression = np.inf, None
     for inverse_penalty in INVERSE_PENALTIES if c.C is None and len(validation_x) else (c.C or 1.0,):
+        started = time.monotonic()
         regression = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(standard, y.numpy())
         loss = 0.0
         if len(validation_x):
@@ -243,6 +236,8 @@ def fit_logistic_regression(
         if loss < lowest:
             lowest, best_regression = loss, regression
             run.notes["strength"] = inverse_penalty
+        if run.seconds_left is not None and 2 * (time.monotonic() - started) > run.seconds_left:
+            break
     assert best_regression is not None
     weight, bias = torch.from_numpy(best_regression.coef_), torch.from_numpy(best_regression.intercept_)
     if len(weight) == 1:  # for two classes scikit-learn returns one row
