@@ -74,7 +74,7 @@ def test_no_plan_takes_more_than_the_time(needed: dict[str, float], seconds: flo
     pilots = ladder_plan.pilots(needed, samples, seconds)
     assert sum(pilots.values()) <= seconds * (1 + 1e-9)
     tenth = min(ladder_plan.MIN_PILOT, ladder_plan.PILOT_SAMPLES / visits)
-    least = tenth if len(pilots) > 1 else ladder_plan.MIN_STEPS
+    least = tenth if len(pilots) > 1 else ladder_plan.min_fraction(visits)
     assert all(least * needed[name] <= time * (1 + 1e-9) for name, time in pilots.items())
     left = seconds - sum(pilots.values())
     values = {name: -time for name, time in needed.items() if name in pilots}

@@ -43,7 +43,8 @@ def pilots(needed: Mapping[str, float], samples: Mapping[str, float], seconds: f
 
     If all fit, each gets the time of its complete training. Otherwise all get the same fraction of it, together `PILOT`
     of the time; the slowest are left out until that is `MIN_PILOT` or `PILOT_SAMPLES`. If only one can be trained, it
-    is the slowest that visits `ENOUGH_SAMPLES`, else the fastest, if it gets `MIN_STEPS` of its training.
+    is the slowest that visits `ENOUGH_SAMPLES`, else the fastest, if it gets `min_fraction`
+    of its training.
 
     Args:
         needed: seconds of the complete training of each model, as measured.
@@ -61,7 +62,16 @@ def pilots(needed: Mapping[str, float], samples: Mapping[str, float], seconds: f
     enough = {name: time for name, time in needed.items() if seconds / time * samples[name] >= ENOUGH_SAMPLES}
     if enough:
         chosen = {name: time for name, time in enough.items() if time == max(enough.values())}
-    return {name: min(seconds, time) for name, time in chosen.items() if MIN_STEPS * time <= seconds}
+    return {name: min(seconds, time) for name, time in chosen.items() if min_fraction(samples[name]) * time <= seconds}
+
+
+def min_fraction(samples: float) -> float:
+    """Fraction of a complete training that represents the model.
+
+    Args:
+        samples: training samples that the complete training visits.
+    """
+    return min(MIN_STEPS, PILOT_SAMPLES / 2 / samples)
 
 
 def finals(

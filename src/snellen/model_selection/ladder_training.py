@@ -118,7 +118,7 @@ class LadderTraining:
         pilots = {name: seconds for name, seconds in pilots.items() if name in costly}  # resumed with other models
         for name, following in _with_following(sorted(pilots, key=lambda name: times[name]), pilots):
             limit = ladder_plan.limit(pilots[name], times[name], following, self.left)
-            self._train(costly[name], name, limit, ladder_plan.MIN_STEPS)
+            self._train(costly[name], name, limit, ladder_plan.min_fraction(self._visits(costly[name])))
         values = {
             name: value
             for name in pilots
@@ -219,7 +219,7 @@ class LadderTraining:
     def _train_anew(self, learner: AnyLearner, seconds: float) -> None:
         """The final training of a model after its pilot, which stays its result if the training fails."""
         pilot = self.rungs[learner.name]
-        self._train(learner, f"{learner.name}-final", seconds, ladder_plan.MIN_STEPS)
+        self._train(learner, f"{learner.name}-final", seconds, ladder_plan.min_fraction(self._visits(learner)))
         if self.rungs[learner.name].status != "done":
             self.rungs[learner.name] = pilot
 
@@ -234,7 +234,7 @@ class LadderTraining:
     def _train_completely(self, learner: AnyLearner, needed: float, seconds: float) -> None:
         """Train a model that has no result yet, if its complete training fits into `seconds`."""
         if learner.name not in self.trained and self._fits(learner.name, needed, seconds):
-            self._train(learner, learner.name, seconds, ladder_plan.MIN_STEPS)
+            self._train(learner, learner.name, seconds, ladder_plan.min_fraction(self._visits(learner)))
 
     def _fits(self, folder: str, needed: float, seconds: float) -> bool:
         """Whether a complete training fits into `seconds`, or was finished before the ladder was resumed."""
