@@ -39,6 +39,7 @@ def test_of_many_samples_a_smaller_fraction_is_a_pilot_and_a_slower_model_gets_t
     assert ladder_plan.pilots({"a": 200.0, "b": 600.0}, many, 100.0) == pytest.approx({"a": 6.25, "b": 18.75})
     assert ladder_plan.pilots({"a": 200.0, "b": 1100.0}, many, 100.0) == {"b": 100.0}  # 9 %, 90,000 samples
     assert ladder_plan.pilots({"a": 200.0, "b": 1100.0}, many, 30.0) == {"a": 30.0}  # of b, 27,000
+    assert ladder_plan.pilots({"a": 900.0, "b": 900.0}, many, 50.0) == {"a": 50.0}  # one of two that are equal
 
 
 def test_the_three_best_pilots_are_trained_anew_the_best_with_most_time() -> None:

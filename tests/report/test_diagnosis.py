@@ -82,7 +82,7 @@ def test_the_baseline_reads_no_inputs(digits_run: TrainedRun, numbers_run: Train
         model = reference_metrics.fit_baseline(run.task, run.data)
         assert model is not None
         read = reference_metrics.evaluate(run.task, model, run.data, "test")
-        assert reference_metrics.baseline_metrics(run.task, run.data, "test") == read
+        assert reference_metrics.baseline_metrics(run.task, model, run.data, "test") == read
 
 
 @pytest.mark.learning

@@ -178,13 +178,17 @@ class TrainedRun:
 
     def summary(self) -> RunSummary:
         """Summary of the run with its diagnosis: the content of the report."""
-        return run_summary(self.folder, self.record, self.learner, self.model, self.data)
-
-    def report(self) -> Path:
-        """Write the report and the model card; returns the path of the report."""
-        file_io.reject_links(self.folder)
         with limit_threads(self.record.threads):
-            return write_report(self.folder, self.summary())
+            return run_summary(self.folder, self.record, self.learner, self.model, self.data)
+
+    def report(self, summary: RunSummary | None = None) -> Path:
+        """Write the report and the model card; returns the path of the report.
+
+        Args:
+            summary: None: it is made.
+        """
+        file_io.reject_links(self.folder)
+        return write_report(self.folder, summary or self.summary())
 
     def export_model(self, to: str = "onnx", out: str | Path | None = None) -> ExportResult:
         """Export as `export` does; also returns the metadata of the file, with its agreement with the run."""

@@ -98,7 +98,7 @@ def ladder(
     for finding in findings:
         if options.progress is not None:
             options.progress.message(f"{finding.severity}: {finding.message}")
-    end = started + budget - min(spent, MAX_SPENT * budget) - reserve(budget)
+    end = started + budget - min(spent, MAX_SPENT * budget) - reserve(budget, opened)
     training = LadderTraining(opened, folder, seed, budget, end, options)
     try:
         training.run(supported)
@@ -118,7 +118,7 @@ def ladder(
     shortened = [rung.name for rung in rungs.values() if rung.status == "no time" or rung.seconds_needed is not None]
     best, advised, advice = select_best_run(trained, headline, shortened)
     for name, run in trained.items():
-        run.evaluate_splits(("test",), Run(run.folder, resume=None, device=run.record.device), report=name == best)
+        run.evaluate_splits(("test",), Run(run.folder, resume=None, device=run.record.device), report=False)
         rungs[name] = dataclasses.replace(rungs[name], headline=run.metrics[headline])
     result = Ladder(
         folder=folder,
@@ -165,7 +165,12 @@ def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality:
 
 
 def _best_sections(best: TrainedRun | None) -> str:
-    return best_model_sections(best.summary()) if best is not None else ""
+    """Write the report of the best model; its sections for the page of the ladder, from the same summary."""
+    if best is None:
+        return ""
+    summary = best.summary()
+    best.report(summary)
+    return best_model_sections(summary)
 
 
 def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str) -> None:

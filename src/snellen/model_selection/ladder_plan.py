@@ -61,7 +61,8 @@ def pilots(needed: Mapping[str, float], samples: Mapping[str, float], seconds: f
         del chosen[max(chosen, key=lambda name: chosen[name])]
     enough = {name: time for name, time in needed.items() if seconds / time * samples[name] >= ENOUGH_SAMPLES}
     if enough:
-        chosen = {name: time for name, time in enough.items() if time == max(enough.values())}
+        slowest = max(enough, key=lambda name: enough[name])
+        chosen = {slowest: enough[slowest]}
     return {name: min(seconds, time) for name, time in chosen.items() if min_fraction(samples[name]) * time <= seconds}
 
 

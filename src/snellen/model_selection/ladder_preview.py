@@ -64,7 +64,7 @@ def plan_ladder(
     """
     data, _ = with_deferred_checks(data)
     slot = max(MIN_SECONDS, ladder_plan.CHEAP * budget)
-    left = budget - reserve(budget)
+    left = budget - reserve(budget, data)
     models: dict[str, PlannedModel] = {}
     costly: dict[str, AnyLearner] = {}
     with tempfile.TemporaryDirectory(prefix="snellen-plan-") as temporary:

@@ -24,11 +24,12 @@ from snellen.model_selection.mirroring import harmful_changes, harmless_changes
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
 from snellen.report.html_text import format_duration
 from snellen.report.pages.ladder import Rung
-from snellen.report.reference_metrics import training_sample_limit
+from snellen.report.reference_metrics import baseline_learner, training_sample_limit
 
 T = TypeVar("T")
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
+RESERVE_DRAWN = 3.0  # more where predictions are drawn on images
 MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
 MAX_MIRRORING = 0.01  # of the budget, for the predictions of changed validation images
 MORE = 10.0  # seconds more than this budget, at least, of one that is suggested
@@ -268,6 +269,8 @@ class LadderTraining:
             page = prediction_seconds(run, diagnosed)  # of the best model, which may be the slowest
             self.end -= max(0.0, page - self._page_seconds)
             self._page_seconds = max(page, self._page_seconds)
+            if learner is baseline_learner(learner.task):  # the report fits it again, and compares the model with it
+                self.end -= (rung.seconds_learning or 0.0) + page
 
     def _state(self) -> str:
         """The best validation result so far and the time left, for the user."""
@@ -376,9 +379,9 @@ def validation_rank(rung: Rung) -> tuple[float, float]:
     return value, -loss["value"] if loss and loss["value"] is not None else -math.inf
 
 
-def reserve(budget: float) -> float:
+def reserve(budget: float, data: Dataset[Labelled]) -> float:
     """Seconds of a budget that are kept for the report."""
-    return min(RESERVE, 0.2 * budget)
+    return min(RESERVE + (0.0 if data.annotations is None else RESERVE_DRAWN), 0.2 * budget)
 
 
 def prediction_seconds(run: TrainedRun, count: int) -> float:

@@ -61,6 +61,7 @@ class Evidence:
     notes: Mapping[str, Any]
     size: DiagnosisSize | None = None
     training_predictions: Predictions | None = None
+    baseline_model: nn.Module | None = None
 
     @property
     def samples(self) -> DiagnosisSize:
@@ -104,7 +105,9 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
             train = e.task.measure(e.training_predictions, e.spec)
         else:
             train = reference_metrics.evaluate(e.task, e.model, subset, "train", e.device)
-        findings += _chance(train, reference_metrics.baseline_metrics(e.task, e.data, "train", subset), e.headline)
+        baseline_model = e.baseline_model or reference_metrics.fit_baseline(e.task, e.data)
+        theirs = reference_metrics.baseline_metrics(e.task, baseline_model, subset, "train")
+        findings += _chance(train, theirs, e.headline)
         findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     return [*findings, *_one_class(e), *_outside(e), *_not_better_than_baseline(e, baseline)]
 

@@ -68,19 +68,14 @@ class _BlankSource:
 
 
 def baseline_metrics(
-    task: Task[Any, Any], data: Dataset[Labelled], split: str, over: Dataset[Labelled] | None = None
+    task: Task[Any, Any], model: nn.Module | None, data: Dataset[Labelled], split: str
 ) -> dict[str, Metric]:
-    """Metrics of the task's baseline on a split; empty if the task has none.
-
-    Args:
-        data: data that the baseline is fitted to.
-        over: data that it is evaluated on; None: the same data.
-    """
-    model = fit_baseline(task, data)
-    evaluation_data = data if over is None else over
+    """Metrics of the task's fitted baseline on a split; empty if the task has none (see `fit_baseline`)."""
+    if model is None:
+        return {}
     if data.annotations is None:
-        evaluation_data = dataclasses.replace(evaluation_data, source=_BlankSource(evaluation_data.source))
-    return {} if model is None else evaluate(task, model, evaluation_data, split)
+        data = dataclasses.replace(data, source=_BlankSource(data.source))
+    return evaluate(task, model, data, split)
 
 
 def training_sample_limit(data: Dataset[Labelled]) -> int:

@@ -136,7 +136,7 @@ def _png_base64(item: AnnotatedImage) -> str:
     if has_overlay:
         image = draw_marks(image, image.width / item.values.shape[-1], item.marks, item.classes)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 

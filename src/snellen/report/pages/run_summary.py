@@ -93,7 +93,8 @@ def run_summary(
     predictions: Predictions = read_predictions(folder, split)
     history = read_history(folder / "history.jsonl")
     is_baseline = learner is reference_metrics.baseline_learner(learner.task)  # not compared with itself
-    baseline = {} if is_baseline else reference_metrics.baseline_metrics(learner.task, data, split)
+    baseline_model = None if is_baseline else reference_metrics.fit_baseline(learner.task, data)
+    baseline = reference_metrics.baseline_metrics(learner.task, baseline_model, data, split)
     train_file = folder / "predictions" / "train.safetensors"
     size = diagnosis_size(
         min(len(data.splits["train"]), reference_metrics.training_sample_limit(data)),
@@ -111,6 +112,7 @@ def run_summary(
         notes=stored["notes"],
         size=size,
         training_predictions=read_predictions(folder, "train") if train_file.exists() else None,
+        baseline_model=baseline_model,
     )
     empty = not len(predictions["ids"])
     x = data.example("train", evidence.device)
