@@ -1,16 +1,72 @@
-"""Write the table of tasks and models into README.md, between its two markers, from the catalogue.
+"""Write the catalogue of tasks and models, `core/catalog.json`, from the registries, and README's table of it.
 
 python docs/grid.py
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 from snellen.core import catalog
+from snellen.core.learner import Learner
+from snellen.core.settings import Setting, flatten
+from snellen.tasks import LEARNERS, TASKS
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- grid -->", "<!-- /grid -->"
+
+
+def catalogue() -> str:
+    """The text of `core/catalog.json`: one line for each setting and each learner.
+
+    The fields of a setting that are the same for all learners stand once, under its name; a second version of them has
+    the key `name#2`. A learner lists its defaults by group and key.
+    """
+    keys: dict[tuple[str, str], str] = {}  # name and fields of a setting -> key
+    tasks = []
+    for name, task in TASKS.items():
+        rows = [f"{_json(other)}: {_json(_learner(learner, keys))}" for other, learner in LEARNERS[name].items()]
+        tasks.append(f'{_json(name)}: {{"question": {_json(task.question)}, "learners": {_lines(rows)}}}')
+    settings = [f'"{key}": {fields}' for key, fields in sorted((key, fields) for (_, fields), key in keys.items())]
+    return f'{{"settings": {_lines(settings)},\n"tasks": {_lines(tasks)}}}\n'
+
+
+def _lines(entries: list[str]) -> str:
+    """A JSON object with one line for each entry."""
+    return "{\n" + ",\n".join(entries) + "\n}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _learner(learner: Learner[Any, Any, Any], keys: dict[tuple[str, str], str]) -> dict[str, Any]:
+    settings = {}
+    for setting in flatten(learner.settings):
+        fields = _json(_fields(setting))
+        versions = sum(name == setting.name for name, _ in keys)
+        new = f"{setting.name}#{versions + 1}" if versions else setting.name
+        settings[".".join((*setting.group, keys.setdefault((setting.name, fields), new)))] = setting.default
+    groups = {field.name: type(field.default) for field in dataclasses.fields(learner.settings)}
+    module = groups["network"].__module__ if "network" in groups else learner.build.__module__
+    return {
+        "summary": learner.summary,
+        "source": learner.source,
+        "accepts": sorted(learner.accepts),
+        "file": "/".join(module.split(".")[1:]) + ".py",
+        "settings": settings,
+    }
+
+
+def _fields(setting: Setting) -> dict[str, Any]:
+    """The fields of a setting, without its default and group, as far as they differ from the defaults of `Setting`."""
+    fields = dataclasses.asdict(setting)
+    if setting.limit is not None:
+        fields["limit"] = {bound: value for bound, value in fields["limit"].items() if value is not None}
+    return {field: value for field, value in fields.items() if field not in ("name", "default", "group") and value}
 
 
 def grid() -> str:
@@ -66,4 +122,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
+    catalog.FILE.write_text(catalogue(), encoding="utf-8")
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

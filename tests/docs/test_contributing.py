@@ -26,6 +26,12 @@ def test_the_diff_applies_and_its_learner_learns(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent), "PYTHONPATH": str(tmp_path / "src")}
     subprocess.run(["git", "apply", "-"], input=diff(), text=True, check=True, cwd=tmp_path, env=alone)
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/grid.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run([sys.executable, "docs/grid.py"], check=True, cwd=tmp_path, env=alone)
+    assert '"nearest-mean"' in (tmp_path / "src/snellen/core/catalog.json").read_text(encoding="utf-8")
+    assert "`nearest-mean`" in (tmp_path / "README.md").read_text(encoding="utf-8")
     words = ["train", "digits", "--model", "nearest-mean", "--out", str(tmp_path / "run"), "--threads", "1", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "snellen", *words], capture_output=True, text=True, check=False, cwd=tmp_path, env=alone

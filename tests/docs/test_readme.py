@@ -116,6 +116,7 @@ def test_the_grid_of_tasks_and_models_is_that_of_the_catalogue() -> None:
     grid = script("grid")
     text = README.read_text(encoding="utf-8")
     assert grid.filled(text) == text, "the grid is stale: run python docs/grid.py"
+    assert grid.catalogue() == catalog.FILE.read_text(encoding="utf-8"), "the catalogue is stale: run the same"
     for task in catalog.tasks().values():
         for entry in task.learners:
             assert f"src/snellen/{entry.file}" in grid.grid()

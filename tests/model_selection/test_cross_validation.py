@@ -19,7 +19,7 @@ from snellen.core.views import Metric
 from snellen.data.open_dataset import dataset
 from snellen.data.synthetic.toys import digits
 from snellen.model_selection.cross_validation import cross_validate, mean_over_folds, mean_with_interval
-from snellen.tasks.classify.from_module import learner as from_module
+from snellen.tasks.classify import from_module
 
 QUICK = {"epochs": 1, "lr": 0.01}
 

@@ -121,7 +121,9 @@ def is_builtin(learner: AnyLearner) -> bool:
 def source_hash(learner: AnyLearner) -> str:
     """SHA-256 of the source of a custom learner; "unknown" where the source is not available."""
     text = []
-    for part in (learner.settings, learner.build, learner.fit, *learner.parts):
+    groups = [type(field.default) for field in dataclasses.fields(learner.settings)]
+    merged = bool(groups) and all(dataclasses.is_dataclass(group) for group in groups)  # such a class has no source
+    for part in (*(groups if merged else [learner.settings]), learner.build, learner.fit, *learner.parts):
         try:
             code = part if inspect.isroutine(part) or inspect.isclass(part) else type(part)
             text.append(inspect.getsource(code))

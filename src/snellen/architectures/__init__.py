@@ -20,37 +20,21 @@ from snellen.architectures import (
 )
 from snellen.architectures.architecture import Architecture
 
-ARCHITECTURES: dict[str, Architecture[Any]] = {
-    architecture.name: architecture
-    for architecture in (
-        residual_mlp.RESIDUAL_MLP,
-        lenet.LENET,
-        convnet.CONVNET,
-        cifar.RESNET20,
-        cifar.RESNET32,
-        cifar.RESNET44,
-        cifar.RESNET56,
-        cifar.RESNET110,
-        cifar.RESNET164,
-        cifar.PLAIN20,
-        cifar.PLAIN32,
-        cifar.PLAIN44,
-        cifar.PLAIN56,
-        mobilenet.MOBILENETV2,
-        efficientnet.EFFICIENTNET_LITE0,
-        densenet.DENSENET121,
-        googlenet.GOOGLENET,
-        resnet.RESNET18,
-        resnet.RESNET34,
-        resnet.RESNET50,
-        resnet.RESNET101,
-        resnet.RESNEXT50,
-        resnet.RESNEXT101,
-        alexnet.ALEXNET,
-        vgg.VGG11,
-        vgg.VGG13,
-        vgg.VGG16,
-        vgg.VGG19,
-        timm_models.TIMM,
-    )
-}
+_ORDERED: tuple[Architecture[Any], ...] = (
+    residual_mlp.RESIDUAL_MLP,
+    lenet.LENET,
+    convnet.CONVNET,
+    *cifar.RESIDUAL,
+    *cifar.PLAIN,
+    mobilenet.MOBILENETV2,
+    efficientnet.EFFICIENTNET_LITE0,
+    densenet.DENSENET121,
+    googlenet.GOOGLENET,
+    *resnet.RESNETS,
+    *resnet.RESNEXTS,
+    alexnet.ALEXNET,
+    *vgg.VGGS,
+    timm_models.TIMM,
+)
+
+ARCHITECTURES = {architecture.name: architecture for architecture in _ORDERED}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
-
 from snellen.architectures.architecture import Architecture, InitSettings, suggest_augmentation
 from snellen.core.settings import settings
 from snellen.data.augment.images import Augment
@@ -45,129 +43,40 @@ class PlainSettings:
     augment: Augment = Augment(hflip=True, pad_crop=4)
 
 
-def residual(depth: int, c: CifarSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return CifarResNet(depth, shape[0], outputs, unit=c.residual_unit)
+def _residual(depth: int, units: str) -> Architecture[CifarSettings]:
+    return Architecture(
+        name=f"resnet{depth}",
+        summary=f"ResNet-{depth} for small images: {units}.",
+        source=SOURCE,
+        settings=CifarSettings,
+        body=lambda c, shape, outputs: CifarResNet(depth, shape[0], outputs, unit=c.residual_unit),
+        min_size=8,
+        max_size=64,
+        suggest=suggest_augmentation,
+        in_default_ladder=depth == 20,
+    )
 
 
-def plain(depth: int, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return CifarResNet(depth, shape[0], outputs, unit="plain")
+def _plain(depth: int) -> Architecture[PlainSettings]:
+    return Architecture(
+        name=f"plain{depth}",
+        summary=f"Plain network with {depth} layers: ResNet-{depth} without shortcut connections, for comparison.",
+        source=SOURCE,
+        settings=PlainSettings,
+        body=lambda c, shape, outputs: CifarResNet(depth, shape[0], outputs, unit="plain"),
+        min_size=8,
+        max_size=64,
+        suggest=suggest_augmentation,
+        in_default_ladder=False,
+    )
 
 
-RESNET20 = Architecture[CifarSettings](
-    name="resnet20",
-    summary="ResNet-20 for small images: 9 residual units of 16 to 64 channels.",
-    source=SOURCE,
-    settings=CifarSettings,
-    body=lambda c, shape, outputs: residual(20, c, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
+RESIDUAL = (
+    _residual(20, "9 residual units of 16 to 64 channels"),
+    _residual(32, "15 residual units"),
+    _residual(44, "21 residual units"),
+    _residual(56, "27 residual units"),
+    _residual(110, "54 residual units"),
+    _residual(164, "54 residual units with a bottleneck"),
 )
-
-RESNET32 = Architecture[CifarSettings](
-    name="resnet32",
-    summary="ResNet-32 for small images: 15 residual units.",
-    source=SOURCE,
-    settings=CifarSettings,
-    body=lambda c, shape, outputs: residual(32, c, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-RESNET44 = Architecture[CifarSettings](
-    name="resnet44",
-    summary="ResNet-44 for small images: 21 residual units.",
-    source=SOURCE,
-    settings=CifarSettings,
-    body=lambda c, shape, outputs: residual(44, c, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-RESNET56 = Architecture[CifarSettings](
-    name="resnet56",
-    summary="ResNet-56 for small images: 27 residual units.",
-    source=SOURCE,
-    settings=CifarSettings,
-    body=lambda c, shape, outputs: residual(56, c, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-RESNET110 = Architecture[CifarSettings](
-    name="resnet110",
-    summary="ResNet-110 for small images: 54 residual units.",
-    source=SOURCE,
-    settings=CifarSettings,
-    body=lambda c, shape, outputs: residual(110, c, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-RESNET164 = Architecture[CifarSettings](
-    name="resnet164",
-    summary="ResNet-164 for small images: 54 residual units with a bottleneck.",
-    source=SOURCE,
-    settings=CifarSettings,
-    body=lambda c, shape, outputs: residual(164, c, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-PLAIN20 = Architecture[PlainSettings](
-    name="plain20",
-    summary="Plain network with 20 layers: ResNet-20 without shortcut connections, for comparison.",
-    source=SOURCE,
-    settings=PlainSettings,
-    body=lambda c, shape, outputs: plain(20, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-PLAIN32 = Architecture[PlainSettings](
-    name="plain32",
-    summary="Plain network with 32 layers: ResNet-32 without shortcut connections, for comparison.",
-    source=SOURCE,
-    settings=PlainSettings,
-    body=lambda c, shape, outputs: plain(32, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-PLAIN44 = Architecture[PlainSettings](
-    name="plain44",
-    summary="Plain network with 44 layers: ResNet-44 without shortcut connections, for comparison.",
-    source=SOURCE,
-    settings=PlainSettings,
-    body=lambda c, shape, outputs: plain(44, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
-
-PLAIN56 = Architecture[PlainSettings](
-    name="plain56",
-    summary="Plain network with 56 layers: ResNet-56 without shortcut connections, for comparison.",
-    source=SOURCE,
-    settings=PlainSettings,
-    body=lambda c, shape, outputs: plain(56, shape, outputs),
-    min_size=8,
-    max_size=64,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
+PLAIN = tuple(_plain(depth) for depth in (20, 32, 44, 56))

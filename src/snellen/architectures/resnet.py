@@ -6,7 +6,7 @@ residual transformations"; lecture 003.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from torch import nn
 
@@ -68,76 +68,38 @@ def resnet(depth: int, shape: tuple[int, ...], outputs: int, groups: int = 1, wi
     return cast(nn.Module, net)
 
 
-def resnext(depth: int, c: Any, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return resnet(depth, shape, outputs, c.cardinality, c.width_per_group)
+def _resnet(depth: int, units: str) -> Architecture[ResNetSettings]:
+    return Architecture(
+        name=f"resnet{depth}",
+        summary=f"ResNet-{depth}: {units}.",
+        source=RESNET,
+        settings=ResNetSettings,
+        body=lambda c, shape, outputs: resnet(depth, shape, outputs),
+        large_from=SMALL_IMAGE + 1,
+        suggest=suggest_augmentation,
+        weights=f"resnet{depth}",
+        in_default_ladder=depth == 18,
+    )
 
 
-RESNET18 = Architecture[ResNetSettings](
-    name="resnet18",
-    summary="ResNet-18: 8 residual units, for images of any size.",
-    source=RESNET,
-    settings=ResNetSettings,
-    body=lambda c, shape, outputs: resnet(18, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    suggest=suggest_augmentation,
-    weights="resnet18",
+def _resnext(depth: int, units: int, weights: str | None) -> Architecture[ResNeXtSettings]:
+    return Architecture(
+        name=f"resnext{depth}",
+        summary=f"ResNeXt-{depth}: {units} bottleneck residual units with 32 groups of 4 channels by default.",
+        source=RESNEXT,
+        settings=ResNeXtSettings,
+        body=lambda c, shape, outputs: resnet(depth, shape, outputs, c.cardinality, c.width_per_group),
+        large_from=SMALL_IMAGE + 1,
+        suggest=suggest_augmentation,
+        weights=weights,
+        in_default_ladder=False,
+    )
+
+
+RESNETS = (
+    _resnet(18, "8 residual units, for images of any size"),
+    _resnet(34, "16 residual units"),
+    _resnet(50, "16 bottleneck residual units"),
+    _resnet(101, "33 bottleneck residual units"),
 )
-
-RESNET34 = Architecture[ResNetSettings](
-    name="resnet34",
-    summary="ResNet-34: 16 residual units.",
-    source=RESNET,
-    settings=ResNetSettings,
-    body=lambda c, shape, outputs: resnet(34, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    suggest=suggest_augmentation,
-    weights="resnet34",
-    in_default_ladder=False,
-)
-
-RESNET50 = Architecture[ResNetSettings](
-    name="resnet50",
-    summary="ResNet-50: 16 bottleneck residual units.",
-    source=RESNET,
-    settings=ResNetSettings,
-    body=lambda c, shape, outputs: resnet(50, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    suggest=suggest_augmentation,
-    weights="resnet50",
-    in_default_ladder=False,
-)
-
-RESNET101 = Architecture[ResNetSettings](
-    name="resnet101",
-    summary="ResNet-101: 33 bottleneck residual units.",
-    source=RESNET,
-    settings=ResNetSettings,
-    body=lambda c, shape, outputs: resnet(101, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    suggest=suggest_augmentation,
-    weights="resnet101",
-    in_default_ladder=False,
-)
-
-RESNEXT50 = Architecture[ResNeXtSettings](
-    name="resnext50",
-    summary="ResNeXt-50: 16 bottleneck residual units with 32 groups of 4 channels by default.",
-    source=RESNEXT,
-    settings=ResNeXtSettings,
-    body=lambda c, shape, outputs: resnext(50, c, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    suggest=suggest_augmentation,
-    weights="resnext50_32x4d",
-    in_default_ladder=False,
-)
-
-RESNEXT101 = Architecture[ResNeXtSettings](
-    name="resnext101",
-    summary="ResNeXt-101: 33 bottleneck residual units with 32 groups of 4 channels by default.",
-    source=RESNEXT,
-    settings=ResNeXtSettings,
-    body=lambda c, shape, outputs: resnext(101, c, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    suggest=suggest_augmentation,
-    in_default_ladder=False,
-)
+RESNEXTS = (_resnext(50, 16, "resnext50_32x4d"), _resnext(101, 33, None))

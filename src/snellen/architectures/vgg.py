@@ -49,54 +49,24 @@ def vgg(depth: int, c: VGGSettings, shape: tuple[int, ...], outputs: int) -> nn.
     return cast(nn.Module, net)
 
 
-VGG11 = Architecture[VGGSettings](
-    name="vgg11",
-    summary="VGG-11: 8 convolutions of 3x3 and 3 linear layers.",
-    source=SOURCE,
-    settings=VGGSettings,
-    body=lambda c, shape, outputs: vgg(11, c, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    min_size=32,
-    suggest=suggest_augmentation,
-    weights="vgg11",
-    in_default_ladder=False,
-)
+def _architecture(depth: int, layers: str) -> Architecture[VGGSettings]:
+    return Architecture(
+        name=f"vgg{depth}",
+        summary=f"VGG-{depth}: {layers}.",
+        source=SOURCE,
+        settings=VGGSettings,
+        body=lambda c, shape, outputs: vgg(depth, c, shape, outputs),
+        large_from=SMALL_IMAGE + 1,
+        min_size=32,
+        suggest=suggest_augmentation,
+        weights=f"vgg{depth}",
+        in_default_ladder=False,
+    )
 
-VGG13 = Architecture[VGGSettings](
-    name="vgg13",
-    summary="VGG-13: 10 convolutions of 3x3, two per stage, and 3 linear layers.",
-    source=SOURCE,
-    settings=VGGSettings,
-    body=lambda c, shape, outputs: vgg(13, c, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    min_size=32,
-    suggest=suggest_augmentation,
-    weights="vgg13",
-    in_default_ladder=False,
-)
 
-VGG16 = Architecture[VGGSettings](
-    name="vgg16",
-    summary="VGG-16: 13 convolutions of 3x3, three in the later stages, and 3 linear layers.",
-    source=SOURCE,
-    settings=VGGSettings,
-    body=lambda c, shape, outputs: vgg(16, c, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    min_size=32,
-    suggest=suggest_augmentation,
-    weights="vgg16",
-    in_default_ladder=False,
-)
-
-VGG19 = Architecture[VGGSettings](
-    name="vgg19",
-    summary="VGG-19: 16 convolutions of 3x3, four in the later stages, and 3 linear layers.",
-    source=SOURCE,
-    settings=VGGSettings,
-    body=lambda c, shape, outputs: vgg(19, c, shape, outputs),
-    large_from=SMALL_IMAGE + 1,
-    min_size=32,
-    suggest=suggest_augmentation,
-    weights="vgg19",
-    in_default_ladder=False,
+VGGS = (
+    _architecture(11, "8 convolutions of 3x3 and 3 linear layers"),
+    _architecture(13, "10 convolutions of 3x3, two per stage, and 3 linear layers"),
+    _architecture(16, "13 convolutions of 3x3, three in the later stages, and 3 linear layers"),
+    _architecture(19, "16 convolutions of 3x3, four in the later stages, and 3 linear layers"),
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snellen.core.detections import Detections, GroundTruth
+from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Boxes, Spec
+from snellen.core.task import Task
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.evaluation import target_of
 from snellen.detection.protocol import MAX_DETECTIONS, IoUType
@@ -86,6 +89,20 @@ class TypicalBoxes(nn.Module):
                 [corner + self.pose[labels] * side, scores[:, None, None].expand(-1, self.pose.shape[1], 1)], 2
             )
         return Detections(boxes, scores, labels, masks, points)
+
+
+def learner(task: Task[Dataset[Labelled], Any], iou_types: Sequence[IoUType]) -> Learner[Any, Any, TypicalBoxes]:
+    """The baseline of a task that is evaluated by these IoU types, the first of which gives the headline metric."""
+    return Learner[BaselineDetectorSettings, Dataset[Labelled], TypicalBoxes](
+        name="baseline",
+        summary="Constant baseline: k-means centres of the training boxes, the same in every image.",
+        source="k-means clustering of the training boxes",
+        task=task,
+        accepts=frozenset({"image"}),
+        settings=BaselineDetectorSettings,
+        build=lambda c, spec: build(iou_types, spec),
+        fit=lambda c, data, model, run: fit(iou_types[0], data, model, run),
+    )
 
 
 def build(iou_types: Sequence[IoUType], spec: Spec) -> TypicalBoxes:

@@ -47,10 +47,10 @@ def reject_module(module: nn.Module) -> Learner[Any, Any, Any]:
 
 # Factories of learners from a user's PyTorch module; their docstrings state what the module must return.
 FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
-    "classify": classify.from_module.learner,
-    "regress": regress.from_module.learner,
-    "segment": segment.from_module.learner,
-    "dense-regress": dense_regress.from_module.learner,
+    "classify": classify.from_module,
+    "regress": regress.from_module,
+    "segment": segment.from_module,
+    "dense-regress": dense_regress.from_module,
     "keypoints": reject_module,
     "instances": reject_module,
     "detect": reject_module,

@@ -8,7 +8,6 @@ from snellen.core.learner import Learner
 from snellen.tasks.classify import (
     baseline,
     boosted_trees,
-    from_module,
     knn,
     lda,
     mlp,
@@ -23,6 +22,7 @@ from snellen.tasks.classify import (
 )
 
 TASK = task.TASK
+from_module = networks.from_module
 __all__ = ["LEARNERS", "TASK", "from_module"]
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (

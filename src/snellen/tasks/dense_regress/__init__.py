@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.dense_regress import baseline, from_module, networks, task
+from snellen.tasks.dense_regress import baseline, networks, task
 
 TASK = task.TASK
+from_module = networks.from_module
 __all__ = ["LEARNERS", "TASK", "from_module"]
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (

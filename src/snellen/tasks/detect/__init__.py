@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.detect import baseline, fast_rcnn, faster_rcnn, fcos, rcnn, retinanet, ssdlite, task
+from snellen.detection import baseline
+from snellen.tasks.detect import fast_rcnn, faster_rcnn, fcos, rcnn, retinanet, ssdlite, task
 
 TASK = task.TASK
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
-    baseline.LEARNER,
+    baseline.learner(task.TASK, task.IOU_TYPES),
     rcnn.LEARNER,
     fast_rcnn.LEARNER,
     ssdlite.LEARNER,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.instances import baseline, mask_rcnn, task
+from snellen.detection import baseline
+from snellen.tasks.instances import mask_rcnn, task
 
 TASK = task.TASK
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
-    baseline.LEARNER,
+    baseline.learner(task.TASK, task.IOU_TYPES),
     mask_rcnn.LEARNER,
 )
 

@@ -8,7 +8,6 @@ from snellen.core.learner import Learner
 from snellen.tasks.regress import (
     baseline,
     boosted_trees,
-    from_module,
     knn,
     least_squares,
     mlp,
@@ -22,6 +21,7 @@ from snellen.tasks.regress import (
 )
 
 TASK = task.TASK
+from_module = networks.from_module
 __all__ = ["LEARNERS", "TASK", "from_module"]
 
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (

@@ -1,0 +1,110 @@
+"""Learners of tasks with one answer for each sample: from an architecture, and from a user's PyTorch module."""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any, TypeVar, cast
+
+from torch import nn
+
+from snellen.architectures.architecture import Architecture
+from snellen.architectures.network_task import NetworkTask
+from snellen.architectures.pretrained import check_weights, load_pretrained
+from snellen.core.learner import Learner
+from snellen.core.run import Run
+from snellen.core.settings import Limit, merge_groups, settings
+from snellen.core.spec import Preprocessing, Spec
+from snellen.data.augment.images import Augment
+from snellen.data.dataset import Dataset, Labelled
+from snellen.data.image_size import fixed_size
+from snellen.nn.layers import Standardize
+from snellen.nn.network import Network
+from snellen.training.settings import TrainingSettings
+from snellen.training.supervised import Objective, check_outputs, fit_supervised
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def from_architecture(
+    kind: NetworkTask[M, Objective[M]], architecture: Architecture[Any]
+) -> Learner[Any, Dataset[Labelled], M]:
+    """Learner of an architecture with the outputs of the task."""
+
+    def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
+        return architecture.preprocessing_of(c.network.init, spec)
+
+    def check_requirements(c: Any, spec: Spec) -> None:
+        check_weights(architecture, c.network.init)
+        kind.check_requirements(c.task, spec)
+
+    def build(c: Any, spec: Spec) -> M:
+        body = architecture.build(c.network, spec, kind.outputs(spec))
+        return kind.model(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body), spec, c.task)
+
+    def fit(c: Any, data: Dataset[Labelled], model: M, run: Run) -> None:
+        load_pretrained(architecture, c.network.init, cast(Network, model.network), run)
+        kind.prepare(model, data)
+        objective = kind.objective(data.spec, c.task, run)
+        fit_supervised(model, objective, data, run, c.network.training, c.network.augment)
+
+    return Learner[Any, Dataset[Labelled], M](
+        name=architecture.name,
+        summary=architecture.summary,
+        source=architecture.source,
+        task=kind.task,
+        accepts=architecture.accepts,
+        settings=merge_groups(architecture.settings.__name__, network=architecture.settings, task=kind.settings),
+        suggest=lambda spec: {**architecture.suggestions(spec), **kind.suggest(architecture, spec)},
+        unsupported_reason=architecture.unsupported_reason,
+        check_requirements=check_requirements,
+        preprocessing_of=preprocessing_of,
+        input_size=lambda c, spec: architecture.input_size(c.network.init, spec),
+        build=build,
+        fit=fit,
+        in_default_ladder=architecture.in_default_ladder,
+    )
+
+
+@settings
+class ModuleSettings:
+    """Settings of a user's PyTorch module."""
+
+    image_size: Annotated[int, Limit(min=1)] | None = None
+    """Image size: side in pixels after resizing; auto: the typical size of the images (of the majority, else the
+    median), at most 128."""
+    training: TrainingSettings = TrainingSettings(epochs=20)
+    augment: Augment = Augment()
+
+
+def from_module(kind: NetworkTask[M, Objective[M]], module: nn.Module) -> Learner[Any, Dataset[Labelled], M]:
+    """Learner around a module that takes standardised (B, ...) float inputs and returns (B, outputs) numbers.
+
+    The module itself is not changed; every training run starts from a copy.
+    """
+
+    def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
+        return fixed_size(spec, max_side=128, requested=c.network.image_size)
+
+    def build(c: Any, spec: Spec) -> M:
+        standardize = Standardize(spec.input, preprocessing_of(c, spec).channels)
+        return kind.model(Network(standardize, copy.deepcopy(module)), spec, c.task)
+
+    def fit(c: Any, data: Dataset[Labelled], model: M, run: Run) -> None:
+        check_outputs(model, kind.outputs(data.spec), data, run)
+        kind.prepare(model, data)
+        objective = kind.objective(data.spec, c.task, run)
+        fit_supervised(model, objective, data, run, c.network.training, c.network.augment)
+
+    return Learner[Any, Dataset[Labelled], M](
+        name=type(module).__name__,
+        summary="PyTorch module of the user.",
+        source="the user",
+        task=kind.task,
+        accepts=frozenset({"vector", "image"}),
+        settings=merge_groups(ModuleSettings.__name__, network=ModuleSettings, task=kind.settings),
+        check_requirements=lambda c, spec: kind.check_requirements(c.task, spec),
+        preprocessing_of=preprocessing_of,
+        build=build,
+        fit=fit,
+        parts=(module,),
+    )
