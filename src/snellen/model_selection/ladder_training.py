@@ -29,7 +29,7 @@ from snellen.report.reference_metrics import baseline_learner, training_sample_l
 T = TypeVar("T")
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
-RESERVE_DRAWN = 3.0  # more where predictions are drawn on images
+RESERVE_IMAGES = 3.0  # more where predictions are drawn on images
 MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
 MAX_MIRRORING = 0.01  # of the budget, for the predictions of changed validation images
 MORE = 10.0  # seconds more than this budget, at least, of one that is suggested
@@ -381,7 +381,7 @@ def validation_rank(rung: Rung) -> tuple[float, float]:
 
 def reserve(budget: float, data: Dataset[Labelled]) -> float:
     """Seconds of a budget that are kept for the report."""
-    return min(RESERVE + (0.0 if data.annotations is None else RESERVE_DRAWN), 0.2 * budget)
+    return min(RESERVE + (0.0 if data.annotations is None else RESERVE_IMAGES), 0.2 * budget)
 
 
 def prediction_seconds(run: TrainedRun, count: int) -> float:
