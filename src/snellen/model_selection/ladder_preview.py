@@ -92,7 +92,7 @@ def plan_ladder(
             needed = training.measure(learner)
             took = time.monotonic() - started
             models[name] = PlannedModel(name=name, training="complete", seconds=needed or slot, needed=needed)
-            if needed is None or needed <= slot:
+            if training.rungs[name].seconds_needed is None or needed is None or needed <= slot:  # or it was trained
                 left -= needed or took
                 continue
             left -= took
