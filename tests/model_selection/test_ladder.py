@@ -282,7 +282,7 @@ def test_the_advice_names_the_runner_up_and_whether_it_differs() -> None:
     errors = {"a": bad, "b": near, "c": good}
     best, advised, advice = select_best({name: -float(e.mean()) for name, e in errors.items()}, errors)
     assert (best, advised) == ("c", "b")
-    assert advice.endswith("The runner-up, b, does not differ significantly from c.")
+    assert advice.endswith("(95 %). b does not differ significantly from c.")
     se = float((near - good).std()) / 500**0.5
     assert f"b may lose at most {0.002 + 1.96 * se:.2g} against it (95 %)" in advice
     best, advised, advice = select_best({"a": -0.5, "c": -0.1}, {"a": bad, "c": good})

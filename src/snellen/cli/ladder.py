@@ -52,6 +52,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     args = parser.parse_args(list(arguments))
     try:
         budget = terminal.parse_duration(vars(args).get("budget", "10m"))
+        if budget <= 0:
+            raise ValueError
     except ValueError:
         raise UsageError(f"--budget cannot be {args.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
@@ -106,9 +108,12 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             terminal.print_text(result.overrun)
         if result.untried:
             terminal.print_text(f"Not trained (--models all trains them): {', '.join(result.untried)}.")
+        advised = next((rung for rung in result.rungs if rung.name == result.advised), None)
+        if advised is not None:
+            terminal.print_text(f"\nuse {advised.name}: snellen predict {shlex.quote(advised.folder)} FILE...")
         page = result.folder / "report.html"
         if page.exists():
-            terminal.print_text(f"\nreport: {page}")
+            terminal.print_text(f"report: {page}")
     return 0
 
 

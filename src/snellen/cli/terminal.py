@@ -58,6 +58,7 @@ class ProgressBar:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
         self._loop = ("", 0, 0.0)
+        self._last_step = 0
         self._ladder: tuple[str, int, int] | None = None
         self._next_line = time.monotonic() + LINE_EVERY
 
@@ -103,8 +104,9 @@ class ProgressBar:
 
     def _rate(self, loop: str, step: int) -> str:
         """Steps per second since the first update of the loop."""
-        if loop != self._loop[0] or step < self._loop[1]:
+        if loop != self._loop[0] or step < self._last_step:  # another loop, or that of the next model
             self._loop = (loop, step, time.monotonic())
+        self._last_step = step
         _, first, start = self._loop
         elapsed = time.monotonic() - start
         return f"{(step - first) / elapsed:.4g} steps/s" if step > first and elapsed > 0 else ""

@@ -49,7 +49,8 @@ def select_best_run(
             values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
             has_probabilities = getattr(run.model, "probabilistic", True)
             costs[name] = (cost.get("multiply_adds") or 0, cost.get("parameters") or 0, not has_probabilities)
-    cheapest_first = sorted(values, key=lambda name: costs[name])  # of equal cost the simplest first
+    # Of equally many multiply-adds the best first: the others are not on the frontier.
+    cheapest_first = sorted(values, key=lambda name: (costs[name][0], -values[name], *costs[name][1:]))
     values = {name: values[name] for name in cheapest_first}
     predictions = {
         name: RunPredictions(name=name, learner=name, task=run.task, spec=run.spec, predictions=run.predictions("val"))
@@ -128,6 +129,7 @@ def select_best(
     }
     as_good = [name for name, lost in losses.items() if lost.value <= lost.standard_error]
     advised = as_good[0] if as_good else best
+    advised = next(name for name in names if values[name] >= values[advised] and name not in worse)
     if "baseline" in values and "baseline" not in worse:
         advised = "baseline"
         better = "better" if best == "baseline" else "significantly better"
@@ -139,8 +141,10 @@ def select_best(
         )
         advice = f"No model is {better} than the baseline on the validation split{which}: {cause}"
     elif advised == best:
-        cheaper = set(names[: names.index(best)]) - set(shortened)
-        every = f", and every cheaper model is {'significantly ' if cheaper <= worse else ''}worse" if cheaper else ""
+        cheaper = set(names[: names.index(best)])
+        complete = cheaper - set(shortened)
+        which = "cheaper model" if complete == cheaper else "cheaper model that had enough time"
+        every = f", and every {which} is {'significantly ' if complete <= worse else ''}worse" if complete else ""
         advice = f"Use {best}: it has the best result on the validation split{every}."
     else:
         lost = losses[advised]
@@ -149,11 +153,16 @@ def select_best(
             f"Use {advised}: {best}, the best on the validation split, costs more and {difference}; "
             f"{advised} may lose at most {lost.text} against it (95 %)."
         )
-    return best, advised, f"{advice} {_runner_up(best, rest, values, worse, shortened)}".rstrip()
+    return best, advised, f"{advice} {_runner_up(best, advised, rest, values, worse, shortened)}".rstrip()
 
 
 def _runner_up(
-    best: str, rest: Sequence[str], values: Mapping[str, float], worse: Collection[str], shortened: Collection[str]
+    best: str,
+    advised: str,
+    rest: Sequence[str],
+    values: Mapping[str, float],
+    worse: Collection[str],
+    shortened: Collection[str],
 ) -> str:
     """The second-best model, and whether it differs from the best."""
     if not rest:
@@ -161,7 +170,11 @@ def _runner_up(
     if values[rest[0]] == values[best]:
         equal = [name for name in rest if values[name] == values[best]]
         return f"{', '.join(equal)} and {best} have the same validation result."
-    if rest[0] in shortened and best not in shortened:
+    if rest[0] == advised != "baseline":
+        return f"{advised} does not differ significantly from {best}."
+    if rest[0] in shortened and best in shortened:
+        return f"{best} and the runner-up, {rest[0]}, had too little time for their complete trainings."
+    if rest[0] in shortened:
         return f"The runner-up, {rest[0]}, had too little time for its complete training."
     if rest[0] in worse:
         return f"The runner-up, {rest[0]}, is significantly worse than {best}."

@@ -5,14 +5,16 @@ Models are selected on validation. The test split is evaluated once, for all mod
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from snellen.api import RunOptions, TrainedRun, find_task, new_folder
-from snellen.api.evaluation_data import check_same_data, check_same_rounding
+from snellen.api.evaluation_data import check_same_data, check_same_rounding, check_splits
 from snellen.core import file_io
 from snellen.core.errors import Stopped, UsageError, suggest_name
 from snellen.core.learner import Learner
@@ -25,7 +27,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
-from snellen.model_selection.ladder_training import LadderTraining, reserve
+from snellen.model_selection.ladder_training import LadderTraining, check_plan, reserve
 from snellen.model_selection.rung_training import why_unsupported
 from snellen.report.html_text import format_overrun
 from snellen.report.pages.ladder import Rung, ladder_page
@@ -87,65 +89,86 @@ def ladder(
     started = time.monotonic()
     whole_budget, budget = budget, max(budget - used, 0.5 * budget)
     opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
+    check_splits(opened)
     selected_task = find_task(task, opened.spec)
     candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
-    spent = _open_folder(folder, opened, budget, seed, arguments)
-    reasons = {learner.name: why_unsupported(learner, opened.spec) for learner in candidates}
-    supported = [learner for learner in candidates if reasons[learner.name] is None]
-    rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
-    opened, findings = with_deferred_checks(opened)  # once for all models, within the budget
-    for finding in findings:
-        if options.progress is not None:
-            options.progress.message(f"{finding.severity}: {finding.message}")
-    end = started + budget - min(spent, MAX_SPENT * budget) - reserve(budget, opened)
-    training = LadderTraining(opened, folder, seed, budget, end, options)
+    with file_io.exclusive_lock(folder):
+        spent = _open_folder(folder, opened, budget, seed, arguments)
+    with file_io.exclusive_lock(folder):  # which exists now
+        reasons = {learner.name: why_unsupported(learner, opened.spec) for learner in candidates}
+        supported = [learner for learner in candidates if reasons[learner.name] is None]
+        rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
+        opened, findings = with_deferred_checks(opened)  # once for all models, within the budget
+        for finding in findings:
+            if options.progress is not None:
+                options.progress.message(f"{finding.severity}: {finding.message}")
+        end = started + budget - min(spent, MAX_SPENT * budget) - reserve(budget, opened)
+        training = LadderTraining(opened, folder, seed, budget, end, options, spent=spent, started=started)
+        headline = selected_task.headline(opened.spec)
+        with _page_if_stopped(training, rungs, opened, headline, bool(arguments)):
+            training.run(supported)
+            rungs.update(training.rungs)
+            best, advised, advice = select_best_run(training.trained, headline, shortened_models(rungs.values()))
+            for name, run in training.trained.items():
+                evaluated = Run(run.folder, resume=None, device=run.record.device)
+                run.evaluate_splits(("test",), evaluated, report=False)
+                rungs[name] = dataclasses.replace(rungs[name], headline=run.metrics[headline])
+        result = Ladder(
+            folder=folder,
+            task=selected_task.name,
+            headline=headline,
+            rungs=with_frontier(list(rungs.values())),
+            best=best,
+            advised=advised,
+            advice=advice,
+            untried=tuple(
+                name
+                for name, learner in LEARNERS[selected_task.name].items()
+                if name not in rungs and opened.spec.modality in learner.accepts
+            ),
+        )
+        finished = {"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}
+        stored = file_io.read_json(folder / "ladder.json")
+        file_io.write_json(folder / "ladder.json", {**stored, "finished": to_plain(finished)})
+        best_sections = _best_sections(training.trained.get(best or ""))
+        overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
+        result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
+        _write_page(result, opened, best_sections)
+    return result
+
+
+@contextlib.contextmanager
+def _page_if_stopped(
+    training: LadderTraining, rungs: Mapping[str, Rung], data: Dataset[Labelled], headline: str, has_arguments: bool
+) -> Iterator[None]:
+    """Write the page of what there is if a signal stops the work, and say how to go on.
+
+    Raises:
+        Stopped: of a stopped model, or where a child process was killed or the test split evaluated.
+    """
     try:
-        training.run(supported)
-    except Stopped as stopped:
-        _write_page_so_far(training, rungs, opened, selected_task.headline(opened.spec))
+        yield
+    except (Stopped, KeyboardInterrupt) as stopped:
+        _write_page_so_far(training, rungs, data, headline)
+        cause = stopped.cause.rstrip(".") if isinstance(stopped, Stopped) else "stopped"
+        folder = training.folder
         raise Stopped(
-            f"{stopped.cause.rstrip('.')}, in {training.current}; results so far: {folder / 'report.html'}",
-            f"Resume it: snellen ladder --resume {folder}" if arguments else f"Resume it with out={str(folder)!r}",
-            signal=stopped.exit_code - 128,
+            f"{cause} ({training.current}); results so far: {folder / 'report.html'}",
+            f"Resume it: snellen ladder --resume {folder}" if has_arguments else f"Resume it with out={str(folder)!r}",
+            signal=stopped.exit_code - 128 if isinstance(stopped, Stopped) else signal.SIGINT,
         ) from stopped
     finally:
-        plain = file_io.read_json(folder / "ladder.json")
-        file_io.write_json(folder / "ladder.json", {**plain, "spent": spent + time.monotonic() - started})
-    rungs.update(training.rungs)
-    trained = training.trained
-    headline = selected_task.headline(opened.spec)
-    shortened = [rung.name for rung in rungs.values() if rung.status == "no time" or rung.seconds_needed is not None]
-    best, advised, advice = select_best_run(trained, headline, shortened)
-    for name, run in trained.items():
-        run.evaluate_splits(("test",), Run(run.folder, resume=None, device=run.record.device), report=False)
-        rungs[name] = dataclasses.replace(rungs[name], headline=run.metrics[headline])
-    result = Ladder(
-        folder=folder,
-        task=selected_task.name,
-        headline=headline,
-        rungs=with_frontier(list(rungs.values())),
-        best=best,
-        advised=advised,
-        advice=advice,
-        untried=tuple(
-            name
-            for name, learner in LEARNERS[selected_task.name].items()
-            if name not in rungs and opened.spec.modality in learner.accepts
-        ),
-    )
-    file_io.write_json(
-        folder / "ladder.json",
-        {
-            **file_io.read_json(folder / "ladder.json"),
-            "finished": to_plain({"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}),
-        },
-    )
-    best_sections = _best_sections(trained.get(best or ""))
-    overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
-    result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
-    _write_page(result, opened, best_sections)
-    return result
+        training.store_spent()
+
+
+def shortened_models(rungs: Iterable[Rung]) -> list[str]:
+    """The models that had too little time: their results do not show what they can reach."""
+    return [
+        rung.name
+        for rung in rungs
+        if rung.status == "no time" or rung.seconds_needed is not None or "time limit" in rung.reason
+    ]
 
 
 def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality: str) -> list[AnyLearner]:
@@ -191,7 +214,8 @@ def _write_page_so_far(
     training: LadderTraining, unsupported: Mapping[str, Rung], data: Dataset[Labelled], headline: str
 ) -> None:
     """Write `report.html` of a stopped ladder, with results on the validation split: the test split stays unseen."""
-    _, _, advice = select_best_run(training.trained, headline, [training.current])
+    shortened = [training.current, *shortened_models(training.rungs.values())]
+    _, _, advice = select_best_run(training.trained, headline, shortened)
     rungs = {
         **{
             name: dataclasses.replace(rung, reason=rung.reason or "not trained yet")
@@ -221,6 +245,7 @@ def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int
         file_io.write_json(path, {**plain, "arguments": list(arguments)})
         return 0.0
     plain = upgrade(file_io.read_json(path))
+    check_plan(plain, path)
     rounding = from_plain(Literal[1, 2], plain.get("rounding", 1), f"{path}: rounding")
     check_same_rounding(folder, data, rounding)
     stored: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")

@@ -17,6 +17,7 @@ ENOUGH_SAMPLES = 50_000  # visits after which a large network is better than a c
 WHOLE = 0.5  # of the time left, for a model that is trained completely or not at all
 PRETRAINED = 0.8  # of it, for such a model with published weights: it is often the best
 RAW_PIXELS = 0.15  # of it, for such a model if it compares raw pixels: it is rarely the best
+MIN_SECONDS = 2.5  # of a pilot
 MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model
 FIRST = 0.65  # of the final time, for the best pilot
 FINALISTS = 3
@@ -42,9 +43,9 @@ def pilots(needed: Mapping[str, float], samples: Mapping[str, float], seconds: f
     """Seconds of the first training of each model.
 
     If all fit, each gets the time of its complete training. Otherwise all get the same fraction of it, together `PILOT`
-    of the time; the slowest are left out until that is `MIN_PILOT` or `PILOT_SAMPLES`. If only one can be trained, it
-    is the slowest that visits `ENOUGH_SAMPLES`, else the fastest, if it gets `min_fraction`
-    of its training.
+    of the time, and at least `MIN_SECONDS`; the slowest are left out until that fraction is `MIN_PILOT` or has
+    `PILOT_SAMPLES`. If only one can be trained, it is the slowest that visits `ENOUGH_SAMPLES`, else the fastest, if it
+    gets `min_fraction` of its training.
 
     Args:
         needed: seconds of the complete training of each model, as measured.
@@ -56,13 +57,15 @@ def pilots(needed: Mapping[str, float], samples: Mapping[str, float], seconds: f
     chosen = dict(needed)
     while len(chosen) > 1:
         fraction = PILOT * seconds / sum(chosen.values())
-        if all(fraction >= min(MIN_PILOT, PILOT_SAMPLES / samples[name]) for name in chosen):
-            return {name: min(fraction, 1.0) * time for name, time in chosen.items()}
+        parts = {name: min(time, max(fraction * time, MIN_SECONDS)) for name, time in chosen.items()}
+        enough = all(fraction >= min(MIN_PILOT, PILOT_SAMPLES / samples[name]) for name in chosen)
+        if enough and sum(parts.values()) <= WHOLE * seconds:
+            return parts
         del chosen[max(chosen, key=lambda name: chosen[name])]
-    enough = {name: time for name, time in needed.items() if seconds / time * samples[name] >= ENOUGH_SAMPLES}
-    if enough:
-        slowest = max(enough, key=lambda name: enough[name])
-        chosen = {slowest: enough[slowest]}
+    visited = {name: min(seconds / time, 1.0) * samples[name] for name, time in needed.items()}
+    if any(count >= ENOUGH_SAMPLES for count in visited.values()):
+        slowest = max(needed, key=lambda name: needed[name] if visited[name] >= ENOUGH_SAMPLES else 0.0)
+        chosen = {slowest: needed[slowest]}
     return {name: min(seconds, time) for name, time in chosen.items() if min_fraction(samples[name]) * time <= seconds}
 
 

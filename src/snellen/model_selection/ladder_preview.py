@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from snellen.api import RunOptions
+from snellen.core import file_io
 from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.model_selection import ladder_plan
@@ -68,6 +69,7 @@ def plan_ladder(
     models: dict[str, PlannedModel] = {}
     costly: dict[str, AnyLearner] = {}
     with tempfile.TemporaryDirectory(prefix="snellen-plan-") as temporary:
+        file_io.write_json(Path(temporary, "ladder.json"), {})
         training = LadderTraining(data, Path(temporary), seed, budget, math.inf, options)
 
         def completely_or_not_at_all(name: str, needed: float, size: int, seconds: float) -> float:

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 from snellen.api import RunOptions, TrainedRun
 from snellen.api.lookup import resolve_available
 from snellen.core import file_io
+from snellen.core.errors import DataError
 from snellen.core.learner import InputSize
+from snellen.core.serialization import from_plain
 from snellen.core.settings import Suggestion, flatten, resolve, values
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
@@ -31,6 +33,7 @@ T = TypeVar("T")
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
 RESERVE_IMAGES = 3.0  # more where predictions are drawn on images
 MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
+MIN_FIRST = 30.0  # seconds of a budget from which a model with published weights is the first: loading them takes time
 MAX_MIRRORING = 0.01  # of the budget, for the predictions of changed validation images
 MORE = 10.0  # seconds more than this budget, at least, of one that is suggested
 MARGIN = 1.2  # of an estimated time, before a training of that time is begun
@@ -44,10 +47,20 @@ class LadderTraining:
     """
 
     def __init__(
-        self, data: Dataset[Labelled], folder: Path, seed: int, budget: float, end: float, options: RunOptions
+        self,
+        data: Dataset[Labelled],
+        folder: Path,
+        seed: int,
+        budget: float,
+        end: float,
+        options: RunOptions,
+        *,
+        spent: float = 0.0,
+        started: float = 0.0,
     ) -> None:
         self.data, self.folder, self.seed, self.budget, self.end = data, folder, seed, budget, end
         self.options = options
+        self._spent, self._started = spent, started
         self.rungs: dict[str, Rung] = {}
         self.trained: dict[str, TrainedRun] = {}
         self.current = ""
@@ -87,7 +100,7 @@ class LadderTraining:
         weights of photos that is trained completely or not at all, for images in colour. It is often the best.
         """
         in_colour = self.data.spec.modality == "image" and self.data.spec.input.shape[0] in (3, None)
-        return in_colour and not learner.stoppable and self._has_published_weights(learner)
+        return self.budget >= MIN_FIRST and in_colour and not learner.stoppable and self._has_published_weights(learner)
 
     def _train_first(self, learner: AnyLearner) -> None:
         stored: dict[str, Any] = self._stored("first", dict)
@@ -254,7 +267,7 @@ class LadderTraining:
 
     def _train(self, learner: AnyLearner, folder: str, seconds: float, min_fraction: float) -> None:
         self.current = learner.name
-        if self.options.progress is not None:
+        if self.options.progress is not None and seconds >= MIN_SECONDS:
             self.options.progress.message(f"{folder}: at most {format_duration(max(seconds, 0))}{self._state()}")
         limits = dataclasses.replace(
             self.options, seconds=seconds, min_fraction=min_fraction, evaluate_test=False, report=False
@@ -262,6 +275,7 @@ class LadderTraining:
         suggested = {**self._suggested.get(learner.name, {}), **self._suggest_augmentation(learner)}
         rung, run = train_rung(learner, self.data, self.folder / folder, self.seed, limits, suggested)
         self.rungs[learner.name] = rung
+        self.store_spent()
         if run is not None:
             self.trained[learner.name] = run
             self.end -= prediction_seconds(run, run.spec.sizes["test"])
@@ -357,6 +371,11 @@ class LadderTraining:
         plan = file_io.read_json(self.folder / "ladder.json").get("plan", {})
         return plan[key] if key in plan else self._store(key, make())
 
+    def store_spent(self) -> None:
+        """Store the seconds of the budget that are spent, so that a killed ladder does not get them again."""
+        path = self.folder / "ladder.json"
+        file_io.write_json(path, {**file_io.read_json(path), "spent": self._spent + time.monotonic() - self._started})
+
     def _store(self, key: str, value: T) -> T:
         path = self.folder / "ladder.json"
         plain = file_io.read_json(path)
@@ -377,6 +396,31 @@ def validation_rank(rung: Rung) -> tuple[float, float]:
         return -math.inf, -math.inf
     loss = file_io.read_json(Path(rung.folder) / "metrics.json")["splits"]["val"].get("log loss")
     return value, -loss["value"] if loss and loss["value"] is not None else -math.inf
+
+
+PLAN: dict[str, Any] = {
+    "needed": Mapping[str, tuple[float, int]],
+    "first": Mapping[str, tuple[float, int]],
+    "pilots": Mapping[str, float],
+    "finals": Mapping[str, float],
+    "harmful": Mapping[str, str],
+    "harmless": Mapping[str, str],
+}
+
+
+def check_plan(plain: Mapping[str, Any], path: Path) -> None:
+    """Check the budget and the plan of a ladder that is resumed. Raises DataError for a value of a wrong type."""
+    for name in ("budget", "spent"):
+        if from_plain(float, plain.get(name, 0.0), f"{path}: {name}") < 0:
+            raise DataError(f"{path}: {name} is {plain[name]}, less than 0", "Train the ladder anew in another folder.")
+    plan = plain.get("plan", {})
+    if not isinstance(plan, dict):
+        raise DataError(f"{path}: plan is not an object", "Train the ladder anew in another folder.")
+    for key, value in plan.items():
+        kind: Any = tuple[str, int] | None if key.startswith("longer-") else PLAN.get(key)
+        if kind is None:
+            raise DataError(f"{path}: unknown part of the plan {key!r}", "Train the ladder anew in another folder.")
+        from_plain(kind, value, f"{path}: plan.{key}")
 
 
 def reserve(budget: float, data: Dataset[Labelled]) -> float:

@@ -5,6 +5,7 @@ Source: lecture 001, y = Σ w_j x^j for j = 0 … M, E = ½ Σ (y − t)²; Bish
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -97,7 +98,7 @@ def fit(c: PolynomialSettings, data: Dataset[Labelled], model: Polynomial, run: 
     if degree is None:
         errors = mse_by_degree(model, x, t)
         degree = errors.index(min(errors))
-        run.notes["left-one-out errors"] = errors
+        run.notes["left-one-out errors"] = [error if math.isfinite(error) else None for error in errors]
         run.message(f"Degree {degree} has the smallest leave-one-out error.")
     run.notes["order"] = degree
     w = ridge_weights(standardized_svd(model.powers(x, degree)), t, 0.0)  # (T, degree · D + 1)
