@@ -18,15 +18,16 @@ from torch import Tensor
 
 import snellen
 from snellen.api import RunOptions, load
-from snellen.core.errors import Stopped
+from snellen.core import file_io
+from snellen.core.errors import DataError, Stopped, UsageError
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Labels, Spec
 from snellen.core.views import Metric
 from snellen.data.formats import OpenOptions
-from snellen.model_selection.advice import select_best, significantly_worse
+from snellen.model_selection.advice import Loss, select_best, significantly_worse
 from snellen.model_selection.ladder import Ladder, ladder
-from snellen.model_selection.ladder_training import validation_rank
+from snellen.model_selection.ladder_training import LadderTraining, check_plan, validation_rank
 from snellen.report.pages.ladder import Rung
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
@@ -412,3 +413,133 @@ def test_of_equal_validation_results_the_lower_log_loss_ranks_higher(tmp_path: P
         rungs.append(Rung(name=str(k), folder=str(tmp_path / str(k)), validation=metric))
     without = Rung(name="none", status="failed")
     assert validation_rank(rungs[1]) > validation_rank(rungs[0]) > validation_rank(rungs[2]) > validation_rank(without)
+
+
+def test_the_advised_model_is_on_the_frontier_of_equal_costs_and_equal_results() -> None:
+    good, better = wrong(500, 0.1, 0), wrong(500, 0.1, 0)
+    better[better.nonzero()[0, 0]] = 0
+    values = {"a": -float(better.mean()), "b": -float(good.mean())}  # of equal cost: the better one first
+    assert select_best(values, {"a": better, "b": good})[1] == "a"
+    equal = {"m0": -0.1, "m1": -0.1, "best": -0.098}
+    losses = {
+        "m0": Loss(value=0.002, standard_error=0.001, text=""),
+        "m1": Loss(value=0.002, standard_error=0.01, text=""),
+    }
+    errors = dict.fromkeys(equal, good)
+    assert select_best(equal, errors, loss=lambda name, best: losses[name])[1] == "m0"  # cheaper than m1, as good
+
+
+@pytest.mark.parametrize(
+    ("shortened", "sentence"), [(["a"], "every cheaper model that had enough time"), (["a", "b"], "")]
+)
+def test_no_sentence_calls_a_model_that_the_time_cut_worse(shortened: list[str], sentence: str) -> None:
+    good, bad = wrong(500, 0.02, 0), wrong(500, 0.5, 2)
+    values = {"a": -0.3, "c": -0.5, "b": -0.02}
+    advice = select_best(values, {"a": wrong(500, 0.3, 1), "c": bad, "b": good}, shortened=shortened)[2]
+    assert "a, is significantly worse" not in advice
+    assert "every cheaper model is" not in advice
+    assert sentence in advice
+    assert "too little time" in advice
+
+
+def test_a_process_cannot_write_a_ladder_that_another_writes(tmp_path: Path) -> None:
+    (tmp_path / "l").mkdir()
+    with (
+        file_io.exclusive_lock(tmp_path / "l"),
+        pytest.raises(UsageError, match="Another process is writing"),
+    ):
+        ladder("moons", budget=20, out=tmp_path / "l", learners=["softmax"], options=OPTIONS)
+    assert not any((tmp_path / "l").iterdir())
+
+
+def test_a_split_without_samples_is_refused_once(tmp_path: Path) -> None:
+    data = snellen.dataset("moons")
+    few = dataclasses.replace(data, spec=dataclasses.replace(data.spec, sizes={**data.spec.sizes, "test": 0}))
+    with pytest.raises(DataError, match="none is in the test split"):
+        ladder(few, budget=20, out=tmp_path / "l", options=OPTIONS)
+    assert not (tmp_path / "l").exists()
+
+
+def test_after_an_interrupt_in_a_child_or_in_the_evaluation_there_is_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    evaluate_splits = snellen.TrainedRun.evaluate_splits
+
+    def interrupt_test(run: snellen.TrainedRun, splits: Any, *args: Any, **more: Any) -> None:
+        if "test" in splits:
+            raise KeyboardInterrupt
+        evaluate_splits(run, splits, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snellen.TrainedRun, "evaluate_splits", interrupt_test)
+        with pytest.raises(Stopped, match="results so far") as stopped:
+            ladder("moons", budget=60, out=tmp_path / "l", learners=["baseline"], options=OPTIONS, arguments=["moons"])
+    assert stopped.value.exit_code == 130
+    assert "ladder --resume" in stopped.value.remedy
+    assert (tmp_path / "l" / "report.html").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("snellen.model_selection.ladder_training.train_rung", interrupt)
+        with pytest.raises(Stopped, match="results so far"):
+            ladder("moons", budget=60, out=tmp_path / "k", learners=["lda"], options=OPTIONS)
+    assert json.loads((tmp_path / "k" / "ladder.json").read_text())["spent"] > 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"plan": [1, 2]},
+        {"plan": {"first": 5}},
+        {"plan": {"pilots": {"mlp": "x"}}},
+        {"plan": {"longer-0": "x"}},
+        {"plan": {"nothing": {}}},
+        {"spent": -1.0},
+        {"spent": "x"},
+        {"budget": "x"},
+    ],
+)
+def test_a_damaged_plan_is_an_error_of_the_data(tmp_path: Path, damage: dict[str, Any]) -> None:
+    plain = {"budget": 60.0, "spent": 1.0, "plan": {"pilots": {"mlp": 9.0}, "longer-0": ["mlp", 40], "longer-1": None}}
+    check_plan(plain, tmp_path / "ladder.json")
+    with pytest.raises(DataError, match=r"ladder\.json"):
+        check_plan({**plain, **damage}, tmp_path / "ladder.json")
+
+
+def training(tmp_path: Path, budget: float = 60.0) -> LadderTraining:
+    (tmp_path / "ladder.json").write_text('{"plan": {"pilots": {"mlp": 9.0}}}')
+    data = snellen.dataset("moons")
+    return LadderTraining(data, tmp_path, 0, budget, time.monotonic() + budget, OPTIONS, started=time.monotonic())
+
+
+def test_a_stored_part_of_the_plan_is_used(tmp_path: Path) -> None:
+    ladder_training = training(tmp_path)
+    assert ladder_training._stored("pilots", dict) == {"mlp": 9.0}
+    assert ladder_training._stored("finals", lambda: {"mlp": 20.0}) == {"mlp": 20.0}
+    assert ladder_training._stored("finals", dict) == {"mlp": 20.0}
+
+
+@pytest.mark.parametrize(("budget", "minutes"), [(58.0, 2), (60.0, 2), (178.0, 4), (20.0, 1)])
+def test_the_suggested_budget_is_larger_than_the_one_given(tmp_path: Path, budget: float, minutes: int) -> None:
+    ladder_training = training(tmp_path, budget)
+    ladder_training.rungs["mlp"] = Rung(name="mlp", status="no time", seconds_needed=2.0)
+    ladder_training._say_what_time_would_buy("mlp", 2.0)
+    assert f"--budget {minutes}m" in ladder_training.rungs["mlp"].reason
+
+
+def test_the_time_of_the_test_split_is_kept_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snellen.model_selection.ladder_training.prediction_seconds", lambda run, count: 7.0)
+    ladder_training = training(tmp_path)
+    before = ladder_training.end
+    ladder_training._train(LEARNERS["classify"]["softmax"], "softmax", 30.0, min_fraction=1.0)
+    assert before - ladder_training.end == pytest.approx(14.0)  # the test split, and the page of the first model
+    assert 0 < json.loads((tmp_path / "ladder.json").read_text())["spent"] < 60
+
+
+def test_a_pilot_is_the_result_where_the_final_training_fails(tmp_path: Path) -> None:
+    ladder_training = training(tmp_path)
+    pilot = Rung(name="fails", status="done", folder="pilot")
+    ladder_training.rungs["fails"] = pilot
+    ladder_training._train_anew(baseline_like("fails", raise_error), 30.0)
+    assert ladder_training.rungs["fails"] == pilot

@@ -32,6 +32,8 @@ def test_pilots_are_the_same_fraction_of_each_training_and_the_slowest_are_left_
     assert ladder_plan.pilots({"a": 600.0}, FEW, 100.0) == {"a": 100.0}  # alone: all of the time
     assert ladder_plan.pilots({"a": 600.0, "b": 900.0}, FEW, 100.0) == {"a": 100.0}  # a quarter would be 1.7 %
     assert ladder_plan.pilots({"a": 6000.0}, FEW, 100.0) == {}
+    short = ladder_plan.pilots({"a": 8.0, "b": 12.0, "c": 50.0}, FEW, 30.0)  # a tenth of a would be less than a second
+    assert short == pytest.approx({"a": 2.5, "b": 2.5, "c": 0.25 * 30 / 70 * 50})
 
 
 def test_of_many_samples_a_smaller_fraction_is_a_pilot_and_a_slower_model_gets_the_time() -> None:

@@ -35,6 +35,14 @@ def needing(name: str, seconds: float) -> snellen.Learner:  # type: ignore[type-
     return dataclasses.replace(LEARNERS["classify"]["baseline"], name=name, fit=fit)
 
 
+def test_images_are_planned_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    learners = [LEARNERS["classify"][name] for name in ("baseline", "softmax", "convnet")]
+    plan = plan_ladder(dataset("digits"), learners, budget=20, options=OPTIONS)  # asks the best model about flips
+    assert [model.name for model in plan.models] == ["baseline", "softmax", "convnet"]
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_plan_says_what_is_trained_completely_what_is_tried_and_what_is_not_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
