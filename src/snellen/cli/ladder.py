@@ -109,7 +109,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         if result.untried:
             terminal.print_text(f"Not trained (--models all trains them): {', '.join(result.untried)}.")
         advised = next((rung for rung in result.rungs if rung.name == result.advised), None)
-        if advised is not None:
+        if advised is not None and advised.name != "baseline":
             terminal.print_text(f"\nuse {advised.name}: snellen predict {shlex.quote(advised.folder)} FILE...")
         page = result.folder / "report.html"
         if page.exists():
