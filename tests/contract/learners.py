@@ -56,7 +56,7 @@ QUICK_SCENES: dict[str, dict[str, Any]] = {
     },
 }
 # A mirror would swap the keypoints of a block, and the data does not declare this: no horizontal flip.
-QUICK_SCENES["keypoints"] |= {"epochs": 16, "hflip": False}
+QUICK_SCENES["keypoints"] |= {"epochs": 24, "hflip": False}
 
 
 @functools.cache

@@ -543,3 +543,27 @@ def test_a_pilot_is_the_result_where_the_final_training_fails(tmp_path: Path) ->
     ladder_training.rungs["fails"] = pilot
     ladder_training._train_anew(baseline_like("fails", raise_error), 30.0)
     assert ladder_training.rungs["fails"] == pilot
+
+
+@pytest.mark.parametrize(("longer", "kept_folder"), [(90, "mlp-longer"), (70, "mlp")])
+def test_a_longer_training_with_a_worse_result_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longer: int, kept_folder: str
+) -> None:
+    ladder_training = training(tmp_path)
+    ladder_training.rungs["mlp"] = Rung(name="mlp", status="done", folder="mlp", parameters=80)  # its result, below
+    run: Any = object()
+    ladder_training.trained["mlp"] = run
+    plans = iter([("mlp", 40), None])
+    monkeypatch.setattr(ladder_training, "_longer_training", lambda learners: next(plans))
+    monkeypatch.setattr(
+        "snellen.model_selection.ladder_training.validation_rank", lambda rung: (float(rung.parameters), 0.0)
+    )
+
+    def train(learner: Any, folder: str, seconds: float, min_fraction: float) -> None:
+        ladder_training.rungs["mlp"] = Rung(name="mlp", status="done", folder="mlp-longer", parameters=longer)
+        ladder_training.trained["mlp"] = None  # type: ignore[assignment]
+
+    monkeypatch.setattr(ladder_training, "_train", train)
+    ladder_training._train_longer({"mlp": LEARNERS["classify"]["mlp"]})
+    assert ladder_training.rungs["mlp"].folder == kept_folder
+    assert (ladder_training.trained["mlp"] is run) == (longer == 70)

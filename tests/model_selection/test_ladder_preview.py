@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import snellen
 from snellen.api import RunOptions
 from snellen.cli.main import main
 from snellen.core.errors import TooLittleTime
+from snellen.core.spec import Preprocessing
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.model_selection import ladder_preview, ladder_training
@@ -117,6 +120,23 @@ def test_flips_are_suggested_only_where_mirrored_images_keep_their_class(tmp_pat
     training = training_of(data, tmp_path / "ladder", "classify", "softmax")
     suggestion = training._suggest_augmentation(LEARNERS["classify"]["convnet"])
     assert (suggestion["hflip"].value is False) if mirrored_class else suggestion == {}
+
+
+@pytest.mark.parametrize(("more", "fewer", "harmful"), [(6, 2, False), (20, 2, True)])
+def test_a_change_is_harmful_only_if_errors_are_significantly_larger(
+    tmp_path: Path, more: int, fewer: int, harmful: bool
+) -> None:
+    before = torch.zeros(200)
+    before[:20] = 1
+    after = before.clone()
+    after[:fewer] = 0
+    after[20 : 20 + more] = 1
+    task = SimpleNamespace(predict=lambda *args: after, errors=lambda errors, spec: errors)
+    record = SimpleNamespace(preprocessing=Preprocessing(), learner="softmax", device="cpu")
+    run: Any = SimpleNamespace(
+        task=task, record=record, folder=tmp_path, model=None, spec=None, predictions=lambda split: before
+    )
+    assert bool(harmful_changes(run, dataset("digits"))) == harmful
 
 
 def bars(folder: Path, is_position: bool) -> Path:
