@@ -129,6 +129,7 @@ def select_best(
     }
     as_good = [name for name, lost in losses.items() if lost.value <= lost.standard_error]
     advised = as_good[0] if as_good else best
+    # A cheaper model with the same result may have missed the one standard error: the advised one is on the frontier.
     advised = next(name for name in names if values[name] >= values[advised] and name not in worse)
     if "baseline" in values and "baseline" not in worse:
         advised = "baseline"

@@ -105,7 +105,9 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
             train = e.task.measure(e.training_predictions, e.spec)
         else:
             train = reference_metrics.evaluate(e.task, e.model, subset, "train", e.device)
-        baseline_model = e.baseline_model or reference_metrics.fit_baseline(e.task, e.data)
+        baseline_model = e.baseline_model
+        if baseline_model is None:
+            baseline_model = reference_metrics.fit_baseline(e.task, e.data)
         theirs = reference_metrics.baseline_metrics(e.task, baseline_model, subset, "train")
         findings += _chance(train, theirs, e.headline)
         findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
