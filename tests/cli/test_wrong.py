@@ -31,6 +31,8 @@ ERRORS = [  # arguments, exit code, part of the cause, part of the remedy
     (["train", "moons", "--model", "lenet"], 2, "lenet reads image, not vector", "softmax"),
     (["train", "moons", "--task", "clasify"], 2, "'clasify'", "classify"),
     (["train", "moons", "--task", "regress"], 2, "no target for regress", "classify"),
+    (["moons", "--models", "lda,sofmax"], 2, "'sofmax'", "softmax"),
+    (["moons", "--explain"], 2, "--explain needs --plan", "--plan"),
     (["train", "moons", "--epoch", "3"], 2, "--epoch", "--epochs"),
     (["train", "moons", "--model", "softmax", "--hidden", "3"], 2, "--hidden", ""),
     (["train", "moons", "--learning-rates", "3"], 2, "--learning-rates", "See snellen train --help."),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Input, Numbers
+from snellen.data.check.groups import split_size_findings
 from snellen.data.dataset import SPLITS, RawDataset
+from snellen.data.formats import OpenOptions
 from snellen.data.source import ArraySource
 from snellen.data.splits import SPLIT_FRACTIONS, make_splits
 
@@ -323,3 +325,20 @@ def test_folds_have_no_first_split() -> None:
     groups = [0] * 40 + list(range(1, 61))
     sizes = [len(make_splits(raw_dataset([0] * 100, groups), 0, 5, fold)["test"]) for fold in range(5)]
     assert sorted(sizes) == [15, 15, 15, 15, 40]
+
+
+@pytest.mark.parametrize(
+    ("given_splits", "message"),
+    [
+        ([0] * 20 + [1] * 5, "no test split: 4 of its 20 training"),
+        ([0] * 25, "no val and no test split: 4 and 4 of its 25 training"),
+        ([0] * 20 + [2] * 5, None),
+        ([0] * 15 + [1] * 5 + [2] * 5, None),
+    ],
+)
+def test_a_test_split_made_of_training_samples_is_noted(given_splits: list[int], message: str | None) -> None:
+    raw = raw_dataset([0, 1, 2, 3, 1] * 5, given_splits=given_splits)
+    findings = split_size_findings(raw, make_splits(raw), OpenOptions())
+    assert [message is not None and message in finding.message for finding in findings] == [True] * (
+        message is not None
+    )

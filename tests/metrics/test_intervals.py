@@ -340,3 +340,13 @@ def test_classes_of_one_trial_count_as_one_class(correct: int, count: int) -> No
     ones = torch.tensor([1] * correct + [0] * (count - correct))
     single = mean_fraction_interval(ones, torch.ones(count, dtype=torch.int64))
     assert single == pytest.approx(mean_fraction_interval(torch.tensor([correct]), torch.tensor([count])), abs=1e-9)
+
+
+@pytest.mark.parametrize("root", [1, 2])
+def test_no_limit_of_a_mean_error_is_above_the_largest_error(root: int) -> None:
+    values = torch.full((12,), 1e-3, dtype=torch.float64)
+    values[0], values[1] = 16.0, 2e-3
+    metric = add_interval_of_mean(Metric(value=float(values.mean()) ** (1 / root), over="samples"), values, root)
+    assert metric.value is not None
+    assert metric.high is not None
+    assert metric.value < metric.high <= 16.0 ** (1 / root)

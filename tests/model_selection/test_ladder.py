@@ -18,6 +18,7 @@ from torch import Tensor
 
 import snellen
 from snellen.api import RunOptions, load
+from snellen.cli.main import main
 from snellen.core import file_io
 from snellen.core.errors import DataError, Stopped, UsageError
 from snellen.core.run import Run
@@ -567,3 +568,68 @@ def test_a_longer_training_with_a_worse_result_is_dropped(
     ladder_training._train_longer({"mlp": LEARNERS["classify"]["mlp"]})
     assert ladder_training.rungs["mlp"].folder == kept_folder
     assert (ladder_training.trained["mlp"] is run) == (longer == 70)
+
+
+def test_a_resumed_ladder_has_the_time_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ladder("moons", budget=1000, out=tmp_path, learners=["lda"], options=OPTIONS)
+    path = tmp_path / "ladder.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "spent": 900.0}))
+    ends: list[float] = []
+
+    class Recorded(LadderTraining):
+        def run(self, learners: Any) -> None:
+            ends.append(self.left)
+            super().run(learners)
+
+    monkeypatch.setattr("snellen.model_selection.ladder.LadderTraining", Recorded)
+    resumed = ladder("moons", budget=1000, out=tmp_path, learners=["lda"], options=OPTIONS)
+    assert 0 < ends[0] < 100
+    assert resumed.overrun == ""
+    assert 900 < json.loads(path.read_text())["spent"] < 1000
+
+
+def test_a_model_significantly_worse_than_the_best_pilot_has_no_final_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder_training = training(tmp_path)
+    costly = {name: LEARNERS["classify"][name] for name in ("softmax", "mlp", "residual-mlp")}
+    times = dict.fromkeys(costly, 20.0)
+    (tmp_path / "ladder.json").write_text(
+        json.dumps({"plan": {"needed": {n: (s, 0) for n, s in times.items()}, "pilots": dict.fromkeys(costly, 5.0)}})
+    )
+    values = {"softmax": 0.9, "mlp": 0.5, "residual-mlp": 0.89}
+
+    def train(learner: Any, folder: str, seconds: float, min_fraction: float) -> None:
+        final.append(folder)
+        ladder_training.end -= 20.0 if folder.endswith("-final") else 5.0
+        metric = Metric(value=values[learner.name])
+        ladder_training.rungs[learner.name] = Rung(name=learner.name, status="done", validation=metric)
+        ladder_training.trained[learner.name] = None  # type: ignore[assignment]
+
+    final: list[str] = []
+    monkeypatch.setattr(ladder_training, "_train", train)
+    monkeypatch.setattr(ladder_training, "_significantly_worse", lambda values: {"mlp"})
+    ladder_training._train_costly(costly)
+    assert sorted(final) == ["mlp", "residual-mlp", "residual-mlp-final", "softmax", "softmax-final"]
+
+
+def test_a_ladder_is_not_a_run_and_the_error_names_the_run_of_its_advised_model(result: Ladder) -> None:
+    with pytest.raises(DataError, match="is a ladder of several runs") as raised:
+        load(result.folder)
+    assert result.advised is not None
+    assert raised.value.remedy == f"Give the run of its advised model: {result.rung(result.advised).folder}"
+
+
+def test_names_are_checked_before_the_data_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n1,\n")
+    assert main([str(tmp_path / "table.csv"), "--models", "sofmax"]) == 2
+    assert main(["train", str(tmp_path / "table.csv"), "--task", "clasify"]) == 2
+    assert "table" not in capsys.readouterr().err.replace("regress", "")
+
+
+def test_a_plan_explains_the_settings_that_the_data_suggest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["moons", "--plan", "--explain", "--models", "softmax", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    value, reason = planned["suggested"]["--epochs"]
+    assert value > 20
+    assert "samples" in reason

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import START_TIME, make_parser
-from snellen.cli.options import CustomLearners, add_compute_options, add_data_options, open_data, run_options
+from snellen.cli.options import (
+    CustomLearners,
+    add_compute_options,
+    add_data_options,
+    check_names,
+    format_value,
+    open_data,
+    run_options,
+)
 from snellen.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +53,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument(
         "--plan", action="store_true", help="Measure the models, print what the time budget allows, and stop"
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="With --plan: print the settings that the data or the time suggest, why"
+    )
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
     parser.add_argument("--json", action="store_true", help="Print one JSON line per model")
     add_data_options(parser)
@@ -57,6 +68,11 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     except ValueError:
         raise UsageError(f"--budget cannot be {args.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
+    if "explain" in args and "plan" not in args:
+        raise UsageError("--explain needs --plan", "Add --plan; the settings of a trained model are in its report.")
+    names = [name for name in vars(args).get("models", "").split(",") if name]
+    check_names(vars(args).get("task"), [name for name in names if name != "all"], custom)
+
     from snellen.api import find_task
     from snellen.core.serialization import to_plain
     from snellen.model_selection.ladder import ladder, ladder_candidates
@@ -68,7 +84,6 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         progress.message(f"{args.data}: {data.recognised_as}")
         for finding in data.findings:
             progress.message(f"{finding.severity}: {finding.text}")
-        names = [name for name in vars(args).get("models", "").split(",") if name]
         used = time.monotonic() - START_TIME  # start-up and data loading count
         if "plan" in args:
             if "out" in args:
@@ -200,6 +215,13 @@ def _print_plan(planned: LadderPlan, budget: float, args: argparse.Namespace) ->
         size = f"{model.image_size} px" if model.image_size else ""
         rows.append([model.name, _format_optional(model.needed, terminal.format_duration), size, training])
     print(terminal.table(["model", "complete training", "images", "plan"], rows, vars(args)["format"]))
+    if "explain" in args:
+        settings = [
+            [model.name, flag, format_value(value), reason]
+            for model in planned.models
+            for flag, (value, reason) in model.suggested.items()
+        ]
+        print("\n" + terminal.table(["model", "setting", "value", "origin"], settings, vars(args)["format"]))
     terminal.print_text(
         f"\nTime for the final trainings: {terminal.format_duration(planned.seconds_final)} of the budget of "
         f"{terminal.format_duration(budget)}. Times are measured on this machine, by a few steps of each training."

@@ -163,6 +163,18 @@ def check_data_exists(args: argparse.Namespace) -> None:
         raise DataError(f"{name} does not exist", suggest_name(name, known))
 
 
+def check_names(task: str | None, models: Sequence[str], custom: CustomLearners) -> None:
+    """Raise UsageError if there is no task or model of a name, before any data is read."""
+    tasks = catalog.tasks()
+    if task is not None and legacy_names.TASKS.get(task, task) not in tasks:
+        raise UsageError(f"Unknown task {task!r}", suggest_name(task, list(tasks)))
+    known = dict.fromkeys(learner.name for entry in tasks.values() for learner in entry.learners)
+    known |= dict.fromkeys(learner.name for learner in custom)
+    for name in models:
+        if name not in known:
+            raise UsageError(f"Unknown model {name!r}", suggest_name(name, list(known)))
+
+
 def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
     """Open the dataset that the arguments name."""
     import dataclasses

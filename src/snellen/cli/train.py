@@ -16,6 +16,7 @@ from snellen.cli.options import (
     add_data_options,
     all_settings,
     check_data_exists,
+    check_names,
     format_value,
     int_at_least,
     open_data,
@@ -68,6 +69,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     if unknown:
         raise unrecognised(parser, "train", unknown[0], [setting.flag for setting in known.values()])
     check_data_exists(args)
+    check_names(vars(args).get("task"), [args.model] if "model" in args else [], custom)
 
     from snellen import api
     from snellen.api.lookup import resolve_available

@@ -70,6 +70,13 @@ def write_record(folder: Path, record: Record) -> None:
 
 def read_record(folder: Path) -> Record:
     """Read `run.json`. Raises DataError when the folder holds no run, or one of another schema."""
+    if not (folder / "run.json").exists() and (folder / "ladder.json").exists():
+        finished = file_io.read_json(folder / "ladder.json").get("finished")
+        advised = finished.get("advised") if isinstance(finished, dict) else None
+        rungs = finished.get("rungs", []) if isinstance(finished, dict) else []
+        runs = [rung.get("folder") for rung in rungs if advised is not None and rung.get("name") == advised]
+        remedy = f"Give the run of its advised model: {runs[0]}" if runs else "Give the run of one of its models."
+        raise DataError(f"{folder} is a ladder of several runs", remedy)
     plain = file_io.read_json(folder / "run.json")
     if isinstance(plain, dict) and type(plain.get("schema")) is int and plain["schema"] == 1:
         plain = legacy_names.upgrade_record(plain, catalog.settings_of)

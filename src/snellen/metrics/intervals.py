@@ -259,7 +259,9 @@ def with_percentiles(metric: Metric, values: Tensor, count: int) -> Metric:
 def add_interval_of_mean(metric: Metric, values: Tensor, root: int = 1) -> Metric:
     """The mean of numbers that are not negative, or its root, with a studentised bootstrap interval.
 
-    Errors are skewed: of few, plain percentiles miss the large ones.
+    Errors are skewed: of few, plain percentiles miss the large ones. Where one value is much larger than all others,
+    the studentised limit is far above all of them, as resamples without it have hardly any spread: the largest value
+    is the limit then.
 
     Args:
         values: (N,), such as absolute errors. root: 2 for the root of mean squares.
@@ -276,7 +278,9 @@ def add_interval_of_mean(metric: Metric, values: Tensor, root: int = 1) -> Metri
         return t.where(t.isfinite(), torch.nan)  # all values of the resample are equal
 
     below, above = bootstrap(studentised, count, levels=(LEVEL / 2, 1 - LEVEL / 2))
-    low, high = max(0.0, mean - above * error) ** (1 / root), (mean - below * error) ** (1 / root)
+    largest = float(values.max())
+    low = max(0.0, mean - above * error) ** (1 / root)
+    high = min(mean - below * error, largest) ** (1 / root)
     assert metric.value is not None
     return dataclasses.replace(metric, low=min(low, metric.value), high=max(high, metric.value))
 

@@ -114,27 +114,27 @@ def ladder(
                 evaluated = Run(run.folder, resume=None, device=run.record.device)
                 run.evaluate_splits(("test",), evaluated, report=False)
                 rungs[name] = dataclasses.replace(rungs[name], headline=run.metrics[headline])
-        result = Ladder(
-            folder=folder,
-            task=selected_task.name,
-            headline=headline,
-            rungs=with_frontier(list(rungs.values())),
-            best=best,
-            advised=advised,
-            advice=advice,
-            untried=tuple(
-                name
-                for name, learner in LEARNERS[selected_task.name].items()
-                if name not in rungs and opened.spec.modality in learner.accepts
-            ),
-        )
-        finished = {"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}
-        stored = file_io.read_json(folder / "ladder.json")
-        file_io.write_json(folder / "ladder.json", {**stored, "finished": to_plain(finished)})
-        best_sections = _best_sections(training.trained.get(best or ""))
-        overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
-        result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
-        _write_page(result, opened, best_sections)
+            result = Ladder(
+                folder=folder,
+                task=selected_task.name,
+                headline=headline,
+                rungs=with_frontier(list(rungs.values())),
+                best=best,
+                advised=advised,
+                advice=advice,
+                untried=tuple(
+                    name
+                    for name, learner in LEARNERS[selected_task.name].items()
+                    if name not in rungs and opened.spec.modality in learner.accepts
+                ),
+            )
+            finished = {"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}
+            stored = file_io.read_json(folder / "ladder.json")
+            file_io.write_json(folder / "ladder.json", {**stored, "finished": to_plain(finished)})
+            best_sections = _best_sections(training.trained.get(best or ""))
+            overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
+            result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
+            _write_page(result, opened, best_sections)
     return result
 
 

@@ -6,9 +6,9 @@ import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from snellen.api import RunOptions
 from snellen.core import file_io
@@ -30,6 +30,7 @@ class PlannedModel:
         needed: seconds of the complete training; None: not known before it is tried.
         image_size: pixels a side to which images are reduced; 0: as suggested by the data.
         reason: why the model is not trained.
+        suggested: setting: value and reason, of those that the data or the time suggest.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PlannedModel:
     needed: float | None = None
     image_size: int = 0
     reason: str = ""
+    suggested: Mapping[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ def plan_ladder(
     slot = max(MIN_SECONDS, ladder_plan.CHEAP * budget)
     left = budget - reserve(budget, data)
     models: dict[str, PlannedModel] = {}
+    learners = {learner.name: learner for learner in candidates}
     costly: dict[str, AnyLearner] = {}
     with tempfile.TemporaryDirectory(prefix="snellen-plan-") as temporary:
         file_io.write_json(Path(temporary, "ladder.json"), {})
@@ -75,6 +78,7 @@ def plan_ladder(
         def completely_or_not_at_all(name: str, needed: float, size: int, seconds: float) -> float:
             """Plan a model that is not a pilot; the seconds that it takes."""
             fits = MARGIN * needed <= seconds
+            training.suggest_size(learners[name], size)
             models[name] = PlannedModel(
                 name=name,
                 training="complete" if fits else "none",
@@ -124,5 +128,10 @@ def plan_ladder(
             seconds=seconds,
             reason="",
         )
-    ordered = tuple(models[learner.name] for learner in candidates)
+    ordered = tuple(
+        models[learner.name]
+        if models[learner.name].training == "none"
+        else dataclasses.replace(models[learner.name], suggested=training.explain(learner))
+        for learner in candidates
+    )
     return LadderPlan(models=ordered, seconds_final=max(0.0, left - sum(pilots.values())))

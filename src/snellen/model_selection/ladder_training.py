@@ -107,7 +107,7 @@ class LadderTraining:
         if learner.name not in stored:
             stored = self._store("first", {**stored, learner.name: self.reduced(learner)})
         needed, pixels = stored[learner.name]
-        self._suggest_size(learner, pixels)
+        self.suggest_size(learner, pixels)
         self._train_completely(learner, needed, min(self.max_fraction(learner) * self.left, 2 * MARGIN * needed))
 
     def measure(self, learner: AnyLearner) -> float | None:
@@ -122,7 +122,7 @@ class LadderTraining:
         stored = self._stored("needed", lambda: {name: self.reduced(one) for name, one in costly.items()})
         needed = {name: stored[name] if name in stored else self.reduced(one) for name, one in costly.items()}
         for name, (_, pixels) in needed.items():
-            self._suggest_size(costly[name], pixels)
+            self.suggest_size(costly[name], pixels)
         times = {name: seconds for name, (seconds, _) in needed.items()}
         for name in sorted(times, key=lambda name: times[name]):
             if not costly[name].stoppable:
@@ -201,6 +201,16 @@ class LadderTraining:
 
     def _settings(self, learner: AnyLearner) -> dict[str, Any]:
         return values(resolve_available(learner, {}, self.data.spec)[0])
+
+    def explain(self, learner: AnyLearner) -> dict[str, tuple[Any, str]]:
+        """Flag: value and reason, of the settings that the data or the time suggest for a model."""
+        suggested = {**self._suggested.get(learner.name, {}), **self._suggest_augmentation(learner)}
+        chosen, sources, _ = resolve_available(learner, {}, self.data.spec, suggested)
+        return {
+            setting.flag: (setting.default, sources[setting.name])
+            for setting in flatten(learner.settings, chosen)
+            if sources[setting.name] != "default"
+        }
 
     def _has_published_weights(self, learner: AnyLearner) -> bool:
         chosen, _, missing = resolve_available(learner, {}, self.data.spec)
@@ -311,7 +321,7 @@ class LadderTraining:
             return needed, 0
         expected = needed * (smaller / largest) ** 2
         if learner.stoppable and not self._is_flat(learner):  # other work of a step is not proportional to the pixels
-            self._suggest_size(learner, smaller)
+            self.suggest_size(learner, smaller)
             self._train(learner, learner.name, MIN_SECONDS, min_fraction=1.0)
             expected = self.rungs[learner.name].seconds_needed or expected
         return expected, smaller
@@ -328,7 +338,7 @@ class LadderTraining:
             return ladder_plan.PILOT
         return ladder_plan.RAW_PIXELS if self.data.spec.modality == "image" else ladder_plan.WHOLE
 
-    def _suggest_size(self, learner: AnyLearner, pixels: int) -> None:
+    def suggest_size(self, learner: AnyLearner, pixels: int) -> None:
         size = self._input_size(learner)
         if pixels and size is not None:
             reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"

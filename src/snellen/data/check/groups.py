@@ -120,7 +120,22 @@ def _given_groups(raw: RawDataset, group: str, folds: int | None, merging: str) 
 
 
 def split_size_findings(raw: RawDataset, splits: Mapping[str, Tensor], options: OpenOptions) -> list[Finding]:
-    """The warning that groups make a generated split much larger than its fraction, with the sizes of both."""
+    """The note that a test split is made of training samples of the data; the warning that groups make a generated
+    split much larger than its fraction, with the sizes of both.
+    """
+    given = raw.given_splits
+    if given is not None and not raw.same_samples and options.folds is None and not (given == 2).any():
+        made = [name for k, name in enumerate(SPLITS) if not (given == k).any()]
+        made_sizes = " and ".join(f"{len(splits[name]):,}" for name in made)
+        count = int((given == 0).sum())
+        return [
+            Finding(
+                kind="made-split",
+                severity="note",
+                message=f"The data has no {' and no '.join(made)} split: {made_sizes} of its {count:,} training "
+                "samples are used for it",
+            )
+        ]
     if raw.groups is None or raw.given_splits is not None or raw.same_samples or options.folds is not None:
         return []
     count = len(raw.groups)
