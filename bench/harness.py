@@ -477,3 +477,16 @@ def main(bench: Bench, script: str) -> None:
     }
     write_result(bench, result)
     print_result(result, bench.unit)
+
+
+class LossFunction:
+    """An objective without a score, for `fit_by_gradient`: a loss as a function of the batch."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def loss(self, model: Any, batch: Any) -> Any:
+        return self.function(batch)
+
+    def score(self, model: Any, validation: Any) -> float:
+        raise NotImplementedError

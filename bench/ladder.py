@@ -119,6 +119,23 @@ def script_points(bench_set: BenchSet, manifest: Path, work: Path, seconds: floa
     return points
 
 
+def peer_rows(
+    bench_set: BenchSet, manifest: Path, work: Path, minutes: float, ours: RunPredictions, run: Any, data: Dataset[Any]
+) -> list[dict[str, Any]]:
+    """The verdict against each program that chooses a model by itself, with the time of the ladder."""
+    rows = []
+    for name in bench_set.peers:
+        folder = work / f"peer-{name}-{minutes:g}m"
+        if not (folder / "result.json").exists():
+            command = [sys.executable, str(HERE / "ladder_peers.py"), name, str(manifest), str(folder)]
+            run_process([*command, "--seconds", f"{60 * minutes:g}"], work / f"{folder.name}.log")
+        result = json.loads((folder / "result.json").read_text())
+        point = {"script": name, "file": str(folder / result["file"])}
+        judged = judge(ours, script_predictions(ours, run, point, data))
+        rows.append({"name": name, "wall": result["wall"], **judged})
+    return rows
+
+
 def measure(name: str, minutes: list[float], seed: int, data_folder: Path, work: Path) -> list[dict[str, Any]]:
     """Results of one set and seed, one for each budget."""
     bench_set, folder = SETS[name], work / name
@@ -163,6 +180,7 @@ def measure(name: str, minutes: list[float], seed: int, data_folder: Path, work:
             row |= {"script": best["script"], "label": best["label"], "seconds": best["seconds"], **judge(ours, other)}
         else:
             row |= {"script": None, "verdict": "no script finished"}
+        row["peers"] = peer_rows(bench_set, manifest, folder, budget, ours, run, data) if seed == 0 else []
         results.append(row)
         print(describe(row), flush=True)
     return results

@@ -23,12 +23,14 @@ class BenchSet:
         make: (folder of the public data, empty folder) -> path that `snellen` opens.
         scripts: names of the plain scripts that fit the task, see ladder_scripts.py.
         flip: whether a person would flip the images.
+        peers: names of programs that choose a model by themselves, see ladder_peers.py.
         repeated: whether it is measured with several seeds.
     """
 
     make: Callable[[Path, Path], Path]
     scripts: tuple[str, ...]
     flip: bool = True
+    peers: tuple[str, ...] = ()
     repeated: bool = False
 
 
@@ -109,10 +111,14 @@ SETS: dict[str, BenchSet] = {
     "clothing": BenchSet(make=lambda data, out: data / "clothing", scripts=(*IMAGES, "probe"), repeated=True),
     "bccd-cells": BenchSet(make=bccd_cells, scripts=(*IMAGES, "probe")),
     "spoken-digits": BenchSet(make=spectrograms, scripts=IMAGES, flip=False),
-    "hand-landmarks": BenchSet(make=hand_poses, scripts=("boosting", "forest", "svc", "1-nn"), repeated=True),
-    "diabetes": BenchSet(make=diabetes, scripts=("boosting", "forest", "svr", "ridge"), repeated=True),
+    "hand-landmarks": BenchSet(
+        make=hand_poses, scripts=("boosting", "forest", "svc", "1-nn"), peers=("autogluon",), repeated=True
+    ),
+    "diabetes": BenchSet(
+        make=diabetes, scripts=("boosting", "forest", "svr", "ridge"), peers=("autogluon",), repeated=True
+    ),
     "nuclei-counts": BenchSet(make=nuclei_counts, scripts=("bn-cnn", "svr", "boosting")),
     "camvid": BenchSet(make=lambda data, out: data / "camvid", scripts=("u-net", "u-net-lite0")),
-    "bccd": BenchSet(make=lambda data, out: data / "bccd", scripts=("ssdlite", "faster-rcnn")),
+    "bccd": BenchSet(make=lambda data, out: data / "bccd", scripts=("ssdlite", "faster-rcnn"), peers=("ultralytics",)),
     "nuclei": BenchSet(make=lambda data, out: data / "nuclei", scripts=("mask-rcnn",)),
 }

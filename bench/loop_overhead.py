@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import small_cnn
-from harness import Bar, Bench, Options, Output, Round, main
+from harness import Bar, Bench, LossFunction, Options, Output, Round, main
 
 STEPS, BATCH = 6000, 16
 
@@ -51,7 +51,7 @@ def snellen(options: Options) -> Round:
     from snellen.core.run import Run
     from snellen.core.spec import Preprocessing
     from snellen.data.batches import Batches
-    from snellen.data.dataset import Labelled, Samples
+    from snellen.data.dataset import Samples
     from snellen.data.source import ArraySource
     from snellen.training.loop import fit_by_gradient
     from snellen.training.settings import TrainingSettings
@@ -64,14 +64,13 @@ def snellen(options: Options) -> Round:
     def run_round() -> Callable[[], Output]:
         model = make_null_model()
 
-        def losses(batch: Labelled) -> dict[str, Any]:
-            return {"loss": model(batch.x)}
-
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder))
             with run.handle_signals():
                 started, cpu_started = time.perf_counter(), time.process_time()
-                fit_by_gradient(model, losses, Batches(train, BATCH, 0), run, training_settings)
+                fit_by_gradient(
+                    model, LossFunction(lambda batch: model(batch.x)), Batches(train, BATCH, 0), run, training_settings
+                )
                 seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         return lambda: per_step(seconds, cpu, model)
 

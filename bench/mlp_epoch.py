@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from harness import Bar, Bench, Options, Output, Round, main
+from harness import Bar, Bench, LossFunction, Options, Output, Round, main
 from limits import matrix_products
 from mnist import images, standardised
 
@@ -59,8 +59,8 @@ def snellen(explicit: bool) -> Callable[[Options], Round]:
             mlp = MLP((784, HIDDEN, 10))
             model = nn.Sequential(standardize, mlp).to(options.device)
 
-            def losses(batch: Labelled) -> dict[str, Tensor]:
-                return {"loss": nn.functional.cross_entropy(model(batch.x), batch.y)}
+            def loss(batch: Labelled) -> Tensor:
+                return nn.functional.cross_entropy(model(batch.x), batch.y)
 
             def gradients(batch: Labelled) -> Tensor:
                 return backpropagate(mlp, standardize(batch.x), batch.y)
@@ -69,7 +69,7 @@ def snellen(explicit: bool) -> Callable[[Options], Round]:
                 run = Run(Path(folder), seed=seed, device=options.device)
                 fit_by_gradient(
                     model,
-                    losses,
+                    LossFunction(loss),
                     Batches(train, BATCH, seed),
                     run,
                     settings,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mnist
-from harness import Bar, Bench, Options, Output, Round, main
+from harness import Bar, Bench, LossFunction, Options, Output, Round, main
 from limits import matrix_products
 from reference.mnist import network as reference_network
 
@@ -90,15 +90,15 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
             model.to(memory_format=torch.channels_last)
             losses_seen: list[Tensor] = []
 
-            def losses(batch: Labelled) -> dict[str, Tensor]:
+            def loss(batch: Labelled) -> Tensor:
                 losses_seen.append(nn.functional.cross_entropy(model(batch.x), batch.y))
-                return {"loss": losses_seen[-1]}
+                return losses_seen[-1]
 
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(Path(folder), device=options.device)
                 started, cpu_started = time.perf_counter(), time.process_time()
                 with deterministic_kernels(options.device):
-                    fit_by_gradient(model, losses, Batches(train, BATCH[name], 0), run, settings)
+                    fit_by_gradient(model, LossFunction(loss), Batches(train, BATCH[name], 0), run, settings)
                 options.wait()
                 seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
             return lambda: per_step(len(losses_seen), seconds, cpu, losses_seen)

@@ -248,6 +248,22 @@ def ladder_section(result: Mapping[str, Any]) -> str:
             f"{row['difference']:+.3g} ({low:+.3g} to {high:+.3g}) | {row['verdict']} | "
             f"{row['best_model']}, {row['best_value']:.4g} | {took} |"
         )
+    lines += [
+        "",
+        "Programs that choose a model by themselves, with the same wall-clock time and one thread, on the same splits: "
+        "AutoGluon's default preset, and Ultralytics' YOLO11n from random weights.",
+        "",
+        "| set | budget | metric | advised | result | program | result | difference | verdict | took |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        for peer in row.get("peers", []):
+            low, high = peer["interval"]
+            lines.append(
+                f"| {row['set']} | {row['minutes']:g} min | {peer['metric']} | {row['advised']} | {peer['ours']:.4g} | "
+                f"{peer['name']} | {peer['script_value']:.4g} | {peer['difference']:+.3g} "
+                f"({low:+.3g} to {high:+.3g}) | {peer['verdict']} | {peer['wall']:.0f} s |"
+            )
     return "\n".join([*lines, ""])
 
 

@@ -73,9 +73,7 @@ FROZEN_STRINGS = {
     ("export/detection_parity.py", "pictures without finds"),
     ("report/diagnosis.py", "by heart"),
     ("report/pages/sections.py", "regions a picture"),
-    ("training/supervised.py", "by heart"),
-    ("training/dense.py", "by heart"),
-    ("detection/training.py", "by heart"),
+    ("training/network_training.py", "by heart"),
 }
 FROZEN_NAMES = {
     ("core/checkpoint.py", "kept"),  # key of the checkpoint's manifest

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from objectives import LossFunction
 from raw_datasets import classes, numbers, seeded
 from torch import Tensor, nn
 
@@ -69,12 +70,13 @@ def test_a1_gradient_descent_converges_to_the_normal_equations(tmp_path: Path) -
     x, t = linear_data()
     model = MLP((3, 2)).double()
 
-    def half_sum_of_squares(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def half_sum_of_squares(batch: tuple[Tensor, Tensor]) -> Tensor:
         x, t = batch
-        return {"loss": 0.5 * (t - model(x)).square().sum()}
+        loss: Tensor = 0.5 * (t - model(x)).square().sum()
+        return loss
 
     training = TrainingSettings(epochs=500, optimizer="sgd", lr=0.015, schedule="constant")
-    fit_by_gradient(model, half_sum_of_squares, FullBatch(x, t), Run(tmp_path), training)
+    fit_by_gradient(model, LossFunction(half_sum_of_squares), FullBatch(x, t), Run(tmp_path), training)
     weights = torch.cat([model.layers[0].weight, model.layers[0].bias[:, None]], dim=1).detach().numpy()  # type: ignore[arg-type, index]
     assert np.abs(weights - normal_equations(x, t)).max() < 1e-6
 
@@ -119,7 +121,8 @@ def logistic(x: Tensor, y: Tensor, folder: Path, start: int) -> tuple[np.ndarray
         torch.manual_seed(start)
         model = MLP((2, 2)).double()
     training = TrainingSettings(epochs=1500, optimizer="sgd", lr=1.0, schedule="constant")
-    fit_by_gradient(model, lambda batch: {"loss": cross_entropy(model, *batch)}, FullBatch(x, y), Run(folder), training)
+    objective = LossFunction(lambda batch: cross_entropy(model, *batch))
+    fit_by_gradient(model, objective, FullBatch(x, y), Run(folder), training)
     weight, bias = model.layers[0].weight.detach().numpy(), model.layers[0].bias.detach().numpy()  # type: ignore[union-attr, operator]
     return weight[1] - weight[0], float(bias[1] - bias[0])
 

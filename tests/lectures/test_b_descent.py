@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from objectives import LossFunction
 from raw_datasets import classes, numbers, seeded
 from torch import Tensor, nn
 
@@ -64,15 +65,14 @@ def epochs_and_weight(scores: list[float], patience: int | None, folder: Path) -
     remaining = iter(scores)
     validated: list[float] = []
 
-    def validate(network: nn.Module) -> float:
+    def score() -> float:
         validated.append(next(remaining))
         return validated[-1]
 
-    def compute_losses(batch: float) -> dict[str, Tensor]:
-        return {"loss": model.weight.sum() * batch}
+    objective = LossFunction(lambda batch: model.weight.sum() * batch, score)
 
     training = TrainingSettings(epochs=len(scores), optimizer="sgd", lr=0.25, schedule="constant", patience=patience)
-    fit_by_gradient(model, compute_losses, ConstantBatches(4), Run(folder), training, validate=validate)
+    fit_by_gradient(model, objective, ConstantBatches(4), Run(folder), training, validation=0)
     return len(validated), float(model.weight.detach())
 
 
@@ -98,12 +98,9 @@ def test_b8_full_batch_gradient_descent_matches_the_formula(tmp_path: Path) -> N
     for _ in range(10):
         w -= 0.1 * (2 / 20) * (x @ w.T - t).T @ x
 
-    def compute_losses(batch: float) -> dict[str, Tensor]:
-        return {"loss": (model(x) - t).square().mean()}
-
     fit_by_gradient(
         model,
-        compute_losses,
+        LossFunction(lambda batch: (model(x) - t).square().mean()),
         ConstantBatches(1),
         Run(tmp_path),
         TrainingSettings(epochs=10, optimizer="sgd", lr=0.1, schedule="constant"),
@@ -125,12 +122,13 @@ def test_b8_gradient_accumulation_equals_one_large_batch(tmp_path: Path) -> None
         nn.init.zeros_(model.bias)
         size = 8 // count
 
-        def compute_losses(step: float, model: nn.Module = model, size: int = size) -> dict[str, Tensor]:
+        def loss(step: float, model: nn.Module = model, size: int = size) -> Tensor:
             part = slice(int(step) % (8 // size) * size, (int(step) % (8 // size) + 1) * size)
-            return {"loss": (model(x[part]) - t[part]).square().mean()}
+            mean: Tensor = (model(x[part]) - t[part]).square().mean()
+            return mean
 
         training = TrainingSettings(epochs=3, optimizer="sgd", lr=0.1, schedule="constant", grad_accum_steps=accumulate)
-        fit_by_gradient(model, compute_losses, MicroBatches(count), Run(tmp_path / f"{count}"), training)
+        fit_by_gradient(model, LossFunction(loss), MicroBatches(count), Run(tmp_path / f"{count}"), training)
         weights.append(model.weight.detach())
     assert torch.allclose(weights[0], weights[1], atol=1e-14)
 

@@ -14,8 +14,7 @@ from torch import nn
 from snellen.api import train
 from snellen.core.errors import UsageError
 from snellen.data.dataset import Dataset, Labelled
-from snellen.training.settings import TrainingSettings
-from snellen.training.supervised import MAX_STATISTICS_SAMPLES, batch_size, subset
+from snellen.training.supervised import MAX_STATISTICS_SAMPLES, default_batch_size, subset
 
 SETTINGS: list[dict[str, Any]] = [
     {"optimizer": "nesterov", "lr": 0.05, "schedule": "cosine", "warmup": 0.1},
@@ -82,8 +81,7 @@ def test_classify_rejects_a_users_module_with_the_wrong_number_of_outputs(tmp_pa
 
 @pytest.mark.parametrize(("count", "expected"), [(10, 32), (1_999, 32), (2_000, 64), (99_999, 64), (100_000, 128)])
 def test_the_default_batch_size_depends_on_the_number_of_samples(count: int, expected: int) -> None:
-    assert batch_size(TrainingSettings(), count) == expected
-    assert batch_size(TrainingSettings(batch_size=7), count) == 7
+    assert default_batch_size(count) == expected
 
 
 def test_statistics_use_samples_spread_evenly_over_the_split() -> None:

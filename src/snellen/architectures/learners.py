@@ -20,13 +20,13 @@ from snellen.data.image_size import fixed_size
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.training.settings import TrainingSettings
-from snellen.training.supervised import Objective, check_outputs, fit_supervised
+from snellen.training.supervised import SupervisedObjective, check_outputs, fit_supervised
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def from_architecture(
-    kind: NetworkTask[M, Objective[M]], architecture: Architecture[Any]
+    kind: NetworkTask[M, SupervisedObjective[M]], architecture: Architecture[Any]
 ) -> Learner[Any, Dataset[Labelled], M]:
     """Learner of an architecture with the outputs of the task."""
 
@@ -76,7 +76,7 @@ class ModuleSettings:
     augment: Augment = Augment()
 
 
-def from_module(kind: NetworkTask[M, Objective[M]], module: nn.Module) -> Learner[Any, Dataset[Labelled], M]:
+def from_module(kind: NetworkTask[M, SupervisedObjective[M]], module: nn.Module) -> Learner[Any, Dataset[Labelled], M]:
     """Learner around a module that takes standardised (B, ...) float inputs and returns (B, outputs) numbers.
 
     The module itself is not changed; every training run starts from a copy.

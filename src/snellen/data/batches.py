@@ -34,7 +34,7 @@ class Batches:
         weights: Tensor | None = None,
     ) -> None:
         self.samples = samples
-        self.size = min(size, len(samples))
+        self.size = self.samples_per_batch = min(size, len(samples))
         self.seed = seed
         self.augment = augment if augment else None
         self.value_range = value_range

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from snellen.data.annotations import Annotation, Annotations
 from snellen.data.cache import MEMORY_DIVISOR, available_memory
 from snellen.data.decode.image_files import map_threads
 from snellen.data.source import Source
+
+B = TypeVar("B")
 
 
 class Scene(NamedTuple):
@@ -92,10 +94,11 @@ def annotation_to(truth: Annotation, device: torch.device) -> Annotation:
 AugmentScene = Callable[[Scene, int], Scene]  # (scene, epoch) -> augmented scene
 
 
-class SceneBatches:
+class SceneBatches(Generic[B]):
     """Shuffled batches of scenes as a function of the step, like `Batches`.
 
     Args:
+        collate: scenes to a batch.
         size: scenes per batch; the last of an epoch may be smaller.
         seed: seed of the order.
         augment: augmentation and cropping as a function of scene and epoch, so that resuming is bit-identical.
@@ -104,13 +107,21 @@ class SceneBatches:
     """
 
     def __init__(
-        self, scenes: Scenes, size: int, seed: int, augment: AugmentScene | None = None, times: int = 1
+        self,
+        scenes: Scenes,
+        size: int,
+        seed: int,
+        collate: Callable[[Sequence[Scene]], B],
+        augment: AugmentScene | None = None,
+        times: int = 1,
     ) -> None:
         self.scenes = scenes
+        self.collate = collate
         self.times = times
         self.size = min(size, times * len(scenes))
         self.seed = seed
         self.augment = augment
+        self.samples_per_batch: float = self.size
         self._steps = -(-times * len(scenes) // self.size)
 
     def __len__(self) -> int:
@@ -127,13 +138,13 @@ class SceneBatches:
     def positions(self, step: int) -> list[int]:
         return [position for position, _ in self.visits(step)]
 
-    def at(self, step: int) -> list[Scene]:
-        """Scenes of a step; every call with the same step returns the same scenes."""
+    def at(self, step: int) -> B:
+        """Batch of a step; every call with the same step returns the same batch."""
         visits = self.visits(step)
         scenes = self.scenes.take([position for position, _ in visits])
-        if self.augment is None:
-            return scenes
-        return [self.augment(scene, visit) for scene, (_, visit) in zip(scenes, visits, strict=True)]
+        if self.augment is not None:
+            scenes = [self.augment(scene, visit) for scene, (_, visit) in zip(scenes, visits, strict=True)]
+        return self.collate(scenes)
 
     def names(self, step: int) -> str:
         """Names of the first samples in the batch of a step."""

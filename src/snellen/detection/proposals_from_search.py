@@ -10,7 +10,7 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
 from snellen.detection.selective_search import SelectiveSearch, cache_proposals
-from snellen.detection.training import DetectionTrainingData, fit_detector, prepare_detector
+from snellen.detection.training import DetectionTrainingData, detection_split, fit_detector, prepare_detector
 from snellen.nn.detection.backbones import SMALL_FPN_CHANNELS, SMALL_WIDTHS, feature_pyramid
 from snellen.nn.detection.box_head import BoxHead, DetectionFilter
 from snellen.nn.detection.builders import BOX_POOL_SIZE
@@ -90,10 +90,10 @@ def train_in_stages(
     """Train in two stages: region proposals of every image, then the network. Both stages can be resumed."""
     data = training_data.data
     model.to(run.device)
-    train, val = data.scenes("train", run.device), data.scenes("val", run.device)
-    prepare_detector(model, train, data.value_range, run)
+    split = detection_split(training_data, run)
+    prepare_detector(model, split, data.value_range, run)
     body = model.body
     assert isinstance(body, SelectiveSearchDetector)
     assert isinstance(body.search, SelectiveSearch)
-    cache_proposals(model, body.search, [train, val], run)
+    cache_proposals(model, body.search, [split.scenes, data.scenes("val", run.device)], run)
     fit_detector(model, training_data, run, settings)

@@ -1,27 +1,26 @@
-"""Training of detectors: input statistics, anchor sizes, losses, validation."""
+"""Training of detectors: anchor sizes, losses, validation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snellen.core.detections import GroundTruth
 from snellen.core.run import Run
-from snellen.data.augment.images_with_targets import SceneAugment, augment_scene
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scenes import Scene, SceneBatches, Scenes
+from snellen.data.scenes import Scene, Scenes
 from snellen.detection.protocol import IoUType
 from snellen.detection.score_threshold import choose_threshold, validation_score, validation_subset
 from snellen.nn.detection.anchors import Anchors, octave_sizes, quantile_sizes
 from snellen.nn.detection.detector import DetectionNetwork
-from snellen.nn.layers import Standardize
-from snellen.training.dense import overfit_batch
-from snellen.training.loop import fit_by_gradient
+from snellen.training.network_training import evenly_spaced, fit_network, standardize_inputs
+from snellen.training.scene_split import SceneSplit
 from snellen.training.settings import TrainingSettings
 
 BATCH_SIZE = 4  # if the settings leave it open
@@ -45,99 +44,90 @@ class DetectionTrainingData:
     augment: SceneAugment
 
 
+class DetectionBatch(NamedTuple):
+    """Images of any size, (C, H, W) each, with their ground truths."""
+
+    images: list[Tensor]
+    truths: list[GroundTruth]
+
+
+class DetectionValidation(NamedTuple):
+    """A dataset whose validation split is predicted after every epoch, and positions of images whose loss is logged."""
+
+    subset: Dataset[Labelled]
+    scenes: Scenes
+    positions: list[int]
+
+
+@dataclass(frozen=True)
+class DetectionObjective:
+    """Sum of the losses of a detector; the validation score is its AP. The validation loss is logged."""
+
+    iou_type: IoUType
+    run: Run
+
+    def loss(self, model: DetectionNetwork, batch: DetectionBatch) -> Tensor:
+        terms = list(model.losses(*batch).values())
+        return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+
+    def score(self, model: DetectionNetwork, validation: DetectionValidation) -> float:
+        _, scenes, positions = validation
+        losses = [sum(float(x) for x in model.losses(*collate([scenes.at(k)])).values()) for k in positions]
+        self.run.log(validation_loss=sum(losses) / len(losses))
+        return validation_score(self.iou_type, model, validation.subset, self.run)
+
+
 def fit_detector(
     model: DetectionNetwork, training_data: DetectionTrainingData, run: Run, settings: TrainingSettings
 ) -> None:
-    """Train a detector: standardisation, anchor sizes, gradient descent, score threshold.
-
-    The validation loss is computed with batch normalisation in evaluation mode. With `settings.overfit`, one batch is
-    trained on again and again, without augmentation and validation.
-    """
+    """Train a detector: standardisation, anchor sizes, gradient descent (see `fit_network`), score threshold."""
     data = training_data.data
     model.to(run.device)
-    train, val = data.scenes("train", run.device), data.scenes("val", run.device)
-    prepare_detector(model, train, data.value_range, run)
-    model.to(memory_format=torch.channels_last)
-
-    augmentation, size = training_data.augment, settings.batch_size or BATCH_SIZE
-    if settings.overfit:
-        augmentation, size = SceneAugment(hflip=False), min(size, len(train))
-        settings, train = overfit_batch(settings, train, size)
-        run.notes["by heart"] = size
-
-    def augment(scene: Scene, epoch: int) -> Scene:
-        return augment_scene(scene, 0 if settings.overfit else epoch, augmentation, run.seed, data.spec.target)
-
-    batches = SceneBatches(train, size, run.seed, augment)
-    subset = validation_subset(data)
-    num_validated = len(subset.splits["val"])
-    num_losses = min(VALIDATION_LOSS_IMAGES, num_validated)
-
-    def losses(batch: list[Scene]) -> dict[str, Tensor]:
-        return model.losses(*split_batch(batch))
-
-    def validate(candidate: nn.Module) -> float:
-        assert isinstance(candidate, DetectionNetwork)
-        run.log(validation_loss=validation_loss(candidate, val, num_losses))
-        return validation_score(training_data.iou_type, candidate, subset, run)
-
-    is_validated = num_validated > 0 and not settings.overfit
-    if is_validated:  # `validate` predicts a part of the images, and computes losses of some
-        run.evaluation_cost *= len(val) / (num_validated + num_losses)
-    fit_by_gradient(model, losses, batches, run, settings, validate=validate if is_validated else None)
+    split = detection_split(training_data, run)
+    prepare_detector(model, split, data.value_range, run)
+    subset, validation = validation_subset(data), None
+    count = len(subset.splits["val"])
+    if count and not settings.overfit:  # the score predicts a part of the images, and computes losses of some
+        val = data.scenes("val", run.device)
+        positions = evenly_spaced(len(val), min(VALIDATION_LOSS_IMAGES, count)).tolist()
+        validation = DetectionValidation(subset, val, positions)
+        run.evaluation_cost *= len(val) / (count + len(validation.positions))
+    objective = DetectionObjective(training_data.iou_type, run)
+    fit_network(model, objective, split, validation, run, settings, data.value_range)
     choose_threshold(training_data.iou_type, model, data, run)
 
 
-def split_batch(batch: Sequence[Scene]) -> tuple[list[Tensor], list[GroundTruth]]:
-    """Images and ground truths of a batch."""
+def detection_split(training_data: DetectionTrainingData, run: Run) -> SceneSplit[DetectionBatch]:
+    """The training images of a detector."""
+    return SceneSplit(
+        scenes=training_data.data.scenes("train", run.device),
+        collate=collate,
+        augmentation=training_data.augment,
+        spec=training_data.data.spec,
+        default_size=BATCH_SIZE,
+        statistics_images=STATISTICS_IMAGES,
+        statistics_pixels=PIXELS_PER_IMAGE,
+    )
+
+
+def collate(batch: Sequence[Scene]) -> DetectionBatch:
+    """Images and ground truths of scenes."""
     truths = []
     for scene in batch:
         assert isinstance(scene.truth, GroundTruth)
         truths.append(scene.truth)
-    return [scene.image for scene in batch], truths
+    return DetectionBatch([scene.image for scene in batch], truths)
 
 
-def validation_loss(model: DetectionNetwork, scenes: Scenes, max_images: int) -> float:
-    """Mean loss over evenly spaced images of a split."""
-    positions = evenly_spaced(scenes, max_images)
-    totals = [sum(float(loss) for loss in model.losses(*split_batch([scenes.at(k)])).values()) for k in positions]
-    return sum(totals) / len(totals)
-
-
-def prepare_detector(model: DetectionNetwork, train: Scenes, value_range: tuple[float, float] | None, run: Run) -> None:
+def prepare_detector(
+    model: DetectionNetwork, split: SceneSplit[Any], value_range: tuple[float, float] | None, run: Run
+) -> None:
     """Fit input statistics and anchor sizes to the training split, unless they came with pretrained weights."""
-    standardize = model.pictures.standardize
-    if not standardize.is_fixed:
-        known = run.once("standardize", lambda: input_statistics(standardize, train, value_range))
-        standardize.load_state_dict(known)
-    if standardize.deep:
-        run.message(
-            f"Pixel values are clipped to {float(standardize.low):g} … {float(standardize.high):g} (percentiles 0.1 "
-            "and 99.9 of the training split)."
-        )
+    standardize_inputs(model, split.statistics, value_range, run)
     for anchors in (module for module in model.modules() if isinstance(module, Anchors)):
         if not anchors.is_fixed:
-            sizes = run.once("anchors", partial(anchor_sizes, model, train, anchors))
+            sizes = run.once("anchors", partial(anchor_sizes, model, split.scenes, anchors))
             anchors.fit(sizes)
-
-
-def evenly_spaced(scenes: Scenes, max_images: int = STATISTICS_IMAGES) -> list[int]:
-    """Evenly spaced positions of at most `max_images` images."""
-    count = min(max_images, len(scenes))
-    positions: list[int] = torch.linspace(0, len(scenes) - 1, count).round().long().tolist()
-    return positions
-
-
-def input_statistics(
-    standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None
-) -> dict[str, Any]:
-    """Mean, standard deviation and value range of sampled pixels of sampled images."""
-    samples = []
-    for position in evenly_spaced(scenes):
-        flat = scenes.image(int(scenes.ids[position])).flatten(1)  # (C, HW)
-        samples.append(flat[:, :: max(1, flat.shape[1] // PIXELS_PER_IMAGE)])
-    standardize.fit(torch.cat(samples, 1)[None].to(standardize.mean.device), value_range)
-    return standardize.state_dict()
 
 
 def anchor_sizes(model: DetectionNetwork, scenes: Scenes, anchors: Anchors) -> list[float]:
@@ -149,7 +139,7 @@ def anchor_sizes(model: DetectionNetwork, scenes: Scenes, anchors: Anchors) -> l
 def training_boxes(model: DetectionNetwork, scenes: Scenes) -> Tensor:
     """Ground-truth boxes of sampled images, (N, 4) in pixels of the resized network input."""
     scaled = []
-    for position in evenly_spaced(scenes):
+    for position in evenly_spaced(len(scenes), STATISTICS_IMAGES).tolist():
         scene = scenes.at(position)
         assert isinstance(scene.truth, GroundTruth)
         height, width = scene.image.shape[1:]

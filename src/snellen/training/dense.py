@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +14,14 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.annotations import IGNORE_INDEX
-from snellen.data.augment.images_with_targets import SceneAugment, augment_scene
+from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.scenes import Scene, SceneBatches, Scenes
-from snellen.nn.layers import Standardize
-from snellen.training.loop import fit_by_gradient
+from snellen.data.scenes import Scene, Scenes
+from snellen.training.loop import Objective
+from snellen.training.network_training import evenly_spaced, fit_network
+from snellen.training.scene_split import SceneSplit
 from snellen.training.settings import TrainingSettings
 
-M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 M = TypeVar("M", bound=nn.Module)
 
 TILE_SIZE = 192  # side of a training tile in pixels
@@ -48,11 +47,7 @@ class TileSettings:
     a quarter of the time for 2, with coarser outlines."""
 
 
-class DenseObjective(Protocol[M_contra]):
-    """Objective of a dense task: the loss of a batch, and the validation score."""
-
-    def loss(self, model: M_contra, x: Tensor, y: Tensor) -> Tensor: ...
-    def score(self, model: M_contra, scenes: Scenes) -> float: ...
+DenseObjective = Objective[M, Labelled, Scenes]
 
 
 def resolve_tile_size(tiles: TileSettings, spec: Spec) -> int | None:
@@ -80,8 +75,8 @@ def max_validation_images(tile: int | None, tiles_per_epoch: int, spec: Spec) ->
     return min(MAX_VALIDATION_IMAGES, max(MIN_VALIDATION_IMAGES, affordable))
 
 
-def collate(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """Collate scenes into one batch, (B, C, H, W) and (B, H, W) or (B, T, H, W); padding has no ground truth."""
+def collate(scenes: Sequence[Scene]) -> Labelled:
+    """Collate scenes into one batch: (B, C, H, W), and (B, H, W) or (B, T, H, W); padding has no ground truth."""
     height = max(scene.image.shape[-2] for scene in scenes)
     width = max(scene.image.shape[-1] for scene in scenes)
     images, truths = [], []
@@ -93,17 +88,7 @@ def collate(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
             truth = nn.functional.pad(truth, padding, value=torch.nan if truth.is_floating_point() else IGNORE_INDEX)
         images.append(image)
         truths.append(truth)
-    return torch.stack(images), torch.stack(truths)
-
-
-def compute_statistics(standardize: Standardize, scenes: Scenes, value_range: tuple[float, float] | None) -> None:
-    """Compute mean, standard deviation and range of each channel, from pixels sampled evenly over some images."""
-    positions = torch.linspace(0, len(scenes) - 1, min(len(scenes), STATISTICS_IMAGES)).round().long().tolist()
-    values = []
-    for position in positions:
-        flat = scenes.image(int(scenes.ids[position])).flatten(1)  # (C, HW)
-        values.append(flat[:, :: max(1, flat.shape[1] // STATISTICS_PIXELS)])
-    standardize.fit(torch.cat(values, 1)[None].to(scenes.device), value_range)  # (1, C, pixels)
+    return Labelled(torch.stack(images), torch.stack(truths), torch.tensor([scene.id for scene in scenes]))
 
 
 def check_dense_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run: Run, tile: int | None) -> None:
@@ -122,77 +107,33 @@ def check_dense_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled
 
 def fit_dense(
     model: M,
-    objective: DenseObjective[M],
+    objective: Objective[M, Labelled, Scenes],
     data: Dataset[Labelled],
     run: Run,
     settings: TrainingSettings,
     augmentation: SceneAugment,
     tile: int | None,
 ) -> None:
-    """Standardise the images by the training split, then train on the objective's loss of random tiles.
-
-    After each epoch the model predicts whole validation images, in evaluation mode.
+    """Train on random tiles, see `fit_network`. After each epoch whole validation images are predicted.
 
     Args:
-        model: its first `Standardize` stores the statistics; on `run.device` afterwards.
         augmentation: of image and ground truth together.
         tile: side in pixels; None: whole images.
     """
-    train = data.scenes("train", run.device)
-    model.to(run.device)
-    standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
-    if standardize is not None and not standardize.is_fixed:
-        compute_statistics(standardize, train, data.value_range)
-        if standardize.deep:
-            run.message(
-                f"Values from {float(standardize.low):g} to {float(standardize.high):g} are used "
-                "(0.1 % to 99.9 % of the training set)."
-            )
-    target, tile_shape = data.spec.target, None if tile is None else (tile, tile)
-    size, visits = settings.batch_size or BATCH_SIZE, visits_per_epoch(tile, data.spec)
-    if settings.overfit:
-        augmentation, size, visits = SceneAugment(hflip=False), min(size, len(train)), 1
-        settings, train = overfit_batch(settings, train, size)
-        run.notes["by heart"] = size
-
-    if tile is not None and data.spec.input.size is not None:  # a tile counts as the part of an image that it covers
-        height, width = data.spec.input.size
-        covered = min(1.0, tile**2 / (height * width))
-        run.notes["samples per step"] = covered * min(size, visits * len(train)) * settings.grad_accum_steps
-
-    def augmented(scene: Scene, visit: int) -> Scene:
-        return augment_scene(scene, 0 if settings.overfit else visit, augmentation, run.seed, target, tile_shape)
-
-    def compute_losses(batch: list[Scene]) -> dict[str, Tensor]:
-        return {"loss": objective.loss(model, *collate(batch))}
-
-    val = data.splits["val"]
-    count = min(len(val), max_validation_images(tile, visits * len(train), data.spec))
-    validation_ids = val[torch.linspace(0, max(len(val) - 1, 0), count).round().long()]
-    run.evaluation_cost *= len(val) / max(count, 1)  # in passes over the validated images
-    validation = dataclasses.replace(data, splits={**data.splits, "val": validation_ids}).scenes("val", run.device)
-
-    def validate(model: nn.Module) -> float:
-        return objective.score(model, validation)  # type: ignore[arg-type]
-
-    model.to(memory_format=torch.channels_last)
-    fit_by_gradient(
-        model,
-        compute_losses,
-        SceneBatches(train, size, run.seed, augmented, visits),
-        run,
-        settings,
-        validate=validate if len(validation_ids) and not settings.overfit else None,
+    train, visits = data.scenes("train", run.device), visits_per_epoch(tile, data.spec)
+    split = SceneSplit(
+        scenes=train,
+        collate=collate,
+        augmentation=augmentation,
+        spec=data.spec,
+        default_size=BATCH_SIZE,
+        statistics_images=STATISTICS_IMAGES,
+        statistics_pixels=STATISTICS_PIXELS,
+        tile=tile,
+        visits=visits,
     )
-
-
-def overfit_batch(settings: TrainingSettings, train: Scenes, size: int) -> tuple[TrainingSettings, Scenes]:
-    """Settings and data for overfitting one batch, without anything that keeps the loss from zero.
-
-    The caller turns augmentation and validation off.
-    """
-    batch = copy.copy(train)
-    batch.ids = train.ids[torch.linspace(0, len(train) - 1, size).round().long()]
-    return dataclasses.replace(
-        settings, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, ema_decay=None
-    ), batch
+    val = data.splits["val"]
+    ids = val[evenly_spaced(len(val), max_validation_images(tile, visits * len(train), data.spec))]
+    run.evaluation_cost *= len(val) / max(len(ids), 1)  # in passes over the validated images
+    validation = dataclasses.replace(data, splits={**data.splits, "val": ids}).scenes("val", run.device)
+    fit_network(model, objective, split, validation if len(ids) else None, run, settings, data.value_range)

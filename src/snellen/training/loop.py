@@ -27,6 +27,11 @@ from snellen.training.trial_steps import choose_threads, steps_within_budget, va
 
 B = TypeVar("B")
 B_co = TypeVar("B_co", covariant=True)
+B_contra = TypeVar("B_contra", contravariant=True)
+M = TypeVar("M", bound=nn.Module)
+M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
+V = TypeVar("V")
+V_contra = TypeVar("V_contra", contravariant=True)
 
 
 class BatchSource(Protocol[B_co]):
@@ -35,6 +40,13 @@ class BatchSource(Protocol[B_co]):
     def __len__(self) -> int: ...
     def at(self, step: int) -> B_co: ...
     def names(self, step: int) -> str: ...
+
+
+class Objective(Protocol[M_contra, B_contra, V_contra]):
+    """What training minimises, the loss of a batch; and the score of validation data, higher is better."""
+
+    def loss(self, model: M_contra, batch: B_contra, /) -> Tensor: ...
+    def score(self, model: M_contra, validation: V_contra, /) -> float: ...
 
 
 class BestWeights:
@@ -62,31 +74,32 @@ class BestWeights:
 
 
 def fit_by_gradient(
-    model: nn.Module,
-    compute_losses: Callable[[B], Mapping[str, Tensor]],
+    model: M,
+    objective: Objective[M, B, V],
     batches: BatchSource[B],
     run: Run,
     settings: TrainingSettings,
     *,
-    validate: Callable[[nn.Module], float] | None = None,
+    validation: V | None = None,
     compute_gradients: Callable[[B], Tensor] | None = None,
 ) -> None:
-    """Train a model by gradient descent on a sum of losses, in place; `model` ends with the selected weights.
+    """Train a model by gradient descent on the loss of an objective, in place; it ends with the selected weights.
 
     Args:
-        model: the network that `compute_losses` uses; on `run.device`.
-        compute_losses: maps a batch to named scalars; their sum is minimised.
+        model: on `run.device`.
         batches: a batch for every step.
         settings: see `TrainingSettings`.
-        validate: called after every epoch with the model (its EMA where there is one); higher is better. The weights
-            with the best score are selected.
+        validation: data that the objective scores after every epoch, with the model or its EMA where there is one. The
+            weights with the best score are selected.
         compute_gradients: for a learner with a hand-written backward pass: writes the gradients of a batch to `.grad`
-            and returns its loss; replaces `compute_losses` and autograd in float32 without gradient accumulation.
+            and returns its loss; replaces the objective's loss and autograd in float32 without gradient accumulation.
     Raises:
         Diverged: when a loss is not finite; names step and batch.
         EnvironmentProblem: when memory runs out; names the largest batch that fits.
     """
-    memory = _OutOfMemoryReport(batches, compute_losses, model)
+    loss_of = partial(objective.loss, model)
+    validate = None if validation is None else partial(_score, objective, validation)
+    memory = _OutOfMemoryReport(batches, loss_of, model)
     optimizer = make_optimizer(settings.optimizer, model, settings.lr or 0.0, settings.momentum, settings.weight_decay)
     context, scaler = precision(settings, model, run.device)
     padding_fix = partial(avoid_padding_only_columns, model) if context is not nullcontext else nullcontext
@@ -107,8 +120,7 @@ def fit_by_gradient(
         micro_losses = []
         for part in range(settings.grad_accum_steps):
             with context():
-                terms = compute_losses(batches.at(step * settings.grad_accum_steps + part))
-                total = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+                total = loss_of(batches.at(step * settings.grad_accum_steps + part))
             loss = total / settings.grad_accum_steps if settings.grad_accum_steps > 1 else total
             (scaler.scale(loss) if scaler else loss).backward()
             micro_losses.append(loss.detach())
@@ -140,7 +152,7 @@ def fit_by_gradient(
     lr = settings.lr
     if lr is None:
         with memory:
-            lr = run.once("lr", lambda: lr_range_test(model, compute_losses, batches, run, settings))
+            lr = run.once("lr", lambda: lr_range_test(model, loss_of, batches, run, settings))
         for group in optimizer.param_groups:
             group["lr"] = lr
     with memory, padding_fix(), fast_convolutions():
@@ -154,8 +166,8 @@ def fit_by_gradient(
         run.keep(average=average)
     if scaler:
         run.keep(scaler=scaler)
-    if hasattr(batches, "size"):
-        run.notes.setdefault("samples per step", batches.size * settings.grad_accum_steps)
+    if hasattr(batches, "samples_per_batch"):
+        run.notes["samples per step"] = batches.samples_per_batch * settings.grad_accum_steps
     factor = make_schedule(settings.schedule, steps, settings.warmup)
     current = None
     model.train()
@@ -188,9 +200,13 @@ def fit_by_gradient(
     model.eval()
 
 
+def _score(objective: Objective[Any, Any, V], validation: V, model: nn.Module) -> float:
+    return objective.score(model, validation)
+
+
 def lr_range_test(
     model: nn.Module,
-    compute_losses: Callable[[B], Mapping[str, Tensor]],
+    loss_of: Callable[[B], Tensor],
     batches: BatchSource[B],
     run: Run,
     settings: TrainingSettings,
@@ -210,7 +226,7 @@ def lr_range_test(
         rate = 1e-6 * 10 ** (7 * step / 99)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        total = sum(compute_losses(batches.at(step)).values(), start=torch.zeros((), device=run.device))
+        total = loss_of(batches.at(step))
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -237,10 +253,8 @@ def lr_range_test(
 class _OutOfMemoryReport:
     """Context manager that turns an out-of-memory error into one that names the largest batch that fits."""
 
-    def __init__(
-        self, batches: BatchSource[B], compute_losses: Callable[[B], Mapping[str, Tensor]], model: nn.Module
-    ) -> None:
-        self.batches, self.compute_losses, self.model = batches, compute_losses, model
+    def __init__(self, batches: BatchSource[B], loss_of: Callable[[B], Tensor], model: nn.Module) -> None:
+        self.batches, self.loss_of, self.model = batches, loss_of, model
 
     def __enter__(self) -> None:
         return None
@@ -276,7 +290,7 @@ class _OutOfMemoryReport:
         try:
             batch = self.batches.at(0)
             part: Any = batch[:size] if isinstance(batch, list) else type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
-            torch.stack(list(self.compute_losses(part).values())).sum().backward()  # type: ignore[no-untyped-call]
+            self.loss_of(part).backward()  # type: ignore[no-untyped-call]
             return True
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
@@ -17,8 +16,8 @@ from snellen.data.augment.images import Augment
 from snellen.data.batches import Batches
 from snellen.data.cache import available_memory
 from snellen.data.dataset import Dataset, Labelled, Samples
-from snellen.nn.layers import Standardize
-from snellen.training.loop import fit_by_gradient
+from snellen.training.loop import Objective
+from snellen.training.network_training import evenly_spaced, fit_network
 from snellen.training.settings import TrainingSettings
 
 M = TypeVar("M", bound=nn.Module)
@@ -27,25 +26,20 @@ M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 MAX_STATISTICS_SAMPLES = 5000  # samples that mean, standard deviation and range are computed from
 
 
-class Objective(Protocol[M_contra]):
-    """Objective of a task: the loss of a batch, the validation score, the sampling weights."""
+class SupervisedObjective(Objective[M_contra, Labelled, Samples], Protocol[M_contra]):
+    """Objective of samples with one target each; `weights` are the relative sampling frequencies, (N,)."""
 
-    def loss(self, model: M_contra, batch: Labelled) -> Tensor: ...
-    def score(self, model: M_contra, samples: Samples) -> float: ...
     def weights(self, samples: Samples) -> Tensor | None: ...
 
 
-def batch_size(settings: TrainingSettings, count: int) -> int:
-    """The requested batch size, or one that depends on the number of training samples."""
-    if settings.batch_size is not None:
-        return settings.batch_size
+def default_batch_size(count: int) -> int:
+    """The batch size for a number of training samples."""
     return 32 if count < 2_000 else 64 if count < 100_000 else 128
 
 
 def subset(samples: Samples, max_samples: int = MAX_STATISTICS_SAMPLES) -> Labelled:
     """At most `max_samples` samples, spread evenly over the split."""
-    count = len(samples)
-    return samples.take(torch.linspace(0, count - 1, min(count, max_samples)).round().long())
+    return samples.take(evenly_spaced(len(samples), max_samples))
 
 
 def all_samples(samples: Samples) -> Labelled:
@@ -92,72 +86,47 @@ def check_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class SampleSplit:
+    """Training samples with one target each.
+
+    Args:
+        augmentation: of images.
+        weights: the samples to their (N,) relative sampling frequencies; None: each once per epoch.
+    """
+
+    samples: Samples
+    augmentation: Augment
+    weights: Callable[[Samples], Tensor | None]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def default_batch_size(self) -> int:
+        return default_batch_size(len(self))
+
+    def statistics(self) -> Tensor:
+        return subset(self.samples).x
+
+    def fixed(self, size: int) -> SampleSplit:
+        fixed = copy.copy(self.samples)
+        fixed.values, fixed.y, fixed.ids = subset(self.samples, size)
+        return SampleSplit(fixed, Augment(), self.weights)
+
+    def batches(self, size: int, seed: int, value_range: tuple[float, float]) -> Batches:
+        return Batches(self.samples, size, seed, self.augmentation, value_range, self.weights(self.samples))
+
+
 def fit_supervised(
     model: M,
-    objective: Objective[M],
+    objective: SupervisedObjective[M],
     data: Dataset[Labelled],
     run: Run,
     settings: TrainingSettings,
     augmentation: Augment,
     compute_gradients: Callable[[M, Labelled], Tensor] | None = None,
 ) -> None:
-    """Standardise the inputs by the training split, then train on the objective's loss.
-
-    Args:
-        model: its first `Standardize` stores the statistics; on `run.device` afterwards.
-        augmentation: of images.
-        compute_gradients: for a learner with a hand-written backward pass: writes the gradients of a batch to `.grad`
-            and returns its loss, which must be that of `objective`.
-    """
-    train = data.samples("train", run.device, run.message)
-    model.to(run.device)
-    standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
-    value_range = (0.0, 255.0)
-    if standardize is not None:
-        if not standardize.is_fixed:
-            standardize.fit(subset(train).x, data.value_range)
-        value_range = (float(standardize.low), float(standardize.high))
-        if standardize.deep:
-            run.message(
-                f"Values from {value_range[0]:g} to {value_range[1]:g} are used (0.1 % to 99.9 % of the training set)."
-            )
-    if settings.overfit:
-        settings, train = _overfit_batch(settings, train)
-        augmentation = Augment()
-        run.notes["by heart"] = len(train)
-    batches = Batches(
-        train, batch_size(settings, len(train)), run.seed, augmentation, value_range, objective.weights(train)
-    )
-    if batches.size == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
-        raise UsageError("Batch normalisation needs more than one sample per batch", "Use a larger --batch-size.")
-    validation = None if settings.overfit else data.samples("val", run.device)
-    if any(isinstance(m, nn.Conv2d) for m in model.modules()):
-        model.to(memory_format=torch.channels_last)
-
-    def compute_losses(batch: Labelled) -> dict[str, Tensor]:
-        return {"loss": objective.loss(model, batch)}
-
-    def validate(network: nn.Module) -> float:
-        return objective.score(network, validation)  # type: ignore[arg-type]
-
-    fit_by_gradient(
-        model,
-        compute_losses,
-        batches,
-        run,
-        settings,
-        validate=validate if validation is not None and len(validation) else None,
-        compute_gradients=None if compute_gradients is None else partial(compute_gradients, model),
-    )
-
-
-def _overfit_batch(settings: TrainingSettings, train: Samples) -> tuple[TrainingSettings, Samples]:
-    """Settings and data for overfitting one batch, without anything that keeps the loss from zero."""
-    size = min(batch_size(settings, len(train)), 32, len(train))
-    fixed = copy.copy(train)
-    rows = torch.linspace(0, len(train) - 1, size).round().long()
-    batch = train.take(rows)
-    fixed.values, fixed.y, fixed.ids = batch.x, batch.y, batch.ids
-    return dataclasses.replace(
-        settings, batch_size=size, epochs=400, weight_decay=0.0, schedule="constant", patience=None, ema_decay=None
-    ), fixed
+    """Train on samples with one target each, see `fit_network`."""
+    split = SampleSplit(data.samples("train", run.device, run.message), augmentation, objective.weights)
+    validation = data.samples("val", run.device) if len(data.splits["val"]) and not settings.overfit else None
+    fit_network(model, objective, split, validation, run, settings, data.value_range, compute_gradients)

@@ -455,7 +455,7 @@ def test_batches_repeat_for_the_same_step():
     augmentation = SceneAugment(zoom=0.2)
     batches = [
         SceneBatches(
-            data.scenes("train"), 4, 0, lambda s, e: augment_scene(s, e, augmentation, 0, data.spec.target)
+            data.scenes("train"), 4, 0, list, lambda s, e: augment_scene(s, e, augmentation, 0, data.spec.target)
         ).at(60)
         for _ in range(2)
     ]

@@ -12,6 +12,7 @@ from raw_datasets import seeded
 from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.spec import Input, PixelClasses, Spec
+from snellen.data.dataset import Labelled
 from snellen.nn.network import Network
 from snellen.tasks.dense_regress.objective import balanced_cross_entropy, cosine_loss
 from snellen.tasks.segment.objective import (
@@ -83,7 +84,7 @@ def test_class_weights_apply_to_cross_entropy_only(tmp_path: Path) -> None:
     model = SegmentationNetwork(Network(torch.nn.Identity(), torch.nn.Identity()))
     weights = median_frequency(target.counts)
     expected = cross_entropy(scores.float(), y, weights) + dice_loss(scores.float().softmax(1), y)
-    assert float(objective.loss(model, scores, y)) == pytest.approx(float(expected))
+    assert float(objective.loss(model, Labelled(scores, y, torch.arange(len(y))))) == pytest.approx(float(expected))
 
 
 def test_class_weights_without_cross_entropy_are_rejected() -> None:

@@ -12,7 +12,7 @@ from snellen.core.learner import Learner
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.tasks.classify.objective import ClassBalanceSettings, ClassificationNetwork, CrossEntropyObjective
 from snellen.tasks.classify.task import TASK
-from snellen.training.supervised import Objective
+from snellen.training.supervised import SupervisedObjective
 
 
 def _outputs(spec: Spec) -> int:
@@ -20,7 +20,7 @@ def _outputs(spec: Spec) -> int:
     return len(spec.target.names)
 
 
-NETWORK_TASK = NetworkTask[ClassificationNetwork, Objective[ClassificationNetwork]](
+NETWORK_TASK = NetworkTask[ClassificationNetwork, SupervisedObjective[ClassificationNetwork]](
     task=TASK,
     settings=ClassBalanceSettings,
     outputs=_outputs,

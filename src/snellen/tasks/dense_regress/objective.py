@@ -106,7 +106,8 @@ class DenseRegressionObjective:
         self.loss_settings = loss_settings
         self.custom_loss = run.loss
 
-    def loss(self, model: DenseRegressionNetwork, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, model: DenseRegressionNetwork, batch: Labelled) -> Tensor:
+        x, y, _ = batch
         if self.custom_loss is not None:
             return self.custom_loss(model.predict(x), y)
         predicted = model(x).float()  # (B, T, H, W)
@@ -136,8 +137,9 @@ class DenseRegressionObjective:
         total = torch.zeros((), dtype=torch.float64)
         for scene in scenes.in_order():
             assert isinstance(scene.truth, Tensor)
-            model_output = _CachedPrediction(model, apply_tiled(model, scene.image[None]))
-            total += self.loss(model_output, scene.image[None], scene.truth[None]).double().cpu()  # type: ignore[arg-type]
+            batch = Labelled(scene.image[None], scene.truth[None], torch.tensor([scene.id]))
+            model_output = _CachedPrediction(model, apply_tiled(model, batch.x))
+            total += self.loss(model_output, batch).double().cpu()  # type: ignore[arg-type]
         return -float(total) / len(scenes)
 
 

@@ -21,7 +21,7 @@ from snellen.tasks.regress.objective import (
     target_count,
 )
 from snellen.tasks.regress.task import TASK
-from snellen.training.supervised import Objective
+from snellen.training.supervised import SupervisedObjective
 
 
 def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestion]:
@@ -49,7 +49,7 @@ def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestio
     return suggested
 
 
-NETWORK_TASK = NetworkTask[RegressionNetwork, Objective[RegressionNetwork]](
+NETWORK_TASK = NetworkTask[RegressionNetwork, SupervisedObjective[RegressionNetwork]](
     task=TASK,
     settings=RegressionLossSettings,
     outputs=target_count,

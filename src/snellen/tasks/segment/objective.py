@@ -12,6 +12,7 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import PixelClasses, Spec
 from snellen.data.annotations import IGNORE_INDEX
+from snellen.data.dataset import Labelled
 from snellen.data.scenes import Scenes
 from snellen.metrics import segmentation
 from snellen.nn.network import Network
@@ -70,7 +71,8 @@ class SegmentationObjective:
         balanced = loss_settings.class_weights == "balanced"
         self.weights = median_frequency(spec.target.counts).to(run.device) if balanced else None
 
-    def loss(self, model: SegmentationNetwork, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, model: SegmentationNetwork, batch: Labelled) -> Tensor:
+        x, y, _ = batch
         scores = model(x).float()  # (B, K, H, W)
         if self.custom_loss is not None:
             return self.custom_loss(scores, y)
