@@ -17,8 +17,10 @@ from snellen.core.errors import UsageError
 from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import BadSamples
 from snellen.data.synthetic.toys import digits
-from snellen.report.annotated_images import add_caption, prediction_lines, resize_for_display
+from snellen.report.annotated_images import add_caption, resize_for_display
 from snellen.report.view_html import to_pil_image as drawn
+from snellen.tasks.classify import display as classify
+from snellen.tasks.regress import display as regress
 
 
 def write_image(path: Path, values: np.ndarray) -> Path:
@@ -173,10 +175,10 @@ def test_prediction_lines_have_units_and_name_missing_labels() -> None:
 
     inputs = {"image": Input(modality="image", shape=(1, 8, 8))}
     numbers = Spec(name="n", inputs=inputs, target=Numbers(names=("width", "height"), units=("mm", "")))
-    assert prediction_lines({"width": 3.14159, "height": 2.0}, numbers) == ["width 3.142 mm", "height 2"]
+    assert regress.DISPLAY.lines({"width": 3.14159, "height": 2.0}, numbers) == ["width 3.142 mm", "height 2"]
     labels = dataclasses.replace(numbers, target=Labels(names=("a", "b")))
-    assert prediction_lines({"labels": [], "probabilities": {"a": 0.1, "b": 0.2}}, labels) == ["no label"]
-    assert prediction_lines({"labels": ["b"], "probabilities": {"a": 0.1, "b": 0.8}}, labels) == ["b (80 %)"]
+    assert classify.DISPLAY.lines({"labels": [], "probabilities": {"a": 0.1, "b": 0.2}}, labels) == ["no label"]
+    assert classify.DISPLAY.lines({"labels": ["b"], "probabilities": {"a": 0.1, "b": 0.8}}, labels) == ["b (80 %)"]
 
 
 def test_notebook_output_escapes_names(run: TrainedRun, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from snellen.core.run import Run
 from snellen.core.task import Predictions
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection import evaluation, outputs
+from snellen.detection.diagnosis import detection_findings
 from snellen.detection.error_analysis import (
     BELOW_THRESHOLD,
     ERROR_DESCRIPTIONS,
@@ -36,7 +37,6 @@ from snellen.detection.score_threshold import (
     validation_score,
     validation_subset,
 )
-from snellen.report.detection_diagnosis import detection_findings
 from snellen.tasks import FROM_MODULE, TASKS
 
 NO_RUN = Run(Path(), resume=None)

@@ -21,9 +21,8 @@ from snellen.core.errors import UsageError
 from snellen.core.spec import Classes, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.coco_results import CocoIds, CocoResults, assign_image_ids
-from snellen.report.annotated_images import AnnotatedImageWriter, prediction_lines
+from snellen.report.annotated_images import AnnotatedImageWriter
 from snellen.report.overlay import class_colour
-from snellen.report.prediction_marks import prediction_marks
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +229,9 @@ def test_detections_are_drawn_on_the_image(run: TrainedRun, folder: Path, tmp_pa
     for detected in predictions["objects"][:3]:
         colour = torch.tensor(class_colour(blocks.NAMES.index(detected["class"])), dtype=torch.uint8)
         assert bool((pixels == colour).all(-1).any())
-    assert len(prediction_marks(predictions, run.spec)) == len(predictions["objects"])
-    assert prediction_lines(predictions, run.spec)[0].endswith(("wide", "tall"))
-    assert prediction_lines({"objects": []}, run.spec) == ["no detections"]
+    assert len(run.task.display.marks(predictions, run.spec)) == len(predictions["objects"])
+    assert run.task.display.lines(predictions, run.spec)[0].endswith(("wide", "tall"))
+    assert run.task.display.lines({"objects": []}, run.spec) == ["no detections"]
 
 
 def test_detections_are_drawn_on_video_frames(run: TrainedRun, tmp_path: Path) -> None:
@@ -240,7 +239,7 @@ def test_detections_are_drawn_on_video_frames(run: TrainedRun, tmp_path: Path) -
     predictions = list(run.predict_files([path], draw=tmp_path / "annotated"))
     assert [record["input"] for record in predictions] == [f"{path}#{k}" for k in range(3)]
     assert sorted(path.name for path in (tmp_path / "annotated").iterdir()) == [f"clip.avi#{k}.png" for k in range(3)]
-    writer = AnnotatedImageWriter(tmp_path / "again", run.spec, run.record.preprocessing)
+    writer = AnnotatedImageWriter(tmp_path / "again", run.task, run.spec, run.record.preprocessing)
     for record in predictions[1:]:
         writer.write(Path(record["input"]), None, record)
 

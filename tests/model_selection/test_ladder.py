@@ -29,7 +29,7 @@ from snellen.data.formats import OpenOptions
 from snellen.model_selection.advice import Loss, select_best, significantly_worse
 from snellen.model_selection.ladder import Ladder, ladder
 from snellen.model_selection.ladder_training import LadderTraining, check_plan, validation_rank
-from snellen.report.pages.ladder import Rung
+from snellen.report.pages.ladder import Rung, plan_section
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
 
@@ -107,7 +107,12 @@ def test_the_cheapest_within_one_standard_error_of_the_best_on_validation_is_adv
     assert "baseline" in worse
     cost = {r.name: (r.multiply_adds, r.parameters) for r in result.rungs}
     as_good = [name for name in runs if name not in worse and differs_by_standard_errors(correct, name, best) <= 1.1]
-    surely_as_good = [name for name in as_good if differs_by_standard_errors(correct, name, best) <= 0.9]
+    surely_as_good = [
+        name
+        for name in as_good
+        if differs_by_standard_errors(correct, name, best) <= 0.9
+        and float((~correct[name]).sum()) <= 1.04 * float((~correct[best]).sum())
+    ]
     assert result.advised in as_good
     assert cost[result.advised or ""] <= min(cost[name] for name in surely_as_good)
     assert result.advice.startswith(f"Use {result.advised}: ")
@@ -303,6 +308,17 @@ def test_a_cheaper_model_more_than_one_standard_error_away_is_not_advised() -> N
     near[good.nonzero()[:5, 0]] = 0  # 4 more errors of 14 that differ: 1.07 standard errors, p = 0.4
     values = {"b": -float(near.mean()), "c": -float(good.mean())}
     assert select_best(values, {"b": near, "c": good})[:2] == ("c", "c")
+
+
+@pytest.mark.parametrize(("more", "advised"), [(2, "b"), (4, "c")])
+def test_a_cheaper_model_with_clearly_more_errors_is_not_advised(more: int, advised: str) -> None:
+    good = wrong(5000, 0.01, 0)
+    assert int(good.sum()) < 80
+    near = good.clone()
+    near[(good == 0).nonzero()[: 20 + more, 0]] = 1
+    near[good.nonzero()[:20, 0]] = 0  # less than one standard error away
+    values = {"b": -float(near.mean()), "c": -float(good.mean())}
+    assert select_best(values, {"b": near, "c": good})[1] == advised
 
 
 def test_a_model_that_the_time_cut_is_not_called_worse_nor_the_data_without_use() -> None:
@@ -625,6 +641,23 @@ def test_names_are_checked_before_the_data_is_read(tmp_path: Path, capsys: pytes
     assert main([str(tmp_path / "table.csv"), "--models", "sofmax"]) == 2
     assert main(["train", str(tmp_path / "table.csv"), "--task", "clasify"]) == 2
     assert "table" not in capsys.readouterr().err.replace("regress", "")
+
+
+def test_the_page_shows_the_plan() -> None:
+    plan = {
+        "first": {"probe": [30.0, 160]},
+        "needed": {"mlp": [90.0, 0], "lenet": [600.0, 48]},
+        "pilots": {"mlp": 90.0, "lenet": 21.0},
+        "finals": {"lenet": 120.0},
+        "longer-0": ["mlp", 40],
+        "longer-1": None,
+    }
+    text = re.sub(r"<[^>]+>", " ", plan_section(plan))
+    words = " ".join(text.split())
+    assert "probe 30 s 160 px" in words
+    assert "mlp 1 min 30 s 1 min 30 s 40 epochs" in words
+    assert "lenet 10 min 0 s 48 px 21 s 2 min 0 s" in words
+    assert plan_section({"harmful": {}}) == ""
 
 
 def test_a_plan_explains_the_settings_that_the_data_suggest(capsys: pytest.CaptureFixture[str]) -> None:

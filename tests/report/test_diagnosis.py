@@ -23,8 +23,8 @@ from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose
 from snellen.report.diagnosis_size import diagnosis_size, trained_samples
 from snellen.report.network_statistics import dead_units, gradient_norms
-from snellen.report.number_diagnosis import outside_findings
 from snellen.tasks import LEARNERS, TASKS
+from snellen.tasks.regress.diagnosis import outside_findings
 
 
 def kinds(run: TrainedRun) -> set[str]:
@@ -235,7 +235,7 @@ def test_the_device_of_a_model_without_parameters_is_that_of_its_buffers() -> No
 def test_layer_gradients_equal_those_of_backward(digits_run: TrainedRun) -> None:
     data, model = digits_run.data, digits_run.model
     batch = reference_metrics.subsample(data, "train", 64).samples("train").take(torch.arange(64))
-    norms = gradient_norms(model, batch, data.spec)
+    norms = gradient_norms(model, batch, TASKS["classify"].diagnosis)
     assert all(p.grad is None for p in model.parameters()), "the model is unchanged"
     nn.functional.cross_entropy(model(batch.x), batch.y).backward()
     weights = [p for p in model.parameters() if p.ndim > 1]
@@ -260,7 +260,9 @@ def test_dead_units_are_zero_on_every_sample_for_every_form_of_relu() -> None:
             return nn.functional.relu(x.flatten(1) + shift).relu()
 
     data = dataset("digits")
-    layers = dead_units(Three(), reference_metrics.subsample(data, "val", 300).samples("val"), data.spec)
+    layers = dead_units(
+        Three(), reference_metrics.subsample(data, "val", 300).samples("val"), TASKS["classify"].diagnosis
+    )
     assert [len(layer) for layer in layers] == [2, 128, 128]
     assert layers[0].tolist() == [False, True]
     assert bool(layers[1][0])

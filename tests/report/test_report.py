@@ -155,7 +155,9 @@ def test_without_a_typed_command_the_call_from_python_is_given(digits_run: Train
 def test_the_verdict_follows_from_the_interval(
     digits_run: TrainedRun, ours: Metric, theirs: Metric, level: str, text: str
 ) -> None:
-    sentence, actual_level = baseline_verdict("accuracy", ours, theirs, digits_run.spec)
+    sentence, actual_level = baseline_verdict(
+        "accuracy", ours, theirs, digits_run.task.display.baseline(digits_run.spec)
+    )
     assert actual_level == level
     assert text in sentence
 
@@ -163,7 +165,7 @@ def test_the_verdict_follows_from_the_interval(
 def test_an_error_is_better_when_it_is_smaller(numbers_run: TrainedRun) -> None:
     ours = Metric(value=0.5, low=0.4, high=0.6, higher_is_better=False, unit="mm")
     worse = dataclasses.replace(ours, value=2.0)
-    sentence, level = baseline_verdict("mean absolute error", ours, worse, numbers_run.spec)
+    sentence, level = baseline_verdict("mean absolute error", ours, worse, "the median")
     assert level == "good"
     assert "the error of the baseline is 4 times as large" in sentence
 

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from snellen.core.spec import Boxes
 from snellen.core.views import AnnotatedImage, ImageGrid, Mark, Matrix, Plot, Series, Table, Text, View
-from snellen.report import overlay, prediction_marks, view_html
+from snellen.detection.display import marks_of_objects
+from snellen.report import overlay, view_html
 from snellen.report.html_text import clean
 
 MANY = tuple(f"class {k}" for k in range(40))
@@ -234,7 +235,7 @@ def test_boxes_of_one_class_have_one_colour_and_masks_of_it_several(with_masks: 
     if with_masks:
         item["mask"] = {"size": [2, 2], "counts": "04"}
     target = Boxes(names=("cell",), counts=(3,))
-    colours = [mark.colour_index for mark in prediction_marks.of_objects([item, item, item], target)]
+    colours = [mark.colour_index for mark in marks_of_objects([item, item, item], target)]
     assert colours == ([2, 1, 0] if with_masks else [0, 0, 0])
 
 

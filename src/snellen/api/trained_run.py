@@ -272,9 +272,11 @@ class TrainedRun:
         from snellen.data.inference_inputs import inputs
         from snellen.data.source import BadSamples
 
-        image_writer = None if draw is None else AnnotatedImageWriter(Path(draw), self.spec, self.record.preprocessing)
+        image_writer = (
+            None if draw is None else AnnotatedImageWriter(Path(draw), self.task, self.spec, self.record.preprocessing)
+        )
         results = None if coco is None else CocoResults(Path(coco), self.spec, coco_ids(self.record, coco_annotations))
-        map_writer = None if maps is None else PredictionMapWriter(Path(maps), self.spec)
+        map_writer = None if maps is None else PredictionMapWriter(Path(maps), self.task, self.spec)
         value_range, warned, files = self.value_range, False, [str(path) for path in paths]
         beyond = BeyondCounter(self.spec.target)
         try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snellen.core.run import Run
 from snellen.core.spec import Spec
-from snellen.core.views import Metric, View
+from snellen.core.views import AnnotatedImage, Finding, Mark, Metric, View
 
 X_contra = TypeVar("X_contra", contravariant=True)  # the data: Dataset[Labelled], an environment ...
 P_contra = TypeVar("P_contra", contravariant=True)  # the task's Protocol; never bound to nn.Module
@@ -54,6 +54,58 @@ class ExportedModel:
     is_detector: bool = False
 
 
+def no_marks(prediction: PredictionDict, spec: Spec) -> list[Mark]:
+    """No marks: the prediction has no place in the image."""
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """How predictions are described and drawn, by `predict --draw`, reports and model cards.
+
+    Args:
+        lines: text lines that describe a prediction, the most important first.
+        baseline: what the baseline predicts, such as "the median of the training targets".
+        outputs: what a model predicts, a sentence for the model card; "" without one.
+        hub_names: modality to the name that model hubs give the task.
+        marks: boxes, masks and keypoints to draw on the image.
+        class_map: (H, W) int64 class of every pixel, -1 for none; None for a task without such a map.
+        number_maps: (T, H, W) float32 numbers of every pixel; None for a task without such a map.
+        map_view: number maps to an image.
+    """
+
+    lines: Callable[[PredictionDict, Spec], list[str]]
+    baseline: Callable[[Spec], str]
+    outputs: Callable[[Spec], str]
+    hub_names: Mapping[str, str]
+    marks: Callable[[PredictionDict, Spec], list[Mark]] = no_marks
+    class_map: Callable[[PredictionDict, Spec], Tensor] | None = None
+    number_maps: Callable[[PredictionDict, Spec], Tensor] | None = None
+    map_view: Callable[[Tensor, Spec], AnnotatedImage] | None = None
+
+
+def no_findings(predictions: Predictions, data: Any, split: str, headline: float | None) -> list[Finding]:
+    """Nothing is known that could be wrong with such predictions."""
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis(Generic[X_contra]):
+    """What a task adds to the diagnosis of a run.
+
+    Args:
+        findings: predictions of a split ("val" or "test"), the data, the split and its headline value to findings.
+        loss_may_rise: whether the training loss of a healthy run may rise.
+        output: a trained network and (B, ...) inputs to its output, with gradients; None: its layers are not examined.
+        loss: outputs and targets of a batch to a loss, whose gradients are examined.
+    """
+
+    findings: Callable[[Predictions, X_contra, str, float | None], list[Finding]] = no_findings
+    loss_may_rise: bool = False
+    output: Callable[[Any, Tensor], Tensor] | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[X_contra, P_contra]):
     """Task, such as classification. A split is predicted once; metrics and views are functions of the predictions.
@@ -73,6 +125,8 @@ class Task(Generic[X_contra, P_contra]):
         truth: ground truth of a sample by its id, in the form of a prediction.
         views: predictions to the views of the report.
         export: the model with its predictions as named tensors, for use without Snellen.
+        display: how a prediction is described and drawn.
+        diagnosis: what may be wrong with a run of this task.
     """
 
     name: str
@@ -89,3 +143,5 @@ class Task(Generic[X_contra, P_contra]):
     truth: Callable[[X_contra, int], Any]
     views: Callable[[Predictions, X_contra, Spec], list[View]]
     export: Callable[[P_contra, Spec], ExportedModel]
+    display: Display
+    diagnosis: Diagnosis[X_contra] = Diagnosis()

@@ -17,6 +17,8 @@ from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
 from snellen.model_selection.paired_test import RunPredictions, exchange_p_value, gain_of_rows, headline_gain
 from snellen.report.pages.ladder import Rung
 
+MAX_MORE_ERRORS = 0.05  # of the errors of the best model, that a cheaper one may make
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
@@ -104,7 +106,8 @@ def select_best(
 ) -> tuple[str | None, str | None, str]:
     """The best model on validation, the cheapest one that is about as good, and the advice as a sentence.
 
-    About as good: not significantly worse, and at most one standard error of the paired difference away.
+    About as good: not significantly worse, at most one standard error of the paired difference away, and with at most
+    MAX_MORE_ERRORS more errors: on many samples, one standard error of few errors may be a fifth of them.
 
     Args:
         values: validation result of each model, higher is better, the cheapest first.
@@ -112,7 +115,8 @@ def select_best(
         test: two-sided p-value of two models by name; None: a test of their errors.
         loss: of a model against the best, by name; None: that of their mean errors.
         shortened: models that the time limit cut or left out: their results do not show what they can reach.
-    Source: Breiman, Friedman, Olshen and Stone 1984 (one-standard-error rule).
+    Source: Breiman, Friedman, Olshen and Stone 1984 (one-standard-error rule); Kuhn 2008, "Building predictive models
+        in R using the caret package" (a tolerance relative to the best).
     """
     if not values:
         return None, None, "No model has a validation result."
@@ -127,7 +131,12 @@ def select_best(
         for name in names[: names.index(best)]
         if name not in worse
     }
-    as_good = [name for name, lost in losses.items() if lost.value <= lost.standard_error]
+    limit = (1 + MAX_MORE_ERRORS) * float(errors[best].double().mean())
+    as_good = [
+        name
+        for name, lost in losses.items()
+        if lost.value <= lost.standard_error and float(errors[name].double().mean()) <= limit
+    ]
     advised = as_good[0] if as_good else best
     # A cheaper model with the same result may have missed the one standard error: the advised one is on the frontier.
     advised = next(name for name in names if values[name] >= values[advised] and name not in worse)

@@ -134,7 +134,7 @@ def ladder(
             best_sections = _best_sections(training.trained.get(best or ""))
             overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
             result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
-            _write_page(result, opened, best_sections)
+            _write_page(result, opened, best_sections, stored.get("plan", {}))
     return result
 
 
@@ -196,7 +196,7 @@ def _best_sections(best: TrainedRun | None) -> str:
     return best_model_sections(summary)
 
 
-def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str) -> None:
+def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str, plan: Mapping[str, Any]) -> None:
     """Write `report.html` of the ladder: table and plots, sections on the best model, data."""
     page = ladder_page(
         f"Ladder on {data.spec.name}",
@@ -206,6 +206,7 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str) -> 
         best_sections,
         data_section(data),
         result.overrun,
+        plan=plan,
     )
     file_io.write_text(result.folder / "report.html", page)
 
@@ -231,6 +232,7 @@ def _write_page_so_far(
         "",
         data_section(data),
         split="validation",
+        plan=file_io.read_json(training.folder / "ladder.json").get("plan", {}),
     )
     file_io.write_text(training.folder / "report.html", page)
 

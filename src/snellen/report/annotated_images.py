@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from snellen.core import file_io
 from snellen.core.errors import UsageError
-from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Preprocessing, Spec
-from snellen.core.task import PredictionDict
+from snellen.core.spec import Preprocessing, Spec
+from snellen.core.task import Display, PredictionDict, Task
 from snellen.data.decode.image_decoder import decode
 from snellen.data.decode.image_files import parse_page_name
 from snellen.data.decode.video import frames, parse_frame_name
@@ -21,12 +21,12 @@ from snellen.data.formats.file_names import is_image_name
 from snellen.nn.layers import robust_range
 from snellen.report.html_text import clean
 from snellen.report.overlay import draw_marks, font
-from snellen.report.prediction_marks import class_map, number_maps, prediction_marks
 from snellen.report.view_html import to_pil_image
-from snellen.tasks.dense_regress import views
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
+
+AnyTask = Task[Any, Any]
 
 MIN_SIDE, MAX_SIDE = 256, 1600  # pixels of the longer side; smaller images are enlarged by nearest neighbour
 MAX_LINES = 6
@@ -37,14 +37,15 @@ class AnnotatedImageWriter:
 
     Args:
         folder: output folder. It must not contain the input images.
-        spec: of the model's data, for the units of numbers.
+        task, spec: of the model.
         preprocessing: the model's; the image is drawn at its original size.
     """
 
-    def __init__(self, folder: Path, spec: Spec, preprocessing: Preprocessing) -> None:
+    def __init__(self, folder: Path, task: AnyTask, spec: Spec, preprocessing: Preprocessing) -> None:
         if spec.modality != "image":
             raise UsageError(f"--draw needs images; the input of this model is: {spec.modality}", "Omit --draw.")
         self.folder = folder
+        self.display = task.display
         self.spec = spec
         self.preprocessing = Preprocessing(pages=preprocessing.pages, nodata=preprocessing.nodata)
         self._taken: set[str] = set()
@@ -69,8 +70,8 @@ class AnnotatedImageWriter:
         if value_range is None:
             value_range = (0.0, 255.0) if values.dtype == torch.uint8 else robust_range(values.double())
         buffer = io.BytesIO()
-        image = _draw_prediction(values, value_range, prediction, self.spec)
-        add_caption(image, prediction_lines(prediction, self.spec)).save(buffer, format="PNG")
+        image = _draw_prediction(values, value_range, prediction, self.display, self.spec)
+        add_caption(image, self.display.lines(prediction, self.spec)).save(buffer, format="PNG")
         file_io.write_bytes(self.folder / name, buffer.getvalue())
         return self.folder / name
 
@@ -85,41 +86,8 @@ class AnnotatedImageWriter:
         return next(values for number, values in self._video[1] if number == frame[1])
 
 
-def prediction_lines(prediction: PredictionDict, spec: Spec) -> list[str]:
-    """Text lines that describe a prediction, the most important first."""
-    if isinstance(spec.target, Boxes):
-        return [_count_by_class(prediction["objects"], spec.target)]
-    if isinstance(spec.target, PixelClasses):
-        fractions = sorted(prediction["shares"].items(), key=lambda pair: -pair[1])
-        return [", ".join(f"{name} {100 * fraction:.3g} %" for name, fraction in fractions if fraction)]
-    if isinstance(spec.target, PixelNumbers):
-        units = spec.target.units or ("",) * len(spec.target.names)
-        channels = [
-            (name, unit, prediction["numbers"][name]) for name, unit in zip(spec.target.names, units, strict=True)
-        ]
-        return [
-            f"{name} {stats['least']:.3g} … {stats['most']:.3g}, mean {stats['mean']:.3g} {unit}".rstrip()
-            for name, unit, stats in channels
-        ]
-    if isinstance(spec.target, Numbers):
-        units = spec.target.units or ("",) * len(spec.target.names)
-        named = zip(spec.target.names, units, strict=True)
-        return [f"{name} {prediction[name]:.4g} {unit}".rstrip() for name, unit in named]
-    probabilities: dict[str, Any] = prediction.get("probabilities", {})
-    labels = prediction["labels"] if "labels" in prediction else [prediction["class"]]
-    return [f"{name} ({100 * probabilities[name]:.0f} %)" if name in probabilities else name for name in labels] or [
-        "no label"
-    ]
-
-
-def _count_by_class(objects: Sequence[PredictionDict], target: Boxes) -> str:
-    """ "3 RBC, 1 WBC"."""
-    counts = [(sum(detection["class"] == name for detection in objects), name) for name in target.names]
-    return ", ".join(f"{count} {name}" for count, name in counts if count) or "no detections"
-
-
 def _draw_prediction(
-    values: Tensor, value_range: tuple[float, float], prediction: PredictionDict, spec: Spec
+    values: Tensor, value_range: tuple[float, float], prediction: PredictionDict, display: Display, spec: Spec
 ) -> Image.Image:
     """The image with the prediction drawn on it; a map of numbers is drawn to the right of the image.
 
@@ -129,20 +97,19 @@ def _draw_prediction(
     """
     from PIL import Image
 
-    maps = number_maps(prediction, spec)
-    if maps is not None and values.shape[0] == 6:  # of a pair of frames, the first
+    if display.number_maps is not None and values.shape[0] == 6:  # of a pair of frames, the first
         values = values[:3]
     image = resize_for_display(to_pil_image(values, *value_range).convert("RGB"))
-    if maps is not None:
-        assert isinstance(spec.target, PixelNumbers)
-        (rendered,) = views.render_maps([maps], spec.target, ("prediction",))
+    if display.number_maps is not None and display.map_view is not None:
+        rendered = display.map_view(display.number_maps(prediction, spec), spec)
         other = to_pil_image(rendered.values, rendered.low, rendered.high).convert("RGB")
         other = other.resize(image.size, Image.Resampling.NEAREST)
         both = Image.new("RGB", (2 * image.width, image.height))
         both.paste(image, (0, 0))
         both.paste(other, (image.width, 0))
         return both
-    marks, classes = prediction_marks(prediction, spec), class_map(prediction, spec)
+    marks = display.marks(prediction, spec)
+    classes = None if display.class_map is None else display.class_map(prediction, spec)
     if not marks and classes is None:
         return image
     return draw_marks(image, image.width / values.shape[-1], marks, classes)

@@ -9,23 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Spec
+from snellen.core.spec import Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.report import reference_metrics
-from snellen.report.detection_diagnosis import MIN_CLASS_COUNT, detection_findings, missing_class_findings
 from snellen.report.diagnosis_size import GRADIENT_SAMPLES, UNIT_SAMPLES, DiagnosisSize
 from snellen.report.learning_curves import HistoryRow, running_mean, scalar_series
 from snellen.report.network_statistics import dead_units, gradient_norms
-from snellen.report.number_diagnosis import outside_findings
 
 # Thresholds, each with its reason.
 UNTRAINED = 0.2  # skill of the headline; the best of 20 networks with random weights had 0.08 on digits
 CHANCE = 0.02  # relative to the baseline's log loss: class frequencies alone give no larger improvement
-ONE_CLASS = 0.99  # fraction of the predictions; the remaining ones may be noise
-COMMON_CLASS = 0.90  # fraction of the samples from which mostly predicting one class is right
-MIN_IMAGES = 3  # that contain a class; with fewer, it may be missed by chance
 GAP = 0.05  # five points: every network has a smaller gap between training and validation
 GAP_RATIO = 1.5  # for errors without a scale: validation error relative to training error
 DEAD = 0.30  # fraction of a layer; initialisation alone leaves only a few units dead
@@ -91,8 +86,8 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     Args:
         baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline.
     """
-    findings = [*leakage_findings(e.data), *_learning_rate(e.history, rising=isinstance(e.spec.target, Boxes))]
-    if examines_layers(e.model, e.data):
+    findings = [*leakage_findings(e.data), *_learning_rate(e.history, rising=e.task.diagnosis.loss_may_rise)]
+    if examines_layers(e.model, e.task):
         findings += [*_gradients(e), *_dead_units(e)]
     if "by heart" in e.notes:  # the run only overfits one batch
         has_floor = e.notes.get("soft targets", False)  # the loss of a perfect fit is their entropy, not zero
@@ -111,20 +106,14 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
         theirs = reference_metrics.baseline_metrics(e.task, baseline_model, subset, "train")
         findings += _chance(train, theirs, e.headline)
         findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
-    return [*findings, *_one_class(e), *_outside(e), *_not_better_than_baseline(e, baseline)]
+    headline = e.metrics.get(e.split, {}).get(e.headline)
+    of_task = e.task.diagnosis.findings(e.predictions, e.data, e.split, None if headline is None else headline.value)
+    return [*findings, *of_task, *_not_better_than_baseline(e, baseline)]
 
 
-def examines_layers(model: nn.Module, data: Dataset[Labelled]) -> bool:
+def examines_layers(model: nn.Module, task: Task[Any, Any]) -> bool:
     """Whether gradients and hidden units are examined: of a trained network with at least one hidden layer."""
-    return data.annotations is None and sum(p.requires_grad and p.ndim > 1 for p in model.parameters()) > 1
-
-
-def _outside(e: Evidence) -> list[Finding]:
-    if not isinstance(e.spec.target, Numbers):
-        return []
-    train = e.data.truth[e.data.splits["train"]]
-    split = "test" if e.split == "test" else "validation"
-    return outside_findings(train, e.predictions["said"], e.spec.target.names, split)
+    return task.diagnosis.output is not None and sum(p.requires_grad and p.ndim > 1 for p in model.parameters()) > 1
 
 
 def leakage_findings(data: Dataset[Labelled]) -> list[Finding]:
@@ -193,7 +182,7 @@ def _overfit_batch(history: Sequence[HistoryRow], count: int) -> list[Finding]:
 def _gradients(e: Evidence) -> list[Finding]:
     """Vanishing and exploding gradients by layer, from one backward pass over training samples."""
     train = reference_metrics.subsample(e.data, "train", e.samples.gradients).samples("train", e.device)
-    norms = gradient_norms(e.model, train.take(torch.arange(len(train))), e.spec) if len(train) else []
+    norms = gradient_norms(e.model, train.take(torch.arange(len(train))), e.task.diagnosis) if len(train) else []
     if len(norms) < 3:
         return []
     first, last = norms[0], norms[-1]
@@ -228,7 +217,7 @@ def _dead_units(e: Evidence) -> list[Finding]:
     """Hidden ReLU units that are zero on every sample."""
     split = "val" if len(e.data.splits["val"]) else "train"
     samples = reference_metrics.subsample(e.data, split, e.samples.units).samples(split, e.device)
-    layers = dead_units(e.model, samples, e.spec)
+    layers = dead_units(e.model, samples, e.task.diagnosis)
     dead = [
         (k + 1, int(is_dead.sum()), len(is_dead))
         for k, is_dead in enumerate(layers)
@@ -299,49 +288,6 @@ def _better_bound(metric: Metric) -> Metric:
     """The bound of the confidence interval on the better side."""
     end = metric.high if metric.higher_is_better else metric.low
     return Metric(value=metric.value if end is None else end, higher_is_better=metric.higher_is_better)
-
-
-def _one_class(e: Evidence) -> list[Finding]:
-    """One class for all samples, or classes that are never predicted."""
-    if isinstance(e.spec.target, Boxes):
-        return detection_findings(e.predictions, e.spec, e.metrics[e.split][e.headline].value)
-    remedy = "Try --class-weights balanced or --sampling balanced, a smaller --lr, or train longer."
-    target = e.spec.target
-    if isinstance(target, Labels) and len(e.predictions["scores"]):
-        if bool((e.predictions["scores"] > 0).any()) or not bool((e.predictions["truth"] > 0.5).any()):
-            return []
-        return [
-            Finding(
-                kind="one-class",
-                message=f"The model predicts no label for any of {len(e.predictions['truth']):,} samples.",
-                remedy=remedy,
-            )
-        ]
-    if not isinstance(target, Classes | PixelClasses) or not len(e.predictions["truth"]):
-        return []
-    if isinstance(target, PixelClasses):
-        unit, table = "pixels", e.predictions["confusion"].double().sum(0)
-        remedy = remedy.replace(" or --sampling balanced", "")
-        predicted, truth = table.sum(0), table.sum(1)
-        frequent = (e.predictions["truth"] > 0).sum(0) >= MIN_IMAGES
-    else:
-        unit, classes = "samples", len(target.names)
-        predicted = torch.bincount(e.predictions["scores"].argmax(1), minlength=classes).double()
-        truth = torch.bincount(e.predictions["truth"], minlength=classes).double()
-        frequent = truth >= MIN_CLASS_COUNT
-    top = int(predicted.argmax())
-    predicted_fraction, true_fraction = (float(c[top] / c.sum().clamp(min=1)) for c in (predicted, truth))
-    is_constant = predicted_fraction == 1 and true_fraction < 1
-    if not is_constant and not (predicted_fraction >= ONE_CLASS and true_fraction < COMMON_CLASS):
-        return missing_class_findings(predicted, truth, frequent, target.names, unit, remedy)
-    return [
-        Finding(
-            kind="one-class",
-            message=f"The model predicts {target.names[top]} for {100 * predicted_fraction:.3g} % of the {unit}; "
-            f"only {100 * true_fraction:.3g} % are of this class.",
-            remedy=remedy,
-        )
-    ]
 
 
 def _not_better_than_baseline(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from snellen.core.spec import Labels, Numbers, Spec
+from snellen.core.task import Diagnosis
 from snellen.data.dataset import Labelled, Samples
 
 _RELU = {torch.relu, torch.relu_, torch.nn.functional.relu, torch.nn.functional.relu_, Tensor.relu, Tensor.relu_}
@@ -39,19 +39,20 @@ class _ReLURecorder(TorchFunctionMode):
         return result
 
 
-def dead_units(model: nn.Module, samples: Samples, spec: Spec) -> list[Tensor]:
+def dead_units(model: nn.Module, samples: Samples, diagnosis: Diagnosis[Any]) -> list[Tensor]:
     """For each ReLU layer, which of its units are zero on every sample: (units,) bool."""
+    assert diagnosis.output is not None
     dead: list[Tensor] = []
     with torch.inference_mode():
         for batch in samples.in_order(128):
             recorder = _ReLURecorder()
             with recorder:
-                forward(model, batch.x, spec)
+                diagnosis.output(model, batch.x)
             dead = [a & b for a, b in zip(dead, recorder.zero_units, strict=True)] if dead else recorder.zero_units
     return [layer.cpu() for layer in dead]
 
 
-def gradient_norms(model: nn.Module, batch: Labelled, spec: Spec) -> list[GradientNorm]:
+def gradient_norms(model: nn.Module, batch: Labelled, diagnosis: Diagnosis[Any]) -> list[GradientNorm]:
     """RMS of the loss gradient in each layer, first to last; an empty list for a model without gradients."""
     weights = {
         name.removesuffix(".weight"): p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1
@@ -59,7 +60,9 @@ def gradient_norms(model: nn.Module, batch: Labelled, spec: Spec) -> list[Gradie
     if not weights:
         return []
     with torch.enable_grad():
-        loss = loss_of(forward(model, batch.x, spec), batch.y, spec)
+        assert diagnosis.output is not None
+        assert diagnosis.loss is not None
+        loss = diagnosis.loss(diagnosis.output(model, batch.x), batch.y)
         if not loss.requires_grad:
             return []
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
@@ -68,23 +71,6 @@ def gradient_norms(model: nn.Module, batch: Labelled, spec: Spec) -> list[Gradie
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
         if gradient is not None
     ]
-
-
-def forward(model: nn.Module, x: Tensor, spec: Spec) -> Tensor:
-    """The output of a model: predictions for numbers, class scores otherwise."""
-    method: Any = model.predict if isinstance(spec.target, Numbers) else model.scores
-    y: Tensor = method(x)
-    return y
-
-
-def loss_of(output: Tensor, y: Tensor, spec: Spec) -> Tensor:
-    """Cross-entropy; binary cross-entropy for labels; squared error of standardised targets for numbers."""
-    if isinstance(spec.target, Numbers):
-        spread = y.double().std(0, correction=0).clamp(min=1e-12)
-        return ((output.double() - y.double()) / spread).square().mean()
-    if isinstance(spec.target, Labels):
-        return nn.functional.binary_cross_entropy_with_logits(output, y)
-    return nn.functional.cross_entropy(output, y)
 
 
 def _rms(x: Tensor) -> float:

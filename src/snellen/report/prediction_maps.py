@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from snellen.core import file_io
 from snellen.core.errors import UsageError
-from snellen.core.spec import PixelClasses, PixelNumbers, Spec
-from snellen.core.task import PredictionDict
+from snellen.core.spec import Spec
+from snellen.core.task import PredictionDict, Task
 from snellen.report.overlay import class_colour
-from snellen.report.prediction_marks import class_map, number_maps
 
 
 class PredictionMapWriter:
@@ -25,8 +25,9 @@ class PredictionMapWriter:
         UsageError: for a model that does not predict a map.
     """
 
-    def __init__(self, folder: Path, spec: Spec) -> None:
-        if not isinstance(spec.target, PixelClasses | PixelNumbers):
+    def __init__(self, folder: Path, task: Task[Any, Any], spec: Spec) -> None:
+        self.display = task.display
+        if self.display.class_map is None and self.display.number_maps is None:
             raise UsageError("--maps needs a model that predicts a value for every pixel", "Omit --maps.")
         self.folder = folder
         self.spec = spec
@@ -36,7 +37,7 @@ class PredictionMapWriter:
         """Write one map and return its path."""
         if path.resolve().parent == self.folder.resolve():
             raise UsageError(f"{path} lies in the output folder of --maps", "Give --maps another folder.")
-        suffix = ".png" if isinstance(self.spec.target, PixelClasses) else ".npy"
+        suffix = ".npy" if self.display.class_map is None else ".png"
         number, name = 1, f"{path.stem}{suffix}"
         while name in self._taken:
             number += 1
@@ -49,14 +50,13 @@ class PredictionMapWriter:
         from PIL import Image
 
         buffer = io.BytesIO()
-        indices = class_map(prediction, self.spec)
-        if indices is None:
-            values = number_maps(prediction, self.spec)
-            assert values is not None
+        if self.display.class_map is None:
+            assert self.display.number_maps is not None
+            values = self.display.number_maps(prediction, self.spec)
             np.save(buffer, values.numpy()[0] if len(values) == 1 else values.numpy())
             return buffer.getvalue()
-        assert isinstance(self.spec.target, PixelClasses)
-        count = len(self.spec.target.names)
+        indices = self.display.class_map(prediction, self.spec)
+        count = len(self.spec.target.names) if self.spec.target else 0
         if count > 256:
             Image.fromarray(indices.numpy().astype(np.uint16)).save(buffer, format="PNG")
             return buffer.getvalue()

@@ -224,7 +224,7 @@ def test_a_model_predicts_every_page(stacks: Path, tmp_path: Path) -> None:
     pages = run.predict(path)
     assert isinstance(pages, list)
     assert len(pages) == 3
-    written = AnnotatedImageWriter(tmp_path / "annotated", run.spec, run.record.preprocessing).write(
+    written = AnnotatedImageWriter(tmp_path / "annotated", run.task, run.spec, run.record.preprocessing).write(
         Path(f"{path}#2"), None, records[1]
     )
     assert written.name == "s01.tif#2.png"

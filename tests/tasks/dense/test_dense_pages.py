@@ -17,7 +17,7 @@ from raw_datasets import seeded
 from torch import nn
 
 import snellen
-from snellen.api import RunOptions
+from snellen.api import RunOptions, find_task
 from snellen.core.rle import decode_region
 from snellen.core.spec import PixelClasses, PixelNumbers
 from snellen.core.views import ImageGrid
@@ -202,7 +202,7 @@ def test_written_maps_are_a_dataset_that_can_be_opened(kind: str, tmp_path: Path
     dataset, values = map_dataset(kind), torch.rand(6, KINDS[kind], 32, 32, generator=seeded(1)) * 0.9 + 0.05
     if kind == "normals":
         values = nn.functional.normalize(values - 0.5, dim=1)
-    writer = PredictionMapWriter(tmp_path / kind, dataset.spec)
+    writer = PredictionMapWriter(tmp_path / kind, find_task(None, dataset.spec), dataset.spec)
     (tmp_path / "images").mkdir()
     for k in range(6):
         image = dataset.image(k)[:3].expand(3, -1, -1).permute(1, 2, 0).numpy()
@@ -221,7 +221,7 @@ def test_written_maps_are_a_dataset_that_can_be_opened(kind: str, tmp_path: Path
 
 def test_maps_of_images_of_one_name_in_several_folders_are_numbered(tmp_path: Path) -> None:
     dataset = map_dataset("depth")
-    writer = PredictionMapWriter(tmp_path / "maps", dataset.spec)
+    writer = PredictionMapWriter(tmp_path / "maps", find_task(None, dataset.spec), dataset.spec)
     record = encode_map(torch.rand(1, 32, 32), dataset.spec.target.names)  # type: ignore[union-attr]
     written = [writer.write(tmp_path / folder / "0.png", record).name for folder in "abc"]
     assert written == ["0.npy", "0-2.npy", "0-3.npy"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
-from snellen.core.views import Metric, Plot, Series
+from snellen.core.views import Cell, Metric, Plot, Series, Table
 from snellen.report import view_html
 from snellen.report.html_text import (
     escape,
@@ -63,6 +64,7 @@ def ladder_page(
     data_sections: str,
     remark: str = "",
     split: Literal["test", "validation"] = "test",
+    plan: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """The report page of a ladder.
 
@@ -74,13 +76,17 @@ def ladder_page(
         best_sections, data_sections: HTML, from `best_model_sections` of the best run and `data_section`.
         remark: a sentence below the advice.
         split: of the headline metrics; "validation" in a ladder that was stopped.
+        plan: the plan of `ladder.json`.
     """
     trained = sum(rung.headline is not None for rung in rungs)
     subject = f"{trained} model{'s' if trained != 1 else ''}, from simple to complex"
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape_nowrap(advice)}</p>'
     header += f'<p class="small">{escape(remark)}</p>' if remark else ""
     return page(
-        title, subject, header, "\n".join([ladder_sections(headline, rungs, split), best_sections, data_sections])
+        title,
+        subject,
+        header,
+        "\n".join([ladder_sections(headline, rungs, split), plan_section(plan), best_sections, data_sections]),
     )
 
 
@@ -106,6 +112,35 @@ def ladder_sections(headline: str, rungs: Sequence[Rung], split: str = "test") -
             Section(title="Performance against cost", body=f'<div class="plots">{plots}</div>' if plots else ""),
         ]
     )
+
+
+def plan_section(plan: Mapping[str, Any]) -> str:
+    """The table of the models that were planned from their measured time; "" if all were trained at once."""
+    needed = {**plan.get("first", {}), **plan.get("needed", {})}
+    if not needed:
+        return ""
+    longer: dict[str, list[str]] = {}
+    for key, value in plan.items():
+        if key.startswith("longer-") and value is not None:
+            longer.setdefault(value[0], []).append(f"{value[1]:,} epochs")
+
+    def seconds_of(part: str, name: str) -> str:
+        planned = plan.get(part, {})
+        return format_duration(planned[name]) if name in planned else ""
+
+    rows: list[list[Cell]] = []
+    for name, (seconds, pixels) in needed.items():
+        size = f"{pixels} px" if pixels else ""
+        times = [seconds_of("pilots", name), seconds_of("finals", name), ", ".join(longer.get(name, []))]
+        rows.append([name, format_duration(seconds), size, *times])
+    columns = ["model", "complete training", "images reduced to", "pilot", "final training", "trained longer"]
+    caption = (
+        "Times of complete trainings are measured by a few steps of each. The other models were trained at once. "
+        "Pilots are short trainings; the best have a final training, and the best of all is trained longer if time is "
+        "left."
+    )
+    table = view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
+    return join_sections([Section(title="Plan", body=table)])
 
 
 def cost_plot(headline: str, rungs: Sequence[Rung], cost: str, axis: str, split: str = "test") -> Plot | None:

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 
-from snellen.core.spec import Boxes, Classes, Labels, Numbers
 from snellen.report import tables
 from snellen.report.html_text import clean, format_count, format_number
 from snellen.report.pages.run_summary import RunSummary
 from snellen.report.pages.sections import rerun_command
 from snellen.report.pages.verdicts import SPLITS, baseline_verdict, sample_noun
 
-PIPELINES = {  # (task, modality) -> the hubs' name for it
-    ("classify", "image"): "image-classification",
-    ("classify", "vector"): "tabular-classification",
-    ("regress", "vector"): "tabular-regression",
-    ("detect", "image"): "object-detection",
-    ("instances", "image"): "image-segmentation",
-    ("keypoints", "image"): "keypoint-detection",
-}
 METRICS = {
     "accuracy": "accuracy",
     "macro F1": "f1",
@@ -32,9 +23,8 @@ METRICS = {
 def model_card(summary: RunSummary) -> str:
     """Front matter, then the model, its data, metrics, use and limits."""
     spec, metrics = summary.record.spec, summary.metrics[summary.split]
-    verdict, _ = baseline_verdict(
-        summary.headline, summary.headline_metric, summary.baseline.get(summary.headline), spec
-    )
+    baseline, display = summary.baseline.get(summary.headline), summary.task.display
+    verdict, _ = baseline_verdict(summary.headline, summary.headline_metric, baseline, display.baseline(spec))
     rows = "".join(f"| {escape_markdown(key)} | {escape_markdown(str(metric))} |\n" for key, metric in metrics.items())
     findings = "".join(
         f"- {escape_markdown(finding.text)}\n" for finding in [*summary.findings, *summary.data.findings]
@@ -47,7 +37,7 @@ def model_card(summary: RunSummary) -> str:
 
 # {escape_markdown(summary.record.learner)} on {escape_markdown(spec.name)}
 
-{escape_markdown(summary.learner.summary)} {escape_markdown(summary.task.question)}{_output_description(summary)}
+{escape_markdown(" ".join([summary.learner.summary, summary.task.question, display.outputs(spec)]).strip())}
 
 {weights}Source: {escape_markdown(summary.learner.source)}.
 
@@ -87,7 +77,7 @@ def front_matter(summary: RunSummary) -> str:
     """YAML front matter; strings are quoted as JSON, which is valid YAML."""
     spec = summary.record.spec
     lines = ["library_name: snellen"]
-    pipeline = PIPELINES.get((summary.task.name, spec.modality))
+    pipeline = summary.task.display.hub_names.get(spec.modality)
     if pipeline:
         lines.append(f"pipeline_tag: {pipeline}")
     lines.append(f"tags:\n- snellen\n- {json.dumps(clean(summary.record.learner))}")
@@ -100,16 +90,3 @@ def front_matter(summary: RunSummary) -> str:
 def escape_markdown(text: str) -> str:
     """Escape Markdown, HTML and table syntax."""
     return tables.escape_markdown(clean(text))
-
-
-def _output_description(summary: RunSummary) -> str:
-    target = summary.record.spec.target
-    if isinstance(target, Classes | Labels):
-        shown = ", ".join(map(escape_markdown, target.names[:20]))
-        more = f" and {format_number(len(target.names) - 20)} more" if len(target.names) > 20 else ""
-        return f" {'Classes' if isinstance(target, Classes) else 'Labels'}: {shown}{more}."
-    if isinstance(target, Boxes):
-        return f" Classes: {', '.join(map(escape_markdown, target.names[:20]))}."
-    if isinstance(target, Numbers):
-        return f" It predicts {', '.join(map(escape_markdown, target.names))}."
-    return ""

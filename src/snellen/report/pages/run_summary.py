@@ -100,7 +100,7 @@ def run_summary(
         min(len(data.splits["train"]), reference_metrics.training_sample_limit(data)),
         trained_samples(history, stored["notes"]),
         stored["cost"].get("multiply_adds"),
-        examines_layers=examines_layers(model, data),
+        examines_layers=examines_layers(model, learner.task),
     )
     evidence = Evidence(
         task=learner.task,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snellen.core.spec import Boxes, Numbers, PixelClasses, PixelNumbers, Spec
+from snellen.core.spec import Spec
 from snellen.core.views import Metric
 from snellen.report import reference_metrics
 from snellen.report.html_text import escape, escape_nowrap, format_number
@@ -56,21 +56,14 @@ def interval_caption(name: str, metric: Metric, count: int) -> str:
     )
 
 
-def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, spec: Spec) -> tuple[str, str]:
-    """A sentence that compares the model with the baseline, and its level: "good", "warning" or ""."""
+def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, method: str) -> tuple[str, str]:
+    """A sentence that compares the model with the baseline, and its level: "good", "warning" or "".
+
+    Args:
+        method: what the baseline predicts.
+    """
     if theirs is None or theirs.value is None or ours.value is None:
         return "", ""
-    method = (
-        f"the {'means' if len(spec.target.names) > 1 else 'median'} of the training targets"
-        if isinstance(spec.target, Numbers)
-        else "the k-means centres of the training boxes"
-        if isinstance(spec.target, Boxes)
-        else "the same constant at every pixel"
-        if isinstance(spec.target, PixelNumbers)
-        else "the most frequent class at every pixel"
-        if isinstance(spec.target, PixelClasses)
-        else "the class frequencies of the training split"
-    )
     baseline = f"the baseline (predicts {method}): {_without_interval(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if reference_metrics.significantly_better(ours, theirs):

@@ -17,6 +17,8 @@ from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import classification
 from snellen.tasks.classify import views
+from snellen.tasks.classify.diagnosis import DIAGNOSIS
+from snellen.tasks.classify.display import DISPLAY
 
 RARE_FRACTION = 0.20  # with a class below this fraction of the samples the headline is balanced accuracy
 
@@ -233,4 +235,6 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     truth=truth,
     views=views.views,
     export=export,
+    display=DISPLAY,
+    diagnosis=DIAGNOSIS,
 )

@@ -22,6 +22,7 @@ from snellen.metrics.intervals import metric_of_sums, statistic_of_sums
 from snellen.nn.dense.padding import size_divisor
 from snellen.nn.tiling import apply_tiled
 from snellen.tasks.dense_regress import views
+from snellen.tasks.dense_regress.display import DISPLAY
 
 MAX_LEVEL = (1 << 16) - 1  # of a 16-bit image
 
@@ -211,4 +212,5 @@ TASK: Task[Dataset[Labelled], DenseRegressor] = Task(
     truth=truth,
     views=lambda predictions, data, spec: views.views(predictions, data, spec, image_errors(predictions["sums"], spec)),
     export=export,
+    display=DISPLAY,
 )

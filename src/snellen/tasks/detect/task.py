@@ -19,4 +19,5 @@ TASK = detection_task(
     question="Which objects are in each image, and where?",
     default="faster-rcnn",
     applies_to=applies_to,
+    hub_name="object-detection",
 )

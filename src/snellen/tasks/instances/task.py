@@ -19,4 +19,5 @@ TASK = detection_task(
     question="Which pixels belong to each object?",
     default="mask-rcnn",
     applies_to=applies_to,
+    hub_name="image-segmentation",
 )

@@ -19,4 +19,5 @@ TASK = detection_task(
     question="Where are the keypoints of each object?",
     default="keypoint-rcnn",
     applies_to=applies_to,
+    hub_name="keypoint-detection",
 )

@@ -17,6 +17,8 @@ from snellen.core.views import Metric, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.sample_views import samples_view
 from snellen.metrics import regression
+from snellen.tasks.regress.diagnosis import DIAGNOSIS
+from snellen.tasks.regress.display import DISPLAY
 
 MAX_WORST = 12  # samples shown
 
@@ -187,4 +189,6 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     truth=truth,
     views=views,
     export=export,
+    display=DISPLAY,
+    diagnosis=DIAGNOSIS,
 )

@@ -22,6 +22,8 @@ from snellen.metrics.intervals import statistic_of_sums
 from snellen.nn.dense.padding import size_divisor
 from snellen.nn.tiling import apply_tiled
 from snellen.tasks.segment import views
+from snellen.tasks.segment.diagnosis import DIAGNOSIS
+from snellen.tasks.segment.display import DISPLAY
 
 NO_TRUTH_REASON = "no pixel of the split has ground truth"
 
@@ -188,4 +190,6 @@ TASK: Task[Dataset[Labelled], Segmenter] = Task(
     truth=truth,
     views=views.views,
     export=export,
+    display=DISPLAY,
+    diagnosis=DIAGNOSIS,
 )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import Finding
+from snellen.data.dataset import Dataset, Labelled
+from snellen.detection.evaluation import target_of
+from snellen.metrics.predicted_classes import COMMON_CLASS, MIN_CLASS_COUNT, ONE_CLASS, missing_class_findings
 
 TINY_SIDE = 8.0  # pixels: one cell of a feature map of stride 8
 MIN_TINY_FRACTION = 0.5  # of the objects
-ONE_CLASS = 0.99  # fraction of the detections above the score threshold
-COMMON_CLASS = 0.90  # fraction of the objects from which mostly predicting one class is right
-MAX_NAMED_CLASSES = 6  # in a message
-MIN_CLASS_COUNT = 10  # samples of a class; with fewer, all may be missed by chance
+
+
+def findings(predictions: Predictions, data: Dataset[Labelled], split: str, headline: float | None) -> list[Finding]:
+    """See `detection_findings`."""
+    return detection_findings(predictions, data.spec, headline)
 
 
 def detection_findings(predictions: Predictions, spec: Spec, headline: float | None) -> list[Finding]:
@@ -24,7 +26,6 @@ def detection_findings(predictions: Predictions, spec: Spec, headline: float | N
     Args:
         headline: headline metric of the same predictions.
     """
-    assert isinstance(spec.target, Boxes)
     counted = ~predictions["crowd"] & ~predictions["ignored"]
     objects = int(counted.sum())
     if not objects:
@@ -41,7 +42,7 @@ def detection_findings(predictions: Predictions, spec: Spec, headline: float | N
         remedy = "Train longer or with a larger --lr. Check the ground-truth boxes with snellen data."
         return [*findings, Finding(kind="finds-nothing", message=message, remedy=remedy)]
     labels, true_labels = predictions["labels"][above_threshold], predictions["true_labels"][counted]
-    return findings + _one_class(labels, true_labels, spec.target)
+    return findings + _one_class(labels, true_labels, target_of(spec))
 
 
 def _tiny_objects(sides: torch.Tensor, headline: float | None) -> list[Finding]:
@@ -74,32 +75,5 @@ def _one_class(labels: torch.Tensor, true_labels: torch.Tensor, target: Boxes) -
             message=f"{100 * float(predicted_fraction[top]):.3g} % of the detections are {target.names[top]}, but only "
             f"{100 * float(true_fraction[top]):.3g} % of the objects.",
             remedy="Try training longer, a smaller --lr, or more images of the other classes.",
-        )
-    ]
-
-
-def missing_class_findings(
-    predicted: torch.Tensor, truth: torch.Tensor, frequent: torch.Tensor, names: Sequence[str], unit: str, remedy: str
-) -> list[Finding]:
-    """Classes of the ground truth that the model never predicts.
-
-    Args:
-        predicted, truth: (K,) predicted and true count of each class.
-        frequent: (K,) bool, classes frequent enough to be expected among the predictions.
-        unit: what is counted ("samples", "pixels", "objects").
-    """
-    missed = torch.nonzero((predicted == 0) & frequent)[:, 0].tolist()
-    if not missed:
-        return []
-    shown = missed if len(missed) <= MAX_NAMED_CLASSES else missed[: MAX_NAMED_CLASSES - 1]
-    named = [names[k] for k in shown] + [f"{len(missed) - len(shown)} others"] * (len(missed) > len(shown))
-    listed = " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    percent = 100 * float(truth[missed].sum() / truth.sum())
-    classes = "this class" if len(missed) == 1 else "these classes"
-    return [
-        Finding(
-            kind="never-said",
-            message=f"The model never predicts {listed}: {percent:.2g} % of the {unit} are of {classes}.",
-            remedy=remedy,
         )
     ]
