@@ -108,6 +108,29 @@ def test_b8_full_batch_gradient_descent_matches_the_formula(tmp_path: Path) -> N
     assert torch.allclose(model.weight, w, atol=1e-14)
 
 
+def test_b8_a_clipped_gradient_has_the_given_norm(tmp_path: Path) -> None:
+    x, t = torch.randn(8, 3, generator=seeded()).double(), 100 * torch.ones(8, 1).double()
+    model = nn.Linear(3, 1).double()
+    before = torch.cat([model.weight.detach().flatten(), model.bias.detach()])
+    training = TrainingSettings(epochs=1, optimizer="sgd", lr=1.0, schedule="constant", clip_grad=0.25)
+    objective = LossFunction(lambda batch: (model(x) - t).square().mean())
+    fit_by_gradient(model, objective, ConstantBatches(1), Run(tmp_path), training)
+    after = torch.cat([model.weight.detach().flatten(), model.bias.detach()])
+    assert float((after - before).norm()) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_b8_the_average_of_the_weights_follows_its_formula(tmp_path: Path) -> None:
+    """ā ← β ā + (1 − β) w after each step, where w falls by one; the first average is w after the first step."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    training = TrainingSettings(epochs=5, optimizer="sgd", lr=1.0, schedule="constant", ema_decay=0.8)
+    fit_by_gradient(model, LossFunction(lambda batch: model.weight.sum()), ConstantBatches(1), Run(tmp_path), training)
+    average = -1.0
+    for weight in (-2.0, -3.0, -4.0, -5.0):
+        average = 0.8 * average + 0.2 * weight
+    assert float(model.weight.detach()) == pytest.approx(average)
+
+
 def test_b8_gradient_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     x, t = torch.randn(8, 3, generator=seeded()).double(), torch.randn(8, 1, generator=seeded(1)).double()
 
