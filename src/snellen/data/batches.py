@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, TypeVar
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,17 @@ from snellen.core.random import generator, key, permutation
 from snellen.data.augment.images import Augment, augment
 from snellen.data.dataset import Labelled, Samples
 
+B_co = TypeVar("B_co", covariant=True)
+
 BLOCK = 4 << 20  # bytes gathered at once: small enough to stay in the processor's cache
+
+
+class BatchSource(Protocol[B_co]):
+    """Source of batches by step: `Batches`, `SceneBatches`, or any function of the step."""
+
+    def __len__(self) -> int: ...
+    def at(self, step: int) -> B_co: ...
+    def names(self, step: int) -> str: ...
 
 
 class Batches:

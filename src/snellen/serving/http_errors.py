@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from snellen.core.errors import DataError, Diverged, SnellenError, UsageError
 from snellen.data.decode.header import TooManyPixels
-from snellen.training.loop import out_of_memory
+from snellen.training.out_of_memory import out_of_memory
 
 RETRY_LATER = {"Retry-After": "1"}
 CLOSE_CONNECTION = {"Connection": "close"}  # of errors before the end of the body, which nobody would read

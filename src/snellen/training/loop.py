@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -15,31 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from snellen.core.errors import EnvironmentProblem
 from snellen.core.model_state import load_weights
 from snellen.core.run import Run
+from snellen.data.batches import BatchSource
 from snellen.training.convolution_gradients import fast_weight_gradients
 from snellen.training.optimizers import optimizer as make_optimizer
+from snellen.training.out_of_memory import OutOfMemoryReport
 from snellen.training.precision import avoid_padding_only_columns, precision
 from snellen.training.schedules import schedule as make_schedule
 from snellen.training.settings import TrainingSettings
 from snellen.training.trial_steps import choose_threads, steps_within_budget, validation_score, with_time_estimate
 
 B = TypeVar("B")
-B_co = TypeVar("B_co", covariant=True)
 B_contra = TypeVar("B_contra", contravariant=True)
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 V = TypeVar("V")
 V_contra = TypeVar("V_contra", contravariant=True)
-
-
-class BatchSource(Protocol[B_co]):
-    """Source of batches by step: `data.batches.Batches`, or any function of the step."""
-
-    def __len__(self) -> int: ...
-    def at(self, step: int) -> B_co: ...
-    def names(self, step: int) -> str: ...
 
 
 class Objective(Protocol[M_contra, B_contra, V_contra]):
@@ -99,7 +90,7 @@ def fit_by_gradient(
     """
     loss_of = partial(objective.loss, model)
     validate = None if validation is None else partial(_score, objective, validation)
-    memory = _OutOfMemoryReport(batches, loss_of, model)
+    memory = OutOfMemoryReport(batches, loss_of, model)
     optimizer = make_optimizer(settings.optimizer, model, settings.lr or 0.0, settings.momentum, settings.weight_decay)
     context, scaler = precision(settings, model, run.device)
     padding_fix = partial(avoid_padding_only_columns, model) if context is not nullcontext else nullcontext
@@ -248,62 +239,3 @@ def lr_range_test(
     run.notes["rate"] = {"rates": [r for r, _ in finite], "losses": [s for _, s in finite], "taken": rate}
     run.message(f"Learning rate {rate:.2g}, from a learning-rate range test.")
     return rate
-
-
-class _OutOfMemoryReport:
-    """Context manager that turns an out-of-memory error into one that names the largest batch that fits."""
-
-    def __init__(self, batches: BatchSource[B], loss_of: Callable[[B], Tensor], model: nn.Module) -> None:
-        self.batches, self.loss_of, self.model = batches, loss_of, model
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None or not out_of_memory(error):
-            return
-        traceback.clear_frames(trace)  # frees the tensors of the failed step
-        size: int = getattr(self.batches, "size", 0)
-        if size and self._fits(size):
-            raise EnvironmentProblem(
-                "Memory ran out outside the training step, for example in validation; the training step itself fits",
-                "Use a smaller model or a smaller --image-size.",
-            ) from error
-        fits = self._largest(size)
-        raise EnvironmentProblem(
-            "Memory ran out in a training step" + (f" with {size} samples per batch" if size else ""),
-            f"Use --batch-size {fits}: the largest that fits."
-            if fits
-            else "Use a smaller model or a smaller --image-size.",
-        ) from error
-
-    def _largest(self, size: int) -> int:
-        """Bisect for the largest batch size that fits, below `size`, which does not; 0 where none does."""
-        fits, fails = 0, size
-        while fails - fits > 1:
-            middle = (fits + fails) // 2
-            fits, fails = (middle, fails) if self._fits(middle) else (fits, middle)
-        return fits
-
-    def _fits(self, size: int) -> bool:
-        """Whether a forward and backward pass of `size` samples fits into memory."""
-        try:
-            batch = self.batches.at(0)
-            part: Any = batch[:size] if isinstance(batch, list) else type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
-            self.loss_of(part).backward()  # type: ignore[no-untyped-call]
-            return True
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-            return False
-        finally:
-            self.model.zero_grad(set_to_none=True)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception is an out-of-memory error, on any device."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
-    )

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from snellen.core.errors import UsageError
 from snellen.core.run import Run
+from snellen.data.batches import BatchSource
 from snellen.nn.layers import Standardize
-from snellen.training.loop import BatchSource, Objective, fit_by_gradient
+from snellen.training.loop import Objective, fit_by_gradient
 from snellen.training.settings import TrainingSettings
 
 B = TypeVar("B")
