@@ -629,11 +629,15 @@ def test_a_model_significantly_worse_than_the_best_pilot_has_no_final_training(
     assert sorted(final) == ["mlp", "residual-mlp", "residual-mlp-final", "softmax", "softmax-final"]
 
 
-def test_a_ladder_is_not_a_run_and_the_error_names_the_run_of_its_advised_model(result: Ladder) -> None:
+def test_a_ladder_is_not_a_run_and_the_error_names_the_run_of_its_advised_model(
+    result: Ladder, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(DataError, match="is a ladder of several runs") as raised:
         load(result.folder)
     assert result.advised is not None
     assert raised.value.remedy == f"Give the run of its advised model: {result.rung(result.advised).folder}"
+    assert main(["predict", str(result.folder), "image.png"]) == 3
+    assert raised.value.remedy in capsys.readouterr().err
 
 
 def test_names_are_checked_before_the_data_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

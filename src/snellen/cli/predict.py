@@ -44,7 +44,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     )
     parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
     args = parser.parse_args(list(arguments))
-    if (Path(args.inputs[0]) / "run.json").exists():
+    if any((Path(args.inputs[0]) / name).exists() for name in ("run.json", "ladder.json")):
         args.run = args.inputs.pop(0)
     elif _is_missing(args.inputs[0]):
         raise DataError(f"{args.inputs[0]} is neither a run nor data", _near_paths(args.inputs[0]))
