@@ -9,8 +9,10 @@ from torch import nn
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Boxes, Spec
+from snellen.data.augment.images_with_targets import SceneAugment
+from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.selective_search import SelectiveSearch, cache_proposals
-from snellen.detection.training import DetectionTrainingData, detection_split, fit_detector, prepare_detector
+from snellen.detection.training import detection_split, fit_detector, prepare_detector
 from snellen.nn.detection.backbones import SMALL_FPN_CHANNELS, SMALL_WIDTHS, feature_pyramid
 from snellen.nn.detection.box_head import BoxHead, DetectionFilter
 from snellen.nn.detection.builders import BOX_POOL_SIZE
@@ -85,15 +87,14 @@ def _box_head(pool: nn.Module, head: nn.Module, width: int, sampling: BoxSamplin
 
 
 def train_in_stages(
-    model: DetectionNetwork, training_data: DetectionTrainingData, run: Run, settings: TrainingSettings
+    model: DetectionNetwork, data: Dataset[Labelled], run: Run, settings: TrainingSettings, augmentation: SceneAugment
 ) -> None:
     """Train in two stages: region proposals of every image, then the network. Both stages can be resumed."""
-    data = training_data.data
     model.to(run.device)
-    split = detection_split(training_data, run)
+    split = detection_split(data, run, augmentation)
     prepare_detector(model, split, data.value_range, run)
     body = model.body
     assert isinstance(body, SelectiveSearchDetector)
     assert isinstance(body.search, SelectiveSearch)
     cache_proposals(model, body.search, [split.scenes, data.scenes("val", run.device)], run)
-    fit_detector(model, training_data, run, settings)
+    fit_detector(model, "boxes", data, run, settings, augmentation)

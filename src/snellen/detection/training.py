@@ -29,21 +29,6 @@ PIXELS_PER_IMAGE = 4096  # sampled for mean and deviation
 VALIDATION_LOSS_IMAGES = 24  # images for the validation loss after each epoch; at most those of the score
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectionTrainingData:
-    """Training data of a detector: dataset, augmentation, and the IoU type of its validation score.
-
-    Args:
-        iou_type: boxes, masks or keypoints; its AP selects the best weights and the score threshold.
-        data: dataset with its splits.
-        augment: augmentation of the training images.
-    """
-
-    iou_type: IoUType
-    data: Dataset[Labelled]
-    augment: SceneAugment
-
-
 class DetectionBatch(NamedTuple):
     """Images of any size, (C, H, W) each, with their ground truths."""
 
@@ -78,12 +63,20 @@ class DetectionObjective:
 
 
 def fit_detector(
-    model: DetectionNetwork, training_data: DetectionTrainingData, run: Run, settings: TrainingSettings
+    model: DetectionNetwork,
+    iou_type: IoUType,
+    data: Dataset[Labelled],
+    run: Run,
+    settings: TrainingSettings,
+    augmentation: SceneAugment,
 ) -> None:
-    """Train a detector: standardisation, anchor sizes, gradient descent (see `fit_network`), score threshold."""
-    data = training_data.data
+    """Train a detector: standardisation, anchor sizes, gradient descent (see `fit_network`), score threshold.
+
+    Args:
+        iou_type: boxes, masks or keypoints; its AP selects the best weights and the score threshold.
+    """
     model.to(run.device)
-    split = detection_split(training_data, run)
+    split = detection_split(data, run, augmentation)
     prepare_detector(model, split, data.value_range, run)
     subset, validation = validation_subset(data), None
     count = len(subset.splits["val"])
@@ -92,18 +85,18 @@ def fit_detector(
         positions = evenly_spaced(len(val), min(VALIDATION_LOSS_IMAGES, count)).tolist()
         validation = DetectionValidation(subset, val, positions)
         run.evaluation_cost *= len(val) / (count + len(validation.positions))
-    objective = DetectionObjective(training_data.iou_type, run)
+    objective = DetectionObjective(iou_type, run)
     fit_network(model, objective, split, validation, run, settings, data.value_range)
-    choose_threshold(training_data.iou_type, model, data, run)
+    choose_threshold(iou_type, model, data, run)
 
 
-def detection_split(training_data: DetectionTrainingData, run: Run) -> SceneSplit[DetectionBatch]:
+def detection_split(data: Dataset[Labelled], run: Run, augmentation: SceneAugment) -> SceneSplit[DetectionBatch]:
     """The training images of a detector."""
     return SceneSplit(
-        scenes=training_data.data.scenes("train", run.device),
+        scenes=data.scenes("train", run.device),
         collate=collate,
-        augmentation=training_data.augment,
-        spec=training_data.data.spec,
+        augmentation=augmentation,
+        spec=data.spec,
         default_size=BATCH_SIZE,
         statistics_images=STATISTICS_IMAGES,
         statistics_pixels=PIXELS_PER_IMAGE,

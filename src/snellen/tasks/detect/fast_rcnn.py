@@ -10,15 +10,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from snellen.core.learner import Learner
-from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Preprocessing, Spec
+from snellen.core.spec import Spec
 from snellen.data.augment.images_with_targets import SceneAugment
-from snellen.data.dataset import Dataset, Labelled
-from snellen.detection.proposals_from_search import ProposalSettings, build_fast_rcnn, train_in_stages
-from snellen.detection.selective_search import check_opencv
-from snellen.detection.training import DetectionTrainingData
+from snellen.detection.learners import proposal_detector
+from snellen.detection.proposals_from_search import ProposalSettings, build_fast_rcnn
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.detect.task import TASK
 from snellen.training.settings import TrainingSettings
@@ -41,20 +37,11 @@ def build(c: FastRCNNSettings, spec: Spec) -> DetectionNetwork:
     return build_fast_rcnn(c.proposals, c.roi_pooling, spec)
 
 
-def fit(c: FastRCNNSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
-    train_in_stages(model, DetectionTrainingData(iou_type="boxes", data=data, augment=c.augment), run, c.training)
-
-
-LEARNER = Learner[FastRCNNSettings, Dataset[Labelled], DetectionNetwork](
+LEARNER = proposal_detector(
     name="fast-rcnn",
     summary="Fast R-CNN: selective-search proposals, all pooled from one feature map of the image.",
     source="Girshick 2015; lecture 003",
     task=TASK,
-    accepts=frozenset({"image"}),
     settings=FastRCNNSettings,
     build=build,
-    fit=fit,
-    preprocessing_of=lambda c, spec: Preprocessing(channels=spec.input.shape[0] or 3),
-    check_requirements=lambda c, spec: check_opencv(),
-    in_default_ladder=False,
 )

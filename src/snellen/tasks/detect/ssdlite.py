@@ -7,18 +7,17 @@ Source: Liu et al. 2016, "SSD: single shot multibox detector"; Howard et al. 201
 
 from __future__ import annotations
 
+import dataclasses
+
 from snellen.core.errors import UsageError
-from snellen.core.learner import Learner
-from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
-from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import DetectorCheckpoint
+from snellen.detection.learners import backbone_detector
 from snellen.detection.one_stage import one_stage_detector
-from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
-from snellen.detection.settings import BackboneSettings, input_size_of
-from snellen.detection.training import DetectionTrainingData, fit_detector
+from snellen.detection.pretrained import check_weights
+from snellen.detection.settings import BackboneSettings
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.detect.task import TASK
 from snellen.training.settings import TrainingSettings
@@ -67,23 +66,17 @@ def check_requirements(c: SSDLiteSettings, spec: Spec) -> None:
     check_weights(c.backbone_settings, PUBLISHED, "ssdlite")
 
 
-def fit(c: SSDLiteSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
-    load_pretrained(c.backbone_settings, PUBLISHED, LEARNER.name, model, run)
-    fit_detector(model, DetectionTrainingData(iou_type="boxes", data=data, augment=c.augment), run, c.training)
-
-
-LEARNER = Learner[SSDLiteSettings, Dataset[Labelled], DetectionNetwork](
-    name="ssdlite",
-    summary="SSDLite: small and fast one-stage detector on MobileNetV3, a mobile backbone.",
-    source="Liu et al. 2016; Howard et al. 2019",
-    task=TASK,
-    accepts=frozenset({"image"}),
-    settings=SSDLiteSettings,
-    suggest=suggest_fine_tuning_lr,
-    build=build,
-    fit=fit,
+LEARNER = dataclasses.replace(
+    backbone_detector(
+        name="ssdlite",
+        summary="SSDLite: small and fast one-stage detector on MobileNetV3, a mobile backbone.",
+        source="Liu et al. 2016; Howard et al. 2019",
+        task=TASK,
+        iou_type="boxes",
+        settings=SSDLiteSettings,
+        build=build,
+        checkpoints=PUBLISHED,
+    ),
     preprocessing_of=lambda c, spec: Preprocessing(channels=3),
-    input_size=lambda c, spec: input_size_of(c.backbone_settings, spec),
     check_requirements=check_requirements,
-    in_default_ladder=False,
 )

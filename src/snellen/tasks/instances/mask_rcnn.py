@@ -5,16 +5,12 @@ Source: He, Gkioxari, Dollár and Girshick 2017, "Mask R-CNN"; lectures 002 ("fr
 
 from __future__ import annotations
 
-from snellen.core.learner import Learner
-from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images_with_targets import SceneAugment
-from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import FPN_ANCHORS, DetectorCheckpoint
-from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
-from snellen.detection.settings import BackboneSettings, input_size_of, preprocessing_of
-from snellen.detection.training import DetectionTrainingData, fit_detector
+from snellen.detection.learners import backbone_detector
+from snellen.detection.settings import BackboneSettings
 from snellen.detection.two_stage import RoISettings, two_stage_detector
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.tasks.instances.task import TASK
@@ -43,22 +39,14 @@ def build(c: MaskRCNNSettings, spec: Spec) -> DetectionNetwork:
     )
 
 
-def fit(c: MaskRCNNSettings, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
-    load_pretrained(c.backbone_settings, PUBLISHED, LEARNER.name, model, run)
-    fit_detector(model, DetectionTrainingData(iou_type="masks", data=data, augment=c.augment), run, c.training)
-
-
-LEARNER = Learner[MaskRCNNSettings, Dataset[Labelled], DetectionNetwork](
+LEARNER = backbone_detector(
     name="mask-rcnn",
     summary="Mask R-CNN: Faster R-CNN with a mask head that segments the object in each box.",
     source="He et al. 2017; lectures 002, 003",
     task=TASK,
-    accepts=frozenset({"image"}),
+    iou_type="masks",
     settings=MaskRCNNSettings,
-    suggest=suggest_fine_tuning_lr,
     build=build,
-    fit=fit,
-    preprocessing_of=lambda c, spec: preprocessing_of(c.backbone_settings, spec),
-    input_size=lambda c, spec: input_size_of(c.backbone_settings, spec),
-    check_requirements=lambda c, spec: check_weights(c.backbone_settings, PUBLISHED, "mask-rcnn"),
+    checkpoints=PUBLISHED,
+    in_default_ladder=True,
 )
