@@ -241,10 +241,8 @@ BRANCHES = {
     "model_selection/advice.py": 1,
     "model_selection/ladder.py": 1,
     "model_selection/ladder_training.py": 7,
-    "model_selection/paired_test.py": 1,
     "report/annotated_images.py": 1,
-    "report/pages/sections.py": 2,
-    "serving/description.py": 3,
+    "serving/description.py": 2,
     "serving/inference_queue.py": 1,
     "serving/request.py": 3,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-bomb check
 MAX_CHANNELS = 1 << 16
@@ -73,6 +73,9 @@ class Input:
 class Classes:
     """One class per sample. `counts` are those of the training split."""
 
+    noun: ClassVar[str] = "class"
+    counted: ClassVar[str] = "samples"  # what `counts` counts
+
     names: tuple[str, ...]
     counts: tuple[int, ...] = ()
 
@@ -80,6 +83,9 @@ class Classes:
 @dataclass(frozen=True, kw_only=True)
 class Labels:
     """Any number of labels per sample, as (K,) zeros and ones."""
+
+    noun: ClassVar[str] = "label"
+    counted: ClassVar[str] = "samples"  # what `counts` counts
 
     names: tuple[str, ...]
     counts: tuple[int, ...] = ()
@@ -102,6 +108,9 @@ class Numbers:
 @dataclass(frozen=True, kw_only=True)
 class PixelClasses:
     """One class for every pixel. `counts` are pixels of the training split, or of a part of it."""
+
+    noun: ClassVar[str] = "class"
+    counted: ClassVar[str] = "pixels"  # what `counts` counts
 
     names: tuple[str, ...]
     counts: tuple[int, ...] = ()
@@ -128,6 +137,9 @@ class Boxes:
         bones: pairs of keypoints that drawings connect by a line.
         ids: category ids of the classes in the user's files (COCO); empty where there are none.
     """
+
+    noun: ClassVar[str] = "class"
+    counted: ClassVar[str] = "objects"  # what `counts` counts
 
     names: tuple[str, ...]
     counts: tuple[int, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -68,6 +68,7 @@ class Display:
         baseline: what the baseline predicts, such as "the median of the training targets".
         outputs: what a model predicts, a sentence for the model card; "" without one.
         hub_names: modality to the name that model hubs give the task.
+        names: what the names of the target are, "classes" or "targets".
         marks: boxes, masks and keypoints to draw on the image.
         class_map: (H, W) int64 class of every pixel, -1 for none; None for a task without such a map.
         number_maps: (T, H, W) float32 numbers of every pixel; None for a task without such a map.
@@ -78,10 +79,16 @@ class Display:
     baseline: Callable[[Spec], str]
     outputs: Callable[[Spec], str]
     hub_names: Mapping[str, str]
+    names: Literal["classes", "targets"] = "classes"
     marks: Callable[[PredictionDict, Spec], list[Mark]] = no_marks
     class_map: Callable[[PredictionDict, Spec], Tensor] | None = None
     number_maps: Callable[[PredictionDict, Spec], Tensor] | None = None
     map_view: Callable[[Tensor, Spec], AnnotatedImage] | None = None
+
+
+def not_right_or_wrong(predictions: Predictions, spec: Spec) -> Tensor | None:
+    """The predictions are more or less wrong, not right or wrong."""
+    return None
 
 
 def no_findings(predictions: Predictions, data: Any, split: str, headline: float | None) -> list[Finding]:
@@ -125,6 +132,7 @@ class Task(Generic[X_contra, P_contra]):
         truth: ground truth of a sample by its id, in the form of a prediction.
         views: predictions to the views of the report.
         export: the model with its predictions as named tensors, for use without Snellen.
+        correct: (N,) bool, whether each prediction is right; None where they are more or less wrong.
         display: how a prediction is described and drawn.
         diagnosis: what may be wrong with a run of this task.
     """
@@ -144,4 +152,5 @@ class Task(Generic[X_contra, P_contra]):
     views: Callable[[Predictions, X_contra, Spec], list[View]]
     export: Callable[[P_contra, Spec], ExportedModel]
     display: Display
+    correct: Callable[[Predictions, Spec], Tensor | None] = not_right_or_wrong
     diagnosis: Diagnosis[X_contra] = Diagnosis()

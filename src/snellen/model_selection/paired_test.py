@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Classes, Spec
+from snellen.core.spec import Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.metrics.intervals import (
@@ -69,8 +69,8 @@ def paired_test(first: RunPredictions, second: RunPredictions, like: Metric, max
         unit="percentage points" if like.percent else like.unit,
     )
     only = None
-    if isinstance(first.spec.target, Classes):
-        correct, other = (run.predictions["scores"].argmax(1) == run.predictions["truth"] for run in (first, second))
+    correct, other = (run.task.correct(run.predictions, run.spec) for run in (first, second))
+    if correct is not None and other is not None:
         only = int((correct & ~other).sum()), int((other & ~correct).sum())
     if only is not None and first.task.headline(first.spec) == "accuracy":
         p = mcnemar(*only)

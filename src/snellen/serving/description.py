@@ -8,7 +8,6 @@ from typing import Any
 from snellen.api import TrainedRun
 from snellen.core.record import versions
 from snellen.core.serialization import to_plain
-from snellen.core.spec import Numbers, PixelNumbers
 from snellen.data.inference_inputs import needs_frame_pairs
 from snellen.export.example_inputs import input_shape, learned_range
 from snellen.serving.limits import Limits
@@ -39,7 +38,7 @@ def info(trained: TrainedRun, sha256: str, limits: Limits) -> dict[str, Any]:
         ]
     target = spec.target
     names = list(getattr(target, "names", ()))
-    outputs: dict[str, Any] = {"targets" if isinstance(target, Numbers | PixelNumbers) else "classes": names}
+    outputs: dict[str, Any] = {trained.task.display.names: names}
     if units := getattr(target, "units", ()):
         outputs["units"] = list(units)
     limit_values = {name: value for name, value in to_plain(limits).items() if name != "is"}

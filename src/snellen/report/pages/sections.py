@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
-from snellen.core.spec import Boxes, Labels, Numbers, PixelClasses, PixelNumbers
 from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.data.names import FILE_COUNTS
@@ -247,12 +246,14 @@ def _splits_html(data: Dataset[Labelled]) -> str:
     """A table of the number of samples in each split, by class if the target has classes."""
     target = data.spec.target
     splits = [s for s in SPLITS if len(data.splits[s])]
-    if target is None or isinstance(target, Numbers | PixelNumbers):
+    tables = {s: data.counts(s) for s in splits}
+    if target is None or not any(tables.values()):
         rows: list[list[Cell]] = [[SPLIT_WORDS[s], len(data.splits[s])] for s in splits]
         return view_html.html(Table(title="", columns=["split", "samples"], rows=rows))
-    tables = {s: data.counts(s) for s in splits}
-    order = sorted(range(len(target.names)), key=lambda k: -target.counts[k] if target.counts else k)
-    caption = _COUNT_CAPTIONS.get(type(target), "")
+    counts, counted = getattr(target, "counts", ()), getattr(target, "counted", "samples")
+    order = sorted(range(len(target.names)), key=lambda k: -counts[k] if counts else k)
+    is_image_part = counted != "samples"
+    caption = f"The rows of classes count {counted}." if is_image_part else ""
     if len(order) > MAX_CLASSES:
         half = MAX_CLASSES // 2
         caption = (
@@ -261,13 +262,7 @@ def _splits_html(data: Dataset[Labelled]) -> str:
         order = [*order[:half], *order[-half:]]
     else:
         order = list(range(len(target.names)))
-    rows = [["images" if type(target) in _COUNT_CAPTIONS else "all", *(len(data.splits[s]) for s in splits)]]
+    rows = [["images" if is_image_part else "all", *(len(data.splits[s]) for s in splits)]]
     rows += [[target.names[k], *(tables[s][k] for s in splits)] for k in order]
-    columns = ["label" if isinstance(target, Labels) else "class", *(SPLIT_WORDS[s] for s in splits)]
+    columns = [getattr(target, "noun", "class"), *(SPLIT_WORDS[s] for s in splits)]
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
-
-
-_COUNT_CAPTIONS = {
-    Boxes: "The rows of classes count objects.",
-    PixelClasses: "The rows of classes count pixels.",
-}

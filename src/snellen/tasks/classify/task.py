@@ -220,6 +220,13 @@ def export(model: Classifier, spec: Spec) -> ExportedModel:
     )
 
 
+def correct(predictions: Predictions, spec: Spec) -> Tensor | None:
+    """(N,) whether the class with the highest score is the true one; None for labels."""
+    if isinstance(spec.target, Labels):
+        return None
+    return predictions["scores"].argmax(1) == predictions["truth"]
+
+
 TASK: Task[Dataset[Labelled], Classifier] = Task(
     name="classify",
     question="Which class belongs to each sample?",
@@ -236,5 +243,6 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     views=views.views,
     export=export,
     display=DISPLAY,
+    correct=correct,
     diagnosis=DIAGNOSIS,
 )

@@ -53,6 +53,7 @@ DISPLAY = Display(
     lines=lines,
     baseline=lambda spec: "the same constant at every pixel",
     outputs=lambda spec: "",
+    names="targets",
     hub_names={},
     number_maps=number_maps,
     map_view=map_view,

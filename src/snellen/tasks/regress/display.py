@@ -22,5 +22,6 @@ DISPLAY = Display(
     lines=lines,
     baseline=lambda spec: f"the {'means' if len(_target(spec).names) > 1 else 'median'} of the training targets",
     outputs=lambda spec: f"It predicts {', '.join(_target(spec).names)}.",
+    names="targets",
     hub_names={"vector": "tabular-regression"},
 )
