@@ -12,7 +12,7 @@ from snellen.cli.main import VERBS, main
 from snellen.core import catalog
 
 # Flags whose help names what the verb prints, writes or limits.
-BY_VERB = {"--budget", "--folds", "--json", "--out", "--seed", "--seeds", "--threads", "--resume"}
+BY_VERB = {"--budget", "--explain", "--folds", "--json", "--out", "--seed", "--seeds", "--threads", "--resume"}
 
 
 def options(verb: str) -> list[argparse.Action]:

@@ -23,6 +23,7 @@ from snellen.core.run import Run
 from snellen.core.settings import make, resolve, values
 from snellen.core.spec import Boxes, Input, Spec
 from snellen.detection.checkpoints import DetectorCheckpoint
+from snellen.detection.pretrained import load_pretrained
 from snellen.nn.detection.detector import DetectionNetwork
 from snellen.nn.detection.keypoint_head import decode_heatmaps
 from snellen.tasks import LEARNERS
@@ -190,7 +191,7 @@ def pretrained_model(
     c = make(LEARNERS[task][learner].settings, {"backbone": backbone, "pretrained": "published", **settings})
     model = module.build(c, spec)
     LEARNERS[task][learner].check_requirements(c, spec)
-    module.load_pretrained(c.backbone_settings, module.PUBLISHED, learner, model, run)
+    load_pretrained(c.backbone_settings, module.PUBLISHED, learner, model, run)
     return model.eval(), run
 
 
