@@ -640,6 +640,16 @@ def test_a_ladder_is_not_a_run_and_the_error_names_the_run_of_its_advised_model(
     assert raised.value.remedy in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "stored", ["[1]", "{}", '{"finished": 3}', '{"finished": {"rungs": [1], "advised": "a"}}', '{"finished": {"rungs"']
+)
+def test_a_damaged_ladder_in_place_of_a_run_has_a_remedy(stored: str, tmp_path: Path) -> None:
+    (tmp_path / "ladder.json").write_text(stored)
+    with pytest.raises(DataError, match="is a ladder of several runs") as raised:
+        load(tmp_path)
+    assert raised.value.remedy == "Give the run of one of its models."
+
+
 def test_names_are_checked_before_the_data_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "table.csv").write_text("a,b\n1,\n")
     assert main([str(tmp_path / "table.csv"), "--models", "sofmax"]) == 2

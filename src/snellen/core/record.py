@@ -71,12 +71,7 @@ def write_record(folder: Path, record: Record) -> None:
 def read_record(folder: Path) -> Record:
     """Read `run.json`. Raises DataError when the folder holds no run, or one of another schema."""
     if not (folder / "run.json").exists() and (folder / "ladder.json").exists():
-        finished = file_io.read_json(folder / "ladder.json").get("finished")
-        advised = finished.get("advised") if isinstance(finished, dict) else None
-        rungs = finished.get("rungs", []) if isinstance(finished, dict) else []
-        runs = [rung.get("folder") for rung in rungs if advised is not None and rung.get("name") == advised]
-        remedy = f"Give the run of its advised model: {runs[0]}" if runs else "Give the run of one of its models."
-        raise DataError(f"{folder} is a ladder of several runs", remedy)
+        raise DataError(f"{folder} is a ladder of several runs", _run_of_advised_model(folder))
     plain = file_io.read_json(folder / "run.json")
     if isinstance(plain, dict) and type(plain.get("schema")) is int and plain["schema"] == 1:
         plain = legacy_names.upgrade_record(plain, catalog.settings_of)
@@ -87,6 +82,16 @@ def read_record(folder: Path) -> Record:
         )
     record: Record = from_plain(Record, plain, str(folder / "run.json"))
     return record
+
+
+def _run_of_advised_model(folder: Path) -> str:
+    """The remedy for a ladder in place of a run; its file may be damaged."""
+    try:
+        finished = file_io.read_json(folder / "ladder.json")["finished"]
+        run = next(rung["folder"] for rung in finished["rungs"] if rung["name"] == finished["advised"])
+    except (DataError, KeyError, TypeError, StopIteration):
+        return "Give the run of one of its models."
+    return f"Give the run of its advised model: {run}"
 
 
 def read_predictions(folder: Path, split: str) -> dict[str, Tensor]:

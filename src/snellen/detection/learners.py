@@ -13,7 +13,7 @@ from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.detection.checkpoints import Checkpoints
 from snellen.detection.pretrained import check_weights, load_pretrained, suggest_fine_tuning_lr
-from snellen.detection.proposals_from_search import ProposalSettings, train_in_stages
+from snellen.detection.proposals_from_search import train_in_stages
 from snellen.detection.protocol import Detector, IoUType
 from snellen.detection.selective_search import check_opencv
 from snellen.detection.settings import BackboneSettings, input_size_of, preprocessing_of
@@ -25,30 +25,24 @@ DetectionTask = Task[Dataset[Labelled], Detector]
 DetectorLearner = Learner[Any, Dataset[Labelled], DetectionNetwork]
 
 
-class BackboneDetectorSettings(Protocol):
+class DetectorSettings(Protocol):
+    """Setting groups of every detector."""
+
+    @property
+    def training(self) -> TrainingSettings: ...
+    @property
+    def augment(self) -> SceneAugment: ...
+
+
+class BackboneDetectorSettings(DetectorSettings, Protocol):
     """Setting groups of a detector on a backbone."""
 
     @property
     def backbone_settings(self) -> BackboneSettings: ...
-    @property
-    def training(self) -> TrainingSettings: ...
-    @property
-    def augment(self) -> SceneAugment: ...
-
-
-class ProposalDetectorSettings(Protocol):
-    """Setting groups of a detector with proposals by selective search."""
-
-    @property
-    def proposals(self) -> ProposalSettings: ...
-    @property
-    def training(self) -> TrainingSettings: ...
-    @property
-    def augment(self) -> SceneAugment: ...
 
 
 B = TypeVar("B", bound=BackboneDetectorSettings)
-P = TypeVar("P", bound=ProposalDetectorSettings)
+D = TypeVar("D", bound=DetectorSettings)
 
 
 def backbone_detector(
@@ -101,12 +95,12 @@ def proposal_detector(
     summary: str,
     source: str,
     task: DetectionTask,
-    settings: type[P],
-    build: Callable[[P, Spec], DetectionNetwork],
+    settings: type[D],
+    build: Callable[[D, Spec], DetectionNetwork],
 ) -> DetectorLearner:
     """Learner of a detector of boxes with proposals by selective search, trained in two stages."""
 
-    def fit(c: P, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
+    def fit(c: D, data: Dataset[Labelled], model: DetectionNetwork, run: Run) -> None:
         train_in_stages(model, data, run, c.training, c.augment)
 
     return Learner(

@@ -54,7 +54,7 @@ class OutOfMemoryReport:
         """Whether a forward and backward pass of `size` samples fits into memory."""
         try:
             batch = self.batches.at(0)
-            part: Any = batch[:size] if isinstance(batch, list) else type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
+            part: Any = type(batch)(*(entry[:size] for entry in batch))  # type: ignore[attr-defined]
             self.loss_of(part).backward()  # type: ignore[no-untyped-call]
             return True
         except (RuntimeError, MemoryError) as error:
