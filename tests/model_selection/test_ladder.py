@@ -26,9 +26,11 @@ from snellen.core.settings import Suggestion
 from snellen.core.spec import Labels, Spec
 from snellen.core.views import Metric
 from snellen.data.formats import OpenOptions
+from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import Loss, select_best, significantly_worse
 from snellen.model_selection.ladder import Ladder, ladder
-from snellen.model_selection.ladder_training import LadderTraining, check_plan, validation_rank
+from snellen.model_selection.ladder_training import LadderTraining, count_stoppable, validation_rank
+from snellen.model_selection.stored_plan import check_plan
 from snellen.report.pages.ladder import Rung, plan_section
 from snellen.tasks import LEARNERS
 from snellen.tasks.classify.baseline import BaselineClassifierSettings, ClassPrior
@@ -532,9 +534,9 @@ def training(tmp_path: Path, budget: float = 60.0) -> LadderTraining:
 
 def test_a_stored_part_of_the_plan_is_used(tmp_path: Path) -> None:
     ladder_training = training(tmp_path)
-    assert ladder_training._stored("pilots", dict) == {"mlp": 9.0}
-    assert ladder_training._stored("finals", lambda: {"mlp": 20.0}) == {"mlp": 20.0}
-    assert ladder_training._stored("finals", dict) == {"mlp": 20.0}
+    assert ladder_training.plan.get("pilots", dict) == {"mlp": 9.0}
+    assert ladder_training.plan.get("finals", lambda: {"mlp": 20.0}) == {"mlp": 20.0}
+    assert ladder_training.plan.get("finals", dict) == {"mlp": 20.0}
 
 
 @pytest.mark.parametrize(("budget", "minutes"), [(58.0, 2), (60.0, 2), (178.0, 4), (20.0, 1)])
@@ -680,3 +682,22 @@ def test_a_plan_explains_the_settings_that_the_data_suggest(capsys: pytest.Captu
     value, reason = planned["suggested"]["--epochs"]
     assert value > 20
     assert "samples" in reason
+
+
+def test_a_resumed_ladder_without_time_reports_the_failure_of_a_model_again(tmp_path: Path) -> None:
+    custom = [baseline_like("breaks", raise_error)]
+    first = ladder("moons", budget=1000, out=tmp_path, learners=["softmax", *custom], options=OPTIONS)
+    path = tmp_path / "ladder.json"
+    file_io.write_json(path, {**file_io.read_json(path), "spent": 1000.0, "budget": 10.0})
+    resumed = ladder("moons", budget=10, out=tmp_path, learners=["softmax", *custom], options=OPTIONS)
+    assert resumed.rung("breaks") == first.rung("breaks")
+    assert "a bug of its own" in resumed.rung("breaks").reason
+
+
+def test_the_only_model_that_can_be_stopped_may_take_more_than_a_pilot(tmp_path: Path) -> None:
+    single = training(tmp_path)
+    lenet = LEARNERS["classify"]["lenet"]
+    assert single.max_fraction(lenet) == ladder_plan.PILOT
+    single.is_single = True
+    assert single.max_fraction(lenet) == ladder_plan.ONLY
+    assert count_stoppable([lenet, LEARNERS["classify"]["svm"], LEARNERS["classify"]["mlp"]]) == 2

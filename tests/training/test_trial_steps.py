@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from raw_datasets import classes, seeded
-from torch import nn
+from torch import Tensor, nn
 
 from snellen.api import RunOptions, model_building, prepare, resume, train
 from snellen.core import cpu_threads, file_io
@@ -187,20 +187,41 @@ def test_adagrad_trains_within_a_time_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.05, "1,000 steps take about 50 s, "), (6.0, "steps take about 100 min, "), (0.01, "")],
+    ("planned", "seconds", "text", "steps"),
+    [
+        (1000, 0.05, "1,000 steps take about 50 s, ", 6),
+        (1000, 6.0, "1,000 steps take about 100 min, ", 6),
+        (100, 6.0, "100 steps take about 10 min, ", 3),
+        (40, 1.0, "40 steps take at most about 80 s, ", 1),
+        (1000, 0.009, "", 1),
+        (1000, 0.011, "", 6),
+    ],
 )
-def test_the_time_of_a_long_training_is_printed_after_its_first_steps(
-    seconds: float, text: str, monkeypatch: pytest.MonkeyPatch
+def test_the_time_of_a_long_training_is_printed_before_it_begins(
+    planned: int, seconds: float, text: str, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    messages, times = list[str](), iter([2.5 * seconds, 7.5 * seconds])
-    monkeypatch.setattr(trial_steps, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    run: Any = SimpleNamespace(seconds=None, message=messages.append)
-    assert list(trial_steps.with_time_estimate(iter(range(1000)), 1000, run)) == list(range(1000))
+    """The first step takes twice the time of the others."""
+    messages, now = list[str](), 0.0
+
+    def update(step: int) -> Tensor:
+        nonlocal now
+        updates.append(step)
+        now += seconds * (1 if len(updates) > 1 else 2)
+        with torch.no_grad():
+            model.weight.add_(1.0)
+        return torch.zeros(())
+
+    updates = list[int]()
+    model = nn.Linear(2, 1)
+    weight = model.weight.detach().clone()
+    rule = torch.optim.SGD(model.parameters(), 0.1)
+    monkeypatch.setattr(trial_steps, "time", SimpleNamespace(monotonic=lambda: now))
+    run: Any = SimpleNamespace(seconds=None, seed=0, message=messages.append)
+    trial_steps.print_expected_time(planned, update, model, rule, run)
+    assert len(updates) == steps
     assert len(messages) == bool(text)
     assert text in "".join(messages)
-    times = iter([0.0] * 9)
-    assert list(trial_steps.with_time_estimate(iter(range(3, 6)), 1000, run)) == [3, 4, 5]
-    times = iter([0.0, 1e6])
-    limited: Any = SimpleNamespace(seconds=100.0, message=pytest.fail)
-    assert list(trial_steps.with_time_estimate(iter(range(9)), 9, limited)) == list(range(9))
+    assert torch.equal(model.weight, weight)
+    limited: Any = SimpleNamespace(seconds=100.0, seed=0, message=pytest.fail)
+    trial_steps.print_expected_time(planned, update, model, rule, limited)
+    assert len(updates) == steps

@@ -27,8 +27,9 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.open_dataset import dataset
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
-from snellen.model_selection.ladder_training import LadderTraining, check_plan, reserve
+from snellen.model_selection.ladder_training import LadderTraining, reserve
 from snellen.model_selection.rung_training import why_unsupported
+from snellen.model_selection.stored_plan import check_plan
 from snellen.report.html_text import format_overrun
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
@@ -232,7 +233,7 @@ def _write_page_so_far(
         "",
         data_section(data),
         split="validation",
-        plan=file_io.read_json(training.folder / "ladder.json").get("plan", {}),
+        plan=training.plan.parts,
     )
     file_io.write_text(training.folder / "report.html", page)
 

@@ -16,6 +16,7 @@ PILOT_SAMPLES = 25_000  # or training samples, each visit counted: a tenth of a 
 ENOUGH_SAMPLES = 50_000  # visits after which a large network is better than a complete training of a small one
 WHOLE = 0.5  # of the time left, for a model that is trained completely or not at all
 PRETRAINED = 0.8  # of it, for such a model with published weights: it is often the best
+ONLY = 0.8  # of it, for the only model that is stopped at a time limit: no pilot of another needs time
 RAW_PIXELS = 0.15  # of it, for such a model if it compares raw pixels: it is rarely the best
 MIN_SECONDS = 2.5  # of a pilot
 MIN_STEPS = 0.05  # of a complete training: fewer do not represent the model

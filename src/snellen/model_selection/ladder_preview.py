@@ -15,7 +15,7 @@ from snellen.core import file_io
 from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
 from snellen.model_selection import ladder_plan
-from snellen.model_selection.ladder_training import MARGIN, LadderTraining, reserve
+from snellen.model_selection.ladder_training import MARGIN, LadderTraining, count_stoppable, reserve
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, why_unsupported
 
 
@@ -112,6 +112,7 @@ def plan_ladder(
                     left -= spent
                     del costly[name]
                 training.end = math.inf
+        training.is_single = count_stoppable(costly.values()) == 1
         reduced = {}
         for name, learner in costly.items():
             training.end = time.monotonic() + left

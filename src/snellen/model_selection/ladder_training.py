@@ -6,16 +6,14 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from snellen.api import RunOptions, TrainedRun
 from snellen.api.lookup import resolve_available
 from snellen.core import file_io
-from snellen.core.errors import DataError
 from snellen.core.learner import InputSize
-from snellen.core.serialization import from_plain
 from snellen.core.settings import Suggestion, flatten, resolve, values
 from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset, Labelled
@@ -24,11 +22,10 @@ from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import significantly_worse, validation_value
 from snellen.model_selection.mirroring import harmful_changes, harmless_changes
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
+from snellen.model_selection.stored_plan import StoredPlan
 from snellen.report.html_text import format_duration
 from snellen.report.pages.ladder import Rung
 from snellen.report.reference_metrics import baseline_learner, training_sample_limit
-
-T = TypeVar("T")
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
 RESERVE_IMAGES = 3.0  # more where predictions are drawn on images
@@ -60,10 +57,12 @@ class LadderTraining:
     ) -> None:
         self.data, self.folder, self.seed, self.budget, self.end = data, folder, seed, budget, end
         self.options = options
+        self.plan = StoredPlan(folder)
         self._spent, self._started = spent, started
         self.rungs: dict[str, Rung] = {}
         self.trained: dict[str, TrainedRun] = {}
         self.current = ""
+        self.is_single = False  # only one model may be stopped early: it has no pilot and no rival
         self._page_seconds = 0.0
         self._suggested: dict[str, dict[str, Suggestion]] = {}
         self._changes: dict[str, str] | None = None  # settings of augmentation that change targets, or that do not
@@ -74,8 +73,8 @@ class LadderTraining:
 
     def run(self, learners: Sequence[AnyLearner]) -> None:
         """Train the cheap models completely, then the others as the plan says."""
-        plan = file_io.read_json(self.folder / "ladder.json").get("plan", {})
-        planned = {**plan.get("needed", {}), **plan.get("first", {})}
+        parts = self.plan.parts
+        planned = {**parts.get("needed", {}), **parts.get("first", {})}
         slot = max(MIN_SECONDS, ladder_plan.CHEAP * self.budget)
         for learner in self.in_order(learners):
             if learner.name in planned:  # measured before the ladder was resumed
@@ -103,9 +102,9 @@ class LadderTraining:
         return self.budget >= MIN_FIRST and in_colour and not learner.stoppable and self._has_published_weights(learner)
 
     def _train_first(self, learner: AnyLearner) -> None:
-        stored: dict[str, Any] = self._stored("first", dict)
+        stored: dict[str, Any] = self.plan.get("first", dict)
         if learner.name not in stored:
-            stored = self._store("first", {**stored, learner.name: self.reduced(learner)})
+            stored = self.plan.set("first", {**stored, learner.name: self.reduced(learner)})
         needed, pixels = stored[learner.name]
         self.suggest_size(learner, pixels)
         self._train_completely(learner, needed, min(self.max_fraction(learner) * self.left, 2 * MARGIN * needed))
@@ -119,7 +118,8 @@ class LadderTraining:
 
     def _train_costly(self, costly: Mapping[str, AnyLearner]) -> None:
         """Pilots, and the finals of the best."""
-        stored = self._stored("needed", lambda: {name: self.reduced(one) for name, one in costly.items()})
+        self.is_single = count_stoppable(costly.values()) == 1
+        stored = self.plan.get("needed", lambda: {name: self.reduced(one) for name, one in costly.items()})
         needed = {name: stored[name] if name in stored else self.reduced(one) for name, one in costly.items()}
         for name, (_, pixels) in needed.items():
             self.suggest_size(costly[name], pixels)
@@ -128,7 +128,7 @@ class LadderTraining:
             if not costly[name].stoppable:
                 enough = min(self.max_fraction(costly[name]) * self.left, 2 * MARGIN * times[name])
                 self._train_completely(costly[name], times[name], enough)
-        pilots = self._stored("pilots", lambda: self.plan_pilots(costly, times, self.left))
+        pilots = self.plan.get("pilots", lambda: self.plan_pilots(costly, times, self.left))
         pilots = {name: seconds for name, seconds in pilots.items() if name in costly}  # resumed with other models
         for name, following in _with_following(sorted(pilots, key=lambda name: times[name]), pilots):
             limit = ladder_plan.limit(pilots[name], times[name], following, self.left)
@@ -140,7 +140,7 @@ class LadderTraining:
         }
         worse = self._significantly_worse(values)
         contenders = {name: value for name, value in values.items() if name not in worse}
-        finals = self._stored("finals", lambda: ladder_plan.finals(contenders, times, pilots, self.left))
+        finals = self.plan.get("finals", lambda: ladder_plan.finals(contenders, times, pilots, self.left))
         for name, following in _with_following([name for name in finals if name in costly], finals):
             self._train_anew(costly[name], ladder_plan.limit(finals[name], times[name], following, self.left))
         for name in sorted(values, key=lambda name: -values[name]):
@@ -157,7 +157,7 @@ class LadderTraining:
     def _train_longer(self, learners: Mapping[str, AnyLearner]) -> None:
         """Train the best model anew with more epochs, while its validation result improves and time is left."""
         for k in itertools.count():
-            plan = self._stored(f"longer-{k}", lambda: self._longer_training(learners))
+            plan = self.plan.get(f"longer-{k}", lambda: self._longer_training(learners))
             if plan is None or plan[0] not in self.trained:
                 return
             name, epochs = plan
@@ -284,6 +284,8 @@ class LadderTraining:
         )
         suggested = {**self._suggested.get(learner.name, {}), **self._suggest_augmentation(learner)}
         rung, run = train_rung(learner, self.data, self.folder / folder, self.seed, limits, suggested)
+        if run is None:
+            rung = self._with_earlier_failure(rung)
         self.rungs[learner.name] = rung
         self.store_spent()
         if run is not None:
@@ -295,6 +297,16 @@ class LadderTraining:
             self._page_seconds = max(page, self._page_seconds)
             if learner is baseline_learner(learner.task):  # the report fits it again, and compares the model with it
                 self.end -= (rung.seconds_learning or 0.0) + page
+
+    def _with_earlier_failure(self, rung: Rung) -> Rung:
+        """Store the failure of a model; a resumed ladder without time for it reports that failure again."""
+        failures: dict[str, str] = self.plan.get("failures", dict)
+        if rung.status == "failed":
+            self.plan.set("failures", {**failures, rung.name: rung.reason})
+        elif rung.status == "no time" and rung.name in failures:
+            folder = str(self.folder / rung.name)
+            return Rung(name=rung.name, status="failed", reason=failures[rung.name], folder=folder)
+        return rung
 
     def _state(self) -> str:
         """The best validation result so far and the time left, for the user."""
@@ -335,7 +347,7 @@ class LadderTraining:
         if self._has_published_weights(learner):
             return ladder_plan.PRETRAINED if learner.stoppable or self.is_first(learner) else ladder_plan.WHOLE
         if learner.stoppable:
-            return ladder_plan.PILOT
+            return ladder_plan.ONLY if self.is_single else ladder_plan.PILOT
         return ladder_plan.RAW_PIXELS if self.data.spec.modality == "image" else ladder_plan.WHOLE
 
     def suggest_size(self, learner: AnyLearner, pixels: int) -> None:
@@ -365,10 +377,10 @@ class LadderTraining:
                 return {}
             run, baseline = self.trained[best], self.trained.get("baseline")
             if isinstance(target, Classes):
-                self._changes = self._stored("harmful", lambda: harmful_changes(run, self.data))
+                self._changes = self.plan.get("harmful", lambda: harmful_changes(run, self.data))
             elif baseline is not None:
                 errors = baseline.task.errors(baseline.predictions("val"), baseline.spec)
-                self._changes = self._stored("harmless", lambda: harmless_changes(run, self.data, errors))
+                self._changes = self.plan.get("harmless", lambda: harmless_changes(run, self.data, errors))
         enabled = isinstance(target, Numbers)
         return {
             name: Suggestion(value=defaults[name] if enabled else type(defaults[name])(0), reason=reason)
@@ -376,22 +388,12 @@ class LadderTraining:
             if defaults.get(name)
         }
 
-    def _stored(self, key: str, make: Callable[[], T]) -> T:
-        """A part of the plan: that of `ladder.json` if the ladder is resumed, else a new one, which is stored."""
-        plan = file_io.read_json(self.folder / "ladder.json").get("plan", {})
-        return plan[key] if key in plan else self._store(key, make())
-
     def store_spent(self) -> None:
-        """Store the seconds of the budget that are spent, so that a killed ladder does not get them again."""
-        path = self.folder / "ladder.json"
-        file_io.write_json(path, {**file_io.read_json(path), "spent": self._spent + time.monotonic() - self._started})
+        self.plan.set_spent(self._spent + time.monotonic() - self._started)
 
-    def _store(self, key: str, value: T) -> T:
-        path = self.folder / "ladder.json"
-        plain = file_io.read_json(path)
-        plain.setdefault("plan", {})[key] = value
-        file_io.write_json(path, plain)
-        return value
+
+def count_stoppable(learners: Iterable[AnyLearner]) -> int:
+    return sum(learner.stoppable for learner in learners)
 
 
 def _with_following(names: Sequence[str], seconds: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -406,31 +408,6 @@ def validation_rank(rung: Rung) -> tuple[float, float]:
         return -math.inf, -math.inf
     loss = file_io.read_json(Path(rung.folder) / "metrics.json")["splits"]["val"].get("log loss")
     return value, -loss["value"] if loss and loss["value"] is not None else -math.inf
-
-
-PLAN: dict[str, Any] = {
-    "needed": Mapping[str, tuple[float, int]],
-    "first": Mapping[str, tuple[float, int]],
-    "pilots": Mapping[str, float],
-    "finals": Mapping[str, float],
-    "harmful": Mapping[str, str],
-    "harmless": Mapping[str, str],
-}
-
-
-def check_plan(plain: Mapping[str, Any], path: Path) -> None:
-    """Check the budget and the plan of a ladder that is resumed. Raises DataError for a value of a wrong type."""
-    for name in ("budget", "spent"):
-        if from_plain(float, plain.get(name, 0.0), f"{path}: {name}") < 0:
-            raise DataError(f"{path}: {name} is {plain[name]}, less than 0", "Train the ladder anew in another folder.")
-    plan = plain.get("plan", {})
-    if not isinstance(plan, dict):
-        raise DataError(f"{path}: plan is not an object", "Train the ladder anew in another folder.")
-    for key, value in plan.items():
-        kind: Any = tuple[str, int] | None if key.startswith("longer-") else PLAN.get(key)
-        if kind is None:
-            raise DataError(f"{path}: unknown part of the plan {key!r}", "Train the ladder anew in another folder.")
-        from_plain(kind, value, f"{path}: plan.{key}")
 
 
 def reserve(budget: float, data: Dataset[Labelled]) -> float:

@@ -23,7 +23,7 @@ from snellen.training.out_of_memory import OutOfMemoryReport
 from snellen.training.precision import avoid_padding_only_columns, precision
 from snellen.training.schedules import schedule as make_schedule
 from snellen.training.settings import TrainingSettings
-from snellen.training.trial_steps import choose_threads, steps_within_budget, validation_score, with_time_estimate
+from snellen.training.trial_steps import choose_threads, print_expected_time, steps_within_budget, validation_score
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -140,6 +140,7 @@ def fit_by_gradient(
     if not settings.compile:
         with memory, padding_fix(), fast_convolutions():
             choose_threads(planned, update, model, optimizer, run)
+            print_expected_time(planned, update, model, optimizer, run)
     lr = settings.lr
     if lr is None:
         with memory:
@@ -169,7 +170,7 @@ def fit_by_gradient(
         )
 
     with memory, padding_fix(), fast_convolutions():
-        for step in with_time_estimate(run.steps(steps, describe=batch_names), steps, run):
+        for step in run.steps(steps, describe=batch_names):
             rate = lr * factor(step)
             if rate != current:
                 for group in optimizer.param_groups:

@@ -15,10 +15,10 @@ from snellen.core.errors import Diverged, TooLittleTime
 from snellen.core.random import seeded
 from snellen.core.run import Run
 
-MAX_TRIAL = 0.02  # of the steps, and of the time limit, for the trial of threads
+MAX_TRIAL = 0.02  # of the steps, and of the time limit, for a trial
 MAX_TRIAL_SECONDS = 0.5  # after which no further round begins
 MAX_ROUNDS = 10
-LONG_TRAINING = 20.0  # seconds: the time of a longer training is printed after its first steps
+LONG_TRAINING = 20.0  # seconds: the time of a longer training is printed before it begins
 TIMED_STEPS = 5  # without the first, which allocates memory
 MIN_SPEEDUP = 1.1  # of several threads over one; less is within the noise, and one leaves the other cores free
 
@@ -66,24 +66,29 @@ def choose_threads(
     run.set_threads(run.max_threads if faster else 1)
 
 
-def with_time_estimate(loop: Iterator[int], count: int, run: Run) -> Iterator[int]:
-    """The steps of a loop; without a time limit, the time of a long one is printed after its first steps.
+def print_expected_time(
+    planned: int, update: Callable[[int], Tensor], model: nn.Module, optimizer: torch.optim.Optimizer, run: Run
+) -> None:
+    """Print the time of a long training without a time limit before it begins, from a few steps that leave no trace.
 
     Args:
-        count: steps of the whole loop.
+        planned: steps of the whole training.
     """
-    for k, step in enumerate(loop):
-        if k == 1:
+    if run.seconds is not None:
+        return
+    count = min(TIMED_STEPS, int(MAX_TRIAL * planned))
+    with trial_steps(model, optimizer), seeded(run.seed, "time"):
+        started = time.monotonic()
+        update(0)  # allocates memory: an upper limit for the others
+        expected = planned * (time.monotonic() - started)
+        if expected > LONG_TRAINING and count:
             started = time.monotonic()
-        if k > TIMED_STEPS:
-            expected = count * (time.monotonic() - started) / TIMED_STEPS
-            if run.seconds is None and expected > LONG_TRAINING:
-                duration = f"{expected:.0f} s" if expected < 90 else f"{expected / 60:.0f} min"
-                run.message(f"{count:,} steps take about {duration}, without validation.")
-            yield step
-            break
-        yield step
-    yield from loop
+            for _ in range(count):
+                update(0)
+            expected = planned * (time.monotonic() - started) / count
+    if expected > LONG_TRAINING:
+        duration = f"{expected:.0f} s" if expected < 90 else f"{expected / 60:.0f} min"
+        run.message(f"{planned:,} steps take {'' if count else 'at most '}about {duration}, without validation.")
 
 
 def steps_within_budget(
