@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from snellen.architectures import ARCHITECTURES
+from snellen.architectures import ARCHITECTURES as ALL_ARCHITECTURES
 from snellen.architectures.architecture import Architecture, InitSettings
 from snellen.core.errors import UsageError
 from snellen.core.settings import make
@@ -18,6 +18,7 @@ from snellen.tasks.regress import LEARNERS as REGRESSORS
 
 PHOTOS = ("beach", "no beach")
 DIGITS = tuple("0123456789")
+ARCHITECTURES = {name: one for name, one in ALL_ARCHITECTURES.items() if "image" in one.accepts}
 
 
 def spec(shape: tuple[int | None, ...], target: Target | None = None, count: int = 0, dtype: str = "uint8") -> Spec:

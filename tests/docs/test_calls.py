@@ -36,6 +36,7 @@ def test_the_listed_files_are_those_of_the_stack(
     def step(optimizer: Any, closure: Any = None) -> None:
         raise StepReachedError
 
+    monkeypatch.setattr("snellen.training.loop.print_expected_time", lambda *arguments: None)  # it takes trial steps
     for optimizer in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
         monkeypatch.setattr(optimizer, "step", step)
     with pytest.raises(StepReachedError) as raised:

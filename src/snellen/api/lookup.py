@@ -88,6 +88,8 @@ def unsupported_reason(learner: AnyLearner, spec: Spec) -> str | None:
     """Why a learner does not support this data, or None."""
     if spec.modality not in learner.accepts:
         return f"reads {' or '.join(sorted(learner.accepts))}, not {spec.modality}"
+    if learner.flattens and "time" in spec.input.axes and None in spec.input.shape:
+        return "reads sequences of one length, these have several"
     return learner.unsupported_reason(spec)
 
 

@@ -13,6 +13,7 @@ from snellen.architectures import (
     googlenet,
     lenet,
     mobilenet,
+    recurrent,
     residual_mlp,
     resnet,
     timm_models,
@@ -22,6 +23,7 @@ from snellen.architectures.architecture import Architecture
 
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
+    recurrent.GRU_NETWORK,
     lenet.LENET,
     convnet.CONVNET,
     *cifar.RESIDUAL,

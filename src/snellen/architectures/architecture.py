@@ -51,7 +51,7 @@ class InitSettings:
 
 
 class NetworkSettings(Protocol):
-    """Setting groups common to all architectures."""
+    """Setting groups common to all architectures for images."""
 
     @property
     def init(self) -> InitSettings: ...
@@ -69,9 +69,10 @@ class Architecture(Generic[C]):
     """A network for every task with a fixed number of outputs per image or row: classification, regression.
 
     Args:
-        name, summary, source: as in `Learner`.
-        settings: settings class, with the groups `init`, `training` and `augment` (see `NetworkSettings`).
-        body: settings, the shape of an input ((C, H, W) or (D,)) and K to a module (B, ...) -> (B, K). Its last
+        name, summary, source, flattens: as in `Learner`.
+        settings: settings class, with the groups `init`, `training` and `augment` (see `NetworkSettings`); those of a
+            network that reads no images have no `init` and no `augment`.
+        body: settings, the shape of an input ((C, H, W), (T, D) or (D,)) and K to a module (B, ...) -> (B, K). Its last
             `nn.Linear` is the head.
         min_size: minimum of the shorter side in pixels.
         max_size: pixels a side to which larger images are resized.
@@ -89,6 +90,7 @@ class Architecture(Generic[C]):
     settings: type[C]
     body: Callable[[C, tuple[int, ...], int], nn.Module]
     accepts: frozenset[Modality] = frozenset({"image"})
+    flattens: bool = False
     min_size: int = 1
     max_size: int = 128
     large_from: int = 0
@@ -136,13 +138,19 @@ class Architecture(Generic[C]):
 
     def build(self, settings: Any, spec: Spec, outputs: int) -> nn.Module:
         """Build the untrained body for the data."""
-        preprocessing = self.preprocessing_of(settings.init, spec)
+        preprocessing = self.preprocessing_of(init_of(settings), spec)
         if preprocessing.size is None:
             shape = tuple(side or 1 for side in spec.input.shape)
         else:
             assert preprocessing.channels is not None
             shape = (preprocessing.channels, *preprocessing.size)
         return self.body(settings, shape, outputs)
+
+
+def init_of(settings: Any) -> InitSettings:
+    """The initial weights and the input size of an architecture; the defaults for one that reads no images."""
+    init: InitSettings = getattr(settings, "init", InitSettings())
+    return init
 
 
 def resembles_imagenet(spec: Spec) -> bool:

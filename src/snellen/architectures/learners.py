@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypeVar, cast
 
 from torch import nn
 
-from snellen.architectures.architecture import Architecture
+from snellen.architectures.architecture import Architecture, init_of
 from snellen.architectures.network_task import NetworkTask
 from snellen.architectures.pretrained import check_weights, load_pretrained
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, merge_groups, settings
 from snellen.core.spec import Preprocessing, Spec
@@ -31,10 +31,10 @@ def from_architecture(
     """Learner of an architecture with the outputs of the task."""
 
     def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
-        return architecture.preprocessing_of(c.network.init, spec)
+        return architecture.preprocessing_of(init_of(c.network), spec)
 
     def check_requirements(c: Any, spec: Spec) -> None:
-        check_weights(architecture, c.network.init)
+        check_weights(architecture, init_of(c.network))
         kind.check_requirements(c.task, spec)
 
     def build(c: Any, spec: Spec) -> M:
@@ -42,10 +42,11 @@ def from_architecture(
         return kind.model(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body), spec, c.task)
 
     def fit(c: Any, data: Dataset[Labelled], model: M, run: Run) -> None:
-        load_pretrained(architecture, c.network.init, cast(Network, model.network), run)
+        load_pretrained(architecture, init_of(c.network), cast(Network, model.network), run)
         kind.prepare(model, data)
         objective = kind.objective(data.spec, c.task, run)
-        fit_supervised(model, objective, data, run, c.network.training, c.network.augment)
+        augmentation = getattr(c.network, "augment", None)  # of images
+        fit_supervised(model, objective, data, run, c.network.training, augmentation)
 
     return Learner[Any, Dataset[Labelled], M](
         name=architecture.name,
@@ -58,10 +59,11 @@ def from_architecture(
         unsupported_reason=architecture.unsupported_reason,
         check_requirements=check_requirements,
         preprocessing_of=preprocessing_of,
-        input_size=lambda c, spec: architecture.input_size(c.network.init, spec),
+        input_size=lambda c, spec: architecture.input_size(init_of(c.network), spec),
         build=build,
         fit=fit,
         in_default_ladder=architecture.in_default_ladder,
+        flattens=architecture.flattens,
     )
 
 
@@ -100,7 +102,7 @@ def from_module(kind: NetworkTask[M, SupervisedObjective[M]], module: nn.Module)
         summary="PyTorch module of the user.",
         source="the user",
         task=kind.task,
-        accepts=frozenset({"vector", "image"}),
+        accepts=FLATTENED,
         settings=merge_groups(ModuleSettings.__name__, network=ModuleSettings, task=kind.settings),
         check_requirements=lambda c, spec: kind.check_requirements(c.task, spec),
         preprocessing_of=preprocessing_of,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from torch import nn
 
 from snellen.architectures.architecture import Architecture, InitSettings
+from snellen.core.learner import FLATTENED
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.augment.images import Augment
@@ -52,7 +53,8 @@ RESIDUAL_MLP = Architecture[ResidualMLPSettings](
     source="lecture 004; He et al. 2016",
     settings=ResidualMLPSettings,
     body=body,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     max_size=64,
     suggest=suggest,
 )

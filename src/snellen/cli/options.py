@@ -42,6 +42,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="Impute missing numbers with the column median (default: missing numbers are an error)",
     )
     group.add_argument(
+        "--modality",
+        choices=["image", "sequence"],
+        help="How to read arrays with three axes: image, (N, H, W); sequence, (N, T, D), T steps of D features "
+        "(default: by their lengths and type, which is printed)",
+    )
+    group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
         type=_pages_choice,
@@ -191,6 +197,7 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         target=tuple(target.split(",")) if target else (),
         group=values.get("group"),
         impute=values.get("impute"),
+        modality=values.get("modality"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
         quarantine=values.get("quarantine", False),

@@ -10,6 +10,12 @@ MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-b
 MAX_CHANNELS = 1 << 16
 
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
+Axis = Literal["feature", "channel", "time", "y", "x"]
+AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
+    "vector": ("feature",),
+    "image": ("channel", "y", "x"),
+    "sequence": ("time", "feature"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +58,27 @@ class TypicalSize:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One named input. `shape` is that of a sample: (D,) for vectors, (C, H, W) for images; None where it varies."""
+    """One named input.
+
+    Args:
+        shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences; None where it varies.
+    """
 
     modality: Modality
     shape: tuple[int | None, ...]
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Names of the axes of a sample."""
+        return AXES[self.modality]
+
+    @property
+    def feature_axis(self) -> int:
+        """The axis of features or channels, which have statistics of their own."""
+        return next(k for k, axis in enumerate(self.axes) if axis in ("feature", "channel"))
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -44,8 +44,9 @@ def inputs(
     """Read names and inputs in batches of at most 64 and of one shape, in the order of the arguments.
 
     Args:
-        arguments: files; folders, with all images, videos or tables in them; globs; for a model of images, tables of
-            their names; "-" for standard input: paths, one per line, or the table itself for a model of tables.
+        arguments: files; folders, with all images, videos, tables or array files in them; globs; for a model of images,
+            tables of their names; "-" for standard input: paths, one per line, or the table itself for a model of
+            tables.
         spec: spec of the model's data; tables are read by its columns.
         preprocessing: that of the model. Images keep their own depth, or get the data's if that is deeper. A flow model
             gets pairs of frames, each under the name of the first.
@@ -57,6 +58,9 @@ def inputs(
     problems: dict[str, str] = {}
     if spec.modality == "vector":
         yield from _read_tables(arguments, spec, problems, announce)
+    elif spec.modality == "sequence":
+        array_files = _paths(arguments, problems, _array_files)
+        yield from _batches_of_one_shape(_read_array_files(array_files, spec, problems))
     else:
         list_folder = partial(
             _image_files, dense=isinstance(spec.target, PixelClasses | PixelNumbers), announce=announce
@@ -172,6 +176,33 @@ def _read_tables(
             names = [f"{_display_name(table)}, {name}" for name in names]
         for start in range(0, len(names), BATCH):
             yield names[start : start + BATCH], rows[start : start + BATCH]
+
+
+def _read_array_files(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) -> Iterator[list[Sample]]:
+    """Read the sequences of array files in batches; files that cannot be read are recorded in `problems`."""
+    from snellen.data.inference_arrays import read_sequences
+
+    for path in paths:
+        samples: list[Sample] = []
+        try:
+            for sample in read_sequences(path, spec.input):
+                samples.append(sample)
+                if len(samples) == BATCH:
+                    yield samples
+                    samples = []
+        except DataError as error:
+            problems[str(path)] = error.cause.removeprefix(f"{path} ")
+        if samples:
+            yield samples
+
+
+def _array_files(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    from snellen.data.inference_arrays import SUFFIXES as ARRAY_SUFFIXES
+
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file())
+    if not paths:
+        raise DataError(f"{folder} contains no array file", f"Give files that end in {', '.join(ARRAY_SUFFIXES)}.")
+    return iter(paths)
 
 
 def _display_name(table: Path | TextIO) -> str:

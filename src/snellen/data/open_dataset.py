@@ -13,7 +13,7 @@ from snellen.data.check.checks import check_dataset
 from snellen.data.check.groups import split_size_findings
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
 from snellen.data.decode.image_files import ImageFiles
-from snellen.data.formats import OpenOptions, formats
+from snellen.data.formats import Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
@@ -38,6 +38,8 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
     if name in BUILTIN:
         if options.format is not None:
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
+        if options.modality is not None:
+            raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
@@ -95,6 +97,14 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
     return dataclasses.replace(raw, source=raw.source.with_nodata(options.nodata))
 
 
+def _check_modality(path: Path, format: Format, options: OpenOptions) -> None:
+    """Raise UsageError for a modality of data that is not read from arrays."""
+    if options.modality is not None and format.name != "arrays":
+        raise UsageError(
+            f"--modality applies to arrays (NPZ, HDF5); {path} is read as {format.name}", "Omit --modality."
+        )
+
+
 def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
     """The folder or file that holds the data, at the path or below single folders, and the data."""
     if not path.exists():
@@ -108,6 +118,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
         # Class folders and pairs are recognised at any depth, so those above the data would become a part of a name.
         for place in reversed(places) if format.any_depth else places:
             if format.recognises(place):
+                _check_modality(path, format, options)
                 raw = format.open_raw(place, options)
                 if place == path:
                     return place, raw

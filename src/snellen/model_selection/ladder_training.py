@@ -219,7 +219,7 @@ class LadderTraining:
 
     def _is_flat(self, learner: AnyLearner) -> bool:
         """Whether a model reads images as rows of pixels: it is rarely the best."""
-        return self.data.spec.modality == "image" and "vector" in learner.accepts
+        return self.data.spec.modality == "image" and learner.flattens
 
     def plan_pilots(
         self, costly: Mapping[str, AnyLearner], times: Mapping[str, float], seconds: float
@@ -269,6 +269,8 @@ class LadderTraining:
         rung = self.rungs[name]
         if rung.status == "done" and "time limit" not in rung.reason:
             return
+        if rung.status == "done":  # as it was trained, not as it was estimated
+            needed = max(needed, rung.seconds_needed or 0.0)
         others = self.budget - self.left - (rung.seconds_learning or 0.0)  # the model itself is trained anew
         minutes = math.ceil(max(others + needed / ladder_plan.FIRST, self.budget + MORE) / 60)
         first = "not trained" if rung.status == "no time" else rung.reason

@@ -109,8 +109,12 @@ def finished_rung(run: TrainedRun) -> Rung:
     stored = file_io.read_json(run.folder / "metrics.json")
     validation = from_plain(Metric, stored["splits"]["val"][run.headline])
     shortened = stored["notes"].get("fitted") or stored["notes"].get("cut")
-    reason = ""
-    if shortened:
-        steps = shortened.get("steps", shortened.get("step"))
-        reason = f"trained {steps:,} of {shortened['of']:,} steps (time limit)"
-    return Rung(name=run.record.learner, folder=str(run.folder), validation=validation, reason=reason, **stored["cost"])
+    rung = Rung(name=run.record.learner, folder=str(run.folder), validation=validation, **stored["cost"])
+    if not shortened:
+        return rung
+    steps, of = shortened.get("steps", shortened.get("step")), shortened["of"]
+    return dataclasses.replace(
+        rung,
+        reason=f"trained {steps:,} of {of:,} steps (time limit)",
+        seconds_needed=(rung.seconds_learning or 0.0) * of / max(steps, 1),
+    )

@@ -12,8 +12,9 @@ from snellen.core.spec import Input
 class Standardize(nn.Module):
     """Standardisation of raw inputs of any bit depth: the first layer of every network, saved with it.
 
-    Vectors are standardised by column, images by channel. Sources deeper than 8 bits are first clamped to the robust
-    range [low, high] of the training set, so that one hot pixel does not set the scale.
+    Vectors are standardised by column, images by channel, sequences by feature over all steps. Images deeper than
+    8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does not set the
+    scale. Steps after the end of a sequence are NaN and stay NaN.
 
     Args:
         input: gives the number of means: D columns or C channels.
@@ -29,11 +30,14 @@ class Standardize(nn.Module):
 
     def __init__(self, input: Input, channels: int | None = None) -> None:
         super().__init__()
-        count = channels or input.shape[0]
+        count = channels or input.shape[input.feature_axis]
         assert count is not None
         self.is_fixed = False  # True if it came with pretrained weights and must not be fitted again
-        self.rank = len(input.shape)
-        self.deep = input.dtype != "uint8" and self.rank > 1
+        self.axis = input.feature_axis + 1  # after the batch
+        self.has_steps = "time" in input.axes
+        self.is_image = "y" in input.axes
+        self.broadcast = (-1,) + (1,) * (len(input.axes) - self.axis)  # shape of the statistics
+        self.deep = input.dtype != "uint8" and self.is_image
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))
         self.register_buffer("std", torch.ones(count, dtype=torch.float64))
         self.register_buffer("low", torch.tensor(0.0))
@@ -48,7 +52,7 @@ class Standardize(nn.Module):
 
     def _prepare(self) -> None:
         """Compute scale and shift from mean and deviation, as scalars if there is one channel."""
-        shape = (-1,) + (1,) * (self.rank - 1) if len(self.mean) > 1 else ()
+        shape = self.broadcast if len(self.mean) > 1 else ()
         if self.mean.is_meta:  # without values, and torch would load its compiler for a division
             self.scale = self.shift = self.mean.float().reshape(shape)
             return
@@ -56,13 +60,12 @@ class Standardize(nn.Module):
         self.shift = (-self.mean / self.std).float().reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise (B, C, ...) or (B, D) of any dtype to float32 of the same shape."""
+        """Standardise (B, C, ...), (B, T, D) or (B, D) of any dtype to float32 of the same shape."""
         if x.dtype == torch.float64:
-            shape = (-1,) + (1,) * (self.rank - 1)
             # float32 would lose small differences on a large offset: subtract first.
             if self.deep:
                 x = x.clamp(self.low.double(), self.high.double())
-            return ((x - self.mean.view(shape)) / self.std.view(shape)).float()
+            return ((x - self.mean.view(self.broadcast)) / self.std.view(self.broadcast)).float()
         x = x.float()
         if self.deep:
             x = x.clamp(self.low, self.high)
@@ -74,7 +77,7 @@ class Standardize(nn.Module):
         """Set mean, deviation and range from training inputs.
 
         Args:
-            x: (N, C, ...) or (N, D), a representative part of the training split.
+            x: (N, C, ...), (N, T, D) or (N, D), a representative part of the training split.
             value_range: used in place of the robust range of `x`.
             shared_range: scale image values to 0 … 1 by the range, all channels equally, so that distances keep
                 their meaning.
@@ -84,22 +87,25 @@ class Standardize(nn.Module):
 
     def _fit(self, x: Tensor, value_range: tuple[float, float] | None, shared_range: bool) -> None:
         values = x.double()
+        if self.has_steps:
+            values = values.flatten(0, 1)
+            values = values[~values.isnan().any(1)]
         if self.deep:
             low, high = value_range or robust_range(values)
             values = values.clamp(low, high)
         else:
-            low, high = value_range or (float(values.min()), float(values.max())) if self.rank == 1 else (0.0, 255.0)
+            low, high = value_range or (float(values.min()), float(values.max())) if not self.is_image else (0.0, 255.0)
         dims = [d for d in range(values.ndim) if d != 1]
         std = values.std(dim=dims, correction=0)
         self.mean.copy_(values.mean(dim=dims))
         varies = (values.amax(dim=dims) > values.amin(dim=dims)) & (std > 0)  # independent of the unit
         self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant column stays zero
-        if shared_range and self.rank > 1:
+        if shared_range and self.is_image:
             self.mean.fill_(low)
             self.std.fill_(high - low)
         limit = torch.finfo(self.low.dtype).max  # of vectors, the range is not used
-        self.low.fill_(max(low, -limit) if self.rank == 1 else low)
-        self.high.fill_(min(high, limit) if self.rank == 1 else high)
+        self.low.fill_(low if self.is_image else max(low, -limit))
+        self.high.fill_(high if self.is_image else min(high, limit))
         self._prepare()
 
 

@@ -91,12 +91,12 @@ class SampleSplit:
     """Training samples with one target each.
 
     Args:
-        augmentation: of images.
+        augmentation: of images; None: there is none.
         weights: the samples to their (N,) relative sampling frequencies; None: each once per epoch.
     """
 
     samples: Samples
-    augmentation: Augment
+    augmentation: Augment | None
     weights: Callable[[Samples], Tensor | None]
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ def fit_supervised(
     data: Dataset[Labelled],
     run: Run,
     settings: TrainingSettings,
-    augmentation: Augment,
+    augmentation: Augment | None,
     compute_gradients: Callable[[M, Labelled], Tensor] | None = None,
 ) -> None:
     """Train on samples with one target each, see `fit_network`."""

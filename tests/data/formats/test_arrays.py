@@ -358,16 +358,57 @@ def test_any_file_opens_or_raises_an_error_with_a_cause(tmp_path, seed):
         ((40, 40, 3, 1), "float32", True),
     ],
 )
-def test_three_axes_that_may_be_sequences_are_no_images(
+def test_three_axes_are_images_or_sequences_by_their_lengths_or_by_the_modality(
     tmp_path: Path, shape: tuple[int, ...], dtype: str, is_image: bool
 ) -> None:
     x = (np.random.default_rng(0).normal(size=shape) * 50).astype(dtype)
-    np.savez(tmp_path / "signals.npz", x=x, y=np.arange(shape[0]) % 2)
+    path = tmp_path / "signals.npz"
+    np.savez(path, x=x, y=np.arange(shape[0]) % 2)
+    data = dataset(path)
     if is_image:
-        assert dataset(tmp_path / "signals.npz").spec.input.modality == "image"
+        assert data.spec.input.modality == "image"
+        assert ("--modality sequence" in data.recognised_as) == (len(shape) == 3)
+    else:
+        assert (data.spec.input.modality, data.spec.input.axes) == ("sequence", ("time", "feature"))
+        assert data.spec.input.shape == shape[1:]
+        assert "--modality image" in data.recognised_as
+    if len(shape) == 4:
+        with pytest.raises(UsageError, match=r"needs inputs \(N, T, D\)"):
+            dataset(path, options=OpenOptions(modality="sequence"))
         return
-    with pytest.raises(DataError, match=rf"40 sequences of {shape[1]} steps and {shape[2]} channels") as error:
-        dataset(tmp_path / "signals.npz")
-    assert "x[..., None]" in error.value.remedy
-    np.savez(tmp_path / "images.npz", x=x[..., None], y=np.arange(shape[0]) % 2)
-    assert dataset(tmp_path / "images.npz").spec.input.shape == (1, *shape[1:])
+    for modality, expected in (("image", (1, *shape[1:])), ("sequence", shape[1:])):
+        read = dataset(path, options=OpenOptions(modality=modality))
+        assert (read.spec.input.modality, read.spec.input.shape) == (modality, expected)
+        assert "--modality" not in read.recognised_as
+        values = read.source.read(np.arange(2), read.preprocessing)
+        assert np.array_equal(values.numpy().reshape(2, *shape[1:]), x[:2])
+
+
+def test_vectors_have_no_modality(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.eye(9), y=np.arange(9) % 2)
+    with pytest.raises(UsageError, match="--modality image needs"):
+        dataset(tmp_path / "rows.npz", options=OpenOptions(modality="image"))
+    (tmp_path / "rows.csv").write_text("a,b\n1,x\n2,y\n3,x\n4,y\n")
+    with pytest.raises(UsageError, match="--modality applies to arrays"):
+        dataset(tmp_path / "rows.csv", options=OpenOptions(modality="sequence"))
+    with pytest.raises(UsageError, match="digits is built in"):
+        dataset("digits", options=OpenOptions(modality="sequence"))
+
+
+@pytest.mark.parametrize("names", [("x", "y", "person"), ("x_train", "y_train", "person_train")])
+def test_groups_are_an_array_of_the_file(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    rng = np.random.default_rng(0)
+    people = np.array([f"p{k}" for k in rng.integers(0, 12, 90)])
+    arrays = dict(zip(names, (rng.normal(size=(90, 3)), np.arange(90) % 2, people), strict=True))
+    np.savez(tmp_path / "rows.npz", **arrays)
+    data = dataset(tmp_path / "rows.npz", options=OpenOptions(group="person"))
+    splits = [set(people[ids.numpy()]) for ids in data.splits.values()]
+    assert all(splits)
+    assert len(set.union(*splits)) == sum(map(len, splits)) == 12
+    assert "person" not in "".join(finding.message for finding in data.findings if finding.kind == "ignored-column")
+    with pytest.raises(UsageError, match="no array called 'persn'") as error:
+        dataset(tmp_path / "rows.npz", options=OpenOptions(group="persn"))
+    assert "person" in error.value.remedy
+    np.savez(tmp_path / "rows.npz", **{**arrays, names[2]: people[:9]})
+    with pytest.raises(DataError, match=r"the group .* has the shape \(9,\)"):
+        dataset(tmp_path / "rows.npz", options=OpenOptions(group="person"))

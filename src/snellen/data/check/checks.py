@@ -16,9 +16,11 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Column
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import (
+    MAX_BYTES_ON_OPENING,
     Duplicates,
     Pair,
     connected_groups,
+    exact_row_duplicates,
     find_array_duplicates,
     find_file_duplicates,
     find_row_duplicates,
@@ -42,6 +44,7 @@ from snellen.data.check.groups import group_findings
 from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
 from snellen.data.check.sentinel_values import sentinel_findings
+from snellen.data.check.windows import overlapping_windows
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
@@ -152,10 +155,23 @@ def _find_duplicates(source: object, full: bool, columns: Sequence[Column] | Non
     if isinstance(source, ArraySource):
         if source.values.ndim == 4:
             return find_array_duplicates(source, full)
+        if source.values.ndim == 3:
+            return _find_sequence_duplicates(source, full)
         return find_row_duplicates(source, full, columns)
     if isinstance(source, Hdf5Source):
         return find_stored_duplicates(source, full)
     return Duplicates([], [], {}, True)  # frames of flow overlap by design; rendered images are distinct
+
+
+def _find_sequence_duplicates(source: ArraySource, full: bool = False) -> Duplicates:
+    """Find equal sequences (N, T, D), and neighbouring ones that overlap."""
+    values = source.values
+    if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
+        return Duplicates([], [], {}, False, f"duplicates among {len(values):,} sequences in memory")
+    exact = exact_row_duplicates(values)
+    windows = overlapping_windows(values)
+    equal = set(exact)
+    return Duplicates(exact, [pair for pair in windows.pairs if pair not in equal], {}, True, windows=windows)
 
 
 def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped]:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from snellen.core.input_files import open_regular
 from snellen.core.spec import Column, Preprocessing
+from snellen.data.check.windows import Windows
 from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads
 from snellen.data.file_index import FileIndex
@@ -52,7 +53,8 @@ Pair = tuple[int, int]
 class Duplicates(NamedTuple):
     """Pairs of sample ids, the smaller first. `bad` are images that could not be decoded.
 
-    `complete`: whether near copies were searched; else `unchecked` describes what was not.
+    `complete`: whether near copies were searched; else `unchecked` describes what was not. `windows`: of sequences,
+    whose overlapping windows are near copies.
     """
 
     exact: list[Pair]
@@ -60,6 +62,7 @@ class Duplicates(NamedTuple):
     bad: dict[int, UnusableFile]
     complete: bool
     unchecked: str = ""
+    windows: Windows | None = None
 
 
 def find_file_duplicates(source: ImageFiles, full: bool = False) -> Duplicates:

@@ -14,6 +14,7 @@ from torch import Tensor
 from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Preprocessing, Scenic
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import Duplicates, Pair, connected_groups
+from snellen.data.check.windows import Windows
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.header import Header
 from snellen.data.decode.image_files import ImageFiles
@@ -37,7 +38,7 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
         remedy = "Given splits are kept; remove them if they should not count twice."
     for kind, word, pairs in (
         ("copies", "Exact duplicates", copies.exact),
-        ("near-copies", "Near-duplicates", copies.near),
+        ("near-copies", "Near-duplicates", copies.near if copies.windows is None else []),
     ):
         if pairs:
             findings.append(
@@ -50,6 +51,8 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
                     count=len(pairs),
                 )
             )
+    if copies.windows is not None and copies.windows.stride:
+        findings.append(_overlapping_windows(raw, copies, copies.windows, remedy))
     labels = raw.truth if isinstance(raw.target, Classes) else None
     if labels is not None:
         conflicting = [(a, b) for a, b in copies.near if labels[a] != labels[b]]
@@ -57,9 +60,10 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
             findings.append(
                 Finding(
                     kind="two-labels",
-                    message=f"Near-duplicates with conflicting labels ({len(conflicting)}): "
+                    message=f"{'Near-duplicates' if copies.windows is None else 'Overlapping windows'} with "
+                    f"conflicting labels ({len(conflicting)}): "
                     f"{describe_pairs(raw, conflicting)}",
-                    remedy="Check these images: one of the labels may be wrong.",
+                    remedy="Check these samples: one of the labels may be wrong.",
                     where=tuple(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in conflicting),
                     count=len(conflicting),
                 )
@@ -76,6 +80,30 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
             )
         )
     return findings
+
+
+def _overlapping_windows(raw: RawDataset, copies: Duplicates, windows: Windows, remedy: str) -> Finding:
+    """Windows that were cut from recordings with an overlap: their number is that of the recordings."""
+    count = len(raw.source)
+    recordings = connected_groups(count, [*copies.exact, *copies.near], raw.groups)
+    starts = np.unique(recordings, return_index=True)[1]
+    apart = sum(recordings[a] != recordings[b] for a, b in windows.others)
+    more = (
+        f". {apart:,} {'pair' if apart == 1 else 'pairs'} of neighbouring recordings also overlap, at another stride, "
+        "as after lost steps: they may be in two splits, where test results are too optimistic"
+        if apart
+        else ""
+    )
+    steps = "1 step" if windows.stride == 1 else f"{windows.stride} steps"
+    return Finding(
+        kind="overlapping-windows",
+        message=f"{len(windows.pairs):,} of {count:,} sequences are the one before, shifted by {steps}: overlapping "
+        f"windows of {len(starts):,} recordings{more}",
+        remedy=remedy,
+        severity="warning" if apart else "note",
+        where=tuple(f"from {raw.source.name(int(id))}" for id in np.sort(starts)),
+        count=len(starts),
+    )
 
 
 def leakage_findings(source: Source, given: np.ndarray, copies: Duplicates) -> list[Finding]:

@@ -14,6 +14,7 @@ from snellen.data.dataset import RawDataset
 from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
+ArrayModality = Literal["image", "sequence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class OpenOptions:
         target: columns or arrays that hold the target.
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
+        modality: how to read arrays (N, A, B): as images of A x B pixels, or as sequences of A steps and B features.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.
@@ -38,6 +40,7 @@ class OpenOptions:
     target: tuple[str, ...] = ()
     group: str | None = None
     impute: str | None = None
+    modality: ArrayModality | None = None
     pages: Pages | None = None
     nodata: float | Literal["none"] | None = None
     quarantine: bool = False

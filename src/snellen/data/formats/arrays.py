@@ -19,7 +19,7 @@ from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats import ArrayModality, Format, OpenOptions
 from snellen.data.formats.array_files import (
     HDF5,
     NPZ,
@@ -34,7 +34,7 @@ from snellen.data.formats.array_files import (
 from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES, MIN_ROWS_PER_CLASS
 from snellen.data.source import ArraySource, Source
 
-_INPUTS = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")
+INPUT_NAMES = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")
 _TARGETS = ("y", "labels", "label", "targets", "target")
 _SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 _MAX_CLASSES = 10_000
@@ -84,7 +84,7 @@ def match_arrays(file: ArrayFile, options: Sequence[str]) -> list[SplitArrays]:
             continue
         length = file.shapes[y[0]][:1]
         free = [name for name in members if name not in y and len(file.shapes[name]) and name not in options]
-        named_inputs = [name for word in _INPUTS for name in free if members[name] == word]
+        named_inputs = [name for word in INPUT_NAMES for name in free if members[name] == word]
         equal = [name for name in free if file.shapes[name][:1] == length and file.is_numeric(name)]
         x = named_inputs[:1] or (equal if len(equal) == 1 else [])
         if not x:
@@ -119,34 +119,51 @@ class AxisLayout:
     description: str
 
 
-def axis_layout(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> AxisLayout:
-    """Axis layout of inputs: (N, D) vectors; (N, H, W), (N, H, W, C) or (N, C, H, W) images of 1 to 4 channels.
+def axis_layout(
+    where: str, shape: Sequence[int], dtype: np.dtype[Any], modality: ArrayModality | None = None
+) -> AxisLayout:
+    """Axis layout of inputs: (N, D) vectors; (N, T, D) sequences; (N, H, W), (N, H, W, C) or (N, C, H, W) images of 1
+    to 4 channels.
 
+    Args:
+        modality: "image" or "sequence", how to read three axes; None: as sequences if they have unequal lengths and
+            values of more than 8 bits.
     Raises:
-        DataError: any other number of axes, no axis of 1 to 4 channels, or three axes of unequal length with values
-            deeper than 8 bits: sequences (N, T, D) have this shape.
+        DataError: any other number of axes, or no axis of 1 to 4 channels.
+        UsageError: a modality that does not fit the number of axes.
     """
     if 0 in shape:
         raise DataError(f"{where} is empty: its shape is {tuple(shape)}", "Write the samples into it.")
+    if modality == "sequence" and len(shape) != 3:
+        raise UsageError(
+            f"--modality sequence needs inputs (N, T, D), {where} has the shape {tuple(shape)}", "Omit --modality."
+        )
+    if modality == "image" and len(shape) < 3:
+        raise UsageError(
+            f"--modality image needs inputs of three or four axes, {where} has the shape {tuple(shape)}",
+            "Omit --modality.",
+        )
     if len(shape) == 1:
         return AxisLayout(modality="vector", shape=(1,), order=None, description="vectors of one number")
     if len(shape) == 2:
         return AxisLayout(
             modality="vector", shape=(shape[1],), order=None, description=f"vectors of {shape[1]} numbers"
         )
-    if len(shape) == 3 and _may_be_sequences(shape[1:], dtype):
-        raise DataError(
-            f"{where} has the shape {tuple(shape)} and the type {dtype}: probably {shape[0]} sequences of {shape[1]} "
-            f"steps and {shape[2]} channels, which are not read yet",
-            "If they are grey images, save them with a fourth axis: x[..., None]. For models of vectors, save "
-            "x.reshape(len(x), -1).",
+    if len(shape) == 3 and modality != "image" and (modality or _may_be_sequences(shape[1:], dtype)):
+        return AxisLayout(
+            modality="sequence",
+            shape=tuple(shape[1:]),
+            order=(0, 1),
+            description=f"sequences of {shape[1]} steps and {shape[2]} features, axes (N, T, D)"
+            + ("" if modality else " (greyscale images: --modality image)"),
         )
     if len(shape) == 3:
         return AxisLayout(
             modality="image",
             shape=(1, *shape[1:]),
             order=(),
-            description=f"greyscale images of {shape[2]}x{shape[1]} pixels, axes (N, H, W)",
+            description=f"greyscale images of {shape[2]}x{shape[1]} pixels, axes (N, H, W)"
+            + ("" if modality else " (sequences: --modality sequence)"),
         )
     if len(shape) == 4 and shape[3] <= 4:
         return AxisLayout(
@@ -164,7 +181,7 @@ def axis_layout(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> AxisL
         )
     raise DataError(
         f"{where} has the shape {tuple(shape)}",
-        "Inputs are (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.",
+        "Inputs are (N, D), (N, T, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.",
     )
 
 
@@ -186,7 +203,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
         targets[-1], _, kind = targets[-1].rpartition(":")
     splits = match_arrays(file, targets)
-    layout = axis_layout(f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x])
+    layout = axis_layout(
+        f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x], options.modality
+    )
     for part in splits:
         _check_shapes(file, part, file.shapes[splits[0].x][1:])
     _check_memory(file, splits)
@@ -195,6 +214,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     source, dtype = _source(file, splits, layout)
     given = np.concatenate([np.full(file.shapes[part.x][0], part.split or 0) for part in splits])
     used = {name for part in splits for name in (part.x, *part.y)}
+    used |= {name for name in file.shapes if options.group in (name, split_and_role(name)[1])}
     ignored = [name for name in file.shapes if name not in used]
     if ignored:
         findings.append(
@@ -214,17 +234,43 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         target=target,
         truth=truth,
         given_splits=given if len(set(given.tolist())) > 1 else None,
-        inputs={
-            "image" if layout.modality == "image" else "vector": Input(
-                modality=layout.modality, shape=layout.shape, dtype=dtype
-            )
-        },
+        groups=None if options.group is None else _groups(file, splits, options.group),
+        inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
         recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; "
         + f"{', '.join(map(repr, splits[0].y))} as {kind_name} "
         + _otherwise(y, splits[0].y, kind_name),
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
+
+
+def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
+    """(N,) int64 group of each sample, from the arrays of that name.
+
+    Raises:
+        UsageError: there is no such array in a split. DataError: it is not one value for each sample.
+    """
+    parts = []
+    for part in splits:
+        matching = [
+            other
+            for other in file.shapes
+            if other == name or (split_and_role(other) == (part.split, name.lower()) and other not in (part.x, *part.y))
+        ]
+        if not matching:
+            raise UsageError(
+                f"{file.path} has no array called {name!r} beside {part.x!r}, so it cannot be the group",
+                suggest_name(name, list(file.shapes)),
+            )
+        if file.shapes[matching[0]] != file.shapes[part.x][:1]:
+            raise DataError(
+                f"{file.path}: the group {matching[0]!r} has the shape {file.shapes[matching[0]]}, the inputs "
+                f"{file.shapes[part.x]}",
+                "Give one group for each sample, as an array (N,).",
+            )
+        parts.append(file.read(matching[0]))
+    ids: np.ndarray = np.unique(np.concatenate(parts), return_inverse=True)[1]
+    return ids.astype(np.int64)
 
 
 def _check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
@@ -81,7 +81,8 @@ LEARNER = Learner[KNNClassifierSettings, Dataset[Labelled], KNNClassifier](
     summary="k-nearest-neighbours classification: majority vote of the k nearest training samples.",
     source="Cover and Hart 1967; lecture 004",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=KNNClassifierSettings,
     unsupported_reason=labels_unsupported,
     preprocessing_of=preprocessing_of,

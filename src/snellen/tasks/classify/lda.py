@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.errors import EnvironmentProblem, UsageError
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
@@ -204,7 +204,8 @@ LEARNER = Learner[LDASettings, Dataset[Labelled], LinearDiscriminant](
     summary="Linear discriminant analysis: Gaussian classes with a shared covariance, in closed form.",
     source="Fisher 1936; lecture 001",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=LDASettings,
     unsupported_reason=labels_unsupported,
     preprocessing_of=preprocessing_of,

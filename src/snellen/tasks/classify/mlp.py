@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Classes, Labels, Preprocessing, Spec
@@ -93,7 +93,8 @@ LEARNER = Learner[MLPClassifierSettings, Dataset[Labelled], ClassificationNetwor
     summary="Multi-layer perceptron: fully connected layers with an activation function between them.",
     source="Rumelhart, Hinton and Williams 1986; lectures 001 to 004",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=MLPClassifierSettings,
     suggest=suggest,
     preprocessing_of=preprocessing_of,

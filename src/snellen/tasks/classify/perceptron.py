@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
@@ -125,7 +125,8 @@ LEARNER = Learner[PerceptronSettings, Dataset[Labelled], Perceptron](
     summary="Perceptron: linear classifier, updated at each misclassified sample (Rosenblatt's rule).",
     source="Rosenblatt 1958; lectures 000, 001, 003",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=PerceptronSettings,
     preprocessing_of=preprocessing_of,
     unsupported_reason=labels_unsupported,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.errors import UsageError
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.random import key
 from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
@@ -102,7 +102,8 @@ LEARNER = Learner[RBFClassifierSettings, Dataset[Labelled], ClassificationNetwor
     summary="Logistic regression on Gaussian radial basis functions around k-means centres.",
     source="Bishop 2006, 4.3.1; Broomhead and Lowe 1988; lecture 001",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=RBFClassifierSettings,
     suggest=suggest,
     preprocessing_of=preprocessing_of,

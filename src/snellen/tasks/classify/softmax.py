@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Classes, Labels, Preprocessing, Spec
@@ -65,7 +65,8 @@ LEARNER = Learner[SoftmaxSettings, Dataset[Labelled], ClassificationNetwork](
     summary="Softmax regression (multinomial logistic regression): one linear layer, a convex loss.",
     source="Bishop 2006, 4.3.4; lectures 001, 003, 004",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=SoftmaxSettings,
     suggest=suggest,
     preprocessing_of=preprocessing_of,

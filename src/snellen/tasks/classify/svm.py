@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Input, Preprocessing, Spec
@@ -191,7 +191,8 @@ LEARNER = Learner[SVMSettings, Dataset[Labelled], SupportVectors](
     summary="Support vector machine with an RBF or linear kernel, one against one.",
     source="Cortes and Vapnik 1995; Chang and Lin 2011; lecture 004",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=SVMSettings,
     unsupported_reason=labels_unsupported,
     preprocessing_of=preprocessing_of,

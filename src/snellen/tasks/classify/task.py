@@ -50,6 +50,8 @@ def labels_unsupported(spec: Spec) -> str | None:
 
 
 def default(spec: Spec) -> str:
+    if spec.modality == "sequence":
+        return "gru"
     if spec.modality != "image":
         return "mlp"
     if isinstance(spec.target, Classes) and has_pretrained_default(spec):

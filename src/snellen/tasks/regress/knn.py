@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Numbers, Preprocessing, Spec
@@ -68,7 +68,8 @@ LEARNER = Learner[KNNRegressorSettings, Dataset[Labelled], KNNRegressor](
     summary="k-nearest-neighbours regression: mean target of the k nearest training samples.",
     source="Cover and Hart 1967; lecture 004",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=KNNRegressorSettings,
     preprocessing_of=preprocessing_of,
     build=build,

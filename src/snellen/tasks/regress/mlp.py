@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Preprocessing, Spec
@@ -90,7 +90,8 @@ LEARNER = Learner[MLPRegressorSettings, Dataset[Labelled], RegressionNetwork](
     summary="Multi-layer perceptron: fully connected layers with an activation function between them.",
     source="Rumelhart, Hinton and Williams 1986; lectures 001 to 004",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=MLPRegressorSettings,
     suggest=suggest,
     preprocessing_of=preprocessing_of,

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.random import key
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
@@ -94,7 +94,8 @@ LEARNER = Learner[RBFRegressorSettings, Dataset[Labelled], RBFRegressor](
     summary="Ridge regression on Gaussian radial basis functions around k-means centres, in closed form.",
     source="lecture 001; Bishop 2006, 3.1; Broomhead and Lowe 1988",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=RBFRegressorSettings,
     preprocessing_of=preprocessing_of,
     build=build,

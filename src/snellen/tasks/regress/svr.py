@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.random import permutation
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
@@ -199,7 +199,8 @@ LEARNER = Learner[SVRSettings, Dataset[Labelled], SupportVectorRegressor](
     summary="Support vector regression with an RBF kernel.",
     source="Drucker et al. 1996; Smola and Schölkopf 2004; Chang and Lin 2011",
     task=TASK,
-    accepts=frozenset({"vector", "image"}),
+    accepts=FLATTENED,
+    flattens=True,
     settings=SVRSettings,
     preprocessing_of=preprocessing_of,
     build=build,

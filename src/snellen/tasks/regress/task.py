@@ -37,6 +37,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
+    if spec.modality == "sequence":
+        return "gru"
     if spec.modality != "image":
         return "mlp"
     return default_network(spec)
