@@ -27,8 +27,8 @@ from snellen.data.decode.image_decoder import decode, header
 from snellen.data.formats import OpenOptions, arrays, plain_yaml
 from snellen.data.formats.table_targets import split_unit
 from snellen.data.formats.yolo_config import read_config
-from snellen.data.inference_inputs import _glob
 from snellen.data.open_dataset import dataset
+from snellen.modalities.paths import _glob
 
 OPTIONS = OpenOptions()
 

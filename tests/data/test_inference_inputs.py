@@ -9,10 +9,11 @@ import pytest
 import torch
 from image_makers import class_folders, save, scene, write_bad_files
 
+from snellen.api.input_values import fraction_outside_range
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Preprocessing, Spec
-from snellen.data.inference_inputs import fraction_outside_range, inputs
 from snellen.data.source import BadSamples
+from snellen.modalities import inputs
 
 SPEC = Spec(name="images", inputs={"image": Input(modality="image", shape=(3, 40, 48), dtype="uint8")}, target=None)
 

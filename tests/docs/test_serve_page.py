@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from snellen.cli.main import main
+from snellen.core.spec import Input, Modality, Spec
 from snellen.data.synthetic.toys import digits
 from snellen.serving.limits import limits
 
@@ -67,9 +68,13 @@ def test_the_error_codes_are_those_of_the_code() -> None:
     assert {status for status, _ in documented} == {status for status, _ in raised}
 
 
+def spec_of(modality: Modality) -> Spec:
+    return Spec(name="s", inputs={"x": Input(modality=modality, shape=(1, 1, 1))}, target=None)
+
+
 def test_the_limits_are_those_of_the_code() -> None:
     rows = dict(re.findall(r"^\| `(--[\w-]+)` \| (.+?) \|", TEXT, re.M))
-    images, tables = limits("image", {}), limits("vector", {})
+    images, tables = limits(spec_of("image"), {}), limits(spec_of("vector"), {})
     assert rows == {
         "--max-bytes": f"{images.max_bytes >> 20} MiB; tables {tables.max_bytes >> 20} MiB",
         "--max-pixels": f"{images.max_pixels:,}",

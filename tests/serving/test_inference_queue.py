@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, Diverged
 from snellen.core.spec import Input, Spec
-from snellen.data.inference_inputs import NamedBatch
+from snellen.modalities.modality import NamedBatch
 from snellen.serving.http_errors import HTTPError
 from snellen.serving.inference_queue import InferenceQueue, InferenceRequest
 from snellen.serving.limits import Limits

@@ -51,7 +51,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def served(trained: TrainedRun, files: list[tuple[str, bytes]], batch: int) -> list[Any]:
     """One request per file, all at once."""
-    chosen_limits = limits("image", {"batch_size": batch})
+    chosen_limits = limits(trained.spec, {"batch_size": batch})
 
     async def submit_all() -> list[Any]:
         queue = InferenceQueue(trained, chosen_limits)
@@ -97,7 +97,7 @@ def test_optical_flow_needs_two_files(tmp_path: Path) -> None:
     for name, content in files:
         (tmp_path / name).write_bytes(content)
     (predictions,) = trained.predict_files([tmp_path / "a.png", tmp_path / "b.png"])
-    chosen_limits = limits("image", {})
+    chosen_limits = limits(trained.spec, {})
 
     async def submit_all(files_of_form: list[tuple[str, bytes]]) -> list[Any]:
         queue = InferenceQueue(trained, chosen_limits)

@@ -236,8 +236,16 @@ def check_columns(expected: Spec, given: Spec) -> None:
             f"{short_repr(a[other])}",
             "Evaluate on data with the same categories.",
         )
-    if given.modality == "vector" and given.input.shape != expected.input.shape:
+    differing = [
+        (axis, ours, theirs)
+        for axis, ours, theirs in zip(expected.input.axes, expected.input.shape, given.input.shape, strict=True)
+        if axis in ("feature", "time") and ours not in (None, theirs)
+    ]
+    if differing:
+        axis, ours, theirs = differing[0]
+        what = {"feature": "numbers per sample" if len(expected.input.axes) == 1 else "features", "time": "steps"}[axis]
         raise DataError(
-            f"{given.name} has {given.input.shape[0]} numbers per sample, the model reads {expected.input.shape[0]}",
+            f"{given.name} has {'sequences of several lengths' if theirs is None else f'{theirs} {what}'}, "
+            f"the model reads {ours}",
             "Give the kind of data that the model was trained on.",
         )

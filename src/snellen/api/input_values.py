@@ -9,9 +9,14 @@ from torch import Tensor, nn
 
 from snellen.core.errors import DataError, Diverged, short_repr
 from snellen.core.spec import Spec
-from snellen.data.inference_inputs import fraction_outside_range
 
 MAX_FRACTION_OUTSIDE = 0.05  # of the values of an image; of the training values, 0.002 lie outside
+
+
+def fraction_outside_range(x: Tensor, low: float, high: float) -> float:
+    """Fraction of the values of `x` below `low` or above `high`."""
+    values = x.double()
+    return float(((values < low) | (values > high)).double().mean()) if values.numel() else 0.0
 
 
 def range_warnings(names: Sequence[str], x: Tensor, value_range: tuple[float, float] | None) -> list[str]:

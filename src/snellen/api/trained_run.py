@@ -269,8 +269,8 @@ class TrainedRun:
         Raises:
             DataError: naming the first input whose prediction is NaN or infinite.
         """
-        from snellen.data.inference_inputs import inputs
         from snellen.data.source import BadSamples
+        from snellen.modalities import inputs
 
         image_writer = (
             None if draw is None else AnnotatedImageWriter(Path(draw), self.task, self.spec, self.record.preprocessing)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, add_data_options, open_data
 from snellen.data.names import FILE_COUNTS
-
-if TYPE_CHECKING:
-    from snellen.core.spec import Input
 
 COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
 MAX_SHOWN = 8  # places printed per finding; --json prints all
@@ -29,6 +25,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     args = parser.parse_args(list(arguments))
     data = open_data(args)
     from snellen.core.serialization import to_plain
+    from snellen.modalities import MODALITIES
 
     if "json" in args:
         terminal.print_json(
@@ -43,7 +40,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     terminal.print_text(f"{args.data}: {data.recognised_as}")
     spec = data.spec
     for name, spec_input in spec.inputs.items():
-        terminal.print_text(f"input {name}: {spec_input.modality}, {_shape(spec_input)}, {spec_input.dtype}")
+        size = MODALITIES[spec_input.modality].describe_size(spec_input)
+        terminal.print_text(f"input {name}: {spec_input.modality}, {size}, {spec_input.dtype}")
     if data.files:
         counts_text = ", ".join(f"{count:,} {FILE_COUNTS.get(kind, kind)}" for kind, count in data.files.items())
         terminal.print_text(f"files: {counts_text}")
@@ -85,15 +83,3 @@ def _class_table(rows: list[list[str | int]], count_column: str, format: str) ->
     table = terminal.table([f"{len(rows):,} classes, largest first", count_column], shown, format)
     where = "--json" if len(rows) > MAX_CLASSES else "--format csv or --json"
     return f"{table}\n{len(rows):,} classes of {ends} {count_column}; the whole list: {where}"
-
-
-def _shape(spec_input: Input) -> str:
-    """The size of an image as width x height, "640x480 pixels, 3 channels"; of other inputs the shape."""
-    sides = ["any" if side is None else str(side) for side in spec_input.shape]
-    if spec_input.modality != "image":
-        return " x ".join(sides)
-    size, channels = spec_input.size, sides[0]
-    pixels = f"{sides[2]}x{sides[1]} pixels"
-    if spec_input.typical_size is not None and size is not None:
-        pixels = f"several sizes (typical {size[1]}x{size[0]} pixels)"
-    return f"{pixels}, {channels} channel{'s' * (channels != '1')}"

@@ -22,7 +22,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     address = bind_socket(args.host, args.port)
     with address:
         trained = load_run(args, custom)
-        server_limits = limits(trained.spec.modality, vars(args))
+        server_limits = limits(trained.spec, vars(args))
         if "threads" in args:
             torch.set_num_threads(args.threads)
             trained.threads = args.threads

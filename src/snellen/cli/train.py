@@ -146,7 +146,7 @@ def _image_size_row(spec: Spec, preprocessing: Preprocessing) -> list[list[str]]
     """The row of --explain for the image size."""
     from snellen.data.image_size import explain_size
 
-    if spec.modality != "image":
+    if not spec.input.has_pixels:
         return []
     size = "any" if preprocessing.size is None else f"{preprocessing.size[1]}x{preprocessing.size[0]}"
     return [["images", size, explain_size(spec, preprocessing), "Width and height that images are resized to."]]
@@ -203,7 +203,7 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
 def scaling_text(learner: Learner[Any, Any, Any], settings: Any, data: Dataset[Labelled]) -> str:
     """That the learner reads images at another size than they have, or ""."""
     size, own = learner.preprocessing_of(settings, data.spec).size, data.spec.input.size
-    if data.spec.modality != "image" or size is None or own is None or size == own:
+    if size is None or own is None or size == own:
         return ""
     return f"images: scaled from {own[1]}x{own[0]} (width x height) to {size[1]}x{size[0]}"
 

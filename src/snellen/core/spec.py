@@ -76,6 +76,11 @@ class Input:
         return AXES[self.modality]
 
     @property
+    def has_pixels(self) -> bool:
+        """Whether a sample has the axes y and x: it can be resized, mirrored and drawn on."""
+        return "y" in self.axes
+
+    @property
     def feature_axis(self) -> int:
         """The axis of features or channels, which have statistics of their own."""
         return next(k for k, axis in enumerate(self.axes) if axis in ("feature", "channel"))

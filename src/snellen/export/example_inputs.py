@@ -11,6 +11,7 @@ from snellen.core.errors import SnellenError
 from snellen.core.record import Record
 from snellen.core.spec import Preprocessing, Scenic, Spec
 from snellen.data.dataset import Dataset, Labelled
+from snellen.modalities import modality_of
 from snellen.nn.layers import Standardize
 
 NUM_SAMPLES = 100
@@ -21,13 +22,8 @@ IMAGE_BATCH_SIZES = (1, 4)  # and their batch sizes
 
 
 def input_shape(spec: Spec, preprocessing: Preprocessing) -> tuple[int | None, ...]:
-    """Input shape of one sample, (C, H, W) or (D,); None for a variable size."""
-    if spec.modality != "image":
-        return spec.input.shape
-    channels, *sides = spec.input.shape
-    if isinstance(spec.target, Scenic):  # the model accepts any size, even if all images of the data have one
-        sides = [None, None]
-    return (preprocessing.channels or channels, *(preprocessing.size or sides))
+    """Input shape of one sample, (C, H, W), (T, D) or (D,); None for a variable size."""
+    return modality_of(spec).sample_shape(spec, preprocessing)
 
 
 def standardizer(model: nn.Module) -> Standardize | None:
@@ -38,7 +34,8 @@ def standardizer(model: nn.Module) -> Standardize | None:
 def learned_range(model: nn.Module, spec: Spec) -> tuple[float, float] | None:
     """Lowest and highest pixel value that the model distinguishes; None for other inputs than images."""
     layer = standardizer(model)
-    return None if layer is None or spec.modality != "image" else (float(layer.low), float(layer.high))
+    has_range = layer is not None and modality_of(spec).has_value_range
+    return (float(layer.low), float(layer.high)) if layer is not None and has_range else None
 
 
 def example_batches(
@@ -127,11 +124,11 @@ def _dtype(record: Record) -> torch.dtype:
 
 
 def random_inputs(record: Record, model: nn.Module, shape: tuple[int | None, ...], count: int) -> Tensor:
-    """Random inputs: images uniform over the value range, columns normal with the training statistics."""
+    """Random inputs: uniform over the value range if there is one, else normal with the training statistics."""
     generator = torch.Generator().manual_seed(record.seed)
     shape_with_batch = (count, *(RANDOM_SIZE if side is None else side for side in shape))
     dtype = _dtype(record)
-    if record.spec.modality == "image":
+    if modality_of(record.spec).has_value_range:
         low, high = learned_range(model, record.spec) or (0.0, 1.0 if dtype.is_floating_point else 255.0)
         x = low + (high - low) * torch.rand(shape_with_batch, generator=generator, dtype=torch.float64)
     else:

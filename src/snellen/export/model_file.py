@@ -25,6 +25,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.export import detection_parity, to_onnx, to_torch
 from snellen.export.example_inputs import differing_sizes, example_batches, input_shape, learned_range
 from snellen.export.parity import compare
+from snellen.modalities import modality_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +139,7 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
 
 def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
     """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
-    names = ("batch", "channels", "height", "width")
+    names = modality_of(record.spec).axis_names
     shape = (None, *input_shape(record.spec, record.preprocessing))
     return (
         {axis: Dim(names[axis], min=min_size if axis > 1 else None) for axis, side in enumerate(shape) if side is None},
@@ -187,7 +188,7 @@ def _metadata(
     spec = record.spec
     sides = [side if side is not None else "any" for side in input_shape(spec, record.preprocessing)]
     input_info: dict[str, Any] = {"name": "input", "dtype": spec.input.dtype, "shape": ["batch", *sides]}
-    if spec.modality == "image":
+    if modality_of(spec).has_value_range:
         input_info["reading"] = to_plain(record.preprocessing)
         values = learned_range(module, spec)
         if values is not None:

@@ -98,7 +98,8 @@ class LadderTraining:
         """Whether a model is trained before those that compare raw pixels, which would take its time: one with
         weights of photos that is trained completely or not at all, for images in colour. It is often the best.
         """
-        in_colour = self.data.spec.modality == "image" and self.data.spec.input.shape[0] in (3, None)
+        spec_input = self.data.spec.input
+        in_colour = spec_input.has_pixels and spec_input.shape[0] in (3, None)
         return self.budget >= MIN_FIRST and in_colour and not learner.stoppable and self._has_published_weights(learner)
 
     def _train_first(self, learner: AnyLearner) -> None:
@@ -219,7 +220,7 @@ class LadderTraining:
 
     def _is_flat(self, learner: AnyLearner) -> bool:
         """Whether a model reads images as rows of pixels: it is rarely the best."""
-        return self.data.spec.modality == "image" and learner.flattens
+        return self.data.spec.input.has_pixels and learner.flattens
 
     def plan_pilots(
         self, costly: Mapping[str, AnyLearner], times: Mapping[str, float], seconds: float
@@ -350,7 +351,7 @@ class LadderTraining:
             return ladder_plan.PRETRAINED if learner.stoppable or self.is_first(learner) else ladder_plan.WHOLE
         if learner.stoppable:
             return ladder_plan.ONLY if self.is_single else ladder_plan.PILOT
-        return ladder_plan.RAW_PIXELS if self.data.spec.modality == "image" else ladder_plan.WHOLE
+        return ladder_plan.RAW_PIXELS if self.data.spec.input.has_pixels else ladder_plan.WHOLE
 
     def suggest_size(self, learner: AnyLearner, pixels: int) -> None:
         size = self._input_size(learner)
@@ -364,8 +365,12 @@ class LadderTraining:
         Classes: no horizontal flips where they change targets. Numbers: flips and random crops where they do not.
         """
         defaults = {setting.name: setting.default for setting in flatten(learner.settings)}
-        target, is_image = self.data.spec.target, self.data.spec.modality == "image"
-        if not is_image or not defaults.get("hflip") or not isinstance(target, Classes | Numbers):
+        target = self.data.spec.target
+        if (
+            not self.data.spec.input.has_pixels
+            or not defaults.get("hflip")
+            or not isinstance(target, Classes | Numbers)
+        ):
             return {}
         if self._changes is None:
             done = {

@@ -35,7 +35,7 @@ class Standardize(nn.Module):
         self.is_fixed = False  # True if it came with pretrained weights and must not be fitted again
         self.axis = input.feature_axis + 1  # after the batch
         self.has_steps = "time" in input.axes
-        self.is_image = "y" in input.axes
+        self.is_image = input.has_pixels
         self.broadcast = (-1,) + (1,) * (len(input.axes) - self.axis)  # shape of the statistics
         self.deep = input.dtype != "uint8" and self.is_image
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))

@@ -57,7 +57,7 @@ class Neighbours(nn.Module):
 
     def __init__(self, input: Input, shape: tuple[int, ...], y: Tensor) -> None:
         super().__init__()
-        self.standardize = Standardize(input, shape[0])
+        self.standardize = Standardize(input, shape[input.feature_axis])
         self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
         self.register_buffer("y", y[:0])
         self._index: SampleIndex | None = None

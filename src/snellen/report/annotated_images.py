@@ -42,7 +42,7 @@ class AnnotatedImageWriter:
     """
 
     def __init__(self, folder: Path, task: AnyTask, spec: Spec, preprocessing: Preprocessing) -> None:
-        if spec.modality != "image":
+        if not spec.input.has_pixels:
             raise UsageError(f"--draw needs images; the input of this model is: {spec.modality}", "Omit --draw.")
         self.folder = folder
         self.display = task.display

@@ -8,8 +8,8 @@ from typing import Any
 from snellen.api import TrainedRun
 from snellen.core.record import versions
 from snellen.core.serialization import to_plain
-from snellen.data.inference_inputs import needs_frame_pairs
-from snellen.export.example_inputs import input_shape, learned_range
+from snellen.export.example_inputs import learned_range
+from snellen.modalities import modality_of
 from snellen.serving.limits import Limits
 from snellen.serving.request import FORM, content_types
 
@@ -22,20 +22,9 @@ def info(trained: TrainedRun, sha256: str, limits: Limits) -> dict[str, Any]:
         "content_types": list(content_types(spec)),
         "dtype": spec.input.dtype,
     }
-    if spec.modality == "image":
-        channels, height, width = input_shape(spec, preprocessing)
-        input_info |= {"frames": 2} if needs_frame_pairs(spec) else {}
-        input_info |= {"channels": channels, "height": height, "width": width, "resample": preprocessing.resample}
-        values = learned_range(trained.model, spec)
-        input_info |= {"range": list(values)} if values is not None else {}
-    else:
-        input_info["columns"] = [
-            {
-                "name": column.name,
-                **({"categories": list(column.categories)} if column.categories else {"type": "number"}),
-            }
-            for column in spec.input.columns
-        ]
+    input_info |= modality_of(spec).describe(spec, preprocessing)
+    values = learned_range(trained.model, spec)
+    input_info |= {"range": list(values)} if values is not None else {}
     target = spec.target
     names = list(getattr(target, "names", ()))
     outputs: dict[str, Any] = {trained.task.display.names: names}
@@ -93,19 +82,9 @@ def openapi(trained: TrainedRun, limits: Limits) -> dict[str, Any]:
     }
     bodies: dict[str, Any] = {kind: {} for kind in content_types(trained.spec)}
     bodies[FORM] = {"schema": {"type": "object", "required": ["file"], "properties": {"file": files}}}
-    if "application/json" in bodies:
-        row_schema = {
-            "type": "object",
-            "required": [c.name for c in trained.spec.input.columns if c.fill is None],
-            "properties": {
-                c.name: {"enum": list(c.categories)} if c.categories else {"type": "number"}
-                for c in trained.spec.input.columns
-            },
-        }
-        rows_schema = {"type": "array", "minItems": 1, "maxItems": limits.max_inputs, "items": row_schema}
-        bodies["application/json"] = {
-            "schema": {"type": "object", "required": ["rows"], "properties": {"rows": rows_schema}}
-        }
+    json_schema = modality_of(trained.spec).json_schema
+    if json_schema is not None:
+        bodies["application/json"] = {"schema": json_schema(trained.spec, limits.max_inputs)}
 
     def json_response(schema: dict[str, Any], description: str) -> dict[str, Any]:
         return {"description": description, "content": {"application/json": {"schema": schema}}}
@@ -168,14 +147,7 @@ _PAGE = """<!doctype html>
 
 def curl_arguments(trained: TrainedRun) -> str:
     """Example arguments of curl."""
-    files = (
-        ["before.png", "after.png"]
-        if needs_frame_pairs(trained.spec)
-        else ["image.png"]
-        if trained.spec.modality == "image"
-        else ["rows.csv"]
-    )
-    return " ".join(f"-F file=@{name}" for name in files)
+    return " ".join(f"-F file=@{name}" for name in modality_of(trained.spec).example_files(trained.spec))
 
 
 def page(trained: TrainedRun, url: str) -> str:

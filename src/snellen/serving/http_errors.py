@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from snellen.core.errors import DataError, Diverged, SnellenError, UsageError
 from snellen.data.decode.header import TooManyPixels
+from snellen.modalities.modality import MalformedJSON, TooManyInputs
 from snellen.training.out_of_memory import out_of_memory
 
 RETRY_LATER = {"Retry-After": "1"}
@@ -51,6 +52,10 @@ def as_http_error(error: Exception) -> HTTPError | None:
         return error
     if isinstance(error, TooManyPixels):
         return HTTPError(413, "too-many-pixels", error.cause, error.remedy)
+    if isinstance(error, TooManyInputs):
+        return HTTPError(413, "too-many-inputs", error.cause, error.remedy)
+    if isinstance(error, MalformedJSON):
+        return HTTPError(400, "malformed-json", error.cause, error.remedy)
     if isinstance(error, Diverged):
         return HTTPError(422, "not-finite", error.cause, "Check that the values lie in the range of the training data.")
     if isinstance(error, DataError | UsageError):

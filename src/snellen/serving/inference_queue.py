@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import queue
 import threading
@@ -17,7 +18,8 @@ from torch import Tensor
 from snellen.api import TrainedRun
 from snellen.core.errors import DataError, first_line, printable_json
 from snellen.core.task import PredictionDict
-from snellen.data.inference_inputs import NamedBatch
+from snellen.modalities import modality_of
+from snellen.modalities.modality import NamedBatch
 from snellen.serving.http_errors import RETRY_LATER, HTTPError, as_http_error, internal_error
 from snellen.serving.limits import Limits
 
@@ -217,10 +219,11 @@ class InferenceQueue:
     def _shape_error(self, batch: InputBatch, error: Exception) -> Exception:
         """The error of a model at an input shape that it was not trained on: DataError, not a server bug."""
         spec, shape = self.trained.spec, tuple(batch.x.shape[1:])
-        if as_http_error(error) is not None or spec.modality != "image" or shape == tuple(spec.input.shape):
+        if as_http_error(error) is not None or shape == tuple(spec.input.shape):
             return error
-        size = f"{shape[2]}x{shape[1]} pixels in {shape[0]} channels"
+        modality = modality_of(spec)
+        size = modality.describe_size(dataclasses.replace(spec.input, shape=shape, typical_size=None))
         return DataError(
             f"{batch.names[0]} has {size}, which the model does not support: {first_line(error)}",
-            "Send images of the size of the training images.",
+            f"Send {modality.noun} of the size of the training data.",
         )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from snellen.core.errors import UsageError
-from snellen.core.spec import Modality
+from snellen.core.spec import Spec
+from snellen.modalities import modality_of
 
 MIN_RATE = 64 << 10  # bytes per second a client must send or receive once the I/O timeout is over
 MAX_BODIES = 8  # bodies of the maximum size in memory at one time
@@ -55,11 +56,8 @@ class Limits:
                 )
 
 
-def limits(modality: Modality, options: Mapping[str, Any]) -> Limits:
-    """The limits from command-line options, with defaults for the rest.
-
-    `max_bytes` is smaller for tables: a parsed table needs about forty times the memory of its text.
-    """
-    defaults = {} if modality == "image" else {"max_bytes": 4 << 20, "max_inputs": 10_000}
+def limits(spec: Spec, options: Mapping[str, Any]) -> Limits:
+    """The limits from command-line options, with the defaults of the modality for the rest."""
+    defaults = modality_of(spec).upload_defaults
     known = {field.name for field in fields(Limits)}
     return Limits(**{**defaults, **{name: value for name, value in options.items() if name in known}})

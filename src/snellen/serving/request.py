@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import email.errors
 import email.parser
-import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from email.message import Message
-from typing import NamedTuple, NoReturn, TextIO
+from typing import NoReturn
 
-from torch import Tensor
-
-from snellen.core.errors import DataError
 from snellen.core.spec import Preprocessing, Spec
-from snellen.data.decode.header import TooManyPixels, UnusableFile
-from snellen.data.decode.image_decoder import header
-from snellen.data.inference_inputs import (
-    BATCH,
-    NamedBatch,
-    concatenate_frames,
-    list_pages,
-    needs_frame_pairs,
-    read_image,
-    single_frame_preprocessing,
-)
+from snellen.modalities import modality_of
+from snellen.modalities.modality import NamedBatch, Upload, UploadLimits
 from snellen.serving.http_errors import CLOSE_CONNECTION, HTTPError
 from snellen.serving.limits import Limits
 
 FORM = "multipart/form-data"
-IMAGE_TYPES = ("image/*", "application/octet-stream")
-CSV_TYPES = ("text/csv", "text/tab-separated-values", "text/plain", "application/csv")
-JSONL_TYPES = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines")
 _MAX_PART_HEADER = 8 << 10  # bytes of the headers of a part
 _MAX_NAME = 255  # characters of a file name in a response
 
 
-class RequestFile(NamedTuple):
-    """An uploaded file: name, Content-Type ("" if absent), bytes."""
-
-    name: str
-    kind: str
-    content: bytes | bytearray
-
-
 def content_types(spec: Spec) -> tuple[str, ...]:
     """The Content-Types that a model supports."""
-    return (FORM, *IMAGE_TYPES) if spec.modality == "image" else (FORM, *CSV_TYPES, *JSONL_TYPES, "application/json")
+    return (FORM, *modality_of(spec).content_types)
 
 
 def check_content_type(content_type: str, spec: Spec) -> None:
@@ -59,7 +33,7 @@ def check_content_type(content_type: str, spec: Spec) -> None:
     if str(charset).lower().replace("-", "") not in ("utf8", "usascii"):
         raise HTTPError(415, "unsupported-type", f"The text is in {charset}", "Send it in UTF-8.", CLOSE_CONNECTION)
     is_supported = kind in supported or (kind.startswith("image/") and "image/*" in supported)
-    if not is_supported or (spec.modality != "image" and not content_type):
+    if not is_supported:
         raise HTTPError(
             415,
             "unsupported-type",
@@ -81,7 +55,7 @@ def inputs(
     if _content_type_header(content_type).get_content_type() == FORM:
         files = multipart_files(body, content_type, limits.max_inputs)
     else:
-        files = [RequestFile("body", content_type.partition(";")[0].strip().lower(), body)]
+        files = [Upload("body", content_type.partition(";")[0].strip().lower(), body)]
     empty_names = [file.name for file in files if not file.content]
     if empty_names or not files:
         raise HTTPError(
@@ -90,11 +64,8 @@ def inputs(
             f"{empty_names[0]} has 0 bytes" if empty_names else "The form has no file",
             "Send a file: curl -F file=@FILE",
         )
-    yield from (
-        _image_inputs(files, spec, preprocessing, limits)
-        if spec.modality == "image"
-        else _table_inputs(files, spec, limits)
-    )
+    upload_limits = UploadLimits(limits.max_inputs, limits.max_pixels)
+    yield from modality_of(spec).read_uploads(files, spec, preprocessing, upload_limits)
 
 
 # -- forms -----------------------------------------------------------------------------------------------------------
@@ -106,7 +77,7 @@ def _content_type_header(content_type: str) -> Message:
     return message
 
 
-def multipart_files(body: bytes | bytearray, content_type: str, max_files: int) -> list[RequestFile]:
+def multipart_files(body: bytes | bytearray, content_type: str, max_files: int) -> list[Upload]:
     """The files of a multipart form, in order.
 
     Raises:
@@ -130,7 +101,7 @@ def multipart_files(body: bytes | bytearray, content_type: str, max_files: int) 
     return [_multipart_file(part) for part in parts[1:num_parts]]
 
 
-def _multipart_file(part: bytes) -> RequestFile:
+def _multipart_file(part: bytes) -> Upload:
     header_bytes, separator, content = part.partition(b"\r\n\r\n")
     if not separator or not header_bytes.lstrip(b" \t").startswith(b"\r\n") or len(header_bytes) > _MAX_PART_HEADER:
         _malformed("a part has no complete headers")
@@ -152,157 +123,10 @@ def _multipart_file(part: bytes) -> RequestFile:
         _malformed("a part has a Content-Transfer-Encoding, which forms do not support")
     if name is None:
         _malformed("a field is not a file (it has no filename)")
-    return RequestFile(name[:_MAX_NAME] or "file", kind, content)
+    return Upload(name[:_MAX_NAME] or "file", kind, content)
 
 
 def _malformed(reason: str) -> NoReturn:
     raise HTTPError(
         400, "malformed-multipart", f"The form cannot be parsed: {reason}", "Send it as curl -F file=@FILE does."
     )
-
-
-# -- images ----------------------------------------------------------------------------------------------------------
-
-
-def _image_inputs(
-    files: Sequence[RequestFile], spec: Spec, preprocessing: Preprocessing, limits: Limits
-) -> Iterator[NamedBatch]:
-    """Each file or each page of it; for optical flow each pair of files, named by the first."""
-    pairs = needs_frame_pairs(spec)
-    if pairs and len(files) % 2:
-        raise DataError(
-            f"{files[-1].name} has no second frame: optical flow needs two files",
-            "Send both frames: curl -F file=@before.png -F file=@after.png",
-        )
-    samples_of_files = (
-        [_pair_inputs(*two, spec, preprocessing, limits) for two in zip(files[::2], files[1::2], strict=True)]
-        if pairs
-        else [_page_inputs(file, spec, preprocessing, limits) for file in files]
-    )
-    problems: list[str] = []
-    remaining = limits.max_inputs
-    for samples in samples_of_files:
-        try:
-            for name, x in samples:
-                remaining -= 1
-                if remaining < 0:
-                    raise _too_many_pages(limits)
-                if not problems:
-                    yield [name], x[None]  # (1, C, H, W)
-        except TooManyPixels:
-            raise
-        except UnusableFile as error:
-            problems.append(error.cause)
-            remedy = error.remedy
-    if problems:
-        raise DataError(
-            "; ".join(problems[:5]) + (f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""), remedy
-        )
-
-
-def _page_inputs(
-    file: RequestFile, spec: Spec, preprocessing: Preprocessing, limits: Limits
-) -> Iterator[tuple[str, Tensor]]:
-    with _named_errors(file):
-        stream = io.BytesIO(file.content)
-        _check_pixels(stream, spec, preprocessing, limits.max_pixels)
-        samples = list_pages(stream, file.name, preprocessing)
-        if len(samples) > limits.max_inputs:  # before decoding any
-            raise _too_many_pages(limits)
-        for name, page in samples:
-            yield name, read_image(stream, spec, preprocessing, page)
-
-
-def _too_many_pages(limits: Limits) -> HTTPError:
-    return HTTPError(
-        413, "too-many-inputs", f"There are more than {limits.max_inputs:,} pages", "Split them into several requests."
-    )
-
-
-def _pair_inputs(
-    first: RequestFile, second: RequestFile, spec: Spec, preprocessing: Preprocessing, limits: Limits
-) -> Iterator[tuple[str, Tensor]]:
-    frames, read = [], single_frame_preprocessing(spec, preprocessing)
-    for file in (first, second):
-        with _named_errors(file):
-            stream = io.BytesIO(file.content)
-            _check_pixels(stream, spec, read, limits.max_pixels)
-            frames.append(read_image(stream, spec, read))
-    with _named_errors(first):
-        yield first.name, concatenate_frames(frames, second.name)
-
-
-@contextlib.contextmanager
-def _named_errors(file: RequestFile) -> Iterator[None]:
-    """Add the file name to decoding errors."""
-    try:
-        yield
-    except TooManyPixels as error:
-        raise TooManyPixels(f"{file.name} {error.cause}") from error
-    except UnusableFile as error:
-        raise UnusableFile(error.kind, f"{file.name} {error.cause}", error.remedy) from error
-
-
-def _check_pixels(file: io.BytesIO, spec: Spec, preprocessing: Preprocessing, max_pixels: int) -> None:
-    """Raise TooManyPixels before decoding; channels and pages count as pixels."""
-    info = header(file)
-    planes = max(1, info.channels * info.pages / max(4, preprocessing.channels or spec.input.shape[0] or 1))
-    if info.height * info.width * planes > max_pixels:
-        extra = f" in {info.channels} channels and {info.pages} pages" if planes > 1 else ""
-        raise TooManyPixels(f"has {info.width:,}x{info.height:,} pixels{extra}, more than {max_pixels:,}")
-
-
-# -- tables ----------------------------------------------------------------------------------------------------------
-
-
-def _table_inputs(files: Sequence[RequestFile], spec: Spec, limits: Limits) -> Iterator[NamedBatch]:
-    from snellen.data.formats.table import read_rows
-
-    too_many = HTTPError(
-        413, "too-many-inputs", f"There are more than {limits.max_inputs:,} rows", "Split them into several requests."
-    )
-    if any(b'"' not in file.content and file.content.count(b"\n") > limits.max_inputs + 1 for file in files):
-        raise too_many  # without quotes each line is a row: count before parsing
-    remaining = limits.max_inputs
-    for file in files:
-        names, x = read_rows(_as_text(file), spec)
-        remaining -= len(names)
-        if remaining < 0:
-            raise too_many
-        if len(files) > 1:
-            names = [f"{file.name}, {name}" for name in names]
-        for start in range(0, len(names), BATCH):
-            yield names[start : start + BATCH], x[start : start + BATCH]
-
-
-def _as_text(file: RequestFile) -> TextIO:
-    if file.kind != "application/json" and not file.name.lower().endswith(".json"):
-        return io.TextIOWrapper(io.BytesIO(file.content), encoding="utf-8-sig", newline="")
-    try:
-        plain = json.loads(
-            file.content.decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
-        )
-    except (ValueError, RecursionError) as error:
-        raise HTTPError(
-            400,
-            "malformed-json",
-            f"The JSON cannot be parsed: {str(error)[:200]}",
-            'Send {"rows": [{"COLUMN": VALUE, ...}, ...]}.',
-        ) from error
-    if isinstance(plain, dict) and list(plain) == ["rows"] and isinstance(plain["rows"], list):
-        plain = plain["rows"]
-    rows = plain if isinstance(plain, list) else [plain]
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise HTTPError(400, "malformed-json", "The JSON has no rows", 'Send {"rows": [{"COLUMN": VALUE, ...}, ...]}.')
-    return io.StringIO("\n".join(map(json.dumps, rows)))
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    entry = dict(pairs)
-    if len(entry) != len(pairs):
-        raise ValueError("duplicate key in an object")
-    return entry
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not strict JSON")

@@ -21,11 +21,11 @@ from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_decoder import decode, header, headers
 from snellen.data.decode.image_files import ImageFiles, page_name, parse_page_name
 from snellen.data.formats import OpenOptions
-from snellen.data.inference_inputs import inputs
 from snellen.data.open_dataset import dataset
+from snellen.modalities import inputs
+from snellen.modalities.modality import TooManyInputs
 from snellen.report.annotated_images import AnnotatedImageWriter
 from snellen.serving import request
-from snellen.serving.http_errors import HTTPError
 from snellen.serving.limits import Limits
 
 ONE = RunOptions(device="cpu", threads=1, report=False)
@@ -258,5 +258,5 @@ def test_a_served_model_predicts_every_page_within_its_limits(stacks: Path) -> N
     options = list(request.inputs(body, "image/tiff", spec, Preprocessing(pages="each"), Limits()))
     assert [names for names, _ in options] == [["body#1"], ["body#2"], ["body#3"]]
     assert all(np.array_equal(x[0, 0].numpy(), page) for (_, x), page in zip(options, stack(1), strict=True))
-    with pytest.raises(HTTPError, match="more than 2 pages"):
+    with pytest.raises(TooManyInputs, match="more than 2 pages"):
         list(request.inputs(body, "image/tiff", spec, Preprocessing(pages="each"), Limits(max_inputs=2)))

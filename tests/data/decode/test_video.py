@@ -12,8 +12,8 @@ from snellen.core.errors import EnvironmentProblem
 from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.decode import video
 from snellen.data.decode.header import UnusableFile
-from snellen.data.inference_inputs import inputs
 from snellen.data.source import BadSamples
+from snellen.modalities import inputs
 
 SPEC = Spec(
     name="x",

@@ -17,9 +17,9 @@ from snellen.core.spec import Input, PixelNumbers, Preprocessing, Spec
 from snellen.data.decode.header import UnusableFile
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.map_files import read_map
-from snellen.data.inference_inputs import inputs
 from snellen.data.open_dataset import dataset
 from snellen.data.source import BadSamples
+from snellen.modalities import inputs
 
 H, W = 12, 10
 

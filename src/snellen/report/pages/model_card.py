@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+from snellen.modalities import modality_of
 from snellen.report import tables
 from snellen.report.html_text import clean, format_count, format_number
 from snellen.report.pages.run_summary import RunSummary
 from snellen.report.pages.sections import rerun_command
-from snellen.report.pages.verdicts import SPLITS, baseline_verdict, sample_noun
+from snellen.report.pages.verdicts import SPLITS, baseline_verdict
 
 METRICS = {
     "accuracy": "accuracy",
@@ -29,7 +30,7 @@ def model_card(summary: RunSummary) -> str:
     findings = "".join(
         f"- {escape_markdown(finding.text)}\n" for finding in [*summary.findings, *summary.data.findings]
     )
-    samples = f"{format_number(spec.sizes.get(summary.split, 0))} {SPLITS[summary.split]} {sample_noun(spec)}"
+    samples = f"{format_number(spec.sizes.get(summary.split, 0))} {SPLITS[summary.split]} {modality_of(spec).noun}"
     weights = f"{format_count(summary.cost['parameters'])} parameters. " if summary.cost.get("parameters") else ""
     sizes = ", ".join(f"{format_number(count)} {SPLITS[split]}" for split, count in spec.sizes.items())
     return f"""---
@@ -43,7 +44,7 @@ def model_card(summary: RunSummary) -> str:
 
 ## Data
 
-{escape_markdown(spec.name)}: {sizes} {sample_noun(spec)}.
+{escape_markdown(spec.name)}: {sizes} {modality_of(spec).noun}.
 
 ## Metrics
 

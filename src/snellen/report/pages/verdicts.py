@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snellen.core.spec import Spec
 from snellen.core.views import Metric
+from snellen.modalities import modality_of
 from snellen.report import reference_metrics
 from snellen.report.html_text import escape, escape_nowrap, format_number
 
@@ -24,19 +25,14 @@ _HEADLINES = {
 }
 
 
-def sample_noun(spec: Spec) -> str:
-    """Noun for the samples of a modality: "images", "rows"."""
-    return {"image": "images", "vector": "rows", "clip": "clips", "volume": "volumes"}.get(spec.modality, "samples")
-
-
 def headline_html(name: str, metric: Metric, split: str, spec: Spec) -> str:
     """HTML: "<b>99.43 ± 0.15 %</b> of 10,000 test images classified correctly"."""
     count = format_number(spec.sizes.get(split, 0))
-    samples = f"{count} {SPLITS[split]} {sample_noun(spec)}"
+    samples = f"{count} {SPLITS[split]} {modality_of(spec).noun}"
     if metric.value is None:
         return f"{escape(name)} is undefined over {samples}: {escape(metric.reason)}"
     pattern = _HEADLINES.get(name, "{m} " + escape(name) + " over {n} {s} {w}")
-    text = pattern.format(m=f"<b>{escape_nowrap(str(metric))}</b>", n=count, s=SPLITS[split], w=sample_noun(spec))
+    text = pattern.format(m=f"<b>{escape_nowrap(str(metric))}</b>", n=count, s=SPLITS[split], w=modality_of(spec).noun)
     return text[0].upper() + text[1:]
 
 

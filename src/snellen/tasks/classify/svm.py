@@ -63,7 +63,7 @@ class SupportVectors(nn.Module):
         super().__init__()
         self.kernel = kernel
         self.classes = classes
-        self.standardize = Standardize(input, shape[0])
+        self.standardize = Standardize(input, shape[input.feature_axis])
         self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
         self.register_buffer("owner", torch.empty(0, dtype=torch.int64))
         self.register_buffer("coefficients", torch.empty(0, classes - 1, dtype=torch.float64))

@@ -67,7 +67,7 @@ class SupportVectorRegressor(nn.Module):
 
     def __init__(self, input: Input, shape: tuple[int, ...], targets: int) -> None:
         super().__init__()
-        self.standardize = Standardize(input, shape[0])
+        self.standardize = Standardize(input, shape[input.feature_axis])
         self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
         self.register_buffer("coefficients", torch.empty(0, targets, dtype=torch.float64))
         self.register_buffer("offsets", torch.zeros(targets, dtype=torch.float64))

@@ -1,23 +1,20 @@
-"""Inputs for prediction: files, videos, folders, globs, tables and standard input, read in batches."""
+"""Images for prediction: files, pages, frames of videos and pairs of frames, read in batches."""
 
 from __future__ import annotations
 
 import dataclasses
-import glob
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO
 
 import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import PixelClasses, PixelNumbers, Preprocessing, Spec
-from snellen.data.cache import LineCallback, ignore_line
+from snellen.data.cache import LineCallback
 from snellen.data.decode.frame_pairs import pair_frames
 from snellen.data.decode.header import DEPTHS, SUFFIXES, UnusableFile
 from snellen.data.decode.image_decoder import decode, headers
@@ -28,66 +25,42 @@ from snellen.data.formats.image_folder import sort_files
 from snellen.data.formats.match_by_name import without_maps
 from snellen.data.formats.table_text import SUFFIXES as TABLE_SUFFIXES
 from snellen.data.formats.unread_content import UNSUPPORTED, unread_error
-from snellen.data.source import BadSamples, apply_preprocessing
+from snellen.data.source import apply_preprocessing
+from snellen.modalities.modality import BATCH, NamedBatch, Sample, batches_of_one_shape
+from snellen.modalities.paths import list_paths
 
-BATCH = 64
-
-NamedBatch = tuple[list[str], Tensor]
-Sample = tuple[str, Tensor]
 SampleFiles = tuple[str, tuple[tuple[Path, int | None], ...]]  # name of a sample, its file and page; two for flow
-FolderFiles = Callable[[Path, dict[str, str]], Iterator[Path]]
 
 
-def inputs(
-    arguments: Sequence[str], spec: Spec, preprocessing: Preprocessing, announce: LineCallback = ignore_line
+def read_files(
+    arguments: Sequence[str],
+    spec: Spec,
+    preprocessing: Preprocessing,
+    problems: dict[str, str],
+    announce: LineCallback,
 ) -> Iterator[NamedBatch]:
-    """Read names and inputs in batches of at most 64 and of one shape, in the order of the arguments.
+    """Read images and frames of videos: files, folders, globs, tables of their names, standard input.
 
-    Args:
-        arguments: files; folders, with all images, videos, tables or array files in them; globs; for a model of images,
-            tables of their names; "-" for standard input: paths, one per line, or the table itself for a model of
-            tables.
-        spec: spec of the model's data; tables are read by its columns.
-        preprocessing: that of the model. Images keep their own depth, or get the data's if that is deeper. A flow model
-            gets pairs of frames, each under the name of the first.
-        announce: receives a line about each column of a table whose numbers could be read in two ways.
-    Raises:
-        DataError: if an argument matches no file; for an invalid table if there is only one.
-        BadSamples: after everything else was yielded: all files that could not be read.
+    A flow model gets pairs of frames, each under the name of the first. Images keep their own depth, or get the data's
+    if that is deeper.
     """
-    problems: dict[str, str] = {}
-    if spec.modality == "vector":
-        yield from _read_tables(arguments, spec, problems, announce)
-    elif spec.modality == "sequence":
-        array_files = _paths(arguments, problems, _array_files)
-        yield from _batches_of_one_shape(_read_array_files(array_files, spec, problems))
-    else:
-        list_folder = partial(
-            _image_files, dense=isinstance(spec.target, PixelClasses | PixelNumbers), announce=announce
-        )
-        pairs = needs_frame_pairs(spec)
-        given = list(_paths(arguments, problems, list_folder))
-        for are_videos, group in groupby(list(_with_listed_images(given, problems)), key=is_video):
-            paths = list(group)
-            if are_videos:
-                for path in paths:
-                    yield from _batches_of_one_shape(_read_frames(path, spec, preprocessing, problems, pairs))
-            elif pairs:
-                frame_files = _samples_of_pairs(paths, problems)
-                yield from _batches_of_one_shape(
-                    _read_images(frame_files, spec, single_frame_preprocessing(spec, preprocessing), problems)
-                )
-            else:
-                yield from _batches_of_one_shape(
-                    _read_images(_samples_of_files(paths, preprocessing, problems), spec, preprocessing, problems)
-                )
-    if problems:
-        names = list(problems)
-        raise BadSamples(
-            {i: problems[name] for i, name in enumerate(names)},
-            dict(enumerate(names)),
-            "Repair or omit them; the others, if any, are predicted.",
-        )
+    list_folder = partial(_image_files, dense=isinstance(spec.target, PixelClasses | PixelNumbers), announce=announce)
+    pairs = needs_frame_pairs(spec)
+    given = list(list_paths(arguments, problems, list_folder))
+    for are_videos, group in groupby(list(_with_listed_images(given, problems)), key=is_video):
+        paths = list(group)
+        if are_videos:
+            for path in paths:
+                yield from batches_of_one_shape(_read_frames(path, spec, preprocessing, problems, pairs))
+        elif pairs:
+            frame_files = _samples_of_pairs(paths, problems)
+            yield from batches_of_one_shape(
+                _read_images(frame_files, spec, single_frame_preprocessing(spec, preprocessing), problems)
+            )
+        else:
+            yield from batches_of_one_shape(
+                _read_images(_samples_of_files(paths, preprocessing, problems), spec, preprocessing, problems)
+            )
 
 
 def read_image(file: Path | IO[bytes], spec: Spec, preprocessing: Preprocessing, page: int | None = None) -> Tensor:
@@ -147,118 +120,6 @@ def with_model_channels(spec: Spec, preprocessing: Preprocessing) -> Preprocessi
 def _at_data_depth(x: Tensor, spec: Spec) -> Tensor:
     deepest = max(DEPTHS.index(spec.input.dtype), DEPTHS.index(str(x.dtype).removeprefix("torch.")))
     return x.to(getattr(torch, DEPTHS[deepest]))
-
-
-def fraction_outside_range(x: Tensor, low: float, high: float) -> float:
-    """Fraction of the values of `x` below `low` or above `high`."""
-    values = x.double()
-    return float(((values < low) | (values > high)).double().mean()) if values.numel() else 0.0
-
-
-def _read_tables(
-    arguments: Sequence[str], spec: Spec, problems: dict[str, str], announce: LineCallback
-) -> Iterator[NamedBatch]:
-    """Read rows of tables; with several tables, the name of a row begins with its table."""
-    from snellen.data.formats.table import read_rows
-
-    tables: list[Path | TextIO] = []
-    for argument in arguments:
-        tables += [sys.stdin] if argument == "-" else _paths([argument], problems, _tables_in)
-    for table in tables:
-        try:
-            names, rows = read_rows(table, spec, announce)
-        except DataError as error:
-            if len(tables) == 1:
-                raise
-            problems[_display_name(table)] = error.cause
-            continue
-        if len(tables) > 1:
-            names = [f"{_display_name(table)}, {name}" for name in names]
-        for start in range(0, len(names), BATCH):
-            yield names[start : start + BATCH], rows[start : start + BATCH]
-
-
-def _read_array_files(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) -> Iterator[list[Sample]]:
-    """Read the sequences of array files in batches; files that cannot be read are recorded in `problems`."""
-    from snellen.data.inference_arrays import read_sequences
-
-    for path in paths:
-        samples: list[Sample] = []
-        try:
-            for sample in read_sequences(path, spec.input):
-                samples.append(sample)
-                if len(samples) == BATCH:
-                    yield samples
-                    samples = []
-        except DataError as error:
-            problems[str(path)] = error.cause.removeprefix(f"{path} ")
-        if samples:
-            yield samples
-
-
-def _array_files(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    from snellen.data.inference_arrays import SUFFIXES as ARRAY_SUFFIXES
-
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file())
-    if not paths:
-        raise DataError(f"{folder} contains no array file", f"Give files that end in {', '.join(ARRAY_SUFFIXES)}.")
-    return iter(paths)
-
-
-def _display_name(table: Path | TextIO) -> str:
-    return str(table) if isinstance(table, Path) else "standard input"
-
-
-def _tables_in(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    paths = sorted(path for path in folder.iterdir() if _is_table(path) and path.is_file())
-    if not paths:
-        raise DataError(f"{folder} contains no table", f"Give files that end in {', '.join(TABLE_SUFFIXES)}.")
-    return iter(paths)
-
-
-def _standard_input(problems: dict[str, str]) -> Iterator[str]:
-    """Read paths from standard input; a missing file is recorded in `problems`, without stopping."""
-    for line in sys.stdin:
-        argument = line.rstrip("\r\n")
-        if argument and not glob.has_magic(argument) and not os.path.lexists(Path(argument).expanduser()):
-            problems[argument] = "does not exist"
-        elif argument and argument != "-":
-            yield argument
-
-
-def _paths(arguments: Iterable[str], problems: dict[str, str], list_folder: FolderFiles) -> Iterator[Path]:
-    """Files that the arguments name; `list_folder` lists those of a folder."""
-    for argument in arguments:
-        if argument == "-":
-            yield from _paths(_standard_input(problems), problems, list_folder)
-            continue
-        path = Path(argument).expanduser()
-        if path.is_dir():
-            yield from list_folder(path, problems)
-        elif path.exists() or path.is_symlink():
-            yield path
-        elif glob.has_magic(argument):
-            matches = sorted(_glob(path))
-            if not matches:
-                raise DataError(
-                    f"{argument} matches no file",
-                    "Correct the pattern, and quote it so that the shell does not expand it.",
-                )
-            yield from (Path(match) for match in matches if not Path(match).is_dir())
-        else:
-            raise DataError(f"{argument} does not exist", "Give files, folders, globs, or - for standard input.")
-
-
-def _glob(pattern: Path) -> list[str]:
-    """Paths that match a glob; `**` does not follow links, one of which may lead to the root of the file system."""
-    parts = pattern.parts
-    if "**" not in parts:
-        return glob.glob(str(pattern))
-    start = next(k for k, part in enumerate(parts) if glob.has_magic(part))
-    base, rest = Path(*parts[:start]), [*parts[start:], *(["*"] if parts[-1] == "**" else [])]
-    matches = (path.relative_to(base) for path in base.glob("/".join(rest)))
-    hidden = any(part.startswith(".") for part in rest)
-    return [str(base / path) for path in matches if hidden or not any(part.startswith(".") for part in path.parts)]
 
 
 def _image_files(folder: Path, problems: dict[str, str], *, dense: bool, announce: LineCallback) -> Iterator[Path]:
@@ -372,11 +233,3 @@ def _read_frames(
     except UnusableFile as error:
         problems[str(path)] = error.cause
     yield samples
-
-
-def _batches_of_one_shape(chunks: Iterable[list[Sample]]) -> Iterator[NamedBatch]:
-    """Group consecutive samples of one shape into batches."""
-    for chunk in chunks:
-        for _, group in groupby(chunk, key=lambda item: (item[1].shape, item[1].dtype)):
-            batch = list(group)
-            yield [name for name, _ in batch], torch.stack([x for _, x in batch])  # (B, C, H, W)

@@ -1,0 +1,47 @@
+"""Kinds of input: how each is read for prediction and described, one file a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from snellen.core.spec import Preprocessing, Spec
+from snellen.data.cache import LineCallback, ignore_line
+from snellen.data.source import BadSamples
+from snellen.modalities.image import IMAGE
+from snellen.modalities.modality import Modality, NamedBatch
+from snellen.modalities.sequence import SEQUENCE
+from snellen.modalities.vector import VECTOR
+
+MODALITIES: Mapping[str, Modality] = {"vector": VECTOR, "image": IMAGE, "sequence": SEQUENCE}
+
+
+def modality_of(spec: Spec) -> Modality:
+    """The kind of the input of a dataset."""
+    return MODALITIES[spec.modality]
+
+
+def inputs(
+    arguments: Sequence[str], spec: Spec, preprocessing: Preprocessing, announce: LineCallback = ignore_line
+) -> Iterator[NamedBatch]:
+    """Read names and inputs in batches of at most 64 and of one shape, in the order of the arguments.
+
+    Args:
+        arguments: files; folders, with all images, videos, tables or array files in them; globs; for a model of images,
+            tables of their names; "-" for standard input: paths, one per line, or the table itself for a model of
+            tables.
+        spec: spec of the model's data; tables are read by its columns.
+        preprocessing: that of the model.
+        announce: receives a line about each column of a table whose numbers could be read in two ways.
+    Raises:
+        DataError: if an argument matches no file; for an invalid table if there is only one.
+        BadSamples: after everything else was yielded: all files that could not be read.
+    """
+    problems: dict[str, str] = {}
+    yield from modality_of(spec).read_files(arguments, spec, preprocessing, problems, announce)
+    if problems:
+        names = list(problems)
+        raise BadSamples(
+            {i: problems[name] for i, name in enumerate(names)},
+            dict(enumerate(names)),
+            "Repair or omit them; the others, if any, are predicted.",
+        )

@@ -1,0 +1,95 @@
+"""Modality: what is particular to a kind of input when files, requests and exports are read or described."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.data.cache import LineCallback
+
+BATCH = 64  # samples read at a time
+
+NamedBatch = tuple[list[str], Tensor]
+Sample = tuple[str, Tensor]
+
+
+class Upload(NamedTuple):
+    """An uploaded file: name, Content-Type ("" if absent), bytes."""
+
+    name: str
+    kind: str
+    content: bytes | bytearray
+
+
+class UploadLimits(NamedTuple):
+    """Limits of one request: number of inputs, pixels of an image."""
+
+    max_inputs: int
+    max_pixels: int
+
+
+class TooManyInputs(DataError):
+    """A request with more inputs than its limit."""
+
+
+class MalformedJSON(DataError):
+    """A request whose JSON cannot be parsed, or is not of the form that the model reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """A kind of input.
+
+    Args:
+        noun: samples, in the plural.
+        read_files: arguments of `predict`, spec, preprocessing, problems (file to reason, filled in) and a callback for
+            lines to the user, to names and inputs in batches of one shape.
+        read_uploads: files of a request, spec, preprocessing and limits, to the same. Raises DataError.
+        content_types: of a request that is no form.
+        json_schema: spec and limit of inputs to the JSON schema of a request; None: JSON is not read.
+        example_files: names of files in an example of a request.
+        upload_defaults: default limits of requests that differ from those of images.
+        sample_shape: shape of one sample as the model reads it; None where it varies.
+        axis_names: names of the axes of a batch, for exports.
+        describe_size: the shape of the data's samples, for the user.
+        describe: properties of the input for programs, by name, besides shape and dtype.
+        has_value_range: whether all values have one range, from black to white.
+    """
+
+    noun: str
+    read_files: Callable[[Sequence[str], Spec, Preprocessing, dict[str, str], LineCallback], Iterator[NamedBatch]]
+    read_uploads: Callable[[Sequence[Upload], Spec, Preprocessing, UploadLimits], Iterator[NamedBatch]]
+    content_types: tuple[str, ...]
+    json_schema: Callable[[Spec, int], dict[str, Any]] | None
+    example_files: Callable[[Spec], Sequence[str]]
+    axis_names: tuple[str, ...]
+    describe: Callable[[Spec, Preprocessing], Mapping[str, Any]]
+    describe_size: Callable[[Input], str]
+    sample_shape: Callable[[Spec, Preprocessing], tuple[int | None, ...]]
+    upload_defaults: Mapping[str, int]
+    has_value_range: bool = False
+
+
+def batches_of_one_shape(chunks: Iterable[list[Sample]]) -> Iterator[NamedBatch]:
+    """Group consecutive samples of one shape into batches."""
+    for chunk in chunks:
+        for _, group in groupby(chunk, key=lambda item: (item[1].shape, item[1].dtype)):
+            batch = list(group)
+            yield [name for name, _ in batch], torch.stack([x for _, x in batch])
+
+
+def shape_of_data(spec: Spec, preprocessing: Preprocessing) -> tuple[int | None, ...]:
+    """The shape of a sample of the data, which no preprocessing changes."""
+    return spec.input.shape
+
+
+def sides(spec_input: Input) -> str:
+    """The lengths of the axes, "any" where one varies."""
+    return " x ".join("any" if side is None else str(side) for side in spec_input.shape)
