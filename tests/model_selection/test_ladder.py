@@ -591,7 +591,9 @@ def test_a_longer_training_with_a_worse_result_is_dropped(
 def test_a_resumed_ladder_has_the_time_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ladder("moons", budget=1000, out=tmp_path, learners=["lda"], options=OPTIONS)
     path = tmp_path / "ladder.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "spent": 900.0}))
+    plain = {**json.loads(path.read_text()), "spent": 900.0}
+    del plain["finished"]  # as if it had been killed
+    path.write_text(json.dumps(plain))
     ends: list[float] = []
 
     class Recorded(LadderTraining):
@@ -688,7 +690,9 @@ def test_a_resumed_ladder_without_time_reports_the_failure_of_a_model_again(tmp_
     custom = [baseline_like("breaks", raise_error)]
     first = ladder("moons", budget=1000, out=tmp_path, learners=["softmax", *custom], options=OPTIONS)
     path = tmp_path / "ladder.json"
-    file_io.write_json(path, {**file_io.read_json(path), "spent": 1000.0, "budget": 10.0})
+    plain = {**file_io.read_json(path), "spent": 1000.0, "budget": 10.0}
+    del plain["finished"]  # as if it had been killed
+    file_io.write_json(path, plain)
     resumed = ladder("moons", budget=10, out=tmp_path, learners=["softmax", *custom], options=OPTIONS)
     assert resumed.rung("breaks") == first.rung("breaks")
     assert "a bug of its own" in resumed.rung("breaks").reason

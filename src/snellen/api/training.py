@@ -256,6 +256,7 @@ def _fit(
     memory_allocator.tune()
     sizes = data.spec.sizes
     diagnosed = min(sizes["train"], training_sample_limit(data))  # training samples that the diagnosis predicts
+    run.validation_fraction = sizes["val"] / max(sizes["train"], 1)
     run.evaluation_cost = 1 + (sizes["test"] + diagnosed) / max(sizes["val"], 1)
     model = build(learner, settings, record)
     with limit_threads(record.threads), deterministic_kernels(record.device), run.handle_signals():

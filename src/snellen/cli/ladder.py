@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -70,7 +71,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
 
     if "explain" in args and "plan" not in args:
         raise UsageError("--explain needs --plan", "Add --plan; the settings of a trained model are in its report.")
+    if "plan" in args and "out" in args:
+        raise UsageError("--plan writes no folder", "Omit --out, and --resume.")
     names = [name for name in vars(args).get("models", "").split(",") if name]
+    if "models" in args and not names:
+        raise UsageError(
+            f"--models {args.models!r} names no model", "Give names, such as --models lenet,convnet, or all."
+        )
     check_names(vars(args).get("task"), [name for name in names if name != "all"], custom)
 
     from snellen.api import find_task
@@ -86,8 +93,6 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             progress.message(f"{finding.severity}: {finding.text}")
         used = time.monotonic() - START_TIME  # start-up and data loading count
         if "plan" in args:
-            if "out" in args:
-                raise UsageError("--plan writes no folder", "Omit --out.")
             task = find_task(vars(args).get("task"), data.spec).name
             candidates = ladder_candidates(task, [*names, *custom], data.spec.modality)
             planned = plan_ladder(
@@ -119,6 +124,10 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     else:
         print(ladder_table(result, args.format))
         terminal.print_text(f"\n* marks the Pareto frontier of multiply-adds and validation result.\n\n{result.advice}")
+        longer = _longer_budget(result)
+        if longer:
+            folder = shlex.quote(str(result.folder))
+            terminal.print_text(f"go on: snellen ladder --resume {folder} --budget {longer}")
         if result.overrun:
             terminal.print_text(result.overrun)
         if result.untried:
@@ -138,6 +147,10 @@ def _with_stored_arguments(arguments: list[str]) -> list[str]:
     Raises:
         UsageError: if there is no such ladder, or it was begun from Python.
     """
+    joined = next((word for word in arguments if word.startswith("--resume=")), None)
+    if joined is not None:  # as two words
+        place = arguments.index(joined)
+        arguments[place : place + 1] = ["--resume", joined.partition("=")[2]]
     if "--resume" not in arguments or "-h" in arguments or "--help" in arguments:
         return arguments
     place = arguments.index("--resume")
@@ -150,8 +163,14 @@ def _with_stored_arguments(arguments: list[str]) -> list[str]:
 
     from snellen.core import file_io
 
-    stored = file_io.read_json(path).get("arguments")
-    if not isinstance(stored, list) or not stored or not all(isinstance(word, str) for word in stored):
+    plain = file_io.read_json(path)
+    stored: object = plain.get("arguments") if isinstance(plain, dict) else None
+    if (
+        not isinstance(stored, list)
+        or not stored
+        or not all(isinstance(word, str) for word in stored)
+        or {"-h", "--help"} & set(stored)
+    ):
         raise UsageError(
             f"{path} does not hold the arguments of its ladder", f"Give them again, with --out {shlex.quote(folder)}."
         )
@@ -160,17 +179,28 @@ def _with_stored_arguments(arguments: list[str]) -> list[str]:
         stored = stored[1:]  # the data is typed again
         typed, rest = typed[:1], typed[1:]
         return [*typed, *stored, *rest, "--out", folder]
+    if os.path.isabs(stored[0]) and not os.path.exists(stored[0]):
+        raise UsageError(
+            f"{stored[0]}, the data of {folder}, does not exist",
+            f"If it was moved: snellen ladder NEW_PATH --resume {shlex.quote(folder)}",
+        )
     return [*stored, *typed, "--out", folder]
 
 
 def _portable(arguments: Sequence[str], data: str) -> list[str]:
     """Arguments that resume the ladder from any folder: the data first, with its full path; without --out."""
-    words = list(arguments)
+    words = [word for word in arguments if word != "--"]
     words.remove(data)
     while "--out" in words:
         place = words.index("--out")
         del words[place : place + 2]
     return [os.path.abspath(data) if os.path.exists(data) else data, *words]
+
+
+def _longer_budget(result: Ladder) -> str:
+    """The smallest budget that completes another model, as the reasons of the models name it; "" without one."""
+    budgets = [int(match[1]) for rung in result.rungs if (match := re.search(r"--budget (\d+)m$", rung.reason))]
+    return f"{min(budgets)}m" if budgets else ""
 
 
 def ladder_table(result: Ladder, table_format: str) -> str:
@@ -221,7 +251,10 @@ def _print_plan(planned: LadderPlan, budget: float, args: argparse.Namespace) ->
             for model in planned.models
             for flag, (value, reason) in model.suggested.items()
         ]
-        print("\n" + terminal.table(["model", "setting", "value", "origin"], settings, vars(args)["format"]))
+        if settings:
+            print("\n" + terminal.table(["model", "setting", "value", "origin"], settings, vars(args)["format"]))
+        else:
+            terminal.print_text("\nNeither the data nor the time suggests other settings than the defaults.")
     terminal.print_text(
         f"\nTime for the final trainings: {terminal.format_duration(planned.seconds_final)} of the budget of "
         f"{terminal.format_duration(budget)}. Times are measured on this machine, by a few steps of each training."

@@ -108,7 +108,9 @@ def _dispatch(arguments: list[str], learners: Sequence[Learner[Any, Any, Any]]) 
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         if verb.startswith("-"):
-            raise UsageError(f"{verb} needs a command or data before it", "See snellen --help.")
+            hint = "Resume with: snellen ladder --resume FOLDER, or snellen train --resume FOLDER."
+            remedy = hint if verb.partition("=")[0] == "--resume" else "See snellen --help."
+            raise UsageError(f"{verb} needs a command or data before it", remedy)
         verb, rest = "ladder", arguments
         _check_is_data(arguments[0])
     rest = _current_names(verb, rest)

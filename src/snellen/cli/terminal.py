@@ -139,15 +139,22 @@ def _bar() -> Any:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
+MAX_DURATION = 3600.0 * 24 * 366  # seconds: a year
+
+
 def parse_duration(text: str) -> float:
-    """Seconds of "90", "90s", "10m", "1h" or "1h30m"; raises ValueError otherwise."""
+    """Seconds of "90", "90s", "10m", "1h" or "1h30m", at most a year; raises ValueError otherwise."""
     import re
 
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    number = r"(\d+(?:\.\d+)?)"
+    match = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip(), re.ASCII)
     if not match or not any(match.groups()):
         raise ValueError(text)
     hours, minutes, rest = (float(part or 0) for part in match.groups())
-    return 3600 * hours + 60 * minutes + rest
+    seconds = 3600 * hours + 60 * minutes + rest
+    if seconds > MAX_DURATION:
+        raise ValueError(text)
+    return seconds
 
 
 def format_duration(value: float) -> str:

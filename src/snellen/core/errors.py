@@ -47,6 +47,10 @@ class EnvironmentProblem(SnellenError):
     exit_code = 4
 
 
+class CannotWrite(EnvironmentProblem):
+    """A file cannot be written: disk full, no permission, damaged device."""
+
+
 class Diverged(SnellenError):
     """NaN or infinity in a loss, a weight or a prediction."""
 
@@ -58,11 +62,13 @@ class TooLittleTime(SnellenError):
 
     Args:
         needed: estimated seconds of the complete training, if they were measured.
+        at_least: whether it was stopped without an estimate: `needed` is more than it had, and may not be enough.
     """
 
-    def __init__(self, cause: str, remedy: str = "", needed: float | None = None) -> None:
+    def __init__(self, cause: str, remedy: str = "", needed: float | None = None, at_least: bool = False) -> None:
         super().__init__(cause, remedy)
         self.needed = needed
+        self.at_least = at_least
 
 
 class Mismatch(SnellenError):

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from snellen.core.errors import DataError, EnvironmentProblem, UsageError, printable_json
+from snellen.core.errors import CannotWrite, DataError, UsageError, printable_json
 from snellen.core.input_files import open_regular, read_text
 
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OSError, AttributeError)
@@ -212,7 +212,7 @@ def _writing(path: Path, needed: int) -> Iterator[None]:
         raise _cannot_write(path, needed, error) from error
 
 
-def _cannot_write(path: Path, needed: int, error: OSError) -> EnvironmentProblem:
+def _cannot_write(path: Path, needed: int, error: OSError) -> CannotWrite:
     reason = os.strerror(error.errno) if error.errno else str(error)
     remedy = "Give another folder with --out, or correct its permissions."
     if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
@@ -225,7 +225,7 @@ def _cannot_write(path: Path, needed: int, error: OSError) -> EnvironmentProblem
             remedy = f"{needed:,} bytes are needed and {free:,} are free: free some space, or give another --out."
     elif error.errno == errno.EIO:
         remedy = f"The device failed while {needed:,} bytes were written: check it, or give another --out."
-    return EnvironmentProblem(f"Cannot write {path}: {reason} ({needed:,} bytes)", remedy)
+    return CannotWrite(f"Cannot write {path}: {reason} ({needed:,} bytes)", remedy)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -88,7 +88,8 @@ def _run_of_advised_model(folder: Path) -> str:
     """The remedy for a ladder in place of a run; its file may be damaged."""
     try:
         finished = file_io.read_json(folder / "ladder.json")["finished"]
-        run = next(rung["folder"] for rung in finished["rungs"] if rung["name"] == finished["advised"])
+        stored = next(rung["folder"] for rung in finished["rungs"] if rung["name"] == finished["advised"])
+        run = folder / Path(stored).name  # the ladder may have been moved
     except (DataError, KeyError, TypeError, StopIteration):
         return "Give the run of one of its models."
     return f"Give the run of its advised model: {run}"

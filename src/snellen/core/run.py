@@ -80,6 +80,7 @@ class Run:
         self.loss = loss
         self.progress = progress
         self.evaluation_cost = 0.0  # of what follows `fit` within `seconds`, in passes over the validation split
+        self.validation_fraction = 0.0  # validation samples, relative to training samples
         self.min_fraction = 0.0  # of the steps that must fit into `seconds`, else TooLittleTime
         self.max_threads = 1  # CPU threads from which a trial may choose; 1: the number is fixed
         self.save_every = save_every

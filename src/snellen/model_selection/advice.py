@@ -12,11 +12,12 @@ from snellen.api import TrainedRun
 from snellen.core import file_io
 from snellen.core.spec import Labels
 from snellen.core.views import Metric
-from snellen.metrics.intervals import LEVEL, Z, add_interval
+from snellen.metrics.intervals import LEVEL, MIN_SAMPLES, Z, resampled_values, with_percentiles
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
 from snellen.model_selection.paired_test import RunPredictions, exchange_p_value, gain_of_rows, headline_gain
 from snellen.report.pages.ladder import Rung
 
+ROUNDING = 1e-12  # of differences that are exactly one standard error
 MAX_MORE_ERRORS = 0.05  # of the errors of the best model, that a cheaper one may make
 
 
@@ -83,10 +84,16 @@ def headline_loss(model: RunPredictions, best: RunPredictions, headline: str) ->
     scale, unit = (100, " points") if metric.percent else (1, f" {metric.unit}" if metric.unit else "")
     rows = torch.arange(count)[None]
     value = float(gain(rows, rows + count)[0])
-    difference = add_interval(Metric(value=value), gain_of_rows(gain, count), count, draws=400)
-    high = value if difference.high is None else difference.high
-    low = value if difference.low is None else difference.low
-    return Loss(value=value, standard_error=(high - low) / (2 * Z), text=f"{scale * max(high, 0.0):.2g}{unit}")
+    if count < MIN_SAMPLES:
+        return Loss(value=value, standard_error=0.0, text=f"{scale * max(value, 0.0):.2g}{unit}")
+    values = resampled_values(gain_of_rows(gain, count), count, draws=400)
+    values = values[values.isfinite()]
+    high = with_percentiles(Metric(value=value), values, count).high
+    return Loss(
+        value=value,
+        standard_error=float(values.std()) if len(values) > 1 else 0.0,
+        text=f"{scale * max(value if high is None else high, 0.0):.2g}{unit}",
+    )
 
 
 def mean_loss(model: Tensor, best: Tensor) -> Loss:
@@ -135,7 +142,7 @@ def select_best(
     as_good = [
         name
         for name, lost in losses.items()
-        if lost.value <= lost.standard_error and float(errors[name].double().mean()) <= limit
+        if lost.value <= lost.standard_error + ROUNDING and float(errors[name].double().mean()) <= limit
     ]
     advised = as_good[0] if as_good else best
     # A cheaper model with the same result may have missed the one standard error: the advised one is on the frontier.
@@ -163,7 +170,11 @@ def select_best(
             f"Use {advised}: {best}, the best on the validation split, costs more and {difference}; "
             f"{advised} may lose at most {lost.text} against it (95 %)."
         )
-    return best, advised, f"{advice} {_runner_up(best, advised, rest, values, worse, shortened)}".rstrip()
+    untrained = [name for name in shortened if name not in values]
+    missing = f" Not compared, as the time was too short: {', '.join(untrained)}." if untrained else ""
+    if advised == "baseline" and shortened:  # they are named already
+        missing = ""
+    return best, advised, f"{advice} {_runner_up(best, advised, rest, values, worse, shortened)}".rstrip() + missing
 
 
 def _runner_up(

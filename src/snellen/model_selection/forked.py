@@ -42,7 +42,7 @@ def run_forked(work: Callable[[], object], seconds: float) -> None:
             ready, _, _ = select.select([reader], [], [], max(0.0, limit - time.monotonic()))
             if not ready:
                 cause = f"Stopped after {seconds:.0f} s, its part of the time budget"
-                raise TooLittleTime(cause, needed=2 * seconds)  # at least `seconds`: a second try needs more
+                raise TooLittleTime(cause, needed=2 * seconds, at_least=True)  # a second try needs more
             part = os.read(reader, 1 << 16)
             if not part:
                 break

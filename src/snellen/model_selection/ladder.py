@@ -16,11 +16,11 @@ from typing import Any, Literal
 from snellen.api import RunOptions, TrainedRun, find_task, new_folder
 from snellen.api.evaluation_data import check_same_data, check_same_rounding, check_splits
 from snellen.core import file_io
-from snellen.core.errors import Stopped, UsageError, suggest_name
+from snellen.core.errors import DataError, Stopped, UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import upgrade
 from snellen.core.run import Run
-from snellen.core.serialization import from_plain, to_plain
+from snellen.core.serialization import to_plain
 from snellen.core.spec import Spec, as_stored
 from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
@@ -29,7 +29,7 @@ from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
 from snellen.model_selection.ladder_training import LadderTraining, reserve
 from snellen.model_selection.rung_training import why_unsupported
-from snellen.model_selection.stored_plan import check_plan
+from snellen.model_selection.stored_plan import check_plan, read_part
 from snellen.report.html_text import format_overrun
 from snellen.report.pages.ladder import Rung, ladder_page
 from snellen.report.pages.run import best_model_sections
@@ -96,6 +96,10 @@ def ladder(
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     with file_io.exclusive_lock(folder):
         spent = _open_folder(folder, opened, budget, seed, arguments)
+    names = [learner.name for learner in candidates]
+    earlier = _finished_ladder(folder, whole_budget, names, selected_task.name, opened)
+    if earlier is not None:
+        return earlier
     with file_io.exclusive_lock(folder):  # which exists now
         reasons = {learner.name: why_unsupported(learner, opened.spec) for learner in candidates}
         supported = [learner for learner in candidates if reasons[learner.name] is None]
@@ -105,10 +109,21 @@ def ladder(
             if options.progress is not None:
                 options.progress.message(f"{finding.severity}: {finding.message}")
         end = started + budget - min(spent, MAX_SPENT * budget) - reserve(budget, opened)
-        training = LadderTraining(opened, folder, seed, budget, end, options, spent=spent, started=started)
+        training = LadderTraining(
+            opened,
+            folder,
+            seed,
+            budget,
+            end,
+            options,
+            spent=spent,
+            started=started - min(used, 0.5 * whole_budget),
+            whole_budget=whole_budget,
+        )
         headline = selected_task.headline(opened.spec)
         with _page_if_stopped(training, rungs, opened, headline, bool(arguments)):
             training.run(supported)
+            training.current = ""
             rungs.update(training.rungs)
             best, advised, advice = select_best_run(training.trained, headline, shortened_models(rungs.values()))
             for name, run in training.trained.items():
@@ -123,13 +138,15 @@ def ladder(
                 best=best,
                 advised=advised,
                 advice=advice,
-                untried=tuple(
-                    name
-                    for name, learner in LEARNERS[selected_task.name].items()
-                    if name not in rungs and opened.spec.modality in learner.accepts
-                ),
+                untried=_untried(selected_task.name, rungs, opened),
             )
-            finished = {"rungs": result.rungs, "best": best, "advised": advised, "advice": advice}
+            finished = {
+                "rungs": result.rungs,
+                "best": best,
+                "advised": advised,
+                "advice": advice,
+                "budget": whole_budget,
+            }
             stored = file_io.read_json(folder / "ladder.json")
             file_io.write_json(folder / "ladder.json", {**stored, "finished": to_plain(finished)})
             best_sections = _best_sections(training.trained.get(best or ""))
@@ -155,7 +172,7 @@ def _page_if_stopped(
         cause = stopped.cause.rstrip(".") if isinstance(stopped, Stopped) else "stopped"
         folder = training.folder
         raise Stopped(
-            f"{cause} ({training.current}); results so far: {folder / 'report.html'}",
+            f"{cause} ({training.current or 'after the trainings'}); results so far: {folder / 'report.html'}",
             f"Resume it: snellen ladder --resume {folder}" if has_arguments else f"Resume it with out={str(folder)!r}",
             signal=stopped.exit_code - 128 if isinstance(stopped, Stopped) else signal.SIGINT,
         ) from stopped
@@ -163,12 +180,52 @@ def _page_if_stopped(
         training.store_spent()
 
 
+def _untried(task: str, names: Iterable[str], data: Dataset[Labelled]) -> tuple[str, ...]:
+    """The built-in learners for this kind of input that are not among these."""
+    taken = set(names)
+    learners = LEARNERS[task].items()
+    return tuple(name for name, learner in learners if name not in taken and data.spec.modality in learner.accepts)
+
+
+def _finished_ladder(
+    folder: Path, budget: float, names: Sequence[str], task: str, data: Dataset[Labelled]
+) -> Ladder | None:
+    """The stored result of a ladder of these models that was finished with at least this budget, and has its page and
+    its runs; None if there is none.
+
+    Raises:
+        DataError: a damaged `ladder.json`.
+    """
+    path = folder / "ladder.json"
+    plain = file_io.read_json(path).get("finished")
+    if plain is None or not (folder / "report.html").exists():
+        return None
+    if not isinstance(plain, dict):
+        raise DataError(f"{path} is damaged: finished is no object", "Train the ladder anew in another folder.")
+    rungs = read_part(tuple[Rung, ...], plain.get("rungs"), f"{path}: finished.rungs")
+    is_present = all(rung.status != "done" or Path(rung.folder, "metrics.json").exists() for rung in rungs)
+    is_enough = budget <= read_part(float, plain.get("budget", 0.0), f"{path}: finished.budget")
+    if not is_present or not is_enough or sorted(names) != sorted(rung.name for rung in rungs):
+        return None
+    return Ladder(
+        folder=folder,
+        task=task,
+        headline=find_task(task, data.spec).headline(data.spec),
+        rungs=rungs,
+        best=read_part(str | None, plain.get("best"), f"{path}: finished.best"),
+        advised=read_part(str | None, plain.get("advised"), f"{path}: finished.advised"),
+        advice=read_part(str, plain.get("advice"), f"{path}: finished.advice"),
+        untried=_untried(task, [rung.name for rung in rungs], data),
+    )
+
+
 def shortened_models(rungs: Iterable[Rung]) -> list[str]:
     """The models that had too little time: their results do not show what they can reach."""
     return [
         rung.name
         for rung in rungs
-        if rung.status == "no time" or rung.seconds_needed is not None or "time limit" in rung.reason
+        if rung.status == "no time"
+        or (rung.status == "done" and (rung.seconds_needed is not None or "time limit" in rung.reason))
     ]
 
 
@@ -247,11 +304,14 @@ def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int
         plain = {"data": to_plain(data.spec), "rounding": ROUNDING, "seed": seed, "budget": budget, "spent": 0.0}
         file_io.write_json(path, {**plain, "arguments": list(arguments)})
         return 0.0
-    plain = upgrade(file_io.read_json(path))
+    stored_plain = file_io.read_json(path)
+    if not isinstance(stored_plain, dict):
+        raise DataError(f"{path} is damaged: it is no object", "Train the ladder anew in another folder.")
+    plain = upgrade(stored_plain)
     check_plan(plain, path)
-    rounding = from_plain(Literal[1, 2], plain.get("rounding", 1), f"{path}: rounding")
+    rounding = read_part(Literal[1, 2], plain.get("rounding", 1), f"{path}: rounding")
     check_same_rounding(folder, data, rounding)
-    stored: Spec = from_plain(Spec, plain.get("data"), f"{path}: data")
+    stored: Spec = read_part(Spec, plain.get("data"), f"{path}: data")
     if (to_plain(as_stored(data.spec, stored)), seed) != (to_plain(stored), plain.get("seed")):
         raise UsageError(f"{folder} contains a ladder on other data or with another seed", "Give another --out.")
-    return float(plain["spent"])
+    return float(plain.get("spent", 0.0))

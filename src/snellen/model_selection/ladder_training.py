@@ -13,6 +13,7 @@ from typing import Any
 from snellen.api import RunOptions, TrainedRun
 from snellen.api.lookup import resolve_available
 from snellen.core import file_io
+from snellen.core.errors import DataError
 from snellen.core.learner import InputSize
 from snellen.core.settings import Suggestion, flatten, resolve, values
 from snellen.core.spec import Classes, Numbers
@@ -21,7 +22,7 @@ from snellen.metrics.intervals import wilson_interval
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import significantly_worse, validation_value
 from snellen.model_selection.mirroring import harmful_changes, harmless_changes
-from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, train_rung
+from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, prediction_seconds, train_rung
 from snellen.model_selection.stored_plan import StoredPlan
 from snellen.report.html_text import format_duration
 from snellen.report.pages.ladder import Rung
@@ -40,7 +41,9 @@ class LadderTraining:
     """Training of all models within the time: the cheap ones, the pilots of the others, and the finals.
 
     Args:
+        budget: seconds after start-up. whole_budget: as the user gave it.
         end: on the monotonic clock, when the last training must have ended.
+        spent: seconds before the ladder was resumed. started: on the monotonic clock.
     """
 
     def __init__(
@@ -54,10 +57,12 @@ class LadderTraining:
         *,
         spent: float = 0.0,
         started: float = 0.0,
+        whole_budget: float | None = None,
     ) -> None:
         self.data, self.folder, self.seed, self.budget, self.end = data, folder, seed, budget, end
         self.options = options
         self.plan = StoredPlan(folder)
+        self.whole_budget = budget if whole_budget is None else whole_budget
         self._spent, self._started = spent, started
         self.rungs: dict[str, Rung] = {}
         self.trained: dict[str, TrainedRun] = {}
@@ -144,16 +149,24 @@ class LadderTraining:
         finals = self.plan.get("finals", lambda: ladder_plan.finals(contenders, times, pilots, self.left))
         for name, following in _with_following([name for name in finals if name in costly], finals):
             self._train_anew(costly[name], ladder_plan.limit(finals[name], times[name], following, self.left))
-        for name in sorted(values, key=lambda name: -values[name]):
-            if (
-                name not in finals
-                and pilots[name] < times[name]
-                and self._fits(f"{name}-final", times[name], self.left)
-            ):
-                self._train_anew(costly[name], self.left)
+        self._complete_shortened(costly, times)
         for name in sorted(times, key=lambda name: times[name]):
             self._train_completely(costly[name], times[name], self.left)
             self._say_what_time_would_buy(name, times[name])
+
+    def _complete_shortened(self, costly: Mapping[str, AnyLearner], times: Mapping[str, float]) -> None:
+        """Train models that a time limit cut completely, the best first, if time is left: a resumed ladder has more."""
+        values = {
+            name: value
+            for name in costly
+            if name in self.trained and (value := validation_value(self.rungs[name])) is not None
+        }
+        worse = self._significantly_worse(values)
+        for name in sorted(values, key=lambda name: -values[name]):
+            needed = self.rungs[name].seconds_needed
+            is_cut = needed is not None and costly[name].stoppable and name not in worse
+            if is_cut and self._fits(f"{name}-complete", max(needed or 0.0, times[name]), self.left):
+                self._train_anew(costly[name], self.left, "complete")
 
     def _train_longer(self, learners: Mapping[str, AnyLearner]) -> None:
         """Train the best model anew with more epochs, while its validation result improves and time is left."""
@@ -241,12 +254,15 @@ class LadderTraining:
         epochs = self._settings(learner).get("epochs", 1)
         return float(epochs * self.data.spec.sizes["train"])
 
-    def _train_anew(self, learner: AnyLearner, seconds: float) -> None:
-        """The final training of a model after its pilot, which stays its result if the training fails."""
-        pilot = self.rungs[learner.name]
-        self._train(learner, f"{learner.name}-final", seconds, ladder_plan.min_fraction(self._visits(learner)))
-        if self.rungs[learner.name].status != "done":
+    def _train_anew(self, learner: AnyLearner, seconds: float, stage: str = "final") -> None:
+        """A longer training of a model, whose result stays the earlier one if this one fails or is worse."""
+        pilot, run = self.rungs[learner.name], self.trained.get(learner.name)
+        self._train(learner, f"{learner.name}-{stage}", seconds, ladder_plan.min_fraction(self._visits(learner)))
+        before, after = validation_value(pilot), validation_value(self.rungs[learner.name])
+        if after is None or (before is not None and after < before):
             self.rungs[learner.name] = pilot
+            if run is not None:
+                self.trained[learner.name] = run
 
     def _significantly_worse(self, values: Mapping[str, float]) -> set[str]:
         """The models that are significantly worse than the best one on validation: they get no further training."""
@@ -268,14 +284,15 @@ class LadderTraining:
     def _say_what_time_would_buy(self, name: str, needed: float) -> None:
         """Add the time of a complete training, and a budget that allows it, to the reason of a shortened model."""
         rung = self.rungs[name]
-        if rung.status == "done" and "time limit" not in rung.reason:
+        if rung.status == "failed" or (rung.status == "done" and "time limit" not in rung.reason):
             return
         if rung.status == "done":  # as it was trained, not as it was estimated
             needed = max(needed, rung.seconds_needed or 0.0)
         others = self.budget - self.left - (rung.seconds_learning or 0.0)  # the model itself is trained anew
-        minutes = math.ceil(max(others + needed / ladder_plan.FIRST, self.budget + MORE) / 60)
+        minutes = math.ceil(max(others + needed / ladder_plan.FIRST, self.whole_budget + MORE) / 60)
         first = "not trained" if rung.status == "no time" else rung.reason
-        more = f"a complete training takes about {format_duration(needed)}: --budget {minutes}m"
+        takes = f"more than {format_duration(needed / 2)}" if rung.needs_more else f"about {format_duration(needed)}"
+        more = f"a complete training takes {takes}: --budget {minutes}m"
         self.rungs[name] = dataclasses.replace(rung, reason=f"{first}; {more}", seconds_needed=needed)
 
     def _train(self, learner: AnyLearner, folder: str, seconds: float, min_fraction: float) -> None:
@@ -292,8 +309,9 @@ class LadderTraining:
         self.rungs[learner.name] = rung
         self.store_spent()
         if run is not None:
+            if learner.name not in self.trained:  # the test split is predicted once, by the last training
+                self.end -= prediction_seconds(run, run.spec.sizes["test"])
             self.trained[learner.name] = run
-            self.end -= prediction_seconds(run, run.spec.sizes["test"])
             diagnosed = min(run.spec.sizes["train"], training_sample_limit(self.data))
             page = prediction_seconds(run, diagnosed)  # of the best model, which may be the slowest
             self.end -= max(0.0, page - self._page_seconds)
@@ -337,7 +355,7 @@ class LadderTraining:
         expected = needed * (smaller / largest) ** 2
         if learner.stoppable and not self._is_flat(learner):  # other work of a step is not proportional to the pixels
             self.suggest_size(learner, smaller)
-            self._train(learner, learner.name, MIN_SECONDS, min_fraction=1.0)
+            self._train(learner, learner.name, min(MIN_SECONDS, self.left), min_fraction=1.0)
             expected = self.rungs[learner.name].seconds_needed or expected
         return expected, smaller
 
@@ -356,6 +374,11 @@ class LadderTraining:
     def suggest_size(self, learner: AnyLearner, pixels: int) -> None:
         size = self._input_size(learner)
         if pixels and size is not None:
+            if pixels not in size.values:
+                raise DataError(
+                    f"{self.folder / 'ladder.json'}: {learner.name} has no image size of {pixels} pixels",
+                    "Train the ladder anew in another folder.",
+                )
             reason = f"a complete training at a larger size does not fit in {format_duration(self.budget)}"
             self._suggested[learner.name] = {size.setting: Suggestion(value=size.values[pixels], reason=reason)}
 
@@ -420,9 +443,3 @@ def validation_rank(rung: Rung) -> tuple[float, float]:
 def reserve(budget: float, data: Dataset[Labelled]) -> float:
     """Seconds of a budget that are kept for the report."""
     return min(RESERVE + (0.0 if data.annotations is None else RESERVE_IMAGES), 0.2 * budget)
-
-
-def prediction_seconds(run: TrainedRun, count: int) -> float:
-    """Expected seconds of predicting `count` samples, from the time of the validation split."""
-    seconds = file_io.read_json(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
-    return float(seconds) * count / max(run.spec.sizes["val"], 1)

@@ -11,9 +11,9 @@ from typing import Any
 from snellen.api import RunOptions, TrainedRun, load, prepare, resume, unsupported_reason
 from snellen.api.lookup import resolve_available
 from snellen.architectures.pretrained import MissingWeights
-from snellen.core import file_io
-from snellen.core.errors import SnellenError, Stopped, TooLittleTime
+from snellen.core.errors import CannotWrite, SnellenError, Stopped, TooLittleTime
 from snellen.core.learner import Learner
+from snellen.core.record import read_metrics
 from snellen.core.serialization import from_plain
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
@@ -70,7 +70,10 @@ def train_rung(
     except TooLittleTime as error:
         if not (folder / "metrics.json").exists():
             shutil.rmtree(folder, ignore_errors=True)  # nothing was trained
-        return Rung(name=name, status="no time", reason=error.cause, seconds_needed=error.needed), None
+        needed, needs_more = error.needed, error.at_least
+        return Rung(name=name, status="no time", reason=error.cause, seconds_needed=needed, needs_more=needs_more), None
+    except CannotWrite:  # no other model could write its results either
+        raise
     except SnellenError as error:
         return Rung(name=name, status="failed", reason=error.cause, folder=str(folder)), None
     except Exception as error:  # a learner may raise any exception; the others continue
@@ -106,7 +109,7 @@ def _prepare(
 
 def finished_rung(run: TrainedRun) -> Rung:
     """The rung of a finished run, from its metrics."""
-    stored = file_io.read_json(run.folder / "metrics.json")
+    stored = read_metrics(run.folder / "metrics.json")
     validation = from_plain(Metric, stored["splits"]["val"][run.headline])
     shortened = stored["notes"].get("fitted") or stored["notes"].get("cut")
     rung = Rung(name=run.record.learner, folder=str(run.folder), validation=validation, **stored["cost"])
@@ -118,3 +121,9 @@ def finished_rung(run: TrainedRun) -> Rung:
         reason=f"trained {steps:,} of {of:,} steps (time limit)",
         seconds_needed=(rung.seconds_learning or 0.0) * of / max(steps, 1),
     )
+
+
+def prediction_seconds(run: TrainedRun, count: int) -> float:
+    """Expected seconds of predicting `count` samples, from the time of the validation split."""
+    seconds = read_metrics(run.folder / "metrics.json")["cost"].get("seconds_judging", 0.0)
+    return float(seconds) * count / max(run.spec.sizes["val"], 1)

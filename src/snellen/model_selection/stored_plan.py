@@ -12,6 +12,9 @@ from snellen.core.serialization import from_plain
 
 T = TypeVar("T")
 
+MAX_SECONDS = 1e9
+_ANEW = "Train the ladder anew in another folder."
+
 # Part: its type. Seconds and image sizes that were measured, seconds of trainings, reasons by setting or model.
 PARTS: dict[str, Any] = {
     "needed": Mapping[str, tuple[float, int]],
@@ -54,13 +57,34 @@ class StoredPlan:
 def check_plan(plain: Mapping[str, Any], path: Path) -> None:
     """Check the budget and the plan of a ladder that is resumed. Raises DataError for a value of a wrong type."""
     for name in ("budget", "spent"):
-        if from_plain(float, plain.get(name, 0.0), f"{path}: {name}") < 0:
-            raise DataError(f"{path}: {name} is {plain[name]}, less than 0", "Train the ladder anew in another folder.")
+        read_part(float, plain.get(name, 0.0), f"{path}: {name}")
+        _check_numbers(plain.get(name, 0.0), f"{path}: {name}")
     plan = plain.get("plan", {})
     if not isinstance(plan, dict):
-        raise DataError(f"{path}: plan is not an object", "Train the ladder anew in another folder.")
+        raise DataError(f"{path}: plan is not an object", _ANEW)
     for key, value in plan.items():
         kind: Any = tuple[str, int] | None if key.startswith("longer-") else PARTS.get(key)
         if kind is None:
-            raise DataError(f"{path}: unknown part of the plan {key!r}", "Train the ladder anew in another folder.")
-        from_plain(kind, value, f"{path}: plan.{key}")
+            raise DataError(f"{path}: unknown part of the plan {key!r}", _ANEW)
+        read_part(kind, value, f"{path}: plan.{key}")
+        _check_numbers(value, f"{path}: plan.{key}")
+
+
+def read_part(kind: Any, value: Any, where: str) -> Any:
+    """A part of `ladder.json`. Raises DataError with a remedy."""
+    try:
+        return from_plain(kind, value, where)
+    except DataError as error:
+        raise DataError(error.cause, error.remedy or _ANEW) from error
+
+
+def _check_numbers(value: Any, where: str) -> None:
+    """Raise DataError for a negative or an impossibly large number in a value."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_numbers(part, f"{where}.{key}")
+    elif isinstance(value, list):
+        for part in value:
+            _check_numbers(part, where)
+    elif isinstance(value, int | float) and not 0 <= value <= MAX_SECONDS:
+        raise DataError(f"{where} is {value:g}", _ANEW)

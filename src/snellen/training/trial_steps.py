@@ -20,6 +20,7 @@ MAX_TRIAL_SECONDS = 0.5  # after which no further round begins
 MAX_ROUNDS = 10
 LONG_TRAINING = 20.0  # seconds: the time of a longer training is printed before it begins
 TIMED_STEPS = 5  # without the first, which allocates memory
+FORWARD = 1 / 3  # of the time of a step: the backward pass takes twice the time of the forward pass
 MIN_SPEEDUP = 1.1  # of several threads over one; less is within the noise, and one leaves the other cores free
 
 
@@ -115,7 +116,9 @@ def steps_within_budget(
         step_time = (time.monotonic() - started) / count
         validation_time = 0.0
         is_hopeless = step_time * run.min_fraction * planned > run.seconds_left  # without validation
-        if validate is not None and not is_hopeless:
+        if validate is not None and is_hopeless:  # no time to measure it: a step takes three times a forward pass
+            validation_time = FORWARD * epoch * step_time * run.validation_fraction
+        elif validate is not None:
             started = time.monotonic()
             validation_score(model, validate)
             validation_time = time.monotonic() - started
@@ -127,7 +130,10 @@ def steps_within_budget(
         raise TooLittleTime(
             f"The time budget allows {steps:,} of {planned:,} steps",
             "Give more time, or use a smaller model.",
-            needed=run.seconds - run.seconds_left + (planned * cost + run.evaluation_cost * validation_time) / 0.95,
+            needed=run.seconds
+            - run.seconds_left
+            + (validation_time if is_hopeless else 0.0)  # which a training with enough time measures
+            + (planned * cost + run.evaluation_cost * validation_time) / 0.95,
         )
     if steps < planned:
         run.message(f"The time budget allows {steps:,} of {planned:,} steps; the learning-rate schedule spans these.")

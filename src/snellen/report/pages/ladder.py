@@ -37,6 +37,7 @@ class Rung:
         on_frontier: on the Pareto frontier of multiply-adds and validation result.
         folder: of the run, as the user would type it; "" if there is none.
         seconds_needed: estimated seconds of the complete training, where the budget did not allow it.
+        needs_more: whether the training was stopped without an estimate: `seconds_needed` is twice what it had.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Rung:
     on_frontier: bool = False
     folder: str = ""
     seconds_needed: float | None = None
+    needs_more: bool = False
 
 
 def ladder_page(
