@@ -428,6 +428,7 @@ def test_a_ladder_is_resumed_as_it_was_begun(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("snellen.cli.ladder.START_TIME", time.monotonic())  # not that of the test process
     table = tmp_path / "-rows.csv"
     table.write_text("a,b,y\n" + "".join(f"{k},{k % 7},{'xy'[k % 2]}\n" for k in range(60)))
     begun = ["ladder", "--budget", "60s", "--models", "baseline,lda", "--out", "out", "--", "-rows.csv"]

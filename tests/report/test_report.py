@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from snellen.api import TrainedRun
+import snellen
+from snellen.api import RunOptions, TrainedRun
 from snellen.core.views import Finding, Metric
+from snellen.data.formats import OpenOptions
 from snellen.report.html_text import clean
 from snellen.report.pages.ladder import Rung, cost_plot, ladder_page
 from snellen.report.pages.run import best_model_sections, report_html
-from snellen.report.pages.sections import data_section, findings_html, rerun_command
+from snellen.report.pages.sections import data_section, findings_html, rerun_command, rerun_html
 from snellen.report.pages.verdicts import baseline_verdict, headline_html
 
 ORDER = [
@@ -277,3 +279,18 @@ def test_places_in_the_message_of_a_finding_are_not_repeated() -> None:
     counted = Finding(kind="few", message="cat has 3 samples, dog 90", where=("a.png", "cat"), count=2)
     assert findings_html([named]).count("a.png 3") == 1
     assert "<bdi>a.png</bdi>; <bdi>cat</bdi>" in findings_html([counted])
+
+
+def test_the_call_that_repeats_a_run_opens_the_data_in_the_same_way(tmp_path: Path) -> None:
+    rows = "".join(f"{k if k % 9 else ''},{k % 5},{'xy'[k % 2]}\n" for k in range(90))
+    (tmp_path / "rows.csv").write_text("a,b,kind\n" + rows)
+    data = snellen.dataset(tmp_path / "rows.csv", options=OpenOptions(impute="median", target=("kind",)))
+    run = snellen.train(data, "softmax", out=tmp_path / "run", options=RunOptions(threads=1, report=False), epochs=3)
+    call = rerun_command(run.summary())
+    assert call.startswith("snellen.train(snellen.dataset(")
+    assert "options=OpenOptions(target=('kind',), impute='median'))" in call
+    names = {"snellen": snellen, "OpenOptions": OpenOptions}
+    again = eval(f"{call[:-1]}, out={str(tmp_path / 'again')!r})", names)
+    assert (again.folder / "model.safetensors").read_bytes() == (run.folder / "model.safetensors").read_bytes()
+    summary = dataclasses.replace(run.summary(), notes={"fitted": {"steps": 10, "of": 40}})
+    assert "ended this training after 10 of 40 steps" in rerun_html(summary)

@@ -88,8 +88,13 @@ def print_expected_time(
                 update(0)
             expected = planned * (time.monotonic() - started) / count
     if expected > LONG_TRAINING:
-        duration = f"{expected:.0f} s" if expected < 90 else f"{expected / 60:.0f} min"
+        duration = format_expected(expected)
         run.message(f"{planned:,} steps take {'' if count else 'at most '}about {duration}, without validation.")
+
+
+def format_expected(seconds: float) -> str:
+    """An expected time for the user: whole seconds or minutes."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def steps_within_budget(

@@ -94,8 +94,14 @@ def test_features_that_take_longer_than_the_time_limit_are_not_extracted(
         return x
 
     encoder = cast(FeatureExtractor, features)
-    check_time(encoder, data, Run(tmp_path))  # no limit
-    assert clock.now == 0
+    messages: list[str] = []
+    unlimited: Any = SimpleNamespace(seconds_left=None, device="cpu", message=messages.append)
+    check_time(encoder, data, unlimited)
+    assert clock.now == 0  # few images
+    many = classes(torch.zeros(400, 3, 8, 8, dtype=torch.uint8), torch.arange(400) % 2, 2)
+    check_time(encoder, many, unlimited)
+    assert messages == ["The features of 340 images take about 34 s."]
+    clock.now = 0.0
     trial = 0.1 * (1 + TRIAL_IMAGES)
     check_time(encoder, data, Run(tmp_path, seconds=0.1 * count + trial + 0.1))
     assert clock.now == pytest.approx(trial)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from snellen.core.views import Cell, Metric, Plot, Series, Table
+from snellen.core.views import Metric, Plot, Series
 from snellen.report import view_html
 from snellen.report.html_text import (
     escape,
@@ -130,18 +130,26 @@ def plan_section(plan: Mapping[str, Any]) -> str:
         planned = plan.get(part, {})
         return format_duration(planned[name]) if name in planned else ""
 
-    rows: list[list[Cell]] = []
+    columns = ["complete training", "images reduced to", "pilot", "final training", "trained longer"]
+    rows = []
     for name, (seconds, pixels) in needed.items():
         size = f"{pixels} px" if pixels else ""
         times = [seconds_of("pilots", name), seconds_of("finals", name), ", ".join(longer.get(name, []))]
-        rows.append([name, format_duration(seconds), size, *times])
-    columns = ["model", "complete training", "images reduced to", "pilot", "final training", "trained longer"]
+        values = zip(columns, [format_duration(seconds), size, *times], strict=True)
+        cells = "".join(
+            f'<td class="n" data-label="{escape(column)}">{escape_nowrap(value)}</td>' for column, value in values
+        )
+        rows.append(f"<tr><td>{escape_name(name)}</td>{cells}</tr>")
     caption = (
         "Times of complete trainings are measured by a few steps of each. The other models were trained at once. "
         "Pilots are short trainings; the best have a final training, and the best of all is trained longer if time is "
         "left."
     )
-    table = view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
+    head = "".join(f'<th class="n">{escape(column)}</th>' for column in columns)
+    table = (
+        f'<figure class="table"><div class="wide"><table class="rungs"><thead><tr><th>model</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div><figcaption>{escape(caption)}</figcaption></figure>"
+    )
     return join_sections([Section(title="Plan", body=table)])
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from snellen.core import settings as core_settings
 from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
 from snellen.data.dataset import SPLITS, Dataset, Labelled
+from snellen.data.formats import OpenOptions
 from snellen.data.names import FILE_COUNTS
 from snellen.report import view_html
 from snellen.report.html_text import (
@@ -219,7 +220,15 @@ def rerun_html(summary: RunSummary) -> str:
     record = summary.record
     versions = ", ".join(f"{key} {value}" for key, value in record.versions.items())
     machine = f"{record.device}, {record.threads} thread{'s' if record.threads != 1 else ''}, seed {record.seed}"
-    return f'<pre>{escape(rerun_command(summary))}</pre><p class="small">{escape(versions)}; {escape(machine)}.</p>'
+    cut = summary.notes.get("fitted") or summary.notes.get("cut")
+    shortened = ""
+    if cut:
+        steps = f"{cut.get('steps', cut.get('step')):,} of {cut['of']:,} steps"
+        shortened = f" A time limit ended this training after {steps}: a training without it differs."
+    return (
+        f'<pre>{escape(rerun_command(summary))}</pre><p class="small">{escape(versions)}; {escape(machine)}.'
+        f"{escape(shortened)}</p>"
+    )
 
 
 def rerun_command(summary: RunSummary) -> str:
@@ -227,14 +236,33 @@ def rerun_command(summary: RunSummary) -> str:
     record = summary.record
     if record.command:
         return record.command
-    given = {key: record.settings[key] for key, source in record.sources.items() if source == "given"}
+    suggested = summary.learner.suggest(record.spec)  # what the learner suggests again needs no argument
+    given = {
+        key: record.settings[key]
+        for key, source in record.sources.items()
+        if source == "given"
+        or (source != "default" and (key not in suggested or suggested[key].value != record.settings[key]))
+    }
     model = repr(record.learner) if record.source_hash is None else record.learner
     data = repr(record.data["data"]) if record.data is not None else "data"
+    options = _options_of_data(record.data)
+    if options:
+        data = f"snellen.dataset({data}, options=OpenOptions({options}))"
     seeds = [f"seed={record.seed}"]
     if record.data is not None and record.data.get("seed"):
         seeds.append(f"split_seed={record.data['seed']}")
     arguments = [data, f"model={model}", *(f"{key}={value!r}" for key, value in given.items()), *seeds]
     return f"snellen.train({', '.join(arguments)})"
+
+
+def _options_of_data(origin: Mapping[str, Any] | None) -> str:
+    """The arguments of `OpenOptions` that differ from the defaults, as in Python."""
+    stored = (origin or {}).get("options")
+    if not isinstance(stored, Mapping):
+        return ""
+    defaults = {field.name: field.default for field in dataclasses.fields(OpenOptions)}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return ", ".join(f"{key}={value!r}" for key, value in values.items() if key in defaults and value != defaults[key])
 
 
 def _kind_of_file(kind: str) -> str:

@@ -29,7 +29,9 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.classify.task import TASK, as_predictions, labels_unsupported
 from snellen.training.time_limit import require_time
+from snellen.training.trial_steps import LONG_TRAINING, format_expected
 
+MANY_IMAGES = 200  # from which the time of their features is measured without a time limit, to print it
 TRIAL_IMAGES = 8  # whose time is measured
 BATCH_SIZE = 16  # images per forward pass; larger feature maps do not fit into the cache of a CPU
 # Values of C compared on the validation split; with a time limit the last ones may not be tried.
@@ -180,20 +182,23 @@ def fit(c: ProbeSettings, data: Dataset[Labelled], model: LinearProbe | KNNProbe
 
 
 def check_time(features: FeatureExtractor, data: Dataset[Labelled], run: Run) -> None:
-    """Check on a few images that the features of the training and validation images fit into the time limit.
+    """Check on a few images that the features of the training and validation images fit into the time limit; without
+    a limit, print the time of many.
 
     Raises:
         TooLittleTime: if not.
     """
-    if run.seconds_left is None:
-        return
     ids = data.splits["train"][:TRIAL_IMAGES].numpy()
     count = len(data.splits["train"]) + len(data.splits["val"])
+    if run.seconds_left is None and count < MANY_IMAGES:
+        return
     with torch.inference_mode():
         features(data.source.read(ids[:1], data.preprocessing).to(run.device))  # the first call prepares the kernels
         started = time.monotonic()
         features(data.source.read(ids, data.preprocessing).to(run.device))
     seconds = (time.monotonic() - started) * count / max(len(ids), 1)
+    if run.seconds_left is None and seconds > LONG_TRAINING:
+        run.message(f"The features of {count:,} images take about {format_expected(seconds)}.")
     remedy = "Give more time, a smaller --image-size, or a smaller --encoder."
     require_time(run, seconds, f"The features of {count:,} images", remedy)
 
