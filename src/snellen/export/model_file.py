@@ -139,6 +139,12 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
 
 def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
     """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
+    if "time" in record.spec.input.axes and None in record.spec.input.shape:
+        raise UsageError(
+            f"{record.learner} reads sequences of several lengths, and a recurrent layer is exported for one number of "
+            "steps",
+            "Use snellen predict or snellen serve, or train on sequences of one length.",
+        )
     names = modality_of(record.spec).axis_names
     shape = (None, *input_shape(record.spec, record.preprocessing))
     return (

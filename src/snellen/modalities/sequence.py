@@ -15,7 +15,8 @@ from snellen.core.input_files import open_regular
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
-from snellen.data.formats.arrays import INPUT_NAMES, split_and_role
+from snellen.data.formats.array_layout import split_and_role
+from snellen.data.formats.arrays import INPUT_NAMES
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Classes, Input, Labels, Modality, Numbers, Target
+from snellen.core.spec import Classes, Input, Labels, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import ArrayModality, Format, OpenOptions
+from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.array_files import (
     HDF5,
     NPZ,
@@ -31,35 +28,19 @@ from snellen.data.formats.array_files import (
     to_channels_first,
     torch_dtype,
 )
+from snellen.data.formats.array_layout import AxisLayout, SplitArrays, axis_layout, split_and_role
+from snellen.data.formats.ragged_arrays import ragged_sequences
 from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES, MIN_ROWS_PER_CLASS
 from snellen.data.source import ArraySource, Source
 
 INPUT_NAMES = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")
 _TARGETS = ("y", "labels", "label", "targets", "target")
-_SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 _MAX_CLASSES = 10_000
-_MIN_ASPECT, _MAX_WIDTH = 4, 16  # of (H, W): from this aspect, or up to this shorter side, arrays may be sequences
 _NAMES = "Recognised names are x and y, images and labels, data and target, with _train, _val or _test for splits."
-
-
-class SplitArrays(NamedTuple):
-    """The arrays of one split. split: index in SPLITS, None without splits. x: input. y: targets."""
-
-    split: int | None
-    x: str
-    y: tuple[str, ...]
 
 
 def recognises(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (*NPZ, *HDF5)
-
-
-def split_and_role(name: str) -> tuple[int | None, str]:
-    """Split a name such as "x_train", "train_x" or "train/x" into the split (None without) and the rest."""
-    words = [word for word in re.split(r"[_./\-\s]+", name.lower()) if word]
-    split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
-    rest = "_".join(word for word in words if word not in _SPLITS)
-    return split, rest
 
 
 def match_arrays(file: ArrayFile, options: Sequence[str]) -> list[SplitArrays]:
@@ -109,88 +90,6 @@ def match_arrays(file: ArrayFile, options: Sequence[str]) -> list[SplitArrays]:
     return splits
 
 
-@dataclass(frozen=True, kw_only=True)
-class AxisLayout:
-    """How the axes of an input are read. order: see `to_channels_first`. description: for the user."""
-
-    modality: Modality
-    shape: tuple[int, ...]
-    order: tuple[int, ...] | None
-    description: str
-
-
-def axis_layout(
-    where: str, shape: Sequence[int], dtype: np.dtype[Any], modality: ArrayModality | None = None
-) -> AxisLayout:
-    """Axis layout of inputs: (N, D) vectors; (N, T, D) sequences; (N, H, W), (N, H, W, C) or (N, C, H, W) images of 1
-    to 4 channels.
-
-    Args:
-        modality: "image" or "sequence", how to read three axes; None: as sequences if they have unequal lengths and
-            values of more than 8 bits.
-    Raises:
-        DataError: any other number of axes, or no axis of 1 to 4 channels.
-        UsageError: a modality that does not fit the number of axes.
-    """
-    if 0 in shape:
-        raise DataError(f"{where} is empty: its shape is {tuple(shape)}", "Write the samples into it.")
-    if modality == "sequence" and len(shape) != 3:
-        raise UsageError(
-            f"--modality sequence needs inputs (N, T, D), {where} has the shape {tuple(shape)}", "Omit --modality."
-        )
-    if modality == "image" and len(shape) < 3:
-        raise UsageError(
-            f"--modality image needs inputs of three or four axes, {where} has the shape {tuple(shape)}",
-            "Omit --modality.",
-        )
-    if len(shape) == 1:
-        return AxisLayout(modality="vector", shape=(1,), order=None, description="vectors of one number")
-    if len(shape) == 2:
-        return AxisLayout(
-            modality="vector", shape=(shape[1],), order=None, description=f"vectors of {shape[1]} numbers"
-        )
-    if len(shape) == 3 and modality != "image" and (modality or _may_be_sequences(shape[1:], dtype)):
-        return AxisLayout(
-            modality="sequence",
-            shape=tuple(shape[1:]),
-            order=(0, 1),
-            description=f"sequences of {shape[1]} steps and {shape[2]} features, axes (N, T, D)"
-            + ("" if modality else " (greyscale images: --modality image)"),
-        )
-    if len(shape) == 3:
-        return AxisLayout(
-            modality="image",
-            shape=(1, *shape[1:]),
-            order=(),
-            description=f"greyscale images of {shape[2]}x{shape[1]} pixels, axes (N, H, W)"
-            + ("" if modality else " (sequences: --modality sequence)"),
-        )
-    if len(shape) == 4 and shape[3] <= 4:
-        return AxisLayout(
-            modality="image",
-            shape=(shape[3], shape[1], shape[2]),
-            order=(2, 0, 1),
-            description=f"images of {shape[2]}x{shape[1]} pixels and {shape[3]} channels, axes (N, H, W, C)",
-        )
-    if len(shape) == 4 and shape[1] <= 4:
-        return AxisLayout(
-            modality="image",
-            shape=tuple(shape[1:]),
-            order=(0, 1, 2),
-            description=f"images of {shape[3]}x{shape[2]} pixels and {shape[1]} channels, axes (N, C, H, W)",
-        )
-    raise DataError(
-        f"{where} has the shape {tuple(shape)}",
-        "Inputs are (N, D), (N, T, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.",
-    )
-
-
-def _may_be_sequences(size: Sequence[int], dtype: np.dtype[Any]) -> bool:
-    """Whether arrays (H, W) are more likely (T, D): long and narrow, or narrow, and not of 8 bits as images are."""
-    short, long = sorted(size)
-    return dtype not in (np.uint8, np.bool_) and short != long and (long >= _MIN_ASPECT * short or short <= _MAX_WIDTH)
-
-
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Arrays of an NPZ file, read into memory, or of an HDF5 file, read on demand.
 
@@ -203,17 +102,21 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
         targets[-1], _, kind = targets[-1].rpartition(":")
     splits = match_arrays(file, targets)
-    layout = axis_layout(
-        f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x], options.modality
-    )
-    for part in splits:
-        _check_shapes(file, part, file.shapes[splits[0].x][1:])
+    ragged = ragged_sequences(file, splits, options.modality)
+    if ragged is not None:
+        layout = ragged.layout
+    else:
+        layout = axis_layout(
+            f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x], options.modality
+        )
+        for part in splits:
+            _check_shapes(file, part, file.shapes[splits[0].x][1:])
     _check_memory(file, splits)
     y = np.concatenate([np.concatenate([_target_columns(file, name) for name in part.y], 1) for part in splits])
     target, truth, findings = read_target(f"{path}: {', '.join(splits[0].y)}", y, splits[0].y, kind)
-    source, dtype = _source(file, splits, layout)
-    given = np.concatenate([np.full(file.shapes[part.x][0], part.split or 0) for part in splits])
-    used = {name for part in splits for name in (part.x, *part.y)}
+    source, dtype = _source(file, splits, layout) if ragged is None else ragged.source()
+    given = np.concatenate([np.full(file.shapes[part.y[0]][0], part.split or 0) for part in splits])
+    used = {name for part in splits for name in (part.x, *part.y)} | (ragged.names if ragged is not None else set())
     used |= {name for name in file.shapes if options.group in (name, split_and_role(name)[1])}
     ignored = [name for name in file.shapes if name not in used]
     if ignored:
@@ -262,10 +165,10 @@ def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.nda
                 f"{file.path} has no array called {name!r} beside {part.x!r}, so it cannot be the group",
                 suggest_name(name, list(file.shapes)),
             )
-        if file.shapes[matching[0]] != file.shapes[part.x][:1]:
+        if file.shapes[matching[0]] != file.shapes[part.y[0]][:1]:
             raise DataError(
-                f"{file.path}: the group {matching[0]!r} has the shape {file.shapes[matching[0]]}, the inputs "
-                f"{file.shapes[part.x]}",
+                f"{file.path}: the group {matching[0]!r} has the shape {file.shapes[matching[0]]}, the targets "
+                f"{file.shapes[part.y[0]]}",
                 "Give one group for each sample, as an array (N,).",
             )
         parts.append(file.read(matching[0]))

@@ -1,0 +1,101 @@
+"""Sequences of several lengths in arrays: padded, or one after another, with an array of their lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snellen.core.errors import DataError
+from snellen.data.formats import ArrayModality
+from snellen.data.formats.array_files import ArrayFile, array_to_tensor
+from snellen.data.formats.array_layout import AxisLayout, SplitArrays, split_and_role
+from snellen.data.source import ArraySource
+
+LENGTH_NAMES = ("lengths", "length", "seq_lengths", "num_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaggedSequences:
+    """Sequences with their lengths. names: the arrays of lengths."""
+
+    file: ArrayFile
+    splits: Sequence[SplitArrays]
+    lengths: Sequence[np.ndarray]
+    names: set[str]
+    layout: AxisLayout
+
+    def source(self) -> tuple[ArraySource, str]:
+        """(N, T, D) sequences padded with NaN after their ends, and their dtype.
+
+        Raises:
+            DataError: NaN or infinity within a sequence.
+        """
+        longest = max(int(lengths.max()) for lengths in self.lengths)
+        features = self.file.shapes[self.splits[0].x][-1]
+        parts = []
+        for part, lengths in zip(self.splits, self.lengths, strict=True):
+            values = self.file.read(part.x)
+            is_double = array_to_tensor(values[:1]).element_size() > 4
+            inside = np.arange(longest) < lengths[:, None]
+            padded = np.full((len(lengths), longest, features), np.nan, "float64" if is_double else "float32")
+            padded[inside] = values[:, :longest][inside] if values.ndim == 3 else values
+            bad = np.nonzero((~np.isfinite(padded) & inside[..., None]).any((1, 2)))[0]
+            if len(bad):
+                shown = ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
+                raise DataError(
+                    f"{self.file.path}: {part.x!r} holds NaN or infinity in {len(bad):,} sequences: {shown}",
+                    "Fix or remove these sequences.",
+                )
+            parts.append(padded)
+        tensor = array_to_tensor(np.concatenate(parts))
+        return ArraySource(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
+
+
+def ragged_sequences(
+    file: ArrayFile, splits: Sequence[SplitArrays], modality: ArrayModality | None
+) -> RaggedSequences | None:
+    """Sequences with an array of lengths, (N, T, D) or (sum of the lengths, D); None if there is none.
+
+    Raises:
+        DataError: lengths that do not fit the inputs; in an HDF5 file.
+    """
+    of_splits = [
+        next((n for n in file.shapes if split_and_role(n)[1] in LENGTH_NAMES and split_and_role(n)[0] == s.split), None)
+        for s in splits
+    ]
+    names = {name for name in of_splits if name is not None}
+    if modality == "image" or not names or any(len(file.shapes[part.x]) not in (2, 3) for part in splits):
+        return None
+    where = f"{file.path}: {splits[0].x!r}"
+    if file.lazy:
+        raise DataError(f"{where} has sequences of several lengths in HDF5", "Save them as NPZ.")
+    lengths = []
+    for part, name in zip(splits, of_splits, strict=True):
+        if name is None:
+            raise DataError(f"{file.path}: {part.x!r} has no lengths, other splits have", "Give them to each split.")
+        shape, count = file.shapes[part.x], file.shapes[part.y[0]][0]
+        of_part = file.read(name)
+        total = int(of_part.sum()) if of_part.dtype.kind in "iu" else -1
+        fits = of_part.shape == (count,) and of_part.dtype.kind in "iu" and count and int(of_part.min()) >= 1
+        fits = fits and (total == shape[0] if len(shape) == 2 else shape[0] == count and int(of_part.max()) <= shape[1])
+        if not fits or not file.is_numeric(part.x):
+            raise DataError(
+                f"{file.path}: the lengths {name!r} do not fit {part.x!r} of shape {shape} and {count} targets",
+                "Give one length of at least 1 for each target; x is (N, T, D), or all steps as (sum of lengths, D).",
+            )
+        lengths.append(of_part.astype(np.int64))
+    features = {file.shapes[part.x][-1] for part in splits}
+    if len(features) > 1:
+        raise DataError(f"{where} and the other splits differ in their features", "Give all splits equal features.")
+    shortest, longest = min(int(one.min()) for one in lengths), max(int(one.max()) for one in lengths)
+    steps = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
+    layout = AxisLayout(
+        modality="sequence",
+        shape=(None if shortest < longest else longest, features.pop()),
+        order=None,
+        description=f"sequences of {steps} steps (by {', '.join(map(repr, sorted(names)))}) and "
+        f"{file.shapes[splits[0].x][-1]} features",
+    )
+    return RaggedSequences(file=file, splits=splits, lengths=lengths, names=names, layout=layout)
