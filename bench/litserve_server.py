@@ -11,7 +11,7 @@ import litserve
 import torch
 
 from snellen.api import TrainedRun, load
-from snellen.data.inference_inputs import read_image
+from snellen.modalities.image_files import read_image
 
 
 class PredictAPI(litserve.LitAPI):

@@ -31,7 +31,8 @@ from snellen.model_selection.paired_test import RunPredictions
 from snellen.model_selection.rung_training import finished_rung, train_rung
 from snellen.report.pages.ladder import Rung
 from snellen.tasks import LEARNERS, TASKS
-from snellen.training import trial_steps
+from snellen.tasks.regress import svr
+from snellen.training import trees, trial_steps
 
 OPTIONS = RunOptions(threads=1)
 CLASSIFY = LEARNERS["classify"]
@@ -455,3 +456,47 @@ def test_a_ladder_stopped_after_its_trainings_names_no_model(tmp_path: Path, mon
     monkeypatch.setattr("snellen.model_selection.ladder._write_page", stop)
     with pytest.raises(Stopped, match="after the trainings"):
         ladder("moons", budget=100, out=tmp_path, learners=["lda"], options=OPTIONS)
+
+
+@pytest.mark.parametrize("fits", [1, 3])
+def test_the_time_of_trees_is_that_of_all_estimators(fits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit takes 2 s and 1 s for each iteration: 2 + 100 s of 100 iterations, each estimator."""
+    clock = SimpleNamespace(now=0.0)
+
+    class Estimator(SimpleNamespace):
+        def set_params(self, **parameters: int) -> Estimator:
+            return Estimator(**{**vars(self), **parameters})
+
+    def fit(estimator: Any, *arrays: Any) -> None:
+        clock.now += 2 + estimator.max_iter
+
+    monkeypatch.setattr(trees, "fit_estimator", fit)
+    monkeypatch.setattr(trees, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("sklearn.base.clone", lambda estimator: estimator)
+    run: Any = SimpleNamespace(seconds=50.0, seconds_left=40.0)
+    with pytest.raises(TooLittleTime) as error:
+        trees.check_time(Estimator(max_iter=100, n_jobs=1), None, None, run, "max_iter", fits)  # type: ignore[arg-type]
+    assert error.value.needed == pytest.approx(10 + fits * (3 + 100))
+
+
+def test_the_time_of_a_support_vector_regression_counts_every_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fit of the choice takes 1 s; 20 choices of C and γ, of ε two more; the last fit has all samples."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(svr, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def predict(kernel: torch.Tensor, to_some: torch.Tensor, t: torch.Tensor, choice: Any) -> torch.Tensor:
+        clock.now += 1
+        return torch.zeros(len(to_some))
+
+    monkeypatch.setattr(svr, "_predict", predict)
+    count = 2 * svr.TUNING_SAMPLES
+    x = torch.randn(count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    held_out = SimpleNamespace(x=x[:9], y=torch.zeros(9, 1))
+    monkeypatch.setattr(svr, "subset", lambda samples, limit: held_out)
+    model: Any = SimpleNamespace(mean=0.0, std=1.0, flatten_features=lambda rows: rows)
+    run: Any = SimpleNamespace(seconds=50.0, seconds_left=1.0, seed=0)
+    settings: Any = SimpleNamespace(C=None, gamma=None, epsilon=None)
+    with pytest.raises(TooLittleTime) as error:
+        svr._choose(settings, model, x, torch.zeros(count, 1, dtype=torch.float64), held_out.y, run)  # type: ignore[arg-type]
+    fits = len(svr.C_VALUES) * len(svr.GAMMA_VALUES) + len(svr.EPSILON_VALUES) - 1
+    assert error.value.needed == pytest.approx(49 + fits + 2**svr.GROWTH)

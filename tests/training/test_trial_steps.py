@@ -107,6 +107,24 @@ def test_a_trial_leaves_no_trace_in_the_result(
     assert not steps
 
 
+def test_the_first_round_is_a_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step with two threads takes 50 s, the others less than with one thread."""
+    clock = SimpleNamespace(now=0.0, steps=0)
+
+    def update(step: int) -> Tensor:
+        clock.steps += 1
+        clock.now += 50.0 if clock.steps == 2 else {1: 1.0, 2: 0.8}[torch.get_num_threads()]
+        return torch.zeros(())
+
+    fake = SimpleNamespace(perf_counter=lambda: clock.now, monotonic=lambda: 0.0)
+    monkeypatch.setattr(trial_steps, "time", fake)
+    chosen: list[int] = []
+    run: Any = SimpleNamespace(max_threads=2, seconds=None, seconds_left=None, seed=0, set_threads=chosen.append)
+    model = nn.Linear(2, 1)
+    trial_steps.choose_threads(1000, update, model, torch.optim.SGD(model.parameters(), 0.1), run)
+    assert chosen == [2]
+
+
 def test_a_short_training_has_no_trial(tmp_path: Path, steps_take: Callable[[float, float], list[int]]) -> None:
     steps = steps_take(1.0, 15.0)
     train_model("mlp", tmp_path / "run", epochs=3)

@@ -29,7 +29,7 @@ from snellen.report.pages.ladder import Rung
 from snellen.report.reference_metrics import baseline_learner, training_sample_limit
 
 RESERVE = 4.0  # seconds for the report; other work after training is part of the time of each model
-RESERVE_IMAGES = 3.0  # more where predictions are drawn on images
+RESERVE_IMAGES = 6.0  # more where predictions are drawn on images
 MIN_WRONG = 0.01  # of the validation samples, at the upper limit: with fewer the best model is not trained longer
 MIN_FIRST = 30.0  # seconds of a budget from which a model with published weights is the first: loading them takes time
 MAX_MIRRORING = 0.01  # of the budget, for the predictions of changed validation images
