@@ -95,6 +95,23 @@ def table_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "line", 0, None)
 
 
+@functools.cache
+def sequence_dataset(regress: bool) -> Dataset[Labelled]:
+    """Straight lines of 12 steps in noise; the class is rising or falling, the number the slope."""
+    generator = torch.Generator().manual_seed(0)
+    slope = torch.rand(300, generator=generator) * 2 - 1
+    steps = torch.arange(12) / 11
+    x = torch.stack([slope[:, None] * steps, (1 - slope[:, None]) * steps], dim=2)
+    x = x + 0.1 * torch.randn(x.shape, generator=generator)
+    target = Numbers(names=("slope",)) if regress else Classes(names=("falling", "rising"))
+    truth = slope[:, None].double() if regress else (slope > 0).long()
+    line = Input(modality="sequence", shape=(12, 2))
+    raw = RawDataset(
+        source=ArraySource(x, "line"), inputs={"x": line}, target=target, truth=truth, recognised_as="lines"
+    )
+    return assemble(raw, "lines", 0, None)
+
+
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
@@ -104,6 +121,8 @@ def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
     regress = learner.task.name == "regress"
     if "vector" in learner.accepts:
         return table_dataset(regress)
+    if "image" not in learner.accepts:
+        return sequence_dataset(regress)
     return image_dataset(regress, 16 if learner.unsupported_reason(image_dataset(regress, 16).spec) is None else 32)
 
 

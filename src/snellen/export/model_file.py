@@ -182,6 +182,7 @@ def _suppress_output() -> Iterator[None]:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", FutureWarning)  # from torch, in torchvision's code
+            warnings.filterwarnings("ignore", "The .grad attribute", UserWarning)  # in torch's loop over a sequence
             yield
     finally:
         logging.disable(before)

@@ -56,6 +56,17 @@ def test_both_forms_are_the_same_sequences_with_nan_after_their_ends(form: str, 
         assert bool(row[len(one) :].isnan().all())
 
 
+def test_lengths_beside_vectors_or_images_are_another_array(tmp_path: Path) -> None:
+    y, lengths = np.arange(40) % 2, np.arange(40)
+    np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(40, 3)), y=y, lengths=lengths)
+    data = snellen.dataset(tmp_path / "rows.npz")
+    assert data.spec.input.modality == "vector"
+    assert "'lengths'" in next(finding.message for finding in data.findings if finding.kind == "ignored-column")
+    x = np.random.default_rng(0).normal(size=(40, 9, 3))
+    np.savez(tmp_path / "images.npz", x=x, y=y, lengths=lengths)
+    assert snellen.dataset(tmp_path / "images.npz", options=OpenOptions(modality="image")).spec.input.shape == (1, 9, 3)
+
+
 def test_splits_have_lengths_of_their_own(tmp_path: Path) -> None:
     x, y = sequences()
     parts: dict[str, Any] = {}

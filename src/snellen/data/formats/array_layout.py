@@ -78,7 +78,7 @@ def axis_layout(
             modality="sequence",
             shape=tuple(shape[1:]),
             order=(0, 1),
-            description=f"sequences of {shape[1]} steps and {shape[2]} features, axes (N, T, D)"
+            description=f"sequences of {plural(shape[1], 'step')} and {plural(shape[2], 'feature')}, axes (N, T, D)"
             + ("" if modality else " (greyscale images: --modality image)"),
         )
     if len(shape) == 3:
@@ -107,6 +107,11 @@ def axis_layout(
         f"{where} has the shape {tuple(shape)}",
         "Inputs are (N, D), (N, T, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.",
     )
+
+
+def plural(count: object, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count} {noun}{'' if str(count) == '1' else 's'}"
 
 
 def _may_be_sequences(size: Sequence[int], dtype: np.dtype[Any]) -> bool:

@@ -10,10 +10,10 @@ import numpy as np
 from snellen.core.errors import DataError
 from snellen.data.formats import ArrayModality
 from snellen.data.formats.array_files import ArrayFile, array_to_tensor
-from snellen.data.formats.array_layout import AxisLayout, SplitArrays, split_and_role
+from snellen.data.formats.array_layout import AxisLayout, SplitArrays, plural, split_and_role
 from snellen.data.source import ArraySource
 
-LENGTH_NAMES = ("lengths", "length", "seq_lengths", "num_steps")
+LENGTH_NAMES = ("lengths", "seq_lengths")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,9 @@ def ragged_sequences(
         for s in splits
     ]
     names = {name for name in of_splits if name is not None}
-    if modality == "image" or not names or any(len(file.shapes[part.x]) not in (2, 3) for part in splits):
+    axes = {len(file.shapes[part.x]) for part in splits}
+    is_vectors = axes == {2} and all(file.shapes[part.x][0] == file.shapes[part.y[0]][0] for part in splits)
+    if modality == "image" or not names or not axes <= {2, 3} or is_vectors:
         return None
     where = f"{file.path}: {splits[0].x!r}"
     if file.lazy:
@@ -95,7 +97,7 @@ def ragged_sequences(
         modality="sequence",
         shape=(None if shortest < longest else longest, features.pop()),
         order=None,
-        description=f"sequences of {steps} steps (by {', '.join(map(repr, sorted(names)))}) and "
-        f"{file.shapes[splits[0].x][-1]} features",
+        description=f"sequences of {plural(steps, 'step')} (by {', '.join(map(repr, sorted(names)))}) and "
+        f"{plural(str(file.shapes[splits[0].x][-1]), 'feature')}",
     )
     return RaggedSequences(file=file, splits=splits, lengths=lengths, names=names, layout=layout)
