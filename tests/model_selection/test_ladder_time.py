@@ -450,12 +450,15 @@ def test_a_ladder_is_resumed_as_it_was_begun(
 
 
 def test_a_ladder_stopped_after_its_trainings_names_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*arguments: Any) -> None:
+    def stop(best: Any) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snellen.model_selection.ladder._write_page", stop)
+    monkeypatch.setattr("snellen.model_selection.ladder._best_sections", stop)
     with pytest.raises(Stopped, match="after the trainings"):
         ladder("moons", budget=100, out=tmp_path, learners=["lda"], options=OPTIONS)
+    page = (tmp_path / "report.html").read_text()
+    assert "Ladder on moons" in page  # the results on the test split, not the page of a stopped ladder
+    assert "Stopped ladder" not in page
 
 
 @pytest.mark.parametrize("fits", [1, 3])

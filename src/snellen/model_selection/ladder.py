@@ -121,7 +121,8 @@ def ladder(
             whole_budget=whole_budget,
         )
         headline = selected_task.headline(opened.spec)
-        with _page_if_stopped(training, rungs, opened, headline, bool(arguments)):
+        finished: list[Ladder] = []
+        with _page_if_stopped(training, rungs, opened, headline, bool(arguments), finished):
             training.run(supported)
             training.current = ""
             rungs.update(training.rungs)
@@ -140,7 +141,7 @@ def ladder(
                 advice=advice,
                 untried=_untried(selected_task.name, rungs, opened),
             )
-            finished = {
+            plain = {
                 "rungs": result.rungs,
                 "best": best,
                 "advised": advised,
@@ -148,7 +149,8 @@ def ladder(
                 "budget": whole_budget,
             }
             stored = file_io.read_json(folder / "ladder.json")
-            file_io.write_json(folder / "ladder.json", {**stored, "finished": to_plain(finished)})
+            file_io.write_json(folder / "ladder.json", {**stored, "finished": to_plain(plain)})
+            finished.append(result)
             best_sections = _best_sections(training.trained.get(best or ""))
             overrun = format_overrun(used + spent + time.monotonic() - started, whole_budget)
             result = dataclasses.replace(result, overrun=f"The ladder {overrun}." if overrun else "")
@@ -158,17 +160,27 @@ def ladder(
 
 @contextlib.contextmanager
 def _page_if_stopped(
-    training: LadderTraining, rungs: Mapping[str, Rung], data: Dataset[Labelled], headline: str, has_arguments: bool
+    training: LadderTraining,
+    rungs: Mapping[str, Rung],
+    data: Dataset[Labelled],
+    headline: str,
+    has_arguments: bool,
+    finished: Sequence[Ladder],
 ) -> Iterator[None]:
     """Write the page of what there is if a signal stops the work, and say how to go on.
 
+    Args:
+        finished: the result, from the evaluation of the test split on.
     Raises:
         Stopped: of a stopped model, or where a child process was killed or the test split evaluated.
     """
     try:
         yield
     except (Stopped, KeyboardInterrupt) as stopped:
-        _write_page_so_far(training, rungs, data, headline)
+        if finished:
+            _write_page(finished[0], data, "", training.plan.parts)
+        else:
+            _write_page_so_far(training, rungs, data, headline)
         cause = stopped.cause.rstrip(".") if isinstance(stopped, Stopped) else "stopped"
         folder = training.folder
         raise Stopped(
