@@ -140,7 +140,8 @@ def fit_by_gradient(
     if not settings.compile:
         with memory, padding_fix(), fast_convolutions():
             choose_threads(planned, update, model, optimizer, run)
-            print_expected_time(planned, update, model, optimizer, run)
+            if run.loss is None:  # a custom loss is called by the training steps only: it may count its calls
+                print_expected_time(planned, update, model, optimizer, run)
     lr = settings.lr
     if lr is None:
         with memory:
