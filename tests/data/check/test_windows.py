@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -40,6 +41,17 @@ def test_windows_after_lost_steps_are_no_pairs_of_the_stride() -> None:
     found = overlapping_windows(torch.from_numpy(x))
     assert found.others == [(8, 9), (28, 29)]
     assert len(found.pairs) == len(x) - 1 - 2
+
+
+def test_recordings_of_an_hdf5_file_stay_in_one_split(tmp_path: Path) -> None:
+    parts = [windows(walk(45, seed), 16, 1) for seed in range(20)]
+    recording = np.repeat(np.arange(20), 30)
+    with h5py.File(tmp_path / "walks.h5", "w") as file:
+        file["x"], file["y"] = np.concatenate(parts), recording % 2
+    data = dataset(tmp_path / "walks.h5")
+    splits = [set(recording[ids.numpy()].tolist()) for ids in data.splits.values()]
+    assert sum(map(len, splits)) == 20
+    assert [finding.count for finding in data.findings if finding.kind == "overlapping-windows"] == [20]
 
 
 def test_independent_sequences_do_not_overlap() -> None:

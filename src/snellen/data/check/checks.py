@@ -44,13 +44,14 @@ from snellen.data.check.groups import group_findings
 from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
 from snellen.data.check.sentinel_values import sentinel_findings
-from snellen.data.check.windows import overlapping_windows
+from snellen.data.check.windows import Windows, overlapping_windows
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.array_files import Hdf5Source
+from snellen.data.formats.array_files import Hdf5Source, array_to_tensor
+from snellen.data.formats.array_layout import SEQUENCE_ORDER
 from snellen.data.source import ArraySource, BadSamples, Skipped
 
 MAX_COMPARED = 200_000  # images; comparing more takes longer than training
@@ -159,7 +160,11 @@ def _find_duplicates(source: object, full: bool, columns: Sequence[Column] | Non
             return _find_sequence_duplicates(source, full)
         return find_row_duplicates(source, full, columns)
     if isinstance(source, Hdf5Source):
-        return find_stored_duplicates(source, full)
+        copies = find_stored_duplicates(source, full)
+        if not copies.complete or source.order != SEQUENCE_ORDER:
+            return copies
+        windows = overlapping_windows(array_to_tensor(source.stored(np.arange(len(source)))))
+        return _with_windows(copies, windows)
     return Duplicates([], [], {}, True)  # frames of flow overlap by design; rendered images are distinct
 
 
@@ -169,9 +174,13 @@ def _find_sequence_duplicates(source: ArraySource, full: bool = False) -> Duplic
     if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
         return Duplicates([], [], {}, False, f"duplicates among {len(values):,} sequences in memory")
     exact = exact_row_duplicates(values)
-    windows = overlapping_windows(values)
-    equal = set(exact)
-    return Duplicates(exact, [pair for pair in windows.pairs if pair not in equal], {}, True, windows=windows)
+    return _with_windows(Duplicates(exact, [], {}, True), overlapping_windows(values))
+
+
+def _with_windows(copies: Duplicates, windows: Windows) -> Duplicates:
+    """The duplicates of sequences, with overlapping windows as near copies."""
+    equal = set(copies.exact)
+    return copies._replace(near=[pair for pair in windows.pairs if pair not in equal], windows=windows)
 
 
 def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped]:

@@ -13,6 +13,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Modality
 from snellen.data.formats import ArrayModality
 
+SEQUENCE_ORDER = (0, 1)  # of the axes of a sequence, see `to_channels_first`
 SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 _MIN_ASPECT, _MAX_WIDTH = 4, 16  # of (H, W): from this aspect, or up to this shorter side, arrays may be sequences
 
@@ -77,7 +78,7 @@ def axis_layout(
         return AxisLayout(
             modality="sequence",
             shape=tuple(shape[1:]),
-            order=(0, 1),
+            order=SEQUENCE_ORDER,
             description=f"sequences of {plural(shape[1], 'step')} and {plural(shape[2], 'feature')}, axes (N, T, D)"
             + ("" if modality else " (greyscale images: --modality image)"),
         )
