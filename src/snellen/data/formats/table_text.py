@@ -291,7 +291,7 @@ def _parse_jsonl(where: str, text: str) -> TableText:
         if not content.strip():
             continue
         try:
-            entry = json.loads(content, object_pairs_hook=_object, parse_constant=_no_constant)
+            entry = json.loads(content, object_pairs_hook=unique_names, parse_constant=reject_constant)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}, line {line}: {error}", "Write one JSON object on each line.") from error
         if not isinstance(entry, dict):
@@ -312,7 +312,8 @@ def _parse_jsonl(where: str, text: str) -> TableText:
     return TableText(where=where, names=names, columns=plain, lines=lines, number_text=number_text)
 
 
-def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for a duplicate name."""
     pairs = list(pairs)
     entry = dict(pairs)
     if len(entry) != len(pairs):
@@ -320,7 +321,8 @@ def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return entry
 
 
-def _no_constant(name: str) -> Any:
+def reject_constant(name: str) -> Any:
+    """Raise ValueError for NaN and Infinity, which are not strict JSON."""
     raise ValueError(f"{name} is not strict JSON")
 
 
