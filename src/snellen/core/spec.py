@@ -10,11 +10,14 @@ MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-b
 MAX_CHANNELS = 1 << 16
 
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
-Axis = Literal["feature", "channel", "time", "y", "x"]
+Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
     "image": ("channel", "y", "x"),
     "sequence": ("time", "feature"),
+    "clip": ("time", "channel", "y", "x"),
+    "points": ("point", "feature"),
+    "volume": ("channel", "z", "y", "x"),
 }
 
 
@@ -61,7 +64,8 @@ class Input:
     """One named input.
 
     Args:
-        shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences; None where it varies.
+        shape: of a sample, one length for each axis (see AXES): (D,) for vectors, (C, H, W) for images, (T, D) for
+            sequences; None where it varies.
     """
 
     modality: Modality
@@ -77,8 +81,13 @@ class Input:
 
     @property
     def has_pixels(self) -> bool:
-        """Whether a sample has the axes y and x: it can be resized, mirrored and drawn on."""
-        return "y" in self.axes
+        """Whether a sample is one image, which can be resized, mirrored and drawn on."""
+        return self.axes == AXES["image"]
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether samples have several lengths: a batch then has NaN after the end of each. Images are resized."""
+        return None in self.shape and not self.has_pixels
 
     @property
     def feature_axis(self) -> int:
@@ -88,7 +97,7 @@ class Input:
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of images, the typical ones where they vary; None where unknown."""
-        if self.typical_size is not None or self.modality != "image":
+        if self.typical_size is not None or not self.has_pixels:
             return None if self.typical_size is None else self.typical_size.size
         height, width = self.shape[-2:]
         return None if height is None or width is None else (height, width)
