@@ -45,7 +45,7 @@ from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
 from snellen.data.check.sentinel_values import sentinel_findings
 from snellen.data.check.windows import Windows, overlapping_windows
-from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
+from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset, each_target
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
@@ -74,7 +74,9 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
     Raises:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
-    raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
+    raw = dataclasses.replace(
+        raw, findings=(*raw.findings, *(f for part in each_target(raw) for f in class_name_findings(part)))
+    )
     check_number_range(raw, where)
     check_nodata(raw.source)
     first = next(iter(raw.inputs.values()))
@@ -99,7 +101,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
         *split_group_findings(raw),
         *size_findings(raw),
         *conversion_findings(raw.source),
-        *imbalance_findings(raw),
+        *(finding for part in each_target(raw) for finding in imbalance_findings(part)),
         *sentinel_findings(raw),
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
