@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import blocks
+import numpy as np
 import pytest
 import scenes
 import torch
@@ -18,9 +20,10 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.learner import Learner
 from snellen.core.settings import flatten
-from snellen.core.spec import Classes, Input, Numbers, Several
+from snellen.core.spec import Classes, Input, Numbers, Preprocessing, Several
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
+from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource
 from snellen.tasks import LEARNERS
 
@@ -126,6 +129,29 @@ def with_both_targets(classes: Dataset[Labelled], numbers: Dataset[Labelled]) ->
     return assemble(raw, "both", 0, None)
 
 
+@functools.cache
+def two_input_dataset(regress: bool) -> Dataset[Labelled]:
+    """An image and a row, both of the same class or number; one of them is missing in a tenth of the samples."""
+    images, rows = image_dataset(regress, 16), sequence_dataset(regress)
+    count = len(images)
+    order = torch.argsort(images.truth.flatten()), torch.argsort(rows.truth[:count].flatten())
+    paired = torch.empty(count, dtype=torch.int64)
+    paired[order[0]] = order[1]  # samples of one rank: a long bar and a steep line
+    row = ArraySource(rows.source.read(paired.numpy(), Preprocessing())[:, -1], "row")
+    positions = {"picture": np.arange(count), "row": np.arange(count)}
+    positions["picture"][::20] = -1
+    positions["row"][10::20] = -1
+    image, line = images.spec.inputs["image"], Input(modality="vector", shape=(2,), optional=True)
+    raw = RawDataset(
+        source=SeveralInputs({"picture": images.source, "row": row}, positions, [f"sample {k}" for k in range(count)]),
+        inputs={"picture": dataclasses.replace(image, optional=True), "row": line},
+        target=Numbers(names=("length",)) if regress else Classes(names=("wide", "tall")),
+        truth=images.truth,
+        recognised_as="two inputs",
+    )
+    return assemble(raw, "two", 0, None)
+
+
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
@@ -138,6 +164,8 @@ def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
 
 
 def _data_for(learner: Learner[Any, Any, Any], regress: bool) -> Dataset[Labelled]:
+    if learner.several_inputs:
+        return two_input_dataset(regress)
     if "vector" in learner.accepts:
         return table_dataset(regress)
     if "image" not in learner.accepts:

@@ -82,6 +82,7 @@ def exported_learners() -> list[Any]:
     return [
         pytest.param(*one.values, id=one.id, marks=[pytest.mark.slow] if one.id in SIMILAR else [])
         for one in ALL + MORE_LEARNERS
+        if not one.values[0].several_inputs
     ]
 
 

@@ -73,6 +73,7 @@ class Input:
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+    optional: bool = False  # whether samples may lack it, where there are several inputs
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -226,6 +227,10 @@ class Spec:
     def input(self) -> Input:
         """The only input, or the first of several."""
         return next(iter(self.inputs.values()))
+
+    def with_input(self, name: str) -> Spec:
+        """The spec with one of several inputs."""
+        return replace(self, inputs={name: self.inputs[name]})
 
     @property
     def modality(self) -> Modality:

@@ -41,6 +41,8 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
         if options.modality is not None:
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
+        if options.inputs:
+            raise UsageError(f"{name} is built in and has no columns", "Omit --inputs.")
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
@@ -106,8 +108,10 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
     return dataclasses.replace(raw, source=raw.source.with_nodata(options.nodata))
 
 
-def _check_modality(path: Path, format: Format, options: OpenOptions) -> None:
-    """Raise UsageError for a modality of data that is not read from arrays."""
+def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
+    """Raise UsageError for options that do not apply to a format."""
+    if options.inputs and format.name != "table":
+        raise UsageError(f"--inputs applies to tables; {path} is read as {format.name}", "Omit --inputs.")
     if options.modality is not None and format.name != "arrays":
         raise UsageError(
             f"--modality applies to arrays (NPZ, HDF5); {path} is read as {format.name}", "Omit --modality."
@@ -127,7 +131,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
         # Class folders and pairs are recognised at any depth, so those above the data would become a part of a name.
         for place in reversed(places) if format.any_depth else places:
             if format.recognises(place):
-                _check_modality(path, format, options)
+                _check_options(path, format, options)
                 raw = format.open_raw(place, options)
                 if place == path:
                     return place, raw

@@ -26,6 +26,7 @@ from snellen.data.check.duplicates import CHANCE_FACTOR, chance_of_equal_rows, f
 from snellen.data.dataset import SPLITS, Dataset, Labelled, with_one_target
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.image_files import ImageFiles, map_threads
+from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, BadSamples, Source
 
 FILE = "samples.safetensors"
@@ -261,6 +262,12 @@ def _compute_contents(source: Source) -> np.ndarray:
         digests = file_digests(source, range(len(source)), "whole")
         pages = source.page or [None] * len(source)
         return _digests(digests.get(id, b"") + f" {page}".encode() for id, page in enumerate(pages))
+    if isinstance(source, SeveralInputs):
+        parts = {name: _contents(of_input) for name, of_input in source.sources.items()}
+        return _digests(
+            b"".join(parts[name][at].tobytes() if at >= 0 else b"-" for name, at in zip(parts, positions, strict=True))
+            for positions in np.stack(list(source.positions.values()), 1)
+        )
     return _digests(_rows(source))
 
 

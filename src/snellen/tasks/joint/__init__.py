@@ -11,5 +11,5 @@ TASK = task.TASK
 from_module = networks.from_module
 __all__ = ["LEARNERS", "TASK", "from_module"]
 
-_ORDERED: tuple[Learner[Any, Any, Any], ...] = (baseline.LEARNER, *networks.LEARNERS)
+_ORDERED: tuple[Learner[Any, Any, Any], ...] = (baseline.LEARNER, *networks.LEARNERS, networks.FUSION)
 LEARNERS = {learner.name: learner for learner in _ORDERED}

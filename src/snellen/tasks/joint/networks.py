@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from snellen.architectures import ARCHITECTURES, learners
+from snellen.architectures.fusion import from_fusion
 from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
 from snellen.tasks.joint.objective import JointNetwork, JointObjective, JointSettings, fit_scaling, output_count
@@ -26,6 +27,7 @@ LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
     for architecture in ARCHITECTURES.values()
     if architecture.in_default_ladder
 )
+FUSION = from_fusion(NETWORK_TASK)
 
 
 def from_module(module: nn.Module) -> Learner[Any, Any, JointNetwork]:

@@ -343,10 +343,16 @@ def findings(predictions: Predictions, data: Dataset[Labelled], split: str, head
     ]
 
 
+def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
+    return default_network(spec) if spec.input.has_pixels else "residual-mlp"
+
+
 TASK: Task[Dataset[Labelled], JointPredictor] = Task(
     name="joint",
     question="Which class and which number belong to each sample, predicted together?",
-    default=lambda spec: default_network(spec) if spec.input.has_pixels else "residual-mlp",
+    default=default,
     headline=lambda spec: HEADLINE,
     applies_to=lambda spec: isinstance(spec.target, Several),
     predict=predict,

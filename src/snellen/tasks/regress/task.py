@@ -37,6 +37,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
     if spec.modality == "sequence":
         return "gru"
     if spec.modality != "image":
