@@ -15,6 +15,7 @@ AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
     "image": ("channel", "y", "x"),
     "sequence": ("time", "feature"),
+    "world": ("feature",),
 }
 
 
@@ -62,6 +63,7 @@ class Input:
 
     Args:
         shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences; None where it varies.
+        levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
     """
 
     modality: Modality
@@ -69,6 +71,7 @@ class Input:
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+    levels: tuple[int, ...] = ()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -175,8 +178,24 @@ class Boxes:
     ids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Actions:
+    """An action for each observation of a world. No action is the true one: a policy is measured by its rewards.
+
+    Args:
+        moves: rows and columns by which each action moves on the board, for drawings; empty without a board.
+        board: rows of the board, one character for each cell, for drawings; empty without a board.
+    """
+
+    noun: ClassVar[str] = "action"
+
+    names: tuple[str, ...]
+    moves: tuple[tuple[int, int], ...] = ()
+    board: tuple[str, ...] = ()
+
+
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Actions
 
 
 @dataclass(frozen=True, kw_only=True)

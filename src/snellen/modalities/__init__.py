@@ -11,8 +11,9 @@ from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
 from snellen.modalities.sequence import SEQUENCE
 from snellen.modalities.vector import VECTOR
+from snellen.modalities.world import WORLD
 
-MODALITIES: Mapping[str, Modality] = {"vector": VECTOR, "image": IMAGE, "sequence": SEQUENCE}
+MODALITIES: Mapping[str, Modality] = {"vector": VECTOR, "image": IMAGE, "sequence": SEQUENCE, "world": WORLD}
 
 
 def modality_of(spec: Spec) -> Modality:
