@@ -184,10 +184,12 @@ class Actions:
 
     Args:
         moves: rows and columns by which each action moves on the board, for drawings; empty without a board.
-        board: rows of the board, one character for each cell, for drawings; empty without a board.
+        board: rows of the board, one character for each cell: "." and "S" are states in which the agent acts, "#" is a
+            wall, any other letter ends the episode; empty without a board.
     """
 
     noun: ClassVar[str] = "action"
+    acting: ClassVar[str] = ".S"  # cells of the board in which the agent acts
 
     names: tuple[str, ...]
     moves: tuple[tuple[int, int], ...] = ()

@@ -13,7 +13,7 @@ from torch import Tensor
 from snellen.core.experience import Experience
 
 
-class Step(NamedTuple):
+class TimeStep(NamedTuple):
     """Outcome of one action.
 
     observation: of the next state, of the shape of the input.
@@ -39,7 +39,7 @@ class Episode(Protocol):
     def succeeded(self) -> bool:
         """Whether the episode has reached a goal."""
 
-    def step(self, action: int) -> Step:
+    def step(self, action: int) -> TimeStep:
         """Take an action, an index into the names of the actions."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,13 +10,11 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, short_repr
-from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.core.spec import Actions, Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.modalities import vector
 from snellen.modalities.modality import Modality, NamedBatch, Upload, UploadLimits, shape_of_data, sides
 from snellen.modalities.strict_json import parse_json
-
-_TYPED = re.compile(r"[-+.\d\s][-+.\deE\s,]*")  # numbers and commas
 
 
 def read_files(
@@ -29,31 +26,45 @@ def read_files(
 ) -> Iterator[NamedBatch]:
     """Read typed states, "2,3" or a JSON list of states, and rows of tables."""
     for argument in arguments:
-        is_typed = _TYPED.fullmatch(argument) is not None and argument.strip() != "-"
-        if (is_typed or argument.lstrip().startswith("[")) and not os.path.lexists(argument):
-            yield _typed_states(argument, spec.input)
+        is_typed = argument.lstrip().startswith("[") or all(map(_is_number, argument.split(",")))
+        if is_typed and not os.path.lexists(argument):
+            yield _typed_states(argument, spec)
             continue
         for names, x in vector.read_files([argument], spec, preprocessing, problems, announce):
-            yield names, checked_states(names, x, spec.input)
+            yield names, checked_states(names, x, spec)
 
 
-def _typed_states(argument: str, spec_input: Input) -> NamedBatch:
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _typed_states(argument: str, spec: Spec) -> NamedBatch:
     """States of one argument: numbers, or JSON of one state or of several."""
-    form = _form(spec_input)
+    form = _form(spec.input)
     if argument.lstrip().startswith("["):
         plain: Any = parse_json(argument.encode(), form)
         states: list[Any] = plain if plain and all(isinstance(state, list) for state in plain) else [plain]
     else:
         states = [argument.split(",")]
     try:
-        rows = [[float(value) for value in state] for state in states]
-    except (TypeError, ValueError):
+        rows = [[_as_number(value) for value in state] for state in states]
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{short_repr(argument)} is no state", form) from None
-    wrong = next((row for row in rows if len(row) != spec_input.shape[0]), None)
-    if wrong is not None:
-        raise DataError(f"{short_repr(argument)} has {len(wrong)} numbers for a state", form)
+    if not rows or any(len(row) != spec.input.shape[0] for row in rows):
+        raise DataError(f"{short_repr(argument)} is no state of {spec.input.shape[0]} numbers", form)
     names = [argument] if len(rows) == 1 else [",".join(f"{value:g}" for value in row) for row in rows]
-    return names, checked_states(names, torch.tensor(rows, dtype=torch.float64), spec_input)
+    return names, checked_states(names, torch.tensor(rows, dtype=torch.float64), spec)
+
+
+def _as_number(value: Any) -> float:
+    """A number, of JSON or as text. Raises ValueError for true and false, which Python counts as numbers."""
+    if isinstance(value, bool):
+        raise ValueError(value)
+    return float(value)
 
 
 def _form(spec_input: Input) -> str:
@@ -67,8 +78,13 @@ def _names(spec_input: Input) -> list[str]:
     return [column.name for column in spec_input.columns] or [f"x{k + 1}" for k in range(spec_input.shape[0] or 0)]
 
 
-def checked_states(names: Sequence[str], x: Tensor, spec_input: Input) -> Tensor:
-    """(B, D) states at the depth of the input. Raises DataError for a value that is no level of its feature."""
+def checked_states(names: Sequence[str], x: Tensor, spec: Spec) -> Tensor:
+    """(B, D) states at the depth of the input.
+
+    Raises:
+        DataError: for a value that is no level of its feature, or a cell of the board in which no action is taken.
+    """
+    spec_input = spec.input
     if not bool(x.isfinite().all()):
         raise DataError(f"{names[int((~x.isfinite()).any(1).nonzero()[0])]} holds NaN or infinity", _form(spec_input))
     for k, level in enumerate(spec_input.levels):
@@ -79,6 +95,12 @@ def checked_states(names: Sequence[str], x: Tensor, spec_input: Input) -> Tensor
                 f"{names[int(wrong[0])]}: {_names(spec_input)[k]} cannot be {value:g}",
                 f"Give a whole number from 0 to {level - 1}.",
             )
+    board = spec.target.board if isinstance(spec.target, Actions) else ()
+    for name, cell in zip(names, x.long().tolist() if board else (), strict=bool(board)):
+        mark = board[cell[0]][cell[1]]
+        if mark not in Actions.acting:
+            what = "is a wall" if mark == "#" else f"is the cell {mark}, which ends the episode"
+            raise DataError(f"{name} {what}: no action is taken there", "Give a free cell.")
     return x.to(getattr(torch, spec_input.dtype))
 
 
@@ -87,7 +109,7 @@ def read_uploads(
 ) -> Iterator[NamedBatch]:
     """Read rows of uploaded tables or of JSON, one state each."""
     for names, x in vector.read_uploads(files, spec, preprocessing, limits):
-        yield names, checked_states(names, x, spec.input)
+        yield names, checked_states(names, x, spec)
 
 
 WORLD = Modality(

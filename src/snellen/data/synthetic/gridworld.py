@@ -18,7 +18,7 @@ from snellen.core.errors import UsageError, short_repr
 from snellen.core.random import uniform
 from snellen.core.spec import Actions, Column, Input, Preprocessing, Spec
 from snellen.core.views import Finding
-from snellen.data.world import Step, Transitions
+from snellen.data.world import TimeStep, Transitions
 
 FREE, WALL, GOAL, PIT, START = ".#GOS"
 ACTIONS = ("up", "right", "down", "left")  # clockwise: a slip turns by one
@@ -144,14 +144,14 @@ class GridEpisode:
     def succeeded(self) -> bool:
         return self.world.cells[self.state] == GOAL
 
-    def step(self, action: int) -> Step:
+    def step(self, action: int) -> TimeStep:
         world = self.world
         draw, self.steps = self.draws[self.steps], self.steps + 1
         turn = 0 if draw >= world.slip else -1 if draw < world.slip / 2 else 1
         self.state = world.next_states[self.state][(action + turn) % len(ACTIONS)]
         terminated = world.is_terminal(self.state)
         truncated = not terminated and self.steps == world.max_steps
-        return Step(self.observation, world.reward_into(self.state), terminated, truncated)
+        return TimeStep(self.observation, world.reward_into(self.state), terminated, truncated)
 
 
 def gridworld(

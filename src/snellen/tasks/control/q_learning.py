@@ -23,9 +23,9 @@ from snellen.tasks.control.task import TASK
 class QLearningSettings:
     """Settings of Q-learning."""
 
-    episodes: Annotated[int, Limit(min=1)] = 5000
+    episodes: Annotated[int, Limit(min=1)] = 10_000
     """Number of training episodes."""
-    lr: Annotated[float, Limit(above=0, max=1)] = 0.5
+    lr: Annotated[float, Limit(above=0, max=1)] = 0.2
     """Learning rate α of the first episode; it falls linearly to 0."""
     discount: Annotated[float, Limit(above=0, max=1)] = 1.0
     """Discount γ of the next state's value; 1: the plain sum of rewards, which is also what is measured."""

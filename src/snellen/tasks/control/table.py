@@ -66,9 +66,9 @@ def board_views(model: ActionTable, x: Tensor) -> list[View]:
     width = len(actions.board[0])
     cells = [
         [
-            BoardCell(mark=mark)
-            if mark in "#GO"
-            else BoardCell(value=values[row * width + column], arrow=actions.moves[greedy[row * width + column]])
+            BoardCell(value=values[row * width + column], arrow=actions.moves[greedy[row * width + column]])
+            if mark in actions.acting
+            else BoardCell(mark=mark)
             for column, mark in enumerate(line)
         ]
         for row, line in enumerate(actions.board)

@@ -27,7 +27,7 @@ from snellen.tasks.control.rollout import Policy, rollout
 
 EPISODES = "episodes"
 MAX_WORST = 12  # episodes shown
-BINS = 20  # of the histogram of returns
+MAX_POINTS = 300  # of the distribution of the returns
 
 
 @runtime_checkable
@@ -120,20 +120,20 @@ def views(predictions: Predictions, data: World, spec: Spec) -> list[View]:
     )
     columns = ["episode", f"start ({features})", "return", "steps", "end"]
     worst_episodes = Table(title="Worst episodes", columns=columns, rows=table, caption=caption)
-    return [worst_episodes, _histogram(predictions["return"]), *_return_by_start(predictions, spec)]
+    return [worst_episodes, _distribution(predictions["return"]), *_return_by_start(predictions, spec)]
 
 
-def _histogram(returns: Tensor) -> Plot:
-    low, high = float(returns.min()), float(returns.max())
-    edges = torch.linspace(low, high if high > low else low + 1, BINS + 1, dtype=torch.float64)
-    counts = torch.histc(returns, BINS, float(edges[0]), float(edges[-1])).tolist()
-    centres = ((edges[1:] + edges[:-1]) / 2).tolist()
+def _distribution(returns: Tensor) -> Plot:
+    """Empirical distribution function of the returns."""
+    fractions = torch.arange(1, len(returns) + 1) / len(returns)
+    selected = torch.linspace(0, len(returns) - 1, min(len(returns), MAX_POINTS)).round().long()
+    values = returns.sort().values[selected].tolist()
     return Plot(
-        title="Returns of the episodes",
+        title="Distribution of the returns",
         x="return",
-        y="episodes",
-        style="bars",
-        series=[Series(name="episodes", x=centres, y=counts)],
+        y="fraction of the episodes",
+        series=[Series(name="episodes", x=values, y=fractions[selected].tolist())],
+        caption="Fraction of the episodes with at most this return.",
     )
 
 
@@ -147,7 +147,7 @@ def _return_by_start(predictions: Predictions, spec: Spec) -> list[View]:
         returns[tuple(start)].append(value)
     cells = [
         [
-            BoardCell(mark=mark if mark in "#GO" else "", value=_mean(returns.get((row, column), [])))
+            BoardCell(mark="" if mark in Actions.acting else mark, value=_mean(returns.get((row, column), [])))
             for column, mark in enumerate(line)
         ]
         for row, line in enumerate(board)
