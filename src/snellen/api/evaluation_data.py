@@ -238,6 +238,11 @@ def check_columns(expected: Spec, given: Spec) -> None:
             f"{short_repr(a[other])}",
             "Evaluate on data with the same categories.",
         )
+    if expected.input.levels != given.input.levels:
+        theirs, ours = (" x ".join(map(str, spec.input.levels)) or "any" for spec in (given, expected))
+        raise DataError(
+            f"{given.name} has {theirs} states, the model reads {ours}", "Give a world with the states of the model."
+        )
     differing = [
         (axis, ours, theirs)
         for axis, ours, theirs in zip(expected.input.axes, expected.input.shape, given.input.shape, strict=True)
