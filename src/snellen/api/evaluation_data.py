@@ -239,9 +239,9 @@ def check_columns(expected: Spec, given: Spec) -> None:
             "Evaluate on data with the same categories.",
         )
     if expected.input.levels != given.input.levels:
-        theirs, ours = (" x ".join(map(str, spec.input.levels)) or "any" for spec in (given, expected))
+        states = [" x ".join(map(str, spec.input.levels)) or "any" for spec in (given, expected)]
         raise DataError(
-            f"{given.name} has {theirs} states, the model reads {ours}", "Give a world with the states of the model."
+            f"{given.name} has {states[0]} states, the model reads {states[1]}", "Give a world with the states of the model."
         )
     differing = [
         (axis, ours, theirs)
