@@ -241,7 +241,8 @@ def check_columns(expected: Spec, given: Spec) -> None:
     if expected.input.levels != given.input.levels:
         states = [" x ".join(map(str, spec.input.levels)) or "any" for spec in (given, expected)]
         raise DataError(
-            f"{given.name} has {states[0]} states, the model reads {states[1]}", "Give a world with the states of the model."
+            f"{given.name} has {states[0]} states, the model reads {states[1]}",
+            "Give a world with the states of the model.",
         )
     differing = [
         (axis, ours, theirs)

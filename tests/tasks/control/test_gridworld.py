@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from snellen.core.errors import UsageError
 from snellen.data.synthetic.gridworld import LAYOUT, GridWorld, gridworld
-from snellen.tasks.control.q_learning import QLearningSettings, Transition, epsilon_at, learn_episode, update
+from snellen.tasks.control.q_learning import QLearningSettings, epsilon_at, learn_episode
 from snellen.tasks.control.rollout import rollout, sample_actions
 from snellen.tasks.control.table import ActionTable, build_table, state_index
 from snellen.tasks.control.value_iteration import bellman_optimality
@@ -30,15 +29,6 @@ def optimal(world: GridWorld, discount: float = 1.0) -> Tensor:
     return q
 
 
-def policy_value(world: GridWorld, actions: np.ndarray, discount: float) -> np.ndarray:
-    """(S,) state values of a deterministic policy, by NumPy's solution of V = R + γ P V."""
-    transitions = world.transitions()
-    states = np.arange(len(actions))
-    probability, reward = (t.numpy()[states, actions] for t in transitions)
-    solution: np.ndarray = np.linalg.solve(np.eye(len(actions)) - discount * probability, reward)
-    return solution
-
-
 def test_value_iteration_gives_the_published_utilities() -> None:
     world = gridworld(RUSSELL_NORVIG, slip=0.2)
     values = optimal(world).amax(1).view(3, 4)
@@ -46,16 +36,6 @@ def test_value_iteration_gives_the_published_utilities() -> None:
         for column, utility in enumerate(line):
             if utility is not None:
                 assert float(values[row, column]) == pytest.approx(utility, abs=5e-4)
-
-
-@pytest.mark.parametrize(("slip", "discount"), [(0.0, 1.0), (0.2, 1.0), (0.2, 0.9), (1.0, 0.9)])
-def test_value_iteration_solves_the_bellman_equation_of_its_policy(slip: float, discount: float) -> None:
-    world = gridworld(slip=slip)
-    q = optimal(world, discount)
-    value = policy_value(world, q.argmax(1).numpy(), discount)
-    assert q.amax(1).numpy() == pytest.approx(value, abs=1e-9)
-    transitions = world.transitions()  # no action is better in any state
-    assert bool((transitions.reward + discount * transitions.probability @ torch.from_numpy(value) <= q + 1e-9).all())
 
 
 def test_transition_probabilities_sum_to_one_where_the_agent_acts() -> None:
@@ -87,16 +67,6 @@ def test_an_episode_is_a_function_of_its_seed_and_its_actions() -> None:
         assert a[1:] == b[1:]
         if a.terminated:
             break
-
-
-def test_the_update_rule_by_hand() -> None:
-    q = np.array([[1.0, 2.0], [4.0, 3.0]])
-    # 2 + 0.5 (1 + 0.9 · max(4, 3) − 2) = 3.3
-    assert update(q, Transition(0, 1, 1.0, 1, terminated=False), lr=0.5, discount=0.9) == pytest.approx(2.6)
-    assert q == pytest.approx(np.array([[1.0, 3.3], [4.0, 3.0]]))
-    # 4 + 0.25 (−1 − 4) = 2.75: the value of a terminal state is zero
-    update(q, Transition(1, 0, -1.0, 0, terminated=True), lr=0.25, discount=0.9)
-    assert q == pytest.approx(np.array([[1.0, 3.3], [2.75, 3.0]]))
 
 
 def test_exploration_falls_linearly() -> None:
