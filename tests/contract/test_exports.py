@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -18,10 +19,14 @@ from snellen.export.detection_parity import compare
 
 
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
-    """Outputs of the ONNX file, in the order of `predict_batch`: probabilities, scores, numbers or values."""
+    """Outputs of the file, in the order of `predict_batch`: probabilities, else scores, numbers or values."""
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": x.numpy()}), strict=True))
-    values = next(outputs[name] for name in ("probabilities", "scores", "numbers", "values") if name in outputs)
-    return values.tolist()  # type: ignore[no-any-return]
+    shown = [
+        values
+        for name, values in outputs.items()
+        if name.replace("scores", "probabilities") not in outputs.keys() - {name}
+    ]
+    return np.concatenate(shown, axis=1).tolist()  # type: ignore[no-any-return]
 
 
 def assert_parity_at_any_size(run: snellen.TrainedRun, session: onnxruntime.InferenceSession, x: Tensor) -> None:

@@ -247,13 +247,13 @@ def check_columns(expected: Spec, given: Spec) -> None:
     differing = [
         (axis, ours, theirs)
         for axis, ours, theirs in zip(expected.input.axes, expected.input.shape, given.input.shape, strict=True)
-        if axis in ("feature", "time") and ours not in (None, theirs)
+        if not expected.input.has_pixels and ours not in (None, theirs)
     ]
     if differing:
         axis, ours, theirs = differing[0]
-        what = {"feature": "numbers per sample" if len(expected.input.axes) == 1 else "features", "time": "steps"}[axis]
+        what = "numbers per sample" if expected.input.axes == ("feature",) else f"along the axis {axis}"
         raise DataError(
-            f"{given.name} has {'sequences of several lengths' if theirs is None else f'{theirs} {what}'}, "
+            f"{given.name} has {'samples of several lengths' if theirs is None else f'{theirs} {what}'}, "
             f"the model reads {ours}",
             "Give the kind of data that the model was trained on.",
         )

@@ -35,6 +35,7 @@ from snellen.data.formats import OpenOptions
 from snellen.data.formats.coco import image_ids
 from snellen.data.names import BUILTIN_NAMES, NAMED
 from snellen.detection.coco_results import CocoIds, read_coco_ids
+from snellen.modalities import modality_of
 from snellen.tasks import FROM_MODULE, LEARNERS, TASKS
 
 AnyLearner = Learner[Any, Any, Any]
@@ -88,8 +89,8 @@ def unsupported_reason(learner: AnyLearner, spec: Spec) -> str | None:
     """Why a learner does not support this data, or None."""
     if spec.modality not in learner.accepts:
         return f"reads {' or '.join(sorted(learner.accepts))}, not {spec.modality}"
-    if learner.flattens and "time" in spec.input.axes and None in spec.input.shape:
-        return "reads sequences of one length, these have several"
+    if learner.flattens and spec.input.is_ragged:
+        return f"reads {modality_of(spec).noun} of one length, these have several"
     return learner.unsupported_reason(spec)
 
 

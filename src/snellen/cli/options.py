@@ -43,9 +43,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--modality",
-        choices=["image", "sequence"],
-        help="How to read arrays with three axes: image, (N, H, W); sequence, (N, T, D), T steps of D features "
-        "(default: by their lengths and type, which is printed)",
+        choices=["image", "sequence", "points", "clip", "volume"],
+        help="How to read arrays: image, (N, H, W); sequence, (N, T, D), T steps of D features; points, (N, P, D), P "
+        "points of D numbers; clip, (N, T, H, W), T frames; volume, (N, Z, Y, X); images, clips and volumes also with "
+        "an axis of 1 to 4 channels (default: by their lengths and type, which is printed)",
     )
     group.add_argument(
         "--pages",

@@ -19,7 +19,9 @@ X = TypeVar("X")
 M = TypeVar("M", bound=nn.Module)
 
 
-FLATTENED: frozenset[Modality] = frozenset({"vector", "image", "sequence"})  # inputs of learners that flatten them
+FLATTENED: frozenset[Modality] = frozenset(  # inputs of learners that flatten them
+    {"vector", "image", "sequence", "points", "clip", "volume"}
+)
 
 
 def no_suggestions(spec: Spec) -> Mapping[str, Suggestion]:

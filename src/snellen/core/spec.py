@@ -10,11 +10,14 @@ MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-b
 MAX_CHANNELS = 1 << 16
 
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
-Axis = Literal["feature", "channel", "time", "y", "x"]
+Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
     "image": ("channel", "y", "x"),
     "sequence": ("time", "feature"),
+    "clip": ("time", "channel", "y", "x"),
+    "points": ("point", "feature"),
+    "volume": ("channel", "z", "y", "x"),
     "world": ("feature",),
 }
 
@@ -62,7 +65,8 @@ class Input:
     """One named input.
 
     Args:
-        shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences; None where it varies.
+        shape: of a sample, one length for each axis (see AXES): (D,) for vectors, (C, H, W) for images, (T, D) for
+            sequences; None where it varies.
         levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
     """
 
@@ -80,8 +84,13 @@ class Input:
 
     @property
     def has_pixels(self) -> bool:
-        """Whether a sample has the axes y and x: it can be resized, mirrored and drawn on."""
-        return "y" in self.axes
+        """Whether a sample is one image, which can be resized, mirrored and drawn on."""
+        return self.axes == AXES["image"]
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether samples have several lengths: a batch then has NaN after the end of each. Images are resized."""
+        return None in self.shape and not self.has_pixels
 
     @property
     def feature_axis(self) -> int:
@@ -91,7 +100,7 @@ class Input:
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of images, the typical ones where they vary; None where unknown."""
-        if self.typical_size is not None or self.modality != "image":
+        if self.typical_size is not None or not self.has_pixels:
             return None if self.typical_size is None else self.typical_size.size
         height, width = self.shape[-2:]
         return None if height is None or width is None else (height, width)
@@ -196,8 +205,33 @@ class Actions:
     board: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """Several targets of each sample, by name.
+
+    The ground truth of a sample is one row of float64: the columns of the first target, then of the second, and so on.
+    """
+
+    parts: Mapping[str, Classes | Labels | Numbers]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return tuple(self.parts)
+
+    @property
+    def columns(self) -> dict[str, slice]:
+        """Columns of each target in the ground truth: one of classes, else one for each label or number."""
+        columns, start = {}, 0
+        for name, part in self.parts.items():
+            width = 1 if isinstance(part, Classes) else len(part.names)
+            columns[name] = slice(start, start + width)
+            start += width
+        return columns
+
+
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Actions
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several | Actions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +252,13 @@ class Spec:
     def modality(self) -> Modality:
         """Modality of the first input."""
         return self.input.modality
+
+
+def names_of(target: Target | None) -> tuple[object, ...] | None:
+    """Names of the classes or numbers of a target; of several targets their names, and those of each."""
+    if isinstance(target, Several):
+        return tuple((name, part.names) for name, part in target.parts.items())
+    return None if target is None else target.names
 
 
 def as_stored(current: Spec, stored: Spec) -> Spec:

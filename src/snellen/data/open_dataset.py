@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Spec
+from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Several, Spec
 from snellen.data.check.checks import check_dataset
 from snellen.data.check.groups import split_size_findings
-from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
+from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts, truth_of
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
@@ -62,11 +63,11 @@ def assemble(
     splits = make_splits(raw, seed, options.folds, options.fold, options.rounding)
     truth = raw.truth if raw.truth is not None else torch.zeros(len(raw.source), 0)
     target = raw.target
-    if isinstance(target, Classes | Labels):
-        target = dataclasses.replace(target, counts=class_counts(target, truth[splits["train"]]))
-    elif isinstance(target, Numbers):
-        lowest, highest = target_bounds(truth[splits["train"]])
-        target = dataclasses.replace(target, lowest=lowest, highest=highest)
+    if isinstance(target, Several):
+        train = truth[splits["train"]]
+        target = Several(parts={n: _with_counts(p, truth_of(target, n, train)) for n, p in target.parts.items()})
+    elif isinstance(target, Classes | Labels | Numbers):
+        target = _with_counts(target, truth[splits["train"]])
     elif isinstance(target, PixelClasses | Boxes) and raw.annotations is not None:
         target = dataclasses.replace(target, counts=raw.annotations.counts(splits["train"], len(target.names)))
     spec = Spec(name=name, inputs=raw.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
@@ -82,6 +83,14 @@ def assemble(
         skipped=raw.skipped,
         annotations=raw.annotations,
     )
+
+
+def _with_counts(target: Classes | Labels | Numbers, train: Tensor) -> Classes | Labels | Numbers:
+    """The target with the counts of its classes, or the bounds of its numbers, in the training targets."""
+    if isinstance(target, Numbers):
+        lowest, highest = target_bounds(train)
+        return dataclasses.replace(target, lowest=lowest, highest=highest)
+    return dataclasses.replace(target, counts=class_counts(target, train))
 
 
 def _nodata(options: OpenOptions) -> float | None:

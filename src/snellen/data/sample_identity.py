@@ -20,10 +20,10 @@ from torch import Tensor
 
 from snellen.core import file_io
 from snellen.core.errors import DataError
-from snellen.core.spec import Classes, Preprocessing
+from snellen.core.spec import Classes, Preprocessing, Several
 from snellen.data.annotations import Annotations, ObjectAnnotations
 from snellen.data.check.duplicates import CHANCE_FACTOR, chance_of_equal_rows, file_digests
-from snellen.data.dataset import SPLITS, Dataset, Labelled
+from snellen.data.dataset import SPLITS, Dataset, Labelled, with_one_target
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.image_files import ImageFiles, map_threads
 from snellen.data.source import ArraySource, BadSamples, Source
@@ -288,6 +288,9 @@ def _targets(data: Dataset[Labelled]) -> np.ndarray | None:
     truth: Tensor = data.truth
     if truth.numel() == 0:
         return None
+    if isinstance(data.spec.target, Several):
+        parts = [_targets(with_one_target(data, name)) for name in data.spec.target.names]
+        return _digests(row.tobytes() for row in np.stack([part for part in parts if part is not None], 1))
     if isinstance(data.spec.target, Classes):  # by name: a new class changes the numbers of the others
         names = [name.encode("utf-8", "surrogateescape") for name in data.spec.target.names]
         return _digests(names[k] for k in truth.tolist())

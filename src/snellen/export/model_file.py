@@ -137,15 +137,19 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
     return Path(out)
 
 
+_AXIS_NAMES = {"channel": "channels", "y": "height", "x": "width"}  # in the exported file
+
+
 def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
     """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
-    if "time" in record.spec.input.axes and None in record.spec.input.shape:
+    spec_input = record.spec.input
+    if spec_input.is_ragged:
+        noun = modality_of(record.spec).noun
         raise UsageError(
-            f"{record.learner} reads sequences of several lengths, and a recurrent layer is exported for one number of "
-            "steps",
-            "Use snellen predict or snellen serve, or train on sequences of one length.",
+            f"{record.learner} reads {noun} of several lengths, and a model is exported for one length",
+            f"Use snellen predict or snellen serve, or train on {noun} of one length.",
         )
-    names = modality_of(record.spec).axis_names
+    names = ("batch", *(_AXIS_NAMES.get(axis, axis) for axis in spec_input.axes))
     shape = (None, *input_shape(record.spec, record.preprocessing))
     return (
         {axis: Dim(names[axis], min=min_size if axis > 1 else None) for axis, side in enumerate(shape) if side is None},

@@ -7,13 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.source import BadSamples
+from snellen.modalities.arrays import CLIP, POINTS, SEQUENCE, VOLUME
 from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
-from snellen.modalities.sequence import SEQUENCE
 from snellen.modalities.vector import VECTOR
 from snellen.modalities.world import WORLD
 
-MODALITIES: Mapping[str, Modality] = {"vector": VECTOR, "image": IMAGE, "sequence": SEQUENCE, "world": WORLD}
+MODALITIES: Mapping[str, Modality] = {
+    "vector": VECTOR,
+    "image": IMAGE,
+    "sequence": SEQUENCE,
+    "points": POINTS,
+    "clip": CLIP,
+    "volume": VOLUME,
+    "world": WORLD,
+}
 
 
 def modality_of(spec: Spec) -> Modality:

@@ -119,7 +119,6 @@ WORLD = Modality(
     content_types=vector.VECTOR.content_types,
     json_schema=vector.json_schema,
     example_files=lambda spec: ["states.csv"],
-    axis_names=("batch", "feature"),
     describe=vector.describe,
     describe_size=sides,
     sample_shape=shape_of_data,

@@ -14,7 +14,7 @@ from snellen.data.dataset import RawDataset
 from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
-ArrayModality = Literal["image", "sequence"]
+ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class OpenOptions:
         target: columns or arrays that hold the target.
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
-        modality: how to read arrays (N, A, B): as images of A x B pixels, or as sequences of A steps and B features.
+        modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Classes, Column, Input, Spec
+from snellen.core.spec import Classes, Column, Input, Several, Spec
 from snellen.core.views import Finding
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.check.number_range import LARGEST
@@ -138,7 +138,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
     used = [*target_columns.names, *(column.name for column in inputs.input.columns or ())]
-    classes = target_columns.names if isinstance(target[0], Classes) else ()
+    parts = (
+        tuple(target[0].parts.values()) if isinstance(target[0], Several) else (target[0],) * len(target_columns.names)
+    )
+    classes = [name for name, part in zip(target_columns.names, parts, strict=True) if isinstance(part, Classes)]
     return RawDataset(
         source=inputs.source,
         inputs={inputs.name: inputs.input},

@@ -15,8 +15,8 @@ from snellen.core.spec import Numbers, Spec
 from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.sample_views import samples_view
 from snellen.metrics import regression
+from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
 
