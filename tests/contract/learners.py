@@ -18,13 +18,16 @@ from torch import Tensor
 
 import snellen
 from snellen.api import RunOptions
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.settings import flatten
 from snellen.core.spec import Classes, Input, Numbers, Preprocessing, Several
 from snellen.data.dataset import Dataset, Labelled, RawDataset
+from snellen.data.experience import read_inputs, samples_of
 from snellen.data.open_dataset import assemble
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource
+from snellen.data.synthetic.gridworld import gridworld
 from snellen.tasks import LEARNERS
 
 ALL = [
@@ -41,7 +44,7 @@ FAMILY = [
     if not learner.in_default_ladder
 ]
 
-QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "threads": 1}
+QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "threads": 1, "episodes": 1000}
 
 # Datasets of the tasks whose ground truth is located in the image.
 SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
@@ -115,6 +118,12 @@ def sequence_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "lines", 0, None)
 
 
+@functools.cache
+def small_world() -> Experience:
+    """The deterministic gridworld, with few episodes."""
+    return gridworld(sizes={"train": 500, "val": 60, "test": 100})
+
+
 def with_both_targets(classes: Dataset[Labelled], numbers: Dataset[Labelled]) -> Dataset[Labelled]:
     """The same samples with a class and a number each."""
     assert isinstance(classes.spec.target, Classes)
@@ -155,7 +164,9 @@ def two_input_dataset(regress: bool) -> Dataset[Labelled]:
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
-def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
+def data_for(learner: Learner[Any, Any, Any]) -> Experience:
+    if "world" in learner.accepts:
+        return small_world()
     if learner.task.name in SCENES:
         return SCENES[learner.task.name]()
     if learner.task.name == "joint":
@@ -187,9 +198,12 @@ def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
 def first_inputs(learner: Learner[Any, Any, Any], count: int) -> Tensor:
     """First inputs of the test split, (B, ...), after preprocessing."""
     data = data_for(learner)
-    if data.annotations is None:
-        return data.samples("test").take(torch.arange(count)).x
-    return torch.stack([scene.image for scene in data.scenes("test").take(range(min(count, 8)))])
+    samples = samples_of(data)
+    if samples is None:
+        return read_inputs(data, data.splits["test"][:count], data.preprocessing)
+    if samples.annotations is None:
+        return samples.samples("test").take(torch.arange(count)).x
+    return torch.stack([scene.image for scene in samples.scenes("test").take(range(min(count, 8)))])
 
 
 @functools.cache

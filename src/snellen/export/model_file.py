@@ -18,10 +18,10 @@ from torch.export import Dim, ExportedProgram
 
 from snellen.core import file_io
 from snellen.core.errors import UsageError, first_line, suggest_name
+from snellen.core.experience import Experience
 from snellen.core.record import Record, versions
 from snellen.core.serialization import to_plain
 from snellen.core.task import ExportedModel
-from snellen.data.dataset import Dataset, Labelled
 from snellen.export import detection_parity, to_onnx, to_torch
 from snellen.export.example_inputs import differing_sizes, example_batches, input_shape, learned_range
 from snellen.export.parity import compare
@@ -77,7 +77,7 @@ def export(
     folder: Path,
     record: Record,
     exported: ExportedModel,
-    data: Callable[[], Dataset[Labelled]],
+    data: Callable[[], Experience],
     to: str,
     out: str | Path | None = None,
 ) -> ExportResult:

@@ -12,6 +12,7 @@ from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
 from snellen.modalities.several import SEVERAL
 from snellen.modalities.vector import VECTOR
+from snellen.modalities.world import WORLD
 
 MODALITIES: Mapping[str, Modality] = {
     "vector": VECTOR,
@@ -20,6 +21,7 @@ MODALITIES: Mapping[str, Modality] = {
     "points": POINTS,
     "clip": CLIP,
     "volume": VOLUME,
+    "world": WORLD,
 }
 
 
