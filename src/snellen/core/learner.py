@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
-from snellen.core.spec import Modality, Preprocessing, Spec
+from snellen.core.spec import AXES, Modality, Preprocessing, Spec
 from snellen.core.task import Task
 from snellen.core.views import View
 
@@ -20,6 +20,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 FLATTENED: frozenset[Modality] = frozenset({"vector", "image", "sequence"})  # inputs of learners that flatten them
+ANY_INPUT: frozenset[Modality] = frozenset(AXES)  # of learners that do not look at the kind of input
 
 
 def no_suggestions(spec: Spec) -> Mapping[str, Suggestion]:

@@ -9,12 +9,13 @@ from typing import ClassVar, Literal
 MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-bomb check
 MAX_CHANNELS = 1 << 16
 
-Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
+Modality = Literal["vector", "image", "volume", "clip", "sequence", "audio", "points", "mesh", "graph", "world"]
 Axis = Literal["feature", "channel", "time", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
     "image": ("channel", "y", "x"),
     "sequence": ("time", "feature"),
+    "audio": ("channel", "time"),
 }
 
 
@@ -61,7 +62,9 @@ class Input:
     """One named input.
 
     Args:
-        shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences; None where it varies.
+        shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences, (C, T) for recordings; None
+            where it varies.
+        rate: of recordings, samples per second.
     """
 
     modality: Modality
@@ -69,6 +72,7 @@ class Input:
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+    rate: float | None = None
 
     @property
     def axes(self) -> tuple[Axis, ...]:

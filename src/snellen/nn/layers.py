@@ -12,9 +12,9 @@ from snellen.core.spec import Input
 class Standardize(nn.Module):
     """Standardisation of raw inputs of any bit depth: the first layer of every network, saved with it.
 
-    Vectors are standardised by column, images by channel, sequences by feature over all steps. Images deeper than
-    8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does not set the
-    scale. Steps after the end of a sequence are NaN and stay NaN.
+    Vectors are standardised by column, images and recordings by channel, sequences by feature over all steps. Images
+    deeper than 8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does
+    not set the scale. Steps after the end of a sequence or recording are NaN and stay NaN.
 
     Args:
         input: gives the number of means: D columns or C channels.
@@ -60,7 +60,7 @@ class Standardize(nn.Module):
         self.shift = (-self.mean / self.std).float().reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise (B, C, ...), (B, T, D) or (B, D) of any dtype to float32 of the same shape."""
+        """Standardise (B, C, ...), (B, T, D), (B, C, T) or (B, D) of any dtype to float32 of the same shape."""
         if x.dtype == torch.float64:
             # float32 would lose small differences on a large offset: subtract first.
             if self.deep:
@@ -77,7 +77,7 @@ class Standardize(nn.Module):
         """Set mean, deviation and range from training inputs.
 
         Args:
-            x: (N, C, ...), (N, T, D) or (N, D), a representative part of the training split.
+            x: (N, C, ...), (N, T, D), (N, C, T) or (N, D), a representative part of the training split.
             value_range: used in place of the robust range of `x`.
             shared_range: scale image values to 0 … 1 by the range, all channels equally, so that distances keep
                 their meaning.
@@ -88,7 +88,7 @@ class Standardize(nn.Module):
     def _fit(self, x: Tensor, value_range: tuple[float, float] | None, shared_range: bool) -> None:
         values = x.double()
         if self.has_steps:
-            values = values.flatten(0, 1)
+            values = values.movedim(self.axis, -1).flatten(0, -2)  # (steps of all samples, D or C)
             values = values[~values.isnan().any(1)]
         if self.deep:
             low, high = value_range or robust_range(values)

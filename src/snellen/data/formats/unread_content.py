@@ -18,8 +18,8 @@ _CONVERT = "Convert them to PNG, JPEG or TIFF."
 _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset((".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aac", ".opus", ".aiff")),
-        "sound is not read yet",
-        f"Save spectrograms as images, one folder for each class. {_TABLES}",
+        "recordings are read as WAV files in a folder",
+        "Give the folder, with one folder for each class. Convert others: ffmpeg -i IN -c:a pcm_s16le OUT.wav",
     ),
     (
         frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")),
