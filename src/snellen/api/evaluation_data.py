@@ -216,6 +216,12 @@ def check_columns(expected: Spec, given: Spec) -> None:
             f"{given.name} holds {given.modality} inputs, the model reads {expected.modality}",
             "Give the kind of data that the model was trained on.",
         )
+    if given.input.rate != expected.input.rate:
+        raise DataError(
+            f"{given.name} has {given.input.rate or 0:,g} samples per second, the model reads "
+            f"{expected.input.rate or 0:,g}",
+            f"Resample it: ffmpeg -i IN -ar {expected.input.rate or 0:g} OUT.wav",
+        )
     a, b = ({column.name: column.categories for column in spec.input.columns or ()} for spec in (expected, given))
     if list(a) != list(b) and sorted(a) == sorted(b):
         raise DataError(
@@ -245,7 +251,7 @@ def check_columns(expected: Spec, given: Spec) -> None:
         axis, ours, theirs = differing[0]
         what = {"feature": "numbers per sample" if len(expected.input.axes) == 1 else "features", "time": "steps"}[axis]
         raise DataError(
-            f"{given.name} has {'sequences of several lengths' if theirs is None else f'{theirs} {what}'}, "
+            f"{given.name} has {'samples of several lengths' if theirs is None else f'{theirs} {what}'}, "
             f"the model reads {ours}",
             "Give the kind of data that the model was trained on.",
         )

@@ -108,7 +108,7 @@ def export(
     )
     with torch.no_grad():
         expected = [module(batch) for batch in batches]
-    axes = _axes(record, exported.min_size)
+    axes = _axes(record, module, exported.min_size)
     with _suppress_output():
         program = _trace(module, batches[1], axes, record.learner)
         converted = export_format.convert(program, axes, [output.name for output in exported.outputs])
@@ -137,9 +137,9 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
     return Path(out)
 
 
-def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
-    """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
-    if "time" in record.spec.input.axes and None in record.spec.input.shape:
+def _axes(record: Record, module: nn.Module, min_size: int) -> tuple[dict[int, Any]]:
+    """Dynamic axes of the input: the batch, and those whose length varies, if the model accepts any."""
+    if None in record.spec.input.shape and any(isinstance(layer, nn.RNNBase) for layer in module.modules()):
         raise UsageError(
             f"{record.learner} reads sequences of several lengths, and a recurrent layer is exported for one number of "
             "steps",
@@ -200,6 +200,8 @@ def _metadata(
         values = learned_range(module, spec)
         if values is not None:
             input_info["range"] = list(values)
+    elif spec.input.rate is not None:
+        input_info["rate"] = spec.input.rate
     elif spec.input.columns:
         input_info["columns"] = [to_plain(column) for column in spec.input.columns]
     outputs_info: list[dict[str, Any]] = []

@@ -71,14 +71,15 @@ class LogMel(nn.Module):
         rate: samples per second.
         window, hop: samples of a frame, and from one frame to the next.
         bands: number of mel bands.
+        multiple: the number of frames is a multiple of this; those after the end are outside, as the padding is.
     """
 
     basis: Tensor
     filters: Tensor
 
-    def __init__(self, rate: float, window: int, hop: int, bands: int) -> None:
+    def __init__(self, rate: float, window: int, hop: int, bands: int, multiple: int = 1) -> None:
         super().__init__()
-        self.window, self.hop = window, hop
+        self.window, self.hop, self.multiple = window, hop, multiple
         basis = torch.from_numpy(fourier_basis(window)).float()[:, None]  # (2 bins, 1, window)
         self.register_buffer("basis", basis, persistent=False)
         filters = torch.from_numpy(mel_filter_bank(bands, window, rate)).float()  # (bins, bands)
@@ -90,10 +91,16 @@ class LogMel(nn.Module):
         Returns:
             (B, bands, frames), and (B, frames) bool.
         """
+        block = self.hop * self.multiple
+        blocks = (x.shape[1] + block - 1) // block
+        if torch.compiler.is_exporting():  # one block is a special case to it, and more of them change nothing
+            blocks += 1
+        x = functional.pad(x, (0, blocks * block - x.shape[1]), value=torch.nan)
         inside = ~x.isnan()
-        padded = functional.pad(torch.where(inside, x, torch.zeros_like(x)), (self.window // 2, self.window))
+        half = self.window // 2
+        padded = functional.pad(torch.where(inside, x, torch.zeros_like(x)), (half, self.window - half - self.hop))
         inside = inside[:, :: self.hop]  # at the centres of the frames
-        parts = functional.conv1d(padded[:, None], self.basis, stride=self.hop)[:, :, : inside.shape[1]]
+        parts = functional.conv1d(padded[:, None], self.basis, stride=self.hop)
         real, imaginary = parts.chunk(2, dim=1)  # (B, bins, frames)
         power = (real.square() + imaginary.square()).transpose(1, 2) @ self.filters  # (B, frames, bands)
         return (power + OFFSET).log().transpose(1, 2), inside
@@ -152,7 +159,7 @@ class LogMelConvNet(nn.Module):
     ) -> None:
         super().__init__()
         self.mask = mask
-        self.log_mel = LogMel(rate, window, hop, bands)
+        self.log_mel = LogMel(rate, window, hop, bands, multiple=2**STAGES)
         self.band_norm = MaskedBatchNorm(bands, affine=False)
         widths = [1, *(width * 2**stage for stage in range(STAGES))]
         self.convolutions = nn.ModuleList(

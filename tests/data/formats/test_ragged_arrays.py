@@ -132,5 +132,5 @@ def test_data_of_other_lengths_is_not_evaluated_by_a_model_of_rows(tmp_path: Pat
     run = snellen.train(
         snellen.dataset(tmp_path / "equal.npz", options=options), "mlp", out=tmp_path / "run", options=QUIET
     )
-    with pytest.raises(DataError, match="sequences of several lengths"):
+    with pytest.raises(DataError, match="samples of several lengths"):
         run.evaluate(snellen.dataset(save(tmp_path / "walks.npz", x, y, "flat")))
