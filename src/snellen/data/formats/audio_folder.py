@@ -6,6 +6,7 @@ class folder, it is the first part of the file name, or the field of a pattern (
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from snellen.core.errors import DataError, UsageError
+from snellen.core.input_files import read_text
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -23,6 +25,7 @@ from snellen.data.decode.audio import CONVERT, SUFFIXES, UNREAD_SUFFIXES
 from snellen.data.decode.audio_files import open_audio
 from snellen.data.file_index import File, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.class_folder_checks import doubtful_class_findings
 from snellen.data.formats.file_names import is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
 from snellen.data.formats.groups import group_ids
@@ -76,6 +79,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     parents = [file.path.rpartition("/")[0] for file in recordings]
     layout = folder_layout(path, set(parents), options.format is not None)
     places = [layout.places[folder] for folder in parents]
+    listed = [] if layout.splits else listed_splits(path, [file.path for file in recordings])
+    if listed:
+        layout = layout._replace(splits=("testing_list.txt", "validation_list.txt"))
+        places = [(split, label) for split, (_, label) in zip(listed, places, strict=True)]
     names_of_files, how, outside = _class_names(path, recordings, [label for _, label in places], options)
     if outside:
         skipped += [Skipped(recordings[k].path, "lies outside the class folders", _OUTSIDE) for k in outside]
@@ -102,6 +109,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             *unused_files_findings([entry for entry in skipped if not _is_lost(entry)]),
             *_lost_findings([entry for entry in skipped if _is_lost(entry)]),
             *_unseen(layout, given, labels),
+            *doubtful_class_findings(
+                path, names, sorted({label for _, label in places} - {""}), len(files), "recordings"
+            ),
         ),
         files={
             "found": len(listing.files) + len(listing.skipped),
@@ -197,6 +207,20 @@ def _by_first_part(path: Path, recordings: Sequence[File], stems: Sequence[str])
         f"another with --target {other!r}"
     )
     return labels, how
+
+
+def listed_splits(root: Path, paths: Sequence[str]) -> list[int]:
+    """Index in SPLITS of each recording by the lists of Speech Commands; empty without such lists.
+
+    `validation_list.txt` and `testing_list.txt` hold the paths of these splits, one a line.
+    Source: Warden 2018, "Speech Commands: a dataset for limited-vocabulary speech recognition".
+    """
+    split_of: dict[str, int] = {}
+    for split, name in ((1, "validation_list.txt"), (2, "testing_list.txt")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            split_of |= {line.strip(): split for line in read_text(root / name).splitlines() if line.strip()}
+    splits = [split_of.get(path, 0) for path in paths]
+    return splits if 0 < sum(split > 0 for split in splits) < len(splits) else []
 
 
 def _recognised_as(counted: str, classes: int, how: str, layout: FolderLayout) -> str:
