@@ -91,7 +91,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
     findings = [
         *raw.findings,
         *raw.bad_sample_findings,
-        *_unreadable_findings(unreadable, _noun(raw.source)),
+        *_unreadable_findings(unreadable, _noun(raw.source, len(unreadable))),
         *conflicting,
     ]
     if isinstance(raw.source, FileSource):
@@ -207,9 +207,10 @@ def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped
     return {id: Skipped(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
 
 
-def _noun(source: object) -> str:
-    """The samples of a source of files, in the plural."""
-    return source.noun if isinstance(source, FileSource) else "images"
+def _noun(source: object, count: int = 2) -> str:
+    """The samples of a source of files, in the plural unless there is one."""
+    noun = source.noun if isinstance(source, FileSource) else "images"
+    return noun if count != 1 else noun.removesuffix("s")
 
 
 def _unreadable_findings(bad: dict[int, Skipped], noun: str) -> list[Finding]:

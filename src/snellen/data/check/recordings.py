@@ -86,11 +86,17 @@ def recording_findings(source: object) -> list[Finding]:
     clipped = [id for id, level in enumerate(levels) if isinstance(level, Levels) and level.clipped > CLIPPED_FRACTION]
     if silent:
         findings.append(
-            _finding("silent", source, silent, f"silent (below {SILENCE:g} of full scale)", "Remove them, or listen.")
+            _finding(
+                "silent",
+                source,
+                silent,
+                f"silent (below {SILENCE:g} of full scale)",
+                "Listen to them, and remove those without content.",
+            )
         )
     if clipped:
         fractions = [level.clipped for level in levels if isinstance(level, Levels)]
-        what = f"clipped: up to {100 * max(fractions):.2g} % of their samples are at full scale"
+        what = f"clipped (up to {100 * max(fractions):.2g} % of the samples at full scale)"
         findings.append(_finding("clipped", source, clipped, what, "Record them at a lower level, if you can."))
     return findings
 

@@ -34,7 +34,7 @@ from snellen.data.source import Skipped
 
 _MAX_ENTRIES = 20_000  # entries that `recognises` reads at most
 _SEPARATORS = ("_", "-", ".", " ")  # between the parts of a file name, the first that all names have
-_EXAMPLE = "Give a pattern with one field, as --target '{word}_*' or '*_{word}_*'."
+_EXAMPLE = "--target with one field, as '{word}_*' or '*_{word}_*'"
 
 
 def is_audio_name(name: str) -> bool:
@@ -92,11 +92,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if len(names) < 2:
         raise DataError(
             f"{path} has one class only: {names[0]} ({len(files):,} recordings)",
-            f"Add a folder for each class. For classes in the file names: {_EXAMPLE}",
+            f"Add a folder for each class, or name the classes in the file names by {_EXAMPLE}.",
         )
     source = open_audio(path, files)
     index = {name: k for k, name in enumerate(names)}
     given = np.array([places[k][0] for k in used], np.int64)
+    folders = [] if options.target else sorted({label for _, label in places if label})
     return RawDataset(
         source=source,
         inputs={"audio": source.input()},
@@ -109,9 +110,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             *unused_files_findings([entry for entry in skipped if not _is_lost(entry)]),
             *_lost_findings([entry for entry in skipped if _is_lost(entry)]),
             *_unseen(layout, given, labels),
-            *doubtful_class_findings(
-                path, names, sorted({label for _, label in places} - {""}), len(files), "recordings"
-            ),
+            *(doubtful_class_findings(path, names, folders, len(files), "recordings") if folders else []),
         ),
         files={
             "found": len(listing.files) + len(listing.skipped),
@@ -164,10 +163,11 @@ def _by_pattern(path: Path, recordings: Sequence[File], stems: Sequence[str], ta
     try:
         compiled = NamePattern(pattern)
     except re.error as error:
-        raise UsageError(f"--target {pattern!r} is not a valid pattern: {error}", _EXAMPLE) from error
+        raise UsageError(f"--target {pattern!r} is not a valid pattern: {error}", f"Give {_EXAMPLE}.") from error
     if len(target) != 1 or len(compiled.fields) != 1:
         raise UsageError(
-            f"--target {' '.join(target)!r} is no pattern of file names with one field, which {path} needs", _EXAMPLE
+            f"--target {' '.join(target)!r} is no pattern of file names with one field, which {path} needs",
+            f"Give {_EXAMPLE}.",
         )
     names = [file.path if "/" in pattern else file.path.rpartition("/")[2] for file in recordings]
     matches = [compiled.match(name) or compiled.match(stem) for name, stem in zip(names, stems, strict=True)]
@@ -198,7 +198,7 @@ def _by_first_part(path: Path, recordings: Sequence[File], stems: Sequence[str])
     if cause:
         raise DataError(
             f"{path} holds {len(recordings):,} recordings outside class folders, and {cause}: {recordings[0].path}",
-            f"Move them into one folder for each class. For classes in the file names: {_EXAMPLE}",
+            f"Move them into one folder for each class, or name the classes in the file names by {_EXAMPLE}.",
         )
     assert separator is not None
     other = separator.join(["*", "{class}", *["*"] * (next(iter(counts)) > 2)])
@@ -256,12 +256,13 @@ def _lost_findings(lost: Sequence[Skipped]) -> list[Finding]:
     findings = []
     for remedy in dict.fromkeys(entry.remedy for entry in lost):
         entries = [entry for entry in lost if entry.remedy == remedy]
+        noun = "recording" if len(entries) == 1 else "recordings or folders"
         first = "; ".join(f"{entry.path} {entry.reason}" for entry in entries[:3])
         more = f" and {len(entries) - 3:,} more" if len(entries) > 3 else ""
         findings.append(
             Finding(
                 kind="no-class" if remedy == _OUTSIDE else "unreadable",
-                message=f"{len(entries):,} recordings or folders cannot be used: {first}{more}",
+                message=f"{len(entries):,} {noun} cannot be used: {first}{more}",
                 remedy=remedy,
                 severity="error",
                 where=tuple(entry.path for entry in entries),
