@@ -16,7 +16,7 @@ from snellen.core.spec import Input, Spec
 from snellen.nn.audio import LogMelConvNet
 from snellen.training.settings import TrainingSettings
 
-MAX_WINDOW = 1 << 14  # samples: the basis of the Fourier transform has this many times as many values
+MIN_WINDOW, MAX_WINDOW = 8, 1 << 14  # samples: the basis of the Fourier transform has this many times as many values
 
 
 @settings
@@ -48,11 +48,17 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
 def body(c: LogMelConvNetSettings, spec_input: Input, outputs: int) -> nn.Module:
     assert spec_input.rate is not None
     window, hop = (max(1, round(milliseconds * spec_input.rate / 1000)) for milliseconds in (c.window_ms, c.hop_ms))
-    if not 8 <= window <= MAX_WINDOW:
+    if not MIN_WINDOW <= window <= MAX_WINDOW:
+        limits = [1000 * samples / spec_input.rate for samples in (MIN_WINDOW, MAX_WINDOW)]
         raise UsageError(
-            f"--window-ms {c.window_ms:g} is {window:,} samples of {spec_input.rate:,g} per second; "
-            f"a window has 8 to {MAX_WINDOW:,}",
-            f"Give {8000 / spec_input.rate:.2g} to {1000 * MAX_WINDOW / spec_input.rate:.3g} ms.",
+            f"--window-ms {c.window_ms:g} does not fit {spec_input.rate:,g} samples per second: a window has "
+            f"{MIN_WINDOW} to {MAX_WINDOW:,} samples",
+            f"Give {limits[0]:.2g} to {min(limits[1], 1000):.4g} ms.",
+        )
+    if hop > window:
+        raise UsageError(
+            f"--hop-ms {c.hop_ms:g} is longer than the window of {c.window_ms:g} ms: samples between would not be read",
+            "Give a shorter hop, or a longer window.",
         )
     return LogMelConvNet(
         spec_input.rate, window, hop, c.mel_bands, width=c.width, outputs=outputs, dropout=c.dropout, mask=c.spec_mask

@@ -89,8 +89,11 @@ class LogMel(nn.Module):
         """(B, T), NaN after the end of each recording, to log powers and the frames inside the recordings.
 
         Returns:
-            (B, bands, frames), and (B, frames) bool.
+            (B, bands, frames) float32 in mixed precision too, and (B, frames) bool.
         """
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self(x)  # type: ignore[no-any-return]
         block = self.hop * self.multiple
         blocks = (x.shape[1] + block - 1) // block
         if torch.compiler.is_exporting():  # one block is a special case to it, and more of them change nothing
@@ -107,27 +110,45 @@ class LogMel(nn.Module):
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch normalisation with the statistics of the frames inside the recordings; the others are zero.
+    """Batch normalisation with the statistics of the frames inside the recordings; the others are set to zero.
 
     Args:
-        channels: C, each of which has a mean and a standard deviation.
+        channels: C, each of which has a mean and a variance.
         affine: whether a scale and a shift are learned.
-    Source: Ioffe and Szegedy 2015.
+    Source: Ioffe and Szegedy 2015; momentum and ε as in `torch.nn.BatchNorm2d`.
     """
+
+    MOMENTUM, EPSILON = 0.1, 1e-5
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, affine: bool = True) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(channels, affine=affine)
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, x: Tensor, inside: Tensor) -> Tensor:
         """(B, C, bands, frames), and (B, frames) bool, to the same shape."""
-        if not self.training:
-            y: Tensor = self.norm(x.flatten(2)).view_as(x)
-            return torch.where(inside[:, None, None], y, torch.zeros_like(y))
-        columns = x.permute(0, 3, 1, 2)  # (B, frames, C, bands)
-        y = torch.zeros_like(columns)
-        y[inside] = self.norm(columns[inside])  # (n, C, bands)
-        return y.permute(0, 2, 3, 1)
+        x = x.float()  # in mixed precision too
+        mask = inside[:, None, None].float()
+        mean, var = self._batch_statistics(x, mask) if self.training else (self.running_mean, self.running_var)
+        scale = (var + self.EPSILON).rsqrt()
+        y = (x - mean[:, None, None]) * mask
+        if self.weight is None or self.bias is None:
+            return y * scale[:, None, None]
+        return torch.addcmul(self.bias[:, None, None] * mask, y, (self.weight * scale)[:, None, None])
+
+    def _batch_statistics(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (C,) of a batch, which the running ones move towards."""
+        count = mask.sum() * x.shape[2]
+        mean = (x * mask).sum((0, 2, 3)) / count
+        var = ((x - mean[:, None, None]) * mask).square().sum((0, 2, 3)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.MOMENTUM)
+            self.running_var.lerp_(var * count / (count - 1).clamp(min=1), self.MOMENTUM)  # unbiased
+        return mean, var
 
 
 class LogMelConvNet(nn.Module):
@@ -173,7 +194,7 @@ class LogMelConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T), NaN after the end of each recording, to (B, K). The channels are averaged."""
         x = x.mean(1)
-        if not torch.compiler.is_exporting():
+        if not torch.compiler.is_compiling():  # the graph of a compiled or exported model has one length
             x = _without_padding(x)
         powers, inside = self.log_mel(x)  # (B, bands, frames)
         y = self.band_norm(powers[:, :, None], inside).transpose(1, 2)  # (B, 1, bands, frames)
