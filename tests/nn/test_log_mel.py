@@ -76,8 +76,9 @@ def test_masked_batch_norm_is_batch_norm_of_the_frames_inside() -> None:
     for training in (True, True, False):
         y = ours.train(training)(x, inside)
         expected = theirs.train(training)(x.permute(0, 3, 1, 2)[inside])
-        assert torch.allclose(y.permute(0, 2, 3, 1).transpose(2, 3)[inside], expected, atol=1e-5)
-        assert torch.equal(y.permute(0, 3, 1, 2)[~inside], torch.zeros(8, 4, 5))
+        frames = y.permute(0, 3, 1, 2)
+        assert torch.allclose(frames[inside], expected, atol=1e-5)
+        assert torch.equal(frames[~inside], torch.zeros(8, 4, 5))
     assert torch.allclose(ours.running_mean, theirs.running_mean)  # type: ignore[arg-type]
     assert torch.allclose(ours.running_var, theirs.running_var)  # type: ignore[arg-type]
 
@@ -98,6 +99,21 @@ def test_padding_changes_no_output_and_no_statistic(training: bool) -> None:
         alone = torch.cat([nets[0](x[k : k + 1, :, : lengths[k]]) for k in range(4)])
         assert torch.allclose(y, alone, atol=1e-5)
         assert not torch.allclose(y[0], nets[0](x[:1, :, :300])[0], atol=1e-4)  # samples inside do
+
+
+def test_training_in_mixed_precision_and_on_one_recording_of_one_frame() -> None:
+    net = LogMelConvNet(1000, 64, 10, 12, width=4, outputs=3, mask=0.5).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = net(recordings([3], 20))
+    y.float().sum().backward()
+    assert all(bool(torch.isfinite(value).all()) for value in net.state_dict().values())
+    x = recordings([400, 90], 400)
+    expected = net.eval()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        powers, _ = net.log_mel(x[:, 0])
+        assert torch.equal(powers, net.log_mel(x[:, 0])[0].float())
+        assert powers.dtype == torch.float32
+        assert torch.allclose(net(x).float(), expected, atol=0.05)
 
 
 def test_masks_are_one_range_of_frames_inside_and_one_of_bands() -> None:

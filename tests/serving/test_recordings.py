@@ -1,4 +1,4 @@
-"""A model of recordings: prediction of files and requests, export for any length, and mixed precision."""
+"""A model of recordings: prediction of files and requests, export for any length, spectrograms of the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from snellen.cli.main import main
 from snellen.core.errors import DataError, UsageError
 from snellen.core.views import ImageGrid
 from snellen.data.sample_views import samples_view
-from snellen.modalities.modality import TooManyInputs
+from snellen.modalities.audio import AUDIO
+from snellen.modalities.modality import TooManyInputs, Upload, UploadLimits
 from snellen.serving.description import info
 from snellen.serving.http_errors import HTTPError
 from snellen.serving.limits import Limits
@@ -64,21 +65,18 @@ def test_a_request_is_read_as_files_are(trained: TrainedRun, tmp_path: Path) -> 
         check_content_type("image/png", trained.spec)
     with pytest.raises(DataError, match="body is no WAV file"):
         list(inputs(b"sound", "audio/wav", trained.spec, trained.record.preprocessing, Limits()))
+    files = [Upload(name, "audio/wav", path.read_bytes()) for name in ("a.wav", "b.wav")]
     with pytest.raises(TooManyInputs):
-        list(inputs(path.read_bytes(), "audio/wav", trained.spec, trained.record.preprocessing, Limits(max_inputs=0)))
-    assert info(trained, Limits())["input"]["rate"] == RATE
+        list(AUDIO.read_uploads(files, trained.spec, trained.record.preprocessing, UploadLimits(1, 1)))
+    assert info(trained, "0", Limits())["input"]["rate"] == RATE
 
 
 def test_the_onnx_file_predicts_recordings_of_any_length(trained: TrainedRun, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    exported = trained.export("onnx", out=tmp_path / "model.onnx")
-    assert exported.metadata["input"] == {
-        "name": "input",
-        "dtype": "float32",
-        "shape": ["batch", 1, "any"],
-        "rate": RATE,
-    }
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    path = trained.export("onnx", out=tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path)
+    described = json.loads(session.get_modelmeta().custom_metadata_map["input"])
+    assert (described["shape"], described["rate"]) == (["batch", 1, "any"], RATE)
     for length in (1, 31, 200, 3001):
         x = torch.randn(2, 1, length, generator=torch.Generator().manual_seed(length))
         x[1, :, length // 2 + 1 :] = torch.nan
@@ -111,12 +109,3 @@ def test_other_rates_and_models_of_rows_are_refused(trained: TrainedRun, tmp_pat
     for settings in ({"window_ms": 0.1}, {"window_ms": 10.0, "hop_ms": 20.0}):
         with pytest.raises(UsageError, match="ms"):
             snellen.train(tmp_path / "fast", out=tmp_path / "run", options=QUIET, **settings)
-
-
-def test_mixed_precision_and_batches_of_one_recording_of_one_frame(tmp_path: Path) -> None:
-    for k in range(16):
-        write(tmp_path / "data" / "ab"[k % 2] / f"{k}.wav", tone(100 * (1 + k % 2), 0.004, seed=k))
-    run = snellen.train(
-        tmp_path / "data", out=tmp_path / "run", options=QUIET, epochs=1, batch_size=1, precision="bfloat16", **SMALL
-    )
-    assert np.isfinite(run.metrics["test"]["log loss"].value)
