@@ -32,14 +32,16 @@ def samples_view(
         remarks: one for each.
     """
     names = [data.name(i) for i in ids]
-    draw = DRAWN.get(data.spec.modality)
+    draw = DRAWINGS.get(data.spec.modality)
     if draw is not None:
         items = []
         for i, name, remark in zip(ids, names, remarks, strict=True):
             values, (low, high), label = draw(data, i)
             below = f"{remark}\n{name}{label}"
             items.append(AnnotatedImage(values=values, low=low, high=high, caption=below, good=False))
-        return ImageGrid(title=title, items=items, caption=f"{caption} {DRAWING.get(data.spec.modality, '')}".rstrip())
+        return ImageGrid(
+            title=title, items=items, caption=f"{caption} {DRAWING_NOTES.get(data.spec.modality, '')}".rstrip()
+        )
     columns = data.spec.input.columns
     shown = columns[:MAX_COLUMNS]
     if len(columns) > MAX_COLUMNS:
@@ -69,11 +71,11 @@ def _draw_recording(data: Dataset[Labelled], id: int) -> Drawing:
     return powers.flip(1), (high - DYNAMIC_RANGE, high), f", {seconds:.2f} s"
 
 
-DRAWN: Mapping[Modality, Callable[[Dataset[Labelled], int], Drawing]] = {
+DRAWINGS: Mapping[Modality, Callable[[Dataset[Labelled], int], Drawing]] = {
     "image": _draw_image,
     "audio": _draw_recording,
 }
-DRAWING: Mapping[Modality, str] = {  # what is drawn, where it is not the sample itself
+DRAWING_NOTES: Mapping[Modality, str] = {  # what is drawn, where it is not the sample itself
     "audio": "Log-mel spectrograms: time from left to right, frequency upwards, the range of brightness is 60 dB."
 }
 

@@ -86,19 +86,19 @@ def padded(recordings: Sequence[Tensor]) -> Tensor:
 def _recordings_of(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
     """The WAV files of a folder and its subfolders; recordings of other encodings are recorded in `problems`."""
     listing = walk(folder)
-    found = False
+    holds_recordings = False
     problems.update({str(folder / entry.path): entry.reason for entry in listing.skipped})
     for file in listing.files:
         suffix = os.path.splitext(file.path)[1].lower()
         if is_sidecar(file.path):
             continue
         if suffix in SUFFIXES:
-            found = True
+            holds_recordings = True
             yield folder / file.path
         elif suffix in UNREAD_SUFFIXES:
-            found = True
+            holds_recordings = True
             problems[str(folder / file.path)] = f"is {suffix[1:].upper()}; WAV files are read"
-    if not found:
+    if not holds_recordings:
         raise DataError(f"{folder} contains no WAV file", "Give WAV files, or a folder of them.")
 
 

@@ -130,19 +130,21 @@ def open_audio(root: Path, files: Sequence[File]) -> AudioFiles:
     headers = _cached_headers(root, files)
     rates = Counter(header.rate for header in headers if isinstance(header, AudioHeader))
     if len(rates) > 1:
-        usual, count = rates.most_common(1)[0]
+        majority, count = rates.most_common(1)[0]
         headers = [
-            _other_rate(header, usual, count) if isinstance(header, AudioHeader) and header.rate != usual else header
+            _other_rate(header, majority, count)
+            if isinstance(header, AudioHeader) and header.rate != majority
+            else header
             for header in headers
         ]
     return AudioFiles(root, files, headers)
 
 
-def _other_rate(header: AudioHeader, usual: int, count: int) -> UnusableFile:
+def _other_rate(header: AudioHeader, majority: int, count: int) -> UnusableFile:
     return UnusableFile(
         OTHER_RATE,
-        f"has {header.rate:,} samples per second, {count:,} files have {usual:,}",
-        f"Resample: ffmpeg -i IN -ar {usual} OUT.wav",
+        f"has {header.rate:,} samples per second, {count:,} files have {majority:,}",
+        f"Resample: ffmpeg -i IN -ar {majority} OUT.wav",
     )
 
 

@@ -83,7 +83,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if listed:
         layout = layout._replace(splits=("testing_list.txt", "validation_list.txt"))
         places = [(split, label) for split, (_, label) in zip(listed, places, strict=True)]
-    names_of_files, how, outside = _class_names(path, recordings, [label for _, label in places], options)
+    names_of_files, class_source, outside = _class_names(path, recordings, [label for _, label in places], options)
     if outside:
         skipped += [Skipped(recordings[k].path, "lies outside the class folders", _OUTSIDE) for k in outside]
     used = [k for k in range(len(recordings)) if k not in set(outside)]
@@ -105,7 +105,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=torch.tensor([index[label] for label in labels]),
         given_splits=given if layout.splits else None,
         groups=group_ids([file.path for file in files], options.group) if options.group else None,
-        recognised_as=_recognised_as(f"{len(files):,} recordings, {source.description()}", len(names), how, layout),
+        recognised_as=_recognised_as(
+            f"{len(files):,} recordings, {source.description()}", len(names), class_source, layout
+        ),
         findings=(
             *unused_files_findings([entry for entry in skipped if not _is_lost(entry)]),
             *_lost_findings([entry for entry in skipped if _is_lost(entry)]),
@@ -144,7 +146,7 @@ def _sort_files(files: Sequence[File]) -> tuple[list[File], list[Skipped], int]:
 def _class_names(
     path: Path, recordings: Sequence[File], folders: Sequence[str], options: OpenOptions
 ) -> tuple[list[str], str, list[int]]:
-    """The class of each recording, how it was read, and the recordings outside the class folders.
+    """The class of each recording, where it was read from, and the recordings outside the class folders.
 
     Args:
         folders: the class folder of each recording, "" outside class folders.
@@ -202,11 +204,11 @@ def _by_first_part(path: Path, recordings: Sequence[File], stems: Sequence[str])
         )
     assert separator is not None
     other = separator.join(["*", "{class}", *["*"] * (next(iter(counts)) > 2)])
-    how = (
+    class_source = (
         f"the class is the first of the {counts.pop()} parts of the file name ({labels[0]!r} of {recordings[0].path}); "
         f"another with --target {other!r}"
     )
-    return labels, how
+    return labels, class_source
 
 
 def listed_splits(root: Path, paths: Sequence[str]) -> list[int]:
@@ -223,9 +225,9 @@ def listed_splits(root: Path, paths: Sequence[str]) -> list[int]:
     return splits if 0 < sum(split > 0 for split in splits) < len(splits) else []
 
 
-def _recognised_as(counted: str, classes: int, how: str, layout: FolderLayout) -> str:
+def _recognised_as(counted: str, classes: int, class_source: str, layout: FolderLayout) -> str:
     given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
-    return f"an audio folder: {counted}; {classes} classes{given}: {how}{layout.note}"
+    return f"an audio folder: {counted}; {classes} classes{given}: {class_source}{layout.note}"
 
 
 def _unseen(layout: FolderLayout, given: np.ndarray, labels: Sequence[str]) -> list[Finding]:
