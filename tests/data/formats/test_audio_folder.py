@@ -13,6 +13,7 @@ from recordings import RATE, tone, write, write_tones
 import snellen
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes, Numbers
+from snellen.data import dataset
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.formats import OpenOptions
 
@@ -47,6 +48,14 @@ def test_recordings_of_one_length_have_no_padding(tmp_path: Path) -> None:
     for k in range(12):
         write(tmp_path / "ab"[k % 2] / f"{k}.wav", tone(100, seed=k))
     assert snellen.dataset(tmp_path).spec.input.shape == (1, 200)
+
+
+def test_long_recordings_are_predicted_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "MAX_BATCH_VALUES", 1000)  # four recordings of 250 samples
+    samples = snellen.dataset(write_tones(tmp_path / "tones")).samples("train")
+    batches = [batch.ids.tolist() for batch in samples.in_order(256)]
+    assert max(map(len, batches)) == 4
+    assert [id for batch in batches for id in batch] == samples.ids.tolist()
 
 
 def test_split_folders_and_the_lists_of_speech_commands_give_the_splits(tmp_path: Path) -> None:
