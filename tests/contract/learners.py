@@ -161,6 +161,25 @@ def two_input_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "two", 0, None)
 
 
+def audio_dataset(regress: bool) -> Dataset[Labelled]:
+    """Tones of several lengths in noise; the class is low or high, the number the frequency."""
+    generator = torch.Generator().manual_seed(0)
+    count, rate, longest = 240, 2000, 400
+    frequency = 100 + 600 * torch.rand(count, generator=generator)
+    phase = 2 * torch.pi * torch.rand(count, 1, generator=generator)
+    x = torch.sin(2 * torch.pi * frequency[:, None] * torch.arange(longest) / rate + phase)
+    x = x + 0.1 * torch.randn(x.shape, generator=generator)
+    lengths = torch.randint(longest // 2, longest + 1, (count, 1), generator=generator)
+    x = torch.where(torch.arange(longest) < lengths, x, torch.nan)[:, None]
+    target = Numbers(names=("frequency",), units=("Hz",)) if regress else Classes(names=("low", "high"))
+    truth = frequency[:, None].double() if regress else (frequency > 400).long()
+    tone = Input(modality="audio", shape=(1, None), rate=rate)
+    raw = RawDataset(
+        source=ArraySource(x, "tone"), inputs={"audio": tone}, target=target, truth=truth, recognised_as="tones"
+    )
+    return assemble(raw, "tones", 0, None)
+
+
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
@@ -179,6 +198,8 @@ def _data_for(learner: Learner[Any, Any, Any], regress: bool) -> Dataset[Labelle
         return two_input_dataset(regress)
     if "vector" in learner.accepts:
         return table_dataset(regress)
+    if "audio" in learner.accepts:
+        return audio_dataset(regress)
     if "image" not in learner.accepts:
         return sequence_dataset(regress)
     return image_dataset(regress, 16 if learner.unsupported_reason(image_dataset(regress, 16).spec) is None else 32)

@@ -218,6 +218,12 @@ def check_columns(expected: Spec, given: Spec) -> None:
             f"{given.name} holds {given.modality} inputs, the model reads {expected.modality}",
             "Give the kind of data that the model was trained on.",
         )
+    if given.input.rate != expected.input.rate:
+        raise DataError(
+            f"{given.name} has {given.input.rate or 0:,g} samples per second, the model reads "
+            f"{expected.input.rate or 0:,g}",
+            f"Resample it: ffmpeg -i IN -ar {expected.input.rate or 0:g} OUT.wav",
+        )
     a, b = ({column.name: column.categories for column in spec.input.columns or ()} for spec in (expected, given))
     if list(a) != list(b) and sorted(a) == sorted(b):
         raise DataError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from snellen.architectures import (
     alexnet,
+    audio,
     cifar,
     convnet,
     densenet,
@@ -24,6 +25,7 @@ from snellen.architectures.architecture import Architecture
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
     recurrent.GRU_NETWORK,
+    audio.LOG_MEL_CONVNET,
     lenet.LENET,
     convnet.CONVNET,
     *cifar.RESIDUAL,

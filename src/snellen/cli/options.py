@@ -27,8 +27,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--target",
         metavar="COLUMN[,COLUMN]",
-        help="Target: columns of a table, arrays, or kind of annotation, such as instances or depth (default: chosen "
-        "by the data format)",
+        help="Target: columns of a table, arrays, kind of annotation, such as instances or depth, or for recordings a "
+        "file-name pattern such as '{word}_*' (default: chosen by the data format)",
     )
     group.add_argument(
         "--inputs",

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-bomb check
 MAX_CHANNELS = 1 << 16
 
-Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
+Modality = Literal["vector", "image", "volume", "clip", "sequence", "audio", "points", "mesh", "graph", "world"]
 Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
@@ -19,6 +19,7 @@ AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "points": ("point", "feature"),
     "volume": ("channel", "z", "y", "x"),
     "world": ("feature",),
+    "audio": ("channel", "time"),
 }
 
 
@@ -66,8 +67,9 @@ class Input:
 
     Args:
         shape: of a sample, one length for each axis (see AXES): (D,) for vectors, (C, H, W) for images, (T, D) for
-            sequences; None where it varies.
+            sequences, (C, T) for recordings; None where it varies.
         levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
+        rate: of recordings, samples per second.
     """
 
     modality: Modality
@@ -77,6 +79,7 @@ class Input:
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
     optional: bool = False  # whether samples may lack it, where there are several inputs
     levels: tuple[int, ...] = ()
+    rate: float | None = None
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -112,7 +112,7 @@ def export(
     )
     with torch.no_grad():
         expected = [module(batch) for batch in batches]
-    axes = _axes(record, exported.min_size)
+    axes = _axes(record, module, exported.min_size)
     with _suppress_output():
         program = _trace(module, batches[1], axes, record.learner)
         converted = export_format.convert(program, axes, [output.name for output in exported.outputs])
@@ -144,10 +144,10 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
 _AXIS_NAMES = {"channel": "channels", "y": "height", "x": "width"}  # in the exported file
 
 
-def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
-    """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
+def _axes(record: Record, module: nn.Module, min_size: int) -> tuple[dict[int, Any]]:
+    """Dynamic axes of the input: the batch, and those whose length varies, if the model accepts any."""
     spec_input = record.spec.input
-    if spec_input.is_ragged:
+    if spec_input.is_ragged and any(isinstance(layer, nn.RNNBase) for layer in module.modules()):
         noun = modality_of(record.spec).noun
         raise UsageError(
             f"{record.learner} reads {noun} of several lengths, and a model is exported for one length",
@@ -208,6 +208,8 @@ def _metadata(
         values = learned_range(module, spec)
         if values is not None:
             input_info["range"] = list(values)
+    elif spec.input.rate is not None:
+        input_info["rate"] = spec.input.rate
     elif spec.input.columns:
         input_info["columns"] = [to_plain(column) for column in spec.input.columns]
     outputs_info: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network
+from snellen.architectures.defaults import default_network, default_of_kind
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
@@ -39,10 +39,8 @@ def headline(spec: Spec) -> str:
 def default(spec: Spec) -> str:
     if len(spec.inputs) > 1:
         return "fusion"
-    if spec.modality == "sequence":
-        return "gru"
-    if spec.modality != "image":
-        return "mlp"
+    if not spec.input.has_pixels:
+        return default_of_kind(spec)
     return default_network(spec)
 
 
