@@ -21,6 +21,7 @@ from snellen.api.evaluation_data import check_columns, what_is_left, with_splits
 from snellen.api.lookup import (
     AnyLearner,
     coco_ids,
+    for_task,
     read_settings,
     recorded_learner,
     reopen_data,
@@ -226,7 +227,7 @@ class TrainedRun:
         if data is None:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
-            given = data if isinstance(data, Dataset) else dataset(data)
+            given = for_task(data if isinstance(data, Dataset) else dataset(data), self.task)
         present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
@@ -417,7 +418,7 @@ def load(
     model_state.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
     if data is not None:
-        data, changes = with_splits_of_run(folder, record, data)
+        data, changes = with_splits_of_run(folder, record, for_task(data, run_learner.task))
         if changes:
             raise DataError(
                 f"The given data is not that of {folder}: {changes.text()}", "Give the data that it was trained on."

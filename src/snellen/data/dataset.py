@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -195,6 +195,14 @@ class Samples:
             size = min(size, max(1, MAX_BATCH_VALUES // values))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
+
+
+def without_target(data: Dataset[Labelled]) -> Dataset[Labelled]:
+    """The same samples without their targets, for tasks that have none."""
+    if data.spec.target is None and data.annotations is None:
+        return data
+    truth = torch.zeros(len(data.source), 0)
+    return replace(data, spec=replace(data.spec, target=None), truth=truth, annotations=None)
 
 
 def class_counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:

@@ -138,7 +138,8 @@ def select_best(
         for name in names[: names.index(best)]
         if name not in worse
     }
-    limit = (1 + MAX_MORE_ERRORS) * float(errors[best].double().mean())
+    mean = float(errors[best].double().mean())
+    limit = mean + MAX_MORE_ERRORS * abs(mean)  # a negative log-likelihood may be below zero
     as_good = [
         name
         for name, lost in losses.items()

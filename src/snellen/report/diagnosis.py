@@ -267,6 +267,8 @@ def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) 
     training, validation = train.get(headline), val.get(headline)
     if training is None or validation is None or training.value is None or validation.value is None:
         return []
+    if not training.ratio_scale:
+        return []
     significant = reference_metrics.significantly_better(training, _better_bound(validation))
     if training.higher_is_better:
         large = training.value - validation.value > GAP

@@ -46,7 +46,7 @@ def fit_baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | N
 
 
 class _BlankSource:
-    """A source of empty inputs: the baseline ignores its input, so no image is decoded."""
+    """A source of empty inputs: the baseline of a target ignores its input, so no image is decoded."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -73,7 +73,7 @@ def baseline_metrics(
     """Metrics of the task's fitted baseline on a split; empty if the task has none (see `fit_baseline`)."""
     if model is None:
         return {}
-    if data.annotations is None:
+    if data.annotations is None and task.has_target:
         data = dataclasses.replace(data, source=_BlankSource(data.source))
     return evaluate(task, model, data, split)
 
@@ -125,9 +125,9 @@ def significantly_better(ours: Metric, theirs: Metric) -> bool | None:
 def skill_score(ours: Metric, theirs: Metric) -> float | None:
     """Skill score: the improvement of `ours` over the reference `theirs`, as a fraction of the reference's error.
 
-    The error is 1 - value where higher is better, else the value. None if undefined.
+    The error is 1 - value where higher is better, else the value. None if undefined, or if 0 does not mean "no error".
     """
-    if ours.value is None or theirs.value is None:
+    if ours.value is None or theirs.value is None or not ours.ratio_scale:
         return None
     error = 1 - theirs.value if theirs.higher_is_better else theirs.value
     gain = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value

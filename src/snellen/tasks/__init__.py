@@ -10,7 +10,7 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, dense_regress, detect, instances, keypoints, regress, segment
+from snellen.tasks import classify, dense_regress, detect, generate, instances, keypoints, regress, segment
 
 TASKS: dict[str, Task[Any, Any]] = {
     task.name: task
@@ -22,6 +22,7 @@ TASKS: dict[str, Task[Any, Any]] = {
         keypoints.TASK,
         instances.TASK,
         detect.TASK,
+        generate.TASK,  # last: it fits all data, and is the default of data without a target
     )
 }
 
@@ -34,6 +35,7 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "keypoints": keypoints.LEARNERS,
     "instances": instances.LEARNERS,
     "detect": detect.LEARNERS,
+    "generate": generate.LEARNERS,
 }
 
 
@@ -42,6 +44,14 @@ def reject_module(module: nn.Module) -> Learner[Any, Any, Any]:
     raise UsageError(
         f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a detector",
         "Give a Learner whose model has `detect` and whose `fit` has its losses; see CONTRIBUTING.md.",
+    )
+
+
+def reject_generator(module: nn.Module) -> Learner[Any, Any, Any]:
+    """Raise UsageError: how a plain PyTorch module draws samples and what their density is, is not known."""
+    raise UsageError(
+        f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a generator",
+        "Give a Learner whose model has `sample` and `log_density`, and a `fit`; see CONTRIBUTING.md.",
     )
 
 
@@ -54,4 +64,5 @@ FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "keypoints": reject_module,
     "instances": reject_module,
     "detect": reject_module,
+    "generate": reject_generator,
 }

@@ -114,7 +114,7 @@ def run_summary(
         training_predictions=read_predictions(folder, "train") if train_file.exists() else None,
         baseline_model=baseline_model,
     )
-    empty = not len(predictions["ids"])
+    views = learner.task.views(predictions, data, record.spec) if len(predictions["ids"]) else []
     x = data.example("train", evidence.device)
     if data.annotations is None:
         subset = reference_metrics.subsample(data, "train", INTERNALS_SAMPLES).samples("train", evidence.device)
@@ -131,6 +131,6 @@ def run_summary(
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         diagnosed=size,
-        views=[] if empty else learner.task.views(predictions, data, record.spec),
+        views=[*learner.task.model_views(model, data, record.spec), *views],
         inside=learner.model_views(model, x) if len(x) else [],
     )

@@ -64,7 +64,8 @@ def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, method: str
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if reference_metrics.significantly_better(ours, theirs):
         difference = _difference(name, ours, theirs)
-        if (reference_metrics.skill_score(ours, theirs) or 0) <= reference_metrics.MIN_SKILL_SCORE:
+        skill = reference_metrics.skill_score(ours, theirs)
+        if skill is not None and skill <= reference_metrics.MIN_SKILL_SCORE:
             return (
                 f"Only slightly better than {baseline}, outside the 95 % confidence interval; {difference}.",
                 "warning",
@@ -86,6 +87,8 @@ def _difference(name: str, ours: Metric, theirs: Metric) -> str:
     """The difference as a ratio of errors if the metric is an error or an accuracy, else in units of the metric."""
     assert ours.value is not None
     assert theirs.value is not None
+    if not ours.ratio_scale:
+        return f"better by {abs(ours.value - theirs.value):.3g} {ours.unit}".rstrip()
     if not ours.higher_is_better:
         if ours.value > 0:
             return f"the error of the baseline is {theirs.value / ours.value:.2g} times as large"
