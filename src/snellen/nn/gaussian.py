@@ -19,7 +19,7 @@ NOISE_VARIANCE = 1 / 12  # of u, uniform in [0, 1)
 
 
 def to_samples(values: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Continuous values (B, D) as samples (B, *shape): the integer below of each within the range of an integer dtype."""
+    """Continuous values (B, D) as samples (B, *shape); of an integer dtype each is rounded down, within its range."""
     if not dtype.is_floating_point:
         limits = torch.iinfo(dtype)
         values = values.floor().clamp(limits.min, limits.max)
@@ -96,7 +96,8 @@ class FullGaussian(nn.Module):
         """Σ, (D, D); of integers that of x + u."""
         identity = torch.eye(len(self.mean), dtype=torch.float64, device=self.mean.device)
         factor = torch.linalg.solve_triangular(self.whitening, identity, upper=False)  # L
-        return factor @ factor.T
+        covariance: Tensor = factor @ factor.T
+        return covariance
 
 
 def _middle(dtype: torch.dtype) -> float:

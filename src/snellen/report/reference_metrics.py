@@ -17,6 +17,7 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.source import Source
+from snellen.metrics.intervals import add_interval
 from snellen.tasks import LEARNERS
 
 MAX_TRAINING_SAMPLES = 2000  # training samples that are evaluated: a metric is known to ± 2 points
@@ -76,6 +77,23 @@ def baseline_metrics(
     if data.annotations is None and task.has_target:
         data = dataclasses.replace(data, source=_BlankSource(data.source))
     return evaluate(task, model, data, split)
+
+
+def paired_gain(
+    task: Task[Any, Any], predictions: Predictions, baseline: nn.Module | None, data: Dataset[Labelled], split: str
+) -> Metric | None:
+    """By how much a model is better than the fitted baseline on the same samples; None unless 0 is no error.
+
+    Log-likelihoods differ more between samples than between models, so only the paired difference shows which is
+    better. Other metrics are compared by their intervals.
+    """
+    headline = task.measure(predictions, data.spec)[task.headline(data.spec)]
+    if baseline is None or headline.ratio_scale or headline.value is None:
+        return None
+    theirs = predict_split(task, baseline, data, split)
+    gain = task.errors(theirs, data.spec) - task.errors(predictions, data.spec)
+    difference = Metric(value=float(gain.mean()), over=headline.over, unit=headline.unit, ratio_scale=False)
+    return add_interval(difference, lambda rows: gain[rows].mean(1), len(gain))
 
 
 def training_sample_limit(data: Dataset[Labelled]) -> int:

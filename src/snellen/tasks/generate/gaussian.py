@@ -53,11 +53,11 @@ def fit(c: GaussianSettings, data: Dataset[Labelled], model: FullGaussian, run: 
     products = scatter(train, size, of.mean, deviation)
     if not model.dtype.is_floating_point:
         products = noisy(products, NOISE_VARIANCE / deviation.square())
-    shrinkage = max(ledoit_wolf(products, of.count), MIN_SHRINKAGE) if c.shrinkage is None else c.shrinkage
+    shrinkage = max(ledoit_wolf(products, of.samples), MIN_SHRINKAGE) if c.shrinkage is None else c.shrinkage
     run.notes["shrinkage"] = shrinkage
-    correlations = products.covariance * (of.count / (of.count + prior_weight(spec_input)))
+    correlations = products.covariance * (of.samples / (of.samples + prior_weight(spec_input)))
     model.mean.copy_(of.mean)
-    model.whitening.copy_(whitening(correlations, shrinkage, deviation, of.count))
+    model.whitening.copy_(whitening(correlations, shrinkage, deviation, of.samples))
     model.to(run.device)
 
 
@@ -79,7 +79,8 @@ def whitening(correlations: Tensor, shrinkage: float, deviation: Tensor, count: 
             "Give a larger --shrinkage, or omit it.",
         )
     identity = torch.eye(len(deviation), dtype=torch.float64)
-    return torch.linalg.solve_triangular(factor, identity, upper=False) / deviation
+    inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return inverse / deviation
 
 
 def model_views(model: FullGaussian, x: Tensor) -> list[View]:

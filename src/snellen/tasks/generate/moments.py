@@ -20,12 +20,12 @@ CONSTANT_DEVIATION = 1e-3  # of values that never vary, relative to their size
 
 
 class Moments(NamedTuple):
-    """Moments of the values of `count` samples.
+    """Moments of the values of so many samples.
 
     mean, variance: (D,); a constant value has the variance 0.
     """
 
-    count: int
+    samples: int
     mean: Tensor
     variance: Tensor
 
@@ -100,7 +100,7 @@ def regularized_variance(of: Moments, spec_input: Input, shape: tuple[int, ...])
         by_feature = variance.reshape(shape)
         others = [k for k in range(len(shape)) if k != axis]
         average = by_feature.mean(others, keepdim=True).expand(shape).flatten()
-        variance = (of.count * variance + average) / (of.count + 1)
+        variance = (of.samples * variance + average) / (of.samples + 1)
     size = torch.where(of.mean == 0, torch.ones_like(of.mean), of.mean.abs())
     return torch.where(variance > 0, variance, (CONSTANT_DEVIATION * size).square())
 

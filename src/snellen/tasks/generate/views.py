@@ -16,7 +16,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.sample_views import samples_view
 from snellen.nn.layers import robust_range
 
-NUM_IMAGES = 24  # samples of the model, and of the training split, as images
+NUM_IMAGES = 16  # samples of the model, and of the training split, as images
 NUM_POINTS = 500  # samples in a plot of two values, or in a table of means
 NUM_LINES = 3  # sequences of the data, and as many of the model
 MAX_COLUMNS = 8  # values in a table
