@@ -31,6 +31,7 @@ from snellen.api.lookup import (
 )
 from snellen.api.model_building import build, prediction_threads
 from snellen.api.run_options import find_device
+from snellen.api.sampling import draw_samples
 from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
 from snellen.core.cpu_threads import limit_threads
@@ -363,6 +364,11 @@ class TrainedRun:
             return predictions[0] if single else predictions
         predictions = list(self.predict_files([x]))
         return predictions[0] if len(predictions) == 1 and Path(x).is_file() else predictions
+
+    def sample(self, count: int = 64, seed: int = 0) -> Tensor:
+        """New samples of a generator, (count, ...) in raw units; see `draw_samples`."""
+        with limit_threads(self.record.threads):
+            return draw_samples(self.task, self.model, self.record.learner, count, seed)
 
     def predict_batch(self, x: Tensor) -> list[PredictionDict]:
         """Predictions for (B, ...) raw inputs, read with `record.preprocessing`."""

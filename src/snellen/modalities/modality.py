@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +61,7 @@ class Modality:
         axis_names: names of the axes of a batch, for exports.
         describe_size: the shape of the data's samples, for the user.
         describe: properties of the input for programs, by name, besides shape and dtype.
+        sample_writers: suffix of a file to a function that writes samples (N, ...) to it; the first is the default.
         has_value_range: whether all values have one range, from black to white.
     """
 
@@ -74,6 +76,7 @@ class Modality:
     describe_size: Callable[[Input], str]
     sample_shape: Callable[[Spec, Preprocessing], tuple[int | None, ...]]
     upload_defaults: Mapping[str, int]
+    sample_writers: Mapping[str, Callable[[Path, Tensor, Input], None]]
     has_value_range: bool = False
 
 
