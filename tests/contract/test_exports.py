@@ -18,10 +18,10 @@ from snellen.export.detection_parity import compare
 
 
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
-    """Outputs of the ONNX file, in the order of `predict_batch`: probabilities, else scores or numbers."""
+    """Outputs of the ONNX file, in the order of `predict_batch`: probabilities, else scores, numbers or log density."""
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": x.numpy()}), strict=True))
-    values = outputs.get("probabilities", outputs.get("scores", outputs.get("numbers")))
-    return values.tolist()  # type: ignore[no-any-return, union-attr]
+    values = next(outputs[name] for name in ("probabilities", "scores", "numbers", "log_density") if name in outputs)
+    return values.tolist()  # type: ignore[no-any-return]
 
 
 def assert_parity_at_any_size(run: snellen.TrainedRun, session: onnxruntime.InferenceSession, x: Tensor) -> None:

@@ -114,10 +114,10 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
 
 def _mean(values: Tensor, unit: str) -> Metric:
     """The mean of numbers of any sign with its interval."""
-    least = float(values.min())
-    metric = Metric(value=float((values - least).mean()), over="samples", higher_is_better=False, unit=unit)
-    shifted = add_interval_of_mean(metric, values - least)
-    return _shifted(dataclasses.replace(shifted, ratio_scale=False), least)
+    lowest = float(values.min())
+    metric = Metric(value=float((values - lowest).mean()), over="samples", higher_is_better=False, unit=unit)
+    shifted = add_interval_of_mean(metric, values - lowest)
+    return _shifted(dataclasses.replace(shifted, ratio_scale=False), lowest)
 
 
 def _shifted(metric: Metric, by: float) -> Metric:
@@ -137,7 +137,7 @@ def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor
 
 
 def worst(predictions: Predictions, spec: Spec, count: int) -> Tensor:
-    """Rows of the least likely samples, the least likely first, then in the order of the samples."""
+    """Rows of the lowest likely samples, the lowest likely first, then in the order of the samples."""
     return torch.argsort(errors(predictions, spec), descending=True, stable=True)[:count]
 
 
