@@ -27,8 +27,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--target",
         metavar="COLUMN[,COLUMN]",
-        help="Target: columns of a table, arrays, or kind of annotation, such as instances or depth (default: chosen "
-        "by the data format)",
+        help="Target: columns of a table, arrays, or kind of annotation, such as instances or depth; none: images of a "
+        "folder without classes (default: chosen by the data format)",
     )
     group.add_argument(
         "--group",
