@@ -20,7 +20,7 @@ NUM_IMAGES = 16  # samples of the model, and of the training split, as images
 NUM_POINTS = 500  # samples in a plot of two values, or in a table of means
 NUM_LINES = 3  # sequences of the data, and as many of the model
 MAX_COLUMNS = 8  # values in a table
-NUM_BINS = 40  # of the histogram
+MIN_BINS, MAX_BINS = 5, 40  # of the histogram, between them the root of the number of samples
 MAX_WORST = 12
 
 
@@ -120,10 +120,11 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
 def histogram(log_density: Tensor) -> Plot:
     """Histogram of (N,) log densities; the lowest hundredth, which may lie far away, is counted in the first bin."""
     low, high = torch.quantile(log_density[:: max(1, len(log_density) // 1_000_000)], log_density.new_tensor([0.01, 1]))
-    width = float((high - low) / NUM_BINS) or 1.0
-    bins = ((log_density - low) / width).floor().clamp(0, NUM_BINS - 1).long()
-    counts = torch.bincount(bins, minlength=NUM_BINS).tolist()
-    edges = [float(low) + k * width for k in range(NUM_BINS + 1)]
+    count = max(MIN_BINS, min(MAX_BINS, round(len(log_density) ** 0.5)))
+    width = float((high - low) / count) or 1.0
+    bins = ((log_density - low) / width).floor().clamp(0, count - 1).long()
+    counts = torch.bincount(bins, minlength=count).tolist()
+    edges = [float(low) + k * width for k in range(count + 1)]
     return Plot(
         title="Log density of the samples",
         x="log density [nats]",
@@ -135,4 +136,4 @@ def histogram(log_density: Tensor) -> Plot:
 
 def _steps(counts: Sequence[int]) -> list[float | None]:
     """The outline of a histogram: the height before and after each edge."""
-    return [0.0, *(float(count) for count in counts for _ in range(2)), 0.0]
+    return [0.0, *(float(height) for height in counts for _ in range(2)), 0.0]
