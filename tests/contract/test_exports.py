@@ -19,10 +19,10 @@ from snellen.export.detection_parity import compare
 
 
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
-    """Outputs of the file, in the order of `predict_batch`: probabilities, else scores, numbers or values."""
+    """Outputs of the file, in the order of `predict_batch`: probabilities, else scores, numbers, values or density."""
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": x.numpy()}), strict=True))
     shown = [
-        values
+        values.reshape(len(x), -1)
         for name, values in outputs.items()
         if name.replace("scores", "probabilities") not in outputs.keys() - {name}
     ]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from recordings import RATE, tone, write, write_tones
-from snellen.modalities.sample_views import samples_view
 
 import snellen
 from snellen.api import RunOptions, TrainedRun
@@ -18,6 +17,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.views import ImageGrid
 from snellen.modalities.audio import AUDIO
 from snellen.modalities.modality import TooManyInputs, Upload, UploadLimits
+from snellen.modalities.sample_views import samples_view
 from snellen.serving.description import info
 from snellen.serving.http_errors import HTTPError
 from snellen.serving.limits import Limits

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from snellen.api.lookup import command_line, find_learner, find_task, new_folder, newest_run, unsupported_reason
+from snellen.api.lookup import (
+    command_line,
+    find_learner,
+    find_task,
+    for_task,
+    new_folder,
+    newest_run,
+    unsupported_reason,
+)
 from snellen.api.run_options import RunOptions, find_device
 from snellen.api.trained_run import TrainedRun, load
 from snellen.api.training import prepare, resume, train
@@ -14,6 +22,7 @@ __all__ = [
     "find_device",
     "find_learner",
     "find_task",
+    "for_task",
     "load",
     "new_folder",
     "newest_run",

@@ -30,7 +30,8 @@ from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import Suggestion, flatten, resolve
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
-from snellen.data.experience import open_experience
+from snellen.data.dataset import without_target
+from snellen.data.experience import open_experience, samples_of
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.coco import image_ids
 from snellen.data.names import BUILTIN_NAMES, NAMED
@@ -57,7 +58,7 @@ def find_task(name: str | None, spec: Spec) -> Task[Any, Any]:
         if name not in TASKS:
             raise UsageError(f"Unknown task {name!r}", suggest_name(name, list(TASKS)))
         if not TASKS[name].applies_to(spec):
-            others = [task.name for task in TASKS.values() if task.applies_to(spec)]
+            others = [task.name for task in TASKS.values() if task.has_target and task.applies_to(spec)]
             raise UsageError(
                 f"{spec.name} has no target for {name}",
                 f"Its target fits {' or '.join(others) or 'no task'}; see --target.",
@@ -67,6 +68,12 @@ def find_task(name: str | None, spec: Spec) -> Task[Any, Any]:
         if task.applies_to(spec):
             return task
     raise DataError(f"{spec.name} has no target that fits a task", "Give one with --target.")
+
+
+def for_task(data: Experience, task: Task[Any, Any]) -> Experience:
+    """The data as a task uses it: without its target where the task has none."""
+    samples = None if task.has_target else samples_of(data)
+    return data if samples is None else without_target(samples)
 
 
 def find_learner(model: str | nn.Module | AnyLearner | None, task: Task[Any, Any], spec: Spec) -> AnyLearner:
@@ -81,7 +88,9 @@ def find_learner(model: str | nn.Module | AnyLearner | None, task: Task[Any, Any
     if name not in known:
         other_tasks = [other for other, learners in LEARNERS.items() if name in learners]
         hint = f" (it is a model of {other_tasks[0]})" if other_tasks else ""
-        raise UsageError(f"Unknown model {name!r} of {task.name}{hint}", suggest_name(name, list(known)))
+        fitting = [other for other in other_tasks if TASKS[other].applies_to(spec)]
+        remedy = f"Add --task {fitting[0]}." if fitting else suggest_name(name, list(known))
+        raise UsageError(f"Unknown model {name!r} of {task.name}{hint}", remedy)
     return known[name]
 
 
@@ -193,7 +202,8 @@ def reopen_data(record: Record) -> Experience:
             f"{origin.data}, the data of the run, does not exist",
             "Put it back there, or evaluate the run on it at its new place: snellen evaluate RUN --data PATH",
         )
-    return open_experience(origin.data, seed=origin.seed, options=origin.options)
+    opened = open_experience(origin.data, seed=origin.seed, options=origin.options)
+    return for_task(opened, TASKS[record.task])
 
 
 def coco_ids(record: Record, coco_annotations: str | Path | None) -> CocoIds | None:

@@ -21,6 +21,7 @@ from snellen.api.evaluation_data import check_columns, what_is_left, with_splits
 from snellen.api.lookup import (
     AnyLearner,
     coco_ids,
+    for_task,
     read_settings,
     recorded_learner,
     reopen_data,
@@ -30,6 +31,7 @@ from snellen.api.lookup import (
 )
 from snellen.api.model_building import build, prediction_threads
 from snellen.api.run_options import find_device
+from snellen.api.sampling import draw_samples
 from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
 from snellen.core.cpu_threads import limit_threads
@@ -225,7 +227,7 @@ class TrainedRun:
         if data is None:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
-            given = open_experience(data)
+            given = for_task(open_experience(data), self.task)
         present, expected = (names_of(spec.target) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
@@ -362,6 +364,11 @@ class TrainedRun:
         predictions = list(self.predict_files([x]))
         return predictions[0] if len(predictions) == 1 and Path(x).is_file() else predictions
 
+    def sample(self, count: int = 64, seed: int = 0) -> Tensor:
+        """New samples of a generator, (count, ...) in raw units; see `draw_samples`."""
+        with limit_threads(self.record.threads):
+            return draw_samples(self.task, self.model, self.record.learner, count, seed)
+
     def predict_batch(self, x: Tensor) -> list[PredictionDict]:
         """Predictions for (B, ...) raw inputs, read with `record.preprocessing`."""
         with limit_threads(self.threads or prediction_threads(self._multiply_adds * len(x))):
@@ -416,7 +423,7 @@ def load(
     model_state.load_weights(model, tensors, f"The weights of {path}")
     model.to(record.device).eval()
     if data is not None:
-        data, changes = with_splits_of_run(folder, record, data)
+        data, changes = with_splits_of_run(folder, record, for_task(data, run_learner.task))
         if changes:
             raise DataError(
                 f"The given data is not that of {folder}: {changes.text()}", "Give the data that it was trained on."

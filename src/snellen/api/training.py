@@ -18,6 +18,7 @@ from snellen.api.lookup import (
     AnyLearner,
     find_learner,
     find_task,
+    for_task,
     is_builtin,
     is_run_file,
     new_folder,
@@ -82,6 +83,7 @@ def train(
     """
     opened = open_experience(data, seed=split_seed)
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
+    opened = for_task(opened, learner.task)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
     folder = prepare(opened, learner, settings, seed=seed, out=out, loss=loss, options=options, command=command)
@@ -105,6 +107,7 @@ def prepare(
     Args:
         suggested: settings that are suggested besides those of the learner for the data.
     """
+    data = for_task(data, learner.task)
     reason = unsupported_reason(learner, data.spec)
     if reason:
         others = ", ".join(
@@ -112,7 +115,8 @@ def prepare(
             for name, other in LEARNERS[learner.task.name].items()
             if other.in_default_ladder and not unsupported_reason(other, data.spec)
         )
-        raise UsageError(f"{learner.name} {reason}", f"Use another model: {others}.")
+        remedy = f"Use another model: {others}." if others else f"No model of {learner.task.name} reads this data."
+        raise UsageError(f"{learner.name} {reason}", remedy)
     check_splits(data)
     resolved, sources, missing = resolve_available(learner, settings, data.spec, suggested)
     learner.check_requirements(resolved, data.spec)
@@ -185,7 +189,8 @@ def resume(
     record = with_present_settings(record, run_learner)
     if (record.loss is None) != (loss is None):
         raise UsageError(f"{folder} was trained with {record.loss or 'the loss of its model'}", "Give the same loss.")
-    opened, data_changes = with_splits_of_run(folder, record, data if data is not None else reopen_data(record))
+    given = reopen_data(record) if data is None else for_task(data, run_learner.task)
+    opened, data_changes = with_splits_of_run(folder, record, given)
     if data_changes:
         raise DataError(
             f"The data of {folder} has changed since the run started: {data_changes.text()}",

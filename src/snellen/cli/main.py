@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "metrics of a run on its test split or on other data"),
     "study": ("study", "grid or random search over settings: means over seeds, importance, best cell"),
     "predict": ("predict", "predictions of a run for files, folders, tables"),
+    "sample": ("sample", "new samples of a generator: a grid of images, a table, arrays"),
     "export": ("export", "export a run to one file that runs without Snellen: ONNX or torch"),
     "serve": ("serve", "HTTP inference server for a run: POST /predict"),
     "report": ("report", "write the HTML report of a run again"),

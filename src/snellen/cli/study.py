@@ -14,6 +14,7 @@ from snellen.cli.options import (
     add_data_options,
     all_settings,
     check_data_exists,
+    check_names,
     current_name,
     int_at_least,
     open_data,
@@ -53,6 +54,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "--trials", type=int_at_least(1), metavar="N", help="Number of cells of a search, at least 1 (default 20)"
     )
     parser.add_argument(
+        "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
+    )
+    parser.add_argument(
         "--budget", metavar="TIME", help="Time budget for all training runs, e.g. 90s, 10m, 1h (default: none)"
     )
     parser.add_argument(
@@ -70,6 +74,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     check_data_exists(args)
     if "seeds" in args and "folds" in args:
         raise UsageError("--folds and --seeds exclude each other", "Give one of them.")
+    check_names(vars(args).get("task"), [], custom)
     vary = parse_axes(vars(args).get("vary", []), typed, vars(args).get("model"), custom)
     try:
         budget = terminal.parse_duration(args.budget) if "budget" in args else None
@@ -94,6 +99,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             seeds=vars(args).get("seeds", 5),
             folds=vars(args).get("folds"),
             trials=vars(args).get("trials", 20),
+            task=vars(args).get("task"),
             out=vars(args).get("out"),
             options=run_options(args, progress=progress, seconds=budget),
         )

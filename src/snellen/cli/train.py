@@ -95,6 +95,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
                 progress.message(f"{finding.severity}: {finding.text}")
             task = api.find_task(vars(args).get("task"), data.spec)
             name = vars(args).get("model")
+            data = api.for_task(data, task)
             learner = custom_by_name[name] if name in custom_by_name else api.find_learner(name, task, data.spec)
             values = parse_settings(typed, learner, known)
             progress.message(f"task {task.name}: {task.question}")

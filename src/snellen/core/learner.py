@@ -22,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 FLATTENED: frozenset[Modality] = frozenset(  # inputs of learners that flatten them
     {"vector", "image", "sequence", "points", "clip", "volume"}
 )
-ANY_INPUT: frozenset[Modality] = frozenset(AXES)  # of learners that do not look at the kind of input
+ANY_INPUT: frozenset[Modality] = frozenset(AXES) - {"world"}  # of learners that do not look at the kind of samples
 
 
 def no_suggestions(spec: Spec) -> Mapping[str, Suggestion]:

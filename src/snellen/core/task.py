@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from snellen.core.run import Run
@@ -91,6 +92,11 @@ def not_right_or_wrong(predictions: Predictions, spec: Spec) -> Tensor | None:
     return None
 
 
+def no_model_views(model: Any, data: Any, spec: Spec) -> list[View]:
+    """The report has no views of the model itself."""
+    return []
+
+
 def no_findings(predictions: Predictions, data: Any, split: str, headline: float | None) -> list[Finding]:
     """Nothing is known that could be wrong with such predictions."""
     return []
@@ -138,6 +144,10 @@ class Task(Generic[X_contra, P_contra]):
         correct: (N,) bool, whether each prediction is right; None where they are more or less wrong.
         display: how a prediction is described and drawn.
         diagnosis: what may be wrong with a run of this task.
+        has_target: whether a model predicts a target of the data. False: the samples themselves are the ground truth, a
+            run uses the data without its target (`without_target`), and the baseline reads the inputs too.
+        sample: new samples of a model, (count, ...) in raw units of the data; None: its models draw none.
+        model_views: views of the report that need the model itself, such as samples that it draws.
     """
 
     name: str
@@ -157,3 +167,6 @@ class Task(Generic[X_contra, P_contra]):
     display: Display
     correct: Callable[[Predictions, Spec], Tensor | None] = not_right_or_wrong
     diagnosis: Diagnosis[X_contra] = Diagnosis()
+    has_target: bool = True
+    sample: Callable[[P_contra, int, torch.Generator], Tensor] | None = None
+    model_views: Callable[[P_contra, X_contra, Spec], list[View]] = no_model_views

@@ -19,7 +19,8 @@ class Metric:
     interval, or with one of width zero, may have a `reason` too.
 
     `low` and `high` bound the 95 % interval `over` samples, seeds or folds. Values with `percent` are fractions,
-    displayed in %. `unit` is that of the data.
+    displayed in %. `unit` is that of the data. `ratio_scale` is False where 0 does not mean "no error", as of a
+    negative log-likelihood: differences then have a meaning, ratios have none.
     """
 
     value: float | None
@@ -30,6 +31,7 @@ class Metric:
     percent: bool = False
     unit: str = ""
     reason: str = ""
+    ratio_scale: bool = True
 
     def __str__(self) -> str:
         if self.value is None:

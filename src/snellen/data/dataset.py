@@ -240,6 +240,14 @@ class Samples:
             yield self.take(torch.arange(start, min(start + size, len(self))))
 
 
+def without_target(data: Dataset[Labelled]) -> Dataset[Labelled]:
+    """The same samples without their targets, for tasks that have none."""
+    if data.spec.target is None and data.annotations is None:
+        return data
+    truth = torch.zeros(len(data.source), 0)
+    return replace(data, spec=replace(data.spec, target=None), truth=truth, annotations=None)
+
+
 def class_counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:
     """Number of samples of each class or label."""
     if isinstance(target, Classes):

@@ -31,6 +31,7 @@ from snellen.modalities.modality import (
     sides,
 )
 from snellen.modalities.paths import files_with, list_paths
+from snellen.modalities.sample_files import write_npz
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
@@ -181,6 +182,7 @@ def array_modality(noun: str) -> Modality:
         describe=describe,
         describe_size=sides,
         sample_shape=shape_of_data,
+        sample_writers={".npz": write_npz},
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
     )
 

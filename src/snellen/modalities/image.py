@@ -9,6 +9,7 @@ from snellen.core.spec import Input, Preprocessing, Scenic, Spec
 from snellen.modalities.image_files import needs_frame_pairs, read_files
 from snellen.modalities.image_uploads import read_uploads
 from snellen.modalities.modality import Modality
+from snellen.modalities.sample_files import write_grid, write_npz
 
 
 def sample_shape(spec: Spec, preprocessing: Preprocessing) -> tuple[int | None, ...]:
@@ -45,6 +46,7 @@ IMAGE = Modality(
     describe=describe,
     describe_size=describe_size,
     sample_shape=sample_shape,
+    sample_writers={".png": write_grid, ".npz": write_npz},
     upload_defaults={},
     draw=lambda x, spec_input: x,
     has_value_range=True,

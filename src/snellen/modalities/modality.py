@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -62,6 +63,7 @@ class Modality:
         draw: a sample and its input to an image (C, H, W) that shows it; None: it is not drawn.
         label: a sample and its input to text after the name of a drawn sample.
         drawing_note: sentence on what is drawn, where it is not the sample itself.
+        sample_writers: suffix of a file to a function that writes samples (N, ...) to it; the first is the default.
         has_value_range: whether all values have one range, from black to white.
     """
 
@@ -75,6 +77,7 @@ class Modality:
     describe_size: Callable[[Input], str]
     sample_shape: Callable[[Spec, Preprocessing], tuple[int | None, ...]]
     upload_defaults: Mapping[str, int]
+    sample_writers: Mapping[str, Callable[[Path, Tensor, Input], None]] = field(default_factory=dict)
     draw: Callable[[Tensor, Input], Tensor] | None = None
     label: Callable[[Tensor, Input], str] = lambda x, spec_input: ""
     drawing_note: str = ""

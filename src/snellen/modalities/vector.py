@@ -25,6 +25,7 @@ from snellen.modalities.modality import (
     sides,
 )
 from snellen.modalities.paths import files_with, list_paths
+from snellen.modalities.sample_files import write_csv, write_npz
 from snellen.modalities.strict_json import parse_json
 
 CSV_TYPES = ("text/csv", "text/tab-separated-values", "text/plain", "application/csv")
@@ -141,5 +142,6 @@ VECTOR = Modality(
     describe=describe,
     describe_size=sides,
     sample_shape=shape_of_data,
+    sample_writers={".csv": write_csv, ".npz": write_npz},
     upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},  # a table needs forty times the memory of its text
 )

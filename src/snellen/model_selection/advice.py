@@ -66,7 +66,10 @@ def select_best_run(
         return headline_loss(predictions[name], predictions[best], headline)
 
     if not any(isinstance(run.spec.target, Labels) for run in predictions.values()):
-        return select_best(values, errors, loss=loss, shortened=shortened)
+        if all(run.task.has_target for run in predictions.values()):
+            return select_best(values, errors, loss=loss, shortened=shortened)
+        unlearnable = "the samples show no structure that the models can learn"
+        return select_best(values, errors, loss=loss, shortened=shortened, unlearnable=unlearnable)
     # The headline, a mean of average precisions, is no mean of errors of samples.
     draws = 40 * SUFFICIENT * len(values)
 
@@ -110,6 +113,7 @@ def select_best(
     test: Callable[[str, str], float] | None = None,
     loss: Callable[[str, str], Loss] | None = None,
     shortened: Collection[str] = (),
+    unlearnable: str = "the inputs do not predict the target",
 ) -> tuple[str | None, str | None, str]:
     """The best model on validation, the cheapest one that is about as good, and the advice as a sentence.
 
@@ -122,6 +126,7 @@ def select_best(
         test: two-sided p-value of two models by name; None: a test of their errors.
         loss: of a model against the best, by name; None: that of their mean errors.
         shortened: models that the time limit cut or left out: their results do not show what they can reach.
+        unlearnable: why no model may be better than the baseline.
     Source: Breiman, Friedman, Olshen and Stone 1984 (one-standard-error rule); Kuhn 2008, "Building predictive models
         in R using the caret package" (a tolerance relative to the best).
     """
@@ -155,7 +160,7 @@ def select_best(
         cause = (
             f"the time was too short for {', '.join(shortened)}. Give more time."
             if shortened
-            else "the inputs do not predict the target, or there is too little data."
+            else f"{unlearnable}, or there is too little data."
         )
         advice = f"No model is {better} than the baseline on the validation split{which}: {cause}"
     elif advised == best:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from snellen.api import RunOptions, TrainedRun, find_task, new_folder
 from snellen.api.evaluation_data import check_same_data, check_same_rounding, check_splits
+from snellen.api.lookup import for_task
 from snellen.core import file_io
 from snellen.core.errors import DataError, Stopped, UsageError, suggest_name
 from snellen.core.experience import Experience
@@ -91,6 +92,7 @@ def ladder(
     opened = open_experience(data, seed=split_seed)
     check_splits(opened)
     selected_task = find_task(task, opened.spec)
+    opened = for_task(opened, selected_task)
     candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     with file_io.exclusive_lock(folder):

@@ -16,6 +16,7 @@ from snellen.core.learner import Learner
 from snellen.core.legacy_names import setting_name, setting_value
 from snellen.core.settings import Setting, flatten, resolve
 from snellen.core.spec import Spec
+from snellen.core.task import Task
 from snellen.nn.reset import parts_without_reset, reset_weights
 from snellen.tasks import LEARNERS
 
@@ -76,15 +77,16 @@ def setting_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def parse_axes(vary: Mapping[str, Any], spec: Spec) -> tuple[list[AnyLearner], list[Axis]]:
+def parse_axes(vary: Mapping[str, Any], spec: Spec, task: str | None = None) -> tuple[list[AnyLearner], list[Axis]]:
     """Parse the learners and the axes (varied or constant settings) of a study.
 
     Args:
         vary: name of a setting, or "model", -> its values; see `study`.
+        task: name of the task; None: the first that fits the data.
     Raises:
         UsageError: for an unknown learner or setting, a value outside its limits, or a range of a setting without one.
     """
-    learners = _learners(vary.get("model"), spec)
+    learners = _learners(vary.get("model"), spec, find_task(task, spec))
     axes: dict[str, Axis] = {}
     for name, values in vary.items():
         if name == "model":
@@ -96,8 +98,7 @@ def parse_axes(vary: Mapping[str, Any], spec: Spec) -> tuple[list[AnyLearner], l
     return learners, list(axes.values())
 
 
-def _learners(models: Any, spec: Spec) -> list[AnyLearner]:
-    task = find_task(None, spec)
+def _learners(models: Any, spec: Spec, task: Task[Any, Any]) -> list[AnyLearner]:
     names = models.split(",") if isinstance(models, str) else models if isinstance(models, list | tuple) else [models]
     learners: list[AnyLearner] = []
     for name in names:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.api import RunOptions, TrainedRun, load, new_folder, prepare, resume
-from snellen.api.lookup import is_builtin
+from snellen.api.lookup import for_task, is_builtin
 from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
 from snellen.core.experience import Experience
@@ -59,6 +59,7 @@ def study(
     seeds: int = 5,
     folds: int | None = None,
     trials: int = 20,
+    task: str | None = None,
     out: str | Path | None = None,
     options: RunOptions = RunOptions(),
 ) -> Study:
@@ -72,6 +73,7 @@ def study(
         seeds: trainings of each cell, with the seeds 0 ... seeds - 1.
         folds: cross-validate each cell instead of training it with several seeds.
         trials: number of cells of a search.
+        task: name of the task; None: the first that fits the data.
         out: the study's folder; an unfinished study in that folder is resumed.
         options: its `seconds` are the budget of the whole study: no training is started that does not fit into it.
     Raises:
@@ -79,7 +81,8 @@ def study(
     """
     started = clock()
     opened = open_experience(data)
-    learners, axes = parse_axes(vary, opened.spec)
+    learners, axes = parse_axes(vary, opened.spec, task)
+    opened = for_task(opened, learners[0].task)
     if seeds < 1 or trials < 1:
         raise UsageError(f"A study of {seeds} seeds and {trials} trials trains nothing", "Give at least one of each.")
     if folds is not None:

@@ -46,6 +46,7 @@ class Evidence:
         notes: of the run.
         size: numbers of samples; None: without a bound.
         training_predictions: predictions on the training split, if training has stored them.
+        baseline_gain: see `reference_metrics.paired_gain`.
     """
 
     task: Task[Any, Any]
@@ -58,6 +59,7 @@ class Evidence:
     size: DiagnosisSize | None = None
     training_predictions: Predictions | None = None
     baseline_model: nn.Module | None = None
+    baseline_gain: Metric | None = None
 
     @property
     def samples(self) -> DiagnosisSize:
@@ -274,6 +276,8 @@ def _gap(train: Mapping[str, Metric], val: Mapping[str, Metric], headline: str) 
     training, validation = train.get(headline), val.get(headline)
     if training is None or validation is None or training.value is None or validation.value is None:
         return []
+    if not training.ratio_scale:
+        return []
     significant = reference_metrics.significantly_better(training, _better_bound(validation))
     if training.higher_is_better:
         large = training.value - validation.value > GAP
@@ -301,6 +305,8 @@ def _not_better_than_baseline(e: Evidence, baseline: Mapping[str, Metric]) -> li
     """Not better than the baseline by more than the confidence interval."""
     ours, theirs = e.metrics[e.split].get(e.headline), baseline.get(e.headline)
     if ours is None or theirs is None or reference_metrics.significantly_better(ours, theirs) is not False:
+        return []
+    if e.baseline_gain is not None and e.baseline_gain.low is not None and e.baseline_gain.low > 0:
         return []
     if ours.low is None and (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value:  # type: ignore[operator]
         return []  # better, without an interval: the verdict at the top says so

@@ -18,6 +18,7 @@ from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.experience import is_annotated, samples_of
 from snellen.data.source import Source
+from snellen.metrics.intervals import add_interval
 from snellen.tasks import LEARNERS
 
 MAX_TRAINING_SAMPLES = 2000  # training samples that are evaluated: a metric is known to ± 2 points
@@ -47,7 +48,7 @@ def fit_baseline(task: Task[Any, Any], data: Experience) -> nn.Module | None:
 
 
 class _BlankSource:
-    """A source of empty inputs: the baseline ignores its input, so no image is decoded."""
+    """A source of empty inputs: the baseline of a target ignores its input, so no image is decoded."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -73,9 +74,26 @@ def baseline_metrics(task: Task[Any, Any], model: nn.Module | None, data: Experi
     if model is None:
         return {}
     samples = samples_of(data)
-    if samples is not None and samples.annotations is None:
+    if samples is not None and samples.annotations is None and task.has_target:
         data = dataclasses.replace(samples, source=_BlankSource(samples.source))
     return evaluate(task, model, data, split)
+
+
+def paired_gain(
+    task: Task[Any, Any], predictions: Predictions, baseline: nn.Module | None, data: Experience, split: str
+) -> Metric | None:
+    """By how much a model is better than the fitted baseline on the same samples; None unless 0 is no error.
+
+    Log-likelihoods differ more between samples than between models, so only the paired difference shows which is
+    better. Other metrics are compared by their intervals.
+    """
+    headline = task.measure(predictions, data.spec)[task.headline(data.spec)]
+    if baseline is None or headline.ratio_scale or headline.value is None:
+        return None
+    theirs = predict_split(task, baseline, data, split)
+    gain = task.errors(theirs, data.spec) - task.errors(predictions, data.spec)
+    difference = Metric(value=float(gain.mean()), over=headline.over, unit=headline.unit, ratio_scale=False)
+    return add_interval(difference, lambda rows: gain[rows].mean(1), len(gain))
 
 
 def training_sample_limit(data: Experience) -> int:
@@ -125,9 +143,9 @@ def significantly_better(ours: Metric, theirs: Metric) -> bool | None:
 def skill_score(ours: Metric, theirs: Metric) -> float | None:
     """Skill score: the improvement of `ours` over the reference `theirs`, as a fraction of the reference's error.
 
-    The error is 1 - value where higher is better, else the value. None if undefined.
+    The error is 1 - value where higher is better, else the value. None if undefined, or if 0 does not mean "no error".
     """
-    if ours.value is None or theirs.value is None:
+    if ours.value is None or theirs.value is None or not ours.ratio_scale:
         return None
     error = 1 - theirs.value if theirs.higher_is_better else theirs.value
     gain = ours.value - theirs.value if theirs.higher_is_better else theirs.value - ours.value

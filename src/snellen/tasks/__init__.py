@@ -10,7 +10,18 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, control, dense_regress, detect, instances, joint, keypoints, regress, segment
+from snellen.tasks import (
+    classify,
+    control,
+    dense_regress,
+    detect,
+    generate,
+    instances,
+    joint,
+    keypoints,
+    regress,
+    segment,
+)
 
 TASKS: dict[str, Task[Any, Any]] = {
     task.name: task
@@ -24,6 +35,7 @@ TASKS: dict[str, Task[Any, Any]] = {
         instances.TASK,
         detect.TASK,
         control.TASK,
+        generate.TASK,  # last: it fits all data, and is the default of data without a target
     )
 }
 
@@ -38,6 +50,7 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "instances": instances.LEARNERS,
     "detect": detect.LEARNERS,
     "control": control.LEARNERS,
+    "generate": generate.LEARNERS,
 }
 
 
@@ -46,6 +59,14 @@ def reject_module(module: nn.Module) -> Learner[Any, Any, Any]:
     raise UsageError(
         f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a detector",
         "Give a Learner whose model has `detect` and whose `fit` has its losses; see CONTRIBUTING.md.",
+    )
+
+
+def reject_generator(module: nn.Module) -> Learner[Any, Any, Any]:
+    """Raise UsageError: how a plain PyTorch module draws samples and what their density is, is not known."""
+    raise UsageError(
+        f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a generator",
+        "Give a Learner whose model has `sample` and `log_density`, and a `fit`; see CONTRIBUTING.md.",
     )
 
 
@@ -60,4 +81,5 @@ FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "instances": reject_module,
     "detect": reject_module,
     "control": control.from_module,
+    "generate": reject_generator,
 }

@@ -192,7 +192,9 @@ def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tm
         ({"x": GREY, "y": np.full(12, 0.5)}, "in every sample"),
         ({"x": GREY, "y": np.zeros((12, 2, 2))}, "has the shape (12, 2, 2)"),
         ({"x": np.zeros((30, 2)), "y": np.array([f"n{k}" for k in range(30)])}, "30 distinct strings in 30 samples"),
-        ({"x": GREY}, "no array with a target name"),
+        ({"x": GREY, "other": Y}, "no array with a target name"),
+        ({"x": GREY, "images": GREY}, "no array with a target name"),
+        ({"x_test": GREY}, "no training arrays"),
         ({"y": Y}, "0 arrays that could be the input"),
         ({"a": GREY, "b": GREY, "y": Y}, "2 arrays that could be the input"),
         ({"x_test": GREY, "y_test": Y}, "no training arrays"),
@@ -207,6 +209,14 @@ def test_wrong_arrays_end_with_cause_and_remedy(tmp_path, arrays, words):
     assert words in caught.value.cause
     assert str(path) in caught.value.cause
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("splits", [("x",), ("x_train", "x_test")])
+def test_a_file_of_inputs_only_has_no_target(tmp_path, splits):
+    raw = open_raw(save(tmp_path, **dict.fromkeys(splits, GREY), person=Y), OpenOptions(group="person"))
+    assert (raw.target, raw.truth, len(raw.source)) == (None, None, len(splits) * len(GREY))
+    assert raw.recognised_as.endswith("no target")
+    assert raw.groups is not None
 
 
 def test_a_missing_target_is_a_usage_error(tmp_path):

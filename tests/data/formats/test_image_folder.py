@@ -147,6 +147,21 @@ def test_folders_without_classes_are_errors(tmp_path: Path, files: dict[str, int
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [(("a.png", "b.png"), None), (("cat/a.png", "b.png"), None), (("train/a.png", "test/c/b.png"), [2, 0])],
+)
+def test_images_without_a_target_may_lie_anywhere(tmp_path: Path, names: tuple[str, ...], splits: object) -> None:
+    for seed, name in enumerate(names):
+        save(tmp_path / name, scene(seed))
+    raw = open_raw(tmp_path, OpenOptions(target=("none",)))
+    assert (raw.target, raw.truth, len(raw.source)) == (None, None, 2)
+    assert (None if raw.given_splits is None else raw.given_splits.tolist()) == splits
+    assert "2 images without a target" in raw.recognised_as
+    assert adds_up(raw.files)
+    assert not raw.findings
+
+
 def test_recognises_images_and_empty_folders_only(tmp_path: Path) -> None:
     assert FORMAT.recognises(tmp_path)
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")

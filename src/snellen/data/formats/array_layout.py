@@ -19,11 +19,16 @@ _MIN_ASPECT, _MAX_WIDTH = 4, 16  # of (H, W): from this aspect, or up to this sh
 
 
 class SplitArrays(NamedTuple):
-    """The arrays of one split. split: index in SPLITS, None without splits. x: input. y: targets."""
+    """The arrays of one split. split: index in SPLITS, None without splits. x: input. y: targets, () without."""
 
     split: int | None
     x: str
     y: tuple[str, ...]
+
+    @property
+    def counted(self) -> str:
+        """The array with one row for each sample."""
+        return self.y[0] if self.y else self.x
 
 
 def split_and_role(name: str) -> tuple[int | None, str]:

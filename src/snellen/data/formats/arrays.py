@@ -43,8 +43,10 @@ def recognises(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (*NPZ, *HDF5)
 
 
-def match_arrays(file: ArrayFile, options: Sequence[str]) -> list[SplitArrays]:
+def match_arrays(file: ArrayFile, options: Sequence[str], group: str | None = None) -> list[SplitArrays]:
     """Match inputs with targets, by the requested names, else by the recognised ones.
+
+    A file that holds inputs only, besides the group, has no targets.
 
     Raises:
         DataError: no input, no target, or more than one candidate for either.
@@ -53,6 +55,10 @@ def match_arrays(file: ArrayFile, options: Sequence[str]) -> list[SplitArrays]:
     roles = {name: split_and_role(name) for name in file.shapes}
     targets = options or [word for word in _TARGETS if any(rest == word for _, rest in roles.values())][:1]
     if not targets:
+        inputs = {name: roles[name] for name in file.shapes if group not in (name, roles[name][1])}
+        has_one_input = len({split for split, _ in inputs.values()}) == len(inputs)
+        if inputs and {rest for _, rest in inputs.values()} <= set(INPUT_NAMES) and has_one_input:
+            return _of_given_splits(file, [SplitArrays(split, name, ()) for name, (split, _) in inputs.items()])
         raise DataError(
             f"{file.path} has no array with a target name; it holds {file.listing()}",
             f"Name it with --target. {_NAMES}",
@@ -83,11 +89,16 @@ def match_arrays(file: ArrayFile, options: Sequence[str]) -> list[SplitArrays]:
             f"{file.path} has no array called {missing[0] if missing else targets[0]!r}",
             suggest_name(missing[0] if missing else targets[0], list(file.shapes)),
         )
+    return _of_given_splits(file, splits)
+
+
+def _of_given_splits(file: ArrayFile, splits: list[SplitArrays]) -> list[SplitArrays]:
+    """The arrays with the name of a split, if there are some. Raises DataError without a training split."""
     if any(part.split is not None for part in splits):
         splits = [part for part in splits if part.split is not None]
         if all(part.split != 0 for part in splits):
             raise DataError(f"{file.path} has no training arrays: {file.listing()}", _NAMES)
-    return splits
+    return sorted(splits, key=lambda part: part.split or 0)
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
@@ -101,8 +112,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     targets, kind = list(options.target), None
     if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
         targets[-1], _, kind = targets[-1].rpartition(":")
-    splits = match_arrays(file, targets)
-    ragged = ragged_sequences(file, splits, options.modality)
+    splits = match_arrays(file, targets, options.group)
+    ragged = ragged_sequences(file, splits, options.modality) if splits[0].y else None
     if ragged is not None:
         layout = ragged.layout
     else:
@@ -112,10 +123,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         for part in splits:
             _check_shapes(file, part, file.shapes[splits[0].x][1:])
     _check_memory(file, splits)
-    y = np.concatenate([np.concatenate([_target_columns(file, name) for name in part.y], 1) for part in splits])
-    target, truth, findings = read_target(f"{path}: {', '.join(splits[0].y)}", y, splits[0].y, kind)
+    target, truth, findings, target_text = _targets(file, splits, kind)
     source, dtype = _source(file, splits, layout) if ragged is None else ragged.source()
-    given = np.concatenate([np.full(file.shapes[part.y[0]][0], part.split or 0) for part in splits])
+    given = np.concatenate([np.full(file.shapes[part.counted][0], part.split or 0) for part in splits])
     used = {name for part in splits for name in (part.x, *part.y)} | (ragged.names if ragged is not None else set())
     used |= {name for name in file.shapes if options.group in (name, split_and_role(name)[1])}
     ignored = [name for name in file.shapes if name not in used]
@@ -130,7 +140,6 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
                 remedy="Name another target with --target.",
             )
         )
-    kind_name = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
     inputs = ", ".join(repr(part.x) for part in splits)
     return RawDataset(
         source=source,
@@ -139,12 +148,23 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=given if len(set(given.tolist())) > 1 else None,
         groups=None if options.group is None else _groups(file, splits, options.group),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
-        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; "
-        + f"{', '.join(map(repr, splits[0].y))} as {kind_name} "
-        + _otherwise(y, splits[0].y, kind_name),
+        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {target_text}",
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
+
+
+def _targets(
+    file: ArrayFile, splits: Sequence[SplitArrays], kind: str | None
+) -> tuple[Target | None, Tensor | None, list[Finding], str]:
+    """Target, truth and findings of all splits, and what the targets were recognised as."""
+    names = splits[0].y
+    if not names:
+        return None, None, [], "no target"
+    y = np.concatenate([np.concatenate([_target_columns(file, name) for name in part.y], 1) for part in splits])
+    target, truth, findings = read_target(f"{file.path}: {', '.join(names)}", y, names, kind)
+    kind_name = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
+    return target, truth, findings, f"{', '.join(map(repr, names))} as {kind_name} {_otherwise(y, names, kind_name)}"
 
 
 def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
@@ -165,10 +185,10 @@ def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.nda
                 f"{file.path} has no array called {name!r} beside {part.x!r}, so it cannot be the group",
                 suggest_name(name, list(file.shapes)),
             )
-        if file.shapes[matching[0]] != file.shapes[part.y[0]][:1]:
+        if file.shapes[matching[0]] != file.shapes[part.counted][:1]:
             raise DataError(
-                f"{file.path}: the group {matching[0]!r} has the shape {file.shapes[matching[0]]}, the targets "
-                f"{file.shapes[part.y[0]]}",
+                f"{file.path}: the group {matching[0]!r} has the shape {file.shapes[matching[0]]}, "
+                f"{part.counted!r} {file.shapes[part.counted]}",
                 "Give one group for each sample, as an array (N,).",
             )
         parts.append(file.read(matching[0]))

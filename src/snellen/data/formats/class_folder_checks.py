@@ -163,7 +163,10 @@ def only_class_error(root: Path, name: str, listing: Listing, images: int) -> Da
 def outside_error(root: Path, images: Sequence[str], listing: Listing) -> DataError:
     """The error that no image lies in a class folder, with the files that may hold the classes."""
     cause = f"{root} has {len(images)} images outside class folders ({images[0]} ...)"
-    remedy = "Put them into one folder for each class, or give a table of file names and classes."
+    remedy = (
+        "Put them into one folder for each class, or give a table of file names and classes; --target none reads them "
+        "without classes, for --task generate."
+    )
     heads = [re.split(r"[\W\d_]", image.rpartition("/")[2])[0] for image in images]
     named = [head for head in heads if head]
     if 1 < len(set(named)) <= 50 and max(4 * len(set(named)), len(images) / 2) <= len(named):

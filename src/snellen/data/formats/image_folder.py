@@ -1,6 +1,7 @@
 """Image folder datasets: one folder for each class, with or without splits above or below; nested classes.
 
-The class of an image is the path of its folder below the root, without the split folder, joined by "/".
+The class of an image is the path of its folder below the root, without the split folder, joined by "/". With
+`--target none` images have no class, and may lie outside class folders.
 Every file is used, counted as not data (hidden files, `Thumbs.db`, `desktop.ini`, text and sidecars), or reported with
 reason and remedy.
 """
@@ -42,6 +43,7 @@ from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
+NO_TARGET = ("none",)  # of --target
 _MAX_ENTRIES = 20_000  # entries that `recognises` reads at most
 
 
@@ -94,7 +96,7 @@ def sort_files(listing: Listing) -> SortedFiles:
 
 
 def open_raw(path: Path, options: OpenOptions) -> RawDataset:
-    """Images with the class of their folder.
+    """Images with the class of their folder, or without a target.
 
     Raises:
         DataError: no image, no class folder, only one class, or split folders beside class folders.
@@ -119,22 +121,27 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         check_no_pairs(path, layout, sorted_files.images)
     splits = layout.splits
     all_places = [layout.places[folder] for folder in parents]
+    has_classes = options.target != NO_TARGET
+    if not has_classes:
+        all_places = [(split, "all") for split, _ in all_places]
     files = [file for file, place in zip(sorted_files.images, all_places, strict=True) if place[1]]
     places = [place for place in all_places if place[1]]  # split and class of each file
     unclassified = [file.path for file, place in zip(sorted_files.images, all_places, strict=True) if not place[1]]
     if not files:
         raise outside_error(path, unclassified, listing)
     names = sorted({label for _, label in set(places)})
-    if len(names) < 2:
+    if len(names) < 2 and has_classes:
         raise only_class_error(path, names[0], listing, len(files))
     unused = [entry for entry in sorted_files.skipped if not _hides_images(entry)]
     findings = [
         *_empty(listing, splits, files + documentation, set(places)),
         *unused_files_findings(unused),
         *_unreadable(sorted_files.skipped),
-        *doubtful_class_findings(path, names, sorted({file.path.rpartition("/")[0] for file in files}), len(files)),
     ]
-    findings += [] if literal else mask_class_findings(path, layout, files)
+    if has_classes:
+        folders = sorted({file.path.rpartition("/")[0] for file in files})
+        findings += doubtful_class_findings(path, names, folders, len(files))
+    findings += [] if literal or not has_classes else mask_class_findings(path, layout, files)
     findings += [no_class_finding(unclassified)] if unclassified else []
     findings += [documentation_finding([file.path for file in documentation])] if documentation else []
     place = {name: k for k, name in enumerate(names)}
@@ -144,11 +151,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     return RawDataset(
         source=source,
         inputs={"image": source.input()},
-        target=Classes(names=tuple(names)),
-        truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(file_of_sample)],
+        target=Classes(names=tuple(names)) if has_classes else None,
+        truth=torch.tensor([place[label] for _, label in places])[torch.from_numpy(file_of_sample)]
+        if has_classes
+        else None,
         given_splits=given if splits else None,
         groups=groups,
-        recognised_as=_recognised_as(_counted(len(files), len(source)), len(names), layout),
+        recognised_as=_recognised_as(_counted(len(files), len(source)), len(names) if has_classes else 0, layout),
         findings=tuple(findings),
         files={
             "found": len(listing.files) + len(listing.skipped),
@@ -246,6 +255,8 @@ def _counted(files: int, pages: int) -> str:
 def _recognised_as(counted: str, classes: int, layout: FolderLayout) -> str:
     given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
     below = ", which are folders below the classes" if layout.below else ""
+    if not classes:
+        return f"an image folder: {counted} without a target{given}"
     return f"an image folder: {counted} in {classes} classes{given}{below}, one folder for each class{layout.note}"
 
 

@@ -25,7 +25,9 @@ def model_card(summary: RunSummary) -> str:
     """Front matter, then the model, its data, metrics, use and limits."""
     spec, metrics = summary.record.spec, summary.metrics[summary.split]
     baseline, display = summary.baseline.get(summary.headline), summary.task.display
-    verdict, _ = baseline_verdict(summary.headline, summary.headline_metric, baseline, display.baseline(spec))
+    verdict, _ = baseline_verdict(
+        summary.headline, summary.headline_metric, baseline, display.baseline(spec), summary.baseline_gain
+    )
     rows = "".join(f"| {escape_markdown(key)} | {escape_markdown(str(metric))} |\n" for key, metric in metrics.items())
     findings = "".join(
         f"- {escape_markdown(finding.text)}\n" for finding in [*summary.findings, *summary.data.findings]

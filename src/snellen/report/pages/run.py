@@ -16,7 +16,8 @@ from snellen.report.pages.verdicts import baseline_verdict, headline_html, inter
 def header_html(summary: RunSummary) -> str:
     """HTML of the page header: headline metric, comparison with the baseline, meaning of ±."""
     name, metric, spec = summary.headline, summary.headline_metric, summary.record.spec
-    verdict, level = baseline_verdict(name, metric, summary.baseline.get(name), summary.task.display.baseline(spec))
+    theirs, method = summary.baseline.get(name), summary.task.display.baseline(spec)
+    verdict, level = baseline_verdict(name, metric, theirs, method, summary.baseline_gain)
     not_tested = "" if summary.split == "test" else " The test split has not been evaluated."
     caption = interval_caption(name, metric, spec.sizes.get(summary.split, 0))
     return (

@@ -36,6 +36,7 @@ class RunSummary:
         metrics: split -> name -> metric; contains "test" if the test split has been evaluated.
         baseline: metrics of the baseline on the evaluated split; empty if the task has no baseline, or the run
             is one.
+        baseline_gain: see `reference_metrics.paired_gain`.
         cost, notes: as stored in `metrics.json`.
         findings: the diagnosis, causes first.
         diagnosed: numbers of samples of the diagnosis.
@@ -48,6 +49,7 @@ class RunSummary:
     data: Experience
     metrics: Mapping[str, Mapping[str, Metric]]
     baseline: Mapping[str, Metric]
+    baseline_gain: Metric | None
     cost: Mapping[str, Any]
     notes: Mapping[str, Any]
     history: Sequence[HistoryRow]
@@ -103,6 +105,7 @@ def run_summary(
         stored["cost"].get("multiply_adds"),
         examines_layers=examines_layers(model, learner.task),
     )
+    gain = reference_metrics.paired_gain(learner.task, predictions, baseline_model, data, split)
     evidence = Evidence(
         task=learner.task,
         model=model,
@@ -114,8 +117,9 @@ def run_summary(
         size=size,
         training_predictions=read_predictions(folder, "train") if train_file.exists() else None,
         baseline_model=baseline_model,
+        baseline_gain=gain,
     )
-    empty = not len(predictions["ids"])
+    views = learner.task.views(predictions, data, record.spec) if len(predictions["ids"]) else []
     x = data.example("train", evidence.device)
     samples = samples_of(reference_metrics.subsample(data, "train", INTERNALS_SAMPLES))
     if samples is not None and samples.annotations is None:
@@ -128,11 +132,12 @@ def run_summary(
         data=data,
         metrics=metrics,
         baseline=baseline,
+        baseline_gain=gain,
         cost=stored["cost"],
         notes=stored["notes"],
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         diagnosed=size,
-        views=[] if empty else learner.task.views(predictions, data, record.spec),
+        views=[*learner.task.model_views(model, data, record.spec), *views],
         inside=learner.model_views(model, x) if len(x) else [],
     )

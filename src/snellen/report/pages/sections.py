@@ -88,8 +88,8 @@ def data_section(data: Experience) -> str:
 
 
 def is_worst_view(view: View) -> TypeGuard[ImageGrid | Table]:
-    """Whether a view shows the worst predictions: an image grid, or a table titled "Worst ..."."""
-    return isinstance(view, ImageGrid) or (isinstance(view, Table) and view.title.lower().startswith("worst"))
+    """Whether a view shows the worst predictions: an image grid or a table titled "Worst ..."."""
+    return isinstance(view, ImageGrid | Table) and view.title.lower().startswith("worst")
 
 
 def views_html(views: Sequence[View]) -> str:

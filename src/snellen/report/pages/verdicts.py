@@ -52,17 +52,22 @@ def interval_caption(name: str, metric: Metric, count: int) -> str:
     )
 
 
-def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, method: str) -> tuple[str, str]:
+def baseline_verdict(
+    name: str, ours: Metric, theirs: Metric | None, method: str, gain: Metric | None = None
+) -> tuple[str, str]:
     """A sentence that compares the model with the baseline, and its level: "good", "warning" or "".
 
     Args:
         method: what the baseline predicts.
+        gain: the difference on the same samples, where it decides instead of the intervals.
     """
     if theirs is None or theirs.value is None or ours.value is None:
         return "", ""
     baseline = f"the baseline (predicts {method}): {_without_interval(theirs)}"
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
-    if reference_metrics.significantly_better(ours, theirs):
+    if gain is not None and gain.low is not None and gain.low > 0:
+        return f"Better than {baseline}; better by {gain} on the same {gain.over}.", "good"
+    if gain is None and reference_metrics.significantly_better(ours, theirs):
         difference = _difference(name, ours, theirs)
         skill = reference_metrics.skill_score(ours, theirs)
         if skill is not None and skill <= reference_metrics.MIN_SKILL_SCORE:
