@@ -45,6 +45,7 @@ from snellen.core.run import Run
 from snellen.core.serialization import to_plain
 from snellen.core.spec import as_stored
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.formats import OpenOptions, target_of_task
 from snellen.data.open_dataset import dataset
 from snellen.data.sample_identity import identify, write_identity
 from snellen.report.cost import TrainingCost, model_cost
@@ -80,7 +81,11 @@ def train(
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
+    opened = (
+        data
+        if isinstance(data, Dataset)
+        else dataset(data, seed=split_seed, options=OpenOptions(target=target_of_task(task)))
+    )
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None

@@ -53,7 +53,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         )
         return 0
     rows = [[name, str(metric)] for name, metric in metrics.items()]
-    print(terminal.table(["metric", f"{args.split}, ± 95 % over samples"], rows, args.format))
+    over = next((metric.over for metric in metrics.values() if metric.over), "samples")
+    print(terminal.table(["metric", f"{args.split}, ± 95 % over {over}"], rows, args.format))
     return 0
 
 
@@ -73,6 +74,9 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("nodata", options.nodata),
         ("pages", options.pages),
         ("modality", options.modality),
+        ("horizon", options.horizon),
+        ("window", options.window),
+        ("window_stride", options.stride),
         ("target", ",".join(options.target) or None),
         ("group", options.group if record.spec.modality == "vector" and _in_header(args.data, options.group) else None),
     ):

@@ -47,6 +47,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="How to read arrays with three axes: image, (N, H, W); sequence, (N, T, D), T steps of D features "
         "(default: by their lengths and type, which is printed)",
     )
+    for flag, text in (
+        ("--horizon", "Steps of a recording to forecast (default 10, fewer of short recordings)"),
+        ("--window", "Steps that a forecast is made from (default: twice the horizon)"),
+        ("--window-stride", "Steps between the starts of two windows of a recording (default 1)"),
+    ):
+        group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
@@ -187,17 +193,20 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
 
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
-    from snellen.data.formats import OpenOptions
+    from snellen.data.formats import OpenOptions, target_of_task
     from snellen.data.open_dataset import dataset
 
     values = vars(args)
     target = values.get("target")
     options = OpenOptions(
         format=values.get("data_format"),
-        target=tuple(target.split(",")) if target else (),
+        target=tuple(target.split(",")) if target else target_of_task(values.get("task")),
         group=values.get("group"),
         impute=values.get("impute"),
         modality=values.get("modality"),
+        horizon=values.get("horizon"),
+        window=values.get("window"),
+        stride=values.get("window_stride"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
         quarantine=values.get("quarantine", False),

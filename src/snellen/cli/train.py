@@ -170,7 +170,8 @@ def print_result(trained: object, *, as_json: bool) -> None:
         )
         return
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
-    print(terminal.table(["metric", "test, ± 95 % over samples"], [[name, str(metrics[name])] for name in order]))
+    over = metrics[trained.headline].over or "samples"
+    print(terminal.table(["metric", f"test, ± 95 % over {over}"], [[name, str(metrics[name])] for name in order]))
     report = trained.folder / "report.html"
     terminal.print_text(f"\nrun:    {trained.folder}")
     if report.exists():

@@ -175,8 +175,24 @@ class Boxes:
     ids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Future:
+    """The next steps of the input sequence: (steps, D) numbers in the user's units, as many features as the input.
+
+    Args:
+        names: of the D features.
+        steps: number of steps to forecast, the horizon.
+        duration: of a step, in `duration_unit`; None where the data has no times.
+    """
+
+    names: tuple[str, ...]
+    steps: int
+    duration: float | None = None
+    duration_unit: str = ""
+
+
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Future
 
 
 @dataclass(frozen=True, kw_only=True)

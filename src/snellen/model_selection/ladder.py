@@ -24,6 +24,7 @@ from snellen.core.serialization import to_plain
 from snellen.core.spec import Spec, as_stored
 from snellen.data.check.checks import with_deferred_checks
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.formats import OpenOptions, target_of_task
 from snellen.data.open_dataset import dataset
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
@@ -89,7 +90,11 @@ def ladder(
     """
     started = time.monotonic()
     whole_budget, budget = budget, max(budget - used, 0.5 * budget)
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
+    opened = (
+        data
+        if isinstance(data, Dataset)
+        else dataset(data, seed=split_seed, options=OpenOptions(target=target_of_task(task)))
+    )
     check_splits(opened)
     selected_task = find_task(task, opened.spec)
     candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)

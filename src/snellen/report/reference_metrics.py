@@ -46,7 +46,7 @@ def fit_baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | N
 
 
 class _BlankSource:
-    """A source of empty inputs: the baseline ignores its input, so no image is decoded."""
+    """A source of empty inputs: the baselines of images ignore their input, so no image is decoded."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -73,7 +73,7 @@ def baseline_metrics(
     """Metrics of the task's fitted baseline on a split; empty if the task has none (see `fit_baseline`)."""
     if model is None:
         return {}
-    if data.annotations is None:
+    if data.annotations is None and data.spec.input.has_pixels:
         data = dataclasses.replace(data, source=_BlankSource(data.source))
     return evaluate(task, model, data, split)
 

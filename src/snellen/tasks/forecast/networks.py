@@ -1,0 +1,43 @@
+"""Forecasters from the architectures that read sequences, and from modules of a user: H · D outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from snellen.architectures import ARCHITECTURES, learners
+from snellen.architectures.network_task import NetworkTask
+from snellen.core.learner import Learner
+from snellen.tasks.forecast.objective import (
+    ForecastNetwork,
+    ForecastObjective,
+    ForecastSettings,
+    fit_scale,
+    output_count,
+)
+from snellen.tasks.forecast.task import TASK
+from snellen.training.supervised import SupervisedObjective
+
+NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]](
+    task=TASK,
+    settings=ForecastSettings,
+    outputs=output_count,
+    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference),
+    objective=lambda spec, c, run: ForecastObjective(c, run),
+    prepare=fit_scale,
+)
+LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
+    learners.from_architecture(NETWORK_TASK, architecture)
+    for architecture in ARCHITECTURES.values()
+    if architecture.accepts == {"sequence"}
+)
+
+
+def from_module(module: nn.Module) -> Learner[Any, Any, ForecastNetwork]:
+    """Learner around a module that takes (B, T, D) float inputs and returns (B, H · D) numbers.
+
+    The inputs are changes since the last step, the numbers the changes of the next H steps, D for each, both in units
+    of the typical change of each feature; the learner converts them to the user's units.
+    """
+    return learners.from_module(NETWORK_TASK, module)
