@@ -1,8 +1,8 @@
-"""Sequences: arrays (N, T, D) in NPY, NPZ and HDF5 files, and as JSON in requests."""
+"""Sequences: arrays (N, T, D) in NPY, NPZ and HDF5 files, one in a text file, and as JSON in requests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.errors import DataError
-from snellen.core.input_files import open_regular
-from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.core.errors import DataError, suggest_name
+from snellen.core.spec import Future, Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
 from snellen.data.formats.array_layout import split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.data.formats.recording_arrays import NPY, read_npy, read_recordings
+from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.data.formats.series_text import read_series
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,
@@ -33,20 +35,29 @@ from snellen.modalities.modality import (
 from snellen.modalities.paths import files_with, list_paths
 from snellen.modalities.strict_json import parse_json
 
-SUFFIXES = (".npy", *NPZ, *HDF5)
+SUFFIXES = (*NPY, *NPZ, *HDF5, *TEXT)
 
 
-def read_sequences(path: Path, spec_input: Input) -> Iterator[tuple[str, Tensor]]:
-    """Read the sequences (T, D) of a file, each with its name.
+def read_sequences(path: Path, spec: Spec) -> Iterator[tuple[str, Tensor]]:
+    """Read the sequences (T, D) of a file, each with its name; of a recording to forecast, its last window.
 
-    The inputs are the arrays with the name of an input ("x"), else all that have the shape of the model's inputs.
+    The inputs are the arrays with the name of an input ("x"), else all that have the shape of the model's inputs. A
+    text file is one sequence.
 
     Raises:
-        DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
+        DataError: an unreadable file, no array with the shape of the inputs, too few steps, NaN or infinity.
     """
-    arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
+    spec_input, suffix = spec.input, path.suffix.lower()
+    if suffix in TEXT:
+        arrays: Iterable[tuple[str, np.ndarray]] = [(str(path), _read_text(path, spec))]
+    elif isinstance(spec.target, Future):
+        arrays = ((str(path) if name == path.name else f"{path}: {name}", x) for name, _, x in read_recordings(path))
+    else:
+        arrays = _read_npy(path) if suffix == ".npy" else _read_named(path, spec_input)
     for name, values in arrays:
         x = values[None] if values.ndim == 2 else values
+        if isinstance(spec.target, Future):
+            x = _last_window(name, x, spec_input)
         if not _fits(x.shape, spec_input):
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
         if x.dtype.kind not in "biuf":
@@ -55,6 +66,32 @@ def read_sequences(path: Path, spec_input: Input) -> Iterator[tuple[str, Tensor]
             raise DataError(f"{name} holds NaN or infinity", "Fix or remove these sequences.")
         for k, sequence in enumerate(_at_depth(array_to_tensor(x), spec_input)):
             yield (name if values.ndim == 2 else f"{name}[{k}]"), sequence
+
+
+def _last_window(name: str, x: np.ndarray, spec_input: Input) -> np.ndarray:
+    """(1, window, D) of a recording (1, T, D). Raises DataError for too few steps."""
+    window = spec_input.shape[0] or 1
+    if x.shape[1] < window:
+        raise DataError(
+            f"{name} has {x.shape[1]:,} steps, a forecast is made from the last {window:,}", "Give a longer recording."
+        )
+    return x[:, -window:]
+
+
+def _read_text(path: Path, spec: Spec) -> np.ndarray:
+    """(T, D) numbers of a text file, in the columns of the training data.
+
+    Raises:
+        DataError: unreadable, or without one of the columns.
+    """
+    series = read_series(path)
+    names = spec.target.names if isinstance(spec.target, Future) else ()
+    if not series.has_header or not names or all(name == f"column {k}" for k, name in enumerate(names, 1)):
+        return series.values
+    missing = [name for name in names if name not in series.names]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}", suggest_name(missing[0], list(series.names)))
+    return series.values[:, [series.names.index(name) for name in names]]
 
 
 def _at_depth(x: Tensor, spec_input: Input) -> Tensor:
@@ -75,14 +112,7 @@ def _fits(shape: Sequence[int], spec_input: Input) -> bool:
 
 
 def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    try:
-        with open_regular(path) as file:
-            values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", "Write it with numpy.save.") from error
-    if not isinstance(values, np.ndarray):
-        raise DataError(f"{path} is no NPY file", "Write it with numpy.save.")
-    yield str(path), values
+    yield str(path), read_npy(path)
 
 
 def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
@@ -113,7 +143,7 @@ def read_files(
 
 
 def _arrays_of(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    return files_with(folder, SUFFIXES, "array file")
+    return files_with(folder, SUFFIXES, "array or text file")
 
 
 def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) -> Iterator[list[Sample]]:
@@ -121,7 +151,7 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
     for path in paths:
         samples: list[Sample] = []
         try:
-            for sample in read_sequences(path, spec.input):
+            for sample in read_sequences(path, spec):
                 samples.append(sample)
                 if len(samples) == BATCH:
                     yield samples

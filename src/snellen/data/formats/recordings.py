@@ -127,7 +127,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             "Take fewer windows with --window-stride STEPS, or a shorter --horizon.",
         )
     groups, findings = _groups(usable, options)
-    given, how, in_time = _splits(path, source, usable, groups)
+    given, division, in_time = _splits(path, source, usable, groups)
     steps = "step" if horizon == 1 else "steps"
     starts = "one at every step" if stride == 1 else f"one every {stride:,} steps"
     times = "" if duration is None else f", a step of {duration:g} {unit}".rstrip() + f" (column {time!r})"
@@ -140,7 +140,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         groups=None if in_time else groups[source.recording],
         recognised_as=f"{layout} of {len(values):,} steps and {len(names):,} features{times}: {len(source):,} windows "
         f"of {window:,} steps, {starts}, each with the next {horizon:,} {steps} to forecast "
-        f"(others: --window, --horizon, --window-stride); {how}",
+        f"(others: --window, --horizon, --window-stride); {division}",
         findings=(*_short_findings(short, window, horizon), *findings),
         files={"found": len(recordings) + len(skipped) - len(short), "used": len(usable), "set aside": len(skipped)}
         if path.is_dir()

@@ -90,7 +90,8 @@ class ForecastObjective:
             size = error.square()
         elif self.loss_settings.loss == "huber":
             size = torch.where(size < 1, error.square() / 2, size - 0.5)
-        return size.mean() * (len(varies) / varies.sum().clamp(min=1))
+        mean: Tensor = size.mean() * (len(varies) / varies.sum().clamp(min=1))
+        return mean
 
     def score(self, model: ForecastNetwork, samples: Samples) -> float:
         """Validation score: minus the mean absolute error in the user's units, the headline metric."""

@@ -31,7 +31,7 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: 
     last = forecasting.last_value(predictions["recent"], errors.shape[1])
     last_errors = (last - predictions["truth"]).abs()
     reference = last_errors.mean((0, 1))
-    features = torch.argsort(reference / _spread(predictions), descending=True, stable=True).tolist()
+    features = torch.argsort(reference, descending=True, stable=True).tolist()
     moving = [k for k in features if float(reference[k]) > 0] or features[:1]
     rows = worst(predictions, spec, MAX_WORST)
     typical = int(torch.argsort(errors.mean((1, 2)), stable=True)[len(errors) // 2])
@@ -51,18 +51,13 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: 
     ]
 
 
-def _spread(predictions: Predictions) -> Tensor:
-    """(D,) standard deviation of each feature."""
-    return predictions["truth"].flatten(0, 1).std(0, correction=0).clamp(min=1e-12)
-
-
 def _worst_feature(errors: Tensor, row: int) -> int:
     return int(errors[row].mean(0).argmax())
 
 
 def _largest_change(predictions: Predictions, row: int, moving: list[int]) -> list[int]:
-    """The features that change most in the future of a window, relative to their spread."""
-    change = (predictions["truth"][row] - predictions["recent"][row, -1:]).abs().mean(0) / _spread(predictions)
+    """The features that change most in the future of a window."""
+    change = (predictions["truth"][row] - predictions["recent"][row, -1:]).abs().mean(0)
     return sorted(moving, key=lambda k: -float(change[k]))[:MAX_PLOTS]
 
 
@@ -175,5 +170,5 @@ def _worst_windows(
         title="Worst windows",
         columns=["window", "mean absolute error", "of the last value", "skill", "feature with the largest error"],
         rows=cells,
-        caption="The largest errors first; of windows that overlap the worst one.",
+        caption="The largest errors first; of windows that overlap, the one with the largest error.",
     )
