@@ -135,7 +135,7 @@ class Task(Generic[X_contra, P_contra]):
         resampled_headline: predictions to a function from resampled rows (R, n) of the units of `errors` to the
             headline of each resample, (R,); used for the confidence interval of a difference between two models. Of
             the concatenated predictions of two runs, the units of the second run come after those of the first.
-        unit_count: number of units of `errors`.
+        unit_count, unit_noun: number of units of `errors`, and what they are.
         worst_samples: predictions to at most so many rows (W,) of the largest errors, largest first.
         truth: ground truth of a sample by its id, in the form of a prediction.
         views: predictions to the views of the report.
@@ -161,5 +161,6 @@ class Task(Generic[X_contra, P_contra]):
     export: Callable[[P_contra, Spec], ExportedModel]
     display: Display
     unit_count: Callable[[Predictions, Spec], int] = sample_count
+    unit_noun: str = "samples"
     correct: Callable[[Predictions, Spec], Tensor | None] = not_right_or_wrong
     diagnosis: Diagnosis[X_contra] = Diagnosis()

@@ -43,9 +43,7 @@ class MLPForecasterSettings:
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
-    if count < 5000:
-        return {"epochs": Suggestion(value=100 if count < 1000 else 40, reason=f"{count:,} samples: more epochs")}
-    return {}
+    return {"epochs": Suggestion(value=60, reason=f"{count:,} samples: more epochs")} if count < 1000 else {}
 
 
 def build(c: MLPForecasterSettings, spec: Spec) -> ForecastNetwork:

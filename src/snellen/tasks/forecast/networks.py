@@ -7,8 +7,11 @@ from typing import Any
 from torch import nn
 
 from snellen.architectures import ARCHITECTURES, learners
+from snellen.architectures.architecture import Architecture
 from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
+from snellen.core.settings import Suggestion, flatten
+from snellen.core.spec import Spec
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
@@ -19,6 +22,23 @@ from snellen.tasks.forecast.objective import (
 from snellen.tasks.forecast.task import TASK
 from snellen.training.supervised import SupervisedObjective
 
+MANY_OUTPUTS = 256  # beyond, a state of few units limits the forecast
+
+
+def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestion]:
+    """Fewer epochs, as overlapping windows repeat each step; a larger state for many outputs."""
+    defaults = {setting.name: setting.default for setting in flatten(architecture.settings, help=False)}
+    epochs = {"epochs": defaults["epochs"], **{n: s.value for n, s in architecture.suggestions(spec).items()}}["epochs"]
+    window, count = spec.input.shape[0] or 1, output_count(spec)
+    suggested = {}
+    if window > 2:
+        reason = f"windows of {window:,} steps overlap: an epoch shows each step several times"
+        suggested["epochs"] = Suggestion(value=max(1, epochs // 2), reason=reason)
+    if count > MANY_OUTPUTS and defaults.get("hidden_size", count) < 128:
+        suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
+    return suggested
+
+
 NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]](
     task=TASK,
     settings=ForecastSettings,
@@ -26,6 +46,7 @@ NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]
     model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference),
     objective=lambda spec, c, run: ForecastObjective(c, run),
     prepare=fit_scale,
+    suggest=_suggest,
 )
 LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
     learners.from_architecture(NETWORK_TASK, architecture)

@@ -185,6 +185,7 @@ TASK: Task[Dataset[Labelled], Any] = Task(
     predict_batch=predict_batch,
     errors=errors,
     resampled_headline=resampled_headline,
+    unit_noun=forecasting.BLOCKS,
     unit_count=lambda predictions, spec: len(errors(predictions, spec)),
     worst_samples=worst,
     truth=truth,
