@@ -18,18 +18,21 @@ BLOCKS = "blocks of overlapping windows"
 
 
 def blocks(recording: Tensor, start: Tensor, steps: int) -> Tensor:
-    """(N,) block of each window, 0, 1, …: windows of one recording that start within `steps` steps.
+    """(N,) block of each window, 0, 1, …: a recording is cut into blocks of equal length, of at least `steps` steps.
 
     Args:
-        recording, start: (N,) int64, of windows in the order of time; a recording or a time that begins anew begins a
-            block.
+        recording, start: (N,) int64, of windows in the order of time; a recording, or a time that begins anew, begins a
+            block. A recording whose windows start within fewer steps is one block.
     """
     if not len(start):
         return torch.empty(0, dtype=torch.int64)
     begins = torch.ones(len(start), dtype=torch.bool)
     begins[1:] = (recording[1:] != recording[:-1]) | (start[1:] <= start[:-1])
     run = begins.cumsum(0) - 1  # consecutive windows of one recording
-    place = torch.div(start - start[begins][run], steps, rounding_mode="floor")
+    first = start[begins]
+    length = torch.zeros_like(first).scatter_reduce(0, run, start - first[run] + 1, "amax")
+    count = torch.div(length, steps, rounding_mode="floor").clamp(min=1)
+    place = torch.div((start - first[run]) * count[run], length[run], rounding_mode="floor")
     begins[1:] |= place[1:] != place[:-1]
     return begins.cumsum(0) - 1
 
@@ -85,6 +88,12 @@ def last_value(recent: Tensor, horizon: int) -> Tensor:
 
 
 def constant_velocity(recent: Tensor, horizon: int) -> Tensor:
-    """Forecast at constant velocity, x + h (x − x'), from the last two steps x' and x: (N, K, D) to (N, horizon, D)."""
+    """Forecast at constant velocity, x + h (x − x'), from the last two steps x' and x.
+
+    Args:
+        recent: (N, K, D), K ≥ 2 last steps.
+    Returns:
+        (N, horizon, D).
+    """
     ahead = torch.arange(1, horizon + 1, dtype=recent.dtype, device=recent.device)[:, None]
     return recent[:, -1:] + ahead * (recent[:, -1:] - recent[:, -2:-1])

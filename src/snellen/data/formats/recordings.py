@@ -6,7 +6,6 @@ enough, else each is split in time.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,37 +14,32 @@ import numpy as np
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Future, Input
-from snellen.core.views import Finding
 from snellen.data.cache import available_memory
-from snellen.data.check.findings import MAX_NAMES, and_more
+from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
-from snellen.data.dataset import SPLITS, RawDataset
+from snellen.data.dataset import RawDataset
 from snellen.data.file_index import walk
 from snellen.data.formats import FUTURE, Format, OpenOptions
 from snellen.data.formats.annotation_files import is_annotation_text
 from snellen.data.formats.array_files import HDF5, NPZ
+from snellen.data.formats.array_layout import plural
 from snellen.data.formats.file_names import is_image_name, is_sidecar, split_index
-from snellen.data.formats.groups import group_ids
 from snellen.data.formats.recording_arrays import NPY, read_recordings
+from snellen.data.formats.recording_splits import (
+    Recording,
+    constant_findings,
+    recording_groups,
+    recording_splits,
+    short_findings,
+)
 from snellen.data.formats.series_text import SUFFIXES, SeriesText, read_series, sniff_width
 from snellen.data.formats.table_columns import to_exact
-from snellen.data.recording_windows import RecordingWindows, split_in_time
+from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
-from snellen.data.splits import SPLIT_FRACTIONS
 
 DEFAULT_HORIZON = 10
 MIN_STEPS = 20  # of a text file that is recognised as a recording
 _SNIFFED = 4  # files whose start is read to recognise a folder
-_OPTIONS = "Choose others with --window STEPS and --horizon STEPS."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """One recording. split: index in SPLITS, None without splits. values: (T, D) float64, finite."""
-
-    name: str
-    split: int | None
-    values: np.ndarray
 
 
 def recognises(path: Path) -> bool:
@@ -84,73 +78,113 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         UsageError: options that do not apply.
     """
     _check_options(path, options)
-    skipped: list[Skipped] = []
-    duration, unit, time = None, "", ""
-    if path.is_dir():
-        recordings, series = _read_folder(path, options, skipped)
-        names, layout = series[0].names, f"{len(recordings):,} recordings in text files"
-    elif path.suffix.lower() in (*NPY, *NPZ, *HDF5):
-        recordings = [Recording(name=n, split=s, values=v) for n, s, v in read_recordings(path)]
-        series = []
-        names = tuple(f"feature {k + 1}" for k in range(recordings[0].values.shape[1]))
-        layout = f"{len(recordings):,} recordings" if len(recordings) > 1 else "one recording"
-    else:
-        series = [read_series(path)]
-        recordings = [Recording(name=path.name, split=None, values=series[0].values)]
-        names, layout = series[0].names, "one recording"
-    if series and series[0].duration is not None:
-        duration, unit, time = series[0].duration, series[0].unit, series[0].time
-    _check_range(path, recordings, names)
-    window, horizon, stride = _steps(recordings, options)
-    short = [r for r in recordings if len(r.values) < window + horizon]
-    if len(short) == len(recordings):
-        longest = max(len(r.values) for r in recordings)
+    read = _read(path, options)
+    names = read.names
+    _check_range(path, read.recordings, names)
+    window, horizon, stride = _steps(read.recordings, options)
+    usable = [r for r in read.recordings if len(r.values) >= window + horizon]
+    if not usable:
+        longest = max(len(r.values) for r in read.recordings)
         raise DataError(
             f"{path}: the longest recording has {longest:,} steps, a window of {window:,} and its future of "
             f"{horizon:,} need {window + horizon:,}",
             "Give longer recordings, or a smaller --window or --horizon.",
         )
-    usable = [r for r in recordings if len(r.values) >= window + horizon]
-    skipped += [
-        Skipped(r.name, f"has {len(r.values):,} steps", f"A window and its future need {window + horizon:,}.")
-        for r in short
-    ]
+    short = [r for r in read.recordings if len(r.values) < window + horizon]
     values = to_exact(np.concatenate([r.values for r in usable]))
     source = RecordingWindows(
         values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride
     )
-    needed = len(source) * horizon * values.shape[1] * values.element_size()
+    _check_memory(path, source)
+    of_recording, copies = recording_groups(usable, options)
+    given, division, is_divided = recording_splits(path, source, usable, of_recording)
+    needs = f"A window and its future need {window + horizon:,}."
+    skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} steps", needs) for r in short))
+    starts = "one at every step" if stride == 1 else f"one every {stride:,} steps"
+    return RawDataset(
+        source=source,
+        inputs={
+            "sequence": Input(
+                modality="sequence", shape=(window, len(names)), dtype=str(values.dtype).removeprefix("torch.")
+            )
+        },
+        target=Future(names=names, steps=horizon, duration=read.duration, duration_unit=read.unit),
+        truth=source.future(np.arange(len(source))),
+        given_splits=given,
+        groups=of_recording[source.recording] if is_divided or options.group is not None else None,
+        recognised_as=f"{read.description} of {len(values):,} steps and {len(names):,} features{read.times}: "
+        f"{len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
+        f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); {division}",
+        findings=(
+            *unused_files_findings(read.skipped),
+            *short_findings(short, window + horizon),
+            *constant_findings(path, usable, names),
+            *copies,
+        ),
+        files={"found": read.files, "used": read.files - len(skipped), "set aside": len(skipped)}
+        if path.is_dir()
+        else {"found": 1, "used": 1},
+        skipped=skipped,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """Recordings as read. times: of a step, for the user; "" without. files: number found."""
+
+    recordings: Sequence[Recording]
+    names: tuple[str, ...]
+    description: str
+    duration: float | None = None
+    unit: str = ""
+    times: str = ""
+    files: int = 1
+    skipped: tuple[Skipped, ...] = ()
+
+
+def _read(path: Path, options: OpenOptions) -> _Read:
+    """Read all recordings at a path."""
+    if not path.is_dir() and path.suffix.lower() in (*NPY, *NPZ, *HDF5):
+        recordings = [Recording(name=name, split=split, values=x) for name, split, x in read_recordings(path)]
+        widths = sorted({r.values.shape[1] for r in recordings})
+        if len(widths) > 1:
+            raise DataError(
+                f"{path} has recordings of {widths[0]} and of {widths[-1]} features",
+                "Give all recordings the same features.",
+            )
+        names = tuple(f"feature {k + 1}" for k in range(widths[0]))
+        description = "one recording" if len(recordings) == 1 else f"{len(recordings):,} recordings"
+        return _Read(recordings=recordings, names=names, description=description)
+    skipped: list[Skipped] = []
+    if path.is_dir():
+        recordings, first = _read_folder(path, options, skipped)
+        description = f"{len(recordings):,} recordings in text files"
+    else:
+        first = read_series(path)
+        recordings, description = [Recording(name=path.name, split=None, values=first.values)], "one recording"
+    step = "" if first.duration is None else f"{first.duration:g} {first.unit}".rstrip()
+    return _Read(
+        recordings=recordings,
+        names=first.names,
+        description=description,
+        duration=first.duration,
+        unit=first.unit,
+        times=f", a step of {step} (column {first.time!r})" if step else "",
+        files=len(recordings) + len(skipped),
+        skipped=tuple(skipped),
+    )
+
+
+def _check_memory(path: Path, source: RecordingWindows) -> None:
+    """Raise DataError if the futures of all windows, which overlap, do not fit into half of the free memory."""
+    values = source.values
+    needed = len(source) * source.horizon * values.shape[1] * values.element_size()
     if needed > available_memory() // 2:
         raise DataError(
             f"{path}: the futures of {len(source):,} windows need {needed:,} bytes of memory, of which "
             f"{available_memory():,} are free",
             "Take fewer windows with --window-stride STEPS, or a shorter --horizon.",
         )
-    groups, findings = _groups(usable, options)
-    given, division, in_time = _splits(path, source, usable, groups)
-    steps = "step" if horizon == 1 else "steps"
-    starts = "one at every step" if stride == 1 else f"one every {stride:,} steps"
-    times = "" if duration is None else f", a step of {duration:g} {unit}".rstrip() + f" (column {time!r})"
-    return RawDataset(
-        source=source,
-        inputs={"sequence": Input(modality="sequence", shape=(window, len(names)), dtype=_dtype(source))},
-        target=Future(names=names, steps=horizon, duration=duration, duration_unit=unit),
-        truth=source.future(np.arange(len(source))),
-        given_splits=given,
-        groups=None if in_time else groups[source.recording],
-        recognised_as=f"{layout} of {len(values):,} steps and {len(names):,} features{times}: {len(source):,} windows "
-        f"of {window:,} steps, {starts}, each with the next {horizon:,} {steps} to forecast "
-        f"(others: --window, --horizon, --window-stride); {division}",
-        findings=(*_short_findings(short, window, horizon), *findings),
-        files={"found": len(recordings) + len(skipped) - len(short), "used": len(usable), "set aside": len(skipped)}
-        if path.is_dir()
-        else {"found": 1, "used": 1},
-        skipped=tuple(skipped),
-    )
-
-
-def _dtype(source: RecordingWindows) -> str:
-    return str(source.values.dtype).removeprefix("torch.")
 
 
 def _check_options(path: Path, options: OpenOptions) -> None:
@@ -174,8 +208,12 @@ def _check_options(path: Path, options: OpenOptions) -> None:
         )
 
 
-def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tuple[list[Recording], list[SeriesText]]:
-    """The recordings in the text files of a folder; of folders train, val and test, with their splits."""
+def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tuple[list[Recording], SeriesText]:
+    """The recordings in the text files of a folder, of folders train, val and test with their splits; the first file.
+
+    Args:
+        skipped: receives the files that quarantine leaves out.
+    """
     files = _text_files(path)
     if not files:
         raise DataError(
@@ -193,14 +231,14 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
         except DataError as error:
             if not options.quarantine:
                 raise
-            skipped.append(Skipped(relative.as_posix(), error.cause.removeprefix(f"{file}"), error.remedy))
+            skipped.append(Skipped(relative.as_posix(), error.cause.removeprefix(f"{file}").strip(" :,"), error.remedy))
             continue
         series.append(one)
         recordings.append(Recording(name=relative.as_posix(), split=_split_of_folder(relative), values=one.values))
     total = len(files)
     if not recordings or (len(skipped) > 0.01 * total and not options.allow_skipped and skipped):
         raise DataError(
-            f"{path}: quarantine would skip {len(skipped)} of {total} recordings ({skipped[0].path}"
+            f"{path}: quarantine would skip {len(skipped)} of {total} recordings ({skipped[0].path} "
             f"{skipped[0].reason})",
             "Repair them, or allow this with --allow-skipped." if recordings else "Repair them: none would remain.",
         )
@@ -213,7 +251,7 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
         )
     if splits != {None} and 0 not in splits:
         raise DataError(f"{path} has no training recordings", "Put recordings into a folder train.")
-    return recordings, series
+    return recordings, series[0]
 
 
 def _split_of_folder(relative: Path) -> int | None:
@@ -263,93 +301,6 @@ def _steps(recordings: Sequence[Recording], options: OpenOptions) -> tuple[int, 
     median = int(np.median([len(r.values) for r in recordings]))
     horizon = options.horizon or max(1, min(DEFAULT_HORIZON, median // 20))
     return options.window or max(2, 2 * horizon), horizon, options.stride or 1
-
-
-def _groups(recordings: Sequence[Recording], options: OpenOptions) -> tuple[np.ndarray, list[Finding]]:
-    """(R,) group of each recording, equal recordings in one, and findings about these."""
-    if options.group is not None:
-        ids = group_ids([r.name for r in recordings], options.group)
-    else:
-        ids = np.arange(len(recordings))
-    first_of: dict[tuple[tuple[int, ...], bytes], int] = {}
-    copies: list[tuple[int, int]] = []
-    for k, recording in enumerate(recordings):
-        first = first_of.setdefault((recording.values.shape, hashlib.sha256(recording.values.tobytes()).digest()), k)
-        if first != k:
-            copies.append((first, k))
-            ids[ids == ids[k]] = ids[first]
-    if not copies:
-        return ids, []
-    across = [(a, b) for a, b in copies if recordings[a].split != recordings[b].split]
-    shown = "; ".join(f"{recordings[a].name} = {recordings[b].name}" for a, b in (across or copies)[:MAX_NAMES])
-    return ids, [
-        Finding(
-            kind="leakage" if across else "copies",
-            message=f"{len(across)} recordings are in two splits: {shown}{and_more(len(across))}"
-            if across
-            else f"Equal recordings ({len(copies)}): {shown}{and_more(len(copies))}",
-            remedy="Remove them from one split: results are too optimistic."
-            if across
-            else "They stay in one split; remove them if they should not count twice.",
-            where=tuple(f"{recordings[a].name} = {recordings[b].name}" for a, b in copies),
-            count=len(copies),
-        )
-    ]
-
-
-def _splits(
-    path: Path, source: RecordingWindows, recordings: Sequence[Recording], groups: np.ndarray
-) -> tuple[np.ndarray | None, str, bool]:
-    """(N,) given split of each window (len(SPLITS): none), or None where whole recordings are divided; a description;
-    whether recordings are cut in time.
-
-    Missing splits are whole recordings of the training split; where there are too few, each training recording is cut
-    in time, the training part first.
-    """
-    of_recording = np.array([r.split or 0 for r in recordings])
-    given = of_recording[source.recording]
-    missing = [k for k in (1, 2) if not (of_recording == k).any()]
-    if not (of_recording == 0).any():
-        raise DataError(f"{path}: no training recording is long enough for a window", _OPTIONS)
-    if not missing:
-        return given, "splits by folder", False
-    has_splits = len(missing) == 1
-    if len(np.unique(groups[of_recording == 0])) > len(missing):
-        return (given if has_splits else None), "a recording stays in one split", False
-    later = [SPLIT_FRACTIONS[k] for k in missing]
-    parts = split_in_time(source, [1 - sum(later), *later])
-    names = [0, *missing]
-    in_train = of_recording[source.recording] == 0
-    given = np.where(in_train, np.array([*names, len(SPLITS)])[parts], given)
-    empty = [SPLITS[k] for k in range(len(SPLITS)) if not (given == k).any()]
-    if empty:
-        longest = max(source.lengths)
-        raise DataError(
-            f"{path}: a recording of {longest:,} steps, cut in time into {len(names)} splits, leaves no window of "
-            f"{source.window + source.horizon:,} steps in {' and '.join(empty)}",
-            "Give a smaller --window or --horizon, more recordings, or folders train, val and test.",
-        )
-    count = int((given == len(SPLITS)).sum())
-    fractions = dict(zip(names, [1 - sum(later), *later], strict=True))
-    order = ", then ".join(f"{fraction:.0%} {SPLITS[k]}" for k, fraction in fractions.items())
-    return given, f"split in time ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", True
-
-
-def _short_findings(short: Sequence[Recording], window: int, horizon: int) -> list[Finding]:
-    """The warning that recordings are too short for a window and its future."""
-    if not short:
-        return []
-    shown = ", ".join(f"{r.name} ({len(r.values):,} steps)" for r in short[:MAX_NAMES])
-    return [
-        Finding(
-            kind="stray",
-            message=f"{len(short)} recordings are shorter than a window and its future ({window + horizon:,} steps) "
-            f"and are not used: {shown}{and_more(len(short))}",
-            remedy=_OPTIONS,
-            where=tuple(r.name for r in short),
-            count=len(short),
-        )
-    ]
 
 
 FORMAT = Format("recordings", recognises, open_raw, future=True)

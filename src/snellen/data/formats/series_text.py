@@ -34,7 +34,7 @@ class SeriesText:
         names: of the D features; "column 1" … without a header.
         values: (T, D) float64, finite.
         time: name of the column of times, which is no feature; "" without one.
-        duration: of a step, in `unit` ("s" for dates, "" where unknown); None without times.
+        duration: of a step, in `unit` ("s" to "months" for dates, "" where unknown); None without times.
     """
 
     names: tuple[str, ...]
@@ -55,6 +55,8 @@ def read_series(path: Path) -> SeriesText:
     rows, lines = _rows(path, _text(path))
     if not rows:
         raise DataError(f"{path} is empty", _SAVE_AS)
+    if len(rows) == 1 and not any(map(is_number, rows[0])):
+        raise DataError(f"{path} has a header but no rows", _SAVE_AS)
     header = rows.pop(0) if not any(map(is_number, rows[0])) and len(rows) > 1 else None
     lines = lines[1:] if header is not None else lines
     width = len(rows[0])
@@ -204,20 +206,36 @@ def _time_column(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]
             continue
         steps = np.diff(times)
         duration = float(np.median(steps)) if len(steps) else 1.0
+        if unit and (months := _months(cells)) is not None:
+            return _Time(column=k, duration=months, unit="month" if months == 1 else "months")
         bad_steps = np.nonzero(~(np.abs(steps - duration) <= JITTER * abs(duration)) | (steps <= 0))[0]
-        if len(bad_steps) and unit and (months := _months(cells)) is not None:
-            return _Time(column=k, duration=months, unit="months")
         if len(bad_steps) and is_time:
             first = int(bad_steps[0])
+            where = f"{path}, line {lines[first + 1]}: {name} goes from {cells[first]} to {cells[first + 1]}"
+            if steps[first] <= 0:
+                raise DataError(f"{where}: it does not grow", "Sort the rows by time; give each recording a file.")
             raise DataError(
-                f"{path}, line {lines[first + 1]}: {name} goes from {cells[first]} to {cells[first + 1]}, "
-                f"a step of {steps[first]:g}{unit and f' {unit}'}; most steps are {duration:g} "
+                f"{where}, a step of {_duration(steps[first], unit)}; most steps are {_duration(duration, unit)} "
                 f"({len(bad_steps):,} of {len(steps):,} differ)",
                 "Interpolate the recording at equal steps, or split it at each gap into files of one folder.",
             )
         if not len(bad_steps) and len(steps):
-            return _Time(column=k, duration=duration, unit=unit or (match[1] if match else ""))
+            size, longer = _in_longest_unit(duration, unit or (match[1] if match else ""))
+            return _Time(column=k, duration=size, unit=longer)
     return None
+
+
+def _in_longest_unit(duration: float, unit: str) -> tuple[float, str]:
+    """Whole numbers of days, hours or minutes in place of seconds."""
+    for seconds, longer in ((86400, "d"), (3600, "h"), (60, "min")):
+        if unit == "s" and duration >= seconds and duration % seconds == 0:
+            return duration / seconds, longer
+    return duration, unit
+
+
+def _duration(value: float, unit: str) -> str:
+    size, longer = _in_longest_unit(value, unit)
+    return f"{size:g} {longer}".rstrip()
 
 
 def _times(cells: Sequence[str]) -> tuple[np.ndarray, str]:

@@ -34,7 +34,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
     """Forecast from every window of a split.
 
     Returns:
-        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps of the windows;
+        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps;
         recording and start (N,), where they lie; ids (N,).
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.

@@ -70,14 +70,13 @@ def _ahead(spec: Spec) -> tuple[float, str]:
 
 
 def _by_horizon(predictions: Predictions, errors: Tensor, last_errors: Tensor, spec: Spec) -> Plot:
-    velocity = forecasting.constant_velocity(predictions["recent"], errors.shape[1])
+    recent = predictions["recent"]
     step, axis = _ahead(spec)
     x = [step * h for h in range(1, errors.shape[1] + 1)]
-    curves = {
-        "model": errors,
-        "last value": last_errors,
-        "constant velocity": (velocity - predictions["truth"]).abs(),
-    }
+    curves = {"model": errors, "last value": last_errors}
+    if recent.shape[1] > 1:  # a window of one step has no velocity
+        velocity = forecasting.constant_velocity(recent, errors.shape[1])
+        curves["constant velocity"] = (velocity - predictions["truth"]).abs()
     return Plot(
         title="Error against horizon",
         x=axis,
