@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import blocks
+import numpy as np
 import pytest
 import scenes
 import torch
@@ -18,9 +19,10 @@ import snellen
 from snellen.api import RunOptions
 from snellen.core.learner import Learner
 from snellen.core.settings import flatten
-from snellen.core.spec import Classes, Input, Numbers
+from snellen.core.spec import Classes, Future, Input, Numbers
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
+from snellen.data.recording_windows import RecordingWindows, split_in_time
 from snellen.data.source import ArraySource
 from snellen.tasks import LEARNERS
 
@@ -112,12 +114,33 @@ def sequence_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "lines", 0, None)
 
 
+@functools.cache
+def forecast_dataset() -> Dataset[Labelled]:
+    """Two sinusoids with noise, one recording of 600 steps, split in time."""
+    generator = torch.Generator().manual_seed(0)
+    t = torch.arange(600, dtype=torch.float64)
+    values = torch.stack([torch.sin(t / 5), torch.cos(t / 8)], 1)
+    values = values + 0.02 * torch.randn(600, 2, generator=generator, dtype=torch.float64)
+    source = RecordingWindows(values, [600], ["wave"], 10, 4)
+    raw = RawDataset(
+        source=source,
+        inputs={"sequence": Input(modality="sequence", shape=(10, 2), dtype="float64")},
+        target=Future(names=("sine", "cosine"), steps=4),
+        truth=source.future(np.arange(len(source))),
+        given_splits=split_in_time(source, (0.6, 0.2, 0.2)),
+        recognised_as="waves",
+    )
+    return assemble(raw, "waves", 0, None)
+
+
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
 def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
     if learner.task.name in SCENES:
         return SCENES[learner.task.name]()
+    if learner.task.name == "forecast":
+        return forecast_dataset()
     regress = learner.task.name == "regress"
     if "vector" in learner.accepts:
         return table_dataset(regress)
