@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from snellen.core import catalog
-from snellen.core.learner import Learner
+from snellen.core.learner import FLATTENED, Learner
 from snellen.core.settings import Setting, flatten
 from snellen.tasks import LEARNERS, TASKS
 
@@ -102,10 +103,15 @@ def table(tasks: list[catalog.TaskEntry]) -> str:
     ]
     for name in names:
         entries = [entries_by_name.get((name, task.name)) for task in tasks]
-        cells = ["" if e is None else f"[{', '.join(e.accepts)}](src/snellen/{e.file})" for e in entries]
+        cells = ["" if e is None else f"[{_inputs(e.accepts)}](src/snellen/{e.file})" for e in entries]
         summaries = dict.fromkeys(e.summary for e in entries if e is not None)
         lines.append(f"| `{name}` | {' | '.join(cells)} | {' '.join(summaries)} |")
     return "\n".join(lines)
+
+
+def _inputs(accepts: Sequence[str]) -> str:
+    """The inputs that a model reads; "any" for all that can be flattened."""
+    return "any" if set(accepts) == FLATTENED else ", ".join(accepts)
 
 
 def filled(text: str) -> str:

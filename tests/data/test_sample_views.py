@@ -7,7 +7,7 @@ from pathlib import Path
 import snellen
 from snellen.core.views import Table
 from snellen.data.formats import OpenOptions
-from snellen.data.sample_views import MAX_COLUMNS, row_cells, samples_view
+from snellen.modalities.sample_views import MAX_COLUMNS, row_cells, samples_view
 
 ROWS = [  # a category before a number, a missing number, decimals of a large number
     ("red", "7028.77", "", "left", "1"),

@@ -52,8 +52,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             }
         )
         return 0
+    over = metrics[trained.headline].over or "samples"
     rows = [[name, str(metric)] for name, metric in metrics.items()]
-    over = next((metric.over for metric in metrics.values() if metric.over), "samples")
     print(terminal.table(["metric", f"{args.split}, ± 95 % over {over}"], rows, args.format))
     return 0
 
@@ -78,6 +78,7 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("window", options.window),
         ("window_stride", options.stride),
         ("target", ",".join(options.target) or None),
+        ("inputs", ",".join(options.inputs) or None),
         ("group", options.group if record.spec.modality == "vector" and _in_header(args.data, options.group) else None),
     ):
         if value is not None and name not in args:

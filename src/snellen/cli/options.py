@@ -14,8 +14,8 @@ from snellen.core.settings import Setting, flatten
 
 if TYPE_CHECKING:
     from snellen.api import RunOptions, TrainedRun
+    from snellen.core.experience import Experience
     from snellen.core.learner import Learner
-    from snellen.data.dataset import Dataset, Labelled
 
 CustomLearners = Sequence["Learner[Any, Any, Any]"]
 
@@ -31,6 +31,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "by the data format)",
     )
     group.add_argument(
+        "--inputs",
+        metavar="COLUMN[,COLUMN]",
+        help="Columns of a table that are the inputs; a column of images and others are two inputs of each sample, of "
+        "which one may be missing (default: the images, else all columns but the target)",
+    )
+    group.add_argument(
         "--group",
         metavar="COLUMN|PATTERN|exif",
         help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', or "
@@ -43,9 +49,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--modality",
-        choices=["image", "sequence"],
-        help="How to read arrays with three axes: image, (N, H, W); sequence, (N, T, D), T steps of D features "
-        "(default: by their lengths and type, which is printed)",
+        choices=["image", "sequence", "points", "clip", "volume"],
+        help="How to read arrays: image, (N, H, W); sequence, (N, T, D), T steps of D features; points, (N, P, D), P "
+        "points of D numbers; clip, (N, T, H, W), T frames; volume, (N, Z, Y, X); images, clips and volumes also with "
+        "an axis of 1 to 4 channels (default: by their lengths and type, which is printed)",
     )
     for flag, text in (
         ("--horizon", "Steps of a recording to forecast (default 10, fewer of short recordings)"),
@@ -187,20 +194,21 @@ def check_names(task: str | None, models: Sequence[str], custom: CustomLearners)
             raise UsageError(f"Unknown model {name!r}", suggest_name(name, list(known)))
 
 
-def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
+def open_data(args: argparse.Namespace) -> Experience:
     """Open the dataset that the arguments name."""
     import dataclasses
 
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
+    from snellen.data.experience import open_experience, require_samples
     from snellen.data.formats import OpenOptions, target_of_task
-    from snellen.data.open_dataset import dataset
 
     values = vars(args)
-    target = values.get("target")
+    target, inputs = values.get("target"), values.get("inputs")
     options = OpenOptions(
         format=values.get("data_format"),
         target=tuple(target.split(",")) if target else target_of_task(values.get("task")),
+        inputs=tuple(inputs.split(",")) if inputs else (),
         group=values.get("group"),
         impute=values.get("impute"),
         modality=values.get("modality"),
@@ -213,10 +221,10 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),
     )
-    opened = dataset(args.data, seed=values.get("split_seed", 0), options=options)
+    opened = open_experience(args.data, seed=values.get("split_seed", 0), options=options)
     if "cache" in values:
         parse_cache_limit(values["cache"])  # raises UsageError early
-        opened = dataclasses.replace(opened, cache=values["cache"])
+        opened = dataclasses.replace(require_samples(opened, "to cache"), cache=values["cache"])
     if "range" not in values:
         return opened
     try:
@@ -225,7 +233,7 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         raise UsageError(f"--range cannot be {values['range']!r}", "Give two numbers: --range 0,4095.") from None
     if not low < high:
         raise UsageError(f"--range {low:g},{high:g} is empty", "Give the lower number first.")
-    return dataclasses.replace(opened, value_range=(low, high))
+    return dataclasses.replace(require_samples(opened, "with a range of values"), value_range=(low, high))
 
 
 def load_run(args: argparse.Namespace, custom: CustomLearners) -> TrainedRun:

@@ -10,11 +10,15 @@ MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-b
 MAX_CHANNELS = 1 << 16
 
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
-Axis = Literal["feature", "channel", "time", "y", "x"]
+Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
     "image": ("channel", "y", "x"),
     "sequence": ("time", "feature"),
+    "clip": ("time", "channel", "y", "x"),
+    "points": ("point", "feature"),
+    "volume": ("channel", "z", "y", "x"),
+    "world": ("feature",),
 }
 
 
@@ -61,7 +65,9 @@ class Input:
     """One named input.
 
     Args:
-        shape: of a sample: (D,) for vectors, (C, H, W) for images, (T, D) for sequences; None where it varies.
+        shape: of a sample, one length for each axis (see AXES): (D,) for vectors, (C, H, W) for images, (T, D) for
+            sequences; None where it varies.
+        levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
     """
 
     modality: Modality
@@ -69,6 +75,8 @@ class Input:
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+    optional: bool = False  # whether samples may lack it, where there are several inputs
+    levels: tuple[int, ...] = ()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -77,8 +85,13 @@ class Input:
 
     @property
     def has_pixels(self) -> bool:
-        """Whether a sample has the axes y and x: it can be resized, mirrored and drawn on."""
-        return "y" in self.axes
+        """Whether a sample is one image, which can be resized, mirrored and drawn on."""
+        return self.axes == AXES["image"]
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether samples have several lengths: a batch then has NaN after the end of each. Images are resized."""
+        return None in self.shape and not self.has_pixels
 
     @property
     def feature_axis(self) -> int:
@@ -88,7 +101,7 @@ class Input:
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of images, the typical ones where they vary; None where unknown."""
-        if self.typical_size is not None or self.modality != "image":
+        if self.typical_size is not None or not self.has_pixels:
             return None if self.typical_size is None else self.typical_size.size
         height, width = self.shape[-2:]
         return None if height is None or width is None else (height, width)
@@ -191,8 +204,51 @@ class Future:
     duration_unit: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Actions:
+    """An action for each observation of a world. No action is the true one: a policy is measured by its rewards.
+
+    Args:
+        moves: rows and columns by which each action moves on the board, for drawings; empty without a board.
+        board: rows of the board, one character for each cell: "." and "S" are states in which the agent acts, "#" is a
+            wall, any other letter ends the episode; empty without a board.
+    """
+
+    noun: ClassVar[str] = "action"
+    acting: ClassVar[str] = ".S"  # cells of the board in which the agent acts
+
+    names: tuple[str, ...]
+    moves: tuple[tuple[int, int], ...] = ()
+    board: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """Several targets of each sample, by name.
+
+    The ground truth of a sample is one row of float64: the columns of the first target, then of the second, and so on.
+    """
+
+    parts: Mapping[str, Classes | Labels | Numbers]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return tuple(self.parts)
+
+    @property
+    def columns(self) -> dict[str, slice]:
+        """Columns of each target in the ground truth: one of classes, else one for each label or number."""
+        columns, start = {}, 0
+        for name, part in self.parts.items():
+            width = 1 if isinstance(part, Classes) else len(part.names)
+            columns[name] = slice(start, start + width)
+            start += width
+        return columns
+
+
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Future
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several | Actions | Future
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,10 +265,21 @@ class Spec:
         """The only input, or the first of several."""
         return next(iter(self.inputs.values()))
 
+    def with_input(self, name: str) -> Spec:
+        """The spec with one of several inputs."""
+        return replace(self, inputs={name: self.inputs[name]})
+
     @property
     def modality(self) -> Modality:
         """Modality of the first input."""
         return self.input.modality
+
+
+def names_of(target: Target | None) -> tuple[object, ...] | None:
+    """Names of the classes or numbers of a target; of several targets their names, and those of each."""
+    if isinstance(target, Several):
+        return tuple((name, part.names) for name, part in target.parts.items())
+    return None if target is None else target.names
 
 
 def as_stored(current: Spec, stored: Spec) -> Spec:

@@ -18,10 +18,10 @@ from torch.export import Dim, ExportedProgram
 
 from snellen.core import file_io
 from snellen.core.errors import UsageError, first_line, suggest_name
+from snellen.core.experience import Experience
 from snellen.core.record import Record, versions
 from snellen.core.serialization import to_plain
 from snellen.core.task import ExportedModel
-from snellen.data.dataset import Dataset, Labelled
 from snellen.export import detection_parity, to_onnx, to_torch
 from snellen.export.example_inputs import differing_sizes, example_batches, input_shape, learned_range
 from snellen.export.parity import compare
@@ -77,7 +77,7 @@ def export(
     folder: Path,
     record: Record,
     exported: ExportedModel,
-    data: Callable[[], Dataset[Labelled]],
+    data: Callable[[], Experience],
     to: str,
     out: str | Path | None = None,
 ) -> ExportResult:
@@ -99,6 +99,10 @@ def export(
     """
     if to not in FORMATS:
         raise UsageError(f"There is no export format {to!r}", suggest_name(to, list(FORMATS)))
+    if len(record.spec.inputs) > 1:
+        raise UsageError(
+            f"{record.learner} reads several inputs, and a model is exported with one", "Use snellen predict RUN TABLE."
+        )
     export_format = FORMATS[to]
     path = _output_path(folder, export_format.suffix, out)
     export_format.check_packages()
@@ -137,15 +141,19 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
     return Path(out)
 
 
+_AXIS_NAMES = {"channel": "channels", "y": "height", "x": "width"}  # in the exported file
+
+
 def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
     """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
-    if "time" in record.spec.input.axes and None in record.spec.input.shape:
+    spec_input = record.spec.input
+    if spec_input.is_ragged:
+        noun = modality_of(record.spec).noun
         raise UsageError(
-            f"{record.learner} reads sequences of several lengths, and a recurrent layer is exported for one number of "
-            "steps",
-            "Use snellen predict or snellen serve, or train on sequences of one length.",
+            f"{record.learner} reads {noun} of several lengths, and a model is exported for one length",
+            f"Use snellen predict or snellen serve, or train on {noun} of one length.",
         )
-    names = modality_of(record.spec).axis_names
+    names = ("batch", *(_AXIS_NAMES.get(axis, axis) for axis in spec_input.axes))
     shape = (None, *input_shape(record.spec, record.preprocessing))
     return (
         {axis: Dim(names[axis], min=min_size if axis > 1 else None) for axis, side in enumerate(shape) if side is None},

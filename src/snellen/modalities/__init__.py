@@ -7,17 +7,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.source import BadSamples
+from snellen.modalities.arrays import CLIP, POINTS, SEQUENCE, VOLUME
 from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
-from snellen.modalities.sequence import SEQUENCE
+from snellen.modalities.several import SEVERAL
 from snellen.modalities.vector import VECTOR
+from snellen.modalities.world import WORLD
 
-MODALITIES: Mapping[str, Modality] = {"vector": VECTOR, "image": IMAGE, "sequence": SEQUENCE}
+MODALITIES: Mapping[str, Modality] = {
+    "vector": VECTOR,
+    "image": IMAGE,
+    "sequence": SEQUENCE,
+    "points": POINTS,
+    "clip": CLIP,
+    "volume": VOLUME,
+    "world": WORLD,
+}
 
 
 def modality_of(spec: Spec) -> Modality:
-    """The kind of the input of a dataset."""
-    return MODALITIES[spec.modality]
+    """The kind of the input of a dataset, or of several inputs."""
+    return MODALITIES[spec.modality] if len(spec.inputs) == 1 else SEVERAL
 
 
 def inputs(

@@ -42,10 +42,10 @@ IMAGE = Modality(
     content_types=("image/*", "application/octet-stream"),
     json_schema=None,
     example_files=lambda spec: ["before.png", "after.png"] if needs_frame_pairs(spec) else ["image.png"],
-    axis_names=("batch", "channels", "height", "width"),
     describe=describe,
     describe_size=describe_size,
     sample_shape=sample_shape,
     upload_defaults={},
+    draw=lambda x, spec_input: x,
     has_value_range=True,
 )

@@ -52,14 +52,14 @@ class Modality:
         read_files: arguments of `predict`, spec, preprocessing, problems (file to reason, filled in) and a callback for
             lines to the user, to names and inputs in batches of one shape.
         read_uploads: files of a request, spec, preprocessing and limits, to the same. Raises DataError.
-        content_types: of a request that is no form.
+        content_types: of a request that is no form; empty: requests are not served.
         json_schema: spec and limit of inputs to the JSON schema of a request; None: JSON is not read.
         example_files: names of files in an example of a request.
         upload_defaults: default limits of requests that differ from those of images.
         sample_shape: shape of one sample as the model reads it; None where it varies.
-        axis_names: names of the axes of a batch, for exports.
         describe_size: the shape of the data's samples, for the user.
         describe: properties of the input for programs, by name, besides shape and dtype.
+        draw: a sample and its input to an image (C, H, W) that shows it; None: it is not drawn.
         has_value_range: whether all values have one range, from black to white.
     """
 
@@ -69,11 +69,11 @@ class Modality:
     content_types: tuple[str, ...]
     json_schema: Callable[[Spec, int], dict[str, Any]] | None
     example_files: Callable[[Spec], Sequence[str]]
-    axis_names: tuple[str, ...]
     describe: Callable[[Spec, Preprocessing], Mapping[str, Any]]
     describe_size: Callable[[Input], str]
     sample_shape: Callable[[Spec, Preprocessing], tuple[int | None, ...]]
     upload_defaults: Mapping[str, int]
+    draw: Callable[[Tensor, Input], Tensor] | None = None
     has_value_range: bool = False
 
 

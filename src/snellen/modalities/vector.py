@@ -138,7 +138,6 @@ VECTOR = Modality(
     content_types=(*CSV_TYPES, *JSONL_TYPES, "application/json"),
     json_schema=json_schema,
     example_files=lambda spec: ["rows.csv"],
-    axis_names=("batch", "feature"),
     describe=describe,
     describe_size=sides,
     sample_shape=shape_of_data,

@@ -14,10 +14,10 @@ class Standardize(nn.Module):
 
     Vectors are standardised by column, images by channel, sequences by feature over all steps. Images deeper than
     8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does not set the
-    scale. Steps after the end of a sequence are NaN and stay NaN.
+    scale; clips and volumes are treated as images. Steps after the end of a sequence are NaN and stay NaN.
 
     Args:
-        input: gives the number of means: D columns or C channels.
+        input: gives the number of means: D columns or C channels, and their axis.
         channels: number of channels of the images; default those of the source.
     """
 
@@ -34,8 +34,7 @@ class Standardize(nn.Module):
         assert count is not None
         self.is_fixed = False  # True if it came with pretrained weights and must not be fitted again
         self.axis = input.feature_axis + 1  # after the batch
-        self.has_steps = "time" in input.axes
-        self.is_image = input.has_pixels
+        self.is_image = "y" in input.axes
         self.broadcast = (-1,) + (1,) * (len(input.axes) - self.axis)  # shape of the statistics
         self.deep = input.dtype != "uint8" and self.is_image
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))
@@ -60,7 +59,7 @@ class Standardize(nn.Module):
         self.shift = (-self.mean / self.std).float().reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise (B, C, ...), (B, T, D) or (B, D) of any dtype to float32 of the same shape."""
+        """Standardise (B, C, ...), (B, T, D) or another batch of the input, of any dtype, to float32 of its shape."""
         if x.dtype == torch.float64:
             # float32 would lose small differences on a large offset: subtract first.
             if self.deep:
@@ -87,9 +86,9 @@ class Standardize(nn.Module):
 
     def _fit(self, x: Tensor, value_range: tuple[float, float] | None, shared_range: bool) -> None:
         values = x.double()
-        if self.has_steps:
-            values = values.flatten(0, 1)
-            values = values[~values.isnan().any(1)]
+        if self.axis > 1:  # steps or points are as samples
+            values = values.flatten(0, self.axis - 1)
+            values = values[~values.flatten(1).isnan().any(1)]
         if self.deep:
             low, high = value_range or robust_range(values)
             values = values.clamp(low, high)

@@ -10,7 +10,18 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, dense_regress, detect, forecast, instances, keypoints, regress, segment
+from snellen.tasks import (
+    classify,
+    control,
+    dense_regress,
+    detect,
+    forecast,
+    instances,
+    joint,
+    keypoints,
+    regress,
+    segment,
+)
 
 TASKS: dict[str, Task[Any, Any]] = {
     task.name: task
@@ -18,11 +29,13 @@ TASKS: dict[str, Task[Any, Any]] = {
         classify.TASK,
         regress.TASK,
         forecast.TASK,
+        joint.TASK,
         segment.TASK,
         dense_regress.TASK,
         keypoints.TASK,
         instances.TASK,
         detect.TASK,
+        control.TASK,
     )
 }
 
@@ -31,11 +44,13 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "classify": classify.LEARNERS,
     "regress": regress.LEARNERS,
     "forecast": forecast.LEARNERS,
+    "joint": joint.LEARNERS,
     "segment": segment.LEARNERS,
     "dense-regress": dense_regress.LEARNERS,
     "keypoints": keypoints.LEARNERS,
     "instances": instances.LEARNERS,
     "detect": detect.LEARNERS,
+    "control": control.LEARNERS,
 }
 
 
@@ -52,9 +67,11 @@ FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "classify": classify.from_module,
     "regress": regress.from_module,
     "forecast": forecast.from_module,
+    "joint": joint.from_module,
     "segment": segment.from_module,
     "dense-regress": dense_regress.from_module,
     "keypoints": reject_module,
     "instances": reject_module,
     "detect": reject_module,
+    "control": control.from_module,
 }

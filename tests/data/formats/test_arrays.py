@@ -181,8 +181,8 @@ def test_any_array_can_be_the_target_and_the_other_of_its_length_is_the_input(tm
     ("arrays", "words"),
     [
         ({"x": GREY, "y": Y[:5]}, "lengths differ"),
-        ({"x": np.zeros((12, 2, 3, 4, 5)), "y": Y}, "has the shape (12, 2, 3, 4, 5)"),
-        ({"x": np.zeros((12, 7, 6, 5)), "y": Y}, "has the shape (12, 7, 6, 5)"),
+        ({"x": np.zeros((12, 2, 3, 4, 5, 6)), "y": Y}, "has the shape (12, 2, 3, 4, 5, 6)"),
+        ({"x": np.zeros((12, 7, 6, 5, 8)), "y": Y}, "has the shape (12, 7, 6, 5, 8)"),
         ({"x": np.zeros((0, 3)), "y": np.zeros(0)}, "is empty"),
         ({"x": np.full((12, 2), "a"), "y": Y}, "not numbers"),
         ({"x": np.zeros((12, 2), complex), "y": Y}, "not numbers"),

@@ -114,7 +114,7 @@ def test_a_gru_learns_them_and_predicts_any_length(tmp_path: Path, capsys: pytes
     assert np.mean([p["class"] == str(k) for p, k in zip(predictions, y, strict=True)]) > 0.85
     capsys.readouterr()
     assert main(["export", str(tmp_path / "run"), "--to", "onnx"]) == 2
-    assert "a recurrent layer is exported for one number of steps" in capsys.readouterr().err
+    assert "a model is exported for one length" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["mlp", "knn", "svm", "lda", "softmax"])
@@ -132,5 +132,5 @@ def test_data_of_other_lengths_is_not_evaluated_by_a_model_of_rows(tmp_path: Pat
     run = snellen.train(
         snellen.dataset(tmp_path / "equal.npz", options=options), "mlp", out=tmp_path / "run", options=QUIET
     )
-    with pytest.raises(DataError, match="sequences of several lengths"):
+    with pytest.raises(DataError, match="samples of several lengths"):
         run.evaluate(snellen.dataset(save(tmp_path / "walks.npz", x, y, "flat")))

@@ -14,7 +14,7 @@ from snellen.data.dataset import RawDataset
 from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
-ArrayModality = Literal["image", "sequence"]
+ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
 FUTURE = "future"  # as the target: the next steps of the input
 _TARGETS = {"forecast": (FUTURE,)}
 
@@ -26,9 +26,10 @@ class OpenOptions:
     Args:
         format: read the path in this format instead of recognising it.
         target: columns or arrays that hold the target.
+        inputs: columns of a table that are the inputs, of which an image and others are several; (): by the format.
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
-        modality: how to read arrays (N, A, B): as images of A x B pixels, or as sequences of A steps and B features.
+        modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
         horizon: number of steps to forecast; window: number of steps before them that the model reads; stride: steps
             between the starts of two windows.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
@@ -42,6 +43,7 @@ class OpenOptions:
 
     format: str | None = None
     target: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     group: str | None = None
     impute: str | None = None
     modality: ArrayModality | None = None

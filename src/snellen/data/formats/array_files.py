@@ -185,17 +185,16 @@ def _open_hdf5(path: Path) -> ArrayFile:
     return ArrayFile(path=path, shapes=shapes, dtypes=dtypes, lazy=True, read=read)
 
 
-def to_channels_first(values: np.ndarray, order: tuple[int, ...] | None) -> np.ndarray:
-    """Reshape or transpose samples from the axes of the file to (N, D) or (N, C, H, W).
+def to_axis_order(values: np.ndarray, order: tuple[int, ...] | None) -> np.ndarray:
+    """Reshape or transpose samples from the axes of the file to those of the modality (see `core/spec.py: AXES`).
 
     Args:
-        order: None for vectors, () for (N, H, W), else the positions of C, H and W after N.
+        order: None for vectors, else the position in the file of each axis of a sample; -1: a new axis of length 1.
     """
     if order is None:
         return values.reshape(len(values), -1)
-    if not order:
-        return values[:, None]
-    return values.transpose(0, *(axis + 1 for axis in order))
+    values = values.transpose(0, *(axis + 1 for axis in order if axis >= 0))
+    return np.expand_dims(values, tuple(k + 1 for k, axis in enumerate(order) if axis < 0))
 
 
 def array_to_tensor(values: np.ndarray) -> Tensor:
@@ -243,7 +242,7 @@ class Hdf5Source:
 
     Args:
         names: the arrays that hold the inputs, concatenated in this order.
-        order: see `to_channels_first`.
+        order: see `to_axis_order`.
     """
 
     def __init__(self, file: ArrayFile, names: Sequence[str], order: tuple[int, ...] | None) -> None:
@@ -268,7 +267,7 @@ class Hdf5Source:
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
         unique_ids, inverse = np.unique(ids, return_inverse=True)
         values = self.stored(unique_ids)
-        tensor = torch.from_numpy(np.ascontiguousarray(to_channels_first(values, self.order))).to(self.depth)
+        tensor = torch.from_numpy(np.ascontiguousarray(to_axis_order(values, self.order))).to(self.depth)
         return apply_preprocessing(tensor[torch.from_numpy(inverse)], preprocessing)
 
     def stored(self, unique_ids: np.ndarray) -> np.ndarray:

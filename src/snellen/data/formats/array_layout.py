@@ -1,10 +1,10 @@
-"""Axes of arrays: which array is an input of which split, and whether it holds vectors, sequences or images."""
+"""Axes of arrays: which array is an input of which split, and which modality it holds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Modality
 from snellen.data.formats import ArrayModality
 
-SEQUENCE_ORDER = (0, 1)  # of the axes of a sequence, see `to_channels_first`
+MAX_CHANNELS = 4
 SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 _MIN_ASPECT, _MAX_WIDTH = 4, 16  # of (H, W): from this aspect, or up to this shorter side, arrays may be sequences
 
@@ -36,7 +36,7 @@ def split_and_role(name: str) -> tuple[int | None, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class AxisLayout:
-    """How the axes of an input are read. order: see `to_channels_first`. description: for the user."""
+    """How the axes of an input are read. order: see `to_axis_order`. description: for the user."""
 
     modality: Modality
     shape: tuple[int | None, ...]
@@ -47,67 +47,160 @@ class AxisLayout:
 def axis_layout(
     where: str, shape: Sequence[int], dtype: np.dtype[Any], modality: ArrayModality | None = None
 ) -> AxisLayout:
-    """Axis layout of inputs: (N, D) vectors; (N, T, D) sequences; (N, H, W), (N, H, W, C) or (N, C, H, W) images of 1
-    to 4 channels.
+    """Axis layout of inputs: (N, D) vectors; (N, T, D) sequences; (N, P, D) points; (N, H, W) images, (N, T, H, W)
+    clips and (N, Z, Y, X) volumes, these three also with an axis of 1 to 4 channels.
 
     Args:
-        modality: "image" or "sequence", how to read three axes; None: as sequences if they have unequal lengths and
-            values of more than 8 bits.
+        modality: how to read three axes or more; None: see `_likely_modality`.
     Raises:
         DataError: any other number of axes, or no axis of 1 to 4 channels.
         UsageError: a modality that does not fit the number of axes.
     """
     if 0 in shape:
         raise DataError(f"{where} is empty: its shape is {tuple(shape)}", "Write the samples into it.")
-    if modality == "sequence" and len(shape) != 3:
-        raise UsageError(
-            f"--modality sequence needs inputs (N, T, D), {where} has the shape {tuple(shape)}", "Omit --modality."
+    likely = _likely_modality(shape, dtype)
+    if modality is not None:
+        layout = _LAYOUTS[modality](shape)
+        if layout is None:
+            raise UsageError(
+                f"--modality {modality} needs inputs {_AXES_TEXT[modality]}, {where} has the shape {tuple(shape)}",
+                "Omit --modality.",
+            )
+        return layout
+    layout = _vectors(shape) if likely is None else _LAYOUTS[likely](shape)
+    if layout is None:
+        raise DataError(
+            f"{where} has the shape {tuple(shape)}",
+            f"Inputs are (N, D), {', '.join(_AXES_TEXT.values())} with C of 1 to {MAX_CHANNELS} channels.",
         )
-    if modality == "image" and len(shape) < 3:
-        raise UsageError(
-            f"--modality image needs inputs of three or four axes, {where} has the shape {tuple(shape)}",
-            "Omit --modality.",
-        )
-    if len(shape) == 1:
-        return AxisLayout(modality="vector", shape=(1,), order=None, description="vectors of one number")
-    if len(shape) == 2:
-        return AxisLayout(
-            modality="vector", shape=(shape[1],), order=None, description=f"vectors of {shape[1]} numbers"
-        )
-    if len(shape) == 3 and modality != "image" and (modality or _may_be_sequences(shape[1:], dtype)):
-        return AxisLayout(
-            modality="sequence",
-            shape=tuple(shape[1:]),
-            order=SEQUENCE_ORDER,
-            description=f"sequences of {plural(shape[1], 'step')} and {plural(shape[2], 'feature')}, axes (N, T, D)"
-            + ("" if modality else " (greyscale images: --modality image)"),
-        )
+    others = [other for other, read in _LAYOUTS.items() if other != likely and len(shape) > 2 and read(shape)]
+    if not others:
+        return layout
+    return replace(layout, description=f"{layout.description} (read otherwise: --modality {' or '.join(others)})")
+
+
+def _likely_modality(shape: Sequence[int], dtype: np.dtype[Any]) -> ArrayModality | None:
+    """The modality of arrays of three axes or more, None for vectors.
+
+    Three axes are sequences where their lengths differ much and the values have more than 8 bits. Four axes are images
+    where one of them can be channels. Otherwise equal sides are a volume, unequal ones a clip.
+    """
+    if len(shape) < 3:
+        return None
     if len(shape) == 3:
-        return AxisLayout(
-            modality="image",
-            shape=(1, *shape[1:]),
-            order=(),
-            description=f"greyscale images of {shape[2]}x{shape[1]} pixels, axes (N, H, W)"
-            + ("" if modality else " (sequences: --modality sequence)"),
-        )
-    if len(shape) == 4 and shape[3] <= 4:
-        return AxisLayout(
-            modality="image",
-            shape=(shape[3], shape[1], shape[2]),
-            order=(2, 0, 1),
-            description=f"images of {shape[2]}x{shape[1]} pixels and {shape[3]} channels, axes (N, H, W, C)",
-        )
-    if len(shape) == 4 and shape[1] <= 4:
-        return AxisLayout(
-            modality="image",
-            shape=tuple(shape[1:]),
-            order=(0, 1, 2),
-            description=f"images of {shape[3]}x{shape[2]} pixels and {shape[1]} channels, axes (N, C, H, W)",
-        )
-    raise DataError(
-        f"{where} has the shape {tuple(shape)}",
-        "Inputs are (N, D), (N, T, D), (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels.",
+        return "sequence" if _may_be_sequences(shape[1:], dtype) else "image"
+    if len(shape) == 4 and _images(shape) is not None:
+        return "image"
+    volume = _volumes(shape)
+    if volume is not None and len(set(volume.shape[1:])) == 1:
+        return "volume"
+    return "clip" if _clips(shape) is not None else "volume"
+
+
+def _vectors(shape: Sequence[int]) -> AxisLayout:
+    count = shape[1] if len(shape) == 2 else 1
+    description = "vectors of one number" if len(shape) == 1 else f"vectors of {count} numbers"
+    return AxisLayout(modality="vector", shape=(count,), order=None, description=description)
+
+
+def _sequences(shape: Sequence[int]) -> AxisLayout | None:
+    if len(shape) != 3:
+        return None
+    return AxisLayout(
+        modality="sequence",
+        shape=tuple(shape[1:]),
+        order=(0, 1),
+        description=f"sequences of {plural(shape[1], 'step')} and {plural(shape[2], 'feature')}, axes (N, T, D)",
     )
+
+
+def _points(shape: Sequence[int]) -> AxisLayout | None:
+    if len(shape) != 3 or shape[2] < 2:
+        return None
+    return AxisLayout(
+        modality="points",
+        shape=tuple(shape[1:]),
+        order=(0, 1),
+        description=f"clouds of {plural(shape[1], 'point')} of {shape[2]} numbers, axes (N, P, D)",
+    )
+
+
+def _images(shape: Sequence[int]) -> AxisLayout | None:
+    parts = _with_channels(shape, ("H", "W"))
+    if parts is None:
+        return None
+    (height, width), channels, order, axes = parts
+    return AxisLayout(
+        modality="image",
+        shape=(channels, height, width),
+        order=order,
+        description=f"{'greyscale ' if len(shape) == 3 else ''}images of {width}x{height} pixels"
+        f"{'' if len(shape) == 3 else f' and {channels} channels'}, axes {axes}",
+    )
+
+
+def _volumes(shape: Sequence[int]) -> AxisLayout | None:
+    parts = _with_channels(shape, ("Z", "Y", "X"))
+    if parts is None:
+        return None
+    (depth, height, width), channels, order, axes = parts
+    return AxisLayout(
+        modality="volume",
+        shape=(channels, depth, height, width),
+        order=order,
+        description=f"volumes of {width}x{height}x{depth} voxels and {plural(channels, 'channel')}, axes {axes}",
+    )
+
+
+def _clips(shape: Sequence[int]) -> AxisLayout | None:
+    if len(shape) not in (4, 5):
+        return None
+    frame = _with_channels((shape[0], *shape[2:]), ("H", "W"))
+    if frame is None:
+        return None
+    (height, width), channels, order, axes = frame
+    return AxisLayout(
+        modality="clip",
+        shape=(shape[1], channels, height, width),
+        order=(0, *(axis + (axis >= 0) for axis in order)),
+        description=f"clips of {plural(shape[1], 'frame')} of {width}x{height} pixels and "
+        f"{plural(channels, 'channel')}, axes (N, T, {axes.removeprefix('(N, ')}",
+    )
+
+
+def _with_channels(
+    shape: Sequence[int], names: tuple[str, ...]
+) -> tuple[tuple[int, ...], int, tuple[int, ...], str] | None:
+    """Lengths of the named axes, number of channels, order (see `to_axis_order`) and all axes as text.
+
+    The channels are the last axis or the first one; none is one channel.
+    """
+    count = len(names)
+    if len(shape) == count + 1:
+        return tuple(shape[1:]), 1, (-1, *range(count)), f"(N, {', '.join(names)})"
+    if len(shape) != count + 2:
+        return None
+    if shape[-1] <= MAX_CHANNELS:
+        return tuple(shape[1:-1]), shape[-1], (count, *range(count)), f"(N, {', '.join(names)}, C)"
+    if shape[1] <= MAX_CHANNELS:
+        return tuple(shape[2:]), shape[1], tuple(range(count + 1)), f"(N, C, {', '.join(names)})"
+    return None
+
+
+_LAYOUTS: Mapping[ArrayModality, Callable[[Sequence[int]], AxisLayout | None]] = {
+    "image": _images,
+    "sequence": _sequences,
+    "points": _points,
+    "clip": _clips,
+    "volume": _volumes,
+}
+_AXES_TEXT: Mapping[ArrayModality, str] = {
+    "image": "(N, H, W), (N, H, W, C) or (N, C, H, W)",
+    "sequence": "(N, T, D)",
+    "points": "(N, P, D)",
+    "clip": "(N, T, H, W), (N, T, H, W, C) or (N, T, C, H, W)",
+    "volume": "(N, Z, Y, X), (N, Z, Y, X, C) or (N, C, Z, Y, X)",
+}
 
 
 def plural(count: object, noun: str) -> str:

@@ -25,7 +25,7 @@ from snellen.data.formats.array_files import (
     array_to_tensor,
     check_distinct,
     open_arrays,
-    to_channels_first,
+    to_axis_order,
     torch_dtype,
 )
 from snellen.data.formats.array_layout import AxisLayout, SplitArrays, axis_layout, split_and_role
@@ -331,7 +331,7 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
                 "Fix or remove these samples.",
             )
     check_distinct(f"{file.path}: {splits[0].x!r}", values)
-    tensor = array_to_tensor(to_channels_first(values, layout.order))
+    tensor = array_to_tensor(to_axis_order(values, layout.order))
     return ArraySource(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
 
 

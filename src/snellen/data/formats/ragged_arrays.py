@@ -68,7 +68,7 @@ def ragged_sequences(
     names = {name for name in of_splits if name is not None}
     axes = {len(file.shapes[part.x]) for part in splits}
     is_vectors = axes == {2} and all(file.shapes[part.x][0] == file.shapes[part.y[0]][0] for part in splits)
-    if modality == "image" or not names or not axes <= {2, 3} or is_vectors:
+    if modality not in (None, "sequence") or not names or not axes <= {2, 3} or is_vectors:
         return None
     where = f"{file.path}: {splits[0].x!r}"
     if file.lazy:

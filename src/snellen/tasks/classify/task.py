@@ -50,6 +50,8 @@ def labels_unsupported(spec: Spec) -> str | None:
 
 
 def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
     if spec.modality == "sequence":
         return "gru"
     if spec.modality != "image":

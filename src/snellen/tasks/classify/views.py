@@ -9,9 +9,9 @@ from snellen.core.spec import Classes, Labels, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import Cell, Matrix, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.sample_views import samples_view
 from snellen.metrics.classification import calibration, confusion_matrix
 from snellen.metrics.intervals import wilson_interval
+from snellen.modalities.sample_views import samples_view
 
 MAX_WORST = 24
 _LARGEST_MARGIN = "the largest score margin over the true class"

@@ -15,8 +15,8 @@ from snellen.core.spec import Numbers, Spec
 from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.data.sample_views import samples_view
 from snellen.metrics import regression
+from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
 
@@ -37,6 +37,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
     if spec.modality == "sequence":
         return "gru"
     if spec.modality != "image":

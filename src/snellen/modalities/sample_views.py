@@ -1,4 +1,4 @@
-"""View of single samples: an image grid, or a table with the values of the rows."""
+"""View of single samples: an image grid where their modality draws them, else a table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from snellen.core.spec import Column
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Table
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.source import ArraySource
+from snellen.modalities import modality_of
 from snellen.nn.layers import robust_range
 
 MAX_COLUMNS = 8  # of a table whose values are shown
@@ -19,17 +20,18 @@ MAX_COLUMNS = 8  # of a table whose values are shown
 def samples_view(
     data: Dataset[Labelled], ids: Sequence[int], remarks: Sequence[str], title: str, caption: str
 ) -> ImageGrid | Table:
-    """Samples, each with its name and a remark: images, or the rows of a table with the values of their columns.
+    """Samples, each with its name and a remark: as images, or as rows with the values of their columns.
 
     Args:
         ids: of the samples, in their order.
         remarks: one for each.
     """
     names = [data.name(i) for i in ids]
-    if data.spec.modality == "image":
+    draw = modality_of(data.spec).draw
+    if draw is not None:
         items = []
         for i, name, remark in zip(ids, names, remarks, strict=True):
-            x = data.image(i)
+            x = draw(data.image(i), data.spec.input)
             low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
             items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{remark}\n{name}", good=False))
         return ImageGrid(title=title, items=items, caption=caption)

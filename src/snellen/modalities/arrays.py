@@ -1,0 +1,212 @@
+"""Sequences, points, clips and volumes: arrays in NPY, NPZ and HDF5 files, and as JSON in requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snellen.core.errors import DataError
+from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.data.cache import LineCallback
+from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
+from snellen.data.formats.array_layout import split_and_role
+from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.data.formats.recording_arrays import read_npy
+from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.modalities.modality import (
+    BATCH,
+    MalformedJSON,
+    Modality,
+    NamedBatch,
+    Sample,
+    TooManyInputs,
+    Upload,
+    UploadLimits,
+    batches_of_one_shape,
+    shape_of_data,
+    sides,
+)
+from snellen.modalities.paths import files_with, list_paths
+from snellen.modalities.recording_files import is_recording, read_recording_file
+from snellen.modalities.strict_json import parse_json
+
+SUFFIXES = (".npy", *NPZ, *HDF5)
+
+
+def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
+    """Read the samples of a file, each with its name; of recordings to forecast the last window of each.
+
+    The inputs are the arrays with the name of an input ("x"), else all that have the shape of the model's inputs.
+
+    Raises:
+        DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
+    """
+    spec_input = spec.input
+    if is_recording(path, spec):
+        arrays = read_recording_file(path, spec)
+    else:
+        arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
+    for name, values in arrays:
+        is_one = values.ndim == len(spec_input.axes)
+        x = values[None] if is_one else values
+        if not _fits(x.shape, spec_input):
+            raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
+        if x.dtype.kind not in "biuf":
+            raise DataError(f"{name} holds {x.dtype}, not numbers", "Save it as integers or floats.")
+        if x.dtype.kind == "f" and not bool(np.isfinite(x).all()):
+            raise DataError(f"{name} holds NaN or infinity", "Fix or remove these samples.")
+        for k, sample in enumerate(_at_depth(array_to_tensor(x), spec_input)):
+            yield (name if is_one else f"{name}[{k}]"), sample
+
+
+def _at_depth(x: Tensor, spec_input: Input) -> Tensor:
+    """Values at the depth of the training data, or at their own if that is deeper."""
+    dtype: torch.dtype = getattr(torch, spec_input.dtype)
+    return x.to(dtype) if torch.promote_types(x.dtype, dtype) == dtype else x
+
+
+def _expected(spec_input: Input) -> str:
+    sides = (axis if side is None else str(side) for axis, side in zip(spec_input.axes, spec_input.shape, strict=True))
+    return f"the model reads arrays (N, {', '.join(sides)}): {', '.join(spec_input.axes)} after the samples"
+
+
+def _fits(shape: Sequence[int], spec_input: Input) -> bool:
+    """Whether an array holds samples of the input; axes of varying length are not empty."""
+    return len(shape) == 1 + len(spec_input.axes) and all(
+        known == side or (known is None and side > 0) for known, side in zip(spec_input.shape, shape[1:], strict=True)
+    )
+
+
+def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    yield str(path), read_npy(path)
+
+
+def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
+    file = open_arrays(path)
+    fitting = [
+        name for name, shape in file.shapes.items() if _fits(shape, spec_input) or _fits((1, *shape), spec_input)
+    ]
+    named = [name for name in fitting if split_and_role(name)[1] in INPUT_NAMES]
+    if not fitting:
+        raise DataError(
+            f"{path} has no array of inputs: it holds {file.listing()}; {_expected(spec_input)}", "Give such an array."
+        )
+    for name in named or fitting:
+        yield f"{path}: {name}", file.read(name)
+
+
+def read_files(
+    arguments: Sequence[str],
+    spec: Spec,
+    preprocessing: Preprocessing,
+    problems: dict[str, str],
+    announce: LineCallback,
+) -> Iterator[NamedBatch]:
+    """Read the samples of array files; files that cannot be read are recorded in `problems`."""
+    yield from batches_of_one_shape(
+        _read_chunks(list_paths(arguments, problems, partial(_files_of, spec)), spec, problems)
+    )
+
+
+def _files_of(spec: Spec, folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    if "time" in spec.input.axes:
+        return files_with(folder, (*SUFFIXES, *TEXT), "array or text file")
+    return files_with(folder, SUFFIXES, "array file")
+
+
+def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) -> Iterator[list[Sample]]:
+    """Read the samples of array files in batches; files that cannot be read are recorded in `problems`."""
+    for path in paths:
+        samples: list[Sample] = []
+        try:
+            for sample in read_samples(path, spec):
+                samples.append(sample)
+                if len(samples) == BATCH:
+                    yield samples
+                    samples = []
+        except DataError as error:
+            problems[str(path)] = error.cause.removeprefix(f"{path} ")
+        if samples:
+            yield samples
+
+
+def array_modality(noun: str) -> Modality:
+    """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
+
+    Args:
+        noun: samples, in the plural; the key of a request's JSON.
+    """
+    form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
+
+    def read_uploads(
+        files: Sequence[Upload], spec: Spec, preprocessing: Preprocessing, limits: UploadLimits
+    ) -> Iterator[NamedBatch]:
+        """Read samples of JSON. Raises MalformedJSON, TooManyInputs; DataError: for samples of another shape."""
+        remaining = limits.max_inputs
+        for file in files:
+            plain = parse_json(file.content, form)
+            if not isinstance(plain, dict) or list(plain) != [noun] or not isinstance(plain[noun], list):
+                raise MalformedJSON(f"The JSON has no {noun}", form)
+            remaining -= len(plain[noun])
+            if remaining < 0:
+                raise TooManyInputs(
+                    f"There are more than {limits.max_inputs:,} {noun}", "Split them into several requests."
+                )
+            samples = [
+                (f"{file.name}[{k}]", _parse(f"{file.name}[{k}]", sample, spec.input, form))
+                for k, sample in enumerate(plain[noun])
+            ]
+            if not samples:
+                raise MalformedJSON(f"The JSON has no {noun}", form)
+            yield from batches_of_one_shape([samples[k : k + BATCH] for k in range(0, len(samples), BATCH)])
+
+    def json_schema(spec: Spec, max_inputs: int) -> dict[str, Any]:
+        """JSON schema of a request."""
+        items: dict[str, Any] = {"type": "number"}
+        for side in reversed(spec.input.shape):
+            length = {"minItems": 1} if side is None else {"minItems": side, "maxItems": side}
+            items = {"type": "array", **length, "items": items}
+        samples = {"type": "array", "minItems": 1, "maxItems": max_inputs, "items": items}
+        return {"type": "object", "required": [noun], "properties": {noun: samples}}
+
+    return Modality(
+        noun=noun,
+        read_files=read_files,
+        read_uploads=read_uploads,
+        content_types=("application/json",),
+        json_schema=json_schema,
+        example_files=lambda spec: [f"{noun}.json"],
+        describe=describe,
+        describe_size=sides,
+        sample_shape=shape_of_data,
+        upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
+    )
+
+
+def _parse(name: str, plain: object, spec_input: Input, form: str) -> Tensor:
+    """Numbers of one sample. Raises DataError."""
+    try:
+        x = np.array(plain, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{name} is not a list of lists of equally many numbers", form) from None
+    if not _fits((1, *x.shape), spec_input) or not bool(np.isfinite(x).all()):
+        raise DataError(f"{name} has the shape {x.shape}; {_expected(spec_input)}", form)
+    return _at_depth(array_to_tensor(x), spec_input)
+
+
+def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
+    """Length of each axis; None where it varies."""
+    return {_PLURAL.get(axis, axis): side for axis, side in zip(spec.input.axes, spec.input.shape, strict=True)}
+
+
+_PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
+SEQUENCE = array_modality("sequences")
+POINTS = array_modality("clouds")
+CLIP = array_modality("clips")
+VOLUME = array_modality("volumes")
