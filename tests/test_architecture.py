@@ -232,7 +232,7 @@ def test_no_test_asserts_a_duration() -> None:
             assert not isinstance(node, ast.FunctionDef) or not assertions_on_a_clock(node), (path, node.name)
 
 
-KINDS_OF_TARGET = {"Classes", "Labels", "Numbers", "PixelClasses", "PixelNumbers", "Boxes", "Actions"}
+KINDS_OF_TARGET = {"Classes", "Labels", "Numbers", "PixelClasses", "PixelNumbers", "Boxes", "Future", "Actions"}
 ABOVE_TASKS = ("report", "export", "api", "model_selection", "serving", "cli")
 # Branches on a kind of target or of input that are left above the tasks: this list may only become shorter.
 BRANCHES = {

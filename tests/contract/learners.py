@@ -21,10 +21,11 @@ from snellen.api import RunOptions
 from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.settings import flatten
-from snellen.core.spec import Classes, Input, Numbers, Preprocessing, Several
+from snellen.core.spec import Classes, Future, Input, Numbers, Preprocessing, Several
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.experience import read_inputs, samples_of
 from snellen.data.open_dataset import assemble
+from snellen.data.recording_windows import RecordingWindows, split_in_time
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource
 from snellen.data.synthetic.gridworld import gridworld
@@ -119,6 +120,25 @@ def sequence_dataset(regress: bool) -> Dataset[Labelled]:
 
 
 @functools.cache
+def forecast_dataset() -> Dataset[Labelled]:
+    """Two sinusoids with noise, one recording of 600 steps, split in time."""
+    generator = torch.Generator().manual_seed(0)
+    t = torch.arange(600, dtype=torch.float64)
+    values = torch.stack([torch.sin(t / 5), torch.cos(t / 8)], 1)
+    values = values + 0.02 * torch.randn(600, 2, generator=generator, dtype=torch.float64)
+    source = RecordingWindows(values, [600], ["wave"], 10, 4)
+    raw = RawDataset(
+        source=source,
+        inputs={"sequence": Input(modality="sequence", shape=(10, 2), dtype="float64")},
+        target=Future(names=("sine", "cosine"), steps=4),
+        truth=source.future(np.arange(len(source))),
+        given_splits=split_in_time(source, (0.6, 0.2, 0.2)),
+        recognised_as="waves",
+    )
+    return assemble(raw, "waves", 0, None)
+
+
+@functools.cache
 def small_world() -> Experience:
     """The deterministic gridworld, with few episodes."""
     return gridworld(sizes={"train": 500, "val": 60, "test": 100})
@@ -188,6 +208,8 @@ def data_for(learner: Learner[Any, Any, Any]) -> Experience:
         return small_world()
     if learner.task.name in SCENES:
         return SCENES[learner.task.name]()
+    if learner.task.name == "forecast":
+        return forecast_dataset()
     if learner.task.name == "joint":
         return with_both_targets(*(_data_for(learner, regress) for regress in (False, True)))
     if learner.task.name == "generate":  # the columns of the table are independent, as the baseline says

@@ -21,6 +21,8 @@ from snellen.export.detection_parity import compare
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
     """Outputs of the file, in the order of `predict_batch`: probabilities, else scores, numbers, values or density."""
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": x.numpy()}), strict=True))
+    if "forecast" in outputs:  # (B, H, D), in predictions by feature
+        return outputs["forecast"].swapaxes(1, 2).reshape(len(x), -1).tolist()  # type: ignore[no-any-return]
     shown = [
         values.reshape(len(x), -1)
         for name, values in outputs.items()
@@ -73,9 +75,15 @@ MORE_LEARNERS = [
 ]
 # Each operator of these is in the network of another learner, whose export is tested: Mask R-CNN, ResNeXt-50, AlexNet,
 # ResNet-20, the networks of `classify`, and FCOS on EfficientNet-Lite0 (tests/detection).
-SIMILAR = {"detect-faster-rcnn", "detect-fcos", "classify-resnet50", "classify-vgg11", "classify-resnet164"} | {
-    f"regress-{name}" for name in ("lenet", "convnet", "resnet20", "resnet18", "residual-mlp")
-}
+SIMILAR = {
+    "forecast-constant-velocity",
+    "forecast-mlp",
+    "detect-faster-rcnn",
+    "detect-fcos",
+    "classify-resnet50",
+    "classify-vgg11",
+    "classify-resnet164",
+} | {f"regress-{name}" for name in ("lenet", "convnet", "resnet20", "resnet18", "residual-mlp")}
 
 
 def exported_learners() -> list[Any]:

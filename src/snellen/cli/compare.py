@@ -70,5 +70,5 @@ def footnote(comparison: Comparison) -> str:
     }[comparison.pairs[0].test]
     count = len(comparison.pairs)
     correction = f", corrected for {count} pairs (Holm); the intervals are not corrected" if count > 1 else ""
-    interval = f"± is half the width of the 95 % confidence interval over {comparison.samples:,} samples"
+    interval = f"± is half the width of the 95 % confidence interval over {comparison.samples:,} {comparison.noun}"
     return f"{interval}; p is {test}{correction}."

@@ -55,6 +55,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "points of D numbers; clip, (N, T, H, W), T frames; volume, (N, Z, Y, X); images, clips and volumes also with "
         "an axis of 1 to 4 channels (default: by their lengths and type, which is printed)",
     )
+    for flag, text in (
+        ("--horizon", "Steps of a recording to forecast (default 10, fewer of short recordings)"),
+        ("--window", "Steps that a forecast is made from (default: twice the horizon)"),
+        ("--window-stride", "Steps between the starts of two windows of a recording (default 1)"),
+    ):
+        group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
@@ -196,17 +202,20 @@ def open_data(args: argparse.Namespace) -> Experience:
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
     from snellen.data.experience import open_experience, require_samples
-    from snellen.data.formats import OpenOptions
+    from snellen.data.formats import OpenOptions, target_of_task
 
     values = vars(args)
     target, inputs = values.get("target"), values.get("inputs")
     options = OpenOptions(
         format=values.get("data_format"),
-        target=tuple(target.split(",")) if target else (),
+        target=tuple(target.split(",")) if target else target_of_task(values.get("task")),
         inputs=tuple(inputs.split(",")) if inputs else (),
         group=values.get("group"),
         impute=values.get("impute"),
         modality=values.get("modality"),
+        horizon=values.get("horizon"),
+        window=values.get("window"),
+        stride=values.get("window_stride"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
         quarantine=values.get("quarantine", False),

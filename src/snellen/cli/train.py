@@ -195,7 +195,8 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
         )
         return
     rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(folds.each, 1)]
-    print(terminal.table(["fold", f"{folds.headline} (test), ± 95 % over samples"], rows))
+    over = next((metric.over for metric in folds.each if metric.over), "samples")
+    print(terminal.table(["fold", f"{folds.headline} (test), ± 95 % over {over}"], rows))
     terminal.print_text(
         f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds, corrected for shared training "
         f"samples (Nadeau and Bengio)\n\nruns: {folds.folder}"

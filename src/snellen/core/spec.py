@@ -192,6 +192,22 @@ class Boxes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Future:
+    """The next steps of the input sequence: (steps, D) numbers in the user's units, as many features as the input.
+
+    Args:
+        names: of the D features.
+        steps: number of steps to forecast, the horizon.
+        duration: of a step, in `duration_unit`; None where the data has no times.
+    """
+
+    names: tuple[str, ...]
+    steps: int
+    duration: float | None = None
+    duration_unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Actions:
     """An action for each observation of a world. No action is the true one: a policy is measured by its rewards.
 
@@ -235,7 +251,7 @@ class Several:
 
 
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several | Actions
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several | Actions | Future
 
 
 @dataclass(frozen=True, kw_only=True)

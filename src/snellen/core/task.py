@@ -97,6 +97,11 @@ def no_model_views(model: Any, data: Any, spec: Spec) -> list[View]:
     return []
 
 
+def sample_count(predictions: Predictions, spec: Spec) -> int:
+    """Number of samples."""
+    return len(predictions["ids"])
+
+
 def no_findings(predictions: Predictions, data: Any, split: str, headline: float | None) -> list[Finding]:
     """Nothing is known that could be wrong with such predictions."""
     return []
@@ -134,9 +139,12 @@ class Task(Generic[X_contra, P_contra]):
         predict: predictions for a split ("train", "val", "test"), with the ground truth and the sample ids.
         measure: predictions to metrics with confidence intervals.
         predict_batch: one batch of raw inputs to predictions as plain data.
-        errors: (N,) error of each prediction; its mean ranks models as the headline does. Used in paired comparisons.
-        resampled_headline: predictions to a function from resampled rows (R, n) to the headline of each resample, (R,);
-            used for the confidence interval of a difference between two models.
+        errors: (N,) error of each prediction, or of each block of predictions that overlap; its mean ranks models as
+            the headline does. Used in paired comparisons.
+        resampled_headline: predictions to a function from resampled rows (R, n) of the units of `errors` to the
+            headline of each resample, (R,); used for the confidence interval of a difference between two models. Of
+            the concatenated predictions of two runs, the units of the second run come after those of the first.
+        unit_count, unit_noun: number of units of `errors`, and what they are.
         worst_samples: predictions to at most so many rows (W,) of the largest errors, largest first.
         truth: ground truth of a sample by its id, in the form of a prediction.
         views: predictions to the views of the report.
@@ -165,6 +173,8 @@ class Task(Generic[X_contra, P_contra]):
     views: Callable[[Predictions, X_contra, Spec], list[View]]
     export: Callable[[P_contra, Spec], ExportedModel]
     display: Display
+    unit_count: Callable[[Predictions, Spec], int] = sample_count
+    unit_noun: str = "samples"
     correct: Callable[[Predictions, Spec], Tensor | None] = not_right_or_wrong
     diagnosis: Diagnosis[X_contra] = Diagnosis()
     has_target: bool = True

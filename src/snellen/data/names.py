@@ -20,6 +20,7 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "audio": "recordings (WAV) in one folder per class, or with the class in the file name",
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
     "folder": "images in one folder per class, with or without train, val and test",
+    "recordings": "recordings to forecast: one text file of numbers each, one CSV file, or an array (N, T, D)",
 }
 
 FILE_COUNTS = {"set aside": "skipped", "no data": "ignored (not data)"}  # keys of `Dataset.files` as displayed

@@ -43,6 +43,8 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
         if options.modality is not None:
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
+        if options.wants_future:
+            raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
         if options.inputs:
             raise UsageError(f"{name} is built in and has no columns", "Omit --inputs.")
         raw = open_builtin(name, seed, options.target)
@@ -114,7 +116,7 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
     if options.inputs and format.name != "table":
         raise UsageError(f"--inputs applies to tables; {path} is read as {format.name}", "Omit --inputs.")
-    if options.modality is not None and format.name != "arrays":
+    if options.modality is not None and format.name != "arrays" and not format.future:
         raise UsageError(
             f"--modality applies to arrays (NPZ, HDF5); {path} is read as {format.name}", "Omit --modality."
         )
@@ -128,6 +130,14 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
     if options.format is not None and options.format not in readers:
         raise UsageError(f"Unknown format {options.format!r}", suggest_name(options.format, list(readers)))
     candidates = list(readers.values()) if options.format is None else [readers[options.format]]
+    if options.wants_future:
+        candidates = [format for format in candidates if format.future]
+        if not candidates:
+            raise UsageError(
+                f"--data-format {options.format} has targets of its own; --task forecast, --horizon, --window and "
+                "--window-stride apply to recordings",
+                "Omit --data-format, or these options.",
+            )
     places = single_folders(path)
     for format in candidates:
         # Class folders and pairs are recognised at any depth, so those above the data would become a part of a name.
@@ -139,6 +149,6 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
                     return place, raw
                 below = place.relative_to(path).as_posix()
                 return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
-    if options.format is not None:
+    if options.format is not None or options.wants_future:
         return path, candidates[0].open_raw(path, options)
     raise unread_error(path, f"Formats: {', '.join(readers)}; choose one with --data-format.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
-from snellen.core.input_files import open_regular
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
 from snellen.data.formats.array_layout import split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.data.formats.recording_arrays import read_npy
+from snellen.data.formats.series_text import SUFFIXES as TEXT
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,
@@ -31,21 +33,26 @@ from snellen.modalities.modality import (
     sides,
 )
 from snellen.modalities.paths import files_with, list_paths
+from snellen.modalities.recording_files import is_recording, read_recording_file
 from snellen.modalities.sample_files import write_npz
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
 
 
-def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
-    """Read the samples of a file, each with its name.
+def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
+    """Read the samples of a file, each with its name; of recordings to forecast the last window of each.
 
     The inputs are the arrays with the name of an input ("x"), else all that have the shape of the model's inputs.
 
     Raises:
         DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
     """
-    arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
+    spec_input = spec.input
+    if is_recording(path, spec):
+        arrays = read_recording_file(path, spec)
+    else:
+        arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
     for name, values in arrays:
         is_one = values.ndim == len(spec_input.axes)
         x = values[None] if is_one else values
@@ -78,14 +85,7 @@ def _fits(shape: Sequence[int], spec_input: Input) -> bool:
 
 
 def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    try:
-        with open_regular(path) as file:
-            values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", "Write it with numpy.save.") from error
-    if not isinstance(values, np.ndarray):
-        raise DataError(f"{path} is no NPY file", "Write it with numpy.save.")
-    yield str(path), values
+    yield str(path), read_npy(path)
 
 
 def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
@@ -110,10 +110,14 @@ def read_files(
     announce: LineCallback,
 ) -> Iterator[NamedBatch]:
     """Read the samples of array files; files that cannot be read are recorded in `problems`."""
-    yield from batches_of_one_shape(_read_chunks(list_paths(arguments, problems, _arrays_of), spec, problems))
+    yield from batches_of_one_shape(
+        _read_chunks(list_paths(arguments, problems, partial(_files_of, spec)), spec, problems)
+    )
 
 
-def _arrays_of(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+def _files_of(spec: Spec, folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    if "time" in spec.input.axes:
+        return files_with(folder, (*SUFFIXES, *TEXT), "array or text file")
     return files_with(folder, SUFFIXES, "array file")
 
 
@@ -122,7 +126,7 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
     for path in paths:
         samples: list[Sample] = []
         try:
-            for sample in read_samples(path, spec.input):
+            for sample in read_samples(path, spec):
                 samples.append(sample)
                 if len(samples) == BATCH:
                     yield samples

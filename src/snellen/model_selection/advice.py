@@ -14,7 +14,13 @@ from snellen.core.spec import Labels
 from snellen.core.views import Metric
 from snellen.metrics.intervals import LEVEL, MIN_SAMPLES, Z, resampled_values, with_percentiles
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
-from snellen.model_selection.paired_test import RunPredictions, exchange_p_value, gain_of_rows, headline_gain
+from snellen.model_selection.paired_test import (
+    RunPredictions,
+    exchange_p_value,
+    gain_of_rows,
+    headline_gain,
+    unit_count,
+)
 from snellen.report.pages.ladder import Rung
 
 ROUNDING = 1e-12  # of differences that are exactly one standard error
@@ -82,7 +88,7 @@ def select_best_run(
 def headline_loss(model: RunPredictions, best: RunPredictions, headline: str) -> Loss:
     """By how much a model is worse than the best: paired bootstrap over the validation samples."""
     metric = best.task.measure(best.predictions, best.spec)[headline]
-    count = len(best.predictions["ids"])
+    count = unit_count(best)
     gain = headline_gain(best, model, metric.higher_is_better)
     scale, unit = (100, " points") if metric.percent else (1, f" {metric.unit}" if metric.unit else "")
     rows = torch.arange(count)[None]

@@ -30,7 +30,7 @@ from snellen.data.names import BUILTIN_NAMES
 from snellen.data.sample_identity import read_identity
 from snellen.metrics.intervals import LEVEL
 from snellen.metrics.significance import holm
-from snellen.model_selection.paired_test import RunPredictions, paired_test
+from snellen.model_selection.paired_test import RunPredictions, paired_test, unit_count
 from snellen.tasks import TASKS
 
 NO_DIFFERENCE = "no significant difference"
@@ -58,7 +58,7 @@ class Pair:
         corrected: p-value after Holm's correction for all pairs.
         only: number of samples that only the first, and only the second, classifies correctly; None for other targets.
         better: whether the difference is significant after the correction.
-        samples: number of samples.
+        samples: number of samples, or of what the task resamples in their place, which `noun` names.
     """
 
     first: str
@@ -70,11 +70,12 @@ class Pair:
     only: tuple[int, int] | None
     better: bool
     samples: int
+    noun: str = "samples"
 
     @property
     def verdict(self) -> str:
         """ "better by 1.2 ± 0.4 percentage points over 10,000 samples" or "no significant difference"."""
-        return f"better by {self.difference} over {self.samples:,} samples" if self.better else NO_DIFFERENCE
+        return f"better by {self.difference} over {self.samples:,} {self.noun}" if self.better else NO_DIFFERENCE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ class Comparison:
     samples: int
     runs: tuple[ComparedRun, ...]
     pairs: tuple[Pair, ...]
+    noun: str = "samples"
 
     def pair(self, first: str, second: str) -> Pair:
         return next(p for p in self.pairs if {p.first, p.second} == {first, second})
@@ -98,12 +100,12 @@ class Comparison:
             (pair,) = pairs
             if pair.better:
                 return f"{best} is {pair.verdict.replace('better', f'significantly better than {others[0]}:', 1)}."
-            return f"{best} and {others[0]} do not differ significantly over {self.samples:,} samples."
+            return f"{best} and {others[0]} do not differ significantly over {self.samples:,} {self.noun}."
         not_better = [pair.second if pair.first == best else pair.first for pair in pairs if not pair.better]
         if not not_better:
-            return f"{best} is significantly better than every other run over {self.samples:,} samples."
+            return f"{best} is significantly better than every other run over {self.samples:,} {self.noun}."
         return (
-            f"{best} is the best on these {self.samples:,} samples, but not significantly better than "
+            f"{best} is the best on these {self.samples:,} {self.noun}, but not significantly better than "
             f"{', '.join(not_better)}."
         )
 
@@ -242,7 +244,8 @@ def compare_predictions(read: Sequence[RunPredictions]) -> Comparison:
     corrected = holm([pair.chance for pair in pairs])
     return Comparison(
         headline=headline,
-        samples=len(read[0].predictions["ids"]),
+        samples=unit_count(read[0]),
+        noun=task.unit_noun,
         runs=tuple(runs[k] for k in order),
         pairs=tuple(with_corrected_p(pair, p) for pair, p in zip(pairs, corrected, strict=True)),
     )
@@ -265,5 +268,6 @@ def _pair(first: RunPredictions, second: RunPredictions, like: Metric, max_draws
         corrected=result.p,
         only=result.only,
         better=False,
-        samples=len(first.predictions["ids"]),
+        samples=unit_count(first),
+        noun=first.task.unit_noun,
     )

@@ -60,12 +60,12 @@ def paired_test(first: RunPredictions, second: RunPredictions, like: Metric, max
         like: the headline metric of the first. max_draws: see `permutation_test`.
     Source: McNemar 1947 and Tango 1998; Fisher 1935 and Efron 1979; Berger 1982 on the larger of two p-values.
     """
-    count = len(first.predictions["ids"])
+    count = unit_count(first)
     gain = headline_gain(first, second, like.higher_is_better)
     scale = 100 if like.percent else 1
     difference = Metric(
         value=scale * float(gain(torch.arange(count)[None], torch.arange(count)[None] + count)[0]),
-        over="samples",
+        over=like.over or "samples",
         unit="percentage points" if like.percent else like.unit,
     )
     only = None
@@ -94,11 +94,16 @@ def _with_zero(difference: Metric, p: float) -> Metric:
 
 def exchange_p_value(first: RunPredictions, second: RunPredictions, max_draws: int = 0) -> float:
     """Two-sided p-value that two runs have the same headline metric: permutation test of their predictions."""
-    count, gain = len(first.predictions["ids"]), headline_gain(first, second, True)
+    count, gain = unit_count(first), headline_gain(first, second, True)
     rows = torch.arange(count)
     return permutation_test(
         lambda swap: gain(rows + count * swap, rows + count * (1 - swap)), count, max_draws=max_draws
     )
+
+
+def unit_count(run: RunPredictions) -> int:
+    """Number of units that are resampled and exchanged: samples, unless these overlap (`Task.unit_count`)."""
+    return run.task.unit_count(run.predictions, run.spec)
 
 
 def gain_of_rows(gain: Callable[[Tensor, Tensor], Tensor], count: int) -> Callable[[Tensor], Tensor]:
@@ -111,7 +116,7 @@ def headline_gain(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The difference in headline metric between two sets of rows of the concatenated predictions.
 
-    Rows 0 … N-1 are predictions of the first run, rows N … 2N-1 predictions of the second for the same samples.
+    Rows 0 … N-1 are units of the first run (`unit_count`), rows N … 2N-1 those of the second for the same samples.
     """
     both = {
         key: torch.cat([value, second.predictions[key]]) if value.ndim else value

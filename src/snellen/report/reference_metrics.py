@@ -48,7 +48,7 @@ def fit_baseline(task: Task[Any, Any], data: Experience) -> nn.Module | None:
 
 
 class _BlankSource:
-    """A source of empty inputs: the baseline of a target ignores its input, so no image is decoded."""
+    """A source of empty inputs: the baselines of images with a target ignore their input: none is decoded."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -74,7 +74,8 @@ def baseline_metrics(task: Task[Any, Any], model: nn.Module | None, data: Experi
     if model is None:
         return {}
     samples = samples_of(data)
-    if samples is not None and samples.annotations is None and task.has_target:
+    ignores_input = task.has_target and data.spec.input.has_pixels
+    if samples is not None and samples.annotations is None and ignores_input:
         data = dataclasses.replace(samples, source=_BlankSource(samples.source))
     return evaluate(task, model, data, split)
 

@@ -15,6 +15,7 @@ from snellen.tasks import (
     control,
     dense_regress,
     detect,
+    forecast,
     generate,
     instances,
     joint,
@@ -28,6 +29,7 @@ TASKS: dict[str, Task[Any, Any]] = {
     for task in (
         classify.TASK,
         regress.TASK,
+        forecast.TASK,
         joint.TASK,
         segment.TASK,
         dense_regress.TASK,
@@ -43,6 +45,7 @@ TASKS: dict[str, Task[Any, Any]] = {
 LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "classify": classify.LEARNERS,
     "regress": regress.LEARNERS,
+    "forecast": forecast.LEARNERS,
     "joint": joint.LEARNERS,
     "segment": segment.LEARNERS,
     "dense-regress": dense_regress.LEARNERS,
@@ -74,6 +77,7 @@ def reject_generator(module: nn.Module) -> Learner[Any, Any, Any]:
 FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "classify": classify.from_module,
     "regress": regress.from_module,
+    "forecast": forecast.from_module,
     "joint": joint.from_module,
     "segment": segment.from_module,
     "dense-regress": dense_regress.from_module,

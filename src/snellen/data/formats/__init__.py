@@ -15,6 +15,8 @@ from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
+FUTURE = "future"  # as the target: the next steps of the input
+_TARGETS = {"forecast": (FUTURE,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class OpenOptions:
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
+        horizon: number of steps to forecast; window: number of steps before them that the model reads; stride: steps
+            between the starts of two windows.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.
@@ -43,6 +47,9 @@ class OpenOptions:
     group: str | None = None
     impute: str | None = None
     modality: ArrayModality | None = None
+    horizon: int | None = None
+    window: int | None = None
+    stride: int | None = None
     pages: Pages | None = None
     nodata: float | Literal["none"] | None = None
     quarantine: bool = False
@@ -52,17 +59,31 @@ class OpenOptions:
     fold: int = 0
     rounding: Literal[1, 2] = ROUNDING
 
+    @property
+    def wants_future(self) -> bool:
+        """Whether the target is the future of a recording."""
+        steps = (self.horizon, self.window, self.stride)
+        return self.target == (FUTURE,) or any(count is not None for count in steps)
+
+
+def target_of_task(task: str | None) -> tuple[str, ...]:
+    """The target that the name of a task gives, for `OpenOptions.target`; () of all other tasks."""
+    return _TARGETS.get(task or "", ())
+
 
 class Format(NamedTuple):
     """A data format. `recognises` reads names, and at most the start of some files: it takes milliseconds.
 
     any_depth: whether it recognises data below further folders, whose names then become a part of the result.
+    future: whether its target is the future of a recording (`OpenOptions.wants_future`): only such formats are tried
+        then, and they are named by `--data-format` otherwise.
     """
 
     name: str
     recognises: Callable[[Path], bool]
     open_raw: Callable[[Path, OpenOptions], RawDataset]
     any_depth: bool = False
+    future: bool = False
 
 
 def formats() -> dict[str, Format]:
@@ -76,6 +97,7 @@ def formats() -> dict[str, Format]:
         image_folder,
         image_mask,
         labelme,
+        recordings,
         table,
         voc,
         yolo,
@@ -93,5 +115,6 @@ def formats() -> dict[str, Format]:
         audio_folder.FORMAT,
         image_mask.FORMAT,
         image_folder.FORMAT,
+        recordings.FORMAT,
     )
     return {format.name: format for format in known}

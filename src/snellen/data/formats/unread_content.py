@@ -53,7 +53,7 @@ _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset((".txt", ".md", ".doc", ".docx", ".amc", ".asf", ".bvh")),
         "text and sequences are not read yet",
-        "Of numbers in columns, make a table (CSV) with a header.",
+        "Of numbers in columns, make a table (CSV) with a header; to forecast recordings: --task forecast.",
     ),
 )
 _TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl"))
@@ -99,6 +99,7 @@ def unread_error(path: Path, choose: str) -> DataError:
             advice += (
                 ". Tables of several splits are not read together: write their rows into one, with a column split."
             )
+        advice += "" if advice.endswith(".") else "; to forecast recordings of one file each: --task forecast"
         return DataError(f"{path} holds {len(tables):,} tables ({shown})", advice)
     if kind is None:
         held = ", ".join(f"{count:,} {name or 'files without ending'}" for name, count in suffixes.most_common(3))

@@ -209,8 +209,9 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
     columns = ["metric", *(SPLIT_WORDS[s] for s in splits)]
     if baseline:
         columns.append(f"baseline, {SPLIT_WORDS[split]}")
+    over = next((metric.over for named in by_split for metric in named.values() if metric.over), "samples")
     caption = (
-        "± is half the width of the 95 % confidence interval over samples. Values without an interval have none "
+        f"± is half the width of the 95 % confidence interval over {over}. Values without an interval have none "
         "computed."
     )
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))

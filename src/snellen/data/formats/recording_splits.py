@@ -1,0 +1,140 @@
+"""Splits of recordings: whole recordings where there are enough, else parts in time; equal recordings; findings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snellen.core.errors import DataError
+from snellen.core.views import Finding
+from snellen.data.check.findings import MAX_NAMES, and_more
+from snellen.data.dataset import SPLITS
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.groups import group_ids
+from snellen.data.recording_windows import RecordingWindows, split_in_time
+from snellen.data.splits import SPLIT_FRACTIONS
+
+_OPTIONS = "Choose others with --window STEPS and --horizon STEPS."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One recording. split: index in SPLITS, None without splits. values: (T, D) float64, finite."""
+
+    name: str
+    split: int | None
+    values: np.ndarray
+
+
+def recording_groups(recordings: Sequence[Recording], options: OpenOptions) -> tuple[np.ndarray, list[Finding]]:
+    """(R,) group of each recording, equal recordings in one, and findings about these."""
+    if options.group is not None:
+        ids = group_ids([r.name for r in recordings], options.group)
+    else:
+        ids = np.arange(len(recordings))
+    first_of: dict[tuple[tuple[int, ...], bytes], int] = {}
+    copies: list[tuple[int, int]] = []
+    for k, recording in enumerate(recordings):
+        first = first_of.setdefault((recording.values.shape, hashlib.sha256(recording.values.tobytes()).digest()), k)
+        if first != k:
+            copies.append((first, k))
+            if recordings[first].split == recording.split:
+                ids[ids == ids[k]] = ids[first]
+    if not copies:
+        return ids, []
+    across = [(a, b) for a, b in copies if recordings[a].split != recordings[b].split]
+    shown = "; ".join(f"{recordings[a].name} = {recordings[b].name}" for a, b in (across or copies)[:MAX_NAMES])
+    return ids, [
+        Finding(
+            kind="leakage" if across else "copies",
+            message=f"Equal recordings in two splits ({len(across)}): {shown}{and_more(len(across))}"
+            if across
+            else f"Equal recordings ({len(copies)}): {shown}{and_more(len(copies))}",
+            remedy="Remove them from one split: results are too optimistic."
+            if across
+            else "They stay in one split; remove them if they should not count twice.",
+            where=tuple(f"{recordings[a].name} = {recordings[b].name}" for a, b in copies),
+            count=len(copies),
+        )
+    ]
+
+
+def recording_splits(
+    path: Path, source: RecordingWindows, recordings: Sequence[Recording], groups: np.ndarray
+) -> tuple[np.ndarray | None, str, bool]:
+    """(N,) given split of each window (len(SPLITS): none), or None where whole recordings are divided; a description;
+    whether whole recordings are divided into splits.
+
+    Missing splits are whole recordings of the training split; where there are too few, each training recording is cut
+    in time, the training part first.
+    """
+    of_recording = np.array([r.split or 0 for r in recordings])
+    given = of_recording[source.recording]
+    missing = [k for k in (1, 2) if not (of_recording == k).any()]
+    if not (of_recording == 0).any():
+        raise DataError(f"{path}: no training recording is long enough for a window", _OPTIONS)
+    if not missing:
+        return given, "splits by folder", False
+    has_splits = len(missing) == 1
+    if len(np.unique(groups[of_recording == 0])) > len(missing):
+        return (given if has_splits else None), "a recording stays in one split", True
+    later = [SPLIT_FRACTIONS[k] for k in missing]
+    parts = split_in_time(source, [1 - sum(later), *later])
+    names = [0, *missing]
+    in_train = of_recording[source.recording] == 0
+    given = np.where(in_train, np.array([*names, len(SPLITS)])[parts], given)
+    empty = [SPLITS[k] for k in range(len(SPLITS)) if not (given == k).any()]
+    if empty:
+        longest = max(source.lengths)
+        raise DataError(
+            f"{path}: a recording of {longest:,} steps, cut in time into {len(names)} splits, leaves no window of "
+            f"{source.window + source.horizon:,} steps in {' and '.join(empty)}",
+            "Give a smaller --window or --horizon, more recordings, or folders train, val and test.",
+        )
+    count = int((given == len(SPLITS)).sum())
+    fractions = dict(zip(names, [1 - sum(later), *later], strict=True))
+    order = ", then ".join(f"{fraction:.0%} {SPLITS[k]}" for k, fraction in fractions.items())
+    return given, f"split in time ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", False
+
+
+def constant_findings(path: Path, recordings: Sequence[Recording], names: Sequence[str]) -> list[Finding]:
+    """The note that columns never change. Raises DataError if none does."""
+    constant = [
+        name for k, name in enumerate(names) if all(bool((r.values[:, k] == r.values[0, k]).all()) for r in recordings)
+    ]
+    if len(constant) == len(names):
+        raise DataError(f"{path}: no column changes within a recording", "Give recordings in which something changes.")
+    if not constant:
+        return []
+    return [
+        Finding(
+            kind="constant-column",
+            severity="note",
+            message=f"{len(constant):,} of {len(names):,} columns never change within a recording: "
+            f"{', '.join(constant[:MAX_NAMES])}{and_more(len(constant))}. They lower the mean error over the columns",
+            remedy="Remove them if they hold no information.",
+            where=tuple(constant),
+            count=len(constant),
+        )
+    ]
+
+
+def short_findings(short: Sequence[Recording], needed: int) -> list[Finding]:
+    """The warning that recordings are too short for a window and its future."""
+    if not short:
+        return []
+    shown = ", ".join(f"{r.name} ({len(r.values):,} steps)" for r in short[:MAX_NAMES])
+    return [
+        Finding(
+            kind="stray",
+            message=f"Recordings shorter than a window and its future, {needed:,} steps, are not used ({len(short)}): "
+            f"{shown}{and_more(len(short))}",
+            remedy=_OPTIONS,
+            where=tuple(r.name for r in short),
+            count=len(short),
+        )
+    ]

@@ -1,0 +1,80 @@
+"""Windows of recordings: the inputs of forecasts, gathered when they are read, so that their overlaps take no memory.
+
+A window is `window` consecutive steps of a recording; its future is the `horizon` steps after it. No window crosses the
+end of a recording, or a cut between two splits of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snellen.core.spec import Preprocessing
+
+
+class RecordingWindows:
+    """Source of windows, ordered by recording and by time.
+
+    Args:
+        values: (S, D), the steps of all recordings, one recording after another.
+        lengths: number of steps of each recording; their sum is S.
+        names: of the recordings.
+        window, horizon, stride: numbers of steps of an input, of its future, and between the starts of two windows.
+    """
+
+    def __init__(
+        self, values: Tensor, lengths: Sequence[int], names: Sequence[str], window: int, horizon: int, stride: int = 1
+    ) -> None:
+        self.values = values
+        self.lengths = tuple(lengths)
+        self.recordings = tuple(names)
+        self.window, self.horizon, self.stride = window, horizon, stride
+        first = np.cumsum([0, *lengths])[:-1]
+        starts = [np.arange(0, length - window - horizon + 1, stride) for length in lengths]
+        self.recording = np.repeat(np.arange(len(lengths)), [len(part) for part in starts])  # (N,) of each window
+        self.start = np.concatenate([*starts, np.empty(0, np.int64)])  # (N,) first step, in its recording
+        self._row = first[self.recording] + self.start  # (N,) first step, in `values`
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+        """(B, window, D)."""
+        return self._steps(ids, 0, self.window)
+
+    def future(self, ids: np.ndarray) -> Tensor:
+        """(B, horizon, D), the steps after each window."""
+        return self._steps(ids, self.window, self.horizon)
+
+    def _steps(self, ids: np.ndarray, after: int, count: int) -> Tensor:
+        rows = self._row[ids][:, None] + np.arange(after, after + count)
+        return self.values[torch.from_numpy(rows)]
+
+    def all(self, preprocessing: Preprocessing) -> Tensor | None:
+        return None
+
+    def name(self, id: int) -> str:
+        start = int(self.start[id])
+        return f"{self.recordings[self.recording[id]]}, steps {start + 1} to {start + self.window}"
+
+    def key(self) -> str | None:
+        return None
+
+
+def split_in_time(source: RecordingWindows, fractions: Sequence[float]) -> np.ndarray:
+    """(N,) index of the part in which the whole window and its future lie; len(fractions) for those across a cut.
+
+    Each recording is cut into consecutive parts, the earliest first. So no step of a window or future of one part
+    occurs in another.
+    """
+    length = np.array(source.lengths)[source.recording]
+    last = source.start + source.window + source.horizon  # the step after the future
+    parts = np.full(len(source), len(fractions))
+    cuts = np.cumsum([0.0, *fractions])
+    for k in range(len(fractions)):
+        low, high = np.round(cuts[k] * length), np.round(cuts[k + 1] * length)
+        parts[(source.start >= low) & (last <= high)] = k
+    return parts

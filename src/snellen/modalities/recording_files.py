@@ -1,0 +1,61 @@
+"""Recordings in files for prediction: text as one sequence, and of a recording to forecast its last window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from snellen.core.errors import DataError, suggest_name
+from snellen.core.spec import Future, Spec
+from snellen.data.formats.recording_arrays import read_recordings
+from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.data.formats.series_text import read_series
+
+
+def is_recording(path: Path, spec: Spec) -> bool:
+    """Whether a file is read as recordings: text for a model of sequences, any file for a model that forecasts."""
+    return isinstance(spec.target, Future) or ("time" in spec.input.axes and path.suffix.lower() in TEXT)
+
+
+def read_recording_file(path: Path, spec: Spec) -> Iterator[tuple[str, np.ndarray]]:
+    """Read the recordings (T, D) of a file, each with its name; of those to forecast the last window.
+
+    Raises:
+        DataError: an unreadable file, one without a column of the training data, too few steps.
+    """
+    if path.suffix.lower() in TEXT:
+        named = [(str(path), _read_text(path, spec))]
+    else:
+        named = [
+            (str(path) if name == path.name else f"{path}: {name}", values) for name, _, values in read_recordings(path)
+        ]
+    for name, values in named:
+        yield name, _last_window(name, values, spec) if isinstance(spec.target, Future) else values
+
+
+def _last_window(name: str, values: np.ndarray, spec: Spec) -> np.ndarray:
+    """(window, D), the last steps of a recording (T, D). Raises DataError for too few steps."""
+    window = spec.input.shape[0] or 1
+    if len(values) < window:
+        raise DataError(
+            f"{name} has {len(values):,} steps, a forecast is made from the last {window:,}", "Give a longer recording."
+        )
+    return values[-window:]
+
+
+def _read_text(path: Path, spec: Spec) -> np.ndarray:
+    """(T, D) numbers of a text file, in the columns of the training data.
+
+    Raises:
+        DataError: unreadable, or without one of the columns.
+    """
+    series = read_series(path)
+    names = spec.target.names if isinstance(spec.target, Future) else ()
+    if not series.has_header or not names or all(name == f"column {k}" for k, name in enumerate(names, 1)):
+        return series.values
+    missing = [name for name in names if name not in series.names]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}", suggest_name(missing[0], list(series.names)))
+    return series.values[:, [series.names.index(name) for name in names]]

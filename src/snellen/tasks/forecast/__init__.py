@@ -1,0 +1,22 @@
+"""Learners of the forecasting task, simplest first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snellen.core.learner import Learner
+from snellen.tasks.forecast import baseline, constant_velocity, linear_autoregression, mlp, networks, task
+
+TASK = task.TASK
+from_module = networks.from_module
+__all__ = ["LEARNERS", "TASK", "from_module"]
+
+_ORDERED: tuple[Learner[Any, Any, Any], ...] = (
+    baseline.LEARNER,
+    constant_velocity.LEARNER,
+    linear_autoregression.LEARNER,
+    mlp.LEARNER,
+    *networks.LEARNERS,
+)
+
+LEARNERS = {learner.name: learner for learner in _ORDERED}

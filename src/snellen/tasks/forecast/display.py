@@ -1,0 +1,44 @@
+"""Description of the forecasts of a model."""
+
+from __future__ import annotations
+
+from snellen.core.spec import Future, Spec
+from snellen.core.task import Display, PredictionDict
+
+MAX_LINES = 8
+
+
+def future(spec: Spec) -> Future:
+    """The target."""
+    assert isinstance(spec.target, Future)
+    return spec.target
+
+
+def steps_text(count: int) -> str:
+    """A number of steps."""
+    return f"{count:,} step{'' if count == 1 else 's'}"
+
+
+def lines(prediction: PredictionDict, spec: Spec) -> list[str]:
+    """The last forecast of the first features."""
+    target = future(spec)
+    shown = [
+        f"{name} in {steps_text(target.steps)}: {prediction['forecast'][name][-1]:.4g}"
+        for name in target.names[:MAX_LINES]
+    ]
+    return shown + ([f"and {len(target.names) - MAX_LINES} more"] if len(target.names) > MAX_LINES else [])
+
+
+def _outputs(spec: Spec) -> str:
+    target = future(spec)
+    features = f"{len(target.names):,} feature{'' if len(target.names) == 1 else 's'}"
+    return f"It forecasts the next {steps_text(target.steps)} of {features} from {spec.input.shape[0]} steps."
+
+
+DISPLAY = Display(
+    lines=lines,
+    baseline=lambda spec: "the last value",
+    outputs=_outputs,
+    names="targets",
+    hub_names={"sequence": "time-series-forecasting"},
+)

@@ -1,0 +1,64 @@
+"""Forecasters from the architectures that read sequences, and from modules of a user: H · D outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from snellen.architectures import ARCHITECTURES, learners
+from snellen.architectures.architecture import Architecture
+from snellen.architectures.network_task import NetworkTask
+from snellen.core.learner import Learner
+from snellen.core.settings import Suggestion, flatten
+from snellen.core.spec import Spec
+from snellen.tasks.forecast.objective import (
+    ForecastNetwork,
+    ForecastObjective,
+    ForecastSettings,
+    fit_scale,
+    output_count,
+)
+from snellen.tasks.forecast.task import TASK
+from snellen.training.supervised import SupervisedObjective
+
+MANY_OUTPUTS = 256  # beyond, a state of few units limits the forecast
+
+
+def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestion]:
+    """Fewer epochs, as overlapping windows repeat each step; a larger state for many outputs."""
+    defaults = {setting.name: setting.default for setting in flatten(architecture.settings, help=False)}
+    epochs = {"epochs": defaults["epochs"], **{n: s.value for n, s in architecture.suggestions(spec).items()}}["epochs"]
+    window, count = spec.input.shape[0] or 1, output_count(spec)
+    suggested = {}
+    if window > 2:
+        reason = f"windows of {window:,} steps overlap: an epoch shows each step several times"
+        suggested["epochs"] = Suggestion(value=max(1, epochs // 2), reason=reason)
+    if count > MANY_OUTPUTS and defaults.get("hidden_size", count) < 128:
+        suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
+    return suggested
+
+
+NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]](
+    task=TASK,
+    settings=ForecastSettings,
+    outputs=output_count,
+    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference),
+    objective=lambda spec, c, run: ForecastObjective(c, run),
+    prepare=fit_scale,
+    suggest=_suggest,
+)
+LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
+    learners.from_architecture(NETWORK_TASK, architecture)
+    for architecture in ARCHITECTURES.values()
+    if architecture.accepts == {"sequence"}
+)
+
+
+def from_module(module: nn.Module) -> Learner[Any, Any, ForecastNetwork]:
+    """Learner around a module that takes (B, T, D) float inputs and returns (B, H · D) numbers.
+
+    The inputs are changes since the last step, the numbers the changes of the next H steps, D for each, both in units
+    of the typical change of each feature; the learner converts them to the user's units.
+    """
+    return learners.from_module(NETWORK_TASK, module)

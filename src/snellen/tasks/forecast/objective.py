@@ -1,0 +1,118 @@
+"""Forecasting network and objective: changes since the last step, in units of the typical change of each feature."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.run import Run
+from snellen.core.settings import settings
+from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.nn.network import Network
+from snellen.tasks.forecast.display import future
+
+
+@settings
+class ForecastSettings:
+    """Reference of the inputs, and the loss."""
+
+    reference: Literal["last-value", "none"] = "last-value"
+    """Inputs of the network: last-value, changes since the last step of the window, so that a constant added to a
+    feature is added to its forecast; none, the values, standardised by feature."""
+    loss: Literal["absolute", "squared", "huber"] = "absolute"
+    """Loss of an error e in units of the typical change of the feature over the horizon: absolute, |e|; squared, e²;
+    huber, quadratic below |e| = 1 and linear above."""
+
+
+class ForecastNetwork(nn.Module):
+    """Forecast x + s f(...): the last step x plus the output of a network in units s of each feature.
+
+    s is the root mean square of the changes x(t + h) − x(t) of the training windows. A feature that never changes there
+    has s = 0: its forecast is its last value.
+
+    Args:
+        network: (B, T, D) to (B, H · D).
+        reference: see `ForecastSettings`.
+    scale: (D,) float64, s.
+    Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023.
+    """
+
+    scale: Tensor
+
+    def __init__(self, network: Network, spec: Spec, reference: str) -> None:
+        super().__init__()
+        self.network = network
+        self.steps = future(spec).steps
+        self.is_relative = reference == "last-value"
+        network.standardize.is_fixed = self.is_relative  # changes are divided by the scale here
+        self.register_buffer("scale", torch.ones(len(future(spec).names), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) raw inputs to (B, H · D) changes since the last step in units of the scale."""
+        if self.is_relative:
+            unit = torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
+            x = ((x.double() - x[:, -1:].double()) * unit).float()
+        y: Tensor = self.network(x)
+        return y
+
+    def forecast(self, x: Tensor) -> Tensor:
+        """(B, T, D) raw inputs to (B, H, D) float64 in the user's units."""
+        changes = self(x).double().reshape(x.shape[0], self.steps, -1)
+        y: Tensor = x[:, -1:].double() + changes * self.scale  # (B, H, D)
+        return y
+
+
+class ForecastObjective:
+    """Forecasting objective: errors in units of the typical change of each feature, so that all have equal weight.
+
+    Args:
+        run: `run.loss` is the user's loss, if there is one; called with (forecasts, truth) in the user's units,
+            (B, H, D) float64.
+    """
+
+    def __init__(self, loss_settings: ForecastSettings, run: Run) -> None:
+        self.loss_settings = loss_settings
+        self.custom_loss = run.loss
+
+    def loss(self, model: ForecastNetwork, batch: Labelled) -> Tensor:
+        if self.custom_loss is not None:
+            custom: Tensor = self.custom_loss(model.forecast(batch.x), batch.y.double())
+            return custom
+        varies = (model.scale > 0).float()  # (D,)
+        unit = torch.where(model.scale > 0, 1 / model.scale, torch.zeros_like(model.scale))
+        truth = ((batch.y.double() - batch.x[:, -1:].double()) * unit).float()  # (B, H, D)
+        error = (model(batch.x).reshape(truth.shape) - truth) * varies
+        size = error.abs()
+        if self.loss_settings.loss == "squared":
+            size = error.square()
+        elif self.loss_settings.loss == "huber":
+            size = torch.where(size < 1, error.square() / 2, size - 0.5)
+        mean: Tensor = size.mean() * (len(varies) / varies.sum().clamp(min=1))
+        return mean
+
+    def score(self, model: ForecastNetwork, samples: Samples) -> float:
+        """Validation score: minus the mean absolute error in the user's units, the headline metric."""
+        total = torch.zeros((), dtype=torch.float64)
+        for batch in samples.in_order():
+            total += (model.forecast(batch.x) - batch.y.double()).abs().mean((1, 2)).sum().cpu()
+        return -float(total) / len(samples)
+
+    def weights(self, samples: Samples) -> Tensor | None:
+        return None
+
+
+def output_count(spec: Spec) -> int:
+    """Number of outputs of a network: H · D."""
+    return future(spec).steps * len(future(spec).names)
+
+
+def fit_scale(model: ForecastNetwork, data: Dataset[Labelled]) -> None:
+    """Compute the typical change of each feature, of the training windows."""
+    total, count = torch.zeros(len(model.scale), dtype=torch.float64), 0
+    for batch in data.samples("train").in_order(4096):
+        total += (batch.y.double() - batch.x[:, -1:].double()).square().sum((0, 1))
+        count += batch.y.shape[0] * batch.y.shape[1]
+    model.scale.copy_((total / max(count, 1)).sqrt())

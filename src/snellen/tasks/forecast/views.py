@@ -1,0 +1,173 @@
+"""Report views of a forecaster: error against horizon, forecasts beside the truth, errors by feature, worst windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snellen.core.spec import Spec
+from snellen.core.task import Predictions
+from snellen.core.views import Plot, Series, Table, View
+from snellen.data.dataset import Dataset, Labelled
+from snellen.metrics import forecasting
+from snellen.tasks.forecast.display import future, steps_text
+
+MAX_FEATURES = 12  # of the table of errors by feature
+MAX_PLOTS = 3  # forecasts shown beside the truth
+MAX_WORST = 12  # windows in the table of worst forecasts
+MAX_POINTS = 600  # steps of a recording that is shown
+
+Worst = Callable[[Predictions, Spec, int], Tensor]
+
+
+def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: Worst) -> list[View]:
+    """Views of the forecasts of a split."""
+    if not len(predictions["ids"]):
+        return []
+    errors = (predictions["said"] - predictions["truth"]).abs()  # (N, H, D)
+    last = forecasting.last_value(predictions["recent"], errors.shape[1])
+    last_errors = (last - predictions["truth"]).abs()
+    reference = last_errors.mean((0, 1))
+    features = torch.argsort(reference, descending=True, stable=True).tolist()
+    moving = [k for k in features if float(reference[k]) > 0] or features[:1]
+    rows = worst(predictions, spec, MAX_WORST)
+    typical = int(torch.argsort(errors.mean((1, 2)), stable=True)[len(errors) // 2])
+    return [
+        _by_horizon(predictions, errors, last_errors, spec),
+        *(_along_recording(predictions, k, spec) for k in moving[:MAX_PLOTS]),
+        *(
+            _window(predictions, data, typical, k, spec, "Window of median error")
+            for k in _largest_change(predictions, typical, moving)
+        ),
+        *(
+            _window(predictions, data, row, _worst_feature(errors, row), spec, "Worst")
+            for row in rows[:MAX_PLOTS].tolist()
+        ),
+        _by_feature(errors, last_errors, spec),
+        _worst_windows(errors, last_errors, rows, predictions, data, spec),
+    ]
+
+
+def _worst_feature(errors: Tensor, row: int) -> int:
+    return int(errors[row].mean(0).argmax())
+
+
+def _largest_change(predictions: Predictions, row: int, moving: list[int]) -> list[int]:
+    """The features that change most in the future of a window."""
+    change = (predictions["truth"][row] - predictions["recent"][row, -1:]).abs().mean(0)
+    return sorted(moving, key=lambda k: -float(change[k]))[:MAX_PLOTS]
+
+
+def _ahead(spec: Spec) -> tuple[float, str]:
+    """The length of a step on the axis of time, and the name of the axis."""
+    target = future(spec)
+    if target.duration is None:
+        return 1.0, "steps ahead"
+    return target.duration, f"ahead [{target.duration_unit}]" if target.duration_unit else "ahead"
+
+
+def _by_horizon(predictions: Predictions, errors: Tensor, last_errors: Tensor, spec: Spec) -> Plot:
+    recent = predictions["recent"]
+    step, axis = _ahead(spec)
+    x = [step * h for h in range(1, errors.shape[1] + 1)]
+    curves = {"model": errors, "last value": last_errors}
+    if recent.shape[1] > 1:  # a window of one step has no velocity
+        velocity = forecasting.constant_velocity(recent, errors.shape[1])
+        curves["constant velocity"] = (velocity - predictions["truth"]).abs()
+    return Plot(
+        title="Error against horizon",
+        x=axis,
+        y="mean absolute error",
+        series=[Series(name=name, x=x, y=e.mean((0, 2)).tolist()) for name, e in curves.items()],
+        caption="The mean absolute error of the forecasts so many steps ahead, over windows and features, in the units "
+        "of the data.",
+    )
+
+
+def _along_recording(predictions: Predictions, feature: int, spec: Spec) -> Plot:
+    """The truth of the longest recording, and the forecasts of it a whole horizon before."""
+    recording = predictions["recording"]
+    of_longest = torch.nonzero(recording == recording.mode().values)[:, 0][:MAX_POINTS]
+    time = predictions["start"][of_longest] + (spec.input.shape[0] or 0) + future(spec).steps
+    name, steps = future(spec).names[feature], future(spec).steps
+    return Plot(
+        title=f"{name}, forecast {steps_text(steps)} ahead",
+        x="step of the recording",
+        y=name,
+        series=[
+            Series(name="truth", x=time.tolist(), y=predictions["truth"][of_longest, -1, feature].tolist()),
+            Series(name="forecast", x=time.tolist(), y=predictions["said"][of_longest, -1, feature].tolist()),
+        ],
+        caption=f"Each forecast is made {steps_text(steps)} before.",
+    )
+
+
+def _window(predictions: Predictions, data: Dataset[Labelled], row: int, feature: int, spec: Spec, title: str) -> Plot:
+    """One feature of a window, its future and the forecast."""
+    id = int(predictions["ids"][row])
+    past = data.source.read(np.array([id]), data.preprocessing)[0, :, feature].double()
+    step, axis = _ahead(spec)
+    before = [step * k for k in range(1 - len(past), 1)]
+    after = [step * h for h in range(1, future(spec).steps + 1)]
+    now = [float(past[-1])]
+    return Plot(
+        title=f"{title}: {future(spec).names[feature]}",
+        x=axis,
+        y=future(spec).names[feature],
+        series=[
+            Series(
+                name="truth", x=[*before, *after], y=[*past.tolist(), *predictions["truth"][row, :, feature].tolist()]
+            ),
+            Series(name="forecast", x=[0.0, *after], y=[*now, *predictions["said"][row, :, feature].tolist()]),
+            Series(name="last value", x=[0.0, after[-1]], y=now * 2),
+        ],
+        caption=data.name(id),
+    )
+
+
+def _skill(error: float, reference: float) -> str:
+    return f"{1 - error / reference:.2f}" if reference > 0 else "does not change"
+
+
+def _by_feature(errors: Tensor, last_errors: Tensor, spec: Spec) -> Table:
+    own, reference = errors.mean((0, 1)), last_errors.mean((0, 1))
+    order = torch.argsort(own, descending=True, stable=True).tolist()[:MAX_FEATURES]
+    total = float(own.sum()) or 1.0
+    names = future(spec).names
+    shown = f"The {len(order)} of {len(names)} features with the largest errors. " if len(order) < len(names) else ""
+    return Table(
+        title="Errors by feature",
+        columns=["feature", "mean absolute error", "of the last value", "skill", "part of the total error"],
+        rows=[
+            [
+                names[k],
+                f"{float(own[k]):.4g}",
+                f"{float(reference[k]):.4g}",
+                _skill(float(own[k]), float(reference[k])),
+                f"{100 * float(own[k]) / total:.1f} %",
+            ]
+            for k in order
+        ],
+        caption=f"{shown}Skill: 1 − error / error of the last value. Features in larger units have larger errors.",
+    )
+
+
+def _worst_windows(
+    errors: Tensor, last_errors: Tensor, rows: Tensor, predictions: Predictions, data: Dataset[Labelled], spec: Spec
+) -> Table:
+    cells = []
+    for row in rows.tolist():
+        own, reference = float(errors[row].mean()), float(last_errors[row].mean())
+        worst = future(spec).names[_worst_feature(errors, row)]
+        cells.append(
+            [data.name(int(predictions["ids"][row])), f"{own:.4g}", f"{reference:.4g}", _skill(own, reference), worst]
+        )
+    return Table(
+        title="Worst windows",
+        columns=["window", "mean absolute error", "of the last value", "skill", "feature with the largest error"],
+        rows=cells,
+        caption="The largest errors first; of windows that overlap, the one with the largest error.",
+    )
