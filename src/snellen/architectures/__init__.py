@@ -8,6 +8,7 @@ from snellen.architectures import (
     alexnet,
     cifar,
     convnet,
+    convnet3d,
     densenet,
     efficientnet,
     googlenet,
@@ -24,6 +25,7 @@ from snellen.architectures.architecture import Architecture
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
     recurrent.GRU_NETWORK,
+    convnet3d.CONVNET3D,
     lenet.LENET,
     convnet.CONVNET,
     *cifar.RESIDUAL,

@@ -74,6 +74,8 @@ class Architecture(Generic[C]):
             network that reads no images have no `init` and no `augment`.
         body: settings, the shape of an input ((C, H, W), (T, D) or (D,)) and K to a module (B, ...) -> (B, K). Its last
             `nn.Linear` is the head.
+        channels_first: whether the body reads channels or features as the first axis of a sample, whatever their axis
+            in the data: clips (T, C, H, W) as (C, T, H, W).
         min_size: minimum of the shorter side in pixels.
         max_size: pixels a side to which larger images are resized.
         large_from: shorter side in pixels from which the first layers reduce the resolution; 0: it has no such change.
@@ -91,6 +93,7 @@ class Architecture(Generic[C]):
     body: Callable[[C, tuple[int, ...], int], nn.Module]
     accepts: frozenset[Modality] = frozenset({"image"})
     flattens: bool = False
+    channels_first: bool = False
     min_size: int = 1
     max_size: int = 128
     large_from: int = 0
@@ -136,6 +139,10 @@ class Architecture(Generic[C]):
         """Size of the input, which a ladder may reduce."""
         return fixed_input_size(self.preprocessing_of(init, spec), self.large_from)
 
+    def channel_axis(self, spec: Spec) -> int:
+        """The axis of a batch that the body reads as the first after that of the samples, see `Network`."""
+        return spec.input.feature_axis + 1 if self.channels_first else 1
+
     def build(self, settings: Any, spec: Spec, outputs: int) -> nn.Module:
         """Build the untrained body for the data."""
         preprocessing = self.preprocessing_of(init_of(settings), spec)
@@ -144,6 +151,9 @@ class Architecture(Generic[C]):
         else:
             assert preprocessing.channels is not None
             shape = (preprocessing.channels, *preprocessing.size)
+        if self.channels_first:
+            axis = spec.input.feature_axis
+            shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
         return self.body(settings, shape, outputs)
 
 

@@ -1,11 +1,18 @@
-"""Default network for images: pretrained for few photographs if its weights are installed."""
+"""Default networks; for images: pretrained for few photographs if its weights are installed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
 from snellen.architectures.pretrained import has_published_weights
-from snellen.core.spec import Spec
+from snellen.core.spec import Modality, Spec
 
+DEFAULT_NETWORKS: Mapping[Modality, str] = {  # of inputs other than images, where it is not an MLP
+    "sequence": "gru",
+    "clip": "convnet3d",
+    "volume": "convnet3d",
+}
 MLP_SIZE = 12  # shorter side in pixels below which convolutions have too little to pool
 LENET_SIZE = 32  # longer side in pixels up to which grey images need no larger network
 

@@ -188,11 +188,16 @@ class Samples:
         x = self.source.read(ids.cpu().numpy(), self.preprocessing)
         return Labelled(x.to(self.device), y, ids)
 
-    def in_order(self, size: int = 256) -> Iterator[Labelled]:
-        """All samples once, in batches of `size`, or fewer of large images (see MAX_BATCH_VALUES)."""
+    def _map_values(self) -> int:
+        """Number of values of an image, a clip or a volume, of which networks compute feature maps; 1 for others."""
         if self.preprocessing.size is not None:
-            values = math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
-            size = min(size, max(1, MAX_BATCH_VALUES // values))
+            return math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
+        first = self.values if self.values is not None else self.take(torch.arange(min(1, len(self)))).x
+        return math.prod(first.shape[1:]) if first.ndim > 3 else 1
+
+    def in_order(self, size: int = 256) -> Iterator[Labelled]:
+        """All samples once, in batches of `size`, or fewer of large samples (see MAX_BATCH_VALUES)."""
+        size = min(size, max(1, MAX_BATCH_VALUES // self._map_values()))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
 

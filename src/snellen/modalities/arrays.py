@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from snellen.data.cache import LineCallback
 from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
 from snellen.data.formats.array_layout import split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.modalities.drawing import draw_clip, draw_volume
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,
@@ -132,11 +133,12 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
             yield samples
 
 
-def array_modality(noun: str) -> Modality:
+def array_modality(noun: str, draw: Callable[[Tensor, Input], Tensor] | None = None) -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
+        draw: see `Modality`.
     """
     form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 
@@ -182,6 +184,7 @@ def array_modality(noun: str) -> Modality:
         describe_size=sides,
         sample_shape=shape_of_data,
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
+        draw=draw,
     )
 
 
@@ -204,5 +207,5 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
 SEQUENCE = array_modality("sequences")
 POINTS = array_modality("clouds")
-CLIP = array_modality("clips")
-VOLUME = array_modality("volumes")
+CLIP = array_modality("clips", draw_clip)
+VOLUME = array_modality("volumes", draw_volume)

@@ -34,8 +34,8 @@ MOTIONS: dict[str, tuple[int, int]] = {  # the coordinate of `state` that change
 _CENTRES = (np.arange(PIXELS) + 0.5) * SIDE / PIXELS  # of the pixels, in those of the ray caster
 Y, X = (side.ravel() for side in np.meshgrid(_CENTRES, _CENTRES, indexing="ij"))
 DIRECTIONS = rays(X, Y)
-NEAREST, FARTHEST = 2.2, 4.4  # depth of the centre
-MARGIN = 0.15  # of the image's side between the centre of a solid and the edge of the image
+NEAREST, FARTHEST = 2.0, 5.0  # depth of the centre
+MARGIN = 0.2  # of the image's side between the centre of a solid and the edge of the image
 
 
 def moving_shapes(seed: int) -> RawDataset:
@@ -81,7 +81,7 @@ def state(seed: int, id: int) -> np.ndarray:
     u = _draws(seed, id)
     coordinate, direction = list(MOTIONS.values())[id % len(MOTIONS)]
     states = np.tile(u[:4], (FRAMES, 1))
-    travel = (0.25 + 0.25 * u[4]) * (1 if coordinate == 3 else 1.6)  # in a clip: 1/4 to 1/2 turn, 40 to 80 % of a range
+    travel = (0.4 + 0.4 * u[4]) * (0.8 if coordinate == 3 else 1)  # in a clip, of the range; of a turn for the angle
     states[:, coordinate] = (u[coordinate] + direction * travel * np.arange(FRAMES) / (FRAMES - 1)) % 1
     return states
 

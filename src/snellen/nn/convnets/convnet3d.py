@@ -15,10 +15,10 @@ LAST_SIDE = 4  # of each axis before the global average
 LARGE = 48  # length of an axis from which the first convolution has stride 2 along it
 MAX_STAGES = 5
 
-Sides = tuple[int, ...]
+Strides = tuple[int, int, int]
 
 
-def halvings(sides: Sequence[int], stages: int | None = None) -> list[Sides]:
+def halvings(sides: Sequence[int], stages: int | None = None) -> list[Strides]:
     """Strides (3,) of the first convolution, then of the pooling before each further stage.
 
     An axis is halved while it is longer than `LAST_SIDE`: short clips keep their frames where images are still halved.
@@ -27,13 +27,17 @@ def halvings(sides: Sequence[int], stages: int | None = None) -> list[Sides]:
         sides: lengths of the three axes.
         stages: number of stages; None: until no axis is longer, at most `MAX_STAGES`.
     """
-    first = tuple(2 if side >= LARGE else 1 for side in sides)
-    sides, strides = [-(-side // stride) for side, stride in zip(sides, first, strict=True)], [first]
+    strides = [_strides(sides, LARGE)]
+    sides = [-(-side // by) for side, by in zip(sides, strides[0], strict=True)]
     while len(strides) < (stages or MAX_STAGES) and (stages is not None or max(sides) > LAST_SIDE):
-        stride = tuple(2 if side > LAST_SIDE else 1 for side in sides)
-        sides = [side // by for side, by in zip(sides, stride, strict=True)]
-        strides.append(stride)
+        strides.append(_strides(sides, LAST_SIDE + 1))
+        sides = [side // by for side, by in zip(sides, strides[-1], strict=True)]
     return strides
+
+
+def _strides(sides: Sequence[int], halved_from: int) -> Strides:
+    first, second, third = (2 if side >= halved_from else 1 for side in sides)
+    return first, second, third
 
 
 class ConvNet3d(nn.Module):
@@ -75,7 +79,7 @@ class ConvNet3d(nn.Module):
         return y
 
 
-def block(channels: int, width: int, stride: Sides) -> nn.Sequential:
+def block(channels: int, width: int, stride: Strides) -> nn.Sequential:
     """3x3x3 convolution, batch normalisation, ReLU."""
     convolution = nn.Conv3d(channels, width, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm3d(width), nn.ReLU())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network, has_pretrained_default
+from snellen.architectures.defaults import DEFAULT_NETWORKS, default_network, has_pretrained_default
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
@@ -50,10 +50,8 @@ def labels_unsupported(spec: Spec) -> str | None:
 
 
 def default(spec: Spec) -> str:
-    if spec.modality == "sequence":
-        return "gru"
-    if spec.modality != "image":
-        return "mlp"
+    if not spec.input.has_pixels:
+        return DEFAULT_NETWORKS.get(spec.modality, "mlp")
     if isinstance(spec.target, Classes) and has_pretrained_default(spec):
         return "probe"
     return default_network(spec)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network
+from snellen.architectures.defaults import DEFAULT_NETWORKS, default_network
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
@@ -37,10 +37,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
-    if spec.modality == "sequence":
-        return "gru"
-    if spec.modality != "image":
-        return "mlp"
+    if not spec.input.has_pixels:
+        return DEFAULT_NETWORKS.get(spec.modality, "mlp")
     return default_network(spec)
 
 
