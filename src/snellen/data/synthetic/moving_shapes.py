@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class MovingShapes:
         return COUNT
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        return torch.stack([clip(self.seed, int(id)) for id in ids])
+        return torch.stack([render(worlds(self.seed, int(id))) for id in ids])
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
@@ -86,8 +87,8 @@ def state(seed: int, id: int) -> np.ndarray:
     return states
 
 
-def clip(seed: int, id: int) -> Tensor:
-    """Render a clip, (T, 3, H, W) uint8."""
+def worlds(seed: int, id: int) -> list[World]:
+    """The plane and the solid in each frame of a clip; all but the pose of the solid is constant."""
     u = _draws(seed, id)
     colours = 0.15 + 0.8 * u[5:17].reshape(2, 2, 3)
     plane = Solid(
@@ -108,20 +109,18 @@ def clip(seed: int, id: int) -> Tensor:
     )
     up, across = math.radians(25 + 50 * u[28]), 2 * math.pi * u[29]
     light = np.array([math.cos(up) * math.cos(across), -abs(math.cos(up) * math.sin(across)), -math.sin(up)])
-    background = _shaded(World((plane,), light), X, Y)
-    frames = np.tile(background, (FRAMES, 1, 1))
-    for image, row in zip(frames, state(seed, id), strict=True):
-        moved = _at(solid, row)
-        near = moved.may_hit(DIRECTIONS)
-        image[near] = _shaded(World((plane, moved), light), X[near], Y[near])
-    return (
-        torch.from_numpy(frames * 255)
-        .round()
-        .to(torch.uint8)
-        .view(FRAMES, PIXELS, PIXELS, 3)
-        .permute(0, 3, 1, 2)
-        .contiguous()
-    )
+    return [World((plane, _at(solid, row)), light) for row in state(seed, id)]
+
+
+def render(worlds: Sequence[World]) -> Tensor:
+    """Render the frames of a clip, (T, 3, H, W) uint8. Only rays near the solid are cast again in each frame."""
+    background = _shaded(worlds[0]._replace(solids=worlds[0].solids[:1]), X, Y)
+    frames = np.tile(background, (len(worlds), 1, 1))
+    for image, world in zip(frames, worlds, strict=True):
+        near = world.solids[1].may_hit(DIRECTIONS)
+        image[near] = _shaded(world, X[near], Y[near])
+    values = torch.from_numpy(frames * 255).round().to(torch.uint8)
+    return values.view(-1, PIXELS, PIXELS, 3).permute(0, 3, 1, 2).contiguous()
 
 
 def _shaded(world: World, x: np.ndarray, y: np.ndarray) -> np.ndarray:
