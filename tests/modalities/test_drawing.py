@@ -26,6 +26,7 @@ def test_a_clip_is_drawn_as_its_first_last_and_frames_between() -> None:
         assert torch.equal(image[..., 6 * k : 6 * k + 5], x[frame])
     assert bool((image[..., 5::6] == x.max()).all())
     assert draw_clip(x[:1], CLIP).shape == (3, 4, 5)
+    assert torch.equal(draw_clip(x.to(torch.uint16), CLIP), image.int())
 
 
 def test_a_volume_is_drawn_as_maximum_projections_along_its_axes() -> None:
@@ -36,6 +37,11 @@ def test_a_volume_is_drawn_as_maximum_projections_along_its_axes() -> None:
     assert np.array_equal(image[:2, 5:9], v.max(1))
     assert np.array_equal(image[:2, 10:], v.max(2))
     assert (image[2, 5:9] == min(v.max(axis).min() for axis in range(3))).all()
+
+    deep = (1000 * (x + 5)).to(torch.uint16)
+    assert np.array_equal(draw_volume(deep, VOLUME)[0, :, :4].numpy(), deep[0].int().amax(0).numpy())
+    occupancy = (x > 0).to(torch.uint8)
+    assert np.array_equal(draw_volume(occupancy, VOLUME)[0, :, :4].numpy(), 255 * occupancy[0].amax(0).numpy())
 
 
 def test_clips_are_shown_as_images() -> None:

@@ -19,15 +19,22 @@ def draw_clip(x: Tensor, spec_input: Input) -> Tensor:
     At most `MAX_FRAMES`, spread evenly from the first to the last.
     """
     count = min(len(x), MAX_FRAMES)
-    return _side_by_side(x[torch.linspace(0, len(x) - 1, count).round().long()])
+    return _side_by_side(_with_maximum(x)[torch.linspace(0, len(x) - 1, count).round().long()])
 
 
 def draw_volume(x: Tensor, spec_input: Input) -> Tensor:
     """Maximum projections of a volume along z, y and x side by side: (C, Z, Y, X) to (C, H, W').
 
-    The rows of the three are y, z and z, the columns x, x and y.
+    The rows of the three are y, z and z, the columns x, x and y. Occupancy of 0 and 1 is drawn as black and white.
     """
-    return _side_by_side([x.amax(axis) for axis in (1, 2, 3)])
+    if x.dtype == torch.uint8 and x.max() <= 1:
+        x = 255 * x
+    return _side_by_side([_with_maximum(x).amax(axis) for axis in (1, 2, 3)])
+
+
+def _with_maximum(x: Tensor) -> Tensor:
+    """Values of a type that torch can compare: it does not compare uint16."""
+    return x.int() if x.dtype == torch.uint16 else x
 
 
 def _side_by_side(images: Sequence[Tensor] | Tensor) -> Tensor:
