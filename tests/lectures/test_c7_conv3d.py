@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -97,3 +98,6 @@ def test_c7_clips_and_volumes_are_read_with_their_channels_first(modality: Modal
     assert torch.equal(seen[0], x.movedim(1 + spec.input.feature_axis, 1))
     assert seen[0].shape[1] == 2
     assert ARCHITECTURES["convnet3d"].accepts == {"clip", "volume"}
+    assert learner.unsupported_reason(spec) is None
+    one_place = Input(modality=modality, shape=tuple(2 if side == 2 else 1 for side in shape))
+    assert "more than one place" in str(learner.unsupported_reason(replace(spec, inputs={"x": one_place})))

@@ -113,7 +113,10 @@ class Architecture(Generic[C]):
         return suggestions
 
     def unsupported_reason(self, spec: Spec) -> str | None:
-        """Reason why the images are too small; None if they are large enough."""
+        """Reason why the images, clips or volumes are too small; None if they are large enough."""
+        places = (side for k, side in enumerate(spec.input.shape) if k != spec.input.feature_axis)
+        if self.channels_first and all(side == 1 for side in places):
+            return "needs samples of more than one place, these have one value for each channel"
         if spec.modality != "image":
             return None
         size = spec.input.size

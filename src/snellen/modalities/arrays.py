@@ -47,10 +47,10 @@ def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
     """
     arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
     for name, values in arrays:
-        found = _in_axes_of_model(values, spec_input)
-        if found is None:
+        batch = _in_axes_of_model(values, spec_input)
+        if batch is None:
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
-        x, is_one = found
+        x, is_one = batch
         if x.dtype.kind not in "biuf":
             raise DataError(f"{name} holds {x.dtype}, not numbers", "Save it as integers or floats.")
         if x.dtype.kind == "f" and not bool(np.isfinite(x).all()):
