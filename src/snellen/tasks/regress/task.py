@@ -37,6 +37,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
     if not spec.input.has_pixels:
         return DEFAULT_NETWORKS.get(spec.modality, "mlp")
     return default_network(spec)
