@@ -36,4 +36,4 @@ def test_e6_a_3d_convnet_classifies_motions_that_no_frame_shows(
     )
     data = assemble(raw, "dots", 0, None)
     run = train(data, "convnet3d", out=tmp_path / "run", options=RunOptions(report=False), epochs=5)
-    assert_score(run.metrics["accuracy"].value, above=0.9)
+    assert_score(run.metrics["accuracy"].value, above=0.9)  # 1
