@@ -227,16 +227,15 @@ class Samples:
         x = self.source.read(ids.cpu().numpy(), self.preprocessing)
         return Labelled(x.to(self.device), y, ids)
 
-    def _map_values(self) -> int:
-        """Number of values of an image, a clip or a volume, of which networks compute feature maps; 1 for others."""
+    def values_per_sample(self) -> int:
+        """Number of values of one sample."""
         if self.preprocessing.size is not None:
             return math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
-        first = self.values if self.values is not None else self.take(torch.arange(min(1, len(self)))).x
-        return math.prod(first.shape[1:]) if first.ndim > 3 else 1
+        return self.take(torch.zeros(min(1, len(self)), dtype=torch.int64)).x.numel()
 
     def in_order(self, size: int = 256) -> Iterator[Labelled]:
-        """All samples once, in batches of `size`, or fewer of large samples (see MAX_BATCH_VALUES)."""
-        size = min(size, max(1, MAX_BATCH_VALUES // self._map_values()))
+        """All samples once, in batches of `size`, or fewer of large ones (see MAX_BATCH_VALUES)."""
+        size = min(size, max(1, MAX_BATCH_VALUES // max(1, self.values_per_sample())))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
 

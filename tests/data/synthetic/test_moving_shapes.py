@@ -22,8 +22,8 @@ from snellen.data.synthetic.moving_shapes import (
     Y,
     moving_shapes,
     render,
+    scenes,
     state,
-    worlds,
 )
 from snellen.geometry.ray_caster import cast_rays, project
 
@@ -40,7 +40,7 @@ def test_every_coordinate_of_every_frame_is_uniform_whatever_the_class() -> None
 
 
 def test_a_classifier_of_one_frame_is_at_chance() -> None:
-    x = torch.cat([render(worlds(0, id)[:1])[..., ::2, ::2] for id in ALL]).flatten(1).double().numpy()
+    x = torch.cat([render(scenes(0, id)[:1])[..., ::2, ::2] for id in ALL]).flatten(1).double().numpy()
     y = np.arange(COUNT) % len(MOTIONS)
     train, test = slice(0, 560), slice(560, COUNT)
     limit = binom.ppf(0.9999, COUNT - 560, 1 / len(MOTIONS)) / (COUNT - 560)  # 0.204
@@ -52,7 +52,7 @@ def test_a_classifier_of_one_frame_is_at_chance() -> None:
 def test_the_solid_moves_as_its_class(k: int, motion: str) -> None:
     """A point of the solid and its centre in the image, between two frames without a new start."""
     for id in range(k, 80, len(MOTIONS)):
-        poses = [world.solids[1] for world in worlds(3, id)]
+        poses = [scene.solids[1] for scene in scenes(3, id)]
         centres = np.stack([project(pose.centre[None])[0] for pose in poses])
         depths = np.array([pose.centre[2] for pose in poses])
         arms = np.stack([project(pose.to_world(POINT))[0] for pose in poses]) - centres
@@ -76,9 +76,9 @@ def test_the_solid_moves_as_its_class(k: int, motion: str) -> None:
 
 def test_a_clip_is_every_frame_rendered_in_full() -> None:
     for id in range(5):
-        clip = worlds(1, id)
-        for frame, world in zip(render(clip), clip, strict=True):
-            full = cast_rays(world, X, Y).shade(world.light).T.reshape(3, PIXELS, PIXELS)
+        clip = scenes(1, id)
+        for frame, scene in zip(render(clip), clip, strict=True):
+            full = cast_rays(scene, X, Y).shade(scene.light).T.reshape(3, PIXELS, PIXELS)
             assert np.array_equal(frame.numpy(), np.rint(full * 255).astype(np.uint8))
 
 

@@ -17,7 +17,7 @@ from snellen.core.random import uniform
 from snellen.core.spec import Classes, Input, Preprocessing
 from snellen.data.dataset import RawDataset
 from snellen.data.synthetic.rotations import random_rotation, rotation_about
-from snellen.geometry.ray_caster import KINDS, SIDE, Solid, World, cast_rays, rays
+from snellen.geometry.ray_caster import KINDS, SIDE, Solid, SolidScene, cast_rays, rays
 
 COUNT = 800  # clips
 FRAMES = 12
@@ -61,7 +61,7 @@ class MovingShapes:
         return COUNT
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-        return torch.stack([render(worlds(self.seed, int(id))) for id in ids])
+        return torch.stack([render(scenes(self.seed, int(id))) for id in ids])
 
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
         return None
@@ -87,7 +87,7 @@ def state(seed: int, id: int) -> np.ndarray:
     return states
 
 
-def worlds(seed: int, id: int) -> list[World]:
+def scenes(seed: int, id: int) -> list[SolidScene]:
     """The plane and the solid in each frame of a clip; all but the pose of the solid is constant."""
     u = _draws(seed, id)
     colours = 0.15 + 0.8 * u[5:17].reshape(2, 2, 3)
@@ -109,23 +109,23 @@ def worlds(seed: int, id: int) -> list[World]:
     )
     up, across = math.radians(25 + 50 * u[28]), 2 * math.pi * u[29]
     light = np.array([math.cos(up) * math.cos(across), -abs(math.cos(up) * math.sin(across)), -math.sin(up)])
-    return [World((plane, _at(solid, row)), light) for row in state(seed, id)]
+    return [SolidScene((plane, _at(solid, row)), light) for row in state(seed, id)]
 
 
-def render(worlds: Sequence[World]) -> Tensor:
+def render(scenes: Sequence[SolidScene]) -> Tensor:
     """Render the frames of a clip, (T, 3, H, W) uint8. Only rays near the solid are cast again in each frame."""
-    background = _shaded(worlds[0]._replace(solids=worlds[0].solids[:1]), X, Y)
-    frames = np.tile(background, (len(worlds), 1, 1))
-    for image, world in zip(frames, worlds, strict=True):
-        near = world.solids[1].may_hit(DIRECTIONS)
-        image[near] = _shaded(world, X[near], Y[near])
+    background = _shaded(scenes[0]._replace(solids=scenes[0].solids[:1]), X, Y)
+    frames = np.tile(background, (len(scenes), 1, 1))
+    for image, scene in zip(frames, scenes, strict=True):
+        near = scene.solids[1].may_hit(DIRECTIONS)
+        image[near] = _shaded(scene, X[near], Y[near])
     values = torch.from_numpy(frames * 255).round().to(torch.uint8)
     return values.view(-1, PIXELS, PIXELS, 3).permute(0, 3, 1, 2).contiguous()
 
 
-def _shaded(world: World, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _shaded(scene: SolidScene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(N, 3) in 0 … 1: the colours at points of the image."""
-    return cast_rays(world, x, y).shade(world.light)
+    return cast_rays(scene, x, y).shade(scene.light)
 
 
 def _at(solid: Solid, row: np.ndarray) -> Solid:

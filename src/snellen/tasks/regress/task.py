@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import DEFAULT_NETWORKS, default_network
+from snellen.architectures.defaults import default_network, default_of_kind
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
@@ -40,7 +40,7 @@ def default(spec: Spec) -> str:
     if len(spec.inputs) > 1:
         return "fusion"
     if not spec.input.has_pixels:
-        return DEFAULT_NETWORKS.get(spec.modality, "mlp")
+        return default_of_kind(spec)
     return default_network(spec)
 
 
