@@ -139,6 +139,25 @@ def forecast_dataset() -> Dataset[Labelled]:
 
 
 @functools.cache
+def clip_dataset(regress: bool) -> Dataset[Labelled]:
+    """Clips of a bar in noise that moves to the left or the right on a ring; the number is its speed."""
+    generator = torch.Generator().manual_seed(0)
+    count, steps, side = 240, 5, 6
+    x = torch.randint(0, 80, (count, steps, 1, side, side), generator=generator, dtype=torch.uint8)
+    start = torch.randint(0, side, (count,), generator=generator)
+    speed = 1 - 2 * (torch.arange(count) % 2)
+    for step in range(steps):
+        x[torch.arange(count), step, 0, :, (start + speed * step) % side] = 255
+    target = Numbers(names=("speed",), units=("px",)) if regress else Classes(names=("left", "right"))
+    truth = speed[:, None].double() if regress else (speed > 0).long()
+    clip = Input(modality="clip", shape=(steps, 1, side, side), dtype="uint8")
+    raw = RawDataset(
+        source=ArraySource(x, "clip"), inputs={"clip": clip}, target=target, truth=truth, recognised_as="moving bars"
+    )
+    return assemble(raw, "moving-bars", 0, None)
+
+
+@functools.cache
 def small_world() -> Experience:
     """The deterministic gridworld, with few episodes."""
     return gridworld(sizes={"train": 500, "val": 60, "test": 100})
@@ -222,10 +241,9 @@ def _data_for(learner: Learner[Any, Any, Any], regress: bool) -> Dataset[Labelle
         return two_input_dataset(regress)
     if "vector" in learner.accepts:
         return table_dataset(regress)
-    if "audio" in learner.accepts:
-        return audio_dataset(regress)
-    if "image" not in learner.accepts:
-        return sequence_dataset(regress)
+    for modality, data in (("clip", clip_dataset), ("audio", audio_dataset), ("sequence", sequence_dataset)):
+        if modality in learner.accepts:
+            return data(regress)
     return image_dataset(regress, 16 if learner.unsupported_reason(image_dataset(regress, 16).spec) is None else 32)
 
 

@@ -142,6 +142,15 @@ def test_large_images_are_reduced_and_small_ones_marked_small() -> None:
     assert 'class="small"' not in large
 
 
+def test_frames_side_by_side_take_the_place_of_two_images() -> None:
+    strip = image_html(torch.rand(3, 20, 160), 0, 1)
+    assert '"image strip"' in strip
+    assert 'class="small"' in strip
+    assert decode_image(strip).size == (160, 20)
+    assert decode_image(image_html(torch.rand(3, 100, 800), 0, 1)).size == (320, 40)
+    assert "strip" not in image_html(torch.rand(3, 20, 40), 0, 1)
+
+
 def test_24_images_of_noise_stay_below_three_megabytes() -> None:
     items = [AnnotatedImage(values=torch.rand(3, 300, 300), low=0, high=1) for _ in range(24)]
     assert len(view_html.html(ImageGrid(title="", items=items))) < 3_000_000

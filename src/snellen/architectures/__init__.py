@@ -9,6 +9,7 @@ from snellen.architectures import (
     audio,
     cifar,
     convnet,
+    convnet3d,
     densenet,
     efficientnet,
     googlenet,
@@ -25,6 +26,7 @@ from snellen.architectures.architecture import Architecture
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
     recurrent.GRU_NETWORK,
+    convnet3d.CONVNET3D,
     audio.LOG_MEL_CONVNET,
     lenet.LENET,
     convnet.CONVNET,

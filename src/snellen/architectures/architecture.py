@@ -79,6 +79,8 @@ class Architecture(Generic[C]):
             network that reads no images have no `init` and no `augment`.
         body: settings, the shape of an input ((C, H, W), (T, D) or (D,)) and K to a module (B, ...) -> (B, K). Its last
             `nn.Linear` is the head.
+        channels_first: whether the body reads channels or features as the first axis of a sample, whatever their axis
+            in the data: clips (T, C, H, W) as (C, T, H, W).
         input_body: settings, the input and K to such a module, in place of `body`: for a network that depends on more
             than the shape, such as the sample rate of recordings.
         min_size: minimum of the shorter side in pixels.
@@ -99,6 +101,7 @@ class Architecture(Generic[C]):
     input_body: Callable[[C, Input, int], nn.Module] | None = None
     accepts: frozenset[Modality] = frozenset({"image"})
     flattens: bool = False
+    channels_first: bool = False
     min_size: int = 1
     max_size: int = 128
     large_from: int = 0
@@ -118,7 +121,10 @@ class Architecture(Generic[C]):
         return suggestions
 
     def unsupported_reason(self, spec: Spec) -> str | None:
-        """Reason why the images are too small; None if they are large enough."""
+        """Reason why the images, clips or volumes are too small; None if they are large enough."""
+        places = (side for k, side in enumerate(spec.input.shape) if k != spec.input.feature_axis)
+        if self.channels_first and all(side == 1 for side in places):
+            return "needs samples of more than one place, these have one value for each channel"
         if spec.modality != "image":
             return None
         size = spec.input.size
@@ -144,6 +150,10 @@ class Architecture(Generic[C]):
         """Size of the input, which a ladder may reduce."""
         return fixed_input_size(self.preprocessing_of(init, spec), self.large_from)
 
+    def channel_axis(self, spec: Spec) -> int:
+        """The axis of a batch that the body reads as the first after that of the samples, see `Network`."""
+        return spec.input.feature_axis + 1 if self.channels_first else 1
+
     def build(self, settings: Any, spec: Spec, outputs: int) -> nn.Module:
         """Build the untrained body for the data."""
         if self.input_body is not None:
@@ -154,6 +164,9 @@ class Architecture(Generic[C]):
         else:
             assert preprocessing.channels is not None
             shape = (preprocessing.channels, *preprocessing.size)
+        if self.channels_first:
+            axis = spec.input.feature_axis
+            shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
         return self.body(settings, shape, outputs)
 
 

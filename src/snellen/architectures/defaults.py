@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from snellen.architectures.audio import LOG_MEL_CONVNET
+from snellen.architectures.convnet3d import CONVNET3D
 from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
 from snellen.architectures.pretrained import has_published_weights
 from snellen.architectures.recurrent import GRU_NETWORK
@@ -13,7 +14,12 @@ from snellen.core.spec import Modality, Spec
 MLP_SIZE = 12  # shorter side in pixels below which convolutions have too little to pool
 LENET_SIZE = 32  # longer side in pixels up to which grey images need no larger network
 
-DEFAULTS: Mapping[Modality, str] = {"sequence": GRU_NETWORK.name, "audio": LOG_MEL_CONVNET.name}
+DEFAULTS: Mapping[Modality, str] = {
+    "sequence": GRU_NETWORK.name,
+    "audio": LOG_MEL_CONVNET.name,
+    "clip": CONVNET3D.name,
+    "volume": CONVNET3D.name,
+}
 
 
 def default_of_kind(spec: Spec) -> str:

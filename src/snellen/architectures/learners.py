@@ -39,7 +39,8 @@ def from_architecture(
 
     def build(c: Any, spec: Spec) -> M:
         body = architecture.build(c.network, spec, kind.outputs(spec))
-        return kind.model(Network(Standardize(spec.input, preprocessing_of(c, spec).channels), body), spec, c.task)
+        standardize = Standardize(spec.input, preprocessing_of(c, spec).channels)
+        return kind.model(Network(standardize, body, architecture.channel_axis(spec)), spec, c.task)
 
     def fit(c: Any, data: Dataset[Labelled], model: M, run: Run) -> None:
         load_pretrained(architecture, init_of(c.network), cast(Network, model.network), run)

@@ -9,6 +9,8 @@ Source: Roth 1982, "Ray casting for modeling solids".
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import NamedTuple
@@ -69,6 +71,10 @@ class Solid:
         distance_squared = self.centre @ self.centre - (rays @ self.centre) ** 2 / (rays**2).sum(1)
         near: np.ndarray = distance_squared <= (_BOUNDING_RADIUS * self.size) ** 2
         return near
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """(N,) bool: points of the world inside the solid."""
+        return _INSIDE[self.kind](self.to_local(points))
 
     def reflectance(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) reflectance of red, green and blue light at points of the world."""
@@ -256,3 +262,18 @@ def _finite(depth: np.ndarray) -> np.ndarray:
 
 
 _SHAPES = {"plane": _plane, "sphere": _sphere, "cube": _cube, "cylinder": _cylinder, "cone": _cone}
+
+# Points (N, 3) of the unit shape that are inside it, and its volume.
+_INSIDE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "plane": lambda q: q[:, 2] >= 0,
+    "sphere": lambda q: (q**2).sum(1) <= 1,
+    "cube": lambda q: np.abs(q).max(1) <= _CUBE,
+    "cylinder": lambda q: (q[:, 0] ** 2 + q[:, 2] ** 2 <= _RADIUS**2) & (np.abs(q[:, 1]) <= _HALF),
+    "cone": lambda q: (q[:, 0] ** 2 + q[:, 2] ** 2 <= (_SLOPE * (q[:, 1] + 1)) ** 2) & (np.abs(q[:, 1]) <= 1),
+}
+UNIT_VOLUMES = {
+    "sphere": 4 / 3 * math.pi,
+    "cube": (2 * _CUBE) ** 3,
+    "cylinder": math.pi * _RADIUS**2 * 2 * _HALF,
+    "cone": math.pi * (2 * _SLOPE) ** 2 * 2 / 3,
+}

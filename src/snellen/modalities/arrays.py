@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from torch import Tensor
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
-from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
-from snellen.data.formats.array_layout import split_and_role
+from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays, to_axis_order
+from snellen.data.formats.array_layout import order_of_axes, split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
 from snellen.data.formats.recording_arrays import read_npy
 from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.modalities.drawing import draw_clip, draw_volume
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,
@@ -54,10 +55,10 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
     else:
         arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
     for name, values in arrays:
-        is_one = values.ndim == len(spec_input.axes)
-        x = values[None] if is_one else values
-        if not _fits(x.shape, spec_input):
+        batch = _in_axes_of_model(values, spec_input)
+        if batch is None:
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
+        x, is_one = batch
         if x.dtype.kind not in "biuf":
             raise DataError(f"{name} holds {x.dtype}, not numbers", "Save it as integers or floats.")
         if x.dtype.kind == "f" and not bool(np.isfinite(x).all()):
@@ -77,11 +78,18 @@ def _expected(spec_input: Input) -> str:
     return f"the model reads arrays (N, {', '.join(sides)}): {', '.join(spec_input.axes)} after the samples"
 
 
-def _fits(shape: Sequence[int], spec_input: Input) -> bool:
-    """Whether an array holds samples of the input; axes of varying length are not empty."""
-    return len(shape) == 1 + len(spec_input.axes) and all(
-        known == side or (known is None and side > 0) for known, side in zip(spec_input.shape, shape[1:], strict=True)
-    )
+def _order(shape: Sequence[int], spec_input: Input) -> tuple[int, ...] | None:
+    """The order of the axes of an array of samples of the input; None where it holds none."""
+    return order_of_axes(shape, spec_input.modality, spec_input.shape)
+
+
+def _in_axes_of_model(values: np.ndarray, spec_input: Input) -> tuple[np.ndarray, bool] | None:
+    """Samples (N, ...) in the axes of the model, and whether the array was one sample; None for any other array."""
+    for x, is_one in ((values, False), (values[None], True)):
+        order = _order(x.shape, spec_input)
+        if order is not None:
+            return to_axis_order(x, order), is_one
+    return None
 
 
 def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -91,7 +99,7 @@ def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
     file = open_arrays(path)
     fitting = [
-        name for name, shape in file.shapes.items() if _fits(shape, spec_input) or _fits((1, *shape), spec_input)
+        name for name, shape in file.shapes.items() if _order(shape, spec_input) or _order((1, *shape), spec_input)
     ]
     named = [name for name in fitting if split_and_role(name)[1] in INPUT_NAMES]
     if not fitting:
@@ -137,11 +145,12 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
             yield samples
 
 
-def array_modality(noun: str) -> Modality:
+def array_modality(noun: str, draw: Callable[[Tensor, Input], Tensor] | None = None) -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
+        draw: see `Modality`.
     """
     form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 
@@ -188,6 +197,7 @@ def array_modality(noun: str) -> Modality:
         sample_shape=shape_of_data,
         sample_writers={".npz": write_npz},
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
+        draw=draw,
     )
 
 
@@ -197,9 +207,10 @@ def _parse(name: str, plain: object, spec_input: Input, form: str) -> Tensor:
         x = np.array(plain, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name} is not a list of lists of equally many numbers", form) from None
-    if not _fits((1, *x.shape), spec_input) or not bool(np.isfinite(x).all()):
+    order = _order((1, *x.shape), spec_input)
+    if order is None or not bool(np.isfinite(x).all()):
         raise DataError(f"{name} has the shape {x.shape}; {_expected(spec_input)}", form)
-    return _at_depth(array_to_tensor(x), spec_input)
+    return _at_depth(array_to_tensor(to_axis_order(x[None], order)), spec_input)[0]
 
 
 def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
@@ -210,5 +221,5 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
 SEQUENCE = array_modality("sequences")
 POINTS = array_modality("clouds")
-CLIP = array_modality("clips")
-VOLUME = array_modality("volumes")
+CLIP = array_modality("clips", draw_clip)
+VOLUME = array_modality("volumes", draw_volume)

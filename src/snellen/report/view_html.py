@@ -20,6 +20,7 @@ from snellen.report.overlay import class_colour, draw_marks
 from snellen.report.plots import plot_svg
 
 MAX_SIDE = 160  # pixels of an image in the page: 24 images of noise stay below 3 MB
+STRIP = 2.5  # width of an image in heights from which it takes the place of two
 SMALL = 64  # pixels; images up to this size are enlarged by nearest neighbour
 MAX_CHANNELS = 6  # of an image that is neither grey nor RGB: its channels are drawn side by side
 
@@ -103,14 +104,21 @@ def _image_grid(view: ImageGrid) -> str:
 def _grid_item(item: AnnotatedImage) -> str:
     first, *others = [clean(line) for line in item.caption.split("\n")]
     mark = {True: " right", False: " wrong", None: ""}[item.good]
-    small = ' class="small"' if max(item.values.shape[-2:]) <= SMALL else ""
+    strip = not item.panels and is_strip(item.values)
+    small = ' class="small"' if (item.values.shape[-2] if strip else max(item.values.shape[-2:])) <= SMALL else ""
     caption = f"<b>{escape_name(first)}</b>" + "".join(f"<span>{escape_name(line)}</span>" for line in others)
     images = "".join(
         f'<img{small} src="data:image/png;base64,{_png_base64(part)}" alt="{escape(clean(part.caption))}">'
         for part in (item, *item.panels)
     )
-    wide = " wide" if item.panels else ""
+    wide = " wide" if item.panels else " strip" if strip else ""
     return f'<li class="image{mark}{wide}">{images}<p>{caption}</p></li>'
+
+
+def is_strip(values: Tensor) -> bool:
+    """Whether an image (C, H, W) is several images side by side, such as the frames of a clip."""
+    height, width = values.shape[-2:]
+    return width >= STRIP * height
 
 
 def to_pil_image(values: Tensor, low: float, high: float) -> Image.Image:
@@ -130,7 +138,7 @@ def _png_base64(item: AnnotatedImage) -> str:
 
     image = to_pil_image(item.values, item.low, item.high)
     has_overlay = bool(item.marks) or item.classes is not None or bool(item.panels)
-    side = 2 * MAX_SIDE if has_overlay else MAX_SIDE
+    side = 2 * MAX_SIDE if has_overlay or is_strip(item.values) else MAX_SIDE
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     elif item.marks:  # marks on a small image are drawn at a higher resolution

@@ -84,6 +84,28 @@ def axis_layout(
     return replace(layout, description=f"{layout.description} (read otherwise: --modality {' or '.join(others)})")
 
 
+def order_of_axes(shape: Sequence[int], modality: str, sample: Sequence[int | None]) -> tuple[int, ...] | None:
+    """The order of the axes (see `to_axis_order`) of an array of samples of known shape; None where it holds none.
+
+    The axes are those of the modality, or others that data of it may have: no channels, or channels at another place.
+
+    Args:
+        sample: the shape of a sample in the axes of the modality; None where a length varies.
+    """
+    if len(shape) == 1 + len(sample) and _equal(shape[1:], sample):
+        return tuple(range(len(sample)))
+    read = {str(name): read for name, read in _LAYOUTS.items()}.get(modality)
+    layout = None if read is None else read(shape)
+    return layout.order if layout is not None and _equal(layout.shape, sample) else None
+
+
+def _equal(shape: Sequence[int | None], sample: Sequence[int | None]) -> bool:
+    """Whether a shape is that of a sample; axes of varying length are not empty."""
+    return len(shape) == len(sample) and all(
+        side == known or (known is None and side != 0) for side, known in zip(shape, sample, strict=True)
+    )
+
+
 def _likely_modality(shape: Sequence[int], dtype: np.dtype[Any]) -> ArrayModality | None:
     """The modality of arrays of three axes or more, None for vectors.
 

@@ -20,6 +20,7 @@ from snellen.core.spec import Boxes, Classes, Input, PixelClasses, PixelNumbers,
 from snellen.data.annotations import Annotation, Annotations, MapAnnotations, masks_to_boxes, object_annotations
 from snellen.data.dataset import RawDataset
 from snellen.data.source import apply_preprocessing
+from snellen.data.synthetic.rotations import rotation_about
 from snellen.geometry.ray_caster import (
     KINDS,
     SIDE,
@@ -178,7 +179,7 @@ def world(seed: int, id: int, max_solids: int = MAX_SOLIDS) -> RenderedWorld:
         kind="plane",
         centre=np.array([0.0, 0.0, 6.2 + u[0, 3]]),
         size=1.0,
-        rotation=_rotation_about(0, -tilt) @ _rotation_about(1, sideways),
+        rotation=rotation_about(0, -tilt) @ rotation_about(1, sideways),
         colours=0.5 + 0.4 * (_colours(u[0, 4:10]) - 0.5),
         waves=np.array([2 + 3 * u[0, 10], *(2 * math.pi * u[0, 11:13])]),
     )
@@ -206,9 +207,9 @@ def _solid(u: np.ndarray) -> Solid:
     depth = 3 + 2.4 * u[1]
     centre_xy = 12 + (SIDE - 24) * u[2:4]  # projection of the centre, pixels
     rotation = (
-        _rotation_about(1, math.radians(70 * u[5] - 35))
-        @ _rotation_about(0, math.radians(60 * u[6] - 30))
-        @ _rotation_about(2, math.radians(60 * u[7] - 30))
+        rotation_about(1, math.radians(70 * u[5] - 35))
+        @ rotation_about(0, math.radians(60 * u[6] - 30))
+        @ rotation_about(2, math.radians(60 * u[7] - 30))
     )
     return Solid(
         kind=KINDS[int(u[0] * len(KINDS))],
@@ -228,9 +229,7 @@ def next_frame_world(world: SolidScene, seed: int, id: int) -> SolidScene:
     for k, (solid, v) in enumerate(zip(world.solids, u, strict=True)):
         rotation = np.eye(3)
         if k:
-            rotation = (
-                _rotation_about(0, 0.12 * v[3]) @ _rotation_about(1, 0.12 * v[4]) @ _rotation_about(2, 0.12 * v[5])
-            )
+            rotation = rotation_about(0, 0.12 * v[3]) @ rotation_about(1, 0.12 * v[4]) @ rotation_about(2, 0.12 * v[5])
         centre = solid.centre + camera_step + (0.1 * v[:3] if k else 0)
         solids.append(dataclasses.replace(solid, centre=centre, rotation=rotation @ solid.rotation))
     return world._replace(solids=tuple(solids))
@@ -238,15 +237,6 @@ def next_frame_world(world: SolidScene, seed: int, id: int) -> SolidScene:
 
 def _colours(u: np.ndarray) -> np.ndarray:
     return 0.15 + 0.8 * u.reshape(2, 3)
-
-
-def _rotation_about(axis: int, angle: float) -> np.ndarray:
-    """(3, 3) rotation about an axis, radians."""
-    rotation = np.eye(3)
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    rotation[a, a] = rotation[b, b] = math.cos(angle)
-    rotation[a, b], rotation[b, a] = -math.sin(angle), math.sin(angle)
-    return rotation
 
 
 def _reshape_map(values: Tensor) -> Tensor:
