@@ -13,6 +13,7 @@ from snellen.architectures import (
     googlenet,
     lenet,
     mobilenet,
+    pointnet,
     recurrent,
     residual_mlp,
     resnet,
@@ -24,6 +25,7 @@ from snellen.architectures.architecture import Architecture
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
     recurrent.GRU_NETWORK,
+    pointnet.POINTNET,
     lenet.LENET,
     convnet.CONVNET,
     *cifar.RESIDUAL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +20,7 @@ from snellen.tasks.classify import views
 from snellen.tasks.classify.diagnosis import DIAGNOSIS
 from snellen.tasks.classify.display import DISPLAY
 
+DEFAULTS: Mapping[str, str] = {"sequence": "gru", "points": "pointnet"}  # modality to learner; else mlp
 RARE_FRACTION = 0.20  # with a class below this fraction of the samples the headline is balanced accuracy
 
 
@@ -50,10 +51,8 @@ def labels_unsupported(spec: Spec) -> str | None:
 
 
 def default(spec: Spec) -> str:
-    if spec.modality == "sequence":
-        return "gru"
     if spec.modality != "image":
-        return "mlp"
+        return DEFAULTS.get(spec.modality, "mlp")
     if isinstance(spec.target, Classes) and has_pretrained_default(spec):
         return "probe"
     return default_network(spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -20,6 +20,7 @@ from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
 
+DEFAULTS: Mapping[str, str] = {"sequence": "gru", "points": "pointnet"}  # modality to learner; else mlp
 MAX_WORST = 12  # samples shown
 
 
@@ -37,10 +38,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
-    if spec.modality == "sequence":
-        return "gru"
     if spec.modality != "image":
-        return "mlp"
+        return DEFAULTS.get(spec.modality, "mlp")
     return default_network(spec)
 
 
