@@ -12,8 +12,8 @@ from torch import nn
 from snellen.architectures.architecture import Architecture
 from snellen.core.errors import UsageError
 from snellen.core.settings import Limit, Suggestion, settings
-from snellen.core.spec import Spec
-from snellen.nn.pointnet import MAX_COORDINATES, PointNet
+from snellen.core.spec import MAX_COORDINATES, Spec
+from snellen.nn.pointnet import PointNet
 from snellen.training.settings import TrainingSettings
 
 

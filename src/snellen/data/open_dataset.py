@@ -40,6 +40,7 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
         if options.modality is not None:
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
+        _check_mesh_options(name, "built-in data", options)
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
@@ -105,6 +106,13 @@ def _check_modality(path: Path, format: Format, options: OpenOptions) -> None:
         )
 
 
+def _check_mesh_options(data: Path | str, format: str, options: OpenOptions) -> None:
+    """Raise UsageError for options of meshes where the data is none."""
+    for flag, value in (("--mesh-points", options.mesh_points), ("--mesh-samples", options.mesh_samples)):
+        if value is not None and format != "meshes":
+            raise UsageError(f"{flag} applies to meshes; {data} is read as {format}", f"Omit {flag}.")
+
+
 def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
     """The folder or file that holds the data, at the path or below single folders, and the data."""
     if not path.exists():
@@ -119,6 +127,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
         for place in reversed(places) if format.any_depth else places:
             if format.recognises(place):
                 _check_modality(path, format, options)
+                _check_mesh_options(path, format.name, options)
                 raw = format.open_raw(place, options)
                 if place == path:
                     return place, raw

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from snellen.modalities.paths import files_with, list_paths
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
+FileReaders = Mapping[str, Callable[[str, IO[bytes], Input], Tensor]]  # suffix to reader, see `array_modality`
 
 
 def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
@@ -101,27 +103,15 @@ def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray
         yield f"{path}: {name}", file.read(name)
 
 
-def read_files(
-    arguments: Sequence[str],
-    spec: Spec,
-    preprocessing: Preprocessing,
-    problems: dict[str, str],
-    announce: LineCallback,
-) -> Iterator[NamedBatch]:
-    """Read the samples of array files; files that cannot be read are recorded in `problems`."""
-    yield from batches_of_one_shape(_read_chunks(list_paths(arguments, problems, _arrays_of), spec, problems))
-
-
-def _arrays_of(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    return files_with(folder, SUFFIXES, "array file")
-
-
-def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) -> Iterator[list[Sample]]:
-    """Read the samples of array files in batches; files that cannot be read are recorded in `problems`."""
+def _read_chunks(
+    paths: Iterator[Path], spec: Spec, problems: dict[str, str], readers: FileReaders
+) -> Iterator[list[Sample]]:
+    """Read the samples of files in batches; files that cannot be read are recorded in `problems`."""
     for path in paths:
         samples: list[Sample] = []
+        reader = readers.get(path.suffix.lower())
         try:
-            for sample in read_samples(path, spec.input):
+            for sample in read_samples(path, spec.input) if reader is None else _read_one(path, reader, spec.input):
                 samples.append(sample)
                 if len(samples) == BATCH:
                     yield samples
@@ -132,28 +122,58 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
             yield samples
 
 
-def array_modality(noun: str) -> Modality:
+def _read_one(path: Path, reader: Callable[[str, IO[bytes], Input], Tensor], spec_input: Input) -> Iterator[Sample]:
+    try:
+        with open_regular(path) as file:
+            yield str(path), _at_depth(reader(path.name, file, spec_input), spec_input)
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}", "Check its permissions.") from error
+
+
+def array_modality(
+    noun: str, readers: FileReaders | None = None, draw: Callable[[Tensor, Input], Tensor] | None = None
+) -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
+        readers: of files of one sample, by suffix: name, content and input to the sample. Raises DataError.
+        draw: as in `Modality`.
     """
+    files_of_one = readers or {}
+    suffixes = (*SUFFIXES, *files_of_one)
+
+    def read_files(
+        arguments: Sequence[str],
+        spec: Spec,
+        preprocessing: Preprocessing,
+        problems: dict[str, str],
+        announce: LineCallback,
+    ) -> Iterator[NamedBatch]:
+        """Read the samples of files; files that cannot be read are recorded in `problems`."""
+        paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, suffixes, f"file of {noun}"))
+        yield from batches_of_one_shape(_read_chunks(paths, spec, problems, files_of_one))
+
     form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 
     def read_uploads(
         files: Sequence[Upload], spec: Spec, preprocessing: Preprocessing, limits: UploadLimits
     ) -> Iterator[NamedBatch]:
-        """Read samples of JSON. Raises MalformedJSON, TooManyInputs; DataError: for samples of another shape."""
+        """Read samples of JSON, or files. Raises MalformedJSON, TooManyInputs; DataError: for other samples."""
         remaining = limits.max_inputs
         for file in files:
+            if (reader := files_of_one.get(Path(file.name).suffix.lower())) is not None:
+                remaining -= 1
+                if remaining < 0:
+                    raise _too_many(limits, noun)
+                yield [file.name], _read_upload(file, reader, spec.input)[None]
+                continue
             plain = parse_json(file.content, form)
             if not isinstance(plain, dict) or list(plain) != [noun] or not isinstance(plain[noun], list):
                 raise MalformedJSON(f"The JSON has no {noun}", form)
             remaining -= len(plain[noun])
             if remaining < 0:
-                raise TooManyInputs(
-                    f"There are more than {limits.max_inputs:,} {noun}", "Split them into several requests."
-                )
+                raise _too_many(limits, noun)
             samples = [
                 (f"{file.name}[{k}]", _parse(f"{file.name}[{k}]", sample, spec.input, form))
                 for k, sample in enumerate(plain[noun])
@@ -182,7 +202,19 @@ def array_modality(noun: str) -> Modality:
         describe_size=sides,
         sample_shape=shape_of_data,
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
+        draw=draw,
     )
+
+
+def _too_many(limits: UploadLimits, noun: str) -> TooManyInputs:
+    return TooManyInputs(f"There are more than {limits.max_inputs:,} {noun}", "Split them into several requests.")
+
+
+def _read_upload(file: Upload, reader: Callable[[str, IO[bytes], Input], Tensor], spec_input: Input) -> Tensor:
+    try:
+        return _at_depth(reader(file.name, io.BytesIO(file.content), spec_input), spec_input)
+    except DataError as error:
+        raise DataError(f"{file.name} {error.cause}", error.remedy) from error
 
 
 def _parse(name: str, plain: object, spec_input: Input, form: str) -> Tensor:
@@ -203,6 +235,5 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
 SEQUENCE = array_modality("sequences")
-POINTS = array_modality("clouds")
 CLIP = array_modality("clips")
 VOLUME = array_modality("volumes")

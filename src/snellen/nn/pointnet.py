@@ -10,12 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-MAX_COORDINATES = 3
-
-
-def coordinate_count(features: int) -> int:
-    """The number of leading features of a point that are its coordinates; the others are normals, colours ..."""
-    return min(features, MAX_COORDINATES)
+from snellen.core.spec import MAX_COORDINATES
 
 
 class PointNet(nn.Module):
@@ -42,7 +37,7 @@ class PointNet(nn.Module):
         rotate: bool = False,
     ) -> None:
         super().__init__()
-        self.coordinates = coordinate_count(features)
+        self.coordinates = min(features, MAX_COORDINATES)
         self.normalize = normalize
         self.rotate = rotate
         layers: list[nn.Module] = []
@@ -78,7 +73,8 @@ class PointNet(nn.Module):
             features = features.masked_scatter(~outside, real)
         else:
             features = self.layers(points[None])[0].masked_fill(outside, -torch.inf)  # (C, B P)
-        return features.unflatten(1, inside.shape)
+        by_cloud: Tensor = features.unflatten(1, inside.shape)
+        return by_cloud
 
 
 def to_unit_sphere(x: Tensor, inside: Tensor, coordinates: int) -> Tensor:

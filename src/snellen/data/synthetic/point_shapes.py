@@ -41,8 +41,8 @@ def point_shapes(seed: int) -> RawDataset:
         inputs={"points": Input(modality="points", shape=(POINTS, 3))},
         target=Classes(names=tuple(SOLIDS)),
         truth=truth,
-        recognised_as=f"the built-in dataset of point clouds: {COUNT:,} clouds of {POINTS} points on the surface of one "
-        f"solid each ({', '.join(SOLIDS)})",
+        recognised_as=f"the built-in dataset of point clouds: {COUNT:,} clouds of {POINTS} points on the surface of a "
+        f"solid ({', '.join(SOLIDS)})",
     )
 
 
