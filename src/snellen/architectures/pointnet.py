@@ -29,7 +29,7 @@ class PointNetSettings:
     """Dropout: fraction of the units of that layer that is set to zero in training."""
     normalize: bool = True
     """Centre each cloud on the mean of its points and scale it to radius 1, so that position and size do not count."""
-    rotate: bool = False
+    random_rotation: bool = False
     """Rotate each cloud at random in training, uniformly over all rotations."""
     training: TrainingSettings = TrainingSettings(epochs=20, lr=0.002)
 
@@ -42,15 +42,15 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
 
 
 def body(c: PointNetSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    if c.rotate and shape[1] > MAX_COORDINATES:
+    if c.random_rotation and shape[1] > MAX_COORDINATES:
         raise UsageError(
-            f"--rotate turns 2 or 3 coordinates, these points have {shape[1]} numbers, and which of them turn along "
-            "(normals) or not (colours) is unknown",
-            "Omit --rotate, or give the coordinates only.",
+            f"--random-rotation rotates 2 or 3 coordinates, these points have {shape[1]} numbers; whether the others "
+            "rotate too (normals) or not (colours) is unknown",
+            "Omit --random-rotation, or give the coordinates only.",
         )
     if not c.hidden:
         raise UsageError("--hidden has no layer", "Give at least one number of units.")
-    return PointNet(shape[1], c.hidden, c.head, outputs, c.dropout, c.normalize, c.rotate)
+    return PointNet(shape[1], c.hidden, c.head, outputs, c.dropout, c.normalize, c.random_rotation)
 
 
 POINTNET = Architecture[PointNetSettings](

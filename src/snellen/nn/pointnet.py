@@ -23,7 +23,7 @@ class PointNet(nn.Module):
         outputs: K.
         dropout: fraction of the head's hidden units that is set to zero in training.
         normalize: centre each cloud on the mean of its points, and scale it to radius 1.
-        rotate: rotate each cloud at random in training, uniformly over all rotations.
+        random_rotation: rotate each cloud at random in training, uniformly over all rotations.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class PointNet(nn.Module):
         outputs: int,
         dropout: float = 0.3,
         normalize: bool = True,
-        rotate: bool = False,
+        random_rotation: bool = False,
     ) -> None:
         super().__init__()
         self.coordinates = min(features, MAX_COORDINATES)
         self.normalize = normalize
-        self.rotate = rotate
+        self.random_rotation = random_rotation
         layers: list[nn.Module] = []
         for inputs, units in zip((features, *hidden), hidden, strict=False):
             layers += [nn.Conv1d(inputs, units, 1, bias=False), nn.BatchNorm1d(units), nn.ReLU()]
@@ -62,7 +62,7 @@ class PointNet(nn.Module):
         inside = ~x.isnan().any(2)  # (B, P)
         if self.normalize:
             x = to_unit_sphere(x, inside, self.coordinates)
-        if self.rotate and self.training:
+        if self.random_rotation and self.training:
             rotations = random_rotations(len(x), self.coordinates, x)
             x = torch.cat([x[..., : self.coordinates] @ rotations, x[..., self.coordinates :]], 2)
         points = torch.where(inside[..., None], x, 0).flatten(0, 1).T  # (D, B P)
