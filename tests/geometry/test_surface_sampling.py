@@ -45,7 +45,8 @@ def test_box() -> None:
     faces = np.prod(half) / half  # areas across x, y and z
     expected = (faces * half**2 + (faces.sum() - faces) * half**2 / 3) / faces.sum()
     mean, second = moments(points)
-    assert np.allclose(mean, 0, atol=TOLERANCE) and np.allclose(second, np.diag(expected), atol=TOLERANCE)
+    assert np.allclose(mean, 0, atol=TOLERANCE)
+    assert np.allclose(second, np.diag(expected), atol=TOLERANCE)
 
 
 def test_cylinder() -> None:

@@ -59,7 +59,8 @@ def test_rows_after_the_end_of_a_cloud_are_ignored(training: bool) -> None:
         gradients.append([p.grad for p in net.parameters()])
     assert torch.allclose(results[0], results[1], rtol=0, atol=1e-12)
     for first, second in zip(*gradients, strict=True):
-        assert first is not None and second is not None
+        assert first is not None
+        assert second is not None
         assert torch.allclose(first, second, rtol=0, atol=1e-10)
 
 
@@ -125,7 +126,8 @@ def test_coordinates_are_standardised_with_one_scale() -> None:
     rows = x.reshape(-1, 5).numpy()
     std = rows.std(0)
     expected = [*[np.sqrt((std[:3] ** 2).mean())] * 3, *std[3:]]
-    assert np.allclose(layer.mean, rows.mean(0)) and np.allclose(layer.std, expected)
+    assert np.allclose(layer.mean, rows.mean(0))
+    assert np.allclose(layer.std, expected)
     flat = x.clone()
     flat[..., 2] = 7.0  # clouds in a plane: the constant coordinate has the scale of the others
     layer.fit(flat)
