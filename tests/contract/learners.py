@@ -112,6 +112,23 @@ def sequence_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "lines", 0, None)
 
 
+@functools.cache
+def points_dataset(regress: bool) -> Dataset[Labelled]:
+    """Clouds of 24 points of ellipsoids in any position; the class is flat or round, the number the height."""
+    generator = torch.Generator().manual_seed(0)
+    height = torch.rand(300, generator=generator) * 0.8 + 0.2
+    x = torch.nn.functional.normalize(torch.randn(300, 24, 3, generator=generator), dim=2)
+    x = x * torch.stack([torch.ones(300), torch.ones(300), height], 1)[:, None]
+    x = x + torch.randn(300, 1, 3, generator=generator)
+    target = Numbers(names=("height",)) if regress else Classes(names=("flat", "round"))
+    truth = height[:, None].double() if regress else (height > 0.6).long()
+    cloud = Input(modality="points", shape=(24, 3))
+    raw = RawDataset(
+        source=ArraySource(x, "cloud"), inputs={"x": cloud}, target=target, truth=truth, recognised_as="ellipsoids"
+    )
+    return assemble(raw, "ellipsoids", 0, None)
+
+
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
@@ -121,8 +138,10 @@ def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
     regress = learner.task.name == "regress"
     if "vector" in learner.accepts:
         return table_dataset(regress)
-    if "image" not in learner.accepts:
+    if "sequence" in learner.accepts:
         return sequence_dataset(regress)
+    if "points" in learner.accepts:
+        return points_dataset(regress)
     return image_dataset(regress, 16 if learner.unsupported_reason(image_dataset(regress, 16).spec) is None else 32)
 
 
@@ -130,7 +149,11 @@ def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
     if learner.name == "probe":
         return {"encoder": "resnet20", "pretrained": str(encoder_run())}
     quick = QUICK_SCENES.get(learner.task.name, QUICK)
-    if learner.name in ("resnet20", "convnet"):  # after 20 steps their running statistics lag behind the weights
+    if learner.name in (
+        "resnet20",
+        "convnet",
+        "pointnet",
+    ):  # after 20 steps their running statistics lag behind the weights
         quick = {**quick, "epochs": 12}
     if learner.task.name == "regress" and learner.name in ("resnet18", "lenet"):
         quick = {**quick, "epochs": 8}
