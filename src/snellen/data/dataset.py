@@ -189,10 +189,11 @@ class Samples:
         return Labelled(x.to(self.device), y, ids)
 
     def in_order(self, size: int = 256) -> Iterator[Labelled]:
-        """All samples once, in batches of `size`, or fewer of large images (see MAX_BATCH_VALUES)."""
+        """All samples once, in batches of `size`, or fewer of large samples (see MAX_BATCH_VALUES)."""
+        values = 0 if self.values is None else math.prod(self.values.shape[1:])
         if self.preprocessing.size is not None:
             values = math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
-            size = min(size, max(1, MAX_BATCH_VALUES // values))
+        size = min(size, max(1, MAX_BATCH_VALUES // max(values, 1)))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
 

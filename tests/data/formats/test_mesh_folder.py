@@ -117,10 +117,12 @@ def test_other_folders_have_an_error(tmp_path: Path) -> None:
     write_mesh(folder(tmp_path / "loose", {"a": 3, "b": 3}) / "c.obj", CORNERS)
     with pytest.raises(DataError, match=r"1 of 7 meshes outside class folders: c.obj"):
         snellen.dataset(tmp_path / "loose")
-    with pytest.raises(DataError, match="OBJ file: one mesh is one sample"):
+    with pytest.raises(DataError, match="is an OBJ file: one mesh is one sample"):
         snellen.dataset(tmp_path / "loose" / "c.obj")
     with pytest.raises(UsageError, match="--mesh-points applies to meshes; digits is read as built-in data"):
         snellen.dataset("digits", options=OpenOptions(mesh_points=5))
+    with pytest.raises(UsageError, match="the target of meshes is the class of their folder, not 'y'"):
+        snellen.dataset(tmp_path / "loose", options=OpenOptions(target=("y",)))
     with pytest.raises(DataError, match="bytes of memory"):
         snellen.dataset(folder(tmp_path / "d", {"a": 3, "b": 3}), options=OpenOptions(mesh_points=1 << 50))
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
@@ -75,7 +75,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
 
     Raises:
         DataError: no mesh, no class folder, only one class, or more points than fit in memory.
+        UsageError: a target, which meshes do not have.
     """
+    if options.target:
+        raise UsageError(
+            f"{path}: the target of meshes is the class of their folder, not {','.join(options.target)!r}",
+            "Omit --target.",
+        )
     listing = walk(path)
     skipped = list(listing.skipped)
     meshes, no_data, textures = list[File](), 0, 0
