@@ -72,7 +72,7 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("impute", options.impute),
         ("nodata", options.nodata),
         ("pages", options.pages),
-        ("mesh_points", options.mesh_points),
+        ("mesh_points", options.mesh_points if os.path.isdir(args.data) else None),
         ("modality", options.modality),
         ("target", ",".join(options.target) or None),
         ("group", options.group if record.spec.modality == "vector" and _in_header(args.data, options.group) else None),

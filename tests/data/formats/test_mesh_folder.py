@@ -117,7 +117,7 @@ def test_other_folders_have_an_error(tmp_path: Path) -> None:
     write_mesh(folder(tmp_path / "loose", {"a": 3, "b": 3}) / "c.obj", CORNERS)
     with pytest.raises(DataError, match=r"1 of 7 meshes outside class folders: c.obj"):
         snellen.dataset(tmp_path / "loose")
-    with pytest.raises(DataError, match="is an OBJ file: one mesh is one sample"):
+    with pytest.raises(DataError, match="OBJ file: one mesh is one sample"):
         snellen.dataset(tmp_path / "loose" / "c.obj")
     with pytest.raises(UsageError, match="--mesh-points applies to meshes; digits is read as built-in data"):
         snellen.dataset("digits", options=OpenOptions(mesh_points=5))

@@ -65,7 +65,6 @@ _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
         "Of numbers in columns, make a table (CSV) with a header.",
     ),
 )
-_VOWELS = frozenset("AEFHILMNORSX")  # letters whose names begin with a vowel
 _TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl"))
 _EXPORT = "Annotations of objects are read as COCO, Pascal VOC, YOLO or LabelMe: export them so, with the images."
 UNSUPPORTED = "has an unsupported file type"
@@ -119,7 +118,7 @@ def unread_error(path: Path, choose: str) -> DataError:
     words = "/".join(sorted({Path(name).suffix[1:].upper() for name in chosen})[:3])
     where = f" in {folders:,} folders" if folders > 1 else ""
     count = f"{len(chosen):,} {words} file{'s' if len(chosen) > 1 else ''}{where}"
-    held = f"{path} holds {count}" if path.is_dir() else f"{path} is a{'n' if words[0] in _VOWELS else ''} {words} file"
+    held = f"{path} holds {count}" if path.is_dir() else f"{path} is a {words} file"
     return DataError(f"{held}: {reason or 'they are not read'}", remedy)
 
 
