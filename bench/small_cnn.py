@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,14 @@ def images(name: str, device: str) -> tuple[Any, Any]:
     return (x * 255).to(torch.uint8), coarse.mean(1).flatten(1)[:, :10].argmax(1)
 
 
-def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callable[[Options], Round]:
-    """Our training loop with all features, as in `snellen train`."""
+def snellen(
+    name: str, precision: str = "float32", tuned: bool = True, fast_convolutions: bool = True
+) -> Callable[[Options], Round]:
+    """Our training loop with all features, as in `snellen train`.
+
+    Args:
+        fast_convolutions: whether training replaces convolutions by faster ones on CPUs.
+    """
 
     def make(options: Options) -> Round:
         import torch
@@ -71,9 +78,12 @@ def snellen(name: str, precision: str = "float32", tuned: bool = True) -> Callab
         from snellen.data.dataset import Labelled, Samples
         from snellen.data.source import ArraySource
         from snellen.nn.layers import Standardize
+        from snellen.training import loop
         from snellen.training.loop import fit_by_gradient
         from snellen.training.settings import TrainingSettings
 
+        if not fast_convolutions:
+            loop._fast_convolutions = lambda model, device: nullcontext()  # type: ignore[assignment]
         if tuned:
             tune()
         torch.set_num_threads(options.threads)
@@ -180,10 +190,12 @@ BENCH = Bench(
         "resnet18: snellen bf16": snellen("resnet18", "bfloat16"),
     },
     peers={
+        "lenet: snellen, plain convolutions": snellen("lenet", fast_convolutions=False),
         "lenet: torch eager": torch_loop("lenet"),
         "lenet: torch channels_last": torch_loop("lenet", channels_last=True),
         "lenet: torch.compile": torch_loop("lenet", compiled=True),
         "lenet: limit": matrix_products(flops("lenet")),
+        "resnet18: snellen, plain convolutions": snellen("resnet18", fast_convolutions=False),
         "resnet18: torch eager": torch_loop("resnet18"),
         "resnet18: torch channels_last": torch_loop("resnet18", channels_last=True),
         "resnet18: limit": matrix_products(flops("resnet18")),

@@ -12,6 +12,7 @@ from snellen.core.spec import Input
 from snellen.nn.convnets.lenet import LeNet
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP, backpropagate, cross_entropy
+from snellen.training.blocked_layout import blocked_layout
 
 
 def gradients(model: nn.Module) -> list[torch.Tensor]:
@@ -44,6 +45,17 @@ def test_the_loss_of_the_explicit_backward_pass_can_be_scaled() -> None:
         torch.testing.assert_close(gradient, 3 * expected)
 
 
+def graph_nodes(output: torch.Tensor) -> list[str]:
+    """Names of the operations of the backward pass."""
+    names, waiting = [], [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            names.append(node.name())
+            waiting += [following for following, _ in node.next_functions]
+    return names
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_lenet_in_onednns_layout_has_the_gradients_of_double_precision(channels_last: bool) -> None:
     torch.manual_seed(0)
@@ -54,10 +66,14 @@ def test_lenet_in_onednns_layout_has_the_gradients_of_double_precision(channels_
     if channels_last:
         net.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
-    nn.functional.cross_entropy(net(x), y).backward()
+    with blocked_layout(net):
+        nn.functional.cross_entropy(net(x), y).backward()
+        blocked = net(x)
+        assert "FirstConvolution" in str(graph_nodes(blocked))
     for gradient, expected in zip(gradients(net), gradients(reference), strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(net.eval()(x), net.train()(x), rtol=1e-5, atol=1e-6)
+    assert "FirstConvolution" not in str(graph_nodes(net(x)))
+    torch.testing.assert_close(blocked, net(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

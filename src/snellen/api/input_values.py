@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.errors import DataError, Diverged, short_repr
+from snellen.core.several_tensors import SeveralTensors
 from snellen.core.spec import Spec
 
 MAX_FRACTION_OUTSIDE = 0.05  # of the values of an image; of the training values, 0.002 lie outside
@@ -45,19 +46,23 @@ def input_error(
     weights = (tensor for tensor in model.state_dict().values() if tensor.is_floating_point())
     if not all(bool(torch.isfinite(tensor).all()) for tensor in weights):
         return None
-    for name, sample in zip(names, x, strict=True):
+    for k, name in enumerate(names):
         try:
-            predict(sample[None])
+            predict(x[k : k + 1])
         except Diverged:
             return DataError(
-                f"{name}: the prediction is NaN or infinite; {_extreme(sample.double(), spec)}",
+                f"{name}: the prediction is NaN or infinite; {_extreme(x[k], spec)}",
                 "Correct the input: its values must be comparable to those of the training data.",
             )
     return None
 
 
-def _extreme(values: Tensor, spec: Spec) -> str:
+def _extreme(sample: Tensor | SeveralTensors, spec: Spec) -> str:
     """The value of largest magnitude of a sample, with its column, or the number of values that are not finite."""
+    if isinstance(sample, SeveralTensors):
+        largest = {name: float(x.double().nan_to_num(0).abs().max()) for name, x in sample.tensors.items()}
+        return "largest magnitudes: " + ", ".join(f"{name} {value:g}" for name, value in largest.items())
+    values = sample.double()
     not_finite = int((~torch.isfinite(values)).sum())
     if not_finite:
         return f"{not_finite:,} of its values are NaN or infinite"

@@ -87,8 +87,11 @@ def find_learner(model: str | nn.Module | AnyLearner | None, task: Task[Any, Any
 
 def unsupported_reason(learner: AnyLearner, spec: Spec) -> str | None:
     """Why a learner does not support this data, or None."""
-    if spec.modality not in learner.accepts:
-        return f"reads {' or '.join(sorted(learner.accepts))}, not {spec.modality}"
+    if len(spec.inputs) > 1 and not (learner.several_inputs or learner.name == "baseline"):
+        return f"reads one input, this data has several: {', '.join(spec.inputs)}"
+    unread = [one.modality for one in spec.inputs.values() if one.modality not in learner.accepts]
+    if unread:
+        return f"reads {' or '.join(sorted(learner.accepts))}, not {unread[0]}"
     if learner.flattens and spec.input.is_ragged:
         return f"reads {modality_of(spec).noun} of one length, these have several"
     return learner.unsupported_reason(spec)

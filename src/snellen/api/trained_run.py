@@ -38,7 +38,7 @@ from snellen.core.history import read_history
 from snellen.core.record import Record, read_metrics, read_predictions, read_record, write_record
 from snellen.core.run import Progress, Run
 from snellen.core.serialization import from_plain, to_plain
-from snellen.core.spec import Spec
+from snellen.core.spec import Spec, names_of
 from snellen.core.task import PredictionDict, Predictions, Task
 from snellen.core.views import Metric
 from snellen.data.check.checks import with_deferred_checks
@@ -227,7 +227,7 @@ class TrainedRun:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
             given = data if isinstance(data, Dataset) else dataset(data)
-        present, expected = (getattr(spec.target, "names", None) for spec in (given.spec, self.spec))
+        present, expected = (names_of(spec.target) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
                 f"The targets of {given.spec.name} are {short_repr(present)}, of the model {short_repr(expected)}",

@@ -75,6 +75,7 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("mesh_points", options.mesh_points if os.path.isdir(args.data) else None),
         ("modality", options.modality),
         ("target", ",".join(options.target) or None),
+        ("inputs", ",".join(options.inputs) or None),
         ("group", options.group if record.spec.modality == "vector" and _in_header(args.data, options.group) else None),
     ):
         if value is not None and name not in args:

@@ -31,6 +31,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "by the data format)",
     )
     group.add_argument(
+        "--inputs",
+        metavar="COLUMN[,COLUMN]",
+        help="Columns of a table that are the inputs; a column of images and others are two inputs of each sample, of "
+        "which one may be missing (default: the images, else all columns but the target)",
+    )
+    group.add_argument(
         "--group",
         metavar="COLUMN|PATTERN|exif",
         help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', or "
@@ -204,10 +210,11 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
     from snellen.data.open_dataset import dataset
 
     values = vars(args)
-    target = values.get("target")
+    target, inputs = values.get("target"), values.get("inputs")
     options = OpenOptions(
         format=values.get("data_format"),
         target=tuple(target.split(",")) if target else (),
+        inputs=tuple(inputs.split(",")) if inputs else (),
         group=values.get("group"),
         impute=values.get("impute"),
         modality=values.get("modality"),

@@ -97,6 +97,7 @@ class Learner(Generic[C, X, M]):
             weights); called before anything is written.
         in_default_ladder: whether a ladder includes it by default; one network of each family is included.
         parts: objects besides the functions (such as a given module) whose source counts as that of the learner.
+        several_inputs: whether it reads samples with several inputs, and only those.
         flattens: whether it reads a sample as one row of numbers, so that all samples need one shape.
         stoppable: whether `fit` iterates over `run.steps`, and so observes a time limit. With a time limit, other
             learners run in a separate process.
@@ -120,3 +121,4 @@ class Learner(Generic[C, X, M]):
     parts: tuple[object, ...] = ()
     stoppable: bool = True
     flattens: bool = False
+    several_inputs: bool = False

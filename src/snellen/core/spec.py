@@ -74,6 +74,7 @@ class Input:
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+    optional: bool = False  # whether samples may lack it, where there are several inputs
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -191,8 +192,33 @@ class Boxes:
     ids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """Several targets of each sample, by name.
+
+    The ground truth of a sample is one row of float64: the columns of the first target, then of the second, and so on.
+    """
+
+    parts: Mapping[str, Classes | Labels | Numbers]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return tuple(self.parts)
+
+    @property
+    def columns(self) -> dict[str, slice]:
+        """Columns of each target in the ground truth: one of classes, else one for each label or number."""
+        columns, start = {}, 0
+        for name, part in self.parts.items():
+            width = 1 if isinstance(part, Classes) else len(part.names)
+            columns[name] = slice(start, start + width)
+            start += width
+        return columns
+
+
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,10 +235,21 @@ class Spec:
         """The only input, or the first of several."""
         return next(iter(self.inputs.values()))
 
+    def with_input(self, name: str) -> Spec:
+        """The spec with one of several inputs."""
+        return replace(self, inputs={name: self.inputs[name]})
+
     @property
     def modality(self) -> Modality:
         """Modality of the first input."""
         return self.input.modality
+
+
+def names_of(target: Target | None) -> tuple[object, ...] | None:
+    """Names of the classes or numbers of a target; of several targets their names, and those of each."""
+    if isinstance(target, Several):
+        return tuple((name, part.names) for name, part in target.parts.items())
+    return None if target is None else target.names
 
 
 def as_stored(current: Spec, stored: Spec) -> Spec:

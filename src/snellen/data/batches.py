@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from snellen.core.random import generator, key, permutation
+from snellen.core.several_tensors import SeveralTensors
 from snellen.data.augment.images import Augment, augment
 from snellen.data.dataset import Labelled, Samples
 
@@ -96,7 +98,7 @@ class Batches:
             last = min(first + self._block_size, self._steps) - 1
             gathered = self.samples.take(self._epoch_order(epoch)[first * self.size : self._end(last)])
             sizes = [self.size] * (last - first) + [self._end(last) - last * self.size]
-            self._block = [Labelled(*parts) for parts in zip(*(torch.split(t, sizes) for t in gathered), strict=True)]
+            self._block = [Labelled(*parts) for parts in zip(*(_split(part, sizes) for part in gathered), strict=True)]
             self._block_at = (epoch, block)
         return self._block[index]
 
@@ -114,3 +116,10 @@ class Batches:
         ids = self.samples.ids[self.positions(step)].tolist()
         more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
         return ", ".join(self.samples.source.name(i) for i in ids[:5]) + more
+
+
+def _split(values: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Parts of a tensor, or of the tensors of several inputs, along the first axis."""
+    return cast(
+        Sequence[Tensor], values.split(sizes) if isinstance(values, SeveralTensors) else torch.split(values, sizes)
+    )

@@ -14,6 +14,7 @@ import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError
 from snellen.core.file_io import atomic_writer
+from snellen.core.several_tensors import SeveralTensors
 from snellen.core.spec import Preprocessing
 from snellen.data.file_index import private_cache_folder
+from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import BadSamples, Source
 
 MEMORY_DIVISOR = 4  # use a quarter of the free memory
@@ -59,6 +62,16 @@ def load_into_memory(source: Source, ids: Tensor, preprocessing: Preprocessing) 
         BadSamples: naming every sample that cannot be read.
         DataError: if the inputs have several sizes and the preprocessing sets none.
     """
+    if isinstance(source, SeveralInputs):
+        tensors = {}
+        for name, of_input in source.sources.items():
+            positions = torch.from_numpy(source.positions[name])[ids]
+            is_present = positions >= 0
+            values = load_into_memory(of_input, positions[is_present], preprocessing)
+            if values is None:
+                return None
+            tensors[name] = source.with_missing(name, values, is_present)
+        return cast(Tensor, SeveralTensors(tensors))
     inputs = source.all(preprocessing)
     if inputs is not None:
         return inputs if len(ids) == len(inputs) and bool((ids[1:] > ids[:-1]).all()) else inputs[ids]

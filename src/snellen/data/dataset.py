@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Preprocessing, Spec, Target
+from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Preprocessing, Several, Spec, Target
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
 from snellen.data.cache import LineCallback, decode_to_disk, ignore_line, load_into_memory
@@ -28,7 +28,8 @@ class Labelled(NamedTuple):
     """A batch of samples with one input and one target each.
 
     x: (B, ...) at the depth of the source (uint8, uint16, float32, float64).
-    y: (B,) int64 classes, (B, K) float32 zeros and ones for labels, or (B, T) float64 numbers.
+    y: (B,) int64 classes, (B, K) float32 zeros and ones for labels, (B, T) float64 numbers, or (B, columns) float64 of
+        several targets.
     ids: (B,) int64, ids of the samples in the dataset.
     """
 
@@ -44,7 +45,8 @@ class RawDataset:
     Args:
         source: the inputs.
         inputs, target: those of the spec; counts are filled in later.
-        truth: (N,) int64 classes, (N, K) float32 labels, (N, T) float64 numbers, or None.
+        truth: (N,) int64 classes, (N, K) float32 labels, (N, T) float64 numbers, (N, columns) float64 of several
+            targets, or None.
         annotations: dense or object annotations of images, in place of `truth`.
         given_splits: (N,) int64 index into SPLITS if the folder has its own splits, else None.
         groups: (N,) int64; samples of one group stay in one split. None: every sample is its own group.
@@ -151,6 +153,43 @@ class Dataset(Generic[S_co]):
 
         rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:,}</td></tr>" for k, v in self.spec.sizes.items())
         return f"<p>{html.escape(self.recognised_as)}</p><table>{rows}</table>"
+
+
+def truth_of(target: Several, name: str, truth: Tensor) -> Tensor:
+    """Ground truth of one of several targets, in the form that it has alone (see `RawDataset.truth`).
+
+    Args:
+        truth: (N, columns) float64 of all targets.
+    """
+    part, columns = target.parts[name], truth[:, target.columns[name]]
+    if isinstance(part, Classes):
+        return columns[:, 0].long()
+    return columns.float() if isinstance(part, Labels) else columns
+
+
+def with_one_target(data: Dataset[Labelled], name: str) -> Dataset[Labelled]:
+    """The same samples with one of their several targets."""
+    target = data.spec.target
+    assert isinstance(target, Several)
+    spec = replace(data.spec, target=target.parts[name])
+    return replace(data, spec=spec, truth=truth_of(target, name, data.truth))
+
+
+def each_target(raw: RawDataset) -> list[RawDataset]:
+    """The same samples with each of their targets; one item where there is one target."""
+    if not isinstance(raw.target, Several) or raw.truth is None:
+        return [raw]
+    return [replace(raw, target=t, truth=truth_of(raw.target, n, raw.truth)) for n, t in raw.target.parts.items()]
+
+
+def strata(target: Target | None, truth: Tensor | None) -> Tensor | None:
+    """(N,) int64 class of each sample, by which splits are stratified: of several targets the first of classes."""
+    if truth is None:
+        return None
+    if isinstance(target, Several):
+        name = next((name for name, part in target.parts.items() if isinstance(part, Classes)), None)
+        return None if name is None else truth_of(target, name, truth)
+    return truth if isinstance(target, Classes) else None
 
 
 class Samples:

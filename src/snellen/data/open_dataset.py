@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Spec
+from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Several, Spec
 from snellen.data.check.checks import check_dataset
 from snellen.data.check.groups import split_size_findings
-from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts
+from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts, truth_of
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
@@ -41,6 +42,8 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         if options.modality is not None:
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
         _check_mesh_options(name, "built-in data", options)
+        if options.inputs:
+            raise UsageError(f"{name} is built in and has no columns", "Omit --inputs.")
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
@@ -61,11 +64,11 @@ def assemble(
     splits = make_splits(raw, seed, options.folds, options.fold, options.rounding)
     truth = raw.truth if raw.truth is not None else torch.zeros(len(raw.source), 0)
     target = raw.target
-    if isinstance(target, Classes | Labels):
-        target = dataclasses.replace(target, counts=class_counts(target, truth[splits["train"]]))
-    elif isinstance(target, Numbers):
-        lowest, highest = target_bounds(truth[splits["train"]])
-        target = dataclasses.replace(target, lowest=lowest, highest=highest)
+    if isinstance(target, Several):
+        train = truth[splits["train"]]
+        target = Several(parts={n: _with_counts(p, truth_of(target, n, train)) for n, p in target.parts.items()})
+    elif isinstance(target, Classes | Labels | Numbers):
+        target = _with_counts(target, truth[splits["train"]])
     elif isinstance(target, PixelClasses | Boxes) and raw.annotations is not None:
         target = dataclasses.replace(target, counts=raw.annotations.counts(splits["train"], len(target.names)))
     spec = Spec(name=name, inputs=raw.inputs, target=target, sizes={s: len(ids) for s, ids in splits.items()})
@@ -83,6 +86,14 @@ def assemble(
     )
 
 
+def _with_counts(target: Classes | Labels | Numbers, train: Tensor) -> Classes | Labels | Numbers:
+    """The target with the counts of its classes, or the bounds of its numbers, in the training targets."""
+    if isinstance(target, Numbers):
+        lowest, highest = target_bounds(train)
+        return dataclasses.replace(target, lowest=lowest, highest=highest)
+    return dataclasses.replace(target, counts=class_counts(target, train))
+
+
 def _nodata(options: OpenOptions) -> float | None:
     return options.nodata if isinstance(options.nodata, float) else None
 
@@ -98,8 +109,10 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
     return dataclasses.replace(raw, source=raw.source.with_nodata(options.nodata))
 
 
-def _check_modality(path: Path, format: Format, options: OpenOptions) -> None:
-    """Raise UsageError for a modality of data that is not read from arrays."""
+def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
+    """Raise UsageError for options that do not apply to a format."""
+    if options.inputs and format.name != "table":
+        raise UsageError(f"--inputs applies to tables; {path} is read as {format.name}", "Omit --inputs.")
     if options.modality is not None and format.name != "arrays":
         raise UsageError(
             f"--modality applies to arrays (NPZ, HDF5); {path} is read as {format.name}", "Omit --modality."
@@ -126,7 +139,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
         # Class folders and pairs are recognised at any depth, so those above the data would become a part of a name.
         for place in reversed(places) if format.any_depth else places:
             if format.recognises(place):
-                _check_modality(path, format, options)
+                _check_options(path, format, options)
                 _check_mesh_options(path, format.name, options)
                 raw = format.open_raw(place, options)
                 if place == path:

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from snellen.core import file_io
 from snellen.core.errors import DataError
-from snellen.core.spec import Classes, Preprocessing
+from snellen.core.spec import Classes, Preprocessing, Several
 from snellen.data.annotations import Annotations, ObjectAnnotations
 from snellen.data.check.duplicates import CHANCE_FACTOR, chance_of_equal_rows, file_digests
-from snellen.data.dataset import SPLITS, Dataset, Labelled
+from snellen.data.dataset import SPLITS, Dataset, Labelled, with_one_target
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.image_files import ImageFiles, map_threads
+from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, BadSamples, Source
 
 FILE = "samples.safetensors"
@@ -261,6 +262,12 @@ def _compute_contents(source: Source) -> np.ndarray:
         digests = file_digests(source, range(len(source)), "whole")
         pages = source.page or [None] * len(source)
         return _digests(digests.get(id, b"") + f" {page}".encode() for id, page in enumerate(pages))
+    if isinstance(source, SeveralInputs):
+        parts = {name: _contents(of_input) for name, of_input in source.sources.items()}
+        return _digests(
+            b"".join(parts[name][at].tobytes() if at >= 0 else b"-" for name, at in zip(parts, positions, strict=True))
+            for positions in np.stack(list(source.positions.values()), 1)
+        )
     return _digests(_rows(source))
 
 
@@ -288,6 +295,9 @@ def _targets(data: Dataset[Labelled]) -> np.ndarray | None:
     truth: Tensor = data.truth
     if truth.numel() == 0:
         return None
+    if isinstance(data.spec.target, Several):
+        parts = [_targets(with_one_target(data, name)) for name in data.spec.target.names]
+        return _digests(row.tobytes() for row in np.stack([part for part in parts if part is not None], 1))
     if isinstance(data.spec.target, Classes):  # by name: a new class changes the numbers of the others
         names = [name.encode("utf-8", "surrogateescape") for name in data.spec.target.names]
         return _digests(names[k] for k in truth.tolist())

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from snellen.core.errors import UsageError
 from snellen.core.random import key, uniform
-from snellen.core.spec import Classes
-from snellen.data.dataset import SPLITS, RawDataset
+from snellen.data.dataset import SPLITS, RawDataset, strata
 
 SPLIT_FRACTIONS = (0.70, 0.15, 0.15)  # train, val, test if all three are generated
 HELD_OUT_FRACTION = 0.10  # of a given training split, for each missing split
@@ -89,7 +88,8 @@ def _assign_groups(
         ids: sorted.
         fill: give every split after the first at least one group of each class with enough groups.
     """
-    classes = raw.truth[ids] if isinstance(raw.target, Classes) and raw.truth is not None else None
+    classes = strata(raw.target, raw.truth)
+    classes = None if classes is None else classes[ids]
     inverse = first = torch.arange(len(ids))  # sample -> group, group -> its first sample
     sizes = torch.ones(len(ids), dtype=torch.int64)
     if raw.groups is not None:

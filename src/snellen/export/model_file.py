@@ -99,6 +99,10 @@ def export(
     """
     if to not in FORMATS:
         raise UsageError(f"There is no export format {to!r}", suggest_name(to, list(FORMATS)))
+    if len(record.spec.inputs) > 1:
+        raise UsageError(
+            f"{record.learner} reads several inputs, and a model is exported with one", "Use snellen predict RUN TABLE."
+        )
     export_format = FORMATS[to]
     path = _output_path(folder, export_format.suffix, out)
     export_format.check_packages()

@@ -11,6 +11,7 @@ from snellen.modalities.arrays import CLIP, SEQUENCE, VOLUME
 from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
 from snellen.modalities.points import POINTS
+from snellen.modalities.several import SEVERAL
 from snellen.modalities.vector import VECTOR
 
 MODALITIES: Mapping[str, Modality] = {
@@ -24,8 +25,8 @@ MODALITIES: Mapping[str, Modality] = {
 
 
 def modality_of(spec: Spec) -> Modality:
-    """The kind of the input of a dataset."""
-    return MODALITIES[spec.modality]
+    """The kind of the input of a dataset, or of several inputs."""
+    return MODALITIES[spec.modality] if len(spec.inputs) == 1 else SEVERAL
 
 
 def inputs(

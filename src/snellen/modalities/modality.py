@@ -52,7 +52,7 @@ class Modality:
         read_files: arguments of `predict`, spec, preprocessing, problems (file to reason, filled in) and a callback for
             lines to the user, to names and inputs in batches of one shape.
         read_uploads: files of a request, spec, preprocessing and limits, to the same. Raises DataError.
-        content_types: of a request that is no form.
+        content_types: of a request that is no form; empty: requests are not served.
         json_schema: spec and limit of inputs to the JSON schema of a request; None: JSON is not read.
         example_files: names of files in an example of a request.
         upload_defaults: default limits of requests that differ from those of images.

@@ -23,6 +23,7 @@ from snellen.api.lookup import read_origin
 from snellen.core import file_io
 from snellen.core.errors import DataError, UsageError, short_repr
 from snellen.core.record import Record, read_predictions, read_record
+from snellen.core.spec import names_of
 from snellen.core.task import Predictions
 from snellen.core.views import Metric
 from snellen.data.names import BUILTIN_NAMES
@@ -167,7 +168,7 @@ def data_difference(
     for word, a, b in (
         ("the task", record.task, other.task),
         ("the data", "" if listed else _source(record), "" if listed else _source(other)),
-        ("the targets", getattr(record.spec.target, "names", ()), getattr(other.spec.target, "names", ())),
+        ("the targets", names_of(record.spec.target), names_of(other.spec.target)),
         ("the units", getattr(record.spec.target, "units", ()), getattr(other.spec.target, "units", ())),
         ("the samples", len(predictions["ids"]), len(theirs["ids"])),
     ):

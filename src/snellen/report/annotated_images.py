@@ -42,8 +42,9 @@ class AnnotatedImageWriter:
     """
 
     def __init__(self, folder: Path, task: AnyTask, spec: Spec, preprocessing: Preprocessing) -> None:
-        if not spec.input.has_pixels:
-            raise UsageError(f"--draw needs images; the input of this model is: {spec.modality}", "Omit --draw.")
+        if len(spec.inputs) > 1 or not spec.input.has_pixels:
+            inputs = " and ".join(one.modality for one in spec.inputs.values())
+            raise UsageError(f"--draw needs images; the input of this model is: {inputs}", "Omit --draw.")
         self.folder = folder
         self.display = task.display
         self.spec = spec

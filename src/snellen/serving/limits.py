@@ -57,7 +57,14 @@ class Limits:
 
 
 def limits(spec: Spec, options: Mapping[str, Any]) -> Limits:
-    """The limits from command-line options, with the defaults of the modality for the rest."""
-    defaults = modality_of(spec).upload_defaults
+    """The limits from command-line options, with the defaults of the modality for the rest.
+
+    Raises:
+        UsageError: for inputs that requests cannot hold.
+    """
+    modality = modality_of(spec)
+    if not modality.content_types:
+        raise UsageError(f"Requests cannot hold the {modality.noun} of this model", "Use snellen predict RUN FILE...")
+    defaults = modality.upload_defaults
     known = {field.name for field in fields(Limits)}
     return Limits(**{**defaults, **{name: value for name, value in options.items() if name in known}})

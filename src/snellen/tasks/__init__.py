@@ -10,13 +10,14 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, dense_regress, detect, instances, keypoints, regress, segment
+from snellen.tasks import classify, dense_regress, detect, instances, joint, keypoints, regress, segment
 
 TASKS: dict[str, Task[Any, Any]] = {
     task.name: task
     for task in (
         classify.TASK,
         regress.TASK,
+        joint.TASK,
         segment.TASK,
         dense_regress.TASK,
         keypoints.TASK,
@@ -29,6 +30,7 @@ TASKS: dict[str, Task[Any, Any]] = {
 LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "classify": classify.LEARNERS,
     "regress": regress.LEARNERS,
+    "joint": joint.LEARNERS,
     "segment": segment.LEARNERS,
     "dense-regress": dense_regress.LEARNERS,
     "keypoints": keypoints.LEARNERS,
@@ -49,6 +51,7 @@ def reject_module(module: nn.Module) -> Learner[Any, Any, Any]:
 FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "classify": classify.from_module,
     "regress": regress.from_module,
+    "joint": joint.from_module,
     "segment": segment.from_module,
     "dense-regress": dense_regress.from_module,
     "keypoints": reject_module,

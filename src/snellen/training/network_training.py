@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.data.batches import BatchSource
+from snellen.nn.fusion import SeveralStandardize
 from snellen.nn.layers import Standardize
 from snellen.training.loop import Objective, fit_by_gradient
 from snellen.training.settings import TrainingSettings
@@ -104,7 +105,7 @@ def standardize_inputs(
     Returns:
         The range of the values that the model uses; (0, 255) without a `Standardize`.
     """
-    standardize = next((m for m in model.modules() if isinstance(m, Standardize)), None)
+    standardize = next((m for m in model.modules() if isinstance(m, Standardize | SeveralStandardize)), None)
     if standardize is None:
         return 0.0, 255.0
     if not standardize.is_fixed:
@@ -116,7 +117,9 @@ def standardize_inputs(
 
 
 def _fitted(
-    standardize: Standardize, statistics: Callable[[], Tensor], value_range: tuple[float, float] | None
+    standardize: Standardize | SeveralStandardize,
+    statistics: Callable[[], Tensor],
+    value_range: tuple[float, float] | None,
 ) -> dict[str, Any]:
     standardize.fit(statistics(), value_range)
     return dict(standardize.state_dict())

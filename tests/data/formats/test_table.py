@@ -307,7 +307,6 @@ def test_a_wrong_table_ends_with_cause_and_remedy(tmp_path, text, words):
         ({"target": ("specie",)}, "species"),
         ({"group": "colours"}, "colour"),
         ({"impute": "mean"}, "median"),
-        ({"target": ("length", "species:classes")}, "Give one column"),
         ({"group": "{slide}_*"}, "Name a column"),
     ],
 )

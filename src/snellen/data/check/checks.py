@@ -45,12 +45,13 @@ from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
 from snellen.data.check.sentinel_values import sentinel_findings
 from snellen.data.check.windows import Windows, overlapping_windows
-from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset
+from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset, each_target
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.array_files import Hdf5Source, array_to_tensor
+from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, BadSamples, Skipped
 
 MAX_COMPARED = 200_000  # images; comparing more takes longer than training
@@ -74,7 +75,9 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
     Raises:
         DatasetRejected: for unusable samples without `options.quarantine`; for too many of them with it.
     """
-    raw = dataclasses.replace(raw, findings=(*raw.findings, *class_name_findings(raw)))
+    raw = dataclasses.replace(
+        raw, findings=(*raw.findings, *(f for part in each_target(raw) for f in class_name_findings(part)))
+    )
     check_number_range(raw, where)
     check_nodata(raw.source)
     first = next(iter(raw.inputs.values()))
@@ -99,7 +102,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
         *split_group_findings(raw),
         *size_findings(raw),
         *conversion_findings(raw.source),
-        *imbalance_findings(raw),
+        *(finding for part in each_target(raw) for finding in imbalance_findings(part)),
         *sentinel_findings(raw),
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
@@ -152,6 +155,8 @@ _REPAIR = "Repair or remove them, or skip them with --quarantine."
 def _find_duplicates(source: object, full: bool, spec_input: Input) -> Duplicates:
     if isinstance(source, ImageFiles):
         return find_file_duplicates(source, full)
+    if isinstance(source, SeveralInputs):
+        return _find_in_images(source, full)
     if isinstance(source, ArraySource):
         if spec_input.has_pixels:
             return find_array_duplicates(source, full)
@@ -165,6 +170,22 @@ def _find_duplicates(source: object, full: bool, spec_input: Input) -> Duplicate
         windows = overlapping_windows(array_to_tensor(source.stored(np.arange(len(source)))))
         return _with_windows(copies, windows)
     return Duplicates([], [], {}, True)  # frames of flow overlap by design; rendered images are distinct
+
+
+def _find_in_images(source: SeveralInputs, full: bool) -> Duplicates:
+    """Copies and unreadable files among the images of samples with several inputs: they stay in one split."""
+    result = Duplicates([], [], {}, True)
+    for name, of_input in source.sources.items():
+        if isinstance(of_input, ImageFiles):
+            copies = find_file_duplicates(of_input, full)
+            has_input = np.nonzero(source.positions[name] >= 0)[0].tolist()
+            sample_of = dict(zip(source.positions[name][has_input].tolist(), has_input, strict=True))
+            exact, near = ([(sample_of[a], sample_of[b]) for a, b in pairs] for pairs in (copies.exact, copies.near))
+            bad = {sample_of[position]: problem for position, problem in copies.bad.items()}
+            result = result._replace(
+                exact=[], near=[*result.near, *exact, *near], bad={**result.bad, **bad}, complete=copies.complete
+            )
+    return result
 
 
 def _find_copies(source: ArraySource, full: bool, spec_input: Input) -> Duplicates:
@@ -185,6 +206,20 @@ def _with_windows(copies: Duplicates, windows: Windows) -> Duplicates:
 
 def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped]:
     """Samples whose header or content cannot be read."""
+    if isinstance(source, SeveralInputs):
+        problems = dict(copies.bad)
+        for name, of_input in source.sources.items():
+            headers = of_input.headers if isinstance(of_input, ImageFiles) else []
+            at = source.positions[name]
+            problems |= {
+                id: h
+                for id, p in enumerate(at.tolist())
+                if headers and p >= 0 and isinstance(h := headers[p], UnusableFile)
+            }
+        return {
+            id: Skipped(f"{source.name(id)} ({source.input_names(id)})", p.cause, p.remedy)
+            for id, p in sorted(problems.items())
+        }
     if not isinstance(source, ImageFiles | FramePairs):
         return {}
     problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, UnusableFile)} | copies.bad
@@ -275,9 +310,13 @@ def _apply_quarantine(raw: RawDataset, bad: dict[int, Skipped], lost_before: int
     return dataclasses.replace(raw, findings=downgraded, skipped=skipped, files=files)
 
 
+def _where(source: object) -> str:
+    return str(getattr(source, "root", "the data"))
+
+
 def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
     """Select these samples; classes without samples are removed."""
-    assert isinstance(raw.source, ImageFiles | FramePairs)
+    assert isinstance(raw.source, ImageFiles | FramePairs | SeveralInputs)
     source = raw.source.subset(ids)
     index = torch.from_numpy(ids)
     truth = raw.truth[index] if raw.truth is not None else None
@@ -288,7 +327,7 @@ def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
         if empty:
             if len(remaining) < 2:
                 raise DataError(
-                    f"{source.root}: only class {target.names[int(remaining[0])]} has readable images",
+                    f"{_where(source)}: only class {target.names[int(remaining[0])]} has readable images",
                     "Repair the images of the other classes.",
                 )
             findings.append(
@@ -302,7 +341,7 @@ def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
             )
             truth = torch.searchsorted(remaining, truth)
             target = Classes(names=tuple(target.names[k] for k in remaining.tolist()))
-    inputs = {name: source.input() for name in raw.inputs}
+    inputs = raw.inputs if isinstance(source, SeveralInputs) else {name: source.input() for name in raw.inputs}
     annotations = None if raw.annotations is None else raw.annotations.subset(ids)
     return dataclasses.replace(
         raw,

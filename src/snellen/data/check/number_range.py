@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, short_repr
 from snellen.core.spec import Numbers
-from snellen.data.dataset import RawDataset
+from snellen.data.dataset import RawDataset, each_target
 from snellen.data.source import ArraySource
 
 LARGEST = 1e150  # the square, and the sum of many, is below 1.8e308
@@ -22,8 +22,9 @@ def check_number_range(raw: RawDataset, where: str = "") -> None:
     if isinstance(raw.source, ArraySource) and raw.source.values.ndim == 2:
         columns = next(iter(raw.inputs.values())).columns or ()
         _check(raw.source.values, [c.name for c in columns if c.categories is None], raw, "column", where)
-    if isinstance(raw.target, Numbers) and raw.truth is not None:
-        _check(raw.truth, raw.target.names, raw, "target", where)
+    for part in each_target(raw):
+        if isinstance(part.target, Numbers) and part.truth is not None:
+            _check(part.truth, part.target.names, raw, "target", where)
 
 
 def _check(values: Tensor, names: Sequence[str], raw: RawDataset, word: str, where: str) -> None:

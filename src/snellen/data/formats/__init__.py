@@ -24,6 +24,7 @@ class OpenOptions:
     Args:
         format: read the path in this format instead of recognising it.
         target: columns or arrays that hold the target.
+        inputs: columns of a table that are the inputs, of which an image and others are several; (): by the format.
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
@@ -40,6 +41,7 @@ class OpenOptions:
 
     format: str | None = None
     target: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     group: str | None = None
     impute: str | None = None
     modality: ArrayModality | None = None

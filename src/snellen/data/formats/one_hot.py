@@ -116,7 +116,7 @@ def with_class_column(
         )
     remaining = [name for name in table.names if name not in names]
     columns = (*(table.column(name) for name in remaining), tuple(names[k] for k in one_hot.argmax(0).tolist()))
-    chosen = TargetColumns((CLASS,), "classes", f"from {len(names)} one-hot columns")
+    chosen = TargetColumns((CLASS,), ("classes",), f"from {len(names)} one-hot columns")
     return dataclasses.replace(table, names=(*remaining, CLASS), columns=columns), chosen
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Classes, Column, Input, Spec
+from snellen.core.spec import Classes, Column, Input, Several, Spec
 from snellen.core.views import Finding
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.check.number_range import LARGEST
@@ -36,6 +37,7 @@ from snellen.data.formats.table_columns import (
     parse_numbers,
 )
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
+from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
 from snellen.data.source import ArraySource
@@ -101,6 +103,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         table.names, options.target, [*reserved, *([image_names.name] if image_names is not None else [])]
     )
     rest = [name for name in table.names if name not in target_columns.names and name not in reserved]
+    if options.inputs:
+        rest = requested_inputs(table, options.inputs, rest)
     if not rest or not target_columns.names:
         raise DataError(
             f"{table.where} has no column besides {', '.join(map(repr, (*target_columns.names, *reserved)))}",
@@ -110,7 +114,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     target = read_target(table, target_columns, problems)
     if image_names is not None and image_names.name in rest:
         problems.finish()
-        inputs = image_inputs(path, files, table, image_names, rest, options)
+        if options.inputs and len(rest) > 1:
+            train = None if split_indices is None else split_indices == 0
+            inputs = image_and_numbers(
+                path, files, table, image_names, rest, options, partial(_vectors, options=options), train
+            )
+        else:
+            inputs = image_inputs(path, files, table, image_names, rest, options)
     elif options.group is not None and groups is None:
         raise UsageError(
             f"--group {options.group!r} refers to image files, and the table lists no images",
@@ -137,11 +147,14 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         summary += "; decimal commas are read as points"
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
-    used = [*target_columns.names, *(column.name for column in inputs.input.columns or ())]
-    classes = target_columns.names if isinstance(target[0], Classes) else ()
+    used = [*target_columns.names, *(column.name for one in inputs.inputs.values() for column in one.columns)]
+    parts = (
+        tuple(target[0].parts.values()) if isinstance(target[0], Several) else (target[0],) * len(target_columns.names)
+    )
+    classes = [name for name, part in zip(target_columns.names, parts, strict=True) if isinstance(part, Classes)]
     return RawDataset(
         source=inputs.source,
-        inputs={inputs.name: inputs.input},
+        inputs=inputs.inputs,
         target=target[0],
         truth=truth,
         given_splits=split_indices,
@@ -269,8 +282,7 @@ def _vectors(
         source=ArraySource(
             values, [f"line {line}" for line in table.lines], _missing_values(columns, cells_by_name, len(values))
         ),
-        input=input,
-        name="vector",
+        inputs={"vector": input},
         description=description,
         findings=tuple(findings),
     )
@@ -351,12 +363,23 @@ def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_l
             + (f" and {len(absent_columns) - 5} more" if len(absent_columns) > 5 else ""),
             suggest_name(absent_columns[0], list(table.names)),
         )
-    for name in needed:
-        if name in table.number_text and table.number_text[name].other:
-            announce(f"{table.where}: {number_text_finding(name, table.number_text[name]).text}")
+    values = encode_rows(table, spec, announce)
+    return [f"row {k}" for k in range(1, len(values) + 1)], values
+
+
+def encode_rows(table: TableText, spec: Spec, announce: LineCallback = ignore_line) -> Tensor:
+    """(N, D) values of the rows of a table that has all columns of the input, encoded as in training.
+
+    Raises:
+        DataError: a bad or missing cell, a category unseen in training.
+    """
+    columns = spec.input.columns
+    for column in columns:
+        if column.name in table.number_text and table.number_text[column.name].other:
+            announce(f"{table.where}: {number_text_finding(column.name, table.number_text[column.name]).text}")
     values = encode_columns(table, columns)
     _check_range(table, columns, spec)
-    return [f"row {k}" for k in range(1, len(values) + 1)], values.to(getattr(torch, spec.input.dtype))
+    return values.to(getattr(torch, spec.input.dtype))
 
 
 def _check_range(table: TableText, columns: Sequence[Column], spec: Spec) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -41,14 +41,13 @@ class TableInputs:
     """The inputs of a table, their description, and the skipped files.
 
     Args:
-        name: of the input in the spec.
+        inputs: those of the spec, by name.
         groups: (N,) int64 group ids, from a pattern of file names or the pages of one file.
         rows: (N,) int64, the table row of each sample, if a row may have several samples.
     """
 
     source: Source
-    input: Input
-    name: str
+    inputs: Mapping[str, Input]
     description: str
     findings: tuple[Finding, ...] = ()
     files: tuple[tuple[str, int], ...] = (("found", 1), ("used", 1))
@@ -181,8 +180,7 @@ def image_inputs(
     pages = f", {len(source):,} pages" if source.page is not None else ""
     return TableInputs(
         source=source,
-        input=source.input(),
-        name="image",
+        inputs={"image": source.input()},
         description=f"images listed in column {name!r}{place}{pages}",
         skipped=skipped,
         findings=(*_ignored([other for other in names if other != name]), *unused_files_findings(skipped)),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import UsageError, suggest_name
-from snellen.core.spec import Classes, Labels, Numbers, Target
+from snellen.core.spec import Classes, Labels, Numbers, Several, Target
 from snellen.data.formats.number_text import has_leading_zeros, looks_like_finding
 from snellen.data.formats.table_columns import (
     ColumnCells,
@@ -36,10 +36,10 @@ _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
 
 class TargetColumns(NamedTuple):
-    """The target columns, their kind (None: inferred from the values), and the reason for the choice."""
+    """The target columns, the kind of each (None: inferred from the values), and the reason for the choice."""
 
     names: tuple[str, ...]
-    kind: str | None
+    kinds: tuple[str | None, ...]
     reason: str
 
 
@@ -53,7 +53,7 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
     """Choose the target columns: the requested ones, else one with a target name, else the last.
 
     Args:
-        options: headers, with or without their unit; the last may end in ":classes", ":labels" or ":numbers".
+        options: headers, with or without their unit; each may end in ":classes", ":labels" or ":numbers".
         reserved: columns that are the target only on request (the split, the group).
     Raises:
         UsageError: a column does not exist, or is named twice.
@@ -62,14 +62,15 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
         free = [name for name in names if name not in reserved]
         named_targets = [name for word in TARGET_NAMES for name in free if split_unit(name)[0].lower() == word]
         if named_targets:
-            return TargetColumns((named_targets[0],), None, "by its name")
-        return TargetColumns((free[-1],) if free else (), None, "the last column")
-    requested, kind = list(options), None
-    matches = []
-    base, colon, ending = requested[-1].rpartition(":")
-    if colon and requested[-1] not in names and ending in KINDS:
-        requested[-1], kind = base, ending
-    for word in requested:
+            return TargetColumns((named_targets[0],), (None,), "by its name")
+        return TargetColumns((free[-1],) if free else (), (None,), "the last column")
+    kinds: list[str | None] = []
+    matches: list[str] = []
+    for option in options:
+        base, colon, ending = option.rpartition(":")
+        has_kind = bool(colon) and option not in names and ending in KINDS
+        word = base if has_kind else option
+        kinds.append(ending if has_kind else None)
         match = (
             [name for name in names if name == word]
             or [name for name in names if split_unit(name)[0] == word]
@@ -80,7 +81,7 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
         if match[0] in matches:
             raise UsageError(f"--target names the column {match[0]!r} twice", "Name each column once.")
         matches.append(match[0])
-    return TargetColumns(tuple(matches), kind, "by --target")
+    return TargetColumns(tuple(matches), tuple(kinds), "by --target")
 
 
 def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems) -> tuple[Target, Tensor, str] | None:
@@ -88,18 +89,38 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
 
     Errors are added to `problems`; the result is None if there are any.
     """
-    if len(chosen.names) > 1:
-        if chosen.kind not in (None, "numbers"):
-            raise UsageError(f"Several target columns can only be numbers, not {chosen.kind}", "Give one column.")
+    if len(chosen.names) == 1:
+        return _read_one(table, chosen.names[0], chosen.kinds[0], problems)
+    is_text = [
+        name not in table.number_text and parse_cells(table.column(name)).values is None for name in chosen.names
+    ]
+    if not any(is_text) and set(chosen.kinds) <= {None, "numbers"}:
         return _numbers(table, chosen.names, problems)
-    name = chosen.names[0]
+    read = [_read_one(table, name, kind, problems) for name, kind in zip(chosen.names, chosen.kinds, strict=True)]
+    parts: dict[str, Classes | Labels | Numbers] = {}
+    columns, descriptions = [], []
+    for header, one in zip(chosen.names, read, strict=True):
+        if one is None:
+            return None
+        target, truth, description = one
+        assert isinstance(target, Classes | Labels | Numbers)
+        short = target.names[0] if isinstance(target, Numbers) else header
+        parts[header if short in parts else short] = target
+        columns.append(truth.double().reshape(len(truth), -1))
+        descriptions.append(f"{header!r} as {description}")
+    return Several(parts=parts), torch.cat(columns, 1), "several targets: " + ", ".join(descriptions)
+
+
+def _read_one(
+    table: TableText, name: str, requested: str | None, problems: TableProblems
+) -> tuple[Target, Tensor, str] | None:
     text = table.column(name)
     cells = parse_cells(text)
-    kind = chosen.kind or ("numbers" if name in table.number_text else _kind(text, cells))
-    if chosen.kind is None and kind == "numbers" and _are_class_ids(table, cells):
+    kind = requested or ("numbers" if name in table.number_text else _kind(text, cells))
+    if requested is None and kind == "numbers" and _are_class_ids(table, cells):
         kind = "classes"
     if kind == "numbers":
-        return _numbers(table, chosen.names, problems)
+        return _numbers(table, (name,), problems)
     if (equal := equal_as_floats(text, cells)) is not None:
         _add_equal(name, equal, problems)
         return None
@@ -110,7 +131,7 @@ def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems
         return None
     if kind == "labels":
         return _labels(name, text, problems)
-    return _classes(name, text, cells, problems, chosen.kind is None)
+    return _classes(name, text, cells, problems, requested is None)
 
 
 def _add_equal(name: str, equal: tuple[str, str], problems: TableProblems) -> None:

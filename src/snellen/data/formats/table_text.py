@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -83,6 +84,12 @@ class TableText:
 
     def column(self, name: str) -> Sequence[str]:
         return self._column_of[name]
+
+
+def rows_of(table: TableText, rows: Sequence[int]) -> TableText:
+    """Some rows of a table, with their lines."""
+    columns = tuple([column[k] for k in rows] for column in table.columns)
+    return dataclasses.replace(table, columns=columns, lines=[table.lines[k] for k in rows])
 
 
 def read_table(file: Path | TextIO, names: Sequence[str] = ()) -> TableText:

@@ -37,6 +37,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
+    networks.FUSION,
     probe.LEARNER,
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from snellen.architectures import ARCHITECTURES, learners
+from snellen.architectures.fusion import from_fusion
 from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
 from snellen.core.spec import Classes, Labels, Spec
@@ -30,6 +31,7 @@ NETWORK_TASK = NetworkTask[ClassificationNetwork, SupervisedObjective[Classifica
 LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
     learners.from_architecture(NETWORK_TASK, architecture) for architecture in ARCHITECTURES.values()
 )
+FUSION = from_fusion(NETWORK_TASK)
 
 
 def from_module(module: nn.Module) -> Learner[Any, Any, ClassificationNetwork]:

@@ -51,6 +51,8 @@ def labels_unsupported(spec: Spec) -> str | None:
 
 
 def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
     if spec.modality != "image":
         return DEFAULTS.get(spec.modality, "mlp")
     if isinstance(spec.target, Classes) and has_pretrained_default(spec):

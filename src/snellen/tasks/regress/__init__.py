@@ -36,6 +36,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
+    networks.FUSION,
 )
 
 LEARNERS = {learner.name: learner for learner in _ORDERED}

@@ -8,6 +8,7 @@ from torch import nn
 
 from snellen.architectures import ARCHITECTURES, learners
 from snellen.architectures.architecture import Architecture
+from snellen.architectures.fusion import from_fusion
 from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
 from snellen.core.settings import Suggestion, flatten
@@ -61,6 +62,7 @@ NETWORK_TASK = NetworkTask[RegressionNetwork, SupervisedObjective[RegressionNetw
 LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
     learners.from_architecture(NETWORK_TASK, architecture) for architecture in ARCHITECTURES.values()
 )
+FUSION = from_fusion(NETWORK_TASK)
 
 
 def from_module(module: nn.Module) -> Learner[Any, Any, RegressionNetwork]:

@@ -86,7 +86,7 @@ class RegressionObjective:
         """Validation score: minus the training loss, so that weights are selected by what they are trained for."""
         total = torch.zeros((), dtype=torch.float64)
         for batch in samples.in_order(512):
-            total += self.loss(model, batch).double().cpu() * len(batch.x)
+            total += self.loss(model, batch).double().cpu() * len(batch.y)
         return -float(total) / len(samples)
 
     def weights(self, samples: Samples) -> Tensor | None:

@@ -38,6 +38,8 @@ def headline(spec: Spec) -> str:
 
 
 def default(spec: Spec) -> str:
+    if len(spec.inputs) > 1:
+        return "fusion"
     if spec.modality != "image":
         return DEFAULTS.get(spec.modality, "mlp")
     return default_network(spec)

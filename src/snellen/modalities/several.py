@@ -1,0 +1,144 @@
+"""Samples with several inputs: rows of a table, each with an image and the numbers of other columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from snellen.core.errors import DataError
+from snellen.core.several_tensors import SeveralTensors
+from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.data.cache import LineCallback
+from snellen.data.decode.header import UnusableFile
+from snellen.data.formats.image_lists import is_outside
+from snellen.data.formats.table import encode_rows
+from snellen.data.formats.table_columns import parse_cells
+from snellen.data.formats.table_images import ImageColumn, image_column
+from snellen.data.formats.table_text import SUFFIXES, TableText, read_table, rows_of
+from snellen.data.image_size import input_shape
+from snellen.modalities.image_files import read_image
+from snellen.modalities.modality import BATCH, Modality, NamedBatch, Upload, UploadLimits, shape_of_data
+from snellen.modalities.paths import files_with, list_paths
+
+
+def read_files(
+    arguments: Sequence[str],
+    spec: Spec,
+    preprocessing: Preprocessing,
+    problems: dict[str, str],
+    announce: LineCallback,
+) -> Iterator[NamedBatch]:
+    """Read rows of tables with their images; rows that cannot be read are recorded in `problems`."""
+    for path in list_paths(arguments, problems, lambda folder, _: files_with(folder, SUFFIXES, "table")):
+        columns = [column.name for one in spec.inputs.values() for column in one.columns]
+        table = read_table(path, columns)
+        images = {name: image_column(path.parent, table, [name]) for name in _images(spec) if name in table.names}
+        absent = [name for name in (*columns, *_images(spec)) if name not in table.names]
+        if absent:
+            raise DataError(
+                f"{path} has no column {', '.join(map(repr, absent[:5]))}", "Give all inputs of the training data."
+            )
+        for start in range(0, len(table), BATCH):
+            rows = list(range(start, min(start + BATCH, len(table))))
+            yield from _read_rows(path, table, rows, images, spec, preprocessing, problems, announce)
+
+
+def _images(spec: Spec) -> list[str]:
+    return [name for name, one in spec.inputs.items() if one.has_pixels]
+
+
+def _read_rows(
+    path: Path,
+    table: TableText,
+    rows: list[int],
+    image_columns: Mapping[str, ImageColumn | None],
+    spec: Spec,
+    preprocessing: Preprocessing,
+    problems: dict[str, str],
+    announce: LineCallback,
+) -> Iterator[NamedBatch]:
+    """The rows that can be read, as one batch."""
+    names = {k: f"{path}, row {k + 1}" for k in rows}
+    values: dict[str, dict[int, Tensor]] = {}  # by input and row
+    reasons: dict[int, str] = {}
+    for name, one in spec.inputs.items():
+        of_input = spec.with_input(name)
+        if one.has_pixels:
+            column = image_columns[name] or ImageColumn(name)
+            cells = {k: column.path(table.column(name)[k].replace("\\", "/")) for k in rows}
+            present = [k for k in rows if cells[k]]
+            values[name] = {}
+            for k in present:
+                try:
+                    if is_outside(Path(cells[k])):  # type: ignore[arg-type]
+                        raise UnusableFile("corrupt", "lies outside the folder of the table", "Move it there.")
+                    values[name][k] = read_image(path.parent / cells[k], of_input, preprocessing)
+                except UnusableFile as error:
+                    reasons[k] = f"{cells[k]}: {error.cause}"
+        else:
+            present = [k for k in rows if has_numbers(table, [column.name for column in one.columns], k)]
+            values[name] = {}
+            if present:
+                encoded = encode_rows(rows_of(table, present), of_input, announce)
+                values[name] = dict(zip(present, encoded, strict=True))
+        if not one.optional:
+            reasons |= {k: f"has no {name}, which no sample lacked in training" for k in rows if k not in present}
+    for k in rows:
+        if not any(k in of_input for of_input in values.values()):
+            reasons.setdefault(k, "has no input")
+    problems.update({names[k]: reason for k, reason in reasons.items()})
+    if usable := [k for k in rows if k not in reasons]:
+        tensors = {name: _stack(values[name], usable, spec.with_input(name), preprocessing) for name in values}
+        yield [names[k] for k in usable], cast(Tensor, SeveralTensors(tensors))
+
+
+def has_numbers(table: TableText, names: Sequence[str], row: int) -> bool:
+    """Whether a row has a value in any of the columns."""
+    return any(not parse_cells([table.column(name)[row]]).missing[0] for name in names)
+
+
+def _stack(values: Mapping[int, Tensor], rows: Sequence[int], spec: Spec, preprocessing: Preprocessing) -> Tensor:
+    """(B, ...) values of rows, NaN for those that lack the input."""
+    if all(k in values for k in rows):
+        return torch.stack([values[k] for k in rows])
+    own = preprocessing if spec.input.has_pixels else Preprocessing()
+    missing = torch.full(input_shape(spec, own), torch.nan)
+    return torch.stack([values[k].float() if k in values else missing for k in rows])
+
+
+def read_uploads(
+    files: Sequence[Upload], spec: Spec, preprocessing: Preprocessing, limits: UploadLimits
+) -> Iterator[NamedBatch]:
+    """Raises DataError: requests with several inputs are not read."""
+    raise DataError("A model of several inputs does not answer requests", "Use snellen predict RUN TABLE.")
+
+
+def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
+    """The name and the modality of each input."""
+    return {"inputs": {name: one.modality for name, one in spec.inputs.items()}}
+
+
+def draw(x: Tensor, spec_input: Input) -> Tensor:
+    """The image of a sample, black where it is missing."""
+    assert isinstance(x, SeveralTensors)
+    image = next(values[0] for values in x.tensors.values() if values.ndim == 4)
+    return image if image.dtype == torch.uint8 else image.nan_to_num(0.0)
+
+
+SEVERAL = Modality(
+    noun="several inputs",
+    read_files=read_files,
+    read_uploads=read_uploads,
+    content_types=(),
+    json_schema=None,
+    example_files=lambda spec: ["rows.csv"],
+    describe=describe,
+    describe_size=lambda spec_input: "",
+    sample_shape=shape_of_data,
+    upload_defaults={},
+    draw=draw,
+)
