@@ -16,9 +16,10 @@ import snellen
 from snellen.cli.main import VERBS
 from snellen.core import catalog
 from snellen.core.settings import flatten
+from snellen.data.experience import WORLDS
 from snellen.data.formats import formats
 from snellen.data.named_datasets import BUILTIN
-from snellen.data.names import BUILTIN_NAMES, FORMATS, NAMED
+from snellen.data.names import BUILTIN_NAMES, FORMATS, NAMED, WORLD_NAMES
 from snellen.tasks import LEARNERS, TASKS
 
 PACKAGE = Path(snellen.__file__).parent
@@ -144,7 +145,8 @@ def test_setting_names_of_a_learner_are_unique(task: str) -> None:
 
 
 def test_names_of_data_and_formats_equal_the_registries() -> None:
-    assert set(BUILTIN_NAMES) == set(BUILTIN)
+    assert set(WORLD_NAMES) == set(WORLDS)
+    assert set(BUILTIN_NAMES) == set(BUILTIN) | set(WORLDS)
     assert list(FORMATS) == list(formats())
     assert not set(BUILTIN_NAMES) & set(NAMED)
     assert not (set(BUILTIN_NAMES) | set(NAMED)) & set(VERBS)
@@ -230,7 +232,7 @@ def test_no_test_asserts_a_duration() -> None:
             assert not isinstance(node, ast.FunctionDef) or not assertions_on_a_clock(node), (path, node.name)
 
 
-KINDS_OF_TARGET = {"Classes", "Labels", "Numbers", "PixelClasses", "PixelNumbers", "Boxes"}
+KINDS_OF_TARGET = {"Classes", "Labels", "Numbers", "PixelClasses", "PixelNumbers", "Boxes", "Actions"}
 ABOVE_TASKS = ("report", "export", "api", "model_selection", "serving", "cli")
 # Branches on a kind of target or of input that are left above the tasks: this list may only become shorter.
 BRANCHES = {

@@ -18,13 +18,16 @@ from torch import Tensor
 
 import snellen
 from snellen.api import RunOptions
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.settings import flatten
 from snellen.core.spec import Classes, Input, Numbers, Preprocessing, Several
 from snellen.data.dataset import Dataset, Labelled, RawDataset
+from snellen.data.experience import read_inputs, samples_of
 from snellen.data.open_dataset import assemble
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource
+from snellen.data.synthetic.gridworld import gridworld
 from snellen.tasks import LEARNERS
 
 ALL = [
@@ -41,7 +44,7 @@ FAMILY = [
     if not learner.in_default_ladder
 ]
 
-QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "threads": 1}
+QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "threads": 1, "episodes": 1000}
 
 # Datasets of the tasks whose ground truth is located in the image.
 SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
@@ -132,6 +135,12 @@ def points_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "ellipsoids", 0, None)
 
 
+@functools.cache
+def small_world() -> Experience:
+    """The deterministic gridworld, with few episodes."""
+    return gridworld(sizes={"train": 500, "val": 60, "test": 100})
+
+
 def with_both_targets(classes: Dataset[Labelled], numbers: Dataset[Labelled]) -> Dataset[Labelled]:
     """The same samples with a class and a number each."""
     assert isinstance(classes.spec.target, Classes)
@@ -169,10 +178,31 @@ def two_input_dataset(regress: bool) -> Dataset[Labelled]:
     return assemble(raw, "two", 0, None)
 
 
+def audio_dataset(regress: bool) -> Dataset[Labelled]:
+    """Tones of several lengths in noise; the class is low or high, the number the frequency."""
+    generator = torch.Generator().manual_seed(0)
+    count, rate, longest = 240, 2000, 400
+    frequency = 100 + 600 * torch.rand(count, generator=generator)
+    phase = 2 * torch.pi * torch.rand(count, 1, generator=generator)
+    x = torch.sin(2 * torch.pi * frequency[:, None] * torch.arange(longest) / rate + phase)
+    x = x + 0.1 * torch.randn(x.shape, generator=generator)
+    lengths = torch.randint(longest // 2, longest + 1, (count, 1), generator=generator)
+    x = torch.where(torch.arange(longest) < lengths, x, torch.nan)[:, None]
+    target = Numbers(names=("frequency",), units=("Hz",)) if regress else Classes(names=("low", "high"))
+    truth = frequency[:, None].double() if regress else (frequency > 400).long()
+    tone = Input(modality="audio", shape=(1, None), rate=rate)
+    raw = RawDataset(
+        source=ArraySource(x, "tone"), inputs={"audio": tone}, target=target, truth=truth, recognised_as="tones"
+    )
+    return assemble(raw, "tones", 0, None)
+
+
 RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 
-def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
+def data_for(learner: Learner[Any, Any, Any]) -> Experience:
+    if "world" in learner.accepts:
+        return small_world()
     if learner.task.name in SCENES:
         return SCENES[learner.task.name]()
     if learner.task.name == "joint":
@@ -185,6 +215,8 @@ def _data_for(learner: Learner[Any, Any, Any], regress: bool) -> Dataset[Labelle
         return two_input_dataset(regress)
     if "vector" in learner.accepts:
         return table_dataset(regress)
+    if "audio" in learner.accepts:
+        return audio_dataset(regress)
     if "sequence" in learner.accepts:
         return sequence_dataset(regress)
     if "points" in learner.accepts:
@@ -206,9 +238,12 @@ def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
 def first_inputs(learner: Learner[Any, Any, Any], count: int) -> Tensor:
     """First inputs of the test split, (B, ...), after preprocessing."""
     data = data_for(learner)
-    if data.annotations is None:
-        return data.samples("test").take(torch.arange(count)).x
-    return torch.stack([scene.image for scene in data.scenes("test").take(range(min(count, 8)))])
+    samples = samples_of(data)
+    if samples is None:
+        return read_inputs(data, data.splits["test"][:count], data.preprocessing)
+    if samples.annotations is None:
+        return samples.samples("test").take(torch.arange(count)).x
+    return torch.stack([scene.image for scene in samples.scenes("test").take(range(min(count, 8)))])
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from snellen.export.detection_parity import compare
 
 
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
-    """Outputs of the file, in the order of `predict_batch`: probabilities, else scores or numbers, of each target."""
+    """Outputs of the file, in the order of `predict_batch`: probabilities, else scores, numbers or values."""
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": x.numpy()}), strict=True))
     shown = [
         values

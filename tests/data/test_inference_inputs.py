@@ -84,8 +84,11 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused_as_by_data(tmp_path: P
         (tmp_path / f"{k}.wav").write_bytes(b"sound")
     with pytest.raises(DataError) as caught:
         list(inputs([str(tmp_path)], SPEC, Preprocessing()))
-    assert caught.value.cause == f"{tmp_path} holds 3 WAV files: sound is not read yet"
-    assert "spectrograms" in caught.value.remedy
+    assert (
+        caught.value.cause
+        == f"{tmp_path} holds 3 WAV files: recordings are read from a folder of WAV files, by models of recordings"
+    )
+    assert "as DATA" in caught.value.remedy
 
 
 def test_the_table_beside_images_is_no_input_and_is_named_once(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ DIGITS = tuple(f"train digits --model {name}" for name in ("softmax", "mlp", "ld
 PAGES = {  # page -> commands whose runs it uses
     "classical.md": (),
     "comparing.md": DIGITS,
+    "control.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "training.md": (),

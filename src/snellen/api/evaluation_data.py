@@ -10,12 +10,12 @@ import torch
 
 from snellen.api.lookup import read_origin, warn, with_present_options
 from snellen.core.errors import DataError, short_repr
+from snellen.core.experience import Experience
 from snellen.core.record import Record, read_predictions
 from snellen.core.run import Progress
 from snellen.core.spec import Spec
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import open_experience, require_samples, samples_of
 from snellen.data.names import BUILTIN_NAMES
-from snellen.data.open_dataset import dataset
 from snellen.data.sample_identity import (
     Changes,
     identify,
@@ -27,22 +27,20 @@ from snellen.data.sample_identity import (
 from snellen.data.source import ArraySource
 
 
-def is_generated(data: Dataset[Labelled]) -> bool:
-    """Whether the data is built in, a function of its seed."""
-    return data.origin is not None and data.origin["data"] in BUILTIN_NAMES
+def is_generated(data: Experience) -> bool:
+    """Whether the data is a function of its seeds: built in, or the episodes of a world."""
+    return samples_of(data) is None or (data.origin is not None and data.origin["data"] in BUILTIN_NAMES)
 
 
-def with_splits_of_run(
-    folder: Path, record: Record, data: Dataset[Labelled]
-) -> tuple[Dataset[Labelled], Changes | None]:
+def with_splits_of_run(folder: Path, record: Record, data: Experience) -> tuple[Experience, Changes | None]:
     """The data of a run with the splits that it was trained with, and how the data has changed since, or None.
 
     Raises:
         DataError: for a run without a list of its samples (before schema 2), if the sizes of the splits differ.
     """
-    stored = read_identity(folder)
-    if stored is not None:
-        opened, changes = with_stored_splits(data, stored)
+    stored, samples = read_identity(folder), samples_of(data)
+    if stored is not None and samples is not None:
+        opened, changes = with_stored_splits(samples, stored)
         return with_imputed_values(opened, record.spec) if changes else opened, changes
     data = with_rounding_of(record, data)
     if not is_generated(data) and data.spec.sizes != record.spec.sizes:
@@ -62,7 +60,7 @@ def with_splits_of_run(
     return data, None
 
 
-def with_rounding_of(record: Record, data: Dataset[Labelled]) -> Dataset[Labelled]:
+def with_rounding_of(record: Record, data: Experience) -> Experience:
     """The data with its generated splits rounded as those of a run: with others it would be tested on what it learned.
 
     Data made in memory is returned as it is.
@@ -70,15 +68,15 @@ def with_rounding_of(record: Record, data: Dataset[Labelled]) -> Dataset[Labelle
     return data if record.data is None else _with_rounding(data, read_origin(record.data).options.rounding)
 
 
-def _with_rounding(data: Dataset[Labelled], rounding: Literal[1, 2]) -> Dataset[Labelled]:
+def _with_rounding(data: Experience, rounding: Literal[1, 2]) -> Experience:
     if data.origin is None or data.origin["options"].rounding == rounding:
         return data
     options = dataclasses.replace(data.origin["options"], rounding=rounding)
-    opened = dataset(data.origin["data"], seed=data.origin["seed"], options=options)
+    opened = open_experience(data.origin["data"], seed=data.origin["seed"], options=options)
     return dataclasses.replace(data, splits=opened.splits, spec=opened.spec, origin=opened.origin)
 
 
-def check_same_rounding(folder: Path, data: Dataset[Labelled], rounding: Literal[1, 2], folds: bool = False) -> None:
+def check_same_rounding(folder: Path, data: Experience, rounding: Literal[1, 2], folds: bool = False) -> None:
     """Check that a ladder, study or cross-validation that began under a version of the rounding has the same splits.
 
     Raises:
@@ -95,19 +93,20 @@ def check_same_rounding(folder: Path, data: Dataset[Labelled], rounding: Literal
     )
 
 
-def check_same_data(folder: Path, data: Dataset[Labelled], is_new: bool) -> None:
+def check_same_data(folder: Path, data: Experience, is_new: bool) -> None:
     """Store the identity of the data of a new ladder, study or cross-validation; compare that of an existing one.
 
     Raises:
         DataError: if the data has changed since: its models would be trained and tested on other samples.
     """
-    if is_generated(data):
+    samples = samples_of(data)
+    if samples is None or is_generated(data):
         return
     if is_new:
-        write_identity(folder, identify(data))
+        write_identity(folder, identify(samples))
         return
     stored = read_identity(folder)
-    opened, changes = (data, None) if stored is None else with_stored_splits(data, stored)
+    opened, changes = (data, None) if stored is None else with_stored_splits(samples, stored)
     if changes or opened is not data:
         text = changes.text() if changes else "its splits have other samples"
         raise DataError(
@@ -116,7 +115,7 @@ def check_same_data(folder: Path, data: Dataset[Labelled], is_new: bool) -> None
         )
 
 
-def with_present_rounding(folder: Path, data: Dataset[Labelled], stored: Any, folds: bool) -> Any:
+def with_present_rounding(folder: Path, data: Experience, stored: Any, folds: bool) -> Any:
     """How the data of a study or cross-validation was opened, as stored, with the present options and rounding.
 
     Raises:
@@ -129,20 +128,24 @@ def with_present_rounding(folder: Path, data: Dataset[Labelled], stored: Any, fo
     return {**plain, "options": {**plain["options"], "rounding": data.origin["options"].rounding}}
 
 
-def check_splits(data: Dataset[Labelled]) -> None:
+def check_splits(data: Experience) -> None:
     """Raise DataError if a split has no sample: nothing could be trained, selected or tested."""
     empty = [name for name, size in data.spec.sizes.items() if not size]
     if empty:
-        count = len(data.source)
+        samples = samples_of(data)
+        count = sum(data.spec.sizes.values()) if samples is None else len(samples.source)
         raise DataError(
             f"{data.spec.name} has {count:,} samples, of which none is in the {' or the '.join(empty)} split",
             "Add samples, or give a split of your own: folders train, val and test, or a column split in a table.",
         )
 
 
-def with_imputed_values(data: Dataset[Labelled], spec: Spec) -> Dataset[Labelled]:
+def with_imputed_values(data: Experience, spec: Spec) -> Experience:
     """Data with missing cells replaced as in training: the medians of other rows would differ."""
-    source, columns, own = data.source, spec.input.columns, data.spec.input.columns
+    samples = samples_of(data)
+    if samples is None:
+        return data
+    source, columns, own = samples.source, spec.input.columns, data.spec.input.columns
     if not isinstance(source, ArraySource) or source.missing is None or not columns or not own:
         return data
     fills = [c.fill for c in columns for _ in range(c.width)]
@@ -154,9 +157,7 @@ def with_imputed_values(data: Dataset[Labelled], spec: Spec) -> Dataset[Labelled
     return dataclasses.replace(data, source=ArraySource(values, source.names, source.missing))
 
 
-def what_is_left(
-    folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
-) -> Dataset[Labelled]:
+def what_is_left(folder: Path, record: Record, data: Experience, split: str, progress: Progress | None) -> Experience:
     """The data of a run in the run's splits; samples that were added or replaced since training are in none.
 
     Args:
@@ -177,8 +178,8 @@ def what_is_left(
 
 
 def without_trained_on(
-    folder: Path, record: Record, data: Dataset[Labelled], split: str, progress: Progress | None
-) -> Dataset[Labelled]:
+    folder: Path, record: Record, data: Experience, split: str, progress: Progress | None
+) -> Experience:
     """Other data without the samples that a run was trained on; a copy of the run's data in the splits of the run.
 
     Args:
@@ -190,10 +191,11 @@ def without_trained_on(
     stored = read_identity(folder)
     if stored is None:
         return data
-    copy, changes = with_stored_splits(data, stored)
+    samples = require_samples(data, "to evaluate")
+    copy, changes = with_stored_splits(samples, stored)
     if not changes:
         return copy
-    rest, names = without_training_samples(data, stored, split)
+    rest, names = without_training_samples(samples, stored, split)
     if names and not len(rest.splits[split]):
         raise DataError(
             f"{folder} was trained or selected on all {len(names):,} samples of the {split} split of {data.spec.name}",
@@ -216,6 +218,12 @@ def check_columns(expected: Spec, given: Spec) -> None:
             f"{given.name} holds {given.modality} inputs, the model reads {expected.modality}",
             "Give the kind of data that the model was trained on.",
         )
+    if given.input.rate != expected.input.rate:
+        raise DataError(
+            f"{given.name} has {given.input.rate or 0:,g} samples per second, the model reads "
+            f"{expected.input.rate or 0:,g}",
+            f"Resample it: ffmpeg -i IN -ar {expected.input.rate or 0:g} OUT.wav",
+        )
     a, b = ({column.name: column.categories for column in spec.input.columns or ()} for spec in (expected, given))
     if list(a) != list(b) and sorted(a) == sorted(b):
         raise DataError(
@@ -235,6 +243,12 @@ def check_columns(expected: Spec, given: Spec) -> None:
             f"Column {other!r} of {given.name} has the categories {short_repr(b[other])}, that of the model "
             f"{short_repr(a[other])}",
             "Evaluate on data with the same categories.",
+        )
+    if expected.input.levels != given.input.levels:
+        states = [" x ".join(map(str, spec.input.levels)) or "any" for spec in (given, expected)]
+        raise DataError(
+            f"{given.name} has {states[0]} states, the model reads {states[1]}",
+            "Give a world with the states of the model.",
         )
     differing = [
         (axis, ours, theirs)

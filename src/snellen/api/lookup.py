@@ -19,6 +19,7 @@ from torch import nn
 
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core.errors import DataError, SnellenError, UsageError, short_repr, suggest_name
+from snellen.core.experience import Experience
 from snellen.core.file_io import make_new_folder
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import TASKS as FORMER_TASKS
@@ -29,11 +30,10 @@ from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import Suggestion, flatten, resolve
 from snellen.core.spec import Boxes, Spec
 from snellen.core.task import Task
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import open_experience
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.coco import image_ids
 from snellen.data.names import BUILTIN_NAMES, NAMED
-from snellen.data.open_dataset import dataset
 from snellen.detection.coco_results import CocoIds, read_coco_ids
 from snellen.modalities import modality_of
 from snellen.tasks import FROM_MODULE, LEARNERS, TASKS
@@ -185,7 +185,7 @@ def with_present_options(plain: Any) -> Any:
     return to_plain(vars(read_origin(plain))) if isinstance(plain, dict) else plain
 
 
-def reopen_data(record: Record) -> Dataset[Labelled]:
+def reopen_data(record: Record) -> Experience:
     """Open the data of a run again with the same options."""
     origin = data_origin(record)
     if origin.data not in BUILTIN_NAMES and origin.data not in NAMED and not Path(origin.data).exists():
@@ -193,7 +193,7 @@ def reopen_data(record: Record) -> Dataset[Labelled]:
             f"{origin.data}, the data of the run, does not exist",
             "Put it back there, or evaluate the run on it at its new place: snellen evaluate RUN --data PATH",
         )
-    return dataset(origin.data, seed=origin.seed, options=origin.options)
+    return open_experience(origin.data, seed=origin.seed, options=origin.options)
 
 
 def coco_ids(record: Record, coco_annotations: str | Path | None) -> CocoIds | None:

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor, nn
 
 from snellen.api import input_values
@@ -34,6 +34,7 @@ from snellen.core import file_io, model_state
 from snellen.core import settings as core_settings
 from snellen.core.cpu_threads import limit_threads
 from snellen.core.errors import DataError, Diverged, short_repr
+from snellen.core.experience import Experience
 from snellen.core.history import read_history
 from snellen.core.record import Record, read_metrics, read_predictions, read_record, write_record
 from snellen.core.run import Progress, Run
@@ -41,9 +42,7 @@ from snellen.core.serialization import from_plain, to_plain
 from snellen.core.spec import Spec, names_of
 from snellen.core.task import PredictionDict, Predictions, Task
 from snellen.core.views import Metric
-from snellen.data.check.checks import with_deferred_checks
-from snellen.data.dataset import Dataset, Labelled
-from snellen.data.open_dataset import dataset
+from snellen.data.experience import open_experience, read_inputs, with_deferred_findings
 from snellen.data.sample_identity import FILE as SAMPLES_FILE
 from snellen.data.target_bounds import BeyondCounter, bound_warnings
 from snellen.detection.coco_results import CocoResults
@@ -73,7 +72,7 @@ class TrainedRun:
     threads: int | None = None
 
     def __init__(
-        self, folder: Path, record: Record, learner: AnyLearner, model: nn.Module, data: Dataset[Labelled] | None = None
+        self, folder: Path, record: Record, learner: AnyLearner, model: nn.Module, data: Experience | None = None
     ) -> None:
         self.folder = folder
         self.record = record
@@ -92,7 +91,7 @@ class TrainedRun:
         return self.record.spec
 
     @property
-    def data(self) -> Dataset[Labelled]:
+    def data(self) -> Experience:
         """The dataset of the run, opened on first use.
 
         Raises:
@@ -159,7 +158,7 @@ class TrainedRun:
 
     def _run_deferred_checks(self, run: Run) -> None:
         """Run the deferred checks of file contents and duplicates before the test split is evaluated."""
-        self._data, findings = with_deferred_checks(self.data)
+        self._data, findings = with_deferred_findings(self.data)
         for finding in findings:
             run.message(f"{finding.severity}: {finding.message}")
 
@@ -209,7 +208,7 @@ class TrainedRun:
 
     def evaluate(
         self,
-        data: str | Path | Dataset[Labelled] | None = None,
+        data: str | Path | Experience | None = None,
         split: str = "test",
         progress: Progress | None = None,
     ) -> dict[str, Metric]:
@@ -226,7 +225,7 @@ class TrainedRun:
         if data is None:
             given = self._data if self._data is not None else reopen_data(self.record)
         else:
-            given = data if isinstance(data, Dataset) else dataset(data)
+            given = open_experience(data)
         present, expected = (names_of(spec.target) for spec in (given.spec, self.spec))
         if present != expected:
             raise DataError(
@@ -349,7 +348,7 @@ class TrainedRun:
             {
                 "name": self.data.name(id),
                 "truth": self.task.truth(self.data, id),
-                "answer": self.predict_batch(self.data.source.read(np.array([id]), self.record.preprocessing))[0],
+                "answer": self.predict_batch(read_inputs(self.data, torch.tensor([id]), self.record.preprocessing))[0],
             }
             for id in ids
         ]
@@ -389,7 +388,7 @@ def load(
     *,
     learner: AnyLearner | nn.Module | None = None,
     device: str = "auto",
-    data: Dataset[Labelled] | None = None,
+    data: Experience | None = None,
 ) -> TrainedRun:
     """Load a run; checks the weights against their SHA-256. No file in the folder can run code.
 

@@ -39,13 +39,13 @@ from snellen.core import file_io, memory_allocator
 from snellen.core import settings as core_settings
 from snellen.core.cpu_threads import limit_threads, max_threads
 from snellen.core.errors import DataError, UsageError, printable_json
+from snellen.core.experience import Experience
 from snellen.core.random import seeded
 from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
 from snellen.core.serialization import to_plain
 from snellen.core.spec import as_stored
-from snellen.data.dataset import Dataset, Labelled
-from snellen.data.open_dataset import dataset
+from snellen.data.experience import open_experience, samples_of
 from snellen.data.sample_identity import identify, write_identity
 from snellen.report.cost import TrainingCost, model_cost
 from snellen.report.reference_metrics import training_sample_limit
@@ -53,7 +53,7 @@ from snellen.tasks import LEARNERS
 
 
 def train(
-    data: str | Path | Dataset[Labelled],
+    data: str | Path | Experience,
     model: str | nn.Module | AnyLearner | None = None,
     *,
     task: str | None = None,
@@ -80,7 +80,7 @@ def train(
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
+    opened = open_experience(data, seed=split_seed)
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
@@ -89,7 +89,7 @@ def train(
 
 
 def prepare(
-    data: Dataset[Labelled],
+    data: Experience,
     learner: AnyLearner,
     settings: Mapping[str, Any] = MappingProxyType({}),
     *,
@@ -135,6 +135,7 @@ def prepare(
     preprocessing = dataclasses.replace(
         learner.preprocessing_of(resolved, data.spec), pages=data.preprocessing.pages, nodata=data.preprocessing.nodata
     )
+    samples = samples_of(data)
     device = find_device(options.device)
     threads = options.threads or suitable_threads(meta_model, data.spec, preprocessing)
     record = Record(
@@ -144,7 +145,7 @@ def prepare(
         sources=sources,
         spec=data.spec,
         seed=seed,
-        value_range=data.value_range,
+        value_range=None if samples is None else samples.value_range,
         preprocessing=preprocessing,
         data=None if data.origin is None else to_plain(data.origin),
         device=device,
@@ -156,10 +157,10 @@ def prepare(
         loss=None if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
     )
     write_record(folder, record)
-    if not is_generated(data):
-        write_identity(folder, identify(data))
-    if data.skipped:
-        lines = [printable_json(json.dumps(skipped._asdict(), ensure_ascii=False)) + "\n" for skipped in data.skipped]
+    if samples is not None and not is_generated(data):
+        write_identity(folder, identify(samples))
+    if samples is not None and samples.skipped:
+        lines = [printable_json(json.dumps(one._asdict(), ensure_ascii=False)) + "\n" for one in samples.skipped]
         file_io.write_text(folder / "quarantine.jsonl", "".join(lines))
     return folder
 
@@ -168,7 +169,7 @@ def resume(
     folder: str | Path,
     *,
     learner: AnyLearner | nn.Module | None = None,
-    data: Dataset[Labelled] | None = None,
+    data: Experience | None = None,
     loss: Callable[..., Tensor] | None = None,
     options: RunOptions = RunOptions(),
 ) -> TrainedRun:
@@ -218,7 +219,7 @@ def _fit_locked(
     folder: Path,
     record: Record,
     learner: AnyLearner,
-    data: Dataset[Labelled],
+    data: Experience,
     options: RunOptions,
     loss: Callable[..., Tensor] | None,
     *,
@@ -233,7 +234,7 @@ def _fit(
     folder: Path,
     record: Record,
     learner: AnyLearner,
-    data: Dataset[Labelled],
+    data: Experience,
     options: RunOptions,
     loss: Callable[..., Tensor] | None,
     resume: bool,

@@ -6,6 +6,7 @@ from typing import Any
 
 from snellen.architectures import (
     alexnet,
+    audio,
     cifar,
     convnet,
     densenet,
@@ -26,6 +27,7 @@ _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
     recurrent.GRU_NETWORK,
     pointnet.POINTNET,
+    audio.LOG_MEL_CONVNET,
     lenet.LENET,
     convnet.CONVNET,
     *cifar.RESIDUAL,

@@ -11,7 +11,7 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import InputSize, no_suggestions
 from snellen.core.settings import Limit, Suggestion, settings
-from snellen.core.spec import Classes, Modality, Preprocessing, Spec
+from snellen.core.spec import Classes, Input, Modality, Preprocessing, Spec
 from snellen.data.augment.images import Augment
 from snellen.data.image_size import fixed_input_size, fixed_size
 from snellen.training.settings import TrainingSettings
@@ -64,6 +64,11 @@ class NetworkSettings(Protocol):
 C = TypeVar("C")
 
 
+def no_body(settings: Any, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """The default of `body`, where `input_body` makes the network."""
+    raise TypeError("the network depends on more than the shape of its inputs")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Generic[C]):
     """A network for every task with a fixed number of outputs per image or row: classification, regression.
@@ -74,6 +79,8 @@ class Architecture(Generic[C]):
             network that reads no images have no `init` and no `augment`.
         body: settings, the shape of an input ((C, H, W), (T, D) or (D,)) and K to a module (B, ...) -> (B, K). Its last
             `nn.Linear` is the head.
+        input_body: settings, the input and K to such a module, in place of `body`: for a network that depends on more
+            than the shape, such as the sample rate of recordings.
         min_size: minimum of the shorter side in pixels.
         max_size: pixels a side to which larger images are resized.
         large_from: shorter side in pixels from which the first layers reduce the resolution; 0: it has no such change.
@@ -88,7 +95,8 @@ class Architecture(Generic[C]):
     summary: str
     source: str
     settings: type[C]
-    body: Callable[[C, tuple[int, ...], int], nn.Module]
+    body: Callable[[C, tuple[int, ...], int], nn.Module] = no_body
+    input_body: Callable[[C, Input, int], nn.Module] | None = None
     accepts: frozenset[Modality] = frozenset({"image"})
     flattens: bool = False
     min_size: int = 1
@@ -138,6 +146,8 @@ class Architecture(Generic[C]):
 
     def build(self, settings: Any, spec: Spec, outputs: int) -> nn.Module:
         """Build the untrained body for the data."""
+        if self.input_body is not None:
+            return self.input_body(settings, spec.input, outputs)
         preprocessing = self.preprocessing_of(init_of(settings), spec)
         if preprocessing.size is None:
             shape = tuple(side or 1 for side in spec.input.shape)

@@ -1,13 +1,29 @@
-"""Default network for images: pretrained for few photographs if its weights are installed."""
+"""Default networks of each kind of input; for images, pretrained for few photographs if its weights are installed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from snellen.architectures.audio import LOG_MEL_CONVNET
 from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
+from snellen.architectures.pointnet import POINTNET
 from snellen.architectures.pretrained import has_published_weights
-from snellen.core.spec import Spec
+from snellen.architectures.recurrent import GRU_NETWORK
+from snellen.core.spec import Modality, Spec
 
 MLP_SIZE = 12  # shorter side in pixels below which convolutions have too little to pool
 LENET_SIZE = 32  # longer side in pixels up to which grey images need no larger network
+
+DEFAULTS: Mapping[Modality, str] = {
+    "sequence": GRU_NETWORK.name,
+    "audio": LOG_MEL_CONVNET.name,
+    "points": POINTNET.name,
+}
+
+
+def default_of_kind(spec: Spec) -> str:
+    """Name of the default model of inputs without pixels."""
+    return DEFAULTS.get(spec.modality, "mlp")
 
 
 def default_network(spec: Spec) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from snellen.architectures.architecture import Architecture, init_of
 from snellen.architectures.network_task import NetworkTask
 from snellen.architectures.pretrained import check_weights, load_pretrained
-from snellen.core.learner import FLATTENED, Learner
+from snellen.core.learner import ANY_INPUT, Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, merge_groups, settings
 from snellen.core.spec import Preprocessing, Spec
@@ -102,7 +102,7 @@ def from_module(kind: NetworkTask[M, SupervisedObjective[M]], module: nn.Module)
         summary="PyTorch module of the user.",
         source="the user",
         task=kind.task,
-        accepts=FLATTENED,
+        accepts=ANY_INPUT,
         settings=merge_groups(ModuleSettings.__name__, network=ModuleSettings, task=kind.settings),
         check_requirements=lambda c, spec: kind.check_requirements(c.task, spec),
         preprocessing_of=preprocessing_of,

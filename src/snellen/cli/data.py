@@ -23,7 +23,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_data_options(parser)
     args = parser.parse_args(list(arguments))
-    data = open_data(args)
+    from snellen.data.experience import require_samples
+
+    data = require_samples(open_data(args), "to check")
     from snellen.core.serialization import to_plain
     from snellen.modalities import MODALITIES
 

@@ -52,8 +52,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             }
         )
         return 0
+    over = metrics[trained.headline].over or "samples"
     rows = [[name, str(metric)] for name, metric in metrics.items()]
-    print(terminal.table(["metric", f"{args.split}, ± 95 % over samples"], rows, args.format))
+    print(terminal.table(["metric", f"{args.split}, ± 95 % over {over}"], rows, args.format))
     return 0
 
 

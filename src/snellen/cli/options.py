@@ -14,8 +14,8 @@ from snellen.core.settings import Setting, flatten
 
 if TYPE_CHECKING:
     from snellen.api import RunOptions, TrainedRun
+    from snellen.core.experience import Experience
     from snellen.core.learner import Learner
-    from snellen.data.dataset import Dataset, Labelled
 
 CustomLearners = Sequence["Learner[Any, Any, Any]"]
 
@@ -27,8 +27,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--target",
         metavar="COLUMN[,COLUMN]",
-        help="Target: columns of a table, arrays, or kind of annotation, such as instances or depth (default: chosen "
-        "by the data format)",
+        help="Target: columns of a table, arrays, kind of annotation, such as instances or depth, or for recordings a "
+        "file-name pattern such as '{word}_*' (default: chosen by the data format)",
     )
     group.add_argument(
         "--inputs",
@@ -200,14 +200,14 @@ def check_names(task: str | None, models: Sequence[str], custom: CustomLearners)
             raise UsageError(f"Unknown model {name!r}", suggest_name(name, list(known)))
 
 
-def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
+def open_data(args: argparse.Namespace) -> Experience:
     """Open the dataset that the arguments name."""
     import dataclasses
 
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
+    from snellen.data.experience import open_experience, require_samples
     from snellen.data.formats import OpenOptions
-    from snellen.data.open_dataset import dataset
 
     values = vars(args)
     target, inputs = values.get("target"), values.get("inputs")
@@ -226,10 +226,10 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),
     )
-    opened = dataset(args.data, seed=values.get("split_seed", 0), options=options)
+    opened = open_experience(args.data, seed=values.get("split_seed", 0), options=options)
     if "cache" in values:
         parse_cache_limit(values["cache"])  # raises UsageError early
-        opened = dataclasses.replace(opened, cache=values["cache"])
+        opened = dataclasses.replace(require_samples(opened, "to cache"), cache=values["cache"])
     if "range" not in values:
         return opened
     try:
@@ -238,7 +238,7 @@ def open_data(args: argparse.Namespace) -> Dataset[Labelled]:
         raise UsageError(f"--range cannot be {values['range']!r}", "Give two numbers: --range 0,4095.") from None
     if not low < high:
         raise UsageError(f"--range {low:g},{high:g} is empty", "Give the lower number first.")
-    return dataclasses.replace(opened, value_range=(low, high))
+    return dataclasses.replace(require_samples(opened, "with a range of values"), value_range=(low, high))
 
 
 def load_run(args: argparse.Namespace, custom: CustomLearners) -> TrainedRun:

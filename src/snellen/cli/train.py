@@ -29,9 +29,9 @@ from snellen.core import catalog
 from snellen.core.errors import UsageError, suggest_name
 
 if TYPE_CHECKING:
+    from snellen.core.experience import Experience
     from snellen.core.learner import Learner
     from snellen.core.spec import Preprocessing, Spec
-    from snellen.data.dataset import Dataset, Labelled
     from snellen.model_selection.cross_validation import Folds
 
 
@@ -170,7 +170,8 @@ def print_result(trained: object, *, as_json: bool) -> None:
         )
         return
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
-    print(terminal.table(["metric", "test, ± 95 % over samples"], [[name, str(metrics[name])] for name in order]))
+    over = metrics[trained.headline].over or "samples"
+    print(terminal.table(["metric", f"test, ± 95 % over {over}"], [[name, str(metrics[name])] for name in order]))
     report = trained.folder / "report.html"
     terminal.print_text(f"\nrun:    {trained.folder}")
     if report.exists():
@@ -200,7 +201,7 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
     )
 
 
-def scaling_text(learner: Learner[Any, Any, Any], settings: Any, data: Dataset[Labelled]) -> str:
+def scaling_text(learner: Learner[Any, Any, Any], settings: Any, data: Experience) -> str:
     """That the learner reads images at another size than they have, or ""."""
     size, own = learner.preprocessing_of(settings, data.spec).size, data.spec.input.size
     if size is None or own is None or size == own:

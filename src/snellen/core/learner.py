@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
-from snellen.core.spec import Modality, Preprocessing, Spec
+from snellen.core.spec import AXES, Modality, Preprocessing, Spec
 from snellen.core.task import Task
 from snellen.core.views import View
 
@@ -22,6 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 FLATTENED: frozenset[Modality] = frozenset(  # inputs of learners that flatten them
     {"vector", "image", "sequence", "points", "clip", "volume"}
 )
+ANY_INPUT: frozenset[Modality] = frozenset(AXES)  # of learners that do not look at the kind of input
 
 
 def no_suggestions(spec: Spec) -> Mapping[str, Suggestion]:

@@ -10,7 +10,7 @@ MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-b
 MAX_CHANNELS = 1 << 16
 MAX_COORDINATES = 3  # of a point; its further numbers are normals, colours ...
 
-Modality = Literal["vector", "image", "volume", "clip", "sequence", "points", "mesh", "graph", "world"]
+Modality = Literal["vector", "image", "volume", "clip", "sequence", "audio", "points", "mesh", "graph", "world"]
 Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
@@ -19,6 +19,8 @@ AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "clip": ("time", "channel", "y", "x"),
     "points": ("point", "feature"),
     "volume": ("channel", "z", "y", "x"),
+    "world": ("feature",),
+    "audio": ("channel", "time"),
 }
 
 
@@ -66,7 +68,9 @@ class Input:
 
     Args:
         shape: of a sample, one length for each axis (see AXES): (D,) for vectors, (C, H, W) for images, (T, D) for
-            sequences; None where it varies.
+            sequences, (C, T) for recordings; None where it varies.
+        levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
+        rate: of recordings, samples per second.
     """
 
     modality: Modality
@@ -75,6 +79,8 @@ class Input:
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
     optional: bool = False  # whether samples may lack it, where there are several inputs
+    levels: tuple[int, ...] = ()
+    rate: float | None = None
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -193,6 +199,24 @@ class Boxes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Actions:
+    """An action for each observation of a world. No action is the true one: a policy is measured by its rewards.
+
+    Args:
+        moves: rows and columns by which each action moves on the board, for drawings; empty without a board.
+        board: rows of the board, one character for each cell: "." and "S" are states in which the agent acts, "#" is a
+            wall, any other letter ends the episode; empty without a board.
+    """
+
+    noun: ClassVar[str] = "action"
+    acting: ClassVar[str] = ".S"  # cells of the board in which the agent acts
+
+    names: tuple[str, ...]
+    moves: tuple[tuple[int, int], ...] = ()
+    board: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Several:
     """Several targets of each sample, by name.
 
@@ -218,7 +242,7 @@ class Several:
 
 
 Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
-Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several
+Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several | Actions
 
 
 @dataclass(frozen=True, kw_only=True)

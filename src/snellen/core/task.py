@@ -68,7 +68,7 @@ class Display:
         baseline: what the baseline predicts, such as "the median of the training targets".
         outputs: what a model predicts, a sentence for the model card; "" without one.
         hub_names: modality to the name that model hubs give the task.
-        names: what the names of the target are, "classes" or "targets".
+        names: what the names of the target are: "classes", "targets" or "actions".
         marks: boxes, masks and keypoints to draw on the image.
         class_map: (H, W) int64 class of every pixel, -1 for none; None for a task without such a map.
         number_maps: (T, H, W) float32 numbers of every pixel; None for a task without such a map.
@@ -79,7 +79,7 @@ class Display:
     baseline: Callable[[Spec], str]
     outputs: Callable[[Spec], str]
     hub_names: Mapping[str, str]
-    names: Literal["classes", "targets"] = "classes"
+    names: Literal["classes", "targets", "actions"] = "classes"
     marks: Callable[[PredictionDict, Spec], list[Mark]] = no_marks
     class_map: Callable[[PredictionDict, Spec], Tensor] | None = None
     number_maps: Callable[[PredictionDict, Spec], Tensor] | None = None
@@ -102,12 +102,15 @@ class Diagnosis(Generic[X_contra]):
 
     Args:
         findings: predictions of a split ("val" or "test"), the data, the split and its headline value to findings.
+        compares_training: whether predictions on training samples are compared with those on validation samples and
+            with the baseline.
         loss_may_rise: whether the training loss of a healthy run may rise.
         output: a trained network and (B, ...) inputs to its output, with gradients; None: its layers are not examined.
         loss: outputs and targets of a batch to a loss, whose gradients are examined.
     """
 
     findings: Callable[[Predictions, X_contra, str, float | None], list[Finding]] = no_findings
+    compares_training: bool = True
     loss_may_rise: bool = False
     output: Callable[[Any, Tensor], Tensor] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None

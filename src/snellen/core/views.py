@@ -173,7 +173,31 @@ class ImageGrid:
     legend: Sequence[tuple[str, int]] = ()
 
 
-View = Text | Table | Plot | Matrix | ImageGrid
+@dataclass(frozen=True, kw_only=True)
+class BoardCell:
+    """Cell of a board.
+
+    Args:
+        value: number that is printed and selects the colour; None: no colour.
+        arrow: rows and columns from the centre of the cell to that of the cell it points to; None: no arrow.
+        mark: a letter; "#" is a wall.
+    """
+
+    value: float | None = None
+    arrow: tuple[int, int] | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """Board of rows of cells, of a game or a gridworld."""
+
+    title: str
+    cells: Sequence[Sequence[BoardCell]]
+    caption: str = ""
+
+
+View = Text | Table | Plot | Matrix | ImageGrid | Board
 
 
 @dataclass(frozen=True, kw_only=True)

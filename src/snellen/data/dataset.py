@@ -227,12 +227,15 @@ class Samples:
         x = self.source.read(ids.cpu().numpy(), self.preprocessing)
         return Labelled(x.to(self.device), y, ids)
 
-    def in_order(self, size: int = 256) -> Iterator[Labelled]:
-        """All samples once, in batches of `size`, or fewer of large samples (see MAX_BATCH_VALUES)."""
-        values = 0 if self.values is None else math.prod(self.values.shape[1:])
+    def values_per_sample(self) -> int:
+        """Number of values of one sample."""
         if self.preprocessing.size is not None:
-            values = math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
-        size = min(size, max(1, MAX_BATCH_VALUES // max(values, 1)))
+            return math.prod(self.preprocessing.size) * (self.preprocessing.channels or 3)
+        return self.take(torch.zeros(min(1, len(self)), dtype=torch.int64)).x.numel()
+
+    def in_order(self, size: int = 256) -> Iterator[Labelled]:
+        """All samples once, in batches of `size`, or fewer of large ones (see MAX_BATCH_VALUES)."""
+        size = min(size, max(1, MAX_BATCH_VALUES // max(1, self.values_per_sample())))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, suggest_name
 from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
-from snellen.data.names import NAMED
+from snellen.data.names import BUILTIN_NAMES, NAMED
 from snellen.data.synthetic import point_shapes, shapes, toys
 
 BUILTIN: dict[str, Callable[..., RawDataset]] = {
@@ -93,7 +93,7 @@ def download(name: str) -> Path:
         _check_connection(_DATASET_SERVERS[name], name, data_folder())
         with _download_errors(name):
             return _download_dataset(name)
-    if name in BUILTIN:
+    if name in BUILTIN_NAMES:
         raise UsageError(f"{name} is built in and needs no download", f"Use it: snellen {name}")
     models = weights_names()
     if name not in models:

@@ -18,7 +18,7 @@ from snellen.data.formats import Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
-from snellen.data.names import NAMED
+from snellen.data.names import NAMED, WORLD_NAMES
 from snellen.data.splits import make_splits
 from snellen.data.target_bounds import target_bounds
 
@@ -36,6 +36,8 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
     options = options or OpenOptions()
     name = str(data)
     path = Path(data).expanduser()
+    if name in WORLD_NAMES:
+        raise UsageError(f"{name} is a world: it has episodes, and no samples", f"Train a policy: snellen train {name}")
     if name in BUILTIN:
         if options.format is not None:
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")

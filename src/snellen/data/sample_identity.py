@@ -25,7 +25,8 @@ from snellen.data.annotations import Annotations, ObjectAnnotations
 from snellen.data.check.duplicates import CHANCE_FACTOR, chance_of_equal_rows, file_digests
 from snellen.data.dataset import SPLITS, Dataset, Labelled, with_one_target
 from snellen.data.decode.frame_pairs import FramePairs
-from snellen.data.decode.image_files import ImageFiles, map_threads
+from snellen.data.decode.image_files import map_threads
+from snellen.data.file_source import FileSource
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, BadSamples, Source
 
@@ -248,7 +249,7 @@ def _names(source: Source) -> Sequence[str] | str:
 
 
 def _contents(source: Source) -> np.ndarray:
-    """(N,) int64 digests of the inputs: of the files of images, else of the values."""
+    """(N,) int64 digests of the inputs: of files, else of the values."""
     if source not in _CONTENTS:
         _CONTENTS[source] = _compute_contents(source)
     return _CONTENTS[source]
@@ -258,7 +259,7 @@ def _compute_contents(source: Source) -> np.ndarray:
     if isinstance(source, FramePairs):
         first, second = _contents(source.first), _contents(source.second)
         return _digests(a.tobytes() + b.tobytes() for a, b in zip(first, second, strict=True))
-    if isinstance(source, ImageFiles):
+    if isinstance(source, FileSource):
         digests = file_digests(source, range(len(source)), "whole")
         pages = source.page or [None] * len(source)
         return _digests(digests.get(id, b"") + f" {page}".encode() for id, page in enumerate(pages))

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.errors import Diverged, Mismatch, SnellenError
+from snellen.core.experience import Experience
 from snellen.core.record import Record
 from snellen.core.task import Output
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import read_inputs
 from snellen.export.example_inputs import learned_range, random_inputs
 from snellen.nn.detection.box_head import DetectionFilter
 
@@ -33,7 +34,7 @@ _IOU_TOLERANCE = 0.02  # of the IoU at which a detection is suppressed
 Outputs = Mapping[str, Tensor]
 
 
-def example_images(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
+def example_images(record: Record, model: nn.Module, data: Callable[[], Experience]) -> tuple[list[Tensor], str]:
     """Batches of 1 and 4 images in two sizes, portrait and landscape, and a batch of 1 constant image.
 
     The first size is the largest height and width of the images; the second is transposed, its width reduced by 1/4.
@@ -44,7 +45,7 @@ def example_images(record: Record, model: nn.Module, data: Callable[[], Dataset[
     try:
         opened = data()
         ids = torch.cat([opened.splits["val"], opened.splits["test"], opened.splits["train"]])[:NUM_IMAGES]
-        read = [opened.source.read(ids[k : k + 1].numpy(), record.preprocessing) for k in range(len(ids))]
+        read = [read_inputs(opened, ids[k : k + 1], record.preprocessing) for k in range(len(ids))]
         origin = "from the data of the run"
     except SnellenError as error:
         read, origin = [], f"generated at random: {error.cause}"

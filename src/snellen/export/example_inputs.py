@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.errors import SnellenError
+from snellen.core.experience import Experience
 from snellen.core.record import Record
 from snellen.core.spec import Preprocessing, Scenic, Spec
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import read_inputs
 from snellen.modalities import modality_of
 from snellen.nn.layers import Standardize
 
@@ -38,9 +39,7 @@ def learned_range(model: nn.Module, spec: Spec) -> tuple[float, float] | None:
     return (float(layer.low), float(layer.high)) if layer is not None and has_range else None
 
 
-def example_batches(
-    record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]
-) -> tuple[list[Tensor], str]:
+def example_batches(record: Record, model: nn.Module, data: Callable[[], Experience]) -> tuple[list[Tensor], str]:
     """Batches of inputs for the parity check, and a text about their origin."""
     if isinstance(record.spec.target, Scenic):
         return _dense_batches(record, model, data)
@@ -54,7 +53,7 @@ def differing_sizes(batches: Sequence[Tensor]) -> dict[str, list[list[int]]]:
     return {"sizes": sizes} if any(size != sizes[0] for size in sizes) else {}
 
 
-def _dense_batches(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[list[Tensor], str]:
+def _dense_batches(record: Record, model: nn.Module, data: Callable[[], Experience]) -> tuple[list[Tensor], str]:
     """Centre crops of validation and test images in two sizes; random images if these are too small."""
     shape = input_shape(record.spec, record.preprocessing)
     requested = [(count, size) for size in IMAGE_SIZES for count in IMAGE_BATCH_SIZES]
@@ -63,7 +62,7 @@ def _dense_batches(record: Record, model: nn.Module, data: Callable[[], Dataset[
         ids = torch.cat([opened.splits["val"], opened.splits["test"]]).cpu()
         max_images = max(IMAGE_BATCH_SIZES)
         ids = ids[torch.linspace(0, max(len(ids) - 1, 0), min(len(ids), max_images)).round().long()]
-        images = [opened.source.read(ids[k : k + 1].numpy(), record.preprocessing)[0] for k in range(len(ids))]
+        images = [read_inputs(opened, ids[k : k + 1], record.preprocessing)[0] for k in range(len(ids))]
     except SnellenError as error:
         return _random_batches(record, model, shape, requested), f"generated at random: {error.cause}"
     height, width = (max(side) for side in zip(*IMAGE_SIZES, strict=True))
@@ -93,7 +92,7 @@ def _random_batches(
     return [random_inputs(record, model, (shape[0], *size), count) for count, size in requested]
 
 
-def example_samples(record: Record, model: nn.Module, data: Callable[[], Dataset[Labelled]]) -> tuple[Tensor, str]:
+def example_samples(record: Record, model: nn.Module, data: Callable[[], Experience]) -> tuple[Tensor, str]:
     """100 inputs of the validation and test splits, filled up with random inputs if there are fewer or none.
 
     Returns:
@@ -104,7 +103,7 @@ def example_samples(record: Record, model: nn.Module, data: Callable[[], Dataset
         opened = data()
         ids = torch.cat([opened.splits["val"], opened.splits["test"]])
         ids = ids[torch.linspace(0, len(ids) - 1, NUM_SAMPLES).round().long()] if len(ids) > NUM_SAMPLES else ids
-        x = opened.source.read(ids.cpu().numpy(), record.preprocessing)
+        x = read_inputs(opened, ids, record.preprocessing)
     except SnellenError as error:
         return random_inputs(record, model, shape, NUM_SAMPLES), f"generated at random: {error.cause}"
     fits = all(known in (None, side) for known, side in zip(shape, x.shape[1:], strict=True))

@@ -18,10 +18,10 @@ from torch.export import Dim, ExportedProgram
 
 from snellen.core import file_io
 from snellen.core.errors import UsageError, first_line, suggest_name
+from snellen.core.experience import Experience
 from snellen.core.record import Record, versions
 from snellen.core.serialization import to_plain
 from snellen.core.task import ExportedModel
-from snellen.data.dataset import Dataset, Labelled
 from snellen.export import detection_parity, to_onnx, to_torch
 from snellen.export.example_inputs import differing_sizes, example_batches, input_shape, learned_range
 from snellen.export.parity import compare
@@ -77,7 +77,7 @@ def export(
     folder: Path,
     record: Record,
     exported: ExportedModel,
-    data: Callable[[], Dataset[Labelled]],
+    data: Callable[[], Experience],
     to: str,
     out: str | Path | None = None,
 ) -> ExportResult:
@@ -112,7 +112,7 @@ def export(
     )
     with torch.no_grad():
         expected = [module(batch) for batch in batches]
-    axes = _axes(record, exported.min_size)
+    axes = _axes(record, module, exported.min_size)
     with _suppress_output():
         program = _trace(module, batches[1], axes, record.learner)
         converted = export_format.convert(program, axes, [output.name for output in exported.outputs])
@@ -144,10 +144,10 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
 _AXIS_NAMES = {"channel": "channels", "y": "height", "x": "width"}  # in the exported file
 
 
-def _axes(record: Record, min_size: int) -> tuple[dict[int, Any]]:
-    """Dynamic axes of the input: the batch, and height and width if the model accepts any size."""
+def _axes(record: Record, module: nn.Module, min_size: int) -> tuple[dict[int, Any]]:
+    """Dynamic axes of the input: the batch, and those whose length varies, if the model accepts any."""
     spec_input = record.spec.input
-    if spec_input.is_ragged:
+    if spec_input.is_ragged and any(isinstance(layer, nn.RNNBase) for layer in module.modules()):
         noun = modality_of(record.spec).noun
         raise UsageError(
             f"{record.learner} reads {noun} of several lengths, and a model is exported for one length",
@@ -208,6 +208,8 @@ def _metadata(
         values = learned_range(module, spec)
         if values is not None:
             input_info["range"] = list(values)
+    elif spec.input.rate is not None:
+        input_info["rate"] = spec.input.rate
     elif spec.input.columns:
         input_info["columns"] = [to_plain(column) for column in spec.input.columns]
     outputs_info: list[dict[str, Any]] = []

@@ -80,7 +80,7 @@ class Solid:
         return mixed
 
 
-class World(NamedTuple):
+class SolidScene(NamedTuple):
     """A scene of solids. solids: the first is the background plane. light: (3,) unit vector towards the light."""
 
     solids: tuple[Solid, ...]
@@ -117,7 +117,7 @@ def project(points: np.ndarray) -> np.ndarray:
     return xy
 
 
-def cast_rays(world: World, x: np.ndarray, y: np.ndarray) -> RayHits:
+def cast_rays(world: SolidScene, x: np.ndarray, y: np.ndarray) -> RayHits:
     """Cast rays through points (N,), (N,) of the image, in pixels, not only pixel centres."""
     directions = rays(x, y)
     solid_index, depth, normal = np.zeros(len(x), np.int64), np.full(len(x), np.inf), np.zeros_like(directions)
@@ -132,7 +132,7 @@ def cast_rays(world: World, x: np.ndarray, y: np.ndarray) -> RayHits:
     return RayHits(solid_index, depth, normal, reflectance, points)
 
 
-def flow(hits: RayHits, before: World, after: World) -> np.ndarray:
+def flow(hits: RayHits, before: SolidScene, after: SolidScene) -> np.ndarray:
     """Optical flow (N, 2) in pixels of visible points between two worlds."""
     moved = np.zeros_like(hits.points)
     for k, (solid, next_solid) in enumerate(zip(before.solids, after.solids, strict=True)):

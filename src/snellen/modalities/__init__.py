@@ -8,11 +8,13 @@ from snellen.core.spec import Preprocessing, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.source import BadSamples
 from snellen.modalities.arrays import CLIP, SEQUENCE, VOLUME
+from snellen.modalities.audio import AUDIO
 from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
 from snellen.modalities.points import POINTS
 from snellen.modalities.several import SEVERAL
 from snellen.modalities.vector import VECTOR
+from snellen.modalities.world import WORLD
 
 MODALITIES: Mapping[str, Modality] = {
     "vector": VECTOR,
@@ -21,6 +23,8 @@ MODALITIES: Mapping[str, Modality] = {
     "points": POINTS,
     "clip": CLIP,
     "volume": VOLUME,
+    "audio": AUDIO,
+    "world": WORLD,
 }
 
 
@@ -35,9 +39,9 @@ def inputs(
     """Read names and inputs in batches of at most 64 and of one shape, in the order of the arguments.
 
     Args:
-        arguments: files; folders, with all images, videos, tables or array files in them; globs; for a model of images,
-            tables of their names; "-" for standard input: paths, one per line, or the table itself for a model of
-            tables.
+        arguments: files; folders, with all images, videos, tables, array files or recordings in them; globs; for a
+            model of images, tables of their names; "-" for standard input: paths, one per line, or the table itself for
+            a model of tables.
         spec: spec of the model's data; tables are read by its columns.
         preprocessing: that of the model.
         announce: receives a line about each column of a table whose numbers could be read in two ways.

@@ -60,6 +60,8 @@ class Modality:
         describe_size: the shape of the data's samples, for the user.
         describe: properties of the input for programs, by name, besides shape and dtype.
         draw: a sample and its input to an image (C, H, W) that shows it; None: it is not drawn.
+        label: a sample and its input to text after the name of a drawn sample.
+        drawing_note: sentence on what is drawn, where it is not the sample itself.
         has_value_range: whether all values have one range, from black to white.
     """
 
@@ -74,6 +76,8 @@ class Modality:
     sample_shape: Callable[[Spec, Preprocessing], tuple[int | None, ...]]
     upload_defaults: Mapping[str, int]
     draw: Callable[[Tensor, Input], Tensor] | None = None
+    label: Callable[[Tensor, Input], str] = lambda x, spec_input: ""
+    drawing_note: str = ""
     has_value_range: bool = False
 
 

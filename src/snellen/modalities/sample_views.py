@@ -27,14 +27,16 @@ def samples_view(
         remarks: one for each.
     """
     names = [data.name(i) for i in ids]
-    draw = modality_of(data.spec).draw
-    if draw is not None:
+    modality = modality_of(data.spec)
+    if modality.draw is not None:
         items = []
         for i, name, remark in zip(ids, names, remarks, strict=True):
-            x = draw(data.image(i), data.spec.input)
+            sample = data.image(i)
+            x = modality.draw(sample, data.spec.input)
             low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
-            items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{remark}\n{name}", good=False))
-        return ImageGrid(title=title, items=items, caption=caption)
+            below = f"{remark}\n{name}{modality.label(sample, data.spec.input)}"
+            items.append(AnnotatedImage(values=x, low=low, high=high, caption=below, good=False))
+        return ImageGrid(title=title, items=items, caption=f"{caption} {modality.drawing_note}".rstrip())
     columns = data.spec.input.columns
     shown = columns[:MAX_COLUMNS]
     if len(columns) > MAX_COLUMNS:

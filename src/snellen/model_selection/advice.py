@@ -138,7 +138,8 @@ def select_best(
         for name in names[: names.index(best)]
         if name not in worse
     }
-    limit = (1 + MAX_MORE_ERRORS) * float(errors[best].double().mean())
+    error = float(errors[best].double().mean())  # of returns it is negative
+    limit = error + MAX_MORE_ERRORS * abs(error)
     as_good = [
         name
         for name, lost in losses.items()

@@ -21,13 +21,13 @@ from snellen.api.evaluation_data import check_same_data, with_present_rounding
 from snellen.api.lookup import is_builtin
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, Stopped, UsageError
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.record import SCHEMA, read_record
 from snellen.core.serialization import to_plain
 from snellen.core.settings import flatten, resolve, values
 from snellen.core.views import Metric
-from snellen.data.dataset import Dataset, Labelled
-from snellen.data.open_dataset import dataset
+from snellen.data.experience import open_experience, require_samples
 
 AnyLearner = Learner[Any, Any, Any]
 
@@ -44,7 +44,7 @@ class Folds:
 
 
 def cross_validate(
-    data: str | Path | Dataset[Labelled],
+    data: str | Path | Experience,
     model: str | nn.Module | AnyLearner | None = None,
     folds: int = 5,
     *,
@@ -64,7 +64,7 @@ def cross_validate(
     Raises:
         UsageError: if the data has predefined splits or was made in memory, or `out` contains other folds.
     """
-    opened = data if isinstance(data, Dataset) else dataset(data)
+    opened = open_experience(data)
     first = open_fold(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
     headline = learner.task.headline(first.spec)
@@ -152,16 +152,17 @@ def fold_variance_factor(folds: int) -> float:
     return 1 + folds / (folds - 1)
 
 
-def open_fold(data: Dataset[Labelled], folds: int, fold: int) -> Dataset[Labelled]:
+def open_fold(data: Experience, folds: int, fold: int) -> Experience:
     """Open the data again with one of its folds as the test split."""
+    samples = require_samples(data, "to divide into folds")
     if data.origin is None:
         raise UsageError("Data made in memory cannot be split into folds", "Give the name or the path of a dataset.")
     options = dataclasses.replace(data.origin["options"], folds=folds, fold=fold)
-    again = dataset(data.origin["data"], seed=data.origin["seed"], options=options)
-    return dataclasses.replace(again, value_range=data.value_range)
+    again = open_experience(data.origin["data"], seed=data.origin["seed"], options=options)
+    return dataclasses.replace(again, value_range=samples.value_range)
 
 
-def _open_folder(folder: Path, opened: Dataset[Labelled], about: dict[str, Any], learner: AnyLearner) -> None:
+def _open_folder(folder: Path, opened: Experience, about: dict[str, Any], learner: AnyLearner) -> None:
     """Write `folds.json` for new folds, or check the arguments against an existing one."""
     file_io.reject_links(folder)
     path = folder / "folds.json"
@@ -183,7 +184,7 @@ def _open_folder(folder: Path, opened: Dataset[Labelled], about: dict[str, Any],
         )
 
 
-def _fold_run(folder: Path, data: Dataset[Labelled], learner: AnyLearner, options: RunOptions) -> TrainedRun:
+def _fold_run(folder: Path, data: Experience, learner: AnyLearner, options: RunOptions) -> TrainedRun:
     """The run of one fold: loaded if finished, else trained or resumed."""
     custom = None if is_builtin(learner) else learner
     if read_record(folder).status == "finished":

@@ -17,14 +17,13 @@ from snellen.api import RunOptions, TrainedRun, find_task, new_folder
 from snellen.api.evaluation_data import check_same_data, check_same_rounding, check_splits
 from snellen.core import file_io
 from snellen.core.errors import DataError, Stopped, UsageError, suggest_name
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import upgrade
 from snellen.core.run import Run
 from snellen.core.serialization import to_plain
 from snellen.core.spec import Spec, as_stored
-from snellen.data.check.checks import with_deferred_checks
-from snellen.data.dataset import Dataset, Labelled
-from snellen.data.open_dataset import dataset
+from snellen.data.experience import open_experience, with_deferred_findings
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
 from snellen.model_selection.ladder_training import LadderTraining, reserve
@@ -63,7 +62,7 @@ class Ladder:
 
 
 def ladder(
-    data: str | Path | Dataset[Labelled],
+    data: str | Path | Experience,
     *,
     budget: float = 600.0,
     task: str | None = None,
@@ -89,7 +88,7 @@ def ladder(
     """
     started = time.monotonic()
     whole_budget, budget = budget, max(budget - used, 0.5 * budget)
-    opened = data if isinstance(data, Dataset) else dataset(data, seed=split_seed)
+    opened = open_experience(data, seed=split_seed)
     check_splits(opened)
     selected_task = find_task(task, opened.spec)
     candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
@@ -104,7 +103,7 @@ def ladder(
         reasons = {learner.name: why_unsupported(learner, opened.spec) for learner in candidates}
         supported = [learner for learner in candidates if reasons[learner.name] is None]
         rungs = {name: Rung(name=name, status="refused", reason=reason or "") for name, reason in reasons.items()}
-        opened, findings = with_deferred_checks(opened)  # once for all models, within the budget
+        opened, findings = with_deferred_findings(opened)  # once for all models, within the budget
         for finding in findings:
             if options.progress is not None:
                 options.progress.message(f"{finding.severity}: {finding.message}")
@@ -162,7 +161,7 @@ def ladder(
 def _page_if_stopped(
     training: LadderTraining,
     rungs: Mapping[str, Rung],
-    data: Dataset[Labelled],
+    data: Experience,
     headline: str,
     has_arguments: bool,
     finished: Sequence[Ladder],
@@ -192,16 +191,14 @@ def _page_if_stopped(
         training.store_spent()
 
 
-def _untried(task: str, names: Iterable[str], data: Dataset[Labelled]) -> tuple[str, ...]:
+def _untried(task: str, names: Iterable[str], data: Experience) -> tuple[str, ...]:
     """The built-in learners for this kind of input that are not among these."""
     taken = set(names)
     learners = LEARNERS[task].items()
     return tuple(name for name, learner in learners if name not in taken and data.spec.modality in learner.accepts)
 
 
-def _finished_ladder(
-    folder: Path, budget: float, names: Sequence[str], task: str, data: Dataset[Labelled]
-) -> Ladder | None:
+def _finished_ladder(folder: Path, budget: float, names: Sequence[str], task: str, data: Experience) -> Ladder | None:
     """The stored result of a ladder of these models that was finished with at least this budget, and has its page and
     its runs; None if there is none.
 
@@ -266,7 +263,7 @@ def _best_sections(best: TrainedRun | None) -> str:
     return best_model_sections(summary)
 
 
-def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str, plan: Mapping[str, Any]) -> None:
+def _write_page(result: Ladder, data: Experience, best_sections: str, plan: Mapping[str, Any]) -> None:
     """Write `report.html` of the ladder: table and plots, sections on the best model, data."""
     page = ladder_page(
         f"Ladder on {data.spec.name}",
@@ -282,7 +279,7 @@ def _write_page(result: Ladder, data: Dataset[Labelled], best_sections: str, pla
 
 
 def _write_page_so_far(
-    training: LadderTraining, unsupported: Mapping[str, Rung], data: Dataset[Labelled], headline: str
+    training: LadderTraining, unsupported: Mapping[str, Rung], data: Experience, headline: str
 ) -> None:
     """Write `report.html` of a stopped ladder, with results on the validation split: the test split stays unseen."""
     shortened = [training.current, *shortened_models(training.rungs.values())]
@@ -307,7 +304,7 @@ def _write_page_so_far(
     file_io.write_text(training.folder / "report.html", page)
 
 
-def _open_folder(folder: Path, data: Dataset[Labelled], budget: float, seed: int, arguments: Sequence[str]) -> float:
+def _open_folder(folder: Path, data: Experience, budget: float, seed: int, arguments: Sequence[str]) -> float:
     """Write `ladder.json` of a new ladder, or check an existing one; return the seconds already spent."""
     file_io.reject_links(folder)
     path = folder / "ladder.json"

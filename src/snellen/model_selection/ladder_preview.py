@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from snellen.api import RunOptions
 from snellen.core import file_io
-from snellen.data.check.checks import with_deferred_checks
-from snellen.data.dataset import Dataset, Labelled
+from snellen.core.experience import Experience
+from snellen.data.experience import with_deferred_findings
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.ladder_training import MARGIN, LadderTraining, count_stoppable, reserve
 from snellen.model_selection.rung_training import MIN_SECONDS, AnyLearner, why_unsupported
@@ -51,7 +51,7 @@ class LadderPlan:
 
 
 def plan_ladder(
-    data: Dataset[Labelled],
+    data: Experience,
     candidates: Sequence[AnyLearner],
     *,
     budget: float,
@@ -65,7 +65,7 @@ def plan_ladder(
     Args:
         budget: seconds for the whole ladder, as in `ladder`.
     """
-    data, _ = with_deferred_checks(data)
+    data, _ = with_deferred_findings(data)
     slot = max(MIN_SECONDS, ladder_plan.CHEAP * budget)
     left = budget - reserve(budget, data)
     models: dict[str, PlannedModel] = {}

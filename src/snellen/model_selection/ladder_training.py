@@ -14,10 +14,11 @@ from snellen.api import RunOptions, TrainedRun
 from snellen.api.lookup import resolve_available
 from snellen.core import file_io
 from snellen.core.errors import DataError
+from snellen.core.experience import Experience
 from snellen.core.learner import InputSize
 from snellen.core.settings import Suggestion, flatten, resolve, values
 from snellen.core.spec import Classes, Numbers
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import is_annotated, samples_of
 from snellen.metrics.intervals import wilson_interval
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import significantly_worse, validation_value
@@ -48,7 +49,7 @@ class LadderTraining:
 
     def __init__(
         self,
-        data: Dataset[Labelled],
+        data: Experience,
         folder: Path,
         seed: int,
         budget: float,
@@ -388,9 +389,10 @@ class LadderTraining:
         Classes: no horizontal flips where they change targets. Numbers: flips and random crops where they do not.
         """
         defaults = {setting.name: setting.default for setting in flatten(learner.settings)}
-        target = self.data.spec.target
+        target, samples = self.data.spec.target, samples_of(self.data)
         if (
-            not self.data.spec.input.has_pixels
+            samples is None
+            or not self.data.spec.input.has_pixels
             or not defaults.get("hflip")
             or not isinstance(target, Classes | Numbers)
         ):
@@ -407,10 +409,10 @@ class LadderTraining:
                 return {}
             run, baseline = self.trained[best], self.trained.get("baseline")
             if isinstance(target, Classes):
-                self._changes = self.plan.get("harmful", lambda: harmful_changes(run, self.data))
+                self._changes = self.plan.get("harmful", lambda: harmful_changes(run, samples))
             elif baseline is not None:
                 errors = baseline.task.errors(baseline.predictions("val"), baseline.spec)
-                self._changes = self.plan.get("harmless", lambda: harmless_changes(run, self.data, errors))
+                self._changes = self.plan.get("harmless", lambda: harmless_changes(run, samples, errors))
         enabled = isinstance(target, Numbers)
         return {
             name: Suggestion(value=defaults[name] if enabled else type(defaults[name])(0), reason=reason)
@@ -440,6 +442,6 @@ def validation_rank(rung: Rung) -> tuple[float, float]:
     return value, -loss["value"] if loss and loss["value"] is not None else -math.inf
 
 
-def reserve(budget: float, data: Dataset[Labelled]) -> float:
+def reserve(budget: float, data: Experience) -> float:
     """Seconds of a budget that are kept for the report."""
-    return min(RESERVE + (0.0 if data.annotations is None else RESERVE_IMAGES), 0.2 * budget)
+    return min(RESERVE + (RESERVE_IMAGES if is_annotated(data) else 0.0), 0.2 * budget)

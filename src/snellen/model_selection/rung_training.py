@@ -12,13 +12,13 @@ from snellen.api import RunOptions, TrainedRun, load, prepare, resume, unsupport
 from snellen.api.lookup import resolve_available
 from snellen.architectures.pretrained import MissingWeights
 from snellen.core.errors import CannotWrite, SnellenError, Stopped, TooLittleTime
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.record import read_metrics
 from snellen.core.serialization import from_plain
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Spec
 from snellen.core.views import Metric
-from snellen.data.dataset import Dataset, Labelled
 from snellen.model_selection.forked import run_forked
 from snellen.report.pages.ladder import Rung
 from snellen.tasks import LEARNERS
@@ -30,7 +30,7 @@ MIN_SECONDS = 2.0  # with less time a model is not trained
 
 def train_rung(
     learner: AnyLearner,
-    data: Dataset[Labelled],
+    data: Experience,
     folder: Path,
     seed: int,
     options: RunOptions,
@@ -93,7 +93,7 @@ def why_unsupported(learner: AnyLearner, spec: Spec) -> str | None:
 
 
 def _prepare(
-    data: Dataset[Labelled],
+    data: Experience,
     learner: AnyLearner,
     folder: Path,
     seed: int,

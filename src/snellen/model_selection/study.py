@@ -23,11 +23,11 @@ from snellen.api import RunOptions, TrainedRun, load, new_folder, prepare, resum
 from snellen.api.lookup import is_builtin
 from snellen.core import file_io
 from snellen.core.errors import SnellenError, Stopped, UsageError, first_line
+from snellen.core.experience import Experience
 from snellen.core.record import read_record
 from snellen.core.run import Run
 from snellen.core.serialization import to_plain
-from snellen.data.dataset import Dataset, Labelled
-from snellen.data.open_dataset import dataset
+from snellen.data.experience import open_experience
 from snellen.model_selection import hyperparameter_search
 from snellen.model_selection.cross_validation import cross_validate, mean_with_interval, open_fold
 from snellen.model_selection.importance import importance
@@ -53,7 +53,7 @@ clock = time.monotonic
 
 
 def study(
-    data: str | Path | Dataset[Labelled],
+    data: str | Path | Experience,
     vary: Mapping[str, Any],
     *,
     seeds: int = 5,
@@ -78,7 +78,7 @@ def study(
         UsageError: for a setting that cannot be varied, or a folder that contains another study.
     """
     started = clock()
-    opened = data if isinstance(data, Dataset) else dataset(data)
+    opened = open_experience(data)
     learners, axes = parse_axes(vary, opened.spec)
     if seeds < 1 or trials < 1:
         raise UsageError(f"A study of {seeds} seeds and {trials} trials trains nothing", "Give at least one of each.")

@@ -11,12 +11,12 @@ from snellen.api import RunOptions
 from snellen.api.evaluation_data import check_same_data, with_present_rounding
 from snellen.core import file_io, legacy_names
 from snellen.core.errors import DataError, UsageError
+from snellen.core.experience import Experience
 from snellen.core.record import SCHEMA
 from snellen.core.serialization import from_plain, to_plain
 from snellen.core.settings import flatten
 from snellen.core.spec import Spec, as_stored
 from snellen.core.views import Metric
-from snellen.data.dataset import Dataset, Labelled
 from snellen.model_selection.cross_validation import mean_with_interval
 from snellen.model_selection.search_space import (
     AnyLearner,
@@ -34,7 +34,7 @@ from snellen.model_selection.study_results import CellResult, Training
 class StudyPlan:
     """Everything about a study that is constant while it runs."""
 
-    data: Dataset[Labelled]
+    data: Experience
     folder: Path
     learners: list[AnyLearner]
     axes: list[Axis]

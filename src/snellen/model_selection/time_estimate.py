@@ -13,14 +13,14 @@ from snellen.api import RunOptions, prepare, resume
 from snellen.api.lookup import is_builtin
 from snellen.core import file_io
 from snellen.core.errors import Stopped
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
-from snellen.data.dataset import Dataset, Labelled
 
 TRIAL = 2.0  # seconds of a trial
 
 
 def trial_seconds(
-    data: Dataset[Labelled],
+    data: Experience,
     learner: Learner[Any, Any, Any],
     settings: Mapping[str, Any],
     options: RunOptions,

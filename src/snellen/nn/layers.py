@@ -12,10 +12,11 @@ from snellen.core.spec import Input
 class Standardize(nn.Module):
     """Standardisation of raw inputs of any bit depth: the first layer of every network, saved with it.
 
-    Vectors are standardised by column, images by channel, sequences by feature over all steps. Images deeper than
-    8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does not set the
-    scale; clips and volumes are treated as images. Points are standardised by feature, with one scale for their
-    coordinates, which keeps shapes. Steps after the end of a sequence are NaN and stay NaN.
+    Vectors are standardised by column, images and recordings by channel, sequences by feature over all steps. Images
+    deeper than 8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does
+    not set the scale; clips and volumes are treated as images. Points are standardised by feature, with one
+    scale for their coordinates, which keeps shapes. Steps after the end of a sequence or recording are NaN and stay
+    NaN.
 
     Args:
         input: gives the number of means: D columns or C channels, and their axis.
@@ -37,6 +38,7 @@ class Standardize(nn.Module):
         self.axis = input.feature_axis + 1  # after the batch
         self.is_image = "y" in input.axes
         self.num_coordinates = input.num_coordinates
+        self.ends_in_steps = input.axes[-1] == "time"
         self.broadcast = (-1,) + (1,) * (len(input.axes) - self.axis)  # shape of the statistics
         self.deep = input.dtype != "uint8" and self.is_image
         self.register_buffer("mean", torch.zeros(count, dtype=torch.float64))
@@ -78,7 +80,7 @@ class Standardize(nn.Module):
         """Set mean, deviation and range from training inputs.
 
         Args:
-            x: (N, C, ...), (N, T, D) or (N, D), a representative part of the training split.
+            x: (N, C, ...), (N, T, D), (N, C, T) or (N, D), a representative part of the training split.
             value_range: used in place of the robust range of `x`.
             shared_range: scale image values to 0 … 1 by the range, all channels equally, so that distances keep
                 their meaning.
@@ -91,6 +93,9 @@ class Standardize(nn.Module):
         if self.axis > 1:  # steps or points are as samples
             values = values.flatten(0, self.axis - 1)
             values = values[~values.flatten(1).isnan().any(1)]
+        elif self.ends_in_steps:
+            values = values.movedim(1, -1).flatten(0, -2)  # (steps of all samples, C)
+            values = values[~values.isnan().any(1)]
         if self.deep:
             low, high = value_range or robust_range(values)
             values = values.clamp(low, high)

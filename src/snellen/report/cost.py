@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import nn
 
+from snellen.core.experience import Experience
 from snellen.core.spec import Spec
 from snellen.core.task import Task
-from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.flops import FlopCounter
 from snellen.report.reference_metrics import device_of
 
@@ -51,7 +51,7 @@ def _peak_memory() -> int:
 
 
 def model_cost(
-    model: nn.Module, task: Task[Any, Any], data: Dataset[Labelled], spec: Spec, learning: TrainingCost
+    model: nn.Module, task: Task[Any, Any], data: Experience, spec: Spec, learning: TrainingCost
 ) -> dict[str, Any]:
     """Cost as plain numbers: parameters, multiply-adds per sample, training and prediction time, peak memory.
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from snellen.core.experience import Experience
 from snellen.core.spec import Spec
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import samples_of
 from snellen.report import reference_metrics
 from snellen.report.diagnosis_size import GRADIENT_SAMPLES, UNIT_SAMPLES, DiagnosisSize
 from snellen.report.learning_curves import HistoryRow, running_mean, scalar_series
@@ -49,7 +50,7 @@ class Evidence:
 
     task: Task[Any, Any]
     model: nn.Module
-    data: Dataset[Labelled]
+    data: Experience
     history: Sequence[HistoryRow]
     predictions: Predictions
     metrics: Mapping[str, Mapping[str, Metric]]
@@ -95,7 +96,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
     subset = reference_metrics.subsample(e.data, "train", e.samples.metrics)
     if e.training_predictions is not None:
         subset = e.data
-    if len(subset.splits["train"]):
+    if len(subset.splits["train"]) and e.task.diagnosis.compares_training:
         if e.training_predictions is not None:
             train = e.task.measure(e.training_predictions, e.spec)
         else:
@@ -116,7 +117,7 @@ def examines_layers(model: nn.Module, task: Task[Any, Any]) -> bool:
     return task.diagnosis.output is not None and sum(p.requires_grad and p.ndim > 1 for p in model.parameters()) > 1
 
 
-def leakage_findings(data: Dataset[Labelled]) -> list[Finding]:
+def leakage_findings(data: Experience) -> list[Finding]:
     """Findings of the data check on samples in several splits."""
     return [finding for finding in data.findings if finding.kind == "leakage"]
 
@@ -181,7 +182,10 @@ def _overfit_batch(history: Sequence[HistoryRow], count: int) -> list[Finding]:
 
 def _gradients(e: Evidence) -> list[Finding]:
     """Vanishing and exploding gradients by layer, from one backward pass over training samples."""
-    train = reference_metrics.subsample(e.data, "train", e.samples.gradients).samples("train", e.device)
+    samples = samples_of(reference_metrics.subsample(e.data, "train", e.samples.gradients))
+    if samples is None:
+        return []
+    train = samples.samples("train", e.device)
     norms = gradient_norms(e.model, train.take(torch.arange(len(train))), e.task.diagnosis) if len(train) else []
     if len(norms) < 3:
         return []
@@ -216,7 +220,10 @@ def _gradients(e: Evidence) -> list[Finding]:
 def _dead_units(e: Evidence) -> list[Finding]:
     """Hidden ReLU units that are zero on every sample."""
     split = "val" if len(e.data.splits["val"]) else "train"
-    samples = reference_metrics.subsample(e.data, split, e.samples.units).samples(split, e.device)
+    dataset = samples_of(reference_metrics.subsample(e.data, split, e.samples.units))
+    if dataset is None:
+        return []
+    samples = dataset.samples(split, e.device)
     layers = dead_units(e.model, samples, e.task.diagnosis)
     dead = [
         (k + 1, int(is_dead.sum()), len(is_dead))

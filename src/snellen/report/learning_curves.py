@@ -8,7 +8,9 @@ from typing import Any
 from snellen.core.views import Plot, Series, View
 
 MAX_POINTS = 300  # of a curve
-SMOOTHING_WINDOWS = 50  # the loss is a running mean over 1/50 of the steps
+SMOOTHING_WINDOWS = 50  # a noisy scalar is a running mean over 1/50 of the steps
+
+SMOOTHED = ("loss", "return", "length")  # scalars that vary from step to step
 
 HistoryRow = Mapping[str, Any]
 
@@ -23,6 +25,14 @@ TITLES = {  # scalar -> title, axis label, caption
     "lr": ("Learning rate", "learning rate", ""),
     "mistakes": ("Misclassified training samples", "misclassified samples per epoch", ""),
     "updates": ("Weight updates", "updates so far", ""),
+    "return": (
+        "Return of the training episodes, with exploration",
+        "return",
+        "Running mean over 1/50 of the episodes.",
+    ),
+    "length": ("Length of the training episodes", "steps", "Running mean over 1/50 of the episodes."),
+    "epsilon": ("Exploration", "probability of a random action", ""),
+    "change": ("Change of the values", "largest change in a sweep", ""),
 }
 
 
@@ -52,12 +62,12 @@ def learning_curves(history: Sequence[HistoryRow]) -> list[View]:
         if key == "score" and min(values) < 0:  # minus a loss
             values = [-value for value in values]
             title, axis = "Validation loss", "loss (lower is better)"
-        if key == "loss":
+        if key in SMOOTHED:
             values = running_mean(values, max(1, len(values) // SMOOTHING_WINDOWS))
         steps, values = _subsample(steps), _subsample(values)
         style = "points" if len(values) == 1 else "line"
         # A loss that falls by orders of magnitude needs a logarithmic axis.
-        log = key == "loss" and min(values) > 0 and max(values) > 30 * min(values)
+        log = key in ("loss", "change") and min(values) > 0 and max(values) > 30 * min(values)
         plots.append(
             Plot(
                 title=title,

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.spec import Preprocessing
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Metric
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import is_annotated, samples_of
 from snellen.data.source import Source
 from snellen.tasks import LEARNERS
 
@@ -34,7 +35,7 @@ def baseline_learner(task: Task[Any, Any]) -> Learner[Any, Any, Any] | None:
     return LEARNERS.get(task.name, {}).get("baseline")
 
 
-def fit_baseline(task: Task[Any, Any], data: Dataset[Labelled]) -> nn.Module | None:
+def fit_baseline(task: Task[Any, Any], data: Experience) -> nn.Module | None:
     """The task's baseline, fitted to the training split; None if the task has none."""
     learner = baseline_learner(task)
     if learner is None:
@@ -67,23 +68,22 @@ class _BlankSource:
         return None
 
 
-def baseline_metrics(
-    task: Task[Any, Any], model: nn.Module | None, data: Dataset[Labelled], split: str
-) -> dict[str, Metric]:
+def baseline_metrics(task: Task[Any, Any], model: nn.Module | None, data: Experience, split: str) -> dict[str, Metric]:
     """Metrics of the task's fitted baseline on a split; empty if the task has none (see `fit_baseline`)."""
     if model is None:
         return {}
-    if data.annotations is None:
-        data = dataclasses.replace(data, source=_BlankSource(data.source))
+    samples = samples_of(data)
+    if samples is not None and samples.annotations is None:
+        data = dataclasses.replace(samples, source=_BlankSource(samples.source))
     return evaluate(task, model, data, split)
 
 
-def training_sample_limit(data: Dataset[Labelled]) -> int:
+def training_sample_limit(data: Experience) -> int:
     """Maximum number of training samples to evaluate."""
-    return MAX_TRAINING_SAMPLES if data.annotations is None else MAX_TRAINING_IMAGES
+    return MAX_TRAINING_IMAGES if is_annotated(data) else MAX_TRAINING_SAMPLES
 
 
-def subsample(data: Dataset[Labelled], split: str, max_samples: int | None = None) -> Dataset[Labelled]:
+def subsample(data: Experience, split: str, max_samples: int | None = None) -> Experience:
     """The data with at most `max_samples` evenly spaced samples in a split."""
     max_samples = training_sample_limit(data) if max_samples is None else max_samples
     ids = data.splits[split]
@@ -92,7 +92,7 @@ def subsample(data: Dataset[Labelled], split: str, max_samples: int | None = Non
 
 
 def predict_split(
-    task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str, device: torch.device | str = "cpu"
+    task: Task[Any, Any], model: nn.Module, data: Experience, split: str, device: torch.device | str = "cpu"
 ) -> Predictions:
     """Predictions of a model on a split, without a run folder."""
     return task.predict(model, data, split, _dry_run(device))
@@ -104,7 +104,7 @@ def _dry_run(device: torch.device | str = "cpu") -> Run:
 
 
 def evaluate(
-    task: Task[Any, Any], model: nn.Module, data: Dataset[Labelled], split: str, device: torch.device | str = "cpu"
+    task: Task[Any, Any], model: nn.Module, data: Experience, split: str, device: torch.device | str = "cpu"
 ) -> dict[str, Metric]:
     """Metrics of a model on a split."""
     return task.measure(predict_split(task, model, data, split, device), data.spec)

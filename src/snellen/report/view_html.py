@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Plot, Table, Text, View
+from snellen.core.views import AnnotatedImage, Board, Cell, ImageGrid, Matrix, Plot, Table, Text, View
 from snellen.report import palette
+from snellen.report.board import board_svg
 from snellen.report.confusion_matrix import confusion_matrix_html
 from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number
 from snellen.report.overlay import class_colour, draw_marks
@@ -38,6 +39,8 @@ def html(view: View) -> str:
         return _plot(view)
     if isinstance(view, Matrix):
         return figure_html("table", view.title, confusion_matrix_html(view), view.caption)
+    if isinstance(view, Board):
+        return figure_html("plot board", view.title, board_svg(view), view.caption)
     return _image_grid(view)
 
 

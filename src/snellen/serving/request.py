@@ -32,7 +32,7 @@ def check_content_type(content_type: str, spec: Spec) -> None:
     charset = (message.get_param("charset") or "utf-8") if kind.startswith(("text/", "application/j")) else "utf-8"
     if str(charset).lower().replace("-", "") not in ("utf8", "usascii"):
         raise HTTPError(415, "unsupported-type", f"The text is in {charset}", "Send it in UTF-8.", CLOSE_CONNECTION)
-    is_supported = kind in supported or (kind.startswith("image/") and "image/*" in supported)
+    is_supported = kind in supported or f"{kind.partition('/')[0]}/*" in supported
     if not is_supported:
         raise HTTPError(
             415,

@@ -10,7 +10,7 @@ from torch import nn
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.task import Task
-from snellen.tasks import classify, dense_regress, detect, instances, joint, keypoints, regress, segment
+from snellen.tasks import classify, control, dense_regress, detect, instances, joint, keypoints, regress, segment
 
 TASKS: dict[str, Task[Any, Any]] = {
     task.name: task
@@ -23,6 +23,7 @@ TASKS: dict[str, Task[Any, Any]] = {
         keypoints.TASK,
         instances.TASK,
         detect.TASK,
+        control.TASK,
     )
 }
 
@@ -36,6 +37,7 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "keypoints": keypoints.LEARNERS,
     "instances": instances.LEARNERS,
     "detect": detect.LEARNERS,
+    "control": control.LEARNERS,
 }
 
 
@@ -57,4 +59,5 @@ FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "keypoints": reject_module,
     "instances": reject_module,
     "detect": reject_module,
+    "control": control.from_module,
 }

@@ -24,6 +24,7 @@ M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 
 MAX_STATISTICS_SAMPLES = 5000  # samples that mean, standard deviation and range are computed from
+MAX_STATISTICS_VALUES = 1 << 27  # and values of them, of samples that are not resized: 1 GiB as float64
 
 
 class SupervisedObjective(Objective[M_contra, Labelled, Samples], Protocol[M_contra]):
@@ -106,7 +107,10 @@ class SampleSplit:
         return default_batch_size(len(self))
 
     def statistics(self) -> Tensor:
-        return subset(self.samples).x
+        if self.samples.preprocessing.size is not None:
+            return subset(self.samples).x
+        values = max(1, self.samples.values_per_sample())
+        return subset(self.samples, min(MAX_STATISTICS_SAMPLES, max(1, MAX_STATISTICS_VALUES // values))).x
 
     def fixed(self, size: int) -> SampleSplit:
         fixed = copy.copy(self.samples)

@@ -25,7 +25,6 @@ def touch(folder: Path, names: list[str]) -> Path:
 @pytest.mark.parametrize(
     ("names", "cause", "remedy"),
     [
-        ([f"{k % 3}/{k}.wav" for k in range(12)], "12 WAV files in 3 folders: sound is not read yet", "spectrograms"),
         (["a/1.mp4", "b/2.MOV", "README"], "2 MOV/MP4 files in 2 folders: video clips", "frames"),
         (["cow/cow.stl", "cow/cow.mtl", "pig/pig.stl"], "2 STL files in 2 folders: of meshes OBJ, PLY", "Export"),
         (["data.zip"], "1 ZIP file: compressed", "Unpack"),
@@ -98,7 +97,7 @@ def test_heic_images_without_a_package_that_decodes_them(tmp_path: Path) -> None
 
 def test_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, ["song.mp3"])
-    with pytest.raises(DataError, match="is a MP3 file: sound is not read yet"):
+    with pytest.raises(DataError, match="is a MP3 file: recordings are read from a folder"):
         snellen.dataset(tmp_path / "song.mp3")
 
 

@@ -24,7 +24,7 @@ from snellen.data.synthetic.shapes import (
     with_keypoints,
     world,
 )
-from snellen.geometry.ray_caster import KINDS, SIDE, Solid, World, axes, cast_rays, flow, keypoints, project, rays
+from snellen.geometry.ray_caster import KINDS, SIDE, Solid, SolidScene, axes, cast_rays, flow, keypoints, project, rays
 
 IDS = range(12)
 
@@ -322,7 +322,7 @@ def test_solids_are_disjoint():
 
 
 def test_rendering_samples_pixel_centres():
-    here: World = world(0, 1).world
+    here: SolidScene = world(0, 1).world
     hits = cast_rays(here, np.array([10.5]), np.array([20.5]))
     assert render(here).hits.depth.reshape(SIDE, SIDE)[20, 10] == hits.depth[0]
 

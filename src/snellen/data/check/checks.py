@@ -43,12 +43,15 @@ from snellen.data.check.findings import (
 from snellen.data.check.groups import group_findings
 from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
+from snellen.data.check.recordings import find_recording_duplicates, recording_findings
 from snellen.data.check.sentinel_values import sentinel_findings
 from snellen.data.check.windows import Windows, overlapping_windows
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset, each_target
+from snellen.data.decode.audio_files import AudioFiles
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
+from snellen.data.file_source import FileSource
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.array_files import Hdf5Source, array_to_tensor
 from snellen.data.several_inputs import SeveralInputs
@@ -87,9 +90,19 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
     copies = copies._replace(exact=[(a, b) for a, b in copies.exact if a not in bad and b not in bad])
     two_labels, conflicting = _conflicting_labels(raw, copies.exact)
     lost_before = sum(finding.count for finding in raw.findings if finding.severity == "error")
-    findings = [*raw.findings, *raw.bad_sample_findings, *_unreadable_findings(unreadable), *conflicting]
-    if isinstance(raw.source, ImageFiles):
-        bad.update({id: Skipped(raw.source.name(id), "has conflicting labels", _ONE_LABEL) for id in two_labels})
+    findings = [
+        *raw.findings,
+        *raw.bad_sample_findings,
+        *_unreadable_findings(unreadable, _noun(raw.source, len(unreadable))),
+        *conflicting,
+    ]
+    if isinstance(raw.source, FileSource):
+        bad.update(
+            {
+                id: Skipped(raw.source.name(id), "has conflicting labels", _ONE_LABEL.format(_noun(raw.source)))
+                for id in two_labels
+            }
+        )
     raw = dataclasses.replace(raw, findings=tuple(findings))
     if any(finding.severity == "error" for finding in findings):
         raw = _apply_quarantine(raw, bad, lost_before, options)
@@ -104,6 +117,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
         *conversion_findings(raw.source),
         *(finding for part in each_target(raw) for finding in imbalance_findings(part)),
         *sentinel_findings(raw),
+        *recording_findings(raw.source),
     ]
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
     across = [(a, b) for a, b in pairs if raw.groups is not None and raw.groups[a] != raw.groups[b]]
@@ -147,7 +161,7 @@ def run_deferred_checks(data: Dataset[Labelled]) -> list[Finding]:
     return leakage_findings(data.source, given, copies)
 
 
-_ONE_LABEL = "Keep one label, or skip the images with --quarantine."
+_ONE_LABEL = "Keep one label, or skip the {} with --quarantine."
 _ONE_LABEL_OF_ROWS = "Keep one label, or remove them."
 _REPAIR = "Repair or remove them, or skip them with --quarantine."
 
@@ -157,6 +171,8 @@ def _find_duplicates(source: object, full: bool, spec_input: Input) -> Duplicate
         return find_file_duplicates(source, full)
     if isinstance(source, SeveralInputs):
         return _find_in_images(source, full)
+    if isinstance(source, AudioFiles):
+        return find_recording_duplicates(source, full)
     if isinstance(source, ArraySource):
         if spec_input.has_pixels:
             return find_array_duplicates(source, full)
@@ -220,13 +236,19 @@ def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped
             id: Skipped(f"{source.name(id)} ({source.input_names(id)})", p.cause, p.remedy)
             for id, p in sorted(problems.items())
         }
-    if not isinstance(source, ImageFiles | FramePairs):
+    if not isinstance(source, FileSource | FramePairs):
         return {}
     problems = {id: h for id, h in enumerate(source.headers) if isinstance(h, UnusableFile)} | copies.bad
     return {id: Skipped(source.name(id), p.cause, p.remedy) for id, p in sorted(problems.items())}
 
 
-def _unreadable_findings(bad: dict[int, Skipped]) -> list[Finding]:
+def _noun(source: object, count: int = 2) -> str:
+    """The samples of a source of files, in the plural unless there is one."""
+    noun = source.noun if isinstance(source, FileSource) else "images"
+    return noun if count != 1 else noun.removesuffix("s")
+
+
+def _unreadable_findings(bad: dict[int, Skipped], noun: str) -> list[Finding]:
     if not bad:
         return []
     first = "; ".join(f"{skipped.path} {skipped.reason}" for skipped in list(bad.values())[:MAX_NAMES])
@@ -237,7 +259,7 @@ def _unreadable_findings(bad: dict[int, Skipped]) -> list[Finding]:
     return [
         Finding(
             kind=kind,
-            message=f"{len(bad)} images cannot be read: {first}{and_more(len(bad))}",
+            message=f"{len(bad)} {noun} cannot be read: {first}{and_more(len(bad))}",
             remedy=remedy,
             severity="error",
             where=tuple(skipped.path for skipped in bad.values()),
@@ -257,11 +279,11 @@ def _conflicting_labels(raw: RawDataset, exact: Sequence[Pair]) -> tuple[list[in
     ids = sorted({id for a, b in exact if a in first_ids for id in (a, b)})
     names = [raw.source.name(id) for id in ids]
     first = "; ".join(f"{raw.source.name(a)} = {raw.source.name(b)}" for a, b in conflicting[:MAX_NAMES])
-    severity = "error" if isinstance(raw.source, ImageFiles) else "warning"
+    severity = "error" if isinstance(raw.source, FileSource) else "warning"
     return ids, [
         Finding(
             kind="two-labels",
-            remedy=_ONE_LABEL if isinstance(raw.source, ImageFiles) else _ONE_LABEL_OF_ROWS,
+            remedy=_ONE_LABEL.format(raw.source.noun) if isinstance(raw.source, FileSource) else _ONE_LABEL_OF_ROWS,
             message=f"Exact duplicates with conflicting labels ({len(conflicting)}): "
             f"{first}{and_more(len(conflicting))}",
             severity=severity,
@@ -278,7 +300,7 @@ def _apply_quarantine(raw: RawDataset, bad: dict[int, Skipped], lost_before: int
         lost_before: samples that were lost before the source was made.
     """
     errors = [finding for finding in raw.findings if finding.severity == "error"]
-    where = f"{raw.source.root}: " if isinstance(raw.source, ImageFiles | FramePairs) else ""
+    where = f"{raw.source.root}: " if isinstance(raw.source, FileSource | FramePairs) else ""
     newly_skipped = tuple(dict.fromkeys(bad.values()))  # a file may be several samples of a table
     skipped = (*raw.skipped, *newly_skipped)
     cause = where + "; ".join(finding.message for finding in errors)
@@ -303,7 +325,7 @@ def _apply_quarantine(raw: RawDataset, bad: dict[int, Skipped], lost_before: int
     files = dict(raw.files)
     if files:
         num_lost = (
-            len(newly_skipped) if not isinstance(raw.source, ImageFiles) else raw.source.count_lost_files(set(bad))
+            len(newly_skipped) if not isinstance(raw.source, FileSource) else raw.source.count_lost_files(set(bad))
         )
         files["used"] = files.get("used", 0) - num_lost
         files["set aside"] = files.get("set aside", 0) + num_lost
@@ -316,7 +338,7 @@ def _where(source: object) -> str:
 
 def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
     """Select these samples; classes without samples are removed."""
-    assert isinstance(raw.source, ImageFiles | FramePairs | SeveralInputs)
+    assert isinstance(raw.source, FileSource | FramePairs | SeveralInputs)
     source = raw.source.subset(ids)
     index = torch.from_numpy(ids)
     truth = raw.truth[index] if raw.truth is not None else None
@@ -327,14 +349,14 @@ def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
         if empty:
             if len(remaining) < 2:
                 raise DataError(
-                    f"{_where(source)}: only class {target.names[int(remaining[0])]} has readable images",
-                    "Repair the images of the other classes.",
+                    f"{_where(source)}: only class {target.names[int(remaining[0])]} has readable {_noun(source)}",
+                    f"Repair the {_noun(source)} of the other classes.",
                 )
             findings.append(
                 Finding(
                     kind="empty-class",
-                    message=f"No image is left of {', '.join(empty[:MAX_NAMES])}",
-                    remedy="Repair their images.",
+                    message=f"None of the {_noun(source)} is left of {', '.join(empty[:MAX_NAMES])}",
+                    remedy=f"Repair their {_noun(source)}.",
                     where=tuple(empty),
                     count=len(empty),
                 )

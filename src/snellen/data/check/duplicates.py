@@ -26,6 +26,7 @@ from snellen.data.check.windows import Windows
 from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads
 from snellen.data.file_index import FileIndex
+from snellen.data.file_source import FileSource
 from snellen.data.formats.array_files import Hdf5Source
 from snellen.data.source import ArraySource, apply_preprocessing
 
@@ -166,7 +167,7 @@ def exact_row_duplicates(values: Tensor) -> list[Pair]:
     return _equal_pairs(enumerate(hashlib.blake2b(row, digest_size=16).digest() for row in rows))
 
 
-def exact_file_duplicates(source: ImageFiles) -> list[Pair]:
+def exact_file_duplicates(source: FileSource) -> list[Pair]:
     """Pairs (first, other) of files of equal content, or of all their pages.
 
     Reads only files of equal size, first in part; none if the joint result is in the index.
@@ -181,7 +182,7 @@ def exact_file_duplicates(source: ImageFiles) -> list[Pair]:
     return pairs
 
 
-def _find_exact_files(source: ImageFiles) -> tuple[list[Pair], bool]:
+def _find_exact_files(source: FileSource) -> tuple[list[Pair], bool]:
     """The pairs, and whether every required file could be read."""
     by_size = defaultdict(list)
     stacks = _stacks(source)
@@ -205,7 +206,7 @@ def _find_exact_files(source: ImageFiles) -> tuple[list[Pair], bool]:
     return pages, complete
 
 
-def _stacks(source: ImageFiles) -> dict[int, dict[int | None, int]] | None:
+def _stacks(source: FileSource) -> dict[int, dict[int | None, int]] | None:
     """First sample of each stack -> page -> sample; None without stacks."""
     if source.page is None:
         return None
@@ -224,7 +225,7 @@ def _equal_pairs(items: Iterable[tuple[int, bytes]]) -> list[Pair]:
     return [(first[digest], id) for id, digest in items if first.setdefault(digest, id) != id]
 
 
-def file_digests(source: ImageFiles, ids: Sequence[int], kind: str) -> dict[int, bytes]:
+def file_digests(source: FileSource, ids: Sequence[int], kind: str) -> dict[int, bytes]:
     """Digest of each file, from the index or computed; unreadable files have none.
 
     Args:

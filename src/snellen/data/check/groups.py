@@ -17,6 +17,7 @@ from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.capture import capture_times
 from snellen.data.decode.image_files import ImageFiles
+from snellen.data.file_source import FileSource
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.groups import EXIF, burst_ids, group_ids
 from snellen.data.splits import MAX_EXCESS, SPLIT_FRACTIONS
@@ -44,7 +45,7 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
     if options.group is not None:
         return _given_groups(raw, options.group, options.folds, merging)
     has_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())
-    if raw.same_samples or raw.groups is not None or has_splits or not isinstance(raw.source, ImageFiles):
+    if raw.same_samples or raw.groups is not None or has_splits or not isinstance(raw.source, FileSource):
         return []
     paths = [file.path for file in raw.source.files]
     labels = raw.truth.numpy() if isinstance(raw.target, Classes) and raw.truth is not None else None
@@ -55,11 +56,13 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
         return [
             _suggestion(
                 f"The {names} number {_counted(ids, 'series')}, for example {_example(paths, ids, '/' in pattern)}: "
-                "images of one series may be alike and be in several splits",
+                f"{raw.source.noun} of one series may be alike and be in several splits",
                 f"If they are, keep each series in one split: --group {shlex.quote(pattern)}",
                 ids,
             )
         ]
+    if not isinstance(raw.source, ImageFiles):
+        return []
     ids = burst_ids(capture_times(raw.source))
     in_bursts = np.bincount(ids)[ids] > 1
     if in_bursts.mean() < _MIN_IN_BURSTS or len(np.unique(ids)) < _MIN_GROUPS:

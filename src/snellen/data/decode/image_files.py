@@ -43,6 +43,8 @@ class ImageFiles:
         nodata: default for `preprocessing.nodata`; "none": no value is doubted.
     """
 
+    noun = "images"
+
     def __init__(
         self,
         root: Path,

@@ -23,7 +23,7 @@ class OpenOptions:
 
     Args:
         format: read the path in this format instead of recognising it.
-        target: columns or arrays that hold the target.
+        target: columns or arrays that hold the target; for recordings, a pattern of file names such as "{word}_*".
         inputs: columns of a table that are the inputs, of which an image and others are several; (): by the format.
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
@@ -73,6 +73,7 @@ def formats() -> dict[str, Format]:
     """All formats by name, the most specific first."""
     from snellen.data.formats import (
         arrays,
+        audio_folder,
         cifar,
         coco,
         idx,
@@ -95,6 +96,7 @@ def formats() -> dict[str, Format]:
         yolo.FORMAT,
         table.FORMAT,
         mesh_folder.FORMAT,
+        audio_folder.FORMAT,
         image_mask.FORMAT,
         image_folder.FORMAT,
     )

@@ -205,11 +205,13 @@ def _files_of(listing: Listing, endings: Sequence[str]) -> list[str]:
     ]
 
 
-def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[str], images: int) -> list[Finding]:
-    """Warnings on folders that may be no classes: parts of the data, a folder for each sample, images at two levels.
+def doubtful_class_findings(
+    root: Path, names: Sequence[str], folders: Sequence[str], files: int, noun: str = "images"
+) -> list[Finding]:
+    """Warnings on folders that may be no classes: parts of the data, a folder for each sample, files at two levels.
 
     Args:
-        names: of the classes. folders: that hold images, relative to the root.
+        names: of the classes. folders: that hold files, relative to the root. files: their number. noun: what they are.
     """
     findings = []
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
@@ -218,7 +220,7 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
         return [
             _doubt(
                 f"All folders are dates ({dates}): there are no classes but dates",
-                "If the images show something else to classify, give a table of file names and classes.",
+                "If the classes are others, give a table of file names and classes.",
                 names,
             )
         ]
@@ -226,7 +228,7 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
     if all(map(is_documentation, outer_folders)):
         findings.append(
             _doubt(
-                f"All images lie in folders of {min(outer_folders)}/, which is named like documentation",
+                f"All {noun} lie in folders of {min(outer_folders)}/, which is named like documentation",
                 "If they are no data, give the folder of the data.",
                 names,
             )
@@ -248,10 +250,10 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
                 names,
             )
         )
-    elif len(names) > 10 and 2 * images < 5 * len(names):
+    elif len(names) > 10 and 2 * files < 5 * len(names):
         findings.append(
             _doubt(
-                f"{len(names)} folders hold {images} images ({shown}): a folder may be a sample, not a class",
+                f"{len(names)} folders hold {files} {noun} ({shown}): a folder may be a sample, not a class",
                 "If they are no classes, give a table of file names and classes.",
                 names,
             )
@@ -290,8 +292,8 @@ def doubtful_class_findings(root: Path, names: Sequence[str], folders: Sequence[
         inner = next(name for name in names if name.startswith(f"{mixed[0]}/"))
         findings.append(
             _doubt(
-                f"{mixed[0]}/ holds images and {inner}/ too: both are classes",
-                "Move the images of one class into one folder.",
+                f"{mixed[0]}/ holds {noun} and {inner}/ too: both are classes",
+                f"Move the {noun} of one class into one folder.",
                 mixed,
             )
         )

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from snellen.core.input_files import open_regular
 from snellen.data.file_index import LinkCheck
 from snellen.data.formats.object_datasets import list_names
-from snellen.data.formats.table_text import SUFFIXES, is_image_name
+from snellen.data.formats.table_text import SUFFIXES, is_sample_name
 
 _MAX_NAMES, _MAX_FOLDERS = 200, 20  # names of a folder and folders that are looked at
 _MIN_HITS = 3  # names without endings that make a table one of images
@@ -26,7 +26,9 @@ def lists_images_of(file: Path) -> bool:
     except OSError:
         return False
     cells = [cell.strip() for cell in re.split(r'[",;\t\n]', start)]
-    return lists_images(file.parent, cells) or lists_images(file.parent, [c for c in start.split() if is_image_name(c)])
+    return lists_images(file.parent, cells) or lists_images(
+        file.parent, [c for c in start.split() if is_sample_name(c)]
+    )
 
 
 def lists_images(root: Path, cells: Sequence[str]) -> bool:
@@ -36,7 +38,7 @@ def lists_images(root: Path, cells: Sequence[str]) -> bool:
     """
     inside = [cell for cell in dict.fromkeys(cells) if cell and not is_outside(PurePosixPath(cell.replace("\\", "/")))]
     is_inside = LinkCheck(root)
-    named = [cell for cell in inside if is_image_name(cell)]
+    named = [cell for cell in inside if is_sample_name(cell)]
     if named:
         return any(is_inside.is_file(f"{prefix}{cell}") for prefix in prefixes(root) for cell in named)
     endings = endings_of(root)
@@ -56,7 +58,7 @@ def prefixes(root: Path) -> list[str]:
 def endings_of(root: Path) -> list[str]:
     """The endings of the images in the folder of the table and its subfolders."""
     names = (name for prefix in prefixes(root) for name in list_names(root / prefix)[:_MAX_NAMES])
-    return sorted({name[name.rindex(".") :] for name in names if is_image_name(name)})
+    return sorted({name[name.rindex(".") :] for name in names if is_sample_name(name)})
 
 
 def is_outside(name: PurePosixPath) -> bool:

@@ -39,7 +39,7 @@ from snellen.data.formats.table_columns import (
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
 from snellen.data.formats.table_targets import choose_target, read_target
-from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_image_name, read_table
+from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_sample_name, read_table
 from snellen.data.source import ArraySource
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -67,7 +67,7 @@ def _tables_in(path: Path) -> list[Path]:
         tables = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
         if len(tables) != 1:
             return []
-        if not any(is_image_name(entry.name) or entry.is_dir() for entry in entries):
+        if not any(is_sample_name(entry.name) or entry.is_dir() for entry in entries):
             return tables
     except OSError:
         return []

@@ -1,4 +1,4 @@
-"""Tables of image names: the image files are the inputs, the other columns the target."""
+"""Tables of names of images or recordings: these files are the inputs, the other columns the target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snellen.data.file_index import LinkCheck
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.image_lists import endings_of, is_outside, prefixes
 from snellen.data.formats.table_columns import TableProblems, parse_cells
-from snellen.data.formats.table_text import TableText, is_image_name, read_table
+from snellen.data.formats.table_text import TableText, is_recording_name, is_sample_name, read_table
 from snellen.data.source import Skipped, Source
 
 _BOX_COLUMNS = (
@@ -76,7 +76,7 @@ def image_column(root: Path, table: TableText, names: Sequence[str]) -> ImageCol
     Raises:
         DataError: images of these names lie in several subfolders.
     """
-    named = next((name for name in names if _are_image_names(table.column(name)[:_TRIED])), None)
+    named = next((name for name in names if _are_sample_names(table.column(name)[:_TRIED])), None)
     is_inside = LinkCheck(root)
     for name in names if named is None else [named]:
         cells = [cell.replace("\\", "/") for cell in table.column(name)[:_TRIED]]
@@ -118,8 +118,8 @@ def listed_images(file: Path, problems: dict[str, str]) -> list[Path]:
     return [file.parent / name for name in names if name not in missing]
 
 
-def _are_image_names(cells: Sequence[str]) -> bool:
-    return 2 * sum(map(is_image_name, cells)) > len(cells)
+def _are_sample_names(cells: Sequence[str]) -> bool:
+    return 2 * sum(map(is_sample_name, cells)) > len(cells)
 
 
 def check_no_boxes(table: TableText, image_column: str) -> None:
@@ -142,7 +142,7 @@ def check_no_boxes(table: TableText, image_column: str) -> None:
 def image_inputs(
     path: Path, files: Sequence[Path], table: TableText, column: ImageColumn, names: Sequence[str], options: OpenOptions
 ) -> TableInputs:
-    """The images listed in `column`, relative to the folder of the table, or of the tables of several splits.
+    """The images or recordings listed in `column`, relative to the folder of the table, or of those of several splits.
 
     Args:
         path: the path given by the user: the table, or its folder, whose other files are then reported.
@@ -151,8 +151,9 @@ def image_inputs(
     Raises:
         DataError: names outside the folder, or, without --quarantine, missing files.
     """
-    from snellen.data.decode.image_files import open_pages, stat_files
-    from snellen.data.formats.groups import image_groups, is_image_group
+    from snellen.data.decode.audio_files import AudioFiles, open_audio
+    from snellen.data.decode.image_files import ImageFiles, open_pages, stat_files
+    from snellen.data.formats.groups import group_ids, image_groups, is_image_group
 
     root, name = path if path.is_dir() else path.parent, column.name
     cells = [column.path(cell.replace("\\", "/")) for cell in table.column(name)]
@@ -170,18 +171,24 @@ def image_inputs(
             f"Write names relative to {root}; skip missing files with --quarantine.",
         )
     problems.finish()
-    source, rows = open_pages(root, stat_files(root, cells), options.pages)
     by_file = options.group if is_image_group(options.group, table.names) else None
-    groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
+    source: ImageFiles | AudioFiles
+    if 2 * sum(map(is_recording_name, cells)) > len(cells):
+        source, rows = open_audio(root, stat_files(root, cells)), np.arange(len(cells))
+        groups = group_ids(cells, by_file) if by_file is not None else None
+        kind, pages = "audio", f", {source.description()}"
+    else:
+        source, rows = open_pages(root, stat_files(root, cells), options.pages)
+        groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
+        kind, pages = "image", f", {len(source):,} pages" if source.page is not None else ""
     tables = {file.relative_to(root).as_posix() for file in files}
     skipped, no_data = _unlisted_files(root, tables, set(exists)) if path.is_dir() else ((), 0)
     used = len(files) + len(exists)
     place = f", as {column.prefix}NAME{column.ending}" if column.prefix or column.ending else ""
-    pages = f", {len(source):,} pages" if source.page is not None else ""
     return TableInputs(
         source=source,
-        inputs={"image": source.input()},
-        description=f"images listed in column {name!r}{place}{pages}",
+        inputs={kind: source.input()},
+        description=f"{source.noun} listed in column {name!r}{place}{pages}",
         skipped=skipped,
         findings=(*_ignored([other for other in names if other != name]), *unused_files_findings(skipped)),
         files=(
@@ -220,7 +227,7 @@ def _ignored(names: Sequence[str]) -> list[Finding]:
             severity="note",
             where=tuple(names),
             count=len(names),
-            message=f"The images are the input; columns not used: {shown}.",
+            message=f"The files are the input; columns not used: {shown}.",
             remedy="Remove the column of file names to train on the other columns.",
         )
     ]

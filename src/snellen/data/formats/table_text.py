@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 from snellen.core.errors import DataError
 from snellen.core.input_files import read_bytes
+from snellen.data.decode.audio import SUFFIXES as AUDIO_SUFFIXES
+from snellen.data.decode.audio import UNREAD_SUFFIXES
 from snellen.data.formats.number_text import NumberColumn, read_numbers
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -46,6 +48,7 @@ IMAGE_SUFFIXES = (
     ".heic",
     ".heif",
 )
+RECORDING_SUFFIXES = tuple(sorted(AUDIO_SUFFIXES | UNREAD_SUFFIXES))
 _DELIMITERS = (",", ";", "\t")
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _SNIFF_ROWS = 200  # rows used to detect delimiter and header
@@ -246,7 +249,7 @@ def _lists_images_by_spaces(text: str) -> bool:
         rows = list(csv.reader(lines, delimiter=" ", skipinitialspace=True, strict=True))
     except csv.Error:
         return False
-    return len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and all(is_image_name(row[0]) for row in rows)
+    return len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and all(is_sample_name(row[0]) for row in rows)
 
 
 def is_number(cell: str) -> bool:
@@ -268,7 +271,7 @@ def has_header(rows: Sequence[Sequence[str]], names: Sequence[str] = ()) -> bool
         return True
     numbers = [is_number(cell) for cell in first]
     if not any(numbers):
-        return not any(map(is_image_name, first))
+        return not any(map(is_sample_name, first))
     if not all(cell.isdecimal() for cell, number in zip(first, numbers, strict=True) if number):
         return False
     below = rows[1:_SNIFF_ROWS]
@@ -278,8 +281,14 @@ def has_header(rows: Sequence[Sequence[str]], names: Sequence[str] = ()) -> bool
     )
 
 
-def is_image_name(cell: str) -> bool:
-    return cell.lower().endswith(IMAGE_SUFFIXES)
+def is_sample_name(cell: str) -> bool:
+    """Whether a cell is the name of an image or of a recording."""
+    return cell.lower().endswith((*IMAGE_SUFFIXES, *RECORDING_SUFFIXES))
+
+
+def is_recording_name(cell: str) -> bool:
+    """Whether a cell is the name of a recording, of any encoding."""
+    return cell.lower().endswith(RECORDING_SUFFIXES)
 
 
 def _check_names(where: str, names: Sequence[str]) -> None:

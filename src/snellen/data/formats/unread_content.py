@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from snellen.core.errors import DataError
+from snellen.data.decode.audio import CONVERT as CONVERT_RECORDINGS
 from snellen.data.decode.header import HEIF_SUFFIXES
 from snellen.data.file_index import walk
 from snellen.data.formats.annotation_files import is_label_studio, of_whole_images
@@ -18,8 +19,8 @@ _CONVERT = "Convert them to PNG, JPEG or TIFF."
 _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset((".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aac", ".opus", ".aiff")),
-        "sound is not read yet",
-        f"Save spectrograms as images, one folder for each class. {_TABLES}",
+        "recordings are read from a folder of WAV files, by models of recordings",
+        f"Give the folder as DATA, with one folder for each class. Of another encoding: {CONVERT_RECORDINGS}",
     ),
     (
         frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")),

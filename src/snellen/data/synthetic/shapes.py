@@ -20,7 +20,18 @@ from snellen.core.spec import Boxes, Classes, Input, PixelClasses, PixelNumbers,
 from snellen.data.annotations import Annotation, Annotations, MapAnnotations, masks_to_boxes, object_annotations
 from snellen.data.dataset import RawDataset
 from snellen.data.source import apply_preprocessing
-from snellen.geometry.ray_caster import KINDS, SIDE, RayHits, Solid, World, cast_rays, flow, keypoints, project, rays
+from snellen.geometry.ray_caster import (
+    KINDS,
+    SIDE,
+    RayHits,
+    Solid,
+    SolidScene,
+    cast_rays,
+    flow,
+    keypoints,
+    project,
+    rays,
+)
 
 COUNT = 300  # images
 MAX_SOLIDS = 5  # solids per image
@@ -81,7 +92,7 @@ def shapes(seed: int, target: str = "masks") -> RawDataset:
 class RenderedWorld(NamedTuple):
     """A world rendered at the pixel centres."""
 
-    world: World
+    world: SolidScene
     hits: RayHits
 
     @property
@@ -151,7 +162,7 @@ class ShapesSource:
         return truth
 
 
-def render(world: World) -> RenderedWorld:
+def render(world: SolidScene) -> RenderedWorld:
     """Render a world at the pixel centres."""
     centres = np.arange(SIDE) + 0.5
     y, x = (side.ravel() for side in np.meshgrid(centres, centres, indexing="ij"))
@@ -182,7 +193,7 @@ def world(seed: int, id: int, max_solids: int = MAX_SOLIDS) -> RenderedWorld:
         solids.append(dataclasses.replace(first, centre=first.centre * (3 / first.centre[2])))
     up, across = math.radians(25 + 50 * u[0, 13]), 2 * math.pi * u[0, 14]
     light = np.array([math.cos(up) * math.cos(across), -abs(math.cos(up) * math.sin(across)), -math.sin(up)])
-    result = render(World(tuple(solids), light / np.linalg.norm(light)))
+    result = render(SolidScene(tuple(solids), light / np.linalg.norm(light)))
     while True:  # removing a solid never hides pixels of another
         pixels = np.bincount(result.hits.solid_index, minlength=len(result.world.solids))
         visible_solids = tuple(s for k, s in enumerate(result.world.solids) if k == 0 or pixels[k] >= MIN_PIXELS)
@@ -209,8 +220,8 @@ def _solid(u: np.ndarray) -> Solid:
     )
 
 
-def next_frame_world(world: World, seed: int, id: int) -> World:
-    """World of the second frame: every solid moves and rotates slightly, and the camera moves."""
+def next_frame_world(world: SolidScene, seed: int, id: int) -> SolidScene:
+    """Scene of the second frame: every solid moves and rotates slightly, and the camera moves."""
     u = 2 * uniform(torch.arange(len(world.solids)), 6, seed, "shapes later", id).double().numpy() - 1
     camera_step = 0.06 * u[0, :3]
     solids = []

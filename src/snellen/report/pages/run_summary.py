@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from snellen.core import file_io
+from snellen.core.experience import Experience
 from snellen.core.history import read_history
 from snellen.core.learner import Learner
 from snellen.core.record import Record, read_predictions
 from snellen.core.serialization import from_plain
 from snellen.core.task import Predictions, Task
 from snellen.core.views import Finding, Metric, View
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.experience import samples_of
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose, examines_layers, leakage_findings
 from snellen.report.diagnosis_size import DiagnosisSize, diagnosis_size, trained_samples
@@ -44,7 +45,7 @@ class RunSummary:
     folder: str
     record: Record
     learner: Learner[Any, Any, Any]
-    data: Dataset[Labelled]
+    data: Experience
     metrics: Mapping[str, Mapping[str, Metric]]
     baseline: Mapping[str, Metric]
     cost: Mapping[str, Any]
@@ -74,7 +75,7 @@ class RunSummary:
 
 
 def run_summary(
-    folder: Path, record: Record, learner: Learner[Any, Any, Any], model: nn.Module, data: Dataset[Labelled]
+    folder: Path, record: Record, learner: Learner[Any, Any, Any], model: nn.Module, data: Experience
 ) -> RunSummary:
     """Read a run folder, evaluate the baseline and diagnose the run.
 
@@ -116,8 +117,9 @@ def run_summary(
     )
     empty = not len(predictions["ids"])
     x = data.example("train", evidence.device)
-    if data.annotations is None:
-        subset = reference_metrics.subsample(data, "train", INTERNALS_SAMPLES).samples("train", evidence.device)
+    samples = samples_of(reference_metrics.subsample(data, "train", INTERNALS_SAMPLES))
+    if samples is not None and samples.annotations is None:
+        subset = samples.samples("train", evidence.device)
         x = subset.take(torch.arange(len(subset))).x
     return RunSummary(
         folder=str(folder),

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
+from snellen.core.experience import Experience
 from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
-from snellen.data.dataset import SPLITS, Dataset, Labelled
+from snellen.data.dataset import SPLITS
+from snellen.data.experience import is_annotated, samples_of
 from snellen.data.formats import OpenOptions
 from snellen.data.names import FILE_COUNTS
 from snellen.report import view_html
@@ -71,14 +73,17 @@ def record_sections(summary: RunSummary) -> str:
     )
 
 
-def data_section(data: Dataset[Labelled]) -> str:
+def data_section(data: Experience) -> str:
     """Section on the data: recognised format, splits, class counts, findings."""
     recognised = (
         f"<p>{escape(data.spec.name)} was recognised as {escape(data.recognised_as)}.</p>" if data.recognised_as else ""
     )
-    counts = ", ".join(f"{format_number(n)} {_kind_of_file(kind)}" for kind, n in data.files.items())
+    samples = samples_of(data)
+    files_of_kind = {} if samples is None else samples.files
+    counts = ", ".join(f"{format_number(n)} {_kind_of_file(kind)}" for kind, n in files_of_kind.items())
     files = f'<p class="small">Files: {escape(counts)}.</p>' if counts else ""
-    findings = findings_html(data.findings) if data.findings else '<p class="good">No findings in the data.</p>'
+    checked = '<p class="good">No findings in the data.</p>' if samples is not None else ""
+    findings = findings_html(data.findings) if data.findings else checked
     return Section(title="Data", body=recognised + files + _splits_html(data) + findings).html()
 
 
@@ -118,7 +123,7 @@ def diagnosis_html(summary: RunSummary) -> str:
         return findings_html(summary.findings) + limit
     if summary.notes.get("converged") is False:
         return "<p>Training did not converge: training samples were still misclassified in the last epoch.</p>" + limit
-    checks = CHECKS if summary.data.annotations is None else DENSE_AND_DETECTION_CHECKS
+    checks = DENSE_AND_DETECTION_CHECKS if is_annotated(summary.data) else CHECKS
     intro = '<span class="good">No findings.</span> Checks, where they apply to this model and task:'
     return f"<p>{intro} {escape(checks)}.</p>{limit}"
 
@@ -270,14 +275,17 @@ def _kind_of_file(kind: str) -> str:
     return FILE_COUNTS.get(kind, kind.replace("_", " "))
 
 
-def _splits_html(data: Dataset[Labelled]) -> str:
+def _splits_html(data: Experience) -> str:
     """A table of the number of samples in each split, by class if the target has classes."""
     target = data.spec.target
     splits = [s for s in SPLITS if len(data.splits[s])]
-    tables = {s: data.counts(s) for s in splits}
+    samples = samples_of(data)
+    tables = {s: () if samples is None else samples.counts(s) for s in splits}
     if target is None or not any(tables.values()):
         rows: list[list[Cell]] = [[SPLIT_WORDS[s], len(data.splits[s])] for s in splits]
-        return view_html.html(Table(title="", columns=["split", "samples"], rows=rows))
+        return view_html.html(
+            Table(title="", columns=["split", "samples" if samples is not None else "episodes"], rows=rows)
+        )
     counts, counted = getattr(target, "counts", ()), getattr(target, "counted", "samples")
     order = sorted(range(len(target.names)), key=lambda k: -counts[k] if counts else k)
     is_image_part = counted != "samples"

@@ -64,7 +64,8 @@ def baseline_verdict(name: str, ours: Metric, theirs: Metric | None, method: str
     better = (ours.value > theirs.value) == ours.higher_is_better and ours.value != theirs.value
     if reference_metrics.significantly_better(ours, theirs):
         difference = _difference(name, ours, theirs)
-        if (reference_metrics.skill_score(ours, theirs) or 0) <= reference_metrics.MIN_SKILL_SCORE:
+        skill = reference_metrics.skill_score(ours, theirs)
+        if skill is not None and skill <= reference_metrics.MIN_SKILL_SCORE:
             return (
                 f"Only slightly better than {baseline}, outside the 95 % confidence interval; {difference}.",
                 "warning",

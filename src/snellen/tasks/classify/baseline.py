@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import FLATTENED, Learner
+from snellen.core.learner import ANY_INPUT, Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Classes, Labels, Preprocessing, Spec
@@ -61,7 +61,7 @@ LEARNER = Learner[BaselineClassifierSettings, Dataset[Labelled], ClassPrior](
     summary="Majority-class baseline: always predicts the most frequent class.",
     source="class frequencies with Laplace smoothing",
     task=TASK,
-    accepts=FLATTENED,
+    accepts=ANY_INPUT,
     settings=BaselineClassifierSettings,
     preprocessing_of=preprocessing_of,
     build=build,

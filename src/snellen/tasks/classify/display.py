@@ -30,5 +30,9 @@ DISPLAY = Display(
     lines=lines,
     baseline=lambda spec: "the class frequencies of the training split",
     outputs=outputs,
-    hub_names={"image": "image-classification", "vector": "tabular-classification"},
+    hub_names={
+        "image": "image-classification",
+        "vector": "tabular-classification",
+        "audio": "audio-classification",
+    },
 )

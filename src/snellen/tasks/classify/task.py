@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network, has_pretrained_default
+from snellen.architectures.defaults import default_network, default_of_kind, has_pretrained_default
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
@@ -20,7 +20,6 @@ from snellen.tasks.classify import views
 from snellen.tasks.classify.diagnosis import DIAGNOSIS
 from snellen.tasks.classify.display import DISPLAY
 
-DEFAULTS: Mapping[str, str] = {"sequence": "gru", "points": "pointnet"}  # modality to learner; else mlp
 RARE_FRACTION = 0.20  # with a class below this fraction of the samples the headline is balanced accuracy
 
 
@@ -53,8 +52,8 @@ def labels_unsupported(spec: Spec) -> str | None:
 def default(spec: Spec) -> str:
     if len(spec.inputs) > 1:
         return "fusion"
-    if spec.modality != "image":
-        return DEFAULTS.get(spec.modality, "mlp")
+    if not spec.input.has_pixels:
+        return default_of_kind(spec)
     if isinstance(spec.target, Classes) and has_pretrained_default(spec):
         return "probe"
     return default_network(spec)

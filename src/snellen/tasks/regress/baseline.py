@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snellen.core.learner import FLATTENED, Learner
+from snellen.core.learner import ANY_INPUT, Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Numbers, Preprocessing, Spec
@@ -56,7 +56,7 @@ LEARNER = Learner[BaselineRegressorSettings, Dataset[Labelled], ConstantNumbers]
     summary="Constant baseline: always predicts the median of the training targets; of several targets, their means.",
     source="the constants with the smallest absolute error and the smallest squared error",
     task=TASK,
-    accepts=FLATTENED,
+    accepts=ANY_INPUT,
     settings=BaselineRegressorSettings,
     preprocessing_of=preprocessing_of,
     build=build,

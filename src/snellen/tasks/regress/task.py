@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network
+from snellen.architectures.defaults import default_network, default_of_kind
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
@@ -20,7 +20,6 @@ from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
 
-DEFAULTS: Mapping[str, str] = {"sequence": "gru", "points": "pointnet"}  # modality to learner; else mlp
 MAX_WORST = 12  # samples shown
 
 
@@ -40,8 +39,8 @@ def headline(spec: Spec) -> str:
 def default(spec: Spec) -> str:
     if len(spec.inputs) > 1:
         return "fusion"
-    if spec.modality != "image":
-        return DEFAULTS.get(spec.modality, "mlp")
+    if not spec.input.has_pixels:
+        return default_of_kind(spec)
     return default_network(spec)
 
 
