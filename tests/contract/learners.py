@@ -158,6 +158,23 @@ def clip_dataset(regress: bool) -> Dataset[Labelled]:
 
 
 @functools.cache
+def points_dataset(regress: bool) -> Dataset[Labelled]:
+    """Clouds of 24 points of ellipsoids in any position; the class is flat or round, the number the height."""
+    generator = torch.Generator().manual_seed(0)
+    height = torch.rand(300, generator=generator) * 0.8 + 0.2
+    x = torch.nn.functional.normalize(torch.randn(300, 24, 3, generator=generator), dim=2)
+    x = x * torch.stack([torch.ones(300), torch.ones(300), height], 1)[:, None]
+    x = x + torch.randn(300, 1, 3, generator=generator)
+    target = Numbers(names=("height",)) if regress else Classes(names=("flat", "round"))
+    truth = height[:, None].double() if regress else (height > 0.6).long()
+    cloud = Input(modality="points", shape=(24, 3))
+    raw = RawDataset(
+        source=ArraySource(x, "cloud"), inputs={"x": cloud}, target=target, truth=truth, recognised_as="ellipsoids"
+    )
+    return assemble(raw, "ellipsoids", 0, None)
+
+
+@functools.cache
 def small_world() -> Experience:
     """The deterministic gridworld, with few episodes."""
     return gridworld(sizes={"train": 500, "val": 60, "test": 100})
@@ -241,7 +258,8 @@ def _data_for(learner: Learner[Any, Any, Any], regress: bool) -> Dataset[Labelle
         return two_input_dataset(regress)
     if "vector" in learner.accepts:
         return table_dataset(regress)
-    for modality, data in (("clip", clip_dataset), ("audio", audio_dataset), ("sequence", sequence_dataset)):
+    kinds = {"clip": clip_dataset, "audio": audio_dataset, "sequence": sequence_dataset, "points": points_dataset}
+    for modality, data in kinds.items():
         if modality in learner.accepts:
             return data(regress)
     return image_dataset(regress, 16 if learner.unsupported_reason(image_dataset(regress, 16).spec) is None else 32)
@@ -251,7 +269,7 @@ def settings_for(learner: Learner[Any, Any, Any]) -> dict[str, Any]:
     if learner.name == "probe":
         return {"encoder": "resnet20", "pretrained": str(encoder_run())}
     quick = QUICK_SCENES.get(learner.task.name, QUICK)
-    if learner.name in ("resnet20", "convnet"):  # after 20 steps their running statistics lag behind the weights
+    if learner.name in ("resnet20", "convnet", "pointnet"):  # running statistics lag behind the weights at first
         quick = {**quick, "epochs": 12}
     if learner.task.name == "regress" and learner.name in ("resnet18", "lenet"):
         quick = {**quick, "epochs": 8}

@@ -22,6 +22,7 @@ DONE = {
     "C6",
     *(f"C{n}" for n in (*range(9, 12), *range(13, 22))),
     *(f"D{n}" for n in range(1, 10)),
+    "G1",
     "H5",
 }
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Input
+from snellen.core.spec import Input, Spec
 from snellen.modalities.arrays import read_samples
 
 CLIP = Input(modality="clip", shape=(5, 1, 8, 9), dtype="uint8")
@@ -19,7 +19,8 @@ VOLUME = Input(modality="volume", shape=(1, 8, 8, 6))
 
 def samples(path: Path, x: np.ndarray, spec_input: Input) -> torch.Tensor:
     np.save(path, x)
-    return torch.stack([sample for _, sample in read_samples(path, spec_input)])
+    spec = Spec(name="x", inputs={"x": spec_input}, target=None)
+    return torch.stack([sample for _, sample in read_samples(path, spec)])
 
 
 def test_axes_are_read_as_in_training(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from snellen.architectures.audio import LOG_MEL_CONVNET
 from snellen.architectures.convnet3d import CONVNET3D
 from snellen.architectures.efficientnet import EFFICIENTNET_LITE0
+from snellen.architectures.pointnet import POINTNET
 from snellen.architectures.pretrained import has_published_weights
 from snellen.architectures.recurrent import GRU_NETWORK
 from snellen.core.spec import Modality, Spec
@@ -19,6 +20,7 @@ DEFAULTS: Mapping[Modality, str] = {
     "audio": LOG_MEL_CONVNET.name,
     "clip": CONVNET3D.name,
     "volume": CONVNET3D.name,
+    "points": POINTNET.name,
 }
 
 

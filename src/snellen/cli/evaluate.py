@@ -59,8 +59,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
 
 
 def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
-    """Read other data as that of the run: its --impute, --nodata, --pages, --modality and --target, unless others are
-    given.
+    """Read other data as that of the run: its --impute, --nodata, --pages, --mesh-points, --modality and --target,
+    unless others are given.
 
     Its --group too where that is a column of the table, which is no input then.
     """
@@ -73,6 +73,7 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("impute", options.impute),
         ("nodata", options.nodata),
         ("pages", options.pages),
+        ("mesh_points", options.mesh_points if os.path.isdir(args.data) else None),
         ("modality", options.modality),
         ("horizon", options.horizon),
         ("window", options.window),

@@ -76,6 +76,18 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "the other pixels; none: no value is doubted (default: a value that looks like it is an error)",
     )
     group.add_argument(
+        "--mesh-points",
+        metavar="N",
+        type=int_at_least(1),
+        help="Points that are sampled from the surface of each mesh, uniformly by area (default 1024)",
+    )
+    group.add_argument(
+        "--mesh-samples",
+        metavar="N",
+        type=int_at_least(1),
+        help="Samples of points taken from each mesh; all of them are in one split (default 1)",
+    )
+    group.add_argument(
         "--split-seed",
         metavar="N",
         type=int_at_least(0),
@@ -218,6 +230,8 @@ def open_data(args: argparse.Namespace) -> Experience:
         stride=values.get("window_stride"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
+        mesh_points=values.get("mesh_points"),
+        mesh_samples=values.get("mesh_samples"),
         quarantine=values.get("quarantine", False),
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-bomb check
 MAX_CHANNELS = 1 << 16
+MAX_COORDINATES = 3  # of a point; its further numbers are normals, colours ...
 
 Modality = Literal["vector", "image", "volume", "clip", "sequence", "audio", "points", "mesh", "graph", "world"]
 Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
@@ -100,6 +101,12 @@ class Input:
     def feature_axis(self) -> int:
         """The axis of features or channels, which have statistics of their own."""
         return next(k for k, axis in enumerate(self.axes) if axis in ("feature", "channel"))
+
+    @property
+    def num_coordinates(self) -> int:
+        """Number of leading features that are the coordinates of a point, in one unit; 0 where there are no points."""
+        features = self.shape[self.feature_axis]
+        return min(features or 0, MAX_COORDINATES) if "point" in self.axes else 0
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 WORLD_NAMES = ("gridworld", "slippery-gridworld")
 BUILTIN_NAMES = (
-    *("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock", "shapes"),
-    *("moving-shapes", "voxels"),
+    *("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock"),
+    *("shapes", "moving-shapes", "voxels", "point-shapes"),
     *WORLD_NAMES,
 )
 
@@ -18,6 +18,7 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "labelme": "LabelMe: polygons, rectangles and circles in one JSON file per image",
     "yolo": "YOLO: boxes, polygons or keypoints in one text file per image",
     "table": "CSV and JSON lines of numbers and categories, or of image names with their targets",
+    "meshes": "OBJ, OFF and PLY meshes in one folder per class, as points of their surfaces",
     "audio": "recordings (WAV) in one folder per class, or with the class in the file name",
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
     "folder": "images in one folder per class, with or without train, val and test",

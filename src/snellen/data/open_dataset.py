@@ -45,6 +45,7 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
         if options.wants_future:
             raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
+        _check_mesh_options(name, "built-in data", options)
         if options.inputs:
             raise UsageError(f"{name} is built in and has no columns", "Omit --inputs.")
         raw = open_builtin(name, seed, options.target)
@@ -122,6 +123,13 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
         )
 
 
+def _check_mesh_options(data: Path | str, format: str, options: OpenOptions) -> None:
+    """Raise UsageError for options of meshes where the data is none."""
+    for flag, value in (("--mesh-points", options.mesh_points), ("--mesh-samples", options.mesh_samples)):
+        if value is not None and format != "meshes":
+            raise UsageError(f"{flag} applies to meshes; {data} is read as {format}", f"Omit {flag}.")
+
+
 def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
     """The folder or file that holds the data, at the path or below single folders, and the data."""
     if not path.exists():
@@ -144,6 +152,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
         for place in reversed(places) if format.any_depth else places:
             if format.recognises(place):
                 _check_options(path, format, options)
+                _check_mesh_options(path, format.name, options)
                 raw = format.open_raw(place, options)
                 if place == path:
                     return place, raw

@@ -55,14 +55,20 @@ class ArraySource:
         values: (N, ...) tensor.
         names: one per sample, or the prefix of the number ("row", "image").
         missing: (N, D) bool, which values were imputed, or None.
+        near_copies: pairs of samples that the format knows to be nearly the same.
     """
 
     def __init__(
-        self, values: Tensor, names: Sequence[str] | str = "sample", missing: np.ndarray | None = None
+        self,
+        values: Tensor,
+        names: Sequence[str] | str = "sample",
+        missing: np.ndarray | None = None,
+        near_copies: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.values = values
         self.names = names
         self.missing = missing
+        self.near_copies = near_copies
 
     def __len__(self) -> int:
         return len(self.values)

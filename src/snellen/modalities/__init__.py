@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.source import BadSamples
-from snellen.modalities.arrays import CLIP, POINTS, SEQUENCE, VOLUME
+from snellen.modalities.arrays import CLIP, SEQUENCE, VOLUME
 from snellen.modalities.audio import AUDIO
 from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
+from snellen.modalities.points import POINTS
 from snellen.modalities.several import SEVERAL
 from snellen.modalities.vector import VECTOR
 from snellen.modalities.world import WORLD

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
+from snellen.core.input_files import open_regular
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays, to_axis_order
@@ -39,6 +40,7 @@ from snellen.modalities.sample_files import write_npz
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
+FileReaders = Mapping[str, Callable[[str, IO[bytes], Input], Tensor]]  # suffix to reader, see `array_modality`
 
 
 def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
@@ -110,31 +112,15 @@ def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray
         yield f"{path}: {name}", file.read(name)
 
 
-def read_files(
-    arguments: Sequence[str],
-    spec: Spec,
-    preprocessing: Preprocessing,
-    problems: dict[str, str],
-    announce: LineCallback,
-) -> Iterator[NamedBatch]:
-    """Read the samples of array files; files that cannot be read are recorded in `problems`."""
-    yield from batches_of_one_shape(
-        _read_chunks(list_paths(arguments, problems, partial(_files_of, spec)), spec, problems)
-    )
-
-
-def _files_of(spec: Spec, folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    if "time" in spec.input.axes:
-        return files_with(folder, (*SUFFIXES, *TEXT), "array or text file")
-    return files_with(folder, SUFFIXES, "array file")
-
-
-def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) -> Iterator[list[Sample]]:
-    """Read the samples of array files in batches; files that cannot be read are recorded in `problems`."""
+def _read_chunks(
+    paths: Iterator[Path], spec: Spec, problems: dict[str, str], readers: FileReaders
+) -> Iterator[list[Sample]]:
+    """Read the samples of files in batches; files that cannot be read are recorded in `problems`."""
     for path in paths:
         samples: list[Sample] = []
+        reader = readers.get(path.suffix.lower())
         try:
-            for sample in read_samples(path, spec):
+            for sample in read_samples(path, spec) if reader is None else _read_one(path, reader, spec.input):
                 samples.append(sample)
                 if len(samples) == BATCH:
                     yield samples
@@ -145,29 +131,59 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
             yield samples
 
 
-def array_modality(noun: str, draw: Callable[[Tensor, Input], Tensor] | None = None) -> Modality:
+def _read_one(path: Path, reader: Callable[[str, IO[bytes], Input], Tensor], spec_input: Input) -> Iterator[Sample]:
+    try:
+        with open_regular(path) as file:
+            yield str(path), _at_depth(reader(path.name, file, spec_input), spec_input)
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}", "Check its permissions.") from error
+
+
+def array_modality(
+    noun: str, readers: FileReaders | None = None, draw: Callable[[Tensor, Input], Tensor] | None = None
+) -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
-        draw: see `Modality`.
+        readers: of files of one sample, by suffix: name, content and input to the sample. Raises DataError.
+        draw: as in `Modality`.
     """
+    files_of_one = readers or {}
+    suffixes = (*SUFFIXES, *files_of_one)
+
+    def read_files(
+        arguments: Sequence[str],
+        spec: Spec,
+        preprocessing: Preprocessing,
+        problems: dict[str, str],
+        announce: LineCallback,
+    ) -> Iterator[NamedBatch]:
+        """Read the samples of files; files that cannot be read are recorded in `problems`."""
+        readable = (*suffixes, *TEXT) if spec.input.axes == ("time", "feature") else suffixes
+        paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, readable, f"file of {noun}"))
+        yield from batches_of_one_shape(_read_chunks(paths, spec, problems, files_of_one))
+
     form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 
     def read_uploads(
         files: Sequence[Upload], spec: Spec, preprocessing: Preprocessing, limits: UploadLimits
     ) -> Iterator[NamedBatch]:
-        """Read samples of JSON. Raises MalformedJSON, TooManyInputs; DataError: for samples of another shape."""
+        """Read samples of JSON, or files. Raises MalformedJSON, TooManyInputs; DataError: for other samples."""
         remaining = limits.max_inputs
         for file in files:
+            if (reader := files_of_one.get(Path(file.name).suffix.lower())) is not None:
+                remaining -= 1
+                if remaining < 0:
+                    raise _too_many(limits, noun)
+                yield [file.name], _read_upload(file, reader, spec.input)[None]
+                continue
             plain = parse_json(file.content, form)
             if not isinstance(plain, dict) or list(plain) != [noun] or not isinstance(plain[noun], list):
                 raise MalformedJSON(f"The JSON has no {noun}", form)
             remaining -= len(plain[noun])
             if remaining < 0:
-                raise TooManyInputs(
-                    f"There are more than {limits.max_inputs:,} {noun}", "Split them into several requests."
-                )
+                raise _too_many(limits, noun)
             samples = [
                 (f"{file.name}[{k}]", _parse(f"{file.name}[{k}]", sample, spec.input, form))
                 for k, sample in enumerate(plain[noun])
@@ -201,6 +217,17 @@ def array_modality(noun: str, draw: Callable[[Tensor, Input], Tensor] | None = N
     )
 
 
+def _too_many(limits: UploadLimits, noun: str) -> TooManyInputs:
+    return TooManyInputs(f"There are more than {limits.max_inputs:,} {noun}", "Split them into several requests.")
+
+
+def _read_upload(file: Upload, reader: Callable[[str, IO[bytes], Input], Tensor], spec_input: Input) -> Tensor:
+    try:
+        return _at_depth(reader(file.name, io.BytesIO(file.content), spec_input), spec_input)
+    except DataError as error:
+        raise DataError(f"{file.name} {error.cause}", error.remedy) from error
+
+
 def _parse(name: str, plain: object, spec_input: Input, form: str) -> Tensor:
     """Numbers of one sample. Raises DataError."""
     try:
@@ -220,6 +247,5 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
 SEQUENCE = array_modality("sequences")
-POINTS = array_modality("clouds")
-CLIP = array_modality("clips", draw_clip)
-VOLUME = array_modality("volumes", draw_volume)
+CLIP = array_modality("clips", draw=draw_clip)
+VOLUME = array_modality("volumes", draw=draw_volume)

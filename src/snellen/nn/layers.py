@@ -14,8 +14,9 @@ class Standardize(nn.Module):
 
     Vectors are standardised by column, images and recordings by channel, sequences by feature over all steps. Images
     deeper than 8 bits are first clamped to the robust range [low, high] of the training set, so that one hot pixel does
-    not set the scale; clips and volumes are treated as images. Steps after the end of a sequence or recording are NaN
-    and stay NaN.
+    not set the scale; clips and volumes are treated as images. Points are standardised by feature, with one
+    scale for their coordinates, which keeps shapes. Steps after the end of a sequence or recording are NaN and stay
+    NaN.
 
     Args:
         input: gives the number of means: D columns or C channels, and their axis.
@@ -36,6 +37,7 @@ class Standardize(nn.Module):
         self.is_fixed = False  # True if it came with pretrained weights and must not be fitted again
         self.axis = input.feature_axis + 1  # after the batch
         self.is_image = "y" in input.axes
+        self.num_coordinates = input.num_coordinates
         self.ends_in_steps = input.axes[-1] == "time"
         self.broadcast = (-1,) + (1,) * (len(input.axes) - self.axis)  # shape of the statistics
         self.deep = input.dtype != "uint8" and self.is_image
@@ -101,8 +103,11 @@ class Standardize(nn.Module):
             low, high = value_range or (float(values.min()), float(values.max())) if not self.is_image else (0.0, 255.0)
         dims = [d for d in range(values.ndim) if d != 1]
         std = values.std(dim=dims, correction=0)
+        if self.num_coordinates:
+            std[: self.num_coordinates] = std[: self.num_coordinates].square().mean().sqrt()
         self.mean.copy_(values.mean(dim=dims))
         varies = (values.amax(dim=dims) > values.amin(dim=dims)) & (std > 0)  # independent of the unit
+        varies[: self.num_coordinates] = varies[: self.num_coordinates].any()
         self.std.copy_(torch.where(varies, std, torch.ones_like(std)))  # a constant column stays zero
         if shared_range and self.is_image:
             self.mean.fill_(low)

@@ -98,7 +98,7 @@ def test_lengths_that_do_not_fit_have_an_error(change: Any, tmp_path: Path) -> N
     x, y = sequences()
     arrays = {"x": np.concatenate(x), "y": y, "lengths": np.array([len(one) for one in x])}
     np.savez(tmp_path / "walks.npz", **change(arrays))
-    with pytest.raises(DataError, match=r"lengths 'lengths' do not fit|holds NaN or infinity in 1 sequences: [01]"):
+    with pytest.raises(DataError, match=r"lengths 'lengths' do not fit|holds NaN or infinity in 1 samples: [01]"):
         snellen.dataset(tmp_path / "walks.npz")
 
 

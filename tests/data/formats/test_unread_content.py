@@ -26,7 +26,7 @@ def touch(folder: Path, names: list[str]) -> Path:
     ("names", "cause", "remedy"),
     [
         (["a/1.mp4", "b/2.MOV", "README"], "2 MOV/MP4 files in 2 folders: video clips", "frames"),
-        (["cow/cow.obj", "cow/cow.mtl", "pig/pig.obj"], "2 OBJ files in 2 folders: meshes", "Render"),
+        (["cow/cow.stl", "cow/cow.mtl", "pig/pig.stl"], "2 STL files in 2 folders: of meshes OBJ, PLY", "Export"),
         (["data.zip"], "1 ZIP file: compressed", "Unpack"),
         (["a.xlsx"], "1 XLSX file: they are not read", "CSV"),
         (["x.csv", "y.csv"], "2 tables (x.csv, y.csv)", "Name one of them: "),

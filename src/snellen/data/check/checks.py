@@ -209,7 +209,8 @@ def _find_copies(source: ArraySource, full: bool, spec_input: Input) -> Duplicat
     values = source.values
     if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
         return Duplicates([], [], {}, False, f"duplicates among {len(values):,} samples in memory")
-    copies = Duplicates(exact_row_duplicates(values), [], {}, True)
+    exact = exact_row_duplicates(values)
+    copies = Duplicates(exact, [pair for pair in source.near_copies if pair not in set(exact)], {}, True)
     return _with_windows(copies, overlapping_windows(values)) if spec_input.axes == ("time", "feature") else copies
 
 

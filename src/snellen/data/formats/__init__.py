@@ -38,6 +38,8 @@ class OpenOptions:
         allow_skipped: let quarantine skip more than 1% of the samples.
         full: check the contents and duplicates of all images, however many.
         folds: number of cross-validation folds; fold: which of them is the test split.
+        mesh_points: points of the cloud that is sampled from each mesh; None: 1024.
+        mesh_samples: clouds sampled from each mesh; None: one.
         rounding: version of the rounding of generated splits; 1 is that of runs before version 2.
     """
 
@@ -58,6 +60,8 @@ class OpenOptions:
     folds: int | None = None
     fold: int = 0
     rounding: Literal[1, 2] = ROUNDING
+    mesh_points: int | None = None
+    mesh_samples: int | None = None
 
     @property
     def wants_future(self) -> bool:
@@ -97,6 +101,7 @@ def formats() -> dict[str, Format]:
         image_folder,
         image_mask,
         labelme,
+        mesh_folder,
         recordings,
         table,
         voc,
@@ -112,6 +117,7 @@ def formats() -> dict[str, Format]:
         labelme.FORMAT,
         yolo.FORMAT,
         table.FORMAT,
+        mesh_folder.FORMAT,
         audio_folder.FORMAT,
         image_mask.FORMAT,
         image_folder.FORMAT,

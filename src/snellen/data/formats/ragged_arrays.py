@@ -1,18 +1,24 @@
-"""Sequences of several lengths in arrays: padded, or one after another, with an array of their lengths."""
+"""Sequences and clouds of several lengths in arrays: padded, or one after another, with an array of their lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from snellen.core.errors import DataError
+from snellen.core.spec import Modality
 from snellen.data.formats import ArrayModality
 from snellen.data.formats.array_files import ArrayFile, array_to_tensor
 from snellen.data.formats.array_layout import AxisLayout, SplitArrays, plural, split_and_role
 from snellen.data.source import ArraySource
 
+_KINDS: Mapping[ArrayModality | None, tuple[Modality, str, str]] = {  # samples and their rows, for the user
+    None: ("sequence", "sequences", "step"),
+    "sequence": ("sequence", "sequences", "step"),
+    "points": ("points", "clouds", "point"),
+}
 LENGTH_NAMES = ("lengths", "seq_lengths")
 
 
@@ -45,8 +51,8 @@ class RaggedSequences:
             if len(bad):
                 shown = ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
                 raise DataError(
-                    f"{self.file.path}: {part.x!r} holds NaN or infinity in {len(bad):,} sequences: {shown}",
-                    "Fix or remove these sequences.",
+                    f"{self.file.path}: {part.x!r} holds NaN or infinity in {len(bad):,} samples: {shown}",
+                    "Fix or remove these samples.",
                 )
             parts.append(padded)
         tensor = array_to_tensor(np.concatenate(parts))
@@ -56,7 +62,7 @@ class RaggedSequences:
 def ragged_sequences(
     file: ArrayFile, splits: Sequence[SplitArrays], modality: ArrayModality | None
 ) -> RaggedSequences | None:
-    """Sequences with an array of lengths, (N, T, D) or (sum of the lengths, D); None if there is none.
+    """Sequences, or clouds of points, with an array of lengths, (N, T, D) or (sum of the lengths, D); None without it.
 
     Raises:
         DataError: lengths that do not fit the inputs; in an HDF5 file.
@@ -68,11 +74,11 @@ def ragged_sequences(
     names = {name for name in of_splits if name is not None}
     axes = {len(file.shapes[part.x]) for part in splits}
     is_vectors = axes == {2} and all(file.shapes[part.x][0] == file.shapes[part.y[0]][0] for part in splits)
-    if modality not in (None, "sequence") or not names or not axes <= {2, 3} or is_vectors:
+    if modality not in _KINDS or not names or not axes <= {2, 3} or is_vectors:
         return None
     where = f"{file.path}: {splits[0].x!r}"
     if file.lazy:
-        raise DataError(f"{where} has sequences of several lengths in HDF5", "Save them as NPZ.")
+        raise DataError(f"{where} has samples of several lengths in HDF5", "Save them as NPZ.")
     lengths = []
     for part, name in zip(splits, of_splits, strict=True):
         if name is None:
@@ -85,19 +91,20 @@ def ragged_sequences(
         if not fits or not file.is_numeric(part.x):
             raise DataError(
                 f"{file.path}: the lengths {name!r} do not fit {part.x!r} of shape {shape} and {count} targets",
-                "Give one length of at least 1 for each target; x is (N, T, D), or all steps as (sum of lengths, D).",
+                "Give one length of at least 1 for each target; x is (N, T, D), or all rows as (sum of lengths, D).",
             )
         lengths.append(of_part.astype(np.int64))
     features = {file.shapes[part.x][-1] for part in splits}
     if len(features) > 1:
         raise DataError(f"{where} and the other splits differ in their features", "Give all splits equal features.")
     shortest, longest = min(int(one.min()) for one in lengths), max(int(one.max()) for one in lengths)
+    kind, samples, rows = _KINDS[modality]
     steps = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
     layout = AxisLayout(
-        modality="sequence",
+        modality=kind,
         shape=(None if shortest < longest else longest, features.pop()),
         order=None,
-        description=f"sequences of {plural(steps, 'step')} (by {', '.join(map(repr, sorted(names)))}) and "
+        description=f"{samples} of {plural(steps, rows)} (by {', '.join(map(repr, sorted(names)))}) and "
         f"{plural(str(file.shapes[splits[0].x][-1]), 'feature')}",
     )
     return RaggedSequences(file=file, splits=splits, lengths=lengths, names=names, layout=layout)

@@ -28,9 +28,19 @@ _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
         "Extract their frames as images; of a trained model of flow, predict reads a video.",
     ),
     (
-        frozenset((".obj", ".ply", ".off", ".stl", ".glb", ".gltf", ".fbx", ".pcd", ".las", ".laz", ".xyz", ".pts")),
-        "meshes and point clouds are not read yet",
-        f"Render them as images. {_TABLES}",
+        frozenset((".obj", ".ply", ".off")),
+        "one mesh is one sample",
+        "Give a folder with one folder of meshes for each class.",
+    ),
+    (
+        frozenset((".stl", ".glb", ".gltf", ".fbx", ".dae", ".3ds", ".blend")),
+        "of meshes OBJ, PLY and OFF are read",
+        "Export them as one of these.",
+    ),
+    (
+        frozenset((".pcd", ".las", ".laz", ".xyz", ".pts")),
+        "files of points are not read",
+        "Save the clouds as NPZ: x (N, P, 3), y (N,), with --modality points.",
     ),
     (
         frozenset(HEIF_SUFFIXES),
