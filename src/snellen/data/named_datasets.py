@@ -19,11 +19,13 @@ from snellen.core.errors import DataError, EnvironmentProblem, UsageError, sugge
 from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
 from snellen.data.names import NAMED
-from snellen.data.synthetic import shapes, toys
+from snellen.data.synthetic import places, shapes, toys
 
 BUILTIN: dict[str, Callable[..., RawDataset]] = {
     **toys.TOYS,
     "shapes": shapes.shapes,
+    "oscillators": places.oscillators,
+    "sdf": places.sdf,
 }  # functions of a seed and, for some, a target
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-BUILTIN_NAMES = ("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock", "shapes")
+BUILTIN_NAMES = (
+    "digits",
+    "xor",
+    "moons",
+    "rings",
+    "spirals",
+    "gaussians",
+    "linear",
+    "sine",
+    "rosenbrock",
+    "shapes",
+    "oscillators",
+    "sdf",
+)
 
 FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test compares the two
     "idx": "IDX images with labels, the format of MNIST",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from snellen.modalities.modality import (
     sides,
 )
 from snellen.modalities.paths import files_with, list_paths
+from snellen.modalities.place_maps import slices, strips
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
@@ -132,11 +133,12 @@ def _read_chunks(paths: Iterator[Path], spec: Spec, problems: dict[str, str]) ->
             yield samples
 
 
-def array_modality(noun: str) -> Modality:
+def array_modality(noun: str, draw_map: Callable[[Tensor], Tensor] | None = None, map_layout: str = "") -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
+        draw_map, map_layout: see `Modality`.
     """
     form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 
@@ -181,6 +183,8 @@ def array_modality(noun: str) -> Modality:
         describe=describe,
         describe_size=sides,
         sample_shape=shape_of_data,
+        draw_map=draw_map,
+        map_layout=map_layout,
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
     )
 
@@ -202,7 +206,7 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
-SEQUENCE = array_modality("sequences")
+SEQUENCE = array_modality("sequences", strips, "time from left to right")
 POINTS = array_modality("clouds")
 CLIP = array_modality("clips")
-VOLUME = array_modality("volumes")
+VOLUME = array_modality("volumes", slices, "slices along z from left to right")

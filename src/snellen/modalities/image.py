@@ -47,5 +47,6 @@ IMAGE = Modality(
     sample_shape=sample_shape,
     upload_defaults={},
     draw=lambda x, spec_input: x,
+    draw_map=lambda values: values,
     has_value_range=True,
 )

@@ -60,6 +60,8 @@ class Modality:
         describe_size: the shape of the data's samples, for the user.
         describe: properties of the input for programs, by name, besides shape and dtype.
         draw: a sample and its input to an image (C, H, W) that shows it; None: it is not drawn.
+        draw_map: values at every place of a sample, (C, *places), to an image (C, H, W); None: they are not drawn.
+        map_layout: what such an image shows, for the user; "" for an image itself.
         has_value_range: whether all values have one range, from black to white.
     """
 
@@ -74,6 +76,8 @@ class Modality:
     sample_shape: Callable[[Spec, Preprocessing], tuple[int | None, ...]]
     upload_defaults: Mapping[str, int]
     draw: Callable[[Tensor, Input], Tensor] | None = None
+    draw_map: Callable[[Tensor], Tensor] | None = None
+    map_layout: str = ""
     has_value_range: bool = False
 
 

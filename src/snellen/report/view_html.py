@@ -19,6 +19,7 @@ from snellen.report.overlay import class_colour, draw_marks
 from snellen.report.plots import plot_svg
 
 MAX_SIDE = 160  # pixels of an image in the page: 24 images of noise stay below 3 MB
+STRIP_SIDE, MIN_STRIP_ASPECT = 640, 4  # pixels of the width of a strip; images from this aspect are strips
 SMALL = 64  # pixels; images up to this size are enlarged by nearest neighbour
 MAX_CHANNELS = 6  # of an image that is neither grey nor RGB: its channels are drawn side by side
 
@@ -107,7 +108,13 @@ def _grid_item(item: AnnotatedImage) -> str:
         for part in (item, *item.panels)
     )
     wide = " wide" if item.panels else ""
+    wide += " strips" if item.panels and _is_strip(item.values) else ""
     return f'<li class="image{mark}{wide}">{images}<p>{caption}</p></li>'
+
+
+def _is_strip(values: Tensor) -> bool:
+    """Whether an image is so wide that its panels lie below one another."""
+    return values.shape[-1] >= MIN_STRIP_ASPECT * values.shape[-2]
 
 
 def to_pil_image(values: Tensor, low: float, high: float) -> Image.Image:
@@ -128,6 +135,7 @@ def _png_base64(item: AnnotatedImage) -> str:
     image = to_pil_image(item.values, item.low, item.high)
     has_overlay = bool(item.marks) or item.classes is not None or bool(item.panels)
     side = 2 * MAX_SIDE if has_overlay else MAX_SIDE
+    side = STRIP_SIDE if _is_strip(item.values) else side
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     elif item.marks:  # marks on a small image are drawn at a higher resolution

@@ -11,6 +11,7 @@ from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, Vi
 from snellen.data.dataset import SPLITS, Dataset, Labelled
 from snellen.data.formats import OpenOptions
 from snellen.data.names import FILE_COUNTS
+from snellen.modalities import modality_of
 from snellen.report import view_html
 from snellen.report.html_text import (
     escape,
@@ -278,10 +279,10 @@ def _splits_html(data: Dataset[Labelled]) -> str:
     if target is None or not any(tables.values()):
         rows: list[list[Cell]] = [[SPLIT_WORDS[s], len(data.splits[s])] for s in splits]
         return view_html.html(Table(title="", columns=["split", "samples"], rows=rows))
-    counts, counted = getattr(target, "counts", ()), getattr(target, "counted", "samples")
+    counts, counted = getattr(target, "counts", ()), data.spec.counted
     order = sorted(range(len(target.names)), key=lambda k: -counts[k] if counts else k)
-    is_image_part = counted != "samples"
-    caption = f"The rows of classes count {counted}." if is_image_part else ""
+    is_part = counted != "samples"  # of a sample
+    caption = f"The rows of classes count {counted}." if is_part else ""
     if len(order) > MAX_CLASSES:
         half = MAX_CLASSES // 2
         caption = (
@@ -290,7 +291,7 @@ def _splits_html(data: Dataset[Labelled]) -> str:
         order = [*order[:half], *order[-half:]]
     else:
         order = list(range(len(target.names)))
-    rows = [["images" if is_image_part else "all", *(len(data.splits[s]) for s in splits)]]
+    rows = [[modality_of(data.spec).noun if is_part else "all", *(len(data.splits[s]) for s in splits)]]
     rows += [[target.names[k], *(tables[s][k] for s in splits)] for k in order]
     columns = [getattr(target, "noun", "class"), *(SPLIT_WORDS[s] for s in splits)]
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
