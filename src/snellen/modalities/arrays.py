@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,10 +47,11 @@ def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
     """
     arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
     for name, values in arrays:
-        is_one = values.ndim == len(spec_input.axes)
-        x = values[None] if is_one else values
-        if not _fits(x.shape, spec_input):
+        layout = _layout(values.shape, spec_input)
+        if layout is None:
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
+        is_one, (source, target) = layout.is_one, layout.moved
+        x = np.moveaxis(values.reshape(layout.shape), source, target)
         if x.dtype.kind not in "biuf":
             raise DataError(f"{name} holds {x.dtype}, not numbers", "Save it as integers or floats.")
         if x.dtype.kind == "f" and not bool(np.isfinite(x).all()):
@@ -77,6 +78,36 @@ def _fits(shape: Sequence[int], spec_input: Input) -> bool:
     )
 
 
+class _Layout(NamedTuple):
+    """How an array is read as samples.
+
+    is_one: it is one sample. shape: with the axes of samples and of channels. moved: position of the axis of channels
+    there, and where it is in the input.
+    """
+
+    is_one: bool
+    shape: tuple[int, ...]
+    moved: tuple[int, int] = (0, 0)
+
+
+def _layout(shape: Sequence[int], spec_input: Input) -> _Layout | None:
+    """The layout of an array with samples of the input, or with one; None if it has none.
+
+    Samples of one channel need no axis of channels, which may also be the last, as in the data that was trained on.
+    """
+    channel = 1 + spec_input.feature_axis
+    for is_one, full in ((False, tuple(shape)), (True, (1, *shape))):
+        if _fits(full, spec_input):
+            return _Layout(is_one, full)
+        if "channel" not in spec_input.axes or len(full) <= channel:
+            continue
+        if _fits(with_channel := (*full[:channel], 1, *full[channel:]), spec_input):
+            return _Layout(is_one, with_channel)
+        if _fits((*full[:channel], full[-1], *full[channel:-1]), spec_input):
+            return _Layout(is_one, full, (-1, channel))
+    return None
+
+
 def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     try:
         with open_regular(path) as file:
@@ -90,9 +121,7 @@ def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
     file = open_arrays(path)
-    fitting = [
-        name for name, shape in file.shapes.items() if _fits(shape, spec_input) or _fits((1, *shape), spec_input)
-    ]
+    fitting = [name for name, shape in file.shapes.items() if _layout(shape, spec_input) is not None]
     named = [name for name in fitting if split_and_role(name)[1] in INPUT_NAMES]
     if not fitting:
         raise DataError(
@@ -206,7 +235,7 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
-SEQUENCE = array_modality("sequences", strips, "time from left to right")
+SEQUENCE = array_modality("sequences", draw_map=strips, map_layout="time from left to right")
 POINTS = array_modality("clouds")
 CLIP = array_modality("clips")
-VOLUME = array_modality("volumes", slices, "slices along z from left to right")
+VOLUME = array_modality("volumes", draw_map=slices, map_layout="slices along z from left to right")
