@@ -48,6 +48,10 @@ SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
     "instances": blocks.mask_dataset,
     "keypoints": blocks.keypoint_dataset,
 }
+PLACED_DATA: dict[str, Callable[[bool], Dataset[Labelled]]] = {  # of learners that read no images; whether to regress
+    "sequence": scenes.sequence_dataset,
+    "volume": scenes.volume_dataset,
+}
 QUICK_SCENES: dict[str, dict[str, Any]] = {
     **{task: {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "dense-regress")},
     **{
@@ -117,7 +121,10 @@ RunOf = Callable[[Learner[Any, Any, Any]], snellen.TrainedRun]
 
 def data_for(learner: Learner[Any, Any, Any]) -> Dataset[Labelled]:
     if learner.task.name in SCENES:
-        return SCENES[learner.task.name]()
+        if "image" in learner.accepts:
+            return SCENES[learner.task.name]()
+        (modality,) = learner.accepts
+        return PLACED_DATA[modality](learner.task.name == "dense-regress")
     regress = learner.task.name == "regress"
     if "vector" in learner.accepts:
         return table_dataset(regress)

@@ -120,4 +120,4 @@ class WholeSamples:
 
     @property
     def augment(self) -> SceneAugment:
-        return SceneAugment(hflip=False)
+        return SceneAugment()  # not used for other samples than images

@@ -9,6 +9,7 @@ from torch import nn
 
 from snellen.architectures.dense.architecture import DenseArchitecture, channels, dense_preprocessing
 from snellen.architectures.network_task import NetworkTask
+from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import merge_groups, settings
@@ -73,6 +74,13 @@ def from_module(kind: NetworkTask[M, DenseObjective[M]], module: nn.Module) -> L
     The module itself is not changed; every training run starts from a copy.
     """
 
+    def check_requirements(c: Any, spec: Spec) -> None:
+        kind.check_requirements(c.task, spec)
+        if not spec.input.has_pixels and (c.network.tiles, c.network.augment) != (TileSettings(), SceneAugment()):
+            raise UsageError(
+                f"Tiles and augmentation are for images; the input is: {spec.modality}", "Omit these settings."
+            )
+
     def build(c: Any, spec: Spec) -> M:
         body = downscaled(copy.deepcopy(module), c.network.tiles.downscale)
         return kind.model(Network(Standardize(spec.input, channels(spec)), body), spec, c.task)
@@ -89,7 +97,7 @@ def from_module(kind: NetworkTask[M, DenseObjective[M]], module: nn.Module) -> L
         task=kind.task,
         accepts=PLACED,
         settings=merge_groups(DenseModuleSettings.__name__, network=DenseModuleSettings, task=kind.settings),
-        check_requirements=lambda c, spec: kind.check_requirements(c.task, spec),
+        check_requirements=check_requirements,
         preprocessing_of=lambda c, spec: dense_preprocessing(spec),
         build=build,
         fit=fit,
@@ -101,4 +109,5 @@ def _fit(kind: NetworkTask[M, DenseObjective[M]], c: Any, data: Dataset[Labelled
     kind.prepare(model, data)
     tile = resolve_tile_size(c.network.tiles, data.spec)
     objective = kind.objective(data.spec, c.task, run)
-    fit_dense(model, objective, data, run, c.network.training, c.network.augment, tile)
+    augmentation = c.network.augment if data.spec.input.has_pixels else SceneAugment(hflip=False)
+    fit_dense(model, objective, data, run, c.network.training, augmentation, tile)
