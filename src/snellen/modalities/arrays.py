@@ -14,9 +14,10 @@ from snellen.core.errors import DataError
 from snellen.core.input_files import open_regular
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
-from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays
+from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, array_to_tensor, open_arrays
 from snellen.data.formats.array_layout import split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.data.formats.ragged_arrays import LENGTH_NAMES
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,
@@ -35,6 +36,7 @@ from snellen.modalities.place_maps import slices, strips
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
+NamedArray = tuple[str, np.ndarray, np.ndarray | None]  # name, samples, and their lengths if they have several
 
 
 def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
@@ -46,7 +48,10 @@ def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
         DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
     """
     arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
-    for name, values in arrays:
+    for name, values, lengths in arrays:
+        if lengths is not None:
+            yield from _of_lengths(name, values, lengths, spec_input)
+            continue
         layout = _layout(values.shape, spec_input)
         if layout is None:
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
@@ -58,6 +63,30 @@ def read_samples(path: Path, spec_input: Input) -> Iterator[Sample]:
             raise DataError(f"{name} holds NaN or infinity", "Fix or remove these samples.")
         for k, sample in enumerate(_at_depth(array_to_tensor(x), spec_input)):
             yield (name if is_one else f"{name}[{k}]"), sample
+
+
+def _of_lengths(name: str, values: np.ndarray, lengths: np.ndarray, spec_input: Input) -> Iterator[Sample]:
+    """Sequences of several lengths, padded (N, T, D) or one after another (sum of the lengths, D).
+
+    Raises:
+        DataError: lengths that do not fit, NaN or infinity within a sequence.
+    """
+    whole = lengths.ndim == 1 and lengths.dtype.kind in "iu" and bool((lengths > 0).all())
+    flat = whole and values.ndim == 2 and int(lengths.sum()) == len(values)
+    padded = whole and values.ndim == 3 and len(lengths) == len(values) and int(lengths.max()) <= values.shape[1]
+    if not (flat or padded):
+        raise DataError(
+            f"{name} has the shape {values.shape}, its lengths {lengths.shape} do not fit it",
+            "Give one length for each sequence, at least 1 and at most its steps.",
+        )
+    starts = np.cumsum([0, *lengths])
+    for k, length in enumerate(lengths.tolist()):
+        x = values[k, :length] if padded else values[starts[k] : starts[k + 1]]
+        if not bool(np.isfinite(x).all()):
+            raise DataError(f"{name}[{k}] holds NaN or infinity", "Fix or remove this sequence.")
+        if not _fits((1, *x.shape), spec_input):
+            raise DataError(f"{name}[{k}] has the shape {x.shape}; {_expected(spec_input)}", "Give such sequences.")
+        yield f"{name}[{k}]", _at_depth(array_to_tensor(x), spec_input)
 
 
 def _at_depth(x: Tensor, spec_input: Input) -> Tensor:
@@ -108,7 +137,7 @@ def _layout(shape: Sequence[int], spec_input: Input) -> _Layout | None:
     return None
 
 
-def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _read_npy(path: Path) -> Iterator[NamedArray]:
     try:
         with open_regular(path) as file:
             values = np.load(file, allow_pickle=False)
@@ -116,10 +145,10 @@ def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", "Write it with numpy.save.") from error
     if not isinstance(values, np.ndarray):
         raise DataError(f"{path} is no NPY file", "Write it with numpy.save.")
-    yield str(path), values
+    yield str(path), values, None
 
 
-def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
+def _read_named(path: Path, spec_input: Input) -> Iterator[NamedArray]:
     file = open_arrays(path)
     fitting = [name for name, shape in file.shapes.items() if _layout(shape, spec_input) is not None]
     named = [name for name in fitting if split_and_role(name)[1] in INPUT_NAMES]
@@ -128,7 +157,14 @@ def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray
             f"{path} has no array of inputs: it holds {file.listing()}; {_expected(spec_input)}", "Give such an array."
         )
     for name in named or fitting:
-        yield f"{path}: {name}", file.read(name)
+        yield f"{path}: {name}", file.read(name), _lengths_of(file, name, spec_input)
+
+
+def _lengths_of(file: ArrayFile, name: str, spec_input: Input) -> np.ndarray | None:
+    """The lengths of sequences beside their array, if there are any."""
+    split, _ = split_and_role(name)
+    names = [other for other in file.shapes if split_and_role(other) in ((split, word) for word in LENGTH_NAMES)]
+    return file.read(names[0]) if names and "time" in spec_input.axes and file.is_numeric(name) else None
 
 
 def read_files(

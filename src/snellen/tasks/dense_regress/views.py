@@ -80,6 +80,7 @@ def _curves(predictions: Predictions, data: Dataset[Labelled], target: PixelNumb
     """The first number of the worst sequences at every step: ground truth and prediction."""
     assert data.annotations is not None
     maps, place = unflatten(predictions["sizes"], predictions["maps"]), data.spec.input.place
+    noun = modality_of(data.spec).noun
     unit = f" [{target.units[0]}]" if target.units and target.units[0] else ""
     plots: list[View] = []
     for row in sorted(maps, key=lambda row: -float(errors[row]))[:MAX_CURVES]:
@@ -92,7 +93,7 @@ def _curves(predictions: Predictions, data: Dataset[Labelled], target: PixelNumb
             Series(name=name, x=steps, y=[v if v == v else None for v in values.tolist()])
             for name, values in (("ground truth", true[0, ::stride]), ("prediction", predicted[0]))
         ]
-        caption = f"{_headline(target)} {float(errors[row]):.3g}"
+        caption = f"{_headline(target)} {float(errors[row]):.3g}: among the largest of the {noun}."
         plots.append(Plot(title=data.name(id), x=place, y=f"{target.names[0]}{unit}", series=series, caption=caption))
     return plots
 

@@ -13,6 +13,7 @@ from snellen.data.worst_predictions import unflatten
 from snellen.metrics import segmentation
 from snellen.modalities import modality_of
 from snellen.modalities.place_maps import display_range
+from snellen.training.dense import inside
 
 MAX_MATRIX_CLASSES = 25  # with more classes only the most confused are shown
 
@@ -52,6 +53,11 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
         x, true = data.image(id), data.annotations.load(id)
         assert isinstance(true, Tensor)
         low, high = display_range(x, data.value_range)
+        predicted = maps[row].long()
+        if spec_input.is_ragged:  # without the steps after the end
+            steps, is_inside = len(x), inside(x, spec_input)
+            x, true = x[is_inside], true[is_inside]
+            predicted = predicted[:, : -(-len(x) * predicted.shape[1] // steps)]
         x = draw_map(x.movedim(spec_input.feature_axis, 0))
         value = float(mean[row])
         caption = f"mean IoU {100 * value:.1f} %" if value == value else "without ground truth"
@@ -60,7 +66,7 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
             caption += f", IoU of {names[int(lowest)]} {100 * float(ious[row, lowest]):.1f} %"
         panels = (
             AnnotatedImage(values=x, low=low, high=high, classes=draw_map(true[None])[0], caption="ground truth"),
-            AnnotatedImage(values=x, low=low, high=high, classes=draw_map(maps[row].long())[0], caption="prediction"),
+            AnnotatedImage(values=x, low=low, high=high, classes=draw_map(predicted)[0], caption="prediction"),
         )
         items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", panels=panels))
     if not items:
