@@ -19,7 +19,7 @@ class UNet3DSettings(WholeSamples):
 
     width: Annotated[int, Limit(min=1, max=1024)] = 8
     """Width: channels at full resolution; every downsampling doubles them."""
-    depth: Annotated[int, Limit(min=1, max=8)] = 2
+    depth: Annotated[int, Limit(min=1, max=5)] = 2
     """Encoder depth: number of downsamplings by 2."""
     norm: Literal["batch", "group"] = "batch"
     """Normalisation layers: batch, or group for batches of one or two volumes."""

@@ -20,6 +20,7 @@ from snellen.data.formats.array_targets import looks_like_classes
 from snellen.data.formats.ragged_arrays import RaggedSequences
 
 MAX_CLASSES = 10_000
+MAX_EXACT = 1 << 24  # whole numbers up to this are exact as 32-bit floats
 
 
 class PlaceTargets(NamedTuple):
@@ -70,6 +71,8 @@ def read_place_targets(
         raise DataError(f"{where} holds {y.dtype}, not numbers", "Save it as integers, floats or strings.")
     if y.dtype.kind == "f" and bool((np.isinf(y) & inside).any()):
         raise DataError(f"{where} holds infinity", "Write NaN where there is no value.")
+    if has_numbers and kind != "numbers" and _is_one_hot(y, inside):
+        y, inside, has_numbers = y.argmax(-1), inside[..., 0], False
     other = "numbers"
     if kind != "numbers" and not has_numbers:
         known = y[inside & ~np.isnan(y)] if y.dtype.kind == "f" else y[inside]
@@ -79,6 +82,12 @@ def read_place_targets(
         if kind == "classes" or looks_like_classes(known):
             return _classes(where, y, inside, known, place, f"{name}:{other}")
     return _numbers(where, y, inside, has_numbers, place, split_and_role(name)[1], name)
+
+
+def _is_one_hot(y: np.ndarray, inside: np.ndarray) -> bool:
+    """Whether the last axis of targets holds zeros and a single one, at every place."""
+    known = y[inside[..., 0]]
+    return bool(((known == 0) | (known == 1)).all()) and bool((known.sum(-1) == 1).all())
 
 
 def near_miss(file: ArrayFile, part: SplitArrays, layout: AxisLayout, y: np.ndarray) -> list[Finding]:
@@ -147,6 +156,11 @@ def _numbers(
     where: str, y: np.ndarray, inside: np.ndarray, has_numbers: bool, place: str, short: str, name: str
 ) -> PlaceTargets:
     values = y.astype(np.float64)
+    if y.dtype.kind in "iu" and float(np.abs(values[inside]).max()) > MAX_EXACT:
+        raise DataError(
+            f"{where} holds whole numbers beyond {MAX_EXACT:,}, which 32-bit floats do not tell apart",
+            "Subtract a constant, or give classes: :classes.",
+        )
     is_known = inside & ~np.isnan(values)
     if not bool(is_known.any()):
         raise DataError(f"{where} holds no number", "Give numbers; NaN stands for a place without one.")
