@@ -1,14 +1,13 @@
-"""Networks with an output at every step or voxel: GRU against its equations, 3D U-Net by finite differences."""
+"""An output at every step of a sequence: GRU in one direction and in both, against a loop of its equations."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from snellen.nn.dense.step_gru import StepGRU
-from snellen.nn.dense.unet3d import UNet3D, max_pool_3d
 
 
 def gru_states(x: np.ndarray, layer: nn.GRU) -> np.ndarray:
@@ -28,7 +27,7 @@ def gru_states(x: np.ndarray, layer: nn.GRU) -> np.ndarray:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_outputs_of_the_gru_are_those_of_a_loop(causal: bool) -> None:
+def test_e4_the_outputs_of_every_step_are_those_of_a_loop(causal: bool) -> None:
     torch.manual_seed(0)
     net = StepGRU(2, 3, 2, 4, causal).eval()
     x = torch.randn(2, 7, 2)
@@ -48,7 +47,7 @@ def test_the_outputs_of_the_gru_are_those_of_a_loop(causal: bool) -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_steps_after_the_end_change_no_output(causal: bool) -> None:
+def test_e4_steps_after_the_end_change_no_output(causal: bool) -> None:
     torch.manual_seed(0)
     net = StepGRU(3, 4, 2, 2, causal).eval()
     x = torch.randn(3, 6, 3)
@@ -56,7 +55,7 @@ def test_steps_after_the_end_change_no_output(causal: bool) -> None:
     assert torch.allclose(net(padded)[..., :6], net(x), atol=1e-6)
 
 
-def test_only_a_causal_gru_ignores_later_steps() -> None:
+def test_e4_only_a_causal_network_ignores_later_steps() -> None:
     torch.manual_seed(0)
     x = torch.randn(1, 8, 2, requires_grad=True)
     for causal in (True, False):
@@ -64,27 +63,3 @@ def test_only_a_causal_gru_ignores_later_steps() -> None:
         (gradient,) = torch.autograd.grad(net(x)[0, 0, 3], x)
         reached = gradient[0].abs().sum(1) > 0  # steps on which the output at step 3 depends
         assert reached.tolist() == [True] * 4 + [not causal] * 4
-
-
-def test_pooling_equals_that_of_torch() -> None:
-    x = torch.randn(2, 3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(max_pool_3d(x), nn.functional.max_pool3d(x, 2))
-
-
-@pytest.mark.parametrize("size", [(1, 1, 1), (5, 6, 7), (8, 4, 12)])
-@pytest.mark.parametrize("depth", [1, 2])
-def test_the_output_of_the_3d_unet_has_the_size_of_its_input(size: tuple[int, int, int], depth: int) -> None:
-    net = UNet3D(2, 3, 4, depth, "group").eval()
-    assert net(torch.randn(2, 2, *size)).shape == (2, 3, *size)
-
-
-def test_the_gradient_of_the_3d_unet_passes_finite_differences() -> None:
-    torch.manual_seed(0)
-    net = UNet3D(1, 1, 2, 1, "group").double()
-    parameters = dict(net.named_parameters())
-
-    def loss(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(net, dict(zip(parameters, values, strict=True)), (x,)).square().mean()
-
-    x = torch.randn(1, 1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(loss, (x, *parameters.values()), fast_mode=True)
