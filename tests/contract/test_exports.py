@@ -69,9 +69,13 @@ MORE_LEARNERS = [
 ]
 # Each operator of these is in the network of another learner, whose export is tested: Mask R-CNN, ResNeXt-50, AlexNet,
 # ResNet-20, the networks of `classify`, and FCOS on EfficientNet-Lite0 (tests/detection).
-SIMILAR = {"detect-faster-rcnn", "detect-fcos", "classify-resnet50", "classify-vgg11", "classify-resnet164"} | {
-    f"regress-{name}" for name in ("lenet", "convnet", "resnet20", "resnet18", "residual-mlp")
-}
+SIMILAR = (
+    {"detect-faster-rcnn", "detect-fcos", "classify-resnet50", "classify-vgg11", "classify-resnet164"}
+    | {
+        *("dense-regress-gru", "dense-regress-unet3d"),  # those of `segment`
+    }
+    | {f"regress-{name}" for name in ("lenet", "convnet", "resnet20", "resnet18", "residual-mlp")}
+)
 
 
 def exported_learners() -> list[Any]:
