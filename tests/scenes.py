@@ -1,4 +1,6 @@
-"""Synthetic images with dense targets in memory, for tests: a bright square and a dark disc in noise."""
+"""Synthetic samples with dense targets in memory, for tests: images of a bright square and a dark disc in noise;
+sequences and volumes with the means of neighbouring values.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import functools
 import torch
 from torch import Tensor
 
-from snellen.core.spec import Input, PixelClasses, PixelNumbers, Target
+from snellen.core.spec import Input, Modality, PixelClasses, PixelNumbers, Target
 from snellen.data.annotations import Annotations, MapAnnotations
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
@@ -64,3 +66,37 @@ def depth_dataset(count: int = 96) -> Dataset[Labelled]:
     depth = torch.tensor([8.0, 2.0, 4.0, torch.nan])[truth][:, None]  # (N, 1, S, S)
     target = PixelNumbers(kind="depth", names=("depth",), units=("m",))
     return image_dataset(images, target, MapAnnotations(lambda id: depth[id], range(count)))
+
+
+def place_dataset(x: Tensor, modality: Modality, truth: Tensor, names: tuple[str, ...], name: str) -> Dataset[Labelled]:
+    """Dataset with a class (int64) or numbers (K, *places) at every place."""
+    target: Target = (
+        PixelNumbers(kind="numbers", names=names) if truth.is_floating_point() else PixelClasses(names=names)
+    )
+    raw = RawDataset(
+        source=ArraySource(x, "sample"),
+        inputs={"x": Input(modality=modality, shape=tuple(x.shape[1:]))},
+        target=target,
+        truth=None,
+        annotations=MapAnnotations(lambda id: truth[id], range(len(x))),
+        recognised_as="samples of a test",
+    )
+    return assemble(raw, name, 0, None)
+
+
+@functools.cache
+def sequence_dataset(regress: bool, count: int = 96) -> Dataset[Labelled]:
+    """Sequences of 16 steps of noise: the mean of three steps, and whether it is positive."""
+    x = torch.randn(count, 16, 2, generator=torch.Generator().manual_seed(0))
+    mean = torch.nn.functional.avg_pool1d(x.sum(2)[:, None], 3, stride=1, padding=1)  # (N, 1, T)
+    truth = mean if regress else (mean[:, 0] > 0).long()
+    return place_dataset(x, "sequence", truth, ("mean",) if regress else ("negative", "positive"), "steps")
+
+
+@functools.cache
+def volume_dataset(regress: bool, count: int = 60) -> Dataset[Labelled]:
+    """Volumes of 5x6x7 voxels of noise: the mean of 27 voxels, and whether it is positive."""
+    x = torch.randn(count, 1, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    mean = torch.nn.functional.avg_pool3d(x, 3, stride=1, padding=1)  # (N, 1, Z, Y, X)
+    truth = mean if regress else (mean[:, 0] > 0).long()
+    return place_dataset(x, "volume", truth, ("mean",) if regress else ("negative", "positive"), "voxels")

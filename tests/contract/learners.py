@@ -55,6 +55,10 @@ SCENES: dict[str, Callable[[], Dataset[Labelled]]] = {
     "instances": blocks.mask_dataset,
     "keypoints": blocks.keypoint_dataset,
 }
+PLACED_DATA: dict[str, Callable[[bool], Dataset[Labelled]]] = {  # of learners that read no images; whether to regress
+    "sequence": scenes.sequence_dataset,
+    "volume": scenes.volume_dataset,
+}
 QUICK_SCENES: dict[str, dict[str, Any]] = {
     **{task: {"epochs": 3, "batch_size": 8, "width": 8, "depth": 2} for task in ("segment", "dense-regress")},
     **{
@@ -243,7 +247,10 @@ def data_for(learner: Learner[Any, Any, Any]) -> Experience:
     if "world" in learner.accepts:
         return small_world()
     if learner.task.name in SCENES:
-        return SCENES[learner.task.name]()
+        if "image" in learner.accepts:
+            return SCENES[learner.task.name]()
+        (modality,) = learner.accepts
+        return PLACED_DATA[modality](learner.task.name == "dense-regress")
     if learner.task.name == "forecast":
         return forecast_dataset()
     if learner.task.name == "joint":

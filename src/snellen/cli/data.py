@@ -9,7 +9,6 @@ from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, add_data_options, open_data
 from snellen.data.names import FILE_COUNTS
 
-COUNT_COLUMNS = {"Boxes": "training objects", "PixelClasses": "training pixels"}  # else samples
 MAX_SHOWN = 8  # places printed per finding; --json prints all
 MAX_CLASSES = 1000  # classes or targets in a table for other programs
 MAX_LISTED, ENDS = 40, 5  # classes in a table to be read; of more, the largest and the smallest
@@ -53,7 +52,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "\n" + terminal.table(["split", "samples"], [[s, n] for s, n in spec.sizes.items()], args.format)
     )
     if counts:
-        count_column = COUNT_COLUMNS.get(type(spec.target).__name__, "training samples")
+        count_column = f"training {spec.counted}"
         rows = [[name, count] for name, count in zip(names, counts, strict=True)]
         terminal.print_text("\n" + _class_table(rows, count_column, args.format))
     elif names:

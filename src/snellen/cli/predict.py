@@ -40,7 +40,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument(
         "--maps",
         metavar="FOLDER",
-        help="Output folder of dense predictions: class maps as indexed PNG, number maps as NPY",
+        help="Output folder of dense predictions: class maps of images as indexed PNG, others and number maps as NPY",
     )
     parser.add_argument("--device", default="auto", help="Device: auto, cpu, cuda or mps (default auto)")
     args = parser.parse_args(list(arguments))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
+L = TypeVar("L", bound=int | None)
 MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-bomb check
 MAX_CHANNELS = 1 << 16
 MAX_COORDINATES = 3  # of a point; its further numbers are normals, colours ...
@@ -21,6 +22,15 @@ AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "volume": ("channel", "z", "y", "x"),
     "world": ("feature",),
     "audio": ("channel", "time"),
+}
+PLACED: frozenset[Modality] = frozenset({"image", "sequence", "points", "volume"})  # may have a target at every place
+PLACES: Mapping[tuple[Axis, ...], str] = {  # name of one place of a sample
+    (): "sample",
+    ("y", "x"): "pixel",
+    ("time",): "step",
+    ("point",): "point",
+    ("z", "y", "x"): "voxel",
+    ("time", "y", "x"): "pixel",
 }
 
 
@@ -109,6 +119,20 @@ class Input:
         return min(features or 0, MAX_COORDINATES) if "point" in self.axes else 0
 
     @property
+    def place_axes(self) -> tuple[Axis, ...]:
+        """The axes along which a sample has places: all but that of features or channels."""
+        return tuple(axis for axis in self.axes if axis not in ("feature", "channel"))
+
+    @property
+    def place(self) -> str:
+        """Name of one place: pixel, step, voxel, point."""
+        return PLACES[self.place_axes]
+
+    def places(self, shape: Sequence[L]) -> tuple[L, ...]:
+        """Lengths of the axes of places, of the shape of a sample."""
+        return (*shape[: self.feature_axis], *shape[self.feature_axis + 1 :])
+
+    @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of images, the typical ones where they vary; None where unknown."""
         if self.typical_size is not None or not self.has_pixels:
@@ -155,10 +179,12 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelClasses:
-    """One class for every pixel. `counts` are pixels of the training split, or of a part of it."""
+    """One class for every place of the input: pixel, step, voxel, point (see `Input.place`).
+
+    `counts` are places of the training split, or of a part of it.
+    """
 
     noun: ClassVar[str] = "class"
-    counted: ClassVar[str] = "pixels"  # what `counts` counts
 
     names: tuple[str, ...]
     counts: tuple[int, ...] = ()
@@ -166,7 +192,10 @@ class PixelClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelNumbers:
-    """One or several numbers for every pixel. `kind` is the quantity; it selects the metrics."""
+    """One or several numbers for every place of the input. `kind` is the quantity; it selects the metrics.
+
+    Kinds other than "numbers" are those of images.
+    """
 
     kind: Literal["depth", "normals", "edges", "reflectance", "flow", "numbers"]
     names: tuple[str, ...]
@@ -257,7 +286,7 @@ class Several:
         return columns
 
 
-Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside an image: the ground truth is an `Annotations`
+Scenic = PixelClasses | PixelNumbers | Boxes  # targets inside a sample: the ground truth is an `Annotations`
 Target = Classes | Labels | Numbers | PixelClasses | PixelNumbers | Boxes | Several | Actions | Future
 
 
@@ -283,6 +312,12 @@ class Spec:
     def modality(self) -> Modality:
         """Modality of the first input."""
         return self.input.modality
+
+    @property
+    def counted(self) -> str:
+        """What `counts` of the target counts: samples, objects, or places such as pixels."""
+        default = f"{self.input.place}s" if isinstance(self.target, PixelClasses) else "samples"
+        return getattr(self.target, "counted", default)
 
 
 def names_of(target: Target | None) -> tuple[object, ...] | None:

@@ -26,7 +26,7 @@ Predictions = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Named output of an exported model, (B, K), or (B, K, H, W) with K numbers for every pixel.
+    """Named output of an exported model, (B, K), or (B, K, *places) with K numbers for every pixel or other place.
 
     Args:
         columns: names of the K numbers.
@@ -71,8 +71,8 @@ class Display:
         hub_names: modality to the name that model hubs give the task.
         names: what the names of the target are: "classes", "targets" or "actions".
         marks: boxes, masks and keypoints to draw on the image.
-        class_map: (H, W) int64 class of every pixel, -1 for none; None for a task without such a map.
-        number_maps: (T, H, W) float32 numbers of every pixel; None for a task without such a map.
+        class_map: (H, W) int64 class of every pixel, or (*places), -1 for none; None for a task without such a map.
+        number_maps: (T, H, W) float32 numbers of every pixel, or (T, *places); None for a task without such a map.
         map_view: number maps to an image.
     """
 

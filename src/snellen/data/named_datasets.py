@@ -19,7 +19,7 @@ from snellen.core.errors import DataError, EnvironmentProblem, UsageError, sugge
 from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
 from snellen.data.names import BUILTIN_NAMES, NAMED
-from snellen.data.synthetic import moving_shapes, point_shapes, shapes, toys, voxels
+from snellen.data.synthetic import moving_shapes, places, point_shapes, shapes, toys, voxels
 
 BUILTIN: dict[str, Callable[..., RawDataset]] = {
     **toys.TOYS,
@@ -27,6 +27,8 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     "moving-shapes": moving_shapes.moving_shapes,
     "voxels": voxels.voxels,
     "point-shapes": point_shapes.point_shapes,
+    "oscillators": places.oscillators,
+    "sdf": places.sdf,
 }  # functions of a seed and, for some, a target
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 WORLD_NAMES = ("gridworld", "slippery-gridworld")
 BUILTIN_NAMES = (
     *("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock"),
-    *("shapes", "moving-shapes", "voxels", "point-shapes"),
+    *("shapes", "moving-shapes", "voxels", "point-shapes", "oscillators", "sdf"),
     *WORLD_NAMES,
 )
 

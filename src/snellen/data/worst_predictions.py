@@ -22,19 +22,24 @@ class WorstMaps:
 
         Args:
             row: row of the image in the split; offer each once.
-            predicted: (T, H, W), subsampled to at most `MAX_SIDE` pixels per side.
+            predicted: (T, H, W) or (T, *places), subsampled to at most `MAX_SIDE` pixels per side.
         """
         stride = max(1, -(-max(predicted.shape[1:]) // MAX_SIDE))
+        places = (slice(None, None, stride),) * (predicted.ndim - 1)
         entry = (error, -row)
         if len(self._heap) == MAX_MAPS and entry <= self._heap[0][:2]:
             return
-        heapq.heappush(self._heap, (*entry, predicted[:, ::stride, ::stride].cpu().clone()))
+        heapq.heappush(self._heap, (*entry, predicted[:, *places].cpu().clone()))
         if len(self._heap) > MAX_MAPS:
             heapq.heappop(self._heap)
 
     def flattened(self, count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(N, 3) sizes T, H, W, zero for rows without a map, and the stored maps, flattened, in row order."""
-        sizes, maps = torch.zeros(count, 3, dtype=torch.int64), []
+        """(N, 3) sizes T, H, W, zero for rows without a map, and the stored maps, flattened, in row order.
+
+        Maps with another number of axes of places have as many sizes.
+        """
+        axes = self._heap[0][2].ndim if self._heap else 3
+        sizes, maps = torch.zeros(count, axes, dtype=torch.int64), []
         for _, row, predicted in sorted(self._heap, key=lambda entry: -entry[1]):
             sizes[-row] = torch.tensor(predicted.shape)
             maps.append(predicted.flatten().to(dtype))
@@ -42,7 +47,7 @@ class WorstMaps:
 
 
 def unflatten(sizes: Tensor, maps: Tensor) -> dict[int, Tensor]:
-    """Row -> (T, h, w), the maps that `WorstMaps.flattened` returned."""
+    """Row -> (T, h, w) or (T, *places), the maps that `WorstMaps.flattened` returned."""
     lengths = sizes.prod(1)
     rows = torch.nonzero(lengths)[:, 0].tolist()
     parts = torch.split(maps, lengths[rows].tolist())

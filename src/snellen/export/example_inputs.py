@@ -41,7 +41,7 @@ def learned_range(model: nn.Module, spec: Spec) -> tuple[float, float] | None:
 
 def example_batches(record: Record, model: nn.Module, data: Callable[[], Experience]) -> tuple[list[Tensor], str]:
     """Batches of inputs for the parity check, and a text about their origin."""
-    if isinstance(record.spec.target, Scenic):
+    if isinstance(record.spec.target, Scenic) and record.spec.input.has_pixels:
         return _dense_batches(record, model, data)
     x, origin = example_samples(record, model, data)
     return list(torch.split(x, list(BATCH_SIZES))), origin

@@ -10,14 +10,12 @@ from torch import Tensor
 from snellen.core.views import Metric
 from snellen.metrics.intervals import metric_of_sums
 
-IMAGES = "images"
-
 
 def confusion_matrix(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
     """Pixels by true class (rows) and predicted class (columns), without ignored pixels (-1).
 
     Args:
-        truth, predicted: (H, W) int64.
+        truth, predicted: (H, W) int64, or other places of a sample.
     Returns:
         (K, K) int64.
     """
@@ -49,14 +47,17 @@ def mean_iou(counts: Tensor) -> Tensor:
     return class_ious(counts).nanmean(-1)
 
 
-def metric_over_images(tables: Tensor, metric: Callable[[Tensor], Tensor], undefined: str) -> Metric:
+def metric_over_images(
+    tables: Tensor, metric: Callable[[Tensor], Tensor], undefined: str, over: str = "images"
+) -> Metric:
     """A metric in 0 … 1 with its bootstrap interval over images; None where it is undefined over all images.
 
     Args:
         tables: (N, K, K).
         metric: (R, 3, K) sums to (R,).
+        over: the samples, in the plural.
     """
-    like = Metric(value=None, over=IMAGES, percent=True, reason=undefined)
+    like = Metric(value=None, over=over, percent=True, reason=undefined)
     return metric_of_sums(like, class_counts(tables), metric)
 
 

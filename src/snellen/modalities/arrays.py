@@ -15,9 +15,10 @@ from snellen.core.errors import DataError
 from snellen.core.input_files import open_regular
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
-from snellen.data.formats.array_files import HDF5, NPZ, array_to_tensor, open_arrays, to_axis_order
+from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, array_to_tensor, open_arrays, to_axis_order
 from snellen.data.formats.array_layout import order_of_axes, split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.data.formats.ragged_arrays import LENGTH_NAMES
 from snellen.data.formats.recording_arrays import read_npy
 from snellen.data.formats.series_text import SUFFIXES as TEXT
 from snellen.modalities.drawing import draw_clip, draw_volume
@@ -35,12 +36,14 @@ from snellen.modalities.modality import (
     sides,
 )
 from snellen.modalities.paths import files_with, list_paths
+from snellen.modalities.place_maps import slices, strips
 from snellen.modalities.recording_files import is_recording, read_recording_file
 from snellen.modalities.sample_files import write_npz
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
 FileReaders = Mapping[str, Callable[[str, IO[bytes], Input], Tensor]]  # suffix to reader, see `array_modality`
+NamedArray = tuple[str, np.ndarray, np.ndarray | None]  # name, samples, and their lengths if they have several
 
 
 def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
@@ -52,11 +55,15 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
         DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
     """
     spec_input = spec.input
+    arrays: Iterator[NamedArray]
     if is_recording(path, spec):
-        arrays = read_recording_file(path, spec)
+        arrays = ((name, values, None) for name, values in read_recording_file(path, spec))
     else:
         arrays = _read_npy(path) if path.suffix.lower() == ".npy" else _read_named(path, spec_input)
-    for name, values in arrays:
+    for name, values, lengths in arrays:
+        if lengths is not None:
+            yield from _of_lengths(name, values, lengths, spec_input)
+            continue
         batch = _in_axes_of_model(values, spec_input)
         if batch is None:
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
@@ -67,6 +74,30 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
             raise DataError(f"{name} holds NaN or infinity", "Fix or remove these samples.")
         for k, sample in enumerate(_at_depth(array_to_tensor(x), spec_input)):
             yield (name if is_one else f"{name}[{k}]"), sample
+
+
+def _of_lengths(name: str, values: np.ndarray, lengths: np.ndarray, spec_input: Input) -> Iterator[Sample]:
+    """Sequences of several lengths, padded (N, T, D) or one after another (sum of the lengths, D).
+
+    Raises:
+        DataError: lengths that do not fit, NaN or infinity within a sequence.
+    """
+    whole = lengths.ndim == 1 and lengths.dtype.kind in "iu" and bool((lengths > 0).all())
+    flat = whole and values.ndim == 2 and int(lengths.sum()) == len(values)
+    padded = whole and values.ndim == 3 and len(lengths) == len(values) and int(lengths.max()) <= values.shape[1]
+    if not (flat or padded):
+        raise DataError(
+            f"{name} has the shape {values.shape}, its lengths {lengths.shape} do not fit it",
+            "Give one length for each sequence, at least 1 and at most its steps.",
+        )
+    starts = np.cumsum([0, *lengths])
+    for k, length in enumerate(lengths.tolist()):
+        x = values[k, :length] if padded else values[starts[k] : starts[k + 1]]
+        if not bool(np.isfinite(x).all()):
+            raise DataError(f"{name}[{k}] holds NaN or infinity", "Fix or remove this sequence.")
+        if _order((1, *x.shape), spec_input) is None:
+            raise DataError(f"{name}[{k}] has the shape {x.shape}; {_expected(spec_input)}", "Give such sequences.")
+        yield f"{name}[{k}]", _at_depth(array_to_tensor(x), spec_input)
 
 
 def _at_depth(x: Tensor, spec_input: Input) -> Tensor:
@@ -94,11 +125,11 @@ def _in_axes_of_model(values: np.ndarray, spec_input: Input) -> tuple[np.ndarray
     return None
 
 
-def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    yield str(path), read_npy(path)
+def _read_npy(path: Path) -> Iterator[NamedArray]:
+    yield str(path), read_npy(path), None
 
 
-def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray]]:
+def _read_named(path: Path, spec_input: Input) -> Iterator[NamedArray]:
     file = open_arrays(path)
     fitting = [
         name for name, shape in file.shapes.items() if _order(shape, spec_input) or _order((1, *shape), spec_input)
@@ -109,7 +140,14 @@ def _read_named(path: Path, spec_input: Input) -> Iterator[tuple[str, np.ndarray
             f"{path} has no array of inputs: it holds {file.listing()}; {_expected(spec_input)}", "Give such an array."
         )
     for name in named or fitting:
-        yield f"{path}: {name}", file.read(name)
+        yield f"{path}: {name}", file.read(name), _lengths_of(file, name, spec_input)
+
+
+def _lengths_of(file: ArrayFile, name: str, spec_input: Input) -> np.ndarray | None:
+    """The lengths of sequences or clouds beside their array, if there are any."""
+    split, _ = split_and_role(name)
+    names = [other for other in file.shapes if split_and_role(other) in ((split, word) for word in LENGTH_NAMES)]
+    return file.read(names[0]) if names and spec_input.axes[1:] == ("feature",) and file.is_numeric(name) else None
 
 
 def _read_chunks(
@@ -140,14 +178,18 @@ def _read_one(path: Path, reader: Callable[[str, IO[bytes], Input], Tensor], spe
 
 
 def array_modality(
-    noun: str, readers: FileReaders | None = None, draw: Callable[[Tensor, Input], Tensor] | None = None
+    noun: str,
+    readers: FileReaders | None = None,
+    draw: Callable[[Tensor, Input], Tensor] | None = None,
+    draw_map: Callable[[Tensor], Tensor] | None = None,
+    map_layout: str = "",
 ) -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
         readers: of files of one sample, by suffix: name, content and input to the sample. Raises DataError.
-        draw: as in `Modality`.
+        draw, draw_map, map_layout: as in `Modality`.
     """
     files_of_one = readers or {}
     suffixes = (*SUFFIXES, *files_of_one)
@@ -212,6 +254,8 @@ def array_modality(
         describe_size=sides,
         sample_shape=shape_of_data,
         sample_writers={".npz": write_npz},
+        draw_map=draw_map,
+        map_layout=map_layout,
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
         draw=draw,
     )
@@ -246,6 +290,6 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
-SEQUENCE = array_modality("sequences")
+SEQUENCE = array_modality("sequences", draw_map=strips, map_layout="time from left to right")
 CLIP = array_modality("clips", draw=draw_clip)
-VOLUME = array_modality("volumes", draw=draw_volume)
+VOLUME = array_modality("volumes", draw=draw_volume, draw_map=slices, map_layout="slices along z from left to right")

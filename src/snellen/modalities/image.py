@@ -49,5 +49,6 @@ IMAGE = Modality(
     sample_writers={".png": write_grid, ".npz": write_npz},
     upload_defaults={},
     draw=lambda x, spec_input: x,
+    draw_map=lambda values: values,
     has_value_range=True,
 )

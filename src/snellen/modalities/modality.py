@@ -64,6 +64,8 @@ class Modality:
         label: a sample and its input to text after the name of a drawn sample.
         drawing_note: sentence on what is drawn, where it is not the sample itself.
         sample_writers: suffix of a file to a function that writes samples (N, ...) to it; the first is the default.
+        draw_map: values at every place of a sample, (C, *places), to an image (C, H, W); None: they are not drawn.
+        map_layout: what such an image shows, for the user; "" for an image itself.
         has_value_range: whether all values have one range, from black to white.
     """
 
@@ -81,6 +83,8 @@ class Modality:
     draw: Callable[[Tensor, Input], Tensor] | None = None
     label: Callable[[Tensor, Input], str] = lambda x, spec_input: ""
     drawing_note: str = ""
+    draw_map: Callable[[Tensor], Tensor] | None = None
+    map_layout: str = ""
     has_value_range: bool = False
 
 

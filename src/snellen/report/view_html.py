@@ -21,6 +21,7 @@ from snellen.report.plots import plot_svg
 
 MAX_SIDE = 160  # pixels of an image in the page: 24 images of noise stay below 3 MB
 STRIP = 2.5  # width of an image in heights from which it takes the place of two
+STACKED, STACKED_SIDE = 4, 640  # such a width from which panels lie below one another, and its pixels
 SMALL = 64  # pixels; images up to this size are enlarged by nearest neighbour
 MAX_CHANNELS = 6  # of an image that is neither grey nor RGB: its channels are drawn side by side
 
@@ -107,18 +108,20 @@ def _grid_item(item: AnnotatedImage) -> str:
     strip = not item.panels and is_strip(item.values)
     small = ' class="small"' if (item.values.shape[-2] if strip else max(item.values.shape[-2:])) <= SMALL else ""
     caption = f"<b>{escape_name(first)}</b>" + "".join(f"<span>{escape_name(line)}</span>" for line in others)
+    stacked = bool(item.panels) and is_strip(item.values, STACKED)
     images = "".join(
-        f'<img{small} src="data:image/png;base64,{_png_base64(part)}" alt="{escape(clean(part.caption))}">'
+        f'<img{small} src="data:image/png;base64,{_png_base64(part, stacked)}" alt="{escape(clean(part.caption))}">'
         for part in (item, *item.panels)
     )
     wide = " wide" if item.panels else " strip" if strip else ""
+    wide += " strips" if stacked else ""
     return f'<li class="image{mark}{wide}">{images}<p>{caption}</p></li>'
 
 
-def is_strip(values: Tensor) -> bool:
-    """Whether an image (C, H, W) is several images side by side, such as the frames of a clip."""
+def is_strip(values: Tensor, aspect: float = STRIP) -> bool:
+    """Whether an image (C, H, W) is wide, such as the frames of a clip side by side, or the steps of a sequence."""
     height, width = values.shape[-2:]
-    return width >= STRIP * height
+    return width >= aspect * height
 
 
 def to_pil_image(values: Tensor, low: float, high: float) -> Image.Image:
@@ -132,13 +135,14 @@ def to_pil_image(values: Tensor, low: float, high: float) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def _png_base64(item: AnnotatedImage) -> str:
-    """Base64 PNG of at most MAX_SIDE pixels a side; twice that with an overlay."""
+def _png_base64(item: AnnotatedImage, stacked: bool = False) -> str:
+    """Base64 PNG of at most MAX_SIDE pixels a side; twice that with an overlay, STACKED_SIDE below other panels."""
     from PIL import Image
 
     image = to_pil_image(item.values, item.low, item.high)
     has_overlay = bool(item.marks) or item.classes is not None or bool(item.panels)
     side = 2 * MAX_SIDE if has_overlay or is_strip(item.values) else MAX_SIDE
+    side = STACKED_SIDE if stacked else side
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     elif item.marks:  # marks on a small image are drawn at a higher resolution

@@ -1,9 +1,11 @@
-"""Training of dense prediction from random tiles of images, shared by segmentation and dense regression."""
+"""Training of dense prediction, shared by segmentation and dense regression: from random tiles of images, and from
+whole sequences, points and volumes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 import torch
@@ -12,11 +14,12 @@ from torch import Tensor, nn
 from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
-from snellen.core.spec import Spec
+from snellen.core.spec import Input, Spec
 from snellen.data.annotations import IGNORE_INDEX
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scene, Scenes
+from snellen.nn.tiling import apply_tiled
 from snellen.training.loop import Objective
 from snellen.training.network_training import evenly_spaced, fit_network
 from snellen.training.scene_split import SceneSplit
@@ -51,7 +54,9 @@ DenseObjective = Objective[M, Labelled, Scenes]
 
 
 def resolve_tile_size(tiles: TileSettings, spec: Spec) -> int | None:
-    """Side of the training tiles in pixels; None: whole images, where even the largest is small."""
+    """Side of the training tiles in pixels; None: whole images, where even the largest is small, and other samples."""
+    if not spec.input.has_pixels:
+        return None
     if tiles.tile_size is not None:
         return tiles.tile_size
     _, height, width = spec.input.shape
@@ -75,8 +80,23 @@ def max_validation_images(tile: int | None, tiles_per_epoch: int, spec: Spec) ->
     return min(MAX_VALIDATION_IMAGES, max(MIN_VALIDATION_IMAGES, affordable))
 
 
+def predict_places(network: Callable[[Tensor], Tensor], x: Tensor, spec_input: Input) -> Tensor:
+    """Outputs of a network at every place of a sample, (K, *places): of a large image, in overlapping tiles."""
+    return (apply_tiled(network, x[None]) if spec_input.has_pixels else network(x[None]))[0]
+
+
+def inside(x: Tensor, spec_input: Input) -> Tensor:
+    """(*places) bool: which places of a sample exist. Those after the end of a shorter sequence are NaN."""
+    if spec_input.is_ragged and x.is_floating_point():
+        return ~x.isnan().any(spec_input.feature_axis)
+    return torch.ones(spec_input.places(x.shape), dtype=torch.bool, device=x.device)
+
+
 def collate(scenes: Sequence[Scene]) -> Labelled:
-    """Collate scenes into one batch: (B, C, H, W), and (B, H, W) or (B, T, H, W); padding has no ground truth."""
+    """Collate scenes into one batch: (B, C, H, W), and (B, H, W) or (B, T, H, W); padding has no ground truth.
+
+    Samples other than images have one size.
+    """
     height = max(scene.image.shape[-2] for scene in scenes)
     width = max(scene.image.shape[-1] for scene in scenes)
     images, truths = [], []
@@ -94,14 +114,16 @@ def collate(scenes: Sequence[Scene]) -> Labelled:
 def check_dense_outputs(network: nn.Module, outputs: int, data: Dataset[Labelled], run: Run, tile: int | None) -> None:
     """Check that a user's network returns `outputs` channels at the size of its input. Raises UsageError."""
     network.to(run.device).eval()
-    image = data.example("train", run.device)[..., :tile, :tile]
+    x = data.example("train", run.device)
+    x = x if tile is None else x[..., :tile, :tile]
     with torch.no_grad():
-        shape = tuple(network(image).shape)
-    expected = (1, outputs, *image.shape[-2:])
+        shape = tuple(network(x).shape)
+    expected = (1, outputs, *data.spec.input.places(x.shape[1:]))
     if shape != expected:
+        kind = "images" if data.spec.input.has_pixels else "inputs"
         raise UsageError(
-            f"The module returns shape {shape} for images of shape {tuple(image.shape)}, not {expected}",
-            f"Give its last layer {outputs} channels at the image size.",
+            f"The module returns shape {shape} for {kind} of shape {tuple(x.shape)}, not {expected}",
+            f"Give its last layer {outputs} channels at {'the image size' if kind == 'images' else 'that size'}.",
         )
 
 

@@ -48,12 +48,12 @@ class SceneSplit(Generic[B]):
         return self.default_size
 
     def statistics(self) -> Tensor:
-        """(1, C, N) pixels sampled evenly over some images."""
-        values = []
+        """(1, C, N) pixels, or (1, N, D) steps, sampled evenly over some samples."""
+        values, axis = [], self.spec.input.feature_axis
         for position in evenly_spaced(len(self), self.statistics_images).tolist():
-            flat = self.scenes.image(int(self.scenes.ids[position])).flatten(1)  # (C, HW)
+            flat = self.scenes.image(int(self.scenes.ids[position])).movedim(axis, 0).flatten(1)  # (C, HW)
             values.append(flat[:, :: max(1, flat.shape[1] // self.statistics_pixels)])
-        return torch.cat(values, 1)[None].to(self.scenes.device)
+        return torch.cat(values, 1).movedim(0, min(axis, 1))[None].to(self.scenes.device)
 
     def fixed(self, size: int) -> SceneSplit[B]:
         scenes = copy.copy(self.scenes)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from snellen.architectures.dense import dilated, fcn, unet
+from snellen.architectures.dense import dilated, fcn, recurrent, unet, unet3d
 from snellen.architectures.dense.architecture import DenseArchitecture
 
 DENSE: dict[str, DenseArchitecture[Any]] = {
     architecture.name: architecture
     for architecture in (
+        recurrent.STEP_GRU,
         unet.ENCODER_DECODER,
         unet.UNET,
         dilated.DILATED,
         fcn.FCN_ARCHITECTURE,
+        unet3d.UNET_3D,
     )
 }
+# The default network of each kind of input; others have the baseline only.
+DEFAULTS = {"image": unet.UNET.name, "sequence": recurrent.STEP_GRU.name, "volume": unet3d.UNET_3D.name}

@@ -11,7 +11,7 @@ from torch import nn
 from snellen.core.learner import InputSize, no_suggestions
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
-from snellen.core.spec import Preprocessing, Spec
+from snellen.core.spec import Modality, Preprocessing, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.downscaled import downscaled
 from snellen.nn.layers import Standardize
@@ -52,7 +52,9 @@ class DenseArchitecture(Generic[C]):
     Args:
         name, summary, source: as in `Learner`.
         settings: settings class, with the groups `tiles`, `training` and `augment` (see `DenseSettings`).
-        body: settings, channels and K to a module (B, C, H, W) -> (B, K, H, W), for any H and W.
+        body: settings, channels and K to a module (B, C, H, W) -> (B, K, H, W), for any H and W; of other inputs, such
+            as (B, T, D) or (B, C, Z, Y, X), to (B, K, *places).
+        accepts: the kinds of input that it reads.
         suggest: suggested settings for the data, besides the epochs.
         load_pretrained: loads pretrained weights, if its settings name any.
         check_requirements: raises EnvironmentProblem or UsageError if these are missing.
@@ -64,6 +66,7 @@ class DenseArchitecture(Generic[C]):
     source: str
     settings: type[C]
     body: Callable[[C, int, int], nn.Module]
+    accepts: frozenset[Modality] = frozenset({"image"})
     suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     load_pretrained: Callable[[C, Network, Run], None] = load_nothing
     check_requirements: Callable[[C], None] = require_nothing
@@ -77,6 +80,8 @@ class DenseArchitecture(Generic[C]):
         tiles_per_epoch = count * visits_per_epoch(resolve_tile_size(TileSettings(), spec), spec)
         epochs = max(8, round(TARGET_TILES / tiles_per_epoch))
         reason = f"an epoch has {tiles_per_epoch:,} tiles of {count:,} images"
+        if not spec.input.has_pixels:
+            reason = f"an epoch visits {count:,} samples {tiles_per_epoch // count} times"
         return {"epochs": Suggestion(value=epochs, reason=reason), **self.suggest(spec)}
 
     def build(self, settings: Any, spec: Spec, outputs: int) -> Network:
@@ -93,9 +98,26 @@ class DenseArchitecture(Generic[C]):
         return InputSize("downscale", {side // factor: factor for factor in (present, *smaller)})
 
     def preprocessing_of(self, spec: Spec) -> Preprocessing:
-        return Preprocessing(channels=channels(spec))
+        return dense_preprocessing(spec)
+
+
+def dense_preprocessing(spec: Spec) -> Preprocessing:
+    """Preprocessing that keeps the size; images get one number of channels."""
+    return Preprocessing(channels=channels(spec)) if spec.input.has_pixels else Preprocessing()
 
 
 def channels(spec: Spec) -> int:
-    """Number of input channels; 3 if the data has greyscale and colour images."""
-    return spec.input.shape[0] or 3
+    """Number of input channels or features; 3 if the data has greyscale and colour images."""
+    return spec.input.shape[spec.input.feature_axis] or 3
+
+
+class WholeSamples:
+    """Mixin of the settings of networks that are trained on whole samples without augmentation: no tiles."""
+
+    @property
+    def tiles(self) -> TileSettings:
+        return TileSettings()
+
+    @property
+    def augment(self) -> SceneAugment:
+        return SceneAugment()  # not used for other samples than images

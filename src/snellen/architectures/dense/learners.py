@@ -7,12 +7,13 @@ from typing import Any, TypeVar, cast
 
 from torch import nn
 
-from snellen.architectures.dense.architecture import DenseArchitecture, channels
+from snellen.architectures.dense.architecture import DenseArchitecture, channels, dense_preprocessing
 from snellen.architectures.network_task import NetworkTask
+from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import merge_groups, settings
-from snellen.core.spec import Preprocessing, Spec
+from snellen.core.spec import PLACED, Spec
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.dense.downscaled import downscaled
@@ -45,7 +46,7 @@ def from_architecture(
         summary=architecture.summary,
         source=architecture.source,
         task=kind.task,
-        accepts=frozenset({"image"}),
+        accepts=architecture.accepts,
         settings=merge_groups(architecture.settings.__name__, network=architecture.settings, task=kind.settings),
         suggest=lambda spec: {**architecture.suggestions(spec), **kind.suggest(architecture, spec)},
         check_requirements=check_requirements,
@@ -67,10 +68,18 @@ class DenseModuleSettings:
 
 
 def from_module(kind: NetworkTask[M, DenseObjective[M]], module: nn.Module) -> Learner[Any, Dataset[Labelled], M]:
-    """Learner around a module that takes standardised (B, C, H, W) images and returns (B, outputs, H, W) numbers.
+    """Learner around a module that takes standardised (B, C, H, W) images and returns (B, outputs, H, W) numbers, or
+    takes sequences, points or volumes and returns (B, outputs, *places).
 
     The module itself is not changed; every training run starts from a copy.
     """
+
+    def check_requirements(c: Any, spec: Spec) -> None:
+        kind.check_requirements(c.task, spec)
+        if not spec.input.has_pixels and (c.network.tiles, c.network.augment) != (TileSettings(), SceneAugment()):
+            raise UsageError(
+                f"Tiles and augmentation are for images; the input is: {spec.modality}", "Omit these settings."
+            )
 
     def build(c: Any, spec: Spec) -> M:
         body = downscaled(copy.deepcopy(module), c.network.tiles.downscale)
@@ -86,10 +95,10 @@ def from_module(kind: NetworkTask[M, DenseObjective[M]], module: nn.Module) -> L
         summary="PyTorch module of the user.",
         source="the user",
         task=kind.task,
-        accepts=frozenset({"image"}),
+        accepts=PLACED,
         settings=merge_groups(DenseModuleSettings.__name__, network=DenseModuleSettings, task=kind.settings),
-        check_requirements=lambda c, spec: kind.check_requirements(c.task, spec),
-        preprocessing_of=lambda c, spec: Preprocessing(channels=channels(spec)),
+        check_requirements=check_requirements,
+        preprocessing_of=lambda c, spec: dense_preprocessing(spec),
         build=build,
         fit=fit,
         parts=(module,),
@@ -100,4 +109,5 @@ def _fit(kind: NetworkTask[M, DenseObjective[M]], c: Any, data: Dataset[Labelled
     kind.prepare(model, data)
     tile = resolve_tile_size(c.network.tiles, data.spec)
     objective = kind.objective(data.spec, c.task, run)
-    fit_dense(model, objective, data, run, c.network.training, c.network.augment, tile)
+    augmentation = c.network.augment if data.spec.input.has_pixels else SceneAugment(hflip=False)
+    fit_dense(model, objective, data, run, c.network.training, augmentation, tile)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Modality
+from snellen.core.spec import Input, Modality
 from snellen.data.formats import ArrayModality
+from snellen.data.formats.array_files import ArrayFile
 
 MAX_CHANNELS = 4
 SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
@@ -104,6 +105,37 @@ def _equal(shape: Sequence[int | None], sample: Sequence[int | None]) -> bool:
     return len(shape) == len(sample) and all(
         side == known or (known is None and side != 0) for side, known in zip(shape, sample, strict=True)
     )
+
+
+def places_of(layout: AxisLayout, x: Sequence[int], y: Sequence[int]) -> tuple[int, ...] | None:
+    """Lengths of the axes of places of inputs x, if targets y are (N, *places) or (N, *places, K); else None."""
+    read = Input(modality=layout.modality, shape=layout.shape)
+    is_split = "channel" in read.axes[1:]  # places before and after the channels: clips
+    if not read.place_axes or is_split or not y or y[0] != x[0]:
+        return None
+    # Of sequences of several lengths, as they are stored.
+    places = tuple(x[1:-1]) if layout.order is None else tuple(n or 0 for n in read.places(layout.shape))
+    fits = tuple(y[1:]) == places or (len(y) > 2 and tuple(y[1:-1]) == places)
+    return places if places and fits else None
+
+
+def layout_with_places(file: ArrayFile, part: SplitArrays, modality: ArrayModality | None) -> AxisLayout | None:
+    """The layout of inputs whose targets have a value at every place, likely ones first; None if there is none."""
+    if len(part.y) != 1:
+        return None
+    x, y = file.shapes[part.x], file.shapes[part.y[0]]
+    if len(x) < 3 or len(y) < 2 or 0 in x:
+        return None
+    likely = _likely_modality(x, file.dtypes[part.x])
+    order = [name for name in ([likely] if likely is not None else []) if name in _LAYOUTS]
+    order += [name for name in _LAYOUTS if name != likely]
+    layouts = [layout for name in order if modality in (None, name) and (layout := _LAYOUTS[name](x)) is not None]
+    fitting = [layout for layout in layouts if places_of(layout, x, y) is not None]
+    if not fitting:
+        return None
+    others = " or ".join(layout.modality for layout in fitting[1:])
+    more = f" (read otherwise: --modality {others})" if others else ""
+    return replace(fitting[0], description=f"{fitting[0].description}{more}")
 
 
 def _likely_modality(shape: Sequence[int], dtype: np.dtype[Any]) -> ArrayModality | None:

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,14 +29,15 @@ from snellen.data.formats.array_files import (
     to_axis_order,
     torch_dtype,
 )
-from snellen.data.formats.array_layout import AxisLayout, SplitArrays, axis_layout, split_and_role
+from snellen.data.formats.array_layout import AxisLayout, SplitArrays, axis_layout, layout_with_places, split_and_role
+from snellen.data.formats.array_targets import looks_like_classes
+from snellen.data.formats.place_targets import PlaceTargets, near_miss, read_place_targets
 from snellen.data.formats.ragged_arrays import ragged_sequences
-from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES, MIN_ROWS_PER_CLASS
+from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES
 from snellen.data.source import ArraySource, Source
 
 INPUT_NAMES = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")
 _TARGETS = ("y", "labels", "label", "targets", "target")
-_MAX_CLASSES = 10_000
 _NAMES = "Recognised names are x and y, images and labels, data and target, with _train, _val or _test for splits."
 
 
@@ -117,15 +119,18 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if ragged is not None:
         layout = ragged.layout
     else:
-        layout = axis_layout(
+        layout = layout_with_places(file, splits[0], options.modality) or axis_layout(
             f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x], options.modality
         )
         for part in splits:
             _check_shapes(file, part, file.shapes[splits[0].x][1:])
     _check_memory(file, splits)
-    target, truth, findings, target_text = _targets(file, splits, kind)
+    at_places = read_place_targets(file, splits, layout, ragged, kind) if splits[0].y else None
+    targets_of = _of_samples(file, splits, layout, kind) if at_places is None else _of_places(at_places)
+    findings = list(targets_of.findings)
     source, dtype = _source(file, splits, layout) if ragged is None else ragged.source()
-    given = np.concatenate([np.full(file.shapes[part.counted][0], part.split or 0) for part in splits])
+    counts = [file.shapes[part.counted][0] for part in splits] if ragged is None else [len(n) for n in ragged.lengths]
+    given = np.concatenate([np.full(count, part.split or 0) for count, part in zip(counts, splits, strict=True)])
     used = {name for part in splits for name in (part.x, *part.y)} | (ragged.names if ragged is not None else set())
     used |= {name for name in file.shapes if options.group in (name, split_and_role(name)[1])}
     ignored = [name for name in file.shapes if name not in used]
@@ -143,28 +148,50 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     inputs = ", ".join(repr(part.x) for part in splits)
     return RawDataset(
         source=source,
-        target=target,
-        truth=truth,
+        target=targets_of.target,
+        truth=targets_of.truth,
+        annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
         groups=None if options.group is None else _groups(file, splits, options.group),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
-        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {target_text}",
+        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
 
 
-def _targets(
-    file: ArrayFile, splits: Sequence[SplitArrays], kind: str | None
-) -> tuple[Target | None, Tensor | None, list[Finding], str]:
-    """Target, truth and findings of all splits, and what the targets were recognised as."""
-    names = splits[0].y
-    if not names:
-        return None, None, [], "no target"
-    y = np.concatenate([np.concatenate([_target_columns(file, name) for name in part.y], 1) for part in splits])
+class _Targets(NamedTuple):
+    """Targets with their ground truth (None: at places), findings, and a text for the user."""
+
+    target: Target | None
+    truth: Tensor | None
+    findings: Sequence[Finding]
+    description: str
+
+
+def _targets_text(splits: Sequence[SplitArrays], targets_of: _Targets) -> str:
+    names = ", ".join(map(repr, splits[0].y))
+    return f"{names} as {targets_of.description}" if names else "no target"
+
+
+def _of_places(at_places: PlaceTargets) -> _Targets:
+    return _Targets(at_places.target, None, (), at_places.description)
+
+
+def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout, kind: str | None) -> _Targets:
+    """Targets of samples, of all splits."""
+    if not splits[0].y:
+        return _Targets(None, None, (), "")
+    columns = [np.concatenate([_target_columns(file, name, part.x) for name in part.y], 1) for part in splits]
+    widths = {part.shape[1] for part in columns}
+    if len(widths) > 1:
+        shapes = ", ".join(str(file.shapes[part.y[0]]) for part in splits)
+        raise DataError(f"{file.path}: the targets have the shapes {shapes}", "Give all splits equally many targets.")
+    y, names = np.concatenate(columns), splits[0].y
     target, truth, findings = read_target(f"{file.path}: {', '.join(names)}", y, names, kind)
     kind_name = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
-    return target, truth, findings, f"{', '.join(map(repr, names))} as {kind_name} {_otherwise(y, names, kind_name)}"
+    description = f"{kind_name} {_otherwise(y, names, kind_name)}"
+    return _Targets(target, truth, [*findings, *near_miss(file, splits[0], layout, y)], description)
 
 
 def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
@@ -239,13 +266,17 @@ def _check_shapes(file: ArrayFile, part: SplitArrays, shape: Sequence[int]) -> N
         )
 
 
-def _target_columns(file: ArrayFile, name: str) -> np.ndarray:
+def _target_columns(file: ArrayFile, name: str, x: str) -> np.ndarray:
     """A target array as (N, T)."""
     y = file.read(name)
     if y.ndim == 1:
         return y[:, None]
     if y.ndim != 2 or y.shape[1] == 0:
-        raise DataError(f"{file.path}: the target {name!r} has the shape {y.shape}", "Targets are (N,) or (N, T).")
+        raise DataError(
+            f"{file.path}: the target {name!r} has the shape {y.shape}, which does not fit {x!r} of {file.shapes[x]}",
+            "Targets are (N,) or (N, K), or at every place: (N, T) for sequences (N, T, D), (N, H, W) for images, "
+            "(N, Z, Y, X) for volumes.",
+        )
     return y
 
 
@@ -271,7 +302,7 @@ def read_target(
             return _classes(where, values.argmax(1), tuple(map(str, range(values.shape[1]))))
         labels = Labels(names=tuple(map(str, range(values.shape[1]))))
         return labels, torch.from_numpy(values.astype(np.float32)), []
-    if kind == "classes" or (kind is None and values.shape[1] == 1 and _look_like_classes(y[:, 0])):
+    if kind == "classes" or (kind is None and values.shape[1] == 1 and looks_like_classes(y[:, 0])):
         return _integer_classes(where, y if y.dtype.kind in "iu" else values)
     if kind == "labels":
         raise DataError(f"{where} holds values other than 0 and 1", "Labels are (N, K) zeros and ones.")
@@ -285,16 +316,6 @@ def read_target(
         torch.from_numpy(values),
         [],
     )
-
-
-def _look_like_classes(y: np.ndarray) -> bool:
-    unique_values = np.unique(y)
-    if y.dtype.kind == "b" or len(unique_values) <= 2:
-        return bool((unique_values == np.round(unique_values)).all())
-    if y.dtype.kind in "iu" and unique_values[0] >= 0 and unique_values[-1] < _MAX_CLASSES:  # most of 0 ... K−1 occur
-        return 2 * len(unique_values) > int(unique_values[-1]) and 2 * len(unique_values) <= len(y)
-    is_small = len(unique_values) <= min(MAX_INTEGER_CLASSES, len(y) / MIN_ROWS_PER_CLASS)
-    return is_small and bool((unique_values == np.round(unique_values)).all())
 
 
 def _integer_classes(where: str, values: np.ndarray) -> tuple[Target, Tensor, list[Finding]]:

@@ -24,13 +24,28 @@ LENGTH_NAMES = ("lengths", "seq_lengths")
 
 @dataclass(frozen=True, kw_only=True)
 class RaggedSequences:
-    """Sequences with their lengths. names: the arrays of lengths."""
+    """Sequences with their lengths. names: the arrays of lengths. is_flat: the targets are those of all steps, one
+    after another.
+    """
 
     file: ArrayFile
     splits: Sequence[SplitArrays]
     lengths: Sequence[np.ndarray]
     names: set[str]
     layout: AxisLayout
+    is_flat: bool = False
+
+    def targets(self, values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Targets at every step of all splits, (N, T) or (N, T, K), and which of them lie within their sequence."""
+        longest = max(int(lengths.max()) for lengths in self.lengths)
+        parts, masks = [], []
+        for y, lengths in zip(values, self.lengths, strict=True):
+            inside = np.arange(longest) < lengths[:, None]
+            padded = np.zeros((len(lengths), longest, *y.shape[1 if self.is_flat else 2 :]), y.dtype)
+            padded[inside] = y if self.is_flat else y[:, :longest][inside]
+            parts.append(padded)
+            masks.append(np.broadcast_to(inside.reshape(*inside.shape, *(1,) * (padded.ndim - 2)), padded.shape))
+        return np.concatenate(parts), np.concatenate(masks)
 
     def source(self) -> tuple[ArraySource, str]:
         """(N, T, D) sequences padded with NaN after their ends, and their dtype.
@@ -74,7 +89,13 @@ def ragged_sequences(
     names = {name for name in of_splits if name is not None}
     axes = {len(file.shapes[part.x]) for part in splits}
     is_vectors = axes == {2} and all(file.shapes[part.x][0] == file.shapes[part.y[0]][0] for part in splits)
-    if modality not in _KINDS or not names or not axes <= {2, 3} or is_vectors:
+    if modality not in _KINDS or not names or not axes <= {2, 3}:
+        return None
+    is_flat = is_vectors and all(
+        name is not None and file.dtypes[name].kind in "iu" and int(file.read(name).sum()) == file.shapes[part.x][0]
+        for part, name in zip(splits, of_splits, strict=True)
+    )  # the lengths add up to the rows: their targets are those of steps
+    if is_vectors and not is_flat:
         return None
     where = f"{file.path}: {splits[0].x!r}"
     if file.lazy:
@@ -83,8 +104,8 @@ def ragged_sequences(
     for part, name in zip(splits, of_splits, strict=True):
         if name is None:
             raise DataError(f"{file.path}: {part.x!r} has no lengths, other splits have", "Give them to each split.")
-        shape, count = file.shapes[part.x], file.shapes[part.y[0]][0]
         of_part = file.read(name)
+        shape, count = file.shapes[part.x], of_part.size if is_flat else file.shapes[part.y[0]][0]
         total = int(of_part.sum()) if of_part.dtype.kind in "iu" else -1
         fits = of_part.shape == (count,) and of_part.dtype.kind in "iu" and count and int(of_part.min()) >= 1
         fits = fits and (total == shape[0] if len(shape) == 2 else shape[0] == count and int(of_part.max()) <= shape[1])
@@ -107,4 +128,4 @@ def ragged_sequences(
         description=f"{samples} of {plural(steps, rows)} (by {', '.join(map(repr, sorted(names)))}) and "
         f"{plural(str(file.shapes[splits[0].x][-1]), 'feature')}",
     )
-    return RaggedSequences(file=file, splits=splits, lengths=lengths, names=names, layout=layout)
+    return RaggedSequences(file=file, splits=splits, lengths=lengths, names=names, layout=layout, is_flat=is_flat)

@@ -5,25 +5,26 @@ Both select rows and columns by index: an export for any size then has no size-d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad (B, C, H, W) to multiples of a size by repeating the last row and column."""
-    height, width = x.shape[-2:]
-    padded_height, padded_width = ((side + multiple - 1) // multiple * multiple for side in (height, width))
-    rows, columns = (
-        torch.arange(padded, device=x.device).clamp(max=side - 1)
-        for padded, side in ((padded_height, height), (padded_width, width))
-    )
-    return x.index_select(-2, rows).index_select(-1, columns)
+def pad_to_multiple(x: Tensor, multiple: int, axes: Sequence[int] = (-2, -1)) -> Tensor:
+    """Pad axes, those of (B, C, H, W) by default, to multiples of a size by repeating the last row and column."""
+    for axis in axes:
+        side = x.shape[axis]
+        padded = (side + multiple - 1) // multiple * multiple
+        x = x.index_select(axis, torch.arange(padded, device=x.device).clamp(max=side - 1))
+    return x
 
 
-def crop(y: Tensor, height: int, width: int) -> Tensor:
-    """Crop (B, K, H, W) to (height, width)."""
-    rows, columns = (torch.arange(side, device=y.device) for side in (height, width))
-    return y.index_select(-2, rows).index_select(-1, columns)
+def crop(y: Tensor, *sizes: int) -> Tensor:
+    """Crop the last axes, (height, width) of (B, K, H, W), to their first entries."""
+    for axis, size in enumerate(sizes, start=-len(sizes)):
+        y = y.index_select(axis, torch.arange(size, device=y.device))
+    return y
 
 
 def size_divisor(model: nn.Module) -> int:

@@ -13,6 +13,7 @@ from snellen.data.dataset import SPLITS
 from snellen.data.experience import is_annotated, samples_of
 from snellen.data.formats import OpenOptions
 from snellen.data.names import FILE_COUNTS
+from snellen.modalities import modality_of
 from snellen.report import view_html
 from snellen.report.html_text import (
     escape,
@@ -287,10 +288,10 @@ def _splits_html(data: Experience) -> str:
         return view_html.html(
             Table(title="", columns=["split", "samples" if samples is not None else "episodes"], rows=rows)
         )
-    counts, counted = getattr(target, "counts", ()), getattr(target, "counted", "samples")
+    counts, counted = getattr(target, "counts", ()), data.spec.counted
     order = sorted(range(len(target.names)), key=lambda k: -counts[k] if counts else k)
-    is_image_part = counted != "samples"
-    caption = f"The rows of classes count {counted}." if is_image_part else ""
+    is_part = counted != "samples"  # of a sample
+    caption = f"The rows of classes count {counted}." if is_part else ""
     if len(order) > MAX_CLASSES:
         half = MAX_CLASSES // 2
         caption = (
@@ -299,7 +300,7 @@ def _splits_html(data: Experience) -> str:
         order = [*order[:half], *order[-half:]]
     else:
         order = list(range(len(target.names)))
-    rows = [["images" if is_image_part else "all", *(len(data.splits[s]) for s in splits)]]
+    rows = [[modality_of(data.spec).noun if is_part else "all", *(len(data.splits[s]) for s in splits)]]
     rows += [[target.names[k], *(tables[s][k] for s in splits)] for k in order]
     columns = [getattr(target, "noun", "class"), *(SPLIT_WORDS[s] for s in splits)]
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))

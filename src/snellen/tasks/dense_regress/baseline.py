@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import Spec
+from snellen.core.spec import PLACED, Input, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.dense_regress.objective import sample_truth
 from snellen.tasks.dense_regress.task import TASK, target_of
@@ -20,21 +20,23 @@ class BaselineDenseRegressorSettings:
 
 
 class ConstantPrediction(nn.Module):
-    """Constant prediction: the same values at every pixel."""
+    """Constant prediction: the same values at every pixel or other place."""
 
     usual: Tensor
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, spec_input: Input) -> None:
         super().__init__()
+        self.input = spec_input
         self.register_buffer("usual", torch.zeros(count))
 
     def predict(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, T, H, W)."""
-        return self.usual[None, :, None, None].expand(x.shape[0], -1, *x.shape[-2:])
+        """(B, C, H, W) to (B, T, H, W); other samples to (B, T, *places)."""
+        places = self.input.places(x.shape[1:])
+        return self.usual.view(1, -1, *(1,) * len(places)).expand(x.shape[0], -1, *places)
 
 
 def build(c: BaselineDenseRegressorSettings, spec: Spec) -> ConstantPrediction:
-    return ConstantPrediction(len(target_of(spec).names))
+    return ConstantPrediction(len(target_of(spec).names), spec.input)
 
 
 def fit(c: BaselineDenseRegressorSettings, data: Dataset[Labelled], model: ConstantPrediction, run: Run) -> None:
@@ -51,10 +53,10 @@ def fit(c: BaselineDenseRegressorSettings, data: Dataset[Labelled], model: Const
 
 LEARNER = Learner[BaselineDenseRegressorSettings, Dataset[Labelled], ConstantPrediction](
     name="baseline",
-    summary="Constant baseline: the same value at every pixel (median, mean normal, zero flow, all edges).",
+    summary="Constant baseline: the same value at every place (median, mean normal, zero flow, all edges).",
     source="the constant with the smallest absolute error",
     task=TASK,
-    accepts=frozenset({"image"}),
+    accepts=PLACED,
     settings=BaselineDenseRegressorSettings,
     build=build,
     fit=fit,

@@ -37,7 +37,7 @@ NETWORK_TASK = NetworkTask[DenseRegressionNetwork, DenseObjective[DenseRegressio
     settings=DenseRegressionLossSettings,
     outputs=lambda spec: len(target_of(spec).names),
     model=lambda network, spec, c: DenseRegressionNetwork(network, target_of(spec), c.log_depth),
-    objective=lambda spec, c, run: DenseRegressionObjective(target_of(spec), c, run),
+    objective=DenseRegressionObjective,
     prepare=DenseRegressionNetwork.fit_scaling,
     suggest=_suggest,
     check_requirements=_check_requirements,
@@ -49,6 +49,6 @@ LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
 
 def from_module(module: nn.Module) -> Learner[Any, Any, DenseRegressionNetwork]:
     """Learner around a module that takes standardised (B, C, H, W) images and returns (B, T, H, W) standardised numbers
-    (zero mean, unit variance), or logits of edges.
+    (zero mean, unit variance), or logits of edges; of sequences, points and volumes (B, T, *places).
     """
     return learners.from_module(NETWORK_TASK, module)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import PixelNumbers
+from snellen.core.spec import PixelNumbers, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.scenes import Scenes
 from snellen.nn.network import Network
-from snellen.nn.tiling import apply_tiled
+from snellen.training.dense import predict_places
 
 STATISTICS_IMAGES = 64  # images that mean and standard deviation are computed from
 STATISTICS_PIXELS = 1 << 14  # pixels per image for these statistics
@@ -48,7 +48,7 @@ class DenseRegressionNetwork(nn.Module):
         self.register_buffer("std", torch.ones(len(target.names), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) raw images to (B, T, H, W) standardised numbers; logits for edges."""
+        """(B, C, H, W) raw images to (B, T, H, W) standardised numbers; logits for edges. Others to (B, T, *places)."""
         y: Tensor = self.network(x)
         return y
 
@@ -58,13 +58,13 @@ class DenseRegressionNetwork(nn.Module):
             return y.sigmoid()
         if self.kind == "normals":
             return nn.functional.normalize(y, dim=1)
-        y = y * self.std.float()[:, None, None] + self.mean.float()[:, None, None]
+        y = y * _per_place(self.std, y) + _per_place(self.mean, y)
         return y.exp() if self.log else y
 
     def standard(self, truth: Tensor) -> Tensor:
         """(B, T, H, W) in the user's units to zero mean and unit variance; NaN for no ground truth and depths ≤ 0."""
         values = torch.where(truth > 0, truth, torch.nan).log() if self.log else truth
-        return (values - self.mean.float()[:, None, None]) / self.std.float()[:, None, None]
+        return (values - _per_place(self.mean, values)) / _per_place(self.std, values)
 
     def fit_scaling(self, data: Dataset[Labelled]) -> None:
         """Compute mean and standard deviation of the training maps; normals and edges are not standardised."""
@@ -77,6 +77,11 @@ class DenseRegressionNetwork(nn.Module):
             std = values.std(1, correction=0)
             self.mean.copy_(values.mean(1))
             self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+
+
+def _per_place(statistic: Tensor, values: Tensor) -> Tensor:
+    """(T,) float64 statistics as float32 that are broadcast over (B, T, *places) values."""
+    return statistic.float().view(-1, *(1,) * (values.ndim - 2))
 
 
 def sample_truth(data: Dataset[Labelled]) -> Tensor:
@@ -101,8 +106,10 @@ class DenseRegressionObjective:
             units, (B, T, H, W), NaN for no ground truth.
     """
 
-    def __init__(self, target: PixelNumbers, loss_settings: DenseRegressionLossSettings, run: Run) -> None:
-        self.kind = target.kind
+    def __init__(self, spec: Spec, loss_settings: DenseRegressionLossSettings, run: Run) -> None:
+        assert isinstance(spec.target, PixelNumbers)
+        self.input = spec.input
+        self.kind = spec.target.kind
         self.loss_settings = loss_settings
         self.custom_loss = run.loss
 
@@ -138,7 +145,7 @@ class DenseRegressionObjective:
         for scene in scenes.in_order():
             assert isinstance(scene.truth, Tensor)
             batch = Labelled(scene.image[None], scene.truth[None], torch.tensor([scene.id]))
-            model_output = _CachedPrediction(model, apply_tiled(model, batch.x))
+            model_output = _CachedPrediction(model, predict_places(model, scene.image, self.input)[None])
             total += self.loss(model_output, batch).double().cpu()  # type: ignore[arg-type]
         return -float(total) / len(scenes)
 

@@ -1,15 +1,19 @@
-"""Dense regression task: numbers at every pixel, such as depth, normals, edges, reflectance or flow."""
+"""Dense regression task: numbers at every pixel, such as depth, normals, edges, reflectance or flow, or at every step
+of a sequence or voxel of a volume.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from snellen.architectures.dense import DEFAULTS
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import PixelNumbers, Spec
@@ -19,10 +23,11 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_predictions import WorstMaps
 from snellen.metrics.dense_regression import MetricSuite, metric_suite
 from snellen.metrics.intervals import metric_of_sums, statistic_of_sums
+from snellen.modalities import modality_of
 from snellen.nn.dense.padding import size_divisor
-from snellen.nn.tiling import apply_tiled
 from snellen.tasks.dense_regress import views
 from snellen.tasks.dense_regress.display import DISPLAY
+from snellen.training.dense import inside, predict_places
 
 MAX_LEVEL = (1 << 16) - 1  # of a 16-bit image
 
@@ -31,7 +36,10 @@ class DenseRegressor(Protocol):
     """Interface of a model of this task."""
 
     def predict(self, x: Tensor, /) -> Tensor:
-        """(B, C, H, W) raw images to (B, T, H, W) numbers in the user's units; probabilities for edges."""
+        """(B, C, H, W) raw images to (B, T, H, W) numbers in the user's units; probabilities for edges.
+
+        Of other inputs, such as sequences (B, T, D) and volumes (B, C, Z, Y, X): (B, K, *places) with K numbers.
+        """
 
 
 def target_of(spec: Spec) -> PixelNumbers:
@@ -64,18 +72,20 @@ def predict(model: DenseRegressor, data: Dataset[Labelled], split: str, run: Run
     with torch.inference_mode():
         for row, scene in enumerate(data.scenes(split, run.device).in_order()):
             assert isinstance(scene.truth, Tensor)
-            predicted, true = apply_tiled(model.predict, scene.image[None])[0].cpu(), scene.truth.cpu()  # (T, H, W)
+            predicted = predict_places(model.predict, scene.image, data.spec.input).cpu()  # (T, H, W)
+            true = scene.truth.cpu()
             if not bool(torch.isfinite(predicted).all()):
                 raise Diverged(
                     f"A prediction is NaN or infinite: {data.name(scene.id)}",
-                    "Train with a smaller --lr, and check that image.",
+                    "Train with a smaller --lr, and check that sample.",
                 )
             sums.append(suite.image_sums(predicted, true))
             valid = torch.isfinite(true)
             truths.append(
                 torch.cat([valid.all(0).sum()[None].double(), torch.where(valid, true, 0.0).double().flatten(1).sum(1)])
             )
-            worst.offer(row, float(image_errors(sums[-1][None], data.spec)[0]), predicted)
+            shown = predicted.masked_fill(~inside(scene.image, data.spec.input).cpu(), torch.nan)
+            worst.offer(row, float(image_errors(sums[-1][None], data.spec)[0]), shown)
             ids.append(scene.id)
     sizes, maps = worst.flattened(len(ids), torch.float32)
     count = 1 + len(target_of(data.spec).names)
@@ -107,11 +117,11 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
             unit = target.units[index - 1 if name.startswith("mean absolute error of") else 0]
         like = Metric(
             value=None,
-            over="images",
+            over=modality_of(spec).noun,
             higher_is_better=definition.higher_is_better,
             percent=definition.percent,
             unit=unit,
-            reason="no pixel of the split has the ground truth that it needs",
+            reason=f"no {spec.input.place} of the split has the ground truth that it needs",
         )
         metrics[name] = metric_of_sums(like, predictions["sums"], definition.from_sums)
     return metrics
@@ -123,14 +133,15 @@ def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor
 
 
 def predict_batch(model: DenseRegressor, x: Tensor, spec: Spec) -> list[PredictionDict]:
-    """Predict raw images: {"numbers": {name: {"mean", "least", "most"}}, "map": {"png", "low", "high"}} of each."""
+    """Predict raw samples; each prediction is of the form of `encode_map`."""
     predictions = []
     with torch.inference_mode():
-        for image in x:  # one at a time: the maps of many large images would not fit into memory
-            predicted = apply_tiled(model.predict, image[None])[0].float().cpu()  # (T, H, W)
+        for sample in x:  # one at a time: the maps of many large images would not fit into memory
+            predicted = predict_places(model.predict, sample, spec.input).float()  # (T, H, W)
             if not bool(torch.isfinite(predicted).all()):
-                raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that image.")
-            predictions.append(encode_map(predicted, target_of(spec).names))
+                raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that sample.")
+            predicted = predicted.masked_fill(~inside(sample, spec.input), torch.nan)
+            predictions.append(encode_map(predicted.cpu(), target_of(spec).names))
     return predictions
 
 
@@ -138,10 +149,11 @@ def encode_map(values: Tensor, names: tuple[str, ...]) -> PredictionDict:
     """Encode a map as plain data.
 
     Args:
-        values: (T, H, W), NaN for no value.
+        values: (T, H, W) or (T, *places), NaN for no value.
     Returns:
-        mean, minimum and maximum of each number; and {name: base64 of a 16-bit PNG}, whose level v means
-        low + (high − low) v / 65535.
+        "numbers": mean, minimum and maximum of each number. Of images "map": {"png": {name: base64 of a 16-bit PNG}},
+        whose level v means low + (high − low) v / 65535; of volumes also with its "size" Z, Y, X, the slices below one
+        another. Of sequences "values": {name: the number at every step up to the end, None for none}.
     """
     numbers = {}
     for name, channel in zip(names, values.double(), strict=True):
@@ -152,10 +164,19 @@ def encode_map(values: Tensor, names: tuple[str, ...]) -> PredictionDict:
             "least": float(values_or_zero.min()),
             "most": float(values_or_zero.max()),
         }
+    if values.ndim == 2:
+        known = torch.nonzero(torch.isfinite(values).any(0))
+        end = int(known.max()) + 1 if len(known) else 0
+        steps = {
+            name: [value if math.isfinite(value) else None for value in row[:end].tolist()]
+            for name, row in zip(names, values, strict=True)
+        }
+        return {"numbers": numbers, "values": steps}
     low, high = (select(n[key] for n in numbers.values()) for select, key in ((min, "least"), (max, "most")))
     levels = ((values.double() - low) / max(high - low, 1e-30)).nan_to_num(nan=0.0).clamp(0, 1) * MAX_LEVEL
-    png = {name: _png(channel) for name, channel in zip(names, levels, strict=True)}
-    return {"numbers": numbers, "map": {"png": png, "low": low, "high": high}}
+    png = {name: _png(channel.flatten(0, -2)) for name, channel in zip(names, levels, strict=True)}
+    size = {"size": list(values.shape[1:])} if values.ndim > 3 else {}
+    return {"numbers": numbers, "map": {"png": png, "low": low, "high": high, **size}}
 
 
 def _png(levels: Tensor) -> str:
@@ -169,7 +190,7 @@ def _png(levels: Tensor) -> str:
 
 
 def truth(data: Dataset[Labelled], id: int) -> dict[str, Any]:
-    """Ground truth of an image, in the format of a prediction."""
+    """Ground truth of a sample, in the format of a prediction."""
     assert data.annotations is not None
     values = data.annotations.load(id)
     assert isinstance(values, Tensor)
@@ -184,7 +205,7 @@ class ExportedDenseRegressor(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) raw images to "numbers" (B, T, H, W)."""
+        """(B, C, H, W) raw images, or other samples, to "numbers" (B, T, H, W) or (B, T, *places)."""
         return {"numbers": self.model.predict(x)}
 
 
@@ -197,8 +218,8 @@ def export(model: DenseRegressor, spec: Spec) -> ExportedModel:
 
 TASK: Task[Dataset[Labelled], DenseRegressor] = Task(
     name="dense-regress",
-    question="Which number belongs to each pixel?",
-    default=lambda spec: "unet",
+    question="Which number belongs to each pixel, step or voxel?",
+    default=lambda spec: DEFAULTS.get(spec.modality, "baseline"),
     headline=headline,
     applies_to=lambda spec: isinstance(spec.target, PixelNumbers),
     predict=predict,

@@ -14,8 +14,10 @@ from snellen.core.views import AnnotatedImage, ImageGrid, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_predictions import unflatten
 from snellen.metrics import boundary
-from snellen.nn.layers import robust_range
+from snellen.modalities import modality_of
+from snellen.modalities.place_maps import display_range
 
+MAX_CURVES = 4  # sequences that are drawn
 _LEGENDS = {
     "depth": "dark is near.",
     "normals": "red is to the right, green up, blue towards the viewer.",
@@ -31,14 +33,20 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, errors:
         errors: (N,) of the images.
     """
     assert isinstance(spec.target, PixelNumbers)
-    result: list[View] = [_worst(predictions, data, spec.target, errors)]
+    result = _worst(predictions, data, spec.target, errors)
     if spec.target.kind == "edges":
         result.append(_precision_recall(predictions["sums"].sum(0)))
     return result
 
 
-def _worst(predictions: Predictions, data: Dataset[Labelled], target: PixelNumbers, errors: Tensor) -> ImageGrid:
-    """Worst images: image, ground truth and prediction side by side."""
+def _worst(predictions: Predictions, data: Dataset[Labelled], target: PixelNumbers, errors: Tensor) -> list[View]:
+    """Worst samples: images and volumes with ground truth and prediction side by side; curves of sequences."""
+    modality, spec_input = modality_of(data.spec), data.spec.input
+    draw_map = modality.draw_map
+    if draw_map is None:
+        return []
+    if len(spec_input.place_axes) == 1:
+        return _curves(predictions, data, target, errors)
     items = []
     assert data.annotations is not None
     maps = unflatten(predictions["sizes"], predictions["maps"])
@@ -46,7 +54,8 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], target: PixelNumbe
         id = int(predictions["ids"][row])
         x, true = data.image(id), data.annotations.load(id)
         assert isinstance(true, Tensor)
-        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+        low, high = display_range(x, data.value_range)
+        x = draw_map(x.movedim(spec_input.feature_axis, 0))
         first = x[:3] if x.shape[0] == 6 else x  # of two frames
         caption = (
             f"{'1 − ' if _is_complement(target) else ''}{_headline(target)} {float(errors[row]):.3g}\n{data.name(id)}"
@@ -57,14 +66,36 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], target: PixelNumbe
                 low=low,
                 high=high,
                 caption=caption,
-                panels=render_maps([true, maps[row]], target, ("ground truth", "prediction")),
+                panels=render_maps([draw_map(true), draw_map(maps[row])], target, ("ground truth", "prediction")),
             )
         )
-    return ImageGrid(
-        title="Worst images",
-        items=items,
-        caption=f"Image, ground truth, prediction; {_LEGENDS.get(target.kind, 'dark is low.')}",
-    )
+    layout = f"; {modality.map_layout}" if modality.map_layout else ""
+    noun = modality.noun.removesuffix("s").capitalize()
+    legend = _LEGENDS.get(target.kind, "dark is low.")
+    caption = f"{noun}, ground truth, prediction{layout}; {legend}"
+    return [ImageGrid(title=f"Worst {modality.noun}", items=items, caption=caption)]
+
+
+def _curves(predictions: Predictions, data: Dataset[Labelled], target: PixelNumbers, errors: Tensor) -> list[View]:
+    """The first number of the worst sequences at every step: ground truth and prediction."""
+    assert data.annotations is not None
+    maps, place = unflatten(predictions["sizes"], predictions["maps"]), data.spec.input.place
+    noun = modality_of(data.spec).noun
+    unit = f" [{target.units[0]}]" if target.units and target.units[0] else ""
+    plots: list[View] = []
+    for row in sorted(maps, key=lambda row: -float(errors[row]))[:MAX_CURVES]:
+        id = int(predictions["ids"][row])
+        true, predicted = data.annotations.load(id), maps[row]
+        assert isinstance(true, Tensor)
+        stride = max(1, -(-true.shape[1] // max(predicted.shape[1], 1)))
+        steps = [float(k) for k in range(0, true.shape[1], stride)]
+        series = [
+            Series(name=name, x=steps, y=[v if v == v else None for v in values.tolist()])
+            for name, values in (("ground truth", true[0, ::stride]), ("prediction", predicted[0]))
+        ]
+        caption = f"{_headline(target)} {float(errors[row]):.3g}: among the largest of the {noun}."
+        plots.append(Plot(title=data.name(id), x=place, y=f"{target.names[0]}{unit}", series=series, caption=caption))
+    return plots
 
 
 def _is_complement(target: PixelNumbers) -> bool:

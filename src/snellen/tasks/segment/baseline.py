@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import settings
-from snellen.core.spec import PixelClasses, Spec
+from snellen.core.spec import PLACED, Input, PixelClasses, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.segment.task import TASK, class_names
 
@@ -19,25 +19,27 @@ class BaselineSegmenterSettings:
 
 
 class PixelClassPrior(nn.Module):
-    """Pixel class prior: the same scores for every pixel, the log frequency of each class."""
+    """Class prior: the same scores for every pixel or other place, the log frequency of each class."""
 
     logits: Tensor
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, spec_input: Input) -> None:
         super().__init__()
+        self.input = spec_input
         self.register_buffer("logits", torch.zeros(count))
 
     def scores(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K, H, W)."""
-        return self.logits[None, :, None, None].expand(x.shape[0], -1, *x.shape[-2:])
+        """(B, C, H, W) to (B, K, H, W); other samples to (B, K, *places)."""
+        places = self.input.places(x.shape[1:])
+        return self.logits.view(1, -1, *(1,) * len(places)).expand(x.shape[0], -1, *places)
 
 
 def build(c: BaselineSegmenterSettings, spec: Spec) -> PixelClassPrior:
-    return PixelClassPrior(len(class_names(spec)))
+    return PixelClassPrior(len(class_names(spec)), spec.input)
 
 
 def fit(c: BaselineSegmenterSettings, data: Dataset[Labelled], model: PixelClassPrior, run: Run) -> None:
-    """Set the class frequencies, with one pixel added to each class (Laplace smoothing)."""
+    """Set the class frequencies, with one place added to each class (Laplace smoothing)."""
     assert isinstance(data.spec.target, PixelClasses)
     counts = torch.tensor(data.spec.target.counts, dtype=torch.float64) + 1
     model.logits.copy_(torch.log(counts / counts.sum()))
@@ -46,10 +48,10 @@ def fit(c: BaselineSegmenterSettings, data: Dataset[Labelled], model: PixelClass
 
 LEARNER = Learner[BaselineSegmenterSettings, Dataset[Labelled], PixelClassPrior](
     name="baseline",
-    summary="Majority-class baseline: predicts the most frequent class at every pixel.",
+    summary="Majority-class baseline: predicts the most frequent class at every place.",
     source="class frequencies with Laplace smoothing",
     task=TASK,
-    accepts=frozenset({"image"}),
+    accepts=PLACED,
     settings=BaselineSegmenterSettings,
     build=build,
     fit=fit,

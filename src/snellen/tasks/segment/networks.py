@@ -35,5 +35,8 @@ LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
 
 
 def from_module(module: nn.Module) -> Learner[Any, Any, SegmentationNetwork]:
-    """Learner around a module that takes standardised (B, C, H, W) images and returns (B, K, H, W) logits."""
+    """Learner around a module that takes standardised (B, C, H, W) images and returns (B, K, H, W) logits.
+
+    Of sequences, points and volumes it returns (B, K, *places).
+    """
     return learners.from_module(NETWORK_TASK, module)

@@ -16,7 +16,7 @@ from snellen.data.dataset import Labelled
 from snellen.data.scenes import Scenes
 from snellen.metrics import segmentation
 from snellen.nn.network import Network
-from snellen.nn.tiling import apply_tiled
+from snellen.training.dense import predict_places
 
 
 @settings
@@ -65,6 +65,7 @@ class SegmentationObjective:
 
     def __init__(self, spec: Spec, loss_settings: SegmentationLossSettings, run: Run) -> None:
         assert isinstance(spec.target, PixelClasses)
+        self.input = spec.input
         self.classes = len(spec.target.names)
         self.loss_settings = loss_settings
         self.custom_loss = run.loss
@@ -88,7 +89,7 @@ class SegmentationObjective:
         table = torch.zeros(self.classes, self.classes, dtype=torch.int64)
         for scene in scenes.in_order():
             assert isinstance(scene.truth, Tensor)
-            predicted = apply_tiled(model.scores, scene.image[None])[0].argmax(0)
+            predicted = predict_places(model.scores, scene.image, self.input).argmax(0)
             table += segmentation.confusion_matrix(scene.truth, predicted, self.classes).cpu()
         return float(segmentation.mean_iou(segmentation.class_counts(table)).nan_to_num(nan=0.0))
 
@@ -107,7 +108,7 @@ def cross_entropy(scores: Tensor, y: Tensor, weights: Tensor | None = None) -> T
     """Cross-entropy: the mean over pixels with ground truth, weighted by class; 0 where none has.
 
     Args:
-        scores: (B, K, H, W). y: (B, H, W), -1 for no ground truth. weights: (K,).
+        scores: (B, K, H, W) or (B, K, *places). y: (B, H, W) or (B, *places), -1 for no ground truth. weights: (K,).
     """
     losses = nn.functional.cross_entropy(scores, y, weights, ignore_index=IGNORE_INDEX, reduction="none")
     total = losses.sum()  # PyTorch's mean reduction over pixels is not deterministic on a GPU
@@ -122,16 +123,18 @@ def dice_loss(probabilities: Tensor, y: Tensor) -> Tensor:
     Every class has equal weight, however few its pixels, so class weights do not apply.
 
     Args:
-        probabilities: (B, K, H, W), p, of sum one over classes. y: (B, H, W) classes t, -1 for no ground truth.
+        probabilities: (B, K, H, W) or (B, K, *places), p, of sum one over classes. y: (B, H, W) or (B, *places)
+            classes t, -1 for no ground truth.
     Source: Milletari, Navab and Ahmadi 2016, "V-Net" (with p in place of p²); Dice 1945.
     """
     valid = (y >= 0)[:, None]
-    true = nn.functional.one_hot(y.clamp(min=0), probabilities.shape[1]).permute(0, 3, 1, 2) * valid  # (B, K, H, W)
+    true = nn.functional.one_hot(y.clamp(min=0), probabilities.shape[1]).movedim(-1, 1) * valid  # (B, K, H, W)
+    over = (0, *range(2, probabilities.ndim))  # samples and places
     probabilities = probabilities * valid
     intersection, total = (
-        (probabilities * true).sum((0, 2, 3)),
-        probabilities.sum((0, 2, 3)) + true.sum((0, 2, 3)),
+        (probabilities * true).sum(over),
+        probabilities.sum(over) + true.sum(over),
     )  # (K,)
-    present = (true.sum((0, 2, 3)) > 0).float()
+    present = (true.sum(over) > 0).float()
     class_losses = 1 - 2 * intersection / total.clamp(min=torch.finfo(torch.float32).tiny)
     return (class_losses * present).sum() / present.sum().clamp(min=torch.finfo(torch.float32).tiny)

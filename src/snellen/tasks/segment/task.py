@@ -1,4 +1,4 @@
-"""Semantic segmentation task: one class per pixel."""
+"""Semantic segmentation task: one class per pixel, or at every step of a sequence or voxel of a volume."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from snellen.architectures.dense import DEFAULTS
 from snellen.core import rle
 from snellen.core.detections import MaskRegion
 from snellen.core.errors import Diverged
@@ -15,24 +16,27 @@ from snellen.core.run import Run
 from snellen.core.spec import PixelClasses, Spec
 from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions, Task
 from snellen.core.views import Metric
+from snellen.data.annotations import IGNORE_INDEX
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_predictions import WorstMaps
 from snellen.metrics import segmentation
 from snellen.metrics.intervals import statistic_of_sums
+from snellen.modalities import modality_of
 from snellen.nn.dense.padding import size_divisor
-from snellen.nn.tiling import apply_tiled
 from snellen.tasks.segment import views
 from snellen.tasks.segment.diagnosis import DIAGNOSIS
 from snellen.tasks.segment.display import DISPLAY
-
-NO_TRUTH_REASON = "no pixel of the split has ground truth"
+from snellen.training.dense import inside, predict_places
 
 
 class Segmenter(Protocol):
     """Interface of a model of this task."""
 
     def scores(self, x: Tensor, /) -> Tensor:
-        """(B, C, H, W) raw images to (B, K, H, W) log-probabilities up to a constant; the highest is predicted."""
+        """(B, C, H, W) raw images to (B, K, H, W) log-probabilities up to a constant; the highest is predicted.
+
+        Of other inputs, such as sequences (B, T, D) and volumes (B, C, Z, Y, X): (B, K, *places).
+        """
 
 
 def class_names(spec: Spec) -> tuple[str, ...]:
@@ -47,7 +51,7 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
     Returns:
         confusion (N, K, K) int32, pixels by true and predicted class; truth (N, K) int64, pixels of each class; ids
         (N,); and the predicted class maps of the images with the lowest mean IoU: sizes (N, 3), zero for the others,
-        and maps, concatenated and flat, subsampled to at most 640 pixels a side.
+        and maps, concatenated and flat, subsampled to at most 640 pixels a side; -1 after the end of a sequence.
     Raises:
         Diverged: when a score is not finite.
     """
@@ -57,15 +61,16 @@ def predict(model: Segmenter, data: Dataset[Labelled], split: str, run: Run) -> 
     with torch.inference_mode():
         for row, scene in enumerate(data.scenes(split, run.device).in_order()):
             assert isinstance(scene.truth, Tensor)
-            scores = apply_tiled(model.scores, scene.image[None])[0]  # (K, H, W)
+            scores = predict_places(model.scores, scene.image, data.spec.input)  # (K, H, W)
             if not bool(torch.isfinite(scores).all()):
                 raise Diverged(
                     f"A prediction is NaN or infinite: {data.name(scene.id)}",
-                    "Train with a smaller --lr, and check that image.",
+                    "Train with a smaller --lr, and check that sample.",
                 )
             predicted = scores.argmax(0)
             table = segmentation.confusion_matrix(scene.truth, predicted, len(names)).cpu()
-            worst.offer(row, float(image_errors(table[None])[0]), predicted[None])
+            shown = predicted.masked_fill(~inside(scene.image, data.spec.input), IGNORE_INDEX)
+            worst.offer(row, float(image_errors(table[None])[0]), shown[None])
             tables.append(table.to(torch.int32))
             ids.append(scene.id)
     confusion = torch.stack(tables) if tables else torch.zeros(0, len(names), len(names), dtype=torch.int32)
@@ -89,19 +94,22 @@ def image_errors(tables: Tensor) -> Tensor:
 
 
 def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
-    """Metrics: mean IoU, pixel accuracy and the IoU of each class, with intervals over images."""
+    """Metrics: mean IoU, accuracy of pixels and the IoU of each class, with intervals over images."""
+    place, over = spec.input.place, modality_of(spec).noun
+    no_truth = f"no {place} of the split has ground truth"
     tables = predictions["confusion"]
     if not len(tables):
         return {"mean IoU": Metric(value=None, percent=True, reason="the split is empty")}
     metrics = {
-        "mean IoU": segmentation.metric_over_images(tables, segmentation.mean_iou, NO_TRUTH_REASON),
-        "pixel accuracy": segmentation.metric_over_images(tables, segmentation.pixel_accuracy, NO_TRUTH_REASON),
+        "mean IoU": segmentation.metric_over_images(tables, segmentation.mean_iou, no_truth, over),
+        f"{place} accuracy": segmentation.metric_over_images(tables, segmentation.pixel_accuracy, no_truth, over),
     }
     for k, name in enumerate(class_names(spec)):
         metrics[f"IoU of {name}"] = segmentation.metric_over_images(
             tables,
             lambda parts, k=k: segmentation.class_ious(parts)[..., k],  # type: ignore[misc]
-            "no pixel of the split has this class, and none is predicted",
+            f"no {place} of the split has this class, and none is predicted",
+            over,
         )
     return metrics
 
@@ -112,44 +120,54 @@ def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor
 
 
 def predict_batch(model: Segmenter, x: Tensor, spec: Spec) -> list[PredictionDict]:
-    """Predict raw images: {"shares": {class: fraction of the pixels}, "segments": {class: its mask}} of each."""
+    """Predict raw samples; each prediction is of the form of `encode_classes`."""
     predictions: list[PredictionDict] = []
     with torch.inference_mode():
-        for image in x:  # one at a time: the scores of many large images would not fit into memory
-            scores = apply_tiled(model.scores, image[None])[0]  # (K, H, W)
+        for sample in x:  # one at a time: the scores of many large images would not fit into memory
+            scores = predict_places(model.scores, sample, spec.input)  # (K, H, W)
             if not bool(torch.isfinite(scores).all()):
-                raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that image.")
-            predicted = scores.argmax(0).cpu()
-            counts = torch.bincount(predicted.flatten(), minlength=len(scores)).tolist()
-            class_counts = [
-                (k, name, count) for k, (name, count) in enumerate(zip(class_names(spec), counts, strict=True))
-            ]
-            predictions.append(
-                {
-                    "shares": {name: count / predicted.numel() for _, name, count in class_counts},
-                    "segments": {name: encode_mask(predicted == k) for k, name, count in class_counts if count},
-                }
-            )
+                raise Diverged("A prediction is NaN or infinite", "Train with a smaller --lr, and check that sample.")
+            predicted = scores.argmax(0).masked_fill(~inside(sample, spec.input), IGNORE_INDEX).cpu()
+            predictions.append(encode_classes(predicted, spec))
     return predictions
 
 
+def encode_classes(classes: Tensor, spec: Spec) -> PredictionDict:
+    """Encode the class of every place, (*places) int64 with -1 for none, as plain data.
+
+    Returns:
+        "shares", {class: fraction of the places with a class}; and of a sequence "classes", the name of the class of
+        every step up to the end (None for none), of images and volumes "segments", {class: its mask}.
+    """
+    names = class_names(spec)
+    counts = torch.bincount(classes[classes >= 0], minlength=len(names)).tolist()
+    shares = {name: count / max(sum(counts), 1) for name, count in zip(names, counts, strict=True)}
+    if classes.ndim == 1:
+        end = int(torch.nonzero(classes >= 0).max()) + 1 if sum(counts) else 0
+        return {"shares": shares, "classes": [names[k] if k >= 0 else None for k in classes[:end].tolist()]}
+    masks = {
+        name: encode_mask(classes == k) for k, (name, count) in enumerate(zip(names, counts, strict=True)) if count
+    }
+    return {"shares": shares, "segments": masks}
+
+
 def encode_mask(mask: Tensor) -> dict[str, Any]:
-    """Encode a mask, (H, W) bool, as COCO compressed RLE."""
-    size = (mask.shape[0], mask.shape[1])
-    return {"size": list(size), "counts": rle.encode_lengths(rle.run_lengths(MaskRegion(0, 0, mask), size), size)}
+    """Encode a mask, (H, W) bool, as COCO compressed RLE: column by column.
+
+    The voxels of a volume, (Z, Y, X) bool, are one column, with x varying fastest.
+    """
+    column = mask if mask.ndim == 2 else mask.reshape(-1, 1)
+    size = (column.shape[0], column.shape[1])
+    counts = rle.encode_lengths(rle.run_lengths(MaskRegion(0, 0, column), size), size)
+    return {"size": list(mask.shape), "counts": counts}
 
 
 def truth(data: Dataset[Labelled], id: int) -> dict[str, Any]:
-    """Ground truth of an image: fraction and mask of each class."""
+    """Ground truth of a sample, in the form of a prediction."""
     assert data.annotations is not None
     truth_map = data.annotations.load(id)
     assert isinstance(truth_map, Tensor)
-    known_pixels = max(int((truth_map >= 0).sum()), 1)
-    class_counts = [(k, name, int((truth_map == k).sum())) for k, name in enumerate(class_names(data.spec))]
-    return {
-        "shares": {name: count / known_pixels for _, name, count in class_counts},
-        "segments": {name: encode_mask(truth_map == k) for k, name, count in class_counts if count},
-    }
+    return encode_classes(truth_map, data.spec)
 
 
 class ExportedSegmenter(nn.Module):
@@ -160,7 +178,7 @@ class ExportedSegmenter(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) raw images to "scores" and "probabilities", (B, K, H, W)."""
+        """(B, C, H, W) raw images to "scores" and "probabilities", (B, K, H, W); of other samples (B, K, *places)."""
         scores = self.model.scores(x)
         return {"scores": scores, "probabilities": scores.softmax(1)}
 
@@ -177,8 +195,8 @@ def export(model: Segmenter, spec: Spec) -> ExportedModel:
 
 TASK: Task[Dataset[Labelled], Segmenter] = Task(
     name="segment",
-    question="Which class belongs to each pixel?",
-    default=lambda spec: "unet",
+    question="Which class belongs to each pixel, step or voxel?",
+    default=lambda spec: DEFAULTS.get(spec.modality, "baseline"),
     headline=lambda spec: "mean IoU",
     applies_to=lambda spec: isinstance(spec.target, PixelClasses),
     predict=predict,

@@ -11,7 +11,9 @@ from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Matrix, Table, V
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.worst_predictions import unflatten
 from snellen.metrics import segmentation
-from snellen.nn.layers import robust_range
+from snellen.modalities import modality_of
+from snellen.modalities.place_maps import display_range
+from snellen.training.dense import inside
 
 MAX_MATRIX_CLASSES = 25  # with more classes only the most confused are shown
 
@@ -27,11 +29,17 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
     assert isinstance(spec.target, PixelClasses)
     names = spec.target.names
     table = predictions["confusion"].long().sum(0)
-    return [*_worst(predictions, data, names), _classes(predictions["confusion"], names), _matrix(table, names)]
+    place = spec.input.place
+    classes = _classes(predictions["confusion"], names, place, modality_of(spec).noun)
+    return [*_worst(predictions, data, names), classes, _matrix(table, names, place)]
 
 
 def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -> list[View]:
-    """Worst images: image, ground truth and prediction side by side."""
+    """Worst images, or other samples: sample, ground truth and prediction."""
+    modality, spec_input = modality_of(data.spec), data.spec.input
+    draw_map = modality.draw_map
+    if draw_map is None:
+        return []
     maps, ious = (
         unflatten(predictions["sizes"], predictions["maps"]),
         segmentation.class_ious(segmentation.class_counts(predictions["confusion"])),
@@ -44,31 +52,39 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
         id = int(predictions["ids"][row])
         x, true = data.image(id), data.annotations.load(id)
         assert isinstance(true, Tensor)
-        low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
+        low, high = display_range(x, data.value_range)
+        predicted = maps[row].long()
+        if spec_input.is_ragged:  # without the steps after the end
+            steps, is_inside = len(x), inside(x, spec_input)
+            x, true = x[is_inside], true[is_inside]
+            predicted = predicted[:, : -(-len(x) * predicted.shape[1] // steps)]
+        x = draw_map(x.movedim(spec_input.feature_axis, 0))
         value = float(mean[row])
         caption = f"mean IoU {100 * value:.1f} %" if value == value else "without ground truth"
         lowest = torch.where(present[row], ious[row], torch.inf).argmin()
         if int(present[row].sum()) > 1:
             caption += f", IoU of {names[int(lowest)]} {100 * float(ious[row, lowest]):.1f} %"
         panels = (
-            AnnotatedImage(values=x, low=low, high=high, classes=true, caption="ground truth"),
-            AnnotatedImage(values=x, low=low, high=high, classes=maps[row][0].long(), caption="prediction"),
+            AnnotatedImage(values=x, low=low, high=high, classes=draw_map(true[None])[0], caption="ground truth"),
+            AnnotatedImage(values=x, low=low, high=high, classes=draw_map(predicted)[0], caption="prediction"),
         )
         items.append(AnnotatedImage(values=x, low=low, high=high, caption=f"{caption}\n{data.name(id)}", panels=panels))
     if not items:
         return []
     legend = tuple((name, k) for k, name in enumerate(names))
+    layout = f" Each with {modality.map_layout}." if modality.map_layout else ""
     return [
         ImageGrid(
-            title="Worst images",
+            title=f"Worst {modality.noun}",
             items=items,
             legend=legend,
-            caption="Image, ground truth, prediction: the images with the lowest mean IoU over their classes.",
+            caption=f"{modality.noun.removesuffix('s').capitalize()}, ground truth, prediction: the {modality.noun} "
+            f"with the lowest mean IoU over their classes.{layout}",
         )
     ]
 
 
-def _classes(tables: Tensor, names: tuple[str, ...]) -> Table:
+def _classes(tables: Tensor, names: tuple[str, ...], place: str, over: str) -> Table:
     correct, present, predicted = segmentation.class_counts(tables).sum(0)
     table = tables.long().sum(0)
     rows: list[list[Cell]] = []
@@ -87,12 +103,12 @@ def _classes(tables: Tensor, names: tuple[str, ...]) -> Table:
                 confused_with,
             ]
         )
-    columns = ["class", "% of pixels", "IoU", "recall", "precision", "most confused with"]
+    columns = ["class", f"% of {place}s", "IoU", "recall", "precision", "most confused with"]
     return Table(
         title="Classes",
         columns=columns,
         rows=rows,
-        caption="± is half the width of the 95 % confidence interval over images (bootstrap).",
+        caption=f"± is half the width of the 95 % confidence interval over {over} (bootstrap).",
     )
 
 
@@ -100,8 +116,8 @@ def _percent(part: Tensor, total: Tensor) -> str | None:
     return f"{100 * float(part / total):.1f} %" if float(total) else None
 
 
-def _matrix(table: Tensor, names: tuple[str, ...]) -> Matrix:
-    caption = "In % of the pixels of the true class."
+def _matrix(table: Tensor, names: tuple[str, ...], place: str) -> Matrix:
+    caption = f"In % of the {place}s of the true class."
     if len(names) > MAX_MATRIX_CLASSES:
         errors = table.sum(1) + table.sum(0) - 2 * table.diagonal()
         classes = torch.sort(torch.argsort(errors, descending=True)[:MAX_MATRIX_CLASSES]).values
