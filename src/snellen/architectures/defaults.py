@@ -15,6 +15,7 @@ from snellen.core.spec import Modality, Spec
 MLP_SIZE = 12  # shorter side in pixels below which convolutions have too little to pool
 LENET_SIZE = 32  # longer side in pixels up to which grey images need no larger network
 
+FUSION = "fusion"  # of several inputs
 DEFAULTS: Mapping[Modality, str] = {
     "sequence": GRU_NETWORK.name,
     "audio": LOG_MEL_CONVNET.name,
@@ -24,9 +25,15 @@ DEFAULTS: Mapping[Modality, str] = {
 }
 
 
-def default_of_kind(spec: Spec) -> str:
-    """Name of the default model of inputs without pixels."""
-    return DEFAULTS.get(spec.modality, "mlp")
+def default_for(spec: Spec, of_rows: str = "mlp") -> str:
+    """Name of the default model of data with one answer for each sample.
+
+    Args:
+        of_rows: that of rows, and of kinds of input that have no network of their own.
+    """
+    if len(spec.inputs) > 1:
+        return FUSION
+    return default_network(spec) if spec.input.has_pixels else DEFAULTS.get(spec.modality, of_rows)
 
 
 def default_network(spec: Spec) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network, default_of_kind, has_pretrained_default
+from snellen.architectures.defaults import default_for, has_pretrained_default
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Spec
@@ -50,13 +50,9 @@ def labels_unsupported(spec: Spec) -> str | None:
 
 
 def default(spec: Spec) -> str:
-    if len(spec.inputs) > 1:
-        return "fusion"
-    if not spec.input.has_pixels:
-        return default_of_kind(spec)
-    if isinstance(spec.target, Classes) and has_pretrained_default(spec):
+    if len(spec.inputs) == 1 and isinstance(spec.target, Classes) and has_pretrained_default(spec):
         return "probe"
-    return default_network(spec)
+    return default_for(spec)
 
 
 def predict(model: Classifier, data: Dataset[Labelled], split: str, run: Run) -> Predictions:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network
+from snellen.architectures.defaults import default_for
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Classes, Labels, Numbers, Several, Spec
@@ -343,16 +343,10 @@ def findings(predictions: Predictions, data: Dataset[Labelled], split: str, head
     ]
 
 
-def default(spec: Spec) -> str:
-    if len(spec.inputs) > 1:
-        return "fusion"
-    return default_network(spec) if spec.input.has_pixels else "residual-mlp"
-
-
 TASK: Task[Dataset[Labelled], JointPredictor] = Task(
     name="joint",
     question="Which class and which number belong to each sample, predicted together?",
-    default=default,
+    default=partial(default_for, of_rows="residual-mlp"),
     headline=lambda spec: HEADLINE,
     applies_to=lambda spec: isinstance(spec.target, Several),
     predict=predict,

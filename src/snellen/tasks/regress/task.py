@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from snellen.architectures.defaults import default_network, default_of_kind
+from snellen.architectures.defaults import default_for
 from snellen.core.errors import Diverged
 from snellen.core.run import Run
 from snellen.core.spec import Numbers, Spec
@@ -34,14 +34,6 @@ def headline(spec: Spec) -> str:
     """Headline metric: mean absolute error of one target; R² of several, whose units differ."""
     assert isinstance(spec.target, Numbers)
     return "mean absolute error" if len(spec.target.names) == 1 else "R2"
-
-
-def default(spec: Spec) -> str:
-    if len(spec.inputs) > 1:
-        return "fusion"
-    if not spec.input.has_pixels:
-        return default_of_kind(spec)
-    return default_network(spec)
 
 
 def predict(model: Regressor, data: Dataset[Labelled], split: str, run: Run) -> Predictions:
@@ -179,7 +171,7 @@ def export(model: Regressor, spec: Spec) -> ExportedModel:
 TASK: Task[Dataset[Labelled], Regressor] = Task(
     name="regress",
     question="Which number belongs to each sample?",
-    default=default,
+    default=default_for,
     headline=headline,
     applies_to=lambda spec: isinstance(spec.target, Numbers),
     predict=predict,
