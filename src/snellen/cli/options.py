@@ -38,6 +38,18 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "which one may be missing (default: the images, else all columns but the target)",
     )
     group.add_argument(
+        "--sequence-id",
+        metavar="COLUMN",
+        help="Column of a table with the id of a sequence: the rows of one id are its steps (default: each row is a "
+        "sample)",
+    )
+    group.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="Column of a table by which the steps of a sequence are ordered, of numbers or dates (default: the order "
+        "of the file)",
+    )
+    group.add_argument(
         "--group",
         metavar="COLUMN|PATTERN|exif",
         help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', or "
@@ -222,6 +234,8 @@ def open_data(args: argparse.Namespace) -> Experience:
         format=values.get("data_format"),
         target=tuple(target.split(",")) if target else target_of_task(values.get("task")),
         inputs=tuple(inputs.split(",")) if inputs else (),
+        sequence_id=values.get("sequence_id"),
+        time=values.get("time"),
         group=values.get("group"),
         impute=values.get("impute"),
         modality=values.get("modality"),

@@ -88,6 +88,8 @@ class Input:
     dtype: str = "float32"  # the depth of the source: uint8, uint16, float32, float64
     columns: tuple[Column, ...] = ()
     typical_size: TypicalSize | None = None  # where height or width varies; None in older runs
+    sequence_id: str = ""  # of sequences in a table, the column with the id of each, and that with the times
+    time: str = ""
     optional: bool = False  # whether samples may lack it, where there are several inputs
     levels: tuple[int, ...] = ()
     rate: float | None = None

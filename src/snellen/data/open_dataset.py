@@ -46,8 +46,8 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         if options.wants_future:
             raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
         _check_mesh_options(name, "built-in data", options)
-        if options.inputs:
-            raise UsageError(f"{name} is built in and has no columns", "Omit --inputs.")
+        if options.inputs or options.sequence_id or options.time:
+            raise UsageError(f"{name} is built in and has no columns", "Omit --inputs, --sequence-id and --time.")
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
@@ -115,8 +115,10 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
 
 def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
-    if options.inputs and format.name != "table":
-        raise UsageError(f"--inputs applies to tables; {path} is read as {format.name}", "Omit --inputs.")
+    of_tables = {"inputs": options.inputs, "sequence-id": options.sequence_id, "time": options.time}
+    given = next((name for name, value in of_tables.items() if value), None)
+    if given is not None and format.name != "table":
+        raise UsageError(f"--{given} applies to tables; {path} is read as {format.name}", f"Omit --{given}.")
     if options.modality is not None and format.name != "arrays" and not format.future:
         raise UsageError(
             f"--modality applies to arrays (NPZ, HDF5); {path} is read as {format.name}", "Omit --modality."

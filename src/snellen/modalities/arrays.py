@@ -14,13 +14,15 @@ from torch import Tensor
 from snellen.core.errors import DataError
 from snellen.core.input_files import open_regular
 from snellen.core.spec import Input, Preprocessing, Spec
-from snellen.data.cache import LineCallback
+from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, array_to_tensor, open_arrays, to_axis_order
 from snellen.data.formats.array_layout import order_of_axes, split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
 from snellen.data.formats.ragged_arrays import LENGTH_NAMES
 from snellen.data.formats.recording_arrays import read_npy
 from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.data.formats.table_sequences import read_sequences
+from snellen.data.formats.table_text import SUFFIXES as TABLES
 from snellen.modalities.drawing import draw_clip, draw_volume
 from snellen.modalities.modality import (
     BATCH,
@@ -55,6 +57,9 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
         DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
     """
     spec_input = spec.input
+    if spec_input.sequence_id and path.suffix.lower() in TABLES:
+        yield from ((name, _at_depth(x, spec_input)) for name, x in read_sequences(path, spec, ignore_line))
+        return
     arrays: Iterator[NamedArray]
     if is_recording(path, spec):
         arrays = ((name, values, None) for name, values in read_recording_file(path, spec))

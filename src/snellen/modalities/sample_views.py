@@ -37,7 +37,7 @@ def samples_view(
             below = f"{remark}\n{name}{modality.label(sample, data.spec.input)}"
             items.append(AnnotatedImage(values=x, low=low, high=high, caption=below, good=False))
         return ImageGrid(title=title, items=items, caption=f"{caption} {modality.drawing_note}".rstrip())
-    columns = data.spec.input.columns
+    columns = data.spec.input.columns if data.spec.input.axes == ("feature",) else ()
     shown = columns[:MAX_COLUMNS]
     if len(columns) > MAX_COLUMNS:
         caption += f" Columns: the first {MAX_COLUMNS} of {len(columns)}."

@@ -15,9 +15,9 @@ from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.decode.header import UnusableFile
 from snellen.data.formats.image_lists import is_outside
-from snellen.data.formats.table import encode_rows
 from snellen.data.formats.table_columns import parse_cells
 from snellen.data.formats.table_images import ImageColumn, image_column
+from snellen.data.formats.table_rows import encode_rows
 from snellen.data.formats.table_text import SUFFIXES, TableText, read_table, rows_of
 from snellen.data.image_size import input_shape
 from snellen.modalities.image_files import read_image

@@ -45,7 +45,7 @@ def read_files(
     Raises:
         DataError: for an invalid table if there is only one.
     """
-    from snellen.data.formats.table import read_rows
+    from snellen.data.formats.table_rows import read_rows
 
     tables: list[Path | TextIO] = []
     for argument in arguments:
@@ -76,7 +76,7 @@ def read_uploads(
     files: Sequence[Upload], spec: Spec, preprocessing: Preprocessing, limits: UploadLimits
 ) -> Iterator[NamedBatch]:
     """Read rows of uploaded tables, 64 at a time, as in `predict`."""
-    from snellen.data.formats.table import read_rows
+    from snellen.data.formats.table_rows import read_rows
 
     too_many = TooManyInputs(f"There are more than {limits.max_inputs:,} rows", "Split them into several requests.")
     if any(b'"' not in file.content and file.content.count(b"\n") > limits.max_inputs + 1 for file in files):

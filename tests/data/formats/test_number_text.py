@@ -12,7 +12,7 @@ from snellen.core.spec import Classes, Numbers
 from snellen.data.dataset import Dataset
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.number_text import read_numbers
-from snellen.data.formats.table import read_rows
+from snellen.data.formats.table_rows import read_rows
 from snellen.data.open_dataset import dataset
 
 

@@ -18,7 +18,8 @@ from snellen.core.errors import DataError, SnellenError, UsageError
 from snellen.core.spec import Classes, Input, Labels, Numbers, Preprocessing
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import OpenOptions, formats
-from snellen.data.formats.table import open_raw, read_rows, recognises
+from snellen.data.formats.table import open_raw, recognises
+from snellen.data.formats.table_rows import read_rows
 from snellen.data.formats.table_targets import split_unit
 from snellen.data.formats.table_text import has_header, read_table, sniff_delimiter
 from snellen.data.open_dataset import assemble, dataset

@@ -27,6 +27,7 @@ class OpenOptions:
         format: read the path in this format instead of recognising it.
         target: columns or arrays that hold the target; for recordings, a pattern of file names such as "{word}_*".
         inputs: columns of a table that are the inputs, of which an image and others are several; (): by the format.
+        sequence_id, time: columns of a table whose rows are the steps of sequences.
         group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
         impute: "median" fills missing cells of numeric columns.
         modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
@@ -46,6 +47,8 @@ class OpenOptions:
     format: str | None = None
     target: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    sequence_id: str | None = None
+    time: str | None = None
     group: str | None = None
     impute: str | None = None
     modality: ArrayModality | None = None

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
-from snellen.core.spec import Classes, Column, Input, Several, Spec
+from snellen.core.spec import Classes, Column, Input, Several
 from snellen.core.views import Finding
-from snellen.data.cache import LineCallback, ignore_line
-from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.groups import is_image_group
@@ -34,10 +29,10 @@ from snellen.data.formats.table_columns import (
     equal_as_floats,
     fit_column,
     parse_cells,
-    parse_numbers,
 )
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
+from snellen.data.formats.table_sequences import as_sequences, sequence_columns
 from snellen.data.formats.table_targets import choose_target, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_sample_name, read_table
 from snellen.data.source import ArraySource
@@ -93,6 +88,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.group is not None and not is_image_group(options.group, table.names):
         groups = _groups(table, options.group)
         reserved.append(options.group)
+    reserved += [name for name in sequence_columns(table, options) if name not in reserved]
     image_names = image_column(root, table, [name for name in table.names if name not in reserved])
     image_names = ImageColumn(FILE_NAME) if image_names is None and is_one_hot else image_names
     target_columns = None
@@ -128,6 +124,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         )
     else:
         inputs = _vectors(table, rest, problems, options, None if split_indices is None else split_indices == 0)
+    if options.sequence_id is not None:
+        constant = [*target_columns.names, *(name for name in (split, options.group) if name in reserved)]
+        inputs = as_sequences(table, inputs, [name for name in constant if name is not None], options)
     assert target is not None  # a missing target is a problem, and problems have raised
     truth, rows = target[1], inputs.rows
     if rows is not None:  # each page of an image is a sample of the same row
@@ -333,68 +332,6 @@ def _unused_column(table: TableText, name: str, cells: ColumnCells) -> Finding |
         if numbers is not None:
             message, remedy = numbers.message.replace("is read as text", "is not used"), numbers.remedy
     return Finding(kind="ignored-column", message=message, remedy=remedy, where=(name,))
-
-
-def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_line) -> tuple[list[str], Tensor]:
-    """Read new rows for a model that was trained on a table, in the order of the file.
-
-    Args:
-        path: a CSV or JSONL file, or an open text file; the target may be absent, other columns are ignored.
-        spec: of the training data.
-        announce: receives a line about each column whose numbers could be read in two ways.
-    Returns:
-        names of the rows, and (N, D) values encoded as in training.
-    Raises:
-        DataError: a missing column, a bad or missing cell, a category unseen in training.
-    """
-    columns = spec.input.columns
-    if not columns:
-        raise DataError(
-            f"The model reads {spec.modality}, not tables", "Give it the kind of data that it was trained on."
-        )
-    needed = [column.name for column in columns]
-    table = read_table(path, needed)
-    if not table.header and len(table.names) == len(needed) and all(name.startswith("column ") for name in needed):
-        table = dataclasses.replace(table, names=tuple(needed))  # columns are counted without the absent target
-    absent_columns = [name for name in needed if name not in table.names]
-    if absent_columns:
-        raise DataError(
-            f"{table.where} has no column {', '.join(map(repr, absent_columns[:5]))}"
-            + (f" and {len(absent_columns) - 5} more" if len(absent_columns) > 5 else ""),
-            suggest_name(absent_columns[0], list(table.names)),
-        )
-    values = encode_rows(table, spec, announce)
-    return [f"row {k}" for k in range(1, len(values) + 1)], values
-
-
-def encode_rows(table: TableText, spec: Spec, announce: LineCallback = ignore_line) -> Tensor:
-    """(N, D) values of the rows of a table that has all columns of the input, encoded as in training.
-
-    Raises:
-        DataError: a bad or missing cell, a category unseen in training.
-    """
-    columns = spec.input.columns
-    for column in columns:
-        if column.name in table.number_text and table.number_text[column.name].other:
-            announce(f"{table.where}: {number_text_finding(column.name, table.number_text[column.name]).text}")
-    values = encode_columns(table, columns)
-    _check_range(table, columns, spec)
-    return values.to(getattr(torch, spec.input.dtype))
-
-
-def _check_range(table: TableText, columns: Sequence[Column], spec: Spec) -> None:
-    """Raise DataError naming each cell that is too large to compute with, as `check_number_range` in training."""
-    problems = TableProblems(table)
-    limit = min(LARGEST, torch.finfo(getattr(torch, spec.input.dtype)).max)
-    for column in columns:
-        if column.categories is None:
-            values = parse_numbers(table.column(column.name)).values
-            assert values is not None
-            too_large = np.nonzero(np.abs(values) > limit)[0].tolist()  # NaN, a cell to impute, is not
-            if too_large:
-                message = f"{{}} exceeds {limit:.3g}, too large to compute with in {spec.input.dtype}"
-                problems.cells(column.name, too_large, message, "Correct the cells: compare their unit with training.")
-    problems.finish()
 
 
 FORMAT = Format("table", recognises, open_raw)
