@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Input
+from snellen.core.spec import Input, Spec
 from snellen.modalities.arrays import read_samples
 
 R = np.random.default_rng(0)
@@ -17,6 +17,10 @@ GREY = R.normal(size=(2, 1, 3, 4, 5)).astype("f4")
 COLOUR = R.normal(size=(2, 2, 3, 4, 5)).astype("f4")
 STEPS = R.normal(size=(3, 6, 2)).astype("f4")
 SEQUENCE = Input(modality="sequence", shape=(None, 2))
+
+
+def spec(spec_input: Input) -> Spec:
+    return Spec(name="arrays", inputs={"x": spec_input}, target=None)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,7 @@ def test_volumes_are_read_in_every_order_of_axes_that_training_reads(
     np.savez(tmp_path / "a.npz", x=stored)
     volume = Input(modality="volume", shape=expected.shape[1:])
     for name in ("a.npy", "a.npz"):
-        samples = [sample for _, sample in read_samples(tmp_path / name, volume)]
+        samples = [sample for _, sample in read_samples(tmp_path / name, spec(volume))]
         assert torch.equal(torch.stack(samples), torch.from_numpy(expected))
 
 
@@ -48,7 +52,7 @@ def test_sequences_end_at_their_lengths(flat: bool, tmp_path: Path) -> None:
     lengths = np.array([2, 6, 3])
     parts = [x[:length] for x, length in zip(STEPS, lengths, strict=True)]
     np.savez(tmp_path / "a.npz", x=np.concatenate(parts) if flat else STEPS, lengths=lengths)
-    samples = [sample for _, sample in read_samples(tmp_path / "a.npz", SEQUENCE)]
+    samples = [sample for _, sample in read_samples(tmp_path / "a.npz", spec(SEQUENCE))]
     assert [sample.tolist() for sample in samples] == [part.tolist() for part in parts]
 
 
@@ -66,11 +70,11 @@ def test_sequences_end_at_their_lengths(flat: bool, tmp_path: Path) -> None:
 def test_lengths_that_do_not_fit_are_errors(x: np.ndarray, lengths: list[float], tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=x, lengths=np.array(lengths))
     with pytest.raises(DataError) as error:
-        list(read_samples(tmp_path / "a.npz", SEQUENCE))
+        list(read_samples(tmp_path / "a.npz", spec(SEQUENCE)))
     assert error.value.remedy
 
 
 def test_shorter_sequences_than_the_model_reads_are_errors(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=STEPS, lengths=np.array([6, 6, 5]))
     with pytest.raises(DataError, match=r"\(5, 2\)"):
-        list(read_samples(tmp_path / "a.npz", Input(modality="sequence", shape=(6, 2))))
+        list(read_samples(tmp_path / "a.npz", spec(Input(modality="sequence", shape=(6, 2)))))
