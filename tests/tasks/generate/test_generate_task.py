@@ -20,11 +20,12 @@ from snellen.cli.main import main
 from snellen.core import file_io
 from snellen.core.errors import UsageError
 from snellen.core.spec import Column, Input, Numbers, Spec
-from snellen.core.views import Metric
+from snellen.core.views import ImageGrid, Metric
 from snellen.data.dataset import Dataset, Labelled
+from snellen.modalities import modality_of
 from snellen.modalities.sample_files import write_csv, write_grid, write_npz
 from snellen.report.pages.verdicts import baseline_verdict
-from snellen.tasks import TASKS
+from snellen.tasks import LEARNERS, TASKS
 from snellen.tasks.generate.task import measure, preprocessing_of
 
 QUICK = RunOptions(threads=1, report=False)
@@ -165,7 +166,7 @@ def test_categories_are_written_by_name_and_images_as_they_are_read(tmp_path):
 
 def test_the_report_shows_samples_and_the_paired_difference(digits):
     page = (digits.folder / "report.html").read_text()
-    for title in ("Samples of the model", "Training images", "Log density of the samples", "Worst predictions"):
+    for title in ("Samples of the model", "Training samples", "Log density of the samples", "Worst predictions"):
         assert title in page
     assert "nats on the same samples" in page
     plain = json.loads((digits.folder / "metrics.json").read_text())
@@ -184,3 +185,18 @@ def test_the_verdict_on_a_likelihood_is_that_of_the_paired_difference():
     unsure = dataclasses.replace(gain, low=-1.0)
     assert "within the 95 % confidence interval" in baseline_verdict("", ours, theirs, "noise", unsure)[0]
     assert baseline_verdict("", theirs, ours, "noise", dataclasses.replace(gain, low=-25.0))[1] == "warning"
+
+
+@pytest.mark.parametrize("name", ["digits", "moving-shapes", "voxels", "point-shapes"])
+def test_samples_of_the_model_are_drawn_as_those_of_the_data(name: str) -> None:
+    data = snellen.dataset(name)
+    spec, draw = dataclasses.replace(data.spec, target=None), modality_of(data.spec).draw
+    assert draw is not None
+    model = LEARNERS["generate"]["baseline"].build(LEARNERS["generate"]["baseline"].settings(), spec)
+    views = TASKS["generate"].model_views(model, data, spec)
+    assert [view.title for view in views] == ["Samples of the model", "Training samples"]
+    drawn = [item.values for view in views if isinstance(view, ImageGrid) for item in view.items]
+    first = data.image(int(data.splits["train"][0]))
+    assert len(drawn) == 32
+    assert torch.equal(drawn[16], draw(first, spec.input))
+    assert {x.shape for x in drawn} == {drawn[16].shape}

@@ -13,6 +13,7 @@ from snellen.core.spec import Input, Spec
 from snellen.core.task import Predictions
 from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
+from snellen.modalities import modality_of
 from snellen.modalities.sample_views import samples_view
 from snellen.nn.layers import robust_range
 
@@ -32,13 +33,15 @@ class DrawsSamples(Protocol):
 
 
 def model_views(model: DrawsSamples, data: Dataset[Labelled], spec: Spec) -> list[View]:
-    """Samples of the model beside training samples: images, a scatter plot, lines over time, or a table of moments."""
-    count = NUM_IMAGES if spec.input.has_pixels else NUM_POINTS
+    """Samples of the model beside training samples: drawn, or a scatter plot, lines over time, a table of moments."""
+    draw = modality_of(spec).draw
+    count = NUM_POINTS if draw is None else NUM_IMAGES
     train = data.samples("train")
     real = train.take(torch.linspace(0, len(train) - 1, min(count, len(train))).round().long()).x
     with torch.inference_mode():
         new = model.sample(count, generator(0, "report")).cpu()
-    if spec.input.has_pixels:
+    if draw is not None:
+        real, new = (torch.stack([draw(sample, spec.input) for sample in x]) for x in (real, new))
         return image_views(real, new, data.value_range)
     if "time" in spec.input.axes:
         return sequence_views(real.double(), new.double())
@@ -46,13 +49,13 @@ def model_views(model: DrawsSamples, data: Dataset[Labelled], spec: Spec) -> lis
 
 
 def image_views(real: Tensor, new: Tensor, value_range: tuple[float, float] | None) -> list[View]:
-    """Two grids, of the samples of the model and of training images."""
+    """Two grids of drawings (B, C, H, W), of samples of the model and of the training split."""
     low, high = value_range or ((0.0, 255.0) if real.dtype == torch.uint8 else robust_range(real.double()))
     return [
         ImageGrid(title=title, items=[AnnotatedImage(values=x, low=low, high=high) for x in images], caption=caption)
         for title, images, caption in (
             ("Samples of the model", new, "New samples, not selected."),
-            ("Training images", real, "Spread evenly over the training split."),
+            ("Training samples", real, "Spread evenly over the training split."),
         )
     ]
 
