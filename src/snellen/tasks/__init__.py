@@ -37,7 +37,7 @@ TASKS: dict[str, Task[Any, Any]] = {
         instances.TASK,
         detect.TASK,
         control.TASK,
-        generate.TASK,  # last: it fits all data, and is the default of data without a target
+        generate.TASK,  # after the others: it fits all data, and is the default of data without a target
     )
 }
 
@@ -57,21 +57,19 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
 }
 
 
-def reject_module(module: nn.Module) -> Learner[Any, Any, Any]:
-    """Raise UsageError: a detector brings its own losses, so a plain PyTorch module cannot be trained as one."""
-    raise UsageError(
-        f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a detector",
-        "Give a Learner whose model has `detect` and whose `fit` has its losses; see CONTRIBUTING.md.",
-    )
+def rejects(kind: str, needs: str) -> Callable[[nn.Module], Learner[Any, Any, Any]]:
+    """A factory that raises UsageError: a plain PyTorch module has not what the models of the task need."""
+
+    def reject(module: nn.Module) -> Learner[Any, Any, Any]:
+        raise UsageError(
+            f"A plain PyTorch module ({type(module).__name__}) cannot be trained as {kind}",
+            f"Give a Learner whose model has {needs}; see CONTRIBUTING.md.",
+        )
+
+    return reject
 
 
-def reject_generator(module: nn.Module) -> Learner[Any, Any, Any]:
-    """Raise UsageError: how a plain PyTorch module draws samples and what their density is, is not known."""
-    raise UsageError(
-        f"A plain PyTorch module ({type(module).__name__}) cannot be trained as a generator",
-        "Give a Learner whose model has `sample` and `log_density`, and a `fit`; see CONTRIBUTING.md.",
-    )
-
+reject_module = rejects("a detector", "`detect` and whose `fit` has its losses")
 
 # Factories of learners from a user's PyTorch module; their docstrings state what the module must return.
 FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
@@ -85,5 +83,5 @@ FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "instances": reject_module,
     "detect": reject_module,
     "control": control.from_module,
-    "generate": reject_generator,
+    "generate": rejects("a generator", "`sample` and `log_density`, and a `fit`"),
 }
