@@ -19,7 +19,7 @@ from snellen.core.views import Finding, Metric
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble, dataset
 from snellen.data.source import ArraySource
-from snellen.report import reference_metrics
+from snellen.report import diagnosis, reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose
 from snellen.report.diagnosis_size import diagnosis_size, trained_samples
 from snellen.report.network_statistics import dead_units, gradient_norms
@@ -411,3 +411,14 @@ def test_stored_predictions_of_the_training_split_are_not_computed_again(
         assert torch.equal(stored["ids"], computed["ids"])
         monkeypatch.setattr(run.model.features, "forward", lambda x: pytest.fail("features are computed again"))
         run.summary()
+
+
+@pytest.mark.parametrize(("last", "kind"), [(0.01, "overfitting"), (1.0, "at-chance")])
+def test_early_weights_at_chance_are_overfitting_where_the_training_loss_fell(last: float, kind: str) -> None:
+    """A falling loss is that of weights that were not selected: to train longer would not help."""
+    ours = {"accuracy": Metric(value=0.36), "log loss": Metric(value=1.09, higher_is_better=False)}
+    baseline = {"accuracy": Metric(value=0.34), "log loss": Metric(value=1.1, higher_is_better=False)}
+    history = [{"step": k, "loss": 1.1 + (last - 1.1) * min(1, k / 50)} for k in range(100)]
+    (finding,) = diagnosis._chance(ours, baseline, "accuracy", history)
+    assert finding.kind == kind
+    assert ("train longer" in finding.remedy) == (kind == "at-chance")

@@ -96,7 +96,8 @@ def find_learner(model: str | nn.Module | AnyLearner | None, task: Task[Any, Any
 
 def unsupported_reason(learner: AnyLearner, spec: Spec) -> str | None:
     """Why a learner does not support this data, or None."""
-    if len(spec.inputs) > 1 and not (learner.several_inputs or learner.name == "baseline"):
+    is_constant = learner.name == "baseline" and learner.task.has_target  # it does not look at its inputs
+    if len(spec.inputs) > 1 and not (learner.several_inputs or is_constant):
         return f"reads one input, this data has several: {', '.join(spec.inputs)}"
     unread = [one.modality for one in spec.inputs.values() if one.modality not in learner.accepts]
     if unread:

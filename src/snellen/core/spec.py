@@ -239,6 +239,8 @@ class Future:
         duration: of a step, in `duration_unit`; None where the data has no times.
     """
 
+    sample_noun: ClassVar[str] = "windows"  # what the samples are
+
     names: tuple[str, ...]
     steps: int
     duration: float | None = None
@@ -323,9 +325,13 @@ class Spec:
 
 
 def names_of(target: Target | None) -> tuple[object, ...] | None:
-    """Names of the classes or numbers of a target; of several targets their names, and those of each."""
+    """Names of the classes or numbers of a target; of several targets their names, and those of each; of a future also
+    the duration of its steps.
+    """
     if isinstance(target, Several):
         return tuple((name, part.names) for name, part in target.parts.items())
+    if isinstance(target, Future) and target.duration is not None:
+        return (*target.names, f"steps of {target.duration:.3g} {target.duration_unit}".rstrip())
     return None if target is None else target.names
 
 

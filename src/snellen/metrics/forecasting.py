@@ -6,14 +6,17 @@ start within so many steps that windows of blocks two apart share no step (block
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from snellen.core.views import Metric
-from snellen.metrics.intervals import add_interval, add_interval_of_mean
+from snellen.metrics.intervals import MIN_SAMPLES, add_interval, add_interval_of_mean
 
+FEW_BLOCKS = 20
 BLOCKS = "blocks of overlapping windows"
 
 
@@ -47,14 +50,28 @@ def by_block(values: Tensor, block: Tensor) -> Tensor:
 def mean_absolute_error(errors: Tensor, block: Tensor) -> Metric:
     """Mean absolute error of (N, H, D) errors in (N,) blocks."""
     values = by_block(errors.abs().mean((1, 2)), block)
-    return add_interval_of_mean(Metric(value=float(values.mean()), over=BLOCKS, higher_is_better=False), values)
+    return _over_blocks(Metric(value=float(values.mean()), over=BLOCKS, higher_is_better=False), values)
 
 
 def root_mean_squared_error(errors: Tensor, block: Tensor) -> Metric:
     """Root mean squared error, over windows, steps and features, of (N, H, D) errors in (N,) blocks."""
     values = by_block(errors.square().mean((1, 2)), block)
     metric = Metric(value=float(values.mean().sqrt()), over=BLOCKS, higher_is_better=False)
-    return add_interval_of_mean(metric, values, root=2)
+    return _over_blocks(metric, values, root=2)
+
+
+def _over_blocks(metric: Metric, values: Tensor, root: int = 1) -> Metric:
+    """The mean of (M,) values of blocks, or its root, with its interval; of few blocks by Student's t, as resamples of
+    few hold too few distinct values for a studentised bootstrap.
+    """
+    count = len(values)
+    if not MIN_SAMPLES <= count < FEW_BLOCKS or not float(values.std()) > 0:
+        return add_interval_of_mean(metric, values, root)
+    from scipy.special import stdtrit  # torch has no quantile of t
+
+    half = float(stdtrit(count - 1, 0.975)) * float(values.std()) / math.sqrt(count)
+    low, high = (max(0.0, float(values.mean()) + sign * half) ** (1 / root) for sign in (-1, 1))
+    return dataclasses.replace(metric, low=low, high=high)
 
 
 def skill(errors: Tensor, reference: Tensor, block: Tensor) -> Metric:

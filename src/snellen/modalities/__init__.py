@@ -33,6 +33,11 @@ def modality_of(spec: Spec) -> Modality:
     return MODALITIES[spec.modality] if len(spec.inputs) == 1 else SEVERAL
 
 
+def samples_noun(spec: Spec) -> str:
+    """The samples of a dataset, in the plural: the noun of its target, if that has one, else of its kind of input."""
+    return getattr(spec.target, "sample_noun", modality_of(spec).noun)
+
+
 def inputs(
     arguments: Sequence[str], spec: Spec, preprocessing: Preprocessing, announce: LineCallback = ignore_line
 ) -> Iterator[NamedBatch]:

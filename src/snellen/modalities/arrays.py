@@ -61,6 +61,8 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
         yield from ((name, _at_depth(x, spec_input)) for name, x in read_sequences(path, spec, ignore_line))
         return
     arrays: Iterator[NamedArray]
+    if path.suffix.lower() not in SUFFIXES and not is_recording(path, spec):
+        raise DataError(f"{path} is no array file; {_expected(spec_input)}", f"Give {', '.join(SUFFIXES)}.")
     if is_recording(path, spec):
         arrays = ((name, values, None) for name, values in read_recording_file(path, spec))
     else:
@@ -73,6 +75,8 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
         if batch is None:
             raise DataError(f"{name} has the shape {values.shape}; {_expected(spec_input)}", "Give such an array.")
         x, is_one = batch
+        if not len(x):
+            raise DataError(f"{name} holds no samples: its shape is {values.shape}", "Give such an array.")
         if x.dtype.kind not in "biuf":
             raise DataError(f"{name} holds {x.dtype}, not numbers", "Save it as integers or floats.")
         if x.dtype.kind == "f" and not bool(np.isfinite(x).all()):
@@ -169,7 +173,7 @@ def _read_chunks(
                     yield samples
                     samples = []
         except DataError as error:
-            problems[str(path)] = error.cause.removeprefix(f"{path} ")
+            problems[str(path)] = error.cause.removeprefix(str(path)).lstrip(" ,:")
         if samples:
             yield samples
 
@@ -180,6 +184,15 @@ def _read_one(path: Path, reader: Callable[[str, IO[bytes], Input], Tensor], spe
             yield str(path), _at_depth(reader(path.name, file, spec_input), spec_input)
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}", "Check its permissions.") from error
+
+
+def read_arrays(
+    arguments: Sequence[str], spec: Spec, problems: dict[str, str], noun: str, readers: FileReaders | None = None
+) -> Iterator[NamedBatch]:
+    """Read the samples of files; files that cannot be read are recorded in `problems`."""
+    suffixes = (*SUFFIXES, *(TEXT if spec.input.axes == ("time", "feature") else ()), *(readers or {}))
+    paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, suffixes, f"file of {noun}"))
+    yield from batches_of_one_shape(_read_chunks(paths, spec, problems, readers or {}))
 
 
 def array_modality(
@@ -197,7 +210,6 @@ def array_modality(
         draw, draw_map, map_layout: as in `Modality`.
     """
     files_of_one = readers or {}
-    suffixes = (*SUFFIXES, *files_of_one)
 
     def read_files(
         arguments: Sequence[str],
@@ -207,9 +219,7 @@ def array_modality(
         announce: LineCallback,
     ) -> Iterator[NamedBatch]:
         """Read the samples of files; files that cannot be read are recorded in `problems`."""
-        readable = (*suffixes, *TEXT) if spec.input.axes == ("time", "feature") else suffixes
-        paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, readable, f"file of {noun}"))
-        yield from batches_of_one_shape(_read_chunks(paths, spec, problems, files_of_one))
+        yield from read_arrays(arguments, spec, problems, noun, readers)
 
     form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 

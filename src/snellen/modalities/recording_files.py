@@ -10,8 +10,8 @@ import numpy as np
 from snellen.core.errors import DataError, suggest_name
 from snellen.core.spec import Future, Spec
 from snellen.data.formats.recording_arrays import read_recordings
+from snellen.data.formats.series_text import JITTER, SeriesText, read_series
 from snellen.data.formats.series_text import SUFFIXES as TEXT
-from snellen.data.formats.series_text import read_series
 
 
 def is_recording(path: Path, spec: Spec) -> bool:
@@ -45,6 +45,20 @@ def _last_window(name: str, values: np.ndarray, spec: Spec) -> np.ndarray:
     return values[-window:]
 
 
+def _check_duration(path: Path, series: SeriesText, spec: Spec) -> None:
+    """Raise DataError if the steps of a recording have another duration than those of the training data."""
+    target = spec.target
+    if not isinstance(target, Future) or target.duration is None or series.duration is None:
+        return
+    alike = series.unit == target.duration_unit and abs(series.duration - target.duration) <= JITTER * target.duration
+    if not alike:
+        raise DataError(
+            f"{path} has steps of {series.duration:.3g} {series.unit}".rstrip()
+            + f", the model was trained on steps of {target.duration:.3g} {target.duration_unit}".rstrip(),
+            "Give recordings with the steps of the training data.",
+        )
+
+
 def _read_text(path: Path, spec: Spec) -> np.ndarray:
     """(T, D) numbers of a text file, in the columns of the training data.
 
@@ -52,6 +66,7 @@ def _read_text(path: Path, spec: Spec) -> np.ndarray:
         DataError: unreadable, or without one of the columns.
     """
     series = read_series(path)
+    _check_duration(path, series, spec)
     names = spec.target.names if isinstance(spec.target, Future) else ()
     if not series.has_header or not names or all(name == f"column {k}" for k, name in enumerate(names, 1)):
         return series.values

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError
-from snellen.core.several_tensors import SeveralTensors
+from snellen.core.several_tensors import SeveralTensors, is_missing
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.decode.header import UnusableFile
@@ -33,7 +33,9 @@ def read_files(
     announce: LineCallback,
 ) -> Iterator[NamedBatch]:
     """Read rows of tables with their images; rows that cannot be read are recorded in `problems`."""
-    for path in list_paths(arguments, problems, lambda folder, _: files_with(folder, SUFFIXES, "table")):
+    paths = list(list_paths(arguments, problems, lambda folder, _: files_with(folder, SUFFIXES, "table")))
+    for path in paths:
+        prefix = f"{path}, " if len(paths) > 1 else ""
         columns = [column.name for one in spec.inputs.values() for column in one.columns]
         table = read_table(path, columns)
         images = {name: image_column(path.parent, table, [name]) for name in _images(spec) if name in table.names}
@@ -44,7 +46,7 @@ def read_files(
             )
         for start in range(0, len(table), BATCH):
             rows = list(range(start, min(start + BATCH, len(table))))
-            yield from _read_rows(path, table, rows, images, spec, preprocessing, problems, announce)
+            yield from _read_rows(path, prefix, table, rows, images, spec, preprocessing, problems, announce)
 
 
 def _images(spec: Spec) -> list[str]:
@@ -53,6 +55,7 @@ def _images(spec: Spec) -> list[str]:
 
 def _read_rows(
     path: Path,
+    prefix: str,
     table: TableText,
     rows: list[int],
     image_columns: Mapping[str, ImageColumn | None],
@@ -62,7 +65,7 @@ def _read_rows(
     announce: LineCallback,
 ) -> Iterator[NamedBatch]:
     """The rows that can be read, as one batch."""
-    names = {k: f"{path}, row {k + 1}" for k in rows}
+    names = {k: f"{prefix}row {k + 1}" for k in rows}
     values: dict[str, dict[int, Tensor]] = {}  # by input and row
     reasons: dict[int, str] = {}
     for name, one in spec.inputs.items():
@@ -86,7 +89,9 @@ def _read_rows(
                 encoded = encode_rows(rows_of(table, present), of_input, announce)
                 values[name] = dict(zip(present, encoded, strict=True))
         if not one.optional:
-            reasons |= {k: f"has no {name}, which no sample lacked in training" for k in rows if k not in present}
+            what = name if one.has_pixels else f"numbers ({', '.join(column.name for column in one.columns)})"
+            lacking = (k for k in rows if k not in present and k not in reasons)
+            reasons |= dict.fromkeys(lacking, f"has no {what}, which no sample lacked in training")
     for k in rows:
         if not any(k in of_input for of_input in values.values()):
             reasons.setdefault(k, "has no input")
@@ -129,8 +134,15 @@ def draw(x: Tensor, spec_input: Input) -> Tensor:
     return image if image.dtype == torch.uint8 else image.nan_to_num(0.0)
 
 
+def label(x: Tensor, spec_input: Input) -> str:
+    """The inputs that a sample lacks: ", no photo"."""
+    assert isinstance(x, SeveralTensors)
+    missing = [name for name, values in x.tensors.items() if values.is_floating_point() and bool(is_missing(values)[0])]
+    return "".join(f", no {name}" for name in missing)
+
+
 SEVERAL = Modality(
-    noun="several inputs",
+    noun="rows",
     read_files=read_files,
     read_uploads=read_uploads,
     content_types=(),
@@ -141,4 +153,5 @@ SEVERAL = Modality(
     sample_shape=shape_of_data,
     upload_defaults={},
     draw=draw,
+    label=label,
 )

@@ -13,6 +13,7 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.formats.table_text import SUFFIXES
+from snellen.modalities.arrays import read_arrays
 from snellen.modalities.modality import (
     BATCH,
     MalformedJSON,
@@ -46,6 +47,10 @@ def read_files(
         DataError: for an invalid table if there is only one.
     """
     from snellen.data.formats.table_rows import read_rows
+
+    if not spec.input.columns:  # trained on arrays
+        yield from read_arrays(arguments, spec, problems, "vectors")
+        return
 
     tables: list[Path | TextIO] = []
     for argument in arguments:

@@ -107,7 +107,7 @@ def diagnose(e: Evidence, baseline: Mapping[str, Metric]) -> list[Finding]:
         if baseline_model is None:
             baseline_model = reference_metrics.fit_baseline(e.task, e.data)
         theirs = reference_metrics.baseline_metrics(e.task, baseline_model, subset, "train")
-        findings += _chance(train, theirs, e.headline)
+        findings += _chance(train, theirs, e.headline, e.history)
         findings += _gap(train, e.metrics.get("val") or e.metrics.get("test") or {}, e.headline)
     headline = e.metrics.get(e.split, {}).get(e.headline)
     of_task = e.task.diagnosis.findings(e.predictions, e.data, e.split, None if headline is None else headline.value)
@@ -245,8 +245,13 @@ def _dead_units(e: Evidence) -> list[Finding]:
     ]
 
 
-def _chance(train: Mapping[str, Metric], baseline: Mapping[str, Metric], headline: str) -> list[Finding]:
-    """Loss and headline metric on training samples are no better than those of the baseline."""
+def _chance(
+    train: Mapping[str, Metric], baseline: Mapping[str, Metric], headline: str, history: Sequence[HistoryRow]
+) -> list[Finding]:
+    """Loss and headline metric on training samples are no better than those of the baseline.
+
+    Where the training loss fell nevertheless, the selected weights are early ones: the model overfits.
+    """
     ours, theirs = train.get(headline), baseline.get(headline)
     if ours is None or theirs is None:
         return []
@@ -261,6 +266,17 @@ def _chance(train: Mapping[str, Metric], baseline: Mapping[str, Metric], headlin
             return []
         if loss_skill is not None:
             values = f"the loss is {loss.value:.3g}, that of the baseline {baseline_loss.value:.3g}"
+    _, losses = scalar_series(history, "loss")
+    means = running_mean(losses, max(5, len(losses) // 50)) if len(losses) >= 10 else []
+    if means and losses[0] > 0 and means[-1] < (1 - UNTRAINED) * losses[0] / 2:
+        return [
+            Finding(
+                kind="overfitting",
+                message=f"The training loss fell from {losses[0]:.3g} to {means[-1]:.3g}, but the weights with the "
+                f"best validation score are early ones, no better than the baseline: {values}.",
+                remedy="The model overfits. Try fewer inputs, more data, --weight-decay, dropout or a smaller model.",
+            )
+        ]
     return [
         Finding(
             kind="at-chance",

@@ -64,7 +64,8 @@ def limits(spec: Spec, options: Mapping[str, Any]) -> Limits:
     """
     modality = modality_of(spec)
     if not modality.content_types:
-        raise UsageError(f"Requests cannot hold the {modality.noun} of this model", "Use snellen predict RUN FILE...")
+        inputs = " and ".join(spec.inputs)
+        raise UsageError(f"Requests cannot hold the inputs of this model: {inputs}", "Use snellen predict RUN FILE...")
     defaults = modality.upload_defaults
     known = {field.name for field in fields(Limits)}
     return Limits(**{**defaults, **{name: value for name, value in options.items() if name in known}})

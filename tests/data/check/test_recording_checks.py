@@ -53,5 +53,5 @@ def test_copies_share_a_split_and_copies_with_two_classes_are_an_error(tmp_path:
 def test_samples_that_are_not_finite_are_an_error_before_training(tmp_path: Path) -> None:
     folder = write_tones(tmp_path / "tones")
     write(folder / "low" / "bad.wav", np.array([0.5, np.nan, 0.1], np.float32), RATE)
-    with pytest.raises(DataError, match=r"1 recording cannot be read: low/bad\.wav holds NaN or infinity"):
+    with pytest.raises(DataError, match=r"1 recording cannot be read: low/bad\.wav holds NaN, infinity"):
         snellen.dataset(folder)

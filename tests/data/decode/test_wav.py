@@ -92,7 +92,7 @@ GOOD = (b"fmt ", form())
         (riff([(b"fmt ", form(1, 1, bits=64)), (b"data", b"12345678")]), "64 bits"),
         (riff([(b"fmt ", form(3, 1, bits=16)), (b"data", b"1234")]), "16 bits"),
         (riff([(b"fmt ", form(1, 1, block=0)), (b"data", b"1234")]), "blocks of 0 bytes"),
-        (riff([(b"fmt ", form(3, 1, bits=32)), (b"data", struct.pack("<ff", 0.5, np.nan))]), "NaN or infinity"),
+        (riff([(b"fmt ", form(3, 1, bits=32)), (b"data", struct.pack("<ff", 0.5, np.nan))]), "NaN, infinity"),
         (riff([(b"junk", b"")] * 20_000), "no data chunk"),
     ],
 )
@@ -117,3 +117,10 @@ def test_every_truncation_and_flipped_byte_of_a_header_is_read_or_an_error() -> 
             continue
         assert len(values) == header.frames > 0
         assert header.frames * header.channels <= MAX_VALUES
+
+
+def test_numbers_that_no_32_bit_float_can_hold_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "loud.wav"
+    wavfile.write(path, 1000, np.array([1e300, 0.0, 1.0]))
+    with pytest.raises(UnusableFile, match="too large for 32-bit floats"):
+        decode(path)

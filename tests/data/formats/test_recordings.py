@@ -185,3 +185,14 @@ def test_options_of_other_data_are_usage_errors(tmp_path: Path) -> None:
         dataset(path, options=OpenOptions(target=("x",), horizon=3))
     with pytest.raises(UsageError, match="built in"):
         dataset("moons", options=OpenOptions(horizon=3))
+
+
+def test_one_recording_is_cut_into_the_usual_fractions_the_training_part_first(tmp_path: Path) -> None:
+    path = tmp_path / "series.csv"
+    path.write_text("a,b\n" + "".join(f"{k % 17},{k % 5}\n" for k in range(400)))
+    data = dataset(path, options=OpenOptions(window=6, horizon=3))
+    train, val, test = (data.splits[name] for name in ("train", "val", "test"))
+    assert int(train.max()) < int(val.min()) <= int(val.max()) < int(test.min())
+    total = len(train) + len(val) + len(test)
+    assert len(train) / total == pytest.approx(0.7, abs=0.03)
+    assert len(val) / total == pytest.approx(0.15, abs=0.03)

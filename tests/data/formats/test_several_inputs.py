@@ -192,7 +192,7 @@ def test_a_run_predicts_rows_that_lack_an_input(
     assert main(["export", str(out), "--to", "onnx"]) == 2
     assert "reads several inputs" in capsys.readouterr().err
     assert main(["serve", str(out), "--port", "0"]) == 2
-    assert "several inputs" in capsys.readouterr().err
+    assert "Requests cannot hold the inputs of this model: photo and row" in capsys.readouterr().err
 
 
 def test_a_missing_input_that_training_never_lacked_is_an_error(

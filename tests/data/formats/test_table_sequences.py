@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,32 @@ def test_a_run_predicts_tables_of_sequences(tmp_path: Path, capsys: pytest.Captu
     assert main(["predict", str(run.folder), str(lacking)]) == 3
     assert "has no column 'kind'" in capsys.readouterr().err
     assert torch.equal(dataset(path, options=OPTIONS).splits["test"], data.splits["test"])
+
+
+def test_the_order_of_dates_does_not_depend_on_the_time_zone_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = ("01:30", "02:30", "03:00", "04:00")  # in Berlin, the clock skips the hour from 2 to 3 on this day
+    rows = [f"s{k},2024-03-31T{hour},{i},{'xy'[k % 2]}" for k in range(12) for i, hour in enumerate(hours)]
+    path = write(tmp_path / "d.csv", rows, "id,time,v,label")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        x = dataset(path, options=OPTIONS).source.read(np.array([0]), Preprocessing())
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    assert x[0, :, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_ids_are_compared_by_their_value(tmp_path: Path) -> None:
+    rows = [f"{k if i % 2 else float(k)},{i},{i},{'xy'[k % 2]}" for k in range(12) for i in range(4)]
+    data = dataset(write(tmp_path / "d.csv", rows, "id,time,v,label"), options=OPTIONS)
+    assert len(data) == 12
+
+
+def test_columns_of_tables_do_not_apply_to_recordings(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.csv", [f"{k // 9},{k},{k % 7}" for k in range(90)], "id,time,v")
+    for options in ({"sequence_id": "id"}, {"time": "time"}, {"inputs": ("v",)}):
+        with pytest.raises(UsageError, match=r"applies to tables; .* is read as recordings"):
+            dataset(path, options=OpenOptions(horizon=3, **options))  # type: ignore[arg-type]

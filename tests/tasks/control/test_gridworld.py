@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from snellen.core.errors import UsageError
 from snellen.data.synthetic.gridworld import LAYOUT, GridWorld, gridworld
+from snellen.tasks.control import rollout as rollout_module
 from snellen.tasks.control.q_learning import QLearningSettings, epsilon_at, learn_episode
 from snellen.tasks.control.rollout import rollout, sample_actions
 from snellen.tasks.control.table import ActionTable, build_table, state_index
@@ -139,3 +141,29 @@ def test_the_episodes_of_two_seeds_are_disjoint() -> None:
     first, second = (torch.cat(list(gridworld(seed=seed).splits.values())) for seed in (0, 1))
     assert len(first.unique()) == len(first)
     assert not torch.isin(first, second).any()
+
+
+def test_a_truncated_episode_bootstraps_from_the_value_of_its_last_state() -> None:
+    world = gridworld(max_steps=1)
+    q = np.full((int(np.prod(world.spec.input.levels)), 4), 10.0)
+    before = q.copy()
+    outcome = learn_episode(q, world, 0, lr=0.5, discount=0.9, epsilon=0.0)
+    (changed,) = (q != before).nonzero()[0]
+    assert outcome.length == 1
+    assert q[changed].min() == pytest.approx(10 + 0.5 * (outcome.total + 0.9 * 10 - 10))
+
+
+def test_the_draws_of_a_random_policy_differ_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, draws = gridworld(max_steps=20), []
+
+    def record(probabilities: Tensor, drawn: Tensor) -> Tensor:
+        draws.append(float(drawn[0]))
+        return sample_actions(probabilities, drawn)
+
+    class Uniform:
+        def probabilities(self, x: Tensor) -> Tensor:
+            return torch.full((len(x), 4), 0.25)
+
+    monkeypatch.setattr(rollout_module, "sample_actions", record)
+    rollout(Uniform(), world, torch.tensor([3]))
+    assert len(set(draws)) == len(draws) > 1

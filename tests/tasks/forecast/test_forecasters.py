@@ -180,3 +180,14 @@ def test_other_sources_are_recordings_of_one_window_each() -> None:
         "ids": torch.arange(3),
     }
     assert errors(predictions, spec).tolist() == [1.5, 3.5, 5.5]
+
+
+def test_linear_autoregression_of_a_lower_order_reads_the_last_steps(tmp_path: Path) -> None:
+    data = series_data(autoregressive(), window=8)
+    run = snellen.train(data, "linear-autoregression", out=tmp_path / "run", options=QUIET, order=3)
+    x = data.samples("test").take(torch.arange(4)).x
+    early, late = x.clone(), x.clone()
+    early[:, :5] += 7
+    late[:, 5] += 7
+    assert torch.equal(run.model.forecast(early), run.model.forecast(x))
+    assert not torch.allclose(run.model.forecast(late), run.model.forecast(x))

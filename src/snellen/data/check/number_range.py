@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,9 +20,10 @@ _REMEDY = "Divide the column by a constant, that is, give it in another unit."
 
 def check_number_range(raw: RawDataset, where: str = "") -> None:
     """Raise DataError naming the first column of inputs or targets that is too large or too small to compute with."""
-    if isinstance(raw.source, ArraySource) and raw.source.values.ndim == 2:
-        columns = next(iter(raw.inputs.values())).columns or ()
-        _check(raw.source.values, [c.name for c in columns if c.categories is None], raw, "column", where)
+    first = next(iter(raw.inputs.values()))
+    if isinstance(raw.source, ArraySource) and first.axes[-1] == "feature":
+        names = [c.name for c in first.columns if c.categories is None]
+        _check(raw.source.values, names, raw, "column", where)
     for part in each_target(raw):
         if isinstance(part.target, Numbers) and part.truth is not None:
             _check(part.truth, part.target.names, raw, "target", where)
@@ -30,16 +32,17 @@ def check_number_range(raw: RawDataset, where: str = "") -> None:
 def _check(values: Tensor, names: Sequence[str], raw: RawDataset, word: str, where: str) -> None:
     if not values.is_floating_point() or not len(values):
         return
-    largest = values.abs().amax(0)
+    per_row = values.nan_to_num(0.0, math.inf, math.inf).abs().reshape(len(values), -1, values.shape[-1]).amax(1)
+    largest = per_row.amax(0)  # (D,); NaN follows the end of a sequence
     bad = torch.nonzero((largest > LARGEST) | ((largest < SMALLEST) & (largest > 0)))
     if not len(bad):
         return
     column = int(bad[0])
-    row = int(values[:, column].abs().argmax())
-    name = short_repr(names[column]) if len(names) == values.shape[1] else f"{column + 1}"
+    row = int(per_row[:, column].argmax())
+    name = short_repr(names[column]) if len(names) == values.shape[-1] else f"{column + 1}"
     place = f"{where}, {raw.source.name(row)}" if where else raw.source.name(row)
     raise DataError(
-        f"{place}: {word} {name} is {float(values[row, column]):g}, the largest of the {word}: squares of such numbers "
+        f"{place}: {word} {name} is {float(largest[column]):g}, the largest of the {word}: squares of such numbers "
         "exceed the range of float64",
         _REMEDY,
     )

@@ -113,9 +113,11 @@ def _decode(file: IO[bytes]) -> tuple[np.ndarray, AudioHeader]:
     data = file.read(header.frames * header.channels * header.width)
     values = _to_float(data, header).reshape(-1, header.channels)
     mono = values[:, 0] if header.channels == 1 else values.mean(1, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        mono = mono.astype(np.float32)
     if header.kind == "float" and not bool(np.isfinite(mono).all()):
-        raise UnusableFile("corrupt", "holds NaN or infinity", _DAMAGED)
-    return mono.astype(np.float32), header
+        raise UnusableFile("corrupt", "holds NaN, infinity, or numbers too large for 32-bit floats", _DAMAGED)
+    return mono, header
 
 
 def _to_float(data: bytes, header: AudioHeader) -> np.ndarray:

@@ -117,6 +117,9 @@ _READ_ERRORS = (
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     detail = str(error).splitlines()
+    if detail and "Python objects" in detail[0]:
+        remedy = "Save arrays of numbers; sequences of several lengths as padded x with an array lengths."
+        return DataError(f"{path} cannot be read: {detail[0][:200]}", remedy)
     return DataError(f"{path} cannot be read: {detail[0][:200] if detail else type(error).__name__}", _AGAIN)
 
 

@@ -190,7 +190,7 @@ def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayo
     y, names = np.concatenate(columns), splits[0].y
     target, truth, findings = read_target(f"{file.path}: {', '.join(names)}", y, names, kind)
     kind_name = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
-    description = f"{kind_name} {_otherwise(y, names, kind_name)}"
+    description = f"{kind_name}{_otherwise(y, names, kind_name)}"
     return _Targets(target, truth, [*findings, *near_miss(file, splits[0], layout, y)], description)
 
 

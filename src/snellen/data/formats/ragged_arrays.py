@@ -19,7 +19,7 @@ _KINDS: Mapping[ArrayModality | None, tuple[Modality, str, str]] = {  # samples 
     "sequence": ("sequence", "sequences", "step"),
     "points": ("points", "clouds", "point"),
 }
-LENGTH_NAMES = ("lengths", "seq_lengths")
+LENGTH_NAMES = ("lengths", "length", "lens", "len", "seq_lengths", "seq_lens", "seq_len")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from snellen.core.spec import Classes, Column, Input, Several
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats.array_layout import plural
 from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.image_lists import lists_images_of
 from snellen.data.formats.number_text import code_finding, looks_like_finding, number_text_finding
@@ -38,6 +39,7 @@ from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText
 from snellen.data.source import ArraySource
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
+MIN_REPEATS = 5  # rows of each string, from which a column may be an id of groups
 _ROW_COUNTER_NAMES = ("id", "index", "row", "no", "nr", "unnamed: 0", "column 1")
 
 
@@ -272,7 +274,7 @@ def _vectors(
         )
     values = encode_columns(table, columns, cells_by_name)
     n_categorical = sum(column.categories is not None for column in columns)
-    description = f"{len(columns) - n_categorical} numeric columns" + (
+    description = f"{plural(len(columns) - n_categorical, 'numeric column')}" + (
         f" and {n_categorical} categorical" if n_categorical else ""
     )
     dtype = str(values.dtype).removeprefix("torch.")
@@ -328,6 +330,12 @@ def _unused_column(table: TableText, name: str, cells: ColumnCells) -> Finding |
                 f"Column {name!r} holds {n_distinct:,} distinct strings, more than {MAX_CATEGORIES}, and is not used."
             )
         remedy = "Remove it, or write it as numbers or as fewer categories."
+        if n_distinct * MIN_REPEATS <= len(text):  # ids of groups of rows
+            quoted = shlex.quote(name)
+            remedy = (
+                f"If its rows belong together: --group {quoted} keeps them in one split, --sequence-id {quoted} reads "
+                "them as the steps of a sequence. Else remove it."
+            )
         numbers = looks_like_finding(name, text, MISSING_NUMBERS)
         if numbers is not None:
             message, remedy = numbers.message.replace("is read as text", "is not used"), numbers.remedy

@@ -22,9 +22,11 @@ def requested_inputs(table: TableText, requested: Sequence[str], free: Sequence[
     for name in requested:
         if name not in table.names:
             raise UsageError(f"No column is called {name!r}", suggest_name(name, list(table.names)))
+        if list(requested).count(name) > 1:
+            raise UsageError(f"--inputs names the column {name!r} twice", "Name each column once.")
         if name not in free:
             raise UsageError(f"The column {name!r} is the target, the split or the group", "Omit it in --inputs.")
-    return list(dict.fromkeys(requested))
+    return list(requested)
 
 
 def image_and_numbers(

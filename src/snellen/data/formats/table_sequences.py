@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
@@ -20,7 +21,7 @@ from snellen.data.formats.array_layout import plural
 from snellen.data.formats.table_columns import TableProblems, parse_cells, parse_numbers
 from snellen.data.formats.table_images import TableInputs
 from snellen.data.formats.table_rows import encode_rows
-from snellen.data.formats.table_text import TableText, read_table
+from snellen.data.formats.table_text import TableText, is_number, read_table
 from snellen.data.source import ArraySource
 
 
@@ -53,8 +54,9 @@ def group_rows(table: TableText, id_name: str, time_name: str | None) -> dict[st
     times = np.arange(len(table), dtype=np.float64) if time_name is None else _times(table, time_name, problems)
     problems.finish()
     members: dict[str, list[int]] = {}
-    for row, id in enumerate(ids):
-        members.setdefault(id, []).append(row)
+    first_of: dict[str | Decimal, str] = {}
+    for row, id in enumerate(ids):  # numbers by their value: 3 and 3.0 are one id
+        members.setdefault(first_of.setdefault(_by_value(id), id), []).append(row)
     rows_of = {}
     for id, rows in members.items():
         order = np.array(rows)[np.argsort(times[rows], kind="stable")]
@@ -70,6 +72,10 @@ def group_rows(table: TableText, id_name: str, time_name: str | None) -> dict[st
     return rows_of
 
 
+def _by_value(id: str) -> str | Decimal:
+    return Decimal(id) if is_number(id) else id
+
+
 def _times(table: TableText, name: str, problems: TableProblems) -> np.ndarray:
     """(N,) float64 times: numbers, or seconds of ISO dates."""
     text = table.column(name)
@@ -80,7 +86,8 @@ def _times(table: TableText, name: str, problems: TableProblems) -> np.ndarray:
         times, bad = np.zeros(len(text)), []
         for row, cell in enumerate(text):
             try:
-                times[row] = datetime.fromisoformat(cell).timestamp()
+                date = datetime.fromisoformat(cell)
+                times[row] = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
             except (ValueError, OverflowError, OSError):
                 bad.append(row)
     if bad:

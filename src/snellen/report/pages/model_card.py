@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from snellen.modalities import modality_of
+from snellen.modalities import samples_noun
 from snellen.report import tables
 from snellen.report.html_text import clean, format_count, format_number
 from snellen.report.pages.run_summary import RunSummary
@@ -32,7 +32,7 @@ def model_card(summary: RunSummary) -> str:
     findings = "".join(
         f"- {escape_markdown(finding.text)}\n" for finding in [*summary.findings, *summary.data.findings]
     )
-    samples = f"{format_number(spec.sizes.get(summary.split, 0))} {SPLITS[summary.split]} {modality_of(spec).noun}"
+    samples = f"{format_number(spec.sizes.get(summary.split, 0))} {SPLITS[summary.split]} {samples_noun(spec)}"
     weights = f"{format_count(summary.cost['parameters'])} parameters. " if summary.cost.get("parameters") else ""
     sizes = ", ".join(f"{format_number(count)} {SPLITS[split]}" for split, count in spec.sizes.items())
     return f"""---
@@ -46,7 +46,7 @@ def model_card(summary: RunSummary) -> str:
 
 ## Data
 
-{escape_markdown(spec.name)}: {sizes} {modality_of(spec).noun}.
+{escape_markdown(spec.name)}: {sizes} {samples_noun(spec)}.
 
 ## Metrics
 

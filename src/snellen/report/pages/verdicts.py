@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snellen.core.spec import Spec
 from snellen.core.views import Metric
-from snellen.modalities import modality_of
+from snellen.modalities import samples_noun
 from snellen.report import reference_metrics
 from snellen.report.html_text import escape, escape_nowrap, format_number
 
@@ -28,11 +28,11 @@ _HEADLINES = {
 def headline_html(name: str, metric: Metric, split: str, spec: Spec) -> str:
     """HTML: "<b>99.43 ± 0.15 %</b> of 10,000 test images classified correctly"."""
     count = format_number(spec.sizes.get(split, 0))
-    samples = f"{count} {SPLITS[split]} {modality_of(spec).noun}"
+    samples = f"{count} {SPLITS[split]} {samples_noun(spec)}"
     if metric.value is None:
         return f"{escape(name)} is undefined over {samples}: {escape(metric.reason)}"
     pattern = _HEADLINES.get(name, "{m} " + escape(name) + " over {n} {s} {w}")
-    text = pattern.format(m=f"<b>{escape_nowrap(str(metric))}</b>", n=count, s=SPLITS[split], w=modality_of(spec).noun)
+    text = pattern.format(m=f"<b>{escape_nowrap(str(metric))}</b>", n=count, s=SPLITS[split], w=samples_noun(spec))
     return text[0].upper() + text[1:]
 
 
