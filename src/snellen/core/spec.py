@@ -11,7 +11,7 @@ MAX_PIXELS = 1 << 28  # of an image: about the limit of Pillow's decompression-b
 MAX_CHANNELS = 1 << 16
 MAX_COORDINATES = 3  # of a point; its further numbers are normals, colours ...
 
-Modality = Literal["vector", "image", "volume", "clip", "sequence", "audio", "points", "mesh", "graph", "world"]
+Modality = Literal["vector", "image", "volume", "clip", "sequence", "audio", "points", "world"]
 Axis = Literal["feature", "channel", "time", "point", "z", "y", "x"]
 AXES: Mapping[Modality, tuple[Axis, ...]] = {  # of a sample
     "vector": ("feature",),
