@@ -76,3 +76,16 @@ def test_the_diffs_of_spectra_and_outliers_add_a_kind_of_input_and_a_task(tmp_pa
     said = json.loads(run(["train", "spectra", "--task", "outlier", *options], tmp_path, alone))
     assert said["learner"] == "pca"
     assert (tmp_path / "outliers" / "report.html").exists()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_diff_of_angles_adds_a_kind_of_target(tmp_path: Path) -> None:
+    alone = patched(tmp_path, (EXAMPLES / "angle.diff").read_text("utf-8"))
+    angles = np.random.default_rng(0).uniform(0, 360, 120)
+    rows = "".join(f"{np.cos(np.deg2rad(a)):.4f},{np.sin(np.deg2rad(a)):.4f},{a:.2f}\n" for a in angles)
+    (tmp_path / "rows.csv").write_text(f"u,v,heading\n{rows}")
+    options = ["--target", "heading:angle", "--epochs", "40", "--out", "run", "--threads", "1", "--json"]
+    said = json.loads(run(["train", "rows.csv", *options], tmp_path, alone))
+    assert said["metrics"]["mean angular error"]["value"] < 30  # 90 of a random direction
+    (tmp_path / "north.csv").write_text("u,v\n0,-1\n")
+    assert abs(json.loads(run(["predict", "run", "north.csv"], tmp_path, alone))["heading"] - 270) < 45
