@@ -213,6 +213,15 @@ def without_trained_on(
 
 def check_columns(expected: Spec, given: Spec) -> None:
     """Raise DataError if data holds another kind of input, or other columns and categories, than the model reads."""
+    if len(expected.inputs) > 1 and list(given.inputs) == list(expected.inputs):
+        for name in expected.inputs:
+            check_columns(expected.with_input(name), given.with_input(name))
+        return
+    if len(given.inputs) != len(expected.inputs):
+        raise DataError(
+            f"{given.name} has the inputs {', '.join(given.inputs)}, the model reads {', '.join(expected.inputs)}",
+            "Give the inputs of the training data.",
+        )
     if given.modality != expected.modality:
         raise DataError(
             f"{given.name} holds {given.modality} inputs, the model reads {expected.modality}",

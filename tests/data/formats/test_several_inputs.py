@@ -205,3 +205,13 @@ def test_a_missing_input_that_training_never_lacked_is_an_error(
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 2
     assert "row 2: has no photo, which no sample lacked in training" in captured.err
+
+
+@pytest.mark.parametrize(("inputs", "words"), [(("photo", "weight", "age"), "order"), (("photo",), "has the inputs")])
+def test_other_columns_are_not_evaluated(tmp_path: Path, inputs: tuple[str, ...], words: str) -> None:
+    path = write_table(tmp_path / "rows", 40)
+    run = snellen.train(
+        dataset(path, options=OPTIONS), "baseline", out=tmp_path / "run", options=RunOptions(threads=1, report=False)
+    )
+    with pytest.raises(DataError, match=words):
+        run.evaluate(dataset(path, options=OpenOptions(inputs=inputs, target=("label",))))
