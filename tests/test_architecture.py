@@ -30,6 +30,8 @@ LAYERS = {
     "nn": 1,
     "metrics": 1,
     "geometry": 1,
+    "filters": 1,
+    "trace": 2,
     "data": 2,
     "modalities": 3,
     "training": 4,

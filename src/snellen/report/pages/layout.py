@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
@@ -30,7 +32,7 @@ def join_sections(sections: Sequence[Section]) -> str:
     return "\n".join(section.html() for section in sections if section.body or section.lead)
 
 
-def page(title: str, subject: str, header: str, body: str) -> str:
+def page(title: str, subject: str, header: str, body: str, script: str = "") -> str:
     """A complete HTML document without external references.
 
     Args:
@@ -38,7 +40,9 @@ def page(title: str, subject: str, header: str, body: str) -> str:
         subject: line above the header: model and data.
         header: HTML of the header.
         body: HTML of the sections.
+        script: JavaScript that runs after the body; the page allows no other.
     """
+    code, policy = _inline_script(script)
     chart = "".join(f'<span style="--row:{row}">{letters}</span>' for row, letters in enumerate(CHART))
     return f"""<!doctype html>
 <html lang="en">
@@ -47,7 +51,7 @@ def page(title: str, subject: str, header: str, body: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="Snellen">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>
@@ -61,10 +65,21 @@ def page(title: str, subject: str, header: str, body: str) -> str:
 <div><p class="over">{escape(subject)}</p>{header}</div>
 </header>
 {body}
-</main>
+</main>{code}
 </body>
 </html>
 """
+
+
+def _inline_script(script: str) -> tuple[str, str]:
+    """The script element and the content security policy of a page, which names the script by its SHA-256."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if not script:
+        return "", policy
+    if "</" in script:
+        raise ValueError("a script must not contain '</': it would end its element")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"\n<script>{script}</script>", f"{policy}; script-src 'sha256-{digest}'"
 
 
 def style_sheet() -> str:

@@ -1,0 +1,1 @@
+"""Linear filters, borders and pooling of signals and images, as pure functions."""
