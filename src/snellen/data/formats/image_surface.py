@@ -64,9 +64,11 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         raise DataError(f"{path} has {channels} channels, more than {MAX_CHANNELS}", "Save some of them as an image.")
     colours = area_mean(image, *reduced_size(height, width, side))  # (C, h, w)
     rows, columns = colours.shape[1:]
+    is_reduced = (rows, columns) != (height, width)
     if rows * columns < MIN_PIXELS:
         raise DataError(
-            f"{path} has {columns}x{rows} pixels, too few to fit", f"Give an image of at least {MIN_PIXELS} pixels."
+            f"{path} has {columns}x{rows} pixels, too few to fit",
+            f"Give an image of at least {MIN_PIXELS} pixels{', or a larger --surface-side' if is_reduced else ''}.",
         )
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     positions = torch.stack([(x.flatten() + 0.5) / columns, (y.flatten() + 0.5) / rows], dim=1)  # (N, 2) float32
@@ -88,17 +90,19 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=colours.flatten(1).T.contiguous(),
         nodata_replaced=source.dtype != "uint8",
         recognised_as=f"an image as a surface: {columns}x{rows} pixels (width x height)"
-        f"{reduced if (rows, columns) != (height, width) else ''}, each one sample: its position x, y in fractions of "
+        f"{reduced if is_reduced else ''}, each one sample: its position x, y in fractions of "
         f"width and height, its {', '.join(names)} in the values of the file ({source.dtype})",
-        findings=(*conversion_findings(source), _interpolation()),
+        findings=(*(finding for finding in conversion_findings(source) if finding.kind != "range"), _interpolation()),
         files={"found": 1, "used": 1},
     )
 
 
 def _read(path: Path, options: OpenOptions) -> tuple[Tensor, ImageFiles]:
     """(C, H, W) pixels at the depth of the file, and the file as a source. Raises DataError."""
-    path = path.resolve()  # a link that the user names is read
-    source = open_images(path.parent, stat_files(path.parent, [path.name]), options.pages)
+    if options.pages == "each":
+        raise UsageError("--pages each makes several images; a surface is fitted to one", "Use --pages first or max.")
+    real = path.resolve()  # a link that the user names is read
+    source = open_images(real.parent, stat_files(real.parent, [real.name]), options.pages)
     if options.nodata is not None and source.dtype != "uint8":
         source = source.with_nodata(options.nodata)
     try:
@@ -107,7 +111,8 @@ def _read(path: Path, options: OpenOptions) -> tuple[Tensor, ImageFiles]:
         check_nodata(source)
         return source.decode(0, Preprocessing(pages=options.pages)), source
     except UnusableFile as error:
-        raise DataError(f"{path} {error.cause}", error.remedy) from error
+        remedy = "Choose --pages first or max." if error.kind == "pages" else error.remedy
+        raise DataError(f"{path} {error.cause}", remedy.replace(", or skip the image with --quarantine", "")) from error
 
 
 def reduced_size(height: int, width: int, side: int) -> tuple[int, int]:

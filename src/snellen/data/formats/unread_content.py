@@ -95,8 +95,8 @@ def unread_error(path: Path, choose: str) -> DataError:
     if path.is_file() and is_image_name(path.name):
         return DataError(
             f"{path} is one image, not a dataset of images",
-            "Fit its colour as a function of the position: --task regress (--data-format image-surface where there is "
-            "no --task). Else give the folder of the images as DATA.",
+            "Fit its colour as a function of the position: --task regress without --target (where there is no --task: "
+            "--data-format image-surface). Else give the folder of the images as DATA.",
         )
     names = [file.path for file in walk(path).files] if path.is_dir() else [path.name]
     data = [name for name in names if not Path(name).name.lower().startswith(_SYSTEM)]
