@@ -145,7 +145,7 @@ def test_views_show_the_image_the_fit_and_the_error(run: TrainedRun) -> None:
         (fitted, colours),
         (error, np.abs(colours - image).mean(2, keepdims=True)),
     ):
-        small = panel.values[:, ::16, ::16].numpy().transpose(1, 2, 0)  # enlarged by 16
+        small = panel.values[:, ::20, ::20].numpy().transpose(1, 2, 0)  # enlarged by 20
         np.testing.assert_allclose(small, expected, rtol=1e-5, atol=1e-4)
     assert (original.low, original.high) == (image.min(), image.max())
 

@@ -5,7 +5,7 @@ Source: lecture 004, "Approximating an image": I = f(x, y).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from snellen.tasks.regress.task import Regressor
 
 BATCH = 4096  # pixels predicted at once
-DISPLAY_SIDE = 256  # pixels to which the longer side of smaller images is enlarged, by whole factors
+PANEL_SIDE, GRID_SIDE = 320, 160  # pixels: sides up to which the report draws panels, and images of a grid, unscaled
 TOP_ERROR = 0.995  # quantile of the errors that is drawn white
 
 
@@ -54,9 +54,10 @@ class _Pixels:
         error = (fitted - self.original).abs().flatten(1)[:, self.validation]
         return float(error.mean()) if error.numel() else None
 
-    def render(self, values: Tensor, caption: str, panels: tuple[AnnotatedImage, ...] = ()) -> AnnotatedImage:
+    def render(self, values: Tensor, side: int, caption: str, panels: Sequence[AnnotatedImage] = ()) -> AnnotatedImage:
         """An image in the range of the original."""
-        return AnnotatedImage(values=enlarged(values), low=self.low, high=self.high, caption=caption, panels=panels)
+        values = enlarged(values, side)
+        return AnnotatedImage(values=values, low=self.low, high=self.high, caption=caption, panels=panels)
 
 
 def total_variation(image: Tensor) -> float:
@@ -69,7 +70,7 @@ def total_variation(image: Tensor) -> float:
     return float(image.diff(dim=1).abs().sum() + image.diff(dim=2).abs().sum())
 
 
-def enlarged(image: Tensor, side: int = DISPLAY_SIDE) -> Tensor:
+def enlarged(image: Tensor, side: int) -> Tensor:
     """(C, H, W) repeated by the largest whole factor for which the longer side has at most `side` pixels."""
     times = max(1, side // max(image.shape[1:]))
     return image.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
@@ -93,12 +94,12 @@ def model_views(model: Regressor, data: Dataset[Labelled], spec: Spec) -> list[V
     variation = f"total variation of the fit: {_percent(fitted, pixels.original)} of that of the image"
     caption = f"{variation}\nimages: {shown}\nerror: black is 0, white {top:.3g}{unit} or more"
     panels = (
-        pixels.render(fitted, "fitted image"),
-        AnnotatedImage(values=enlarged(error), low=0.0, high=top, caption="absolute error"),
+        pixels.render(fitted, PANEL_SIDE, "fitted image"),
+        AnnotatedImage(values=enlarged(error, PANEL_SIDE), low=0.0, high=top, caption="absolute error"),
     )
     grid = ImageGrid(
         title="The fitted image",
-        items=[pixels.render(pixels.original, caption, panels)],
+        items=[pixels.render(pixels.original, PANEL_SIDE, caption, panels)],
         caption="The image, the model at the position of every pixel, and the absolute error, of all splits.",
     )
     return [grid]
@@ -118,7 +119,7 @@ def training_views(models: Iterable[TrainingModel], data: Dataset[Labelled], spe
         if error is not None:
             lines.append(f"error {error:.3g} {pixels.unit}".rstrip())
         lines.append(f"variation {_percent(fitted, pixels.original)}")
-        items.append(pixels.render(fitted, "\n".join(lines)))
+        items.append(pixels.render(fitted, GRID_SIDE, "\n".join(lines)))
         if epoch is not None and whole > 0:
             epochs.append(float(epoch))
             variations.append(total_variation(fitted) / whole * 100)
@@ -127,7 +128,7 @@ def training_views(models: Iterable[TrainingModel], data: Dataset[Labelled], spe
     views: list[View] = [
         ImageGrid(
             title="How the fit sharpens in training",
-            items=[*items, pixels.render(pixels.original, "the image")],
+            items=[*items, pixels.render(pixels.original, GRID_SIDE, "the image")],
             caption="error: mean absolute error over the validation pixels and channels. variation: total variation, "
             "the sum of the absolute differences of neighbouring pixels, relative to that of the image.",
         )
