@@ -13,6 +13,7 @@ from snellen.reproduce import (
     parameters,
     resnext,
     roi_align,
+    surface,
     units,
 )
 from snellen.reproduce.table import PublishedTable
@@ -21,6 +22,7 @@ TABLES: dict[str, PublishedTable] = {
     table.name: table
     for table in (
         curve_fit.TABLE,
+        surface.TABLE,
         initialisation.TABLE,
         optimizers.TABLE,
         mnist.TABLE,
