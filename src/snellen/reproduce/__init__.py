@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snellen.reproduce import (
+    approximation,
     curve_fit,
     depth,
     initialisation,
@@ -23,6 +24,7 @@ TABLES: dict[str, PublishedTable] = {
     for table in (
         curve_fit.TABLE,
         surface.TABLE,
+        approximation.TABLE,
         initialisation.TABLE,
         optimizers.TABLE,
         mnist.TABLE,

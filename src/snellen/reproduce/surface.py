@@ -103,7 +103,7 @@ def fit_surface(hidden: tuple[int, ...], options: MeasureOptions) -> tuple[int, 
 
 
 def seconds(options: MeasureOptions) -> float:
-    """Estimated seconds: of 40,000 steps on few weights, most of the time does not depend on the number of seeds."""
+    """Estimated seconds; most of the time of a step on few weights does not depend on the number of seeds."""
     side, recipe = (QUICK_SIDE, QUICK_RECIPE) if options.quick else (SIDE, RECIPE)
     return len(PRINTED) * recipe.epochs * (side / SIDE) ** 2 * (0.014 + 0.0015 * options.seeds)
 
