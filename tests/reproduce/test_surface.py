@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from snellen.core.random import permutation, seeded
+from snellen.nn.layers import activation
 from snellen.nn.mlp import MLP
 from snellen.reproduce import TABLES, surface
 from snellen.reproduce.image_surface import grid, intensity, standardised
@@ -40,7 +41,8 @@ def test_networks_trained_together_equal_each_trained_alone(activation_name: str
     rate = schedule("one-cycle", 9)
     for k, seed in enumerate(seeds):
         with seeded(seed, "reproduce", "mlp-ensemble", activation_name, *sizes):
-            alone = MLP(sizes, activation_name).double()
+            alone = MLP(sizes, "linear").double()
+        alone.activation = activation(activation_name)
         adam = torch.optim.Adam(alone.parameters())
         step = itertools.count()
         for epoch in range(recipe.epochs):

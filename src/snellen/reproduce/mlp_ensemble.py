@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.random import permutation, seeded
+from snellen.nn.layers import activation
 from snellen.nn.mlp import MLP
 from snellen.training.optimizers import optimizer
 from snellen.training.schedules import schedule
@@ -32,9 +33,10 @@ class MLPEnsemble(nn.Module):
 
     Args:
         networks: S networks without dropout and normalisation layers; their weights are copied.
+        activation_name: activation after each hidden layer.
     """
 
-    def __init__(self, networks: Sequence[MLP]) -> None:
+    def __init__(self, networks: Sequence[MLP], activation_name: str) -> None:
         super().__init__()
         layers = [[layer for layer in network.layers if isinstance(layer, nn.Linear)] for network in networks]
         per_depth = list(zip(*layers, strict=True))
@@ -44,7 +46,7 @@ class MLPEnsemble(nn.Module):
         self.biases = nn.ParameterList(
             torch.stack([layer.bias.detach()[None] for layer in group]) for group in per_depth
         )
-        self.activation = networks[0].activation
+        self.activation = activation(activation_name)
 
     def forward(self, x: Tensor) -> Tensor:
         """(S, B, D) to (S, B, K)."""
@@ -58,12 +60,15 @@ class MLPEnsemble(nn.Module):
 
 
 def initial_ensemble(sizes: Sequence[int], activation_name: str, seeds: Sequence[int]) -> MLPEnsemble:
-    """Networks with the initial weights of `MLP`, which depend on seed, sizes and activation only."""
+    """Networks with PyTorch's initial weights, which depend on seed, sizes and activation only.
+
+    He's initialisation has zero biases: all ReLU units of one input would have their kink at the same point.
+    """
     networks = []
     for seed in seeds:
         with seeded(seed, "reproduce", "mlp-ensemble", activation_name, *sizes):
-            networks.append(MLP(sizes, activation_name))
-    return MLPEnsemble(networks)
+            networks.append(MLP(sizes, "linear"))
+    return MLPEnsemble(networks, activation_name)
 
 
 def fit(
