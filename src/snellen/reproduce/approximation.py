@@ -143,8 +143,8 @@ def comparisons() -> Iterator[tuple[str, str, Trial, Trial]]:
                 yield name, THEOREMS[act], Trial(function, act, depth, a), Trial(function, act, depth, b)
         for a, b in itertools.pairwise(DEPTHS):
             name = f"{function}, {NAMES[act]}, {WIDTHS[1]} units: error of {layers(a)} less that of {b}"
-            trials = (Trial(function, act, depth, WIDTHS[1]) for depth in (a, b))
-            yield name, f"{LECTURE}: capacity grows with depth", *trials
+            source = f"{LECTURE}: capacity grows with depth"
+            yield name, source, Trial(function, act, a, WIDTHS[1]), Trial(function, act, b, WIDTHS[1])
 
 
 def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
@@ -178,8 +178,8 @@ def seconds(options: MeasureOptions) -> float:
 TABLE = PublishedTable(
     name="approximation",
     title="B22: universal approximation of functions of one variable",
-    setup="A theorem: one hidden layer with enough units comes as near to a continuous function as one likes. It states "
-    "neither how many units nor that training finds their weights.",
+    setup="A theorem: one hidden layer with enough units comes as near to a continuous function as one likes. It "
+    "states neither how many units nor that training finds their weights.",
     unit="largest error on −1 … 1",
     rows=(
         *(

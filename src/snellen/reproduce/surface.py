@@ -13,8 +13,10 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
+from torch import Tensor
+
 from snellen.reproduce.image_surface import standardised
-from snellen.reproduce.mlp_ensemble import Recipe, fit, initial_ensemble, predict
+from snellen.reproduce.mlp_ensemble import MLPEnsemble, Recipe, fit, initial_ensemble, predict
 from snellen.reproduce.table import (
     Measurement,
     MeasureOptions,
@@ -62,8 +64,9 @@ def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
 
     losses: dict[tuple[int, ...], list[float]] = {}
     for hidden in PRINTED:
-        weights, losses[hidden] = fit_surface(hidden, options)
-        yield f"{label(hidden)}, weights", Measurement(value=weights)
+        ensemble = train_networks(hidden, options)
+        losses[hidden] = final_losses(ensemble, options)
+        yield f"{label(hidden)}, weights", Measurement(value=ensemble.num_weights())
         yield f"{label(hidden)}, loss", over_seeds(losses[hidden])
     for before, after in PAIRS:
         yield (
@@ -86,10 +89,15 @@ def count_falls(values: Sequence[float]) -> int:
     return sum(b < a for a, b in itertools.pairwise(values))
 
 
-def fit_surface(hidden: tuple[int, ...], options: MeasureOptions) -> tuple[int, list[float]]:
-    """Number of weights of a network, and its mean squared error over the image after training, for each seed."""
-    side, recipe = (QUICK_SIDE, QUICK_RECIPE) if options.quick else (SIDE, RECIPE)
-    x, y = (values.float().to(options.device) for values in standardised(side))
+def image(options: MeasureOptions) -> tuple[Tensor, Tensor]:
+    """(N, 2) positions and (N, 1) standardised grey values, float32."""
+    x, y = standardised(QUICK_SIDE if options.quick else SIDE)
+    return x.float().to(options.device), y.float().to(options.device)
+
+
+def train_networks(hidden: tuple[int, ...], options: MeasureOptions) -> MLPEnsemble:
+    """Trained networks, one for each seed."""
+    recipe = QUICK_RECIPE if options.quick else RECIPE
     seeds = range(options.seeds)
     ensemble = initial_ensemble((2, *hidden, 1), ACTIVATION, seeds).to(options.device)
     progress = options.progress
@@ -98,8 +106,15 @@ def fit_surface(hidden: tuple[int, ...], options: MeasureOptions) -> tuple[int, 
         if progress is not None:
             progress.update(label(hidden), epoch, recipe.epochs, {})
 
-    fit(ensemble, x, y, seeds, recipe, done)
-    return ensemble.num_weights(), (predict(ensemble, x) - y).square().mean((1, 2)).tolist()
+    fit(ensemble, *image(options), seeds, recipe, done)
+    return ensemble
+
+
+def final_losses(ensemble: MLPEnsemble, options: MeasureOptions) -> list[float]:
+    """Mean squared error of each network over the image."""
+    x, y = image(options)
+    losses: list[float] = (predict(ensemble, x) - y).square().mean((1, 2)).tolist()
+    return losses
 
 
 def seconds(options: MeasureOptions) -> float:
