@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from typing import Any
 
 import pytest
 
 from snellen.reproduce import TABLES, approximation
+from snellen.reproduce.mlp_ensemble import Recipe
 from snellen.reproduce.result import Result, load_result, resolve_options, run, verdicts
 from snellen.reproduce.table import MeasureOptions
 
@@ -46,13 +46,13 @@ def test_a_quick_run_compares_the_networks_that_its_rows_name(monkeypatch: pytes
 
 
 def test_a_network_is_trained_on_the_function_of_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approximation, "RECIPE", dataclasses.replace(approximation.RECIPE, epochs=150))
+    monkeypatch.setattr(approximation, "RECIPE", Recipe(epochs=100, batch_size=64, lr=0.02))
     options = MeasureOptions(seeds=3, device="cpu")
     medians = [
         statistics.median(approximation.trained_errors(approximation.Trial("sin πx", "relu", 1, width), options))
         for width in (1, 32)
     ]
-    assert medians[1] < 0.7 * medians[0], medians
+    assert medians[1] < 0.8 * medians[0], medians
 
 
 def test_the_stored_result_shows_that_the_error_of_one_layer_falls_with_the_width() -> None:

@@ -64,9 +64,8 @@ def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
 
     losses: dict[tuple[int, ...], list[float]] = {}
     for hidden in PRINTED:
-        ensemble = train_networks(hidden, options)
-        losses[hidden] = final_losses(ensemble, options)
-        yield f"{label(hidden)}, weights", Measurement(value=ensemble.num_weights())
+        yield f"{label(hidden)}, weights", Measurement(value=untrained(hidden, range(1)).num_weights())
+        losses[hidden] = final_losses(train_networks(hidden, options), options)
         yield f"{label(hidden)}, loss", over_seeds(losses[hidden])
     for before, after in PAIRS:
         yield (
@@ -75,12 +74,8 @@ def measure(options: MeasureOptions) -> Iterator[tuple[str, Measurement]]:
         )
     medians = [statistics.median(values) for values in losses.values()]
     falls = over_seeds([count_falls(values) for values in zip(*losses.values(), strict=True)])
-    yield (
-        ORDER,
-        dataclasses.replace(
-            falls, value=count_falls(medians), low=None, high=None, over=f"medians of {options.seeds:,} seeds"
-        ),
-    )
+    over = f"medians of {options.seeds:,} seeds" if falls.over else ""
+    yield ORDER, dataclasses.replace(falls, value=count_falls(medians), low=None, high=None, over=over)
     yield RATIO, over_seeds([a / b for a, b in zip(losses[125,], losses[20, 20], strict=True)])
 
 
@@ -95,11 +90,15 @@ def image(options: MeasureOptions) -> tuple[Tensor, Tensor]:
     return x.float().to(options.device), y.float().to(options.device)
 
 
+def untrained(hidden: tuple[int, ...], seeds: Sequence[int]) -> MLPEnsemble:
+    return initial_ensemble((2, *hidden, 1), ACTIVATION, seeds)
+
+
 def train_networks(hidden: tuple[int, ...], options: MeasureOptions) -> MLPEnsemble:
     """Trained networks, one for each seed."""
     recipe = QUICK_RECIPE if options.quick else RECIPE
     seeds = range(options.seeds)
-    ensemble = initial_ensemble((2, *hidden, 1), ACTIVATION, seeds).to(options.device)
+    ensemble = untrained(hidden, seeds).to(options.device)
     progress = options.progress
 
     def done(epoch: int) -> None:
