@@ -43,9 +43,9 @@ def surfaces() -> Image.Image:
             (f"{surface.label(hidden)}: {format_value(losses[seed])}", outputs * grey.std(correction=0) + grey.mean())
         )
     side = surface.SIDE * SCALE
-    sheet = Image.new("L", (3 * side + 2 * GAP, 2 * (side + TEXT) + GAP), 255)
+    sheet = Image.new("L", (3 * side + 4 * GAP, 2 * (side + TEXT) + 3 * GAP), 255)
     for k, (text, values) in enumerate(tiles):
-        left, top = k % 3 * (side + GAP), k // 3 * (side + TEXT + GAP)
+        left, top = GAP + k % 3 * (side + GAP), GAP + k // 3 * (side + TEXT + GAP)
         pixels = (255 * values.clamp(0, 1)).round().to(torch.uint8).reshape(surface.SIDE, surface.SIDE)
         sheet.paste(Image.fromarray(pixels.numpy()).resize((side, side), Image.Resampling.NEAREST), (left, top + TEXT))
         ImageDraw.Draw(sheet).text((left, top + 2), text, fill=0, font=font(14))
@@ -100,7 +100,9 @@ def approximation_svg() -> str:
         for column, activation_name in enumerate(approximation.THEOREMS):
             plot = panel(function, activation_name)
             left, top = column * PANEL_WIDTH, TITLE_HEIGHT + row * height
-            drawn = plot_svg(plot).replace("<svg", f'<svg y="{TITLE_HEIGHT}" width="{PANEL_WIDTH - 20}"', 1)
+            drawn = plot_svg(plot).replace(
+                "<svg", f'<svg y="{TITLE_HEIGHT}" width="{PANEL_WIDTH - 20}" height="{PANEL_HEIGHT}"', 1
+            )
             parts.append(
                 f'<g transform="translate({left} {top})"><text x="60" y="22" font-size="15" font-weight="bold">'
                 f"{html.escape(plot.title)}</text>{drawn}</g>"
