@@ -23,6 +23,7 @@ TABLES = (".csv", ".tsv", ".txt")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _TYPED = re.compile(r"[-+−\d.eE/;\s]*\d[-+−\d.eE/;\s]*")
 _FRACTION = re.compile(r"([-+]?\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")
+MAX_TITLE = 48  # characters of a typed kernel that are its title
 _MAX_TABLE = 1 << 24  # numbers of a table
 
 
@@ -219,7 +220,7 @@ def choose_kernel(text: str, given: Mapping[str, Any], signal: bool) -> ChosenKe
         raise UsageError(f"--{flag} has no effect on --kernel {short_repr(text)}", f"Leave it out, or name a kernel: "
                          f"{', '.join([*KERNELS, *BANKS])}.")  # fmt: skip
     if _TYPED.fullmatch(text):
-        return _one("typed", _typed(text), signal)
+        return _one(text if len(text) <= MAX_TITLE else "typed", _typed(text), signal)
     if os.path.isfile(os.path.expanduser(text)):
         values, notes = read_numbers(Path(os.path.expanduser(text)))
         return _one(text, values, signal, notes)
