@@ -203,7 +203,8 @@ def _stage_html(
     lead = f'<p class="lead">{escape(_lead(part))}</p>' if _lead(part) else ""
     return (
         f'<p class="formula">{_formula(stage.formula)}</p>{lead}'
-        f'<div class="stage">{trio}{_controls(part, place, signal)}<p class="sum" aria-live="polite">{sum_line}</p><div class="arithmetic">{table}</div></div>'
+        f'<div class="stage">{trio}{_controls(part, place, signal)}'
+        f'<p class="sum" aria-live="polite">{sum_line}</p><div class="arithmetic">{table}</div></div>'
     )
 
 
