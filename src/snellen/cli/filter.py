@@ -102,9 +102,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _padding(text: str) -> str | int:
-    from snellen.cli.filter_input import whole
-
-    return text if text in ("same", "valid") else whole(text)
+    if text in ("same", "valid"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be same, valid or a whole number, not {text!r}")
+    return int(text[:9])
 
 
 def _place(text: str) -> tuple[int, int]:

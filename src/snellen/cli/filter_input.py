@@ -128,7 +128,8 @@ def _read_image(name: str, path: Path) -> FilterInput:
         values = image_decoder.decode(path, Preprocessing(pages="first" if header.pages > 1 else None)).numpy()
     except UnusableFile as error:
         cause = error.cause if str(path) in error.cause else f"{path} {error.cause}"
-        raise DataError(cause, error.remedy) from error
+        remedy = error.remedy if "--" not in error.remedy else "Correct the file."  # flags of other commands
+        raise DataError(cause, remedy) from error
     return _of_image(name, values, notes)
 
 

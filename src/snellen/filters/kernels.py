@@ -21,9 +21,10 @@ from snellen.core.errors import UsageError
 Array = NDArray[np.float64]
 
 MAX_SIZE = 255  # elements of a side of a kernel that is made by name
+MAX_SIGMA = 25.0  # pixels
 MAX_ORDER = 4  # of a derivative along one axis
 MAX_BANK = 256  # kernels of a bank
-_TRUNCATE = 4.0  # half-width of a Gaussian in sigmas, as scipy.ndimage.gaussian_filter has it
+_TRUNCATE = (4.0, 4.0, 4.0, 5.0, 5.0)  # half-width in sigmas by order; 4 as scipy.ndimage.gaussian_filter has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +98,11 @@ def gaussian_1d(order: int = 0, sigma: float = 1.0, size: int | None = None) -> 
 
     Args:
         sigma: standard deviation in pixels, above 0.
-        size: odd number of elements; None: 2 round(4σ) + 1, at least 3.
+        size: odd number of elements; None: 2 round(4σ) + 1, from order 3 with 5σ, at least 3.
     """
     _check("order", order, 0, MAX_ORDER)
-    _check("sigma", sigma, 0.05, MAX_SIZE / 8)
-    size = _default_size(sigma) if size is None else size
+    _check("sigma", sigma, 0.05, MAX_SIGMA)
+    size = _default_size(sigma, order) if size is None else size
     _check_odd(size)
     x = np.arange(size) - size // 2.0
     bell = np.exp(-(x**2) / (2 * sigma**2))
@@ -121,9 +122,11 @@ def gaussian_derivative(order_x: int, order_y: int, sigma: float = 1.0, size: in
     Args:
         order_x, order_y: 0 to 4 each; both 0: smoothing.
         sigma: standard deviation in pixels, above 0.
-        size: k, odd; None: 2 round(4σ) + 1, at least 3.
+        size: k, odd; None: 2 round(4σ) + 1, from order 3 with 5σ, at least 3.
     """
-    size = _default_size(sigma) if size is None else size
+    for order in (order_x, order_y):
+        _check("order", order, 0, MAX_ORDER)
+    size = _default_size(sigma, max(order_x, order_y)) if size is None else size
     return np.outer(gaussian_1d(order_y, sigma, size), gaussian_1d(order_x, sigma, size))
 
 
@@ -207,6 +210,7 @@ def gabor_bank(
 
 def gaussian_derivative_bank(sigma: float = 1.0, size: int | None = None) -> dict[str, Array]:
     """The Gaussian and its derivatives of orders 1 and 2 along x, y and mixed, and ∂x³: name → (k, k)."""
+    size = _default_size(sigma, 3) if size is None else size
     orders = {"g": (0, 0), "∂x": (1, 0), "∂y": (0, 1), "∂x²": (2, 0), "∂x∂y": (1, 1), "∂y²": (0, 2), "∂x³": (3, 0)}
     return {name: gaussian_derivative(*order, sigma, size) for name, order in orders.items()}
 
@@ -297,9 +301,9 @@ BANKS: dict[str, KernelBank] = {
 }
 
 
-def _default_size(sigma: float) -> int:
-    _check("sigma", sigma, 0.05, MAX_SIZE / 8)
-    return min(MAX_SIZE, 2 * max(1, int(_TRUNCATE * sigma + 0.5)) + 1)
+def _default_size(sigma: float, order: int = 0) -> int:
+    _check("sigma", sigma, 0.05, MAX_SIGMA)
+    return min(MAX_SIZE, 2 * max(1, int(_TRUNCATE[order] * sigma + 0.5)) + 1)
 
 
 def _gabor_size(sigma: float, aspect: float) -> int:

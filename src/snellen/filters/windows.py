@@ -146,11 +146,11 @@ def filter_axis(
     axis = Axis(
         inputs=inputs, taps=taps, stride=stride, dilation=dilation, before=before, after=after, border=border
     )  # fmt: skip
-    require_outputs(axis, name)
+    require_outputs(axis, name, "Give a smaller kernel or dilation, or padding same.")
     return axis
 
 
-def require_outputs(axis: Axis, name: str) -> None:
+def require_outputs(axis: Axis, name: str, remedy: str = "Give a smaller window.") -> None:
     """Raise UsageError for an axis without values, or with a window that does not fit."""
     if axis.inputs < 1:
         raise UsageError(f"{name} holds no values", "Give at least one value.")
@@ -158,5 +158,5 @@ def require_outputs(axis: Axis, name: str) -> None:
         room = axis.inputs + axis.before + axis.after
         raise UsageError(
             f"A window of {axis.span} values is longer than {name}: {room} values with the padding",
-            "Give a smaller kernel, window or dilation, or padding same.",
+            remedy,
         )
