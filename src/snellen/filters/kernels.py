@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.core.errors import UsageError
+from snellen.filters.names import BANK_NAMES, KERNEL_NAMES
 
 Array = NDArray[np.float64]
 
@@ -251,50 +252,50 @@ def _sharpen_1d(size: int = 3) -> Array:
 
 
 KERNELS: dict[str, Kernel] = {
-    "identity": Kernel(summary="the image itself: 1", make=identity, make_1d=lambda: np.ones(1), source="Lecture 003"),
-    "shift": Kernel(summary="moved by dx, dy pixels: δ", make=shift, make_1d=_shift_1d, source="Lecture 003"),
-    "box": Kernel(summary="mean of a square: 1 / size²", make=box, make_1d=_box_1d, source="Lecture 003"),
+    "identity": Kernel(
+        summary=KERNEL_NAMES["identity"], make=identity, make_1d=lambda: np.ones(1), source="Lecture 003"
+    ),
+    "shift": Kernel(summary=KERNEL_NAMES["shift"], make=shift, make_1d=_shift_1d, source="Lecture 003"),
+    "box": Kernel(summary=KERNEL_NAMES["box"], make=box, make_1d=_box_1d, source="Lecture 003"),
     "sharpen": Kernel(
-        summary="sharpening: 2δ − box", make=sharpen, make_1d=_sharpen_1d, source="Lecture 003, after D. Lowe"
+        summary=KERNEL_NAMES["sharpen"], make=sharpen, make_1d=_sharpen_1d, source="Lecture 003, after D. Lowe"
     ),
     "gaussian": Kernel(
-        summary="Gaussian, or its derivative of --order x,y",
+        summary=KERNEL_NAMES["gaussian"],
         make=_gaussian,
         make_1d=_gaussian_of_signal,
         source="Lecture 004; Young 1987",
     ),
-    "gaussian-x": Kernel(summary="∂/∂x of a Gaussian", **_of_order(1, 0)),
-    "gaussian-y": Kernel(summary="∂/∂y of a Gaussian", **_of_order(0, 1)),
-    "gaussian-xx": Kernel(summary="∂²/∂x² of a Gaussian", **_of_order(2, 0)),
-    "gaussian-xy": Kernel(summary="∂²/∂x∂y of a Gaussian", **_of_order(1, 1)),
-    "gaussian-yy": Kernel(summary="∂²/∂y² of a Gaussian", **_of_order(0, 2)),
-    "gaussian-xxx": Kernel(summary="∂³/∂x³ of a Gaussian", **_of_order(3, 0)),
+    "gaussian-x": Kernel(summary=KERNEL_NAMES["gaussian-x"], **_of_order(1, 0)),
+    "gaussian-y": Kernel(summary=KERNEL_NAMES["gaussian-y"], **_of_order(0, 1)),
+    "gaussian-xx": Kernel(summary=KERNEL_NAMES["gaussian-xx"], **_of_order(2, 0)),
+    "gaussian-xy": Kernel(summary=KERNEL_NAMES["gaussian-xy"], **_of_order(1, 1)),
+    "gaussian-yy": Kernel(summary=KERNEL_NAMES["gaussian-yy"], **_of_order(0, 2)),
+    "gaussian-xxx": Kernel(summary=KERNEL_NAMES["gaussian-xxx"], **_of_order(3, 0)),
     "laplacian": Kernel(
-        summary="∂²/∂x² + ∂²/∂y²: four neighbours − 4 × the centre",
+        summary=KERNEL_NAMES["laplacian"],
         make=laplacian,
         make_1d=lambda: np.array([1.0, -2.0, 1.0]),
         source="central differences",
     ),
     "sobel-x": Kernel(
-        summary="∂/∂x: [1 2 1]ᵀ [−1 0 1]",
+        summary=KERNEL_NAMES["sobel-x"],
         make=sobel_x,
         make_1d=lambda: np.array([-1.0, 0.0, 1.0]),
         source="Sobel and Feldman 1968",
     ),
-    "sobel-y": Kernel(summary="∂/∂y: [−1 0 1]ᵀ [1 2 1]", make=sobel_y, source="Sobel and Feldman 1968"),
+    "sobel-y": Kernel(summary=KERNEL_NAMES["sobel-y"], make=sobel_y, source="Sobel and Feldman 1968"),
     "gabor": Kernel(
-        summary="cosine of a wavelength, orientation and phase under a Gaussian",
+        summary=KERNEL_NAMES["gabor"],
         make=gabor,
         source="Lecture 004; Jones and Palmer 1987",
     ),
 }
 
 BANKS: dict[str, KernelBank] = {
-    "gabor-bank": KernelBank(
-        summary="Gabor kernels of several wavelengths, orientations and phases", make=gabor_bank, source="Lecture 004"
-    ),
+    "gabor-bank": KernelBank(summary=BANK_NAMES["gabor-bank"], make=gabor_bank, source="Lecture 004"),
     "gaussian-bank": KernelBank(
-        summary="the Gaussian and its derivatives of orders 1 and 2, and ∂x³",
+        summary=BANK_NAMES["gaussian-bank"],
         make=gaussian_derivative_bank,
         source="Lecture 004; Young 1987",
     ),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.core.errors import UsageError, suggest_name
+from snellen.filters.names import BORDER_NAMES
 
 Indices = NDArray[np.int64]
 
@@ -57,11 +58,11 @@ def _symmetric(position: Indices, n: int) -> Indices:
 
 
 BORDERS: dict[str, Border] = {
-    "zero": Border(summary="0 0 | a b c d | 0 0", index=_zero, numpy_mode="constant"),
-    "wrap": Border(summary="c d | a b c d | a b", index=_wrap, numpy_mode="wrap"),
-    "copy": Border(summary="a a | a b c d | d d", index=_copy, numpy_mode="edge"),
-    "reflect": Border(summary="c b | a b c d | c b, without the edge", index=_reflect, numpy_mode="reflect"),
-    "symmetric": Border(summary="b a | a b c d | d c, with the edge", index=_symmetric, numpy_mode="symmetric"),
+    "zero": Border(summary=BORDER_NAMES["zero"], index=_zero, numpy_mode="constant"),
+    "wrap": Border(summary=BORDER_NAMES["wrap"], index=_wrap, numpy_mode="wrap"),
+    "copy": Border(summary=BORDER_NAMES["copy"], index=_copy, numpy_mode="edge"),
+    "reflect": Border(summary=BORDER_NAMES["reflect"], index=_reflect, numpy_mode="reflect"),
+    "symmetric": Border(summary=BORDER_NAMES["symmetric"], index=_symmetric, numpy_mode="symmetric"),
 }
 
 
