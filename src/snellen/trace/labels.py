@@ -9,15 +9,19 @@ from snellen.trace.network import TracedNetwork
 _LETTERS = {"weight": "w", "bias": "b", "scale": "γ", "shift": "β"}
 
 
+def stems(network: TracedNetwork) -> list[str]:
+    """Letters of the inputs and of each layer: x, h (h1, h2 of several hidden layers), y."""
+    hidden = len(network.layers) - 1
+    return ["x", *(f"h{k + 1}" if hidden > 1 else "h" for k in range(hidden)), "y"]
+
+
 def unit_names(network: TracedNetwork) -> list[list[str]]:
     """Names of the inputs and of the units of each layer, in row order: x1, h1 (h2.1 in the second of several), y.
 
     The places of a grid are written as [row, column], or [channel, row, column], from 0.
     """
-    hidden = len(network.layers) - 1
-    stems = ["x", *(f"h{k + 1}" if hidden > 1 else "h" for k in range(hidden)), "y"]
     names = []
-    for stem, shape in zip(stems, network.shapes, strict=True):
+    for stem, shape in zip(stems(network), network.shapes, strict=True):
         if len(shape) == 3:
             places = [place if shape[0] > 1 else place[1:] for place in np.ndindex(*shape)]
             names.append([f"{stem}[{','.join(map(str, place))}]" for place in places])

@@ -189,7 +189,7 @@ def batch_norm(network: TracedNetwork) -> list[Remark]:
     x_hat = layer.normalised(network.inputs)
     slide = (network.inputs - mean) / (np.sqrt(variance) + layer.eps)
     rows = [
-        (f"feature {k + 1}", f"{mean[0, k]:.7g}", f"{variance[0, k]:.7g}", f"{x_hat[0, k]:.9f}", f"{slide[0, k]:.9f}")
+        (f"{k + 1}", f"{mean[0, k]:.7g}", f"{variance[0, k]:.7g}", f"{x_hat[0, k]:.9f}", f"{slide[0, k]:.9f}")
         for k in range(x_hat.shape[1])
     ]
     return [
@@ -202,7 +202,7 @@ def batch_norm(network: TracedNetwork) -> list[Remark]:
                 "slide). "
                 "In evaluation, running statistics take the place of those of the batch.",
             ],
-            columns=("", "mean", "var", "x̂ of sample 1", "slide's form"),
+            columns=("feature", "mean", "var", "x̂ of sample 1", "slide's form"),
             rows=rows,
         )
     ]

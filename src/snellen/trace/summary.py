@@ -131,6 +131,10 @@ def parameter_table(state: TracedState) -> tuple[list[str], Rows]:
     return ["", "value", "∂E/∂w", "autograd", "differences", "next value"], rows
 
 
+def _deviation(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
+
+
 def check_lines(trace: NetworkTrace) -> list[str]:
     """What the check of all stored states gave, in sentences."""
     numbers = trace.network.number_count * len(trace.states)
@@ -140,8 +144,9 @@ def check_lines(trace: NetworkTrace) -> list[str]:
     unsettled = sum(state.check.unsettled for state in trace.states)
     verdict = "agree" if trace.agrees else "DISAGREE"
     lines = [
-        f"{numbers:,} gradients {verdict} with autograd (largest relative deviation {auto:.1e}, {AUTOGRAD_TOLERANCE:g} "
-        f"allowed) and with central finite differences ({finite:.1e}, {DIFFERENCE_TOLERANCE:g} allowed)."
+        f"{numbers:,} gradients {verdict} with autograd (largest relative deviation {_deviation(auto)}, "
+        f"{AUTOGRAD_TOLERANCE:g} allowed) and with central finite differences ({_deviation(finite)}, "
+        f"{DIFFERENCE_TOLERANCE:g} allowed)."
     ]
     if kinks:
         lines.append(
