@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT = "lecture003"
 NUMBERS = ("inputs", "target", "weights", "biases")  # flags of numbers, which may begin with a minus sign
 OWN = ("hidden", "activation", "output_activation", "loss", "no_bias", "weights", "biases")  # describe an own network
+_OTHER = (("inputs", "inputs"), ("targets", "target"), ("learning rate", "lr"))
 LOSS_ROWS = 25  # rows of the table of losses
 
 
@@ -220,7 +221,7 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
     from snellen.trace.building import mlp
 
     name, own = typed.get("network"), [flag for flag in OWN if flag in typed]
-    if name is None and ("inputs" in typed or own):
+    if name is None and (own or "inputs" in typed or "target" in typed):
         for flag in ("inputs", "target"):
             if flag not in typed:
                 raise UsageError(f"An own network needs --{flag}", "For example: --inputs 2,3 --target 1.")
@@ -239,14 +240,16 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
             f"--{own[0].replace('_', '-')} describes an own network, and {name} is given",
             "Leave out one of both; an own network is described by --inputs and --target.",
         )
-    name = name or DEFAULT
+    name = DEFAULT if name is None else name
     if name in EXAMPLES:
         entry = EXAMPLES[name]
         is_drawn = entry.build(0).seed is not None
         network = entry.build(_seed(typed, is_drawn, name))
         changed = _changed(network, typed)
         remarks = [] if any(flag in typed for flag in ("inputs", "target", "lr")) else entry.remarks(network)
-        return changed, entry.steps, entry.seeds, entry.title, remarks
+        other = [f"other {what}" for what, flag in _OTHER if flag in typed]
+        title = f"{entry.title}, with {' and '.join(other)}" if other else entry.title
+        return changed, entry.steps, entry.seeds, title, remarks
     path = Path(name)
     if path.suffix.lower() != ".json" and not path.exists():
         remedy = suggest_name(name, list(EXAMPLES))

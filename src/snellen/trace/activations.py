@@ -21,12 +21,18 @@ class TraceActivation:
         value: z to a.
         backward: (z, a, ∂E/∂a) to δ = ∂E/∂z.
         formula: f(z) as text; derivative: f'(z) as text.
+        is_smooth: False where f has a kink at 0.
     """
 
     value: Callable[[Array], Array]
     backward: Callable[[Array, Array, Array], Array]
     formula: str
     derivative: str
+    is_smooth: bool = True
+
+    def piece(self, z: Array) -> bytes:
+        """The smooth piece of f on which each z lies: its sign, if f has a kink at 0."""
+        return b"" if self.is_smooth else np.sign(z).astype(np.int8).tobytes()
 
 
 def _sigmoid(z: Array) -> Array:
@@ -57,12 +63,14 @@ ACTIVATIONS: dict[str, TraceActivation] = {
         backward=lambda z, a, g: g * (z > 0),
         formula="max(0, z)",
         derivative="1 if z > 0, else 0",
+        is_smooth=False,
     ),
     "leaky-relu": TraceActivation(
         value=lambda z: np.where(z > 0, z, LEAKY_SLOPE * z),
         backward=lambda z, a, g: g * np.where(z > 0, 1.0, LEAKY_SLOPE),
         formula=f"max({LEAKY_SLOPE} z, z)",
         derivative=f"1 if z > 0, else {LEAKY_SLOPE}",
+        is_smooth=False,
     ),
     "softmax": TraceActivation(
         value=_softmax,

@@ -16,8 +16,13 @@ from snellen.trace.network import TracedNetwork, TracedPass, forward, layers_wit
 AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE = 1e-9, 1e-5  # largest relative deviations that agree
 SMALL = 1e-3  # times max(1, |E|): a gradient below it is compared with this, as a difference of losses has rounding
 FIRST_WIDTH = 2e-4  # first half-width of a difference, times max(1, |value|); each next one is a quarter of it
-SETTLED = 1e-7  # relative change between two widths below which a difference has settled
-KINK = 1e-6  # relative difference of the slopes on both sides from which a number may lie at a kink
+MAX_WIDTHS = 10
+SETTLED = 1e-5  # relative change between two widths below which a difference has settled
+ROUNDING = 1e-7  # relative rounding error of a difference beyond which it tells nothing
+
+
+NDArrayBool = np.ndarray[Any, np.dtype[np.bool_]]
+LossOf = Callable[[Array], tuple[float, bytes]]  # values to E, and the smooth piece of E that they lie on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +31,8 @@ class GradientCheck:
 
     Args:
         differences: central differences; NaN where they do not settle, and at a kink.
-        kinks: where E has a kink, such as equal largest values of a pooling window: the slopes on both sides differ,
-            and the gradient is one of those between.
+        kinks: at a kink of E, such as equal largest values of a pooling window, or too near to one: only autograd is
+            compared.
         autograd_deviation, difference_deviation: largest relative deviation from the written backward pass.
         unsettled: numbers without a reliable difference.
     """
@@ -47,9 +52,6 @@ class GradientCheck:
         return self.autograd_deviation <= AUTOGRAD_TOLERANCE and self.difference_deviation <= DIFFERENCE_TOLERANCE
 
 
-NDArrayBool = np.ndarray[Any, np.dtype[np.bool_]]
-
-
 def check_pass(network: TracedNetwork, traced: TracedPass) -> GradientCheck:
     """Compare each gradient of a pass with autograd and with finite differences.
 
@@ -61,12 +63,8 @@ def check_pass(network: TracedNetwork, traced: TracedPass) -> GradientCheck:
     kinks: dict[str, NDArrayBool] = {}
     worst, largest = "", {"autograd": 0.0, "differences": 0.0}
     for key, gradient in traced.gradients.items():
-        central, left, right, at_kink = _differences(network, key, traced)
-        kinks[key] = at_kink
-        differences[key] = np.where(at_kink, np.nan, central)
-        low, high = np.minimum(left, right), np.maximum(left, right)
-        compared = np.where(at_kink, np.clip(gradient, low, high), central)  # at a kink: any slope between
-        for method, other in (("autograd", autograd[key]), ("differences", compared)):
+        differences[key], kinks[key] = _differences(network, key, traced)
+        for method, other in (("autograd", autograd[key]), ("differences", differences[key])):
             deviation = np.abs(gradient - other) / np.maximum(np.maximum(np.abs(gradient), np.abs(other)), floor)
             value = float(np.nan_to_num(deviation, nan=0.0).max(initial=0.0))
             if value > largest[method]:
@@ -83,54 +81,54 @@ def check_pass(network: TracedNetwork, traced: TracedPass) -> GradientCheck:
     )
 
 
-def _differences(network: TracedNetwork, key: str, traced: TracedPass) -> tuple[Array, Array, Array, NDArrayBool]:
-    """Central differences of E by one array of numbers, the slopes on both sides, and where they show a kink."""
+def _differences(network: TracedNetwork, key: str, traced: TracedPass) -> tuple[Array, NDArrayBool]:
+    """Central differences of E by one array of numbers, NaN where there is none, and where the reason is a kink."""
     values, loss_of = _loss_of(network, key, traced)
-    central, left, right = (np.full(values.shape, np.nan) for _ in range(3))
-    kinks = np.zeros(values.shape, dtype=np.bool_)
-    for place in np.ndindex(*values.shape):
-        central[place], left[place], right[place], kinks[place] = _derivative(values, place, loss_of, traced.loss)
-    return central, left, right, kinks
+    central, kinks = np.full(values.shape, np.nan), np.zeros(values.shape, dtype=np.bool_)
+    with np.errstate(all="ignore"):
+        for place in np.ndindex(*values.shape):
+            central[place], kinks[place] = _derivative(values, place, loss_of)
+    return central, kinks
 
 
-def _derivative(
-    values: Array, place: tuple[int, ...], loss_of: Callable[[Array], float], loss: float
-) -> tuple[float, float, float, bool]:
+def _derivative(values: Array, place: tuple[int, ...], loss_of: LossOf) -> tuple[float, bool]:
     """Derivative of E by one number: Richardson's extrapolation of two central differences that agree.
 
-    Widths shrink until two successive differences agree. Returns (NaN, ...) if none do.
+    Widths shrink until two successive differences agree and no kink lies between their ends. Where rounding exceeds
+    the difference before that, there is none: (NaN, whether a kink is the reason).
     """
+    loss, pieces = loss_of(values)
 
-    def sides(width: float) -> tuple[float, float]:
+    def difference(width: float) -> tuple[float, bool]:
         moved = values.copy()
-        moved[place] = values[place] + width
-        above, up = loss_of(moved), moved[place] - values[place]
-        moved[place] = values[place] - width
-        below, down = loss_of(moved), values[place] - moved[place]
-        return (loss - below) / down, (above - loss) / up
+        moved[place] = high = values[place] + width
+        above, upper = loss_of(moved)
+        moved[place] = low = values[place] - width
+        below, lower = loss_of(moved)
+        return (above - below) / (high - low), upper != pieces or lower != pieces
 
     width = FIRST_WIDTH * max(1.0, abs(float(values[place])))
-    left, right = sides(width)
-    for _ in range(8):
-        before, wide, gap = (left, right), (left + right) / 2, right - left
-        width /= 4
-        left, right = sides(width)
-        central, scale = (left + right) / 2, max(abs(left), abs(right), SMALL * max(1.0, abs(loss)))
-        if abs(central - wide) <= SETTLED * 100 * scale:
-            # The gap of the slopes is width · E'' where E is smooth, and does not shrink with the width at a kink.
-            if abs(right - left) > KINK * scale and abs(right - left) > 0.6 * abs(gap):
-                return central, left + (left - before[0]) / 3, right + (right - before[1]) / 3, True
-            return central + (central - wide) / 15, left, right, False
-    return np.nan, left, right, False
+    central, at_kink = difference(width)
+    for _ in range(MAX_WIDTHS):
+        wide, was_at_kink, width = central, at_kink, width / 4
+        central, at_kink = difference(width)
+        scale = max(abs(central), SMALL * max(1.0, abs(loss)))
+        if np.finfo(np.float64).eps * abs(loss) / width > ROUNDING * scale:
+            break
+        if abs(central - wide) <= SETTLED * scale and not at_kink and not was_at_kink:
+            return central + (central - wide) / 15, False
+    return np.nan, at_kink
 
 
-def _loss_of(network: TracedNetwork, key: str, traced: TracedPass) -> tuple[Array, Callable[[Array], float]]:
+def _loss_of(network: TracedNetwork, key: str, traced: TracedPass) -> tuple[Array, LossOf]:
     """The numbers with this key, and E as a function of them."""
     loss = LOSSES[network.loss]
 
-    def rest(layers: tuple[TraceLayer, ...], x: Array) -> float:
+    def rest(layers: tuple[TraceLayer, ...], x: Array, pieces: bytes = b"") -> tuple[float, bytes]:
         z, a = forward(layers, x)
-        return loss.value(z[-1], a[-1], network.targets)
+        for layer, before, own in zip(layers, [x, *a], z, strict=False):
+            pieces += layer.piece(before) + ACTIVATIONS[layer.activation].piece(own)
+        return loss.value(z[-1], a[-1], network.targets), pieces
 
     if key == "x":
         return network.inputs, lambda x: rest(network.layers, x)
@@ -140,9 +138,11 @@ def _loss_of(network: TracedNetwork, key: str, traced: TracedPass) -> tuple[Arra
         values = network.layers[k].parameters[name]
         return values, lambda v: rest(layers_with(network.layers, {key: v})[k:], before)
 
-    def from_z(z: Array) -> float:
-        a = ACTIVATIONS[network.layers[k].activation].value(z)
-        return rest(network.layers[k + 1 :], a) if network.layers[k + 1 :] else loss.value(z, a, network.targets)
+    def from_z(z: Array) -> tuple[float, bytes]:
+        activation = ACTIVATIONS[network.layers[k].activation]
+        if k + 1 < len(network.layers):
+            return rest(network.layers[k + 1 :], activation.value(z), activation.piece(z))
+        return loss.value(z, activation.value(z), network.targets), activation.piece(z)
 
     return traced.z[k], from_z
 

@@ -53,6 +53,10 @@ class TraceLayer:
         """δ = ∂E/∂z to the gradient of each parameter and ∂E/∂x."""
         raise NotImplementedError
 
+    def piece(self, x: Array) -> bytes:
+        """The smooth piece of the layer on which x lies, where it has several."""
+        return b""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinearLayer(TraceLayer):
@@ -176,6 +180,10 @@ class MaxPoolLayer(TraceLayer):
             b, c, row, column = place
             gradient[b, c, row * self.stride + i, column * self.stride + j] += delta[place]
         return {}, gradient
+
+    def piece(self, x: Array) -> bytes:
+        windows = _pool_windows(x, self.size, self.stride)
+        return np.packbits(windows == windows.max((-2, -1), keepdims=True)).tobytes()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,8 @@ def parse_network(plain: Any) -> TracedNetwork:
     """A network from plain data; raises UsageError with the place of what is wrong."""
     if not isinstance(plain, dict):
         raise UsageError(
-            f"Expected an object with layers, inputs and targets, not {short_repr(plain)}", "See the guide."
+            f"Expected an object with layers, inputs and targets, not {short_repr(plain)}",
+            f"Keys: {', '.join(_NETWORK_KEYS)}.",
         )
     _check_keys(plain, _NETWORK_KEYS, ("layers", "inputs", "targets"), "the network")
     if not isinstance(plain["layers"], list) or not plain["layers"]:

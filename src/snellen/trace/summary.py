@@ -150,8 +150,9 @@ def check_lines(trace: NetworkTrace) -> list[str]:
     ]
     if kinks:
         lines.append(
-            f"{kinks} of them lie at a kink of E, where no derivative exists: the gradient is one of the slopes "
-            "between both sides (of equal largest values the first in row order gets it; that of ReLU at 0 is 0)."
+            f"{kinks} of them lie at a kink of E, where no derivative and no difference exists, and are compared "
+            "with autograd alone: of equal largest values the first in row order gets the gradient, ReLU has the derivative 0 "
+            "at 0."
         )
     if unsettled:
         lines.append(

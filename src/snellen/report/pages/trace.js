@@ -249,7 +249,7 @@ function update() {
   const sample = D.samples > 1 ? ` of all ${D.samples} samples` : "";
   const target = outputs > 4 ? "" : `; target${outputs > 1 ? "s" : ""} ${targets.map(full).join(", ")}`;
   $("#now").textContent =
-    `After ${state.k.toLocaleString("en")} of ${D.steps.toLocaleString("en")} updates: E = ${full(state.E)}${sample}${target}`;
+    `After ${state.k.toLocaleString("en")} of ${D.steps.toLocaleString("en")} update${D.steps === 1 ? "" : "s"}: E = ${full(state.E)}${sample}${target}`;
   const mark = $("#mark"), slider = $("#step");
   if (mark) mark.setAttribute("cx", state.at[0]), mark.setAttribute("cy", state.at[1]);
   if (slider) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files as resources
 from typing import Any
 
@@ -22,8 +23,9 @@ from snellen.trace.losses import LOSSES
 from snellen.trace.remarks import Remark
 from snellen.trace.summary import check_lines, format_value
 
+MAX_NUMBERS = 8_000  # numbers with a gradient in all states of the page
 DIGITS = 9  # significant digits of a number in the page
-COLUMN, ROW, RADIUS, MARGIN = 190, 112, 31, 48  # of the graph, in its units
+COLUMN, ROW, RADIUS, MARGIN = 170, 112, 31, 48  # of the graph, in its units
 LABELLED = 8  # edges between two layers up to which every edge shows its number
 CURVE_WIDTH, CURVE_HEIGHT = 520, 170
 
@@ -32,6 +34,7 @@ def trace_page(
     trace: NetworkTrace, title: str, outcomes: SeedOutcomes | None = None, remarks: Sequence[Remark] = ()
 ) -> str:
     """One offline page of a trace. Without JavaScript it shows the numbers before the first update."""
+    trace = _with_fewer_states(trace)
     network, first = trace.network, trace.states[0]
     is_graph = all(layer.kind == "linear" for layer in network.layers)
     drawing = _graph(first) if is_graph else _stages(first)
@@ -67,6 +70,15 @@ def trace_page(
     return page(
         title, describe(network), header, join_sections(sections), f"const D = {data};\n{script}", style=f"\n{style}"
     )
+
+
+def _with_fewer_states(trace: NetworkTrace) -> NetworkTrace:
+    """The trace with as many states as keep the page below 1 MB: the first, the last and some between."""
+    count = max(2, MAX_NUMBERS // trace.network.number_count)
+    if len(trace.states) <= count:
+        return trace
+    chosen = [round(k * (len(trace.states) - 1) / (count - 1)) for k in range(count)]
+    return replace(trace, states=tuple(trace.states[k] for k in chosen))
 
 
 def _data(trace: NetworkTrace, is_graph: bool) -> dict[str, Any]:
@@ -148,7 +160,7 @@ def _controls(trace: NetworkTrace) -> str:
     chosen = "" if len(trace.states) == trace.steps + 1 else f" The slider has {len(trace.states)} of these states."
     return (
         f'<div class="controls" id="controls" hidden>{slider if last else ""}{toggle}{sample}</div>'
-        f'<p class="now" id="now" aria-live="polite">After 0 of {trace.steps:,} updates: '
+        f'<p class="now" id="now" aria-live="polite">After 0 of {trace.steps:,} update{"s" * (trace.steps != 1)}: '
         f"E = {format_value(trace.losses[0])}{_target_text(trace.states[0])}</p>"
         + (f'<p class="small">{escape(chosen.strip())}</p>' if chosen else "")
     )
@@ -180,7 +192,7 @@ def _graph(state: TracedState) -> str:
             to, start = divmod(n, sizes[layer])
             (x1, y1), (x2, y2) = place(layer, start), place(layer + 1, to)
             value = float(state.parameters[key].flat[n])
-            share = 0.3 if sizes[layer] > 1 else 0.6  # of the way at which the label stands
+            share = 0.36 if sizes[layer] > 1 else 0.6  # of the way at which the label stands
             lx, ly = x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
             line = f'x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"'
             edges.append(
@@ -209,7 +221,7 @@ def _graph(state: TracedState) -> str:
                 f'<text class="{kind}" x="{x:g}" y="{ty:g}" {here} aria-hidden="true">{text}</text>'
                 for kind, ty, text in texts
             ]
-    least = round(0.8 * width)
+    least = round(0.72 * width)
     key_lines = "".join(
         f'<span class="{sign}"><svg viewBox="0 0 40 10" aria-hidden="true"><line class="line" x1="0" y1="5" x2="40" '
         f'y2="5"/></svg>{text}</span>'
@@ -386,7 +398,7 @@ def _curve(trace: NetworkTrace) -> str:
         f'<text x="58" y="22" text-anchor="end">{max(losses):.3g}</text>'
         f'<text x="58" y="{bottom - 3}" text-anchor="end">{min(losses):.3g}</text>'
         f'<text x="70" y="{bottom + 18}">0</text><text x="{CURVE_WIDTH - 20}" y="{bottom + 18}" text-anchor="end">'
-        f'{trace.steps:,} updates</text><polyline points="{line}"/>'
+        f'{trace.steps:,} update{"s" * (trace.steps != 1)}</text><polyline points="{line}"/>'
         f'<circle id="mark" cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="6"/></svg>'
         f"<figcaption>{escape(text)}, on a {scale}.</figcaption></figure>"
     )
