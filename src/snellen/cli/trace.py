@@ -13,9 +13,7 @@ from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, int_at_least
 from snellen.core.errors import Mismatch, UsageError, short_repr, suggest_name
-from snellen.trace.activations import ACTIVATIONS
-from snellen.trace.examples import EXAMPLES
-from snellen.trace.losses import LOSSES
+from snellen.trace.names import ACTIVATION_NAMES, EXAMPLE_SUMMARIES, LOSS_NAMES
 
 if TYPE_CHECKING:
     from snellen.trace.descent import NetworkTrace, SeedOutcomes
@@ -66,12 +64,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "trace",
-        "Run a small network forward and backward and print every number: pre-activations, activations, loss, δ, "
-        "gradients and updated weights, each gradient beside autograd and finite differences.",
+        "Run a small network forward and backward and print every number: pre-activations,\n"
+        "activations, loss, δ, gradients and updated weights, each gradient beside autograd and\n"
+        "finite differences.",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    width = max(map(len, EXAMPLES))
-    lines = [f"  {name:<{width}}  {entry.summary}" for name, entry in EXAMPLES.items()]
+    width = max(map(len, EXAMPLE_SUMMARIES))
+    lines = [f"  {name:<{width}}  {line}" for name, line in EXAMPLE_SUMMARIES.items()]
     parser.epilog = "examples:\n" + "\n".join(lines)
     parser.add_argument(
         "network",
@@ -93,14 +92,16 @@ def _parser() -> argparse.ArgumentParser:
         help="Units of each hidden layer, or 0 for no hidden layer (default 2)",
     )
     own.add_argument(
-        "--activation", choices=[n for n in ACTIVATIONS if n != "softmax"], help="Hidden activation (default sigmoid)"
+        "--activation",
+        choices=[n for n in ACTIVATION_NAMES if n != "softmax"],
+        help="Hidden activation (default sigmoid)",
     )
     own.add_argument(
-        "--output-activation", choices=list(ACTIVATIONS), help="Activation of the outputs (default: that of the loss)"
+        "--output-activation", choices=ACTIVATION_NAMES, help="Activation of the outputs (default: that of the loss)"
     )
     own.add_argument(
         "--loss",
-        choices=list(LOSSES),
+        choices=LOSS_NAMES,
         help="Loss, summed over samples and outputs; bce has sigmoid outputs, cross-entropy softmax (default "
         "half-squared, with linear outputs)",
     )
@@ -210,15 +211,16 @@ def _out_path(typed: dict[str, Any]) -> Path | None:
 
 def _list(typed: dict[str, Any]) -> int:
     if "json" in typed:
-        terminal.print_json({name: entry.summary for name, entry in EXAMPLES.items()})
+        terminal.print_json(EXAMPLE_SUMMARIES)
         return 0
-    terminal.print_text(terminal.table(("example", "network"), [(n, e.summary) for n, e in EXAMPLES.items()]))
+    terminal.print_text(terminal.table(("example", "network"), list(EXAMPLE_SUMMARIES.items())))
     return 0
 
 
 def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[Remark]]:
     """The network that was asked for: steps, seeds, title and remarks with it."""
     from snellen.trace.building import mlp
+    from snellen.trace.examples import EXAMPLES
 
     name, own = typed.get("network"), [flag for flag in OWN if flag in typed]
     if name is None and (own or "inputs" in typed or "target" in typed):
@@ -241,10 +243,10 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
             "Leave out one of both; an own network is described by --inputs and --target.",
         )
     name = DEFAULT if name is None else name
-    if name in EXAMPLES:
+    if name in EXAMPLE_SUMMARIES:
         entry = EXAMPLES[name]
-        is_drawn = entry.build(0).seed is not None
-        network = entry.build(_seed(typed, is_drawn, name))
+        is_random = entry.build(0).seed is not None
+        network = entry.build(_seed(typed, is_random, name))
         changed = _changed(network, typed)
         remarks = [] if any(flag in typed for flag in ("inputs", "target", "lr")) else entry.remarks(network)
         other = [f"other {what}" for what, flag in _OTHER if flag in typed]
@@ -252,7 +254,7 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
         return changed, entry.steps, entry.seeds, title, remarks
     path = Path(name)
     if path.suffix.lower() != ".json" and not path.exists():
-        remedy = suggest_name(name, list(EXAMPLES))
+        remedy = suggest_name(name, list(EXAMPLE_SUMMARIES))
         raise UsageError(
             f"{short_repr(name)} is neither an example nor a JSON file", f"{remedy} See snellen trace --list."
         )
@@ -265,8 +267,8 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
     return _changed(network, typed), 1, 0, network.name, []
 
 
-def _seed(typed: dict[str, Any], is_drawn: bool, what: str) -> int:
-    if "seed" in typed and not is_drawn:
+def _seed(typed: dict[str, Any], is_random: bool, what: str) -> int:
+    if "seed" in typed and not is_random:
         raise UsageError(f"The weights of {what} are given: --seed changes nothing", "Leave out --seed.")
     return int(typed.get("seed", 0))
 
@@ -299,13 +301,14 @@ def _print(
     trace: NetworkTrace, title: str, show: Sequence[int], outcomes: SeedOutcomes | None, remarks: Sequence[Remark]
 ) -> None:
     from snellen.trace.labels import describe
+    from snellen.trace.losses import LOSSES
     from snellen.trace.summary import check_lines, format_value, parameter_table, unit_table
 
     network = trace.network
-    drawn_with = f", weights drawn with seed {network.seed}" if network.seed is not None else ""
+    origin = f", weights drawn with seed {network.seed}" if network.seed is not None else ""
     terminal.print_text(title)
     terminal.print_text(describe(network))
-    terminal.print_text(f"E = {LOSSES[network.loss].formula}, --lr {network.lr:g}{drawn_with}")
+    terminal.print_text(f"E = {LOSSES[network.loss].formula}, --lr {network.lr:g}{origin}")
     for updates in show:
         state = trace.state(updates)
         terminal.print_text(f"\nafter {_count(updates, 'update')}: E = {state.traced.loss:.10g}")

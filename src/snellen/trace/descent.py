@@ -13,7 +13,7 @@ from snellen.trace.check import GradientCheck, check_pass
 from snellen.trace.network import TracedNetwork, TracedPass, draw_layers, layers_with, run_pass
 
 MAX_STEPS, MAX_SEEDS = 10_000, 1_000
-MAX_STATES, MAX_STORED = 61, 8_000  # states with every number, and numbers with a gradient in all of them
+MAX_STATES, MAX_STORED = 61, 5_000  # states with every number, and numbers with a gradient in all of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +196,10 @@ def train_seeds(network: TracedNetwork, seeds: int, steps: int) -> SeedOutcomes:
         raise UsageError(f"--seeds is for networks of linear layers, and this has a {other[0]} layer", "Try xor.")
     if not 1 <= seeds <= MAX_SEEDS:
         raise UsageError(f"{seeds:,} seeds are outside 1 … {MAX_SEEDS:,}", "Give a number within these limits.")
-    drawn_layers = [draw_layers(network.layers, seed) for seed in range(seeds)]
+    random_layers = [draw_layers(network.layers, seed) for seed in range(seeds)]
     layers = tuple(
         layer.with_parameters(
-            {name: np.stack([own[k].parameters[name] for own in drawn_layers]) for name in layer.parameters}
+            {name: np.stack([own[k].parameters[name] for own in random_layers]) for name in layer.parameters}
         )
         for k, layer in enumerate(network.layers)
     )

@@ -19,17 +19,16 @@ POOLED_GRID = ((1, 4, 3, 6), (2, 1, 0, 9), (2, 2, 7, 7), (5, 3, 3, 6))  # lectur
 
 @dataclass(frozen=True, kw_only=True)
 class TraceExample:
-    """A built-in example.
+    """A built-in example; its line in the list is in `names.py`.
 
     Args:
-        summary: one line; title: heading of the page.
+        title: heading of the page.
         build: the network, drawn with a seed (ignored where the weights are given).
         steps: updates unless others are asked for; seeds: trainings of the section on seeds, 0 for none.
         remarks: what to compare with the lecture.
     """
 
     name: str
-    summary: str
     title: str
     build: Callable[[int], TracedNetwork]
     steps: int = 1
@@ -119,28 +118,24 @@ EXAMPLES: dict[str, TraceExample] = {
     for example in (
         TraceExample(
             name="lecture003",
-            summary="backpropagation by hand, from lecture 003: six weights, one step, to the last digit",
             title="Backpropagation by hand (lecture 003)",
             build=by_hand,
             remarks=remarks.by_hand,
         ),
         TraceExample(
             name="lecture001",
-            summary="the sigmoid network of lecture 001 with its formulas of δ; made-up numbers",
             title="A network of sigmoids (lecture 001)",
             build=sigmoid_network,
             remarks=remarks.sigmoid_network,
         ),
         TraceExample(
             name="mario",
-            summary="the next position from three (lecture 002): two sigmoid layers, linear output; drawn weights",
             title="The next position of Mario (lecture 002)",
             build=mario,
             remarks=remarks.mario,
         ),
         TraceExample(
             name="xor",
-            summary="XOR by two hidden units (lecture 003), and the fraction of seeds that succeed",
             title="XOR by two hidden units (lecture 003)",
             build=xor,
             steps=1000,
@@ -149,28 +144,24 @@ EXAMPLES: dict[str, TraceExample] = {
         ),
         TraceExample(
             name="softmax",
-            summary="three classes by softmax and cross-entropy, whose δ is p − t",
             title="Softmax and cross-entropy",
             build=softmax,
             remarks=remarks.softmax,
         ),
         TraceExample(
             name="convolution",
-            summary="a 4 x 4 grid (lecture 003), a convolution and max pooling, with the gradient's path",
             title="Convolution and max pooling (lecture 003)",
             build=convolution,
             remarks=remarks.convolution,
         ),
         TraceExample(
             name="mean-pool",
-            summary="mean pooling of the same grid: the gradient is divided equally",
             title="Mean pooling (lecture 003)",
             build=mean_pool,
             remarks=remarks.mean_pool,
         ),
         TraceExample(
             name="batch-norm",
-            summary="batch normalisation of four samples (lecture 002), with ε inside the root",
             title="Batch normalisation (lecture 002)",
             build=batch_norm,
             remarks=remarks.batch_norm,

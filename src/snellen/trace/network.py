@@ -12,7 +12,7 @@ from snellen.trace.activations import ACTIVATIONS, Array
 from snellen.trace.layers import ConvolutionLayer, LinearLayer, Shape, TraceLayer
 from snellen.trace.losses import LOSSES, check_targets
 
-MAX_LAYERS, MAX_UNITS, MAX_SIDE, MAX_SAMPLES, MAX_NUMBERS = 10, 16, 16, 64, 2000
+MAX_LAYERS, MAX_UNITS, MAX_SIDE, MAX_SAMPLES, MAX_NUMBERS = 10, 16, 16, 64, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +145,15 @@ def draw_layers(layers: tuple[TraceLayer, ...], seed: int) -> tuple[TraceLayer, 
 
     The weights of a layer are a function of the seed and of its place alone.
     """
-    drawn_layers = []
+    random_layers = []
     for k, layer in enumerate(layers):
         if isinstance(layer, LinearLayer | ConvolutionLayer):
             inputs = int(np.prod(layer.weight.shape[1:]))
             weight = np.random.default_rng([seed, k]).normal(size=layer.weight.shape) / np.sqrt(inputs)
             bias = None if layer.bias is None else np.zeros_like(layer.bias)
             layer = replace(layer, weight=weight, bias=bias)
-        drawn_layers.append(layer)
-    return tuple(drawn_layers)
+        random_layers.append(layer)
+    return tuple(random_layers)
 
 
 def _check_names(network: TracedNetwork) -> None:

@@ -110,10 +110,10 @@ def parse_network(plain: Any) -> TracedNetwork:
     targets = _numbers(plain["targets"], "targets")
     if targets.ndim == 3 and len(shape) == 3:
         targets = targets[:, None]
-    drawn_layers = draw_layers(tuple(layers), seed)
+    random_layers = draw_layers(tuple(layers), seed)
     has_weights = [k for k in range(len(layers)) if "weight" in layers[k].parameters]
-    is_drawn = [k for k in has_weights if "weight" not in plain["layers"][k]]
-    chosen = tuple(drawn_layers[k] if k in is_drawn else layer for k, layer in enumerate(layers))
+    is_random = [k for k in has_weights if "weight" not in plain["layers"][k]]
+    chosen = tuple(random_layers[k] if k in is_random else layer for k, layer in enumerate(layers))
     return TracedNetwork(
         layers=chosen,
         inputs=inputs,
@@ -121,7 +121,7 @@ def parse_network(plain: Any) -> TracedNetwork:
         loss=_text(plain.get("loss", "half-squared"), "loss"),
         lr=lr,
         name=_text(plain.get("name", "network"), "name"),
-        seed=seed if has_weights and is_drawn == has_weights else None,
+        seed=seed if has_weights and is_random == has_weights else None,
     )
 
 

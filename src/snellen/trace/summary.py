@@ -151,8 +151,8 @@ def check_lines(trace: NetworkTrace) -> list[str]:
     if kinks:
         lines.append(
             f"{kinks} of them lie at a kink of E, where no derivative and no difference exists, and are compared "
-            "with autograd alone: of equal largest values the first in row order gets the gradient, ReLU has the derivative 0 "
-            "at 0."
+            "with autograd alone: of equal largest values the first in row order gets the gradient; "
+            "the derivative of ReLU at 0 is 0."
         )
     if unsettled:
         lines.append(

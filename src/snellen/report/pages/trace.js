@@ -97,11 +97,11 @@ function winner(layer, o, s) {  // the first largest value of a window of max po
 }
 function statistics(layer, i, s) {  // mean and variance of the feature or channel of unit i
   const places = D.shapes[layer].length > 1 ? D.shapes[layer][1] * D.shapes[layer][2] : 1;
-  const c = Math.floor(i / places), list = [];
-  for (let b = 0; b < D.samples; b++)
-    for (let n = c * places; n < (c + 1) * places; n++) list.push(at(values(layer), layer, n, b));
+  const c = Math.floor(i / places), units = [];
+  for (let b = 0; b < D.samples; b++) for (let n = c * places; n < (c + 1) * places; n++) units.push([n, b]);
+  const list = units.map(([n, b]) => at(values(layer), layer, n, b));
   const mean = list.reduce((a, b) => a + b, 0) / list.length;
-  return { c, mean, variance: list.reduce((a, b) => a + (b - mean) ** 2, 0) / list.length };
+  return { c, units, mean, variance: list.reduce((a, b) => a + (b - mean) ** 2, 0) / list.length };
 }
 
 // Formula of a unit: how it is made, and its gradient.
@@ -110,16 +110,27 @@ function unitLines(layer, i, s) {
   const a = at(values(layer), layer, i, s), z = at(preActivations(layer), layer, i, s);
   if (layer === 0) lines.push(`${name} = ${full(a)}, an input`);
   else lines.push(...forwardLines(layer, i, s, name, a, z));
-  const own = layer ? D.layers[layer - 1] : { activation: "linear" };
-  const from = layer < D.layers.length ? backwardText(layer, i, s) : outputText(layer, i, s, a);
-  const isLast = layer === D.layers.length;
+  const own = layer ? D.layers[layer - 1] : { activation: "linear" }, isLast = layer === D.layers.length;
+  const from = isLast ? outputGradient(layer, i, s, a) : upstream(layer, i, s);
+  const written = from.numbers ? `${from.symbols} = ${from.numbers}` : from.symbols;
   if (own.activation === "linear" || (isLast && D.fused)) {
-    lines.push(`${layer ? `δ(${name})` : `∂E/∂${name}`} = ${from} = ${full(g)}`);
-  } else {
-    lines.push(`δ(${name}) = ∂E/∂${name} · f'(z), ∂E/∂${name} = ${from}, f'(z) = ${own.derivative}`);
-    lines.push(`δ(${name}) = ${full(g)}`);
+    lines.push(`${layer ? `δ(${name})` : `∂E/∂${name}`} = ${written} = ${full(g)}`);
+    return lines;
+  }
+  lines.push(`∂E/∂${name} = ${written} = ${full(from.value)}`);
+  const slope = slopeAt(own.activation, z, a);
+  if (slope === null) lines.push(`δ(${name}) = Σⱼ ∂E/∂aⱼ · ∂aⱼ/∂z, ∂aⱼ/∂z = ${own.derivative}`, `δ(${name}) = ${full(g)}`);
+  else {
+    lines.push(`f'(z) = ${own.derivative} = ${full(slope)}`);
+    lines.push(`δ(${name}) = ∂E/∂${name} · f'(z) = ${full(from.value)} · ${full(slope)} = ${full(g)}`);
   }
   return lines;
+}
+function slopeAt(activation, z, a) {
+  if (activation === "sigmoid") return a * (1 - a);
+  if (activation === "tanh") return 1 - a * a;
+  if (activation === "relu") return z > 0 ? 1 : 0;
+  return activation === "leaky-relu" ? (z > 0 ? 1 : 0.1) : null;  // softmax mixes all units
 }
 function forwardLines(layer, i, s, name, a, z) {
   const own = D.layers[layer - 1], before = layer - 1, pairs = readBy(before, i), lines = [];
@@ -154,35 +165,49 @@ function forwardLines(layer, i, s, name, a, z) {
   if (own.activation !== "linear") lines.push(`${name} = ${own.activation}(z) = ${own.formula} = ${full(a)}`);
   return lines;
 }
-function outputText(layer, i, s, a) {  // gradient of the loss by an output
-  const t = at(D.targets, layer, i, s);
-  return `${D.lossGradient} = ${D.factor === 2 ? "2 · (" : ""}${full(a)} − ${full(t)}${D.factor === 2 ? ")" : ""}`;
+function outputGradient(layer, i, s, a) {  // gradient of the loss by an output
+  const t = at(D.targets, layer, i, s), difference = `${full(a)} − ${full(t)}`;
+  const numbers = D.factor === 2 ? `2 · (${difference})` : difference;
+  return { symbols: D.lossGradient, numbers, value: D.factor * (a - t) };
 }
-function backwardText(layer, i, s) {  // gradient by an activation, from the next layer
-  const own = D.layers[layer], next = layer + 1;
-  if (own.kind === "batch-norm") {
-    const { mean, variance } = statistics(layer, i, s);
-    return `γ / √(var + ε) · (δ − mean of δ − x̂ · mean of δ x̂), mean ${full(mean)}, var ${full(variance)}`;
-  }
-  const symbols = [], numbers = [];
+function upstream(layer, i, s) {  // gradient by an activation, from the next layer
+  const own = D.layers[layer], next = layer + 1, symbols = [], numbers = [];
+  if (own.kind === "batch-norm") return throughNormalisation(layer, i, s);
+  let value = 0;
   for (let o = 0; o < size(next); o++) {
     for (const [w, n] of readBy(layer, o)) {
       if (n !== i) continue;
-      const d = delta(next, o, s);
+      const d = delta(next, o, s), symbol = `δ(${D.names[next][o]})`;
       if (w !== null) {
         const weight = now().p[`${layer}.weight`][w];
         if (own.kind === "conv2d" && !(d && weight)) continue;
-        symbols.push(`δ(${D.names[next][o]}) · ${D.parameters[`${layer}.weight`].names[w]}`);
+        symbols.push(`${symbol} · ${D.parameters[`${layer}.weight`].names[w]}`);
         numbers.push(`${full(d)} · ${full(weight)}`);
+        value += d * weight;
       } else if (own.kind === "mean-pool") {
-        symbols.push(`δ(${D.names[next][o]}) / ${own.size ** 2}`), numbers.push(`${full(d)} / ${own.size ** 2}`);
+        symbols.push(`${symbol} / ${own.size ** 2}`), numbers.push(`${full(d)} / ${own.size ** 2}`);
+        value += d / own.size ** 2;
       } else if (own.kind === "flatten" || winner(layer, o, s) === i) {
-        symbols.push(`δ(${D.names[next][o]})`), numbers.push(full(d));
+        symbols.push(symbol), numbers.push(full(d));
+        value += d;
       }
     }
   }
-  if (!symbols.length) return own.kind === "max-pool" ? "0, not the first largest value of a window" : "0";
-  return `${sum(symbols)} = ${sum(numbers)}`;
+  if (symbols.length) return { symbols: sum(symbols), numbers: sum(numbers), value };
+  return { symbols: own.kind === "max-pool" ? "no window has it as its first largest value" : "no term", value: 0 };
+}
+function throughNormalisation(layer, i, s) {
+  const { c, mean, variance, units } = statistics(layer, i, s), root = Math.sqrt(variance + D.layers[layer].eps);
+  const normal = (n, b) => (at(values(layer), layer, n, b) - mean) / root, d = (n, b) => delta(layer + 1, n, b);
+  const meanD = units.reduce((total, [n, b]) => total + d(n, b), 0) / units.length;
+  const meanDX = units.reduce((total, [n, b]) => total + d(n, b) * normal(n, b), 0) / units.length;
+  const scale = now().p[`${layer}.scale`][c];
+  return {
+    symbols: "γ / √(var + ε) · (δ − mean δ − x̂ · mean δ x̂)",
+    numbers: `${full(scale)} / ${full(root)} · (${full(d(i, s))} − ${full(meanD)} − ${full(normal(i, s))} · ` +
+      `${full(meanDX)})`,
+    value: (scale / root) * (d(i, s) - meanD - normal(i, s) * meanDX),
+  };
 }
 
 function explain() {

@@ -23,7 +23,7 @@ from snellen.trace.losses import LOSSES
 from snellen.trace.remarks import Remark
 from snellen.trace.summary import check_lines, format_value
 
-MAX_NUMBERS = 8_000  # numbers with a gradient in all states of the page
+MAX_NUMBERS = 5_000  # numbers with a gradient in all states of the page
 DIGITS = 9  # significant digits of a number in the page
 COLUMN, ROW, RADIUS, MARGIN = 170, 112, 31, 48  # of the graph, in its units
 LABELLED = 8  # edges between two layers up to which every edge shows its number
@@ -39,11 +39,11 @@ def trace_page(
     is_graph = all(layer.kind == "linear" for layer in network.layers)
     drawing = _graph(first) if is_graph else _stages(first)
     loss = LOSSES[network.loss]
-    drawn_with = f" Its weights are drawn with seed {network.seed}." if network.seed is not None else ""
+    origin = f" Its weights are drawn with seed {network.seed}." if network.seed is not None else ""
     header = (
         f"<h1>{escape(title)}</h1>"
         f'<p class="verdict {"good" if trace.agrees else "warning"}">{_exponents(check_lines(trace)[0])}</p>'
-        f'<p class="small">{escape_nowrap(f"E = {loss.formula}; learning rate {network.lr:g}.{drawn_with}")}</p>'
+        f'<p class="small">{escape_nowrap(f"E = {loss.formula}; learning rate {network.lr:g}.{origin}")}</p>'
     )
     sections = [
         Section(
@@ -192,8 +192,8 @@ def _graph(state: TracedState) -> str:
             to, start = divmod(n, sizes[layer])
             (x1, y1), (x2, y2) = place(layer, start), place(layer + 1, to)
             value = float(state.parameters[key].flat[n])
-            share = 0.36 if sizes[layer] > 1 else 0.6  # of the way at which the label stands
-            lx, ly = x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
+            position = 0.36 if sizes[layer] > 1 else 0.6  # of the way at which the label stands
+            lx, ly = x1 + (x2 - x1) * position, y1 + (y2 - y1) * position
             line = f'x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"'
             edges.append(
                 f'<g class="edge{" minus" if value < 0 else ""}" tabindex="0" '
@@ -221,7 +221,7 @@ def _graph(state: TracedState) -> str:
                 f'<text class="{kind}" x="{x:g}" y="{ty:g}" {here} aria-hidden="true">{text}</text>'
                 for kind, ty, text in texts
             ]
-    least = round(0.72 * width)
+    min_width = round(0.72 * width)
     key_lines = "".join(
         f'<span class="{sign}"><svg viewBox="0 0 40 10" aria-hidden="true"><line class="line" x1="0" y1="5" x2="40" '
         f'y2="5"/></svg>{text}</span>'
@@ -229,7 +229,8 @@ def _graph(state: TracedState) -> str:
     )
     return (
         f'<div class="wide"><svg class="network" viewBox="0 0 {width} {height}" width="{round(1.15 * width)}" '
-        f'style="max-width:max(100%,{least}px);min-width:{least}px" role="group" aria-label="Network">{"".join(edges)}'
+        f'style="max-width:max(100%,{min_width}px);min-width:{min_width}px" role="group" aria-label="Network">'
+        f"{''.join(edges)}"
         f'{"".join(units)}{"".join(labels)}</svg></div><p class="key">{key_lines}<span>wider: larger in size</span></p>'
     )
 
