@@ -26,6 +26,7 @@ PAGES = {  # page -> commands whose runs it uses
     "control.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
+    "trace.md": (),
     "training.md": (),
 }
 ELSEWHERE = ("mnist", "photos", "houses", "study digits", "--epochs 20000")  # other data; long; tested elsewhere

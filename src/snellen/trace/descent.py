@@ -87,6 +87,11 @@ def trace_network(network: TracedNetwork, steps: int = 1, show: Sequence[int] = 
             f"There are no numbers after {outside[0]} updates: the trace has {steps}",
             f"Give numbers from 0 to {steps}, or more steps.",
         )
+    if len(show) > MAX_STATES:
+        raise UsageError(
+            f"The numbers of {len(show):,} states are asked for; a trace stores those of at most {MAX_STATES}",
+            "Give fewer numbers of updates.",
+        )
     stored = {*stored_states(steps, network.number_count), *show}
     states, losses, now = [], [], network
     for updates in range(steps + 1):
