@@ -26,6 +26,7 @@ from snellen.trace.summary import check_lines, format_value
 MAX_NUMBERS = 5_000  # numbers with a gradient in all states of the page
 DIGITS = 9  # significant digits of a number in the page
 COLUMN, ROW, RADIUS, MARGIN = 170, 112, 31, 48  # of the graph, in its units
+LONG_TABLE = 60  # rows from which a table is folded
 LABELLED = 8  # edges between two layers up to which every edge shows its number
 CURVE_WIDTH, CURVE_HEIGHT = 520, 170
 
@@ -350,14 +351,16 @@ def _tables(state: TracedState) -> str:
         ("unit", "z", "value", "δ", "autograd", "differences"),
         ("parameter", "value", "∂E/∂w", "autograd", "differences", "next value"),
     )
-    titles = ("Units", "Parameters")
-    return "".join(
-        f'<figure class="table"><h3>{title}</h3><div class="wide" tabindex="0" role="region" aria-label="{title}">'
-        f'<table class="numbers"><thead><tr>{_head(head)}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        "</figure>"
-        for title, head, rows in zip(titles, heads, (units, parameters), strict=True)
-        if rows
-    )
+    tables = []
+    for title, head, rows in zip(("Units", "Parameters"), heads, (units, parameters), strict=True):
+        table = (
+            f'<div class="wide" tabindex="0" role="region" aria-label="{title}"><table class="numbers">'
+            f"<thead><tr>{_head(head)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        )
+        if len(rows) > LONG_TABLE:
+            table = f"<details><summary>{len(rows):,} rows</summary>{table}</details>"
+        tables += [f'<figure class="table"><h3>{title}</h3>{table}</figure>'] if rows else []
+    return "".join(tables)
 
 
 def _head(columns: Sequence[str]) -> str:
