@@ -251,7 +251,7 @@ function update() {
     } else if (key) {
       const list = (backward ? state.g : state.p)[key], largest = Math.max(...list.map(Math.abs)) || 1;
       element.classList.toggle("minus", v < 0);
-      element.querySelector(".line").setAttribute("stroke-width", (1 + (5 * Math.abs(v)) / largest).toFixed(2));
+      element.querySelector(".line").setAttribute("stroke-width", (1 + (D.widest * Math.abs(v)) / largest).toFixed(2));
       const from = parseInt(key), count = size(from);
       element.setAttribute("aria-label", `${D.parameters[key].names[i]}, from ${D.names[from][i % count]} to ` +
         `${D.names[from + 1][Math.floor(i / count)]}: ${full(v)}`);
