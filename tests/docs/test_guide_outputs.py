@@ -28,6 +28,7 @@ PAGES = {  # page -> commands whose runs it uses
     "filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
+    "trace.md": (),
     "training.md": (),
 }
 ELSEWHERE = (
